@@ -19,7 +19,7 @@ from typing import Any
 from msgspec import convert
 
 from tests.authentication.verifiers.fake_issuer import FakeIssuer, ec_key, rsa_key, running_issuer
-from tests.http.in_process import Inside
+from tests.http.in_process import InProcessServer
 from tests.http.packages import Package, form, wheel
 from tests.operations.in_memory_index import Clock
 from wheelyard.authentication.api_tokens import TokenRequest
@@ -49,7 +49,7 @@ RIGHTS = {READERS: "read", UPLOADERS: "upload", MANAGERS: "manage"}
 
 
 @dataclass(frozen=True)
-class Answer:
+class RecordedResponse:
     """What came back, and which objects the store was asked for on the way."""
 
     status: int
@@ -93,10 +93,10 @@ class CountingStore(MemoryStore):
 
 
 @dataclass(frozen=True)
-class Place:
+class AccessHarness:
     """The index, asked without a socket in between: as the server's own protocol (ASGI) has it."""
 
-    inside: Inside
+    in_process: InProcessServer
     store: CountingStore
     google: FakeIssuer
     packages: dict[str, Package]
@@ -106,22 +106,22 @@ class Place:
     @property
     def index(self) -> Index:
         """The index."""
-        return self.inside.index
+        return self.in_process.index
 
     def ask(
         self, method: str, path: str, headers: tuple[tuple[str, str], ...] = (), body: bytes = b""
-    ) -> Answer:
+    ) -> RecordedResponse:
         """Send one request, byte for byte as it is written here."""
         begun = len(self.store.asked)
         lines = (*headers, ("content-length", str(len(body)))) if body else headers
         pieces = [body] if body else []
-        said = self.inside.get(f"{self.prefix}{path}", *lines, method=method, body=pieces)
+        said = self.in_process.get(f"{self.prefix}{path}", *lines, method=method, body=pieces)
         asked = tuple(key for key in self.store.asked[begun:] if not key.startswith("credentials/"))
-        return Answer(said.status, tuple(said.headers.items()), said.body, asked)
+        return RecordedResponse(said.status, tuple(said.headers.items()), said.body, asked)
 
     def upload(
         self, package: Package, headers: tuple[tuple[str, str], ...], path: str = "/legacy/"
-    ) -> Answer:
+    ) -> RecordedResponse:
         """Upload a package."""
         kind = ("content-type", "multipart/form-data; boundary=frontier")
         return self.ask("POST", path, (*headers, kind), form(package))
@@ -262,14 +262,14 @@ def put_behind_the_proxy(said: dict[str, object]) -> None:
 
 
 @contextmanager
-def open_place(
+def open_harness(
     folder: Path,
     *,
     is_open: bool = True,
     adjust: Callable[[dict[str, object]], None] = lambda _: None,
     runtime: Runtime | None = None,
     **more: object,
-) -> Iterator[Place]:
+) -> Iterator[AccessHarness]:
     """
     Open an index in memory, with its projects in it.
 
@@ -290,15 +290,15 @@ def open_place(
         (folder / "spool").mkdir(exist_ok=True)
         spool, runtime = Spool(folder / "spool"), runtime or system_runtime()
         index = build_index(store, spool, settings, runtime, google=site.google)
-        inside = Inside(App(index), index, folder, Clock(), runner)
+        in_process = InProcessServer(App(index), index, folder, Clock(), runner)
         packages = {name: wheel(name) for name in (*EXISTING, *MISSING, OTHER)}
-        place = Place(inside, store, site, packages, settings.server.path_prefix)
-        token = place.token("*", can="upload")
+        harness = AccessHarness(in_process, store, site, packages, settings.server.path_prefix)
+        token = harness.token("*", can="upload")
         for name in (*EXISTING, OTHER):
-            answer = place.upload(packages[name], (("authorization", f"Bearer {token}"),))
+            answer = harness.upload(packages[name], (("authorization", f"Bearer {token}"),))
             assert answer.status == 200, answer.body
-        yield place
-        inside.tell("lifespan", "lifespan.shutdown")
+        yield harness
+        in_process.tell("lifespan", "lifespan.shutdown")
 
 
 def digest(package: Package) -> str:

@@ -13,7 +13,7 @@ from tests.access.access_fixture import (
     READERS,
     RIGHTS,
     UPLOADERS,
-    Place,
+    AccessHarness,
     assertion,
     id_token,
     static_token,
@@ -36,12 +36,12 @@ PERMISSIONS = {
 
 
 @dataclass(frozen=True)
-class Person:
+class Requester:
     """Somebody who asks, and how they say who they are."""
 
     role: str
     kind: str
-    headers: Callable[[Place], Headers]
+    headers: Callable[[AccessHarness], Headers]
 
     def __str__(self) -> str:
         return f"{self.role} by {self.kind}"
@@ -58,37 +58,37 @@ def bearer(token: str) -> Headers:
     return (("authorization", f"Bearer {token}"),)
 
 
-def by_api_token(role: str) -> Callable[[Place], Headers]:
+def by_api_token(role: str) -> Callable[[AccessHarness], Headers]:
     """Return what sends an API token of somebody with these rights."""
     if role == STRANGER:
-        return lambda place: basic("__token__", place.token(OTHER, can="upload"))
-    return lambda place: basic("__token__", place.token(*PATTERNS, can=RIGHTS[role]))
+        return lambda harness: basic("__token__", harness.token(OTHER, can="upload"))
+    return lambda harness: basic("__token__", harness.token(*PATTERNS, can=RIGHTS[role]))
 
 
-def by_own_token(role: str) -> Callable[[Place], Headers]:
+def by_own_token(role: str) -> Callable[[AccessHarness], Headers]:
     """Return what sends a token that somebody made for themselves: theirs, and no wider."""
     owner = f"user:{role}@acme.dev"
-    return lambda place: bearer(place.token("*", can="manage", owner=owner, names=(owner,)))
+    return lambda harness: bearer(harness.token("*", can="manage", owner=owner, names=(owner,)))
 
 
-def by_access_token(role: str) -> Callable[[Place], Headers]:
+def by_access_token(role: str) -> Callable[[AccessHarness], Headers]:
     """Return what sends a Google access token that Google says these things of."""
 
-    def headers(place: Place) -> Headers:
+    def headers(harness: AccessHarness) -> Headers:
         token = f"ya29.access-token-of-{role}"
         held = frozenset(f"storage.objects.{each}" for each in PERMISSIONS[role])
-        place.google.bearers[token] = Bearer(held)
+        harness.google.bearers[token] = Bearer(held)
         return basic("oauth2accesstoken", token)
 
     return headers
 
 
-def by_minted_token(publisher: str) -> Callable[[Place], Headers]:
+def by_minted_token(publisher: str) -> Callable[[AccessHarness], Headers]:
     """Return what sends a token that was minted for a CI job."""
-    return lambda place: basic("__token__", place.minted(publisher))
+    return lambda harness: basic("__token__", harness.minted(publisher))
 
 
-def by_assertion(role: str) -> Callable[[Place], Headers]:
+def by_assertion(role: str) -> Callable[[AccessHarness], Headers]:
     """Let Google's proxy vouch for somebody now: it is believed for ten minutes at most."""
     return lambda _: (("x-goog-iap-jwt-assertion", assertion(f"{role}@acme.dev")),)
 
@@ -105,8 +105,8 @@ def forged() -> str:
     return f"{genuine}.{b64(signature)}"
 
 
-def _always(kind: str, role: str, headers: Headers) -> Person:
-    return Person(role, kind, lambda _: headers)
+def _always(kind: str, role: str, headers: Headers) -> Requester:
+    return Requester(role, kind, lambda _: headers)
 
 
 EXPIRED = id_token("reader@acme.dev", **times(-86_400))
@@ -128,25 +128,25 @@ BAD: dict[str, Headers] = {
 }
 
 EVERYBODY = (STRANGER, *RIGHTS, ADMIN)
-PEOPLE: tuple[Person, ...] = (
+REQUESTERS: tuple[Requester, ...] = (
     _always("nothing", ANONYMOUS, ()),
     *(_always(kind, INVALID, headers) for kind, headers in BAD.items()),
-    *(Person(role, "API token", by_api_token(role)) for role in (STRANGER, *RIGHTS)),
-    *(Person(role, "own API token", by_own_token(role)) for role in RIGHTS),
+    *(Requester(role, "API token", by_api_token(role)) for role in (STRANGER, *RIGHTS)),
+    *(Requester(role, "own API token", by_own_token(role)) for role in RIGHTS),
     *(_always("static token", r, basic("anybody", static_token(r))) for r in (STRANGER, *RIGHTS)),
     *(_always("password", role, basic(role, PASSWORD)) for role in EVERYBODY),
     *(_always("ID token", role, bearer(id_token(f"{role}@acme.dev"))) for role in EVERYBODY),
     *(_always("domain", r, basic("oidc", id_token(f"somebody@{r}.example"))) for r in RIGHTS),
     *(_always("service account", role, basic("__token__", robot(role))) for role in RIGHTS),
-    *(Person(role, "access token", by_access_token(role)) for role in PERMISSIONS),
-    Person(PUBLISHER, "minted token", by_minted_token("this")),
-    Person(OTHER_PUBLISHER, "minted token", by_minted_token("that")),
+    *(Requester(role, "access token", by_access_token(role)) for role in PERMISSIONS),
+    Requester(PUBLISHER, "minted token", by_minted_token("this")),
+    Requester(OTHER_PUBLISHER, "minted token", by_minted_token("that")),
 )
 
-PROXIED: tuple[Person, ...] = (
+PROXIED: tuple[Requester, ...] = (
     _always("no assertion", ANONYMOUS, ()),
     _always("wrong assertion", INVALID, (("x-goog-iap-jwt-assertion", EXPIRED),)),
-    Person(INVALID, "API token alone", by_api_token(READERS)),
-    *(Person(role, "assertion", by_assertion(role)) for role in EVERYBODY),
+    Requester(INVALID, "API token alone", by_api_token(READERS)),
+    *(Requester(role, "assertion", by_assertion(role)) for role in EVERYBODY),
 )
 """Who comes to the pages for people by way of Google's proxy."""

@@ -137,13 +137,13 @@ def served(folder: Path, servers: int = 1) -> Iterator[Served]:
             "".join(f"{key} = {as_toml(value)}\n" for key, value in said.items())
         )
         ports = tuple(stack.enter_context(_server(folder, google)) for _ in range(servers))
-        place = Served(folder, ports, google)
+        harness = Served(folder, ports, google)
         every = frozenset(f"storage.objects.{each}" for each in ("get", "create", "delete"))
         google.bearers[ACCESS_TOKEN] = Bearer(every)
         for name in PROJECTS:
-            place.publish(wheel(name))
-        yield place
-        assert "Traceback" not in place.logs
+            harness.publish(wheel(name))
+        yield harness
+        assert "Traceback" not in harness.logs
 
 
 @contextmanager

@@ -16,10 +16,10 @@ from tests.access.access_fixture import (
     KINDS,
     OTHER,
     PASSWORD,
-    Place,
+    AccessHarness,
     assertion,
     id_token,
-    open_place,
+    open_harness,
     put_behind_the_proxy,
 )
 from tests.access.principals import Headers, basic, bearer, by_minted_token
@@ -35,28 +35,28 @@ STRANGER = basic("stranger", PASSWORD)
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccessHarness]:
     """An index where anybody may read `open-*`, with a CDN before it."""
     http = {"public_max_age": 600}
-    with open_place(tmp_path_factory.mktemp("place"), http=http) as place:
-        yield place
+    with open_harness(tmp_path_factory.mktemp("place"), http=http) as harness:
+        yield harness
 
 
 @pytest.fixture(scope="module")
-def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccessHarness]:
     """The same behind Google's proxy."""
-    with open_place(tmp_path_factory.mktemp("proxied"), adjust=put_behind_the_proxy) as place:
-        yield place
+    with open_harness(tmp_path_factory.mktemp("proxied"), adjust=put_behind_the_proxy) as harness:
+        yield harness
 
 
 @pytest.mark.parametrize(
     "spelling",
     ["{}", "{}.", "-{}", "{}%00", "{};a=b", "{}%2f..%2fopen-lib", "..%2f{}", "{}%20", "{}::$DATA"],
 )
-def test_spellings_of_a_name(place: Place, spelling: str) -> None:
+def test_spellings_of_a_name(harness: AccessHarness, spelling: str) -> None:
     """However a name is spelt, who may not read it is refused without a look (15)."""
     for path in ("/simple/{}/", "/pypi/{}/json", "/project/{}/", "/files/{}/shut_lib-1.0.whl"):
-        answer = place.ask("GET", path.format(spelling.format("shut-lib")), STRANGER)
+        answer = harness.ask("GET", path.format(spelling.format("shut-lib")), STRANGER)
         assert answer.status in {400, 404}
         assert answer.asked == ()
 
@@ -64,18 +64,18 @@ def test_spellings_of_a_name(place: Place, spelling: str) -> None:
 @pytest.mark.parametrize(
     "letters", ["%EF%BD%93hut-lib", "%C5%BFhut-lib", "shut-l%C4%B1b", "shut-li%E2%84%AA", "%FF"]
 )
-def test_letters_that_look_alike(place: Place, letters: str) -> None:
+def test_letters_that_look_alike(harness: AccessHarness, letters: str) -> None:
     """Letters that only look like those of a name, or fold to them, are no name (16)."""
     for headers in (READER, MANAGER):
-        answer = place.ask("GET", f"/simple/{letters}/", headers)
+        answer = harness.ask("GET", f"/simple/{letters}/", headers)
         assert answer.status in {400, 404}
         assert answer.asked == ()
 
 
 @pytest.mark.parametrize("header", ["x-original-url", "x-rewrite-url", "x-forwarded-prefix"])
-def test_other_paths_in_headers(place: Place, header: str) -> None:
+def test_other_paths_in_headers(harness: AccessHarness, header: str) -> None:
     """A path that a header claims is not the one that is decided about, nor answered (24)."""
-    answer = place.ask("GET", "/simple/open-lib/", ((header, "/simple/shut-lib/"), V1))
+    answer = harness.ask("GET", "/simple/open-lib/", ((header, "/simple/shut-lib/"), V1))
     assert json.loads(answer.body)["name"] == "open-lib"
 
 
@@ -83,16 +83,16 @@ def test_other_paths_in_headers(place: Place, header: str) -> None:
     "header",
     ["x-goog-iap-jwt-assertion", "x_goog_iap_jwt_assertion", "x-goog-authenticated-user-email"],
 )
-def test_assertions_where_no_proxy_is(place: Place, header: str) -> None:
+def test_assertions_where_no_proxy_is(harness: AccessHarness, header: str) -> None:
     """Where no proxy vouches for people, what calls itself its word is not read (26)."""
     for value in (assertion("admin@acme.dev"), "accounts.google.com:admin@acme.dev"):
-        assert place.ask("GET", "/project/shut-lib/", ((header, value),)).status == 401
+        assert harness.ask("GET", "/project/shut-lib/", ((header, value),)).status == 401
 
 
 @pytest.mark.parametrize(
     "header", ["x_goog_iap_jwt_assertion", "x-goog-authenticated-user-email", "authorization"]
 )
-def test_assertions_in_other_headers(proxied: Place, header: str) -> None:
+def test_assertions_in_other_headers(proxied: AccessHarness, header: str) -> None:
     """Behind the proxy only the one header that it signs is read, and only by its name (26)."""
     for value in (assertion("admin@acme.dev"), f"Bearer {assertion('admin@acme.dev')}"):
         assert proxied.ask("GET", "/project/shut-lib/", ((header, value),)).status == 401
@@ -100,28 +100,28 @@ def test_assertions_in_other_headers(proxied: Place, header: str) -> None:
 
 @given(st.binary(max_size=60))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_any_basic_pair(place: Place, data: bytes) -> None:
+def test_any_basic_pair(harness: AccessHarness, data: bytes) -> None:
     """Whatever bytes a Basic header holds, the answer is 401, and no mistake of ours (27, 28)."""
     sent = (("authorization", f"Basic {b64encode(data).decode()}"),)
-    assert place.ask("GET", "/simple/shut-lib/", sent).status == 401
+    assert harness.ask("GET", "/simple/shut-lib/", sent).status == 401
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_any_header(place: Place, value: str) -> None:
+def test_any_header(harness: AccessHarness, value: str) -> None:
     """Whatever an Authorization header says, it opens nothing by accident (27)."""
-    assert place.ask("GET", "/simple/shut-lib/", (("authorization", value),)).status == 401
+    assert harness.ask("GET", "/simple/shut-lib/", (("authorization", value),)).status == 401
 
 
-def test_tokens_at_another_door(place: Place, proxied: Place) -> None:
+def test_tokens_at_another_door(harness: AccessHarness, proxied: AccessHarness) -> None:
     """The proxy's word is no login, a login not the proxy's word, and neither is a job's (38)."""
     said = assertion("admin@acme.dev")
-    assert place.ask("GET", "/simple/shut-lib/", bearer(said)).status == 401
+    assert harness.ask("GET", "/simple/shut-lib/", bearer(said)).status == 401
     login = (("x-goog-iap-jwt-assertion", id_token("admin@acme.dev")),)
     assert proxied.ask("GET", "/project/shut-lib/", login).status == 401
     for token in (said, id_token("admin@acme.dev")):
         body = json.dumps({"token": token}).encode()
-        assert place.ask("POST", "/_/oidc/mint-token", (), body).status == 422
+        assert harness.ask("POST", "/_/oidc/mint-token", (), body).status == 422
 
 
 def test_guesses(tmp_path: Path) -> None:
@@ -132,15 +132,15 @@ def test_guesses(tmp_path: Path) -> None:
         assert isinstance(access, dict)
         access["failed_login_per_minute"] = 5
 
-    with open_place(tmp_path, adjust=adjust) as place:
-        assert place.ask("GET", "/simple/shut-lib/", READER).status == 200
+    with open_harness(tmp_path, adjust=adjust) as harness:
+        assert harness.ask("GET", "/simple/shut-lib/", READER).status == 200
         statuses = [
-            place.ask("GET", "/simple/shut-lib/", basic(name, f"guess-{number}")).status
+            harness.ask("GET", "/simple/shut-lib/", basic(name, f"guess-{number}")).status
             for number in range(10)
             for name in ("reader", "nobody-at-all")
         ]
-        last = place.ask("GET", "/simple/shut-lib/", basic("manager", "guess"))
-        assert place.ask("GET", "/simple/shut-lib/", READER).status == 200
+        last = harness.ask("GET", "/simple/shut-lib/", basic("manager", "guess"))
+        assert harness.ask("GET", "/simple/shut-lib/", READER).status == 200
     assert statuses[:5] == [401] * 5
     assert set(statuses[5:]) == {429}
     assert (last.status, bool(last.header("retry-after"))) == (429, True)
@@ -150,62 +150,62 @@ def test_a_name_is_removed(tmp_path: Path) -> None:
     """Whoever is taken out of the htpasswd file is out within seconds, without a restart (64)."""
     real, later = system_runtime(), [0.0]
     runtime = replace(real, monotonic=lambda: real.monotonic() + later[0])
-    with open_place(tmp_path, runtime=runtime) as place:
-        assert place.ask("GET", "/simple/shut-lib/", READER).status == 200
+    with open_harness(tmp_path, runtime=runtime) as harness:
+        assert harness.ask("GET", "/simple/shut-lib/", READER).status == 200
 
         path = tmp_path / "htpasswd"
         lines = path.read_text().splitlines(keepends=True)
         path.write_text("".join(each for each in lines if "reader" not in each))
         later[0] += 5
 
-        assert place.ask("GET", "/simple/shut-lib/", READER).status == 401
+        assert harness.ask("GET", "/simple/shut-lib/", READER).status == 401
 
 
-def test_google_is_down(place: Place) -> None:
+def test_google_is_down(harness: AccessHarness) -> None:
     """While Google fails, nobody is let in, and nobody told that their credential is bad (48)."""
-    asked = f"/storage/v1/b/{place.google.bucket}/iam/testPermissions"
-    place.google.answers[asked] = Fault(status=500)
+    asked = f"/storage/v1/b/{harness.google.bucket}/iam/testPermissions"
+    harness.google.answers[asked] = Fault(status=500)
     try:
         sent = basic("oauth2accesstoken", "ya29.of-somebody-when-google-fails")
-        answer = place.ask("GET", "/simple/shut-lib/", sent)
+        answer = harness.ask("GET", "/simple/shut-lib/", sent)
     finally:
-        del place.google.answers[asked]
+        del harness.google.answers[asked]
     assert (answer.status, answer.header("retry-after")) == (503, "5")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_shared_caches_keep(place: Place, kind: str) -> None:
+def test_what_shared_caches_keep(harness: AccessHarness, kind: str) -> None:
     """No proxy keeps for others what not everybody may read, and any keeps what they may (66)."""
-    name, file = f"{kind}-lib", place.packages[f"{kind}-lib"].filename
+    name, file = f"{kind}-lib", harness.packages[f"{kind}-lib"].filename
     pages = (f"/simple/{name}/", f"/pypi/{name}/json", f"/project/{name}/", f"/files/{name}/{file}")
     for path in (*pages, f"/files/{name}/{file}.metadata"):
-        answer = place.ask("GET", path, READER)
+        answer = harness.ask("GET", path, READER)
         assert answer.status == 200
         caching = set(answer.header("cache-control").split(", "))
         assert ("public" in caching, "private" in caching) == (kind == "open", kind != "open")
         assert kind == "open" or "authorization" in answer.header("vary").lower()
-        known = place.ask("GET", path, (*READER, ("if-none-match", answer.header("etag"))))
+        known = harness.ask("GET", path, (*READER, ("if-none-match", answer.header("etag"))))
         assert (known.status, known.header("vary")) == (304, answer.header("vary"))
         assert known.header("cache-control") == answer.header("cache-control")
-    assert place.ask("GET", "/simple/", READER).header("cache-control") == "private, no-cache"
+    assert harness.ask("GET", "/simple/", READER).header("cache-control") == "private, no-cache"
 
 
-def test_callers_in_turn(place: Place) -> None:
+def test_callers_in_turn(harness: AccessHarness) -> None:
     """What is remembered for one caller is not shown to the next, whoever comes first (67)."""
     everybody: tuple[Headers, ...] = ((), READER, STRANGER, basic("admin", PASSWORD))
-    first = [place.ask("GET", "/simple/", (*each, V1)).body for each in everybody]
-    again = [place.ask("GET", "/simple/", (*each, V1)).body for each in reversed(everybody)]
+    first = [harness.ask("GET", "/simple/", (*each, V1)).body for each in everybody]
+    again = [harness.ask("GET", "/simple/", (*each, V1)).body for each in reversed(everybody)]
     assert first == again[::-1]
     assert first[0] == first[2] != first[1]
     assert len({first[0], first[1], first[3]}) == 3
 
 
-def test_tokens_in_queries(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+def test_tokens_in_queries(harness: AccessHarness, caplog: pytest.LogCaptureFixture) -> None:
     """A token in a query opens nothing, and is not in the log (71)."""
-    token = place.token("*", can="read")
+    token = harness.token("*", can="read")
     with caplog.at_level(logging.DEBUG):
         for name in ("access_token", "token", "password", "key"):
-            answer = place.ask("GET", f"/simple/shut-lib/?{name}={token}")
+            answer = harness.ask("GET", f"/simple/shut-lib/?{name}={token}")
             assert answer.status in {400, 401}
             assert token.encode() not in answer.body
     assert token[14:] not in caplog.text
@@ -218,49 +218,49 @@ def test_tokens_in_queries(place: Place, caplog: pytest.LogCaptureFixture) -> No
         *("/%5cevil.example", "//evil.example/simple"),
     ],
 )
-def test_redirects_lead_nowhere_else(place: Place, path: str) -> None:
+def test_redirects_lead_nowhere_else(harness: AccessHarness, path: str) -> None:
     """No redirect leaves this host: each is a path with one slash at its beginning (75)."""
-    to = place.ask("GET", path, READER).header("location")
+    to = harness.ask("GET", path, READER).header("location")
     assert to == "" or (to.startswith("/") and not to.startswith(("//", "/\\")))
 
 
 @pytest.mark.parametrize("header", ["x-http-method-override", "x-method-override", "x-http-method"])
-def test_method_override(place: Place, header: str) -> None:
+def test_method_override(harness: AccessHarness, header: str) -> None:
     """A method is what the request line says, whatever a header or a field claims (81)."""
     path = "/api/v1/projects/shut-lib/yank"
     body = b'{"version": "1.0", "file": null}'
     kind = ("content-type", "application/json")
-    answer = place.ask("GET", path, (*MANAGER, (header, "POST"), kind), body)
+    answer = harness.ask("GET", path, (*MANAGER, (header, "POST"), kind), body)
     assert answer.status == 405
-    assert place.ask("GET", "/simple/open-lib/?_method=DELETE", MANAGER).status == 200
+    assert harness.ask("GET", "/simple/open-lib/?_method=DELETE", MANAGER).status == 200
 
 
-def test_names_that_differ(place: Place) -> None:
+def test_names_that_differ(harness: AccessHarness) -> None:
     """The right to publish is that to the file's own name, whatever the form claims (82)."""
     package = wheel("shut-lib", "8.0")
     head = b'--frontier\r\nContent-Disposition: form-data; name="name"\r\n\r\nother-lib\r\n'
 
     kind = ("content-type", "multipart/form-data; boundary=frontier")
-    own = basic("__token__", place.token(OTHER, can="upload"))
-    both = place.ask("POST", "/legacy/", (*own, kind), head + form(package))
+    own = basic("__token__", harness.token(OTHER, can="upload"))
+    both = harness.ask("POST", "/legacy/", (*own, kind), head + form(package))
     assert both.status == 403
-    right = basic("__token__", place.token("shut-*", can="upload"))
-    assert place.ask("POST", "/legacy/", (*right, kind), head + form(package)).status == 400
+    right = basic("__token__", harness.token("shut-*", can="upload"))
+    assert harness.ask("POST", "/legacy/", (*right, kind), head + form(package)).status == 400
 
 
-def test_prefixes(place: Place) -> None:
+def test_prefixes(harness: AccessHarness) -> None:
     """A token for shut-* opens neither shut nor shutter (84)."""
-    sent = bearer(place.token("shut-*", can="upload"))
-    assert place.upload(wheel("shut-here", "1.0"), sent).status == 200
+    sent = bearer(harness.token("shut-*", can="upload"))
+    assert harness.upload(wheel("shut-here", "1.0"), sent).status == 200
     for name in ("shut", "shutter", "shu-t", "not-shut-lib"):
-        assert place.upload(wheel(name, "1.0"), sent).status == 403
+        assert harness.upload(wheel(name, "1.0"), sent).status == 403
 
 
-def test_jobs_read_nothing_else(place: Place) -> None:
+def test_jobs_read_nothing_else(harness: AccessHarness) -> None:
     """A job that publishes one project reads no other, also not what all colleagues may (87)."""
-    sent = by_minted_token("that")(place)
-    assert place.ask("GET", f"/simple/{OTHER}/", sent).status == 200
-    assert [place.ask("GET", f"/simple/{name}/", sent).status for name in EXISTING] == [
+    sent = by_minted_token("that")(harness)
+    assert harness.ask("GET", f"/simple/{OTHER}/", sent).status == 200
+    assert [harness.ask("GET", f"/simple/{name}/", sent).status for name in EXISTING] == [
         200,
         404,
         403,

@@ -21,10 +21,10 @@ from tests.access.access_fixture import (
     OTHER,
     READERS,
     UPLOADERS,
-    Answer,
-    Place,
+    AccessHarness,
+    RecordedResponse,
     digest,
-    open_place,
+    open_harness,
     put_behind_the_proxy,
 )
 from tests.access.principals import (
@@ -32,12 +32,12 @@ from tests.access.principals import (
     ANONYMOUS,
     INVALID,
     OTHER_PUBLISHER,
-    PEOPLE,
     PROXIED,
     PUBLISHER,
+    REQUESTERS,
     STRANGER,
     Headers,
-    Person,
+    Requester,
 )
 from tests.http.packages import wheel
 
@@ -62,9 +62,9 @@ class Ask:
     """Whether the decision is about the name at all."""
 
 
-def reads(place: Place, name: str) -> dict[str, Ask]:
+def reads(harness: AccessHarness, name: str) -> dict[str, Ask]:
     """Return every route that shows something of a project, in every spelling of its URL."""
-    package = place.packages[name]
+    package = harness.packages[name]
     sha, file = digest(package), package.filename
     odd = name.replace("-", "_").title()
     escaped = f"%{ord(name[0]):x}{name[1:]}"
@@ -79,7 +79,7 @@ def reads(place: Place, name: str) -> dict[str, Ask]:
         "page, pypi": Ask(f"/pypi/{name}/"),
         "page, pypi/simple": Ask(f"/pypi/simple/{name}/"),
         "page, own root": Ask(f"/acme/{name}/"),
-        "page, root": Ask(f"/{name}/", *((301, 301) if place.prefix else (200, 404))),
+        "page, root": Ask(f"/{name}/", *((301, 301) if harness.prefix else (200, 404))),
         "file": Ask(f"/files/{name}/{sha}/{file}"),
         "file, below a root": Ask(f"/simple/files/{name}/{sha}/{file}"),
         "file, slashes": Ask(f"//files//{name}//{sha}/{file}"),
@@ -130,47 +130,49 @@ def status_of(role: str, name: str, ask: Ask, *, is_open: bool) -> int:
 
 
 @pytest.fixture(scope="module", params=["partly open", "closed", "below a prefix"])
-def place(
+def harness(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Place]:
+) -> Iterator[AccessHarness]:
     """An index where anybody may read some projects; one where nobody may; one below a prefix."""
     server: dict[str, object] = {"roots": ["acme"]}
     if request.param == "below a prefix":
         server["path_prefix"] = "/python"
     folder = tmp_path_factory.mktemp("place")
-    with open_place(folder, is_open=request.param != "closed", server=server) as place:
-        yield place
+    with open_harness(folder, is_open=request.param != "closed", server=server) as harness:
+        yield harness
 
 
-def is_open(place: Place) -> bool:
+def is_open(harness: AccessHarness) -> bool:
     """Return whether anybody may read anything here."""
-    return bool(place.index.authenticator.policy.public)
+    return bool(harness.index.authenticator.policy.public)
 
 
-def is_unknown(person: Person, place: Place) -> bool:
+def is_unknown(person: Requester, harness: AccessHarness) -> bool:
     """Return whether somebody has to say who they are before anything else."""
-    return person.role == INVALID or (person.role == ANONYMOUS and not is_open(place))
+    return person.role == INVALID or (person.role == ANONYMOUS and not is_open(harness))
 
 
-@pytest.mark.parametrize("person", PEOPLE, ids=str)
-def test_reading(place: Place, person: Person) -> None:
+@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+def test_reading(harness: AccessHarness, person: Requester) -> None:
     """Whoever asks for whatever of a project, and however, gets what the matrix says."""
-    headers, wrong = person.headers(place), list[str]()
+    headers, wrong = person.headers(harness), list[str]()
     for name in (*EXISTING, *MISSING):
-        for title, ask in reads(place, name).items():
-            expected = status_of(person.role, name, ask, is_open=is_open(place))
-            answer = place.ask("GET", ask.path, headers)
+        for title, ask in reads(harness, name).items():
+            expected = status_of(person.role, name, ask, is_open=is_open(harness))
+            answer = harness.ask("GET", ask.path, headers)
             wrong += _differences(f"{title} of {name}", answer, expected)
-            head = place.ask("HEAD", ask.path, headers)
+            head = harness.ask("HEAD", ask.path, headers)
             if (head.status, head.body) != (answer.status, b"") or _kept(head) != _kept(answer):
                 wrong.append(f"HEAD of {title} of {name}: {head}, not {answer}")
     assert wrong == []
 
 
-@pytest.mark.parametrize("person", PEOPLE, ids=str)
-def test_what_is_not_there_looks_like_what_is_not_for_me(place: Place, person: Person) -> None:
+@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+def test_what_is_not_there_looks_like_what_is_not_for_me(
+    harness: AccessHarness, person: Requester
+) -> None:
     """A project that one may not read and one that does not exist: the same to the last byte."""
-    headers, wrong, denied = person.headers(place), list[str](), 0
+    headers, wrong, denied = person.headers(harness), list[str](), 0
     conditions: tuple[Headers, ...] = (
         (),
         (("if-none-match", "*"),),
@@ -179,13 +181,13 @@ def test_what_is_not_there_looks_like_what_is_not_for_me(place: Place, person: P
         (V1, ("accept-encoding", "gzip")),
     )
     for there, not_there in zip(EXISTING, MISSING, strict=True):
-        if may_read(person.role, there, is_open=is_open(place)):
+        if may_read(person.role, there, is_open=is_open(harness)):
             continue
-        theirs = reads(place, not_there)
-        for title, ask in reads(place, there).items():
+        theirs = reads(harness, not_there)
+        for title, ask in reads(harness, there).items():
             for more in conditions:
-                one = place.ask("GET", ask.path, (*headers, *more))
-                other = place.ask("GET", theirs[title].path, (*headers, *more))
+                one = harness.ask("GET", ask.path, (*headers, *more))
+                other = harness.ask("GET", theirs[title].path, (*headers, *more))
                 denied += 1
                 if one.without(there) != other.without(not_there):
                     wrong.append(f"{title} of {there}: {one} is not {other}")
@@ -196,66 +198,66 @@ def test_what_is_not_there_looks_like_what_is_not_for_me(place: Place, person: P
     assert denied or person.role in {READERS, *WRITERS}
 
 
-def test_a_page_in_memory(place: Place) -> None:
+def test_a_page_in_memory(harness: AccessHarness) -> None:
     """Whoever may not read a page that others have just read costs no look at the store."""
-    reader = next(each for each in PEOPLE if each.role == READERS).headers(place)
-    assert place.ask("GET", "/simple/shut-lib/", reader).status == 200
-    assert place.ask("GET", "/simple/shut-lib/").asked == ()
+    reader = next(each for each in REQUESTERS if each.role == READERS).headers(harness)
+    assert harness.ask("GET", "/simple/shut-lib/", reader).status == 200
+    assert harness.ask("GET", "/simple/shut-lib/").asked == ()
 
 
-def test_redirect_to_what_is_not_for_me(place: Place) -> None:
+def test_redirect_to_what_is_not_for_me(harness: AccessHarness) -> None:
     """Whoever may not read a project is not sent on from its URL without a slash."""
-    stranger = next(each for each in PEOPLE if each.role == STRANGER).headers(place)
-    assert place.ask("GET", "/simple/shut-lib", stranger).status == 404
-    assert place.ask("GET", "/simple/secret-lib", stranger).status == 403
+    stranger = next(each for each in REQUESTERS if each.role == STRANGER).headers(harness)
+    assert harness.ask("GET", "/simple/shut-lib", stranger).status == 404
+    assert harness.ask("GET", "/simple/secret-lib", stranger).status == 403
 
 
-@pytest.mark.parametrize("person", PEOPLE, ids=str)
-def test_without_its_slash(place: Place, person: Person) -> None:
+@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+def test_without_its_slash(harness: AccessHarness, person: Requester) -> None:
     """A path that lacks its slash is answered the same whatever is there, with no look at it."""
-    headers = person.headers(place)
+    headers = person.headers(harness)
     for there, not_there in zip(EXISTING, MISSING, strict=True):
         for path in ("/simple/{}", "/pypi/{}", "/+simple/{}", "/acme/{}", "/{}", "/project/{}"):
-            one = place.ask("GET", path.format(there), headers)
-            other = place.ask("GET", path.format(not_there), headers)
+            one = harness.ask("GET", path.format(there), headers)
+            other = harness.ask("GET", path.format(not_there), headers)
             assert one.without(there) == other.without(not_there)
             assert (one.asked, other.asked) == ((), ())
-            if is_unknown(person, place):
+            if is_unknown(person, harness):
                 assert one.status == 401
 
 
-@pytest.mark.parametrize("person", PEOPLE, ids=str)
+@pytest.mark.parametrize("person", REQUESTERS, ids=str)
 @pytest.mark.parametrize(
     "path", ["/simple/", "/pypi/simple/", "/+simple/", "/acme/", "/", "//simple//"]
 )
-def test_lists(place: Place, person: Person, path: str) -> None:
+def test_lists(harness: AccessHarness, person: Requester, path: str) -> None:
     """A list has the projects that one may read, and whoever is known gets one."""
-    listed = place.ask("GET", path, (*person.headers(place), V1))
-    if is_unknown(person, place):
+    listed = harness.ask("GET", path, (*person.headers(harness), V1))
+    if is_unknown(person, harness):
         assert (listed.status, listed.asked) == (401, ())
         return
     assert listed.status == 200
     assert [name for name in (*EXISTING, OTHER) if f'"{name}"'.encode() in listed.body] == seen(
-        person, is_open=is_open(place)
+        person, is_open=is_open(harness)
     )
     for name in (*EXISTING, OTHER):
-        page = place.ask("GET", f"{path}{name}/", (*person.headers(place), V1)).status
+        page = harness.ask("GET", f"{path}{name}/", (*person.headers(harness), V1)).status
         assert (page in {200, 301}) is (f'"{name}"'.encode() in listed.body)
 
 
-@pytest.mark.parametrize("person", PEOPLE, ids=str)
-def test_lists_for_people_and_programs(place: Place, person: Person) -> None:
+@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+def test_lists_for_people_and_programs(harness: AccessHarness, person: Requester) -> None:
     """The page for people, what it searches in, and the API list what the Simple API lists."""
-    expected = seen(person, is_open=is_open(place))
+    expected = seen(person, is_open=is_open(harness))
     for path in ("/", "/api/v1/projects", "/search.json"):
-        listed = place.ask("GET", path, (*person.headers(place), ("accept", "text/html")))
-        if is_unknown(person, place):
+        listed = harness.ask("GET", path, (*person.headers(harness), ("accept", "text/html")))
+        if is_unknown(person, harness):
             assert listed.status == 401
         else:
             assert [each for each in (*EXISTING, OTHER) if each.encode() in listed.body] == expected
 
 
-def seen(person: Person, *, is_open: bool) -> list[str]:
+def seen(person: Requester, *, is_open: bool) -> list[str]:
     """Return the projects that somebody sees."""
     if person.role == ADMIN or (person.kind == "access token" and person.role != STRANGER):
         return [*EXISTING, OTHER]
@@ -268,19 +270,19 @@ def seen(person: Person, *, is_open: bool) -> list[str]:
     return [*public, OTHER] if is_of_other else public
 
 
-@pytest.mark.parametrize("person", PEOPLE, ids=str)
-def test_publishing(place: Place, person: Person) -> None:
+@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+def test_publishing(harness: AccessHarness, person: Requester) -> None:
     """Whoever may publish to a name does, whether it exists or not; others are told neither."""
-    headers = person.headers(place)
+    headers = person.headers(harness)
     for kind in KINDS:
-        answers = dict[str, Answer]()
+        answers = dict[str, RecordedResponse]()
         for name in (f"{kind}-lib", f"{kind}-{next(NUMBERS):03}"):
             is_minted = person.role == PUBLISHER and name not in EXISTING
             expected = {INVALID: 401, ANONYMOUS: 401}.get(person.role, 403)
             if person.role in WRITERS and not is_minted:
                 expected = 200
             for path in ("/simple", "/", "/acme/", "/legacy/"):
-                answers[name] = answer = place.upload(wheel(name), headers, path)
+                answers[name] = answer = harness.upload(wheel(name), headers, path)
                 assert answer.status == expected, (name, path, answer)
                 if expected != 200:
                     assert answer.asked == ()
@@ -288,11 +290,11 @@ def test_publishing(place: Place, person: Person) -> None:
             assert len({answer.without(name) for name, answer in answers.items()}) == 1
 
 
-@pytest.mark.parametrize("person", PEOPLE, ids=str)
-def test_a_form_that_is_none(place: Place, person: Person) -> None:
+@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+def test_a_form_that_is_none(harness: AccessHarness, person: Requester) -> None:
     """Nonsense is a bad request to those who may publish, and refused unread to all others."""
-    headers = (*person.headers(place), ("content-type", "multipart/form-data; boundary=x"))
-    answer = place.ask("POST", "/legacy/", headers, b"nonsense")
+    headers = (*person.headers(harness), ("content-type", "multipart/form-data; boundary=x"))
+    answer = harness.ask("POST", "/legacy/", headers, b"nonsense")
     may_somewhere = person.role in {*WRITERS, OTHER_PUBLISHER} or (
         person.role == STRANGER and person.kind in {"API token", "static token"}
     )
@@ -300,10 +302,10 @@ def test_a_form_that_is_none(place: Place, person: Person) -> None:
     assert answer.status == (400 if may_somewhere else refused)
 
 
-@pytest.mark.parametrize("person", PEOPLE, ids=str)
-def test_changes(place: Place, person: Person) -> None:
+@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+def test_changes(harness: AccessHarness, person: Requester) -> None:
     """Only who manages a project yanks, deletes or archives; a refusal says nothing of it."""
-    headers, wrong = (*person.headers(place), JSON), list[str]()
+    headers, wrong = (*person.headers(harness), JSON), list[str]()
     changes = {
         "yank": (b'{"version": "1.0"}', 200),
         "unyank": (b'{"version": "1.0"}', 200),
@@ -313,7 +315,7 @@ def test_changes(place: Place, person: Person) -> None:
     for there, not_there in zip(EXISTING, MISSING, strict=True):
         for verb, (body, done) in changes.items():
             answers = [
-                place.ask("POST", f"/api/v1/projects/{name}/{verb}", headers, body)
+                harness.ask("POST", f"/api/v1/projects/{name}/{verb}", headers, body)
                 for name in (there, not_there)
             ]
             expected = {INVALID: 401, ANONYMOUS: 401}.get(person.role, 403)
@@ -329,14 +331,14 @@ def test_changes(place: Place, person: Person) -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("person", PEOPLE, ids=str)
-def test_wrong_methods(place: Place, person: Person) -> None:
+@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+def test_wrong_methods(harness: AccessHarness, person: Requester) -> None:
     """A method that a path does not take is 405, and OPTIONS 204, by the path alone."""
-    headers = person.headers(place)
+    headers = person.headers(harness)
     for method in ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"):
         for path in ("/simple/{}/", "/files/{}/x-1.0.tar.gz", "/pypi/{}/json", "/project/{}/"):
             both = {
-                place.ask(method, path.format(name), headers).without(name)
+                harness.ask(method, path.format(name), headers).without(name)
                 for pair in zip(EXISTING, MISSING, strict=True)
                 for name in pair
             }
@@ -344,26 +346,26 @@ def test_wrong_methods(place: Place, person: Person) -> None:
             assert len(both) == 1
 
 
-@pytest.mark.parametrize("person", PEOPLE, ids=str)
-def test_elsewhere(place: Place, person: Person) -> None:
+@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+def test_elsewhere(harness: AccessHarness, person: Requester) -> None:
     """Health is everybody's; where nothing is, it is 401 to who may see nothing, and else 404."""
-    headers = person.headers(place)
+    headers = person.headers(harness)
     for path in ("/health", "/ready"):
-        assert place.ask("GET", path, headers).status == 200
-    is_refused = is_unknown(person, place)
+        assert harness.ask("GET", path, headers).status == 200
+    is_refused = is_unknown(person, harness)
     for path in ("/nowhere/at/all", "/api/v1/nothing", "/simple/a/b", "/raw/nothing.txt"):
-        assert place.ask("GET", path, headers).status == (401 if is_refused else 404)
+        assert harness.ask("GET", path, headers).status == (401 if is_refused else 404)
 
 
 @pytest.fixture(scope="module")
-def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccessHarness]:
     """An index whose pages for people are behind Google's proxy."""
-    with open_place(tmp_path_factory.mktemp("proxied"), adjust=put_behind_the_proxy) as place:
-        yield place
+    with open_harness(tmp_path_factory.mktemp("proxied"), adjust=put_behind_the_proxy) as harness:
+        yield harness
 
 
 @pytest.mark.parametrize("person", PROXIED, ids=str)
-def test_pages_behind_the_proxy(proxied: Place, person: Person) -> None:
+def test_pages_behind_the_proxy(proxied: AccessHarness, person: Requester) -> None:
     """Behind Google's proxy the pages for people are for those whom it names, and nobody else."""
     headers = (*person.headers(proxied), ("accept", "text/html"))
     home = proxied.ask("GET", "/", headers)
@@ -378,7 +380,7 @@ def test_pages_behind_the_proxy(proxied: Place, person: Person) -> None:
 
 
 @pytest.mark.parametrize("person", PROXIED, ids=str)
-def test_search_behind_the_proxy(proxied: Place, person: Person) -> None:
+def test_search_behind_the_proxy(proxied: AccessHarness, person: Requester) -> None:
     """A search there finds what the page shows; a program without the proxy sees what it may."""
     headers = person.headers(proxied)
     found = proxied.ask("GET", "/search.json", headers)
@@ -395,8 +397,8 @@ def test_search_behind_the_proxy(proxied: Place, person: Person) -> None:
     assert "private" in found.header("cache-control")
 
 
-@pytest.mark.parametrize("person", PEOPLE, ids=str)
-def test_programs_behind_the_proxy(proxied: Place, person: Person) -> None:
+@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+def test_programs_behind_the_proxy(proxied: AccessHarness, person: Requester) -> None:
     """Programs are known by their own credentials there, as anywhere; the proxy is not asked."""
     told = next(each for each in PROXIED if each.role == ADMIN).headers(proxied)
     for name in (*EXISTING, *MISSING):
@@ -404,12 +406,12 @@ def test_programs_behind_the_proxy(proxied: Place, person: Person) -> None:
         assert answer.status == status_of(person.role, name, Ask(""), is_open=True)
 
 
-def _kept(answer: Answer) -> set[tuple[str, str]]:
+def _kept(answer: RecordedResponse) -> set[tuple[str, str]]:
     """Return the headers, in any order."""
     return set(answer.headers)
 
 
-def _differences(what: str, answer: Answer, expected: int) -> list[str]:
+def _differences(what: str, answer: RecordedResponse, expected: int) -> list[str]:
     """Return what is wrong about an answer: its status, and who may keep it."""
     wrong = []
     if answer.status != expected:

@@ -6,8 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.access.access_fixture import EXISTING, PASSWORD, Answer, Place, open_place
-from tests.access.principals import BAD, PEOPLE, PROXIED, Headers
+from tests.access.access_fixture import (
+    EXISTING,
+    PASSWORD,
+    AccessHarness,
+    RecordedResponse,
+    open_harness,
+)
+from tests.access.principals import BAD, PROXIED, REQUESTERS, Headers
 from tests.http.packages import wheel
 
 pytestmark = pytest.mark.integration
@@ -28,10 +34,10 @@ PATHS = (
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccessHarness]:
     """An index where some projects may be read by anybody."""
-    with open_place(tmp_path_factory.mktemp("place")) as place:
-        yield place
+    with open_harness(tmp_path_factory.mktemp("place")) as harness:
+        yield harness
 
 
 def secrets_in(headers: Headers) -> set[str]:
@@ -48,23 +54,23 @@ def secrets_in(headers: Headers) -> set[str]:
     return found | {each for each in parts if len(each) > 8}
 
 
-def ask_everything(place: Place, headers: Headers) -> list[Answer]:
+def ask_everything(harness: AccessHarness, headers: Headers) -> list[RecordedResponse]:
     """Send a credential everywhere, also to where it does not belong."""
-    answers = [place.ask("GET", path, headers) for path in PATHS]
-    answers += [place.ask("POST", "/api/v1/projects/shut-lib/yank", headers, b"{}")]
-    answers += [place.upload(wheel(name), headers) for name in EXISTING]
+    answers = [harness.ask("GET", path, headers) for path in PATHS]
+    answers += [harness.ask("POST", "/api/v1/projects/shut-lib/yank", headers, b"{}")]
+    answers += [harness.upload(wheel(name), headers) for name in EXISTING]
     return answers
 
 
-@pytest.mark.parametrize("person", [*PEOPLE, *PROXIED], ids=str)
+@pytest.mark.parametrize("person", [*REQUESTERS, *PROXIED], ids=str)
 def test_nobody_sees_a_credential(
-    place: Place, person: object, caplog: pytest.LogCaptureFixture
+    harness: AccessHarness, person: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With everything logged that can be, no credential, good or bad, is in a log or an answer."""
-    headers = next(each for each in (*PEOPLE, *PROXIED) if each is person).headers(place)
+    headers = next(each for each in (*REQUESTERS, *PROXIED) if each is person).headers(harness)
     secrets = secrets_in(headers)
     with caplog.at_level(logging.DEBUG):
-        answers = ask_everything(place, headers)
+        answers = ask_everything(harness, headers)
     said = caplog.text + "".join(f"{each.headers}{each.body!r}" for each in answers)
     said += "".join(str(record.__dict__) for record in caplog.records)
     assert [each for each in secrets if each in said] == []
@@ -72,13 +78,13 @@ def test_nobody_sees_a_credential(
 
 @pytest.mark.parametrize("kind", BAD)
 def test_a_credential_in_the_wrong_place(
-    place: Place, kind: str, caplog: pytest.LogCaptureFixture
+    harness: AccessHarness, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A credential that somebody puts into a URL opens nothing, and is not repeated by a log."""
     secrets = secrets_in(BAD[kind])
     with caplog.at_level(logging.DEBUG):
         answers = [
-            place.ask("GET", f"/simple/shut-lib/?access_token={secret.replace(' ', '+')}")
+            harness.ask("GET", f"/simple/shut-lib/?access_token={secret.replace(' ', '+')}")
             for secret in secrets
         ]
     assert {answer.status for answer in answers} <= {400, 401}
@@ -86,19 +92,19 @@ def test_a_credential_in_the_wrong_place(
     assert [each for each in secrets if each in said] == []
 
 
-def test_names_of_users(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+def test_names_of_users(harness: AccessHarness, caplog: pytest.LogCaptureFixture) -> None:
     """A line break in a user's name makes no second line in a log, and is refused (28, 30)."""
     with caplog.at_level(logging.DEBUG):
         for name in ("ana\nroot", "ana\r\nX-Evil: 1", "ana\x00", "ana\x7f"):
             pair = b64encode(f"{name}:{PASSWORD}".encode()).decode()
-            answer = place.ask("GET", "/simple/", (("authorization", f"Basic {pair}"),))
+            answer = harness.ask("GET", "/simple/", (("authorization", f"Basic {pair}"),))
             assert answer.status == 401
     assert "root" not in caplog.text
     assert "evil" not in caplog.text.lower()
 
 
-def test_representations(place: Place) -> None:
+def test_representations(harness: AccessHarness) -> None:
     """What a debugger or a crash report would show of the wired index has no secret of its own."""
-    shown = repr(place.index.settings.access) + repr(place.index.authenticator.static_tokens)
+    shown = repr(harness.index.settings.access) + repr(harness.index.authenticator.static_tokens)
     assert "a-static-token-of" not in shown
     assert PASSWORD not in shown

@@ -10,7 +10,13 @@ from random import Random
 import pytest
 from msgspec.structs import replace as changed
 
-from tests.access.access_fixture import PASSWORD, Place, id_token, open_place, static_token
+from tests.access.access_fixture import (
+    PASSWORD,
+    AccessHarness,
+    id_token,
+    open_harness,
+    static_token,
+)
 from tests.authentication.verifiers.fake_issuer import Bearer
 from tests.operations.in_memory_index import Clock, IndexHarness
 from wheelyard.authentication.api_tokens import TokenRequest
@@ -35,26 +41,26 @@ def few(said: dict[str, object]) -> None:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+def harness(tmp_path: Path) -> Iterator[AccessHarness]:
     """An index that has little patience with guesses."""
-    with open_place(tmp_path, adjust=few) as place:
-        place.google.bearers[GOOGLE] = Bearer(frozenset({"storage.objects.get"}))
-        yield place
+    with open_harness(tmp_path, adjust=few) as harness:
+        harness.google.bearers[GOOGLE] = Bearer(frozenset({"storage.objects.get"}))
+        yield harness
 
 
-def guess(place: Place, address: str, credential: Credential, times: int = 3) -> None:
+def guess(harness: AccessHarness, address: str, credential: Credential, times: int = 3) -> None:
     """Fail to log in, so often."""
     for number in range(times):
         wrong = Credential(credential.user, f"{credential.secret}-{number}")
         with pytest.raises(Unauthenticated):
-            place.index.authenticator.authenticate(wrong, address)
+            harness.index.authenticator.authenticate(wrong, address)
 
 
-def is_let_in(place: Place, credential: Credential, address: str = HERE) -> bool:
+def is_let_in(harness: AccessHarness, credential: Credential, address: str = HERE) -> bool:
     """Return whether a credential opens the index, and is not put off."""
     fault: Unavailable | None = None
     try:
-        caller = place.index.authenticator.authenticate(credential, address)
+        caller = harness.index.authenticator.authenticate(credential, address)
     except Unavailable as found:
         fault = found
     else:
@@ -63,39 +69,39 @@ def is_let_in(place: Place, credential: Credential, address: str = HERE) -> bool
     return False
 
 
-def test_guesses_are_put_off(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+def test_guesses_are_put_off(harness: AccessHarness, caplog: pytest.LogCaptureFixture) -> None:
     """After three wrong passwords nobody at that address is heard; elsewhere everybody is."""
-    guess(place, HERE, Credential("reader", "guess"))
+    guess(harness, HERE, Credential("reader", "guess"))
     with caplog.at_level(logging.INFO):
-        assert not is_let_in(place, Credential("manager", PASSWORD))
+        assert not is_let_in(harness, Credential("manager", PASSWORD))
     assert "htpasswd_rate for htpasswd:manager, from 192.0.2.0/24" in caplog.text
-    assert is_let_in(place, Credential("reader", PASSWORD), ELSEWHERE)
-    assert is_let_in(place, Credential("manager", PASSWORD), ELSEWHERE)
+    assert is_let_in(harness, Credential("reader", PASSWORD), ELSEWHERE)
+    assert is_let_in(harness, Credential("manager", PASSWORD), ELSEWHERE)
 
 
-def test_guesses_from_everywhere(place: Place) -> None:
+def test_guesses_from_everywhere(harness: AccessHarness) -> None:
     """Who guesses a name from many networks is put off, and its owner at another one is not."""
     for number in range(10):
-        guess(place, f"10.0.{number}.1", Credential("reader", f"guess-{number}"))
+        guess(harness, f"10.0.{number}.1", Credential("reader", f"guess-{number}"))
     with pytest.raises(Unauthenticated):
-        place.index.authenticator.authenticate(Credential("reader", "one-more"), "10.0.99.1")
-    assert not is_let_in(place, Credential("reader", PASSWORD), "10.0.99.1")
-    assert is_let_in(place, Credential("reader", PASSWORD), ELSEWHERE)
+        harness.index.authenticator.authenticate(Credential("reader", "one-more"), "10.0.99.1")
+    assert not is_let_in(harness, Credential("reader", PASSWORD), "10.0.99.1")
+    assert is_let_in(harness, Credential("reader", PASSWORD), ELSEWHERE)
 
 
-def test_who_was_right_before_is_let_in(place: Place, tmp_path: Path) -> None:
+def test_who_was_right_before_is_let_in(harness: AccessHarness, tmp_path: Path) -> None:
     """Somebody whose password was right today is not locked out by the guesses of others."""
     clock, right = Clock(), Credential("reader", PASSWORD)
     passwords = HtpasswdVerifier(tmp_path / "htpasswd", bytes(32), clock.seconds)
     index = replace(
-        place.index, authenticator=replace(place.index.authenticator, htpasswd=passwords)
+        harness.index, authenticator=replace(harness.index.authenticator, htpasswd=passwords)
     )
-    place = replace(place, inside=replace(place.inside, index=index))
-    assert is_let_in(place, right)
-    guess(place, HERE, Credential("reader", "guess"))
+    harness = replace(harness, in_process=replace(harness.in_process, index=index))
+    assert is_let_in(harness, right)
+    guess(harness, HERE, Credential("reader", "guess"))
     clock.advance(seconds=CACHE_SECONDS)
-    assert is_let_in(place, right)
-    assert not is_let_in(place, Credential("reader", "guess-9"))
+    assert is_let_in(harness, right)
+    assert not is_let_in(harness, Credential("reader", "guess-9"))
 
 
 @pytest.mark.parametrize(
@@ -108,28 +114,30 @@ def test_who_was_right_before_is_let_in(place: Place, tmp_path: Path) -> None:
     ],
     ids=["access token", "password of __token__", "password", "bearer"],
 )
-def test_failures_keep_no_other_kind_out(place: Place, wrong: Credential) -> None:
+def test_failures_keep_no_other_kind_out(harness: AccessHarness, wrong: Credential) -> None:
     """Bad credentials of one kind, from one office, leave good ones of other kinds alone."""
-    guess(place, HERE, wrong, 1 if wrong.is_bearer else 3)
-    api_token = place.token("*", can="read")
-    assert is_let_in(place, Credential("__token__", api_token))
-    assert is_let_in(place, Credential("__token__", static_token("reader")))
-    assert is_let_in(place, Credential("oidc", id_token("reader@acme.dev")))
+    guess(harness, HERE, wrong, 1 if wrong.is_bearer else 3)
+    api_token = harness.token("*", can="read")
+    assert is_let_in(harness, Credential("__token__", api_token))
+    assert is_let_in(harness, Credential("__token__", static_token("reader")))
+    assert is_let_in(harness, Credential("oidc", id_token("reader@acme.dev")))
     if wrong.user == "oauth2accesstoken":
-        assert is_let_in(place, Credential("oauth2accesstoken", GOOGLE), ELSEWHERE)
-        assert is_let_in(place, Credential("reader", PASSWORD))
+        assert is_let_in(harness, Credential("oauth2accesstoken", GOOGLE), ELSEWHERE)
+        assert is_let_in(harness, Credential("reader", PASSWORD))
     elif not wrong.is_bearer:
-        assert is_let_in(place, Credential("oauth2accesstoken", GOOGLE))
+        assert is_let_in(harness, Credential("oauth2accesstoken", GOOGLE))
 
 
-def test_an_empty_password_is_no_failure(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_empty_password_is_no_failure(
+    harness: AccessHarness, caplog: pytest.LogCaptureFixture
+) -> None:
     """A client that first sends a name alone, as uv does, is not put off, and not in the log."""
     caplog.set_level(logging.INFO)
     for _ in range(10):
         with pytest.raises(Unauthenticated):
-            place.index.authenticator.authenticate(Credential("reader", ""), HERE)
+            harness.index.authenticator.authenticate(Credential("reader", ""), HERE)
     assert caplog.records == []
-    assert is_let_in(place, Credential("reader", PASSWORD))
+    assert is_let_in(harness, Credential("reader", PASSWORD))
 
 
 KEY = '{"type": "service_account", "private_key": "-----BEGIN PRIVATE KEY-----\\nMIIE"}'
@@ -138,25 +146,25 @@ KEY = '{"type": "service_account", "private_key": "-----BEGIN PRIVATE KEY-----\\
 @pytest.mark.parametrize("user", ["_json_key", "_json_key_base64", "oauth2accesstoken", "reader"])
 @pytest.mark.parametrize("secret", [KEY, b64encode(KEY.encode()).decode()], ids=["plain", "base64"])
 def test_service_account_keys(
-    place: Place, caplog: pytest.LogCaptureFixture, user: str, secret: str
+    harness: AccessHarness, caplog: pytest.LogCaptureFixture, user: str, secret: str
 ) -> None:
     """The key of a service account is refused with advice and one warning, and shown to nobody."""
     for _ in range(5):
         with pytest.raises(Unauthenticated, match="delete it"):
-            place.index.authenticator.authenticate(Credential(user, secret), HERE)
-    assert place.google.seen == []
+            harness.index.authenticator.authenticate(Credential(user, secret), HERE)
+    assert harness.google.seen == []
     assert [each.levelno for each in caplog.records] == [logging.WARNING]
     assert "192.0.2.0/24" in caplog.text
     assert "PRIVATE" not in caplog.text
 
 
-def test_a_file_that_is_due(place: Place, tmp_path: Path) -> None:
+def test_a_file_that_is_due(harness: AccessHarness, tmp_path: Path) -> None:
     """Whoever sends an API token never waits for a look at a file; for a password there is one."""
     clock = Clock()
     passwords = HtpasswdVerifier(tmp_path / "htpasswd", bytes(32), clock.seconds)
-    authenticator = replace(place.index.authenticator, htpasswd=passwords)
+    authenticator = replace(harness.index.authenticator, htpasswd=passwords)
     right = Credential("reader", PASSWORD)
-    sent = (right, Credential("__token__", place.token("*", can="read")))
+    sent = (right, Credential("__token__", harness.token("*", can="read")))
     authenticator.authenticate(right, HERE)
     assert [authenticator.needs_file_check(each) for each in sent] == [False, False]
     clock.advance(seconds=4)
@@ -181,12 +189,12 @@ def test_a_file_that_is_due(place: Place, tmp_path: Path) -> None:
     ids=range(9),
 )
 def test_what_the_log_says(
-    place: Place, caplog: pytest.LogCaptureFixture, credential: Credential, said: str
+    harness: AccessHarness, caplog: pytest.LogCaptureFixture, credential: Credential, said: str
 ) -> None:
     """The log tells an operator why a credential was refused and from where, and no secret."""
     for attempt in (
-        place.index.authenticator.authenticate_cached,
-        lambda sent: place.index.authenticator.authenticate(sent, HERE),
+        harness.index.authenticator.authenticate_cached,
+        lambda sent: harness.index.authenticator.authenticate(sent, HERE),
     ):
         caplog.clear()
         caplog.set_level(logging.INFO)
@@ -248,9 +256,9 @@ def test_tokens_that_nobody_made(harness: IndexHarness) -> None:
     ],
     ids=["bearer", "dots", "token's prefix", "token's shape"],
 )
-def test_other_secrets_are_not_shown_to_google(place: Place, sent: Credential) -> None:
+def test_other_secrets_are_not_shown_to_google(harness: AccessHarness, sent: Credential) -> None:
     """What is plainly no token of Google's is refused here, and nobody else ever sees it."""
     with pytest.raises(Unauthenticated) as refused:
-        is_let_in(place, sent)
+        is_let_in(harness, sent)
     assert "Missing or invalid token" in refused.value.short
-    assert place.google.seen == []
+    assert harness.google.seen == []

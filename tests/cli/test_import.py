@@ -12,7 +12,7 @@ import pytest
 from tests.cli.conftest import Serve, Typed
 from tests.clients.harness import REPOSITORY, Sandbox
 from tests.operations.distributions import make_sdist, make_wheel
-from tests.sources.web.site import Answer, running_site
+from tests.sources.web.fake_server import CannedResponse, running_fake_server
 
 pytestmark = pytest.mark.integration
 
@@ -176,11 +176,11 @@ def test_credentials(sandbox: Sandbox, serve: Serve, wheelyard: Typed) -> None:
 @pytest.mark.parametrize("option", ["--dry-run", "--json"])
 def test_a_credential_is_never_printed(wheelyard: Typed, option: str) -> None:
     """Nothing that is printed has the credential that was typed, or a query."""
-    with running_site() as site:
-        login = site.url.replace("//", "//bob:s3cret@")
-        site.page("/simple/", '<a href="a/">a</a>')
+    with running_fake_server() as server:
+        login = server.url.replace("//", "//bob:s3cret@")
+        server.page("/simple/", '<a href="a/">a</a>')
         link = f"{login}/a-1.zip?token=s3cret"
-        site.page("/simple/a/", f'<a href="{link}">a</a><a href="{link}#sha256=0">b</a>')
+        server.page("/simple/a/", f'<a href="{link}">a</a><a href="{link}#sha256=0">b</a>')
         places = ["/simple/?token=s3cret", "/nowhere/?token=s3cret", "/packages.json?token=s3cret"]
         told = [wheelyard("import", option, login + place) for place in places]
     for place in ("ftp://bob:s3cret@host/", "http://bob:s3cret@ho st/", "http:/bob:s3cret@host/"):
@@ -211,23 +211,24 @@ def test_odd_files(packages: Path, wheelyard: Typed, options: tuple[str, ...]) -
 def test_private_addresses(wheelyard: Typed, options: tuple[str, ...]) -> None:
     """Links and redirects to private addresses of other hosts are followed only if allowed."""
     own, linked, moved = (make_wheel("demo", version) for version in ("1.0", "2.0", "3.0"))
-    with running_site() as site, running_site() as proxy:
-        hidden = f"http://localhost:{site.port}/hidden"
+    with running_fake_server() as server, running_fake_server() as proxy:
+        hidden = f"http://localhost:{server.port}/hidden"
         links = [f"/{own.filename}", f"{hidden}/{linked.filename}", f"/{moved.filename}"]
-        site.page("/simple/", '<a href="demo/">demo</a>')
-        site.page("/simple/demo/", "".join(f'<a href="{link}">x</a>' for link in links))
-        site.file(f"/{own.filename}", own.body)
-        site.file(f"/hidden/{linked.filename}", linked.body)
-        site.serve(
-            f"/{moved.filename}", Answer(status=302, headers={"Location": f"{hidden}/3.whl"})
+        server.page("/simple/", '<a href="demo/">demo</a>')
+        server.page("/simple/demo/", "".join(f'<a href="{link}">x</a>' for link in links))
+        server.file(f"/{own.filename}", own.body)
+        server.file(f"/hidden/{linked.filename}", linked.body)
+        server.serve(
+            f"/{moved.filename}",
+            CannedResponse(status=302, headers={"Location": f"{hidden}/3.whl"}),
         )
-        site.file("/hidden/3.whl", moved.body)
+        server.file("/hidden/3.whl", moved.body)
         # a proxy would hide which address is reached, so none is asked
         proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"), proxy.url)
-        done = wheelyard("import", *options, f"{site.url}/simple/", **proxies)
+        done = wheelyard("import", *options, f"{server.url}/simple/", **proxies)
 
     count = "imported 3 files\n" if options else "imported 1 file, 2 refused\n"
-    assert done.stdout == f"{site.url}/simple/: {count}"
+    assert done.stdout == f"{server.url}/simple/: {count}"
     assert done.stderr.count("a private address; give --allow-private") == (0 if options else 2)
-    assert any(each.path.startswith("/hidden/") for each in site.seen) == bool(options)
+    assert any(each.path.startswith("/hidden/") for each in server.seen) == bool(options)
     assert proxy.seen == []

@@ -21,7 +21,7 @@ from tests.clients.projects import Builder, Built
 from tests.clients.reading import assert_published
 from tests.clients.servers import TOKEN, Server
 from tests.clients.tls import Proxy, running_proxy
-from tests.http.servers import Site, running_site
+from tests.http.servers import RunningServer, running_server
 from tests.model.jobs import GITHUB_SAYS, GITLAB_SAYS, TIMES
 from tests.waiting import until
 from wheelyard.wiring.stores import system_runtime
@@ -68,7 +68,7 @@ projects = ["yard-lab"]
 class Ci:
     """Two CI services, and an index that knows some of their jobs."""
 
-    site: Site
+    site: RunningServer
     proxy: Proxy
     github: FakeIssuer
     gitlab: FakeIssuer
@@ -130,7 +130,7 @@ def shared_ci(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ci]:
             issuer.serve_keys(KEY)
             issuer.answers[path] = issuer.answers["/keys"]
         config = CONFIG.format(github=github.url, gitlab=gitlab.url)
-        site = stack.enter_context(running_site(folder / "site", config=config))
+        site = stack.enter_context(running_server(folder / "site", config=config))
         proxy = stack.enter_context(running_proxy(folder, site.address))
         yield Ci(site, proxy, github, gitlab)
 

@@ -18,7 +18,7 @@ from packaging.version import Version
 from tests.clients.harness import REPOSITORY, system_program
 from tests.fake_gcs.server import running_bucket_server
 from tests.http.packages import post, publish, wheel
-from tests.http.servers import Answer, Site, running_site
+from tests.http.servers import Answer, RunningServer, running_server
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
 from tests.waiting import until
@@ -140,31 +140,31 @@ def test_deleted_meanwhile(store: Path, tmp_path: Path) -> None:
     assert problems(copy) == []
 
 
-def busy(site: Site, stop: threading.Event, answers: list[Answer]) -> None:
+def busy(server: RunningServer, stop: threading.Event, answers: list[Answer]) -> None:
     """Publish and delete without a pause, and note what is answered."""
     for number in count():
         if stop.is_set():
             return
         name = f"busy{number % 3}"
-        answers.append(post(site, wheel(name, f"1.{number}", filler=bytes(200_000))))
+        answers.append(post(server, wheel(name, f"1.{number}", filler=bytes(200_000))))
         if number % 4 == 3:
-            site.change(name, "delete", version=f"1.{number}")
+            server.change(name, "delete", version=f"1.{number}")
 
 
 @pytest.mark.slow
 def test_a_busy_server(tmp_path: Path) -> None:
     """Backups of a server that works on, made by the page's own line, can be restored."""
-    with running_site(tmp_path / "site") as site:
+    with running_server(tmp_path / "site") as server:
         before = [wheel("calm", f"1.{number}") for number in range(5)]
-        publish(site, *before)
+        publish(server, *before)
         stop, answers = threading.Event(), list[Answer]()
-        thread = threading.Thread(target=busy, args=(site, stop, answers))
+        thread = threading.Thread(target=busy, args=(server, stop, answers))
         thread.start()
         made = [tmp_path / f"{number}.tar.gz" for number in range(3)]
         for archive in made:
             before_it = len(answers)
             until(lambda least=before_it + 3: len(answers) > least)  # type: ignore[misc]
-            done = tarred(site.store, archive)
+            done = tarred(server.store, archive)
             assert done.returncode in {0, 1}, done.stderr
         stop.set()
         thread.join()
@@ -292,23 +292,23 @@ def assert_told(answer: Answer, status: int) -> None:
 def test_messages_of_a_folder(tmp_path: Path) -> None:
     """What a client is told where the folder is damaged or away is what the page says."""
     package, more = wheel("acme-core"), wheel("acme-core", "2.0")
-    with running_site(tmp_path) as site:
-        publish(site, package)
-        (file,) = (site.store / "files").rglob("*.whl")
-        document = site.store / "projects" / "acme-core.json"
+    with running_server(tmp_path) as server:
+        publish(server, package)
+        (file,) = (server.store / "files").rglob("*.whl")
+        document = server.store / "projects" / "acme-core.json"
         body, first = file.read_bytes(), document.read_bytes()
         file.write_bytes(body[:-1])
-        lost = site.get(f"/{file.relative_to(site.store)}")
+        lost = server.get(f"/{file.relative_to(server.store)}")
         assert is_quoted(lost.json()["message"].replace("-1.0-py3-none-any.whl", "-1.0.tar.gz"))
-        publish(site, more)
+        publish(server, more)
         document.write_bytes(first)
-        assert_told(post(site, wheel("acme-core", "3.0")), 503)
+        assert_told(post(server, wheel("acme-core", "3.0")), 503)
         document.write_bytes(b"{")
-        assert_told(site.get("/simple/acme-core/"), 503)
-        site.store.rename(tmp_path / "away")
-        site.store.mkdir()
-        assert_told(site.get("/simple/other/"), 503)
-        assert site.get("/ready").status_code == 503
-        assert site.get("/health").status_code == 200
-        site.store.rmdir()
-        (tmp_path / "away").rename(site.store)
+        assert_told(server.get("/simple/acme-core/"), 503)
+        server.store.rename(tmp_path / "away")
+        server.store.mkdir()
+        assert_told(server.get("/simple/other/"), 503)
+        assert server.get("/ready").status_code == 503
+        assert server.get("/health").status_code == 200
+        server.store.rmdir()
+        (tmp_path / "away").rename(server.store)

@@ -33,7 +33,7 @@ from tests.clients.projects import write_project
 from tests.deploy.containers import wheels
 from tests.deploy.running import assert_valid, problems
 from tests.http.packages import wheel
-from tests.http.servers import Site, running_site
+from tests.http.servers import RunningServer, running_server
 from wheelyard.wiring.stores import system_runtime
 
 sandbox = _sandbox
@@ -175,7 +175,7 @@ class Runner:
 
     sandbox: Sandbox
     """Its folder is the workspace."""
-    site: Site
+    server: RunningServer
     google: FakeIssuer
     """Signs for the account of the build, and answers as the metadata server."""
 
@@ -203,7 +203,7 @@ class Runner:
 
     def publishers(self) -> dict[str, str]:
         """Return what the index has of the project: names, and who has published each."""
-        answer = self.site.get("/api/v1/projects/acme-core", self.site.token)
+        answer = self.server.get("/api/v1/projects/acme-core", self.server.token)
         return {each["filename"]: each["uploaded-by"] for each in answer.json()["files"]}
 
     def lay(self, version: str) -> None:
@@ -229,8 +229,10 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     with running_issuer() as google:
         google.serve_keys(rsa_key("google"))
         config = CONFIG.replace("ISSUER", google.url)
-        with running_site(folder / "site", config=config, environment=google.environment) as site:
-            yield Runner(sandbox, site, google)
+        with running_server(
+            folder / "site", config=config, environment=google.environment
+        ) as server:
+            yield Runner(sandbox, server, google)
 
 
 @pytest.mark.slow
@@ -242,7 +244,7 @@ def test_a_build(runner: Runner) -> None:
     test = "import acme_core\n\n\ndef test_it():\n    acme_core.main()\n"
     (runner.sandbox.folder / "tests" / "test_it.py").write_text(test)
     runner.identify("https://accounts.google.com", AUDIENCE)
-    given = {"_INDEX_URL": f"{runner.site.url}/", "_AUDIENCE": AUDIENCE, "_TAG_PREFIX": "v"}
+    given = {"_INDEX_URL": f"{runner.server.url}/", "_AUDIENCE": AUDIENCE, "_TAG_PREFIX": "v"}
 
     none = runner.run(build["build"]["script"], **given)
     assert "--substitutions=TAG_NAME=v1.2" in none.stderr
@@ -271,8 +273,8 @@ def test_publishing(runner: Runner, name: str, trusted: str) -> None:
     runner.lay(version)
     issuer = runner.google.url if trusted else "https://accounts.google.com"
     secret = runner.identify(issuer, "packages.example.com" if trusted else AUDIENCE)
-    token = runner.site.make_token("acme-*")
-    given = {"_FOLDER": ".", "_INDEX_URL": runner.site.url, "_AUDIENCE": AUDIENCE}
+    token = runner.server.make_token("acme-*")
+    given = {"_FOLDER": ".", "_INDEX_URL": runner.server.url, "_AUDIENCE": AUDIENCE}
     script = steps(FILES / f"{name}.yaml")["publish"]["script"]
 
     there = "cd dist\n" if name == "folder" else ""
@@ -322,7 +324,7 @@ def test_no_identity(runner: Runner) -> None:
     runner.google.answers[IDENTITY] = CannedResponse(status=403)
 
     script = steps(FILES / "cloudbuild.yaml")["publish"]["script"]
-    done = runner.run(script, _INDEX_URL=runner.site.url)
+    done = runner.run(script, _INDEX_URL=runner.server.url)
 
     assert "roles/iam.serviceAccountOpenIdTokenCreator on itself" in done.stderr
 

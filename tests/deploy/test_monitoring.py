@@ -14,8 +14,8 @@ from tests.clients.conftest import sandbox as _sandbox
 from tests.clients.harness import REPOSITORY, Sandbox, program, system_program
 from tests.deploy.running import DEPLOY, documents
 from tests.http.packages import publish, wheel
-from tests.http.remote_store import FarStore, far_site
-from tests.http.servers import Site, running_site
+from tests.http.remote_store import RemoteStore, remote_server
+from tests.http.servers import RunningServer, running_server
 from tests.test_conventions import headings
 from wheelyard.storage.instrumented import Operation, OperationCounter
 
@@ -49,24 +49,26 @@ def expressions() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """An index that something was done with, and that logs what it is asked."""
     config = '[log]\nformat = "json"\naccess = true\n'
-    with running_site(tmp_path_factory.mktemp("figures") / "folder", config=config) as site:
-        publish(site, wheel())
+    with running_server(tmp_path_factory.mktemp("figures") / "folder", config=config) as server:
+        publish(server, wheel())
         for path in ("/simple/", "/simple/demo/", "/ready", "/metrics"):
-            assert site.get(path).status_code == 200
-        yield site
+            assert server.get(path).status_code == 200
+        yield server
 
 
 @pytest.fixture(scope="module")
-def figures(site: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, set[str]]]:
+def figures(
+    server: RunningServer, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, set[str]]]:
     """Return every figure of a running index by name: its labels, and their values."""
-    text = site.get("/metrics").text
+    text = server.get("/metrics").text
     tally = OperationCounter()
     for verb, price in (("insert", "A"), ("read", "B"), ("delete", "free")):
         tally.add(Operation(verb, price))
-    with far_site(tmp_path_factory.mktemp("far"), FarStore(), tally=tally) as far:
+    with remote_server(tmp_path_factory.mktemp("far"), RemoteStore(), tally=tally) as far:
         text += far.get("/metrics").text
     found: dict[str, dict[str, set[str]]] = {}
     for line in text.splitlines():
@@ -140,12 +142,12 @@ def test_pods(sandbox: Sandbox) -> None:
     sandbox.run(validate, "--strict", "-k", "1.30", sandbox.folder / "known.yaml")
 
 
-def test_lines_of_the_log(site: Site, tmp_path: Path) -> None:
+def test_lines_of_the_log(server: RunningServer, tmp_path: Path) -> None:
     """The log has every field that the page asks Cloud Logging for, and jq finds who uploaded."""
     jq, page = system_program("jq"), PAGE.read_text()
-    site.change("demo", "yank", version="1.0", reason="broken")
-    assert site.get("/simple/", "wyd_" + "0" * 48).status_code == 401
-    entries = [json.loads(line) for line in site.log.splitlines() if line.startswith("{")]
+    server.change("demo", "yank", version="1.0", reason="broken")
+    assert server.get("/simple/", "wyd_" + "0" * 48).status_code == 401
+    entries = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
     asked_for = [
         each.removesuffix(".list") for each in re.findall(r"jsonPayload\.([\w.]+\w)", page)
     ]
@@ -154,9 +156,9 @@ def test_lines_of_the_log(site: Site, tmp_path: Path) -> None:
         assert any(_has(entry, field) for entry in entries), field
     asked = re.search(r"jq -rR '([^']+)'", page)
     assert asked is not None
-    (tmp_path / "log").write_text(site.log)
+    (tmp_path / "log").write_text(server.log)
     (line,) = Sandbox(tmp_path, tmp_path).run(jq, "-rR", asked[1], "log").splitlines()
-    assert line.split("\t")[1:] == [f"token:{site.token[4:14]}", wheel().filename]
+    assert line.split("\t")[1:] == [f"token:{server.token[4:14]}", wheel().filename]
 
 
 def _has(entry: Any, path: str) -> bool:  # noqa: ANN401

@@ -10,7 +10,7 @@ import pytest
 from tests.cli.conftest import Typed
 from tests.exporting.export_fixture import stock
 from tests.exporting.sites import BASE, broken, pages_of, reader, tree
-from tests.http.servers import Site, running_site
+from tests.http.servers import RunningServer, running_server
 from tests.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -22,7 +22,7 @@ V1_JSON = "application/vnd.pypi.simple.v1+json"
 class Both:
     """An index as a server gives it out, and as a site."""
 
-    live: Site
+    live: RunningServer
     static: Path
 
 
@@ -31,7 +31,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     """A server with something of everything, told its address, and an export of its store."""
     folder = tmp_path_factory.mktemp("both")
     config = f'[server]\npublic_url = "{BASE}"\n'
-    with running_site(folder / "live", config=config) as live:
+    with running_server(folder / "live", config=config) as live:
         stock(live.index, folder)
         (folder / "sandbox").mkdir()
         yield Both(live, folder / "static")

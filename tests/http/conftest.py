@@ -9,47 +9,47 @@ import pytest
 from tests.http.google_users import GoogleUsersServer, running_google_server
 from tests.http.jobs import Ci, running_ci
 from tests.http.packages import PYTHON, publish, sdist, wheel
-from tests.http.servers import Site, running_site
+from tests.http.servers import RunningServer, running_server
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.wiring.stores import system_runtime
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server that anyone may read, with a root of its own called acme, and nothing in it."""
     config = '[server]\nroots = ["acme"]\n'
-    with running_site(tmp_path_factory.mktemp("open"), config=config) as site:
-        yield site
+    with running_server(tmp_path_factory.mktemp("open"), config=config) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
-def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server where reading needs a token, with a secret family of names and a secret name."""
     config = '[access]\nprivate_names = ["secret-*", "hidden"]\n'
-    with running_site(tmp_path_factory.mktemp("private"), "--private", config=config) as site:
-        publish(site, wheel("demo"), wheel("acme-core"), wheel("secret-plan"))
-        yield site
+    with running_server(tmp_path_factory.mktemp("private"), "--private", config=config) as server:
+        publish(server, wheel("demo"), wheel("acme-core"), wheel("secret-plan"))
+        yield server
 
 
 @pytest.fixture(scope="module")
-def stocked(site: Site) -> Site:
+def stocked(server: RunningServer) -> RunningServer:
     """The open server with the projects demo (wheels and an sdist), epoch and local."""
     publish(
-        site,
+        server,
         wheel("demo", "1.0", f"Requires-Python: {PYTHON}", "Summary: A demo of <b>it</b>"),
         sdist("demo", "1.0", f"Requires-Python: {PYTHON}"),
         wheel("demo", "1.1", "Requires-Python: >=3.10", "Summary: A demo of <b>it</b>"),
         wheel("epoch", "2!1.0"),
         wheel("local", "1.0+cu121"),
     )
-    return site
+    return server
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoogleUsersServer]:
+def users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoogleUsersServer]:
     """A server that every kind of credential opens."""
-    with running_google_server(tmp_path_factory.mktemp("server")) as server:
-        yield server
+    with running_google_server(tmp_path_factory.mktemp("server")) as users:
+        yield users
 
 
 @pytest.fixture(scope="module")

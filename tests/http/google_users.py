@@ -15,7 +15,7 @@ from tests.authentication.verifiers.fake_issuer import (
     running_issuer,
 )
 from tests.http.jobs import AUDIENCE, KEY, Ci, publisher
-from tests.http.servers import Answer, Site, running_app
+from tests.http.servers import Answer, RunningServer, running_app
 from wheelyard.http.app import App
 from wheelyard.settings.sections import (
     AccessSettings,
@@ -60,14 +60,14 @@ GRANTS: tuple[dict[str, object], ...] = (
 class GoogleUsersServer:
     """A running server and the credentials of its users, who have Google accounts."""
 
-    site: Site
+    server: RunningServer
     issuer: FakeIssuer
     index: Index
 
     @property
     def ci(self) -> Ci:
         """The jobs that may publish `demo`."""
-        return Ci(self.site, self.issuer, self.index)
+        return Ci(self.server, self.issuer, self.index)
 
     def id_token(self, email: str, age: int = 0, audience: str = INDEX) -> str:
         """Return what Google says of somebody, some seconds ago."""
@@ -108,8 +108,8 @@ class GoogleUsersServer:
             named["Authorization"] = f"Bearer {secret}"
         url = f"/api/v1/{path}"
         if body is None:
-            return self.site.client.request(method, url, headers=named)
-        return self.site.client.request(method, url, headers=named, json=body)
+            return self.server.client.request(method, url, headers=named)
+        return self.server.client.request(method, url, headers=named, json=body)
 
 
 @contextmanager
@@ -146,5 +146,5 @@ def running_google_server(
         runtime = system_runtime()
         store = store or MemoryStore(lambda: runtime.now().timestamp())
         index = build_index(store, Spool(folder), settings, runtime, google=issuer.google)
-        with running_app(App(index), index, folder) as site:
-            yield GoogleUsersServer(site, issuer, index)
+        with running_app(App(index), index, folder) as server:
+            yield GoogleUsersServer(server, issuer, index)

@@ -22,7 +22,7 @@ from wheelyard.wiring.stores import StoreTraits
 
 
 @dataclass(frozen=True)
-class Said:
+class InProcessResponse:
     """An answer."""
 
     status: int
@@ -36,7 +36,7 @@ class Said:
 
 
 @dataclass
-class Inside:
+class InProcessServer:
     """
     An application and its index.
 
@@ -67,7 +67,7 @@ class Inside:
         method: str = "GET",
         host: str = "index",
         body: Sequence[bytes] = (),
-    ) -> Said:
+    ) -> InProcessResponse:
         """Ask for a path, which may have a query, with these headers, a Host and a body."""
         path, _, query = target.partition("?")
         named: list[Header] = [(b"host", host.encode())]
@@ -98,7 +98,7 @@ class Inside:
         self.runner.run(self.app({"type": kind}, receive, send), context=copy_context())
         return sent
 
-    async def _answer(self, scope: dict[str, object], pieces: Sequence[bytes]) -> Said:
+    async def _answer(self, scope: dict[str, object], pieces: Sequence[bytes]) -> InProcessResponse:
         sent, quick = list[Message](), list[bool]()
         coming: list[Message] = [
             *({"type": "http.request", "body": piece, "more_body": True} for piece in pieces),
@@ -116,13 +116,15 @@ class Inside:
         start, *rest = sent
         headers = {name.decode(): value.decode() for name, value in start["headers"]}
         body = b"".join(each.get("body", b"") for each in rest)
-        return Said(start["status"], headers, body, quick[0], len(coming) if pieces else 0)
+        return InProcessResponse(
+            start["status"], headers, body, quick[0], len(coming) if pieces else 0
+        )
 
 
 @contextmanager
-def inside(
+def in_process(
     folder: Path, settings: Settings | None = None, *, store: Store | None = None, near: bool = True
-) -> Iterator[Inside]:
+) -> Iterator[InProcessServer]:
     """Yield an application over a store in memory, or another one."""
     clock = Clock()
     store = store or MemoryStore(clock.seconds)
@@ -134,6 +136,6 @@ def inside(
         StoreTraits(is_local=near),
     )
     with asyncio.Runner() as runner:
-        opened = Inside(App(index), index, folder, clock, runner)
+        opened = InProcessServer(App(index), index, folder, clock, runner)
         yield opened
         opened.tell("lifespan", "lifespan.shutdown")

@@ -14,7 +14,7 @@ from tests.authentication.verifiers.fake_issuer import (
     rsa_key,
     running_issuer,
 )
-from tests.http.servers import Answer, Site, running_app
+from tests.http.servers import Answer, RunningServer, running_app
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.http.app import App
 from wheelyard.settings.sections import PublishingSettings, Settings
@@ -46,9 +46,9 @@ def publisher(issuer: FakeIssuer, name: str = "demo", **changes: object) -> dict
 
 @dataclass(frozen=True)
 class Ci:
-    """A site, and the issuer whose jobs may publish to it."""
+    """A running server and a fake issuer whose CI jobs may publish to the server."""
 
-    site: Site
+    server: RunningServer
     issuer: FakeIssuer
     index: Index
 
@@ -72,7 +72,7 @@ class Ci:
     def ask(self, path: str, body: object, address: str = "192.0.2.1") -> Answer:
         """Post JSON to one of the steps, from an address."""
         headers = {"X-Forwarded-For": address}
-        return self.site.client.post(path, json=body, headers=headers)
+        return self.server.client.post(path, json=body, headers=headers)
 
     def mint(self, **changes: object) -> Answer:
         """Ask for a token, with a new statement."""
@@ -105,8 +105,8 @@ def running_ci(
         runtime = runtime or system_runtime()
         store = MemoryStore(lambda: system_runtime().now().timestamp())
         index = build_index(store, Spool(folder), settings, runtime)
-        with running_app(App(index), index, folder) as site:
-            yield Ci(site, issuer, index)
+        with running_app(App(index), index, folder) as server:
+            yield Ci(server, issuer, index)
 
 
 def refused(answer: Answer, status: int = 422) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 
-from tests.http.servers import Answer, Site
+from tests.http.servers import Answer, RunningServer
 from tests.operations.distributions import make_sdist, make_wheel
 
 PYTHON = ">=3.9"
@@ -42,16 +42,16 @@ def sdist(name: str = "demo", version: str = "1.0", *lines: str) -> Package:
 
 
 def post(
-    site: Site,
+    server: RunningServer,
     package: Package,
     path: str = "/legacy/",
     *,
     token: str | None = None,
     **fields: str,
 ) -> Answer:
-    """Upload a package; `token` is the site's first one if it is not given, and none if empty."""
-    token = site.token if token is None else token
-    return site.client.request(
+    """Upload a package; without `token`, the server's first one is sent; if it is empty, none."""
+    token = server.token if token is None else token
+    return server.client.request(
         "POST",
         path,
         data=fields,
@@ -60,10 +60,10 @@ def post(
     )
 
 
-def publish(site: Site, *packages: Package) -> None:
+def publish(server: RunningServer, *packages: Package) -> None:
     """Upload packages, all of which have to be taken."""
     for package in packages:
-        answer = post(site, package)
+        answer = post(server, package)
         assert answer.status_code == 200, answer.text
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 
-from tests.http.servers import Site
+from tests.http.servers import RunningServer
 
 PATIENCE = 30.0
 NO_BODY = (204, 304)
@@ -23,7 +23,7 @@ LARGEST = 16_384
 
 
 @dataclass(frozen=True)
-class Reply:
+class RawResponse:
     """What came back."""
 
     status: int
@@ -37,7 +37,7 @@ class Reply:
         return value
 
 
-class Wire:
+class RawConnection:
     """One connection."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -54,7 +54,7 @@ class Wire:
         head = "\r\n".join((line, "Host: index", *headers, *length, "", ""))
         self.send(head.encode("latin-1") + body)
 
-    def reply(self, *, bodiless: bool = False) -> Reply | None:
+    def reply(self, *, bodiless: bool = False) -> RawResponse | None:
         """Read the next answer; None where the server hung up instead."""
         line = self._line()
         if not line:
@@ -67,7 +67,7 @@ class Wire:
         length = int(dict(headers).get("content-length", "0"))
         skipped = bodiless or status in NO_BODY
         body = b"" if skipped else self._incoming.read(length)
-        return Reply(status, tuple(headers), body)
+        return RawResponse(status, tuple(headers), body)
 
     def is_closed(self) -> bool:
         """Wait until the server sends something more or hangs up; return whether it hung up."""
@@ -85,7 +85,7 @@ class Wire:
             return b""
 
 
-class Connection:
+class Http2Connection:
     """One connection of HTTP/2; requests are known by the number of their stream."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -181,36 +181,36 @@ def _text(text: str) -> bytes:
 
 
 @contextmanager
-def wire(site: Site) -> Iterator[Wire]:
+def raw_connection(server: RunningServer) -> Iterator[RawConnection]:
     """Open a connection to a server."""
-    with closing(Wire(_dialled(site))) as line:
+    with closing(RawConnection(_dialled(server))) as line:
         yield line
 
 
 @contextmanager
-def connected(site: Site) -> Iterator[Connection]:
+def http2_connection(server: RunningServer) -> Iterator[Http2Connection]:
     """Open a connection of HTTP/2 to a server."""
-    with closing(Connection(_dialled(site))) as opened:
+    with closing(Http2Connection(_dialled(server))) as opened:
         yield opened
 
 
-def _dialled(site: Site) -> socket.socket:
-    host, _, port = site.address.partition(":")
+def _dialled(server: RunningServer) -> socket.socket:
+    host, _, port = server.address.partition(":")
     return socket.create_connection((host, int(port)), PATIENCE)
 
 
-def ask(site: Site, line: str, *headers: str, body: bytes = b"") -> Reply:
+def ask(server: RunningServer, line: str, *headers: str, body: bytes = b"") -> RawResponse:
     """Send one request, which has to be answered."""
-    with wire(site) as connection:
+    with raw_connection(server) as connection:
         connection.ask(line, *headers, body=body)
         reply = connection.reply(bodiless=line.startswith("HEAD "))
         assert reply is not None, "the server hung up"
         return reply
 
 
-def exchange(site: Site, data: bytes) -> int | None:
+def exchange(server: RunningServer, data: bytes) -> int | None:
     """Send bytes; return the status of the answer, None where the server just hung up."""
-    with wire(site) as connection:
+    with raw_connection(server) as connection:
         with suppress(ConnectionError):  # it may hang up before all has been sent
             connection.send(data)
         reply = connection.reply()

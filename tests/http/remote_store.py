@@ -1,4 +1,4 @@
-"""A site whose store is far away: what it signs, and when it answers, is as a test wants it."""
+"""A remote store whose signatures, errors and delays a test controls, and a server over it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from threading import Event
 
-from tests.http.servers import Site, running_app
+from tests.http.servers import RunningServer, running_app
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
 from wheelyard.http.app import App
@@ -23,8 +23,8 @@ PATIENCE = 30.0
 
 
 @dataclass
-class Watched:
-    """A stream that tells how far it was read, and whether it was closed."""
+class TrackedStream:
+    """A stream that counts the bytes read from it, and records whether it was closed."""
 
     chunks: Iterator[bytes]
     size: int = 0
@@ -40,29 +40,29 @@ class Watched:
         return chunk
 
     def close(self) -> None:
-        """Note that somebody has closed it."""
+        """Record that the stream was closed."""
         self.is_closed = True
 
 
-class FarStore(MemoryStore):
+class RemoteStore(MemoryStore):
     """
-    A store that the index takes for one behind a network.
+    A store in memory that the index treats as remote.
 
     Args:
-        url: What it says when it is asked to sign.
-        fault: What it raises when it is asked to sign.
+        url: The signed URL that it returns.
+        fault: The error that it raises instead of signing.
     """
 
     def __init__(self, url: str | None = None, fault: Unavailable | None = None) -> None:
         super().__init__(lambda: 0.0)
         self.url, self.fault = url, fault
         self.calls: list[tuple[str, str]] = []
-        """Every question so far: verb and key."""
+        """Every call so far: verb and key."""
         self.lifetimes: list[timedelta] = []
-        """How long each URL was to hold."""
-        self.streams: list[Watched] = []
+        """The lifetime of each signed URL."""
+        self.streams: list[TrackedStream] = []
         self.answers = Event()
-        """While it is not set, nothing small is answered."""
+        """While it is not set, reads of small objects block."""
         self.answers.set()
 
     def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
@@ -74,7 +74,7 @@ class FarStore(MemoryStore):
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Return a stream that is watched."""
         self.calls.append(("read", key))
-        self.streams.append(Watched(super().read(key, start, stop)))
+        self.streams.append(TrackedStream(super().read(key, start, stop)))
         return self.streams[-1]
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
@@ -91,17 +91,17 @@ class FarStore(MemoryStore):
 
 
 @contextmanager
-def far_site(
+def remote_server(
     folder: Path,
     store: Store,
     settings: Settings | None = None,
     *,
     runtime: Runtime | None = None,
     tally: OperationCounter | None = None,
-) -> Iterator[Site]:
+) -> Iterator[RunningServer]:
     """Serve an index over `store`, which is far, from a thread of this process."""
     traits = StoreTraits(is_local=False, tally=tally or OperationCounter())
     spool = Spool(folder)
     index = build_index(store, spool, settings or Settings(), runtime or system_runtime(), traits)
-    with running_app(App(index), index, folder) as site:
-        yield site
+    with running_app(App(index), index, folder) as server:
+        yield server

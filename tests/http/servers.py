@@ -37,7 +37,7 @@ Answer = httpx2.Response
 
 
 @dataclass(frozen=True)
-class Site:
+class RunningServer:
     """
     A running server.
 
@@ -132,13 +132,13 @@ def token_of(
 
 
 @contextmanager
-def running_site(
+def running_server(
     folder: Path,
     *options: str,
     config: str = "",
     prefix: str = "",
     environment: Mapping[str, str] | None = None,
-) -> Iterator[Site]:
+) -> Iterator[RunningServer]:
     """Start a server on a new store, and see at the end that its log tells no secret or trace."""
     sandbox = new_sandbox(folder)
     (folder / "wheelyard.toml").write_text(config)
@@ -159,15 +159,15 @@ def running_site(
             until(lambda: is_up(client, f"{prefix}/health") or not process.is_alive())
             assert process.is_alive(), "the server did not come up"
             token = TOKEN.search((folder / "printed.txt").read_text())
-            site = Site(address, token[0] if token else "", folder, process.pid, client)
+            server = RunningServer(address, token[0] if token else "", folder, process.pid, client)
             if not token:  # where grants or passwords are, a server makes none
-                site = replace(site, token=site.make_token(can="read,upload,manage"))
-            yield site
+                server = replace(server, token=server.make_token(can="read,upload,manage"))
+            yield server
         finally:
             process.end()
             sys.stderr.write((folder / "log.txt").read_text())
-    assert "Traceback" not in site.log
-    assert not TOKEN_TEXT.search(site.log)
+    assert "Traceback" not in server.log
+    assert not TOKEN_TEXT.search(server.log)
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ def is_up(client: httpx2.Client, path: str = "/health") -> bool:
 
 
 @contextmanager
-def running_app(app: App, index: Index, folder: Path) -> Iterator[Site]:
+def running_app(app: App, index: Index, folder: Path) -> Iterator[RunningServer]:
     """Serve `app`, which is one over `index`, from a thread of this process."""
     port = free_port()
     loop = asyncio.new_event_loop()
@@ -236,7 +236,9 @@ def running_app(app: App, index: Index, folder: Path) -> Iterator[Site]:
     with httpx2.Client(base_url=f"http://{address}", timeout=60, trust_env=False) as client:
         try:
             until(lambda: is_up(client))
-            yield Site(address, token_of(index, can="read,upload,manage"), folder, getpid(), client)
+            yield RunningServer(
+                address, token_of(index, can="read,upload,manage"), folder, getpid(), client
+            )
         finally:
             loop.call_soon_threadsafe(server.stop)
             thread.join()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.http.in_process import Inside, inside
-from tests.http.remote_store import FarStore
+from tests.http.in_process import InProcessServer, in_process
+from tests.http.remote_store import RemoteStore
 from tests.operations.distributions import make_wheel
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
@@ -20,14 +20,14 @@ PAGE = "/simple/demo/"
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[Inside]:
+def app(tmp_path: Path) -> Iterator[InProcessServer]:
     """An application with one project, which anybody may read."""
-    with inside(tmp_path) as app:
+    with in_process(tmp_path) as app:
         app.publish(DEMO)
         yield app
 
 
-def test_lifespan(app: Inside) -> None:
+def test_lifespan(app: InProcessServer) -> None:
     """A server is told when the application has started, and when it has stopped."""
     assert app.tell("lifespan", "lifespan.startup", "lifespan.shutdown") == [
         "lifespan.startup.complete",
@@ -35,13 +35,13 @@ def test_lifespan(app: Inside) -> None:
     ]
 
 
-def test_websocket(app: Inside) -> None:
+def test_websocket(app: InProcessServer) -> None:
     """A connection for WebSocket is closed before it is open."""
     assert app.tell("websocket", "websocket.connect") == ["websocket.close"]
 
 
 @pytest.mark.parametrize("name", ["-x-", "_", "a%20b", "x" * 129])
-def test_a_file_of_an_impossible_project(app: Inside, name: str) -> None:
+def test_a_file_of_an_impossible_project(app: InProcessServer, name: str) -> None:
     """A path to a file that names no possible project is not found, however right the rest is."""
     answer = app.get(f"/files/{name}/{DEMO.sha256}/{DEMO.filename}")
 
@@ -49,7 +49,7 @@ def test_a_file_of_an_impossible_project(app: Inside, name: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/pypi/-x-/json", "/pypi/demo/latest/json"])
-def test_facts_of_an_impossible_release(app: Inside, path: str) -> None:
+def test_facts_of_an_impossible_release(app: InProcessServer, path: str) -> None:
     """The facts of what can be no project or no version are not found."""
     answer = app.get(path)
 
@@ -57,7 +57,7 @@ def test_facts_of_an_impossible_release(app: Inside, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/simple/demo", "/simple", "/project/demo", "/pypi/simple/demo"])
-def test_a_missing_slash(app: Inside, path: str) -> None:
+def test_a_missing_slash(app: InProcessServer, path: str) -> None:
     """A redirect to the path with its slash is kept by no cache: who may read may change."""
     answer = app.get(path)
 
@@ -68,7 +68,7 @@ def test_a_missing_slash(app: Inside, path: str) -> None:
 def test_a_file_below_another_name(tmp_path: Path) -> None:
     """Whose name a path says is decided first, whichever project the file would be of."""
     private = AccessSettings(private=True, private_names=("secret",))
-    with inside(tmp_path, Settings(access=private)) as app:
+    with in_process(tmp_path, Settings(access=private)) as app:
         app.publish(DEMO, make_wheel("secret"))
         request = TokenRequest(
             name="test", actions=parse_actions(["read"]), projects=(parse_pattern("demo"),)
@@ -84,18 +84,18 @@ def test_a_file_below_another_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_no_form_of_a_page_that_the_client_takes(app: Inside, method: str) -> None:
+def test_no_form_of_a_page_that_the_client_takes(app: InProcessServer, method: str) -> None:
     """A client that takes neither HTML nor JSON is told so."""
     assert app.get(PAGE, ("accept", "image/png"), method=method).status == 406
 
 
 @pytest.mark.parametrize("path", ["/", "/project/demo/"])
-def test_a_page_for_people_that_any_cache_may_keep(app: Inside, path: str) -> None:
+def test_a_page_for_people_that_any_cache_may_keep(app: InProcessServer, path: str) -> None:
     """Any cache may keep a page that anybody may read."""
     assert app.get(path).headers["cache-control"].startswith("public,")
 
 
-def test_the_rest_of_a_refused_body(app: Inside) -> None:
+def test_the_rest_of_a_refused_body(app: InProcessServer) -> None:
     """What a client still sends after a refusal is read, so that it gets to see the refusal."""
     answer = app.get(PAGE, ("content-length", "9"), method="POST", body=[b"x"] * 9)
 
@@ -104,11 +104,11 @@ def test_the_rest_of_a_refused_body(app: Inside) -> None:
 
 def test_names_afar(tmp_path: Path) -> None:
     """On a bucket, names that nobody has published cost one look at the list of projects."""
-    store = FarStore()
-    with inside(tmp_path, store=store, near=False) as app:
+    store = RemoteStore()
+    with in_process(tmp_path, store=store, near=False) as app:
         app.publish(DEMO)
     store.calls.clear()
-    with inside(tmp_path, store=store, near=False) as app:
+    with in_process(tmp_path, store=store, near=False) as app:
         for number in range(9):
             assert app.get(f"/simple/nothing-{number}/").status == 404
         assert (store.asked("get", keys.NAMES), store.asked("get", keys.PROJECTS)) == (1, 1)
@@ -133,7 +133,7 @@ MANY = [("x-y", "z" * 1000)] * 24
     ],
     ids=["none", "uv", "pip", "many"],
 )
-def test_a_page_in_memory(app: Inside, headers: list[tuple[str, str]]) -> None:
+def test_a_page_in_memory(app: InProcessServer, headers: list[tuple[str, str]]) -> None:
     """A page that was just shown is answered at once, and is the same page."""
     first, second = app.get(PAGE, *headers), app.get(PAGE, *headers)
 
@@ -160,7 +160,7 @@ def test_a_page_in_memory(app: Inside, headers: list[tuple[str, str]]) -> None:
     ids=["head", "query", "name", "twice", "host", "length", "chunked", "long", "many"],
 )
 def test_a_closer_look(
-    app: Inside, target: str, method: str, headers: list[tuple[str, str]]
+    app: InProcessServer, target: str, method: str, headers: list[tuple[str, str]]
 ) -> None:
     """What is not the usual request for a page in memory is looked at more closely each time."""
     for _ in range(2):
@@ -169,7 +169,7 @@ def test_a_closer_look(
     assert app.get(PAGE).was_quick
 
 
-def test_a_new_page(app: Inside) -> None:
+def test_a_new_page(app: InProcessServer) -> None:
     """A page that is in memory is not shown any more after an upload has changed it."""
     old = [app.get(PAGE) for _ in range(2)][-1]
     newer = make_wheel("demo", "2.0")
@@ -186,7 +186,7 @@ def test_a_new_page(app: Inside) -> None:
 def test_a_page_in_memory_under_another_name(tmp_path: Path) -> None:
     """Where only some names are answered, a page in memory is kept from all others."""
     trusted = AccessSettings(trusted_hosts=("index",))
-    with inside(tmp_path, Settings(access=trusted)) as app:
+    with in_process(tmp_path, Settings(access=trusted)) as app:
         app.publish(DEMO)
         assert [app.get(PAGE).was_quick for _ in range(2)] == [False, True]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.http.packages import Package, publish, wheel
-from tests.http.raw_client import ask, wire
-from tests.http.remote_store import FarStore, far_site
-from tests.http.servers import Site
+from tests.http.raw_client import ask, raw_connection
+from tests.http.remote_store import RemoteStore, remote_server
+from tests.http.servers import RunningServer
 from tests.waiting import until
 from wheelyard.errors import Unavailable
 from wheelyard.settings.sections import Settings, StoreSettings
@@ -28,29 +28,31 @@ SIGNED = "https://storage.invalid/b/demo-1.0%2Bcpu~!'().whl?X-Goog-Signature=ab+
 
 
 @pytest.fixture
-def store() -> FarStore:
+def store() -> RemoteStore:
     """A far store that signs nothing, until a test says otherwise."""
-    return FarStore()
+    return RemoteStore()
 
 
 @pytest.fixture
-def site(store: FarStore, tmp_path: Path) -> Iterator[Site]:
+def server(store: RemoteStore, tmp_path: Path) -> Iterator[RunningServer]:
     """A server over the far store, with one wheel in it."""
-    with far_site(tmp_path, store) as site:
-        publish(site, DEMO)
-        yield site
+    with remote_server(tmp_path, store) as server:
+        publish(server, DEMO)
+        yield server
 
 
 @pytest.fixture
-def redirecting(store: FarStore, site: Site) -> Site:
+def redirecting(store: RemoteStore, server: RunningServer) -> RunningServer:
     """The same, where the store signs."""
     store.url = SIGNED
-    return site
+    return server
 
 
 @pytest.mark.parametrize("headers", [(), ("Range: bytes=5-9",)])
 @pytest.mark.parametrize("path", [PATH, f"/packages/{DEMO.filename}", f"/simple{PATH}"])
-def test_client_is_sent_to_storage(redirecting: Site, path: str, headers: tuple[str, ...]) -> None:
+def test_client_is_sent_to_storage(
+    redirecting: RunningServer, path: str, headers: tuple[str, ...]
+) -> None:
     """A file, or part of it, is fetched from storage, by a URL that nobody may keep or pass on."""
     answer = ask(redirecting, f"GET {path} HTTP/1.1", *headers)
 
@@ -62,15 +64,15 @@ def test_client_is_sent_to_storage(redirecting: Site, path: str, headers: tuple[
 
 def test_lifetime_of_a_url(tmp_path: Path) -> None:
     """A signed URL holds as long as the settings say."""
-    store = FarStore(url=SIGNED)
+    store = RemoteStore(url=SIGNED)
     settings = Settings(store=StoreSettings(signed_url_minutes=7))
-    with far_site(tmp_path, store, settings) as site:
-        publish(site, DEMO)
-        assert site.get(PATH).status_code == 302
+    with remote_server(tmp_path, store, settings) as server:
+        publish(server, DEMO)
+        assert server.get(PATH).status_code == 302
     assert [each.total_seconds() for each in store.lifetimes] == [7 * 60]
 
 
-def test_what_is_never_elsewhere(redirecting: Site, store: FarStore) -> None:
+def test_what_is_never_elsewhere(redirecting: RunningServer, store: RemoteStore) -> None:
     """HEAD, core metadata, "not modified" and a range behind the end come from the index itself."""
     etag = f'"{DEMO.sha256}"'
     for path in (PATH, f"{PATH}.metadata"):
@@ -91,7 +93,7 @@ def test_what_is_never_elsewhere(redirecting: Site, store: FarStore) -> None:
     assert store.asked("sign") == store.asked("read") == 0
 
 
-def test_withdrawn_file_is_not_signed(redirecting: Site, store: FarStore) -> None:
+def test_withdrawn_file_is_not_signed(redirecting: RunningServer, store: RemoteStore) -> None:
     """Nobody gets a URL of a file that the index does not list any more."""
     redirecting.change("demo", "delete", version="1.0")
     for path in (PATH, f"{PATH}.metadata", f"/packages/{DEMO.filename}"):
@@ -104,10 +106,10 @@ def test_withdrawn_file_is_not_signed(redirecting: Site, store: FarStore) -> Non
     [("", 200, DEMO.data), ("bytes=100-199", 206, DEMO.data[100:200])],
 )
 def test_file_comes_through(
-    site: Site, store: FarStore, asked: str, status: int, expected: bytes
+    server: RunningServer, store: RemoteStore, asked: str, status: int, expected: bytes
 ) -> None:
     """Where nothing signs, a file comes through the index, and of a part only the part is read."""
-    answer = ask(site, f"GET {PATH} HTTP/1.1", *([f"Range: {asked}"] if asked else []))
+    answer = ask(server, f"GET {PATH} HTTP/1.1", *([f"Range: {asked}"] if asked else []))
 
     assert (answer.status, answer.body) == (status, expected)
     assert answer.header("etag") == f'"{DEMO.sha256}"'
@@ -121,7 +123,7 @@ def test_nothing_signs_just_now(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, code: str
 ) -> None:
     """Where no URL can be signed, files come through the index, and the log says so, not often."""
-    store = FarStore(url=SIGNED, fault=Unavailable("IAM does not sign.", code=code))
+    store = RemoteStore(url=SIGNED, fault=Unavailable("IAM does not sign.", code=code))
     later = [0.0]
     real = system_runtime()
     runtime = replace(real, monotonic=lambda: real.monotonic() + later[0])
@@ -131,43 +133,43 @@ def test_nothing_signs_just_now(
         assert all(record.levelno == logging.WARNING for record in said)
         return len(said)
 
-    with far_site(tmp_path, store, runtime=runtime) as site:
-        publish(site, DEMO)
+    with remote_server(tmp_path, store, runtime=runtime) as server:
+        publish(server, DEMO)
         for _ in range(3):
-            assert site.get(PATH).content == DEMO.data
+            assert server.get(PATH).content == DEMO.data
         assert store.asked("sign") == warnings() == 1
         later[0] += 31
-        assert site.get(PATH).content == DEMO.data
+        assert server.get(PATH).content == DEMO.data
         assert (store.asked("sign"), warnings()) == (2, 1)
         later[0] += 60
-        assert site.get(PATH).content == DEMO.data
+        assert server.get(PATH).content == DEMO.data
         assert (store.asked("sign"), warnings()) == (3, 2)
         store.fault = None
         later[0] += 31
-        assert site.get(PATH).headers["Location"] == SIGNED
+        assert server.get(PATH).headers["Location"] == SIGNED
     assert "IAM does not sign." in caplog.text
 
 
-def test_store_that_does_not_answer(site: Site, store: FarStore) -> None:
+def test_store_that_does_not_answer(server: RunningServer, store: RemoteStore) -> None:
     """Where the store itself does not answer, there is no other way to a file."""
     store.fault = Unavailable("The bucket does not answer.")
-    answer = site.get(PATH)
+    answer = server.get(PATH)
     assert (answer.status_code, answer.json()["error"]) == (503, "storage_unavailable")
     assert store.asked("read") == 0
 
 
-def big(site: Site) -> Package:
+def big(server: RunningServer) -> Package:
     """Publish something that no socket takes whole."""
     package = wheel("big", filler=bytes(64 << 20))
-    publish(site, package)
+    publish(server, package)
     return package
 
 
-def test_clients_that_hang_up(site: Site, store: FarStore) -> None:
+def test_clients_that_hang_up(server: RunningServer, store: RemoteStore) -> None:
     """Whoever hangs up in the middle of a download leaves no connection to the store behind."""
-    line = f"GET /packages/{big(site).filename} HTTP/1.1"
+    line = f"GET /packages/{big(server).filename} HTTP/1.1"
     for pieces in (1, 10):
-        with wire(site) as connection:
+        with raw_connection(server) as connection:
             connection.ask(line)
             for _ in range(pieces):
                 assert connection.connection.recv(10_000)
@@ -175,12 +177,12 @@ def test_clients_that_hang_up(site: Site, store: FarStore) -> None:
     until(lambda: all(stream.is_closed for stream in store.streams))
 
 
-def test_clients_that_do_not_read(site: Site, store: FarStore) -> None:
+def test_clients_that_do_not_read(server: RunningServer, store: RemoteStore) -> None:
     """What a client does not take is not read from the store either, so it fills no memory."""
-    line = f"GET /packages/{big(site).filename} HTTP/1.1"
+    line = f"GET /packages/{big(server).filename} HTTP/1.1"
     with ExitStack() as stack:
         for _ in range(8):
-            stack.enter_context(wire(site)).ask(line)
+            stack.enter_context(raw_connection(server)).ask(line)
         until(lambda: len(store.streams) == 8)
         sizes = deque[int](maxlen=50)  # as many looks without a change
 
@@ -193,15 +195,15 @@ def test_clients_that_do_not_read(site: Site, store: FarStore) -> None:
     until(lambda: all(stream.is_closed for stream in store.streams))
 
 
-def test_core_metadata_is_fetched_once(site: Site, store: FarStore) -> None:
+def test_core_metadata_is_fetched_once(server: RunningServer, store: RemoteStore) -> None:
     """However many ask for a wheel's core metadata, in whatever form, the store is asked once."""
     metadata = f"files/demo/{DEMO.sha256}/{DEMO.filename}.metadata"
     before = store.asked("get", metadata)
     for _ in range(3):
-        assert site.get(f"{PATH}.metadata").content == DEMO.metadata
-    assert site.get("/pypi/demo/json").status_code == 200
-    assert site.get("/project/demo/").status_code == 200
+        assert server.get(f"{PATH}.metadata").content == DEMO.metadata
+    assert server.get("/pypi/demo/json").status_code == 200
+    assert server.get("/project/demo/").status_code == 200
     assert store.asked("get", metadata) - before == 1
 
-    site.change("demo", "status", status="quarantined")
-    assert site.get(f"{PATH}.metadata").status_code == 404
+    server.change("demo", "status", status="quarantined")
+    assert server.get(f"{PATH}.metadata").status_code == 404

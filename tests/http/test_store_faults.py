@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.http.packages import publish, wheel
-from tests.http.raw_client import Wire, wire
-from tests.http.servers import Site, running_site
+from tests.http.raw_client import RawConnection, raw_connection
+from tests.http.servers import RunningServer, running_server
 
 pytestmark = pytest.mark.integration
 
@@ -20,17 +20,17 @@ PAGE = "GET /project/demo/ HTTP/1.1"
 
 
 @contextmanager
-def no_more_files(site: Site) -> Iterator[None]:
+def no_more_files(server: RunningServer) -> Iterator[None]:
     """Let the server open nothing."""
-    before = resource.prlimit(site.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(site.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+    before = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (3, before[1]))
     try:
         yield
     finally:
-        resource.prlimit(site.pid, resource.RLIMIT_NOFILE, before)
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, before)
 
 
-def asked(line: Wire, request: str) -> tuple[int, bytes]:
+def asked(line: RawConnection, request: str) -> tuple[int, bytes]:
     """Return the status and the body of the answer to a browser."""
     line.ask(request, "Accept: text/html")
     reply = line.reply()
@@ -39,13 +39,13 @@ def asked(line: Wire, request: str) -> tuple[int, bytes]:
 
 
 @needs_prlimit
-def test_templates_that_cannot_be_read(site: Site) -> None:
+def test_templates_that_cannot_be_read(server: RunningServer) -> None:
     """The first page for people may fail for want of files, and the next one comes."""
-    publish(site, wheel("demo"))
-    with wire(site) as line:
+    publish(server, wheel("demo"))
+    with raw_connection(server) as line:
         for path in ("/simple/", "/simple/demo/"):
             assert asked(line, f"GET {path} HTTP/1.1")[0] == 200
-        with no_more_files(site):
+        with no_more_files(server):
             for request in (PAGE, "GET / HTTP/1.1"):
                 status, body = asked(line, request)
                 assert (status, b"storage_unavailable" in body) == (503, True)
@@ -54,9 +54,9 @@ def test_templates_that_cannot_be_read(site: Site) -> None:
 
 
 @needs_prlimit
-def test_refusal_that_has_no_page(private: Site) -> None:
+def test_refusal_that_has_no_page(private: RunningServer) -> None:
     """A browser that is refused is told why even where there is no page to say it with."""
-    with wire(private) as line:
+    with raw_connection(private) as line:
         assert asked(line, "GET /health HTTP/1.1")[0] == 200
         with no_more_files(private):
             status, body = asked(line, PAGE)
@@ -66,29 +66,29 @@ def test_refusal_that_has_no_page(private: Site) -> None:
 
 
 @needs_prlimit
-def test_a_file_that_cannot_be_opened(site: Site) -> None:
+def test_a_file_that_cannot_be_opened(server: RunningServer) -> None:
     """A file that cannot be opened just now is not said to be missing, and the log says why."""
     package = wheel("demo")
-    publish(site, package)
+    publish(server, package)
     path = f"GET /packages/{package.filename} HTTP/1.1"
-    with wire(site) as line:
+    with raw_connection(server) as line:
         assert asked(line, path)[0] == 200
-        with no_more_files(site):
+        with no_more_files(server):
             status, body = asked(line, path)
             assert (status, b"Too many open files" in body) == (503, True)
         assert asked(line, path)[0] == 200
 
-    assert "a request was refused, storage_unavailable: The server has too many files" in site.log
+    assert "a request was refused, storage_unavailable: The server has too many files" in server.log
 
 
 def test_what_the_store_fails_at_is_logged(tmp_path: Path) -> None:
     """A store that fails is in the log at once, and a few times a minute at most."""
-    with running_site(tmp_path) as site:
-        publish(site, wheel("demo"))
-        (site.store / "projects" / "demo.json").write_text("not a document")
+    with running_server(tmp_path) as server:
+        publish(server, wheel("demo"))
+        (server.store / "projects" / "demo.json").write_text("not a document")
         for _ in range(50):
-            assert site.get("/simple/demo/").status_code == 503
-        lines = [line for line in site.log.splitlines() if "a request was refused" in line]
+            assert server.get("/simple/demo/").status_code == 503
+        lines = [line for line in server.log.splitlines() if "a request was refused" in line]
 
     assert 1 <= len(lines) <= 12  # six a minute, and a minute may have ended
     assert " WARNING wheelyard: a request was refused, damaged_document: " in lines[0]
@@ -96,10 +96,10 @@ def test_what_the_store_fails_at_is_logged(tmp_path: Path) -> None:
 
 def test_what_is_not_ready_says_why(tmp_path: Path) -> None:
     """The log says what is wrong with a store, though nobody but probes may ask."""
-    with running_site(tmp_path) as site:
-        site.store.rename(tmp_path / "elsewhere")
+    with running_server(tmp_path) as server:
+        server.store.rename(tmp_path / "elsewhere")
         try:
-            assert site.get("/ready").status_code == 503
-            assert "The store is not where it was" in site.log
+            assert server.get("/ready").status_code == 503
+            assert "The store is not where it was" in server.log
         finally:
-            (tmp_path / "elsewhere").rename(site.store)
+            (tmp_path / "elsewhere").rename(server.store)

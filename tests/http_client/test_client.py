@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from tests.sources.web.site import Answer, Site, running_site
+from tests.sources.web.fake_server import CannedResponse, FakeServer, running_fake_server
 from wheelyard.http_client.address_policy import AddressPolicy, FetchError
 from wheelyard.http_client.client import HttpClient
 from wheelyard.http_client.urls import UserPassword, parse_url
@@ -18,9 +18,9 @@ HERE = "127.0.0.1"
 
 
 @pytest.fixture
-def site() -> Iterator[Site]:
+def server() -> Iterator[FakeServer]:
     """Run a server."""
-    with running_site() as running:
+    with running_fake_server() as running:
         running.page("/a", "x")
         yield running
 
@@ -51,28 +51,28 @@ def got(client: HttpClient, url: str) -> tuple[int, bytes]:
         return answer.status, b"".join(answer.chunks())
 
 
-def test_by_name(site: Site) -> None:
+def test_by_name(server: FakeServer) -> None:
     """The connection goes to the address that was checked, and the host is called by its name."""
     names = Names([HERE], ["127.0.0.9"])
     with reaching(AddressPolicy(("index.example",), resolve=names)) as client:
-        assert got(client, f"http://index.example:{site.port}/a") == (200, b"x")
+        assert got(client, f"http://index.example:{server.port}/a") == (200, b"x")
 
     assert names.without_userinfo == ["index.example"]
-    assert [each.headers["host"] for each in site.seen] == [f"index.example:{site.port}"]
+    assert [each.headers["host"] for each in server.seen] == [f"index.example:{server.port}"]
 
 
-def test_numbers_of_ipv6(site: Site) -> None:
+def test_numbers_of_ipv6(server: FakeServer) -> None:
     """A server is called by its number as a URL has it."""
     with reaching(AddressPolicy(("[::1]",), resolve=Names([HERE]))) as client:
-        got(client, f"http://[::1]:{site.port}/a")
+        got(client, f"http://[::1]:{server.port}/a")
 
-    assert [each.headers["host"] for each in site.seen] == [f"[::1]:{site.port}"]
+    assert [each.headers["host"] for each in server.seen] == [f"[::1]:{server.port}"]
 
 
-def test_a_name_that_moves(site: Site) -> None:
+def test_a_name_that_moves(server: FakeServer) -> None:
     """A name is checked anew for each connection: one that leads here by now is refused."""
     names = Names(["127.0.0.9"], [HERE])
-    place = f"http://index.example:{site.port}/a"
+    place = f"http://index.example:{server.port}/a"
     with reaching(
         AddressPolicy(is_allowed=lambda each: str(each) != HERE, resolve=names)
     ) as client:
@@ -81,21 +81,21 @@ def test_a_name_that_moves(site: Site) -> None:
         with pytest.raises(FetchError, match="private"):
             got(client, place)
 
-    assert site.seen == []
+    assert server.seen == []
 
 
-def test_the_next_address(site: Site) -> None:
+def test_the_next_address(server: FakeServer) -> None:
     """Where nobody listens at one address of a host, the next one is tried, if it may be."""
     names = Names(["127.0.0.2", "127.0.0.3", HERE])
     with reaching(AddressPolicy(is_allowed=lambda _: True, resolve=names)) as client:
-        assert got(client, f"http://index.example:{site.port}/a")[0] == 200
+        assert got(client, f"http://index.example:{server.port}/a")[0] == 200
     with (
         reaching(AddressPolicy(is_allowed=lambda each: str(each) != HERE, resolve=names)) as client,
         pytest.raises(FetchError, match="cannot be reached"),
     ):
-        got(client, f"http://index.example:{site.port}/a")
+        got(client, f"http://index.example:{server.port}/a")
 
-    assert len(site.seen) == 1
+    assert len(server.seen) == 1
 
 
 def test_a_silent_name_server() -> None:
@@ -114,15 +114,15 @@ def test_a_silent_name_server() -> None:
     assert raised.value.is_unreachable
 
 
-def test_redirects(site: Site) -> None:
+def test_redirects(server: FakeServer) -> None:
     """Each step of a redirect is checked, and shows the credential of its own server alone."""
-    with running_site() as other:
+    with running_fake_server() as other:
         other.page("/c", "x")
         place = f"index.example:{other.port}"
         there = {"Location": f"http://ana:secret@{place}/c"}
-        site.serve("/b", Answer(status=308, headers=there))
-        site.serve("/a", Answer(status=302, headers={"Location": "/b"}))
-        start = parse_url(f"http://bob:secret@{HERE}:{site.port}/a")
+        server.serve("/b", CannedResponse(status=308, headers=there))
+        server.serve("/a", CannedResponse(status=302, headers={"Location": "/b"}))
+        start = parse_url(f"http://bob:secret@{HERE}:{server.port}/a")
 
         def own(url: object) -> str | None:
             return "Basic own" if getattr(url, "origin", "") == start.origin else None
@@ -137,19 +137,19 @@ def test_redirects(site: Site) -> None:
             client.follow_redirects("GET", start, {}, own)
 
     assert (answer.status, answer.url.without_userinfo) == (200, f"http://{place}/c")
-    assert site.logins("/a") == site.logins("/b") == ["Basic own"] * 2
+    assert server.logins("/a") == server.logins("/b") == ["Basic own"] * 2
     assert other.logins("/c") == [None]
 
 
 @pytest.mark.parametrize("status", [200, 304, 404, 503])
-def test_any_status(site: Site, status: int) -> None:
+def test_any_status(server: FakeServer, status: int) -> None:
     """Whoever asks is told every status, and a redirect too if nothing is to be followed."""
-    site.serve("/a", Answer(status=status))
-    site.serve("/b", Answer(status=301, headers={"Location": "/a"}))
+    server.serve("/a", CannedResponse(status=status))
+    server.serve("/b", CannedResponse(status=301, headers={"Location": "/a"}))
     with reaching(AddressPolicy((HERE,))) as client:
-        assert got(client, f"{site.url}/a")[0] == status
-        assert got(client, f"{site.url}/b")[0] == 301
-        answer = client.follow_redirects("GET", parse_url(f"{site.url}/b"), {}, lambda _: None)
+        assert got(client, f"{server.url}/a")[0] == status
+        assert got(client, f"{server.url}/b")[0] == 301
+        answer = client.follow_redirects("GET", parse_url(f"{server.url}/b"), {}, lambda _: None)
         answer.close()
 
     assert answer.status == status

@@ -13,7 +13,7 @@ from tests.catalog.invariants import broken_promises, document
 from tests.fake_gcs.faults import Hold, When
 from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import BucketServer, running_bucket_server
-from tests.http.in_process import Inside, inside
+from tests.http.in_process import InProcessServer, in_process
 from tests.instances.bucket_cluster import (
     BucketCluster,
     assert_dense,
@@ -211,14 +211,14 @@ def test_server(
     server.faults.clear()
     assert_nothing_dangles(bucket)
 
-    with inside(cluster.folder, store=copy_of(bucket)) as second:
+    with in_process(cluster.folder, store=copy_of(bucket)) as second:
         for file in page_of(second):
             assert second.get(urljoin("/simple/demo/", file["url"])).status == 200
         second.publish(ONE)
         assert [file["filename"] for file in page_of(second)] == [ONE.filename]
 
 
-def page_of(server: Inside) -> list[dict[str, str]]:
+def page_of(server: InProcessServer) -> list[dict[str, str]]:
     """Return the files of the project's page, none if there is no page."""
     page = server.get("/simple/demo/", ("accept", "application/vnd.pypi.simple.v1+json"))
     assert page.status in {200, 404}

@@ -12,7 +12,7 @@ from tests.clients.harness import Sandbox
 from tests.clients.projects import Builder, Built
 from tests.fake_gcs.server import BucketServer, running_bucket_server
 from tests.migration.guide_runner import Move
-from tests.sources.web.site import Site, running_site
+from tests.sources.web.fake_server import FakeServer, running_fake_server
 
 build, sandbox = _build, _sandbox
 
@@ -63,7 +63,7 @@ def cloud() -> Iterator[BucketServer]:
 
 
 @pytest.fixture
-def site() -> Iterator[Site]:
+def site() -> Iterator[FakeServer]:
     """A server that answers as a test says."""
-    with running_site() as running:
+    with running_fake_server() as running:
         yield running

@@ -10,7 +10,7 @@ from tests.clients.projects import Built, sha256
 from tests.clients.reading import Refused, fetch
 from tests.migration.conftest import Mover
 from tests.migration.guide_runner import digests
-from tests.sources.web.site import Site
+from tests.sources.web.fake_server import FakeServer
 
 pytestmark = pytest.mark.clients
 
@@ -21,7 +21,7 @@ ACCESS_TOKEN = "ya29.a0_" + "x" * 60
 BEARER = Bearer(frozenset({"storage.objects.get", "storage.objects.create"}))
 
 
-def test_gemfury(mover: Mover, site: Site, old: Built, other: Built, python: Path) -> None:
+def test_gemfury(mover: Mover, site: FakeServer, old: Built, other: Built, python: Path) -> None:
     """The account's root, both tokens and the one-file push go on; only the host changes."""
     stock = {"acme-core": old, "acme-tools": other}
     names = "".join(f'<a href="/acme/{name}/">{name}</a><br/>\n' for name in stock)
@@ -53,7 +53,7 @@ def test_gemfury(mover: Mover, site: Site, old: Built, other: Built, python: Pat
 
 
 def test_artifact_registry(
-    mover: Mover, site: Site, old: Built, other: Built, python: Path
+    mover: Mover, site: FakeServer, old: Built, other: Built, python: Path
 ) -> None:
     """Paths and Google's access tokens go on; the digests of the registry are compared."""
     stock = {"acme-core": old, "acme-tools": other}

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from tests.http.in_process import inside
+from tests.http.in_process import in_process
 from tests.http.packages import wheel
-from tests.http.raw_client import Reply, ask
-from tests.http.servers import Site, token_of
+from tests.http.raw_client import RawResponse, ask
+from tests.http.servers import RunningServer, token_of
 from wheelyard.settings.sections import AccessSettings, HttpSettings, Settings
 
 pytestmark = pytest.mark.integration
@@ -20,9 +20,9 @@ PAGES = ("/simple/", "/simple/demo/", "/simple/local/", "/project/demo/", "/", "
 NEVER = '"00000000000000000000000000000000-hi"'
 
 
-def fetch(site: Site, path: str, *headers: str) -> Reply:
+def fetch(server: RunningServer, path: str, *headers: str) -> RawResponse:
     """Ask for a page with nothing but these headers."""
-    return ask(site, f"GET {path} HTTP/1.1", *headers)
+    return ask(server, f"GET {path} HTTP/1.1", *headers)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def fetch(site: Site, path: str, *headers: str) -> Reply:
         ("", ""),
     ],
 )
-def test_compression(stocked: Site, accepted: str, coding: str) -> None:
+def test_compression(stocked: RunningServer, accepted: str, coding: str) -> None:
     """A page comes in the best coding that the client takes: zstd, gzip, or none (H33)."""
     plain = fetch(stocked, "/simple/demo/")
     answer = fetch(stocked, "/simple/demo/", f"Accept-Encoding: {accepted}")
@@ -56,7 +56,7 @@ def test_compression(stocked: Site, accepted: str, coding: str) -> None:
     assert answer.header("vary") == "Accept, Accept-Encoding"
 
 
-def decoded(answer: Reply) -> bytes:
+def decoded(answer: RawResponse) -> bytes:
     """Return a body as it was before it was compressed."""
     coding = dict(answer.headers).get("content-encoding", "")
     if coding == "zstd":
@@ -64,14 +64,14 @@ def decoded(answer: Reply) -> bytes:
     return gzip.decompress(answer.body) if coding else answer.body
 
 
-def test_small_page_is_not_compressed(stocked: Site) -> None:
+def test_small_page_is_not_compressed(stocked: RunningServer) -> None:
     """A page under 1 KiB is sent as it is."""
     answer = fetch(stocked, "/simple/", "Accept-Encoding: gzip, zstd")
     assert len(answer.body) < 1024
     assert "content-encoding" not in dict(answer.headers)
 
 
-def test_each_representation_has_its_own_etag(stocked: Site) -> None:
+def test_each_representation_has_its_own_etag(stocked: RunningServer) -> None:
     """No two representations of a page share an ETag, and none is weak."""
     etags = [
         fetch(stocked, "/simple/demo/", f"Accept: {kind}", f"Accept-Encoding: {coding}")
@@ -85,7 +85,7 @@ def test_each_representation_has_its_own_etag(stocked: Site) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_page_is_asked_for_anew(stocked: Site, private: Site, path: str) -> None:
+def test_page_is_asked_for_anew(stocked: RunningServer, private: RunningServer, path: str) -> None:
     """A page may be kept, but has to be asked for anew; by shared caches only if it is public."""
     answer = fetch(stocked, path)
     assert answer.header("cache-control") == "public, no-cache"
@@ -95,7 +95,7 @@ def test_page_is_asked_for_anew(stocked: Site, private: Site, path: str) -> None
     assert secret.headers["Cache-Control"] == "private, no-cache"
 
 
-def test_etag_of_another_coding_will_do(stocked: Site) -> None:
+def test_etag_of_another_coding_will_do(stocked: RunningServer) -> None:
     """The same page in another coding is not sent again, in another form it is."""
     packed = fetch(stocked, "/simple/demo/", "Accept-Encoding: gzip").header("etag")
     json_etag = fetch(stocked, "/simple/demo/", f"Accept: {V1_JSON}").header("etag")
@@ -106,7 +106,7 @@ def test_etag_of_another_coding_will_do(stocked: Site) -> None:
     assert fetch(stocked, "/simple/demo/", *as_v1).status == 200
 
 
-def test_credential_is_checked_before_the_etag(private: Site) -> None:
+def test_credential_is_checked_before_the_etag(private: RunningServer) -> None:
     """Knowing an ETag gives nobody a 304 that they may not have."""
     etag = private.get("/simple/demo/", private.token).headers["ETag"]
     assert private.get("/simple/demo/", If_None_Match=etag).status_code == 401
@@ -119,7 +119,7 @@ def test_credential_is_checked_before_the_etag(private: Site) -> None:
 def test_setting_for_shared_caches(tmp_path: Path, cached: str, *, private: bool) -> None:
     """`public_max_age` lets a CDN keep pages that anybody may read, and no others."""
     access, http = AccessSettings(private=private), HttpSettings(public_max_age=60)
-    with inside(tmp_path, Settings(access=access, http=http)) as app:
+    with in_process(tmp_path, Settings(access=access, http=http)) as app:
         app.publish(wheel("demo"))
         bearer = ("authorization", f"Bearer {token_of(app.index, can='read')}")
         for path in ("/simple/", "/simple/demo/", "/"):

@@ -13,9 +13,9 @@ import pytest
 
 from tests.clients.servers import PATIENCE
 from tests.http.packages import publish, wheel
-from tests.http.raw_client import Wire, wire
-from tests.http.remote_store import FarStore, far_site
-from tests.http.servers import Site
+from tests.http.raw_client import RawConnection, raw_connection
+from tests.http.remote_store import RemoteStore, remote_server
+from tests.http.servers import RunningServer
 from tests.waiting import StillLoop, until
 from wheelyard.concurrency.single_flight import STALE_AFTER_SECONDS, SingleFlight
 from wheelyard.errors import Unavailable
@@ -44,63 +44,67 @@ def later() -> Later:
 
 
 @pytest.fixture
-def store() -> FarStore:
+def store() -> RemoteStore:
     """A far store."""
-    return FarStore()
+    return RemoteStore()
 
 
 @pytest.fixture(params=[0.0])
-def site(
-    store: FarStore, later: Later, tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[Site]:
+def server(
+    store: RemoteStore, later: Later, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[RunningServer]:
     """A server over the far store, with two projects in it that it has shown already."""
     settings = Settings(store=StoreSettings(stale_if_error=request.param))
-    with far_site(tmp_path, store, settings, runtime=later.runtime) as site:
-        publish(site, wheel("demo"), wheel("other"))
+    with remote_server(tmp_path, store, settings, runtime=later.runtime) as server:
+        publish(server, wheel("demo"), wheel("other"))
         for name in ("demo", "other"):
-            assert site.get(f"/simple/{name}/").status_code == 200
-        yield site
+            assert server.get(f"/simple/{name}/").status_code == 200
+        yield server
         store.answers.set()
 
 
-def asking(site: Site, stack: ExitStack, *paths: str) -> list[Wire]:
+def asking(server: RunningServer, stack: ExitStack, *paths: str) -> list[RawConnection]:
     """Ask for pages over connections of their own, and do not wait for an answer."""
-    lines = [stack.enter_context(wire(site)) for _ in paths]
+    lines = [stack.enter_context(raw_connection(server)) for _ in paths]
     for line, path in zip(lines, paths, strict=True):
         line.ask(f"GET {path} HTTP/1.1")
     return lines
 
 
-def statuses(lines: list[Wire]) -> set[int]:
+def statuses(lines: list[RawConnection]) -> set[int]:
     """Return every status that comes."""
     replies = [line.reply() for line in lines]
     return {reply.status if reply else 0 for reply in replies}
 
 
-def test_one_project_takes_one_thread(site: Site, store: FarStore, later: Later) -> None:
+def test_one_project_takes_one_thread(
+    server: RunningServer, store: RemoteStore, later: Later
+) -> None:
     """However many wait for a project that the store is slow to tell about, others are answered."""
     later.by += 2
     before = store.asked("get", "projects/demo.json")
-    assert site.get("/simple/other/").status_code == 200  # the name list is fresh again
+    assert server.get("/simple/other/").status_code == 200  # the name list is fresh again
     store.answers.clear()
     with ExitStack() as stack:
-        waiting = asking(site, stack, *["/simple/demo/"] * MANY)
-        until(lambda: site.under_way() == MANY)
+        waiting = asking(server, stack, *["/simple/demo/"] * MANY)
+        until(lambda: server.under_way() == MANY)
         until(lambda: store.asked("get", "projects/demo.json") == before + 1)
-        assert site.get("/files/other/other-1.0-py3-none-any.whl").status_code == 200
+        assert server.get("/files/other/other-1.0-py3-none-any.whl").status_code == 200
         store.answers.set()
         assert statuses(waiting) == {200}
     assert store.asked("get", "projects/demo.json") == before + 1
 
 
-def test_unknown_names_take_one_thread(site: Site, store: FarStore, later: Later) -> None:
+def test_unknown_names_take_one_thread(
+    server: RunningServer, store: RemoteStore, later: Later
+) -> None:
     """An installer that asks for every public name costs one look at the list of names."""
     later.by += 2
     before = len(store.calls)
     store.answers.clear()
     with ExitStack() as stack:
-        waiting = asking(site, stack, *[f"/simple/unknown-{n}/" for n in range(MANY)])
-        until(lambda: site.under_way() == MANY)
+        waiting = asking(server, stack, *[f"/simple/unknown-{n}/" for n in range(MANY)])
+        until(lambda: server.under_way() == MANY)
         until(lambda: len(store.calls) > before)
         assert store.calls[before:] == [("get", "projects.json")]
         store.answers.set()
@@ -108,10 +112,12 @@ def test_unknown_names_take_one_thread(site: Site, store: FarStore, later: Later
     assert store.calls[before:] == [("get", "projects.json")]
 
 
-@pytest.mark.usefixtures("site")
-def test_unknown_names_of_a_server_that_has_just_started(store: FarStore, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("server")
+def test_unknown_names_of_a_server_that_has_just_started(
+    store: RemoteStore, tmp_path: Path
+) -> None:
     """They wait for one list of names, too, though the first of them may be looked for itself."""
-    with far_site(tmp_path, store) as other, ExitStack() as stack:
+    with remote_server(tmp_path, store) as other, ExitStack() as stack:
         before = len(store.calls)
         store.answers.clear()
         waiting = asking(other, stack, *[f"/simple/unknown-{n}/" for n in range(MANY)])
@@ -124,13 +130,13 @@ def test_unknown_names_of_a_server_that_has_just_started(store: FarStore, tmp_pa
     assert len(asked) <= 2
 
 
-@pytest.mark.usefixtures("site")
+@pytest.mark.usefixtures("server")
 @pytest.mark.parametrize("first", ["/health", "/simple/"])
 def test_page_of_a_project_takes_one_question(
-    store: FarStore, later: Later, tmp_path: Path, first: str
+    store: RemoteStore, later: Later, tmp_path: Path, first: str
 ) -> None:
     """A server that has no list of names, or an old one that has the name, asks for none."""
-    with far_site(tmp_path, store, runtime=later.runtime) as other:
+    with remote_server(tmp_path, store, runtime=later.runtime) as other:
         assert other.get(first).status_code == 200
         later.by += 2
         before = len(store.calls)
@@ -138,53 +144,55 @@ def test_page_of_a_project_takes_one_question(
         assert store.calls[before:] == [("get", "projects/demo.json")]
 
 
-@pytest.mark.parametrize("site", [0.0, 100.0], indirect=True)
+@pytest.mark.parametrize("server", [0.0, 100.0], indirect=True)
 @pytest.mark.parametrize(
     ("path", "key"), [("/simple/", "projects.json"), ("/simple/demo/", "projects/demo.json")]
 )
 def test_nobody_is_told_old_news(
-    site: Site, store: FarStore, later: Later, path: str, key: str
+    server: RunningServer, store: RemoteStore, later: Later, path: str, key: str
 ) -> None:
     """Whoever comes while the store is asked for long hears what it says to a later question."""
     later.by += 2
     before = store.asked("get", key)
     store.answers.clear()
     with ExitStack() as stack:
-        first = asking(site, stack, path)
+        first = asking(server, stack, path)
         until(lambda: store.asked("get", key) == before + 1)
         later.by += 2
-        second = asking(site, stack, path)
-        until(lambda: site.under_way() == 2)
+        second = asking(server, stack, path)
+        until(lambda: server.under_way() == 2)
         store.answers.set()
         assert statuses([*first, *second]) == {200}
     assert store.asked("get", key) == before + 2
 
 
-def test_one_credential_takes_one_thread(site: Site, store: FarStore, later: Later) -> None:
+def test_one_credential_takes_one_thread(
+    server: RunningServer, store: RemoteStore, later: Later
+) -> None:
     """Jobs that share a token share one look at it."""
     later.by += 20
     before = store.asked("get", "credentials/tokens/")
     store.answers.clear()
     with ExitStack() as stack:
-        lines = [stack.enter_context(wire(site)) for _ in range(MANY)]
+        lines = [stack.enter_context(raw_connection(server)) for _ in range(MANY)]
         for line in lines:
-            line.ask("GET /simple/ HTTP/1.1", f"Authorization: Bearer {site.token}")
+            line.ask("GET /simple/ HTTP/1.1", f"Authorization: Bearer {server.token}")
         until(lambda: store.asked("get", "credentials/tokens/") == before + 1)
-        until(lambda: site.under_way() == MANY)
+        until(lambda: server.under_way() == MANY)
         store.answers.set()
         assert statuses(lines) == {200}
     assert store.asked("get", "credentials/tokens/") == before + 1
 
 
-def test_who_goes_away_goes_alone(site: Site, store: FarStore, later: Later) -> None:
+def test_who_goes_away_goes_alone(server: RunningServer, store: RemoteStore, later: Later) -> None:
     """A client that hangs up while it waits takes the answer from nobody else."""
     later.by += 2
     store.answers.clear()
     with ExitStack() as stack:
-        first, *others = asking(site, stack, *["/simple/demo/"] * 5)
-        until(lambda: site.under_way() == 5)
+        first, *others = asking(server, stack, *["/simple/demo/"] * 5)
+        until(lambda: server.under_way() == 5)
         first.close()
-        assert site.under_way() in {4, 5}  # an answer to somebody who came after that
+        assert server.under_way() in {4, 5}  # an answer to somebody who came after that
         store.answers.set()
         assert statuses(others) == {200}
 

@@ -12,10 +12,10 @@ import pytest
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from tests.http.in_process import inside
+from tests.http.in_process import in_process
 from tests.http.packages import Package, publish, sdist, wheel
-from tests.http.raw_client import Reply, ask, wire
-from tests.http.servers import Site
+from tests.http.raw_client import RawResponse, ask, raw_connection
+from tests.http.servers import RunningServer
 from tests.operations.in_memory_index import ALICE, Clock
 from tests.waiting import until
 from wheelyard.operations.lifecycle import Selection
@@ -31,18 +31,18 @@ PATH = f"/files/ranges/{DEMO.sha256}/{DEMO.filename}"
 
 
 @pytest.fixture(scope="module")
-def shelf(site: Site) -> Site:
+def shelf(server: RunningServer) -> RunningServer:
     """The server with a wheel of some ten thousand bytes, and an sdist."""
-    publish(site, DEMO, sdist("ranges"))
-    return site
+    publish(server, DEMO, sdist("ranges"))
+    return server
 
 
-def fetch(site: Site, *headers: str, path: str = PATH) -> Reply:
+def fetch(server: RunningServer, *headers: str, path: str = PATH) -> RawResponse:
     """Ask for the file with nothing but these headers."""
-    return ask(site, f"GET {path} HTTP/1.1", *headers)
+    return ask(server, f"GET {path} HTTP/1.1", *headers)
 
 
-def test_whole_file(shelf: Site) -> None:
+def test_whole_file(shelf: RunningServer) -> None:
     """A file comes as it was sent, may be kept for ever, and is nothing that a browser runs."""
     answer = fetch(shelf, "Accept-Encoding: gzip, deflate, zstd", "Accept: text/html")
 
@@ -55,13 +55,13 @@ def test_whole_file(shelf: Site) -> None:
     assert "content-encoding" not in dict(answer.headers)
 
 
-def test_private_file_is_kept_by_its_reader_only(private: Site) -> None:
+def test_private_file_is_kept_by_its_reader_only(private: RunningServer) -> None:
     """A file that needs a token is not for shared caches."""
     answer = private.get("/packages/demo-1.0-py3-none-any.whl", private.token)
     assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
 
 
-def test_core_metadata_is_that_of_the_wheel(shelf: Site) -> None:
+def test_core_metadata_is_that_of_the_wheel(shelf: RunningServer) -> None:
     """`.metadata` is the wheel's METADATA byte for byte, with the digest that the page names."""
     (file,) = (
         file
@@ -76,7 +76,7 @@ def test_core_metadata_is_that_of_the_wheel(shelf: Site) -> None:
     assert answer.header("cache-control") == "public, max-age=31536000, immutable"
 
 
-def test_sdist_has_no_core_metadata(shelf: Site) -> None:
+def test_sdist_has_no_core_metadata(shelf: RunningServer) -> None:
     """An sdist's metadata may change when it is built, so none is served or promised."""
     files = shelf.get("/simple/ranges/", Accept=V1_JSON).json()["files"]
     (file,) = (file for file in files if file["filename"] == "ranges-1.0.tar.gz")
@@ -102,80 +102,82 @@ def spellings(package: Package, name: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("fate", ["deleted", "quarantined"])
-def test_withdrawn_file_has_no_address(site: Site, fate: str) -> None:
+def test_withdrawn_file_has_no_address(server: RunningServer, fate: str) -> None:
     """A deleted file, or one of a quarantined project, is served under no address at all."""
     package = wheel(fate)
-    publish(site, package)
+    publish(server, package)
     paths = list(spellings(package, fate))
-    before = {path: site.get(path).status_code for path in paths}
+    before = {path: server.get(path).status_code for path in paths}
     assert set(before.values()) == {200}
 
     if fate == "deleted":
-        site.change(fate, "delete", version="1.0")
+        server.change(fate, "delete", version="1.0")
     else:
-        site.change(fate, "status", status="quarantined")
+        server.change(fate, "status", status="quarantined")
 
     etag = f'"{package.sha256}"'
     for path in paths:
         for conditional in ({}, {"If-None-Match": etag}, {"Range": "bytes=0-3"}):
-            assert site.client.get(path, headers=conditional).status_code == 404, path
-        assert site.ask("HEAD", path).status_code == 404
+            assert server.client.get(path, headers=conditional).status_code == 404, path
+        assert server.ask("HEAD", path).status_code == 404
     if fate == "quarantined":
-        site.change(fate, "status", status="active")
-        assert site.get(paths[0]).content == package.data
+        server.change(fate, "status", status="active")
+        assert server.get(paths[0]).content == package.data
 
 
-def test_yanked_file_is_still_there(site: Site) -> None:
+def test_yanked_file_is_still_there(server: RunningServer) -> None:
     """Whoever has pinned a yanked file still gets it (PEP 592)."""
     package = wheel("yanked")
-    publish(site, package)
-    site.change("yanked", "yank", version="1.0", reason="broken")
-    assert site.get(f"/packages/{package.filename}").content == package.data
+    publish(server, package)
+    server.change("yanked", "yank", version="1.0", reason="broken")
+    assert server.get(f"/packages/{package.filename}").content == package.data
 
 
-def test_lost_bytes_are_no_missing_package(site: Site) -> None:
+def test_lost_bytes_are_no_missing_package(server: RunningServer) -> None:
     """Where the store has lost a listed file, clients are told to wait, not to look elsewhere."""
-    publish(site, wheel("lost"))
-    for kept in site.store.glob("files/lost/*/*"):
+    publish(server, wheel("lost"))
+    for kept in server.store.glob("files/lost/*/*"):
         kept.unlink()
     addresses = [f"/packages/lost-1.0-py3-none-any.whl{suffix}" for suffix in ("", ".metadata")]
     for path in (*addresses, "/pypi/lost/json", "/project/lost/"):
         for headers in ({}, {"Range": "bytes=0-3"}):
-            answer = site.client.get(path, headers=headers)
+            answer = server.client.get(path, headers=headers)
             assert answer.status_code == 503, path
             assert int(answer.headers["Retry-After"]) > 0
             assert answer.headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize("at", ["", "below"])
-def test_a_linked_folder_is_not_served(site: Site, tmp_path: Path, at: str) -> None:
+def test_a_linked_folder_is_not_served(server: RunningServer, tmp_path: Path, at: str) -> None:
     """Where a folder of the store is a link, nothing behind it is sent, whole or in part."""
     package = wheel(f"linked{at}")
-    publish(site, package)
-    folder = site.store / "files" / package.filename.split("-")[0] / (package.sha256 if at else "")
+    publish(server, package)
+    folder = (
+        server.store / "files" / package.filename.split("-")[0] / (package.sha256 if at else "")
+    )
     folder.rename(tmp_path / "moved")
     folder.symlink_to(tmp_path / "moved")
     for suffix in ("", ".metadata"):
         for headers in ({}, {"Range": "bytes=0-3"}):
-            answer = site.client.get(f"/packages/{package.filename}{suffix}", headers=headers)
+            answer = server.client.get(f"/packages/{package.filename}{suffix}", headers=headers)
             assert (answer.status_code, answer.json()["error"]) == (503, "storage_unavailable")
             assert "lost" not in answer.json()["message"]
     folder.unlink()
     (tmp_path / "moved").rename(folder)
-    assert site.get(f"/packages/{package.filename}").content == package.data
+    assert server.get(f"/packages/{package.filename}").content == package.data
 
 
 @pytest.mark.parametrize("suffix", ["", ".metadata"])
-def test_changed_bytes_are_not_served(site: Site, suffix: str) -> None:
+def test_changed_bytes_are_not_served(server: RunningServer, suffix: str) -> None:
     """A file that was cut short, or metadata with other bytes, is lost: no part of it is sent."""
     package = wheel(f"changed{suffix[1:]}", filler=bytes(5000))
-    publish(site, package)
-    (kept,) = site.store.glob(f"files/{package.filename.split('-')[0]}/*/*.whl{suffix}")
+    publish(server, package)
+    (kept,) = server.store.glob(f"files/{package.filename.split('-')[0]}/*/*.whl{suffix}")
     kept.write_bytes(kept.read_bytes()[:-100] if not suffix else package.metadata[:-1] + b"!")
     for headers in ({}, {"Range": "bytes=0-3"}, {"Range": f"bytes={len(package.data) - 50}-"}):
         if suffix and len(headers.get("Range", "")) > 10:
             continue
-        answer = site.client.get(f"/packages/{package.filename}{suffix}", headers=headers)
+        answer = server.client.get(f"/packages/{package.filename}{suffix}", headers=headers)
         assert (answer.status_code, answer.json()["error"]) == (503, "storage_unavailable")
 
 
@@ -196,34 +198,34 @@ def test_delete_in_the_middle_of_a_look(tmp_path: Path) -> None:
     """A file that is deleted while somebody asks for it is not there, rather than lost."""
     package, name, release = wheel("hasty"), NormalizedName("hasty"), Selection(Version("1.0"))
     store = Hasty(Clock().seconds)
-    with inside(tmp_path, store=store) as site:
-        site.publish(package)
-        assert site.get("/simple/hasty/").status == 200
-        store.meanwhile = lambda: site.index.lifecycle.delete(ALICE, name, release, "")
-        answer = site.get(f"/packages/{package.filename}.metadata")
+    with in_process(tmp_path, store=store) as server:
+        server.publish(package)
+        assert server.get("/simple/hasty/").status == 200
+        store.meanwhile = lambda: server.index.lifecycle.delete(ALICE, name, release, "")
+        answer = server.get(f"/packages/{package.filename}.metadata")
     assert (answer.status, json.loads(answer.body)["error"]) == (404, "not_found")
 
 
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="there is no /proc here")
-def test_nothing_is_read_for_a_client_that_is_gone(site: Site) -> None:
+def test_nothing_is_read_for_a_client_that_is_gone(server: RunningServer) -> None:
     """A download in part ends on this side, too, soon after the client has hung up (H42)."""
     big = wheel("resumed", filler=bytes(96 << 20))
-    publish(site, big)
-    before = bytes_read(site)
-    with wire(site) as line:
+    publish(server, big)
+    before = bytes_read(server)
+    with raw_connection(server) as line:
         line.ask(f"GET /packages/{big.filename} HTTP/1.1", "Range: bytes=5-")
         line.connection.recv(1000)
-    until(lambda: not is_open(site, big.filename))
+    until(lambda: not is_open(server, big.filename))
     # some is read before the server, which others may keep waiting, sees who is gone
-    assert bytes_read(site) - before < 72 << 20
+    assert bytes_read(server) - before < 72 << 20
 
 
-def test_part_that_breaks_off_does_not_look_complete(site: Site) -> None:
+def test_part_that_breaks_off_does_not_look_complete(server: RunningServer) -> None:
     """Where a file gets shorter while it is sent, the connection ends and no answer does."""
     big = wheel("shrinking", filler=bytes(48 << 20))
-    publish(site, big)
-    (kept,) = site.store.glob("files/shrinking/*/*.whl")
-    with wire(site) as line:
+    publish(server, big)
+    (kept,) = server.store.glob("files/shrinking/*/*.whl")
+    with raw_connection(server) as line:
         line.ask(f"GET /packages/{big.filename} HTTP/1.1", "Range: bytes=5-")
         # it has begun to send, and the network does not take all of it
         assert line.connection.recv(1, socket.MSG_PEEK)
@@ -232,18 +234,18 @@ def test_part_that_breaks_off_does_not_look_complete(site: Site) -> None:
         assert answer is not None
         assert 0 < len(answer.body) < len(big.data) - 5
         assert line.is_closed()
-    assert "a download broke off" in site.log
+    assert "a download broke off" in server.log
 
 
-def is_open(site: Site, filename: str) -> bool:
+def is_open(server: RunningServer, filename: str) -> bool:
     """Return whether the server has a file open."""
     opened = list[str]()
-    for each in Path(f"/proc/{site.pid}/fd").iterdir():
+    for each in Path(f"/proc/{server.pid}/fd").iterdir():
         with suppress(FileNotFoundError):  # closed meanwhile
             opened.append(str(each.readlink()))
     return any(path.endswith(filename) for path in opened)
 
 
-def bytes_read(site: Site) -> int:
+def bytes_read(server: RunningServer) -> int:
     """Return how many bytes the server has read from anywhere."""
-    return int(Path(f"/proc/{site.pid}/io").read_text().partition("rchar:")[2].split()[0])
+    return int(Path(f"/proc/{server.pid}/io").read_text().partition("rchar:")[2].split()[0])

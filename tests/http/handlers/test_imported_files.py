@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.archive.builders import Entry, sdist_bytes, wheel_bytes, zip_bytes
-from tests.http.servers import Site
+from tests.http.servers import RunningServer
 from tests.operations.distributions import Made
 from tests.operations.fake_sources import Listed, Shelf
 from tests.operations.in_memory_index import ALICE
@@ -37,16 +37,16 @@ EXCUSED = {
 
 
 @pytest.fixture(scope="module")
-def old(site: Site) -> Site:
+def old(server: RunningServer) -> RunningServer:
     """The server with a project that has every kind of old file, and one without any metadata."""
-    index, shelf = site.index, Shelf()
+    index, shelf = server.index, Shelf()
     offers = [shelf.offer(made, uploaded_at=THEN, uploaded_by="<ann>") for made in FILES.values()]
     report = Importer(index.uploads.with_waivers).run(Listed(offers), ALICE)
     assert report.refused == []
-    return site
+    return server
 
 
-def test_listed(old: Site) -> None:
+def test_listed(old: RunningServer) -> None:
     """Every file is listed with its source's time; metadata is promised where there is some."""
     page = old.get("/simple/demo/", accept=JSON).json()
 
@@ -58,7 +58,7 @@ def test_listed(old: Site) -> None:
 
 
 @pytest.mark.parametrize("filename", FILES)
-def test_served(old: Site, filename: str) -> None:
+def test_served(old: RunningServer, filename: str) -> None:
     """Every file is served byte for byte, by key and by name; its metadata only if it has some."""
     name, body = filename.partition("-")[0], FILES[filename].body
     path = f"/files/{name}/{hashlib.sha256(body).hexdigest()}/{filename}"
@@ -70,7 +70,7 @@ def test_served(old: Site, filename: str) -> None:
     assert metadata.content == OLD or metadata.status_code == 404
 
 
-def test_json(old: Site) -> None:
+def test_json(old: RunningServer) -> None:
     """PyPI's JSON names every kind as PyPI does, and shows what can be read of the metadata."""
     page = old.get("/pypi/demo/json").json()
 
@@ -86,7 +86,7 @@ def test_json(old: Site) -> None:
     assert not any(file["core-metadata"] for file in page["urls"] if "whl" not in file["filename"])
 
 
-def test_a_project_without_metadata(old: Site) -> None:
+def test_a_project_without_metadata(old: RunningServer) -> None:
     """A project none of whose files has metadata has all of its pages."""
     info = old.get("/pypi/bare/json").json()["info"]
 
@@ -94,7 +94,7 @@ def test_a_project_without_metadata(old: Site) -> None:
     assert old.get("/project/bare/", accept="text/html").status_code == 200
 
 
-def test_the_page_for_people(old: Site) -> None:
+def test_the_page_for_people(old: RunningServer) -> None:
     """The page for people says which rules a file fails that was taken all the same."""
     page = old.get("/project/demo/", accept="text/html").text
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.http.packages import publish, wheel
-from tests.http.raw_client import Reply, ask, basic
-from tests.http.remote_store import FarStore, far_site
-from tests.http.servers import Site, running_site
+from tests.http.raw_client import RawResponse, ask, basic
+from tests.http.remote_store import RemoteStore, remote_server
+from tests.http.servers import RunningServer, running_server
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 from wheelyard.storage.instrumented import Operation, OperationCounter
 
@@ -23,11 +23,11 @@ GET = "GET /metrics HTTP/1.1"
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server on an address that others reach, with a token for its metrics."""
     settings = Settings(server=ELSEWHERE, access=AccessSettings(metrics_token=TOKEN))
-    with far_site(tmp_path_factory.mktemp("guarded"), FarStore(), settings) as site:
-        yield site
+    with remote_server(tmp_path_factory.mktemp("guarded"), RemoteStore(), settings) as server:
+        yield server
 
 
 def bearer(token: str) -> str:
@@ -35,13 +35,13 @@ def bearer(token: str) -> str:
     return f"Authorization: Bearer {token}"
 
 
-def figures_of(reply: Reply) -> dict[str, float]:
+def figures_of(reply: RawResponse) -> dict[str, float]:
     """Return every figure by its name and labels."""
     lines = [line for line in reply.body.decode().splitlines() if not line.startswith("#")]
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
 
-def error_of(reply: Reply) -> str:
+def error_of(reply: RawResponse) -> str:
     """Return the word for programs of a refusal."""
     return reply.body.decode().partition('"error":"')[2].partition('"')[0]
 
@@ -49,14 +49,14 @@ def error_of(reply: Reply) -> str:
 def test_operations_are_counted(tmp_path: Path) -> None:
     """Prometheus reads how often the store was asked what, and in which class that is billed."""
     tally = OperationCounter()
-    with far_site(tmp_path, FarStore(), tally=tally) as site:
-        assert b"operation=" not in ask(site, GET).body
+    with remote_server(tmp_path, RemoteStore(), tally=tally) as server:
+        assert b"operation=" not in ask(server, GET).body
         for count, operation in enumerate(
             (Operation("insert", "A"), Operation("get", "B"), Operation("delete", "free"))
         ):
             for _ in range(count + 1):
                 tally.add(operation)
-        answer = ask(site, GET)
+        answer = ask(server, GET)
 
     assert answer.header("content-type") == "text/plain; version=0.0.4; charset=utf-8"
     assert answer.header("cache-control") == "no-store"
@@ -73,14 +73,14 @@ def test_operations_are_counted(tmp_path: Path) -> None:
 
 def test_requests_are_timed(tmp_path: Path) -> None:
     """Prometheus reads how many requests, and how many verbs of the store, took how long."""
-    with running_site(tmp_path) as site:
-        publish(site, wheel())
-        publish(site, wheel())
+    with running_server(tmp_path) as server:
+        publish(server, wheel())
+        publish(server, wheel())
         for _ in range(3):
-            assert site.get("/simple/demo/").status_code == 200
-        assert site.ask("HEAD", "/simple/nothing/").status_code == 404
-        assert site.ask("BREW", "/tea/").status_code == 405
-        figures = figures_of(ask(site, GET))
+            assert server.get("/simple/demo/").status_code == 200
+        assert server.ask("HEAD", "/simple/nothing/").status_code == 404
+        assert server.ask("BREW", "/tea/").status_code == 405
+        figures = figures_of(ask(server, GET))
 
     name = "wheelyard_http_request_duration_seconds"
     detail = 'method="GET",route="project_detail",status="200"'
@@ -102,14 +102,14 @@ def test_requests_are_timed(tmp_path: Path) -> None:
     assert not [each for each in figures if 'outcome="error"' in each]
 
 
-def test_open_on_loopback(private: Site) -> None:
+def test_open_on_loopback(private: RunningServer) -> None:
     """Where only this machine reaches the server, whoever is on it reads the metrics."""
     assert ask(private, GET, bearer("wrong")).status == 200
     assert ask(private, "HEAD /metrics HTTP/1.1").status == 200
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For: 192.0.2.1", "Via: 1.1 proxy"])
-def test_closed_through_a_proxy(private: Site, header: str) -> None:
+def test_closed_through_a_proxy(private: RunningServer, header: str) -> None:
     """A proxy on the same machine does not open the metrics to whoever it forwards."""
     answer = ask(private, GET, header)
     assert (answer.status, error_of(answer)) == (401, "unauthenticated")
@@ -120,27 +120,27 @@ def test_closed_behind_a_proxy(tmp_path: Path) -> None:
     settings = Settings(
         server=ServerSettings(trusted_proxies=1), access=AccessSettings(metrics_token=TOKEN)
     )
-    with far_site(tmp_path, FarStore(), settings) as site:
-        assert ask(site, GET).status == 401
-        assert ask(site, GET, bearer(TOKEN)).status == 200
+    with remote_server(tmp_path, RemoteStore(), settings) as server:
+        assert ask(server, GET).status == 401
+        assert ask(server, GET, bearer(TOKEN)).status == 200
 
 
 @pytest.mark.parametrize("header", [bearer(TOKEN), basic("prometheus", TOKEN), basic(TOKEN, "")])
-def test_token_of_the_metrics(guarded: Site, header: str) -> None:
+def test_token_of_the_metrics(guarded: RunningServer, header: str) -> None:
     """The token of the metrics opens them, however it is sent, and opens nothing else."""
     assert ask(guarded, GET, header).status == 200
     assert ask(guarded, "GET /simple/ HTTP/1.1", header).status == 401
 
 
 @pytest.mark.parametrize("header", ["X: y", "Authorization: Bearer", bearer(f"{TOKEN}x")])
-def test_closed_to_strangers(guarded: Site, header: str) -> None:
+def test_closed_to_strangers(guarded: RunningServer, header: str) -> None:
     """Nobody else reads the metrics of a server that others can reach."""
     answer = ask(guarded, GET, header)
     assert (answer.status, error_of(answer)) == (401, "unauthenticated")
     assert TOKEN.encode() not in answer.body
 
 
-def test_closed_to_tokens_of_the_index(guarded: Site) -> None:
+def test_closed_to_tokens_of_the_index(guarded: RunningServer) -> None:
     """A token of the index is known, and that is not enough."""
     answer = ask(guarded, GET, bearer(guarded.token))
     assert (answer.status, error_of(answer)) == (403, "forbidden")
@@ -149,8 +149,8 @@ def test_closed_to_tokens_of_the_index(guarded: Site) -> None:
 
 def test_no_token_opens_nothing(tmp_path: Path) -> None:
     """Without a token for them the metrics stay closed, to empty ones as well."""
-    with far_site(tmp_path, FarStore(), Settings(server=ELSEWHERE)) as site:
-        assert ask(site, GET, bearer("")).status == 401
+    with remote_server(tmp_path, RemoteStore(), Settings(server=ELSEWHERE)) as server:
+        assert ask(server, GET, bearer("")).status == 401
 
 
 def test_start_without_metrics() -> None:
@@ -162,9 +162,9 @@ def test_start_without_metrics() -> None:
     assert not {"prometheus_client", "google.cloud.storage", "requests"}.intersection(loaded)
 
 
-def test_exact_path(site: Site) -> None:
+def test_exact_path(server: RunningServer) -> None:
     """Only the exact path is that of the metrics: a project may be called so, and nobody posts."""
-    publish(site, wheel("metrics"))
-    assert "metrics-1.0-py3-none-any.whl" in site.get("/metrics/").text
-    answer = ask(site, "POST /metrics HTTP/1.1")
+    publish(server, wheel("metrics"))
+    assert "metrics-1.0-py3-none-any.whl" in server.get("/metrics/").text
+    answer = ask(server, "POST /metrics HTTP/1.1")
     assert (answer.status, answer.header("allow")) == (405, "GET, HEAD, OPTIONS")

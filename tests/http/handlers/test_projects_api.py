@@ -3,14 +3,14 @@
 import pytest
 
 from tests.http.packages import publish, sdist, wheel
-from tests.http.servers import Site
+from tests.http.servers import RunningServer
 
 pytestmark = pytest.mark.integration
 
 API = "/api/v1/projects"
 
 
-def test_list_of_projects(stocked: Site) -> None:
+def test_list_of_projects(stocked: RunningServer) -> None:
     """The list has the names that may be read, in order."""
     answer = stocked.get(API)
     assert answer.headers["Content-Type"] == "application/json"
@@ -20,7 +20,7 @@ def test_list_of_projects(stocked: Site) -> None:
     assert answer.json() == {"projects": [{"name": name} for name in sorted(names)]}
 
 
-def test_project(stocked: Site) -> None:
+def test_project(stocked: RunningServer) -> None:
     """A project has its status, its files with who brought them, and what was deleted."""
     page = stocked.get(f"{API}/demo").json()
 
@@ -36,16 +36,16 @@ def test_project(stocked: Site) -> None:
     assert page["files"][0]["uploaded-by"] == f"token:{stocked.token[4:14]}"
 
 
-def test_whole_life(site: Site) -> None:
+def test_whole_life(server: RunningServer) -> None:
     """Everything that is done to a project is in its journal: what, by whom, when, in order."""
-    publish(site, wheel("life", "1.0"), sdist("life", "1.0"), wheel("life", "1.1"))
+    publish(server, wheel("life", "1.0"), sdist("life", "1.0"), wheel("life", "1.1"))
     steps = [
         ("yank", {"version": "1.0", "reason": "broken"}),
         ("unyank", {"version": "1.0", "file": "life-1.0.tar.gz"}),
         ("status", {"status": "deprecated", "reason": "old"}),
         ("delete", {"version": "1.0", "file": "life-1.0.tar.gz", "reason": "unused"}),
     ]
-    pages = [site.change("life", verb, **body).json() for verb, body in steps]
+    pages = [server.change("life", verb, **body).json() for verb, body in steps]
 
     assert [page["revision"] for page in pages] == [4, 5, 6, 7]
     assert [file["yanked"] for file in pages[0]["files"]] == ["broken", "broken", False]
@@ -53,14 +53,14 @@ def test_whole_life(site: Site) -> None:
     assert pages[2]["project-status"] == {"status": "deprecated", "reason": "old"}
     assert pages[3]["deleted"] == ["life-1.0.tar.gz"]
     assert len(pages[3]["files"]) == 2
-    journal = site.get(f"{API}/life/journal").json()
+    journal = server.get(f"{API}/life/journal").json()
     assert journal["name"] == "life"
     assert [commit["number"] for commit in journal["commits"]] == list(range(1, 8))
     events = [event for commit in journal["commits"] for event in commit["events"]]
     assert [event["what"] for event in events] == [
         *("uploaded", "uploaded", "uploaded", "yanked", "unyanked", "status", "deleted"),
     ]
-    assert {event["by"] for event in events} == {f"token:{site.token[4:14]}"}
+    assert {event["by"] for event in events} == {f"token:{server.token[4:14]}"}
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,9 @@ def test_whole_life(site: Site) -> None:
         ("status", b'{"status": 1}', 400, "invalid_field"),
     ],
 )
-def test_wrong_body(stocked: Site, verb: str, body: bytes, status: int, error: str) -> None:
+def test_wrong_body(
+    stocked: RunningServer, verb: str, body: bytes, status: int, error: str
+) -> None:
     """A change that makes no sense is refused, and nothing is changed."""
     before = stocked.get(f"{API}/demo").json()
     answer = stocked.client.post(
@@ -115,7 +117,7 @@ def test_wrong_body(stocked: Site, verb: str, body: bytes, status: int, error: s
         ),
     ],
 )
-def test_wrong_body_is_explained(stocked: Site, verb: str, body: str, short: str) -> None:
+def test_wrong_body_is_explained(stocked: RunningServer, verb: str, body: str, short: str) -> None:
     """What is wrong with a change is said in the words of the API."""
     answer = stocked.client.post(
         f"{API}/demo/{verb}",
@@ -127,7 +129,7 @@ def test_wrong_body_is_explained(stocked: Site, verb: str, body: str, short: str
     assert answer.json()["message"].startswith(f"{short} Send ") or "Correct" in answer.text
 
 
-def test_answers_show_nothing_in_a_browser(stocked: Site) -> None:
+def test_answers_show_nothing_in_a_browser(stocked: RunningServer) -> None:
     """Neither an answer of the API nor a refusal may load or frame anything."""
     for path in (API, f"{API}/demo", f"{API}/demo/journal", "/simple/nothing/", "/a/b/c"):
         policy = stocked.get(path).headers["Content-Security-Policy"]
@@ -137,13 +139,13 @@ def test_answers_show_nothing_in_a_browser(stocked: Site) -> None:
 @pytest.mark.parametrize(
     "after", ["", "-1", "+1", "1.0", "x", "%D9%A1", "1_0", "9" * 5000, "1&after=2"]
 )
-def test_wrong_place_in_a_journal(stocked: Site, after: str) -> None:
+def test_wrong_place_in_a_journal(stocked: RunningServer, after: str) -> None:
     """A journal is read on behind the number of a commit, and behind nothing else."""
     answer = stocked.get(f"{API}/demo/journal?after={after[:3000]}")
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_field")
 
 
-def test_rest_of_a_journal(stocked: Site) -> None:
+def test_rest_of_a_journal(stocked: RunningServer) -> None:
     """What follows a commit is asked for by its number, and may be nothing."""
     commits = stocked.get(f"{API}/demo/journal").json()["commits"]
     for after in range(len(commits) + 2):
@@ -155,7 +157,7 @@ def test_rest_of_a_journal(stocked: Site) -> None:
 @pytest.mark.parametrize(
     "kind", ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonfoo"]
 )
-def test_only_json_is_taken(stocked: Site, kind: str) -> None:
+def test_only_json_is_taken(stocked: RunningServer, kind: str) -> None:
     """A change has to say that it is JSON: a form in a web page cannot."""
     answer = stocked.client.post(
         f"{API}/demo/yank",

@@ -3,21 +3,21 @@
 import pytest
 
 from tests.http.packages import publish, sdist, wheel
-from tests.http.servers import Site
+from tests.http.servers import RunningServer
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def shelf(site: Site) -> Site:
+def shelf(server: RunningServer) -> RunningServer:
     """The server with three releases of one project: the middle one final and not yanked."""
-    publish(site, wheel("whole", "1.0"), sdist("whole", "1.0"))
-    publish(site, wheel("whole", "1.1"), wheel("whole", "2.0rc1"))
-    site.change("whole", "yank", version="1.1", reason="broken")
-    return site
+    publish(server, wheel("whole", "1.0"), sdist("whole", "1.0"))
+    publish(server, wheel("whole", "1.1"), wheel("whole", "2.0rc1"))
+    server.change("whole", "yank", version="1.1", reason="broken")
+    return server
 
 
-def test_file(shelf: Site) -> None:
+def test_file(shelf: RunningServer) -> None:
     """A file has the whole shape, and its facts are those of the Simple API."""
     simple = shelf.get("/simple/whole/", Accept="application/json").json()["files"]
     by_name = {file["filename"]: file for file in simple}
@@ -45,7 +45,7 @@ def test_file(shelf: Site) -> None:
         *("/pypi/whole/1.0.0/json", "/pypi/whole/v1.0/json", "/pypi/whole/2.0-rc.1/json"),
     ],
 )
-def test_spellings(shelf: Site, path: str) -> None:
+def test_spellings(shelf: RunningServer, path: str) -> None:
     """Name and version may have any spelling, with or without a slash at the end."""
     answer = shelf.get(path)
     assert answer.status_code == 200
@@ -59,18 +59,18 @@ def test_spellings(shelf: Site, path: str) -> None:
         *("/pypi/-/json", "/pypi/whole/1.0%0a/json", "/pypi/whole/%20/json"),
     ],
 )
-def test_nothing(shelf: Site, path: str) -> None:
+def test_nothing(shelf: RunningServer, path: str) -> None:
     """An unknown project or release, or what is none, is refused as JSON."""
     answer = shelf.get(path)
     assert answer.status_code in {400, 404}
     assert answer.json().keys() == {"message", "code", "title", "error"}
 
 
-def test_nothing_left(site: Site) -> None:
+def test_nothing_left(server: RunningServer) -> None:
     """A project without files has no release to describe."""
-    publish(site, wheel("emptied"))
-    site.change("emptied", "delete", version="1.0")
-    assert site.get("/pypi/emptied/json").status_code == 404
-    publish(site, wheel("locked"))
-    site.change("locked", "status", status="quarantined")
-    assert site.get("/pypi/locked/json").status_code == 404
+    publish(server, wheel("emptied"))
+    server.change("emptied", "delete", version="1.0")
+    assert server.get("/pypi/emptied/json").status_code == 404
+    publish(server, wheel("locked"))
+    server.change("locked", "status", status="quarantined")
+    assert server.get("/pypi/locked/json").status_code == 404

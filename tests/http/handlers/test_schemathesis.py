@@ -18,23 +18,23 @@ pytestmark = pytest.mark.clients
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoogleUsersServer]:
+def users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoogleUsersServer]:
     """A server with projects of names that are tried first, and a person who may manage all."""
-    with running_google_server(tmp_path_factory.mktemp("server"), GRANTS) as server:
-        publish(server.site, wheel("demo"), sdist("demo"), wheel("0"), wheel("a", "0"))
-        yield server
+    with running_google_server(tmp_path_factory.mktemp("server"), GRANTS) as users:
+        publish(users.server, wheel("demo"), sdist("demo"), wheel("0"), wheel("a", "0"))
+        yield users
 
 
-def test_what_the_document_says(server: GoogleUsersServer, tmp_path: Path) -> None:
+def test_what_the_document_says(users: GoogleUsersServer, tmp_path: Path) -> None:
     """No answer is a 5xx, undescribed, or of another form, and the right requests are taken."""
-    login = f"Authorization: Bearer {server.id_token('ana@acme.dev')}"
+    login = f"Authorization: Bearer {users.id_token('ana@acme.dev')}"
     new_sandbox(tmp_path).run(
         program("schemathesis"),
         *("--config-file", str(HERE / "schemathesis.toml")),
         *(
             "run",
             "--url",
-            server.site.url,
+            users.server.url,
             "--header",
             login,
             "--checks",

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.fake_gcs.server import BucketServer, running_bucket_server
-from tests.http.in_process import inside
+from tests.http.in_process import in_process
 from tests.http.packages import wheel
-from tests.http.servers import Site
+from tests.http.servers import RunningServer
 from tests.operations.in_memory_index import ALICE
 from tests.storage.gcs.opened import EMULATOR
 from tests.waiting import until
@@ -24,9 +24,9 @@ pytestmark = pytest.mark.integration
 Lines = list[list[str]]
 
 
-def lines(site: Site, token: str = "", path: str = "/search.json") -> Lines:
+def lines(server: RunningServer, token: str = "", path: str = "/search.json") -> Lines:
     """Ask for what a search finds."""
-    answer = site.get(path, token)
+    answer = server.get(path, token)
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "application/json"
     found: Lines = answer.json()
@@ -35,7 +35,7 @@ def lines(site: Site, token: str = "", path: str = "/search.json") -> Lines:
 
 def test_life_of_a_project(tmp_path: Path) -> None:
     """Each project is found by name, with the version and summary that speak for it."""
-    with inside(tmp_path) as app:
+    with in_process(tmp_path) as app:
 
         def found() -> Lines:
             app.clock.advance(seconds=LOCAL_TTL_SECONDS)
@@ -55,7 +55,7 @@ def test_life_of_a_project(tmp_path: Path) -> None:
         assert found() == [["a", "", ""], ["a-b", "1.0", "<b>Zweites</b>, größer"]]
 
 
-def test_caching(stocked: Site) -> None:
+def test_caching(stocked: RunningServer) -> None:
     """It is asked for anew each time, and is sent again only if something has changed."""
     until(lambda: "local" in [name for name, _, _ in lines(stocked)])
     first = stocked.get("/search.json")
@@ -68,7 +68,7 @@ def test_caching(stocked: Site) -> None:
     assert stocked.ask("POST", "/search.json").status_code == 405
 
 
-def test_everybody_sees_their_own(private: Site) -> None:
+def test_everybody_sees_their_own(private: RunningServer) -> None:
     """Where reading is closed, a search finds what its caller may read, and nobody else's."""
     assert private.get("/search.json").status_code == 401
     mine = private.make_token("acme-*")

@@ -6,7 +6,7 @@ from urllib.parse import unquote, urljoin
 import pytest
 
 from tests.http.packages import post, publish, sdist, wheel
-from tests.http.servers import Site
+from tests.http.servers import RunningServer
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.rendering.simple_pages import detail_html, detail_json
 
@@ -23,17 +23,17 @@ HOSTILE = [
 ]
 
 
-def page_of(site: Site, name: str) -> dict[str, Any]:
+def page_of(server: RunningServer, name: str) -> dict[str, Any]:
     """Return a project's page as JSON, and see that both forms are those of its document."""
-    answer = site.get(f"/simple/{name}/", Accept=V1_JSON)
-    project = site.index.projects.get(parse_name(name))
+    answer = server.get(f"/simple/{name}/", Accept=V1_JSON)
+    project = server.index.projects.get(parse_name(name))
     assert answer.content == detail_json(project)
-    assert site.get(f"/simple/{name}/", Accept="text/html").content == detail_html(project)
+    assert server.get(f"/simple/{name}/", Accept="text/html").content == detail_html(project)
     page: dict[str, Any] = answer.json()
     return page
 
 
-def test_list_of_projects(stocked: Site) -> None:
+def test_list_of_projects(stocked: RunningServer) -> None:
     """The list has every project once, in order, and nothing else."""
     document = stocked.get("/simple/", Accept=V1_JSON).json()
     names = [each["name"] for each in document["projects"]]
@@ -44,7 +44,7 @@ def test_list_of_projects(stocked: Site) -> None:
     assert "\n".join(links) in stocked.get("/simple/", Accept="text/html").text
 
 
-def test_upload_times(stocked: Site) -> None:
+def test_upload_times(stocked: RunningServer) -> None:
     """A file has the time at which it was uploaded, and what its metadata asks for."""
     wheel_file, sdist_file, newer = page_of(stocked, "demo")["files"]
     asked = [file["requires-python"] for file in (wheel_file, sdist_file, newer)]
@@ -61,7 +61,7 @@ def test_upload_times(stocked: Site) -> None:
     ],
 )
 def test_versions_with_special_characters(
-    stocked: Site, name: str, version: str, quoted: str
+    stocked: RunningServer, name: str, version: str, quoted: str
 ) -> None:
     """Epochs and local versions are encoded in links, and plain everywhere else."""
     document = page_of(stocked, name)
@@ -74,47 +74,47 @@ def test_versions_with_special_characters(
 
 
 @pytest.mark.parametrize("reason", HOSTILE, ids=range(len(HOSTILE)))
-def test_hostile_reasons(site: Site, reason: str) -> None:
+def test_hostile_reasons(server: RunningServer, reason: str) -> None:
     """Reasons with markup in them come back as they were given (P20)."""
-    publish(site, wheel("hostile", "1.0", "Requires-Python: >=3.9,<4,!=3.9.1"))
-    site.change("hostile", "yank", version="1.0", reason=reason)
-    site.change("hostile", "status", status="deprecated", reason=reason)
-    document = page_of(site, "hostile")
+    publish(server, wheel("hostile", "1.0", "Requires-Python: >=3.9,<4,!=3.9.1"))
+    server.change("hostile", "yank", version="1.0", reason=reason)
+    server.change("hostile", "status", status="deprecated", reason=reason)
+    document = page_of(server, "hostile")
 
     assert document["files"][0]["yanked"] == reason
     assert document["project-status"] == {"status": "deprecated", "reason": reason}
 
 
 @pytest.mark.parametrize("status", ["archived", "deprecated", "quarantined"])
-def test_status(site: Site, status: str) -> None:
+def test_status(server: RunningServer, status: str) -> None:
     """A status is shown with its reason; only quarantine hides files (PEP 792)."""
     name = f"was-{status}"
-    publish(site, wheel(name))
-    site.change(name, "status", status=status, reason="see <camelot>")
-    document = page_of(site, name)
+    publish(server, wheel(name))
+    server.change(name, "status", status=status, reason="see <camelot>")
+    document = page_of(server, name)
 
     assert document["project-status"] == {"status": status, "reason": "see <camelot>"}
     assert len(document["files"]) == (status != "quarantined")
-    assert post(site, wheel(name, "1.1")).status_code == (200 if status == "deprecated" else 403)
+    assert post(server, wheel(name, "1.1")).status_code == (200 if status == "deprecated" else 403)
 
-    site.change(name, "status", status="active")
-    assert "project-status" not in page_of(site, name)
+    server.change(name, "status", status="active")
+    assert "project-status" not in page_of(server, name)
 
 
-def test_deleted_project_is_an_empty_page(site: Site) -> None:
+def test_deleted_project_is_an_empty_page(server: RunningServer) -> None:
     """A project whose files are all deleted is an empty page, not a missing one."""
-    publish(site, wheel("hollow"), sdist("hollow"))
-    site.change("hollow", "delete", version="1.0")
-    document = page_of(site, "hollow")
+    publish(server, wheel("hollow"), sdist("hollow"))
+    server.change("hollow", "delete", version="1.0")
+    document = page_of(server, "hollow")
 
     assert (document["files"], document["versions"]) == ([], [])
-    assert {"name": "hollow"} in site.get("/simple/", Accept=V1_JSON).json()["projects"]
+    assert {"name": "hollow"} in server.get("/simple/", Accept=V1_JSON).json()["projects"]
 
 
-def test_spelling_of_a_name(site: Site) -> None:
+def test_spelling_of_a_name(server: RunningServer) -> None:
     """However a project is spelled, it is one, under its normal name."""
-    publish(site, wheel("Odd.Name", "1.0"), wheel("odd_name", "1.1"), wheel("ODD-NAME", "1.2"))
-    document = page_of(site, "odd-name")
+    publish(server, wheel("Odd.Name", "1.0"), wheel("odd_name", "1.1"), wheel("ODD-NAME", "1.2"))
+    document = page_of(server, "odd-name")
 
     assert document["name"] == "odd-name"
     assert document["versions"] == ["1.0", "1.1", "1.2"]

@@ -18,7 +18,7 @@ from tests.http.google_users import (
     running_google_server,
 )
 from tests.http.packages import post, wheel
-from tests.http.servers import Answer, Site
+from tests.http.servers import Answer, RunningServer
 from tests.waiting import until
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import parse_actions, parse_pattern
@@ -35,35 +35,35 @@ ROBOT = "ci@p.iam.gserviceaccount.com"
 WANTED = {"name": "my laptop", "projects": ["acme-core"]}
 
 
-def make(server: GoogleUsersServer, email: str, changes: dict[str, object]) -> Answer:
+def make(users: GoogleUsersServer, email: str, changes: dict[str, object]) -> Answer:
     """Have somebody make a token for themselves."""
-    return server.ask("POST", "tokens", server.id_token(email), {**WANTED, **changes})
+    return users.ask("POST", "tokens", users.id_token(email), {**WANTED, **changes})
 
 
-def asked(server: GoogleUsersServer, **changes: object) -> Answer:
+def asked(users: GoogleUsersServer, **changes: object) -> Answer:
     """Have Ana make one."""
-    return make(server, ANA, changes)
+    return make(users, ANA, changes)
 
 
-def made(server: GoogleUsersServer, email: str = ANA, **changes: object) -> str:
+def made(users: GoogleUsersServer, email: str = ANA, **changes: object) -> str:
     """Return a token that somebody has made for themselves."""
-    answer = make(server, email, changes)
+    answer = make(users, email, changes)
     assert answer.status_code == 201, answer.text
     text: str = answer.json()["token"]
     return text
 
 
-def listed(server: GoogleUsersServer, email: str) -> list[dict[str, object]]:
+def listed(users: GoogleUsersServer, email: str) -> list[dict[str, object]]:
     """Return the tokens that somebody sees."""
-    answer = server.ask("GET", "tokens", server.id_token(email))
+    answer = users.ask("GET", "tokens", users.id_token(email))
     assert answer.status_code == 200
     found: list[dict[str, object]] = answer.json()["tokens"]
     return found
 
 
-def test_a_life_of_a_token(server: GoogleUsersServer) -> None:
+def test_a_life_of_a_token(users: GoogleUsersServer) -> None:
     """Somebody makes a token, publishes with it, finds it in their list, and revokes it."""
-    answer = asked(server, can=["upload"], days=7)
+    answer = asked(users, can=["upload"], days=7)
     told = answer.json()
     token = told.pop("token")
     assert answer.status_code == 201
@@ -73,97 +73,97 @@ def test_a_life_of_a_token(server: GoogleUsersServer) -> None:
     assert (told["state"], told["created-by"]) == ("active", f"user:{ANA}")
     left = datetime.fromisoformat(told["expires"]) - system_runtime().now()
     assert timedelta(days=6, hours=23) < left <= timedelta(days=7)
-    assert post(server.site, wheel("acme-core"), token=token).status_code == 200
-    (seen,) = [each for each in listed(server, ANA) if each["id"] == told["id"]]
+    assert post(users.server, wheel("acme-core"), token=token).status_code == 200
+    (seen,) = [each for each in listed(users, ANA) if each["id"] == told["id"]]
     assert {**seen, "last-used": None} == told
 
-    gone = server.ask("DELETE", f"tokens/{told['id']}", server.id_token(ANA))
+    gone = users.ask("DELETE", f"tokens/{told['id']}", users.id_token(ANA))
 
     assert (gone.status_code, gone.content) == (204, b"")
-    until(lambda: server.site.get("/simple/", token).status_code == 401)
-    (found,) = [each for each in listed(server, ANA) if each["id"] == told["id"]]
+    until(lambda: users.server.get("/simple/", token).status_code == 401)
+    (found,) = [each for each in listed(users, ANA) if each["id"] == told["id"]]
     assert (found["state"], found["revoked-by"]) == ("revoked", f"user:{ANA}")
-    assert server.ask("DELETE", f"tokens/{told['id']}", server.id_token(ANA)).status_code == 204
+    assert users.ask("DELETE", f"tokens/{told['id']}", users.id_token(ANA)).status_code == 204
 
 
-def test_when_a_token_was_last_used(server: GoogleUsersServer) -> None:
+def test_when_a_token_was_last_used(users: GoogleUsersServer) -> None:
     """The list tells on which day a token was last used, to its owner and to itself."""
-    token, other = made(server), made(server)
+    token, other = made(users), made(users)
     before = system_runtime().now().date()
-    assert server.ask("GET", "whoami", token).status_code == 200
+    assert users.ask("GET", "whoami", token).status_code == 200
     after = system_runtime().now().date()
 
     def days(secret: str, token: str) -> list[str | None]:
-        found = server.ask("GET", "tokens", secret).json()["tokens"]
+        found = users.ask("GET", "tokens", secret).json()["tokens"]
         return [each["last-used"] for each in found if each["id"] == token[4:14]]
 
-    own = server.id_token(ANA)
+    own = users.id_token(ANA)
     until(lambda: days(own, token) != [None])
     assert days(own, token)[0] in (str(before), str(after))
     assert days(own, other) == [None]
     assert days(token, token) == days(own, token)
 
 
-def test_an_account_that_was_made_anew(server: GoogleUsersServer) -> None:
+def test_an_account_that_was_made_anew(users: GoogleUsersServer) -> None:
     """Who has the e-mail of a deleted account neither sees nor revokes its tokens."""
-    token_id = made(server, ROBOT, can=["read"])[4:14]
-    assert token_id in {each["id"] for each in listed(server, ROBOT)}
-    credentials = server.index.tokens.records
+    token_id = made(users, ROBOT, can=["read"])[4:14]
+    assert token_id in {each["id"] for each in listed(users, ROBOT)}
+    credentials = users.index.tokens.records
     snapshot = credentials.latest(token_id)
     assert snapshot.value is not None
     names = (f"serviceAccount:{ROBOT}", f"serviceAccount:{ROBOT}#1")
     assert credentials.replace(replace(snapshot.value, owner_names=names), snapshot)
 
-    gone = server.ask("DELETE", f"tokens/{token_id}", server.id_token(ROBOT))
+    gone = users.ask("DELETE", f"tokens/{token_id}", users.id_token(ROBOT))
 
     assert gone.status_code == 404
-    assert token_id not in {each["id"] for each in listed(server, ROBOT)}
-    assert token_id in {each["id"] for each in listed(server, ROOT)}
+    assert token_id not in {each["id"] for each in listed(users, ROBOT)}
+    assert token_id in {each["id"] for each in listed(users, ROOT)}
 
 
-def test_nothing_is_told_that_a_token_is_known_by(server: GoogleUsersServer) -> None:
+def test_nothing_is_told_that_a_token_is_known_by(users: GoogleUsersServer) -> None:
     """No list has a token or its digest in it, and no answer may be kept."""
-    token, someone = made(server), server.id_token(ANA)
+    token, someone = made(users), users.id_token(ANA)
     answers = [
-        server.ask("GET", "tokens", someone),
-        server.ask("GET", "tokens", server.id_token(ROOT)),
-        server.ask("GET", "whoami", token),
-        asked(server),
-        asked(server, name=""),
-        server.ask("DELETE", "tokens/0123456789", someone),
-        server.ask("GET", "tokens"),
+        users.ask("GET", "tokens", someone),
+        users.ask("GET", "tokens", users.id_token(ROOT)),
+        users.ask("GET", "whoami", token),
+        asked(users),
+        asked(users, name=""),
+        users.ask("DELETE", "tokens/0123456789", someone),
+        users.ask("GET", "tokens"),
     ]
 
     for answer in answers:
         assert answer.headers.get_list("Cache-Control") == ["no-store"]
         assert token not in answer.text
         assert "sha256" not in answer.text
-        record = server.index.tokens.records.get(token[4:14]).value
+        record = users.index.tokens.records.get(token[4:14]).value
         assert record is not None
         assert record.sha256 not in answer.text
 
 
-def test_who_sees_which(server: GoogleUsersServer) -> None:
+def test_who_sees_which(users: GoogleUsersServer) -> None:
     """People see their own tokens, an administrator sees all of them, and a token sees itself."""
-    ana, eve = made(server), made(server, EVE, projects=["shared"], can=["read"])
-    ids = {each["id"] for each in listed(server, ANA)}
+    ana, eve = made(users), made(users, EVE, projects=["shared"], can=["read"])
+    ids = {each["id"] for each in listed(users, ANA)}
     assert ana[4:14] in ids
     assert eve[4:14] not in ids
-    assert {each["owner"] for each in listed(server, EVE)} == {f"user:{EVE}"}
-    every = {each["id"] for each in listed(server, ROOT)}
-    assert {ana[4:14], eve[4:14], server.site.token[4:14]} <= every
+    assert {each["owner"] for each in listed(users, EVE)} == {f"user:{EVE}"}
+    every = {each["id"] for each in listed(users, ROOT)}
+    assert {ana[4:14], eve[4:14], users.server.token[4:14]} <= every
 
-    for token in (ana, eve, server.site.token):
-        seen = server.ask("GET", "tokens", token).json()["tokens"]
+    for token in (ana, eve, users.server.token):
+        seen = users.ask("GET", "tokens", token).json()["tokens"]
         assert [each["id"] for each in seen] == [token[4:14]]
-    for other in (STATIC, ACCESS_TOKEN, server.ci.token()):
-        assert server.ask("GET", "tokens", other).json() == {"tokens": []}
+    for other in (STATIC, ACCESS_TOKEN, users.ci.token()):
+        assert users.ask("GET", "tokens", other).json() == {"tokens": []}
 
 
-def test_who_may_keep_a_page_behind_googles_proxy(server: GoogleUsersServer) -> None:
+def test_who_may_keep_a_page_behind_googles_proxy(users: GoogleUsersServer) -> None:
     """A page is for whom the proxy has let through, though anybody may read the index."""
-    headers = {"X-Goog-IAP-JWT-Assertion": server.assertion(ANA)}
-    page = server.site.client.get("/", headers=headers)
+    headers = {"X-Goog-IAP-JWT-Assertion": users.assertion(ANA)}
+    page = users.server.client.get("/", headers=headers)
 
     assert (page.status_code, page.headers["cache-control"]) == (200, "private, no-cache")
 
@@ -175,26 +175,26 @@ def test_who_may_keep_a_page_behind_googles_proxy(server: GoogleUsersServer) -> 
         *(("POST", "tokens/self/revoke"), ("GET", "whoami"), ("GET", "tokens/x/y")),
     ],
 )
-def test_nobody_in_particular(server: GoogleUsersServer, method: str, path: str) -> None:
+def test_nobody_in_particular(users: GoogleUsersServer, method: str, path: str) -> None:
     """Where reading is closed, whoever sends no credential, or a bad one, gets 401."""
     for secret in ("", "wyd_nothing", "x"):
-        answer = server.ask(method, path, secret, {} if method == "POST" else None)
+        answer = users.ask(method, path, secret, {} if method == "POST" else None)
         assert answer.status_code == 401
         assert "WWW-Authenticate" in answer.headers
 
 
-def test_who_one_is(server: GoogleUsersServer, site: Site) -> None:
+def test_who_one_is(users: GoogleUsersServer, server: RunningServer) -> None:
     """Everybody can ask by which names grants call them, and what they may do."""
-    seen = server.ask("GET", "whoami", server.id_token(ANA)).json()
+    seen = users.ask("GET", "whoami", users.id_token(ANA)).json()
     assert seen["principal"] == f"user:{ANA}"
     assert seen["principals"] == ["allAuthenticated", "anonymous", "domain:acme.dev", f"user:{ANA}"]
     assert {"can": ["read", "upload"], "projects": ["acme-*"]} in seen["rights"]
-    stranger = server.ask("GET", "whoami", server.id_token(STRANGER))
+    stranger = users.ask("GET", "whoami", users.id_token(STRANGER))
     assert (stranger.status_code, stranger.json()["rights"]) == (200, [])
-    minted = server.ask("GET", "whoami", server.ci.token()).json()
+    minted = users.ask("GET", "whoami", users.ci.token()).json()
     assert minted["principals"] == ["anonymous", "publisher:ci-demo"]
     anyone = {"can": ["read"], "projects": ["*"]}
-    assert site.get("/api/v1/whoami").json() == {
+    assert server.get("/api/v1/whoami").json() == {
         "principal": "anonymous",
         "principals": ["anonymous"],
         "rights": [anyone],
@@ -204,22 +204,22 @@ def test_who_one_is(server: GoogleUsersServer, site: Site) -> None:
 def test_whoever_loses_a_grant_loses_it_for_their_tokens(tmp_path: Path) -> None:
     """A token opens nothing that its owner may not do any more (row 85)."""
     store = MemoryStore(lambda: 0.0)
-    with running_google_server(tmp_path / "before", store=store) as server:
-        token = made(server, projects=["acme-*", "shared"], can=["read"])
-        assert post(server.site, wheel("acme-core")).status_code == 200
-        assert server.site.get("/simple/acme-core/", token).status_code == 200
-    with running_google_server(tmp_path / "after", GRANTS[2:], store) as server:
-        assert server.site.get("/simple/acme-core/", token).status_code == 404
-        seen = server.ask("GET", "whoami", token).json()
+    with running_google_server(tmp_path / "before", store=store) as users:
+        token = made(users, projects=["acme-*", "shared"], can=["read"])
+        assert post(users.server, wheel("acme-core")).status_code == 200
+        assert users.server.get("/simple/acme-core/", token).status_code == 200
+    with running_google_server(tmp_path / "after", GRANTS[2:], store) as users:
+        assert users.server.get("/simple/acme-core/", token).status_code == 404
+        seen = users.ask("GET", "whoami", token).json()
         assert seen["rights"] == [{"can": ["read"], "projects": ["shared"]}]
-    with running_google_server(tmp_path / "never", GRANTS[3:], store) as server:
-        assert server.site.get("/simple/acme-core/", token).status_code == 404
-        assert server.ask("POST", "tokens/self/revoke", token).status_code == 204
+    with running_google_server(tmp_path / "never", GRANTS[3:], store) as users:
+        assert users.server.get("/simple/acme-core/", token).status_code == 404
+        assert users.ask("POST", "tokens/self/revoke", token).status_code == 204
 
 
-def test_the_usual_token(server: GoogleUsersServer) -> None:
+def test_the_usual_token(users: GoogleUsersServer) -> None:
     """A token for which nothing else is said reads and uploads for 90 days."""
-    told = asked(server).json()
+    told = asked(users).json()
 
     assert told["can"] == ["read", "upload"]
     left = datetime.fromisoformat(told["expires"]) - system_runtime().now()
@@ -239,39 +239,39 @@ def test_the_usual_token(server: GoogleUsersServer) -> None:
     ],
 )
 def test_what_may_be_given(
-    server: GoogleUsersServer, email: str, can: list[str], projects: list[str], status: int
+    users: GoogleUsersServer, email: str, can: list[str], projects: list[str], status: int
 ) -> None:
     """A token may do what its maker may do, or less, and never more (row 86)."""
-    assert make(server, email, {"can": can, "projects": projects}).status_code == status
+    assert make(users, email, {"can": can, "projects": projects}).status_code == status
 
 
-def test_no_stored_secret_makes_a_token(server: GoogleUsersServer) -> None:
+def test_no_stored_secret_makes_a_token(users: GoogleUsersServer) -> None:
     """Whatever may lie in a file of somebody's makes no token, whatever it may do."""
-    everything = server.site.token
+    everything = users.server.token
     bob = b64encode(f"bob:{PASSWORD}".encode()).decode()
-    before = len(listed(server, ROOT))
+    before = len(listed(users, ROOT))
     headers = {"Authorization": f"Basic {bob}"}
     answers = [
-        server.ask("POST", "tokens", secret, {"name": "x", "projects": ["demo"], "can": ["read"]})
+        users.ask("POST", "tokens", secret, {"name": "x", "projects": ["demo"], "can": ["read"]})
         for secret in (
             everything,
-            made(server),
+            made(users),
             STATIC,
             ACCESS_TOKEN,
-            server.ci.token(),
+            users.ci.token(),
         )
     ]
-    answers.append(server.site.client.post("/api/v1/tokens", json=WANTED, headers=headers))
+    answers.append(users.server.client.post("/api/v1/tokens", json=WANTED, headers=headers))
 
     assert [answer.status_code for answer in answers] == [403] * 6
     assert {answer.json()["error"] for answer in answers} == {"forbidden"}
-    assert len(listed(server, ROOT)) == before + 2  # Ana's, and the minted one
+    assert len(listed(users, ROOT)) == before + 2  # Ana's, and the minted one
 
 
 @pytest.mark.parametrize(("age", "status"), [(3500, 201), (3620, 403), (3800, 401)])
-def test_who_has_signed_in_long_ago(server: GoogleUsersServer, age: int, status: int) -> None:
+def test_who_has_signed_in_long_ago(users: GoogleUsersServer, age: int, status: int) -> None:
     """An ID token that is older than an hour makes no token, though it may still open the index."""
-    answer = server.ask("POST", "tokens", server.id_token(ANA, age), WANTED)
+    answer = users.ask("POST", "tokens", users.id_token(ANA, age), WANTED)
 
     assert answer.status_code == status
 
@@ -292,15 +292,15 @@ def test_who_has_signed_in_long_ago(server: GoogleUsersServer, age: int, status:
         ({"Origin": f"{INDEX}.evil.example"}, 403),
     ],
 )
-def test_before_a_browser(server: GoogleUsersServer, headers: dict[str, str], status: int) -> None:
+def test_before_a_browser(users: GoogleUsersServer, headers: dict[str, str], status: int) -> None:
     """Somebody whom a proxy lets through makes tokens on a page of the index only (row 76)."""
-    headers = {**headers, "X_Goog_IAP_JWT_Assertion": server.assertion(ANA)}
+    headers = {**headers, "X_Goog_IAP_JWT_Assertion": users.assertion(ANA)}
 
-    answer = server.ask("POST", "tokens", "", WANTED, **headers)
+    answer = users.ask("POST", "tokens", "", WANTED, **headers)
 
     assert answer.status_code == status
     if status == 201:
-        gone = server.ask("DELETE", f"tokens/{answer.json()['id']}", "", **headers)
+        gone = users.ask("DELETE", f"tokens/{answer.json()['id']}", "", **headers)
         assert gone.status_code == 204
 
 
@@ -315,86 +315,86 @@ def test_before_a_browser(server: GoogleUsersServer, headers: dict[str, str], st
         {"days": 1, "expires": "2096-01-01T00:00:00Z"},
     ],
 )
-def test_what_makes_no_sense(server: GoogleUsersServer, changes: dict[str, object]) -> None:
+def test_what_makes_no_sense(users: GoogleUsersServer, changes: dict[str, object]) -> None:
     """A request for a token that makes no sense is refused, and says why."""
-    answer = make(server, ANA, changes)
+    answer = make(users, ANA, changes)
 
     assert answer.status_code == 400
     assert answer.json()["error"] in ("invalid_field", "invalid_name")
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"{}", b"\xff", b"[" * 10_000])
-def test_what_is_no_json_object(server: GoogleUsersServer, body: bytes) -> None:
+def test_what_is_no_json_object(users: GoogleUsersServer, body: bytes) -> None:
     """A body that is no JSON object makes no token."""
-    headers = {"Authorization": f"Bearer {server.id_token(ANA)}"}
+    headers = {"Authorization": f"Bearer {users.id_token(ANA)}"}
     url = "/api/v1/tokens"
 
-    plain = server.site.client.post(url, content=body, headers=headers)
+    plain = users.server.client.post(url, content=body, headers=headers)
     typed = {**headers, "Content-Type": "application/json; charset=utf-8"}
-    answer = server.site.client.post(url, content=body, headers=typed)
+    answer = users.server.client.post(url, content=body, headers=typed)
 
     assert (plain.status_code, plain.json()["error"]) == (415, "unsupported_media_type")
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_field")
 
 
-def test_other_tokens_are_as_good_as_none(server: GoogleUsersServer) -> None:
+def test_other_tokens_are_as_good_as_none(users: GoogleUsersServer) -> None:
     """Nobody can tell somebody else's token from one that is not there."""
-    ana = made(server)[4:14]
+    ana = made(users)[4:14]
     ids = [
         "0123456789",
         ana,
-        server.site.token[4:14],
+        users.server.token[4:14],
         "self",
         "x",
         "x" * 300,
-        server.site.token,
+        users.server.token,
     ]
-    for secret in (server.id_token(EVE), server.site.token, STATIC, ACCESS_TOKEN):
+    for secret in (users.id_token(EVE), users.server.token, STATIC, ACCESS_TOKEN):
         others = [each for each in ids if secret[4:14] not in each]
-        answers = [server.ask("DELETE", f"tokens/{each}", secret) for each in others]
+        answers = [users.ask("DELETE", f"tokens/{each}", secret) for each in others]
 
         assert {answer.status_code for answer in answers} == {404}
         assert len({answer.content for answer in answers}) == 1
-    (left,) = [each for each in listed(server, ANA) if each["id"] == ana]
+    (left,) = [each for each in listed(users, ANA) if each["id"] == ana]
     assert left["state"] == "active"
 
 
-def is_out(server: GoogleUsersServer, token: str) -> bool:
+def is_out(users: GoogleUsersServer, token: str) -> bool:
     """Return whether a token opens nothing any more."""
-    return server.ask("GET", "whoami", token).status_code == 401
+    return users.ask("GET", "whoami", token).status_code == 401
 
 
-def test_who_may_revoke(server: GoogleUsersServer) -> None:
+def test_who_may_revoke(users: GoogleUsersServer) -> None:
     """Besides the owner, an administrator revokes a token, and so does the token itself."""
-    first, second, third = made(server), made(server), made(server)
+    first, second, third = made(users), made(users), made(users)
 
-    assert server.ask("DELETE", f"tokens/{first[4:14]}", server.id_token(ROOT)).status_code == 204
-    assert server.ask("DELETE", f"tokens/{second[4:14]}", second).status_code == 204
-    assert server.ask("POST", "tokens/self/revoke", third).status_code == 204
+    assert users.ask("DELETE", f"tokens/{first[4:14]}", users.id_token(ROOT)).status_code == 204
+    assert users.ask("DELETE", f"tokens/{second[4:14]}", second).status_code == 204
+    assert users.ask("POST", "tokens/self/revoke", third).status_code == 204
     for token in (first, second, third):
-        until(partial(is_out, server, token))
-        assert server.ask("POST", "tokens/self/revoke", token).status_code == 401
+        until(partial(is_out, users, token))
+        assert users.ask("POST", "tokens/self/revoke", token).status_code == 401
 
 
-def test_whoever_finds_a_token_can_end_it(server: GoogleUsersServer) -> None:
+def test_whoever_finds_a_token_can_end_it(users: GoogleUsersServer) -> None:
     """A token that somebody finds is revoked with nothing but itself, in either half."""
-    minted = server.ci.token()
+    minted = users.ci.token()
     request = TokenRequest(
         name="lost", actions=parse_actions(["read"]), projects=(parse_pattern("demo"),)
     )
-    lost = server.index.tokens.create(request, by="local:test")[0].text
+    lost = users.index.tokens.create(request, by="local:test")[0].text
 
-    assert server.ask("POST", "tokens/self/revoke", minted).status_code == 204
+    assert users.ask("POST", "tokens/self/revoke", minted).status_code == 204
     pair = b64encode(f"{lost}:".encode()).decode()
     headers = {"Authorization": f"Basic {pair}"}
-    answer = server.site.client.post("/api/v1/tokens/self/revoke", headers=headers)
+    answer = users.server.client.post("/api/v1/tokens/self/revoke", headers=headers)
     assert answer.status_code == 204
     for token in (minted, lost):
-        until(partial(is_out, server, token))
+        until(partial(is_out, users, token))
 
 
 @pytest.mark.parametrize("secret", [STATIC, ACCESS_TOKEN])
-def test_what_cannot_be_revoked(server: GoogleUsersServer, secret: str) -> None:
+def test_what_cannot_be_revoked(users: GoogleUsersServer, secret: str) -> None:
     """What is no API token is not revoked here, and its bearer is told so."""
-    assert server.ask("POST", "tokens/self/revoke", secret).status_code == 403
-    assert server.ask("POST", "tokens/self/revoke", server.id_token(ANA)).status_code == 403
+    assert users.ask("POST", "tokens/self/revoke", secret).status_code == 403
+    assert users.ask("POST", "tokens/self/revoke", users.id_token(ANA)).status_code == 403

@@ -12,7 +12,7 @@ import pytest
 from tests.authentication.verifiers.fake_issuer import CannedResponse as Said
 from tests.http.jobs import AUDIENCE, BURN, DISCOVERY, MINT, Ci, refused, running_ci
 from tests.http.packages import post, wheel
-from tests.http.servers import Site
+from tests.http.servers import RunningServer
 from tests.waiting import until
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 from wheelyard.wiring.stores import system_runtime
@@ -24,7 +24,7 @@ PYTP = "application/vnd.pypi.pytp.v1+json"
 
 def test_from_statement_to_package(ci: Ci) -> None:
     """A job asks for the audience, shows its statement, uploads, and gives the token back."""
-    audience = ci.site.get("/_/oidc/audience")
+    audience = ci.server.get("/_/oidc/audience")
     assert (audience.status_code, audience.json()) == (200, {"audience": AUDIENCE})
     minted = ci.mint()
     assert minted.json().keys() == {"success", "token", "expires"}
@@ -32,14 +32,14 @@ def test_from_statement_to_package(ci: Ci) -> None:
     assert minted.json()["success"] is True
     assert 880 < left <= 901
     token = minted.json()["token"]
-    assert post(ci.site, wheel("demo", "1.0"), token=token).status_code == 200
-    assert post(ci.site, wheel("other", "1.0"), token=token).status_code == 403
+    assert post(ci.server, wheel("demo", "1.0"), token=token).status_code == 200
+    assert post(ci.server, wheel("other", "1.0"), token=token).status_code == 403
 
     burnt = ci.ask(BURN, {"token": token})
 
     assert (burnt.status_code, burnt.json()) == (202, {})
-    until(lambda: ci.site.get("/simple/", token).status_code == 401)
-    assert post(ci.site, wheel("demo", "1.1"), token=token).status_code == 401
+    until(lambda: ci.server.get("/simple/", token).status_code == 401)
+    assert post(ci.server, wheel("demo", "1.1"), token=token).status_code == 401
     assert ci.ask(BURN, {"token": token}).status_code == 202
     for answer in (audience, minted, burnt):
         assert answer.headers.get_list("Cache-Control") == ["no-store"]
@@ -52,12 +52,12 @@ def test_nobody_is_asked_who_they_are(ci: Ci, header: str) -> None:
     headers = {"Authorization": header, "Sec-Fetch-Site": "cross-site", "Content-Type": "x"}
     body = json.dumps({"token": ci.statement(), "features": ["single-use-token"]})
 
-    minted = ci.site.client.post("/_/oidc/github/mint-token", content=body, headers=headers)
+    minted = ci.server.client.post("/_/oidc/github/mint-token", content=body, headers=headers)
 
     assert minted.status_code == 200
-    assert ci.site.client.get("/_/oidc/audience", headers=headers).status_code == 200
+    assert ci.server.client.get("/_/oidc/audience", headers=headers).status_code == 200
     token = {"token": minted.json()["token"]}
-    assert ci.site.client.post(BURN, json=token, headers=headers).status_code == 202
+    assert ci.server.client.post(BURN, json=token, headers=headers).status_code == 202
 
 
 def test_below_a_prefix(tmp_path: Path) -> None:
@@ -65,14 +65,14 @@ def test_below_a_prefix(tmp_path: Path) -> None:
     server = ServerSettings(path_prefix="/team", public_url="https://packages.example.com/team")
     with running_ci(tmp_path / "prefix", Settings(server=server)) as ci:
         for prefix in ("", "/team"):
-            assert ci.site.get(f"{prefix}/_/oidc/audience").json() == {"audience": AUDIENCE}
-            assert ci.site.get("/simple/").status_code == 404
+            assert ci.server.get(f"{prefix}/_/oidc/audience").json() == {"audience": AUDIENCE}
+            assert ci.server.get("/simple/").status_code == 404
             answer = ci.ask(f"{prefix}{MINT}", {"token": ci.statement()})
             token = {"token": answer.json()["token"]}
             assert ci.ask(f"{prefix}{BURN}", token).status_code == 202
-            found = ci.site.get(f"{prefix}{DISCOVERY}?discover=%2Fteam%2Flegacy%2F").json()
+            found = ci.server.get(f"{prefix}{DISCOVERY}?discover=%2Fteam%2Flegacy%2F").json()
             assert found["audience-endpoint"] == "https://packages.example.com/_/oidc/audience"
-        assert ci.site.get(f"{DISCOVERY}?discover=%2Flegacy%2F").status_code == 404
+        assert ci.server.get(f"{DISCOVERY}?discover=%2Flegacy%2F").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_below_a_prefix(tmp_path: Path) -> None:
 def test_what_is_no_statement(ci: Ci, body: bytes) -> None:
     """A body without a signed statement in it is refused in the form that clients read."""
     headers = {"X-Forwarded-For": "192.0.2.77"}
-    assert refused(ci.site.client.post(MINT, content=body, headers=headers)) == "invalid-payload"
+    assert refused(ci.server.client.post(MINT, content=body, headers=headers)) == "invalid-payload"
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,8 @@ def test_a_long_body(ci: Ci, path: str) -> None:
         yield from (b'{"token": "', b"x" * 40_000, b'"}')
 
     for content in (b"".join(pieces()), pieces()):
-        assert refused(ci.site.client.post(path, content=content), 413) == "too_large"
-    assert refused(ci.site.client.post(path, content=b"{}")) == "invalid-payload"
+        assert refused(ci.server.client.post(path, content=content), 413) == "too_large"
+    assert refused(ci.server.client.post(path, content=b"{}")) == "invalid-payload"
 
 
 def test_only_so_many_a_minute(fresh: Ci) -> None:
@@ -141,7 +141,7 @@ def test_only_so_many_a_minute(fresh: Ci) -> None:
     assert 1 <= int(answer.headers["Retry-After"]) <= 60
     assert fresh.ask(MINT, {"token": fresh.statement()}, "198.51.100.1").status_code == 200
     assert fresh.ask(BURN, {"token": "x"}).status_code == 202
-    assert fresh.site.get("/_/oidc/audience").status_code == 200
+    assert fresh.server.get("/_/oidc/audience").status_code == 200
 
 
 def test_only_so_many_at_once(fresh: Ci) -> None:
@@ -171,20 +171,20 @@ def test_garbage_keeps_no_job_out(fresh: Ci) -> None:
     assert minted.status_code == 200
     token = {"token": minted.json()["token"]}
     assert fresh.ask(BURN, token).status_code == 202
-    assert post(fresh.site, wheel("demo", "1.0"), token=token["token"]).status_code == 401
+    assert post(fresh.server, wheel("demo", "1.0"), token=token["token"]).status_code == 401
 
 
 def test_only_minted_tokens_burn(ci: Ci) -> None:
     """Whoever finds a token that somebody made cannot end it here, nor one whose secret differs."""
-    lasting, minted = ci.site.token, ci.token()
+    lasting, minted = ci.server.token, ci.token()
     wrong = minted[:20] + lasting[20:]
 
     for text in (lasting, wrong, minted[:14], "wyd_", "", "x" * 9000, "ä"):
         answer = ci.ask(BURN, {"token": text})
         assert (answer.status_code, answer.json()) == (202, {})
 
-    assert ci.site.get("/simple/", lasting).status_code == 200
-    assert post(ci.site, wheel("demo", "4.0"), token=minted).status_code == 200
+    assert ci.server.get("/simple/", lasting).status_code == 200
+    assert post(ci.server, wheel("demo", "4.0"), token=minted).status_code == 200
 
 
 def test_what_the_log_tells(fresh: Ci, caplog: pytest.LogCaptureFixture) -> None:
@@ -195,7 +195,7 @@ def test_what_the_log_tells(fresh: Ci, caplog: pytest.LogCaptureFixture) -> None
     fresh.ask(MINT, {"token": statement})
     fresh.mint(sub="nobody\nwyd_x")
     fresh.ask(BURN, {"token": token})
-    fresh.ask(BURN, {"token": fresh.site.token})
+    fresh.ask(BURN, {"token": fresh.server.token})
 
     lines = [each.getMessage() for each in caplog.records if each.name.startswith("wheelyard")]
     about = [line for line in lines if token[4:14] in line]
@@ -205,21 +205,21 @@ def test_what_the_log_tells(fresh: Ci, caplog: pytest.LogCaptureFixture) -> None
         assert said in about[0]
     assert about[1].startswith(f"token revoked by publisher:ci-demo: {token[4:14]}, ")
     assert [line for line in lines if "invalid-reuse-token" in line]
-    secrets = (statement, *statement.split("."), token, token[14:], fresh.site.token[14:])
+    secrets = (statement, *statement.split("."), token, token[14:], fresh.server.token[14:])
     assert not [secret for secret in secrets if secret in caplog.text]
     assert "nobody" not in caplog.text
 
 
-def test_off(site: Site) -> None:
+def test_off(server: RunningServer) -> None:
     """An index without publishers says so at every step, in the form that clients read."""
     for answer in (
-        site.get("/_/oidc/audience"),
-        site.ask("POST", MINT),
-        site.ask("POST", BURN),
-        site.ask("POST", "/_/oidc/github/mint-token"),
+        server.get("/_/oidc/audience"),
+        server.ask("POST", MINT),
+        server.ask("POST", BURN),
+        server.ask("POST", "/_/oidc/github/mint-token"),
     ):
         assert refused(answer, 404) == "not-enabled"
-    gone = site.get(f"{DISCOVERY}?discover=%2Flegacy%2F")
+    gone = server.get(f"{DISCOVERY}?discover=%2Flegacy%2F")
     assert (gone.status_code, gone.headers["Content-Type"]) == (404, "application/problem+json")
 
 
@@ -230,7 +230,7 @@ def test_discovery(ci: Ci, path: str, accept: str | None) -> None:
     headers = {} if accept is None else {"Accept": accept}
     asked = {"discover": path}
 
-    answer = ci.site.client.get(DISCOVERY, params=asked, headers={**headers, "Host": "evil.test"})
+    answer = ci.server.client.get(DISCOVERY, params=asked, headers={**headers, "Host": "evil.test"})
 
     assert answer.json() == {
         "audience-endpoint": "https://packages.example.com/_/oidc/audience",
@@ -251,7 +251,7 @@ def test_discovery(ci: Ci, path: str, accept: str | None) -> None:
 )
 def test_what_takes_no_uploads(ci: Ci, query: str) -> None:
     """What is not the path of an upload URL leads nowhere."""
-    answer = ci.site.get(f"{DISCOVERY}?{query}")
+    answer = ci.server.get(f"{DISCOVERY}?{query}")
 
     assert answer.status_code == 404
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -260,16 +260,16 @@ def test_what_takes_no_uploads(ci: Ci, query: str) -> None:
 
 def test_discovery_in_other_forms(ci: Ci) -> None:
     """Discovery comes as JSON and as nothing else."""
-    answer = ci.site.get(f"{DISCOVERY}?discover=%2Flegacy%2F", Accept="text/html")
+    answer = ci.server.get(f"{DISCOVERY}?discover=%2Flegacy%2F", Accept="text/html")
     assert answer.status_code == 406
 
 
 def test_discovery_names_no_host_that_a_request_made_up(fresh: Ci, tmp_path: Path) -> None:
     """Where the index does not know its own name, it does not take one from a request."""
     path = f"{DISCOVERY}?discover=%2Flegacy%2F"
-    assert fresh.site.get(path).status_code == 404
+    assert fresh.server.get(path).status_code == 404
 
     access = AccessSettings(trusted_hosts=("packages.acme.test",))
     with running_ci(tmp_path / "hosts", Settings(access=access)) as ci:
-        found = ci.site.get(path, Host="packages.acme.test").json()
+        found = ci.server.get(path, Host="packages.acme.test").json()
         assert found["audience-endpoint"] == "https://packages.acme.test/_/oidc/audience"

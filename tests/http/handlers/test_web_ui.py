@@ -8,9 +8,9 @@ from urllib.parse import urljoin
 
 import pytest
 
-from tests.http.in_process import inside
+from tests.http.in_process import in_process
 from tests.http.packages import publish, sdist, wheel
-from tests.http.servers import Site
+from tests.http.servers import RunningServer
 from wheelyard.settings.sections import ServerSettings, Settings
 
 pytestmark = pytest.mark.integration
@@ -67,9 +67,9 @@ class Page(HTMLParser):
             self.text += data
 
 
-def read(site: Site, path: str, status: int = 200) -> Page:
+def read(server: RunningServer, path: str, status: int = 200) -> Page:
     """Ask for a page as a browser does."""
-    answer = site.get(path, Accept="text/html,application/xhtml+xml,*/*;q=0.8")
+    answer = server.get(path, Accept="text/html,application/xhtml+xml,*/*;q=0.8")
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     policy = answer.headers["Content-Security-Policy"]
@@ -89,20 +89,20 @@ def read(site: Site, path: str, status: int = 200) -> Page:
 def test_empty_home_says_how_to_begin(tmp_path: Path) -> None:
     """The page of an empty index tells how to publish the first package."""
     settings = Settings(server=ServerSettings(public_url="https://packages.example.com"))
-    with inside(tmp_path, settings) as app:
+    with in_process(tmp_path, settings) as app:
         page = Page(app.get("/", ("Accept", "text/html")).body.decode())
     assert "Nothing has been published" in page.text
     assert "twine upload --repository-url https://packages.example.com/legacy/" in page.text
 
 
-def test_home_lists_projects(stocked: Site) -> None:
+def test_home_lists_projects(stocked: RunningServer) -> None:
     """The home page names every project, links to its page, and says how to install."""
     page = read(stocked, "/")
     assert {"project/demo/", "project/epoch/", "project/local/"} <= set(page.links)
     assert f"pip install --index-url {stocked.url}/simple/ NAME" in page.text
 
 
-def test_project_page_has_what_people_need(stocked: Site) -> None:
+def test_project_page_has_what_people_need(stocked: RunningServer) -> None:
     """A project's page has its summary, versions, files with size, digest and date, and more."""
     page = read(stocked, "/project/demo/")
     files = stocked.get("/simple/demo/", Accept="application/json").json()["files"]
@@ -119,7 +119,7 @@ def test_project_page_has_what_people_need(stocked: Site) -> None:
 
 
 @pytest.mark.parametrize("name", ["demo", "epoch", "local"])
-def test_every_link_leads_somewhere(stocked: Site, name: str) -> None:
+def test_every_link_leads_somewhere(stocked: RunningServer, name: str) -> None:
     """No link of a page is broken."""
     for path in ("/", f"/project/{name}/"):
         links = read(stocked, path).links
@@ -129,16 +129,16 @@ def test_every_link_leads_somewhere(stocked: Site, name: str) -> None:
 
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=range(len(PAYLOADS)))
-def test_markup_in_metadata_is_text(site: Site, payload: str) -> None:
+def test_markup_in_metadata_is_text(server: RunningServer, payload: str) -> None:
     """Markup in summary, author, license, links, yank reason and status is shown as text (P03)."""
     number = PAYLOADS.index(payload)
     name = f"markup-{number}"
     lines = [f"{field}: {payload}" for field in ("Summary", "Author", "License", "Keywords")]
     lines.append(f"Project-URL: {payload[:20].replace(',', '')}, https://example.com/?{payload}")
-    publish(site, wheel(name, "1.0", *lines), wheel(name, "1.1"))
-    site.change(name, "yank", version="1.1", reason=payload)
-    site.change(name, "status", status="archived", reason=payload)
-    page = read(site, f"/project/{name}/")
+    publish(server, wheel(name, "1.0", *lines), wheel(name, "1.1"))
+    server.change(name, "yank", version="1.1", reason=payload)
+    server.change(name, "status", status="archived", reason=payload)
+    page = read(server, f"/project/{name}/")
 
     assert page.text.count(payload) >= 4
 
@@ -147,43 +147,43 @@ NO_LINKS = ("javascript:alert(1)", "JaVaScRiPt:alert(1)", "data:text/html,x", "v
 
 
 @pytest.mark.parametrize("url", NO_LINKS)
-def test_only_web_addresses_are_links(site: Site, url: str) -> None:
+def test_only_web_addresses_are_links(server: RunningServer, url: str) -> None:
     """An address that is not of the web is shown and not linked (P02)."""
     name = f"links-{NO_LINKS.index(url)}"
     lines = (f"Project-URL: Bad, {url}", "Project-URL: Good, https://g.example")
-    publish(site, wheel(name, "1.0", *lines))
-    page = read(site, f"/project/{name}/")
+    publish(server, wheel(name, "1.0", *lines))
+    page = read(server, f"/project/{name}/")
 
     assert url in page.text
     assert url not in page.links
     assert "https://g.example" in page.links
 
 
-def test_states_are_shown(site: Site) -> None:
+def test_states_are_shown(server: RunningServer) -> None:
     """Yanks, statuses and deletions are told with their reasons."""
-    publish(site, wheel("states", "1.0"), sdist("states", "1.0"), wheel("states", "1.1"))
-    site.change("states", "yank", version="1.1", reason="broken on Mondays")
-    site.change("states", "yank", version="1.0", file="states-1.0.tar.gz", reason="unsigned")
-    site.change("states", "status", status="deprecated", reason="use camelot")
-    page = read(site, "/project/states/")
+    publish(server, wheel("states", "1.0"), sdist("states", "1.0"), wheel("states", "1.1"))
+    server.change("states", "yank", version="1.1", reason="broken on Mondays")
+    server.change("states", "yank", version="1.0", file="states-1.0.tar.gz", reason="unsigned")
+    server.change("states", "status", status="deprecated", reason="use camelot")
+    page = read(server, "/project/states/")
     for wanted in ("yanked", "broken on Mondays", "unsigned", "deprecated", "use camelot"):
         assert wanted in page.text
     assert "states 1.0" in page.text  # the newest release that is not yanked speaks
 
-    site.change("states", "status", status="quarantined")
-    hidden = read(site, "/project/states/")
+    server.change("states", "status", status="quarantined")
+    hidden = read(server, "/project/states/")
     assert "quarantined" in hidden.text
     assert "states-1.0" not in hidden.text
 
-    site.change("states", "status", status="active")
+    server.change("states", "status", status="active")
     for version in ("1.0", "1.1"):
-        site.change("states", "delete", version=version)
-    assert "all of them were deleted" in read(site, "/project/states/").text
+        server.change("states", "delete", version=version)
+    assert "all of them were deleted" in read(server, "/project/states/").text
 
 
-def test_refusals_are_pages_too(site: Site, private: Site) -> None:
+def test_refusals_are_pages_too(server: RunningServer, private: RunningServer) -> None:
     """A browser that asks for a project that is not there, or not for it, gets a readable page."""
-    assert "Not Found" in read(site, "/project/nothing/", 404).text
-    assert "<script>" not in read(site, "/project/%3Cscript%3E/", 404).tags
+    assert "Not Found" in read(server, "/project/nothing/", 404).text
+    assert "<script>" not in read(server, "/project/%3Cscript%3E/", 404).tags
     assert "token" in read(private, "/project/demo/", 401).text
     assert private.get("/project/demo/", Accept="text/html").headers["WWW-Authenticate"]

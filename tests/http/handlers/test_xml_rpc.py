@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.http.in_process import inside
-from tests.http.servers import Answer, Site
+from tests.http.in_process import in_process
+from tests.http.servers import Answer, RunningServer
 from wheelyard.http.handlers.xml_rpc import method_name
 from wheelyard.http.protocol.json_body import BODY_LIMIT_BYTES
 from wheelyard.settings.sections import ServerSettings, Settings
@@ -35,14 +35,14 @@ INSTEAD = {
 CALL = "<methodCall><methodName>{}</methodName><params/></methodCall>"
 
 
-def call(site: Site, body: bytes, path: str = "/pypi", **headers: str) -> Answer:
+def call(server: RunningServer, body: bytes, path: str = "/pypi", **headers: str) -> Answer:
     """Send the body of a call."""
     named = {"Content-Type": "text/xml"} | headers
-    return site.client.post(path, content=body, headers=named)
+    return server.client.post(path, content=body, headers=named)
 
 
 @pytest.mark.parametrize("method", INSTEAD)
-def test_each_method(stocked: Site, method: str) -> None:
+def test_each_method(stocked: RunningServer, method: str) -> None:
     """A client shows which method there is not, and what to use instead."""
     with ServerProxy(f"{stocked.url}/pypi") as client, pytest.raises(Fault) as caught:
         getattr(client, method)({"name": "demo & <co>"}, "or")
@@ -52,11 +52,11 @@ def test_each_method(stocked: Site, method: str) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_each_address(stocked: Site, private: Site, path: str) -> None:
+def test_each_address(stocked: RunningServer, private: RunningServer, path: str) -> None:
     """A call is answered wherever a file may be sent to, and to whoever asks."""
     shown = pytest.raises(Fault, match=r"search is not supported: .* /search\.json\.")
-    for site in (stocked, private):
-        with ServerProxy(f"{site.url}{path}") as client, shown:
+    for server in (stocked, private):
+        with ServerProxy(f"{server.url}{path}") as client, shown:
             client.search({"name": "x"})
 
 
@@ -74,7 +74,7 @@ def test_each_address(stocked: Site, private: Site, path: str) -> None:
     ],
     ids=range(8),
 )
-def test_call_that_names_nothing(stocked: Site, body: bytes) -> None:
+def test_call_that_names_nothing(stocked: RunningServer, body: bytes) -> None:
     """A call that is none, or would have entities expanded, gets a fault, and no more is read."""
     answer = call(stocked, body)
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/xml; charset=utf-8")
@@ -93,7 +93,7 @@ def test_any_bytes(body: bytes) -> None:
 def test_addresses_have_the_prefix(tmp_path: Path) -> None:
     """Where the index is below a path, so is what there is instead."""
     settings = Settings(server=ServerSettings(path_prefix="/py&pi"))
-    with inside(tmp_path, settings) as app:
+    with in_process(tmp_path, settings) as app:
         body, kind = dumps((), "list_packages").encode(), ("content-type", "text/xml")
         framed = ("content-length", str(len(body)))
         answer = app.get("/py&pi/", kind, framed, method="POST", body=[body])

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.http.packages import publish, sdist, wheel
-from tests.http.raw_client import ask, wire
-from tests.http.servers import Site, running_site
+from tests.http.raw_client import ask, raw_connection
+from tests.http.servers import RunningServer, running_server
 from tests.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -26,29 +26,29 @@ Entry = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A private server behind a proxy, which logs as Cloud Logging wants it."""
-    with running_site(tmp_path_factory.mktemp("proxied"), config=PROXIED) as site:
-        yield site
+    with running_server(tmp_path_factory.mktemp("proxied"), config=PROXIED) as server:
+        yield server
 
 
-def lines_of(site: Site, words: str, count: int = 0) -> list[str]:
+def lines_of(server: RunningServer, words: str, count: int = 0) -> list[str]:
     """Return the log's lines with some words, once there are so many: one follows its answer."""
 
     def found() -> list[str]:
-        whole = site.log.rpartition("\n")[0]  # without a line that is being written
+        whole = server.log.rpartition("\n")[0]  # without a line that is being written
         return [line for line in whole.splitlines() if words in line]
 
     until(lambda: len(found()) >= count)
     return found()
 
 
-def entries(site: Site, words: str, count: int = 1) -> list[Entry]:
+def entries(server: RunningServer, words: str, count: int = 1) -> list[Entry]:
     """Return the log's entries with some words, once there are so many."""
-    return [json.loads(line) for line in lines_of(site, words, count)]
+    return [json.loads(line) for line in lines_of(server, words, count)]
 
 
-def test_a_request(proxied: Site) -> None:
+def test_a_request(proxied: RunningServer) -> None:
     """A request is one entry in the form that Cloud Logging shows, with its trace."""
     publish(proxied, wheel())
     answer = proxied.get("/simple/demo/", proxied.token, X_Forwarded_For="192.0.2.7", **TRACED)
@@ -73,7 +73,7 @@ def test_a_request(proxied: Site) -> None:
     assert entry["logging.googleapis.com/trace_sampled"] is True
 
 
-def test_a_page_in_memory(proxied: Site) -> None:
+def test_a_page_in_memory(proxied: RunningServer) -> None:
     """A page that is answered from memory is logged as any other."""
     publish(proxied, wheel("held"))
     for _ in range(3):
@@ -89,7 +89,7 @@ def test_a_page_in_memory(proxied: Site) -> None:
     assert (len(pages), len(told)) == (4, 1)
 
 
-def test_a_change(proxied: Site) -> None:
+def test_a_change(proxied: RunningServer) -> None:
     """Who has uploaded, yanked and deleted what is said at once; what changes nothing is not."""
     package = wheel("changed")
     publish(proxied, package)
@@ -117,7 +117,7 @@ def test_a_change(proxied: Site) -> None:
     assert (said[4]["status"], said[4]["reason"]) == ("archived", "gone")
 
 
-def test_what_happens_in_another_thread(proxied: Site) -> None:
+def test_what_happens_in_another_thread(proxied: RunningServer) -> None:
     """What is logged on the way of a request belongs to its trace, in whichever thread it is."""
     assert proxied.get("/simple/", "wyd_" + "0" * 48, **TRACED).status_code == 401
 
@@ -125,7 +125,7 @@ def test_what_happens_in_another_thread(proxied: Site) -> None:
     assert refused[TRACE].endswith(ID)
 
 
-def test_probes_are_not_worth_a_line(proxied: Site) -> None:
+def test_probes_are_not_worth_a_line(proxied: RunningServer) -> None:
     """Whoever asks every second whether the server is up does not fill the log."""
     for path in ("/health", "/ready", "/simple/"):
         proxied.get(path, proxied.token)
@@ -134,7 +134,7 @@ def test_probes_are_not_worth_a_line(proxied: Site) -> None:
     assert lines_of(proxied, "/health") == lines_of(proxied, "/ready") == []
 
 
-def test_no_secret(proxied: Site) -> None:
+def test_no_secret(proxied: RunningServer) -> None:
     """A token in a path or a query is in no line of the log."""
     token = proxied.token
     paths = (f"/simple/{token}/", f"/{token}", f"/simple/?token={token}", f"/a%20{token}/b")
@@ -148,9 +148,9 @@ def test_no_secret(proxied: Site) -> None:
 
 def test_nobody_writes_a_line_of_their_own(tmp_path: Path) -> None:
     """Line breaks and control characters in a request stay within its own line."""
-    with running_site(tmp_path, config=TEXT) as site:
-        answer = ask(site, "GET /a%0ab%22/ HTTP/1.1", 'User-Agent: x" 200 "\x9b2Jy')
-        said = lines_of(site, "wheelyard.access", 1)
+    with running_server(tmp_path, config=TEXT) as server:
+        answer = ask(server, "GET /a%0ab%22/ HTTP/1.1", 'User-Agent: x" 200 "\x9b2Jy')
+        said = lines_of(server, "wheelyard.access", 1)
 
     assert answer.status == 400
     assert len(said) == 1
@@ -159,7 +159,7 @@ def test_nobody_writes_a_line_of_their_own(tmp_path: Path) -> None:
     assert 'x" 200' not in said[0]
 
 
-def test_a_proxy_that_hands_inventions_on(proxied: Site) -> None:
+def test_a_proxy_that_hands_inventions_on(proxied: RunningServer) -> None:
     """An address has no more in it than an address."""
     invented = "fe80::1%1 2026-11-20 INFO wheelyard.audit: deleted by user:ceo@acme.dev"
     proxied.get("/simple/", proxied.token, X_Forwarded_For=invented)
@@ -168,11 +168,11 @@ def test_a_proxy_that_hands_inventions_on(proxied: Site) -> None:
     assert "user:ceo@acme.dev" not in proxied.log  # three letters may stand in a token's id
 
 
-def test_an_upload_that_breaks_off(proxied: Site) -> None:
+def test_an_upload_that_breaks_off(proxied: RunningServer) -> None:
     """A request that its client has broken off is not counted as one that was refused."""
     head = f"POST /legacy/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {proxied.token}\r\n"
     form = "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 99\r\n\r\n--b\r\n"
-    with wire(proxied) as line:
+    with raw_connection(proxied) as line:
         line.send((head + form).encode())
         line.connection.shutdown(socket.SHUT_RDWR)
 
@@ -182,14 +182,14 @@ def test_an_upload_that_breaks_off(proxied: Site) -> None:
 
 def test_text(tmp_path: Path) -> None:
     """Without JSON a request and a change are a line each, as a person reads them."""
-    with running_site(tmp_path, config=TEXT) as site:
-        publish(site, sdist())
-        site.get("/simple/demo/")
-        (page,) = lines_of(site, '"GET /simple/demo/"', 1)
-        (upload,) = lines_of(site, '"POST /legacy/"', 1)
-        (change,) = lines_of(site, "wheelyard.audit")
+    with running_server(tmp_path, config=TEXT) as server:
+        publish(server, sdist())
+        server.get("/simple/demo/")
+        (page,) = lines_of(server, '"GET /simple/demo/"', 1)
+        (upload,) = lines_of(server, '"POST /legacy/"', 1)
+        (change,) = lines_of(server, "wheelyard.audit")
 
-    who = f"token:{site.token[4:14]}"
+    who = f"token:{server.token[4:14]}"
     assert f'INFO wheelyard.access: 127.0.0.1 {who} "POST /legacy/" 200 ' in upload
     assert 'INFO wheelyard.access: 127.0.0.1 anonymous "GET /simple/demo/" 200 ' in page
     assert f"INFO wheelyard.audit: uploaded by {who}: demo: demo-1.0.tar.gz, " in change

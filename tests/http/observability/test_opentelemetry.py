@@ -20,7 +20,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.http.packages import publish, wheel
-from tests.http.servers import running_site
+from tests.http.servers import running_server
 from tests.waiting import until
 from wheelyard.http.observability.opentelemetry import Telemetry
 
@@ -104,16 +104,16 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Collector, 
     """What a collector was told of some requests, and the token in them; the rest is told last."""
     with collecting() as collector:
         config = f'[telemetry]\notlp_endpoint = "{collector.url}/"\n'
-        with running_site(tmp_path_factory.mktemp("telling"), config=config) as site:
-            publish(site, wheel())
-            site.get("/simple/demo/", traceparent=f"00-{ID}-{SPAN}-01")
-            site.get("/simple/demo/", traceparent=f"00-{ID}-{SPAN}-01")
-            site.get("/simple/", traceparent=f"00-{ID}-{SPAN}-00")
-            site.get("/simple/?a-secret-word=1", site.token)
-            site.get(f"/simple/{site.token}/")
-            site.get(f"/simple/%77yd_{site.token[4:]}/")
-            assert site.get(f"/{'a' * 20_000}").status_code == 414
-        yield collector, site.token
+        with running_server(tmp_path_factory.mktemp("telling"), config=config) as server:
+            publish(server, wheel())
+            server.get("/simple/demo/", traceparent=f"00-{ID}-{SPAN}-01")
+            server.get("/simple/demo/", traceparent=f"00-{ID}-{SPAN}-01")
+            server.get("/simple/", traceparent=f"00-{ID}-{SPAN}-00")
+            server.get("/simple/?a-secret-word=1", server.token)
+            server.get(f"/simple/{server.token}/")
+            server.get(f"/simple/%77yd_{server.token[4:]}/")
+            assert server.get(f"/{'a' * 20_000}").status_code == 414
+        yield collector, server.token
 
 
 def test_spans(told: tuple[Collector, str]) -> None:
@@ -148,10 +148,10 @@ def test_a_collector_that_hangs(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         config = f'[telemetry]\notlp_endpoint = "{endpoint}"\n'
-        with running_site(tmp_path, config=config) as site:
-            assert site.get("/simple/").status_code == 200
-            os.kill(site.pid, signal.SIGTERM)
-            until(lambda: not _is_running(site.pid))
+        with running_server(tmp_path, config=config) as server:
+            assert server.get("/simple/").status_code == 200
+            os.kill(server.pid, signal.SIGTERM)
+            until(lambda: not _is_running(server.pid))
 
 
 def test_a_proxy_for_everything_else(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.http.packages import post, publish, wheel
-from tests.http.servers import Site, running_site
+from tests.http.servers import RunningServer, running_server
 from tests.waiting import until
 from wheelyard.http.observability.worker_metrics import MetricsSnapshot, WorkerMetricsFolder, merge
 from wheelyard.storage.instrumented import Histogram, Operation
@@ -23,56 +23,58 @@ V1_JSON = "application/vnd.pypi.simple.v1+json"
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A private server of three processes."""
-    with running_site(tmp_path_factory.mktemp("workers"), "--private", "--workers", "3") as site:
-        yield site
+    with running_server(
+        tmp_path_factory.mktemp("workers"), "--private", "--workers", "3"
+    ) as server:
+        yield server
 
 
-def asked_anew(site: Site, path: str, token: str) -> list[httpx2.Response]:
+def asked_anew(server: RunningServer, path: str, token: str) -> list[httpx2.Response]:
     """Ask over several new connections, which different processes take."""
     headers = {"Accept": V1_JSON, "Authorization": f"Bearer {token}"}
     return [
-        httpx2.get(f"{site.url}{path}", headers=headers, trust_env=False, timeout=30)
+        httpx2.get(f"{server.url}{path}", headers=headers, trust_env=False, timeout=30)
         for _ in range(6)
     ]
 
 
-def test_upload_is_seen_by_every_process(site: Site) -> None:
+def test_upload_is_seen_by_every_process(server: RunningServer) -> None:
     """Whatever one process has taken is seen by every process at once: a file, a yank, its end."""
     package = wheel("changing")
-    publish(site, package)
-    for answer in asked_anew(site, f"/packages/{package.filename}", site.token):
+    publish(server, package)
+    for answer in asked_anew(server, f"/packages/{package.filename}", server.token):
         assert answer.content == package.data
-    for answer in asked_anew(site, "/simple/", site.token):
+    for answer in asked_anew(server, "/simple/", server.token):
         assert {"name": "changing"} in answer.json()["projects"]
-    site.change("changing", "yank", version="1.0")
-    for answer in asked_anew(site, "/simple/changing/", site.token):
+    server.change("changing", "yank", version="1.0")
+    for answer in asked_anew(server, "/simple/changing/", server.token):
         assert answer.json()["files"][0]["yanked"] is True
-    site.change("changing", "delete", version="1.0")
-    for answer in asked_anew(site, "/packages/changing-1.0-py3-none-any.whl", site.token):
+    server.change("changing", "delete", version="1.0")
+    for answer in asked_anew(server, "/packages/changing-1.0-py3-none-any.whl", server.token):
         assert answer.status_code == 404
     for _ in range(6):
-        assert post(site, wheel("changing")).status_code == 400
+        assert post(server, wheel("changing")).status_code == 400
 
 
-def test_metrics_are_of_all_processes(site: Site) -> None:
+def test_metrics_are_of_all_processes(server: RunningServer) -> None:
     """Whichever process is asked, its metrics tell within seconds what all of them have done."""
 
     def counted() -> set[float]:
         name = "wheelyard_http_request_duration_seconds_count"
         row = f'{name}{{method="GET",route="legacy_json",status="404"}} '
-        found = asked_anew(site, "/metrics", site.token)
+        found = asked_anew(server, "/metrics", server.token)
         return {float(each.text.partition(row)[2].partition("\n")[0] or 0) for each in found}
 
     before = max(counted())
     for _ in range(5):
-        for answer in asked_anew(site, "/pypi/nothing-here/json", site.token):
+        for answer in asked_anew(server, "/pypi/nothing-here/json", server.token):
             assert answer.status_code == 404
     until(lambda: counted() == {before + 30})
 
 
-def test_what_all_processes_take(site: Site) -> None:
+def test_what_all_processes_take(server: RunningServer) -> None:
     """Whichever process is asked, memory and time are those of all, and nothing has restarted."""
     found = list[httpx2.Response]()
 
@@ -81,7 +83,7 @@ def test_what_all_processes_take(site: Site) -> None:
         return [float(row[1]) for row in rows if row]
 
     def is_one_start() -> bool:  # the process that was begun first may answer last
-        found[:] = asked_anew(site, "/metrics", site.token)
+        found[:] = asked_anew(server, "/metrics", server.token)
         return len(set(shown("process_start_time_seconds"))) == 1
 
     until(is_one_start)
@@ -95,15 +97,15 @@ def test_a_process_that_cannot_begin(tmp_path: Path) -> None:
     passwords = tmp_path / "htpasswd"
     passwords.write_text("")
     config = f'[log]\nformat = "json"\n[access]\nhtpasswd_file = "{passwords}"\n'
-    with running_site(tmp_path, "--workers", "2", config=config) as site:
+    with running_server(tmp_path, "--workers", "2", config=config) as server:
         passwords.unlink()
-        os.kill(_workers(site.pid)[0], signal.SIGKILL)
-        until(lambda: "a worker cannot begin" in site.log)
+        os.kill(_workers(server.pid)[0], signal.SIGKILL)
+        until(lambda: "a worker cannot begin" in server.log)
         for _ in range(3):
-            assert site.get("/health").status_code == 200
+            assert server.get("/health").status_code == 200
         passwords.write_text("")
 
-        whole = site.log.rpartition("\n")[0]  # without a line that is being written
+        whole = server.log.rpartition("\n")[0]  # without a line that is being written
         lines = [line for line in whole.splitlines() if line.startswith("{")]
         said = [json.loads(line) for line in lines]
         assert any(each["severity"] == "CRITICAL" for each in said)
@@ -112,22 +114,22 @@ def test_a_process_that_cannot_begin(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_process_that_is_killed(tmp_path: Path) -> None:
     """What was shown once counts for ever, and that a process has died is in the log."""
-    with running_site(tmp_path, "--workers", "2", config='[log]\nformat = "json"\n') as site:
+    with running_server(tmp_path, "--workers", "2", config='[log]\nformat = "json"\n') as server:
         row = 'wheelyard_http_request_duration_seconds_count{method="GET",route="nothing"'
 
         def shown() -> float:
-            text = httpx2.get(f"{site.url}/metrics", trust_env=False, timeout=30).text
+            text = httpx2.get(f"{server.url}/metrics", trust_env=False, timeout=30).text
             return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if row in line)
 
         for _ in range(20):
-            httpx2.get(f"{site.url}/nothing/at/all/", trust_env=False, timeout=30)
+            httpx2.get(f"{server.url}/nothing/at/all/", trust_env=False, timeout=30)
         before = shown()
-        os.kill(_workers(site.pid)[0], signal.SIGKILL)
-        until(lambda: "Unexpected exit" in site.log)
-        until(lambda: len(_workers(site.pid)) == 2)
+        os.kill(_workers(server.pid)[0], signal.SIGKILL)
+        until(lambda: "Unexpected exit" in server.log)
+        until(lambda: len(_workers(server.pid)) == 2)
         assert shown() >= before
 
-        lines = [line for line in site.log.splitlines() if "Unexpected exit" in line]
+        lines = [line for line in server.log.splitlines() if "Unexpected exit" in line]
         assert json.loads(lines[0])["severity"] == "ERROR"
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pytest
 
 from tests.http.packages import publish, wheel
-from tests.http.raw_client import Reply, ask, basic
-from tests.http.servers import Site
+from tests.http.raw_client import RawResponse, ask, basic
+from tests.http.servers import RunningServer
 
 pytestmark = pytest.mark.integration
 
@@ -23,10 +23,10 @@ DATES = (PAST, FUTURE, "garbage")
 
 
 @pytest.fixture(scope="module")
-def shelf(site: Site) -> Site:
+def shelf(server: RunningServer) -> RunningServer:
     """The server with a wheel of some thousand bytes."""
-    publish(site, DEMO)
-    return site
+    publish(server, DEMO)
+    return server
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ CONDITIONS = {
 
 @pytest.mark.parametrize("row", CONDITIONS)
 @pytest.mark.parametrize("path", [*PAGES, FILE, METADATA])
-def test_condition(shelf: Site, path: str, row: str) -> None:
+def test_condition(shelf: RunningServer, path: str, row: str) -> None:
     """A condition on a page, a file or its metadata is met or not, alike for GET and HEAD."""
     whole = ask(shelf, f"GET {path} HTTP/1.1")
     expected = CONDITIONS[row]
@@ -162,7 +162,7 @@ RANGES = {
 
 @pytest.mark.parametrize("row", RANGES)
 @pytest.mark.parametrize("path", [FILE, METADATA])
-def test_range(shelf: Site, path: str, row: str) -> None:
+def test_range(shelf: RunningServer, path: str, row: str) -> None:
     """A range of a file or of its metadata is sent exactly, refused with the size, or ignored."""
     whole = ask(shelf, f"GET {path} HTTP/1.1")
     size, expected, etag = SIZE[path], RANGES[row], whole.header("etag")
@@ -189,12 +189,12 @@ def test_range(shelf: Site, path: str, row: str) -> None:
 OF_A_PART = ("content-range", "content-length", "date")
 
 
-def _without(answer: Reply, *names: str) -> list[tuple[str, str]]:
+def _without(answer: RawResponse, *names: str) -> list[tuple[str, str]]:
     return sorted(each for each in answer.headers if each[0] not in names)
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_page_has_no_ranges(shelf: Site, path: str) -> None:
+def test_page_has_no_ranges(shelf: RunningServer, path: str) -> None:
     """A page is always whole, and says nothing of ranges."""
     whole = ask(shelf, f"GET {path} HTTP/1.1")
     answer = ask(shelf, f"GET {path} HTTP/1.1", "Range: bytes=0-3")
@@ -217,7 +217,7 @@ def test_page_has_no_ranges(shelf: Site, path: str) -> None:
     ],
 )
 def test_condition_on_what_is_not_there(
-    shelf: Site, path: str, status: int, condition: str
+    shelf: RunningServer, path: str, status: int, condition: str
 ) -> None:
     """Without a page or a file, no condition is looked at (13.2.1)."""
     answer = ask(shelf, f"GET {path} HTTP/1.1", condition.format(OTHER))
@@ -225,7 +225,7 @@ def test_condition_on_what_is_not_there(
 
 
 @pytest.mark.parametrize("condition", [OTHER, "*", "garbage"])
-def test_change_on_a_condition(shelf: Site, condition: str) -> None:
+def test_change_on_a_condition(shelf: RunningServer, condition: str) -> None:
     """A change that is bound to an ETag is not made: nothing that can be changed has one."""
     wanted = 200 if condition == "*" else 412
     headers = (basic("x", shelf.token), "Content-Type: application/json", f"If-Match: {condition}")
@@ -245,13 +245,13 @@ def test_change_on_a_condition(shelf: Site, condition: str) -> None:
         (("Accept: application/nothing", "Accept: text/html"), "text/html; charset=utf-8"),
     ],
 )
-def test_header_in_two_lines(shelf: Site, lines: tuple[str, ...], kind: str) -> None:
+def test_header_in_two_lines(shelf: RunningServer, lines: tuple[str, ...], kind: str) -> None:
     """A list that comes in two lines is one list (5.3)."""
     answer = ask(shelf, "GET /simple/conditions/ HTTP/1.1", *lines)
     assert answer.header("content-type") == kind
 
 
-def test_second_content_encoding_hides_no_first(shelf: Site) -> None:
+def test_second_content_encoding_hides_no_first(shelf: RunningServer) -> None:
     """A body that is said to be compressed is refused, whatever a second line says of it."""
     lines = ("Content-Encoding: gzip", "Content-Encoding: identity", basic("x", shelf.token))
     form = "Content-Type: multipart/form-data; boundary=f"

@@ -5,8 +5,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.http.raw_client import ask, exchange, wire
-from tests.http.servers import Site
+from tests.http.raw_client import ask, exchange, raw_connection
+from tests.http.servers import RunningServer
 
 pytestmark = pytest.mark.integration
 
@@ -73,7 +73,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_broken_request(stocked: Site, case: str) -> None:
+def test_broken_request(stocked: RunningServer, case: str) -> None:
     """A request that means nothing, or something that is not there, is refused."""
     assert exchange(stocked, BROKEN[case]) in REFUSED
     assert stocked.get("/health").status_code == 200
@@ -115,7 +115,7 @@ ODD: dict[str, tuple[bytes, set[int | None]]] = {
 
 
 @pytest.mark.parametrize("case", ODD)
-def test_odd_request(stocked: Site, case: str) -> None:
+def test_odd_request(stocked: RunningServer, case: str) -> None:
     """A request that is merely odd is answered for what it means."""
     data, expected = ODD[case]
     assert stocked.get(DEMO).status_code == 200  # in memory from here on
@@ -123,11 +123,11 @@ def test_odd_request(stocked: Site, case: str) -> None:
         assert exchange(stocked, data) in expected
 
 
-def test_host_header_is_believed_nowhere(stocked: Site) -> None:
+def test_host_header_is_believed_nowhere(stocked: RunningServer) -> None:
     """Whatever host a client claims to ask, no page holds it (H03, H48)."""
     forged = ("X-Forwarded-Host: evil.example", "X-Forwarded-Proto: gopher", "Forwarded: host=evil")
     for path in ("/", "/simple/", DEMO, "/project/demo/", "/pypi/demo/json", "/simple/Demo/"):
-        with wire(stocked) as line:
+        with raw_connection(stocked) as line:
             head = "\r\n".join((f"GET {path} HTTP/1.1", "Host: evil.example", *forged, "", ""))
             line.send(head.encode())
             answer = line.reply()
@@ -136,9 +136,9 @@ def test_host_header_is_believed_nowhere(stocked: Site) -> None:
         assert not any("evil" in value for _, value in answer.headers)
 
 
-def test_http_1_0_is_closed_after_its_answer(stocked: Site) -> None:
+def test_http_1_0_is_closed_after_its_answer(stocked: RunningServer) -> None:
     """A client of HTTP/1.0 gets one answer, and the connection ends (H04)."""
-    with wire(stocked) as line:
+    with raw_connection(stocked) as line:
         line.send(b"GET /simple/demo/ HTTP/1.0\r\n\r\n")
         answer = line.reply()
         assert answer is not None
@@ -146,9 +146,9 @@ def test_http_1_0_is_closed_after_its_answer(stocked: Site) -> None:
         assert line.is_closed()
 
 
-def test_length_and_chunks_at_once(stocked: Site) -> None:
+def test_length_and_chunks_at_once(stocked: RunningServer) -> None:
     """A body with a length and with chunks is refused, or ends the connection (H07)."""
-    with wire(stocked) as line:
+    with raw_connection(stocked) as line:
         headers = ("Content-Length: 4", "Transfer-Encoding: chunked")
         line.ask("POST /legacy/ HTTP/1.1", *headers)
         line.send(b"0\r\n\r\nGET /simple/ HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -157,10 +157,10 @@ def test_length_and_chunks_at_once(stocked: Site) -> None:
         assert line.is_closed()
 
 
-def test_pipelined_requests(stocked: Site) -> None:
+def test_pipelined_requests(stocked: RunningServer) -> None:
     """Three requests sent at once get three answers, in order (H41)."""
     paths = ("/health", "/simple/nothing/", "/simple/demo/", "/packages/demo-1.0.tar.gz", "/ready")
-    with wire(stocked) as line:
+    with raw_connection(stocked) as line:
         line.send(b"".join(get(path) for path in paths))
         answers = [line.reply() for _ in paths]
     statuses = [answer.status for answer in answers if answer is not None]
@@ -174,7 +174,7 @@ def test_pipelined_requests(stocked: Site) -> None:
     ]
 
 
-def test_websocket(stocked: Site) -> None:
+def test_websocket(stocked: RunningServer) -> None:
     """An upgrade to a WebSocket is not looked at: the answer is that to a GET (H47)."""
     upgrade = (
         "Upgrade: websocket",
@@ -199,7 +199,7 @@ def test_websocket(stocked: Site) -> None:
     ids=["people", "index", "nowhere"],
 )
 def test_markup_in_a_path_is_not_repeated(
-    stocked: Site, path: str, kind: str, repeated: str
+    stocked: RunningServer, path: str, kind: str, repeated: str
 ) -> None:
     """Markup in a path comes back as text, or as JSON that no browser takes for a page (P19)."""
     markup = "<img src=x onerror=alert(1)>"
@@ -212,7 +212,7 @@ def test_markup_in_a_path_is_not_repeated(
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="there is no /proc here")
-def test_long_headers_are_not_kept(stocked: Site) -> None:
+def test_long_headers_are_not_kept(stocked: RunningServer) -> None:
     """Hundreds of requests with huge headers leave the server no larger than before."""
     stocked.get(DEMO)
     before = memory(stocked)
@@ -222,12 +222,12 @@ def test_long_headers_are_not_kept(stocked: Site) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="there is no /proc here")
-def test_spellings_of_a_path_are_not_kept(stocked: Site) -> None:
+def test_spellings_of_a_path_are_not_kept(stocked: RunningServer) -> None:
     """Thousands of long spellings of one page's path leave the server no larger than before."""
     stocked.get(DEMO)
     before = memory(stocked)
     for start in range(0, 6000, 100):
-        with wire(stocked) as line:
+        with raw_connection(stocked) as line:
             for number in range(start, start + 100):
                 slashes = "/" * (1 + number // 2), "/" * (3900 - number // 2)
                 line.send(get(f"{slashes[0]}simple{slashes[1]}{('demo', '%64emo')[number % 2]}/"))
@@ -236,13 +236,13 @@ def test_spellings_of_a_path_are_not_kept(stocked: Site) -> None:
     assert memory(stocked) - before < 10_000
 
 
-def memory(site: Site) -> int:
+def memory(server: RunningServer) -> int:
     """Return the KiB of memory that a server holds."""
-    status = Path(f"/proc/{site.pid}/status").read_text()
+    status = Path(f"/proc/{server.pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0])
 
 
-def test_names_that_are_not_there_cost_little(stocked: Site) -> None:
+def test_names_that_are_not_there_cost_little(stocked: RunningServer) -> None:
     """Hundreds of names that nobody has published are refused, and leave nothing behind (H52)."""
     kept = stocked.kept()
     for number in range(300):
@@ -250,7 +250,7 @@ def test_names_that_are_not_there_cost_little(stocked: Site) -> None:
     assert stocked.kept() == kept
 
 
-def test_log_is_quiet(stocked: Site) -> None:
+def test_log_is_quiet(stocked: RunningServer) -> None:
     """Nothing that a client does wrong is worth a line in the log."""
     said = [line for line in stocked.log.splitlines() if " wheelyard.audit: " not in line]
     said = [line for line in said if not line.startswith("wheelyard: made ")]

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.http.in_process import inside
+from tests.http.in_process import in_process
 from tests.http.packages import wheel
 from tests.http.raw_client import ask, basic
-from tests.http.servers import Site
+from tests.http.servers import RunningServer
 from wheelyard.http.protocol.router import ALL_METHODS, NO_ROUTE, Router, decode_path
 from wheelyard.settings.sections import ServerSettings, Settings
 
@@ -48,7 +48,7 @@ NO_PATHS = ("/a/b/c/d", "/api/v1", "/api/v1/nothing", "/api/v1/tokens/x/y", f"{N
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_methods_of_a_path(stocked: Site, path: str) -> None:
+def test_methods_of_a_path(stocked: RunningServer, path: str) -> None:
     """OPTIONS and 405 list the very methods that a path does not answer with 405 (H17 to H22)."""
     listed = PATHS[path]
     credential = basic("__token__", stocked.make_token("x", can="read"))
@@ -65,12 +65,12 @@ def test_methods_of_a_path(stocked: Site, path: str) -> None:
 
 @pytest.mark.parametrize("method", ["OPTIONS", "PUT", "POST", "GET"])
 @pytest.mark.parametrize("path", NO_PATHS)
-def test_no_method_of_no_path(stocked: Site, path: str, method: str) -> None:
+def test_no_method_of_no_path(stocked: RunningServer, path: str, method: str) -> None:
     """Where nothing is, every method is told so."""
     assert ask(stocked, f"{method} {path} HTTP/1.1").status == 404
 
 
-def test_methods_are_no_secret(private: Site) -> None:
+def test_methods_are_no_secret(private: RunningServer) -> None:
     """What a path takes depends on the path alone: not on who asks, nor on what is there."""
     for name in ("demo", "secret-plan", "nothing"):
         for token in ("", private.token, "wyd_wrong"):
@@ -82,8 +82,8 @@ def test_methods_are_no_secret(private: Site) -> None:
 def routes(tmp_path_factory: pytest.TempPathFactory) -> Router:
     """Return the table of routes of an index with a root of its own."""
     settings = Settings(server=ServerSettings(roots=("acme",)))
-    with inside(tmp_path_factory.mktemp("routes"), settings) as site:
-        return site.app.routes
+    with in_process(tmp_path_factory.mktemp("routes"), settings) as server:
+        return server.app.routes
 
 
 def test_each_route_has_a_path_above(routes: Router) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.http.raw_client import ask
-from tests.http.servers import Site
+from tests.http.servers import RunningServer
 from wheelyard.http.protocol.negotiation import Encoding, MediaType, best_encoding, best_media_type
 
 pytestmark = pytest.mark.integration
@@ -54,7 +54,9 @@ RULES = {
 
 @pytest.mark.parametrize("path", PAGES)
 @pytest.mark.parametrize(("accept", "kind"), CLIENTS.values(), ids=CLIENTS)
-def test_client_gets_what_it_reads(stocked: Site, path: str, accept: str, kind: str) -> None:
+def test_client_gets_what_it_reads(
+    stocked: RunningServer, path: str, accept: str, kind: str
+) -> None:
     """Each client gets the form that it can read, asked again and again."""
     for _ in range(3):  # the page comes from the renderer first, and then from memory
         answer = ask(stocked, f"GET {path} HTTP/1.1", f"Accept: {accept}")
@@ -75,7 +77,7 @@ def kind_for(accept: str) -> str | None:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_nothing_suits(stocked: Site, path: str) -> None:
+def test_nothing_suits(stocked: RunningServer, path: str) -> None:
     """A client that takes no form that there is gets a 406, and one that names none gets HTML."""
     for accept in ("image/png", "*/*;q=0"):
         answer = ask(stocked, f"GET {path} HTTP/1.1", f"Accept: {accept}")
@@ -100,7 +102,7 @@ def test_nothing_suits(stocked: Site, path: str) -> None:
         ("page=-1", V1_JSON),
     ],
 )
-def test_format_in_the_query(stocked: Site, query: str, kind: str | None) -> None:
+def test_format_in_the_query(stocked: RunningServer, query: str, kind: str | None) -> None:
     """`?format=` decides whatever Accept says, and an unknown format is 406."""
     for path in PAGES:
         answer = ask(stocked, f"GET {path}?{query} HTTP/1.1", f"Accept: {V1_JSON}")
@@ -109,7 +111,7 @@ def test_format_in_the_query(stocked: Site, query: str, kind: str | None) -> Non
             assert answer.header("content-type") == kind
 
 
-def test_home_is_for_people_and_programs(stocked: Site) -> None:
+def test_home_is_for_people_and_programs(stocked: RunningServer) -> None:
     """`/` is the page for people, and the list of projects for an installer."""
     assert ask(stocked, "GET / HTTP/1.1", f"Accept: {PIP}").header("content-type") == V1_JSON
     for accept in ("text/html", "*/*"):

@@ -6,9 +6,9 @@ from urllib.parse import urljoin
 
 import pytest
 
-from tests.http.in_process import inside
+from tests.http.in_process import in_process
 from tests.http.packages import post, wheel
-from tests.http.servers import Site, running_site
+from tests.http.servers import RunningServer, running_server
 from wheelyard.settings.sections import ServerSettings, Settings
 
 pytestmark = pytest.mark.integration
@@ -18,36 +18,36 @@ DEMO = wheel("demo")
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server below `/team/python`, with the project demo."""
     config = '[server]\npath_prefix = "/team/python"\nroots = ["acme"]\n'
     folder = tmp_path_factory.mktemp("prefix")
-    with running_site(folder, config=config, prefix="/team/python") as site:
-        assert post(site, DEMO, "/team/python/legacy/").status_code == 200
-        yield site
+    with running_server(folder, config=config, prefix="/team/python") as server:
+        assert post(server, DEMO, "/team/python/legacy/").status_code == 200
+        yield server
 
 
 @pytest.mark.parametrize("root", ["simple", "pypi/simple", "pypi", "acme", "+simple", "%2Bsimple"])
-def test_links_stay_below_the_prefix(site: Site, root: str) -> None:
+def test_links_stay_below_the_prefix(server: RunningServer, root: str) -> None:
     """Relative links of a page lead to files below the prefix, which are there."""
     path = f"/team/python/{root}/demo/"
-    (file,) = site.get(path, Accept=JSON).json()["files"]
-    address = urljoin(f"{site.url}{path}", file["url"])
+    (file,) = server.get(path, Accept=JSON).json()["files"]
+    address = urljoin(f"{server.url}{path}", file["url"])
 
-    assert address.startswith(f"{site.url}/team/python/")
-    assert site.get(address).content == DEMO.data
+    assert address.startswith(f"{server.url}/team/python/")
+    assert server.get(address).content == DEMO.data
 
 
 @pytest.mark.parametrize("name", ["demo", "Demo"])
-def test_root_alias_leads_to_the_simple_page(site: Site, name: str) -> None:
+def test_root_alias_leads_to_the_simple_page(server: RunningServer, name: str) -> None:
     """`/<name>/` would have links that leave the prefix, so it leads to the page under simple."""
     asked = f"/team/python/{name}/?x=1"
-    answer = site.get(asked)
+    answer = server.get(asked)
 
     assert answer.status_code == 301
-    target = urljoin(f"{site.url}{asked}", answer.headers["Location"])
-    assert target == f"{site.url}/team/python/simple/demo/?x=1"
-    assert site.get(target).status_code == 200
+    target = urljoin(f"{server.url}{asked}", answer.headers["Location"])
+    assert target == f"{server.url}/team/python/simple/demo/?x=1"
+    assert server.get(target).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -59,15 +59,15 @@ def test_root_alias_leads_to_the_simple_page(site: Site, name: str) -> None:
         ("/team/python/project/Demo/", "/team/python/project/demo/"),
     ],
 )
-def test_redirects_keep_the_prefix(site: Site, asked: str, leads_to: str) -> None:
+def test_redirects_keep_the_prefix(server: RunningServer, asked: str, leads_to: str) -> None:
     """A redirect names a path of this host, prefix and query included."""
-    assert site.get(asked).headers["Location"] == leads_to
+    assert server.get(asked).headers["Location"] == leads_to
 
 
 @pytest.mark.parametrize("path", ["/", "/simple/", "/simple/demo/", "/team/", "/team/pythonic/"])
-def test_nothing_is_outside_the_prefix(site: Site, path: str) -> None:
+def test_nothing_is_outside_the_prefix(server: RunningServer, path: str) -> None:
     """Paths that are not below the prefix lead nowhere."""
-    assert site.get(path).status_code == 404
+    assert server.get(path).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -78,30 +78,30 @@ def test_nothing_is_outside_the_prefix(site: Site, path: str) -> None:
 def test_what_is_at_the_root_too(tmp_path: Path, path: str, status: int) -> None:
     """Probes, and jobs that publish, need not know the prefix; with a slash they have to."""
     settings = Settings(server=ServerSettings(path_prefix="/team/python"))
-    with inside(tmp_path, settings) as app:
+    with in_process(tmp_path, settings) as app:
         assert app.get(path).status == app.get(f"/team/python{path}").status == status
         assert app.get(f"{path}/").status == 404
 
 
-def test_pages_for_people_link_below_the_prefix(site: Site) -> None:
+def test_pages_for_people_link_below_the_prefix(server: RunningServer) -> None:
     """The pages for people name the index with its prefix, and link only below it."""
-    home = site.get("/team/python/", Accept="text/html").text
-    page = site.get("/team/python/project/demo/", Accept="text/html").text
-    lost = site.get("/team/python/project/nothing/", Accept="text/html")
+    home = server.get("/team/python/", Accept="text/html").text
+    page = server.get("/team/python/project/demo/", Accept="text/html").text
+    lost = server.get("/team/python/project/nothing/", Accept="text/html")
 
-    assert f"{site.url}/team/python/simple/" in home
+    assert f"{server.url}/team/python/simple/" in home
     assert 'href="/' not in home + page + lost.text
     assert lost.status_code == 404
 
 
-def test_search_is_beside_the_home_page(site: Site) -> None:
+def test_search_is_beside_the_home_page(server: RunningServer) -> None:
     """What the home page searches in is below the prefix, where that one asks for it."""
-    assert site.get("/team/python/search.json").status_code == 200
-    assert site.get("/search.json").status_code == 404
+    assert server.get("/team/python/search.json").status_code == 200
+    assert server.get("/search.json").status_code == 404
 
 
-def test_pypi_json_has_addresses_below_the_prefix(site: Site) -> None:
+def test_pypi_json_has_addresses_below_the_prefix(server: RunningServer) -> None:
     """Addresses in PyPI's JSON hold the prefix, and lead to the file."""
-    (file,) = site.get("/team/python/pypi/demo/json").json()["urls"]
+    (file,) = server.get("/team/python/pypi/demo/json").json()["urls"]
     assert file["url"].startswith("/team/python/files/")
-    assert site.get(file["url"]).content == DEMO.data
+    assert server.get(file["url"]).content == DEMO.data

@@ -9,8 +9,8 @@ import pytest
 from packaging.utils import NormalizedName
 
 from tests.http.packages import post, publish, wheel
-from tests.http.raw_client import basic, wire
-from tests.http.servers import Site, running_app
+from tests.http.raw_client import basic, raw_connection
+from tests.http.servers import RunningServer, running_app
 from tests.waiting import StillLoop, until
 from wheelyard.cli.store_options import local_caller
 from wheelyard.http.app import App
@@ -61,24 +61,24 @@ def test_slow_body_is_taken() -> None:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server that takes two uploads at a time, and is soon out of patience with a slow one."""
     folder = tmp_path_factory.mktemp("hasty")
     settings = Settings(
         store=StoreSettings(location=str(folder / "store")), http=HttpSettings(concurrent_uploads=2)
     )
     index = open_index(settings)
-    with running_app(App(index, TIMEOUTS), index, folder) as site:
-        yield site
+    with running_app(App(index, TIMEOUTS), index, folder) as server:
+        yield server
 
 
-def test_silent_uploads_block_nobody_for_long(site: Site) -> None:
+def test_silent_uploads_block_nobody_for_long(server: RunningServer) -> None:
     """Where silent uploads hold every slot, another is taken as soon as they get their 408."""
 
     def silent(_: int) -> int:
-        with wire(site) as line:
+        with raw_connection(server) as line:
             kind = "Content-Type: multipart/form-data; boundary=frontier"
-            head = (basic("u", site.token), kind, "Content-Length: 1000")
+            head = (basic("u", server.token), kind, "Content-Length: 1000")
             line.ask("POST /legacy/ HTTP/1.1", *head)
             reply = line.reply()
         assert reply is not None
@@ -86,27 +86,27 @@ def test_silent_uploads_block_nobody_for_long(site: Site) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         answers = pool.map(silent, range(4))
-        until(lambda: site.under_way() > 1)
-        assert post(site, wheel("prompt")).status_code == 200
+        until(lambda: server.under_way() > 1)
+        assert post(server, wheel("prompt")).status_code == 200
         assert set(answers) == {408}
 
 
 def test_long_journal_comes_in_pages(tmp_path: Path) -> None:
     """A journal comes a thousand commits at a time, in order, each of them once."""
     index = open_index(Settings(store=StoreSettings(location="memory:")))
-    with running_app(App(index), index, tmp_path) as site:
-        publish(site, wheel("long"))
+    with running_app(App(index), index, tmp_path) as server:
+        publish(server, wheel("long"))
         caller, name = local_caller(index), NormalizedName("long")
         selection = Selection(parse_version("1.0"))
         for number in range(2100):
             index.lifecycle.yank(caller, name, selection, f"reason {number}")
         path = "/api/v1/projects/long/journal"
-        pages = [site.get(path).json()]
+        pages = [server.get(path).json()]
         while "next" in pages[-1]:
-            pages.append(site.get(f"{path}?after={pages[-1]['next']}").json())
+            pages.append(server.get(f"{path}?after={pages[-1]['next']}").json())
 
         with ThreadPoolExecutor(12) as pool:
-            answers = list(pool.map(lambda _: site.get(path), range(24)))
+            answers = list(pool.map(lambda _: server.get(path), range(24)))
 
     numbers = [[commit["number"] for commit in page["commits"]] for page in pages]
     assert [len(page) for page in numbers] == [1000, 1000, 101]

@@ -6,10 +6,10 @@ from urllib.parse import urljoin
 
 import pytest
 
-from tests.http.in_process import inside
+from tests.http.in_process import in_process
 from tests.http.packages import wheel
 from tests.http.raw_client import ask
-from tests.http.servers import Site
+from tests.http.servers import RunningServer
 from tests.operations.distributions import make_wheel
 from wheelyard.settings.sections import ServerSettings, Settings
 
@@ -27,7 +27,7 @@ DEMO = wheel("demo", "1.0", "Requires-Python: >=3.9", "Summary: A demo of <b>it<
 
 @pytest.mark.parametrize("kind", [JSON, "text/html"], ids=["json", "html"])
 @pytest.mark.parametrize("root", EVERY_ROOT)
-def test_links_of_a_page_lead_to_files(stocked: Site, root: str, kind: str) -> None:
+def test_links_of_a_page_lead_to_files(stocked: RunningServer, root: str, kind: str) -> None:
     """Every root lists the projects, and relative links of their pages lead to the files."""
     assert stocked.get(root, Accept=JSON).content == stocked.get("/simple/", Accept=JSON).content
     address = f"{stocked.url}{root}demo/"
@@ -56,7 +56,7 @@ def test_links_of_a_page_lead_to_files(stocked: Site, root: str, kind: str) -> N
         "/raw/{filename}",
     ],
 )
-def test_file_has_several_addresses(stocked: Site, path: str) -> None:
+def test_file_has_several_addresses(stocked: RunningServer, path: str) -> None:
     """A file is answered in place, alike, at its own address and at those of older systems."""
     path = path.format(sha256=DEMO.sha256, filename=DEMO.filename)
     answer = stocked.get(path)
@@ -94,7 +94,7 @@ def test_file_has_several_addresses(stocked: Site, path: str) -> None:
         ("/%5Cevil.example", None),
     ],
 )
-def test_redirect(stocked: Site, asked: str, leads_to: str | None) -> None:
+def test_redirect(stocked: RunningServer, asked: str, leads_to: str | None) -> None:
     """A page is sent to its normal address, as a path of this very host, with its query."""
     answer = ask(stocked, f"GET {asked} HTTP/1.1")
 
@@ -116,7 +116,7 @@ def test_redirect(stocked: Site, asked: str, leads_to: str | None) -> None:
         ("id=eyJhbGciOiJub25lIn0.e30.", ""),
     ],
 )
-def test_queries_of_redirects(stocked: Site, query: str, kept: str) -> None:
+def test_queries_of_redirects(stocked: RunningServer, query: str, kept: str) -> None:
     """A redirect keeps the query, unless somebody has put a secret there."""
     answer = ask(stocked, f"GET /simple/demo?{query} HTTP/1.1")
 
@@ -140,7 +140,7 @@ def test_queries_of_redirects(stocked: Site, query: str, kept: str) -> None:
         *(f"/packages/{DEMO.filename}", "/nowhere/at/all", "/%zz"),
     ],
 )
-def test_head_is_get_without_its_body(stocked: Site, path: str) -> None:
+def test_head_is_get_without_its_body(stocked: RunningServer, path: str) -> None:
     """HEAD gets the very headers that GET gets, and no body (H20)."""
     got = ask(stocked, f"GET {path} HTTP/1.1", "Connection: close")
     head = ask(stocked, f"HEAD {path} HTTP/1.1", "Connection: close")
@@ -172,7 +172,7 @@ def _undated(headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
         f"/files/epoch/{DEMO.filename}",
     ],
 )
-def test_nothing_is_here(stocked: Site, private: Site, path: str) -> None:
+def test_nothing_is_here(stocked: RunningServer, private: RunningServer, path: str) -> None:
     """What is not there is 404 to readers, and 401 to whoever may not read anything."""
     answer = stocked.get(path, Accept="*/*")
 
@@ -184,7 +184,7 @@ def test_nothing_is_here(stocked: Site, private: Site, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready", "/legacy/", "/legacy"])
-def test_open_to_everybody(private: Site, path: str) -> None:
+def test_open_to_everybody(private: RunningServer, path: str) -> None:
     """Whether the server lives, and what an upload URL is, may be asked by anybody."""
     answer = private.get(path)
     assert answer.status_code == 200
@@ -192,7 +192,7 @@ def test_open_to_everybody(private: Site, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/favicon.ico", "/robots.txt"])
-def test_there_is_no_icon(private: Site, path: str) -> None:
+def test_there_is_no_icon(private: RunningServer, path: str) -> None:
     """Browsers and crawlers are told once a day that there is nothing for them."""
     answer = private.get(path)
     assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
@@ -204,7 +204,7 @@ def test_project_named_like_a_route(tmp_path: Path) -> None:
     """A project may be called health, files, packages, raw, project or acme."""
     names = ["health", "files", "packages", "raw", "project", "acme", "api", "json"]
     settings = Settings(server=ServerSettings(roots=("acme",)))
-    with inside(tmp_path, settings) as app:
+    with in_process(tmp_path, settings) as app:
         for name in names:
             made = make_wheel(name)
             app.publish(made)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.http.packages import Package, wheel
 from tests.http.protocol.test_http2 import curl
-from tests.http.servers import Site, running_site
+from tests.http.servers import RunningServer, running_server
 from wheelyard.http.security.csrf import is_cross_site
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
@@ -34,37 +34,37 @@ PACKAGE: Package = wheel("browser")
         ({"Origin": "http://evil.example@{address}"}, 403),
     ],
 )
-def test_pages_of_other_sites(site: Site, headers: dict[str, str], status: int) -> None:
+def test_pages_of_other_sites(server: RunningServer, headers: dict[str, str], status: int) -> None:
     """A page of another site uploads, yanks and deletes nothing with a browser's password (77)."""
-    sent = {name: value.format(address=site.address) for name, value in headers.items()}
-    auth = ("__token__", site.token)
+    sent = {name: value.format(address=server.address) for name, value in headers.items()}
+    auth = ("__token__", server.token)
     uploads = [
-        site.client.post(
+        server.client.post(
             path, files={"content": (PACKAGE.filename, PACKAGE.data)}, auth=auth, headers=sent
         )
         for path in ("/legacy/", "/", "/simple/", "/acme/")
     ]
     yank = "/api/v1/projects/browser/unyank"
-    change = site.client.post(yank, json={"version": "1.0"}, auth=auth, headers=sent)
-    token = site.make_token("browser")
+    change = server.client.post(yank, json={"version": "1.0"}, auth=auth, headers=sent)
+    token = server.make_token("browser")
     url = f"/api/v1/tokens/{token[4:14]}"
-    gone = site.client.delete(url, auth=("__token__", token), headers=sent)
+    gone = server.client.delete(url, auth=("__token__", token), headers=sent)
 
     assert [answer.status_code for answer in uploads] == [status] * 4
     assert gone.status_code == (204 if status == 200 else 403)
     for answer in (*uploads, change, gone) if status == 403 else ():
         assert (answer.status_code, answer.json()["error"]) == (403, "cross_site")
-    assert site.client.get("/simple/", headers=sent).status_code == 200
+    assert server.client.get("/simple/", headers=sent).status_code == 200
 
 
 @pytest.mark.parametrize(
     ("origin", "status"), [("http://{address}", "2 404"), ("https://evil.example", "2 403")]
 )
-def test_over_http2(site: Site, origin: str, status: str) -> None:
+def test_over_http2(server: RunningServer, origin: str, status: str) -> None:
     """Over HTTP/2, too, a page of the index is told from a page of another site."""
-    sent = ("-X", "POST", "-H", f"Origin: {origin.format(address=site.address)}")
+    sent = ("-X", "POST", "-H", f"Origin: {origin.format(address=server.address)}")
     json = ("-H", "Content-Type: application/json", "-d", '{"version": "1.0"}')
-    address = f"http://{site.token}@{site.address}/api/v1/projects/absent/yank"
+    address = f"http://{server.token}@{server.address}/api/v1/projects/absent/yank"
 
     assert curl(*sent, *json, address).endswith(status)
 
@@ -88,7 +88,7 @@ BROWSER = {b"host": NAMED.encode(), b"origin": f"http://{NAMED}".encode()}
         ("192.0.2.7", 200),
     ],
 )
-def test_names_that_lead_here(open_to_all: Site, host: str, status: int) -> None:
+def test_names_that_lead_here(open_to_all: RunningServer, host: str, status: int) -> None:
     """A page whose name was made to lead to this machine cannot publish here, and a program can."""
     name = host.format(port=open_to_all.address.partition(":")[2])
     files = {"content": (PACKAGE.filename, PACKAGE.data)}
@@ -121,8 +121,8 @@ def test_servers_that_have_a_name(settings: Settings, *, foreign: bool) -> None:
 
 
 @pytest.fixture(scope="module")
-def open_to_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def open_to_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server for this machine alone, to which anybody on it may publish."""
     config = "[access]\nanonymous_uploads = true\n"
-    with running_site(tmp_path_factory.mktemp("open"), config=config) as site:
-        yield site
+    with running_server(tmp_path_factory.mktemp("open"), config=config) as server:
+        yield server

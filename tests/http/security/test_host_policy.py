@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.http.packages import publish, wheel
-from tests.http.raw_client import connected
-from tests.http.servers import Site, running_site
+from tests.http.raw_client import http2_connection
+from tests.http.servers import RunningServer, running_server
 from wheelyard.http.protocol.client_address import UNKNOWN_ADDRESS, client_address
 from wheelyard.http.security.host_policy import HostPolicy
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
@@ -21,17 +21,17 @@ FORWARDING = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via", b"cf-conne
 
 
 @pytest.fixture(scope="module")
-def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server that answers to a few names only."""
-    with running_site(tmp_path_factory.mktemp("named"), config=HOSTS) as site:
-        yield site
+    with running_server(tmp_path_factory.mktemp("named"), config=HOSTS) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
-def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server behind one proxy, which takes credentials over HTTPS only."""
-    with running_site(tmp_path_factory.mktemp("proxied"), config=HTTPS) as site:
-        yield site
+    with running_server(tmp_path_factory.mktemp("proxied"), config=HTTPS) as server:
+        yield server
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     ],
 )
 @pytest.mark.parametrize("path", ["/simple/", "/"])
-def test_hosts(named: Site, path: str, host: str, status: int) -> None:
+def test_hosts(named: RunningServer, path: str, host: str, status: int) -> None:
     """Only the names of the settings are answered, with any port unless one is said."""
     answer = named.get(path, Host=host)
 
@@ -61,13 +61,13 @@ def test_hosts(named: Site, path: str, host: str, status: int) -> None:
 @pytest.mark.parametrize(
     "path", ["/nowhere/at/all", "/metrics", "/_/oidc/audience", "/%zz", "/../"]
 )
-def test_no_path_tells(named: Site, path: str) -> None:
+def test_no_path_tells(named: RunningServer, path: str) -> None:
     """Under another name no path tells whether there is something, or whether it is a path."""
     assert named.get(path, Host="evil.example.com").status_code == 421
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready"])
-def test_probes(named: Site, path: str) -> None:
+def test_probes(named: RunningServer, path: str) -> None:
     """Whoever probes the process knows its address, and no name of it."""
     assert named.get(path, Host="10.0.0.7:8080").status_code == 200
 
@@ -92,21 +92,23 @@ OURS, EVIL = "packages.example.com", "evil.example.com"
         ([], "unknown_host"),
     ],
 )
-def test_two_names_over_http2(named: Site, names: list[tuple[str, str]], answer: str) -> None:
+def test_two_names_over_http2(
+    named: RunningServer, names: list[tuple[str, str]], answer: str
+) -> None:
     """Of `:authority` and Host, Host is the name that counts, and it may be there only once."""
     head = [(":method", "GET"), (":scheme", "http"), (":path", "/simple/")]
-    with connected(named) as connection:
+    with http2_connection(named) as connection:
         accept = ("accept", "application/vnd.pypi.simple.v1+json")
         body = json.loads(connection.answer(connection.begin(*head, *names, accept)))
     assert body.get("error", "projects") == answer
     assert answer != "projects" or "projects" in body
 
 
-def test_two_authorities(named: Site) -> None:
+def test_two_authorities(named: RunningServer) -> None:
     """A request with two `:authority`, or an empty one, is no request."""
     head = [(":method", "GET"), (":scheme", "http"), (":path", "/simple/")]
     for names in ([OURS, OURS], [OURS, EVIL], [""]):
-        with connected(named) as connection:
+        with http2_connection(named) as connection:
             authorities = [(":authority", name) for name in names]
             stream = connection.begin(*head, *authorities, ("host", OURS))
             assert connection.answer(stream) == b""
@@ -124,7 +126,9 @@ def test_two_authorities(named: Site) -> None:
         ({}, 403),
     ],
 )
-def test_credentials_over_plain_http(proxied: Site, headers: dict[str, str], status: int) -> None:
+def test_credentials_over_plain_http(
+    proxied: RunningServer, headers: dict[str, str], status: int
+) -> None:
     """A credential that the proxy did not get over HTTPS, or does not say so of, is refused."""
     proxied.client.headers["X-Forwarded-Proto"] = "https"
     publish(proxied, wheel("demo"))

@@ -13,7 +13,7 @@ from bcrypt import gensalt, hashpw
 
 from tests.http.packages import post, publish, wheel
 from tests.http.raw_client import ask, basic
-from tests.http.servers import Site, running_app, running_site
+from tests.http.servers import RunningServer, running_app, running_server
 from tests.waiting import until
 from wheelyard.http.app import App
 from wheelyard.model.token import new_token
@@ -74,7 +74,7 @@ def header(template: str, token: str) -> str:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_place_for_a_token(private: Site, place: str) -> None:
+def test_place_for_a_token(private: RunningServer, place: str) -> None:
     """A token is good as either half of a Basic pair, and as a Bearer."""
     line = f"Authorization: {header(PLACES[place], private.token)}"
     for path in (*PATHS[:3], *FILES):
@@ -82,35 +82,35 @@ def test_place_for_a_token(private: Site, place: str) -> None:
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_credential(stocked: Site, private: Site, case: str) -> None:
+def test_bad_credential(stocked: RunningServer, private: RunningServer, case: str) -> None:
     """A bad credential is 401 everywhere, also where nobody needs one, with one challenge."""
-    for site in (stocked, private):
-        line = f"Authorization: {header(BAD[case], site.token)}"
+    for server in (stocked, private):
+        line = f"Authorization: {header(BAD[case], server.token)}"
         for path in EVERY_PATH:
-            answer = ask(site, f"GET {path} HTTP/1.1", line)
+            answer = ask(server, f"GET {path} HTTP/1.1", line)
             assert answer.status == 401, path
             assert answer.header("www-authenticate") == CHALLENGE
-        upload = ask(site, "POST /legacy/ HTTP/1.1", line, body=b"x")
+        upload = ask(server, "POST /legacy/ HTTP/1.1", line, body=b"x")
         assert (upload.status, upload.header("content-type")) == (401, "application/json")
 
 
 @pytest.mark.parametrize(
     ("value", "status"), [("Bearer \xff\xfe", 400), ("Bearer " + "x" * 17_000, 431)]
 )
-def test_unreadable_credential(stocked: Site, value: str, status: int) -> None:
+def test_unreadable_credential(stocked: RunningServer, value: str, status: int) -> None:
     """A header that is too long or not printable is refused for what it is."""
     for _ in range(2):
         answer = ask(stocked, "GET /simple/demo/ HTTP/1.1", f"Authorization: {value}")
         assert answer.status == status
 
 
-def test_two_credentials(private: Site) -> None:
+def test_two_credentials(private: RunningServer) -> None:
     """Two Authorization headers are refused, even if one of them is good (H02)."""
     good = basic("u", private.token)
     assert ask(private, "GET /simple/ HTTP/1.1", good, good).status == 400
 
 
-def test_missing_and_bad_credentials_look_alike(private: Site) -> None:
+def test_missing_and_bad_credentials_look_alike(private: RunningServer) -> None:
     """A refusal does not say whether a token exists, was revoked, or never was."""
     revoked = private.make_token()
     private.index.tokens.revoke(revoked[4:14], by="local:test")
@@ -121,7 +121,7 @@ def test_missing_and_bad_credentials_look_alike(private: Site) -> None:
     assert len(bodies) == 1
 
 
-def test_revoked_token(private: Site) -> None:
+def test_revoked_token(private: RunningServer) -> None:
     """A token opens nothing any more soon after it is revoked, though it was used just before."""
     token = private.make_token()
     assert private.get("/simple/demo/", token).status_code == 200
@@ -143,16 +143,16 @@ def test_expired_token(tmp_path: Path) -> None:
     )
     settings = Settings(access=AccessSettings(private=True))
     index = build_index(MemoryStore(lambda: 0.0), Spool(tmp_path), settings, runtime)
-    with running_app(App(index), index, tmp_path) as site:  # its own token is good for a day
-        publish(site, wheel("demo"))
+    with running_app(App(index), index, tmp_path) as server:  # its own token is good for a day
+        publish(server, wheel("demo"))
         for path in ("/simple/demo/", FILES[0]):
-            assert site.get(path, site.token).status_code == 200
+            assert server.get(path, server.token).status_code == 200
         later = timedelta(days=1)
         for path in EVERY_PATH:
-            assert site.get(path, site.token).status_code == 401
+            assert server.get(path, server.token).status_code == 401
 
 
-def test_token_is_nowhere_in_the_store(private: Site) -> None:
+def test_token_is_nowhere_in_the_store(private: RunningServer) -> None:
     """What is stored of a token is its digest, and the log has nothing of it at all."""
     token = private.make_token()
     private.get("/simple/", token)
@@ -164,11 +164,11 @@ def test_token_is_nowhere_in_the_store(private: Site) -> None:
     assert token not in private.log
 
 
-def log_in(site: Site, logins: list[tuple[str, str]]) -> Counter[int]:
+def log_in(server: RunningServer, logins: list[tuple[str, str]]) -> Counter[int]:
     """Log in over as many connections at the same moment; return how often each status came."""
 
     def status(login: tuple[str, str]) -> int:
-        return ask(site, "GET /simple/ HTTP/1.1", basic(*login)).status
+        return ask(server, "GET /simple/ HTTP/1.1", basic(*login)).status
 
     with ThreadPoolExecutor(len(logins)) as pool:
         return Counter(pool.map(status, logins))
@@ -185,7 +185,7 @@ def test_a_burst_of_people(tmp_path: Path) -> None:
         failed_login_per_minute = {LIMIT}
     """
     people = [(name, "right") for name in NAMES]
-    with running_site(tmp_path, config=config) as site:
-        assert log_in(site, people) == {200: AT_ONCE}
+    with running_server(tmp_path, config=config) as server:
+        assert log_in(server, people) == {200: AT_ONCE}
         guesses = [(name, f"wrong-{number}") for number, name in enumerate(NAMES)]
-        assert log_in(site, people + guesses) == {200: AT_ONCE, 401: LIMIT, 429: AT_ONCE - LIMIT}
+        assert log_in(server, people + guesses) == {200: AT_ONCE, 401: LIMIT, 429: AT_ONCE - LIMIT}

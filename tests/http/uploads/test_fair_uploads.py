@@ -12,8 +12,8 @@ from select import select
 import pytest
 
 from tests.http.packages import form, post, wheel
-from tests.http.raw_client import Wire, basic, connected, wire
-from tests.http.servers import Site, running_site
+from tests.http.raw_client import RawConnection, basic, http2_connection, raw_connection
+from tests.http.servers import RunningServer, running_server
 from tests.waiting import until
 from wheelyard.http.uploads.handler import BATCH_BYTES
 
@@ -27,49 +27,49 @@ KIND = "Content-Type: multipart/form-data; boundary=frontier"
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
+def server(tmp_path: Path) -> Iterator[RunningServer]:
     """A server with the settings that it has by itself."""
-    with running_site(tmp_path) as site:
-        yield site
+    with running_server(tmp_path) as server:
+        yield server
 
 
-def begin(line: Wire, number: int, *headers: str) -> None:
+def begin(line: RawConnection, number: int, *headers: str) -> None:
     """Send the first part of an upload, and nothing after it."""
     body = form(wheel(f"slow-{number}", filler=bytes(2 * BATCH_BYTES)))
     line.ask(POST, *headers, KIND, f"Content-Length: {len(body)}")
     line.send(body[: BATCH_BYTES + 1024])
 
 
-def spooled(site: Site) -> int:
+def spooled(server: RunningServer) -> int:
     """Return how many uploads have a scratch file."""
-    return sum(1 for _ in site.index.spool.folder.iterdir())
+    return sum(1 for _ in server.index.spool.folder.iterdir())
 
 
 @contextmanager
-def slow_bodies(site: Site, count: int) -> Iterator[list[Wire]]:
+def slow_bodies(server: RunningServer, count: int) -> Iterator[list[RawConnection]]:
     """Hold bodies of one credential open, so that each slot has one and the others wait."""
     with ExitStack() as stack:
-        lines = [stack.enter_context(wire(site)) for _ in range(count)]
+        lines = [stack.enter_context(raw_connection(server)) for _ in range(count)]
         for number, line in enumerate(lines):
-            begin(line, number, basic("u", site.token))
-        until(lambda: site.under_way() == count)
-        until(lambda: spooled(site) == SLOTS)
+            begin(line, number, basic("u", server.token))
+        until(lambda: server.under_way() == count)
+        until(lambda: spooled(server) == SLOTS)
         yield lines
 
 
-def answered(lines: list[Wire]) -> list[Wire]:
+def answered(lines: list[RawConnection]) -> list[RawConnection]:
     """Return the connections on which an answer has come."""
     ready, _, _ = select([line.connection for line in lines], [], [], 0)
     return [line for line in lines if line.connection in ready]
 
 
-def test_other_credentials_are_answered(site: Site) -> None:
+def test_other_credentials_are_answered(server: RunningServer) -> None:
     """However many slow bodies one credential has open, nine others upload meanwhile."""
-    tokens = [site.make_token() for _ in range(9)]
-    with slow_bodies(site, SLOTS + QUEUED) as slow:
+    tokens = [server.make_token() for _ in range(9)]
+    with slow_bodies(server, SLOTS + QUEUED) as slow:
         with ThreadPoolExecutor(len(tokens)) as pool:
             answers = pool.map(
-                lambda each: post(site, wheel(f"prompt-{each[0]}"), token=each[1]),
+                lambda each: post(server, wheel(f"prompt-{each[0]}"), token=each[1]),
                 enumerate(tokens),
             )
             assert [answer.status_code for answer in answers] == [200] * len(tokens)
@@ -82,22 +82,22 @@ def test_other_credentials_are_answered(site: Site) -> None:
             assert b'"overloaded"' in reply.body
 
 
-def test_nothing_stays_taken(site: Site) -> None:
+def test_nothing_stays_taken(server: RunningServer) -> None:
     """When its clients have hung up, whether they had a slot or waited, a credential goes on."""
-    with slow_bodies(site, SLOTS + QUEUED):
+    with slow_bodies(server, SLOTS + QUEUED):
         pass
-    until(lambda: spooled(site) == 0)
+    until(lambda: spooled(server) == 0)
     with ThreadPoolExecutor(SLOTS) as pool:
-        answers = pool.map(lambda number: post(site, wheel(f"job-{number}")), range(SLOTS))
+        answers = pool.map(lambda number: post(server, wheel(f"job-{number}")), range(SLOTS))
         assert {answer.status_code for answer in answers} == {200}
 
 
-def test_over_one_connection(site: Site) -> None:
+def test_over_one_connection(server: RunningServer) -> None:
     """Of those who share a proxy's connection, one who waits for a slot keeps no other waiting."""
-    token = site.make_token()
+    token = server.make_token()
     body = form(wheel("prompt", filler=bytes(3 * BATCH_BYTES)))
-    with slow_bodies(site, SLOTS) as slow, connected(site) as proxy:
-        waiting = proxy.begin(*upload(site.token, 1 << 30), has_body=True)
+    with slow_bodies(server, SLOTS) as slow, http2_connection(server) as proxy:
+        waiting = proxy.begin(*upload(server.token, 1 << 30), has_body=True)
         proxy.fill(waiting)
         stream = proxy.begin(*upload(token, len(body)), has_body=True)
         proxy.send(stream, body)
@@ -128,25 +128,25 @@ def test_a_network_without_a_credential(tmp_path: Path) -> None:
         [http]
         concurrent_uploads = 4
     """
-    with running_site(tmp_path, config=config) as site, ExitStack() as stack:
-        lines = [stack.enter_context(wire(site)) for _ in range(12)]
+    with running_server(tmp_path, config=config) as server, ExitStack() as stack:
+        lines = [stack.enter_context(raw_connection(server)) for _ in range(12)]
         for number, line in enumerate(lines):
             begin(line, number, f"X-Forwarded-For: 192.0.2.{number}")
-        until(lambda: spooled(site) == 4)
-        site.client.headers["X-Forwarded-For"] = "198.51.100.7"
-        assert post(site, wheel("prompt"), token="").status_code == 200
+        until(lambda: spooled(server) == 4)
+        server.client.headers["X-Forwarded-For"] = "198.51.100.7"
+        assert post(server, wheel("prompt"), token="").status_code == 200
         assert len(answered(lines)) <= 1
 
 
-def test_more_connections_than_uploads(site: Site) -> None:
+def test_more_connections_than_uploads(server: RunningServer) -> None:
     """Thousands of connections are open, and one more client is answered."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
         with ExitStack() as stack:
             for _ in range(1200):
-                stack.enter_context(wire(site))
-            with wire(site) as line:
+                stack.enter_context(raw_connection(server))
+            with raw_connection(server) as line:
                 line.ask("GET /health HTTP/1.1")
                 reply = line.reply()
             assert reply is not None

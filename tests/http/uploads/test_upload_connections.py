@@ -8,8 +8,8 @@ from contextlib import ExitStack
 import pytest
 
 from tests.http.packages import Package, form, post, publish, wheel
-from tests.http.raw_client import Reply, Wire, basic, wire
-from tests.http.servers import Site, running_site
+from tests.http.raw_client import RawConnection, RawResponse, basic, raw_connection
+from tests.http.servers import RunningServer, running_server
 from tests.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -23,29 +23,29 @@ UNWANTED = {"no-token": (False, 401), "too-large": (True, 413)}
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server that takes files of at most 1 MiB, and is empty but for one."""
     config = "[uploads]\nmax_file_size = 1\n"
-    with running_site(tmp_path_factory.mktemp("wire"), config=config) as site:
-        publish(site, wheel("other"))
-        yield site
+    with running_server(tmp_path_factory.mktemp("wire"), config=config) as server:
+        publish(server, wheel("other"))
+        yield server
 
 
 @pytest.fixture
-def line(site: Site) -> Iterator[Wire]:
+def line(server: RunningServer) -> Iterator[RawConnection]:
     """A connection; and whatever comes over it, nothing is kept and the server lives on."""
-    kept = site.kept()
-    with wire(site) as line:
+    kept = server.kept()
+    with raw_connection(server) as line:
         yield line
-    until(lambda: site.kept() == kept)  # the server may see the end only now
-    assert site.kept() == kept
-    assert site.get("/simple/good/").status_code == 404
-    assert site.get("/health").status_code == 200
+    until(lambda: server.kept() == kept)  # the server may see the end only now
+    assert server.kept() == kept
+    assert server.get("/simple/good/").status_code == 404
+    assert server.get("/health").status_code == 200
 
 
-def credentials(site: Site) -> str:
+def credentials(server: RunningServer) -> str:
     """Write the header that opens everything."""
-    return basic("__token__", site.token)
+    return basic("__token__", server.token)
 
 
 def chunks(body: bytes, size: int) -> bytes:
@@ -54,7 +54,7 @@ def chunks(body: bytes, size: int) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
 
 
-def answered(line: Wire) -> Reply:
+def answered(line: RawConnection) -> RawResponse:
     """Read an answer, which there has to be."""
     reply = line.reply()
     assert reply is not None, "the server hung up"
@@ -62,14 +62,14 @@ def answered(line: Wire) -> Reply:
 
 
 @pytest.mark.parametrize("size", [1, 65_536])
-def test_chunked(site: Site, size: int) -> None:
+def test_chunked(server: RunningServer, size: int) -> None:
     """A body without a length, in chunks of any size, is as good as one with it (U59, U61)."""
     package = wheel("chunked", str(size))
-    with wire(site) as line:
-        line.ask(POST, credentials(site), KIND, CHUNKED)
+    with raw_connection(server) as line:
+        line.ask(POST, credentials(server), KIND, CHUNKED)
         line.send(chunks(form(package), size) + b"0\r\n\r\n")
         assert answered(line).status == 200
-    assert site.get(f"/packages/{package.filename}").content == package.data
+    assert server.get(f"/packages/{package.filename}").content == package.data
 
 
 @pytest.mark.parametrize(
@@ -77,18 +77,18 @@ def test_chunked(site: Site, size: int) -> None:
     [b"ZZ\r\n", b"f" * 17 + b"\r\n", b"-1\r\n", b"5\r\nabc", b"3\r\nabcdef\r\n0\r\n\r\n", b""],
     ids=["no-hex", "17-digits", "negative", "cut", "wrong-size", "no-end"],
 )
-def test_broken_chunks(site: Site, line: Wire, rest: bytes) -> None:
+def test_broken_chunks(server: RunningServer, line: RawConnection, rest: bytes) -> None:
     """A body whose chunks break off is refused (U60)."""
-    line.ask(POST, credentials(site), KIND, CHUNKED)
+    line.ask(POST, credentials(server), KIND, CHUNKED)
     line.send(chunks(form(GOOD)[:-20], 100) + rest)
     line.connection.shutdown(socket.SHUT_WR)
     reply = answered(line)
     assert (reply.status, b"incomplete_body" in reply.body) == (400, True)
 
 
-def test_chunks_without_end(site: Site, line: Wire) -> None:
+def test_chunks_without_end(server: RunningServer, line: RawConnection) -> None:
     """A body that goes on and on is refused when it passes the limit (U58)."""
-    line.ask(POST, credentials(site), KIND, CHUNKED)
+    line.ask(POST, credentials(server), KIND, CHUNKED)
     start = form(BIG)[:200]
     line.send(chunks(start, 200))
     for _ in range(8):
@@ -97,10 +97,12 @@ def test_chunks_without_end(site: Site, line: Wire) -> None:
 
 
 @pytest.mark.parametrize("missing", [1, 500])
-def test_body_shorter_than_announced(site: Site, line: Wire, missing: int) -> None:
+def test_body_shorter_than_announced(
+    server: RunningServer, line: RawConnection, missing: int
+) -> None:
     """A client that stops before the length that it announced is told so (U45)."""
     body = form(GOOD)
-    line.ask(POST, credentials(site), KIND, f"Content-Length: {len(body)}")
+    line.ask(POST, credentials(server), KIND, f"Content-Length: {len(body)}")
     line.send(body[:-missing])
     line.connection.shutdown(socket.SHUT_WR)
     reply = answered(line)
@@ -108,20 +110,20 @@ def test_body_shorter_than_announced(site: Site, line: Wire, missing: int) -> No
 
 
 @pytest.mark.parametrize("sent", [0, 100, 500])
-def test_client_hangs_up(site: Site, line: Wire, sent: int) -> None:
+def test_client_hangs_up(server: RunningServer, line: RawConnection, sent: int) -> None:
     """A client that goes away in the middle leaves nothing behind (U45)."""
     body = form(GOOD)
-    line.ask(POST, credentials(site), KIND, f"Content-Length: {len(body)}")
+    line.ask(POST, credentials(server), KIND, f"Content-Length: {len(body)}")
     line.send(body[:sent])
     line.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     line.close()
 
 
-def test_body_longer_than_announced(site: Site) -> None:
+def test_body_longer_than_announced(server: RunningServer) -> None:
     """What comes behind a complete upload is another request, and a bad one (U46)."""
     package = wheel("longer")
-    with wire(site) as line:
-        line.ask(POST, credentials(site), KIND, body=form(package))
+    with raw_connection(server) as line:
+        line.ask(POST, credentials(server), KIND, body=form(package))
         line.send(b"garbage garbage\r\n\r\n")
         assert answered(line).status == 200
         assert answered(line).status == 400
@@ -129,50 +131,54 @@ def test_body_longer_than_announced(site: Site) -> None:
 
 
 @pytest.mark.parametrize("headers", [(), ("Content-Length: 0",), ("Content-Length: 0", KIND)])
-def test_no_body(site: Site, line: Wire, headers: tuple[str, ...]) -> None:
+def test_no_body(server: RunningServer, line: RawConnection, headers: tuple[str, ...]) -> None:
     """An upload of nothing at all is told that there is nothing (H21)."""
-    line.ask(POST, credentials(site), *headers)
+    line.ask(POST, credentials(server), *headers)
     reply = answered(line)
     assert (reply.status, b"The request has no body." in reply.body) == (400, True)
     assert b"incomplete_body" in reply.body
 
 
 @pytest.mark.parametrize("case", UNWANTED)
-def test_expectation_is_refused_before_the_body(site: Site, line: Wire, case: str) -> None:
+def test_expectation_is_refused_before_the_body(
+    server: RunningServer, line: RawConnection, case: str
+) -> None:
     """A client that asks first, as curl does, is refused without sending anything (U57)."""
     has_token, status = UNWANTED[case]
-    headers = [credentials(site)] if has_token else []
+    headers = [credentials(server)] if has_token else []
     line.ask(POST, *headers, KIND, "Expect: 100-continue", f"Content-Length: {5 << 30}")
     assert answered(line).status == status
 
 
-def test_expectation_of_what_is_welcome(site: Site) -> None:
+def test_expectation_of_what_is_welcome(server: RunningServer) -> None:
     """A client that asks first is told to go on, and then that all is well (U62)."""
     package, body = wheel("asked-first"), form(wheel("asked-first"))
-    with wire(site) as line:
+    with raw_connection(server) as line:
         headers = (KIND, "Expect: 100-continue", f"Content-Length: {len(body)}")
-        line.ask(POST, credentials(site), *headers)
+        line.ask(POST, credentials(server), *headers)
         assert answered(line).status == 100
         line.send(body)
         assert answered(line).status == 200
-    assert site.get(f"/packages/{package.filename}").content == package.data
+    assert server.get(f"/packages/{package.filename}").content == package.data
 
 
-def test_unknown_expectation(site: Site) -> None:
+def test_unknown_expectation(server: RunningServer) -> None:
     """Another expectation than that is not looked at (U63)."""
     package = wheel("banana")
-    with wire(site) as line:
-        line.ask(POST, credentials(site), KIND, "Expect: banana", body=form(package))
+    with raw_connection(server) as line:
+        line.ask(POST, credentials(server), KIND, "Expect: banana", body=form(package))
         assert answered(line).status == 200
-    assert site.get(f"/packages/{package.filename}").content == package.data
+    assert server.get(f"/packages/{package.filename}").content == package.data
 
 
 @pytest.mark.parametrize("case", UNWANTED)
-def test_refusal_is_readable_after_the_body(site: Site, line: Wire, case: str) -> None:
+def test_refusal_is_readable_after_the_body(
+    server: RunningServer, line: RawConnection, case: str
+) -> None:
     """A client that sends all of 5 MB before it reads can still read why not (U65)."""
     has_token, status = UNWANTED[case]
     body = form(BIG)
-    headers = [credentials(site)] if has_token else []
+    headers = [credentials(server)] if has_token else []
     line.ask(POST, *headers, KIND, f"Content-Length: {len(body)}")
     for at in range(0, len(body), 1 << 16):
         line.send(body[at : at + (1 << 16)])
@@ -181,29 +187,29 @@ def test_refusal_is_readable_after_the_body(site: Site, line: Wire, case: str) -
     assert answered(line).body == b"Ok"
 
 
-def test_slow_upload_does_not_hold_up_others(site: Site) -> None:
+def test_slow_upload_does_not_hold_up_others(server: RunningServer) -> None:
     """While clients dawdle over their uploads, others publish and read."""
     body = form(GOOD)
     with ExitStack() as lines:
-        for line in [lines.enter_context(wire(site)) for _ in range(20)]:
-            line.ask(POST, credentials(site), KIND, f"Content-Length: {len(body)}")
+        for line in [lines.enter_context(raw_connection(server)) for _ in range(20)]:
+            line.ask(POST, credentials(server), KIND, f"Content-Length: {len(body)}")
             line.send(body[:300])
-        publish(site, wheel("hurried"))
-        assert site.get("/simple/hurried/").status_code == 200
-        assert site.under_way() == 20
-    until(lambda: not list(site.index.spool.folder.glob("upload-*")))  # once it sees their end
-    assert site.get("/simple/good/").status_code == 404
+        publish(server, wheel("hurried"))
+        assert server.get("/simple/hurried/").status_code == 200
+        assert server.under_way() == 20
+    until(lambda: not list(server.index.spool.folder.glob("upload-*")))  # once it sees their end
+    assert server.get("/simple/good/").status_code == 404
 
 
-def test_uploads_at_the_same_time(site: Site) -> None:
+def test_uploads_at_the_same_time(server: RunningServer) -> None:
     """Forty uploads at once to a few projects are all listed, and none is lost."""
     packages = [wheel(f"busy-{number % 3}", f"1.{number}") for number in range(40)]
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda package: post(site, package).status_code, packages))
+        answers = list(pool.map(lambda package: post(server, package).status_code, packages))
     assert set(answers) == {200}
     listed = [
         file["filename"]
         for number in range(3)
-        for file in site.get(f"/simple/busy-{number}/", Accept="application/json").json()["files"]
+        for file in server.get(f"/simple/busy-{number}/", Accept="application/json").json()["files"]
     ]
     assert sorted(listed) == sorted(package.filename for package in packages)

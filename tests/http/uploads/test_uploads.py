@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.http.packages import Package, form, post, publish, sdist, wheel
-from tests.http.raw_client import basic, wire
-from tests.http.servers import Answer, Site, running_site
+from tests.http.raw_client import basic, raw_connection
+from tests.http.servers import Answer, RunningServer, running_server
 from wheelyard.http.uploads.attestations import ATTESTATIONS_NOT_STORED
 
 pytestmark = pytest.mark.integration
@@ -29,14 +29,14 @@ SKIPPED = ("already exist", "updating asset", "cannot be updated", "already been
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server that takes files of at most 1 MiB, with projects in some states."""
     config = '[server]\nroots = ["acme"]\n[uploads]\nmax_file_size = 1\n'
-    with running_site(tmp_path_factory.mktemp("uploads"), config=config) as site:
-        publish(site, *map(wheel, ("taken", "shelved", "mine", "mine-old")))
+    with running_server(tmp_path_factory.mktemp("uploads"), config=config) as server:
+        publish(server, *map(wheel, ("taken", "shelved", "mine", "mine-old")))
         for name in ("shelved", "mine-old"):
-            site.change(name, "status", status="archived")
-        yield site
+            server.change(name, "status", status="archived")
+        yield server
 
 
 def assert_refused(answer: Answer, status: int, error: str, code: str = "") -> None:
@@ -57,42 +57,42 @@ def assert_refused(answer: Answer, status: int, error: str, code: str = "") -> N
         assert not any(words in answer.text.lower() for words in SKIPPED)
 
 
-def test_warnings(site: Site) -> None:
+def test_warnings(server: RunningServer) -> None:
     """What could be better about a file that is taken is said, to programs and to curl."""
     package = wheel("better")
     odd = Package("better-1.0-py2-none-any.whl", package.data, package.metadata)
-    texts = post(site, odd).json()["warnings"]
+    texts = post(server, odd).json()["warnings"]
     assert texts == ["The tags in WHEEL differ from those in the filename."]
-    assert "warnings" not in post(site, package).json()
+    assert "warnings" not in post(server, package).json()
 
 
-def test_attestations(site: Site) -> None:
+def test_attestations(server: RunningServer) -> None:
     """Attestations are not kept, and the answer and the log say so, each time that they come."""
     sent = {"attestations": '[{"version": 1}]'}
     for package in (wheel("attested"), sdist("attested"), wheel("attested")):
-        answer = post(site, package, **sent)
+        answer = post(server, package, **sent)
         assert (answer.status_code, answer.json()["code"]) == (200, "200 OK")
         assert answer.json()["warnings"] == [ATTESTATIONS_NOT_STORED]
-        assert f" sent with {package.filename} were not kept" in site.log
-    assert "warnings" not in post(site, wheel("attested"), attestations="[]").json()
+        assert f" sent with {package.filename} were not kept" in server.log
+    assert "warnings" not in post(server, wheel("attested"), attestations="[]").json()
 
-    answer = site.client.post(
+    answer = server.client.post(
         "/acme/",
         files={"content": (package.filename, package.data)},
         data=sent,
         headers={"User-Agent": "curl/8"},
-        auth=(site.token, ""),
+        auth=(server.token, ""),
     )
     assert answer.text.splitlines()[1:] == [f"{package.filename} ... ok", ATTESTATIONS_NOT_STORED]
-    refused = post(site, wheel("attested", "1.0", "Summary: Other bytes"), **sent)
+    refused = post(server, wheel("attested", "1.0", "Summary: Other bytes"), **sent)
     assert_refused(refused, 409, "file_exists")
-    assert site.log.count("were not kept") == 4
+    assert server.log.count("were not kept") == 4
 
 
 @pytest.mark.parametrize("package", [wheel("fresh"), sdist("fresh")], ids=["wheel", "sdist"])
-def test_new_file(site: Site, package: Package) -> None:
+def test_new_file(server: RunningServer, package: Package) -> None:
     """A good file is taken, named with its digest, and listed by the time of the answer."""
-    answer = post(site, package, sha256_digest=package.sha256)
+    answer = post(server, package, sha256_digest=package.sha256)
 
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "application/json"
@@ -103,7 +103,7 @@ def test_new_file(site: Site, package: Package) -> None:
         "filename": package.filename,
         "sha256": package.sha256,
     }
-    files = site.get("/simple/fresh/", Accept=V1_JSON).json()["files"]
+    files = server.get("/simple/fresh/", Accept=V1_JSON).json()["files"]
     assert package.filename in [file["filename"] for file in files]
 
 
@@ -129,16 +129,21 @@ BIG = "File too large, the limit is 1 MiB."
     ids=["other bytes", "no archive", "archived", "too large", "claim", "registration"],
 )
 def test_refusal(
-    site: Site, package: Package, fields: dict[str, str], status: int, error: str, code: str
+    server: RunningServer,
+    package: Package,
+    fields: dict[str, str],
+    status: int,
+    error: str,
+    code: str,
 ) -> None:
     """A wrong upload gets its status and its sentence, and nothing of it stays."""
-    kept = site.kept()
+    kept = server.kept()
 
-    answer = post(site, package, **fields)
+    answer = post(server, package, **fields)
 
     assert_refused(answer, status, error, code)
-    assert site.kept() == kept
-    assert site.get("/simple/good/").status_code == 404
+    assert server.kept() == kept
+    assert server.get("/simple/good/").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -149,24 +154,26 @@ def test_refusal(
         ("multipart/form-data; boundary=frontier", form(GOOD)[:-14], 400, "incomplete_body"),
     ],
 )
-def test_body_that_is_no_form(site: Site, kind: str, body: bytes, status: int, error: str) -> None:
+def test_body_that_is_no_form(
+    server: RunningServer, kind: str, body: bytes, status: int, error: str
+) -> None:
     """What is not a whole form with a file is refused (U37 to U41)."""
-    kept = site.kept()
+    kept = server.kept()
     headers = {"Content-Type": kind} if kind else {}
-    auth = ("__token__", site.token)
-    answer = site.client.post("/legacy/", content=body, headers=headers, auth=auth)
+    auth = ("__token__", server.token)
+    answer = server.client.post("/legacy/", content=body, headers=headers, auth=auth)
 
     code = "Send multipart/form-data." if status == 415 else ""
     assert_refused(answer, status, error, code)
-    assert site.kept() == kept
+    assert server.kept() == kept
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "identity, gzip"])
-def test_compressed_body(site: Site, encoding: str) -> None:
+def test_compressed_body(server: RunningServer, encoding: str) -> None:
     """A compressed body is refused and never inflated (U64)."""
-    auth = ("__token__", site.token)
+    auth = ("__token__", server.token)
     headers = {"Content-Type": "multipart/form-data; boundary=f", "Content-Encoding": encoding}
-    answer = site.client.post("/legacy/", content=b"x" * 100, headers=headers, auth=auth)
+    answer = server.client.post("/legacy/", content=b"x" * 100, headers=headers, auth=auth)
     assert_refused(answer, 415, "unsupported_media_type")
 
 
@@ -174,38 +181,38 @@ PLACES = ("/legacy/", "/legacy", "/", "/simple", "/acme/", "/some-user/", "//leg
 
 
 @pytest.mark.parametrize("path", PLACES)
-def test_places_to_upload_to(site: Site, path: str) -> None:
+def test_places_to_upload_to(server: RunningServer, path: str) -> None:
     """Every upload address takes files in place, with no redirect (U71)."""
     package = wheel("placed", str(PLACES.index(path)))
-    answer = site.client.post(
-        f"{site.url}{path}",
+    answer = server.client.post(
+        f"{server.url}{path}",
         files={"content": (package.filename, package.data)},
-        auth=("__token__", site.token),
+        auth=("__token__", server.token),
     )
     assert answer.status_code == 200
     assert answer.json()["filename"] == package.filename
 
 
 @pytest.mark.parametrize("password", ["", "NOPASS"])
-def test_gemfury_push(site: Site, password: str) -> None:
+def test_gemfury_push(server: RunningServer, password: str) -> None:
     """`curl -F package=@FILE https://TOKEN@host/USER/` publishes, as it does at Gemfury."""
     package = sdist("pushed", "1." + str(len(password)))
-    answer = site.client.post(
+    answer = server.client.post(
         "/acme/",
         files={"package": (f"dist/{package.filename}", package.data)},
         headers={
-            "Authorization": f"Basic {b64encode(f'{site.token}:{password}'.encode()).decode()}",
+            "Authorization": f"Basic {b64encode(f'{server.token}:{password}'.encode()).decode()}",
             "User-Agent": "curl/8.14.1",
         },
     )
     assert answer.status_code == 200
     assert answer.headers["Content-Type"].startswith("text/plain")
     assert package.filename in answer.text
-    digest = site.get(f"/raw/{package.filename}").content
+    digest = server.get(f"/raw/{package.filename}").content
     assert hashlib.sha256(digest).hexdigest() == package.sha256
 
 
-def test_archive_is_the_truth(site: Site) -> None:
+def test_archive_is_the_truth(server: RunningServer) -> None:
     """What a form says besides name, version, file type and digests is not compared (U68)."""
     lines = ("Requires-Python: >=3.9", "Summary: Of the archive", "Requires-Dist: acme-core")
     others = {
@@ -216,12 +223,12 @@ def test_archive_is_the_truth(site: Site) -> None:
     }
     package = wheel("truth", "1.0", *lines)
     assert (
-        post(site, package, metadata_version="0.1", pyversion="cp27", **others).status_code == 200
+        post(server, package, metadata_version="0.1", pyversion="cp27", **others).status_code == 200
     )
 
-    (file,) = site.get("/simple/truth/", Accept=V1_JSON).json()["files"]
+    (file,) = server.get("/simple/truth/", Accept=V1_JSON).json()["files"]
     assert file["requires-python"] == ">=3.9"
-    info = site.get("/pypi/truth/json").json()["info"]
+    info = server.get("/pypi/truth/json").json()["info"]
     assert (info["summary"], info["requires_dist"]) == ("Of the archive", ["acme-core"])
     assert info["requires_python"] == ">=3.9"
 
@@ -231,14 +238,14 @@ FAULTS = {"method": 405, "credential": 401, "length": 413, "right": 403, "type":
 
 
 @pytest.mark.parametrize(("first", "second"), list(itertools.pairwise(FAULTS)))
-def test_order_of_what_needs_no_body(site: Site, first: str, second: str) -> None:
+def test_order_of_what_needs_no_body(server: RunningServer, first: str, second: str) -> None:
     """Of two things that are wrong with a head, the one that comes first is answered."""
     wrong = {first, second}
-    token = site.make_token(can="read") if "right" in wrong else site.token
+    token = server.make_token(can="read") if "right" in wrong else server.token
     length = (34 << 20) if "length" in wrong else 5
     kind = "application/json" if "type" in wrong else "multipart/form-data; boundary=frontier"
     headers = (f"Content-Length: {length}", f"Content-Type: {kind}")
-    with wire(site) as line:
+    with raw_connection(server) as line:
         authorization = basic("u", "wyd_wrong" if "credential" in wrong else token)
         method = "PUT" if "method" in wrong else "POST"
         line.ask(f"{method} /legacy/ HTTP/1.1", authorization, *headers)
@@ -260,21 +267,21 @@ def test_order_of_what_needs_no_body(site: Site, first: str, second: str) -> Non
     ids=["right before file", "name before right", "closed", "digest", "known name"],
 )
 def test_order_of_the_rest(
-    site: Site, package: Package, fields: dict[str, str], status: int, error: str
+    server: RunningServer, package: Package, fields: dict[str, str], status: int, error: str
 ) -> None:
     """Name, right, project and digest are looked at before the archive, in this order."""
-    kept, token = site.kept(), site.make_token("mine", "mine-*")
+    kept, token = server.kept(), server.make_token("mine", "mine-*")
 
-    answer = post(site, package, token=token, **fields)
+    answer = post(server, package, token=token, **fields)
 
     assert (answer.status_code, answer.json()["error"]) == (status, error)
-    assert site.kept() == kept
+    assert server.kept() == kept
 
 
 @pytest.mark.parametrize("name", ["taken", "nobody"])
-def test_foreign_project_is_refused_alike(site: Site, name: str) -> None:
+def test_foreign_project_is_refused_alike(server: RunningServer, name: str) -> None:
     """Whether the project exists cannot be told from a refusal."""
-    answer = post(site, wheel(name, "9.0"), token=site.make_token("mine"))
+    answer = post(server, wheel(name, "9.0"), token=server.make_token("mine"))
 
     assert answer.status_code == 403
     assert answer.json() == {

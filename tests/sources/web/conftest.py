@@ -4,18 +4,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.sources.web.site import Site, running_site
+from tests.sources.web.fake_server import FakeServer, running_fake_server
 
 
 @pytest.fixture
-def site() -> Iterator[Site]:
+def server() -> Iterator[FakeServer]:
     """Run a server."""
-    with running_site() as running:
+    with running_fake_server() as running:
         yield running
 
 
 @pytest.fixture
-def other() -> Iterator[Site]:
+def other() -> Iterator[FakeServer]:
     """Run another one: another port is another origin."""
-    with running_site() as running:
+    with running_fake_server() as running:
         yield running

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.sources.offering import body_of, offered, opened
-from tests.sources.web.site import Answer, Site
+from tests.sources.web.fake_server import CannedResponse, FakeServer
 from wheelyard.http_client.urls import UserPassword, parse_url, redact_credentials
 from wheelyard.sources.web.index_client import SourceCredentials
 
@@ -28,13 +28,13 @@ def with_login(url: str, login: str = "ana:s%20e%2Fcret") -> str:
 
 
 @pytest.fixture
-def two(site: Site, other: Site) -> tuple[Site, Site]:
+def two(server: FakeServer, other: FakeServer) -> tuple[FakeServer, FakeServer]:
     """Make an index whose page links to its own file, and to one of another server."""
-    site.page("/simple/", '<a href="a/">a</a>')
-    site.page("/simple/a/", f'<a href="/{WHEEL}">a</a><a href="{other.url}/a-2.zip">b</a>')
-    site.file(f"/{WHEEL}", b"wheel")
+    server.page("/simple/", '<a href="a/">a</a>')
+    server.page("/simple/a/", f'<a href="/{WHEEL}">a</a><a href="{other.url}/a-2.zip">b</a>')
+    server.file(f"/{WHEEL}", b"wheel")
     other.file("/a-2.zip", b"other")
-    return site, other
+    return server, other
 
 
 def read_all(url: str, login: UserPassword | None = None, netrc: Path | None = None) -> None:
@@ -49,33 +49,35 @@ def read_all(url: str, login: UserPassword | None = None, netrc: Path | None = N
     ("written", "expected"),
     [("", ("__token__", "t")), ("bob@", ("bob", "t")), ("bob:own@", ("bob", "own"))],
 )
-def test_beside_the_url(two: tuple[Site, Site], written: str, expected: tuple[str, str]) -> None:
+def test_beside_the_url(
+    two: tuple[FakeServer, FakeServer], written: str, expected: tuple[str, str]
+) -> None:
     """A password that is given beside the URL goes with the name in it; one in it goes first."""
-    site, other = two
+    server, other = two
 
-    url = f"{site.url}/simple/".replace("//", f"//{written}", 1)
+    url = f"{server.url}/simple/".replace("//", f"//{written}", 1)
     read_all(url, login=UserPassword("__token__", "t"))
 
-    assert site.logins("/simple/") == site.logins(f"/{WHEEL}") == [basic(*expected)]
+    assert server.logins("/simple/") == server.logins(f"/{WHEEL}") == [basic(*expected)]
     assert other.logins("/a-2.zip") == [None]
 
 
 @pytest.mark.integration
-def test_netrc(two: tuple[Site, Site], home: Path, tmp_path: Path) -> None:
+def test_netrc(two: tuple[FakeServer, FakeServer], home: Path, tmp_path: Path) -> None:
     """The netrc file has a credential for its host; its default is for nobody."""
-    site, _ = two
+    server, _ = two
     (home / ".netrc").write_text("machine 127.0.0.1 login ana password known\n")
-    read_all(f"{site.url}/simple/")
-    assert site.logins("/simple/") == [basic("ana", "known")]
+    read_all(f"{server.url}/simple/")
+    assert server.logins("/simple/") == [basic("ana", "known")]
 
     elsewhere = tmp_path / "netrc"
     elsewhere.write_text("default login ana password secret\n")
-    read_all(f"{site.url}/simple/", netrc=elsewhere)
-    assert site.logins("/simple/")[1:] == [None]
+    read_all(f"{server.url}/simple/", netrc=elsewhere)
+    assert server.logins("/simple/")[1:] == [None]
 
     elsewhere.write_text("machine\n")
-    read_all(f"{site.url}/simple/", netrc=elsewhere)
-    assert site.logins("/simple/")[2:] == [None]
+    read_all(f"{server.url}/simple/", netrc=elsewhere)
+    assert server.logins("/simple/")[2:] == [None]
 
 
 @pytest.mark.parametrize(
@@ -128,60 +130,62 @@ def test_one_origin(url: str, *, is_shown: bool, is_in_url: bool) -> None:
 
 
 @pytest.mark.integration
-def test_redirects(two: tuple[Site, Site]) -> None:
+def test_redirects(two: tuple[FakeServer, FakeServer]) -> None:
     """A redirect is followed, and a credential is not taken along to another server."""
-    site, other = two
-    site.serve("/old/", Answer(status=301, headers={"Location": "../simple/"}))
-    site.serve(f"/{WHEEL}", Answer(status=302, headers={"Location": f"{other.url}/w?sig=1"}))
+    server, other = two
+    server.serve("/old/", CannedResponse(status=301, headers={"Location": "../simple/"}))
+    server.serve(
+        f"/{WHEEL}", CannedResponse(status=302, headers={"Location": f"{other.url}/w?sig=1"})
+    )
     other.file("/w", b"wheel")
 
-    read_all(with_login(f"{site.url}/old"))
+    read_all(with_login(f"{server.url}/old"))
 
-    assert site.logins("/simple/") == [ANA]
-    assert site.logins("/simple/a/") == [ANA]
+    assert server.logins("/simple/") == [ANA]
+    assert server.logins("/simple/a/") == [ANA]
     assert other.logins("/w") == [None]
 
 
 @pytest.mark.integration
-def test_what_is_shown(site: Site) -> None:
+def test_what_is_shown(server: FakeServer) -> None:
     """No report names a credential, and no signed URL in full."""
-    site.page("/simple/", '<a href="a/">a</a><a href="b/">b</a>')
-    site.page("/simple/a/", f'<a href="{with_login(site.url)}/{WHEEL}?signature=s3cret">a</a>')
+    server.page("/simple/", '<a href="a/">a</a><a href="b/">b</a>')
+    server.page("/simple/a/", f'<a href="{with_login(server.url)}/{WHEEL}?signature=s3cret">a</a>')
 
-    with opened(with_login(f"{site.url}/simple/")) as source:
+    with opened(with_login(f"{server.url}/simple/")) as source:
         found = offered(source.candidates())
         (candidate,) = found.candidates
         with pytest.raises(OSError, match="status 404") as raised:
             body_of(candidate)
         redact_credentials = repr((candidate, found.passed_over, source, str(raised.value)))
 
-    assert candidate.location == f"{site.url}/{WHEEL}"
-    assert site.asked(f"/{WHEEL}")[0].path == f"/{WHEEL}?signature=s3cret"
+    assert candidate.location == f"{server.url}/{WHEEL}"
+    assert server.asked(f"/{WHEEL}")[0].path == f"/{WHEEL}?signature=s3cret"
     assert not any(word in redact_credentials for word in ("cret", "s%20e", "s3cret"))
 
 
 @pytest.mark.integration
-def test_files_elsewhere(site: Site, other: Site, tmp_path: Path) -> None:
+def test_files_elsewhere(server: FakeServer, other: FakeServer, tmp_path: Path) -> None:
     """What is for the server of a list goes to its files there, and to files elsewhere never."""
     login = UserPassword("ana", "s e/cret")
-    for each in (site, other):
+    for each in (server, other):
         each.page("/packages.json", "a-1.zip\n", "text/plain")
         each.file("/pool/a-1.zip", b"x")
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login ana password known\n")
 
     def read(packages: str, **request: Any) -> None:  # noqa: ANN401 - of SourceRequest
-        text = request.pop("text", f"{site.url}/packages.json")
+        text = request.pop("text", f"{server.url}/packages.json")
         with opened(text, packages_url=packages, **request) as source:
             body_of(*offered(source.candidates()).candidates)
 
     read(f"{other.url}/pool/", login=login)
     read(f"{other.url}/pool/", netrc=netrc)
     assert other.logins("/pool/a-1.zip") == [None, None]
-    assert site.logins("/packages.json") == [ANA, basic("ana", "known")]
-    read(f"{site.url}/pool/", login=login)
-    read("../../pool/", text=with_login(f"{site.url}/packages.json"))
-    assert site.logins("/pool/a-1.zip") == [ANA, ANA]
+    assert server.logins("/packages.json") == [ANA, basic("ana", "known")]
+    read(f"{server.url}/pool/", login=login)
+    read("../../pool/", text=with_login(f"{server.url}/packages.json"))
+    assert server.logins("/pool/a-1.zip") == [ANA, ANA]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.sources.offering import Pauses, body_of, offered, opened
-from tests.sources.web.site import Answer, Site
+from tests.sources.web.fake_server import CannedResponse, FakeServer
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
 from wheelyard.sources.candidate import Candidate
@@ -20,42 +20,42 @@ PATH = "/pool/a-1.zip"
 
 
 @pytest.fixture
-def candidate(site: Site) -> Iterator[Candidate]:
+def candidate(server: FakeServer) -> Iterator[Candidate]:
     """Yield a file of an index."""
-    site.page("/simple/", '<a href="a/">a</a>')
-    site.page("/simple/a/", f'<a href="{PATH}">a</a>')
-    with opened(f"{site.url}/simple/") as source:
+    server.page("/simple/", '<a href="a/">a</a>')
+    server.page("/simple/a/", f'<a href="{PATH}">a</a>')
+    with opened(f"{server.url}/simple/") as source:
         (found,) = offered(source.candidates()).candidates
         yield found
 
 
-def test_it_goes_on(site: Site, candidate: Candidate) -> None:
+def test_it_goes_on(server: FakeServer, candidate: Candidate) -> None:
     """A file that breaks off goes on where it was, as long as it is the same file."""
     parts = [
-        Answer(BODY, headers={"ETag": '"1"'}, breaks_at=breaks_at)
+        CannedResponse(BODY, headers={"ETag": '"1"'}, breaks_at=breaks_at)
         for breaks_at in (100_000, 100_000, 500_000, None)
     ]
-    site.serve(PATH, *parts)
+    server.serve(PATH, *parts)
 
     assert body_of(candidate) == BODY
 
-    assert [each.headers.get("range") for each in site.asked(PATH)] == [
+    assert [each.headers.get("range") for each in server.asked(PATH)] == [
         None,
         "bytes=100000-",
         "bytes=100000-",
         "bytes=500000-",
     ]
-    assert site.asked(PATH)[1].headers["if-range"] == '"1"'
+    assert server.asked(PATH)[1].headers["if-range"] == '"1"'
 
 
 @pytest.mark.parametrize("etags", [('"1"', '"2"'), ("W/1", "W/1")])
-def test_another_file(site: Site, candidate: Candidate, etags: tuple[str, str]) -> None:
+def test_another_file(server: FakeServer, candidate: Candidate, etags: tuple[str, str]) -> None:
     """Bytes of two files are never mixed: where the rest may be another's, the file is refused."""
     first, second = etags
-    site.serve(
+    server.serve(
         PATH,
-        Answer(BODY, headers={"ETag": first}, breaks_at=100_000),
-        Answer(BODY, headers={"ETag": second}),
+        CannedResponse(BODY, headers={"ETag": first}, breaks_at=100_000),
+        CannedResponse(BODY, headers={"ETag": second}),
     )
 
     with pytest.raises(OSError, match="broke off"):
@@ -65,40 +65,40 @@ def test_another_file(site: Site, candidate: Candidate, etags: tuple[str, str]) 
 @pytest.mark.parametrize(
     "answered", ["bytes 0-1048575/1048576", "bytes 100001-1048575/1048576", "bytes */1048576", ""]
 )
-def test_it_goes_on_elsewhere(site: Site, candidate: Candidate, answered: str) -> None:
+def test_it_goes_on_elsewhere(server: FakeServer, candidate: Candidate, answered: str) -> None:
     """A file whose rest does not begin where the connection broke off is refused."""
     etag = {"ETag": '"1"'}
-    site.serve(
+    server.serve(
         PATH,
-        Answer(BODY, headers=etag, breaks_at=100_000),
-        Answer(BODY[100_000:], 206, etag | {"Content-Range": answered}),
+        CannedResponse(BODY, headers=etag, breaks_at=100_000),
+        CannedResponse(BODY[100_000:], 206, etag | {"Content-Range": answered}),
     )
 
     with pytest.raises(OSError, match="does not go on from there"):
         body_of(candidate)
 
 
-def test_a_part_that_nobody_asked_for(site: Site, candidate: Candidate) -> None:
+def test_a_part_that_nobody_asked_for(server: FakeServer, candidate: Candidate) -> None:
     """A part of a file is not taken for the whole."""
-    site.serve(PATH, Answer(BODY[:9], 206, {"Content-Range": "bytes 0-8/1048576"}))
+    server.serve(PATH, CannedResponse(BODY[:9], 206, {"Content-Range": "bytes 0-8/1048576"}))
 
     with pytest.raises(OSError, match="status 206"):
         body_of(candidate)
 
 
-def test_it_always_breaks_off(site: Site, candidate: Candidate) -> None:
+def test_it_always_breaks_off(server: FakeServer, candidate: Candidate) -> None:
     """A file that never comes is refused, after some tries."""
-    site.serve(PATH, Answer(BODY, headers={"ETag": '"1"'}, breaks_at=1000))
+    server.serve(PATH, CannedResponse(BODY, headers={"ETag": '"1"'}, breaks_at=1000))
 
     with pytest.raises(OSError, match="broke off"):
         body_of(candidate)
 
-    assert len(site.asked(PATH)) < 10
+    assert len(server.asked(PATH)) < 10
 
 
-def test_a_file_that_is_missing(site: Site, candidate: Candidate) -> None:
+def test_a_file_that_is_missing(server: FakeServer, candidate: Candidate) -> None:
     """A file that the server has not is refused, and others may follow."""
-    site.serve(PATH, Answer(status=404))
+    server.serve(PATH, CannedResponse(status=404))
 
     with pytest.raises(OSError, match="status 404"):
         body_of(candidate)
@@ -106,25 +106,25 @@ def test_a_file_that_is_missing(site: Site, candidate: Candidate) -> None:
     assert candidate.last_modified() is None
 
 
-def test_a_list_on_a_server(site: Site) -> None:
+def test_a_list_on_a_server(server: FakeServer) -> None:
     """dumb-pypi's list and its files are read from where it is served."""
-    site.page("/pypi/packages.json", '{"filename": "a-1.zip"}\n', "application/json")
-    site.file("/pypi/pool/a-1.zip", BODY, Last_Modified="Sat, 09 Jun 2018 23:26:45 GMT")
+    server.page("/pypi/packages.json", '{"filename": "a-1.zip"}\n', "application/json")
+    server.file("/pypi/pool/a-1.zip", BODY, Last_Modified="Sat, 09 Jun 2018 23:26:45 GMT")
 
-    with opened(f"{site.url}/pypi/packages.json", packages_url="../../pool/") as source:
+    with opened(f"{server.url}/pypi/packages.json", packages_url="../../pool/") as source:
         (found,) = offered(source.candidates()).candidates
         assert body_of(found) == BODY
 
     assert source.kind == "dumb-pypi"
-    assert found.location == f"{site.url}/pypi/pool/a-1.zip"
+    assert found.location == f"{server.url}/pypi/pool/a-1.zip"
 
 
-def test_a_server_that_is_gone(site: Site) -> None:
+def test_a_server_that_is_gone(server: FakeServer) -> None:
     """Where nobody answers any more, reading says so with a code of its own."""
-    site.page("/simple/", '<a href="a/">a</a>')
-    site.page("/simple/a/", '<a href="http://127.0.0.1:9/a-1.zip">a</a>')
+    server.page("/simple/", '<a href="a/">a</a>')
+    server.page("/simple/a/", '<a href="http://127.0.0.1:9/a-1.zip">a</a>')
 
-    with opened(f"{site.url}/simple/", Pauses()) as source:
+    with opened(f"{server.url}/simple/", Pauses()) as source:
         (found,) = offered(source.candidates()).candidates
         with pytest.raises(Unavailable) as raised:
             body_of(found)
@@ -133,13 +133,13 @@ def test_a_server_that_is_gone(site: Site) -> None:
 
 
 @pytest.mark.parametrize("path", [PATH, "/simple/"])
-def test_a_server_that_takes_for_ever(site: Site, path: str) -> None:
+def test_a_server_that_takes_for_ever(server: FakeServer, path: str) -> None:
     """A file that comes byte by byte is given up; so is an answer that never begins."""
-    site.page("/simple/", '<a href="a/">a</a>')
-    site.page("/simple/a/", f'<a href="{PATH}">a</a>')
-    site.serve(PATH, Answer(BODY))
+    server.page("/simple/", '<a href="a/">a</a>')
+    server.page("/simple/a/", f'<a href="{PATH}">a</a>')
+    server.serve(PATH, CannedResponse(BODY))
     time = _Time()
-    source = open_source(SourceRequest(text=f"{site.url}/simple/"), time.runtime())
+    source = open_source(SourceRequest(text=f"{server.url}/simple/"), time.runtime())
     with closing(source):
         if path == "/simple/":
             time.step = 61.0
@@ -152,7 +152,7 @@ def test_a_server_that_takes_for_ever(site: Site, path: str) -> None:
             with pytest.raises(OSError, match="too slowly"):
                 list(pieces)
 
-    assert len(site.asked(PATH)) == 1
+    assert len(server.asked(PATH)) == 1
 
 
 class _Time(Pauses):

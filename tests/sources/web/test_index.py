@@ -9,7 +9,7 @@ import pytest
 
 from tests.clients.tls import running_proxy
 from tests.sources.offering import Pauses, body_of, offered, opened, sha256, taken
-from tests.sources.web.site import HTML, JSON, Answer, Site
+from tests.sources.web.fake_server import HTML, JSON, CannedResponse, FakeServer
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.sources.web.index_client import FIRST_PAUSE_SECONDS
 
@@ -19,23 +19,23 @@ WHEEL = "a-1-py3-none-any.whl"
 DIGEST = sha256(b"wheel")
 
 
-def simple(site: Site, *names: str) -> None:
+def simple(server: FakeServer, *names: str) -> None:
     """Serve a root that lists these projects, in JSON."""
     document = {"meta": {"api-version": "1.1"}, "projects": [{"name": name} for name in names]}
-    site.page("/simple/", json.dumps(document), JSON)
+    server.page("/simple/", json.dumps(document), JSON)
 
 
-def project(site: Site, name: str, *files: object) -> None:
+def project(server: FakeServer, name: str, *files: object) -> None:
     """Serve a project's page, in JSON."""
     document = {"meta": {"api-version": "1.1"}, "name": name, "files": files}
-    site.page(f"/simple/{name}/", json.dumps(document), JSON)
+    server.page(f"/simple/{name}/", json.dumps(document), JSON)
 
 
-def test_json(site: Site) -> None:
+def test_json(server: FakeServer) -> None:
     """Everything that the JSON of an index says of a file is kept."""
-    simple(site, "A", "B_lib")
+    simple(server, "A", "B_lib")
     project(
-        site,
+        server,
         "a",
         {
             "filename": WHEEL,
@@ -47,10 +47,10 @@ def test_json(site: Site) -> None:
         },
         {"filename": "a-2.tar.gz", "url": "/a-2.tar.gz", "hashes": {}, "yanked": True},
     )
-    project(site, "b-lib", {"filename": "b_lib-1.tar.gz", "url": "b", "hashes": {}, "yanked": ""})
-    site.file(f"/files/{WHEEL}", b"wheel")
+    project(server, "b-lib", {"filename": "b_lib-1.tar.gz", "url": "b", "hashes": {}, "yanked": ""})
+    server.file(f"/files/{WHEEL}", b"wheel")
 
-    with opened(f"{site.url}/simple") as source:
+    with opened(f"{server.url}/simple") as source:
         found = offered(source.candidates())
         assert body_of(found[WHEEL]) == b"wheel"
 
@@ -60,26 +60,26 @@ def test_json(site: Site) -> None:
     assert (wheel.hashes, wheel.size, wheel.yanked) == ({"sha256": DIGEST}, 5, "bad")
     assert wheel.uploaded_at == datetime(2018, 6, 9, 23, 26, 45, 500_000, tzinfo=UTC)
     assert (found["a-2.tar.gz"].yanked, found["b_lib-1.tar.gz"].yanked) == ("", None)
-    assert wheel.location == f"{site.url}/files/{WHEEL}"
-    asked = site.asked("/simple/")[0].headers["accept"]
+    assert wheel.location == f"{server.url}/files/{WHEEL}"
+    asked = server.asked("/simple/")[0].headers["accept"]
     assert asked.startswith("application/vnd.pypi.simple.v1+json, ")
 
 
-def test_html(site: Site) -> None:
+def test_html(server: FakeServer) -> None:
     """HTML is read as pip reads it: base, fragments, yanks, and whatever a person has written."""
-    site.page("/simple/", '<a href="https://example.com/">Powered by</a><A HREF="a/">A</A>')
-    site.page(
+    server.page("/simple/", '<a href="https://example.com/">Powered by</a><A HREF="a/">A</A>')
+    server.page(
         "/simple/a/",
-        f"""<!DOCTYPE html><head><base href="{site.url}/pool/"></head><body>
+        f"""<!DOCTYPE html><head><base href="{server.url}/pool/"></head><body>
         <a href='a-1-py3-none-any.whl#sha256={DIGEST}' data-requires-python='&gt;=3.8'>x</a>
         <a data-yanked="broken &amp; &#34;bad&#34;" href="a-2.tar.gz">
         <a data-yanked href="sub dir/a%2B3-3.zip?x=1&amp;y=2#md5={"0" * 32}&egg=a"><a href=>
         <a href="a-1-py3-none-any.whl.metadata"></a><a href="mailto:ana@example.com"></a>
         <a href="..">up</a><a href="old/">old</a></body>""",
     )
-    site.file(f"/pool/{WHEEL}", b"wheel", Last_Modified="Sat, 09 Jun 2018 23:26:45 GMT")
+    server.file(f"/pool/{WHEEL}", b"wheel", Last_Modified="Sat, 09 Jun 2018 23:26:45 GMT")
 
-    with opened(f"{site.url}/simple/") as source:
+    with opened(f"{server.url}/simple/") as source:
         found = offered(source.candidates())
         wheel = found[WHEEL]
         assert wheel.last_modified is not None
@@ -91,51 +91,51 @@ def test_html(site: Site) -> None:
     assert (wheel.hashes, wheel.yanked) == ({"sha256": DIGEST}, None)
     assert found["a-2.tar.gz"].yanked == 'broken & "bad"'
     assert (found["a+3-3.zip"].yanked, found["a+3-3.zip"].hashes) == ("", {"md5": "0" * 32})
-    assert found["a+3-3.zip"].location == f"{site.url}/pool/sub%20dir/a%2B3-3.zip"
-    assert [each.location for each in found.passed_over] == [f"{site.url}/pool/old/"]
-    assert [each.method for each in site.asked(f"/pool/{WHEEL}")] == ["HEAD", "GET"]
+    assert found["a+3-3.zip"].location == f"{server.url}/pool/sub%20dir/a%2B3-3.zip"
+    assert [each.location for each in found.passed_over] == [f"{server.url}/pool/old/"]
+    assert [each.method for each in server.asked(f"/pool/{WHEEL}")] == ["HEAD", "GET"]
 
 
-def test_autoindex(site: Site) -> None:
+def test_autoindex(server: FakeServer) -> None:
     """Folders as nginx lists them are an index, and so are pages that are files each."""
     head = "<html><head><title>Index of /</title></head><body><h1>Index of /</h1><hr><pre>"
     up = '<a href="../">../</a>\n'
     line = f'<a href="{WHEEL}">{WHEEL}</a>   09-Jun-2018 23:26    5\n'
-    site.page("/pkgs/", f'{head}{up}<a href="a/">a/</a>      09-Jun-2018 23:26    -\n')
-    site.page("/pkgs/a/", f"{head}{up}{line}")
-    site.page("/flat/", f"{head}{up}{line}")
+    server.page("/pkgs/", f'{head}{up}<a href="a/">a/</a>      09-Jun-2018 23:26    -\n')
+    server.page("/pkgs/a/", f"{head}{up}{line}")
+    server.page("/flat/", f"{head}{up}{line}")
 
-    site.page("/static/index.html", '<li><a href="a/index.html">a</a></li>')
-    site.page("/static/a/index.html", f'<a\n href="../../pool/{WHEEL}#sha256={DIGEST}"\n>x</a>')
+    server.page("/static/index.html", '<li><a href="a/index.html">a</a></li>')
+    server.page("/static/a/index.html", f'<a\n href="../../pool/{WHEEL}#sha256={DIGEST}"\n>x</a>')
 
-    _, found = taken(f"{site.url}/static/index.html")
-    assert found[WHEEL].location == f"{site.url}/pool/{WHEEL}"
-    site.seen.clear()
-    assert taken(f"{site.url}/pkgs/")[1].names == [WHEEL]
-    assert taken(f"{site.url}/flat/")[1].names == [WHEEL]
-    assert {each.path for each in site.seen} == {"/pkgs/", "/pkgs/a/", "/flat/"}
+    _, found = taken(f"{server.url}/static/index.html")
+    assert found[WHEEL].location == f"{server.url}/pool/{WHEEL}"
+    server.seen.clear()
+    assert taken(f"{server.url}/pkgs/")[1].names == [WHEEL]
+    assert taken(f"{server.url}/flat/")[1].names == [WHEEL]
+    assert {each.path for each in server.seen} == {"/pkgs/", "/pkgs/a/", "/flat/"}
 
 
-def test_some_projects(site: Site) -> None:
+def test_some_projects(server: FakeServer) -> None:
     """Projects that are named are asked for without the list; with a pattern the list is read."""
-    simple(site, "a", "abc", "b")
+    simple(server, "a", "abc", "b")
     for name in ("a", "abc"):
-        project(site, name, {"filename": f"{name}-1.zip", "url": "x", "hashes": {}})
+        project(server, name, {"filename": f"{name}-1.zip", "url": "x", "hashes": {}})
 
-    _, found = taken(f"{site.url}/simple/", projects=("A", "nope"))
-    assert (found.names, site.asked("/simple/")) == (["a-1.zip"], [])
+    _, found = taken(f"{server.url}/simple/", projects=("A", "nope"))
+    assert (found.names, server.asked("/simple/")) == (["a-1.zip"], [])
     assert [each.why for each in found.faults] == ["the index has no such project"]
 
-    assert taken(f"{site.url}/simple/", projects=("a*",))[1].names == ["a-1.zip", "abc-1.zip"]
-    assert site.asked("/simple/b/") == []
+    assert taken(f"{server.url}/simple/", projects=("a*",))[1].names == ["a-1.zip", "abc-1.zip"]
+    assert server.asked("/simple/b/") == []
 
 
-def test_damaged_pages(site: Site) -> None:
+def test_damaged_pages(server: FakeServer) -> None:
     """A page that is missing or damaged is told of, and the others are read."""
-    simple(site, "a", "broken", "gone", "odd", "z")
-    site.page("/simple/broken/", "{", JSON)
+    simple(server, "a", "broken", "gone", "odd", "z")
+    server.page("/simple/broken/", "{", JSON)
     project(
-        site,
+        server,
         "odd",
         7,
         {"filename": WHEEL},
@@ -145,30 +145,30 @@ def test_damaged_pages(site: Site) -> None:
         {"filename": "o-1.zip", "url": "x", "hashes": [], "size": -1, "upload-time": "soon"},
     )
     for name in "az":
-        project(site, name, {"filename": f"{name}-1.zip", "url": "x", "hashes": {}})
+        project(server, name, {"filename": f"{name}-1.zip", "url": "x", "hashes": {}})
 
-    _, found = taken(f"{site.url}/simple/")
+    _, found = taken(f"{server.url}/simple/")
 
     assert found.names == ["a-1.zip", "o-1.zip", "z-1.zip"]
     assert (found["o-1.zip"].size, found["o-1.zip"].uploaded_at) == (None, None)
     assert len(found.faults) == 5
     assert [each.location for each in found.passed_over if not each.is_error] == [
-        f"{site.url}/simple/gone/",
-        f"{site.url}/simple/odd/x",
+        f"{server.url}/simple/gone/",
+        f"{server.url}/simple/odd/x",
     ]
 
 
-def test_a_packed_page(site: Site) -> None:
+def test_a_packed_page(server: FakeServer) -> None:
     """Pages come packed, and one that would fill the memory is not read to its end."""
     page = json.dumps({"files": [{"filename": "a-1.zip", "url": "x", "hashes": {}}]}).encode()
     packed = {"Content-Type": JSON, "Content-Encoding": "gzip"}
-    simple(site, "a", "bomb", "cut", "odd")
-    site.serve("/simple/a/", Answer(gzip.compress(page), headers=packed))
-    site.serve("/simple/bomb/", Answer(gzip.compress(bytes(65 << 20), 1), headers=packed))
-    site.serve("/simple/cut/", Answer(gzip.compress(page)[:-9], headers=packed))
-    site.serve("/simple/odd/", Answer(page, headers={"Content-Encoding": "br"}))
+    simple(server, "a", "bomb", "cut", "odd")
+    server.serve("/simple/a/", CannedResponse(gzip.compress(page), headers=packed))
+    server.serve("/simple/bomb/", CannedResponse(gzip.compress(bytes(65 << 20), 1), headers=packed))
+    server.serve("/simple/cut/", CannedResponse(gzip.compress(page)[:-9], headers=packed))
+    server.serve("/simple/odd/", CannedResponse(page, headers={"Content-Encoding": "br"}))
 
-    _, found = taken(f"{site.url}/simple/")
+    _, found = taken(f"{server.url}/simple/")
 
     assert found.names == ["a-1.zip"]
     assert sorted(each.why for each in found.faults) == [
@@ -176,51 +176,55 @@ def test_a_packed_page(site: Site) -> None:
         "its answer is packed in a way that nobody asked for",
         "the page is larger than 64 MiB",
     ]
-    assert site.asked("/simple/a/")[0].headers["accept-encoding"] == "gzip"
+    assert server.asked("/simple/a/")[0].headers["accept-encoding"] == "gzip"
 
 
-def test_patience(site: Site) -> None:
+def test_patience(server: FakeServer) -> None:
     """What fails in passing is asked again, after as long as the server says, or a minute."""
-    simple(site, "a")
-    good = Answer(b'{"files": []}', headers={"Content-Type": JSON})
-    busy, days = (Answer(status=429, headers={"Retry-After": each}) for each in ("30", "86400"))
-    site.serve("/simple/a/", days, busy, Answer(b"{" * 99, breaks_at=7), good)
+    simple(server, "a")
+    good = CannedResponse(b'{"files": []}', headers={"Content-Type": JSON})
+    busy, days = (
+        CannedResponse(status=429, headers={"Retry-After": each}) for each in ("30", "86400")
+    )
+    server.serve("/simple/a/", days, busy, CannedResponse(b"{" * 99, breaks_at=7), good)
     pauses = Pauses()
 
-    with opened(f"{site.url}/simple/", pauses) as source:
+    with opened(f"{server.url}/simple/", pauses) as source:
         found = offered(source.candidates())
 
     assert found.passed_over == []
-    assert len(site.asked("/simple/a/")) == 4
+    assert len(server.asked("/simple/a/")) == 4
     assert pauses.made[:2] == [60.0, 30.0]
 
 
 @pytest.mark.parametrize("asked", ["Sat, 09 Jun 2018 23:26:45 GMT", "-1", "1.5", "soon", ""])
-def test_patience_in_other_words(site: Site, asked: str) -> None:
+def test_patience_in_other_words(server: FakeServer, asked: str) -> None:
     """Where a server says in other words than seconds when to ask again, it is asked again soon."""
-    simple(site, "a")
-    busy = Answer(status=503, headers={"Retry-After": asked})
-    site.serve("/simple/a/", busy, Answer(b'{"files": []}', headers={"Content-Type": JSON}))
+    simple(server, "a")
+    busy = CannedResponse(status=503, headers={"Retry-After": asked})
+    server.serve(
+        "/simple/a/", busy, CannedResponse(b'{"files": []}', headers={"Content-Type": JSON})
+    )
     pauses = Pauses()
 
-    with opened(f"{site.url}/simple/", pauses) as source:
+    with opened(f"{server.url}/simple/", pauses) as source:
         assert offered(source.candidates()).passed_over == []
 
     (pause,) = pauses.made
     assert 0 < pause <= FIRST_PAUSE_SECONDS
 
 
-def test_a_server_that_fails(site: Site) -> None:
+def test_a_server_that_fails(server: FakeServer) -> None:
     """A server that answers nothing but faults ends the import; it may be run again."""
-    simple(site, *(f"p{number}" for number in range(50)))
+    simple(server, *(f"p{number}" for number in range(50)))
     for number in range(50):
-        site.serve(f"/simple/p{number}/", Answer(status=502))
+        server.serve(f"/simple/p{number}/", CannedResponse(status=502))
 
     with pytest.raises(Unavailable) as raised:
-        taken(f"{site.url}/simple/")
+        taken(f"{server.url}/simple/")
 
     assert raised.value.code == "source_unavailable"
-    assert len(site.seen) < 150
+    assert len(server.seen) < 150
 
 
 def test_nobody_there() -> None:
@@ -238,43 +242,43 @@ def test_nobody_there() -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (Answer(status=404), "status 404"),
-        (Answer(status=401), "~/.netrc"),
-        (Answer(status=403), "status 403"),
-        (Answer(b'{"files": []}', headers={"Content-Type": JSON}), "lists no projects"),
-        (Answer(status=302, headers={"Location": "/simple/"}), "round in circles"),
-        (Answer(status=302, headers={"Location": "ftp://example.com/"}), "no URL"),
+        (CannedResponse(status=404), "status 404"),
+        (CannedResponse(status=401), "~/.netrc"),
+        (CannedResponse(status=403), "status 403"),
+        (CannedResponse(b'{"files": []}', headers={"Content-Type": JSON}), "lists no projects"),
+        (CannedResponse(status=302, headers={"Location": "/simple/"}), "round in circles"),
+        (CannedResponse(status=302, headers={"Location": "ftp://example.com/"}), "no URL"),
     ],
 )
-def test_what_is_no_index(site: Site, answer: Answer, words: str) -> None:
+def test_what_is_no_index(server: FakeServer, answer: CannedResponse, words: str) -> None:
     """What is no index is refused with why, and never with the credential."""
-    site.serve("/simple/", answer)
+    server.serve("/simple/", answer)
 
     with pytest.raises(Invalid, match=words) as raised:
-        taken(f"{site.url.replace('//', '//ana:secret@')}/simple/")
+        taken(f"{server.url.replace('//', '//ana:secret@')}/simple/")
 
     assert (raised.value.code, "secret" in raised.value.message) == ("bad_source", False)
 
 
-def test_too_many_projects(site: Site) -> None:
+def test_too_many_projects(server: FakeServer) -> None:
     """An index that stands before a public one is not copied by accident."""
-    simple(site, *(f"p{number}" for number in range(100_001)))
+    simple(server, *(f"p{number}" for number in range(100_001)))
     for number in range(3):
-        project(site, f"p{number}")
+        project(server, f"p{number}")
 
     with pytest.raises(Invalid, match="--project"):
-        taken(f"{site.url}/simple/")
+        taken(f"{server.url}/simple/")
 
 
 def test_a_certificate_that_nobody_vouches_for(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Certificates are verified; files that are linked by http from a page of https are refused."""
-    simple(site, "a")
-    links = [f"{site.url}/{WHEEL}", "a-2.tar.gz"]
+    simple(server, "a")
+    links = [f"{server.url}/{WHEEL}", "a-2.tar.gz"]
     files = [{"filename": each.rpartition("/")[2], "url": each, "hashes": {}} for each in links]
-    project(site, "a", *files)
-    with running_proxy(tmp_path, site.url.removeprefix("http://")) as proxy:
+    project(server, "a", *files)
+    with running_proxy(tmp_path, server.url.removeprefix("http://")) as proxy:
         with pytest.raises(Unavailable, match="certificate"):
             taken(f"{proxy.url}/simple/")
 
@@ -283,10 +287,12 @@ def test_a_certificate_that_nobody_vouches_for(
 
         assert found.names == ["a-2.tar.gz"]
         assert [each.why for each in found.faults] == ["it is linked by http from a page of https"]
-        site.page("/plain/", f'<base href="{site.url}/plain/"><a href="a/">a</a>')
+        server.page("/plain/", f'<base href="{server.url}/plain/"><a href="a/">a</a>')
         (fault,) = taken(f"{proxy.url}/plain/")[1].faults
         assert fault.why == "it is linked by http from a page of https"
-        site.serve("/simple/a/", Answer(status=302, headers={"Location": f"{site.url}/a/"}))
+        server.serve(
+            "/simple/a/", CannedResponse(status=302, headers={"Location": f"{server.url}/a/"})
+        )
         _, found = taken(f"{proxy.url}/simple/")
         assert [each.why for each in found.faults] == ["it leads from https to http"]
 
@@ -307,22 +313,22 @@ DEEP = "[" * 100_000
     ],
     ids=["marked", "open", "base", "deep", "deep-file", "files", "commas"],
 )
-def test_pages_that_do_harm(site: Site, bad: str) -> None:
+def test_pages_that_do_harm(server: FakeServer, bad: str) -> None:
     """A page that is made to do harm costs itself, and the rest is read."""
-    simple(site, "a", "b", "c")
+    simple(server, "a", "b", "c")
     for name in "ac":
-        project(site, name, {"filename": f"{name}-1.zip", "url": "x", "hashes": {}})
-    site.page("/simple/b/", bad, JSON if bad.startswith("{") else HTML)
+        project(server, name, {"filename": f"{name}-1.zip", "url": "x", "hashes": {}})
+    server.page("/simple/b/", bad, JSON if bad.startswith("{") else HTML)
 
-    assert taken(f"{site.url}/simple/")[1].names == ["a-1.zip", "c-1.zip"]
+    assert taken(f"{server.url}/simple/")[1].names == ["a-1.zip", "c-1.zip"]
 
 
-def test_one_entry_that_does_harm(site: Site) -> None:
+def test_one_entry_that_does_harm(server: FakeServer) -> None:
     """Of a page in JSON, an entry without end costs itself."""
     good = {"filename": "a-1.zip", "url": "x", "hashes": {}}
-    simple(site, "a")
-    project(site, "a", {**good, "hashes": [1] * 50_000}, good)
+    simple(server, "a")
+    project(server, "a", {**good, "hashes": [1] * 50_000}, good)
 
-    found = taken(f"{site.url}/simple/")[1]
+    found = taken(f"{server.url}/simple/")[1]
 
     assert (found.names, len(found.faults)) == (["a-1.zip"], 1)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.sources.offering import body_of, offered, opened, taken
-from tests.sources.web.site import JSON, Answer, Site
+from tests.sources.web.fake_server import JSON, CannedResponse, FakeServer
 from wheelyard.errors import Invalid
 
 pytestmark = pytest.mark.integration
@@ -23,52 +23,56 @@ PLACES = [
 
 @pytest.mark.parametrize("location", PLACES)
 @pytest.mark.parametrize("is_redirect", [True, False])
-def test_files(site: Site, location: str, *, is_redirect: bool) -> None:
+def test_files(server: FakeServer, location: str, *, is_redirect: bool) -> None:
     """However a private address is written in a link or a redirect, nothing is asked there."""
-    there = location.format(port=site.port)
-    site.serve("/a-1.zip", Answer(status=307, headers={"Location": there}))
+    there = location.format(port=server.port)
+    server.serve("/a-1.zip", CannedResponse(status=307, headers={"Location": there}))
     linked = {"filename": "a-1.zip", "url": "/a-1.zip" if is_redirect else there, "hashes": {}}
-    site.page("/simple/a/", json.dumps({"files": [linked]}), JSON)
+    server.page("/simple/a/", json.dumps({"files": [linked]}), JSON)
 
-    with opened(f"{site.url}/simple/", projects=("a",)) as source:
+    with opened(f"{server.url}/simple/", projects=("a",)) as source:
         (candidate,) = offered(source.candidates()).candidates
         with pytest.raises(OSError, match=PRIVATE):
             body_of(candidate)
         assert candidate.last_modified is not None
         assert candidate.last_modified() is None
 
-    assert {each.path for each in site.seen} <= {"/simple/a/", "/a-1.zip"}
+    assert {each.path for each in server.seen} <= {"/simple/a/", "/a-1.zip"}
 
 
-def test_pages(site: Site) -> None:
+def test_pages(server: FakeServer) -> None:
     """A project's page that leads there is a fault, and an index that does is none."""
-    there = Answer(status=301, headers={"Location": f"http://localhost:{site.port}/hidden/"})
-    site.page("/simple/", f'<base href="http://localhost:{site.port}/hidden/"><a href="b/">b</a>')
-    site.serve("/simple/a/", there)
-    site.serve("/moved/", there)
+    there = CannedResponse(
+        status=301, headers={"Location": f"http://localhost:{server.port}/hidden/"}
+    )
+    server.page(
+        "/simple/", f'<base href="http://localhost:{server.port}/hidden/"><a href="b/">b</a>'
+    )
+    server.serve("/simple/a/", there)
+    server.serve("/moved/", there)
 
-    (fault,) = taken(f"{site.url}/simple/", projects=("a",))[1].faults
+    (fault,) = taken(f"{server.url}/simple/", projects=("a",))[1].faults
     assert fault.why == PRIVATE
-    (fault,) = taken(f"{site.url}/simple/")[1].faults
-    assert (fault.location, fault.why) == (f"http://localhost:{site.port}/hidden/b/", PRIVATE)
+    (fault,) = taken(f"{server.url}/simple/")[1].faults
+    assert (fault.location, fault.why) == (f"http://localhost:{server.port}/hidden/b/", PRIVATE)
     with pytest.raises(Invalid, match=PRIVATE):
-        taken(f"{site.url}/moved/")
-    assert not any("hidden" in each.path for each in site.seen)
+        taken(f"{server.url}/moved/")
+    assert not any("hidden" in each.path for each in server.seen)
 
 
-def test_a_list(site: Site, other: Site) -> None:
+def test_a_list(server: FakeServer, other: FakeServer) -> None:
     """The host of a list and that of its files are named; a redirect is followed to no other."""
-    site.page("/packages.json", "a-1.zip\n", "text/plain")
+    server.page("/packages.json", "a-1.zip\n", "text/plain")
     pool = f"http://localhost:{other.port}/pool/"
     other.file("/pool/a-1.zip", b"x")
 
-    with opened(f"{site.url}/packages.json", packages_url=pool) as source:
+    with opened(f"{server.url}/packages.json", packages_url=pool) as source:
         (candidate,) = offered(source.candidates()).candidates
         assert body_of(candidate) == b"x"
 
     there = {"Location": f"http://127.1:{other.port}/pool/a-1.zip"}
-    site.serve("/pool/a-1.zip", Answer(status=302, headers=there))
-    with opened(f"{site.url}/packages.json", packages_url=f"{site.url}/pool/") as source:
+    server.serve("/pool/a-1.zip", CannedResponse(status=302, headers=there))
+    with opened(f"{server.url}/packages.json", packages_url=f"{server.url}/pool/") as source:
         (candidate,) = offered(source.candidates()).candidates
         with pytest.raises(OSError, match=PRIVATE):
             body_of(candidate)

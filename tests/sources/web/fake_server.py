@@ -12,7 +12,7 @@ HTML = "text/html; charset=utf-8"
 
 
 @dataclass(frozen=True)
-class Answer:
+class CannedResponse:
     """What the server answers on one path."""
 
     body: bytes = b""
@@ -24,7 +24,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ReceivedRequest:
     """A request that came in."""
 
     method: str
@@ -34,14 +34,14 @@ class Seen:
 
 
 @dataclass
-class Site:
+class FakeServer:
     """A running server."""
 
     url: str = ""
     """Its root, without a slash at its end."""
-    answers: dict[str, list[Answer]] = field(default_factory=dict)
+    answers: dict[str, list[CannedResponse]] = field(default_factory=dict)
     """By path: one after the other, the last for ever."""
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[ReceivedRequest] = field(default_factory=list)
     _lock: Lock = field(default_factory=Lock)
 
     @property
@@ -49,20 +49,20 @@ class Site:
         """Where it listens."""
         return int(self.url.rpartition(":")[2])
 
-    def serve(self, path: str, *answers: Answer) -> None:
+    def serve(self, path: str, *answers: CannedResponse) -> None:
         """Answer on a path."""
         self.answers[path] = list(answers)
 
     def page(self, path: str, text: str, content_type: str = HTML) -> None:
         """Serve a page."""
-        self.serve(path, Answer(text.encode(), headers={"Content-Type": content_type}))
+        self.serve(path, CannedResponse(text.encode(), headers={"Content-Type": content_type}))
 
     def file(self, path: str, body: bytes, **headers: str) -> None:
         """Serve a file; in the names of headers, `_` stands for `-`."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.serve(path, Answer(body, headers=named))
+        self.serve(path, CannedResponse(body, headers=named))
 
-    def asked(self, path: str) -> list[Seen]:
+    def asked(self, path: str) -> list[ReceivedRequest]:
         """Return the requests for a path."""
         return [each for each in self.seen if urlsplit(each.path).path == path]
 
@@ -70,25 +70,25 @@ class Site:
         """Return the Authorization headers of the requests for a path."""
         return [each.headers.get("authorization") for each in self.asked(path)]
 
-    def answer(self, request: Seen) -> Answer:
+    def answer(self, request: ReceivedRequest) -> CannedResponse:
         """Return what a request is answered with."""
         with self._lock:
             self.seen.append(request)
-            planned = self.answers.get(urlsplit(request.path).path, [Answer(status=404)])
+            planned = self.answers.get(urlsplit(request.path).path, [CannedResponse(status=404)])
             return planned.pop(0) if len(planned) > 1 else planned[0]
 
 
 @contextmanager
-def running_site() -> Iterator[Site]:
+def running_fake_server() -> Iterator[FakeServer]:
     """Run a server on loopback until the test is over."""
-    site = Site()
-    handler = type("Handler", (_Handler,), {"site": site})
+    server = FakeServer()
+    handler = type("Handler", (_Handler,), {"fake": server})
     with _Server(("127.0.0.1", 0), handler) as listener:
-        site.url = f"http://127.0.0.1:{listener.server_address[1]}"
+        server.url = f"http://127.0.0.1:{listener.server_address[1]}"
         thread = Thread(target=listener.serve_forever, args=(0.01,))
         thread.start()
         try:
-            yield site
+            yield server
         finally:
             listener.shutdown()
             thread.join()
@@ -102,13 +102,13 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    site: Site
+    fake: FakeServer
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         """Answer."""
         headers = {name.lower(): value for name, value in self.headers.items()}
-        answer = self.site.answer(Seen(self.command, self.path, headers))
+        answer = self.fake.answer(ReceivedRequest(self.command, self.path, headers))
         body, first = answer.body, 0
         wanted = "" if "Content-Range" in answer.headers else headers.get("range", "")
         if wanted and headers.get("if-range") in (None, answer.headers.get("ETag")):
