@@ -13,11 +13,8 @@ from tests.model.jobs import (
     NOON,
 )
 from tests.operations.in_memory_index import IndexHarness, fake_runtime
-from wheelyard.authentication.trusted_publishing import (
-    TokenReuseLimit,
-    TrustedPublishing,
-    VerifyIdToken,
-)
+from wheelyard.authentication.replay_protection import ReplayProtection
+from wheelyard.authentication.trusted_publishing import TrustedPublishing, VerifyIdToken
 from wheelyard.catalog.tokens import UsedIdTokens
 from wheelyard.errors import Invalid
 from wheelyard.model.access import Caller
@@ -68,13 +65,14 @@ def publishing(
     index: Index, rules: PublishingRules = RULES, verify: VerifyIdToken = genuine
 ) -> TrustedPublishing:
     """Return the trusted publishing of an index, as one process has it."""
+    cleanup = spent(index, rules.lifetime)
     return TrustedPublishing(
         publishers=rules.publishers,
         audiences=rules.audiences,
         tokens=index.tokens,
-        cleanup=spent(index, rules.lifetime),
+        cleanup=cleanup,
         verify=verify,
-        reuse_limit=TokenReuseLimit(index.runtime.monotonic),
+        replay_protection=ReplayProtection(cleanup.used_id_tokens, index.runtime.monotonic),
     )
 
 

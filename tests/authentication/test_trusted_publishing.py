@@ -40,12 +40,8 @@ from tests.model.jobs import (
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import IndexHarness, history
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.authentication.trusted_publishing import (
-    INVALID_PAYLOAD,
-    INVALID_PUBLISHER,
-    INVALID_REUSE,
-    INVALID_TOKEN,
-)
+from wheelyard.authentication.replay_protection import INVALID_REUSE, INVALID_TOKEN
+from wheelyard.authentication.trusted_publishing import INVALID_PAYLOAD, INVALID_PUBLISHER
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.catalog import keys
 from wheelyard.errors import Invalid, Unauthenticated, Unavailable

@@ -34,13 +34,11 @@ from tests.model.jobs import (
 )
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.authentication.replay_protection import INVALID_REUSE, INVALID_TOKEN, MAX_USES
 from wheelyard.authentication.trusted_publishing import (
     CLEANED_PER_MINT,
     INVALID_PAYLOAD,
     INVALID_PUBLISHER,
-    INVALID_REUSE,
-    INVALID_TOKEN,
-    MAX_USES,
 )
 from wheelyard.catalog import keys
 from wheelyard.catalog.tokens import digest_of

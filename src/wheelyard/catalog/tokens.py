@@ -223,7 +223,7 @@ class UsedIdTokens:
     store: Store
     codec: Codec[UsedIdToken] = field(default_factory=lambda: Codec(UsedIdToken))
 
-    def take(self, issuer: str, mark: str, expires_at: datetime, token_id: str) -> None:
+    def consume(self, issuer: str, mark: str, expires_at: datetime, token_id: str) -> None:
         """
         Use up a statement, for the token with that id; raise Conflict if it was used before.
 
@@ -236,7 +236,7 @@ class UsedIdTokens:
         key = keys.used_id_token(expires_at, digest_of(issuer, mark))
         create(self.store, key, self.codec.encode(UsedIdToken(token_id)))
 
-    def before(self, limit: datetime) -> Iterator[Key]:
+    def expired_before(self, limit: datetime) -> Iterator[Key]:
         """Yield statements of the hours that ended before `limit`, oldest first."""
         for entry in self.store.list(keys.USED_ID_TOKENS):
             hour = keys.hour_of(entry.key)
@@ -256,7 +256,7 @@ class UsedIdTokens:
         except Unavailable:
             return None
 
-    def drop(self, key: Key) -> None:
+    def delete(self, key: Key) -> None:
         """Forget a statement."""
         self.store.delete(key, None)
 

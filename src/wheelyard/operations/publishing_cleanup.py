@@ -1,9 +1,8 @@
 """
-What trusted publishing leaves behind: statements that were used, and tokens that are dead.
+Removal of what trusted publishing leaves in the store: used ID tokens, and expired API tokens.
 
-Both have to be known for a while longer than they are good for, and are forgotten after that,
-whether or not anybody publishes that way still. A statement that may be used again, because its
-issuer does not mark it, is counted in memory.
+Both have to be kept for a while after they expire. They are removed after that, even if nothing is
+published that way any more.
 """
 
 from contextlib import suppress
@@ -19,23 +18,24 @@ from wheelyard.errors import Conflict, Unavailable
 from wheelyard.model.token import is_token_id
 
 RETENTION: Final = timedelta(hours=1)
-"""How long the record of a minted token stays once the token is dead."""
+"""How long the record of a minted API token stays after it expires."""
 CLOCK_SKEW: Final = timedelta(minutes=2)
-"""By how much clocks may differ before a statement is forgotten that somebody still takes."""
-MAX_COUNTED_ID_TOKENS: Final = 10_000
-"""How many of them are counted in memory."""
+"""
+The largest difference between clocks. If the record of a used ID token were removed while another
+server still accepts the ID token, it could be used twice.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class PublishingCleanup:
     """
-    The used statements of a store, with the tokens that were minted for them.
+    Removes used ID tokens, and the API tokens that were minted for them.
 
     Args:
-        claims: The statements.
-        credentials: Where the tokens are.
+        used_id_tokens: The ID tokens.
+        token_records: The API tokens.
         runtime: The clock.
-        lifetime: Of a minted token.
+        token_lifetime: Of a minted API token.
     """
 
     used_id_tokens: UsedIdTokens
@@ -45,40 +45,42 @@ class PublishingCleanup:
 
     def run(self, at_most: int | None = None) -> int:
         """
-        Forget statements and tokens dead for more than an hour, and return how many that were.
+        Remove ID tokens whose API token expired more than an hour ago; return how many.
 
         Args:
-            at_most: Statements to look at; None for all.
+            at_most: How many used ID tokens to check; None for all.
 
         Raises:
             Unavailable: The store does not answer.
         """
         now = self.runtime.now()
-        swept = 0
-        past = self.used_id_tokens.before(now - self.token_lifetime - RETENTION - CLOCK_SKEW)
-        for key in list(islice(past, at_most)):
+        removed = 0
+        expired = self.used_id_tokens.expired_before(
+            now - self.token_lifetime - RETENTION - CLOCK_SKEW
+        )
+        for key in list(islice(expired, at_most)):
             token_id = self.used_id_tokens.token_of(key)
-            if token_id is None or self._forget(token_id, now - RETENTION):
-                self.used_id_tokens.drop(key)
-                swept += 1
-        return swept
+            if token_id is None or self._remove_token(token_id, now - RETENTION):
+                self.used_id_tokens.delete(key)
+                removed += 1
+        return removed
 
-    def _forget(self, token_id: str, limit: datetime) -> bool:
-        """Remove the record of a minted token that expired by `limit`; return if none is left."""
+    def _remove_token(self, token_id: str, limit: datetime) -> bool:
+        """Remove a minted token that expired by `limit`; return whether no record is left."""
         if not is_token_id(token_id):
             return True
         try:
             snapshot = self.token_records.documents.get(keys.token(token_id), "now")
         except Unavailable as fault:
             if fault.code == "damaged_document":
-                return True  # it opens nothing, and `check` tells of it
+                return True  # no credential any more; `check` reports it
             raise
         record = snapshot.value
         if record is None or not record.publishers:
             return True
         if record.expires_at > limit:
             return False
-        with suppress(Conflict):  # it was burnt just now, by a clock that is far behind
+        with suppress(Conflict):  # it was revoked just now, by a server whose clock is far behind
             self.token_records.store.delete(keys.token(token_id), snapshot.version)
             return True
         return False

@@ -15,7 +15,11 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
 from urllib.parse import urlsplit
 
-from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints, stand_in_at
+from wheelyard.authentication.verifiers.google_endpoints import (
+    GOOGLE,
+    GoogleEndpoints,
+    endpoints_at,
+)
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import FieldFault, InvalidField, decode_table
 from wheelyard.model.text import escaped
@@ -139,7 +143,7 @@ def google_endpoints(environ: Mapping[str, str]) -> GoogleEndpoints:
         raise bad_setting(
             f"{FAKE_GOOGLE_VARIABLE} is for tests, and names no server of this machine"
         )
-    return stand_in_at(url) if url else GOOGLE
+    return endpoints_at(url) if url else GOOGLE
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:

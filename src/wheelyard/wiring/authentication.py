@@ -1,9 +1,9 @@
 """
-The ways in that the settings open: every verifier, wired.
+Construction of the authenticator from the settings.
 
-What is not configured is not made: no file is watched, no certificate authority loaded, and nothing
-can reach the network by it. Nor is it imported: what verifies signatures takes longer to load than
-everything else together.
+A verifier that is not configured is not made: no file is read, no certificate authority is loaded,
+and it cannot reach the network. Its module is not imported either, because the cryptography library
+takes longer to load than everything else together.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,9 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
 from wheelyard.authentication.api_tokens import ApiTokens
-from wheelyard.authentication.authenticator import Authenticator, AuthorizationPolicy, RejectionLog
-from wheelyard.authentication.trusted_publishing import TokenReuseLimit
+from wheelyard.authentication.authenticator import Authenticator, RejectionLog
+from wheelyard.authentication.authorization import AuthorizationPolicy
+from wheelyard.authentication.replay_protection import ReplayProtection
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
 from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit
 from wheelyard.authentication.verifiers.static_tokens import StaticTokens
@@ -32,26 +33,26 @@ if TYPE_CHECKING:
     from wheelyard.authentication.verifiers.verifier import VerificationCache
 
 PROCESS_KEY_BYTES: Final = 32
-"""Random bytes that credentials are remembered under, for as long as the process lives."""
+"""Random bytes of the HMAC key for cached credentials, one for each process."""
 
 
 def build_policy(settings: Settings) -> AuthorizationPolicy:
     """
-    Return what the settings allow to whom.
+    Return the authorization rules of the settings.
 
-    Without a grant anybody may read, unless reading is private; with one, only whom they name.
+    Without grants every caller may read, unless `private` is set. With grants, only the principals
+    that they name may read.
     """
     grants = settings.grants
-    is_open = not settings.access.private and not grants.all
-    public: tuple[Scope, ...] = (ANYONE_READS,) if is_open else ()
+    is_public = not settings.access.private and not grants.all
+    public: tuple[Scope, ...] = (ANYONE_READS,) if is_public else ()
     if settings.access.anonymous_uploads:
-        public = (*public, Scope(Action.UPLOAD, (EVERY_PROJECT,)))  # reading is its own question
-    everybody = (*public, *grants.scopes_of((ANONYMOUS,)))
+        public = (*public, Scope(Action.UPLOAD, (EVERY_PROJECT,)))  # does not imply reading
+    public = (*public, *grants.scopes_of((ANONYMOUS,)))
     if settings.access.htpasswd_may_manage:
-        return AuthorizationPolicy(
-            grants, everybody, Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,))
-        )
-    return AuthorizationPolicy(grants, everybody)
+        manage = Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,))
+        return AuthorizationPolicy(grants, public, manage)
+    return AuthorizationPolicy(grants, public)
 
 
 def build_authenticator(
@@ -62,27 +63,29 @@ def build_authenticator(
     google: GoogleEndpoints = GOOGLE,
 ) -> Authenticator:
     """
-    Return the ways in that the settings open.
+    Return the authenticator with all verifiers that the settings enable.
 
     Raises:
-        Invalid: A file that they name cannot be read, or makes no sense (code `bad_setting`).
+        Invalid: A file in the settings cannot be read or parsed (code `bad_setting`).
     """
-    builder = _VerifierFactory(settings, runtime, google)
-    access, publishing = settings.access, settings.trusted_publishing
-    is_published = settings.publisher and publishing.audience
+    factory = _VerifierFactory(settings, runtime, google)
+    access = settings.access
+    has_publishers = settings.publisher and settings.trusted_publishing.audience
     return Authenticator(
         tokens=tokens,
-        trusted_publishing=builder.publishing(tokens, publishing_cleanup) if is_published else None,
+        trusted_publishing=(
+            factory.trusted_publishing(tokens, publishing_cleanup) if has_publishers else None
+        ),
         static_tokens=StaticTokens(
             Path(access.static_tokens_file) if access.static_tokens_file else None,
             access.static_token,
             runtime.now,
             runtime.monotonic,
         ),
-        htpasswd=builder.passwords() if access.htpasswd_file else None,
-        id_tokens=builder.id_tokens() if settings.google.id_token.audience else None,
-        access_tokens=builder.access_tokens() if settings.google.access_token.resource else None,
-        iap=builder.iap() if settings.iap.audience else None,
+        htpasswd=factory.htpasswd() if access.htpasswd_file else None,
+        id_tokens=factory.id_tokens() if settings.google.id_token.audience else None,
+        access_tokens=factory.access_tokens() if settings.google.access_token.resource else None,
+        iap=factory.iap() if settings.iap.audience else None,
         rate_limit=LoginRateLimit(access.failed_login_per_minute, runtime.monotonic),
         policy=build_policy(settings),
         rejection_log=RejectionLog(runtime.monotonic),
@@ -91,34 +94,35 @@ def build_authenticator(
 
 @dataclass(frozen=True)
 class _VerifierFactory:
-    """Makes verifiers that share a fetcher, and a key of this process."""
+    """Makes verifiers that share an HTTP client and an HMAC key."""
 
     settings: Settings
     runtime: Runtime
     google: GoogleEndpoints
 
     @cached_property
-    def _key(self) -> bytes:
+    def _process_key(self) -> bytes:
         return self.runtime.random.randbytes(PROCESS_KEY_BYTES)
 
     @cached_property
-    def _means(self) -> "JwksDependencies":
-        return self._private if self.settings.google.allow_private else self._public
+    def _for_google(self) -> "JwksDependencies":
+        is_private = self.settings.google.allow_private
+        return self._for_private_issuers if is_private else self._for_public_issuers
 
     @cached_property
-    def _public(self) -> "JwksDependencies":
-        return self._made(is_private=False)
+    def _for_public_issuers(self) -> "JwksDependencies":
+        return self._jwks_dependencies(allow_private=False)
 
     @cached_property
-    def _private(self) -> "JwksDependencies":
-        return self._made(is_private=True)
+    def _for_private_issuers(self) -> "JwksDependencies":
+        return self._jwks_dependencies(allow_private=True)
 
-    def _made(self, *, is_private: bool) -> "JwksDependencies":
+    def _jwks_dependencies(self, *, allow_private: bool) -> "JwksDependencies":
         from wheelyard.authentication.verifiers.json_client import JsonClient
         from wheelyard.authentication.verifiers.jwks import JwksDependencies
 
         return JwksDependencies(
-            JsonClient(self.runtime.monotonic, allow_private=is_private),
+            JsonClient(self.runtime.monotonic, allow_private=allow_private),
             self.runtime.monotonic,
             self.runtime.random,
             lambda work: Thread(target=work, daemon=True).start(),
@@ -127,23 +131,23 @@ class _VerifierFactory:
     def _verification_cache(self) -> "VerificationCache[Any]":
         from wheelyard.authentication.verifiers.verifier import VerificationCache
 
-        return VerificationCache(self._key, self.runtime.monotonic)
+        return VerificationCache(self._process_key, self.runtime.monotonic)
 
-    def passwords(self) -> "HtpasswdVerifier":
+    def htpasswd(self) -> "HtpasswdVerifier":
         from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
 
         return HtpasswdVerifier(
-            Path(self.settings.access.htpasswd_file), self._key, self.runtime.monotonic
+            Path(self.settings.access.htpasswd_file), self._process_key, self.runtime.monotonic
         )
 
     def id_tokens(self) -> Verifier:
         from wheelyard.authentication.verifiers.google_id_tokens import google_verifier
 
-        asked = self.settings.google.id_token
-        domains = frozenset(domain.lower() for domain in asked.allowed_domains)
-        audiences, now = frozenset(asked.audience), self.runtime.seconds
+        options = self.settings.google.id_token
+        domains = frozenset(domain.lower() for domain in options.allowed_domains)
+        audiences, now = frozenset(options.audience), self.runtime.seconds
         return google_verifier(
-            self._means, self.google.keys, audiences, domains, now, self._verification_cache()
+            self._for_google, self.google.keys, audiences, domains, now, self._verification_cache()
         )
 
     def access_tokens(self) -> Verifier:
@@ -152,30 +156,30 @@ class _VerifierFactory:
             AuthorizationBucket,
         )
 
-        asked = self.settings.google.access_token
+        options = self.settings.google.access_token
         resource = AuthorizationBucket(
-            parse_location(asked.resource).bucket,
-            read_only=self._is_of_packages(asked.resource),
+            parse_location(options.resource).bucket,
+            read_only=self._has_packages(options.resource),
             google=self.google,
         )
         return AccessTokenVerifier(
             resource,
-            self._means.json_client,
+            self._for_google.json_client,
             self.runtime.monotonic,
             self._verification_cache(),
-            asked.cache_seconds,
+            options.cache_seconds,
         )
 
     def iap(self) -> Verifier:
-        from wheelyard.authentication.verifiers.google_id_tokens import iap_verifier
+        from wheelyard.authentication.verifiers.iap import iap_verifier
 
-        asked = self.settings.iap
-        audiences, now = frozenset(asked.audience), self.runtime.seconds
+        options = self.settings.iap
+        audiences, now = frozenset(options.audience), self.runtime.seconds
         return iap_verifier(
-            self._means, self.google.iap_keys, audiences, now, self._verification_cache()
+            self._for_google, self.google.iap_keys, audiences, now, self._verification_cache()
         )
 
-    def publishing(
+    def trusted_publishing(
         self, tokens: ApiTokens, publishing_cleanup: PublishingCleanup
     ) -> "TrustedPublishing":
         from wheelyard.authentication.trusted_publishing import TrustedPublishing
@@ -185,11 +189,13 @@ class _VerifierFactory:
             audiences=self.settings.trusted_publishing.audience,
             tokens=tokens,
             cleanup=publishing_cleanup,
-            verify=self._verify(),
-            reuse_limit=TokenReuseLimit(self.runtime.monotonic),
+            verify=self._id_token_check(),
+            replay_protection=ReplayProtection(
+                publishing_cleanup.used_id_tokens, self.runtime.monotonic
+            ),
         )
 
-    def _verify(self) -> "VerifyIdToken":
+    def _id_token_check(self) -> "VerifyIdToken":
         from wheelyard.authentication.verifiers.jwks import JwksCache
         from wheelyard.authentication.verifiers.signed_jwt import IssuerConfig, verify_jwt
         from wheelyard.model.publisher import max_lifetime_by_issuer
@@ -198,14 +204,15 @@ class _VerifierFactory:
         issuers = dict[str, IssuerConfig]()
         for issuer, lifetime in max_lifetime_by_issuer(self.settings.publishers).items():
             algorithms = frozenset(issuer.algorithms)
-            means = self._private if issuer.may_be_private else self._public
+            is_private = issuer.may_be_private
+            dependencies = self._for_private_issuers if is_private else self._for_public_issuers
             for name in issuer.names:
-                keys = JwksCache(name, algorithms, means, issuer.keys_url or None)
+                keys = JwksCache(name, algorithms, dependencies, issuer.keys_url or None)
                 issuers[name] = IssuerConfig(name, keys, algorithms, audiences, lifetime)
-        return lambda statement: verify_jwt(statement, issuers, self.runtime.seconds())
+        return lambda id_token: verify_jwt(id_token, issuers, self.runtime.seconds())
 
-    def _is_of_packages(self, resource: str) -> bool:
-        """Return whether a bucket holds the packages: who may write there writes past the index."""
+    def _has_packages(self, resource: str) -> bool:
+        """Return whether a bucket is a store: writing there would bypass the index."""
         bucket, store = parse_location(resource).bucket, self.settings.store
-        kept = (store.location, store.files, self.settings.access.credentials_store)
-        return any(is_bucket(each) and parse_location(each).bucket == bucket for each in kept)
+        locations = (store.location, store.files, self.settings.access.credentials_store)
+        return any(is_bucket(each) and parse_location(each).bucket == bucket for each in locations)

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from wheelyard.authentication.verifiers.google_endpoints import GoogleEndpoints, stand_in_at
+from wheelyard.authentication.verifiers.google_endpoints import GoogleEndpoints, endpoints_at
 from wheelyard.authentication.verifiers.json_client import JsonClient
 from wheelyard.authentication.verifiers.jwks import JwksDependencies
 
@@ -189,7 +189,7 @@ class FakeIssuer:
     @property
     def google(self) -> GoogleEndpoints:
         """The endpoints that make an index ask this server instead of Google."""
-        return stand_in_at(self.url)
+        return endpoints_at(self.url)
 
     @property
     def environment(self) -> dict[str, str]:

@@ -9,12 +9,9 @@ from tests.authentication.verifiers.fake_issuer import (
     ec_key,
     rsa_key,
 )
-from wheelyard.authentication.verifiers.google_id_tokens import (
-    GCLOUD_CLIENT_ID,
-    IdTokenVerifier,
-    google_verifier,
-    iap_verifier,
-)
+from wheelyard.authentication.verifiers.google_id_tokens import GCLOUD_CLIENT_ID, google_verifier
+from wheelyard.authentication.verifiers.iap import iap_verifier
+from wheelyard.authentication.verifiers.signed_jwt import IdTokenVerifier
 from wheelyard.authentication.verifiers.verifier import VerificationCache
 from wheelyard.errors import Unauthenticated, Unavailable
 from wheelyard.model.access import Identity

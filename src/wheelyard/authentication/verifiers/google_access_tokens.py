@@ -1,10 +1,11 @@
 """
-Google's access tokens: what their bearer may do, by Google's answer to the bearer's own question.
+Google access tokens: the caller's rights are the permissions of the token on a bucket.
 
-The token is not asked whose it is: one that was made for another application tells the same
-e-mail. It is asked what it may do to a bucket, which says no more than Google would allow anyway.
-Because a token may be narrower than its account, one that could write is asked for its scopes too.
-It goes to the two hosts that are named here, in a header or a body, and is kept nowhere.
+The account of a token is not asked for: a token that was made for another application names the
+same account. Google is asked what this token may do to a bucket, which gives its bearer no more
+than Google does anyway. A token may be narrower than its account, so the scopes of a token that
+could write are asked for as well. The token is sent to the two hosts of `GoogleEndpoints`, in a
+header or a body, and is not stored.
 """
 
 import logging
@@ -34,11 +35,11 @@ from wheelyard.model.access import (
 )
 
 TIMEOUT_SECONDS: Final = 3.0
-"""Seconds for both questions together."""
+"""For both requests together."""
 MAX_CACHE_SECONDS: Final = 300.0
-"""Seconds that rights are believed, at most."""
+"""The longest time that rights are cached."""
 REJECTION_CACHE_SECONDS: Final = 10.0
-"""Seconds that nothing at all is believed: somebody may just be granting it."""
+"""How long a rejection is cached: an administrator may be granting the permission now."""
 REJECTED: Final = "gat_rejected"
 
 PERMISSIONS: Final[Mapping[str, Action]] = {
@@ -51,7 +52,7 @@ WRITE_SCOPES: Final = frozenset(
     f"https://www.googleapis.com/auth/{scope}"
     for scope in ("cloud-platform", "devstorage.full_control", "devstorage.read_write")
 )
-"""Scopes of tokens that may write; every other lets its bearer read at most."""
+"""OAuth scopes that allow writing; with any other scope a token may only read."""
 
 _TOKEN = re.compile(r"[!-~]{20,4096}")
 
@@ -60,93 +61,93 @@ logger = logging.getLogger("wheelyard")
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationBucket:
-    """The bucket whose IAM policy is the table of rights."""
+    """The bucket whose IAM policy grants the rights."""
 
     bucket: str
     read_only: bool = False
     """
-    Whether no more than reading is honoured, as for the bucket of the packages: who may write there
-    could write past the index.
+    Whether only READ is granted, as for a bucket that is a store: an account that may write there
+    could bypass the index.
     """
     google: GoogleEndpoints = GOOGLE
 
     @property
     def permissions_url(self) -> str:
-        """The URL that tells which of the permissions the asking token has."""
-        honoured = Action.READ if self.read_only else ALL_ACTIONS
-        asked = [("permissions", name) for name, may in PERMISSIONS.items() if may & honoured]
+        """The URL that tells which of the permissions the token in the header has."""
+        granted = Action.READ if self.read_only else ALL_ACTIONS
+        query = [("permissions", name) for name, action in PERMISSIONS.items() if action & granted]
         bucket = f"{self.google.storage}/storage/v1/b/{quote(self.bucket, '')}"
-        return f"{bucket}/iam/testPermissions?{urlencode(asked)}"
+        return f"{bucket}/iam/testPermissions?{urlencode(query)}"
 
 
 class AccessTokenVerifier:
     """
-    Recognises the bearers of access tokens; safe to share between threads.
+    Verifies Google access tokens; thread-safe.
 
-    Rights are believed for `remembered` seconds, and for 300 at most.
+    Rights are cached for `cache_seconds`, and for 300 at most.
     """
 
     def __init__(
         self,
         resource: AuthorizationBucket,
-        fetcher: JsonClient,
+        json_client: JsonClient,
         monotonic: Callable[[], float],
         verification_cache: VerificationCache[Identity | CredentialRejected],
-        remembered: float = MAX_CACHE_SECONDS,
+        cache_seconds: float = MAX_CACHE_SECONDS,
     ) -> None:
         self._resource = resource
-        self._fetcher = fetcher
+        self._json_client = json_client
         self._monotonic = monotonic
-        self._verification_cache = verification_cache
-        self._remembered = min(remembered, MAX_CACHE_SECONDS)
+        self._cache = verification_cache
+        self._cache_seconds = min(cache_seconds, MAX_CACHE_SECONDS)
 
     def cached_identity(self, token: str) -> Identity | None:
-        """Return what a bearer may do if that needs no waiting, else None."""
-        found = self._verification_cache.get(self._mark(token)) if _TOKEN.fullmatch(token) else None
+        """Return the identity of a token that was verified before, or None; never waits."""
+        found = self._cache.get(self._key(token)) if _TOKEN.fullmatch(token) else None
         return found if isinstance(found, Identity) else None
 
     def verify(self, token: str) -> Identity:
         """
-        Return what the bearer of a token may do, to every project; this may wait for Google.
+        Return the identity of a token, with its rights to every project; may wait for Google.
 
         Raises:
-            Unauthenticated: Google does not know the token; always the same text.
-            Unavailable: Google does not answer, or the bucket is not there.
+            Unauthenticated: Google does not know the token; the message never tells why.
+            Unavailable: Google does not answer, or the bucket does not exist.
         """
         if not _TOKEN.fullmatch(token):
             raise invalid_access_token() from CredentialRejected("auth_malformed")
-        mark = self._mark(token)
-        found = self._verification_cache.get(mark)
+        key = self._key(token)
+        found = self._cache.get(key)
         if found is None:
-            found, seconds = self._asked(mark, token)
-            self._verification_cache.put(mark, found, seconds)
+            found, seconds = self._ask_google(key, token)
+            self._cache.put(key, found, seconds)
         if isinstance(found, CredentialRejected):
             raise invalid_access_token() from found
         return found
 
-    def _mark(self, token: str) -> bytes:
-        return self._verification_cache.key("gat", self._resource.bucket, "", token)
+    def _key(self, token: str) -> bytes:
+        return self._cache.key("gat", self._resource.bucket, "", token)
 
-    def _asked(self, mark: bytes, token: str) -> tuple[Identity | CredentialRejected, float]:
-        """Return what Google says, and for how many seconds it may be believed."""
-        end = self._monotonic() + TIMEOUT_SECONDS
+    def _ask_google(self, key: bytes, token: str) -> tuple[Identity | CredentialRejected, float]:
+        """Return the result for a token, and for how many seconds to cache it."""
+        deadline = self._monotonic() + TIMEOUT_SECONDS
         try:
-            actions = self._permitted(token)
+            actions = self._permitted_actions(token)
             if actions is None:
                 return CredentialRejected(REJECTED), REJECTION_CACHE_SECONDS
-            lifetime = self._remembered
+            seconds = self._cache_seconds
             if actions & ~Action.READ:
-                scopes, left = self._scopes(token, end - self._monotonic())
-                lifetime = min(lifetime, left)
+                scopes, remaining = self._scopes(token, deadline - self._monotonic())
+                seconds = min(seconds, remaining)
                 actions &= ALL_ACTIONS if scopes & WRITE_SCOPES else Action.READ
         except FetchError as fault:
             logger.warning("Google does not say what an access token may do: %s", fault.why)
             raise verification_unavailable("Google") from None
-        return _identity(mark, actions), lifetime if actions else REJECTION_CACHE_SECONDS
+        return _identity(key, actions), seconds if actions else REJECTION_CACHE_SECONDS
 
-    def _permitted(self, token: str) -> Action | None:
-        """Return what the token may do to the bucket; None if Google does not know the token."""
-        response = self._fetcher.get(
+    def _permitted_actions(self, token: str) -> Action | None:
+        """Return what the token may do to the bucket, or None if Google rejects the token."""
+        response = self._json_client.get(
             self._resource.permissions_url, timeout=TIMEOUT_SECONDS, bearer=token
         )
         if response.status == HTTPStatus.UNAUTHORIZED:
@@ -165,18 +166,20 @@ class AccessTokenVerifier:
         return actions & (Action.READ if self._resource.read_only else ALL_ACTIONS)
 
     def _scopes(self, token: str, timeout: float) -> tuple[frozenset[str], float]:
-        """Return the scopes of a token and the seconds it has left; none if nobody knows them."""
+        """Return the scopes of a token and its remaining seconds; no scopes if it is rejected."""
         form = {"access_token": token}
-        response = self._fetcher.post_form(self._resource.google.tokeninfo, form, timeout=timeout)
+        response = self._json_client.post_form(
+            self._resource.google.tokeninfo, form, timeout=timeout
+        )
         if response.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED}:
             return frozenset(), MAX_CACHE_SECONDS
-        found = response.document()
-        left = str(found.get("expires_in", ""))
-        seconds = float(left) if re.fullmatch(r"[0-9]{1,9}", left) else 0.0
-        return frozenset(str(found.get("scope", "")).split()), seconds
+        info = response.document()
+        expires_in = str(info.get("expires_in", ""))
+        seconds = float(expires_in) if re.fullmatch(r"[0-9]{1,9}", expires_in) else 0.0
+        return frozenset(str(info.get("scope", "")).split()), seconds
 
 
-def _identity(mark: bytes, actions: Action) -> Identity:
-    named = {ANONYMOUS, ALL_AUTHENTICATED} if actions & Action.READ else {ANONYMOUS}
+def _identity(key: bytes, actions: Action) -> Identity:
+    principals = {ANONYMOUS, ALL_AUTHENTICATED} if actions & Action.READ else {ANONYMOUS}
     scopes = (Scope(actions, (EVERY_PROJECT,)),) if actions else ()
-    return Identity(f"google:{mark.hex()[:8]}", frozenset(named), scopes)
+    return Identity(f"google:{key.hex()[:8]}", frozenset(principals), scopes)

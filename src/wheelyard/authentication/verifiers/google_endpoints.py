@@ -1,26 +1,26 @@
-"""Where Google is asked about credentials."""
+"""URLs of Google that verify credentials."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class GoogleEndpoints:
-    """The URLs of Google's that credentials are checked at."""
+    """The URLs of Google that verify credentials."""
 
     keys: str = "https://www.googleapis.com/oauth2/v3/certs"
-    """The keys that sign ID tokens."""
+    """Public keys of ID tokens."""
     iap_keys: str = "https://www.gstatic.com/iap/verify/public_key-jwk"
-    """The keys that sign the assertions of Identity-Aware Proxy."""
+    """Public keys of the assertions of Identity-Aware Proxy."""
     storage: str = "https://storage.googleapis.com"
-    """Scheme and host of Cloud Storage, which is asked about a bucket."""
+    """Scheme and host of Cloud Storage, for the permissions on a bucket."""
     tokeninfo: str = "https://oauth2.googleapis.com/tokeninfo"
-    """Tells the scopes of an access token."""
+    """The scopes of an access token."""
 
 
 GOOGLE = GoogleEndpoints()
-"""Google itself."""
+"""The real endpoints."""
 
 
-def stand_in_at(url: str) -> GoogleEndpoints:
-    """Return the endpoints of one server that stands in for Google."""
+def endpoints_at(url: str) -> GoogleEndpoints:
+    """Return the endpoints of one server that replaces Google, for tests."""
     return GoogleEndpoints(f"{url}/keys", f"{url}/keys", url, f"{url}/tokeninfo")

@@ -1,13 +1,13 @@
 """
-Is this signed statement (JWT, RFC 7519) one of an issuer that we know, to us, and of now?
+Verification of signed JWTs (RFC 7519): issuer, signature, audience and times.
 
-The issuer that a token names only picks one of those that are configured; no URL is ever made from
-a token. The signature is PyJWT's work. The times are ours: PyJWT reads the clock itself, knows no
-longest lifetime, and takes a time that is a string or a fraction.
+The `iss` claim only selects one of the configured issuers; no URL is ever made from a token. PyJWT
+checks the signature. The times are checked here: PyJWT reads the clock itself, has no limit on the
+lifetime, and accepts times that are strings or fractions.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,22 +17,25 @@ from wheelyard.authentication.verifiers.jwks import JwksCache
 from wheelyard.authentication.verifiers.verifier import (
     SIGNATURE_REMOVED,
     CredentialRejected,
+    VerificationCache,
     decode_segment,
     invalid_id_token,
 )
+from wheelyard.model.access import Identity
 from wheelyard.model.claim_matchers import Claims
 
 logger = logging.getLogger("wheelyard")
 
 JWT_LIMIT_BYTES: Final = 8192
-"""Bytes of a token."""
 KID_LIMIT_CHARS: Final = 200
 LEEWAY_SECONDS: Final = 30
-"""Seconds that a clock of an issuer may differ from ours."""
+"""The accepted difference between the clocks of issuer and index."""
 MAX_LIFETIME_SECONDS: Final = 3700
-"""Seconds from `iat` to `exp`, at most: an hour and a little."""
+"""From `iat` to `exp`: an hour and a little."""
 REMOVED_SIGNATURE: Final = "SIGNATURE_REMOVED_BY_GOOGLE"
-"""What Cloud Run leaves of a signature that it has checked itself."""
+"""What Cloud Run puts in place of a signature that it has checked itself."""
+CACHE_SECONDS: Final = 300.0
+"""The longest time that a verified token is not verified again; never beyond its expiry."""
 
 _REQUIRED: Final = ("iss", "aud", "exp", "iat", "sub")
 _REASONS: Final[Mapping[type[jwt.PyJWTError], str]] = {
@@ -46,38 +49,87 @@ _REASONS: Final[Mapping[type[jwt.PyJWTError], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class IssuerConfig:
-    """Whose statements are believed, and on which conditions."""
+    """A trusted issuer, and the conditions on its tokens."""
 
     name: str
-    """The `iss` of its tokens, exactly."""
+    """The exact `iss` of its tokens."""
     keys: JwksCache
     algorithms: frozenset[str]
-    """What it signs with; never one that is not of public keys."""
+    """Signature algorithms; only those with public keys."""
     audiences: frozenset[str]
-    """Who a token may be made out to, exactly."""
+    """The accepted `aud` values, exactly."""
     lifetime: int = MAX_LIFETIME_SECONDS
     """Seconds that its tokens may live."""
 
 
+class IdTokenVerifier:
+    """
+    Verifies the signed tokens of some issuers, with a cache; thread-safe.
+
+    `identify` returns the identity for verified claims, or raises CredentialRejected.
+    """
+
+    def __init__(
+        self,
+        issuers: Mapping[str, IssuerConfig],
+        identify: Callable[[Claims], Identity],
+        now: Callable[[], float],
+        verification_cache: VerificationCache[Identity],
+    ) -> None:
+        self._issuers = issuers
+        self._identify = identify
+        self._now = now
+        self._cache = verification_cache
+
+    def cached_identity(self, token: str) -> Identity | None:
+        """Return the identity of a token that was verified before, or None; never waits."""
+        if len(token) > JWT_LIMIT_BYTES or not token.isascii():
+            return None
+        return self._cache.get(self._cache.key("signed", token))
+
+    def verify(self, token: str) -> Identity:
+        """
+        Return the identity of a token; may wait for the issuer's keys.
+
+        Raises:
+            Unauthenticated: The token is invalid; the message never tells why.
+            Unavailable: The issuer's keys cannot be fetched.
+        """
+        identity = self.cached_identity(token)
+        if identity is not None:
+            return identity
+        now = self._now()
+        try:
+            claims = verified_claims(token, self._issuers, now)
+            identity = self._identify(claims)
+        except CredentialRejected as rejected:
+            raise invalid_id_token() from rejected
+        expires = claims["exp"]
+        if isinstance(expires, int):
+            seconds = min(expires - now, CACHE_SECONDS)
+            self._cache.put(self._cache.key("signed", token), identity, seconds)
+        return identity
+
+
 def verify_jwt(token: str, issuers: Mapping[str, IssuerConfig], now: float) -> Claims:
-    """Return what a token states; raise Unauthenticated where `claims_of` refuses it."""
+    """Return the claims of a token, as `verified_claims`; raise Unauthenticated if rejected."""
     try:
         return verified_claims(token, issuers, now)
-    except CredentialRejected as refused:
-        raise invalid_id_token() from refused
+    except CredentialRejected as rejected:
+        raise invalid_id_token() from rejected
 
 
 def verified_claims(token: str, issuers: Mapping[str, IssuerConfig], now: float) -> Claims:
     """
-    Return what a token states, for those who answer a refusal in their own way.
+    Return the claims of a token after all checks.
 
-    Issuers are known by name; `now` is in seconds since the epoch.
+    `issuers` are by their name; `now` is in seconds since the epoch.
 
     Raises:
-        Refused: It does not hold, and why.
-        Unavailable: The issuer's keys cannot be had just now.
+        CredentialRejected: The token is invalid; says why.
+        Unavailable: The issuer's keys cannot be fetched.
     """
-    header, unverified = _opened(token)
+    header, unverified = _decode_unverified(token)
     issuer = issuers.get(_text(unverified, "iss", "jwt_iss"))
     if issuer is None:
         raise CredentialRejected("jwt_iss")
@@ -108,26 +160,27 @@ def verified_claims(token: str, issuers: Mapping[str, IssuerConfig], now: float)
         )
     except jwt.PyJWTError as error:
         raise CredentialRejected(_REASONS.get(type(error), "auth_malformed")) from None
-    except Exception as error:  # noqa: BLE001 - whatever a library makes of a hostile token: no
+    except Exception as error:  # noqa: BLE001 - any failure of the library means: not verified
         logger.error("a signed token could not be judged: %s", type(error).__name__)  # noqa: TRY400 - a traceback may hold the token
         raise CredentialRejected("auth_malformed") from None
     _check_times(claims, issuer, now)
     return claims
 
 
-def _opened(token: str) -> tuple[Claims, Claims]:
-    """Return header and claims of a token, as anybody could have written them."""
+def _decode_unverified(token: str) -> tuple[Claims, Claims]:
+    """Return header and claims of a token, without any verification."""
     if len(token) > JWT_LIMIT_BYTES or not token.isascii():
         raise CredentialRejected("auth_malformed")
     if token.count(".") != 2:  # noqa: PLR2004 - between header, claims and signature
         raise CredentialRejected("auth_malformed")
-    head, body, signature = token.split(".")
+    header, claims, signature = token.split(".")
     if signature == REMOVED_SIGNATURE:
         raise CredentialRejected(SIGNATURE_REMOVED)
-    return decode_segment(head), decode_segment(body)
+    return decode_segment(header), decode_segment(claims)
 
 
 def _checked_kid(header: Claims, issuer: IssuerConfig) -> str:
+    """Return the key id of a header; raise CredentialRejected unless the header is supported."""
     if _text(header, "alg", "jwt_alg") not in issuer.algorithms:
         raise CredentialRejected("jwt_alg")
     if "crit" in header or "b64" in header or header.get("typ", "JWT") != "JWT":
@@ -139,27 +192,28 @@ def _checked_kid(header: Claims, issuer: IssuerConfig) -> str:
 
 
 def _check_times(claims: Claims, issuer: IssuerConfig, now: float) -> None:
-    issued, expires = _time(claims, "iat"), _time(claims, "exp")
-    begins = _time(claims, "nbf") if "nbf" in claims else issued
+    """Raise CredentialRejected unless a token is valid now and does not live too long."""
+    issued_at, expires_at = _time(claims, "iat"), _time(claims, "exp")
+    not_before = _time(claims, "nbf") if "nbf" in claims else issued_at
     is_current = (
-        0 < expires - issued <= issuer.lifetime
-        and now - issuer.lifetime <= issued <= now + LEEWAY_SECONDS
-        and begins <= now + LEEWAY_SECONDS
-        and now < expires + LEEWAY_SECONDS
+        0 < expires_at - issued_at <= issuer.lifetime
+        and now - issuer.lifetime <= issued_at <= now + LEEWAY_SECONDS
+        and not_before <= now + LEEWAY_SECONDS
+        and now < expires_at + LEEWAY_SECONDS
     )
     if not is_current:
         raise CredentialRejected("jwt_time")
 
 
 def _time(claims: Claims, name: str) -> int:
-    found = claims.get(name)
-    if not isinstance(found, int) or isinstance(found, bool):
+    value = claims.get(name)
+    if not isinstance(value, int) or isinstance(value, bool):
         raise CredentialRejected("jwt_time")
-    return found
+    return value
 
 
-def _text(found: Claims, name: str, reason: str) -> str:
-    value = found.get(name)
+def _text(claims: Claims, name: str, reason: str) -> str:
+    value = claims.get(name)
     if not isinstance(value, str):
         raise CredentialRejected(reason)
     return value

@@ -1,9 +1,9 @@
 """
-What all verifiers of credentials have in common: what they do, how they refuse, what they remember.
+The parts that all verifiers share: interface, cache, and errors.
 
-The person at the other end gets one fixed text for each kind of credential, whatever was wrong with
-it. Why it was refused is a code for the operator's log, and travels in `CredentialRejected`, which
-is never seen above this package.
+A client gets one fixed message for each type of credential, whatever is wrong with it. The reason
+is a code for the operator's log. It travels in `CredentialRejected`, which never leaves the
+authentication package.
 """
 
 import hmac
@@ -20,34 +20,34 @@ from wheelyard.model.access import Identity
 from wheelyard.model.claim_matchers import Claims
 
 SIGNATURE_REMOVED: Final = "sig_removed_by_google"
-"""The reason for a token whose signature Cloud Run has cut off."""
+"""The reason for a token whose signature Cloud Run has removed."""
 MAX_CACHED_VERDICTS: Final = 10_000
-"""Verdicts in memory, of each kind of credential."""
+"""Entries of each cache."""
 
 V = TypeVar("V")
 
 
 class Verifier(Protocol):
-    """Recognises who sends a secret of one kind; safe to share between threads."""
+    """Verifies credentials of one type; thread-safe."""
 
     def cached_identity(self, token: str) -> Identity | None:
-        """Return who sends it if that needs no waiting, else None."""
+        """Return the identity if it is cached, else None; never waits."""
         ...
 
     def verify(self, token: str) -> Identity:
         """
-        Return who sends it; this may wait.
+        Return the identity; may wait.
 
         Raises:
-            Unauthenticated: It does not hold; always the same text.
-            Unavailable: That cannot be told just now.
+            Unauthenticated: The credential is invalid; the message never tells why.
+            Unavailable: It cannot be verified now.
         """
         ...
 
 
 class CredentialRejected(Exception):
     """
-    A credential does not hold.
+    The reason why a credential is invalid.
 
     Args:
         reason: A code for the log: `jwt_sig`, `gat_rejected`. Never anything of the credential.
@@ -60,14 +60,14 @@ class CredentialRejected(Exception):
 
 class VerificationCache(ExpiringCache[bytes, V]):
     """
-    Verdicts on credentials, each under an HMAC with a key of this process.
+    Results of verification, each under an HMAC of the credential with a key of this process.
 
-    So nothing in memory can be replayed, and no two kinds of credential can meet under one name.
+    So no credential can be read from memory, and different types cannot share an entry.
 
     Args:
         process_key: 32 random bytes of this process.
         monotonic: Seconds that never jump.
-        capacity: How many are kept.
+        capacity: Entries at most.
     """
 
     def __init__(
@@ -80,16 +80,16 @@ class VerificationCache(ExpiringCache[bytes, V]):
         self._process_key = process_key
 
     def key(self, *parts: str) -> bytes:
-        """Return what a credential is known by: the HMAC of its kind, context and secret."""
+        """Return the cache key of a credential: the HMAC of its type, context and secret."""
         return hmac.digest(self._process_key, "\0".join(parts).encode(), "sha256")
 
 
 def decode_segment(segment: str) -> Claims:
     """
-    Return the JSON object that a segment of an unverified JWT holds: its header, or its claims.
+    Return the JSON object in a segment of an unverified JWT: its header or its claims.
 
     Raises:
-        Refused: It holds none, or text with half a character in it.
+        CredentialRejected: The segment is not Base64 of a JSON object in valid UTF-8.
     """
     try:
         padded = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
@@ -99,7 +99,7 @@ def decode_segment(segment: str) -> Claims:
 
 
 def invalid_id_token() -> Unauthenticated:
-    """Return the one fault for every signed token that does not hold; raised from its Refused."""
+    """Return the error for every signed token that is rejected."""
     return Unauthenticated(
         "This signed token is not valid here. Get a new one, and have it made out to this index "
         "as its audience.",
@@ -108,7 +108,7 @@ def invalid_id_token() -> Unauthenticated:
 
 
 def invalid_access_token() -> Unauthenticated:
-    """Return the one fault for every Google access token that does not hold, likewise."""
+    """Return the error for every Google access token that is rejected."""
     return Unauthenticated(
         "This Google access token is not valid. Get a new one: 'gcloud auth print-access-token'.",
         short="Invalid Google access token.",
@@ -116,7 +116,7 @@ def invalid_access_token() -> Unauthenticated:
 
 
 def invalid_password(reason: str) -> Unauthenticated:
-    """Return the one fault for a name and a password that do not hold, with its Refused."""
+    """Return the error for every rejected password, with its reason for the log as the cause."""
     fault = Unauthenticated(
         "Wrong name or password. Send those that the operator of this index gave you.",
         short="Wrong name or password.",
@@ -127,10 +127,10 @@ def invalid_password(reason: str) -> Unauthenticated:
 
 def verification_unavailable(who: str) -> Unavailable:
     """
-    Return the fault for a credential that nobody can judge just now; it may be a good one.
+    Return the error for a credential that cannot be verified now, though it may be valid.
 
     Args:
-        who: Whose answer is missing: "Google", "The issuer of this token".
+        who: The server that does not answer: "Google", "The issuer of this token".
     """
     return Unavailable(
         f"{who} does not answer, so this credential cannot be verified. Try again in a moment.",
@@ -140,7 +140,7 @@ def verification_unavailable(who: str) -> Unavailable:
 
 
 def too_many_logins() -> Unavailable:
-    """Return the fault for a credential that is not looked at, because too many others are."""
+    """Return the error for a credential that is not verified because too many others are."""
     return Unavailable(
         "Too many logins are being checked. Try again in a moment.",
         code="overloaded",

@@ -27,7 +27,8 @@ from msgspec import DecodeError, Struct, ValidationError
 from msgspec.json import decode, encode
 
 from wheelyard.authentication.authenticator import rejection_reason
-from wheelyard.authentication.trusted_publishing import INVALID_PUBLISHER, INVALID_REUSE
+from wheelyard.authentication.replay_protection import INVALID_REUSE
+from wheelyard.authentication.trusted_publishing import INVALID_PUBLISHER
 from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit, address_key
 from wheelyard.errors import Invalid, TooLarge, Unavailable, WheelyardError
 from wheelyard.http.concurrency_limit import ConcurrencyLimit

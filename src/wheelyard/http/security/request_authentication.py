@@ -13,7 +13,8 @@ from hashlib import blake2b
 from typing import Final, TypeVar
 
 from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.authentication.authenticator import CredentialType, classify, rejection_reason
+from wheelyard.authentication.authenticator import rejection_reason
+from wheelyard.authentication.credential_type import CredentialType, classify
 from wheelyard.authentication.verifiers.login_rate_limit import client_network, network_of
 from wheelyard.authentication.verifiers.verifier import Verifier
 from wheelyard.concurrency.caches import ExpiringCache

@@ -1,0 +1,87 @@
+"""
+The type of a credential, recognized by its shape; nothing is verified here.
+
+Exactly one type is tried for each credential. So no credential is shown to a verifier, or to
+Google, that it was not made for.
+"""
+
+import re
+from base64 import b64decode
+from enum import Enum, auto
+from typing import Final
+
+from wheelyard.authentication.api_tokens import invalid_credential
+from wheelyard.authentication.verifiers.verifier import CredentialRejected, decode_segment
+from wheelyard.model.access import Credential
+from wheelyard.model.token import ApiToken, has_token_prefix, parse_token
+
+GOOGLE_USER: Final = "oauth2accesstoken"
+TOKEN_USERS: Final = frozenset({GOOGLE_USER, "oidc", "__token__"})
+"""User names that mean: the password is a token."""
+ACCESS_TOKEN_PREFIX: Final = "ya29."  # noqa: S105 - the beginning that all of them have
+SERVICE_ACCOUNT_KEY_USERS: Final = frozenset({"_json_key", "_json_key_base64"})
+SERVICE_ACCOUNT_KEY_MIN_CHARS: Final = 64
+
+_JWT: Final = re.compile(r"([A-Za-z0-9_-]{4,2048})\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+
+
+class CredentialType(Enum):
+    """The type of a credential that is neither an API token nor a static token."""
+
+    ID_TOKEN = auto()
+    ACCESS_TOKEN = auto()
+    PASSWORD = auto()
+
+
+def api_token_in(credential: Credential) -> ApiToken | None:
+    """
+    Return the API token in either half of a credential, or None if there is none.
+
+    Raises:
+        Unauthenticated: A half begins like an API token and is malformed.
+    """
+    for half in credential.halves:
+        if has_token_prefix(half):
+            token = parse_token(half)
+            if token is None:
+                raise invalid_credential() from CredentialRejected("token_shape")
+            return token
+    return None
+
+
+def classify(credential: Credential) -> CredentialType:
+    """Return the type of a credential; PASSWORD unless it has the shape of another type."""
+    is_token = credential.is_bearer or credential.user in TOKEN_USERS
+    if is_token and _is_jwt(credential.secret):
+        return CredentialType.ID_TOKEN
+    # a secret that was sent by mistake must not be shown to Google
+    has_prefix = is_token and credential.secret.startswith(ACCESS_TOKEN_PREFIX)
+    if credential.user == GOOGLE_USER or has_prefix:
+        return CredentialType.ACCESS_TOKEN
+    return CredentialType.PASSWORD
+
+
+def is_service_account_key(credential: Credential) -> bool:
+    """Return whether a credential is the key file of a Google service account."""
+    secret = credential.secret
+    if credential.user in SERVICE_ACCOUNT_KEY_USERS:
+        return True
+    if len(secret) < SERVICE_ACCOUNT_KEY_MIN_CHARS or secret[0] not in "{e":  # Base64 of { is e
+        return False
+    if secret[0] == "{":
+        return "private_key" in secret
+    try:
+        return b"private_key" in b64decode(secret, altchars=b"-_" if "_" in secret else None)
+    except ValueError:
+        return False
+
+
+def _is_jwt(secret: str) -> bool:
+    match = _JWT.fullmatch(secret)
+    if match is None:
+        return False
+    try:
+        decode_segment(match[1])
+    except CredentialRejected:
+        return False
+    return True
