@@ -13,7 +13,7 @@ from wheelyard.catalog.format import ensure_format, renew_format
 from wheelyard.catalog.keys import FORMAT, probes
 from wheelyard.errors import Unavailable
 from wheelyard.operations.store_probe import (
-    NOT_TRIED_YET,
+    NOT_PROBED_YET,
     StoreProbe,
     failures_of,
     read_steps,
@@ -104,7 +104,7 @@ def test_servers_that_start_together() -> None:
 
     trial.run()
 
-    assert (trial.reason, time.seen) == ("", [NOT_TRIED_YET] * 3)
+    assert (trial.reason, time.seen) == ("", [NOT_PROBED_YET] * 3)
 
 
 @pytest.mark.parametrize("has_format", [True, False])

@@ -40,8 +40,8 @@ def watching(harness: IndexHarness, place: FileTree) -> FolderWatch:
         importer=Importer(harness.index.uploads),
         caller=ALICE,
         runtime=harness.index.runtime,
-        every=1.0,
-        appears_whole=not isinstance(place, FolderTree),
+        interval=1.0,
+        is_atomic=not isinstance(place, FolderTree),
     )
 
 
@@ -64,13 +64,13 @@ def test_what_is_there_and_what_appears(
     settle(harness, make_wheel().write(folder))
     watch = watching(harness, FolderTree(folder))
 
-    watch.look()
+    watch.scan()
     assert listed(harness) == {make_wheel().filename}
     (folder / "deeper").mkdir()
     settle(harness, make_sdist().write(folder / "deeper"))
-    watch.look()
+    watch.scan()
     assert listed(harness) == {make_wheel().filename}
-    watch.look()
+    watch.scan()
 
     assert listed(harness) == {make_wheel().filename, make_sdist().filename}
     assert log.messages == [f"{folder}: imported 1 file", f"{folder}: imported 1 file"]
@@ -82,17 +82,17 @@ def test_a_file_that_is_being_written(
     """A file that grows waits until two looks have found it the same."""
     made = make_wheel()
     watch = watching(harness, FolderTree(folder))
-    watch.look()
+    watch.scan()
     path = folder / made.filename
     for stop in range(100, len(made.body), 100):
         path.write_bytes(made.body[:stop])
         settle(harness, path)
-        watch.look()
+        watch.scan()
     path.write_bytes(made.body)
-    watch.look()
+    watch.scan()
     assert listed(harness) == set()
 
-    watch.look()
+    watch.scan()
 
     assert listed(harness) == {made.filename}
     assert log.messages[1:] == [f"{folder}: imported 1 file"]
@@ -103,10 +103,10 @@ def test_a_file_that_was_just_written(harness: IndexHarness, folder: Path) -> No
     path = make_wheel().write(folder)
     harness.clock.now = datetime.fromtimestamp(path.stat().st_ctime + SETTLE_SECONDS / 2, UTC)
     watch = watching(harness, FolderTree(folder))
-    watch.look()
+    watch.scan()
     assert listed(harness) == set()
 
-    watch.look()
+    watch.scan()
 
     assert listed(harness) == {path.name}
 
@@ -132,12 +132,12 @@ def test_an_idle_look(harness: IndexHarness, folder: Path) -> None:
     harness.index = build_index(store, Spool(harness.folder), Settings(), harness.index.runtime)
     place = Counted(folder)
     watch = watching(harness, place)
-    watch.look()
+    watch.scan()
     assert sorted(place.opened) == [bad.name, make_wheel().filename]
     store.calls.clear()
     place.opened.clear()
 
-    looks = [watch.look() for _ in range(3)]
+    looks = [watch.scan() for _ in range(3)]
 
     assert all(look.is_idle for look in looks)
     assert (store.calls, place.opened) == ([], [])
@@ -150,11 +150,11 @@ def test_what_is_passed_by(
     settle(harness, make_wheel().write(folder))
     watch = watching(harness, FolderTree(folder))
     watch.skip_existing()
-    assert watch.look().is_idle
+    assert watch.scan().is_idle
 
     settle(harness, make_sdist().write(folder))
-    watch.look()
-    watch.look()
+    watch.scan()
+    watch.scan()
 
     assert listed(harness) == {make_sdist().filename}
     assert log.messages == [f"{folder}: imported 1 file"]
@@ -175,18 +175,18 @@ def test_a_bucket(
         bucket.put("in/demo-1.0-py3-none-any.whl", make_wheel().body)
         place = open_watched_tree("gs://drop/in", (), "files/", Pauses().runtime())
         watch = watching(harness, place)
-        watch.look()
+        watch.scan()
         bucket.put("in/deeper/demo-1.0.tar.gz", make_sdist().body)
         bucket.put("out/demo-2.0-py3-none-any.whl", make_wheel(version="2.0").body)
-        watch.look()
+        watch.scan()
         bucket.put("in/demo-1.0-py3-none-any.whl", make_wheel(content=b"other").body)
-        watch.look()
+        watch.scan()
         server.log.clear()
-        assert watch.look().is_idle
+        assert watch.scan().is_idle
         assert server.log.kinds() == ["list"]
         server.stop()
-        watch.look()
-        watch.look()
+        watch.scan()
+        watch.scan()
 
     assert listed(harness) == {make_wheel().filename, make_sdist().filename}
     assert len([each for each in log.messages if "was not imported: File already" in each]) == 1
@@ -202,14 +202,14 @@ def test_refusals(harness: IndexHarness, folder: Path, log: pytest.LogCaptureFix
     watch = watching(harness, FolderTree(folder))
 
     for _ in range(3):
-        watch.look()
+        watch.scan()
     assert len(log.messages) == 2
     assert log.messages[0].startswith(f"{path} was not imported: ")
     assert log.messages[1] == f"{folder}: imported 0 files, 1 refused"
     made.write(folder)
     settle(harness, path)
-    watch.look()
-    watch.look()
+    watch.scan()
+    watch.scan()
 
     assert listed(harness) == {made.filename}
 
@@ -225,12 +225,12 @@ def test_a_link_to_nowhere(
     (folder / made.filename).symlink_to(harness.folder / made.filename)
     watch = watching(harness, FolderTree(folder))
     for _ in range(3):
-        watch.look()
+        watch.scan()
     assert len(log.messages) == 3
 
     settle(harness, made.write(harness.folder))
-    watch.look()
-    watch.look()
+    watch.scan()
+    watch.scan()
 
     assert listed(harness) == {made.filename}
 
@@ -244,12 +244,12 @@ def test_a_store_that_is_away(
     harness.index = build_index(store, Spool(harness.folder), Settings(), harness.index.runtime)
     watch = watching(harness, FolderTree(folder))
     for _ in range(4):
-        watch.look()
+        watch.scan()
     assert len(log.messages) == 1
     store.faults = ()
 
-    watch.look()
-    watch.look()
+    watch.scan()
+    watch.scan()
 
     assert listed(harness) == {make_wheel().filename}
     assert log.messages[1:] == [
@@ -267,19 +267,19 @@ def test_a_folder_that_vanishes(
     bad.write_bytes(b"no archive")
     settle(harness, bad)
     watch = watching(harness, FolderTree(folder))
-    watch.look()
+    watch.scan()
     elsewhere = folder.rename(harness.folder / "elsewhere")
     for _ in range(3):
-        watch.look()
+        watch.scan()
     assert log.messages[2:] == [
         f"{folder}: The folder {str(folder)!a} cannot be read: {os.strerror(2)}."
     ]
     elsewhere.rename(folder)
 
-    watch.look()
+    watch.scan()
     settle(harness, make_wheel().write(folder))
-    watch.look()
-    watch.look()
+    watch.scan()
+    watch.scan()
 
     assert log.messages[3:] == [
         f"{folder}: what was wrong is not wrong any more",
@@ -296,11 +296,11 @@ def test_a_folder_too_deep(
     settle(harness, make_wheel().write(folder / "b"))
     watch = watching(harness, FolderTree(folder))
 
-    watch.look()
-    watch.look()
+    watch.scan()
+    watch.scan()
     settle(harness, make_sdist().write(folder))
-    watch.look()
-    watch.look()
+    watch.scan()
+    watch.scan()
 
     assert listed(harness) == {make_wheel().filename, make_sdist().filename}
     assert [message.count("The folder") for message in log.messages] == [1, 0, 0]
@@ -313,16 +313,16 @@ def test_what_is_taken_away(
     path = make_wheel().write(folder)
     settle(harness, path)
     watch = watching(harness, FolderTree(folder))
-    watch.look()
+    watch.scan()
     path.unlink()
-    watch.look()
+    watch.scan()
     assert listed(harness) == {path.name}
     harness.index.lifecycle.delete(ALICE, DEMO, Selection(parse_version("1.0"), None), "")
     make_wheel().write(folder)
     settle(harness, path)
 
     for _ in range(3):
-        watch.look()
+        watch.scan()
 
     assert listed(harness) == set()
     assert log.messages[1:] == [f"{folder}: imported 0 files, 1 deleted here before"]
@@ -336,16 +336,16 @@ def test_a_project_that_takes_no_files(
     harness.index.lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, "")
     settle(harness, make_sdist().write(folder))
     watch = watching(harness, FolderTree(folder))
-    watch.look()
-    assert watch.look().is_idle
+    watch.scan()
+    assert watch.scan().is_idle
     for _ in range(10):
         harness.clock.advance(seconds=RETRY_SECONDS / 2)
-        watch.look()
+        watch.scan()
     assert len(log.messages) == 2
     harness.index.lifecycle.set_status(ALICE, DEMO, Status.ACTIVE, "")
     harness.clock.advance(hours=1)
 
-    watch.look()
+    watch.scan()
 
     assert make_sdist().filename in listed(harness)
 
@@ -377,11 +377,11 @@ def test_a_mistake(harness: IndexHarness, folder: Path, log: pytest.LogCaptureFi
     place = Odd(folder, fail)
     watch = watching(harness, place)
 
-    watch.look()
-    watch.look()
+    watch.scan()
+    watch.scan()
     assert [record.exc_info is not None for record in log.records] == [True]
     place.happens = lambda: None
-    watch.look()
+    watch.scan()
 
     assert listed(harness) == {make_wheel().filename, make_sdist().filename}
 

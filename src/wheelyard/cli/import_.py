@@ -82,7 +82,7 @@ def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where i
     else:
         source = escaped(redact_credentials(options["source"]))
         click.echo(f"{source}: {report.summary(dry_run=dry_run)}")
-        for code, count in sorted(report.excused.items()):
+        for code, count in sorted(report.waived_rules.items()):
             click.echo(f"excused: {code} ({count})")
     return 1 if report.counts[FileStatus.REFUSED] else 0
 
@@ -122,7 +122,7 @@ def _described(report: Report, kind: str, *, dry_run: bool) -> dict[str, object]
         "source": kind,
         "dry-run": dry_run,
         **{status.value.replace("_", "-"): report.counts[status] for status in FileStatus},
-        "excused": dict(sorted(report.excused.items())),
+        "excused": dict(sorted(report.waived_rules.items())),
         "refusals": [
             {
                 "place": each.location.encode(errors="backslashreplace").decode(),

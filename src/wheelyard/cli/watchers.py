@@ -73,9 +73,9 @@ def build_watchers(index: Index, wish: WatchOptions) -> WatcherThreads:
                 importer=build_importer(index, is_local=is_folder, lenient=wish.lenient),
                 caller=caller,
                 runtime=index.runtime,
-                every=wish.every
+                interval=wish.every
                 or (FOLDER_INTERVAL_SECONDS if is_folder else BUCKET_INTERVAL_SECONDS),
-                appears_whole=not is_folder,
+                is_atomic=not is_folder,
             )
         )
     return WatcherThreads(index, tuple(watches))

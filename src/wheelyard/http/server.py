@@ -145,7 +145,7 @@ def _begun_trial(index: Index, note: Path | None) -> StoreProbe:
         for key in probes(index.traits.apart, index.runtime.new_id()):
             steps += scratch_write_steps(index.files.store, key)
     probe = StoreProbe(steps, index.runtime, note)
-    probe.begin()
+    probe.start()
     return probe
 
 

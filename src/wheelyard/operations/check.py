@@ -1,8 +1,9 @@
 """
-Verify every byte, digest, link and document of a store, and mend what can be mended.
+Verification of a whole store: bytes, digests, documents, journals and names; repair and sweep.
 
-A problem is damage: listed bytes that are missing or changed, a journal or a document that does
-not add up. A note is what a crash or a person leaves behind. Only problems make the command fail.
+A problem is damage: listed bytes that are missing or changed, or a journal and a document that
+disagree. A note is a harmless leftover. Only problems make the command fail. What can be repaired
+without a backup is repaired. With `sweep`, leftovers are deleted.
 """
 
 import re
@@ -31,40 +32,39 @@ from wheelyard.storage.spool import Spool
 _NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
 Progress = Callable[[str, int], None]
-"""Told what is being looked at, and how many bytes of it were read just now."""
+"""Called with the name of the file that is verified, and the bytes of it just read."""
 
 
 @dataclass(slots=True)
 class Findings:
-    """What a check has found so far."""
+    """The results of a check so far."""
 
     projects: int = 0
     files: int = 0
     size: int = 0
     """Bytes that were read and hashed."""
     problems: list[str] = field(default_factory=list)
-    """Damage, each with what can be done about it."""
+    """Damage; each sentence says what the operator can do."""
     notes: list[str] = field(default_factory=list)
-    """What a crash or a person may leave behind, and what does no harm."""
+    """Harmless leftovers of crashes or operators."""
     repaired: list[str] = field(default_factory=list)
     rebuilt: int = 0
-    """Documents that were folded again from their journal."""
+    """Documents that were computed again from their journal."""
     swept: int = 0
-    """Leftovers that were removed."""
+    """Leftovers that were deleted."""
 
-    def add(self, others: "Findings") -> None:
-        """Add what was found elsewhere."""
+    def add(self, other: "Findings") -> None:
+        """Add the results of another check."""
         for each in fields(self):
-            # lists and numbers both know how to be added to
-            setattr(self, each.name, getattr(self, each.name) + getattr(others, each.name))
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
-    def note_stray(self, key: Key) -> None:
-        """Note an object that nothing of wheelyard's has made."""
+    def add_foreign_object(self, key: Key) -> None:
+        """Add a note about an object that wheelyard has not written."""
         self.notes.append(f"{key} is no object of wheelyard's")
 
 
 class Unreadable:
-    """The answer of `look` where an object is there and cannot be read."""
+    """The type of UNREADABLE, which `read_or_report` returns for an object it cannot read."""
 
     __slots__ = ()
 
@@ -72,8 +72,8 @@ class Unreadable:
 UNREADABLE: Final = Unreadable()
 
 
-def look(store: Store, key: Key, findings: Findings) -> Stored | Unreadable | None:
-    """Return an object, None where there is none; one that cannot be read is a problem."""
+def read_or_report(store: Store, key: Key, findings: Findings) -> Stored | Unreadable | None:
+    """Return an object, None if missing; if it cannot be read, report a problem."""
     try:
         found = store.get(key)
     except WheelyardError as fault:
@@ -84,8 +84,8 @@ def look(store: Store, key: Key, findings: Findings) -> Stored | Unreadable | No
     return found if isinstance(found, Stored) else None
 
 
-def mend(store: Store, key: Key, body: bytes, expect: ObjectVersion, findings: Findings) -> bool:
-    """Write what was found missing; return False if somebody else has."""
+def repair(store: Store, key: Key, body: bytes, expect: ObjectVersion, findings: Findings) -> bool:
+    """Write a missing or outdated object; return whether it was written by this call."""
     try:
         store.put(key, body, expect)
     except Conflict:
@@ -98,23 +98,23 @@ def mend(store: Store, key: Key, body: bytes, expect: ObjectVersion, findings: F
 
 @dataclass(frozen=True, slots=True)
 class CheckedProject:
-    """What is left of a project after its check."""
+    """A project, as its check has left it."""
 
     name: NormalizedName
     project: Project | None
-    """Its document, read or folded again; None if neither could be had."""
-    is_sound: bool
-    """Whether document and journal agree; if not, nobody knows which bytes belong to it."""
+    """The document, read or computed again; None if neither was possible."""
+    is_consistent: bool
+    """Whether document and journal agree; if not, it is unknown which bytes belong to it."""
 
     def listed_keys(self) -> Iterator[Key]:
-        """Yield the keys of all bytes that it lists."""
+        """Yield the keys of all objects of its files."""
         for file in self.project.files if self.project else ():
             yield from (key for key, _ in listed_objects(self.name, file))
 
 
 @dataclass(slots=True)
 class ProjectCheck:
-    """The check of one project, which adds to `findings`."""
+    """The check of one project; adds its results to `findings`."""
 
     store: Store
     name: NormalizedName
@@ -122,46 +122,48 @@ class ProjectCheck:
     progress: Progress
     commits: Codec[Commit] = field(default_factory=lambda: Codec(Commit))
     documents: Codec[Project] = field(default_factory=lambda: Codec(Project))
-    is_sound: bool = True
+    is_consistent: bool = True
     damaged: dict[int, ObjectVersion] = field(default_factory=dict)
-    """Journal entries that cannot be read, by their number."""
+    """The versions of unreadable journal entries, by number."""
 
     def run(self, *, rebuild: bool) -> CheckedProject:
-        """Check everything; with `rebuild`, write the document again from the journal."""
+        """Check the project; with `rebuild`, write its document again from the journal."""
         commits = self._journal()
-        # read after the journal, the document is never behind it, whoever commits meanwhile
-        found = look(self.store, keys.project(self.name), self.findings)
+        # read after the journal, so that a concurrent commit cannot make the document older
+        found = read_or_report(self.store, keys.project(self.name), self.findings)
         stored = found if isinstance(found, Stored) else None
         project = self._document(stored)
         agrees = project is None or self._complete(commits, project)
         folded = self._fold(commits)
         if not agrees:
-            self._unsound(
+            self._report_inconsistent(
                 "its document and its journal have different commits of one number, as after a "
                 "restore; restore one of them from the same backup as the other"
             )
         elif isinstance(found, Unreadable):
-            self.is_sound = False
+            self.is_consistent = False
         elif rebuild and folded is not None:
             project = self._rebuild(folded, stored)
         elif project is None or stored is None:
             advice = "fold it again with --rebuild" if folded else "restore it from a backup"
-            self._unsound(f"its document is missing or damaged; {advice}")
+            self._report_inconsistent(f"its document is missing or damaged; {advice}")
         elif folded is not None and self.documents.encode(folded) != stored.body:
-            self._unsound("its document is not what its journal says; fold it again with --rebuild")
+            self._report_inconsistent(
+                "its document is not what its journal says; fold it again with --rebuild"
+            )
         for file in project.files if project else ():
             self.findings.files += 1
             self.progress(file.filename, 0)
             for key, expected in listed_objects(self.name, file):
                 self._check_object(key, expected, file)
-        return CheckedProject(self.name, project, self.is_sound)
+        return CheckedProject(self.name, project, self.is_consistent)
 
-    def _problem(self, what: str) -> None:
+    def _report(self, what: str) -> None:
         self.findings.problems.append(f"{self.name}: {what}")
 
-    def _unsound(self, what: str) -> None:
-        self.is_sound = False
-        self._problem(what)
+    def _report_inconsistent(self, what: str) -> None:
+        self.is_consistent = False
+        self._report(what)
 
     def _document(self, stored: Stored | None) -> Project | None:
         with suppress(WheelyardError):
@@ -175,16 +177,16 @@ class ProjectCheck:
         for entry in self.store.list(keys.journal(self.name)):
             number = keys.number_of(entry.key)
             if number is None:
-                self.findings.note_stray(entry.key)
+                self.findings.add_foreign_object(entry.key)
             elif (commit := self._commit(number)) is not None:
                 commits[number] = commit
         return commits
 
     def _commit(self, number: int) -> Commit | None:
         key, codec = keys.commit(self.name, number), self.commits
-        found = look(self.store, key, self.findings)
+        found = read_or_report(self.store, key, self.findings)
         if not isinstance(found, Stored):
-            self.is_sound = self.is_sound and found is None
+            self.is_consistent = self.is_consistent and found is None
             return None
         with suppress(WheelyardError):
             commit = codec.decode(key, found.body)
@@ -209,7 +211,7 @@ class ProjectCheck:
         commits[last.number] = last
         expect = self.damaged.pop(last.number, ABSENT)
         key, body = keys.commit(self.name, last.number), self.commits.encode(last)
-        if mend(self.store, key, body, expect, self.findings):
+        if repair(self.store, key, body, expect, self.findings):
             self.findings.repaired.append(f"{self.name}: journal entry {last.number} written")
         return True
 
@@ -220,7 +222,9 @@ class ProjectCheck:
             if commit is None or commit.previous != previous:
                 what = "damaged" if commit or number in self.damaged else "missing"
                 key = keys.commit(self.name, number)
-                self._unsound(f"its journal is broken: {key} is {what}; restore it from a backup")
+                self._report_inconsistent(
+                    f"its journal is broken: {key} is {what}; restore it from a backup"
+                )
                 return None
             folded = fold(folded, commit)
             previous = digest(self.commits.encode(commit))
@@ -231,7 +235,7 @@ class ProjectCheck:
         self.findings.rebuilt += 1
         if stored is None or stored.body != body:
             expect = stored.version if stored else ABSENT
-            if mend(self.store, keys.project(self.name), body, expect, self.findings):
+            if repair(self.store, keys.project(self.name), body, expect, self.findings):
                 self.findings.repaired.append(
                     f"{self.name}: document written again from its journal"
                 )
@@ -246,23 +250,23 @@ class ProjectCheck:
                 self.findings.size += len(chunk)
                 self.progress(file.filename, len(chunk))
         except NotFound:
-            self._problem(f"{key} is missing; {advice}")
+            self._report(f"{key} is missing; {advice}")
         except WheelyardError as fault:
-            self._problem(
+            self._report(
                 f"{key} cannot be read: {fault.message} If that stays so, remove it, then {advice}"
             )
         else:
             if found.hexdigest() != expected:
-                self._problem(f"{key} has not the bytes that were uploaded; {advice}")
+                self._report(f"{key} has not the bytes that were uploaded; {advice}")
 
 
-Checked = Mapping[NormalizedName, CheckedProject]
+CheckedProjects = Mapping[NormalizedName, CheckedProject]
 Names = frozenset[NormalizedName]
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The check operation, wired."""
+    """The check operation, with the parts of the index that it uses."""
 
     store: Store
     spool: Spool
@@ -270,7 +274,7 @@ class Check:
     runtime: Runtime
     publishing_cleanup: PublishingCleanup
     threads: int = 1
-    """Projects that are checked at a time."""
+    """The number of projects that are checked concurrently."""
 
     def run(
         self,
@@ -280,26 +284,28 @@ class Check:
         sweep: bool = False,
     ) -> Findings:
         """
-        Check the whole store, and return what was found.
+        Check the whole store and return the results.
 
         Args:
-            progress: Told of every file.
-            rebuild: Fold every journal again into its document.
-            sweep: Remove leftovers.
+            progress: Called for every file.
+            rebuild: Whether to compute every document again from its journal.
+            sweep: Whether to delete leftovers.
         """
         findings = Findings()
         checked = dict[NormalizedName, CheckedProject]()
-        for found, project in self._checked(self._names(findings), progress, rebuild=rebuild):
+        for found, project in self._check_projects(
+            self._project_names(findings), progress, rebuild=rebuild
+        ):
             findings.add(found)
             checked[project.name] = project
-        known = self._mend_names(checked.values(), findings)
+        known = self._repair_names(checked.values(), findings)
         self._check_tokens(findings, sweep=sweep)
-        self._look_at_leftovers(checked, known, findings, sweep=sweep)
+        self._check_leftovers(checked, known, findings, sweep=sweep)
         if sweep:
             findings.swept += self.publishing_cleanup.run()
         return findings
 
-    def _checked(
+    def _check_projects(
         self, names: Iterable[NormalizedName], progress: Progress, *, rebuild: bool
     ) -> Iterator[tuple[Findings, CheckedProject]]:
         def check(name: NormalizedName) -> tuple[Findings, CheckedProject]:
@@ -316,7 +322,7 @@ class Check:
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)  # nothing more after Ctrl-C
 
-    def _names(self, findings: Findings) -> list[NormalizedName]:
+    def _project_names(self, findings: Findings) -> list[NormalizedName]:
         found = set[NormalizedName]()
         for prefix, end in ((keys.PROJECTS, ".json"), (keys.JOURNAL, "/")):
             for entry in self.store.list(prefix):
@@ -326,12 +332,12 @@ class Check:
                 if _NAME.fullmatch(name) and separator and is_ours:
                     found.add(name)
                 else:
-                    findings.note_stray(entry.key)
+                    findings.add_foreign_object(entry.key)
         return sorted(found)
 
-    def _mend_names(self, checked: Iterable[CheckedProject], findings: Findings) -> Names | None:
-        """Write the name list again if it lacks a project; return what it had, if it was whole."""
-        found = look(self.store, keys.NAMES, findings)
+    def _repair_names(self, checked: Iterable[CheckedProject], findings: Findings) -> Names | None:
+        """Add missing projects to the list of names; return its old names, None if unreadable."""
+        found = read_or_report(self.store, keys.NAMES, findings)
         stored = found if isinstance(found, Stored) else None
         codec, known = Codec(NameList), None
         with suppress(WheelyardError):
@@ -341,26 +347,26 @@ class Check:
             f"{name}: listed, and its document and journal are gone; restore them from a backup"
             for name in sorted(listed - {each.name for each in checked})
         ]
-        # an object that only lies where a document would lie makes no project
-        real = {each.name for each in checked if each.project is not None}
-        if real - listed and not isinstance(found, Unreadable):
-            body = codec.encode(NameList(tuple(sorted(real | listed))))
+        # a malformed object at the key of a document is not a project
+        existing = {each.name for each in checked if each.project is not None}
+        if existing - listed and not isinstance(found, Unreadable):
+            body = codec.encode(NameList(tuple(sorted(existing | listed))))
             expect = stored.version if stored else ABSENT
-            if mend(self.store, keys.NAMES, body, expect, findings):
-                added = ", ".join(sorted(real - listed))
+            if repair(self.store, keys.NAMES, body, expect, findings):
+                added = ", ".join(sorted(existing - listed))
                 findings.repaired.append(f"added to the list of projects: {added}")
         return known
 
     def _check_tokens(self, findings: Findings, *, sweep: bool) -> None:
         codec = Codec(TokenRecord)
-        uses = self._uses(findings)  # first, so that a token which is made just now has none yet
+        uses = self._token_uses(findings)  # listed first, so that no new token can have one
         for entry in self.store.list(keys.TOKENS):
             token_id = entry.key.removeprefix(keys.TOKENS).removesuffix(".json")
             if not is_token_id(token_id) or entry.key != keys.token(token_id):
-                findings.note_stray(entry.key)
+                findings.add_foreign_object(entry.key)
                 continue
             uses.pop(token_id, None)
-            found = look(self.store, entry.key, findings)
+            found = read_or_report(self.store, entry.key, findings)
             try:
                 if isinstance(found, Stored):
                     codec.decode(entry.key, found.body)
@@ -377,28 +383,28 @@ class Check:
             objects = counted(len(uses), "object")
             findings.notes.append(f"{objects} under {keys.USES} belong to no token")
 
-    def _uses(self, findings: Findings) -> dict[str, Entry]:
+    def _token_uses(self, findings: Findings) -> dict[str, Entry]:
         uses = dict[str, Entry]()
         for entry in self.store.list(keys.USES):
             token_id = keys.token_id_of_use(entry.key)
             if token_id is None:
-                findings.note_stray(entry.key)
+                findings.add_foreign_object(entry.key)
             else:
                 uses[token_id] = entry
         return uses
 
-    def _look_at_leftovers(
-        self, checked: Checked, known: Names | None, findings: Findings, *, sweep: bool
+    def _check_leftovers(
+        self, checked: CheckedProjects, known: Names | None, findings: Findings, *, sweep: bool
     ) -> None:
         now = self.runtime.now()
         cutoff, orphans = (now - ORPHAN_AGE).timestamp(), 0
-        for entry, owner in self._orphans(checked, known, findings):
+        for entry, owner in self._orphaned_objects(checked, known, findings):
             found = checked.get(NormalizedName(owner.project))
-            # a deleted filename never comes back, so its bytes need not wait
+            # a deleted filename is never reused, so its bytes can be deleted at once
             project = found and found.project
             is_deleted = bool(project and owner.filename in project.deleted_filenames)
-            may_go = sweep and (is_deleted or entry.modified < cutoff)
-            if may_go and self._sweep(entry, owner):
+            may_be_swept = sweep and (is_deleted or entry.modified < cutoff)
+            if may_be_swept and self._delete_orphan(entry, owner):
                 findings.swept += 1
             else:
                 orphans += 1
@@ -415,24 +421,24 @@ class Check:
             files = counted(scratch, "scratch file")
             findings.notes.append(f"{files} of uploads in {self.spool.folder}")
 
-    def _orphans(
-        self, checked: Checked, known: Names | None, findings: Findings
+    def _orphaned_objects(
+        self, checked: CheckedProjects, known: Names | None, findings: Findings
     ) -> Iterator[tuple[Entry, keys.Owner]]:
-        """Yield bytes that nothing lists, and whose; none of a project that may list them."""
+        """Yield objects that no project lists, with the file they were for; skip uncertain ones."""
         listed = {key for each in checked.values() for key in each.listed_keys()}
         for entry in self.store.list(keys.FILES):
             if entry.key in listed:
                 continue
             owner = keys.owner_of(entry.key)
             if owner is None:
-                findings.note_stray(entry.key)
+                findings.add_foreign_object(entry.key)
                 continue
             found = checked.get(NormalizedName(owner.project))
-            # where the list of names is lost, any project may have been there
-            if found.is_sound if found else known is not None and owner.project not in known:
+            # without the list of names, any project may have existed
+            if found.is_consistent if found else known is not None and owner.project not in known:
                 yield entry, owner
 
-    def _sweep(self, entry: Entry, owner: keys.Owner) -> bool:
+    def _delete_orphan(self, entry: Entry, owner: keys.Owner) -> bool:
         key = keys.project(NormalizedName(owner.project))
         project = self.projects.documents.get(key, "now").value
         file = project.by_filename.get(owner.filename) if project else None

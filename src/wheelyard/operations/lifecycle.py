@@ -1,4 +1,4 @@
-"""Yank, unyank, delete, and set the status of what is there already."""
+"""Yank, unyank and delete of files, and the status of projects."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -27,34 +27,34 @@ from wheelyard.model.project import (
 from wheelyard.model.text import require_one_line
 
 REASON_LIMIT: Final = 1024
-"""Characters of a reason."""
+"""The most characters of a reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The files of one release, or one of them."""
+    """Selects all files of one version, or one of its files."""
 
     version: Version
     filename: str | None = None
     allow_deleted: bool = False
-    """Whether files that were deleted already are as good: a delete may be tried again."""
+    """Whether files that are deleted already count as found, so that a delete can be repeated."""
 
-    def of(self, project: Project) -> tuple[File, ...]:
+    def files_of(self, project: Project) -> tuple[File, ...]:
         """
         Return the selected files.
 
         Raises:
-            NotFound: There are none.
+            NotFound: The project has no such version or file.
         """
         if not project.revision:
             raise unknown_project(project.name)
-        found = tuple(
+        selected = tuple(
             file
             for file in project.files
             if Version(file.version) == self.version
             and (self.filename is None or file.filename == self.filename)
         )
-        if not found and not (self.allow_deleted and self._is_gone(project)):
+        if not selected and not (self.allow_deleted and self._was_deleted(project)):
             what = f"version {self.version}"
             if self.filename is not None:
                 what = f"file {quoted(self.filename)} of {what}"
@@ -63,9 +63,9 @@ class Selection:
                 "has.",
                 short=f"{quoted(project.name)} has no such version or file.",
             )
-        return found
+        return selected
 
-    def _is_gone(self, project: Project) -> bool:
+    def _was_deleted(self, project: Project) -> bool:
         gone = (parse_known_filename(each) for each in project.deleted_filenames)
         return any(
             each.version == self.version and self.filename in (None, each.filename) for each in gone
@@ -74,7 +74,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Lifecycle:
-    """What can be done to a published file or project."""
+    """Changes to published files and projects; all of them need the right to manage."""
 
     projects: Projects
     files: Files
@@ -84,39 +84,39 @@ class Lifecycle:
         self, caller: Caller, name: NormalizedName, selection: Selection, reason: str
     ) -> Project:
         """
-        Mark files as not to be chosen any more; those who pin them still get them (PEP 592).
+        Yank files: installers skip them unless a version is pinned (PEP 592).
 
         Raises:
-            WheelyardError: No right, a reason that is no line of text, nothing selected, or the
-                store did not answer.
+            WheelyardError: The caller may not manage the project, the reason is not one line of
+                text, nothing is selected, or the store does not answer.
         """
 
-        def meant(project: Project) -> list[File]:
-            return [file for file in selection.of(project) if file.yanked != reason]
+        def select(project: Project) -> list[File]:
+            return [file for file in selection.files_of(project) if file.yanked != reason]
 
-        return self._change(caller, name, Yanked, meant, reason).after
+        return self._change(caller, name, Yanked, select, reason).after
 
     def unyank(
         self, caller: Caller, name: NormalizedName, selection: Selection, reason: str
     ) -> Project:
-        """Take the mark back; the journal keeps the reason. Raises as `yank` does."""
+        """Revert a yank; the journal records the reason. Raises as `yank` does."""
 
-        def meant(project: Project) -> list[File]:
-            return [file for file in selection.of(project) if file.yanked is not None]
+        def select(project: Project) -> list[File]:
+            return [file for file in selection.files_of(project) if file.yanked is not None]
 
-        return self._change(caller, name, Unyanked, meant, reason).after
+        return self._change(caller, name, Unyanked, select, reason).after
 
     def delete(
         self, caller: Caller, name: NormalizedName, selection: Selection, reason: str
     ) -> Project:
         """
-        Remove files for good: first from the document, then their bytes; no filename comes back.
+        Delete files: first from the document, then their bytes. Filenames cannot be reused.
 
         Raises as `yank` does.
         """
         wanted = replace(selection, allow_deleted=True)
-        committed = self._change(caller, name, Deleted, wanted.of, reason)
-        for file in wanted.of(committed.before):
+        committed = self._change(caller, name, Deleted, wanted.files_of, reason)
+        for file in wanted.files_of(committed.before):
             self.files.remove(name, file)
         return committed.after
 
@@ -124,7 +124,7 @@ class Lifecycle:
         self, caller: Caller, name: NormalizedName, status: Status, reason: str
     ) -> Project:
         """Set the project's status (PEP 792). Raises as `yank` does."""
-        _check(caller, name, reason)
+        _check_request(caller, name, reason)
 
         def intent(project: Project) -> tuple[AnyEvent, ...]:
             if not project.revision:
@@ -141,19 +141,19 @@ class Lifecycle:
         caller: Caller,
         name: NormalizedName,
         event: type[Yanked | Unyanked | Deleted],
-        meant: Callable[[Project], Sequence[File]],
+        select: Callable[[Project], Sequence[File]],
         reason: str,
     ) -> Committed:
-        _check(caller, name, reason)
+        _check_request(caller, name, reason)
 
         def intent(project: Project) -> tuple[AnyEvent, ...]:
-            names = tuple(each.filename for each in meant(project))
+            names = tuple(each.filename for each in select(project))
             at, by = self.runtime.now(), caller.principal
             return (event(at=at, by=by, filenames=names, reason=reason),) if names else ()
 
         return self.projects.change(name, intent)
 
 
-def _check(caller: Caller, name: NormalizedName, reason: str) -> None:
+def _check_request(caller: Caller, name: NormalizedName, reason: str) -> None:
     caller.require(Action.MANAGE, name)
     require_one_line(reason, "The reason", REASON_LIMIT)

@@ -1,4 +1,4 @@
-"""A file on its way into the spool, whoever it comes from: written, counted and hashed at once."""
+"""Files in the spool: each is written, counted and hashed in one pass, for uploads and imports."""
 
 import logging
 from collections.abc import Mapping
@@ -19,12 +19,11 @@ if TYPE_CHECKING:
 
 SHA256: Final = "sha256"
 MIB: Final = 1024**2
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""No file is older."""
+EARLIEST_UPLOAD: Final = datetime(1970, 1, 1, tzinfo=UTC)
+YANK_REASON_LIMIT: Final = 1024
+"""The most characters of the reason of a yank."""
 UPLOADER_LIMIT: Final = 200
-"""Characters of an uploader's name."""
-REASON_LIMIT: Final = 1024
-"""Characters of the reason of a yank."""
+"""The most characters of an uploader's name."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -32,69 +31,70 @@ logger = logging.getLogger("wheelyard")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceMetadata:
     """
-    What the source of an imported file says of it; see `File` for what becomes of that.
+    What the source of an imported file says about it; `File` has what the index keeps of that.
 
     Args:
-        uploaded_at: When it was uploaded there; None if the source does not tell.
-        uploaded_by: By whom; empty if the source does not tell.
-        yanked: None, or the reason, which may be empty.
+        uploaded_at: The time of the upload to the source; None if unknown.
+        uploaded_by: The uploader; empty if unknown.
+        yanked: The reason of the yank, which may be empty; None if it is not yanked.
     """
 
     uploaded_at: datetime | None = None
     uploaded_by: str = ""
     yanked: str | None = None
 
-    def time(self, now: datetime) -> datetime | None:
-        """Return when it was uploaded, UTC, and not in the future; None if that is not known."""
+    def upload_time(self, now: datetime) -> datetime | None:
+        """Return the time of the upload in UTC, at most `now`; None if unknown."""
         at = self.uploaded_at
         if at is None:
             return None
         if at.tzinfo is None:
             at = at.replace(tzinfo=UTC)
-        return max(EPOCH, min(at, now)).astimezone(UTC)
+        return max(EARLIEST_UPLOAD, min(at, now)).astimezone(UTC)
 
     @property
-    def upload_handler(self) -> str:
-        """Who uploaded it, as one line."""
+    def uploader(self) -> str:
+        """The uploader, as one line."""
         return to_one_line(self.uploaded_by, UPLOADER_LIMIT)
 
     @property
-    def yank(self) -> str | None:
-        """Why it is yanked, as one line; None if it is not."""
-        return None if self.yanked is None else to_one_line(self.yanked, REASON_LIMIT)
+    def yank_reason(self) -> str | None:
+        """The reason of the yank, as one line; None if it is not yanked."""
+        return None if self.yanked is None else to_one_line(self.yanked, YANK_REASON_LIMIT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpooledUpload:
-    """One file as it was sent: spooled to disk, counted and hashed on the way."""
+    """A received file in the spool, with its size and digest."""
 
     distribution: Distribution
-    """What its name says, as `Uploads.admit` has returned it."""
+    """The parsed filename, from `Uploads.authorize`."""
     path: Path
-    """The spooled bytes, which stay the caller's to remove."""
+    """The file in the spool; the caller removes it."""
     size: int
     """Bytes."""
     sha256: str
     """64 lower-case hexadecimal digits."""
     form_name: str = ""
-    """What the form says; empty if it says nothing."""
+    """The name in the upload form; empty if missing."""
     form_version: str = ""
+    """The version in the upload form; empty if missing."""
     has_attestations: bool = False
-    """Whether attestations (PEP 740) came with it."""
-    origin: SourceMetadata | None = None
-    """What its source knows of it, if it is imported."""
+    """Whether the client sent attestations (PEP 740)."""
+    source_metadata: SourceMetadata | None = None
+    """What its source says about it, if it is imported."""
 
 
 class SpoolWriter:
     """
-    A scratch file that is being written.
+    Writes one file to the spool, counts its bytes and computes its digests.
 
     Args:
-        spool: Where it is made.
-        distribution: What the file's name says, as `Uploads.admit` has returned it.
-        limit: Bytes that it may have.
-        what: What is written, for the fault where that fails.
-        hashers: What is fed besides SHA-256, by algorithm.
+        spool: The folder for scratch files.
+        distribution: The parsed filename, from `Uploads.authorize`.
+        limit: The most bytes that the file may have.
+        what: The name of the operation, for error messages.
+        hashers: More hash objects besides SHA-256, by algorithm.
 
     Raises:
         Unavailable: The disk is full or refuses writes.
@@ -111,17 +111,17 @@ class SpoolWriter:
         self.path, self._sink = spool.create()
         self.distribution = distribution
         self.size = 0
-        """Bytes so far."""
+        """The bytes written so far."""
         self._limit = limit
         self._what = what
         self._hashers: dict[str, Hasher] = {SHA256: sha256(), **hashers}
 
     def write(self, data: bytes) -> None:
         """
-        Take the next bytes.
+        Write the next bytes.
 
         Raises:
-            TooLarge: They pass the limit; none of them is written.
+            TooLarge: The file would exceed the limit; nothing is written.
             Unavailable: The disk is full or refuses writes.
         """
         self.size += len(data)
@@ -134,11 +134,11 @@ class SpoolWriter:
 
     @property
     def digests(self) -> dict[str, str]:
-        """The digests of what was written, by algorithm."""
+        """The digests of the bytes written so far, in hexadecimal, by algorithm."""
         return {name: hasher.hexdigest() for name, hasher in self._hashers.items()}
 
     def upload(self) -> SpooledUpload:
-        """Return the file, all of which has been written."""
+        """Return the complete file."""
         return SpooledUpload(
             distribution=self.distribution,
             path=self.path,
@@ -147,11 +147,11 @@ class SpoolWriter:
         )
 
     def close(self) -> None:
-        """Write no more; the file stays."""
+        """Close the file and keep it."""
         self._sink.close()
 
     def remove(self) -> None:
-        """Remove the file; where that fails, the outcome of all that was done stays what it is."""
+        """Close and remove the file; only log a failure, as the operation itself is finished."""
         for step in (self._sink.close, self.path.unlink):
             try:
                 step()
@@ -164,7 +164,7 @@ class SpoolWriter:
 
 
 def file_too_large(limit: int) -> TooLarge:
-    """Return the fault for a file of more than `limit` bytes."""
+    """Return the error for a file of more than `limit` bytes."""
     readable = f"{limit} bytes" if limit % MIB else f"{limit // MIB} MiB"
     return TooLarge(
         f"File too large, the limit is {readable}. Ask for a higher [uploads] max_file_size; or, "

@@ -1,10 +1,9 @@
 """
-Whether a store takes what an index does with it, found out by doing it.
+A probe that reads and writes the store, to find out whether the index may use it.
 
-Rights on a bucket cannot be looked up: conditions, holds and whatever stands in between decide as
-well. So an object that is there is written once more as it is, which takes every right that a
-commit takes and leaves nothing behind. A server does that once when it begins, and again after
-growing pauses until it has worked.
+The permissions on a bucket cannot be looked up, as conditions, holds and proxies decide, too. So
+an existing object is written again with its own bytes: this needs the permissions of a commit and
+changes nothing. A server does so when it starts, and retries with backoff until it succeeds.
 """
 
 import logging
@@ -23,111 +22,111 @@ from wheelyard.storage.base import DENIED, Key, Store, Stored
 
 FIRST_RETRY_SECONDS: Final = 1.0
 MAX_RETRY_SECONDS: Final = 60.0
-"""Seconds from one trial to the next, at most; a limit that doubles each time."""
-NOT_TRIED_YET: Final = "The first write has not ended yet."
+"""The pause after a failed probe: the first limit, which doubles each time, and the last."""
+NOT_PROBED_YET: Final = "The first write has not ended yet."
 
 Reason = Callable[[], str]
-"""Tells why a store has taken no write since the server began; nothing, if it has."""
+"""Returns why no write has succeeded since the server started; empty once one has."""
 Step = Callable[[], object]
-"""Something that an index does with its store."""
+"""One operation on the store."""
 
 logger = logging.getLogger("wheelyard")
 
 
 def read_steps(store: Store, key: Key) -> tuple[Step, ...]:
-    """Return how a store is read; `key` is one that it may hold nothing at."""
+    """Return the read operations to probe; `key` may be missing."""
     return (lambda: next(store.list(key), None), lambda: store.get(key))
 
 
 def write_steps(store: Store, key: Key, retries: ConflictRetries) -> tuple[Step, ...]:
-    """Return how a store is written: its own format once more, else something at `key`."""
-    found: object = None
+    """Return the write operations to probe: on the format object if there is one, else on `key`."""
     with suppress(WheelyardError):
-        found = store.get(FORMAT)
-    if isinstance(found, Stored):
-        return (lambda: renew_format(store, retries),)
+        if isinstance(store.get(FORMAT), Stored):
+            return (lambda: renew_format(store, retries),)
     return scratch_write_steps(store, key)
 
 
 def scratch_write_steps(store: Store, key: Key) -> tuple[Step, ...]:
-    """Return how a place is written that has no format of its own: nothing stays at `key`."""
+    """Return write operations for a store without a format object: create and delete `key`."""
     return (lambda: store.put(key, b"", None), lambda: store.delete(key, None))
 
 
 def failures_of(steps: Iterable[Step]) -> Iterator[WheelyardError]:
     """
-    Yield what a store refuses.
+    Run the steps and yield their errors.
 
-    A right that is missing does not keep the rest from being tried; whatever else is wrong does.
+    After a missing permission the next steps are still run; any other error is the last.
     """
     for step in steps:
         try:
             step()
-        except WheelyardError as fault:
-            yield fault
-            if fault.code != DENIED:
+        except WheelyardError as error:
+            yield error
+            if error.code != DENIED:
                 return
 
 
 class StoreProbe:
     """
-    The trial writes of one server: all of the steps have to succeed.
+    Runs the steps in the background, until all of them have succeeded.
 
-    What has come of them is in `note`, too, a file that all workers of the server read.
+    The result is also written to `status_file`, which all workers of the server read.
     """
 
-    def __init__(self, steps: Sequence[Step], runtime: Runtime, note: Path | None = None) -> None:
-        self.reason = NOT_TRIED_YET
-        """Why the store cannot be written; empty once it has been."""
+    def __init__(
+        self, steps: Sequence[Step], runtime: Runtime, status_file: Path | None = None
+    ) -> None:
+        self.reason = NOT_PROBED_YET
+        """Why the store cannot be written; empty once a write has succeeded."""
         self._steps = steps
         self._runtime = runtime
-        self._note = note
-        self._first = Event()
+        self._status_file = status_file
+        self._first_result = Event()
 
-    def begin(self) -> None:
-        """Try in the background, until a write has succeeded."""
-        Thread(target=self.run, name="trial", daemon=True).start()
+    def start(self) -> None:
+        """Probe in a background thread until the probe succeeds."""
+        Thread(target=self.run, name="store-probe", daemon=True).start()
 
     def wait(self, seconds: float) -> None:
-        """Wait for the end of the first try, but not for longer than that."""
-        self._first.wait(seconds)
+        """Wait up to `seconds` for the first result."""
+        self._first_result.wait(seconds)
 
     def run(self) -> None:
-        """Try until a write has succeeded."""
-        waits = backoff_pauses(
+        """Probe until the probe succeeds; log the first failure, each other reason, and success."""
+        pauses = backoff_pauses(
             self._runtime.random, FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS, at_least=0.5
         )
-        told = ""
+        logged = ""
         while True:
-            fault = next(failures_of(self._steps), None)
-            self._settle("" if fault is None else fault.short)
-            if fault is None:
-                if told:
+            error = next(failures_of(self._steps), None)
+            self._publish("" if error is None else error.short)
+            if error is None:
+                if logged:
                     logger.info("the store can be written now, so /ready answers 200")
                 return
-            if fault.message != told:
-                told = fault.message
-                logger.warning("the store cannot be written, so /ready answers 503: %s", told)
-            self._runtime.pause(next(waits))
+            if error.message != logged:
+                logged = error.message
+                logger.warning("the store cannot be written, so /ready answers 503: %s", logged)
+            self._runtime.pause(next(pauses))
 
-    def _settle(self, reason: str) -> None:
+    def _publish(self, reason: str) -> None:
         self.reason = reason
-        if self._note is not None:
-            with suppress(OSError):  # then the workers see it after the next try, or never
-                new = self._note.with_suffix(".new")
+        if self._status_file is not None:
+            with suppress(OSError):  # the next probe writes it again
+                new = self._status_file.with_suffix(".new")
                 new.write_text(reason)
-                new.replace(self._note)
-        self._first.set()
+                new.replace(self._status_file)
+        self._first_result.set()
 
 
 def always_writable() -> str:
-    """Return no reason at all: for a store of which nobody wants to know."""
+    """Return the empty reason, for a store that is not probed."""
     return ""
 
 
-def recorded_reason(note: Path) -> str:
-    """Return the reason that a server's trial has noted in a file; empty once it has worked."""
+def recorded_reason(status_file: Path) -> str:
+    """Return the reason that the server's probe has written; empty once it has succeeded."""
     try:
-        return note.read_text()
+        return status_file.read_text()
     except OSError:
-        return NOT_TRIED_YET
+        return NOT_PROBED_YET

@@ -1,9 +1,9 @@
 """
-Accept one distribution.
+Upload of one distribution file: authorization, validation, storing and listing.
 
-`Uploads.accept` is the order of events: cheap refusals first, the archive after that, the bytes,
-and last the commit. What depends on the project is asked twice: once early, so that a refused
-upload leaves nothing behind, and once inside the commit, where races are decided.
+`Uploads.accept` does the cheap checks first, then validates the archive, stores the bytes, and
+commits. Whether the project accepts the file is checked twice: first before anything is stored, so
+that a rejected upload leaves nothing behind, and again in the commit, against concurrent writers.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,93 +41,94 @@ from wheelyard.storage.disk import storage_faults
 from wheelyard.storage.spool import Spool
 
 COPY_CHUNK_BYTES: Final = 1024 * 1024
-"""Bytes that are copied into the spool at a time."""
+"""The bytes of one read when a local file is copied into the spool."""
 GIB: Final = 1024**3
 READ_SECONDS_PER_GIB: Final = 60.0
 READ_SECONDS_BASE: Final = 10.0
-"""The reading of an archive may take this long, and so much more for each GiB."""
+"""The time limit for validating an archive: the base, and more for each GiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadRules:
-    """What the operator decided about uploads."""
+    """The settings for uploads."""
 
     max_size: int = GIB
-    """Bytes of one file."""
+    """The largest file, in bytes."""
     zip_sdists: bool = False
-    """Whether `.zip` sdists are taken, which PEP 625 has retired."""
+    """Whether to accept `.zip` sdists, which PEP 625 has retired."""
     lenient: bool = False
-    """Whether files are taken that fail only today's stricter rules; see `archive/limits.py`."""
+    """Whether to waive the rules of `archive/leniency.py`."""
     archive: ArchiveLimits = field(default_factory=ArchiveLimits)
 
 
 @dataclass(frozen=True, slots=True)
 class UploadResult:
-    """A file that is listed now, and what could be better about it."""
+    """The outcome of an accepted upload."""
 
     file: File
+    """As it is listed now."""
     warnings: tuple[str, ...] = ()
-    """Sentences for whoever built it."""
+    """Sentences for the publisher."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValidatedFile:
-    """A file that may be listed, or is listed already."""
+    """A file that passed validation, or is listed already."""
 
     upload: SpooledUpload
     file: File
-    """As it is listed, or will be."""
+    """The entry in the project, existing or new."""
     contents: DistributionContents | None
-    """What is in it; None if the very bytes are listed and kept."""
-    is_held: bool = False
+    """What was read from it; None if it is listed and stored, so that it was not read."""
+    is_listed: bool = False
     """Whether it is listed already."""
 
     @property
     def summary(self) -> str:
-        """The line that its metadata has for people."""
+        """The one-line summary in its metadata; empty if there is none."""
         return ((self.contents and self.contents.core.summary) or "")[:SUMMARY_LIMIT]
 
 
 @dataclass(frozen=True, slots=True)
 class AddFiles:
-    """The intent to list files in one project: each is listed, or was, or is refused."""
+    """The intent to add files to one project; files that it cannot have are left out."""
 
-    base: Project
-    """The project that the files were checked against."""
-    checked: Sequence[ValidatedFile]
-    """The files, no two of which differ in their spelling alone."""
+    validated_against: Project
+    """The project as it was when the files were validated."""
+    files: Sequence[ValidatedFile]
+    """Files whose names differ in more than spelling."""
     at: datetime
-    """The time of the events, UTC."""
+    """The time of the events, in UTC."""
     by: str
-    """Who lists them."""
+    """The principal who adds them."""
     is_lenient: bool = False
-    """As for `listed`."""
+    """As for `find_identical`."""
 
     def __call__(self, project: Project) -> tuple[AnyEvent, ...]:
-        """Return the events that list what may be listed in `project`."""
+        """Return the events that add the acceptable new files to `project`."""
         return tuple(
             Uploaded(at=self.at, by=self.by, file=each.file, summary=each.summary)
-            for each in self.checked
-            if self._decided(project, each) is None
+            for each in self.files
+            if self._outcome(project, each) is None
         )
 
     def outcomes(self, project: Project) -> list[File | WheelyardError]:
-        """Return what becomes of each file in `project`: it is listed as this, or refused."""
-        return [self._decided(project, each) or each.file for each in self.checked]
+        """Return, for each file, its entry in `project` or the error that rejects it."""
+        return [self._outcome(project, each) or each.file for each in self.files]
 
-    def _decided(self, project: Project, each: ValidatedFile) -> File | WheelyardError | None:
-        """Return the file where it is listed already, None where it may be."""
-        if project is self.base:  # of this very revision it was asked a moment ago
-            return each.file if each.is_held else None
+    def _outcome(self, project: Project, each: ValidatedFile) -> File | WheelyardError | None:
+        """Return the entry of a listed file, the error that rejects it, or None if it is new."""
+        if project is self.validated_against:  # validation has just checked it
+            return each.file if each.is_listed else None
         try:
             return find_identical(project, each.upload, is_lenient=self.is_lenient)
-        except WheelyardError as refusal:
-            return refusal
+        except WheelyardError as error:
+            return error
 
 
 @dataclass(frozen=True, slots=True)
 class Uploads:
-    """The upload operation, wired."""
+    """The upload operation, with the parts of the index that it uses."""
 
     projects: Projects
     files: Files
@@ -137,16 +138,16 @@ class Uploads:
 
     @property
     def with_waivers(self) -> "Uploads":
-        """The same operation, with files taken that fail only today's stricter rules."""
+        """A copy of this operation that waives the rules of `archive/leniency.py`."""
         return replace(self, rules=replace(self.rules, lenient=True))
 
     def authorize(self, filename: str, caller: Caller) -> Distribution:
         """
-        Return what `filename` names if `caller` may upload it now; asked before the body is read.
+        Parse a filename, and check before reading the file that `caller` may upload it.
 
         Raises:
-            Invalid: It is no distribution's filename, or its project's name is reserved.
-            Forbidden: The caller may not upload to the project, or the project takes no files.
+            Invalid: The filename is not valid, or the project's name is reserved.
+            Forbidden: The caller has no right to upload, or the project accepts no uploads.
         """
         rules = self.rules
         distribution = parse_filename(
@@ -162,97 +163,97 @@ class Uploads:
         caller.require(Action.UPLOAD, distribution.project)
         snapshot = self.projects.peek(distribution.project)
         if snapshot is not None and snapshot.value is not None:
-            _refuse_closed(snapshot.value)
+            _check_accepts_uploads(snapshot.value)
         return distribution
 
     def accept(self, upload: SpooledUpload, caller: Caller) -> UploadResult:
         """
-        Check, store and list one file; the same bytes again are a success that changes nothing.
+        Validate, store and list one file; uploading equal bytes again succeeds without a change.
 
         Args:
-            upload: The file; its distribution is what `admit` has returned for this caller.
-            caller: Who sends it.
+            upload: The file; `authorize` has returned its distribution for this caller.
+            caller: The uploader.
 
         Raises:
-            Invalid: Something about the file or the form is wrong.
-            Forbidden: The project takes no files.
-            Conflict: Other bytes are listed under the filename (code `file_exists`).
-            TooLarge: It is over the limit.
+            Invalid: The file or the form is not valid.
+            Forbidden: The project accepts no uploads.
+            Conflict: The filename is listed with other bytes (code `file_exists`).
+            TooLarge: The file is over the limit.
             Unavailable: The store does not answer.
         """
         name = upload.distribution.project
         before = self.projects.latest(name)
-        checked = self.check(upload, caller, before)
-        self.keep(name, [checked])
-        listing = self.listing(before, [checked], caller)
-        committed = self.projects.change(name, listing)
-        (outcome,) = listing.outcomes(committed.before)
+        validated = self.validate(upload, caller, before)
+        self.store(name, [validated])
+        intent = self.add_files(before, [validated], caller)
+        committed = self.projects.change(name, intent)
+        (outcome,) = intent.outcomes(committed.before)
         if isinstance(outcome, WheelyardError):
             raise outcome
-        warnings = checked.contents.warnings if checked.contents is not None else ()
-        # the same commit may delete it again
+        warnings = validated.contents.warnings if validated.contents is not None else ()
+        # a group commit may have deleted it again
         return UploadResult(committed.after.by_filename.get(outcome.filename, outcome), warnings)
 
-    def check(self, upload: SpooledUpload, caller: Caller, before: Project) -> ValidatedFile:
+    def validate(self, upload: SpooledUpload, caller: Caller, before: Project) -> ValidatedFile:
         """
-        Return a file that may be listed in the project as it is; nothing is stored.
+        Validate a file for the project `before`; nothing is stored.
 
         Raises:
             WheelyardError: As `accept`.
         """
-        _check_claims(upload)
-        held = find_identical(before, upload, is_lenient=self.rules.lenient)
-        if held is not None and self.files.is_intact(before.name, held):
-            return ValidatedFile(upload, held, None, is_held=True)
+        _check_form(upload)
+        listed = find_identical(before, upload, is_lenient=self.rules.lenient)
+        if listed is not None and self.files.is_intact(before.name, listed):
+            return ValidatedFile(upload, listed, None, is_listed=True)
         contents = self._read(upload)
-        file = held or self._file(upload, contents, caller)
-        return ValidatedFile(upload, file, contents, is_held=held is not None)
+        file = listed or self._new_entry(upload, contents, caller)
+        return ValidatedFile(upload, file, contents, is_listed=listed is not None)
 
-    def keep(self, name: NormalizedName, checked: Sequence[ValidatedFile]) -> None:
+    def store(self, name: NormalizedName, files: Sequence[ValidatedFile]) -> None:
         """
-        Store the bytes of files of one project; those of a listed one only if they were lost.
+        Store the bytes of files of one project; for a listed file, restore lost bytes.
 
         Raises:
             Unavailable: The store does not answer, or is full.
         """
         new = list[StoredBytes]()
-        for each in checked:
+        for each in files:
             if each.contents is None:
                 continue
             body = StoredBytes(each.file, each.upload.path, each.contents.metadata)
-            if each.is_held:
+            if each.is_listed:
                 self.files.restore(name, body)
             else:
                 new.append(body)
         self.files.keep(name, new)
 
-    def listing(
-        self, before: Project, checked: Sequence[ValidatedFile], caller: Caller
+    def add_files(
+        self, before: Project, files: Sequence[ValidatedFile], caller: Caller
     ) -> AddFiles:
-        """Return the intent that lists files, which `before` may have."""
-        return AddFiles(before, checked, self.runtime.now(), caller.principal, self.rules.lenient)
+        """Return the intent to add files that were validated against the project `before`."""
+        return AddFiles(before, files, self.runtime.now(), caller.principal, self.rules.lenient)
 
     def accept_path(
         self, path: Path, caller: Caller, progress: Callable[[int], None]
     ) -> UploadResult:
         """
-        Accept a file of this machine, which is copied and stays as it is.
+        Upload a copy of a local file.
 
         Args:
-            path: Its last part is the distribution's filename.
-            caller: Who publishes it.
-            progress: Told how many bytes were read just now.
+            path: The file, with the distribution's filename.
+            caller: The uploader.
+            progress: Called with the number of bytes after each read.
 
         Raises:
-            WheelyardError: As `accept`; Invalid, too, where it cannot be read.
+            WheelyardError: As `accept`; Invalid also if the file cannot be read.
         """
         distribution = self.authorize(path.name, caller)
-        spooling = SpoolWriter(self.spool, distribution, self.rules.max_size, "the upload", {})
+        writer = SpoolWriter(self.spool, distribution, self.rules.max_size, "the upload", {})
         try:
-            _copy(path, spooling, progress)
-            return self.accept(spooling.upload(), caller)
+            _copy(path, writer, progress)
+            return self.accept(writer.upload(), caller)
         finally:
-            spooling.remove()
+            writer.remove()
 
     def _read(self, upload: SpooledUpload) -> DistributionContents:
         seconds = READ_SECONDS_BASE + READ_SECONDS_PER_GIB * upload.size / GIB
@@ -264,9 +265,11 @@ class Uploads:
             is_lenient=self.rules.lenient,
         )
 
-    def _file(self, upload: SpooledUpload, contents: DistributionContents, caller: Caller) -> File:
-        now, origin = self.runtime.now(), upload.origin or SourceMetadata()
-        uploaded_at, metadata = origin.time(now), contents.metadata
+    def _new_entry(
+        self, upload: SpooledUpload, contents: DistributionContents, caller: Caller
+    ) -> File:
+        now, source = self.runtime.now(), upload.source_metadata or SourceMetadata()
+        uploaded_at, metadata = source.upload_time(now), contents.metadata
         distribution = upload.distribution
         return File(
             filename=distribution.filename,
@@ -274,10 +277,10 @@ class Uploads:
             sha256=upload.sha256,
             size=upload.size,
             uploaded_at=now if uploaded_at is None else uploaded_at,
-            uploaded_by=origin.upload_handler or caller.principal,
+            uploaded_by=source.uploader or caller.principal,
             core_metadata="" if metadata is None else sha256(metadata).hexdigest(),
             requires_python=contents.core.requires_python,
-            yanked=origin.yank,
+            yanked=source.yank_reason,
             imported_at=None if uploaded_at is None else now,
             waived_rules=self._waived_rules(distribution, contents),
         )
@@ -285,7 +288,7 @@ class Uploads:
     def _waived_rules(
         self, distribution: Distribution, contents: DistributionContents
     ) -> tuple[str, ...]:
-        """Return the codes of the rules that a file fails, its format included."""
+        """Return the codes of the waived rules that a file breaks, also that of its format."""
         suffixes = (SDIST_SUFFIX, ZIP_SUFFIX) if self.rules.zip_sdists else (SDIST_SUFFIX,)
         if distribution.filename.endswith((".whl", *suffixes)):
             return contents.waived_rules
@@ -293,15 +296,15 @@ class Uploads:
 
 
 def _version(contents: DistributionContents, distribution: Distribution) -> str:
-    """Return a file's version as its metadata spells it, if that is the filename's."""
+    """Return the version as the metadata spells it, or the filename's if they differ."""
     version = distribution.version
     with suppress(Invalid):
-        written = parse_version(contents.core.version)
-        version = written if written == version else version
+        in_metadata = parse_version(contents.core.version)
+        version = in_metadata if in_metadata == version else version
     return str(version)
 
 
-def _copy(path: Path, spooling: SpoolWriter, progress: Callable[[int], None]) -> None:
+def _copy(path: Path, writer: SpoolWriter, progress: Callable[[int], None]) -> None:
     try:
         source = path.open("rb", buffering=0)
     except OSError as error:
@@ -311,26 +314,26 @@ def _copy(path: Path, spooling: SpoolWriter, progress: Callable[[int], None]) ->
         ) from error
     with source, storage_faults("the upload"):
         while chunk := source.read(COPY_CHUNK_BYTES):
-            spooling.write(chunk)
+            writer.write(chunk)
             progress(len(chunk))
 
 
-def _check_claims(upload: SpooledUpload) -> None:
-    """Refuse a form that speaks of another project or version than the filename does."""
+def _check_form(upload: SpooledUpload) -> None:
+    """Raise Invalid unless name and version in the form are those of the filename."""
     distribution = upload.distribution
     if upload.form_name and parse_name(upload.form_name) != distribution.project:
-        raise _mismatch("name", distribution.project, upload.form_name)
+        raise _form_mismatch("name", distribution.project, upload.form_name)
     if upload.form_version and parse_version(upload.form_version) != distribution.version:
-        raise _mismatch("version", str(distribution.version), upload.form_version)
+        raise _form_mismatch("version", str(distribution.version), upload.form_version)
 
 
-def _mismatch(field: str, ours: str, theirs: str) -> Invalid:
-    fact = f"Filename says {quoted(ours)}, the form says {quoted(theirs)}."
+def _form_mismatch(field: str, in_filename: str, in_form: str) -> Invalid:
+    fact = f"Filename says {quoted(in_filename)}, the form says {quoted(in_form)}."
     remedy = "Build the distribution again and upload it with the client's defaults."
     return Invalid(f"{fact} {remedy}", code=f"{field}_mismatch", short=fact)
 
 
-def _refuse_closed(project: Project) -> None:
+def _check_accepts_uploads(project: Project) -> None:
     if not project.status.takes_uploads:
         fact = f"Project {quoted(project.name)} is {project.status}."
         remedy = f"To upload to it again, run 'wheelyard status {project.name} active'."
@@ -341,38 +344,38 @@ def find_identical(
     project: Project, upload: SpooledUpload, *, is_lenient: bool = False
 ) -> File | None:
     """
-    Return the file if exactly these bytes are listed already, None if they may be.
+    Return the entry of a file that is listed with equal bytes, None if the file may be added.
 
-    Leniently, sdists of one version may stand beside each other if their formats differ.
+    If `is_lenient`, one version may have several sdists in different formats.
 
     Raises:
-        Invalid: The filename, or another spelling of it, is taken or was deleted.
-        Forbidden: The project takes no files.
-        Conflict: Other bytes are listed under the filename.
+        Invalid: The filename was deleted, or another spelling of it is listed or was deleted.
+        Forbidden: The project accepts no uploads.
+        Conflict: The filename is listed with other bytes.
     """
-    _refuse_closed(project)
+    _check_accepts_uploads(project)
     distribution, filename = upload.distribution, upload.distribution.filename
-    held = project.by_filename.get(filename)
-    if held is not None:
-        if held.sha256 == upload.sha256:
-            return held
+    listed = project.by_filename.get(filename)
+    if listed is not None:
+        if listed.sha256 == upload.sha256:
+            return listed
         raise filename_taken(filename)
     deleted = (parse_known_filename(each) for each in project.deleted_filenames)
     if any(each.uniqueness_key == distribution.uniqueness_key for each in deleted):
         message = "This filename was used by a file that has been deleted. Use a new version."
         raise Invalid(message, code="file_exists", short=message)
-    _refuse_respelled(project, distribution, is_lenient=is_lenient)
+    _check_spelling(project, distribution, is_lenient=is_lenient)
     return None
 
 
 def filename_taken(filename: str) -> Conflict:
-    """Return the refusal of a file whose name other bytes have."""
+    """Return the error for a filename that is listed with other bytes."""
     fact = f"File already exists ({quoted(filename)}, with different content)."
     message = f"{fact} Use a new version."
     return Conflict(message, code="file_exists", short=message)
 
 
-def _refuse_respelled(project: Project, distribution: Distribution, *, is_lenient: bool) -> None:
+def _check_spelling(project: Project, distribution: Distribution, *, is_lenient: bool) -> None:
     release = canonicalize_version(distribution.version)
     for file in project.by_release.get(release, ()):
         other = parse_known_filename(file.filename)

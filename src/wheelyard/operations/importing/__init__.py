@@ -1,7 +1,7 @@
 """
-What another index has, taken into this one; nothing there is changed or moved.
+Imports from another index, a folder or a bucket; the source is not changed.
 
-A source is read once, and never held in memory. Files are read and checked in parallel; those of
-one project share commits. What is listed already is found out as cheaply as the source allows, so
-an import that was interrupted goes on when it is run again. Nothing stops it but the store.
+A source is read once, as a stream. Files are fetched and validated in parallel, and files of one
+project share commits. Files that are listed already are skipped as cheaply as the source allows, so
+a repeated import continues an interrupted one. Only an error of the store stops an import.
 """

@@ -1,4 +1,4 @@
-"""An import from its beginning to its end."""
+"""The import of a whole source: batches of files, imported by several worker threads."""
 
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -24,19 +24,19 @@ from wheelyard.sources.candidate import Candidate, Skipped, Source
 
 LOCAL_WORKERS: Final = 4
 LOCAL_BATCH_FILES: Final = 64
-"""Files of one project that are listed together, where everything is at hand."""
+"""The files of one project in a batch, if store and source are local."""
 REMOTE_WORKERS: Final = 16
 REMOTE_BATCH_FILES: Final = 8
-"""The same across a network: more at a time, and so fewer together."""
+"""If store or source is remote: more workers, and smaller batches."""
 MAX_PENDING_FILES: Final = 1000
-"""Files that may wait for others of their project."""
+"""The files that wait in incomplete batches, at most."""
 NAMES_PER_WRITE: Final = 500
-"""New names that are added to the list of projects at a time."""
+"""The new names that are added to the list of projects in one write."""
 
 
 @dataclass(frozen=True, slots=True)
 class Importer:
-    """Takes in what a source has; `near` if the store and the source answer at once."""
+    """Imports sources; `is_local` if the store and the source are on this machine."""
 
     uploads: Uploads
     is_local: bool = True
@@ -50,70 +50,65 @@ class Importer:
         progress: Progress | None = None,
     ) -> Report:
         """
-        Publish every distribution that a source has; in a dry run, only read and check them.
+        Import every distribution of a source; in a dry run, only read and validate them.
 
         Raises:
-            Invalid: It is no source (code `bad_source`).
-            Unavailable: The store does not answer, or the source has no more to say. What was
-                imported stays.
+            Invalid: The source is malformed (code `bad_source`).
+            Unavailable: The store or the source does not answer. What was imported stays.
         """
-        watcher = progress or Progress()
-        job = ImportContext(
+        observer = progress or Progress()
+        context = ImportContext(
             uploads=self.uploads,
             caller=caller,
-            began=self.uploads.runtime.now(),
-            read=watcher.read,
-            rehearsed={} if dry_run else None,
+            started_at=self.uploads.runtime.now(),
+            read=observer.read,
+            dry_run_projects={} if dry_run else None,
         )
         workers = LOCAL_WORKERS if self.is_local else REMOTE_WORKERS
-        groups = FileBatches(LOCAL_BATCH_FILES if self.is_local else REMOTE_BATCH_FILES)
+        batches = FileBatches(LOCAL_BATCH_FILES if self.is_local else REMOTE_BATCH_FILES)
         with ThreadPoolExecutor(workers, "import") as pool:
-            crew = _WorkerPool(job, watcher, groups, pool, workers)
+            tasks = _WorkerPool(context, observer, batches, pool, workers)
             try:
                 for offer in source.candidates():
-                    crew.take(offer)
-                crew.finish()
+                    tasks.add(offer)
+                tasks.finish()
             except BaseException:
-                job.stopped.set()
+                context.stopped.set()
                 pool.shutdown(cancel_futures=True)
-                crew.leave()
+                tasks.abort()
                 raise
-        return crew.report
+        return tasks.report
 
 
 @dataclass(slots=True)
 class FileBatches:
-    """
-    Files that are held back until others of their project come; `together` of them are enough.
+    """Groups the files of each project into batches of `batch_size`; a batch is one commit."""
 
-    A commit costs the same for one file and for many.
-    """
-
-    together: int
+    batch_size: int
     _items: dict[NormalizedName, list[ImportItem]] = field(default_factory=dict)
     _count: int = 0
 
     def add(self, item: ImportItem) -> None:
-        """Hold one more."""
+        """Add one file to the batch of its project."""
         self._items.setdefault(item.distribution.project, []).append(item)
         self._count += 1
 
-    def due(self, name: NormalizedName) -> Batch | None:
-        """Return the group of `name` if it is full, else the oldest if too many are held."""
-        if len(self._items.get(name, ())) >= self.together:
-            return self._taken(name)
-        return self.rest() if self._count > MAX_PENDING_FILES else None
+    def take_full(self, name: NormalizedName) -> Batch | None:
+        """Remove and return the batch of `name` if full, else the oldest if too many files wait."""
+        if len(self._items.get(name, ())) >= self.batch_size:
+            return self._take(name)
+        return self.take_oldest() if self._count > MAX_PENDING_FILES else None
 
-    def settled(self, name: NormalizedName) -> Batch | None:
-        """Return the oldest group, but not that of `name`, which is being added to just now."""
+    def take_complete(self, name: NormalizedName) -> Batch | None:
+        """Remove and return the oldest batch other than that of `name`, which may still grow."""
         other = next((each for each in self._items if each != name), None)
-        return None if other is None else self._taken(other)
+        return None if other is None else self._take(other)
 
-    def rest(self) -> Batch | None:
-        """Return the oldest group, None if there is none any more."""
-        return self._taken(next(iter(self._items))) if self._items else None
+    def take_oldest(self) -> Batch | None:
+        """Remove and return the oldest batch, None if there is none."""
+        return self._take(next(iter(self._items))) if self._items else None
 
-    def _taken(self, name: NormalizedName) -> Batch:
+    def _take(self, name: NormalizedName) -> Batch:
         items = self._items.pop(name)
         self._count -= len(items)
         return items
@@ -121,88 +116,91 @@ class FileBatches:
 
 @dataclass(slots=True)
 class _WorkerPool:
-    """The threads of an import, and what has been handed to them."""
+    """The worker threads of an import, and the batches that they import."""
 
-    job: ImportContext
-    watcher: Progress
-    groups: FileBatches
+    context: ImportContext
+    observer: Progress
+    batches: FileBatches
     pool: ThreadPoolExecutor
     workers: int
     report: Report = field(default_factory=Report)
-    _under_way: dict[Future[BatchResult], Batch] = field(default_factory=dict)
-    _flying: dict[tuple[NormalizedName, UniquenessKey], Future[BatchResult]] = field(
+    _running: dict[Future[BatchResult], Batch] = field(default_factory=dict)
+    _future_by_key: dict[tuple[NormalizedName, UniquenessKey], Future[BatchResult]] = field(
         default_factory=dict
     )
     _names: set[NormalizedName] = field(default_factory=set)
 
-    def take(self, offer: Candidate | Skipped) -> None:
-        """Have something imported, now or later; wait if there is too much to do."""
+    def add(self, offer: Candidate | Skipped) -> None:
+        """Add an entry of the source to a batch; start full batches, and wait if all are busy."""
         if isinstance(offer, Skipped):
             status = FileStatus.REFUSED if offer.is_error else FileStatus.PASSED_OVER
             code = "bad_source" if offer.is_error else ""
-            self._tell(
+            self._report(
                 Outcome(location=offer.location, status=status, code=code, why=f"{offer.why}.")
             )
             return
         try:
             distribution = parse_filename(offer.filename, allow_obsolete=True)
         except WheelyardError as fault:
-            self._tell(refused(offer, fault))
+            self._report(refused(offer, fault))
             return
         item, name = ImportItem(offer, distribution), distribution.project
-        if (before := self._flying.get(item.key)) is not None:
-            self._collect({before})  # the first of two wins, so the second waits for it
-        self.groups.add(item)
-        while (group := self.groups.due(name)) is not None:
-            self._begin(group)
-        if len(self._under_way) < self.workers and (group := self.groups.settled(name)) is not None:
-            self._begin(group)
+        if (before := self._future_by_key.get(item.key)) is not None:
+            self._collect({before})  # the first of two wins, and the second waits for it
+        self.batches.add(item)
+        while (batch := self.batches.take_full(name)) is not None:
+            self._start(batch)
+        if (
+            len(self._running) < self.workers
+            and (batch := self.batches.take_complete(name)) is not None
+        ):
+            self._start(batch)
 
     def finish(self) -> None:
-        """Have everything imported that was held back, and wait for it."""
-        while (group := self.groups.rest()) is not None:
-            self._begin(group)
-        while self._under_way:
-            self._collect(self._finished())
-        self._ensure_names()
+        """Start all remaining batches and wait for them."""
+        while (batch := self.batches.take_oldest()) is not None:
+            self._start(batch)
+        while self._running:
+            self._collect(self._wait_for_any())
+        self._write_names()
 
-    def leave(self) -> None:
-        """See to it that what was imported is found, if the store still answers."""
-        for future in self._under_way:
+    def abort(self) -> None:
+        """Add the names of imported projects to the list of names, if the store still answers."""
+        for future in self._running:
             if not future.cancelled() and future.exception() is None:
-                self._remember(future.result())
+                self._record_name(future.result())
         with suppress(WheelyardError):
-            self._ensure_names()
+            self._write_names()
 
-    def _begin(self, group: Batch) -> None:
-        while len(self._under_way) >= 2 * self.workers:
-            self._collect(self._finished())
-        future = self.pool.submit(import_batch, self.job, group)
-        self._under_way[future] = group
-        self._flying.update((item.key, future) for item in group)
+    def _start(self, batch: Batch) -> None:
+        while len(self._running) >= 2 * self.workers:
+            self._collect(self._wait_for_any())
+        future = self.pool.submit(import_batch, self.context, batch)
+        self._running[future] = batch
+        self._future_by_key.update((item.key, future) for item in batch)
 
-    def _finished(self) -> set[Future[BatchResult]]:
-        return wait(self._under_way, return_when=FIRST_COMPLETED).done
+    def _wait_for_any(self) -> set[Future[BatchResult]]:
+        return wait(self._running, return_when=FIRST_COMPLETED).done
 
     def _collect(self, futures: set[Future[BatchResult]]) -> None:
         for future in futures:
-            done = future.result()
-            for item in self._under_way.pop(future):
-                self._flying.pop(item.key, None)
-            for outcome in done.outcomes:
-                self._tell(outcome)
-            self._remember(done)
+            result = future.result()
+            for item in self._running.pop(future):
+                self._future_by_key.pop(item.key, None)
+            for outcome in result.outcomes:
+                self._report(outcome)
+            self._record_name(result)
         if len(self._names) >= NAMES_PER_WRITE:
-            self._ensure_names()
+            self._write_names()
 
-    def _remember(self, done: BatchResult) -> None:
-        if done.is_project:
-            self._names.add(done.name)
+    def _record_name(self, result: BatchResult) -> None:
+        if result.is_project:
+            self._names.add(result.name)
 
-    def _ensure_names(self) -> None:
-        self.job.ensure(self._names)
+    def _write_names(self) -> None:
+        self.context.add_names(self._names)
         self._names.clear()
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _report(self, outcome: Outcome) -> None:
         self.report.add(outcome)
-        self.watcher.done(outcome)
+        self.observer.done(outcome)

@@ -1,4 +1,4 @@
-"""The import of files of one project, in the order of the source, in few commits."""
+"""The import of one batch of files of one project: skip, fetch, validate, store and commit."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -28,23 +28,23 @@ from wheelyard.operations.upload import Uploads, ValidatedFile, filename_taken
 from wheelyard.sources.candidate import Candidate
 
 MAX_BATCH_BYTES: Final = 64 * 1024 * 1024
-"""Bytes of a group that may wait in the spool for their commit; one file may be larger."""
+"""The size of the pending files in the spool at which they are committed."""
 UNREADABLE: Final = "unreadable_file"
-"""The code of a refusal where the bytes could not be had."""
-ALGORITHMS: Final = frozenset({"sha384", "sha512", "blake2b", "sha1", "md5"})
-"""What a source may say of the bytes besides SHA-256."""
+"""The error code for a file of the source that could not be read."""
+DIGEST_ALGORITHMS: Final = frozenset({"sha384", "sha512", "blake2b", "sha1", "md5"})
+"""The digests besides SHA-256 that are compared if the source has them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportItem:
-    """A file that a source offers, and what its name says."""
+    """A file of the source, with its parsed filename."""
 
     candidate: Candidate
     distribution: Distribution
 
     @property
     def key(self) -> tuple[NormalizedName, UniquenessKey]:
-        """What there may be once: of two of them, the first one is taken."""
+        """The uniqueness key: of two items with equal keys the first one is imported."""
         return self.distribution.project, self.distribution.uniqueness_key
 
 
@@ -54,77 +54,78 @@ Batch = list[ImportItem]
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What became of a group."""
+    """The outcomes of a batch."""
 
     name: NormalizedName
     is_project: bool
-    """Whether there is such a project now."""
+    """Whether the project exists now."""
     outcomes: list[Outcome]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportContext:
-    """What is the same for all groups of an import."""
+    """What all batches of one import share; used by several threads."""
 
     uploads: Uploads
     caller: Caller
-    began: datetime
+    started_at: datetime
     read: Callable[[int], None]
-    """Told how many bytes were read just now, by several threads."""
-    rehearsed: dict[NormalizedName, Project] | None
-    """In a dry run, which writes nothing: the projects as they would be."""
+    """Called by worker threads after each read, with the number of bytes."""
+    dry_run_projects: dict[NormalizedName, Project] | None
+    """In a dry run, the projects as they would be; otherwise None."""
     stopped: Event = field(default_factory=Event)
-    """Set when nothing more is to be begun."""
+    """Set to stop the worker threads before the next file."""
     _lock: Lock = field(default_factory=Lock)
 
     def latest(self, name: NormalizedName) -> Project:
-        """Return a project as it is, or would be by now."""
-        return (self.rehearsed or {}).get(name) or self.uploads.projects.latest(name)
+        """Return the current project; in a dry run, as it would be."""
+        return (self.dry_run_projects or {}).get(name) or self.uploads.projects.latest(name)
 
     def commit(
-        self, name: NormalizedName, checked: Sequence[ValidatedFile], intent: Intent
+        self, name: NormalizedName, files: Sequence[ValidatedFile], intent: Intent
     ) -> Committed:
-        """Store the bytes of files, carry out the intent that lists them, and return the change."""
-        if self.rehearsed is None:
-            self.uploads.keep(name, checked)
+        """Store files and commit the intent to add them; in a dry run, only apply the intent."""
+        if self.dry_run_projects is None:
+            self.uploads.store(name, files)
             return self.uploads.projects.commits.submit(name, intent)
         with self._lock:
             before = after = self.latest(name)
             for event in intent(before):
                 after = apply(after, event)
-            self.rehearsed[name] = after
+            self.dry_run_projects[name] = after
             return Committed(before, after)
 
-    def ensure(self, names: set[NormalizedName]) -> None:
-        """See to it that names are in the list of projects."""
-        if self.rehearsed is None:
+    def add_names(self, names: set[NormalizedName]) -> None:
+        """Add names to the list of projects; not in a dry run."""
+        if self.dry_run_projects is None:
             self.uploads.projects.names.ensure(*names)
 
 
-def import_batch(job: ImportContext, group: Batch) -> BatchResult:
+def import_batch(context: ImportContext, batch: Batch) -> BatchResult:
     """
-    Publish what is new in a group.
+    Import the new files of a batch and return all outcomes.
 
     Raises:
         Unavailable: The store does not answer.
     """
-    work, name = None, group[0].distribution.project
+    work: _BatchImport | None = None
+    name = batch[0].distribution.project
     try:
-        work = _GroupImport(job, job.latest(name))
-        for item in group:
-            if job.stopped.is_set():
+        work = _BatchImport(context, context.latest(name))
+        for item in batch:
+            if context.stopped.is_set():
                 break
-            work.take(item)
+            work.process(item)
         else:
             work.commit()
     except Unavailable as fault:
         if fault.code != DAMAGED:
             raise
-        # only this project is: each of its files that has no outcome yet is refused
+        # only this project is damaged, so its remaining files are refused
         outcomes = work.outcomes if work is not None else []
-        told = {outcome.location for outcome in outcomes}
-        left = [each.candidate for each in group if each.candidate.location not in told]
-        outcomes += [refused(each, fault) for each in left]
+        settled = {outcome.location for outcome in outcomes}
+        remaining = [each.candidate for each in batch if each.candidate.location not in settled]
+        outcomes += [refused(each, fault) for each in remaining]
         return BatchResult(name, is_project=False, outcomes=outcomes)
     finally:
         if work is not None:
@@ -133,149 +134,153 @@ def import_batch(job: ImportContext, group: Batch) -> BatchResult:
 
 
 def refused(candidate: Candidate, fault: WheelyardError, hint: str = "") -> Outcome:
-    """Return the outcome of a file that is refused."""
+    """Return the outcome of a refused file."""
     return Outcome(
         location=candidate.location,
         status=FileStatus.REFUSED,
         code=fault.code,
         why=f"{fault.message} {hint}".strip(),
-        may_pass=fault.code == UNREADABLE
+        is_retryable=fault.code == UNREADABLE
         or isinstance(fault, Unavailable | Forbidden)
-        or isinstance(fault.__cause__, Unavailable),  # of the source, where only this file failed
+        or isinstance(fault.__cause__, Unavailable),  # the source failed for this file only
     )
 
 
-class _GroupImport:
-    def __init__(self, job: ImportContext, project: Project) -> None:
-        self._job = job
+class _BatchImport:
+    def __init__(self, context: ImportContext, project: Project) -> None:
+        self._context = context
         self._pending: list[tuple[Candidate, ValidatedFile]] = []
-        self._waiting = set[UniquenessKey]()
+        self._pending_keys = set[UniquenessKey]()
         self._size = 0
-        self._gone = {
+        self._deleted_keys = {
             parse_known_filename(each).uniqueness_key for each in project.deleted_filenames
         }
         self.project = project
         self.outcomes: list[Outcome] = []
 
-    def take(self, item: ImportItem) -> None:
-        """Settle one file, or have it wait for the next commit."""
-        if item.distribution.uniqueness_key in self._waiting:
-            self.commit()  # of two that are there once, the second is compared with the first
-        status = self._known(item)
+    def process(self, item: ImportItem) -> None:
+        """Skip, refuse or validate one file; a validated file waits for the next commit."""
+        if item.distribution.uniqueness_key in self._pending_keys:
+            self.commit()  # the second of two equal keys is compared with the first
+        status = self._skip(item)
         if status is not None:
             self.outcomes.append(status)
             return
         try:
-            self._check(item)
+            self._validate(item)
         except WheelyardError as fault:
             if isinstance(fault, Unavailable) and fault.code != DAMAGED:
-                raise  # the next file would fare no better
-            may_excuse = fault.code in WAIVABLE_RULES and not isinstance(fault, Conflict)
-            is_strict = may_excuse and not self._job.uploads.rules.lenient
+                raise  # the store does not answer
+            is_waivable = fault.code in WAIVABLE_RULES and not isinstance(fault, Conflict)
+            is_strict = is_waivable and not self._context.uploads.rules.lenient
             hint = "With --lenient it may be taken." if is_strict else ""
             self.outcomes.append(refused(item.candidate, fault, hint))
         if self._size >= MAX_BATCH_BYTES:
             self.commit()
 
     def commit(self) -> None:
-        """Store and list everything that waits."""
-        job, pending = self._job, self._pending
+        """Store and commit the pending files, and record their outcomes."""
+        context, pending = self._context, self._pending
         if not pending:
             return
-        checked = [each for _, each in pending]
-        listing = job.uploads.listing(self.project, checked, job.caller)
-        committed = job.commit(self.project.name, checked, listing)
+        files = [each for _, each in pending]
+        intent = context.uploads.add_files(self.project, files, context.caller)
+        committed = context.commit(self.project.name, files, intent)
         self.project = committed.after
-        outcomes = listing.outcomes(committed.before)
+        outcomes = intent.outcomes(committed.before)
         for (candidate, each), outcome in zip(pending, outcomes, strict=True):
             if isinstance(outcome, WheelyardError):
-                told = refused(candidate, outcome)
-            elif each.is_held or outcome is not each.file:
-                told = Outcome(location=candidate.location, status=FileStatus.THERE)
+                result = refused(candidate, outcome)
+            elif each.is_listed or outcome is not each.file:
+                result = Outcome(location=candidate.location, status=FileStatus.THERE)
             else:
-                told = Outcome(
-                    location=candidate.location, status=FileStatus.NEW, excused=outcome.waived_rules
+                result = Outcome(
+                    location=candidate.location,
+                    status=FileStatus.NEW,
+                    waived_rules=outcome.waived_rules,
                 )
-            self.outcomes.append(told)
+            self.outcomes.append(result)
         self.close()
 
     def close(self) -> None:
-        """Remove what waits in the spool."""
+        """Delete the pending files from the spool."""
         for _, each in self._pending:
             each.upload.path.unlink(missing_ok=True)
         self._pending, self._size = [], 0
-        self._waiting.clear()
+        self._pending_keys.clear()
 
-    def _known(self, item: ImportItem) -> Outcome | None:
-        """Return what becomes of a file that need not be read."""
+    def _skip(self, item: ImportItem) -> Outcome | None:
+        """Return the outcome of a file that need not be fetched, None if it must be."""
         candidate = item.candidate
-        if item.distribution.uniqueness_key in self._gone:
+        if item.distribution.uniqueness_key in self._deleted_keys:
             return Outcome(location=candidate.location, status=FileStatus.DELETED)
-        held = self.project.by_filename.get(candidate.filename)
-        if held is None:
+        listed = self.project.by_filename.get(candidate.filename)
+        if listed is None:
             return None
-        said = _claim(candidate, SHA256)
-        if said == held.sha256 or (not said and self._is_untouched(held, candidate)):
+        expected = _expected_digest(candidate, SHA256)
+        if expected == listed.sha256 or (not expected and self._is_unchanged(listed, candidate)):
             return Outcome(location=candidate.location, status=FileStatus.THERE)
-        return refused(candidate, filename_taken(candidate.filename)) if said else None
+        return refused(candidate, filename_taken(candidate.filename)) if expected else None
 
-    def _is_untouched(self, held: File, candidate: Candidate) -> bool:
+    def _is_unchanged(self, listed: File, candidate: Candidate) -> bool:
         return (
-            held.imported_at is not None
-            and held.imported_at < self._job.began
-            and candidate.size == held.size
-            and candidate.uploaded_at == held.uploaded_at
-            and candidate.changed_at is not None  # moving another one there changes it
-            and candidate.changed_at < held.imported_at.timestamp()
+            listed.imported_at is not None
+            and listed.imported_at < self._context.started_at
+            and candidate.size == listed.size
+            and candidate.uploaded_at == listed.uploaded_at
+            and candidate.changed_at is not None  # it also changes if another file is moved there
+            and candidate.changed_at < listed.imported_at.timestamp()
         )
 
-    def _check(self, item: ImportItem) -> None:
-        job, candidate = self._job, item.candidate
-        distribution = job.uploads.authorize(candidate.filename, job.caller)
-        upload = _fetch(candidate, distribution, job)
+    def _validate(self, item: ImportItem) -> None:
+        context, candidate = self._context, item.candidate
+        distribution = context.uploads.authorize(candidate.filename, context.caller)
+        upload = _fetch(candidate, distribution, context)
         try:
-            checked = job.uploads.check(upload, job.caller, self.project)
+            checked = context.uploads.validate(upload, context.caller, self.project)
         except BaseException:
             upload.path.unlink(missing_ok=True)
             raise
         self._pending.append((candidate, checked))
-        self._waiting.add(distribution.uniqueness_key)
+        self._pending_keys.add(distribution.uniqueness_key)
         self._size += upload.size
 
 
-def _fetch(candidate: Candidate, distribution: Distribution, job: ImportContext) -> SpooledUpload:
-    uploads = job.uploads
+def _fetch(
+    candidate: Candidate, distribution: Distribution, context: ImportContext
+) -> SpooledUpload:
+    uploads = context.uploads
     limit = uploads.rules.max_size
     if candidate.size is not None and candidate.size > limit:
         raise file_too_large(limit)
-    wanted = ALGORITHMS & candidate.hashes.keys()
-    hashers = {name: hashlib.new(name, usedforsecurity=False) for name in wanted}
-    spooling = SpoolWriter(uploads.spool, distribution, limit, "the import", hashers)
+    names = DIGEST_ALGORITHMS & candidate.hashes.keys()
+    hashers = {name: hashlib.new(name, usedforsecurity=False) for name in names}
+    writer = SpoolWriter(uploads.spool, distribution, limit, "the import", hashers)
     try:
-        for piece in _pieces(candidate):
-            spooling.write(piece)
-            job.read(len(piece))
-        _compare(candidate, spooling)
+        for chunk in _chunks(candidate):
+            writer.write(chunk)
+            context.read(len(chunk))
+        _check_digests(candidate, writer)
     except BaseException:
-        spooling.remove()
+        writer.remove()
         raise
-    spooling.close()
+    writer.close()
     uploaded_at = candidate.uploaded_at
     if uploaded_at is None and candidate.last_modified is not None:
         uploaded_at = candidate.last_modified()
-    origin = SourceMetadata(
+    metadata = SourceMetadata(
         uploaded_at=uploaded_at,
         uploaded_by=candidate.uploaded_by,
         yanked=candidate.yanked,
     )
-    return replace(spooling.upload(), origin=origin)
+    return replace(writer.upload(), source_metadata=metadata)
 
 
-def _pieces(candidate: Candidate) -> Iterator[bytes]:
-    """Yield the bytes of a file; that they cannot be had says nothing of those of others."""
+def _chunks(candidate: Candidate) -> Iterator[bytes]:
+    """Yield the bytes of a file; raise Invalid if only this file cannot be read."""
     try:
-        with candidate.read() as pieces:
-            yield from pieces
+        with candidate.read() as chunks:
+            yield from chunks
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise Invalid(f"It cannot be read: {reason}.", code=UNREADABLE) from error
@@ -283,20 +288,20 @@ def _pieces(candidate: Candidate) -> Iterator[bytes]:
         raise Invalid(fault.message, code=fault.code) from fault
 
 
-def _compare(candidate: Candidate, spooling: SpoolWriter) -> None:
-    for name, found in sorted(spooling.digests.items()):
-        said = _claim(candidate, name)
-        if said and said != found:
-            raise _mismatch(f"its {name} is {found}, and the source says {quoted(said)}")
-    if candidate.size is not None and candidate.size != spooling.size:
-        raise _mismatch(f"it has {spooling.size} bytes, and the source says {candidate.size}")
+def _check_digests(candidate: Candidate, writer: SpoolWriter) -> None:
+    for name, found in sorted(writer.digests.items()):
+        expected = _expected_digest(candidate, name)
+        if expected and expected != found:
+            raise _digest_mismatch(f"its {name} is {found}, and the source says {quoted(expected)}")
+    if candidate.size is not None and candidate.size != writer.size:
+        raise _digest_mismatch(f"it has {writer.size} bytes, and the source says {candidate.size}")
 
 
-def _claim(candidate: Candidate, algorithm: str) -> str:
+def _expected_digest(candidate: Candidate, algorithm: str) -> str:
     return candidate.hashes.get(algorithm, "").strip().lower()
 
 
-def _mismatch(what: str) -> Invalid:
+def _digest_mismatch(what: str) -> Invalid:
     return Invalid(
         f"The file is not the one that was uploaded there: {what}. Restore it there.",
         code="digest_mismatch",

@@ -1,4 +1,4 @@
-"""What became of the files of a source."""
+"""The report of an import: the status of each file of the source."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,59 +8,59 @@ from typing import Final
 from wheelyard.model.text import counted
 
 MAX_REFUSALS: Final = 10_000
-"""Refusals that a report has in full; of the others it has the number."""
+"""The refused files that a report keeps; more are only counted."""
 
 
 class FileStatus(Enum):
-    """What became of one thing that a source has."""
+    """The status of one entry of a source after the import."""
 
     NEW = "new"
-    """It is listed now; in a dry run it would be."""
+    """It was added; in a dry run it would be."""
     THERE = "there"
-    """The very same bytes were listed already."""
+    """It was listed already with equal bytes."""
     DELETED = "deleted"
-    """It was deleted from the index, and so stays away."""
+    """It was deleted from the index, and is not added again."""
     PASSED_OVER = "passed_over"
-    """It is no distribution."""
+    """It is not a distribution file."""
     REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one thing that a source has, and why."""
+    """The outcome for one entry of a source."""
 
     location: str
-    """Where it is, as the source says it."""
+    """The location in the source."""
     status: FileStatus
     code: str = ""
-    """Of the refusal, as in docs/errors.md."""
+    """The error code of a refusal, as in docs/errors.md."""
     why: str = ""
-    """Why it is not listed, one sentence or two."""
-    excused: tuple[str, ...] = ()
-    """The codes of the rules that it fails and was taken in spite of."""
-    may_pass: bool = False
-    """Whether a refusal is not about the file itself: it may be taken another time."""
+    """Why it was not added, in one or two sentences."""
+    waived_rules: tuple[str, ...] = ()
+    """The codes of the rules that it breaks and that were waived."""
+    is_retryable: bool = False
+    """Whether the reason of a refusal may pass, as it is not about the file itself."""
 
 
 @dataclass(slots=True)
 class Report:
-    """What became of everything that a source has, so far."""
+    """The totals of an import so far, and its refused files."""
 
     counts: Counter[FileStatus] = field(default_factory=Counter)
-    excused: Counter[str] = field(default_factory=Counter)
-    """How many of the new files fail which rule."""
+    waived_rules: Counter[str] = field(default_factory=Counter)
+    """The number of new files for each waived rule."""
     refused: list[Outcome] = field(default_factory=list)
-    """The first refusals."""
+    """The first refused files, at most `MAX_REFUSALS`."""
 
     def add(self, outcome: Outcome) -> None:
-        """Count one more."""
+        """Count one outcome."""
         self.counts[outcome.status] += 1
-        self.excused.update(outcome.excused)
+        self.waived_rules.update(outcome.waived_rules)
         if outcome.status is FileStatus.REFUSED and len(self.refused) < MAX_REFUSALS:
             self.refused.append(outcome)
 
     def summary(self, *, dry_run: bool = False) -> str:
-        """Return it in one line."""
+        """Return the totals in one line."""
         counts = self.counts
         parts = [
             f"{'would import' if dry_run else 'imported'} {counted(counts[FileStatus.NEW], 'file')}"
@@ -76,12 +76,12 @@ class Report:
 
 
 class Progress:
-    """What is told how far an import has come; this takes no notice."""
+    """An observer of an import; this base class ignores everything."""
 
     __slots__ = ()
 
     def read(self, size: int) -> None:
-        """Take note that so many bytes were read just now; called by several threads."""
+        """Called by worker threads after each read, with the number of bytes."""
 
     def done(self, outcome: Outcome) -> None:
-        """Take note of what became of something; called by one thread, and not in their order."""
+        """Called by the importing thread with each outcome, in no particular order."""

@@ -1,8 +1,9 @@
 """
-A folder or a bucket that is looked at again and again: what appears there is imported.
+Watching a folder or a bucket (`serve --watch`): new files are imported.
 
-Whatever goes wrong is told once, and tried again at the next look. A look opens nothing, and asks
-the store nothing about files that are known: of each, the version that was dealt with is kept.
+The folder is scanned periodically. A scan opens no file and asks the store nothing about known
+files: the version of each processed file is remembered. An error is logged once and retried at
+the next scan.
 """
 
 import logging
@@ -23,161 +24,167 @@ from wheelyard.sources.distribution_files import distribution_entries
 from wheelyard.sources.file_tree import FileTree, TreeEntry, to_candidate
 
 SETTLE_SECONDS: Final = 1.0
-"""Seconds for which nobody may have touched what is there at the start."""
+"""The age that a file needs to be imported by the first scan, which cannot see changes."""
 IDLE_PAUSE_FACTOR: Final = 20
-"""How much longer than an idle look its pause is: it takes 5% of one core."""
+"""The pause after an idle scan is at least so many times its duration: 5% of one core."""
 RETRY_SECONDS: Final = 60.0
 MAX_RETRY_SECONDS: Final = 3600.0
-"""Seconds until a file is tried again that was refused through no fault of its own."""
+"""The pause before a refused file is retried, if the reason may pass: first and longest."""
 
 logger = logging.getLogger("wheelyard")
 
 
 class _Stopped(Exception):
-    """Nobody waits for this import any more."""
+    """The watch was stopped during a scan."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _FileState:
+    """What is remembered of one file."""
+
     version: str
-    due: float = -inf
-    """When it is tried, on the monotonic clock."""
+    retry_at: float = -inf
+    """When it is imported again, on the monotonic clock; inf for never."""
     pause: float = 0.0
-    """Seconds for which it was last put off, after it was tried."""
-    why: str | None = None
-    """What was told of it; None before it was tried."""
+    """The last pause before a retry, in seconds."""
+    reason: str | None = None
+    """Why it was not imported, as logged; None before the first attempt."""
 
 
 @dataclass(slots=True, kw_only=True)
 class FolderWatch:
-    """Imports what appears somewhere."""
+    """Imports new files of one folder or bucket."""
 
     tree: FileTree
     importer: Importer
     caller: Caller
     runtime: Runtime
-    every: float
-    """Seconds from one look to the next."""
-    appears_whole: bool = False
-    """Whether no file there can be half written."""
-    is_new: bool = field(default=True, init=False)
-    """Whether there was no look yet; after the first one, two have to find a file the same."""
-    known: dict[str, _Known] = field(default_factory=dict, init=False)
-    """What was found, by the name that a report has for it."""
-    trouble: set[str] = field(default_factory=set, init=False)
-    """What kept the last look from seeing or importing everything."""
+    interval: float
+    """Seconds between scans."""
+    is_atomic: bool = False
+    """Whether files appear complete, as in a bucket."""
+    is_first_scan: bool = field(default=True, init=False)
+    """Whether no scan has ended yet; later, a file must be unchanged in two scans."""
+    known: dict[str, _FileState] = field(default_factory=dict, init=False)
+    """The files that were found, by their location."""
+    errors: set[str] = field(default_factory=set, init=False)
+    """The errors of the last scan."""
     stopped: Event = field(default_factory=Event, init=False)
 
     def run(self, delay: float = 0.0) -> None:
-        """Look until it is stopped; the first time after `delay` seconds."""
+        """Scan until stopped, first after `delay` seconds."""
         self.stopped.wait(delay)
         while not self.stopped.is_set():
-            began = self.runtime.monotonic()
-            is_idle = self.look().is_idle
-            took = self.runtime.monotonic() - began
-            self.stopped.wait(max(self.every, IDLE_PAUSE_FACTOR * took if is_idle else 0.0))
+            started_at = self.runtime.monotonic()
+            is_idle = self.scan().is_idle
+            duration = self.runtime.monotonic() - started_at
+            self.stopped.wait(max(self.interval, IDLE_PAUSE_FACTOR * duration if is_idle else 0.0))
 
     def stop(self) -> None:
-        """Begin nothing more; what is under way is given up, and what was accepted stays."""
+        """Stop the watch and abort a running scan; files that were accepted stay."""
         self.stopped.set()
 
     def skip_existing(self) -> None:
         """
-        Take what is there now for dealt with.
+        Mark all files that currently exist as processed, without importing them.
 
         Raises:
-            WheelyardError: The place cannot be read, or does not answer.
+            WheelyardError: The folder or bucket cannot be read.
         """
         root = str(self.tree)
         for found in distribution_entries(self.tree):
-            location, version = _identified(root, found)
-            self.known[location] = _Known(version, inf)
-        self.is_new = False
+            place, version = _location_and_version(root, found)
+            self.known[place] = _FileState(version, inf)
+        self.is_first_scan = False
 
-    def look(self) -> "Scan":
-        """Import what is new since the last look, and return what came of it."""
-        look = Scan(self)
+    def scan(self) -> "Scan":
+        """Scan once, import new and changed files, and return the finished scan."""
+        scan = Scan(self)
         try:
-            self.importer.run(look, self.caller, progress=look)
+            self.importer.run(scan, self.caller, progress=scan)
         except _Stopped:
             pass
         except WheelyardError as fault:
-            look.tell(fault.message)
-        except Exception:  # noqa: BLE001 - a mistake, ours or a library's: it must not end the watch
-            look.tell("It cannot be looked at.", is_ours=True)
-        look.end()
-        return look
+            scan.log_error(fault.message)
+        except Exception:  # noqa: BLE001 - a bug, here or in a library, must not end the watch
+            scan.log_error("It cannot be looked at.", is_bug=True)
+        scan.finish()
+        return scan
 
 
 class Scan(Progress):
-    """One look at a watched place: the source of an import, and who watches that."""
+    """One scan of a watched folder: both the source of an import and its observer."""
 
     def __init__(self, watch: FolderWatch) -> None:
         self._report = Report()
         self._watch = watch
         self._root = str(watch.tree)
-        self._began = watch.runtime.monotonic()
-        self._found = dict[str, _Known]()
-        self._trouble = set[str]()
-        self._has_offered = False
+        self._started_at = watch.runtime.monotonic()
+        self._found = dict[str, _FileState]()
+        self._errors = set[str]()
+        self._has_candidates = False
 
     @property
     def is_idle(self) -> bool:
-        """Whether there was nothing to do."""
-        return not self._has_offered and not self._trouble
+        """Whether there was nothing to import and no error."""
+        return not self._has_candidates and not self._errors
 
     def candidates(self) -> Iterator[Candidate | Skipped]:
-        """Yield what is new, and whole."""
-        tree = self._watch.tree
+        """Yield the files to import: new ones, changed ones, and those whose retry is due."""
+        place = self._watch.tree
         try:
-            for found in distribution_entries(tree):
-                self._heed()
+            for found in distribution_entries(place):
+                self._check_stopped()
                 if self._is_due(found):
-                    self._has_offered = True
-                    yield found if isinstance(found, Skipped) else to_candidate(tree, found)
-        except WheelyardError as fault:  # what was seen until then is imported all the same
-            self.tell(fault.message)
+                    self._has_candidates = True
+                    yield found if isinstance(found, Skipped) else to_candidate(place, found)
+        except WheelyardError as fault:  # what was found before is still imported
+            self.log_error(fault.message)
 
     def read(self, size: int) -> None:  # noqa: ARG002 - as `Progress` has it
-        """Give up where the watch was stopped."""
-        self._heed()
+        """Abort the import if the watch was stopped."""
+        self._check_stopped()
 
     def done(self, outcome: Outcome) -> None:
-        """Take note of what became of a file, and tell of it unless that was told before."""
+        """Remember the outcome of a file; log a refusal, unless it was logged before."""
         known = self._found[outcome.location]
-        if outcome.why != known.why:
+        if outcome.why != known.reason:
             self._report.add(outcome)
             if outcome.status is FileStatus.REFUSED:
                 logger.warning("%s was not imported: %s", escaped(outcome.location), outcome.why)
         pause = (
-            min(max(2 * known.pause, RETRY_SECONDS), MAX_RETRY_SECONDS) if outcome.may_pass else inf
+            min(max(2 * known.pause, RETRY_SECONDS), MAX_RETRY_SECONDS)
+            if outcome.is_retryable
+            else inf
         )
-        due = self._watch.runtime.monotonic() + pause
-        self._found[outcome.location] = replace(known, due=due, pause=pause, why=outcome.why)
-        self._heed()
+        retry_at = self._watch.runtime.monotonic() + pause
+        self._found[outcome.location] = replace(
+            known, retry_at=retry_at, pause=pause, reason=outcome.why
+        )
+        self._check_stopped()
 
-    def tell(self, trouble: str, *, is_ours: bool = False) -> None:
-        """Tell of what keeps the look from its end, once for as long as it lasts."""
-        self._trouble.add(trouble)
-        if trouble not in self._watch.trouble:
-            logger.warning("%s: %s", escaped(self._root), trouble, exc_info=is_ours)
+    def log_error(self, message: str, *, is_bug: bool = False) -> None:
+        """Log an error of this scan, unless the last scan had it, too."""
+        self._errors.add(message)
+        if message not in self._watch.errors:
+            logger.warning("%s: %s", escaped(self._root), message, exc_info=is_bug)
 
-    def end(self) -> None:
-        """Have what was found remembered, and tell of it."""
-        watch, counts, is_whole = self._watch, self._report.counts, not self._trouble
+    def finish(self) -> None:
+        """Hand what was found to the watch, and log a summary if anything is new."""
+        watch, counts, is_complete = self._watch, self._report.counts, not self._errors
         name = escaped(self._root)
-        # what was not seen may be there all the same
-        watch.known = self._found if is_whole else watch.known | self._found
-        if watch.trouble and is_whole:
+        # an incomplete scan says nothing about files it has not found
+        watch.known = self._found if is_complete else watch.known | self._found
+        if watch.errors and is_complete:
             logger.info("%s: what was wrong is not wrong any more", name)
-        is_news = any(
+        is_first_scans = any(
             counts[status] for status in (FileStatus.NEW, FileStatus.DELETED, FileStatus.REFUSED)
         )
-        if is_news or (watch.is_new and is_whole):
+        if is_first_scans or (watch.is_first_scan and is_complete):
             logger.info("%s: %s", name, self._report.summary())
-        watch.is_new, watch.trouble = False, self._trouble
+        watch.is_first_scan, watch.errors = False, self._errors
 
-    def _heed(self) -> None:
+    def _check_stopped(self) -> None:
         if self._watch.stopped.is_set():
             raise _Stopped
 
@@ -185,20 +192,20 @@ class Scan(Progress):
         watch = self._watch
         if isinstance(found, Skipped) and not found.is_error:
             return False
-        location, version = _identified(self._root, found)
-        before = watch.known.get(location)
+        place, version = _location_and_version(self._root, found)
+        before = watch.known.get(place)
         if before is not None and before.version == version:
-            self._found[location] = before
-            return before.due <= self._began
-        self._found[location] = _Known(version)
-        if watch.appears_whole or isinstance(found, Skipped):
+            self._found[place] = before
+            return before.retry_at <= self._started_at
+        self._found[place] = _FileState(version)
+        if watch.is_atomic or isinstance(found, Skipped):
             return True
-        # a clock that is wrong, here or there, keeps no file out for ever
-        is_quiet = abs(watch.runtime.seconds() - found.changed_at) >= SETTLE_SECONDS
-        return watch.is_new and is_quiet
+        # abs, so that a wrong clock does not exclude a file for ever
+        is_settled = abs(watch.runtime.seconds() - found.changed_at) >= SETTLE_SECONDS
+        return watch.is_first_scan and is_settled
 
 
-def _identified(root: str, found: TreeEntry | Skipped) -> tuple[str, str]:
+def _location_and_version(root: str, found: TreeEntry | Skipped) -> tuple[str, str]:
     if isinstance(found, Skipped):
         return found.location, found.why
     return f"{root}/{found.path}", found.version
