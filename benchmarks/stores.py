@@ -15,7 +15,7 @@ from typing import BinaryIO
 from packaging.utils import NormalizedName, canonicalize_name
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.documents import Codec
+from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.format import ensure_format
 from wheelyard.catalog.projects import NameList
 from wheelyard.model.project import Commit, File, Project, Uploaded

@@ -134,7 +134,7 @@ class Walked:
 
     def _walk(self, method: str, path: str, body: bytes) -> Walk:
         walk = Walk()
-        self._index.store_metrics.follower = walk.note_verb
+        self._index.store_metrics.listener = walk.note_verb
         threading.setprofile(walk.note)
         sys.setprofile(walk.note)
         try:

@@ -15,7 +15,7 @@ from tests.model.jobs import (
 from tests.operations.in_memory_index import IndexHarness, fake_runtime
 from wheelyard.authentication.replay_protection import ReplayProtection
 from wheelyard.authentication.trusted_publishing import TrustedPublishing, VerifyIdToken
-from wheelyard.catalog.tokens import UsedIdTokens
+from wheelyard.catalog.token_records import UsedIdTokens
 from wheelyard.errors import Invalid
 from wheelyard.model.access import Caller
 from wheelyard.model.publisher import Publisher, parse_publishers

@@ -15,7 +15,7 @@ from tests.operations.in_memory_index import Clock, IndexHarness, fake_runtime
 from wheelyard.authentication.api_tokens import MAX_TOKENS_PER_OWNER, ApiTokens, TokenRequest
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.catalog import keys
-from wheelyard.catalog.tokens import FEW, Start
+from wheelyard.catalog.token_records import SINGLE_READ_LIMIT, StartThread
 from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, Credential, parse_pattern
 from wheelyard.model.distribution_filename import parse_name
@@ -266,7 +266,7 @@ def at_once(work: Callable[[], None]) -> None:
 
 
 def tokens_over(
-    harness: IndexHarness, store: Store | None = None, start: Start = at_once
+    harness: IndexHarness, store: Store | None = None, start: StartThread = at_once
 ) -> ApiTokens:
     """Return the API tokens of a second process, whose background work runs at once."""
     whole = IndexHarness(harness.folder, clock=harness.clock)
@@ -398,14 +398,14 @@ def test_one_writer_at_a_time(harness: IndexHarness) -> None:
 
 def test_a_long_list(harness: IndexHarness) -> None:
     """For many tokens the days are listed, and those that have not changed are not read again."""
-    every = [made(harness, f"ci {number}") for number in range(FEW + 2)]
+    every = [made(harness, f"ci {number}") for number in range(SINGLE_READ_LIMIT + 2)]
     users, store = tokens_over(harness), FaultyStore(harness.store)
     for token, _ in every[1:]:
         users.record(token)
     harness.store.put(Key(f"{keys.USES}note.txt"), b"?", None)
     records = [record for _, record in every]
     lister = tokens_over(harness, store)
-    assert len(lister.last_uses(records)) == FEW + 1
+    assert len(lister.last_uses(records)) == SINGLE_READ_LIMIT + 1
     harness.clock.advance(days=1)
     users.record(every[1][0])
     store.calls.clear()

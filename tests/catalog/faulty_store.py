@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from tests.storage.wrapping import WrappedStore
 from wheelyard.errors import Conflict, Unavailable
-from wheelyard.storage.base import Key, Store, conflict
+from wheelyard.storage.base import Key, Store, conflict_message
 
 T = TypeVar("T")
 
@@ -62,7 +62,7 @@ class FaultyStore(WrappedStore):
         self.calls.append((verb, key))
         kind = self._fault(verb, key)
         if kind is Kind.LOST_RACE:
-            raise Conflict(conflict(Key(key)))
+            raise Conflict(conflict_message(Key(key)))
         self._dead = kind in {Kind.CRASH, Kind.CRASH_AFTER}
         if kind is Kind.CRASH:
             raise Crash

@@ -7,7 +7,7 @@ from packaging.utils import NormalizedName
 
 from tests.operations.distributions import Made
 from wheelyard.catalog import keys
-from wheelyard.catalog.documents import Codec, digest
+from wheelyard.catalog.document_cache import Codec, digest
 from wheelyard.catalog.projects import NameList
 from wheelyard.model.project import Commit, Project, fold
 from wheelyard.storage.base import Key, Store, Stored

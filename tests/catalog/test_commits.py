@@ -11,8 +11,8 @@ from tests.catalog.invariants import DEMO, document
 from tests.operations.in_memory_index import START, Clock, fake_runtime
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Commits, Intent
-from wheelyard.catalog.conflict_retries import ConflictRetries
-from wheelyard.catalog.documents import CachePolicy, Codec, Documents
+from wheelyard.catalog.conflict_retry import ConflictRetries
+from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
 from wheelyard.model.project import AnyEvent, Deleted, File, Project, Uploaded
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
@@ -30,8 +30,10 @@ class Writer:
         runtime = replace(
             fake_runtime(clock, seed), pause=lambda seconds: clock.advance(seconds=seconds)
         )
-        belief = CachePolicy(near=near, freshness=1e9, capacity=1 << 20)
-        documents = Documents(self.store, Codec(Project), runtime, belief, is_kept=True)
+        cache_policy = CachePolicy(is_local=near, freshness=1e9, capacity=1 << 20)
+        documents = DocumentCache(
+            self.store, Codec(Project), runtime, cache_policy, is_permanent=True
+        )
         self.commits = Commits(
             self.store,
             documents,

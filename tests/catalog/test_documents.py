@@ -9,7 +9,7 @@ from packaging.utils import NormalizedName
 
 from tests.operations.in_memory_index import Clock, fake_runtime
 from wheelyard.catalog import keys
-from wheelyard.catalog.documents import CachePolicy, Codec, Documents, Snapshot
+from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache, Snapshot
 from wheelyard.catalog.projects import NameList
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import Found, Key, ObjectVersion
@@ -47,22 +47,22 @@ class Far:
     def __init__(self, stale_if_error: float = 0.0, *, near: bool = False) -> None:
         self.clock = Clock()
         self.store = CountingStore(self.clock.seconds)
-        belief = CachePolicy(
-            near=near, freshness=FRESHNESS, stale_if_error=stale_if_error, capacity=1 << 20
+        cache_policy = CachePolicy(
+            is_local=near, freshness=FRESHNESS, stale_if_error=stale_if_error, capacity=1 << 20
         )
         runtime = fake_runtime(self.clock, seed=1)
-        self.documents = Documents(self.store, Codec(NameList), runtime, belief)
+        self.documents = DocumentCache(self.store, Codec(NameList), runtime, cache_policy)
         self.first = self.write(FIRST)
 
     def write(self, *names: NormalizedName) -> ObjectVersion:
         """Put the document, as another process would."""
         return self.store.put(keys.NAMES, Codec(NameList).encode(NameList(names)), None)
 
-    def learn(self, value: NameList, version: ObjectVersion) -> None:
+    def store_written(self, value: NameList, version: ObjectVersion) -> None:
         """Tell that this process has just written over what was there first."""
         since = self.clock.seconds()
         written = Snapshot(value, version, since, since, 100)
-        self.documents.learn(keys.NAMES, written, over=self.first)
+        self.documents.store_written(keys.NAMES, written, over=self.first)
 
     def names(self) -> tuple[NormalizedName, ...]:
         """Return what a reader sees."""
@@ -94,7 +94,7 @@ def test_what_this_process_wrote_shows_at_once(far: Far) -> None:
         answer = pool.submit(far.names)
         far.store.asked.wait(timeout=10)
         value = NameList((FIRST, SECOND))
-        far.learn(value, far.write(FIRST, SECOND))
+        far.store_written(value, far.write(FIRST, SECOND))
         far.store.go_on.set()
         assert answer.result(timeout=10) == (FIRST, SECOND)
 
@@ -139,7 +139,7 @@ def test_a_reload_beside_a_write(far: Far) -> None:
         reloaded = pool.submit(far.documents.get, keys.NAMES, "now")
         far.store.asked.wait(timeout=10)
         value = NameList((FIRST, SECOND))
-        far.learn(value, far.write(FIRST, SECOND))
+        far.store_written(value, far.write(FIRST, SECOND))
         far.store.go_on.set()
         assert reloaded.result(timeout=10).value == NameList((FIRST,))
 
@@ -171,7 +171,7 @@ def test_a_late_reply_does_not_bring_back_what_was_written_over(far: Far) -> Non
     far.clock.advance(seconds=FRESHNESS)
     assert far.names() == (FIRST, SECOND, third)
 
-    far.learn(NameList((FIRST, SECOND)), ours)
+    far.store_written(NameList((FIRST, SECOND)), ours)
 
     assert far.names() == (FIRST, SECOND, third)
 

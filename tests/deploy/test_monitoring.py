@@ -65,10 +65,12 @@ def figures(
 ) -> dict[str, dict[str, set[str]]]:
     """Return every figure of a running index by name: its labels, and their values."""
     text = server.get("/metrics").text
-    tally = OperationCounter()
+    operation_counter = OperationCounter()
     for verb, price in (("insert", "A"), ("read", "B"), ("delete", "free")):
-        tally.add(Operation(verb, price))
-    with remote_server(tmp_path_factory.mktemp("far"), RemoteStore(), tally=tally) as far:
+        operation_counter.add(Operation(verb, price))
+    with remote_server(
+        tmp_path_factory.mktemp("far"), RemoteStore(), operation_counter=operation_counter
+    ) as far:
         text += far.get("/metrics").text
     found: dict[str, dict[str, set[str]]] = {}
     for line in text.splitlines():

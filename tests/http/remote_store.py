@@ -97,10 +97,10 @@ def remote_server(
     settings: Settings | None = None,
     *,
     runtime: Runtime | None = None,
-    tally: OperationCounter | None = None,
+    operation_counter: OperationCounter | None = None,
 ) -> Iterator[RunningServer]:
     """Serve an index over `store`, which is far, from a thread of this process."""
-    traits = StoreTraits(is_local=False, tally=tally or OperationCounter())
+    traits = StoreTraits(is_local=False, operation_counter=operation_counter or OperationCounter())
     spool = Spool(folder)
     index = build_index(store, spool, settings or Settings(), runtime or system_runtime(), traits)
     with running_app(App(index), index, folder) as server:

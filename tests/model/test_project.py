@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from packaging.utils import NormalizedName
 
-from wheelyard.catalog.documents import Codec
+from wheelyard.catalog.document_cache import Codec
 from wheelyard.model.project import Commit, File, Project, Uploaded, fold
 from wheelyard.storage.base import Key
 

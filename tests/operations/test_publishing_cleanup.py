@@ -41,7 +41,7 @@ from wheelyard.authentication.trusted_publishing import (
     INVALID_PUBLISHER,
 )
 from wheelyard.catalog import keys
-from wheelyard.catalog.tokens import digest_of
+from wheelyard.catalog.token_records import digest_of
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import Key, Store
 from wheelyard.storage.local import LocalStore

@@ -8,8 +8,8 @@ import pytest
 from tests.catalog.faulty_store import Fault, FaultyStore, Kind
 from tests.operations.in_memory_index import Clock, fake_runtime
 from tests.storage.gcs.opened import StillTime
-from wheelyard.catalog.conflict_retries import ConflictRetries
-from wheelyard.catalog.format import ensure_format, renew_format
+from wheelyard.catalog.conflict_retry import ConflictRetries
+from wheelyard.catalog.format import ensure_format, rewrite_format
 from wheelyard.catalog.keys import FORMAT, probes
 from wheelyard.errors import Unavailable
 from wheelyard.operations.store_probe import (
@@ -47,7 +47,7 @@ def trial_of(store: FaultyStore, note: Path | None = None) -> tuple[StoreProbe, 
     time = Watched()
     runtime = replace(fake_runtime(Clock(), 1), pause=time.pause)
     steps = (
-        lambda: renew_format(store, ConflictRetries(runtime=runtime)),
+        lambda: rewrite_format(store, ConflictRetries(runtime=runtime)),
         *scratch_write_steps(store, APART),
     )
     time.trial = StoreProbe(steps, runtime, note)

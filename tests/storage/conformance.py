@@ -9,7 +9,15 @@ from typing import TypeVar
 import pytest
 
 from wheelyard.errors import Conflict, NotFound
-from wheelyard.storage.base import ABSENT, CHUNK, NOT_MODIFIED, Key, ObjectVersion, Store, Stored
+from wheelyard.storage.base import (
+    ABSENT,
+    CHUNK_BYTES,
+    NOT_MODIFIED,
+    Key,
+    ObjectVersion,
+    Store,
+    Stored,
+)
 
 T = TypeVar("T")
 
@@ -177,13 +185,13 @@ class StoreConformance:
 
     def test_chunks(self, store: Store) -> None:
         """A large object comes in pieces of bounded size, none of them empty."""
-        body = bytes(range(256)) * (CHUNK // 256 * 2 + 7)
+        body = bytes(range(256)) * (CHUNK_BYTES // 256 * 2 + 7)
         store.put(A, body, ABSENT)
 
         chunks = list(store.read(A))
 
         assert b"".join(chunks) == body
-        assert all(0 < len(chunk) <= CHUNK for chunk in chunks)
+        assert all(0 < len(chunk) <= CHUNK_BYTES for chunk in chunks)
 
     def test_reading_nothing_fails_before_the_first_chunk(self, store: Store) -> None:
         """A stream of a key that holds nothing is NotFound at once, not an empty stream."""
@@ -320,13 +328,13 @@ class StoreConformance:
 
     def test_a_stream_goes_on_over_a_change(self, store: Store) -> None:
         """Who has begun to read an object reads it to its end, replaced or deleted meanwhile."""
-        body = b"x" * (3 * CHUNK)
+        body = b"x" * (3 * CHUNK_BYTES)
         store.put(A, body, ABSENT)
         store.put(B, body, ABSENT)
         replaced, deleted = store.read(A), store.read(B)
         begun = [next(replaced), next(deleted)]
 
-        store.put(A, b"y" * (3 * CHUNK), None)
+        store.put(A, b"y" * (3 * CHUNK_BYTES), None)
         store.delete(B, None)
 
         assert begun[0] + b"".join(replaced) == body

@@ -56,7 +56,7 @@ def store(watch: StoreMetrics) -> InstrumentedStore:
 
 def counted(watch: StoreMetrics) -> dict[tuple[str, ...], int]:
     """Return how often each verb had each outcome."""
-    return {each.kind: each.counts[-1] for each in watch.timings.so_far()}
+    return {each.kind: each.counts[-1] for each in watch.timings.snapshot()}
 
 
 def test_outcomes(store: InstrumentedStore, watch: StoreMetrics) -> None:
@@ -89,13 +89,13 @@ def test_outcomes(store: InstrumentedStore, watch: StoreMetrics) -> None:
         ("delete", "conflict"): 1,
         ("delete", "ok"): 1,
     }
-    assert {each.seconds / each.counts[-1] for each in watch.timings.so_far()} == {1.0}
+    assert {each.seconds / each.counts[-1] for each in watch.timings.snapshot()} == {1.0}
 
 
 def test_a_store_that_does_not_answer(watch: StoreMetrics) -> None:
     """A verb that fails is counted as an error, and whoever follows is told."""
     told: list[tuple[str, str, float]] = []
-    watch.follower = lambda *each: told.append(each)
+    watch.listener = lambda *each: told.append(each)
     broken = FaultyStore(memory(), (Fault(Kind.NOT_DONE),))
     store = InstrumentedStore(broken, watch)
     with pytest.raises(Unavailable):
@@ -111,6 +111,6 @@ def test_buckets() -> None:
     for seconds in (0.5, 1.0, 1.5, 2.0, 2.5):
         timings.add(("x",), seconds)
 
-    (timing,) = timings.so_far()
+    (timing,) = timings.snapshot()
     assert timing.counts == (2, 4, 5)
     assert timing.seconds == 7.5

@@ -5,7 +5,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from wheelyard.storage.base import Entry, Found, Key, ObjectBody, ObjectVersion, Store, WebType
+from wheelyard.storage.base import (
+    Entry,
+    Found,
+    Key,
+    ObjectBody,
+    ObjectVersion,
+    Store,
+    WebType,
+)
 
 T = TypeVar("T")
 
@@ -24,7 +32,11 @@ class WrappedStore(Store):
         return self._call("read", key, lambda: self.store.read(key, start, stop))
 
     def put(
-        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
+        self,
+        key: Key,
+        body: ObjectBody,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
     ) -> ObjectVersion:
         """Write."""
         return self._call("put", key, lambda: self.store.put(key, body, expect, kind))

@@ -8,8 +8,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
-from wheelyard.catalog.documents import Age, Snapshot
-from wheelyard.catalog.tokens import TokenRecords
+from wheelyard.catalog.document_cache import MaxAge, Snapshot
+from wheelyard.catalog.token_records import TokenRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated
 from wheelyard.model.access import EVERY_PROJECT, Action, Pattern
@@ -143,7 +143,7 @@ class ApiTokens:
                 return revoked
         raise self.records.retries.exhausted(f"the token {token_id}")
 
-    def peek(self, token: ApiToken, max_age: Age = "fresh") -> TokenRecord | None:
+    def peek(self, token: ApiToken, max_age: MaxAge = "fresh") -> TokenRecord | None:
         """
         Return the record of `token` if it is at hand and not too old, else None; never waits.
 

@@ -12,7 +12,7 @@ from itertools import count
 from threading import Lock
 from typing import Final
 
-from wheelyard.catalog.tokens import UsedIdTokens
+from wheelyard.catalog.token_records import UsedIdTokens
 from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.errors import Conflict, Invalid
 from wheelyard.model.claim_matchers import Claims, numeric_date

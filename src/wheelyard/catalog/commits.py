@@ -14,8 +14,8 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.conflict_retries import ConflictRetries
-from wheelyard.catalog.documents import Codec, Documents, Snapshot, damaged, digest
+from wheelyard.catalog.conflict_retry import ConflictRetries
+from wheelyard.catalog.document_cache import Codec, DocumentCache, Snapshot, damaged, digest
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.group_commit import GroupCommit, Take
 from wheelyard.concurrency.runtime import Runtime
@@ -33,7 +33,7 @@ What somebody wants of a project: the events that bring it about, none where it 
 Raises an WheelyardError to refuse. Pure, because a lost race asks again about a newer project.
 """
 
-Announce = Callable[[NormalizedName, AnyEvent], None]
+EventListener = Callable[[NormalizedName, AnyEvent], None]
 """Is told of an event of a project once it has been committed, where it was wanted."""
 
 
@@ -72,16 +72,16 @@ class Commits:
     def __init__(
         self,
         store: Store,
-        documents: Documents[Project],
+        documents: DocumentCache[Project],
         runtime: Runtime,
         retries: ConflictRetries,
-        announce: Announce,
+        on_event: EventListener,
     ) -> None:
         self._store = store
         self._documents = documents
         self._runtime = runtime
         self._retries = retries
-        self._announce = announce
+        self._on_event = on_event
         self._codec = Codec(Commit)
         self._journaled: LruCache[NormalizedName, int] = LruCache(JOURNALED_LIMIT)
         self._batches = GroupCommit[NormalizedName, _PendingIntent, Committed](self._handle)
@@ -108,15 +108,15 @@ class Commits:
             events = tuple(event for each in decided for event in each.events)
             if not events:
                 # a swap would find out that the document is an old one; nothing else would
-                if before.checked_at < began and self._has_changed(key, before):
+                if before.validated_at < began and self._has_changed(key, before):
                     continue
                 return [each.outcome(project) for each in decided]
             after = fold(project, self._next(project, events))
-            if self._is_overtaken(before, after) or not self._swap(before.version, after):
+            if self._was_superseded(before, after) or not self._swap(before.version, after):
                 continue
             for each in decided:
                 for event in each.events:
-                    each.context.run(self._announce, name, event)
+                    each.context.run(self._on_event, name, event)
             self._ensure_journaled(after, is_ours=True)
             return [each.outcome(after) for each in decided]
         raise self._retries.exhausted(f"the project {name}")
@@ -126,7 +126,7 @@ class Commits:
         number = project.revision + 1
         return Commit(number=number, id=self._runtime.new_id(), previous=previous, events=events)
 
-    def _is_overtaken(self, before: Snapshot[Project], after: Project) -> bool:
+    def _was_superseded(self, before: Snapshot[Project], after: Project) -> bool:
         """
         Return whether somebody else has committed meanwhile.
 
@@ -151,7 +151,7 @@ class Commits:
             return False
         except Unavailable as fault:
             found = self._documents.get(key, "now")
-            if self._landed(after, found.value):
+            if self._was_written(after, found.value):
                 return True
             # it may still happen: to try again is safe, because only one of both can
             if found.version == expect and fault.code != OVERLOADED:
@@ -159,7 +159,7 @@ class Commits:
             return False
         return True
 
-    def _landed(self, wanted: Project, found: Project | None) -> bool:
+    def _was_written(self, wanted: Project, found: Project | None) -> bool:
         """Return whether a write whose reply was lost has happened: its commit's id tells."""
         mine = wanted.commit
         if mine is None or found is None or found.revision < mine.number:

@@ -10,12 +10,12 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.commits import Announce, Commits
-from wheelyard.catalog.conflict_retries import ConflictRetries, remote_retries
-from wheelyard.catalog.documents import DAMAGED, CachePolicy, Codec, Documents
+from wheelyard.catalog.commits import Commits, EventListener
+from wheelyard.catalog.conflict_retry import ConflictRetries, remote_conflict_retries
+from wheelyard.catalog.document_cache import DAMAGED, CachePolicy, Codec, DocumentCache
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.projects import NameList, ProjectNames, Projects
-from wheelyard.catalog.tokens import TokenRecords, UsedIdTokens
+from wheelyard.catalog.token_records import TokenRecords, UsedIdTokens
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable
 from wheelyard.model.project import Project
@@ -46,7 +46,11 @@ class Catalog:
 
 
 def open_catalog(
-    store: Store, runtime: Runtime, belief: CachePolicy, announce: Announce, files: str = ""
+    store: Store,
+    runtime: Runtime,
+    cache_policy: CachePolicy,
+    on_event: EventListener,
+    files: str = "",
 ) -> Catalog:
     """
     Return the catalog that is kept in a store, which gets a format if it has none.
@@ -54,17 +58,21 @@ def open_catalog(
     Args:
         store: Where.
         runtime: The clock, and chance.
-        belief: How long documents are believed.
-        announce: Told of each event.
+        cache_policy: How long documents are cached.
+        on_event: Called with each event after its commit.
         files: Where a new store keeps its distributions, if that is a bucket of their own.
     """
     is_new = ensure_format(store, files)
-    retries = ConflictRetries(runtime=runtime) if belief.near else remote_retries(runtime)
-    token_belief = replace(belief, freshness=max(TOKEN_FRESHNESS, belief.freshness))
-    documents = Documents(store, Codec(Project), runtime, belief, is_kept=True)
-    name_lists = Documents(store, Codec(NameList), runtime, belief, is_kept=True)
-    records = Documents(store, Codec(TokenRecord), runtime, token_belief)
-    commits = Commits(store, documents, runtime, retries, announce)
+    retries = (
+        ConflictRetries(runtime=runtime)
+        if cache_policy.is_local
+        else remote_conflict_retries(runtime)
+    )
+    token_belief = replace(cache_policy, freshness=max(TOKEN_FRESHNESS, cache_policy.freshness))
+    documents = DocumentCache(store, Codec(Project), runtime, cache_policy, is_permanent=True)
+    name_lists = DocumentCache(store, Codec(NameList), runtime, cache_policy, is_permanent=True)
+    records = DocumentCache(store, Codec(TokenRecord), runtime, token_belief)
+    commits = Commits(store, documents, runtime, retries, on_event)
     return Catalog(
         is_new=is_new,
         projects=Projects(store, documents, ProjectNames(name_lists, retries), commits),
@@ -144,7 +152,7 @@ def ensure_format(store: Store, files: str = "") -> bool:
     return True
 
 
-def renew_format(store: Store, retries: ConflictRetries) -> None:
+def rewrite_format(store: Store, retries: ConflictRetries) -> None:
     """Write the format of a store again as it is: whoever can do that can commit, too."""
     for _ in retries.attempts():
         found = store.get(keys.FORMAT)

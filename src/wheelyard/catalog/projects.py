@@ -16,8 +16,8 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Commits, Committed, Intent
-from wheelyard.catalog.conflict_retries import ConflictRetries
-from wheelyard.catalog.documents import Age, Codec, Documents, Snapshot, damaged
+from wheelyard.catalog.conflict_retry import ConflictRetries
+from wheelyard.catalog.document_cache import Codec, DocumentCache, MaxAge, Snapshot, damaged
 from wheelyard.concurrency.group_commit import GroupCommit, Take
 from wheelyard.errors import OVERLOADED, Conflict, NotFound, Unavailable, quoted
 from wheelyard.model.project import Commit, Project
@@ -38,12 +38,12 @@ class NameList(Struct, frozen=True, dict=True):
 class ProjectNames:
     """The name list of a store."""
 
-    def __init__(self, documents: Documents[NameList], retries: ConflictRetries) -> None:
+    def __init__(self, documents: DocumentCache[NameList], retries: ConflictRetries) -> None:
         self._documents = documents
         self._retries = retries
         self._additions = GroupCommit[str, frozenset[NormalizedName], bool](self._add)
 
-    def peek(self, max_age: Age = "fresh") -> Snapshot[NameList] | None:
+    def peek(self, max_age: MaxAge = "fresh") -> Snapshot[NameList] | None:
         """Return the list if it is at hand and not too old, else None; never waits."""
         return self._documents.peek(keys.NAMES, max_age)
 
@@ -92,11 +92,11 @@ class Projects:
     """The projects of an index."""
 
     store: Store
-    documents: Documents[Project]
+    documents: DocumentCache[Project]
     names: ProjectNames
     commits: Commits
 
-    def peek(self, name: NormalizedName, max_age: Age = "fresh") -> Snapshot[Project] | None:
+    def peek(self, name: NormalizedName, max_age: MaxAge = "fresh") -> Snapshot[Project] | None:
         """Return the document if it is at hand and not too old, else None; never waits."""
         snapshot = self.documents.peek(keys.project(name), max_age)
         if snapshot is not None and snapshot.value is not None:
@@ -181,4 +181,4 @@ def _lists(names: Snapshot[NameList], name: NormalizedName) -> bool:
 
 
 def _nothing(names: Snapshot[NameList]) -> Snapshot[Project]:
-    return Snapshot(None, ABSENT, names.checked_at, names.asked_at, 0)
+    return Snapshot(None, ABSENT, names.validated_at, names.attempted_at, 0)

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.verifiers.static_tokens import ENVIRONMENT_TOKEN
-from wheelyard.catalog.conflict_retries import remote_retries
+from wheelyard.catalog.conflict_retry import remote_conflict_retries
 from wheelyard.catalog.format import read_format
 from wheelyard.catalog.keys import probes
 from wheelyard.cli.output import warn
@@ -97,7 +97,7 @@ def _faults_of_buckets(settings: Settings) -> Iterator[WheelyardError]:
             writes = (
                 ()
                 if settings.server.read_only
-                else write_steps(store, key, remote_retries(runtime))
+                else write_steps(store, key, remote_conflict_retries(runtime))
             )
             yield from failures_of((*read_steps(store, key), *writes))
     except WheelyardError as fault:

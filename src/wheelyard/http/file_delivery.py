@@ -29,7 +29,7 @@ from wheelyard.model.lenient_metadata import parse_any
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File
 from wheelyard.storage.base import Key
-from wheelyard.storage.disk import linked, open_in_place
+from wheelyard.storage.disk import link_error, open_no_follow
 from wheelyard.wiring.index import Index
 
 NO_SIGNATURE: Final = frozenset({"signing_denied", "signing_unavailable"})
@@ -120,7 +120,7 @@ def _require(path: Path, file: File) -> None:
     """Return if a file is there, and no link is on the way to it."""
     # the server opens it once more: who may write to the store can put a link there in between
     try:
-        descriptor = open_in_place(str(path), os.O_RDONLY)
+        descriptor = open_no_follow(str(path), os.O_RDONLY)
     except OSError as error:
         if error.errno in (EMFILE, ENFILE):  # Granian would answer 404
             raise Unavailable(
@@ -129,7 +129,7 @@ def _require(path: Path, file: File) -> None:
                 short="Too many open files.",
             ) from error
         if error.errno == ELOOP:
-            raise linked(file.filename) from error
+            raise link_error(file.filename) from error
         raise NotFound(f"{file.filename} cannot be reached.") from error
     try:
         found = os.fstat(descriptor)

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs
 
 from packaging.utils import NormalizedName
 
-from wheelyard.catalog.documents import Snapshot
+from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.catalog.projects import NameList
 from wheelyard.http.caching.cache_headers import VARY, page_cache_headers
 from wheelyard.http.caching.page_cache import CachedPage

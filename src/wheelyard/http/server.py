@@ -28,7 +28,7 @@ from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 from msgspec.structs import replace
 
-from wheelyard.catalog.format import renew_format
+from wheelyard.catalog.format import rewrite_format
 from wheelyard.catalog.keys import probes
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.app import App
@@ -141,7 +141,7 @@ def _begun_trial(index: Index, note: Path | None) -> StoreProbe:
     """Return the trial of whether the store can be written, which one that is only read passes."""
     steps = list[Step]()
     if not index.settings.server.read_only:
-        steps.append(partial(renew_format, index.files.store, index.files.retries))
+        steps.append(partial(rewrite_format, index.files.store, index.files.retries))
         for key in probes(index.traits.apart, index.runtime.new_id()):
             steps += scratch_write_steps(index.files.store, key)
     probe = StoreProbe(steps, index.runtime, note)

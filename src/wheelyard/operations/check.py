@@ -17,7 +17,7 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.documents import Codec, digest
+from wheelyard.catalog.document_cache import Codec, digest
 from wheelyard.catalog.files import ORPHAN_AGE, listed_objects
 from wheelyard.catalog.projects import NameList, Projects
 from wheelyard.concurrency.runtime import Runtime

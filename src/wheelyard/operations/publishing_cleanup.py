@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Final
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.tokens import TokenRecords, UsedIdTokens
+from wheelyard.catalog.token_records import TokenRecords, UsedIdTokens
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.model.token import is_token_id

@@ -43,7 +43,7 @@ class SearchIndex:
     def entries(self) -> tuple[SearchEntry, ...]:
         """Return a line about each project, in the order of their names."""
         with self._lock:
-            now = self.projects.documents.moment()
+            now = self.projects.documents.now_seconds()
             if now >= self._until or not self._lines:
                 self._lines = self._looked()
                 self._until = now + (LOCAL_TTL_SECONDS if self.is_local else REMOTE_TTL_SECONDS)

@@ -13,12 +13,12 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Final
 
-from wheelyard.catalog.conflict_retries import ConflictRetries
-from wheelyard.catalog.format import renew_format
+from wheelyard.catalog.conflict_retry import ConflictRetries
+from wheelyard.catalog.format import rewrite_format
 from wheelyard.catalog.keys import FORMAT
 from wheelyard.concurrency.runtime import Runtime, backoff_pauses
 from wheelyard.errors import WheelyardError
-from wheelyard.storage.base import DENIED, Key, Store, Stored
+from wheelyard.storage.base import STORAGE_DENIED, Key, Store, Stored
 
 FIRST_RETRY_SECONDS: Final = 1.0
 MAX_RETRY_SECONDS: Final = 60.0
@@ -42,7 +42,7 @@ def write_steps(store: Store, key: Key, retries: ConflictRetries) -> tuple[Step,
     """Return the write operations to probe: on the format object if there is one, else on `key`."""
     with suppress(WheelyardError):
         if isinstance(store.get(FORMAT), Stored):
-            return (lambda: renew_format(store, retries),)
+            return (lambda: rewrite_format(store, retries),)
     return scratch_write_steps(store, key)
 
 
@@ -62,7 +62,7 @@ def failures_of(steps: Iterable[Step]) -> Iterator[WheelyardError]:
             step()
         except WheelyardError as error:
             yield error
-            if error.code != DENIED:
+            if error.code != STORAGE_DENIED:
                 return
 
 

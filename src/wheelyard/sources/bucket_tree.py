@@ -121,7 +121,7 @@ def open_watched_tree(text: str, stores: Iterable[str], files: str, runtime: Run
 def _open_bucket(text: str, runtime: Runtime) -> BucketTree:
     try:
         # 40 MB of memory, which a folder has no use for
-        from wheelyard.storage.gcs.connect import GcsDependencies, open_foreign  # noqa: PLC0415
+        from wheelyard.storage.gcs.connect import GcsDependencies, open_bucket_reader  # noqa: PLC0415
 
         location = parse_location(text)
     except ImportError as error:
@@ -136,9 +136,9 @@ def _open_bucket(text: str, runtime: Runtime) -> BucketTree:
         monotonic=runtime.monotonic,
         pause=runtime.pause,
         random=runtime.random,
-        tally=OperationCounter(),
+        operation_counter=OperationCounter(),
     )
-    return BucketTree(open_foreign(location, dependencies))
+    return BucketTree(open_bucket_reader(location, dependencies))
 
 
 def _store_is_inside(text: str, store: str, files: str) -> bool:

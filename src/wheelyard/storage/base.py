@@ -28,10 +28,10 @@ ObjectBody = bytes | Path
 ABSENT: Final = ObjectVersion("")
 """The version of a key that holds nothing."""
 
-CHUNK: Final = 256 * 1024
+CHUNK_BYTES: Final = 256 * 1024
 """Bytes that `read` yields at a time, at most."""
 
-DENIED: Final = "storage_denied"
+STORAGE_DENIED: Final = "storage_denied"
 """The code of an Unavailable that ends when somebody grants a right on a bucket."""
 
 
@@ -91,7 +91,11 @@ class Store(Protocol):
         ...
 
     def put(
-        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
+        self,
+        key: Key,
+        body: ObjectBody,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
     ) -> ObjectVersion:
         """
         Store `body` whole and return its version; a reader never sees part of it.
@@ -152,6 +156,6 @@ def create(store: Store, key: Key, body: bytes) -> ObjectVersion:
         return store.put(key, body, ABSENT)
 
 
-def conflict(key: Key) -> str:
+def conflict_message(key: Key) -> str:
     """Return the message of a Conflict at `key`."""
     return f"{key} was changed by someone else in the meantime. Read it again and retry."

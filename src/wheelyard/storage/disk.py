@@ -10,15 +10,24 @@ from typing import Final
 
 from wheelyard.errors import STORAGE_FULL, Unavailable
 
-TOGETHER: Final = 16
+FSYNC_BATCH: Final = 16
 """Files that `sync_all` has open at a time."""
-OPENED: Final = "/proc/self/fd"
+DESCRIPTOR_LINKS: Final = "/proc/self/fd"
 """Where Linux tells the path of each descriptor."""
-DELETED: Final = " (deleted)"
+DELETED_SUFFIX: Final = " (deleted)"
 """What Linux puts behind the path of a file that has been removed, or replaced, since."""
-MOUNTS: Final = Path("/proc/self/mounts")
+MOUNT_TABLE: Final = Path("/proc/self/mounts")
 """Linux has it; elsewhere no network file system is detected."""
-REMOTE: Final = ("nfs", "cifs", "smb", "fuse.gcsfuse", "fuse.sshfs", "fuse.s3fs", "9p", "afs")
+NETWORK_FILE_SYSTEMS: Final = (
+    "nfs",
+    "cifs",
+    "smb",
+    "fuse.gcsfuse",
+    "fuse.sshfs",
+    "fuse.s3fs",
+    "9p",
+    "afs",
+)
 
 
 @contextmanager
@@ -47,17 +56,17 @@ def write_all(descriptor: int, body: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def sync(path: Path | str) -> None:
+def fsync_path(path: Path | str) -> None:
     """Return once a file or a folder is on the disk."""
     with ExitStack() as stack:
         os.fsync(_opened(path, stack))
 
 
-def sync_all(paths: Sequence[Path]) -> None:
+def fsync_all(paths: Sequence[Path]) -> None:
     """Return once files are on the disk; all are begun before one is waited for."""
-    for start in range(0, len(paths), TOGETHER):
+    for start in range(0, len(paths), FSYNC_BATCH):
         with ExitStack() as stack:
-            descriptors = [_opened(path, stack) for path in paths[start : start + TOGETHER]]
+            descriptors = [_opened(path, stack) for path in paths[start : start + FSYNC_BATCH]]
             if sys.platform == "linux":
                 for descriptor in descriptors:
                     # it says that nobody reads it soon, and so Linux begins to write what is new
@@ -66,7 +75,7 @@ def sync_all(paths: Sequence[Path]) -> None:
                 os.fsync(descriptor)
 
 
-def open_in_place(path: str, flags: int) -> int:
+def open_no_follow(path: str, flags: int) -> int:
     """
     Return a descriptor of what is at an absolute path, with no link on the way; ELOOP if so.
 
@@ -84,9 +93,9 @@ def open_in_place(path: str, flags: int) -> int:
     return descriptor
 
 
-def names_in_place(folder: str) -> list[tuple[str, bool]]:
+def list_no_follow(folder: str) -> list[tuple[str, bool]]:
     """Return the names in a folder that are not hidden, and whether each is a folder."""
-    descriptor = open_in_place(folder, os.O_DIRECTORY)
+    descriptor = open_no_follow(folder, os.O_DIRECTORY)
     try:
         with os.scandir(descriptor) as entries:
             shown = (each for each in entries if not each.name.startswith("."))
@@ -95,13 +104,13 @@ def names_in_place(folder: str) -> list[tuple[str, bool]]:
         os.close(descriptor)
 
 
-def require_in_place(path: Path) -> None:
+def require_no_links(path: Path) -> None:
     """Raise Unavailable if there is a link on the way to a file that is opened later."""
     if os.path.realpath(path) != str(path):
-        raise linked(str(path))
+        raise link_error(str(path))
 
 
-def linked(what: str) -> Unavailable:
+def link_error(what: str) -> Unavailable:
     """Return the fault for a link in the store."""
     return Unavailable(
         f"{what} is a link, or behind one, and the store follows none. Put the file or the folder "
@@ -110,7 +119,7 @@ def linked(what: str) -> Unavailable:
     )
 
 
-def remote_file_system(folder: Path, mounts: Path = MOUNTS) -> str | None:
+def remote_file_system(folder: Path, mounts: Path = MOUNT_TABLE) -> str | None:
     """Return the kind of network file system that `folder` lies on, where locks may not work."""
     try:
         lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -122,7 +131,7 @@ def remote_file_system(folder: Path, mounts: Path = MOUNTS) -> str | None:
         place = point.replace("\\040", " ")
         if place and folder.resolve().is_relative_to(place) and len(place) >= len(best):
             best, kind = place, file_system
-    return kind if kind.startswith(REMOTE) else None
+    return kind if kind.startswith(NETWORK_FILE_SYSTEMS) else None
 
 
 def _opened(path: Path | str, stack: ExitStack) -> int:
@@ -133,7 +142,7 @@ def _opened(path: Path | str, stack: ExitStack) -> int:
 
 def _is_at(descriptor: int, path: str) -> bool:
     try:
-        place = os.readlink(f"{OPENED}/{descriptor}")  # noqa: PTH115 - hot
+        place = os.readlink(f"{DESCRIPTOR_LINKS}/{descriptor}")  # noqa: PTH115 - hot
     except OSError:  # this is not Linux, or /proc is not there
         return os.path.realpath(path) == path
-    return place in (path, path + DELETED)
+    return place in (path, path + DELETED_SUFFIX)

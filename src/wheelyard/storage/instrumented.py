@@ -23,16 +23,16 @@ from wheelyard.storage.base import (
     WebType,
 )
 
-BOUNDS: Final = (
+BUCKET_BOUNDS_SECONDS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
 )
 """Seconds up to which a bucket goes: a page is within the first, a slow upload in the last."""
 
-TimingKey = tuple[str, ...]
+HistogramLabels = tuple[str, ...]
 """The labels of what took its time, in the order that whoever counts has chosen."""
 
-Follower = Callable[[str, str, float], None]
+CallListener = Callable[[str, str, float], None]
 """Is told a verb, its outcome and its seconds, in the thread that waited."""
 
 
@@ -68,7 +68,7 @@ class OperationCounter:
 class Histogram:
     """How long everything of one kind has taken so far."""
 
-    kind: TimingKey
+    kind: HistogramLabels
     counts: tuple[int, ...]
     """How many took at most as long as each bound; the last one, how many there were at all."""
     seconds: float
@@ -78,13 +78,13 @@ class Histogram:
 class Histograms:
     """Durations by kind since the start; safe to share between threads."""
 
-    def __init__(self, bounds: Sequence[float] = BOUNDS) -> None:
+    def __init__(self, bounds: Sequence[float] = BUCKET_BOUNDS_SECONDS) -> None:
         self.bounds = tuple(bounds)
-        self._counts: dict[TimingKey, list[int]] = {}
-        self._seconds: dict[TimingKey, float] = {}
+        self._counts: dict[HistogramLabels, list[int]] = {}
+        self._seconds: dict[HistogramLabels, float] = {}
         self._lock = Lock()
 
-    def add(self, kind: TimingKey, seconds: float) -> None:
+    def add(self, kind: HistogramLabels, seconds: float) -> None:
         """Count one thing that took so long."""
         bucket = bisect_left(self.bounds, seconds)
         with self._lock:
@@ -95,7 +95,7 @@ class Histograms:
             counts[bucket] += 1
             self._seconds[kind] += seconds
 
-    def so_far(self) -> list[Histogram]:
+    def snapshot(self) -> list[Histogram]:
         """Return what was counted, by kind."""
         with self._lock:
             counted = [
@@ -113,19 +113,19 @@ class StoreMetrics:
 
     monotonic: Callable[[], float]
     timings: Histograms = field(default_factory=Histograms)
-    follower: Follower | None = None
+    listener: CallListener | None = None
 
-    def note(self, verb: str, outcome: str, began: float) -> None:
+    def record(self, verb: str, outcome: str, began: float) -> None:
         """Count a verb that has just ended."""
         seconds = self.monotonic() - began
         self.timings.add((verb, outcome), seconds)
-        if self.follower is not None:
-            self.follower(verb, outcome, seconds)
+        if self.listener is not None:
+            self.listener(verb, outcome, seconds)
 
-    def note_fault(self, verb: str, fault: Exception, began: float) -> None:
+    def record_failure(self, verb: str, fault: Exception, began: float) -> None:
         """Count a verb that has just failed."""
         outcome = "conflict" if isinstance(fault, Conflict) else "error"
-        self.note(verb, "absent" if isinstance(fault, NotFound) else outcome, began)
+        self.record(verb, "absent" if isinstance(fault, NotFound) else outcome, began)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,19 +138,19 @@ class InstrumentedStore:
     """
 
     inner: Store
-    watch: StoreMetrics
+    metrics: StoreMetrics
 
     def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
         """See `Store`."""
-        watch = self.watch
-        began = watch.monotonic()
+        metrics = self.metrics
+        began = metrics.monotonic()
         try:
             found = self.inner.get(key, unless_version)
         except Exception as fault:
-            watch.note_fault("get", fault, began)
+            metrics.record_failure("get", fault, began)
             raise
         is_there = "ok" if isinstance(found, Stored) else "unchanged"
-        watch.note("get", "absent" if found is None else is_there, began)
+        metrics.record("get", "absent" if found is None else is_there, began)
         return found
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
@@ -159,7 +159,11 @@ class InstrumentedStore:
             return self.inner.read(key, start, stop)
 
     def put(
-        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
+        self,
+        key: Key,
+        body: ObjectBody,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
     ) -> ObjectVersion:
         """See `Store`."""
         with self._timed("put"):
@@ -177,16 +181,16 @@ class InstrumentedStore:
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """See `Store`."""
-        began = self.watch.monotonic()
+        began = self.metrics.monotonic()
         try:
             yield from self.inner.list(prefix, after)
         except Exception as fault:
-            self.watch.note_fault("list", fault, began)
+            self.metrics.record_failure("list", fault, began)
             raise
         except GeneratorExit:  # whoever asked has seen enough
-            self.watch.note("list", "ok", began)
+            self.metrics.record("list", "ok", began)
             raise
-        self.watch.note("list", "ok", began)
+        self.metrics.record("list", "ok", began)
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """See `Store`."""
@@ -199,10 +203,10 @@ class InstrumentedStore:
 
     @contextmanager
     def _timed(self, verb: str) -> Iterator[None]:
-        began = self.watch.monotonic()
+        began = self.metrics.monotonic()
         try:
             yield
         except Exception as fault:
-            self.watch.note_fault(verb, fault, began)
+            self.metrics.record_failure(verb, fault, began)
             raise
-        self.watch.note(verb, "ok", began)
+        self.metrics.record(verb, "ok", began)

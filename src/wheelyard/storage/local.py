@@ -32,7 +32,7 @@ from stat import S_ISLNK
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import (
     ABSENT,
-    CHUNK,
+    CHUNK_BYTES,
     NOT_MODIFIED,
     Entry,
     Found,
@@ -42,25 +42,25 @@ from wheelyard.storage.base import (
     Store,
     Stored,
     WebType,
-    conflict,
+    conflict_message,
 )
 from wheelyard.storage.disk import (
-    linked,
-    names_in_place,
-    open_in_place,
+    fsync_all,
+    fsync_path,
+    link_error,
+    list_no_follow,
+    open_no_follow,
     storage_faults,
-    sync,
-    sync_all,
     write_all,
 )
-from wheelyard.storage.spool import BY_UMASK, FILE_MODE, Spool
+from wheelyard.storage.spool import FILE_MODE, UMASK_MODE, Spool
 
 SPOOL = ".spool"
 LOCKS = ".locks"
 FOLDER_MODE = 0o750
-ATTEMPTS = 64
+MAX_FOLDER_ATTEMPTS = 64
 """How often a write meets a folder that was just removed before it gives up."""
-SCATTER_NS = 1_000_000
+MTIME_JITTER_NS = 1_000_000
 """Nanoseconds over which the times of writes in one tick of the clock are spread."""
 
 
@@ -98,7 +98,7 @@ class LocalStore(Store):
         try:
             if unless_version and _version(os.lstat(path)) == unless_version:
                 return NOT_MODIFIED
-            with open(path, "rb", opener=open_in_place) as file:
+            with open(path, "rb", opener=open_no_follow) as file:
                 return Stored(file.read(), _version(os.fstat(file.fileno())))
         except (FileNotFoundError, NotADirectoryError):
             self._check_root()
@@ -110,7 +110,7 @@ class LocalStore(Store):
         """See `Store`."""
         try:
             path = self._path(key)
-            file = open(path, "rb", buffering=0, opener=open_in_place)  # noqa: SIM115 - the stream's
+            file = open(path, "rb", buffering=0, opener=open_no_follow)  # noqa: SIM115 - the stream's
         except (FileNotFoundError, NotADirectoryError) as error:
             self._check_root()
             raise NotFound(f"The store holds nothing at {key}.") from error
@@ -119,16 +119,20 @@ class LocalStore(Store):
         return _chunks(key, file, start, stop)
 
     def put(
-        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
+        self,
+        key: Key,
+        body: ObjectBody,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
     ) -> ObjectVersion:
         """See `Store`."""
         del kind
         target = Path(self._path(key))
         with storage_faults(str(key)):
             with ExitStack() as stack:
-                staged = self._staged(body, stack, is_new=expect == ABSENT)
-                self._sync(staged)
-                version = self._place(key, staged, target, expect)
+                stage_body = self._stage_body(body, stack, is_new=expect == ABSENT)
+                self._sync(stage_body)
+                version = self._place(key, stage_body, target, expect)
             with suppress(FileNotFoundError):  # deleted since, and its folder too
                 self._sync(target.parent)
             return version
@@ -141,10 +145,10 @@ class LocalStore(Store):
         """See `Store`."""
         taken, unsynced = list[Key](), dict[str, None]()
         with storage_faults("files"), ExitStack() as stack:
-            staged = [self._staged(body, stack, is_new=True) for _, body in objects]
+            stage_body = [self._stage_body(body, stack, is_new=True) for _, body in objects]
             if not self._is_site:
-                sync_all(staged)
-            for (key, _), path in zip(objects, staged, strict=True):
+                fsync_all(stage_body)
+            for (key, _), path in zip(objects, stage_body, strict=True):
                 target = Path(self._path(key))
                 try:
                     self._place(key, path, target, ABSENT, unsynced)
@@ -163,7 +167,7 @@ class LocalStore(Store):
             self._refuse_links(str(target.parent))
             with self._locked(key):
                 if expect is not None and _version_at(target) != expect:
-                    raise Conflict(conflict(key))
+                    raise Conflict(conflict_message(key))
                 with suppress(FileNotFoundError, NotADirectoryError):
                     target.unlink()
             with suppress(OSError):
@@ -196,7 +200,7 @@ class LocalStore(Store):
             raise ValueError(f"no key of wheelyard's: {key!r}")
         return f"{self._root}/{key}"
 
-    def _staged(self, body: ObjectBody, stack: ExitStack, *, is_new: bool) -> Path:
+    def _stage_body(self, body: ObjectBody, stack: ExitStack, *, is_new: bool) -> Path:
         """
         Return a file in the spool, not synced yet; one made for this goes with `stack`.
 
@@ -205,18 +209,18 @@ class LocalStore(Store):
         """
         if is_new and isinstance(body, Path) and body.parent == self.spool.folder:
             return body
-        staged, sink = self.spool.create()
-        stack.callback(staged.unlink, missing_ok=True)
+        stage_body, sink = self.spool.create()
+        stack.callback(stage_body.unlink, missing_ok=True)
         with sink:
             _write(sink.fileno(), body)
-            self._scatter(sink.fileno())
-        return staged
+            self._jitter_mtime(sink.fileno())
+        return stage_body
 
     def _sync(self, path: Path | str) -> None:
         if not self._is_site:
-            sync(path)
+            fsync_path(path)
 
-    def _scatter(self, descriptor: int) -> None:
+    def _jitter_mtime(self, descriptor: int) -> None:
         """
         Move the modification time by up to a millisecond.
 
@@ -224,28 +228,28 @@ class LocalStore(Store):
         again within a tick would otherwise have its old version.
         """
         found = os.fstat(descriptor)
-        later = found.st_mtime_ns + self._random.randrange(SCATTER_NS)
+        later = found.st_mtime_ns + self._random.randrange(MTIME_JITTER_NS)
         os.utime(descriptor, ns=(found.st_atime_ns, later))
 
     def _place(
         self,
         key: Key,
-        staged: Path,
+        stage_body: Path,
         target: Path,
         expect: ObjectVersion | None,
         unsynced: dict[str, None] | None = None,
     ) -> ObjectVersion:
         """Give a staged file its name, in a folder that a delete may take away at any moment."""
-        for _ in range(ATTEMPTS):
+        for _ in range(MAX_FOLDER_ATTEMPTS):
             with suppress(FileNotFoundError):
                 self._make_folder(str(target.parent), unsynced)
                 if expect == ABSENT:
-                    return _create(key, staged, target)
-                return self._replace(key, staged, target, expect)
+                    return _create(key, stage_body, target)
+                return self._replace(key, stage_body, target, expect)
         raise Unavailable(f"The folder of {key} keeps vanishing. Try again.")
 
     def _replace(
-        self, key: Key, staged: Path, target: Path, expect: ObjectVersion | None
+        self, key: Key, stage_body: Path, target: Path, expect: ObjectVersion | None
     ) -> ObjectVersion:
         with self._locked(key):
             try:
@@ -253,12 +257,12 @@ class LocalStore(Store):
             except FileNotFoundError:
                 before = None
             if expect is not None and (before is None or not _is_at(before, expect)):
-                raise Conflict(conflict(key))
-            now = staged.stat()
+                raise Conflict(conflict_message(key))
+            now = stage_body.stat()
             if before is not None and now.st_mtime_ns <= before.st_mtime_ns:
-                os.utime(staged, ns=(now.st_atime_ns, before.st_mtime_ns + 1))
-            version = _version(staged.stat())
-            staged.replace(target)
+                os.utime(stage_body, ns=(now.st_atime_ns, before.st_mtime_ns + 1))
+            version = _version(stage_body.stat())
+            stage_body.replace(target)
             return version
 
     def _make_folder(self, folder: str, unsynced: dict[str, None] | None = None) -> None:
@@ -282,7 +286,7 @@ class LocalStore(Store):
     def _refuse_links(self, place: str) -> None:
         while place != self._root:
             if os.path.islink(place):  # noqa: PTH114 - a str at hand
-                raise linked(place)
+                raise link_error(place)
             place = place[: place.rindex("/")]
 
     @contextmanager
@@ -306,7 +310,9 @@ class LocalStore(Store):
         try:
             return os.open(path, flags)
         except FileNotFoundError:
-            descriptor = os.open(path, flags | os.O_CREAT, BY_UMASK if self._is_site else FILE_MODE)
+            descriptor = os.open(
+                path, flags | os.O_CREAT, UMASK_MODE if self._is_site else FILE_MODE
+            )
             if not self._is_site:
                 os.fchmod(descriptor, FILE_MODE)
             return descriptor
@@ -327,7 +333,7 @@ class LocalStore(Store):
 def _names(folder: str) -> list[tuple[str, bool]]:
     """Return names in the order of the keys below them, which is why a folder's ends in '/'."""
     try:
-        found = names_in_place(folder.rstrip("/"))
+        found = list_no_follow(folder.rstrip("/"))
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
@@ -335,14 +341,14 @@ def _names(folder: str) -> list[tuple[str, bool]]:
     return sorted((f"{name}/" if is_folder else name, is_folder) for name, is_folder in found)
 
 
-def _create(key: Key, staged: Path, target: Path) -> ObjectVersion:
+def _create(key: Key, stage_body: Path, target: Path) -> ObjectVersion:
     try:
-        os.link(staged, target)
+        os.link(stage_body, target)
     except FileExistsError as error:
         if target.is_dir():  # which is no object, and nobody would find one there
             raise IsADirectoryError(EISDIR, os.strerror(EISDIR)) from error
-        raise Conflict(conflict(key)) from error
-    return _version(staged.stat())
+        raise Conflict(conflict_message(key)) from error
+    return _version(stage_body.stat())
 
 
 def _version(found: os.stat_result) -> ObjectVersion:
@@ -364,7 +370,7 @@ def _version_at(path: Path) -> ObjectVersion:
 def _chunks(key: Key, file: FileIO, start: int, stop: int | None) -> Iterator[bytes]:
     try:
         while stop is None or start < stop:
-            wanted = CHUNK if stop is None else min(CHUNK, stop - start)
+            wanted = CHUNK_BYTES if stop is None else min(CHUNK_BYTES, stop - start)
             chunk = os.pread(file.fileno(), wanted, start)
             if not chunk:
                 return
@@ -379,7 +385,7 @@ def _chunks(key: Key, file: FileIO, start: int, stop: int | None) -> Iterator[by
 def _write(descriptor: int, body: ObjectBody) -> None:
     if isinstance(body, Path):
         with body.open("rb", buffering=0) as source:
-            while chunk := source.read(CHUNK):
+            while chunk := source.read(CHUNK_BYTES):
                 _write(descriptor, chunk)
         return
     write_all(descriptor, body)
@@ -387,7 +393,7 @@ def _write(descriptor: int, body: ObjectBody) -> None:
 
 def _unreadable(key: Key, error: OSError) -> Unavailable:
     if error.errno == ELOOP:
-        return linked(key)
+        return link_error(key)
     return Unavailable(
         f"The store could not read {key}: {error.strerror}. Look at the disk and its permissions.",
         short="Storage is not available.",

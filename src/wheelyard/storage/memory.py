@@ -8,7 +8,7 @@ from threading import Lock
 from wheelyard.errors import Conflict, NotFound
 from wheelyard.storage.base import (
     ABSENT,
-    CHUNK,
+    CHUNK_BYTES,
     NOT_MODIFIED,
     Entry,
     Found,
@@ -18,7 +18,7 @@ from wheelyard.storage.base import (
     Store,
     Stored,
     WebType,
-    conflict,
+    conflict_message,
 )
 
 
@@ -45,10 +45,14 @@ class MemoryStore(Store):
         if held is None:
             raise NotFound(f"The store holds nothing at {key}.")
         body = held[0].body[start:stop]
-        return (body[at : at + CHUNK] for at in range(0, len(body), CHUNK))
+        return (body[at : at + CHUNK_BYTES] for at in range(0, len(body), CHUNK_BYTES))
 
     def put(
-        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
+        self,
+        key: Key,
+        body: ObjectBody,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
     ) -> ObjectVersion:
         """See `Store`."""
         del kind
@@ -84,4 +88,4 @@ class MemoryStore(Store):
         held = self._objects.get(key)
         current = held[0].version if held else ABSENT
         if expect is not None and current != expect:
-            raise Conflict(conflict(key))
+            raise Conflict(conflict_message(key))

@@ -6,7 +6,15 @@ from datetime import timedelta
 from heapq import merge
 from pathlib import Path
 
-from wheelyard.storage.base import Entry, Found, Key, ObjectBody, ObjectVersion, Store, WebType
+from wheelyard.storage.base import (
+    Entry,
+    Found,
+    Key,
+    ObjectBody,
+    ObjectVersion,
+    Store,
+    WebType,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +34,11 @@ class SplitStore:
         return self._of(key).read(key, start, stop)
 
     def put(
-        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
+        self,
+        key: Key,
+        body: ObjectBody,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
     ) -> ObjectVersion:
         """See `Store`."""
         return self._of(key).put(key, body, expect, kind)

@@ -101,8 +101,8 @@ def build_index(
     traits = traits or StoreTraits()
     store_metrics = StoreMetrics(runtime.monotonic)
     store = InstrumentedStore(store, store_metrics)
-    belief = cache_policy_in(traits, settings.store)
-    catalog = open_catalog(store, runtime, belief, log_event, traits.files)
+    cache_policy = cache_policy_in(traits, settings.store)
+    catalog = open_catalog(store, runtime, cache_policy, log_event, traits.files)
     projects, files, credentials = catalog.projects, catalog.files, catalog.credentials
     limit, notes = settings.token_lifetime_limit, not settings.server.read_only
     tokens = ApiTokens(credentials, runtime, limit, records_usage=notes)

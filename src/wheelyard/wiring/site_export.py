@@ -33,7 +33,7 @@ from typing import Final
 
 from packaging.utils import NormalizedName
 
-from wheelyard.catalog.conflict_retries import ConflictRetries, remote_retries
+from wheelyard.catalog.conflict_retry import ConflictRetries, remote_conflict_retries
 from wheelyard.catalog.files import ORPHAN_AGE
 from wheelyard.errors import Invalid, NotFound, Unavailable, quoted
 from wheelyard.model.lenient_metadata import parse_any
@@ -139,7 +139,7 @@ class SiteExporter:
             writing=writing,
             retries=ConflictRetries(runtime=index.runtime)
             if is_local
-            else remote_retries(index.runtime),
+            else remote_conflict_retries(index.runtime),
             each=each,
             owns_files=not has_files,
         )
@@ -221,7 +221,7 @@ def open_site(place: str, index: Index) -> Site:
     """Return the site at a place: a folder, which is made, or a bucket's prefix."""
     _refuse_place(place, index.settings)
     if is_bucket(place):
-        store = store_in(place, index.traits.tally)
+        store = store_in(place, index.traits.operation_counter)
         return Site(store, index.spool, serves_directory_index=False, copied=_copier(store, index))
     folder = LocalStore(Path(place), index.runtime.random, is_site=True)
     probe, sink = folder.spool.create()  # to say at once, and not half-way, that nothing can be
@@ -258,10 +258,10 @@ def _refuse_place(place: str, settings: Settings) -> None:
 
 
 def _copier(store: Store, index: Index) -> Copied | None:
-    from wheelyard.storage.gcs.store import CloudStore  # noqa: PLC0415 - of a bucket's site only
+    from wheelyard.storage.gcs.store import GcsStore  # noqa: PLC0415 - of a bucket's site only
 
     location = index.traits.files or index.settings.store.location
-    if not is_bucket(location) or not isinstance(store, CloudStore):
+    if not is_bucket(location) or not isinstance(store, GcsStore):
         return None
     place = parse_location(location)
     return lambda key, expect, kind: store.copy(place, place.name_of(key), key, expect, kind)

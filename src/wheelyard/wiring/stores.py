@@ -14,7 +14,7 @@ from tempfile import gettempdir
 from typing import Final
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.documents import CachePolicy
+from wheelyard.catalog.document_cache import CachePolicy
 from wheelyard.catalog.format import read_format
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
@@ -41,7 +41,7 @@ class StoreTraits:
 
     is_local: bool = True
     """Whether a look at an object costs next to nothing; a bucket's costs money and time."""
-    tally: OperationCounter = field(default_factory=OperationCounter)
+    operation_counter: OperationCounter = field(default_factory=OperationCounter)
     """What it was asked."""
     identity: Callable[[], str | None] = lambda: None
     """Tells the e-mail of the credentials that open it, if there are any."""
@@ -82,7 +82,7 @@ def open_store(settings: Settings, runtime: Runtime, *, create: bool) -> OpenedS
         opened = _bucket(settings, location, OperationCounter(), runtime)
         files = _place_of_files(opened.store, settings.store, create=create)
         if files:
-            opened = _bucket(settings, location, opened.traits.tally, runtime, files)
+            opened = _bucket(settings, location, opened.traits.operation_counter, runtime, files)
             opened.store.get(keys.PROBE)  # where the bucket of the files is missing, it says so
     elif "://" in location:
         raise Invalid(
@@ -96,7 +96,7 @@ def open_store(settings: Settings, runtime: Runtime, *, create: bool) -> OpenedS
         opened = _folder(location, OperationCounter(), runtime)
     if not apart:
         return opened
-    other = _of_credentials(apart, opened.traits.tally, runtime)
+    other = _of_credentials(apart, opened.traits.operation_counter, runtime)
     is_local = opened.traits.is_local and other.traits.is_local  # as far as the farther of them
     traits = replace(opened.traits, is_local=is_local, credentials=apart)
     return OpenedStore(SplitStore(opened.store, other.store, CREDENTIALS), opened.spool, traits)
@@ -110,14 +110,14 @@ def no_store() -> OpenedStore:
 def cache_policy_in(traits: StoreTraits, settings: StoreSettings) -> CachePolicy:
     """Return how long the documents of a store are believed."""
     return CachePolicy(
-        near=traits.is_local,
+        is_local=traits.is_local,
         freshness=settings.freshness,
         capacity=DOCUMENT_CAPACITY,
         stale_if_error=settings.stale_if_error,
     )
 
 
-def store_in(bucket: str, tally: OperationCounter | None = None) -> Store:
+def store_in(bucket: str, operation_counter: OperationCounter | None = None) -> Store:
     """
     Return a store in a bucket, of which nothing is asked yet, and from which nobody is sent there.
 
@@ -125,7 +125,7 @@ def store_in(bucket: str, tally: OperationCounter | None = None) -> Store:
         Invalid: Google's library is not installed (code `bad_setting`).
         Unavailable: There are no credentials (code `storage_credentials`).
     """
-    return _of_credentials(bucket, tally or OperationCounter(), system_runtime()).store
+    return _of_credentials(bucket, operation_counter or OperationCounter(), system_runtime()).store
 
 
 def scratch_spool() -> Spool:
@@ -149,20 +149,26 @@ def system_runtime() -> Runtime:
     )
 
 
-def _of_credentials(location: str, tally: OperationCounter, runtime: Runtime) -> OpenedStore:
+def _of_credentials(
+    location: str, operation_counter: OperationCounter, runtime: Runtime
+) -> OpenedStore:
     if not is_bucket(location):
-        return _folder(location, tally, runtime)
+        return _folder(location, operation_counter, runtime)
     place = StoreSettings(location=location, downloads="proxy")  # nobody is sent there
-    return _bucket(Settings(store=place), location, tally, runtime)
+    return _bucket(Settings(store=place), location, operation_counter, runtime)
 
 
-def _folder(location: str, tally: OperationCounter, runtime: Runtime) -> OpenedStore:
+def _folder(location: str, operation_counter: OperationCounter, runtime: Runtime) -> OpenedStore:
     store = LocalStore(Path(location), runtime.random)
-    return OpenedStore(store, store.spool, StoreTraits(tally=tally))
+    return OpenedStore(store, store.spool, StoreTraits(operation_counter=operation_counter))
 
 
 def _bucket(
-    settings: Settings, location: str, tally: OperationCounter, runtime: Runtime, files: str = ""
+    settings: Settings,
+    location: str,
+    operation_counter: OperationCounter,
+    runtime: Runtime,
+    files: str = "",
 ) -> OpenedStore:
     try:
         # Google's libraries take 40 MB of memory, which a folder has no use for
@@ -188,10 +194,15 @@ def _bucket(
         monotonic=runtime.monotonic,
         pause=runtime.pause,
         random=runtime.random,
-        tally=tally,
+        operation_counter=operation_counter,
     )
     opened = open_bucket(request, dependencies)
-    traits = StoreTraits(is_local=False, tally=tally, identity=lambda: opened.identity, files=files)
+    traits = StoreTraits(
+        is_local=False,
+        operation_counter=operation_counter,
+        identity=lambda: opened.identity,
+        files=files,
+    )
     return OpenedStore(opened.store, scratch_spool(), traits)
 
 

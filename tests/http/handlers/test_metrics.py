@@ -48,14 +48,14 @@ def error_of(reply: RawResponse) -> str:
 
 def test_operations_are_counted(tmp_path: Path) -> None:
     """Prometheus reads how often the store was asked what, and in which class that is billed."""
-    tally = OperationCounter()
-    with remote_server(tmp_path, RemoteStore(), tally=tally) as server:
+    operation_counter = OperationCounter()
+    with remote_server(tmp_path, RemoteStore(), operation_counter=operation_counter) as server:
         assert b"operation=" not in ask(server, GET).body
         for count, operation in enumerate(
             (Operation("insert", "A"), Operation("get", "B"), Operation("delete", "free"))
         ):
             for _ in range(count + 1):
-                tally.add(operation)
+                operation_counter.add(operation)
         answer = ask(server, GET)
 
     assert answer.header("content-type") == "text/plain; version=0.0.4; charset=utf-8"

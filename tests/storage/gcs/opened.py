@@ -15,7 +15,7 @@ from wheelyard.storage.gcs.connect import (
     open_bucket,
 )
 from wheelyard.storage.gcs.location import parse_location
-from wheelyard.storage.gcs.store import CloudStore
+from wheelyard.storage.gcs.store import GcsStore
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.split import SplitStore
 
@@ -104,7 +104,7 @@ class Opened:
 
     bucket: ConnectedBucket
     time: StillTime
-    tally: OperationCounter
+    operation_counter: OperationCounter
 
     @property
     def store(self) -> Store:
@@ -127,7 +127,7 @@ class Opener:
         downloads: Downloads = "auto",
     ) -> Opened:
         """Open a bucket; its pauses take no time."""
-        still, tally = still or StillTime(), OperationCounter()
+        still, operation_counter = still or StillTime(), OperationCounter()
         request = BucketOptions(
             place=parse_location(location),
             files_prefix=FILES,
@@ -139,15 +139,15 @@ class Opener:
             monotonic=still.monotonic,
             pause=still.pause,
             random=still.chance,
-            tally=tally,
+            operation_counter=operation_counter,
         )
         bucket = open_bucket(request, dependencies)
         self._opened.append(bucket)
-        return Opened(bucket, still, tally)
+        return Opened(bucket, still, operation_counter)
 
     def close(self) -> None:
         """Close every connection."""
         for bucket in self._opened:
             store = bucket.store.usual if isinstance(bucket.store, SplitStore) else bucket.store
-            assert isinstance(store, CloudStore)
+            assert isinstance(store, GcsStore)
             store._client.close()  # noqa: SLF001 - elsewhere it ends with the process

@@ -10,7 +10,7 @@ from tests.fake_gcs.server import BucketServer
 from tests.storage.gcs.opened import FOR_EVER, OTHER, VERBS, A, Opened, Opener, RunningTime
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Stored
-from wheelyard.storage.gcs.retry import READ_PATIENCE, REST, CircuitOpen
+from wheelyard.storage.gcs.retry import COOL_DOWN_SECONDS, READ_RETRY_SECONDS, CircuitOpen
 
 pytestmark = pytest.mark.integration
 
@@ -28,7 +28,7 @@ def test_a_silent_bucket_is_left_alone(
     silence = server.faults.add(fault, count=FOR_EVER)
     with pytest.raises(Unavailable, match=r"gs://wheels (does not answer|answers with status 50)"):
         store.get(A)
-    assert still.now <= READ_PATIENCE
+    assert still.now <= READ_RETRY_SECONDS
     asked, waited = silence.taken, len(still.pauses)
 
     for verb in VERBS.values():
@@ -47,7 +47,7 @@ def test_one_asks_for_all(
     hold = Hold("before")
     # again and again: it asks anew where it was not answered within two seconds
     server.faults.add(hold, "media", OTHER, count=FOR_EVER)
-    opened_bucket.time.now += REST
+    opened_bucket.time.now += COOL_DOWN_SECONDS
     one = pool.submit(store.get, OTHER)
     hold.wait()
     asked = server.log.count()
@@ -68,7 +68,7 @@ def test_others_wait_while_one_asks_in_vain(
 ) -> None:
     """While the one who asks for all finds the bucket still away, nobody else asks it."""
     silenced(server, opened_bucket, fault)
-    opened_bucket.time.now += REST
+    opened_bucket.time.now += COOL_DOWN_SECONDS
     silence = server.faults.add(fault, count=3)
     others: list[BaseException | None] = []
 
@@ -89,11 +89,11 @@ def test_a_bucket_that_refuses_connections(server: BucketServer, opened_bucket: 
     version = opened_bucket.store.put(A, b"one", ABSENT)
     server.stop()
     for verb in VERBS.values():
-        opened_bucket.time.now += REST
+        opened_bucket.time.now += COOL_DOWN_SECONDS
         with pytest.raises(Unavailable, match="gs://wheels does not answer"):
             verb(opened_bucket.store)
     server.start()
-    opened_bucket.time.now += REST
+    opened_bucket.time.now += COOL_DOWN_SECONDS
 
     assert opened_bucket.store.get(A) == Stored(b"one", version)
 
@@ -113,7 +113,7 @@ def test_a_bucket_that_is_dead(opener: Opener, server: BucketServer) -> None:
 
     assert isinstance(fault.value.__cause__, CircuitOpen)
     server.revive()
-    bucket.time.now += LONG + REST
+    bucket.time.now += LONG + COOL_DOWN_SECONDS
     assert bucket.store.get(A) is None
 
 

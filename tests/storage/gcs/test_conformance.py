@@ -11,7 +11,7 @@ from tests.fake_gcs.server import BucketServer
 from tests.storage.conformance import A, B, StoreConformance
 from tests.storage.gcs.opened import EMULATOR, NoTime, Opened, Opener
 from wheelyard.errors import Conflict, Unavailable
-from wheelyard.storage.base import ABSENT, CHUNK, Store, Stored
+from wheelyard.storage.base import ABSENT, CHUNK_BYTES, Store, Stored
 
 pytestmark = pytest.mark.integration
 
@@ -90,13 +90,13 @@ class TestCloudStoreWithFaults(BucketConformance):
 
     def test_a_stream_goes_on_over_a_change(self, store: Store) -> None:
         """A stream that breaks off after a change may end there, but has nothing of that change."""
-        body = b"x" * (3 * CHUNK)
+        body = b"x" * (3 * CHUNK_BYTES)
         store.put(A, body, ABSENT)
         store.put(B, body, ABSENT)
         streams = [store.read(A), store.read(B)]
         received = [[next(stream)] for stream in streams]
 
-        store.put(A, b"y" * (3 * CHUNK), None)
+        store.put(A, b"y" * (3 * CHUNK_BYTES), None)
         store.delete(B, None)
 
         for stream, chunks in zip(streams, received, strict=True):

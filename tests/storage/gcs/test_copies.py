@@ -12,7 +12,7 @@ from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Stored, WebType
 from wheelyard.storage.gcs.connect import COPY, operation_of
 from wheelyard.storage.gcs.location import BucketLocation
-from wheelyard.storage.gcs.store import CloudStore
+from wheelyard.storage.gcs.store import GcsStore
 
 pytestmark = pytest.mark.integration
 
@@ -39,21 +39,21 @@ def bucket(server: BucketServer) -> Bucket:
 
 
 @pytest.fixture
-def site(server: BucketServer, opener: Opener) -> CloudStore:
+def site(server: BucketServer, opener: Opener) -> GcsStore:
     """Return the store in it."""
     del server
     store = opener("gs://site").store
-    assert isinstance(store, CloudStore)
+    assert isinstance(store, GcsStore)
     return store
 
 
-def copied(site: CloudStore, expect: ObjectVersion = ABSENT) -> ObjectVersion:
+def copied(site: GcsStore, expect: ObjectVersion = ABSENT) -> ObjectVersion:
     """Copy the file."""
     return site.copy(WHEELS, SOURCE, FILE, expect, KIND)
 
 
 @pytest.mark.parametrize("piece", [0, 1_000_000])
-def test_a_copy(server: BucketServer, bucket: Bucket, site: CloudStore, piece: int) -> None:
+def test_a_copy(server: BucketServer, bucket: Bucket, site: GcsStore, piece: int) -> None:
     """The bucket copies by itself, in as many steps as it likes, and says what we say."""
     body = b"x" * LARGE
     server.bucket("wheels").put(SOURCE, body, cacheControl="private", metadata={"write-id": "1"})
@@ -75,7 +75,7 @@ def test_a_copy(server: BucketServer, bucket: Bucket, site: CloudStore, piece: i
     assert server.log.count(kind="insert") == 0
 
 
-def test_a_copy_over_another(server: BucketServer, bucket: Bucket, site: CloudStore) -> None:
+def test_a_copy_over_another(server: BucketServer, bucket: Bucket, site: GcsStore) -> None:
     """A copy goes over the version that is expected, and over no other."""
     server.bucket("wheels").put(SOURCE, b"whole")
     bucket.put(FILE, b"who")
@@ -90,13 +90,13 @@ def test_a_copy_over_another(server: BucketServer, bucket: Bucket, site: CloudSt
     assert found.data == b"whole"
 
 
-def test_a_copy_of_nothing(site: CloudStore) -> None:
+def test_a_copy_of_nothing(site: GcsStore) -> None:
     """What is not there cannot be copied."""
     with pytest.raises(NotFound):
         copied(site)
 
 
-def test_a_copy_that_is_denied(server: BucketServer, site: CloudStore) -> None:
+def test_a_copy_that_is_denied(server: BucketServer, site: GcsStore) -> None:
     """Who may not read the files is told the permission, and on which bucket."""
     server.bucket("wheels").put(SOURCE, b"1")
     server.permissions.deny("storage.objects.get")
@@ -106,7 +106,7 @@ def test_a_copy_that_is_denied(server: BucketServer, site: CloudStore) -> None:
 
 
 @pytest.mark.parametrize("fault", [StatusBefore(503), StatusAfter(503), DropAfter()])
-def test_lost_answers(server: BucketServer, site: CloudStore, fault: Fault) -> None:
+def test_lost_answers(server: BucketServer, site: GcsStore, fault: Fault) -> None:
     """A copy whose answer is lost is made again, and known again: it succeeds, once."""
     server.bucket("wheels").put(SOURCE, b"wheel")
     server.faults.add(fault, "rewrite", count=1)

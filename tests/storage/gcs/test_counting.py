@@ -78,8 +78,8 @@ def test_all_that_goes_on_in_a_bucket(
     store.delete(A, version)
     store.delete(LARGE, None)
 
-    assert opened_bucket.tally.counts() == in_the_log(server)
-    assert set(opened_bucket.tally.counts()) == set(COUNTED.values())
+    assert opened_bucket.operation_counter.counts() == in_the_log(server)
+    assert set(opened_bucket.operation_counter.counts()) == set(COUNTED.values())
 
 
 def test_what_each_verb_costs(server: BucketServer, opened_bucket: Opened) -> None:

@@ -13,12 +13,12 @@ from tests.storage.gcs.opened import FOR_EVER, OTHER, VERBS, A, Opened, Opener
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store, Stored, create
 from wheelyard.storage.gcs.retry import (
-    FIRST_PAUSE,
-    LONGEST_PAUSE,
-    READ_PATIENCE,
-    WRITE_PATIENCE,
+    FIRST_PAUSE_SECONDS,
+    MAX_PAUSE_SECONDS,
+    READ_RETRY_SECONDS,
+    WRITE_RETRY_SECONDS,
 )
-from wheelyard.storage.gcs.store import ONE_REQUEST
+from wheelyard.storage.gcs.store import UPLOAD_CHUNK_BYTES
 
 pytestmark = pytest.mark.integration
 
@@ -35,7 +35,7 @@ def test_too_often_is_waited_out(server: BucketServer, opened_bucket: Opened) ->
 
     assert opened_bucket.store.get(A) == Stored(b"one", version)
     pauses = opened_bucket.time.pauses
-    assert [3 <= each <= 3 + 2**turn * FIRST_PAUSE for turn, each in enumerate(pauses)] == [
+    assert [3 <= each <= 3 + 2**turn * FIRST_PAUSE_SECONDS for turn, each in enumerate(pauses)] == [
         True
     ] * 3
     assert len(set(pauses)) == 3
@@ -49,10 +49,10 @@ def test_too_often_for_ever(server: BucketServer, opened_bucket: Opened) -> None
         opened_bucket.store.put(A, b"one", ABSENT)
 
     assert fault.value.code == "overloaded"
-    assert opened_bucket.time.now <= WRITE_PATIENCE
+    assert opened_bucket.time.now <= WRITE_RETRY_SECONDS
 
 
-@pytest.mark.parametrize(("asked", "waited"), [("", 0.0), ("2", 2.0), ("600", LONGEST_PAUSE)])
+@pytest.mark.parametrize(("asked", "waited"), [("", 0.0), ("2", 2.0), ("600", MAX_PAUSE_SECONDS)])
 def test_a_swap_that_comes_too_often_has_lost(
     server: BucketServer, opened_bucket: Opened, asked: str, waited: float
 ) -> None:
@@ -107,9 +107,11 @@ def test_a_failure_for_ever(
     assert fault.value.code == "storage_unavailable"
     pauses = opened_bucket.time.pauses
     assert 5 <= len(pauses) <= 40
-    assert max(pauses) <= LONGEST_PAUSE
+    assert max(pauses) <= MAX_PAUSE_SECONDS
     # a write that is given up is looked for
-    assert READ_PATIENCE / 2 < opened_bucket.time.now <= WRITE_PATIENCE + READ_PATIENCE
+    assert (
+        READ_RETRY_SECONDS / 2 < opened_bucket.time.now <= WRITE_RETRY_SECONDS + READ_RETRY_SECONDS
+    )
 
 
 @pytest.mark.parametrize(
@@ -270,7 +272,7 @@ def _version(store: Store) -> ObjectVersion:
 def large(tmp_path: Path) -> Path:
     """Return a file that goes up in pieces."""
     path = tmp_path / "large"
-    path.write_bytes(bytes(ONE_REQUEST + 1))
+    path.write_bytes(bytes(UPLOAD_CHUNK_BYTES + 1))
     return path
 
 

@@ -15,8 +15,8 @@ from tests.fake_gcs.server import BucketServer
 from tests.storage.gcs.opened import EMULATOR, FOR_EVER, A, Opened, Opener
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import ABSENT, ObjectVersion, Stored
-from wheelyard.storage.gcs.retry import READ_PATIENCE, WRITE_PATIENCE
-from wheelyard.storage.gcs.store import ONE_REQUEST
+from wheelyard.storage.gcs.retry import READ_RETRY_SECONDS, WRITE_RETRY_SECONDS
+from wheelyard.storage.gcs.store import UPLOAD_CHUNK_BYTES
 
 pytestmark = pytest.mark.integration
 
@@ -77,7 +77,13 @@ def test_the_beginning_fails(
 
 @pytest.mark.parametrize(
     "size",
-    [ONE_REQUEST, ONE_REQUEST + 1, 2 * ONE_REQUEST - 1, 2 * ONE_REQUEST, 2 * ONE_REQUEST + 1],
+    [
+        UPLOAD_CHUNK_BYTES,
+        UPLOAD_CHUNK_BYTES + 1,
+        2 * UPLOAD_CHUNK_BYTES - 1,
+        2 * UPLOAD_CHUNK_BYTES,
+        2 * UPLOAD_CHUNK_BYTES + 1,
+    ],
 )
 @pytest.mark.parametrize("fault", [None, DropAfter()], ids=["well", "reply lost"])
 def test_sizes_around_a_piece(
@@ -86,7 +92,7 @@ def test_sizes_around_a_piece(
     """A body may fill its last piece, or just not; the end of it may be said twice."""
     body = Random(size).randbytes(size)
     (tmp_path / "body").write_bytes(body)
-    last = size // ONE_REQUEST
+    last = size // UPLOAD_CHUNK_BYTES
     if fault:
         server.faults.add(fault, "resumable-[cs][ht]*", skip=last + 1)
         server.faults.add(fault, "insert")
@@ -162,7 +168,7 @@ def test_a_piece_fails_for_ever(
     with pytest.raises(Unavailable, match="gs://wheels answers with status 503"):
         opened_bucket.store.put(A, large, ABSENT)
 
-    assert opened_bucket.time.now <= WRITE_PATIENCE + READ_PATIENCE
+    assert opened_bucket.time.now <= WRITE_RETRY_SECONDS + READ_RETRY_SECONDS
     assert bucket.names() == []
 
 

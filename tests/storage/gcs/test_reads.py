@@ -24,8 +24,8 @@ from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import BucketServer
 from tests.storage.gcs.opened import EMULATOR, FOR_EVER, VERBS, A, Opened, Opener, RunningTime
 from wheelyard.errors import Conflict, NotFound, Unavailable
-from wheelyard.storage.base import ABSENT, CHUNK, NOT_MODIFIED, Key, Stored
-from wheelyard.storage.gcs import object_stream
+from wheelyard.storage.base import ABSENT, CHUNK_BYTES, NOT_MODIFIED, Key, Stored
+from wheelyard.storage.gcs import resumable_download
 
 pytestmark = pytest.mark.integration
 
@@ -61,15 +61,15 @@ def test_a_stream_that_breaks_off_again_and_again(
     """A stream goes on as often as it must while bytes come, and is given up when none do."""
     body = BODY * 3
     opened_bucket.store.put(A, body, ABSENT)
-    planned = server.faults.add(CutAt(CHUNK + 1), "media", count=FOR_EVER)
+    planned = server.faults.add(CutAt(CHUNK_BYTES + 1), "media", count=FOR_EVER)
     assert b"".join(opened_bucket.store.read(A)) == body
-    assert planned.taken > 2 * object_stream.BREAKS
+    assert planned.taken > 2 * resumable_download.MAX_FRUITLESS_RESUMES
 
     server.faults.clear()
     planned = server.faults.add(CutAt(0), "media", count=FOR_EVER)
     with pytest.raises(Unavailable, match="gs://wheels does not answer"):
         b"".join(opened_bucket.store.read(A))
-    assert planned.taken == 1 + object_stream.BREAKS
+    assert planned.taken == 1 + resumable_download.MAX_FRUITLESS_RESUMES
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_stream_never_mixes_two_writes(
 ) -> None:
     """A stream that breaks off after its object was changed ends with a fault, not with others."""
     opened_bucket.store.put(A, BODY, ABSENT)
-    server.faults.add(CutAt(2 * CHUNK), "media")
+    server.faults.add(CutAt(2 * CHUNK_BYTES), "media")
     stream = opened_bucket.store.read(A)
     received = [next(stream)]
     if is_deleted:
@@ -168,7 +168,7 @@ def test_a_spoilt_document(server: BucketServer, opened_bucket: Opened, fault: F
         opened_bucket.store.get(A)
 
 
-@pytest.mark.parametrize("position", [0, CHUNK, SIZE - 1])
+@pytest.mark.parametrize("position", [0, CHUNK_BYTES, SIZE - 1])
 def test_a_spoilt_stream(server: BucketServer, opened_bucket: Opened, position: int) -> None:
     """Of an object in which a bit is wrong, nobody gets all the bytes."""
     opened_bucket.store.put(A, BODY, ABSENT)
@@ -179,7 +179,7 @@ def test_a_spoilt_stream(server: BucketServer, opened_bucket: Opened, position: 
     with pytest.raises(Unavailable, match="gs://wheels, or went there, was damaged"):
         received.extend(stream)
 
-    assert SIZE - CHUNK <= sum(map(len, received)) < SIZE
+    assert SIZE - CHUNK_BYTES <= sum(map(len, received)) < SIZE
 
 
 def test_the_beginning_of_a_stream_is_tried_again(
@@ -199,7 +199,7 @@ def test_the_beginning_of_a_stream_is_tried_again(
 def test_a_stream_that_stalls(server: BucketServer, opened_bucket: Opened) -> None:
     """A stream of which nothing is heard for some seconds is asked for again."""
     opened_bucket.store.put(A, BODY, ABSENT)
-    server.faults.add(Stall(object_stream.STREAMED[1] + 5), "media")
+    server.faults.add(Stall(resumable_download.STREAM_TIMEOUTS[1] + 5), "media")
 
     assert b"".join(opened_bucket.store.read(A)) == BODY
 

@@ -30,7 +30,7 @@ from tests.fake_gcs.identity import EMAIL as HELD
 from tests.fake_gcs.server import BucketServer, running_bucket_server
 from tests.waiting import until
 from wheelyard.errors import Unavailable
-from wheelyard.storage.gcs.retry import CircuitBreaker, RetryTiming
+from wheelyard.storage.gcs.retry import CircuitBreaker, RetryEnvironment
 from wheelyard.storage.gcs.signing import (
     IamSigner,
     KeySigner,
@@ -38,9 +38,9 @@ from wheelyard.storage.gcs.signing import (
     SigningRequest,
     UrlSigner,
     object_path,
-    quantised,
     signed_url,
-    signer_of,
+    signer_for,
+    signing_time,
 )
 
 VECTORS: Final = Path(__file__).with_name("vectors")
@@ -94,15 +94,15 @@ def iam() -> Iterator[BucketServer]:
         yield running
 
 
-def pacing(pauses: list[float]) -> RetryTiming:
+def retry_env(pauses: list[float]) -> RetryEnvironment:
     """Return pauses that are noted, and take no time."""
-    return RetryTiming(lambda: 0.0, pauses.append, Random(7), CircuitBreaker(lambda: 0.0))
+    return RetryEnvironment(lambda: 0.0, pauses.append, Random(7), CircuitBreaker(lambda: 0.0))
 
 
 @pytest.fixture
 def signer(iam: BucketServer, pauses: list[float]) -> Signer:
     """IAM as a signer for somebody who has a token."""
-    return IamSigner(token_of(iam), HELD, pacing(pauses), iam.url)
+    return IamSigner(token_of(iam), HELD, retry_env(pauses), iam.url)
 
 
 def token_of(iam: BucketServer) -> Credentials:
@@ -171,17 +171,17 @@ def test_a_window(now: float, seconds: int, later: float) -> None:
     lifetime = timedelta(seconds=seconds)
     window = max(1, seconds // 2)
 
-    start = quantised(now, lifetime).timestamp()
+    start = signing_time(now, lifetime).timestamp()
 
     assert start <= now < start + window
     assert start + seconds - now >= seconds / 2 or seconds == 1
-    assert quantised(start + later * (window - 1), lifetime).timestamp() == start
-    assert quantised(start + window, lifetime).timestamp() == start + window
+    assert signing_time(start + later * (window - 1), lifetime).timestamp() == start
+    assert signing_time(start + window, lifetime).timestamp() == start + window
 
 
 def test_a_key_signs_by_itself(pauses: list[float]) -> None:
     """A private key needs no network; its URL names who signed, from when on, and for how long."""
-    found = signer_of(account_credentials(ACCOUNT), pacing(pauses))
+    found = signer_for(account_credentials(ACCOUNT), retry_env(pauses))
     assert isinstance(found, KeySigner)
 
     url = UrlSigner(found, lambda: NOON + 3599).url("wheels", "a", 2 * HOUR)
@@ -199,7 +199,7 @@ def test_a_key_signs_by_itself(pauses: list[float]) -> None:
 )
 def test_who_cannot_sign(credentials: Credentials, pauses: list[float]) -> None:
     """A person's own credentials cannot sign, nor can nobody's."""
-    assert signer_of(credentials, pacing(pauses)) is None
+    assert signer_for(credentials, retry_env(pauses)) is None
 
 
 @pytest.mark.parametrize("account", [EMAIL, None])
@@ -214,7 +214,7 @@ def test_federated_identities(account: str | None, pauses: list[float]) -> None:
         service_account_impersonation_url=url if account else None,
     )
 
-    found = signer_of(credentials, pacing(pauses))
+    found = signer_for(credentials, retry_env(pauses))
 
     assert (found and found.email) == account
 
@@ -224,7 +224,7 @@ def test_impersonation(iam: BucketServer, pauses: list[float]) -> None:
     """Who acts for a service account signs for it with the rights of their own."""
     delegate = "projects/-/serviceAccounts/between@project.example"
     credentials = impersonating(token_of(iam), HELD, ["scope"], delegates=[delegate])
-    signer = signer_of(credentials, pacing(pauses), iam.url)
+    signer = signer_for(credentials, retry_env(pauses), iam.url)
     assert signer is not None
 
     verify(url_of(signer))

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.documents import Age, Snapshot
+from wheelyard.catalog.document_cache import MaxAge, Snapshot
 from wheelyard.catalog.projects import NameList
 from wheelyard.concurrency.single_flight import SingleFlight
 from wheelyard.http.security.read_policy import project_not_found
@@ -101,7 +101,7 @@ class DocumentReader:
     async def _load(
         self,
         key: Hashable,
-        peek: Callable[[Age], Snapshot[T] | None],
+        peek: Callable[[MaxAge], Snapshot[T] | None],
         read: Callable[[], Snapshot[T]],
         read_remote: Callable[[], Coroutine[Any, Any, Snapshot[T]]],
     ) -> Snapshot[T]:
@@ -122,5 +122,5 @@ class DocumentReader:
         while True:
             snapshot = await self.in_flight.run(key, read_remote, get_stale)
             # a shared read that began long before this request may be outdated already
-            if snapshot is stale or started_at - snapshot.asked_at < self._freshness:
+            if snapshot is stale or started_at - snapshot.attempted_at < self._freshness:
                 return snapshot

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from functools import partial
 
-from wheelyard.catalog.documents import Snapshot
+from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.http.caching.page_cache import CachedPage, detail_page_key
 from wheelyard.http.context import ServerContext
 from wheelyard.http.page_responses import (

@@ -71,7 +71,7 @@ class Instrumentation:
 
             endpoint = index.settings.telemetry.otlp_endpoint
             self._telemetry = opentelemetry.Telemetry(endpoint, index.runtime.now)
-            index.store_metrics.follower = self._telemetry.record_store_call
+            index.store_metrics.listener = self._telemetry.record_store_call
 
     def record_fast_path(
         self, scope: AsgiScope, response: Response, principal: str, started_at: float
@@ -120,9 +120,9 @@ class Instrumentation:
         from wheelyard.http.observability.prometheus import process_metrics  # noqa: PLC0415 - as in `metrics`
 
         return MetricsSnapshot(
-            requests=tuple(self.timings.so_far()),
-            store_calls=tuple(self._index.store_metrics.timings.so_far()),
-            operations=tuple(sorted(self._index.traits.tally.counts().items())),
+            requests=tuple(self.timings.snapshot()),
+            store_calls=tuple(self._index.store_metrics.timings.snapshot()),
+            operations=tuple(sorted(self._index.traits.operation_counter.counts().items())),
             in_progress=self.in_progress,
             process=process_metrics(),
         )

@@ -15,7 +15,7 @@ from prometheus_client.core import (
 from prometheus_client.metrics_core import Metric
 
 from wheelyard.http.observability.worker_metrics import MetricsSnapshot
-from wheelyard.storage.instrumented import BOUNDS, Histogram
+from wheelyard.storage.instrumented import BUCKET_BOUNDS_SECONDS, Histogram
 
 PROCESS_HELP: Final = "Of all workers together; of descriptors, what one of them has."
 PROCESS_COUNTERS: Final = frozenset({"process_cpu_seconds"})
@@ -79,7 +79,7 @@ def _histogram(
     name: str, help_text: str, labels: tuple[str, ...], timings: Sequence[Histogram]
 ) -> HistogramMetricFamily:
     family = HistogramMetricFamily(name, help_text, labels=labels)
-    bounds = [*(f"{bound:g}" for bound in BOUNDS), "+Inf"]
+    bounds = [*(f"{bound:g}" for bound in BUCKET_BOUNDS_SECONDS), "+Inf"]
     for timing in timings:
         buckets = list(zip(bounds, map(float, timing.counts), strict=True))
         family.add_metric(timing.kind, buckets, timing.seconds)

@@ -9,8 +9,8 @@ from msgspec import structs
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.conflict_retries import ConflictRetries
-from wheelyard.catalog.documents import DAMAGED
+from wheelyard.catalog.conflict_retry import ConflictRetries
+from wheelyard.catalog.document_cache import DAMAGED
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable
 from wheelyard.model.project import Project

@@ -17,7 +17,7 @@ from wheelyard.operations.exporting.manifest import BAD_DESTINATION, FileMode
 from wheelyard.operations.exporting.site_pages import BINARY, METADATA
 from wheelyard.rendering.simple_pages import served_files
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, WebType
-from wheelyard.storage.disk import require_in_place, storage_faults, write_all
+from wheelyard.storage.disk import require_no_links, storage_faults, write_all
 from wheelyard.storage.spool import Spool
 
 Linked = Callable[[Key, Path], object]
@@ -87,7 +87,7 @@ class SiteFiles:
     def _bring(self, key: Key, expect: ObjectVersion) -> None:
         local = self.files.store.path_of(key)
         if local is not None:
-            require_in_place(local)
+            require_no_links(local)
         try:
             self._put(key, local, expect)
         except WheelyardError as fault:

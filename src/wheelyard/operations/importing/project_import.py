@@ -11,7 +11,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.archive.leniency import WAIVABLE_RULES
 from wheelyard.catalog.commits import Committed, Intent
-from wheelyard.catalog.documents import DAMAGED
+from wheelyard.catalog.document_cache import DAMAGED
 from wheelyard.errors import Conflict, Forbidden, Invalid, Unavailable, WheelyardError, quoted
 from wheelyard.model.access import Caller
 from wheelyard.model.distribution_filename import Distribution, UniquenessKey, parse_known_filename

@@ -20,20 +20,20 @@ from google.cloud.storage import Blob, Client
 
 from wheelyard.errors import NotFound
 from wheelyard.storage.gcs.location import BucketLocation
-from wheelyard.storage.gcs.object_stream import ResumableDownload
+from wheelyard.storage.gcs.resumable_download import ResumableDownload
 from wheelyard.storage.gcs.retry import (
-    READ,
+    READ_PERMISSION,
+    RetryEnvironment,
     RetryPolicy,
-    RetryTiming,
     bucket_faults,
     is_missing_bucket,
 )
 
-PATIENCE: Final = 30.0
+RETRY_SECONDS: Final = 30.0
 """Seconds after which a call is not begun again: nobody waits at the other end of a connection."""
 TIMEOUTS: Final = (5.0, 30.0)
 """Seconds: to connect, and of silence."""
-FACTS: Final = "name,generation,size,timeCreated,updated,md5Hash,metadata,contentEncoding"
+OBJECT_FIELDS: Final = "name,generation,size,timeCreated,updated,md5Hash,metadata,contentEncoding"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +59,10 @@ class BucketObject:
 class BucketReader:
     """A bucket to be read; safe to share between threads."""
 
-    def __init__(self, client: Client, place: BucketLocation, pacing: RetryTiming) -> None:
+    def __init__(self, client: Client, place: BucketLocation, retry_env: RetryEnvironment) -> None:
         self._client = client
         self._place = place
-        self._pacing = pacing
+        self._retry_env = retry_env
 
     def __str__(self) -> str:
         return str(self._place)
@@ -76,9 +76,9 @@ class BucketReader:
         blobs = self._client.list_blobs(
             self._place.bucket,
             prefix=self._place.prefix or None,
-            fields=f"items({FACTS}),nextPageToken",
+            fields=f"items({OBJECT_FIELDS}),nextPageToken",
             timeout=TIMEOUTS,
-            retry=self._retrying(),
+            retry=self._retry_policy(),
         )
         with bucket_faults(self._place, "storage.objects.list"):
             for blob in blobs:
@@ -87,9 +87,9 @@ class BucketReader:
     def find(self, name: str) -> BucketObject | None:
         """Return one object, None if there is none."""
         bucket = self._client.bucket(self._place.bucket)
-        with bucket_faults(self._place, READ):
+        with bucket_faults(self._place, READ_PERMISSION):
             blob = bucket.get_blob(
-                self._place.name_of(name), timeout=TIMEOUTS, retry=self._retrying()
+                self._place.name_of(name), timeout=TIMEOUTS, retry=self._retry_policy()
             )
             return None if blob is None else self._described(blob)
 
@@ -97,8 +97,12 @@ class BucketReader:
         """Return the bytes of one generation; raise NotFound at once if it is there no more."""
         # it asks a bucket that is silent all the same, or one file that cannot be read would keep
         # the next one from being tried
-        retrying = RetryPolicy(pacing=self._pacing, patience=PATIENCE, asks_anyway=True)
-        stream = ResumableDownload(self._client, self._place, self._place.name_of(name), retrying)
+        retry_policy = RetryPolicy(
+            retry_env=self._retry_env, retry_seconds=RETRY_SECONDS, ignores_circuit=True
+        )
+        stream = ResumableDownload(
+            self._client, self._place, self._place.name_of(name), retry_policy
+        )
         stream.generation = generation
         with self._reading():
             if not stream.open(0, None):
@@ -123,12 +127,12 @@ class BucketReader:
             is_packed=bool(blob.content_encoding),
         )
 
-    def _retrying(self) -> RetryPolicy:
-        return RetryPolicy(pacing=self._pacing, patience=PATIENCE)
+    def _retry_policy(self) -> RetryPolicy:
+        return RetryPolicy(retry_env=self._retry_env, retry_seconds=RETRY_SECONDS)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        with bucket_faults(self._place, READ):
+        with bucket_faults(self._place, READ_PERMISSION):
             try:
                 yield
             except api.NotFound as error:

@@ -27,15 +27,15 @@ from wheelyard.errors import Invalid
 from wheelyard.storage.base import Store
 from wheelyard.storage.gcs.bucket_reader import BucketReader
 from wheelyard.storage.gcs.location import BucketLocation
-from wheelyard.storage.gcs.retry import CircuitBreaker, RetryTiming, no_credentials
-from wheelyard.storage.gcs.signing import UrlSigner, object_path, signer_of
-from wheelyard.storage.gcs.store import CloudStore, ImmutablePrefix, Links
+from wheelyard.storage.gcs.retry import CircuitBreaker, RetryEnvironment, no_credentials
+from wheelyard.storage.gcs.signing import UrlSigner, object_path, signer_for
+from wheelyard.storage.gcs.store import GcsStore, ImmutablePrefix, UrlFactory
 from wheelyard.storage.instrumented import Operation, OperationCounter
 from wheelyard.storage.split import SplitStore
 
-CONNECTIONS: Final = 160
+MAX_CONNECTIONS: Final = 160
 """Connections to the bucket that are kept open, at most."""
-FOR_EVER: Final = "max-age=31536000, immutable"
+IMMUTABLE_CACHING: Final = "max-age=31536000, immutable"
 
 INSERT: Final = Operation("insert", "A")
 COPY: Final = Operation("copy", "A")
@@ -43,7 +43,7 @@ LIST: Final = Operation("list", "A")
 GET: Final = Operation("get", "B")
 READ: Final = Operation("read", "B")
 DELETE: Final = Operation("delete", "free")
-PIECE: Final = Operation("piece", "free")
+UPLOAD_CHUNK: Final = Operation("piece", "free")
 """Of a large upload, whose beginning was the operation."""
 
 _COPIES: Final = re.compile(r"/storage/v1/b/[^/]+/o/[^/]+/rewriteTo/")
@@ -62,11 +62,13 @@ class GcsDependencies:
     """Seconds since some moment."""
     pause: Callable[[float], None]
     random: Random
-    tally: OperationCounter
+    operation_counter: OperationCounter
 
-    def pacing(self) -> RetryTiming:
+    def retry_env(self) -> RetryEnvironment:
         """Return what the retries of one store share."""
-        return RetryTiming(self.monotonic, self.pause, self.random, CircuitBreaker(self.monotonic))
+        return RetryEnvironment(
+            self.monotonic, self.pause, self.random, CircuitBreaker(self.monotonic)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +96,11 @@ class ConnectedBucket:
         return email_of(self.credentials)
 
 
-def open_foreign(place: BucketLocation, dependencies: GcsDependencies) -> BucketReader:
+def open_bucket_reader(place: BucketLocation, dependencies: GcsDependencies) -> BucketReader:
     """Open a bucket of somebody else's layout; nothing is asked of it yet."""
-    return BucketReader(_connected(place, dependencies.tally), place, dependencies.pacing())
+    return BucketReader(
+        _connected(place, dependencies.operation_counter), place, dependencies.retry_env()
+    )
 
 
 def open_bucket(request: BucketOptions, dependencies: GcsDependencies) -> ConnectedBucket:
@@ -107,13 +111,18 @@ def open_bucket(request: BucketOptions, dependencies: GcsDependencies) -> Connec
         Invalid: Redirects were asked for, and nothing here can sign (code `bad_setting`).
         Unavailable: There are no credentials (code `storage_credentials`).
     """
-    client, pacing = _connected(request.place, dependencies.tally), dependencies.pacing()
-    links = _links(request.downloads, client, dependencies.now, pacing)
+    client, retry_env = (
+        _connected(request.place, dependencies.operation_counter),
+        dependencies.retry_env(),
+    )
+    links = _links(request.downloads, client, dependencies.now, retry_env)
     scope = "public" if request.downloads == "public" else "private"
-    unchanging = ImmutablePrefix(prefix=request.files_prefix, cache_control=f"{scope}, {FOR_EVER}")
-    store: Store = CloudStore(client, request.place, pacing, links, unchanging)
+    unchanging = ImmutablePrefix(
+        prefix=request.files_prefix, cache_control=f"{scope}, {IMMUTABLE_CACHING}"
+    )
+    store: Store = GcsStore(client, request.place, retry_env, links, unchanging)
     if request.files_place is not None:
-        apart = CloudStore(client, request.files_place, pacing, links, unchanging)
+        apart = GcsStore(client, request.files_place, retry_env, links, unchanging)
         store = SplitStore(store, apart, request.files_prefix)
     return ConnectedBucket(store, _credentials(client))
 
@@ -122,7 +131,7 @@ def operation_of(method: str, path_and_query: str) -> Operation | None:
     """Return the operation of a request; None where it is not about objects."""
     path, _, query = path_and_query.partition("?")
     if path.startswith(("/upload/", "/resumable/upload/")):
-        return PIECE if method == "PUT" and "upload_id=" in query else INSERT
+        return UPLOAD_CHUNK if method == "PUT" and "upload_id=" in query else INSERT
     if path.startswith("/download/"):
         return READ
     if "/o" not in path:
@@ -161,7 +170,7 @@ def _claimed(id_token: object) -> str | None:
     return email if isinstance(email, str) and "@" in email else None
 
 
-def _connected(place: BucketLocation, tally: OperationCounter) -> Client:
+def _connected(place: BucketLocation, operation_counter: OperationCounter) -> Client:
     client = _client_or_none()
     if not isinstance(client, Client):  # not chained: what was raised may quote a whole key file
         raise no_credentials(place, is_file=client)
@@ -169,12 +178,12 @@ def _connected(place: BucketLocation, tally: OperationCounter) -> Client:
     client._bucket_metadata_cache = None  # noqa: SLF001 - the other way is a variable of the process
     session = client._http  # noqa: SLF001 - the library's one session, made by its own rules
     for scheme in ("https://", "http://"):
-        session.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=CONNECTIONS))
+        session.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=MAX_CONNECTIONS))
 
     def answered(response: requests.Response, **_: object) -> None:
         operation = operation_of(response.request.method or "", response.request.path_url)
         if operation is not None:
-            tally.add(operation)
+            operation_counter.add(operation)
         if not response.ok:  # of a 401 the library forgets the answer, and so the connection
             response.content  # noqa: B018 - it reads
 
@@ -202,8 +211,8 @@ def _client() -> Client:
 
 
 def _links(
-    downloads: Downloads, client: Client, now: Callable[[], float], pacing: RetryTiming
-) -> Links | None:
+    downloads: Downloads, client: Client, now: Callable[[], float], retry_env: RetryEnvironment
+) -> UrlFactory | None:
     if downloads == "proxy":
         return None
     endpoint: str = client.api_endpoint
@@ -212,7 +221,7 @@ def _links(
     credentials = _credentials(client)
     if isinstance(credentials, AnonymousCredentials) and downloads == "redirect":
         credentials = _credentials_beside_an_emulator(credentials)
-    signer = signer_of(credentials, pacing)
+    signer = signer_for(credentials, retry_env)
     if signer is None and downloads == "redirect":
         raise Invalid(
             "[store] downloads: these credentials cannot sign a URL to redirect to. Use those of a "

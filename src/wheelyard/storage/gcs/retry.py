@@ -23,22 +23,22 @@ from google.cloud.storage import exceptions as storage
 
 from wheelyard.concurrency.runtime import backoff_pauses
 from wheelyard.errors import Unavailable
-from wheelyard.storage.base import DENIED
+from wheelyard.storage.base import STORAGE_DENIED
 from wheelyard.storage.gcs.location import BucketLocation
 
 T = TypeVar("T")
 
-CREDENTIALS: Final = "storage_credentials"
-READ: Final = "storage.objects.get"
+STORAGE_CREDENTIALS: Final = "storage_credentials"
+READ_PERMISSION: Final = "storage.objects.get"
 """The permission of a call that may miss an object."""
 TOO_MANY_REQUESTS: Final = 429
-PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
+TRANSIENT_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses that may be another one a moment later."""
-AWAY: Final = frozenset({500, 502, 503, 504})
+OUTAGE_STATUSES: Final = frozenset({500, 502, 503, 504})
 """Statuses that say, when they last, that the bucket is out of order."""
-REFUSALS: Final = frozenset(range(400, 500)) - {404, 408}
+REJECTED_STATUSES: Final = frozenset(range(400, 500)) - {404, 408}
 """Statuses that say that the request itself is wrong."""
-SILENCE: Final = (
+CONNECTION_ERRORS: Final = (
     requests.ConnectionError,
     requests.Timeout,
     requests.exceptions.ChunkedEncodingError,
@@ -48,7 +48,7 @@ SILENCE: Final = (
     TimeoutError,
 )
 """The bucket, or whoever gives out tokens for it, did not answer, or not to the end."""
-GOOGLE_FAULTS: Final = (
+GOOGLE_ERRORS: Final = (
     api.GoogleAPIError,
     auth.GoogleAuthError,
     requests.RequestException,
@@ -59,21 +59,21 @@ GOOGLE_FAULTS: Final = (
 )
 """Everything that a call of the libraries may raise."""
 
-FIRST_PAUSE: Final = 0.2
-LONGEST_PAUSE: Final = 4.0
+FIRST_PAUSE_SECONDS: Final = 0.2
+MAX_PAUSE_SECONDS: Final = 4.0
 """Seconds between two tries, at most; drawn at random up to a limit that doubles each time."""
-READ_PATIENCE: Final = 8.0
+READ_RETRY_SECONDS: Final = 8.0
 """Seconds after which a read is not begun again: an installer waits for 15."""
-WRITE_PATIENCE: Final = 20.0
+WRITE_RETRY_SECONDS: Final = 20.0
 """Seconds after which a write, or a piece of a large one, is not begun again."""
-REST: Final = 2.0
+COOL_DOWN_SECONDS: Final = 2.0
 """Seconds that a bucket which did not answer is left alone."""
-PROBE: Final = 15.0
+PROBE_WINDOW_SECONDS: Final = 15.0
 """Seconds that the one who asks next has to find out."""
-PROBE_PATIENCE: Final = 2.0
+PROBE_RETRY_SECONDS: Final = 2.0
 """Seconds after which that one does not try again, as others may wait."""
 
-LOG_IN: Final = (
+LOG_IN_HINT: Final = (
     "Run 'gcloud auth application-default login', or name a service account's key file in "
     "GOOGLE_APPLICATION_CREDENTIALS."
 )
@@ -93,7 +93,7 @@ class CircuitBreaker:
     _lock: Lock = field(default_factory=Lock)
 
     @property
-    def is_silent(self) -> bool:
+    def is_open(self) -> bool:
         """Whether the bucket has left somebody without an answer, and answered nobody since."""
         return bool(self._silent_until)
 
@@ -110,22 +110,22 @@ class CircuitBreaker:
             if now < self._silent_until:
                 raise CircuitOpen
             if self._silent_until:
-                self._silent_until = now + PROBE
+                self._silent_until = now + PROBE_WINDOW_SECONDS
                 return True
         return False
 
-    def heard(self) -> None:
+    def record_success(self) -> None:
         """Say that the bucket has answered."""
         self._silent_until = 0.0
 
     def silence(self) -> None:
         """Say that it has not, for as long as somebody was ready to wait."""
         with self._lock:
-            self._silent_until = self.monotonic() + REST
+            self._silent_until = self.monotonic() + COOL_DOWN_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
-class RetryTiming:
+class RetryEnvironment:
     """What every retry of a store shares."""
 
     monotonic: Callable[[], float]
@@ -135,7 +135,7 @@ class RetryTiming:
 
     def backoff_pauses(self) -> Iterator[float]:
         """Yield the seconds to wait before each further try."""
-        return backoff_pauses(self.random, FIRST_PAUSE, LONGEST_PAUSE)
+        return backoff_pauses(self.random, FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
 
     def attempts(self, most: int) -> Iterator[int]:
         """Yield 0, 1, 2 and so on, with a growing pause before each but the first."""
@@ -155,12 +155,12 @@ class RetryPolicy:
     tries again.
     """
 
-    pacing: RetryTiming
-    patience: float
-    waits_for_turn: bool = True
-    asks_anyway: bool = False
+    retry_env: RetryEnvironment
+    retry_seconds: float
+    retries_rate_limit: bool = True
+    ignores_circuit: bool = False
     """Whether a bucket that is being left alone is asked all the same."""
-    may_have_landed: bool = False
+    may_have_succeeded: bool = False
     """Whether a try that failed may nevertheless have been carried out."""
 
     def __call__(self, call: Callable[[], T]) -> Callable[[], T]:
@@ -169,38 +169,40 @@ class RetryPolicy:
 
     def run(self, call: Callable[[], T]) -> T:
         """Return what `call` returns, at last; raises what the last try raised."""
-        begun = self.pacing.monotonic()
-        waits, is_probe = self.pacing.backoff_pauses(), False
+        begun = self.retry_env.monotonic()
+        waits, is_probe = self.retry_env.backoff_pauses(), False
         while True:
-            is_probe = self.pacing.breaker.check(is_probe=is_probe or self.asks_anyway)
-            end = begun + (PROBE_PATIENCE if is_probe else self.patience)
+            is_probe = self.retry_env.breaker.check(is_probe=is_probe or self.ignores_circuit)
+            end = begun + (PROBE_RETRY_SECONDS if is_probe else self.retry_seconds)
             try:
                 result = call()
-            except GOOGLE_FAULTS as error:
+            except GOOGLE_ERRORS as error:
                 self._wait_or_raise(error, end, waits)
             else:
-                self.pacing.breaker.heard()
+                self.retry_env.breaker.record_success()
                 return result
 
     def _wait_or_raise(self, error: Exception, end: float, waits: Iterator[float]) -> None:
-        status, is_silence = status_of(error), isinstance(error, SILENCE)
-        is_away = is_silence or status in AWAY
+        status, is_silence = status_of(error), isinstance(error, CONNECTION_ERRORS)
+        is_away = is_silence or status in OUTAGE_STATUSES
         if not is_away and status:
-            self.pacing.breaker.heard()
-        is_passing = is_silence or status in PASSING or isinstance(error, storage.DataCorruption)
+            self.retry_env.breaker.record_success()
+        is_passing = (
+            is_silence or status in TRANSIENT_STATUSES or isinstance(error, storage.DataCorruption)
+        )
         if is_passing and status != TOO_MANY_REQUESTS:
-            self.may_have_landed = True
+            self.may_have_succeeded = True
         if not is_passing:
             raise error
-        if status == TOO_MANY_REQUESTS and not self.waits_for_turn:
-            self.pacing.pause(min(retry_after(error), LONGEST_PAUSE))
+        if status == TOO_MANY_REQUESTS and not self.retries_rate_limit:
+            self.retry_env.pause(min(retry_after(error), MAX_PAUSE_SECONDS))
             raise error
         wait = next(waits) + retry_after(error)
-        if self.pacing.monotonic() + wait >= end:
+        if self.retry_env.monotonic() + wait >= end:
             if is_away:
-                self.pacing.breaker.silence()
+                self.retry_env.breaker.silence()
             raise error
-        self.pacing.pause(wait)
+        self.retry_env.pause(wait)
 
 
 def status_of(error: BaseException) -> int:
@@ -227,7 +229,9 @@ def is_missing_bucket(error: BaseException) -> bool:
 
 @contextmanager
 def bucket_faults(
-    place: BucketLocation, permission: str, say: Callable[[Unavailable], None] = lambda _: None
+    place: BucketLocation,
+    permission: str,
+    log_fault: Callable[[Unavailable], None] = lambda _: None,
 ) -> Iterator[None]:
     """
     Raise Unavailable for whatever Google's libraries raise inside.
@@ -235,14 +239,14 @@ def bucket_faults(
     Args:
         place: The bucket.
         permission: What the calls inside need.
-        say: Is told what was wrong, unless the bucket was not asked.
+        log_fault: Called with the fault, unless the circuit was open.
     """
     try:
         yield
-    except GOOGLE_FAULTS as error:
+    except GOOGLE_ERRORS as error:
         fault = unavailable(error, place, permission)
         if not isinstance(error, CircuitOpen):
-            say(fault)
+            log_fault(fault)
         raise fault from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # what the library says when it is answered by something that is no bucket
@@ -262,14 +266,16 @@ def unavailable(error: BaseException, place: BucketLocation, permission: str) ->
     elif status == requests.codes.unauthorized or isinstance(error, auth.GoogleAuthError):
         fault = Unavailable(
             f"The Google credentials for {bucket} are not accepted: they are expired, revoked or "
-            f"incomplete. {LOG_IN}",
-            code=CREDENTIALS,
+            f"incomplete. {LOG_IN_HINT}",
+            code=STORAGE_CREDENTIALS,
             short="The store's credentials are not accepted.",
         )
     elif status == requests.codes.forbidden:
         named = _PERMISSION.search(str(error))
         fault = _denied(bucket, named[0] if named else permission)
-    elif is_missing_bucket(error) or (status == requests.codes.not_found and permission != READ):
+    elif is_missing_bucket(error) or (
+        status == requests.codes.not_found and permission != READ_PERMISSION
+    ):
         fault = _no_bucket(bucket)  # an object that is missing is missed by readers alone
     elif status == TOO_MANY_REQUESTS:
         fault = Unavailable(
@@ -292,8 +298,8 @@ def no_credentials(place: BucketLocation, *, is_file: bool) -> Unavailable:
     """
     why = "the file that should have them is none, or cannot be read" if is_file else "none found"
     return Unavailable(
-        f"There are no Google credentials for gs://{place.bucket} ({why}). {LOG_IN}",
-        code=CREDENTIALS,
+        f"There are no Google credentials for gs://{place.bucket} ({why}). {LOG_IN_HINT}",
+        code=STORAGE_CREDENTIALS,
         short="There are no credentials for the store.",
     )
 
@@ -302,7 +308,7 @@ def _denied(bucket: str, permission: str) -> Unavailable:
     return Unavailable(
         f"These credentials lack the permission {permission} on {bucket}. Grant them "
         "roles/storage.objectUser there (roles/storage.objectViewer is enough for reading).",
-        code=DENIED,
+        code=STORAGE_DENIED,
         short=f"The server lacks the permission {permission}.",
     )
 
@@ -319,7 +325,7 @@ def _no_bucket(bucket: str) -> Unavailable:
 def _answered(bucket: str, status: int) -> Unavailable:
     if not status:
         return _silent(f"The bucket {bucket} does not answer.")
-    if status not in REFUSALS:
+    if status not in REJECTED_STATUSES:
         return _silent(f"The bucket {bucket} answers with status {status}.")
     return Unavailable(
         f"The bucket {bucket} refuses a request with status {status}, and would refuse it again. "

@@ -33,23 +33,23 @@ from requests.exceptions import RequestException, Timeout
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import Unavailable
-from wheelyard.storage.gcs.retry import RetryTiming
+from wheelyard.storage.gcs.retry import RetryEnvironment
 
 ALGORITHM: Final = "GOOG4-RSA-SHA256"
-IAM: Final = "https://iamcredentials.googleapis.com"
-STORAGE: Final = "https://storage.googleapis.com"
+IAM_URL: Final = "https://iamcredentials.googleapis.com"
+STORAGE_URL: Final = "https://storage.googleapis.com"
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 PERMISSION: Final = "iam.serviceAccounts.signBlob"
 TIMEOUTS: Final = (3.0, 5.0)
 """Seconds to connect, and to wait for more of a reply: a client waits for 15 at most."""
-CONNECTIONS: Final = 64
+MAX_CONNECTIONS: Final = 64
 """Kept open to IAM at a time."""
-TRIES: Final = 3
-SERVERS: Final = HTTPStatus.INTERNAL_SERVER_ERROR
+MAX_TRIES: Final = 3
+FIRST_SERVER_ERROR: Final = HTTPStatus.INTERNAL_SERVER_ERROR
 """The first status that says that the server is to blame, and another try may help."""
-CAPACITY: Final = 4096
+URL_CACHE_ENTRIES: Final = 4096
 """URLs in memory, of about 1.3 KB each."""
-NOT_YET_KNOWN: Final = "default"
+UNKNOWN_EMAIL: Final = "default"
 """What credentials of the metadata server say for an email until they are refreshed."""
 
 # google-auth has no types of its own to call these by
@@ -72,7 +72,7 @@ class SigningRequest:
     """1 second to 7 days, in whole seconds; the service refuses any other."""
 
 
-def quantised(now: float, lifetime: timedelta) -> datetime:
+def signing_time(now: float, lifetime: timedelta) -> datetime:
     """
     Return the time to sign at: `now`, rounded down to a multiple of half the lifetime.
 
@@ -138,26 +138,26 @@ class IamSigner:
         self,
         credentials: Credentials,
         email: str,
-        pacing: RetryTiming,
+        retry_env: RetryEnvironment,
         iam_url: str,
         delegates: tuple[str, ...] = (),
     ) -> None:
         self._credentials = credentials
         self._session = _session_of(credentials)
         for scheme in ("https://", "http://"):
-            self._session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=MAX_CONNECTIONS))
         self._iam_url = iam_url
         self._delegates = delegates
         self._email = email
-        self._pacing = pacing
+        self._retry_env = retry_env
         self._lock = Lock()
 
     @property
     def email(self) -> str:
         """The service account, asked of the metadata server once if need be; or Unavailable."""
         with self._lock:
-            if self._email == NOT_YET_KNOWN:
-                self._email = self._introduced()
+            if self._email == UNKNOWN_EMAIL:
+                self._email = self._fetch_email()
             return self._email
 
     def sign(self, message: bytes) -> bytes:
@@ -166,7 +166,7 @@ class IamSigner:
         url = f"{self._iam_url}/v1/projects/-/serviceAccounts/{quote(self.email)}:signBlob"
         why = ""
         cause: Exception | None = None
-        for _ in self._pacing.attempts(TRIES):
+        for _ in self._retry_env.attempts(MAX_TRIES):
             try:
                 response = self._session.post(
                     url, json=body, timeout=TIMEOUTS, allow_redirects=False
@@ -187,15 +187,15 @@ class IamSigner:
             why, cause = f"it answered {response.status_code}", None
             if (
                 response.status_code != HTTPStatus.TOO_MANY_REQUESTS
-                and response.status_code < SERVERS
+                and response.status_code < FIRST_SERVER_ERROR
             ):
                 break
         raise _silent(f"IAM does not sign for {self._email}: {why}") from cause
 
-    def _introduced(self) -> str:
+    def _fetch_email(self) -> str:
         cause: GoogleAuthError | None = None
         refresh: Callable[[Request], None] = self._credentials.refresh
-        for _ in self._pacing.attempts(TRIES):
+        for _ in self._retry_env.attempts(MAX_TRIES):
             try:
                 with Session() as session:
                     refresh(_request_over(session))
@@ -203,7 +203,7 @@ class IamSigner:
                 cause = error
                 continue
             email = _email_of(self._credentials)
-            if email and email != NOT_YET_KNOWN:
+            if email and email != UNKNOWN_EMAIL:
                 return email
         what = "The metadata server does not tell which service account this is"
         raise _silent(what) from cause
@@ -228,9 +228,11 @@ class IamSigner:
 Signer = KeySigner | IamSigner
 
 
-def signer_of(credentials: Credentials, pacing: RetryTiming, iam_url: str = IAM) -> Signer | None:
+def signer_for(
+    credentials: Credentials, retry_env: RetryEnvironment, iam_url: str = IAM_URL
+) -> Signer | None:
     """Return who signs for these credentials, or None: a person's, or nobody's."""
-    if isinstance(credentials, Signing) and _is_at_hand(credentials.signer):
+    if isinstance(credentials, Signing) and _has_private_key(credentials.signer):
         return KeySigner(credentials.signer_email, credentials.sign_bytes)
     email = _email_of(credentials)
     if email is None:
@@ -240,8 +242,8 @@ def signer_of(credentials: Credentials, pacing: RetryTiming, iam_url: str = IAM)
         # google-auth has no public name for either
         lender = getattr(credentials, "_source_credentials", credentials)
         delegates = tuple(getattr(credentials, "_delegates", None) or ())
-        return IamSigner(_scoped(lender), email, pacing, iam_url, delegates)
-    return IamSigner(_scoped(credentials), email, pacing, iam_url)
+        return IamSigner(_scoped(lender), email, retry_env, iam_url, delegates)
+    return IamSigner(_scoped(credentials), email, retry_env, iam_url)
 
 
 class UrlSigner:
@@ -251,14 +253,14 @@ class UrlSigner:
         self,
         signer: Signer,
         now: Callable[[], float],
-        endpoint: str = STORAGE,
-        capacity: int = CAPACITY,
+        endpoint: str = STORAGE_URL,
+        capacity: int = URL_CACHE_ENTRIES,
     ) -> None:
         self._signer = signer
         self._now = now
         self._endpoint = urlsplit(endpoint)
         self._urls: LruCache[SigningRequest, str] = LruCache(capacity)
-        self._under_way: dict[SigningRequest, Future[str]] = {}
+        self._in_flight: dict[SigningRequest, Future[str]] = {}
         self._lock = Lock()
 
     def url(self, bucket: str, name: str, lifetime: timedelta) -> str:
@@ -274,16 +276,16 @@ class UrlSigner:
             scheme=self._endpoint.scheme,
             host=self._endpoint.netloc,
             path=object_path(bucket, name),
-            signed_at=quantised(self._now(), lifetime),
+            signed_at=signing_time(self._now(), lifetime),
             lifetime=lifetime,
         )
         with self._lock:
             known = self._urls.get(ask)
             if known is not None:
                 return known
-            theirs = self._under_way.get(ask)
+            theirs = self._in_flight.get(ask)
             if theirs is None:
-                self._under_way[ask] = Future()
+                self._in_flight[ask] = Future()
         return self._made(ask) if theirs is None else theirs.result()
 
     def _made(self, ask: SigningRequest) -> str:
@@ -292,17 +294,17 @@ class UrlSigner:
             url = signed_url(ask, self._signer.email, self._signer.sign)
         except BaseException as error:
             with self._lock:
-                outcome = self._under_way.pop(ask)
+                outcome = self._in_flight.pop(ask)
             outcome.set_exception(error)
             raise
         with self._lock:
-            outcome = self._under_way.pop(ask)
+            outcome = self._in_flight.pop(ask)
             self._urls.put(ask, url, 1)
         outcome.set_result(url)
         return url
 
 
-def _is_at_hand(signer: object) -> bool:
+def _has_private_key(signer: object) -> bool:
     # these two of google-auth ask IAM, and hold no key themselves
     return not isinstance(signer, iam.Signer | Credentials)
 

@@ -24,7 +24,7 @@ T = TypeVar("T")
 DAMAGED: Final = "damaged_document"
 """The code of an Unavailable that trying again does not end."""
 
-Age = Literal["now", "fresh", "stale", "ever"]
+MaxAge = Literal["now", "fresh", "stale", "ever"]
 """
 How old a document may be.
 
@@ -34,11 +34,11 @@ How old a document may be.
 - ever: as it was last seen, however long ago
 """
 
-WEIGHT_FACTOR: Final = 4
+MEMORY_PER_STORED_BYTE: Final = 4
 """Bytes of memory that a decoded byte of JSON costs, about."""
-HEAVIEST: Final = 4
+MAX_WEIGHT_DIVISOR: Final = 4
 """The part of the memory for documents that one of them counts for at most, however large it is."""
-WEIGHT_BASE: Final = 512
+SNAPSHOT_BYTES: Final = 512
 """Bytes of memory that a snapshot costs by itself, about."""
 
 
@@ -85,9 +85,9 @@ class Snapshot(Generic[T]):
 
     value: T | None
     version: ObjectVersion
-    checked_at: float
+    validated_at: float
     """When the store said so, on the monotonic clock."""
-    asked_at: float
+    attempted_at: float
     """When it was last asked, whether it answered or not."""
     size: int
     """Stored bytes."""
@@ -97,7 +97,7 @@ class Snapshot(Generic[T]):
 class CachePolicy:
     """How long a document is believed, and how much memory documents may take."""
 
-    near: bool
+    is_local: bool
     """Whether a look at an object's version costs next to nothing."""
     freshness: float
     """Seconds that a document is believed where the store is far."""
@@ -107,7 +107,7 @@ class CachePolicy:
     """Bytes of memory for the documents of one kind."""
 
 
-class Documents(Generic[T]):
+class DocumentCache(Generic[T]):
     """The documents of one kind in a store; one that `is_kept` is lost if it is gone."""
 
     def __init__(
@@ -115,39 +115,39 @@ class Documents(Generic[T]):
         store: Store,
         codec: Codec[T],
         runtime: Runtime,
-        belief: CachePolicy,
+        cache_policy: CachePolicy,
         *,
-        is_kept: bool = False,
+        is_permanent: bool = False,
     ) -> None:
         self.codec = codec
-        self._is_kept = is_kept
+        self._is_permanent = is_permanent
         self._store = store
         self._runtime = runtime
-        self._belief = belief
-        self._cache: LruCache[Key, Snapshot[T]] = LruCache(belief.capacity)
+        self._cache_policy = cache_policy
+        self._cache: LruCache[Key, Snapshot[T]] = LruCache(cache_policy.capacity)
 
-    def peek(self, key: Key, max_age: Age = "fresh") -> Snapshot[T] | None:
+    def peek(self, key: Key, max_age: MaxAge = "fresh") -> Snapshot[T] | None:
         """Return the document if it is at hand and not too old, else None; never waits."""
         held = self._cache.get(key)
         if held is None or max_age == "ever":
             return held
-        if self._belief.near:
+        if self._cache_policy.is_local:
             current = self._store.get(key, held.version or None)
             unchanged = current is None if held.version == ABSENT else type(current) is NotModified
             return held if unchanged else None
         now = self._runtime.monotonic()
         if max_age == "stale":
-            return held if now - held.checked_at < self._belief.stale_if_error else None
-        is_fresh = max_age == "fresh" and now - held.asked_at < self._belief.freshness
+            return held if now - held.validated_at < self._cache_policy.stale_if_error else None
+        is_fresh = max_age == "fresh" and now - held.attempted_at < self._cache_policy.freshness
         return held if is_fresh else None
 
-    def get(self, key: Key, max_age: Age = "fresh") -> Snapshot[T]:
+    def get(self, key: Key, max_age: MaxAge = "fresh") -> Snapshot[T]:
         """
         Return the document, read again where it is too old, or never read; may wait.
 
         Where a far store does not answer, a stale one is returned, unless `max_age` is `now`.
         """
-        if max_age == "now" or self._belief.near:
+        if max_age == "now" or self._cache_policy.is_local:
             return self._refresh(key, max_age)
         held = self.peek(key, max_age)
         if held is not None:
@@ -159,7 +159,7 @@ class Documents(Generic[T]):
             if held is None or fault.code == DAMAGED:
                 raise
             # so that the store is asked once a window, and not by everybody
-            excused = replace(held, asked_at=self._runtime.monotonic())
+            excused = replace(held, attempted_at=self._runtime.monotonic())
             self._remember(key, excused)
             return excused
 
@@ -171,11 +171,11 @@ class Documents(Generic[T]):
 
     def put(self, key: Key, value: T, expect: ObjectVersion | None) -> None:
         """Write a document over a version, and remember it; raise Conflict if that is not there."""
-        body, since = self.codec.encode(value), self.moment()
+        body, since = self.codec.encode(value), self.now_seconds()
         version = self._store.put(key, body, expect)
-        self.learn(key, Snapshot(value, version, since, since, len(body)), expect)
+        self.store_written(key, Snapshot(value, version, since, since, len(body)), expect)
 
-    def learn(self, key: Key, written: Snapshot[T], over: ObjectVersion | None) -> None:
+    def store_written(self, key: Key, written: Snapshot[T], over: ObjectVersion | None) -> None:
         """
         Remember a document that this process has written over a version.
 
@@ -188,16 +188,16 @@ class Documents(Generic[T]):
             return
         self._remember(key, written)
 
-    def moment(self) -> float:
+    def now_seconds(self) -> float:
         """Return the time by the clock that documents are believed by."""
         return self._runtime.monotonic()
 
-    def _refresh(self, key: Key, max_age: Age) -> Snapshot[T]:
+    def _refresh(self, key: Key, max_age: MaxAge) -> Snapshot[T]:
         held = self._cache.get(key)
-        asked_at = self._runtime.monotonic()
+        attempted_at = self._runtime.monotonic()
         found = self._store.get(key, (held.version or None) if held else None)
         snapshot: Snapshot[T]
-        if found is None and held is not None and held.value is not None and self._is_kept:
+        if found is None and held is not None and held.value is not None and self._is_permanent:
             # not "not found": installers take that for "not here", and go elsewhere
             raise damaged(
                 f"The document {key} was there, and is gone. Run 'wheelyard check', or restore the "
@@ -205,23 +205,25 @@ class Documents(Generic[T]):
                 "lost",
             )
         if found is None:
-            snapshot = Snapshot(None, ABSENT, asked_at, asked_at, 0)
+            snapshot = Snapshot(None, ABSENT, attempted_at, attempted_at, 0)
         elif isinstance(found, Stored):
             value = self.codec.decode(key, found.body)
-            snapshot = Snapshot(value, found.version, asked_at, asked_at, len(found.body))
+            snapshot = Snapshot(value, found.version, attempted_at, attempted_at, len(found.body))
         elif held is not None:
-            snapshot = replace(held, checked_at=asked_at, asked_at=asked_at)
+            snapshot = replace(held, validated_at=attempted_at, attempted_at=attempted_at)
         else:  # pragma: no cover - a store never says "not modified" unasked
             raise AssertionError(key)
         other = self._cache.get(key)
         is_other = other is not None and (held is None or other.version != held.version)
-        if other is not None and is_other and not self._belief.near:
+        if other is not None and is_other and not self._cache_policy.is_local:
             # perhaps written by this process while the answer was under way
             return snapshot if max_age == "now" else other
         self._remember(key, snapshot)
         return snapshot
 
     def _remember(self, key: Key, snapshot: Snapshot[T]) -> None:
-        weight = WEIGHT_BASE + WEIGHT_FACTOR * snapshot.size
+        weight = SNAPSHOT_BYTES + MEMORY_PER_STORED_BYTE * snapshot.size
         # one that is never kept would be read again by every request
-        self._cache.put(key, snapshot, min(weight, self._belief.capacity // HEAVIEST))
+        self._cache.put(
+            key, snapshot, min(weight, self._cache_policy.capacity // MAX_WEIGHT_DIVISOR)
+        )

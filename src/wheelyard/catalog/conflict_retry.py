@@ -43,7 +43,7 @@ class ConflictRetries:
         )
 
 
-def remote_retries(runtime: Runtime) -> ConflictRetries:
+def remote_conflict_retries(runtime: Runtime) -> ConflictRetries:
     """
     Return how lost races are retried on a bucket.
 

@@ -23,24 +23,24 @@ from google.cloud.storage import Client
 from google.cloud.storage.exceptions import DataCorruption
 from urllib3.exceptions import HTTPError
 
-from wheelyard.storage.base import CHUNK
+from wheelyard.storage.base import CHUNK_BYTES
 from wheelyard.storage.gcs.location import BucketLocation
-from wheelyard.storage.gcs.retry import SILENCE, RetryPolicy, is_missing_bucket
+from wheelyard.storage.gcs.retry import CONNECTION_ERRORS, RetryPolicy, is_missing_bucket
 
-WHOLE: Final = (3.0, 4.0)
-STREAMED: Final = (3.0, 6.0)
+WHOLE_TIMEOUTS: Final = (3.0, 4.0)
+STREAM_TIMEOUTS: Final = (3.0, 6.0)
 """Seconds: to connect, and of silence, before a body and in it: a client bears 15 of them."""
-PROBING: Final = (2.0, 2.0)
+PROBE_TIMEOUTS: Final = (2.0, 2.0)
 """The same where the bucket was silent just now, and somebody waits for what is found out."""
-GATHERING: Final = 0.2
+COALESCE_SECONDS: Final = 0.2
 """Seconds that bytes of a body which have come wait for more, about."""
-BREAKS: Final = 3
+MAX_FRUITLESS_RESUMES: Final = 3
 """How often in a row a stream may break off without a byte having come."""
-BREAKS_IN_ALL: Final = 50
+MAX_RESUMES: Final = 50
 """How often it may break off at all: each time costs an operation."""
-WHOLE_IN: Final = 8.0
+WHOLE_READ_SECONDS: Final = 8.0
 """Seconds that a small object may take to come, about."""
-LARGEST: Final = 64 * 1024**2
+MAX_WHOLE_BYTES: Final = 64 * 1024**2
 """Bytes of an object that is read whole: the document of 200,000 files."""
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
@@ -54,7 +54,7 @@ class ResumableDownload:
     client: Client
     place: BucketLocation
     name: str
-    retrying: RetryPolicy
+    retry_policy: RetryPolicy
     position: int = 0
     """Of the next byte."""
     stop: int = 0
@@ -67,7 +67,7 @@ class ResumableDownload:
 
     def whole(self, unless: int | None) -> tuple[bytes, str] | None:
         """Return all bytes and their generation; None if that is `unless`."""
-        return self.retrying.run(lambda: self._read_whole(unless))
+        return self.retry_policy.run(lambda: self._read_whole(unless))
 
     def open(self, start: int, stop: int | None) -> bool:
         """Ask for the bytes from `start` up to `stop`; return whether the object is there."""
@@ -76,7 +76,7 @@ class ResumableDownload:
         # an empty range cannot be said; the first byte tells as well whether the object is there
         span = f"{start}-{last}" if stop is None or stop > start else "0-0"
         try:
-            response = self.retrying.run(lambda: self._request(span))
+            response = self.retry_policy.run(lambda: self._request(span))
         except api.RequestRangeNotSatisfiable:
             return True
         except api.NotFound as error:
@@ -101,10 +101,10 @@ class ResumableDownload:
                 before = self.position
                 try:
                     yield from self._received()
-                except SILENCE:
+                except CONNECTION_ERRORS:
                     breaks = 0 if self.position > before else breaks + 1
                     in_all += 1
-                    if breaks > BREAKS or in_all > BREAKS_IN_ALL:
+                    if breaks > MAX_FRUITLESS_RESUMES or in_all > MAX_RESUMES:
                         raise
                 if self.position < self.stop:
                     self._go_on()
@@ -116,7 +116,7 @@ class ResumableDownload:
         response = self.response
         if response is None:
             return
-        for chunk in pieces(response, self.retrying.pacing.monotonic):
+        for chunk in coalesced_chunks(response, self.retry_policy.retry_env.monotonic):
             self.checksum.update(chunk)
             if self.position + len(chunk) >= self.stop:
                 _compare(response, self.expected, self.checksum.digest())
@@ -127,22 +127,24 @@ class ResumableDownload:
         if self.response is not None:
             self.response.close()
         span = f"{self.position}-{self.stop - 1}"
-        self.response = self.retrying.run(lambda: self._request(span))
+        self.response = self.retry_policy.run(lambda: self._request(span))
         _range_of(self.response, self.position, self.stop)
 
     def _request(self, span: str) -> requests.Response:
         known = {"generation": self.generation} if self.generation else {}
-        return self._media(known, {} if span == "0-" else {"Range": f"bytes={span}"}, STREAMED)
+        return self._media(
+            known, {} if span == "0-" else {"Range": f"bytes={span}"}, STREAM_TIMEOUTS
+        )
 
     def _read_whole(self, unless: int | None) -> tuple[bytes, str] | None:
         known = {} if unless is None else {"ifGenerationNotMatch": str(unless)}
-        with self._media(known, {}, WHOLE) as response:
+        with self._media(known, {}, WHOLE_TIMEOUTS) as response:
             if response.status_code == requests.codes.not_modified:
                 return None
             generation = response.headers.get("X-Goog-Generation")
             if generation is None:
                 raise requests.ConnectionError("this is no answer of a bucket")
-            body = _within(response, self.retrying.pacing.monotonic)
+            body = _within(response, self.retry_policy.retry_env.monotonic)
             digest = google_crc32c.value(body).to_bytes(4, "big")
             _compare(response, _checksum_of(response), digest)
             return body, generation
@@ -157,7 +159,7 @@ class ResumableDownload:
             params={"alt": "media"} | parameters,
             headers={"Accept-Encoding": "identity"} | headers,
             stream=True,
-            timeout=PROBING if self.retrying.pacing.breaker.is_silent else timeouts,
+            timeout=PROBE_TIMEOUTS if self.retry_policy.retry_env.breaker.is_open else timeouts,
         )
         if not response.ok:
             with response:
@@ -167,7 +169,9 @@ class ResumableDownload:
         return response
 
 
-def pieces(response: requests.Response, monotonic: Callable[[], float]) -> Iterator[bytes]:
+def coalesced_chunks(
+    response: requests.Response, monotonic: Callable[[], float]
+) -> Iterator[bytes]:
     """
     Yield a body as it comes: whole chunks of a fast one, and of a slow one what there is.
 
@@ -177,10 +181,10 @@ def pieces(response: requests.Response, monotonic: Callable[[], float]) -> Itera
     failure: Exception | None = None
     is_over = False
     while not is_over:
-        gathered, size, end = list[bytes](), 0, monotonic() + GATHERING
-        while size < CHUNK and not is_over and (not gathered or monotonic() < end):
+        gathered, size, end = list[bytes](), 0, monotonic() + COALESCE_SECONDS
+        while size < CHUNK_BYTES and not is_over and (not gathered or monotonic() < end):
             try:
-                part = response.raw.read1(CHUNK - size, decode_content=False)
+                part = response.raw.read1(CHUNK_BYTES - size, decode_content=False)
             except (HTTPError, OSError) as error:
                 failure, part = error, b""
             is_over = not part
@@ -193,11 +197,11 @@ def pieces(response: requests.Response, monotonic: Callable[[], float]) -> Itera
 
 
 def _within(response: requests.Response, monotonic: Callable[[], float]) -> bytes:
-    parts, size, end = list[bytes](), 0, monotonic() + WHOLE_IN
-    for part in pieces(response, monotonic):
+    parts, size, end = list[bytes](), 0, monotonic() + WHOLE_READ_SECONDS
+    for part in coalesced_chunks(response, monotonic):
         parts.append(part)
         size += len(part)
-        if size > LARGEST:
+        if size > MAX_WHOLE_BYTES:
             raise DataCorruption(response, "the object is larger than any of ours")
         if monotonic() > end:
             raise requests.Timeout("the body comes too slowly")

@@ -18,8 +18,15 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.conflict_retries import ConflictRetries
-from wheelyard.catalog.documents import DAMAGED, Age, CachePolicy, Codec, Documents, Snapshot
+from wheelyard.catalog.conflict_retry import ConflictRetries
+from wheelyard.catalog.document_cache import (
+    DAMAGED,
+    CachePolicy,
+    Codec,
+    DocumentCache,
+    MaxAge,
+    Snapshot,
+)
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, NotFound, Unavailable, WheelyardError, quoted
@@ -28,16 +35,16 @@ from wheelyard.storage.base import Entry, Key, Store, Stored, create
 
 DAY: Final = timedelta(days=1)
 HOUR: Final = timedelta(hours=1)
-REST: Final = timedelta(hours=1)
+COOL_DOWN: Final = timedelta(hours=1)
 """How long a store is left alone that did not take the note of a use."""
-FEW: Final = 10
+SINGLE_READ_LIMIT: Final = 10
 """Tokens whose last uses are looked at one by one, because a listing would cost more."""
-READ: Final = 4 * 1024 * 1024
+CACHE_BYTES: Final = 4 * 1024 * 1024
 """Bytes of memory for last uses that were read."""
-NOTED: Final = 200_000
+RECORDED_LIMIT: Final = 200_000
 """Tokens of which a process remembers that it has noted their use today."""
 
-Start = Callable[[Callable[[], None]], None]
+StartThread = Callable[[Callable[[], None]], None]
 """Begins some work, and does not wait for it."""
 
 logger = logging.getLogger("wheelyard")
@@ -67,9 +74,9 @@ class TokenRecords:
     """The API tokens of an index, as records."""
 
     store: Store
-    documents: Documents[TokenRecord]
+    documents: DocumentCache[TokenRecord]
     retries: ConflictRetries
-    start: Start = in_background
+    start: StartThread = in_background
     """Begins the writing of last uses."""
     last_uses: "LastUses" = field(init=False)
 
@@ -78,7 +85,7 @@ class TokenRecords:
         last_uses = LastUses(self.store, self.retries.runtime, self.start)
         object.__setattr__(self, "last_uses", last_uses)
 
-    def peek(self, token_id: str, max_age: Age = "fresh") -> Snapshot[TokenRecord] | None:
+    def peek(self, token_id: str, max_age: MaxAge = "fresh") -> Snapshot[TokenRecord] | None:
         """Return the record if it is at hand and not too old, else None; never waits."""
         return self.documents.peek(keys.token(token_id), max_age)
 
@@ -128,12 +135,12 @@ class LastUses:
     store that cannot be written loses the note, never the request, and is left alone for an hour.
     """
 
-    def __init__(self, store: Store, runtime: Runtime, start: Start) -> None:
+    def __init__(self, store: Store, runtime: Runtime, start: StartThread) -> None:
         self._store = store
         self._start = start
-        belief = CachePolicy(near=False, freshness=0.0, capacity=READ)
-        self._documents = Documents(store, Codec(LastUse), runtime, belief)
-        self._noted: LruCache[str, date] = LruCache(NOTED)
+        cache_policy = CachePolicy(is_local=False, freshness=0.0, capacity=CACHE_BYTES)
+        self._documents = DocumentCache(store, Codec(LastUse), runtime, cache_policy)
+        self._noted: LruCache[str, date] = LruCache(RECORDED_LIMIT)
         self._again = datetime.min.replace(tzinfo=UTC)
         """When the store has rested."""
         self._lock = Lock()
@@ -165,7 +172,7 @@ class LastUses:
         A few are asked for one by one. For more it takes a listing of all that is noted, and a read
         for each of these tokens that was used on another day since this process last asked.
         """
-        if len(token_ids) <= FEW:
+        if len(token_ids) <= SINGLE_READ_LIMIT:
             found = {each: self._noted_at(keys.last_use(each)) for each in token_ids}
         else:
             found = dict(self._listed(token_ids))
@@ -192,8 +199,8 @@ class LastUses:
                 logger.info("it could not be noted when tokens were last used: %s", fault.message)
                 with self._lock:  # what waits is lost
                     self._waiting.clear()
-                    self._noted = LruCache(NOTED)
-                    self._again = now + REST
+                    self._noted = LruCache(RECORDED_LIMIT)
+                    self._again = now + COOL_DOWN
 
     def _put(self, key: Key, day: date) -> None:
         noted = self._noted_at(key)
