@@ -96,7 +96,7 @@ def test_sample() -> None:
 
 def test_code_that_moves_into_another_module() -> None:
     """A change is found in another module of its package, if its function has moved there."""
-    drawn = next(each for each in read_sample() if each.function == "Commits._landed")
+    drawn = next(each for each in read_sample() if each.function == "Commits._was_written")
     moved = replace(drawn, module="wheelyard.catalog.elsewhere")
     rewritten = replace(moved, original="found.revision == 5")
 

@@ -238,11 +238,13 @@ import sys, time
 from random import Random
 from datetime import timedelta
 from google.auth.compute_engine import Credentials
-from wheelyard.storage.gcs.retry import Breaker, Pacing
-from wheelyard.storage.gcs.signing import UrlSigner, signer_of
+from wheelyard.storage.gcs.retry import CircuitBreaker, RetryEnvironment
+from wheelyard.storage.gcs.signing import UrlSigner, signer_for
 
-pacing = Pacing(time.monotonic, time.sleep, Random(), Breaker(time.monotonic))
-signer = signer_of(Credentials(), pacing, sys.argv[1])
+retry_env = RetryEnvironment(
+    time.monotonic, time.sleep, Random(), CircuitBreaker(time.monotonic)
+)
+signer = signer_for(Credentials(), retry_env, sys.argv[1])
 print("made", flush=True)
 input()
 print(UrlSigner(signer, lambda: 1777896000.0).url("b", "o", timedelta(hours=1)))
