@@ -78,6 +78,6 @@ def test_hostile_text_is_escaped() -> None:
 
 def test_refusal_is_a_page() -> None:
     """A refusal is shown with its title and its message, escaped."""
-    text = TEMPLATES.refusal("Not Found", "There is no '<b>'.").decode()
+    text = TEMPLATES.error_page("Not Found", "There is no '<b>'.").decode()
     assert "<h1>Not Found</h1>" in text
     assert "&lt;b&gt;" in text

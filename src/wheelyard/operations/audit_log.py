@@ -1,12 +1,12 @@
 """
-What the log says of every change: who did what.
+The audit log: one line for each change, with the principal who made it.
 
-The journal is what counts. A line is written right after the commit point; where the process dies
-in between, there is none.
+The journal is authoritative. A line is written right after the commit, so it is missing if the
+process ends in between.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from packaging.utils import NormalizedName
@@ -15,60 +15,57 @@ from wheelyard.model.project import AnyEvent, StatusSet, Uploaded
 from wheelyard.model.text import escaped, redact_tokens
 
 EXTRA_FIELDS: Final = "facts"
-"""The attribute of a log record with the facts of an event."""
+"""The attribute of a log record that has the fields of an event."""
 AUDIT_FIELD: Final = "audit"
-"""Of these, who has changed what."""
+"""The field with a change: its action, principal and subject."""
 
 logger = logging.getLogger("wheelyard.audit")
 
 
 def log_event(project: NormalizedName, event: AnyEvent) -> None:
     """
-    Say what has been committed.
+    Log a committed event.
 
-    The action is `uploaded`, `imported` (a file that was dated elsewhere), `yanked`, `unyanked`,
-    `deleted` or `status_set`.
+    The action is `uploaded`, `imported` (from another index), `yanked`, `unyanked`, `deleted` or
+    `status_set`.
     """
+    files: tuple[str, ...]
     match event:
         case StatusSet():
-            facts = {"status": event.status, "reason": redact_tokens(event.reason)}
-            _write("status_set", event.by, project, facts, {"project": project})
+            fields = {"status": event.status, "reason": redact_tokens(event.reason)}
+            _log("status_set", event.by, project, fields, {"project": project})
+            return
         case Uploaded(file=file):
             action = "uploaded" if file.imported_at is None else "imported"
             publisher = "" if file.uploaded_by == event.by else file.uploaded_by
-            facts = {"version": file.version, "sha256": file.sha256, "uploaded_by": publisher}
-            _note_files(action, event.by, project, (file.filename,), facts)
+            fields = {"version": file.version, "sha256": file.sha256, "uploaded_by": publisher}
+            files = (file.filename,)
         case _:
-            action, facts = type(event).__name__.lower(), {"reason": redact_tokens(event.reason)}
-            _note_files(action, event.by, project, event.filenames, facts)
+            action, fields = type(event).__name__.lower(), {"reason": redact_tokens(event.reason)}
+            files = event.filenames
+    subject = f"{project}: {', '.join(files)}"
+    _log(action, event.by, subject, fields, {"project": project, "files": list(files)})
 
 
-def log_token(action: str, who: str, token_id: str, facts: Mapping[str, str]) -> None:
-    """Say what has happened to a token: `token_created`, `token_revoked`, `token_minted`."""
-    _write(action, who, token_id, facts, {"token": token_id})
+def log_token(action: str, principal: str, token_id: str, fields: Mapping[str, str]) -> None:
+    """Log a change of a token: `token_created`, `token_revoked` or `token_minted`."""
+    _log(action, principal, token_id, fields, {"token": token_id})
 
 
-def _note_files(
+def _log(
     action: str,
-    who: str,
-    project: NormalizedName,
-    files: Sequence[str],
-    facts: Mapping[str, str],
+    principal: str,
+    subject: str,
+    fields: Mapping[str, str],
+    about: Mapping[str, object],
 ) -> None:
-    about = {"project": project, "files": list(files)}
-    _write(action, who, f"{project}: {', '.join(files)}", facts, about)
-
-
-def _write(
-    action: str, who: str, what: str, facts: Mapping[str, str], about: Mapping[str, object]
-) -> None:
-    said = {name: value for name, value in facts.items() if value}
-    more = "".join(f", {name} {escaped(value)}" for name, value in said.items())
+    """Log a change: `fields` in the line, too, unless they are empty; `about` for JSON only."""
+    known = {name: value for name, value in fields.items() if value}
     logger.info(
         "%s by %s: %s%s",
         action.replace("_", " "),
-        escaped(who),
-        what,
-        more,
-        extra={EXTRA_FIELDS: {AUDIT_FIELD: {**said, **about, "action": action, "who": who}}},
+        escaped(principal),
+        subject,
+        "".join(f", {name} {escaped(value)}" for name, value in known.items()),
+        extra={EXTRA_FIELDS: {AUDIT_FIELD: {**known, **about, "action": action, "who": principal}}},
     )

@@ -1,7 +1,7 @@
 """
-What a search finds: a line about each project, read again only where the project has changed.
+The search index: an entry for each project, cached until the project changes.
 
-Looking anew costs a request for each thousand projects, and one for each that has changed.
+A refresh of the index costs a request for each thousand projects, and one for each changed project.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -18,57 +18,59 @@ from wheelyard.rendering.search_json import SearchEntry, search_entry
 from wheelyard.storage.base import Entry, ObjectVersion, Stored
 
 MAX_CONCURRENT_READS: Final = 16
-"""Documents that are read at a time where the store is far."""
+"""Documents that are read at a time from a remote store."""
 LOCAL_TTL_SECONDS: Final = 1.0
+"""Age at which the index of a local store is refreshed."""
 REMOTE_TTL_SECONDS: Final = 60.0
-"""Seconds that what was found is not looked at again."""
+"""Age at which the index of a bucket is refreshed."""
 
 
 @dataclass(frozen=True, slots=True)
 class _CachedEntry:
     version: ObjectVersion
-    search_entry: SearchEntry
+    """Of the project's document."""
+    entry: SearchEntry
 
 
 @dataclass(slots=True)
 class SearchIndex:
-    """Lines about every project; safe to share between threads."""
+    """The cached search index; safe to share between threads."""
 
     projects: Projects
     is_local: bool
-    _lines: dict[NormalizedName, _CachedEntry] = field(default_factory=dict)
-    _until: float = 0.0
+    _cached: dict[NormalizedName, _CachedEntry] = field(default_factory=dict)
+    _expires_at: float = 0.0
     _lock: Lock = field(default_factory=Lock)
 
     def entries(self) -> tuple[SearchEntry, ...]:
-        """Return a line about each project, in the order of their names."""
+        """Return the entry of each project, in the order of their names."""
         with self._lock:
             now = self.projects.documents.now_seconds()
-            if now >= self._until or not self._lines:
-                self._lines = self._looked()
-                self._until = now + (LOCAL_TTL_SECONDS if self.is_local else REMOTE_TTL_SECONDS)
-            return tuple(line.search_entry for line in self._lines.values())
+            if now >= self._expires_at or not self._cached:
+                self._cached = self._refreshed()
+                ttl = LOCAL_TTL_SECONDS if self.is_local else REMOTE_TTL_SECONDS
+                self._expires_at = now + ttl
+            return tuple(each.entry for each in self._cached.values())
 
-    def _looked(self) -> dict[NormalizedName, _CachedEntry]:
-        listed = self.projects.names.get()
-        known = listed.value.known if listed.value else frozenset()
-        entries = dict[NormalizedName, Entry]()
-        for entry in self.projects.store.list(keys.PROJECTS):
-            name = keys.project_of(entry.key)
+    def _refreshed(self) -> dict[NormalizedName, _CachedEntry]:
+        names = self.projects.names.get()
+        known = names.value.known if names.value else frozenset()
+        documents = dict[NormalizedName, Entry]()
+        for document in self.projects.store.list(keys.PROJECTS):
+            name = keys.project_of(document.key)
             if name in known:
-                entries[name] = entry
+                documents[name] = document
         with ThreadPoolExecutor(1 if self.is_local else MAX_CONCURRENT_READS) as pool:
-            lines = pool.map(self._line, entries, entries.values())
-            return {name: line for name, line in zip(entries, lines, strict=True) if line}
+            entries = pool.map(self._entry, documents, documents.values())
+            return {name: entry for name, entry in zip(documents, entries, strict=True) if entry}
 
-    def _line(self, name: NormalizedName, entry: Entry) -> _CachedEntry | None:
-        held = self._lines.get(name)
-        if held is not None and held.version == entry.version:
-            return held
-        stored = self.projects.store.get(entry.key)
+    def _entry(self, name: NormalizedName, document: Entry) -> _CachedEntry | None:
+        cached = self._cached.get(name)
+        if cached is not None and cached.version == document.version:
+            return cached
+        stored = self.projects.store.get(document.key)
         if not isinstance(stored, Stored):
             return None
-        project = self.projects.documents.codec.decode(entry.key, stored.body)
-        return _CachedEntry(
-            stored.version, search_entry(project, latest_release(releases_of(project)))
-        )
+        project = self.projects.documents.codec.decode(document.key, stored.body)
+        described = latest_release(releases_of(project))
+        return _CachedEntry(stored.version, search_entry(project, described))

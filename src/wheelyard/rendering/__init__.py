@@ -1,1 +1,1 @@
-"""Documents to bytes, for live and for exported pages; pure functions."""
+"""Renders documents as bytes, for the server and for static exports; pure functions."""

@@ -1,7 +1,7 @@
 """
-The JSON API of `/pypi/<name>/json`, in the shape that PyPI gives it.
+Documents of PyPI's JSON API (`/pypi/<name>/json`), with all fields that PyPI has.
 
-What is not known is null, empty or -1. Read by Renovate, Dependabot, Poetry and PDM.
+Unknown values are null, empty or -1. Renovate, Dependabot, Poetry and PDM read the documents.
 """
 
 from collections.abc import Iterable
@@ -19,25 +19,25 @@ from wheelyard.rendering.simple_pages import file_url, timestamp
 
 @dataclass(frozen=True, slots=True)
 class PypiJsonPage:
-    """What a page is made of."""
+    """The data of a document."""
 
     name: NormalizedName
     release: Release
-    """The release that the page describes."""
+    """The described release."""
     core: CoreMetadata
-    """Of that release."""
+    """Of the described release."""
     files_url: str
-    """Where the files are: absolute, or from the root of the host."""
+    """The URL of the folder of files: absolute, or a path from the root of the host."""
 
 
 def project_json(page: PypiJsonPage, releases: Iterable[Release]) -> bytes:
-    """Return a project's page: the described release and all files."""
+    """Return a project's document: the described release and the files of all releases."""
     files = {each.version: [_file(page, file) for file in each.files] for each in releases}
     return _encode(page, releases=files)
 
 
 def release_json(page: PypiJsonPage) -> bytes:
-    """Return one release's page."""
+    """Return a release's document."""
     return _encode(page)
 
 
@@ -90,7 +90,7 @@ def _info(page: PypiJsonPage) -> dict[str, object]:
 
 
 def _file(page: PypiJsonPage, file: File) -> dict[str, object]:
-    packagetype, python_version = _kind(file.filename)
+    packagetype, python_version = _package_type(file.filename)
     uploaded = timestamp(file.uploaded_at)
     return {
         "comment_text": "",
@@ -111,8 +111,9 @@ def _file(page: PypiJsonPage, file: File) -> dict[str, object]:
     }
 
 
-def _kind(filename: str) -> tuple[str, str]:
-    # nearly every file is one of these two
+def _package_type(filename: str) -> tuple[str, str]:
+    """Return `packagetype` and `python_version` of a file."""
+    # without parsing the filename of a wheel or an sdist, which nearly all files are
     if filename.endswith(".whl"):
         return "bdist_wheel", filename.split("-")[-3]
     if filename.endswith(".tar.gz"):

@@ -1,4 +1,4 @@
-"""A project's releases, the one that speaks for it, and what a search finds of it."""
+"""The releases of a project, and the latest of them, which describes the project."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from wheelyard.rendering.simple_pages import served_files
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A version and its files: wheels first, then by filename."""
+    """A version and its files, sorted: wheels first, then by filename."""
 
     version: str
     files: tuple[File, ...]
@@ -24,7 +24,7 @@ class Release:
 
     @property
     def yanked_reason(self) -> str:
-        """The first reason given, or an empty string."""
+        """The first reason of a yanked file, or an empty string."""
         return next((file.yanked for file in self.files if file.yanked), "")
 
     @property
@@ -35,15 +35,15 @@ class Release:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectPage:
-    """What a project's page is made of."""
+    """The data of a project's page in the web UI."""
 
     project: Project
     releases: Sequence[Release]
     """Newest first."""
     described: Release | None
-    """The release that speaks for the project, if there is any."""
+    """The latest release, whose metadata the page shows; None without files."""
     core: CoreMetadata | None
-    """Of that release."""
+    """Of the described release."""
 
 
 def releases_of(project: Project) -> tuple[Release, ...]:
@@ -58,8 +58,12 @@ def releases_of(project: Project) -> tuple[Release, ...]:
 
 
 def latest_release(releases: Iterable[Release]) -> Release | None:
-    """Return the newest that is final and not yanked, else not yanked, else any."""
+    """
+    Return the latest of the releases, which are sorted from new to old; None without releases.
+
+    Final releases come before pre-releases, and these before yanked ones.
+    """
     ordered = list(releases)
-    kept = [release for release in ordered if not release.is_yanked]
-    final = (release for release in kept if not Version(release.version).is_prerelease)
-    return next(final, None) or next(iter(kept or ordered), None)
+    unyanked = [release for release in ordered if not release.is_yanked]
+    final = (release for release in unyanked if not Version(release.version).is_prerelease)
+    return next(final, None) or next(iter(unyanked or ordered), None)

@@ -1,4 +1,4 @@
-"""The search index of `/search.json`: one entry for each project."""
+"""The format of `/search.json`: an entry for each project."""
 
 from collections.abc import Iterable
 from operator import attrgetter
@@ -12,22 +12,22 @@ from wheelyard.rendering.releases import Release
 
 
 class SearchEntry(Struct, frozen=True, array_like=True):
-    """What a search shows of a project: `["acme-core", "1.4.0", "What every service needs"]`."""
+    """The entry of a project: `["acme-core", "1.4.0", "What every service needs"]`."""
 
     name: NormalizedName
     version: str
-    """Of the release that speaks for the project, if any."""
+    """Of the latest release; empty without releases."""
     summary: str
 
 
 def search_entry(project: Project, described: Release | None) -> SearchEntry:
-    """Return what a search shows of a project."""
+    """Return the entry of a project whose latest release is `described`."""
     return SearchEntry(project.name, described.version if described else "", project.summary)
 
 
-def search_json(projects: Iterable[SearchEntry]) -> bytes:
-    """Return the search index, one project to a line, by name."""
+def search_json(entries: Iterable[SearchEntry]) -> bytes:
+    """Return the entries as a JSON list, sorted by name, with a line for each."""
     encoder = Encoder()
-    ordered = sorted(projects, key=attrgetter("name"))
+    ordered = sorted(entries, key=attrgetter("name"))
     lines = b",\n".join(encoder.encode(each) for each in ordered)
     return b"[\n" + lines + b"\n]\n" if lines else b"[]\n"

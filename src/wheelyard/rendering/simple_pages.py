@@ -1,8 +1,8 @@
 """
-The Simple API's two pages, each as JSON and as HTML.
+Pages of the Simple API as JSON and HTML: the project list, and the files of a project.
 
-Version 1.4 of the API (PEPs 503, 592, 629, 658, 691, 700, 714, 792). Links are relative to the
-page, so that it is the same live, exported, under a path prefix and behind any host name.
+Version 1.4 of the API (PEPs 503, 592, 629, 658, 691, 700, 714, 792). Links are relative, so a page
+has the same bytes on a server, in a static export, under a path prefix and behind any host name.
 """
 
 import re
@@ -20,7 +20,7 @@ from wheelyard.model.project import File, Project, Status
 
 API_VERSION: Final = "1.4"
 FILES_FROM_DETAIL: Final = "../../files"
-"""Where the files are, seen from a project's page."""
+"""The URL of the folder of files, relative to a project's page."""
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.~-]")
 _TO_MICROSECONDS: Final = len("2026-01-31T12:00:00.000000")
@@ -46,7 +46,7 @@ def list_html(names: Sequence[NormalizedName]) -> bytes:
 
 
 def detail_json(project: Project, files_url: str = FILES_FROM_DETAIL) -> bytes:
-    """Return a project's page as JSON; `files_url` is where the files are."""
+    """Return a project's page as JSON, with links below `files_url`."""
     page: dict[str, object] = {"meta": _META, "name": project.name}
     if project.status is not Status.ACTIVE:
         reason = {"reason": project.reason} if project.reason else {}
@@ -60,16 +60,16 @@ def detail_json(project: Project, files_url: str = FILES_FROM_DETAIL) -> bytes:
 
 
 def detail_html(project: Project, files_url: str = FILES_FROM_DETAIL) -> bytes:
-    """Return a project's page as HTML; `files_url` is where the files are."""
+    """Return a project's page as HTML, with links below `files_url`."""
     status = ""
     if project.status is not Status.ACTIVE:
         status = f'<meta name="pypi:project-status" content="{project.status.value}">\n'
         if project.reason:
             reason = escape(project.reason)
             status += f'<meta name="pypi:project-status-reason" content="{reason}">\n'
-    place = escape(files_url)
+    base_url = escape(files_url)
     links = "".join(
-        _file_html(f"{place}/{file_url(project.name, file)}", file)
+        _file_html(f"{base_url}/{file_url(project.name, file)}", file)
         for file in served_files(project)
     )
     page = (
@@ -80,25 +80,25 @@ def detail_html(project: Project, files_url: str = FILES_FROM_DETAIL) -> bytes:
 
 
 def served_files(project: Project) -> tuple[File, ...]:
-    """Return the files that may be served: none of a quarantined project."""
+    """Return the project's files, or none if it is quarantined."""
     return project.files if project.status.serves_files else ()
 
 
 def versions(files: Iterable[File]) -> list[str]:
-    """Return the versions of `files`, each once, oldest first."""
+    """Return the distinct versions of `files`, oldest first."""
     return sorted({file.version for file in files}, key=Version)
 
 
 def file_url(name: NormalizedName, file: File) -> str:
-    """Return where a file is below the folder of files, percent-encoded."""
+    """Return the path of a file below the folder of files, percent-encoded."""
     filename = file.filename
-    if _UNSAFE.search(filename):  # to find that out is cheaper
+    if _UNSAFE.search(filename):  # cheaper than `quote`, and rare
         filename = quote(filename, safe="")
     return f"{name}/{file.sha256}/{filename}"
 
 
 def timestamp(moment: datetime) -> str:
-    """Return a moment as `upload-time` has it."""
+    """Return a time in the format of `upload-time`: UTC with microseconds."""
     return moment.isoformat(timespec="microseconds")[:_TO_MICROSECONDS] + "Z"
 
 
@@ -110,7 +110,7 @@ def _file_json(url: str, file: File) -> dict[str, object]:
     }
     if file.requires_python:
         page["requires-python"] = file.requires_python
-    # not under its old name, too: pip 22.3 to 23.1.2 crash on an object there (PEP 714)
+    # without the old name of the key: pip 22.3 to 23.1.2 crash on an object there (PEP 714)
     page["core-metadata"] = {"sha256": file.core_metadata} if file.serves_metadata else False
     page["yanked"] = False if file.yanked is None else file.yanked or True
     page["size"] = file.size

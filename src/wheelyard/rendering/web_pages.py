@@ -1,7 +1,7 @@
 """
-The pages for people: the list of projects, one project, and a refusal.
+HTML pages of the web UI: the project list, a project, and an error.
 
-Rows of files are put together here, which takes a fraction of the time that a template does.
+The tables of files are built in Python, as that is much faster than a template.
 """
 
 from base64 import b64encode
@@ -17,7 +17,7 @@ from wheelyard.model.project import File, Status
 from wheelyard.rendering.releases import ProjectPage, Release
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL, file_url
 
-PAGES = ("layout.html", "index.html", "project.html", "refusal.html")
+TEMPLATES = ("layout.html", "index.html", "project.html", "error.html")
 UNITS = ("KiB", "MiB", "GiB")
 KIB = 1024
 
@@ -26,12 +26,13 @@ _HEAD = "<thead><tr><th>File</th><th>Size</th><th>Uploaded</th></tr></thead>\n<t
 
 class PageTemplates:
     """
-    Templates, loaded once; everything put into them is escaped.
+    Renders the pages from templates, which are loaded once. Every value is escaped.
 
     Args:
-        index_url: The URL that the install commands name.
-        is_certain: Whether it is set, and not just guessed.
-        files_url: Where the files are, seen from a project's page.
+        index_url: The URL of the index in install commands.
+        is_certain: Whether `index_url` comes from the settings. If not, a script replaces it by
+            the URL in the browser's address bar.
+        files_url: The URL of the folder of files, relative to a project's page.
     """
 
     def __init__(
@@ -58,8 +59,8 @@ class PageTemplates:
             "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
         """The content security policy of each page."""
-        # read now, so that no page fails on it later
-        self._pages = {name: self._environment.get_template(name) for name in PAGES}
+        # loaded at once, so that no request fails later
+        self._pages = {name: self._environment.get_template(name) for name in TEMPLATES}
 
     def project_list(self, names: Sequence[NormalizedName]) -> bytes:
         """Return the page at `/`."""
@@ -69,15 +70,14 @@ class PageTemplates:
         """Return the page at `/project/<name>/`."""
         return self._render("project.html", page=page, active=Status.ACTIVE)
 
-    def refusal(self, title: str, message: str) -> bytes:
-        """Return the page of a refusal."""
-        return self._render("refusal.html", title=title, message=message)
+    def error_page(self, title: str, message: str) -> bytes:
+        """Return the page of an error."""
+        return self._render("error.html", title=title, message=message)
 
     def _text(self, template: str) -> Markup:
-        return Markup(self._environment.get_template(template).render())  # noqa: S704 - it is ours
+        return Markup(self._environment.get_template(template).render())  # noqa: S704 - a file of this package
 
     def _index_link(self, root: str) -> Markup:
-        # a guess is for the script on the page to mend
         if self._is_certain:
             return Markup.escape(self._index_url)
         return Markup('<span data-root="{}simple/">{}</span>').format(root, self._index_url)
@@ -89,10 +89,10 @@ class PageTemplates:
             return f"{self._files_url}/{file_url(name, file)}"
 
         sections = [_release_section(each, url_of) for each in page.releases]
-        return Markup("".join(sections))  # noqa: S704 - escaped there
+        return Markup("".join(sections))  # noqa: S704 - they are escaped
 
     def _render(self, template: str, **values: object) -> bytes:
-        # metadata may hold lone surrogates, which no encoding has
+        # metadata may have lone surrogates, which cannot be encoded
         text = self._pages[template].render(index_url=self._index_url, **values)
         return text.encode("utf-8", "replace")
 
@@ -107,37 +107,39 @@ def _web_address(url: str) -> str:
 
 def _release_section(release: Release, url_of: Callable[[File], str]) -> str:
     version, is_yanked = escape(release.version), release.is_yanked
-    mark = _yanked(release.yanked_reason) if is_yanked else ""
-    rows = [_file_row(file, url_of(file), tells_yank=not is_yanked) for file in release.files]
+    badge = _yank_badge(release.yanked_reason) if is_yanked else ""
+    rows = [_file_row(file, url_of(file), has_badge=not is_yanked) for file in release.files]
     return (
-        f'<h3 id="v{version}">{version}\n{mark}</h3>\n<table>\n{_HEAD}'
+        f'<h3 id="v{version}">{version}\n{badge}</h3>\n<table>\n{_HEAD}'
         f"{''.join(rows)}</tbody>\n</table>\n"
     )
 
 
-def _file_row(file: File, url: str, *, tells_yank: bool) -> str:
-    moment, marks = file.uploaded_at, ""
-    if file.yanked is not None and tells_yank:
-        marks += f"{_yanked(file.yanked)}\n"
+def _file_row(file: File, url: str, *, has_badge: bool) -> str:
+    """Return a row of the table; `has_badge` if a yanked file is shown as such."""
+    uploaded_at, badges = file.uploaded_at, ""
+    if file.yanked is not None and has_badge:
+        badges += f"{_yank_badge(file.yanked)}\n"
     if file.waived_rules:
         rules = escape(", ".join(file.waived_rules))
-        marks += f'<span class="mark">imported as it is: {rules}</span>\n'
+        badges += f'<span class="mark">imported as it is: {rules}</span>\n'
     return (
-        f'<tr>\n<td class="name"><a href="{escape(url)}">{escape(file.filename)}</a>\n{marks}'
+        f'<tr>\n<td class="name"><a href="{escape(url)}">{escape(file.filename)}</a>\n{badges}'
         f'<div class="digest">sha256 {file.sha256}</div></td>\n'
         f"<td>{readable_size(file.size)}</td>\n"
-        f'<td><time datetime="{moment.isoformat()}">{moment.isoformat(" ", "minutes")[:16]} UTC'
+        f'<td><time datetime="{uploaded_at.isoformat()}">'
+        f"{uploaded_at.isoformat(' ', 'minutes')[:16]} UTC"
         f"</time><br>by {escape(file.uploaded_by)}</td>\n</tr>\n"
     )
 
 
-def _yanked(reason: str) -> str:
-    why = f": <bdi>{escape(reason)}</bdi>" if reason else ""
-    return f'<span class="mark">yanked{why}</span>'
+def _yank_badge(reason: str) -> str:
+    suffix = f": <bdi>{escape(reason)}</bdi>" if reason else ""
+    return f'<span class="mark">yanked{suffix}</span>'
 
 
 def readable_size(size: int) -> str:
-    """Return a size in bytes as people read it."""
+    """Return a size as text with a unit: bytes, KiB, MiB or GiB."""
     if size < KIB:
         return f"{size} bytes"
     amount, units = size / KIB, iter(UNITS)

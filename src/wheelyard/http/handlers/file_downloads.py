@@ -1,8 +1,8 @@
 """
-Distributions and their core metadata.
+Handlers that serve distributions and their core metadata.
 
-Only what the project's document lists, and its status permits, is answered. What needs no bytes of
-a file is answered from the document.
+A file is served if the project's document lists it, and the project's status permits it. HEAD
+and conditional requests are answered from the document, without the bytes of the file.
 """
 
 from collections.abc import Iterator
@@ -29,132 +29,135 @@ from wheelyard.http.protocol.range_requests import (
 from wheelyard.model.distribution_filename import parse_known_filename, parse_name
 from wheelyard.model.project import File
 
-METADATA: Final = ".metadata"
-
-BINARY: Final[Header] = (b"content-type", b"application/octet-stream")
-RANGES: Final[Header] = (b"accept-ranges", b"bytes")
+METADATA_SUFFIX: Final = ".metadata"
+OCTET_STREAM: Final[Header] = (b"content-type", b"application/octet-stream")
+ACCEPT_RANGES: Final[Header] = (b"accept-ranges", b"bytes")
 SANDBOX: Final[Header] = (b"content-security-policy", b"sandbox; default-src 'none'")
-ELSEWHERE: Final[tuple[Header, ...]] = (
+SIGNED_URL_HEADERS: Final[tuple[Header, ...]] = (
     (b"cache-control", b"private, no-store"),
-    (b"referrer-policy", b"no-referrer"),  # whoever has a signed URL has the file
+    (b"referrer-policy", b"no-referrer"),  # a signed URL gives access to the file
 )
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    name: NormalizedName
+class _RequestedFile:
+    project: NormalizedName
     file: File
     is_metadata: bool
-    """Whether its core metadata is asked for, and not the file itself."""
+    """Whether the core metadata of the file is requested, instead of the file."""
 
 
 async def file_by_key(request: Request, context: ServerContext) -> Response:
-    """Answer a file at its object's key, where the pages link to."""
+    """Answer with a file by its key in the store: project, SHA-256 and filename."""
     project = request.params["project"]
-    found = await _listed(request, project, context)
-    if found is None or found.name != project or found.file.sha256 != request.params["sha256"]:
+    requested = await _find_listed(request, project, context)
+    if (
+        requested is None
+        or requested.project != project
+        or requested.file.sha256 != request.params["sha256"]
+    ):
         return file_not_found()
-    return await _answer(request, found, context)
+    return await _respond(request, requested, context)
 
 
 async def file_by_name(request: Request, context: ServerContext) -> Response:
-    """Answer a file by its name alone, in place, exactly as at its key."""
-    named = request.params.get("project")
-    asked = None if named is None else _normalised(named)
-    if asked is not None:  # before anything else is looked at
-        context.read_policy.require_project_read(request.caller, asked)
+    """Answer with a file by its filename alone."""
+    sent = request.params.get("project")
+    name = None if sent is None else _parse_name_or_none(sent)
+    if name is not None:  # before the filename is parsed
+        context.read_policy.require_project_read(request.caller, name)
+    filename = request.params["filename"].removesuffix(METADATA_SUFFIX)
     try:
-        project = parse_known_filename(request.params["filename"].removesuffix(METADATA)).project
+        project = parse_known_filename(filename).project
     except WheelyardError:
         return file_not_found()
-    if named is not None and asked != project:
+    if sent is not None and name != project:
         return file_not_found()
-    found = await _listed(request, project, context)
-    return file_not_found() if found is None else await _answer(request, found, context)
+    requested = await _find_listed(request, project, context)
+    return file_not_found() if requested is None else await _respond(request, requested, context)
 
 
-async def _listed(request: Request, project: str, context: ServerContext) -> _Found | None:
-    name, asked = _normalised(project), request.params["filename"]
+async def _find_listed(
+    request: Request, project: str, context: ServerContext
+) -> _RequestedFile | None:
+    """Return the requested file if the document of `project` lists it and it may be served."""
+    name, sent = _parse_name_or_none(project), request.params["filename"]
     if name is None:
         return None
     context.read_policy.require_project_read(request.caller, name)
     document = (await context.documents.load_project(name)).value
     if document is None or not document.status.serves_files:
         return None
-    filename = asked.removesuffix(METADATA)
+    filename = sent.removesuffix(METADATA_SUFFIX)
     file = document.by_filename.get(filename)
-    return None if file is None else _Found(name, file, filename != asked)
+    return None if file is None else _RequestedFile(name, file, filename != sent)
 
 
-def _normalised(project: str) -> NormalizedName | None:
+def _parse_name_or_none(project: str) -> NormalizedName | None:
     try:
         return parse_name(project)
     except WheelyardError:
         return None
 
 
-async def _answer(request: Request, found: _Found, context: ServerContext) -> Response:
-    if found.is_metadata and not found.file.serves_metadata:
+async def _respond(request: Request, requested: _RequestedFile, context: ServerContext) -> Response:
+    file, project = requested.file, requested.project
+    if requested.is_metadata and not file.serves_metadata:
         return file_not_found()
-    try:
-        return await _whole_or_part(request, found, context)
-    except NotFound as error:
-        # a delete, which changes the document first, may have come in between
-        if await context.documents.is_file_listed(found.name, found.file):
-            raise missing_file_error(found.file) from error
-        return file_not_found()
-
-
-async def _whole_or_part(request: Request, found: _Found, context: ServerContext) -> Response:
-    digest = found.file.core_metadata if found.is_metadata else found.file.sha256
-    etag, is_public = f'"{digest}"'.encode(), context.read_policy.is_public(found.name)
-    caching = file_cache_headers(is_public=is_public)
-    common = ((b"etag", etag), RANGES, NOSNIFF, SANDBOX, *caching)
-    refused = check_if_match(request.headers, etag)
-    if refused is not None:
-        return refused
+    digest = file.core_metadata if requested.is_metadata else file.sha256
+    etag = f'"{digest}"'.encode()
+    cache_headers = file_cache_headers(is_public=context.read_policy.is_public(project))
+    common = ((b"etag", etag), ACCEPT_RANGES, NOSNIFF, SANDBOX, *cache_headers)
+    precondition_failed = check_if_match(request.headers, etag)
+    if precondition_failed is not None:
+        return precondition_failed
     if is_not_modified(request.headers.get(b"if-none-match"), etag):
         return Response(304, common)
-    return await _partial(request, found, common, context)
+    try:
+        return await _whole_or_range(request, requested, common, context)
+    except NotFound as error:
+        # a concurrent delete first changes the document, then deletes the bytes
+        if await context.documents.is_file_listed(project, file):
+            raise missing_file_error(file) from error
+        return file_not_found()
 
 
-async def _partial(
-    request: Request, found: _Found, common: tuple[Header, ...], context: ServerContext
+async def _whole_or_range(
+    request: Request,
+    requested: _RequestedFile,
+    common: tuple[Header, ...],
+    context: ServerContext,
 ) -> Response:
-    """Return the body or a range of it; `common` begins with the ETag."""
-    content = await _core_metadata(found, context) if found.is_metadata else None
-    size = found.file.size if content is None else len(content)
+    """Return the response with the whole body or a range; `common` begins with the ETag."""
+    file = requested.file
+    content = await _core_metadata(requested, context) if requested.is_metadata else None
+    size = file.size if content is None else len(content)
     part = requested_range(request, common[0][1], size)
     if part is not None and not part.size:
         return range_not_satisfiable(size)
-    if request.method == "HEAD":
-        return Response(200, (BINARY, _length(size), *common))
     sent = part or ByteRange(0, size)
-    body = await _body(found, part, context) if content is None else content[sent.start : sent.stop]
+    headers = (OCTET_STREAM, (b"content-length", b"%d" % sent.size))
+    if request.method == "HEAD":
+        return Response(200, (*headers, *common))
+    if content is not None:
+        body: Path | Iterator[bytes] | bytes | str = content[sent.start : sent.stop]
+    else:
+        deliver = partial(context.file_delivery.open_body, requested.project, file, part)
+        # on a bucket, even signing a URL may be a request to Google
+        body = deliver() if context.index.is_local else await context.pools.run_read(deliver)
     if isinstance(body, str):
-        return redirect(302, body, *ELSEWHERE)
+        return redirect(302, body, *SIGNED_URL_HEADERS)
     if part is None:
-        return Response(200, (BINARY, _length(size), *common), body)
-    headers = (BINARY, _length(part.size), content_range(part, size), *common)
-    return Response(206, headers, body)
+        return Response(200, (*headers, *common), body)
+    return Response(206, (*headers, content_range(part, size), *common), body)
 
 
-async def _body(
-    found: _Found, part: ByteRange | None, context: ServerContext
-) -> Path | Iterator[bytes] | str:
-    # afar, even the signature may take a network
-    body = partial(context.file_delivery.open_body, found.name, found.file, part)
-    return body() if context.index.is_local else await context.pools.run_read(body)
-
-
-async def _core_metadata(found: _Found, context: ServerContext) -> bytes:
-    held = context.core_metadata.cache.get(found.file.core_metadata)
-    if held is not None:
-        return held
-    subject = ("core metadata", found.name, found.file.sha256)
-    read = partial(context.core_metadata.load_bytes, found.name, found.file)
-    return await context.documents.coalesce(subject, read)
-
-
-def _length(size: int) -> Header:
-    return (b"content-length", b"%d" % size)
+async def _core_metadata(requested: _RequestedFile, context: ServerContext) -> bytes:
+    project, file = requested.project, requested.file
+    cached = context.core_metadata.cache.get(file.core_metadata)
+    if cached is not None:
+        return cached
+    key = ("core metadata", project, file.sha256)
+    return await context.documents.coalesce(
+        key, partial(context.core_metadata.load_bytes, project, file)
+    )

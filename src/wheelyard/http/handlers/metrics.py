@@ -1,10 +1,9 @@
 """
-`/metrics`: what this server has done so far, in the text form of Prometheus.
+Handler of `/metrics`: durations, operations on a bucket and process metrics, for Prometheus.
 
-How long requests took, how long the store took for what, how often a bucket was asked in which
-price class, and what the process itself takes. It tells nothing of packages, so whoever is on this
-machine may read it where only this machine can reach the listener. Elsewhere, and through a proxy,
-it needs the right to administer, or a token that opens nothing else.
+The metrics say nothing about packages. So they are public if the server listens on a loopback
+address and has no proxy. Otherwise they need `metrics_token`, which is good for nothing else, or
+the right to administer.
 """
 
 from hmac import compare_digest
@@ -24,34 +23,31 @@ ACCESS_HINT: Final = "Send the token that [access] metrics_token has, as Bearer 
 
 
 def is_allowed_without_login(request: Request, settings: Settings) -> bool:
-    """Return whether the metrics are for this request, whoever sends it."""
+    """Return whether the metrics are public here, or the request has the metrics token."""
     server = settings.server
-    if (
-        server.is_loopback
-        and not server.trusted_proxies
-        and not has_forwarding_header(request.headers)
-    ):
+    is_direct = not server.trusted_proxies and not has_forwarding_header(request.headers)
+    if server.is_loopback and is_direct:
         return True
     expected = settings.access.metrics_token.encode()
     header = request.headers.get(b"authorization")
     if header is None or not expected:
         return False
     try:
-        given = tuple(parse_authorization(header).halves)
+        secrets = tuple(parse_authorization(header).halves)
     except WheelyardError:
         return False
-    return any(compare_digest(secret.encode(), expected) for secret in given)
+    return any(compare_digest(secret.encode(), expected) for secret in secrets)
 
 
 async def answer_metrics(
     request: Request, context: ServerContext, observer: Instrumentation
 ) -> Response:
     """
-    Answer with the metrics as they are now.
+    Answer with the metrics of all workers.
 
     Raises:
-        Unauthenticated: They are not for everybody.
-        Forbidden: They are for administrators.
+        Unauthenticated: The metrics are not public, and no credential was sent.
+        Forbidden: The metrics are not public, and the caller is not an administrator.
     """
     if not is_allowed_without_login(request, context.index.settings):
         if request.caller.is_anonymous:
@@ -60,7 +56,7 @@ async def answer_metrics(
             raise Forbidden(
                 f"{request.caller.display_name} may not read the metrics. {ACCESS_HINT}"
             )
-    # few are asked for their metrics, and nobody should wait for this at the start
+    # slow to import, and not needed at the start
     from wheelyard.http.observability.prometheus import render_metrics  # noqa: PLC0415
 
     body = await context.pools.run_read(lambda: render_metrics(observer.merged_snapshot()))

@@ -1,4 +1,4 @@
-"""Small routes that read next to nothing: health probes, and what is not there."""
+"""Handlers of health probes, and of small fixed responses."""
 
 from dataclasses import replace
 from typing import Final
@@ -17,21 +17,21 @@ UPLOAD_URL_HELP: Final = b"""This is the upload URL of a wheelyard index. Give i
 
 
 async def health(_request: Request) -> Response:
-    """Answer that this process is alive."""
+    """Answer 200: this process is alive."""
     return make_response(200, TEXT, b"Ok", NO_STORE)
 
 
 async def explain_upload_url(_request: Request) -> Response:
-    """Tell a person what the upload URL is for."""
+    """Answer with an explanation of the upload URL, for a browser."""
     return make_response(200, TEXT, UPLOAD_URL_HELP, NO_STORE)
 
 
 async def ready(_request: Request, context: ServerContext) -> Response:
-    """Answer whether the store is read, and was written since the start."""
+    """Answer 503 unless the store can be read, and a write has succeeded since the start."""
     try:
         await context.documents.load_names()
-    except WheelyardError as fault:
-        context.store_errors.log(fault)  # perhaps only probes ask
+    except WheelyardError as error:
+        context.store_errors.log(error)  # there may be no other requests
         message = "The store does not answer."
         return error_response(503, "storage_unavailable", message, "Not ready.")
     reason = context.write_failure()
@@ -42,7 +42,7 @@ async def ready(_request: Request, context: ServerContext) -> Response:
 
 
 async def cacheable_not_found(_request: Request) -> Response:
-    """Answer 404, which browsers and crawlers may keep for a day."""
-    nothing = path_not_found()
-    kept = (header for header in nothing.headers if header != NO_STORE)
-    return replace(nothing, headers=(*kept, CACHE_FOR_A_DAY))
+    """Answer 404, which browsers and crawlers may cache for a day."""
+    response = path_not_found()
+    headers = (header for header in response.headers if header != NO_STORE)
+    return replace(response, headers=(*headers, CACHE_FOR_A_DAY))

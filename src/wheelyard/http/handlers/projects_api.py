@@ -1,8 +1,7 @@
-"""`/api/v1/projects`: projects, journals and changes; docs/api.md has them all."""
+"""Handlers of `/api/v1/projects`: projects, journals, and changes (docs/api.md)."""
 
 import re
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -10,7 +9,6 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Invalid, quoted
 from wheelyard.http.context import ServerContext
 from wheelyard.http.page_responses import visible_names
@@ -29,7 +27,7 @@ _NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
 class ReleaseChange(Struct, frozen=True, forbid_unknown_fields=True):
-    """What to yank, unyank or delete."""
+    """The body of a request to yank, unyank or delete a release, or one file of it."""
 
     version: str
     file: str | None = None
@@ -37,46 +35,52 @@ class ReleaseChange(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StatusChange(Struct, frozen=True, forbid_unknown_fields=True):
-    """What status to set."""
+    """The body of a request to set a project's status."""
 
     status: Status
     reason: str = ""
 
 
 ProjectChange = Callable[[Lifecycle, Caller, NormalizedName, bytes], Project]
-"""Changes a project for a caller, as a body says, and returns it."""
+"""Applies the change in a request body, on behalf of the caller, and returns the project."""
 
 
 async def list_projects(request: Request, context: ServerContext) -> Response:
-    """Answer with the names that the caller may read."""
+    """Answer with the names of the projects that the caller may read."""
     snapshot = await context.documents.load_names()
 
-    def listed() -> Response:
+    def respond() -> Response:
         names = visible_names(snapshot, request.caller)
         return json_response(200, {"projects": [{"name": name} for name in names]})
 
-    return await context.pools.run_read(listed)
+    return await context.pools.run_read(respond)
 
 
 async def get_project(request: Request, context: ServerContext) -> Response:
-    """Answer with what a project is, and which files it has and had."""
-    found = await _readable_project(request, context)
-    return await context.pools.run_read(lambda: json_response(200, _described(found)))
+    """Answer with a project's status, its files, and the names of its deleted files."""
+    project = await _readable_project(request, context)
+    return await context.pools.run_read(lambda: json_response(200, _project_json(project)))
 
 
 async def get_journal(request: Request, context: ServerContext) -> Response:
-    """Answer with who did what to a project, and when."""
-    found = await _readable_project(request, context)
-    after = parse_after(request.query)
+    """Answer with a page of a project's commits, which are numbered from 1."""
+    project, after = await _readable_project(request, context), parse_after(request.query)
+    page_size = 1000 if context.index.is_local else 100  # on a bucket, each is a request
+    last = min(after + page_size, project.revision)
+
+    def respond() -> Response:
+        commits = list(context.index.projects.journal(project, after, last))
+        page: dict[str, object] = {"name": project.name, "commits": commits}
+        if last < project.revision:
+            page["next"] = last
+        return json_response(200, page)
+
     async with context.long_read_limit.acquire(request.client_key):
-        # far, each commit is a request of its own
-        size = 1000 if context.index.is_local else 100
-        read = partial(journal_page, context.index.projects, found, after, size)
-        return await context.pools.run_read(read)
+        return await context.pools.run_read(respond)
 
 
 def parse_after(query: bytes) -> int:
-    """Return the number that `?after=` names, or 0."""
+    """Return the commit number of `?after=`, by default 0; raise Invalid if it is malformed."""
     values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("after", ["0"])
     if len(values) > 1 or not _NUMBER.fullmatch(values[0]):
         raise Invalid(
@@ -84,16 +88,6 @@ def parse_after(query: bytes) -> int:
             code="invalid_field",
         )
     return int(values[0])
-
-
-def journal_page(projects: Projects, project: Project, after: int, page_size: int) -> Response:
-    """Answer with at most `page_size` commits behind number `after`."""
-    last = min(after + page_size, project.revision)
-    commits = list(projects.journal(project, after, last))
-    page: dict[str, object] = {"name": project.name, "commits": commits}
-    if last < project.revision:
-        page["next"] = last
-    return json_response(200, page)
 
 
 async def _readable_project(request: Request, context: ServerContext) -> Project:
@@ -105,32 +99,33 @@ async def _readable_project(request: Request, context: ServerContext) -> Project
 async def change_project(
     request: Request, context: ServerContext, change: ProjectChange
 ) -> Response:
-    """Change a project, and answer with what it is then."""
+    """Apply a change to a project, and answer with the changed project."""
     name, caller = parse_project_name(request.params["name"]), request.caller
     if caller.is_anonymous:
         raise invalid_credential()
     caller.require(Action.MANAGE, name)
-    refused = check_if_match(request.headers, None)
-    if refused is not None:
-        return refused
+    precondition_failed = check_if_match(request.headers, None)
+    if precondition_failed is not None:
+        return precondition_failed
     if request.media_type != JSON:
         message = 'Send the change as JSON, with "Content-Type: application/json".'
         return error_response(415, "unsupported_media_type", message, "Send application/json.")
     body = await read_body(request.receive)
 
-    def changed() -> Response:
-        return json_response(200, _described(change(context.index.lifecycle, caller, name, body)))
+    def respond() -> Response:
+        changed = change(context.index.lifecycle, caller, name, body)
+        return json_response(200, _project_json(changed))
 
-    return await context.pools.run_write(changed)
+    return await context.pools.run_write(respond)
 
 
 def _release_change(
     verb: Callable[[Lifecycle, Caller, NormalizedName, Selection, str], Project],
 ) -> ProjectChange:
     def change(lifecycle: Lifecycle, caller: Caller, name: NormalizedName, body: bytes) -> Project:
-        wanted = decode_json(body, ReleaseChange)
-        selection = Selection(parse_version(wanted.version), wanted.file)
-        return verb(lifecycle, caller, name, selection, wanted.reason)
+        fields = decode_json(body, ReleaseChange)
+        selection = Selection(parse_version(fields.version), fields.file)
+        return verb(lifecycle, caller, name, selection, fields.reason)
 
     return change
 
@@ -138,8 +133,8 @@ def _release_change(
 def _status_change(
     lifecycle: Lifecycle, caller: Caller, name: NormalizedName, body: bytes
 ) -> Project:
-    wanted = decode_json(body, StatusChange)
-    return lifecycle.set_status(caller, name, wanted.status, wanted.reason)
+    fields = decode_json(body, StatusChange)
+    return lifecycle.set_status(caller, name, fields.status, fields.reason)
 
 
 CHANGES: Final[dict[str, ProjectChange]] = {
@@ -148,10 +143,10 @@ CHANGES: Final[dict[str, ProjectChange]] = {
     "delete": _release_change(Lifecycle.delete),
     "status": _status_change,
 }
-"""What can be done to a project, by the last segment of the path."""
+"""The changes of a project, by the last segment of the path."""
 
 
-def _described(project: Project) -> dict[str, object]:
+def _project_json(project: Project) -> dict[str, object]:
     status: dict[str, object] = {"status": project.status}
     if project.reason:
         status["reason"] = project.reason
@@ -159,12 +154,12 @@ def _described(project: Project) -> dict[str, object]:
         "name": project.name,
         "revision": project.revision,
         "project-status": status,
-        "files": [_file(file) for file in project.files],
+        "files": [_file_json(file) for file in project.files],
         "deleted": project.deleted_filenames,
     }
 
 
-def _file(file: File) -> dict[str, object]:
+def _file_json(file: File) -> dict[str, object]:
     return {
         "filename": file.filename,
         "version": file.version,

@@ -1,4 +1,4 @@
-"""PyPI's JSON API, `/pypi/<name>/json`."""
+"""Handler of PyPI's JSON API: `/pypi/<name>/json` and `/pypi/<name>/<version>/json`."""
 
 from functools import partial
 
@@ -8,9 +8,7 @@ from wheelyard.errors import Invalid, NotFound
 from wheelyard.http.context import ServerContext
 from wheelyard.http.page_responses import load_page, page_headers, page_response
 from wheelyard.http.protocol.messages import Request, Response
-from wheelyard.http.protocol.negotiation import (
-    MediaType,
-)
+from wheelyard.http.protocol.negotiation import MediaType
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.project import Project
 from wheelyard.rendering.pypi_json import PypiJsonPage, project_json, release_json
@@ -18,23 +16,22 @@ from wheelyard.rendering.releases import latest_release, releases_of
 
 
 async def answer_pypi_json(request: Request, context: ServerContext) -> Response:
-    """Answer with a project or one of its releases, in any spelling."""
+    """Answer with a project or one of its releases; the name may be in any spelling."""
     try:
         name = parse_name(request.params["name"])
         context.read_policy.require_project_read(request.caller, name)
-        asked = request.params.get("version")
-        version = None if asked is None else parse_version(asked)
+        sent = request.params.get("version")
+        version = None if sent is None else parse_version(sent)
     except Invalid as error:
         raise NotFound(error.message, short="No such project or version.") from error
     project, revision = await context.documents.require_project(name)
-    render = partial(_legacy, project, version, context)
-    page = await load_page(
-        context, ("legacy", name, version), revision, render, page_headers(context, name)
-    )
+    key, headers = ("pypi_json", name, version), page_headers(context, name)
+    render = partial(_render, project, version, context)
+    page = await load_page(context, key, revision, render, headers)
     return page_response(request, page, MediaType.PLAIN_JSON)
 
 
-def _legacy(project: Project, version: Version | None, context: ServerContext) -> bytes:
+def _render(project: Project, version: Version | None, context: ServerContext) -> bytes:
     name, releases = project.name, releases_of(project)
     release = latest_release(releases)
     if version is not None:
@@ -46,7 +43,6 @@ def _legacy(project: Project, version: Version | None, context: ServerContext) -
         )
     server = context.index.settings.server
     files_url = f"{server.public_url.rstrip('/') or server.path_prefix}/files"
-    page = PypiJsonPage(
-        name, release, context.core_metadata.load(name, release.metadata_file), files_url
-    )
+    metadata = context.core_metadata.load(name, release.metadata_file)
+    page = PypiJsonPage(name, release, metadata, files_url)
     return project_json(page, releases) if version is None else release_json(page)

@@ -1,4 +1,4 @@
-"""Pages for programs: the Simple API, PyPI's JSON, and the search index."""
+"""Handlers of the Simple API: the list of projects, and the page of a project."""
 
 from contextlib import suppress
 from functools import partial
@@ -24,50 +24,49 @@ from wheelyard.storage.base import ObjectVersion
 
 
 async def project_list(request: Request, context: ServerContext) -> Response:
-    """Answer `GET /simple/` with the projects that the caller may read."""
-    form = requested_media_type(request)
-    if form is None:
+    """Answer `GET /simple/` with the names of the projects that the caller may read."""
+    media_type = requested_media_type(request)
+    if media_type is None:
         return not_acceptable()
     snapshot = await context.documents.load_names()
-    rendering = simple_pages.list_json if form.value.is_json else simple_pages.list_html
+    rendering = simple_pages.list_json if media_type.value.is_json else simple_pages.list_html
 
     def render() -> bytes:
         return rendering(visible_names(snapshot, request.caller))
 
-    subject = ("list", form.value.is_json, visibility_key(request.caller))
-    page = await load_page(context, subject, snapshot.version, render, page_headers(context))
-    return page_response(request, page, form)
+    key = ("list", media_type.value.is_json, visibility_key(request.caller))
+    page = await load_page(context, key, snapshot.version, render, page_headers(context))
+    return page_response(request, page, media_type)
 
 
 async def project_detail(request: Request, context: ServerContext) -> Response:
-    """Answer `GET /simple/<name>/`; another spelling is redirected."""
+    """Answer `GET /simple/<name>/`; redirect a name that is not normalized."""
     name = parse_project_name(request.params["name"])
     context.read_policy.require_project_read(request.caller, name)
     prefix, root = context.index.settings.server.path_prefix, request.segments[:-1]
     if prefix and not root:
-        # the page's relative links would leave the prefix from here
+        # from this URL, the page's relative links would lead outside the prefix
         return redirect(301, build_path("..", ("simple", name), request.query))
     if name != request.params["name"]:
         return redirect(301, build_path(prefix, (*root, name), request.query))
-    form = requested_media_type(request)
-    if form is None:
+    media_type = requested_media_type(request)
+    if media_type is None:
         return not_acceptable()
-    subject, headers = detail_page_key(name, form), page_headers(context, name)
-    rendering = simple_pages.detail_json if form.value.is_json else simple_pages.detail_html
+    key, headers = detail_page_key(name, media_type), page_headers(context, name)
+    rendering = simple_pages.detail_json if media_type.value.is_json else simple_pages.detail_html
 
-    ready = dict[ObjectVersion, CachedPage]()
+    rendered = dict[ObjectVersion, CachedPage]()
 
-    def make(found: Snapshot[Project]) -> None:  # in the thread that has read the document
-        # others wait for that document: a page that cannot be made is tried again below
-        if found.value is not None:
+    def render_now(read: Snapshot[Project]) -> None:  # in the thread that has read the document
+        if read.value is not None:
+            # other requests wait for this document, so an error must not reach them
             with suppress(Exception):
-                render = partial(rendering, found.value)
-                ready[found.version] = context.pages.get_or_render(
-                    subject, found.version, render, headers
-                )
+                render = partial(rendering, read.value)
+                page = context.pages.get_or_render(key, read.version, render, headers)
+                rendered[read.version] = page
 
-    project, version = await context.documents.require_project(name, on_read=make)
-    page = ready.get(version)
+    project, version = await context.documents.require_project(name, on_read=render_now)
+    page = rendered.get(version)
     if page is None:
-        page = await load_page(context, subject, version, partial(rendering, project), headers)
-    return page_response(request, page, form)
+        page = await load_page(context, key, version, partial(rendering, project), headers)
+    return page_response(request, page, media_type)

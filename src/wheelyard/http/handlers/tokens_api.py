@@ -1,19 +1,18 @@
 """
-`/api/v1/tokens` and `/api/v1/whoami`: who is calling, and the API tokens of a person.
+Handlers of `/api/v1/tokens` and `/api/v1/whoami`: the caller's rights and API tokens.
 
-    GET    whoami                 by which names grants call the caller, and what they may do
-    GET    tokens                 one's own; an administrator sees all of them
+    GET    whoami                 the caller's principals and rights
+    GET    tokens                 the caller's tokens; for an administrator all tokens
     POST   tokens                 {"name": "ci", "can": ["upload"], "projects": ["acme-core"]}
-    DELETE tokens/<id>            by its owner, an administrator, or with the token itself
-    POST   tokens/self/revoke     with the token, by whoever has found it
+    DELETE tokens/<id>            for its owner, an administrator, or the token itself
+    POST   tokens/self/revoke     for anyone who has the token, as the finder of a leaked one
 
-A token never makes a token: only somebody who has signed in within the hour does, for themselves,
-and it opens nothing that is not open to them at the time it is used.
+A token cannot create tokens: only a user who has signed in within the last hour can. When a token
+is used, it gives no rights that its owner does not have at that time.
 
-Whose tokens there are is in their records alone. So GET and POST list all of them, and read what
-this process has not seen yet: one class A operation for a thousand tokens, and one class B for each
-that is new or was revoked; for GET the same again for the days of last use. They are long
-reads, of which few are under way at a time.
+GET and POST list the records of all tokens, as there is no other list. On a bucket that costs one
+class A operation for each thousand tokens, and one class B operation for each record that this
+process has not read yet; GET reads the days of last use as well. So both are `long_read_limit`ed.
 """
 
 from datetime import date, datetime, timedelta
@@ -51,12 +50,11 @@ from wheelyard.model.token import TokenRecord, is_token_id, parse_token
 from wheelyard.rendering.simple_pages import timestamp
 
 REAUTHENTICATION_WINDOW: Final = timedelta(hours=1)
-"""How long ago somebody may have signed in who makes a token."""
+"""The age at which an ID token is too old to create an API token with it."""
 OWNER_PREFIXES: Final = ("user:", "serviceAccount:")
-"""How the principals begin of those who have signed in, and who can own a token."""
+"""The prefixes of principals that have signed in, and can own a token."""
 MAX_PATTERNS: Final = 100
-"""Patterns of one token."""
-
+"""Project patterns of one token."""
 FIELD_VALUES: Final = MappingProxyType(
     {
         "projects": f"a list of 1 to {MAX_PATTERNS} patterns",
@@ -65,109 +63,105 @@ FIELD_VALUES: Final = MappingProxyType(
         "expires": "a time with its offset, such as 2030-01-31T00:00:00Z",
     }
 )
-"""What the fields of a new token can be that are no strings."""
+"""The accepted values of the fields of a new token that are not strings, for error messages."""
 
 StringList = Annotated[list[str], Meta(min_length=1, max_length=MAX_PATTERNS)]
 
 
 class NewToken(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a token is to be."""
+    """The body of a request for a new token."""
 
     name: str
     projects: StringList
     can: StringList | None = None
-    """`read`, `upload`, `manage`; read and upload if it is not said."""
+    """Some of `read`, `upload`, `manage`; by default read and upload."""
     days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
     expires: Annotated[datetime, Meta(tz=True)] | None = None
     """Instead of `days`."""
 
 
 async def whoami(request: Request) -> Response:
-    """Answer by which names grants call the caller, and what they may do."""
+    """Answer with the caller's principals, which grants name, and the caller's rights."""
     caller = request.caller
     body = {
         "principal": caller.principal,
         "principals": sorted({ANONYMOUS, *caller.principals}),
-        "rights": [_rights(scope) for scope in caller.scopes],
+        "rights": [_rights_json(scope) for scope in caller.scopes],
     }
     return json_response(200, body)
 
 
 async def list_tokens(request: Request, context: ServerContext) -> Response:
-    """Answer with the caller's tokens; an administrator sees all of them."""
-    _require_somebody(request)
+    """Answer with the caller's tokens, or for an administrator with all tokens."""
+    if request.caller.is_anonymous:
+        raise invalid_credential()
     tokens, now, caller = context.index.tokens, context.index.runtime.now(), request.caller
     is_admin = caller.may_everywhere(Action.ADMIN)
 
-    def shown(found: list[TokenRecord]) -> Response:
-        days = tokens.last_uses(found) if found else {}
-        return json_response(
-            200, {"tokens": [_shown(each, now, days.get(each.id)) for each in found]}
-        )
+    def respond(records: list[TokenRecord]) -> Response:
+        days = tokens.last_uses(records) if records else {}
+        listed = [_token_json(each, now, days.get(each.id)) for each in records]
+        return json_response(200, {"tokens": listed})
 
-    def every() -> Response:
-        return shown([each for each in tokens.all() if is_admin or _owns(caller, each)])
+    def list_all() -> Response:
+        return respond([each for each in tokens.all() if is_admin or _owns(caller, each)])
 
-    def itself() -> Response:
-        record = _record(caller.principal.removeprefix("token:"), context)
-        return shown([record] if record and _owns(caller, record) else [])
+    def list_sent() -> Response:
+        record = _find_record(caller.principal.removeprefix("token:"), context)
+        return respond([record] if record and _owns(caller, record) else [])
 
-    if not is_admin and not _is_person(caller):
-        return await context.pools.run_read(itself)  # nothing here is theirs but the token itself
+    if not is_admin and not _can_own_tokens(caller):
+        # a caller with an API token sees that token, and any other caller sees none
+        return await context.pools.run_read(list_sent)
     async with context.long_read_limit.acquire(request.client_key):
-        return await context.pools.run_read(every)
+        return await context.pools.run_read(list_all)
 
 
 async def create_token(request: Request, context: ServerContext) -> Response:
     """
-    Make a token for the caller.
+    Create a token that the caller owns, and answer with its secret.
 
     Raises:
-        Forbidden: The caller may not make such a token.
+        Forbidden: The caller may not create this token.
         Conflict: The caller has too many tokens.
     """
-    refused = _refused(request, context)
-    if refused is not None:
-        return refused
+    rejection = _check_change(request, context)
+    if rejection is not None:
+        return rejection
     caller, now = request.caller, context.index.runtime.now()
     _require_signed_in(request, now)
     if request.media_type != JSON:
         message = 'Send the token as JSON, with "Content-Type: application/json".'
         return error_response(415, "unsupported_media_type", message, "Send application/json.")
-    wanted = _wanted(await read_body(request.receive), caller, now)
-    # what anybody may do, a stranger needs no token for
-    own = context.index.authenticator.policy.grants.scopes_of(caller.principals)
-    if not is_subset(Scope(wanted.actions, wanted.projects), own):
+    wanted = _parse_request(await read_body(request.receive), caller, now)
+    # without the scopes of anonymous callers: nobody needs a token for those
+    own_scopes = context.index.authenticator.policy.grants.scopes_of(caller.principals)
+    if not is_subset(Scope(wanted.actions, wanted.projects), own_scopes):
         raise Forbidden(
-            "A token may do no more than whoever makes it. Ask for fewer projects or actions; "
-            "/api/v1/whoami has what you may do.",
+            "A token may do no more than its owner. Ask for fewer projects or actions; "
+            "/api/v1/whoami has your rights.",
             short="More than you may do.",
         )
-    tokens = context.index.tokens
+    tokens, principal = context.index.tokens, caller.principal
     async with context.long_read_limit.acquire(request.client_key):
-        await context.pools.run_read(
-            lambda: tokens.check_quota(caller.principal, caller.principals)
-        )
-    token, record = await context.pools.run_write(
-        lambda: tokens.create(wanted, by=caller.principal)
-    )
-    return json_response(201, {"token": token.text, **_shown(record, now)})
+        await context.pools.run_read(lambda: tokens.check_quota(principal, caller.principals))
+    token, record = await context.pools.run_write(lambda: tokens.create(wanted, by=principal))
+    return json_response(201, {"token": token.text, **_token_json(record, now)})
 
 
 async def revoke_token(request: Request, context: ServerContext) -> Response:
     """
-    Revoke a token by its id.
+    Revoke the token with the id in the path.
 
     Raises:
-        NotFound: There is no token with that id, or it is not the caller's.
+        NotFound: No token has this id, or the caller may not revoke it.
     """
-    refused = _refused(request, context)
-    if refused is not None:
-        return refused
+    rejection = _check_change(request, context)
+    if rejection is not None:
+        return rejection
     token_id, caller = request.params["id"], request.caller
-    record = await context.pools.run_read(lambda: _record(token_id, context))
-    is_theirs = record is not None and _owns(caller, record)
-    if record is None or not (is_theirs or caller.may_everywhere(Action.ADMIN)):
+    record = await context.pools.run_read(lambda: _find_record(token_id, context))
+    if record is None or not (_owns(caller, record) or caller.may_everywhere(Action.ADMIN)):
         raise NotFound(
             "There is no token with this id, or it is not yours. See /api/v1/tokens.",
             short="No such token.",
@@ -180,29 +174,26 @@ async def revoke_sent_token(request: Request, context: ServerContext) -> Respons
     Revoke the token that the request was sent with.
 
     Raises:
-        Forbidden: It was sent with another kind of credential.
+        Forbidden: The request was sent with another type of credential.
     """
-    refused = _refused(request, context)
-    if refused is not None:
-        return refused
+    rejection = _check_change(request, context)
+    if rejection is not None:
+        return rejection
     header = request.headers.get(b"authorization")
     halves = parse_authorization(header).halves if header else ()
     token = next(filter(None, map(parse_token, halves)), None)
     if token is None:
-        raise Forbidden("This is no API token. Send the token that is to be revoked.")
+        raise Forbidden("This is not an API token. Send the token that is to be revoked.")
     return await _revoke(token.id, request.caller, context)
 
 
-def _require_somebody(request: Request) -> None:
+def _check_change(request: Request, context: ServerContext) -> Response | None:
+    """Return the error response for a cross-site or conditional change, else None."""
     if request.caller.is_anonymous:
         raise invalid_credential()
-
-
-def _refused(request: Request, context: ServerContext) -> Response | None:
-    """Return the refusal of a change that a browser may have been made to send, else None."""
-    _require_somebody(request)
-    is_ambient = b"authorization" not in request.headers
-    if is_ambient and not is_same_origin(request.headers, context.index.settings.server):
+    # behind the proxy a browser is authenticated by cookies, which any site can make it send
+    by_proxy = b"authorization" not in request.headers
+    if by_proxy and not is_same_origin(request.headers, context.index.settings.server):
         return cross_site_error()
     return check_if_match(request.headers, None)
 
@@ -214,65 +205,62 @@ async def _revoke(token_id: str, caller: Caller, context: ServerContext) -> Resp
 
 
 def _require_signed_in(request: Request, now: datetime) -> None:
-    """Raise unless somebody asks who has proven lately who they are, not by a stored secret."""
-    if not _is_person(request.caller):
+    """Raise Forbidden unless the caller signed in lately, and not with a stored secret."""
+    if not _can_own_tokens(request.caller):
         raise Forbidden(
-            "Only somebody who signs in makes a token: send an ID token made out to this index, "
-            "or have its operator use 'wheelyard token create'.",
-            short="A stored secret makes no tokens.",
+            "Only a user who has signed in can create a token: send an ID token for this index, "
+            "or ask its operator to use 'wheelyard token create'.",
+            short="Sign in to create tokens.",
         )
     header = request.headers.get(b"authorization")
-    # a proxy's word for somebody lives for ten minutes, and is never older
-    if header is None:
+    if header is None:  # an assertion of the proxy, which expires after ten minutes
         return
-    age = now.timestamp() - _issued_at(parse_authorization(header).secret)
-    if age > REAUTHENTICATION_WINDOW.total_seconds():
+    id_token = parse_authorization(header).secret  # has been verified: the caller is a user
+    issued_at = numeric_date(decode_segment(id_token.split(".")[1]).get("iat")) or 0.0
+    if now.timestamp() - issued_at > REAUTHENTICATION_WINDOW.total_seconds():
         raise Forbidden("You have signed in more than an hour ago. Send a new ID token.")
 
 
-def _issued_at(statement: str) -> float:
-    """Return when a signed token was made; whoever is a person by it has shown it to hold."""
-    return numeric_date(decode_segment(statement.split(".")[1]).get("iat")) or 0.0
-
-
-def _wanted(body: bytes, caller: Caller, now: datetime) -> TokenRequest:
-    asked = decode_json(body, NewToken, FIELD_VALUES)
-    if asked.days is not None and asked.expires is not None:
+def _parse_request(body: bytes, caller: Caller, now: datetime) -> TokenRequest:
+    fields = decode_json(body, NewToken, FIELD_VALUES)
+    if fields.days is not None and fields.expires is not None:
         raise Invalid("Send days or expires, and not both.", code="invalid_field")
-    lifetime = DEFAULT_LIFETIME if asked.days is None else timedelta(days=asked.days)
+    lifetime = DEFAULT_LIFETIME if fields.days is None else timedelta(days=fields.days)
     return TokenRequest(
-        name=asked.name,
-        actions=DEFAULT_ACTIONS if asked.can is None else parse_actions(asked.can),
-        projects=tuple(sorted({parse_pattern(each) for each in asked.projects})),
-        lifetime=lifetime if asked.expires is None else asked.expires - now,
+        name=fields.name,
+        actions=DEFAULT_ACTIONS if fields.can is None else parse_actions(fields.can),
+        projects=tuple(sorted({parse_pattern(each) for each in fields.projects})),
+        lifetime=lifetime if fields.expires is None else fields.expires - now,
         owner=caller.principal,
         owner_names=tuple(sorted(caller.principals)),
     )
 
 
-def _record(token_id: str, context: ServerContext) -> TokenRecord | None:
+def _find_record(token_id: str, context: ServerContext) -> TokenRecord | None:
     if not is_token_id(token_id):
         return None
     return context.index.tokens.records.get(token_id).value
 
 
 def _owns(caller: Caller, record: TokenRecord) -> bool:
-    """Return whether a token is the caller's: the one they have made, or the one they send."""
-    is_owner = _is_person(caller) and record.is_owned_by(caller.principal, caller.principals)
+    """Return whether the caller owns a token, or has sent it as the credential."""
+    is_owner = _can_own_tokens(caller) and record.is_owned_by(caller.principal, caller.principals)
     return is_owner or caller.principal == f"token:{record.id}"
 
 
-def _is_person(caller: Caller) -> bool:
+def _can_own_tokens(caller: Caller) -> bool:
     return caller.principal.startswith(OWNER_PREFIXES)
 
 
-def _shown(record: TokenRecord, now: datetime, last_used: date | None = None) -> dict[str, object]:
-    """Return what may be told of a token: everything but what it is known by."""
-    shown: dict[str, object] = {
+def _token_json(
+    record: TokenRecord, now: datetime, last_used: date | None = None
+) -> dict[str, object]:
+    """Return the fields of a token for the API, without the digest of its secret."""
+    fields: dict[str, object] = {
         "id": record.id,
         "name": record.name,
         "owner": record.owner or None,
-        **_rights(record.scope),
+        **_rights_json(record.scope),
         "state": record.state(now),
         "created": timestamp(record.created_at),
         "created-by": record.created_by,
@@ -280,12 +268,12 @@ def _shown(record: TokenRecord, now: datetime, last_used: date | None = None) ->
         "last-used": last_used,
     }
     if record.revoked_at is not None:
-        shown |= {"revoked": timestamp(record.revoked_at), "revoked-by": record.revoked_by}
+        fields |= {"revoked": timestamp(record.revoked_at), "revoked-by": record.revoked_by}
     if record.publishers:
-        shown["publishers"] = record.publishers
-    return shown
+        fields["publishers"] = record.publishers
+    return fields
 
 
-def _rights(scope: Scope) -> dict[str, object]:
+def _rights_json(scope: Scope) -> dict[str, object]:
     can = [action.word for action in Action if action & scope.actions]
     return {"can": can, "projects": scope.projects}

@@ -1,17 +1,17 @@
 """
-Trusted publishing over HTTP: what a job's client asks, step by step.
+Handlers of trusted publishing: the endpoints that a CI job's client calls.
 
-    GET  /_/oidc/audience      what to have a statement made for
-    POST /_/oidc/mint-token    {"token": STATEMENT}: a token that lives for minutes
-    POST /_/oidc/burn-token    {"token": TOKEN}: ends it before that
-    GET  /.well-known/pytp     where those are (PEP 807, a draft)
+    GET  /_/oidc/audience      the audience to request an ID token for
+    POST /_/oidc/mint-token    {"token": ID_TOKEN}: returns an upload token that lives for minutes
+    POST /_/oidc/burn-token    {"token": UPLOAD_TOKEN}: revokes it before it expires
+    GET  /.well-known/pytp     the URLs of these endpoints (PEP 807, a draft)
 
-Nobody is asked who they are: the statement is the proof. Refusals are in two forms at once, that
-which clients read (`errors`, which some read unseen) and RFC 9457. No statement and no token is
-ever logged, nor is the text of a refusal, which repeats claims.
+The caller is not authenticated: the ID token in the body is the proof. An error response has two
+forms in one: `errors`, which clients read (some without looking at the status), and RFC 9457. No
+token is ever logged, nor is an error message, which repeats claims.
 
-What is no statement, or not genuine, is counted apart, so that garbage from one address does not
-keep the jobs out that share it.
+Tokens that are malformed or not genuine have a rate limit of their own. So a client that sends
+garbage does not lock out CI jobs behind the same address.
 """
 
 import logging
@@ -43,23 +43,22 @@ from wheelyard.settings.sections import Settings
 if TYPE_CHECKING:
     from wheelyard.authentication.trusted_publishing import TrustedPublishing
 
-BODY_LIMIT: Final = 32 * 1024
-"""Bytes of a request for a token."""
-TOO_LONG: Final = f"A request for a token has at most {BODY_LIMIT} bytes."
-RATE: Final = 60
-"""Tokens a minute that an address may ask for, as many that it may give back, and as much else."""
-FLOOD: Final = 10
-"""How many times as many it may invent: a signature is cheap to look at."""
-AT_ONCE: Final = 8
-"""Such requests under way at a time, so that a slow issuer keeps nobody from uploading."""
-GENUINE: Final = frozenset({INVALID_PUBLISHER, INVALID_REUSE})
-"""The codes with which a statement is refused although its issuer has made it."""
-PROBLEM: Final = b"application/problem+json"
-FAILED: Final = "Token request failed"
+BODY_LIMIT_BYTES: Final = 32 * 1024
+BODY_TOO_LONG: Final = f"A request for a token has at most {BODY_LIMIT_BYTES} bytes."
+REQUESTS_PER_MINUTE: Final = 60
+"""Requests of one address to mint; as many to revoke; and of each as many that are not genuine."""
+WELL_FORMED_RATE_FACTOR: Final = 10
+"""How many times more well-formed tokens are verified, as verifying a signature is cheap."""
+MAX_CONCURRENT_REQUESTS: Final = 8
+"""Requests at a time: a slow issuer must not take the threads that uploads need."""
+GENUINE_CODES: Final = frozenset({INVALID_PUBLISHER, INVALID_REUSE})
+"""Error codes of ID tokens that are genuine, but rejected."""
+PROBLEM_JSON: Final = b"application/problem+json"
+ERROR_TITLE: Final = "Token request failed"
 FEATURES: Final = ("multi-use-token",)
-"""What PEP 807 calls a token that uploads more than one file."""
+"""PEP 807's name for a token that may upload more than one file."""
 
-_STATEMENT: Final = re.compile(r"[A-Za-z0-9_=-]+\.[A-Za-z0-9_=-]+\.[A-Za-z0-9_=-]+")
+_JWT: Final = re.compile(r"[A-Za-z0-9_=-]+\.[A-Za-z0-9_=-]+\.[A-Za-z0-9_=-]+")
 _DISCOVERY_TYPES: Final = frozenset(
     {"", "*/*", "application/*", "application/json", "application/vnd.pypi.pytp.v1+json"}
 )
@@ -67,38 +66,43 @@ _DISCOVERY_TYPES: Final = frozenset(
 logger = logging.getLogger("wheelyard")
 
 
-class _Asked(Struct, frozen=True):
-    """What is sent to mint and to burn; whatever else is in it is for other indexes."""
+class _TokenBody(Struct, frozen=True):
+    """The body of a request to mint or to revoke; fields for other indexes are ignored."""
 
     token: str
 
 
 class TrustedPublishingApi:
     """
-    The steps of trusted publishing, and how often an address may take them.
+    The endpoints of trusted publishing, with their rate limits.
 
-    `takes_uploads` tells whether files are uploaded to a raw path.
+    Args:
+        context: The parts of the server.
+        takes_uploads: Returns whether a raw path is an upload URL.
     """
 
     def __init__(self, context: ServerContext, takes_uploads: Callable[[bytes], bool]) -> None:
+        monotonic = context.index.runtime.monotonic
         self._index = context.index
         self._pools = context.pools
         self._takes_uploads = takes_uploads
-        self._slots = ConcurrencyLimit(AT_ONCE, "requests for tokens")
-        self._throttle = LoginRateLimit(RATE, context.index.runtime.monotonic, patience=0.0)
-        self._floods = LoginRateLimit(RATE * FLOOD, context.index.runtime.monotonic)
-        """For whatever has the form of what a step takes, before it is looked at."""
+        self._concurrency = ConcurrencyLimit(MAX_CONCURRENT_REQUESTS, "requests for tokens")
+        self._rate_limit = LoginRateLimit(REQUESTS_PER_MINUTE, monotonic, patience=0.0)
+        self._well_formed_rate_limit = LoginRateLimit(
+            REQUESTS_PER_MINUTE * WELL_FORMED_RATE_FACTOR, monotonic
+        )
+        """Counts all well-formed tokens, before they are verified."""
 
     async def discovery(self, request: Request) -> Response:
-        """Tell where the steps are."""
+        """Answer with the URLs of the endpoints, for an upload URL of this index."""
         if self._index.authenticator.trusted_publishing is None:
-            return _problem(404)
+            return _problem_response(404)
         accepted = request.headers.get(b"accept", b"").decode("latin-1").lower().split(",")
         if not any(each.partition(";")[0].strip() in _DISCOVERY_TYPES for each in accepted):
-            return _problem(406)
-        origin = _origin(self._index.settings)
+            return _problem_response(406)
+        origin = _public_origin(self._index.settings)
         if not origin or not self._is_upload_url(request.query):
-            return _problem(404)
+            return _problem_response(404)
         body = {
             "audience-endpoint": f"{origin}/_/oidc/audience",
             "token-mint-endpoint": f"{origin}/_/oidc/mint-token",
@@ -108,122 +112,128 @@ class TrustedPublishingApi:
         return json_response(200, body)
 
     def _is_upload_url(self, query: bytes) -> bool:
-        """Return whether `discover` in a query is the path of an upload URL."""
+        """Return whether the query's `discover` is the path of an upload URL."""
         with suppress(WheelyardError, LookupError, ValueError):
-            asked = parse_qs(query.decode("ascii"), errors="strict", max_num_fields=8)
-            (path,) = asked["discover"]
+            fields = parse_qs(query.decode("ascii"), errors="strict", max_num_fields=8)
+            (path,) = fields["discover"]
             return path.startswith("/") and self._takes_uploads(path.encode())
         return False
 
     async def audience(self, _request: Request) -> Response:
-        """Tell what to have a statement made for."""
+        """Answer with the audience to request an ID token for."""
         publishing = self._index.authenticator.trusted_publishing
         if publishing is None:
             return _not_enabled()
         return json_response(200, {"audience": publishing.audiences[0]})
 
     async def handle(self, request: Request, step: str) -> Response:
-        """Take one step, `mint` or `burn`, unless the address has taken too many."""
+        """Answer a request to `mint` or to `burn` a token, within the rate limits."""
         publishing = self._index.authenticator.trusted_publishing
         if publishing is None:
             return _not_enabled()
-        garbage = address_key(request.address, f"{step}-garbage")
+        invalid_key = address_key(request.address, f"{step}-garbage")
         try:
-            sent = await _token_in(request)
-        except (Invalid, TooLarge) as fault:
-            return self._one_too_many(garbage) or _told(step, fault)
-        has_form = parse_token(sent) if step == "burn" else _STATEMENT.fullmatch(sent)
-        keys = (address_key(request.address, step),) if has_form else ()
-        wait = (
-            self._floods.count_attempt(keys[0]) if keys else self._throttle.count_attempt(garbage)
-        )
-        wait = wait or self._throttle.seconds_until(keys)
-        if wait:  # without a slot, which others may need
-            return _too_many(wait)
+            token = await _read_token(request)
+        except (Invalid, TooLarge) as error:
+            return self._count(invalid_key) or _error_response_for(step, error)
+        is_well_formed = parse_token(token) if step == "burn" else _JWT.fullmatch(token)
+        keys = (address_key(request.address, step),) if is_well_formed else ()
+        if keys:
+            wait = self._well_formed_rate_limit.count_attempt(keys[0])
+        else:
+            wait = self._rate_limit.count_attempt(invalid_key)
+        wait = wait or self._rate_limit.seconds_until(keys)
+        if wait:  # before the request takes part in the concurrency limit
+            return _rate_limited(wait)
         try:
-            async with self._slots.acquire(request.client_key):
-                take = partial(self._taken, step, sent, publishing, keys)
-                return await self._pools.run_write(take)
-        except WheelyardError as fault:
-            refused = None
-            if keys and fault.code not in GENUINE:  # nobody's inventions keep a job waiting
-                refused = self._one_too_many(garbage)
-            return refused or _told(step, fault)
+            async with self._concurrency.acquire(request.client_key):
+                work = partial(self._mint_or_revoke, step, token, publishing, keys)
+                return await self._pools.run_write(work)
+        except WheelyardError as error:
+            limited = None
+            if keys and error.code not in GENUINE_CODES:
+                limited = self._count(invalid_key)
+            return limited or _error_response_for(step, error)
 
-    def _taken(
-        self, step: str, sent: str, publishing: "TrustedPublishing", keys: tuple[str, ...]
+    def _mint_or_revoke(
+        self, step: str, token: str, publishing: "TrustedPublishing", keys: tuple[str, ...]
     ) -> Response:
-        """Take a step, in a thread; whatever is not genuine uses up none of its address."""
+        """Answer in a thread. A token that is not genuine does not count for `keys`."""
         try:
-            wait = self._throttle.reserve(keys)
-        except Unavailable:  # all that is left is reserved
+            wait = self._rate_limit.reserve(keys)
+        except Unavailable:  # concurrent requests have reserved all that is left
             wait = 1.0
         if wait:
-            return _too_many(wait)
+            return _rate_limited(wait)
         is_genuine = True
         try:
             if step == "burn":
-                publishing.revoke(sent)
+                publishing.revoke(token)
                 return json_response(202, {})
-            minted = publishing.mint(sent)
+            minted = publishing.mint(token)
             body = {"success": True, "token": minted.token.text, "expires": minted.expires}
             return json_response(200, body)
-        except WheelyardError as fault:
-            is_genuine = fault.code in GENUINE
+        except WheelyardError as error:
+            is_genuine = error.code in GENUINE_CODES
             raise
         finally:
-            self._throttle.release(keys, has_failed=is_genuine)
+            self._rate_limit.release(keys, has_failed=is_genuine)
 
-    def _one_too_many(self, key: str) -> Response | None:
-        """Count a request; return the refusal if there were too many of its kind, else None."""
-        wait = self._throttle.count_attempt(key)
-        return _too_many(wait) if wait else None
-
-
-def _too_many(wait: float) -> Response:
-    seconds = ceil(wait)
-    message = f"Too many requests from this address. Try again in {seconds} seconds."
-    return _refused(429, "rate-limited", message, retry_after(seconds))
+    def _count(self, key: str) -> Response | None:
+        """Count a request; return the response if it is over the rate limit, else None."""
+        wait = self._rate_limit.count_attempt(key)
+        return _rate_limited(wait) if wait else None
 
 
-async def _token_in(request: Request) -> str:
-    """Return the token of a body, which is JSON whatever its type says."""
-    body = await read_body(request.receive, BODY_LIMIT, TOO_LONG)
+async def _read_token(request: Request) -> str:
+    """Return the token in a JSON body; the Content-Type is ignored."""
+    body = await read_body(request.receive, BODY_LIMIT_BYTES, BODY_TOO_LONG)
     try:
-        return decode(body, type=_Asked).token
+        return decode(body, type=_TokenBody).token
     except (DecodeError, ValidationError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid('Send a JSON object: {"token": "..."}.') from error
 
 
-def _origin(settings: Settings) -> str:
-    """Return scheme and host of this index: never from a request, which could name any."""
+def _public_origin(settings: Settings) -> str:
+    """Return scheme and host of this index from the settings: a request can name any host."""
     hosts = settings.access.trusted_hosts
     return public_origin(settings.server) or (f"https://{hosts[0]}" if hosts else "")
 
 
-def _told(step: str, fault: WheelyardError) -> Response:
-    """Return the reply to a fault, and note it: what was wrong with what was sent is a 422."""
-    why = rejection_reason(fault, otherwise=fault.code)
-    logger.info("a step of trusted publishing was refused: %s, %s", step, why)
-    if isinstance(fault, Invalid):
-        # a code of words with dashes is one that clients know
-        code = fault.code if "-" in fault.code else "invalid-payload"
-        return _refused(422, code, fault.message)
-    headers = (retry_after(),) if isinstance(fault, Unavailable) else ()
-    return _refused(status_of(fault), fault.code, fault.message, *headers)
+def _error_response_for(step: str, error: WheelyardError) -> Response:
+    """Log an error, and return its response: 422 if the request is invalid."""
+    reason = rejection_reason(error, otherwise=error.code)
+    logger.info("a step of trusted publishing was refused: %s, %s", step, reason)
+    if isinstance(error, Invalid):
+        # clients know the codes with dashes, and no other code of this program
+        code = error.code if "-" in error.code else "invalid-payload"
+        return _error_response(422, code, error.message)
+    headers = (retry_after(),) if isinstance(error, Unavailable) else ()
+    return _error_response(status_of(error), error.code, error.message, *headers)
 
 
-def _refused(status: int, code: str, description: str, *headers: Header) -> Response:
-    problem = {"type": "about:blank", "title": FAILED, "status": status, "detail": description}
-    errors = [{"code": code, "description": description}]
-    return json_response(status, {**problem, "message": FAILED, "errors": errors}, *headers)
+def _rate_limited(wait: float) -> Response:
+    seconds = ceil(wait)
+    message = f"Too many requests from this address. Try again in {seconds} seconds."
+    return _error_response(429, "rate-limited", message, retry_after(seconds))
 
 
 def _not_enabled() -> Response:
-    return _refused(404, "not-enabled", "Trusted publishing is not enabled here.")
+    return _error_response(404, "not-enabled", "Trusted publishing is not enabled here.")
 
 
-def _problem(status: int) -> Response:
-    return make_response(
-        status, PROBLEM, encode({"title": REASON_PHRASES[status], "status": status}), NO_STORE
-    )
+def _error_response(status: int, code: str, description: str, *headers: Header) -> Response:
+    body = {
+        "type": "about:blank",
+        "title": ERROR_TITLE,
+        "status": status,
+        "detail": description,
+        "message": ERROR_TITLE,
+        "errors": [{"code": code, "description": description}],
+    }
+    return json_response(status, body, *headers)
+
+
+def _problem_response(status: int) -> Response:
+    body = encode({"title": REASON_PHRASES[status], "status": status})
+    return make_response(status, PROBLEM_JSON, body, NO_STORE)

@@ -1,4 +1,4 @@
-"""The pages for people: `/`, `/project/<name>/` and refusals."""
+"""Handlers of the web UI: `/`, `/project/<name>/` and error pages."""
 
 from functools import cached_property, partial
 from importlib import invalidate_caches
@@ -26,57 +26,57 @@ HTML = b"text/html; charset=utf-8"
 
 
 class WebUi:
-    """The pages for people, with their templates."""
+    """Answers requests with HTML pages."""
 
     def __init__(self, context: ServerContext) -> None:
         self._context = context
 
     @cached_property
     def templates(self) -> "PageTemplates":
-        """The templates; where they cannot be read, the next request tries again."""
+        """The templates, loaded by the first request that can read them."""
         settings = self._context.index.settings
-        # they take longer to import than the first page of the Simple API may take
+        # slow to import: the first page of the Simple API must not wait for this
         with storage_faults("the templates of the pages"):
             try:
                 from wheelyard.rendering.web_pages import PageTemplates  # noqa: PLC0415
 
                 is_certain = bool(settings.server.public_url)
                 return PageTemplates(settings.index_url, is_certain=is_certain)
-            except ImportError as error:  # what could not be listed seemed not to be there
-                invalidate_caches()
+            except ImportError as error:  # a folder that could not be read looked empty
+                invalidate_caches()  # so that the next request tries again
                 raise OSError(str(error)) from error
 
     async def home(self, request: Request) -> Response:
-        """Answer `GET /` with the projects that the caller may read."""
+        """Answer `GET /` with the names of the projects that the caller may read."""
         snapshot = await self._context.documents.load_names()
         caller = request.caller
 
         def render() -> bytes:
             return self.templates.project_list(visible_names(snapshot, caller))
 
-        subject = ("home", visibility_key(caller))
-        page = await load_page(self._context, subject, snapshot.version, render, self._headers())
+        key = ("home", visibility_key(caller))
+        page = await load_page(self._context, key, snapshot.version, render, self._headers())
         return page_response(request, page, MediaType.HTML)
 
     async def project(self, request: Request) -> Response:
-        """Answer `GET /project/<name>/`."""
+        """Answer `GET /project/<name>/` with the releases and metadata of a project."""
         name = parse_project_name(request.params["name"])
         self._context.read_policy.require_project_read(request.caller, name)
         if name != request.params["name"]:
             prefix = self._context.index.settings.server.path_prefix
             return redirect(301, build_path(prefix, ("project", name), request.query))
         project, version = await self._context.documents.require_project(name)
-        subject, render = ("project", name), partial(self._render, project)
-        page = await load_page(self._context, subject, version, render, self._headers(name))
+        key, render = ("project", name), partial(self._render, project)
+        page = await load_page(self._context, key, version, render, self._headers(name))
         return page_response(request, page, MediaType.HTML)
 
-    def error_page(self, fault: WheelyardError) -> Response:
-        """Return a refusal as a page."""
-        plain = error_response_for(fault)
-        body = self.templates.refusal(REASON_PHRASES[plain.status], fault.message)
-        own = (b"content-", b"x-content-")
-        kept = [header for header in plain.headers if not header[0].startswith(own)]
-        return make_response(plain.status, HTML, body, *kept, *self._policy)
+    def error_page(self, error: WheelyardError) -> Response:
+        """Return an error response with an HTML page, and the other headers of a JSON error."""
+        plain = error_response_for(error)
+        body = self.templates.error_page(REASON_PHRASES[plain.status], error.message)
+        of_body = (b"content-", b"x-content-")
+        headers = [header for header in plain.headers if not header[0].startswith(of_body)]
+        return make_response(plain.status, HTML, body, *headers, *self._security_headers)
 
     def _headers(self, name: NormalizedName | None = None) -> tuple[Header, ...]:
         context = self._context
@@ -84,7 +84,7 @@ class WebUi:
         is_behind_iap = context.index.authenticator.iap is not None
         is_public = context.read_policy.is_public(name) and not is_behind_iap
         max_age = context.index.settings.http.public_max_age
-        return (*self._policy, *page_cache_headers(max_age, is_public=is_public))
+        return (*self._security_headers, *page_cache_headers(max_age, is_public=is_public))
 
     def _render(self, project: Project) -> bytes:
         releases, core = releases_of(project), None
@@ -96,6 +96,6 @@ class WebUi:
         )
 
     @property
-    def _policy(self) -> tuple[Header, ...]:
+    def _security_headers(self) -> tuple[Header, ...]:
         policy = (b"content-security-policy", self.templates.policy.encode())
         return (policy, (b"referrer-policy", b"no-referrer"))

@@ -1,4 +1,4 @@
-"""PyPI's old XML-RPC interface: each call is answered with what to use instead."""
+"""Handler of PyPI's old XML-RPC API: each call is answered with a fault and an alternative."""
 
 import re
 from contextlib import suppress
@@ -18,10 +18,10 @@ FAULT_TEMPLATE: Final = """<?xml version="1.0"?>
 """
 _NAMES: Final = "Read the list of projects, {prefix}/simple/."
 _RELEASES: Final = "Read {prefix}/pypi/NAME/json, or {prefix}/pypi/NAME/VERSION/json."
-_INSTEAD: Final = (
+_ALTERNATIVES: Final = (
     (
         "search|browse|top_packages",
-        "Search on the page for people, {prefix}/, or in its list, {prefix}/search.json.",
+        "Search in the web UI, {prefix}/, or read its search index, {prefix}/search.json.",
     ),
     ("list_packages.*", _NAMES),
     ("(package|release)_(releases|data|urls|downloads)", _RELEASES),
@@ -35,29 +35,29 @@ _INSTEAD: Final = (
     ),
     (".*", f"{_NAMES} {_RELEASES}"),
 )
-"""What to use instead of the methods that PyPI has, or had."""
+"""Patterns of PyPI's present and former methods, each with its alternative."""
 _METHOD: Final = re.compile(
     rb"<methodCall>\s*<methodName>\s*([A-Za-z0-9_.:/]{1,64})\s*</methodName>", re.ASCII
 )
 
 
 def is_xml_rpc(request: Request) -> bool:
-    """Return whether a POST is a call of PyPI's old XML-RPC interface."""
+    """Return whether a POST request is an XML-RPC call."""
     return request.media_type == b"text/xml"
 
 
 async def answer_call(request: Request, prefix: str) -> Response:
-    """Answer a call of XML-RPC with what to use instead."""
+    """Answer an XML-RPC call with a fault; `prefix` is the path prefix of the index."""
     method = ""
     with suppress(TooLarge):
         method = method_name(await read_body(request.receive))
-    instead = next(text for name, text in _INSTEAD if re.fullmatch(name, method))
+    alternative = next(text for name, text in _ALTERNATIVES if re.fullmatch(name, method))
     what = f"{method} is not supported" if method else "The call names no method"
-    text = f"{what}: this index has no XML-RPC interface. {instead.format(prefix=prefix)}"
+    text = f"{what}: this index has no XML-RPC interface. {alternative.format(prefix=prefix)}"
     return make_response(200, XML, FAULT_TEMPLATE.format(escape(text)).encode(), NO_STORE)
 
 
 def method_name(call: bytes) -> str:
-    """Return the method that a call names, if any."""
-    found = _METHOD.search(call)  # no XML is parsed, so no entity is expanded
-    return found[1].decode() if found else ""
+    """Return the method name of a call, or an empty string."""
+    match = _METHOD.search(call)  # no XML is parsed, so no entity is expanded
+    return match[1].decode() if match else ""
