@@ -200,7 +200,7 @@ def test_settings_file(stage: Stage) -> None:
 def test_application_default_credentials(stage: Stage) -> None:
     """With google-auth installed, the credentials of `application-default login` are used."""
     endpoint = TokenEndpoint(access_token=FILE_TOKEN)
-    vector = REPOSITORY / "tests" / "storage" / "cloud" / "vectors" / "service_account.json"
+    vector = REPOSITORY / "tests" / "storage" / "gcs" / "vectors" / "service_account.json"
     with listening(endpoint):
         account = json.loads(vector.read_text()) | {"token_uri": f"{endpoint.url}/token"}
         file = stage.sandbox.home / ".config" / "gcloud" / "application_default_credentials.json"
