@@ -1,12 +1,11 @@
 """
-Faults as replies: the status of each family, and the shape of a refusal.
+Error responses: the HTTP status of each error, `Retry-After`, and the JSON body.
 
     {"message": "for people", "code": "400 for uv", "title": "Bad Request", "error": "for programs"}
 
-The type is exactly `application/json`: uv shows `code` only then.
+The media type is exactly `application/json`, because uv shows `code` for no other.
 """
 
-import logging
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
@@ -50,7 +49,7 @@ STATUS_BY_CODE: Final = {
     RATE_LIMITED: 429,
     HEADERS_TOO_LARGE: 431,
 }
-"""Where a code has a status of its own."""
+"""The error codes with a status other than that of their type."""
 
 REASON_PHRASES: Final = {each.value: each.phrase for each in HTTPStatus} | {
     413: "Content Too Large",
@@ -60,49 +59,48 @@ REASON_PHRASES: Final = {each.value: each.phrase for each in HTTPStatus} | {
 }
 """RFC 9110's names; Python has these four from 3.13 on."""
 
-CHALLENGE: Final[Header] = (b"www-authenticate", b'Basic realm="wheelyard", charset="UTF-8"')
-
-logger = logging.getLogger("wheelyard")
-
-
-def error_response_for(fault: WheelyardError) -> Response:
-    """Return the reply for a fault."""
-    return error_response(status_of(fault), fault.code, fault.message, fault.short)
+WWW_AUTHENTICATE: Final[Header] = (b"www-authenticate", b'Basic realm="wheelyard", charset="UTF-8"')
+RETRY_AFTER_SECONDS: Final = 5
 
 
-def status_of(fault: WheelyardError) -> int:
-    """Return the status of a fault."""
-    return STATUS_BY_CODE.get(fault.code, STATUS_BY_TYPE[type(fault)])
+def error_response_for(error: WheelyardError) -> Response:
+    """Return the response to a request that has failed with `error`."""
+    return error_response(status_of(error), error.code, error.message, error.short)
 
 
-def retry_after(seconds: int = 5) -> Header:
-    """Return the header that says when to try again."""
+def status_of(error: WheelyardError) -> int:
+    """Return the HTTP status of an error."""
+    return STATUS_BY_CODE.get(error.code, STATUS_BY_TYPE[type(error)])
+
+
+def retry_after(seconds: int = RETRY_AFTER_SECONDS) -> Header:
+    """Return a Retry-After header."""
     return (b"retry-after", b"%d" % seconds)
 
 
 def error_response(status: int, code: str, message: str, short: str, *headers: Header) -> Response:
-    """Return a refusal; `code` is for programs, `short` is what uv shows."""
+    """Return an error response; programs read `code`, and uv shows `short`."""
     title = REASON_PHRASES[status]
     body = {"message": message, "code": f"{status} {short}", "title": title, "error": code}
     return make_response(
-        status, JSON, encode(body), CONTENT_SECURITY_POLICY, *_headers_of(status), *headers
+        status, JSON, encode(body), CONTENT_SECURITY_POLICY, *_default_headers(status), *headers
     )
 
 
 def path_not_found() -> Response:
-    """Return the reply for a path that leads nowhere."""
+    """Return the 404 response to a path without a route."""
     message = "There is nothing at this path. The index is at /simple/, uploads go to /legacy/."
     return error_response(404, "not_found", message, "Not found.")
 
 
 def file_not_found() -> Response:
-    """Return the reply for what is not there, or not for this caller."""
+    """Return the 404 response to a file that does not exist or is hidden from the caller."""
     message = "There is nothing of this name here. Check the spelling, or upload it first."
     return error_response(404, "not_found", message, "Not found.")
 
 
 def method_not_allowed(method: str, allowed: Sequence[str]) -> Response:
-    """Return the reply to a method that a path does not take, or to OPTIONS."""
+    """Return the response to OPTIONS (204), or to a method that the path does not have (405)."""
     methods = ", ".join(allowed)
     header = (b"allow", methods.encode())
     if method == "OPTIONS":
@@ -112,20 +110,20 @@ def method_not_allowed(method: str, allowed: Sequence[str]) -> Response:
 
 
 def read_only_error() -> Response:
-    """Return the refusal of a change where [server] read_only is set."""
+    """Return the 403 response to a change if [server] read_only is set."""
     message = "Nothing is uploaded or changed by this server. Use another one of the same index."
     return error_response(403, "read_only", message, "This index is read-only.")
 
 
 def internal_error() -> Response:
-    """Return the reply for a defect of ours; the log has the rest."""
+    """Return the 500 response to a request that met a defect of the server."""
     message = "The index made a mistake of its own. Try again, and tell its operator."
     return error_response(500, "internal_error", message, "Internal error.")
 
 
-def _headers_of(status: int) -> tuple[Header, ...]:
+def _default_headers(status: int) -> tuple[Header, ...]:
     if status == HTTPStatus.UNAUTHORIZED:
-        return (CHALLENGE, NO_STORE)
+        return (WWW_AUTHENTICATE, NO_STORE)
     if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
         return (retry_after(), NO_STORE)
     return (NO_STORE,)

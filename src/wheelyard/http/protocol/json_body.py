@@ -1,4 +1,4 @@
-"""JSON that is sent and answered: a body as a value, or a refusal."""
+"""JSON request bodies, validated, and JSON responses."""
 
 from collections.abc import Iterable, Mapping
 from enum import Enum, EnumMeta
@@ -22,57 +22,60 @@ from wheelyard.http.protocol.request_body import next_chunk
 from wheelyard.model.decoding import FieldFault, InvalidField, decode_table
 
 BODY_LIMIT_BYTES = 64 * 1024
-"""Bytes of a change."""
 BODY_TOO_LONG = f"A change has at most {BODY_LIMIT_BYTES} bytes. Send a shorter reason."
 
 S = TypeVar("S", bound=Struct)
 
-_PLAIN: Mapping[str, str] = MappingProxyType({})
+_NO_DESCRIPTIONS: Mapping[str, str] = MappingProxyType({})
 
 
 async def read_body(
     receive: Receive, limit: int = BODY_LIMIT_BYTES, too_long: str = BODY_TOO_LONG
 ) -> bytes:
-    """Return a body, whole, or raise TooLarge."""
+    """Return a whole body; raise TooLarge with the message `too_long` above `limit` bytes."""
     body, more = b"", True
     while more:
-        piece, more = await next_chunk(receive)
-        body += piece
+        chunk, more = await next_chunk(receive)
+        body += chunk
         if len(body) > limit:
             raise TooLarge(too_long)
     return body
 
 
 def json_response(status: int, body: object, *headers: Header) -> Response:
-    """Return a reply with `body` as JSON, which nobody keeps."""
+    """Return a response with `body` as JSON, which caches may not store."""
     return make_response(status, JSON, encode(body), CONTENT_SECURITY_POLICY, NO_STORE, *headers)
 
 
-def decode_json(body: bytes, kind: type[S], expected: Mapping[str, str] = _PLAIN) -> S:
+def decode_json(body: bytes, kind: type[S], expected: Mapping[str, str] = _NO_DESCRIPTIONS) -> S:
     """
-    Return the value that a body holds: a JSON object with the fields of `kind`.
+    Return a body, a JSON object, as a value of `kind`.
 
-    They are strings and enumerations; `expected` says in words what others can be. Anything else is
-    Invalid (code `invalid_field`).
+    `expected` describes the values of fields that are neither strings nor enumerations.
+
+    Raises:
+        Invalid: The body is not such an object (code `invalid_field`).
     """
     try:
         sent = decode(body)
     except (DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _wrong(
+        raise _invalid_field(
             "the body is not JSON", "Send an object with the fields of the change"
         ) from error
     if not isinstance(sent, dict):
-        raise _wrong("the body is no JSON object", "Send one with the fields of the change")
+        raise _invalid_field("the body is no JSON object", "Send one with the fields of the change")
     try:
         return decode_table(sent, kind)
     except InvalidField as wrong:
         name = ".".join(wrong.path)
         if wrong.why is FieldFault.UNKNOWN:
-            raise _wrong(f"unknown field {quoted(name)}", f"Send only {wrong.known}") from wrong
+            raise _invalid_field(
+                f"unknown field {quoted(name)}", f"Send only {wrong.known}"
+            ) from wrong
         if wrong.why is FieldFault.MISSING:
-            raise _wrong(f"{name} is missing", "Send it in the JSON object") from wrong
+            raise _invalid_field(f"{name} is missing", "Send it in the JSON object") from wrong
         what = f"{name} must be {expected.get(name) or _values(wrong.field_type)}"
-        raise _wrong(what, "Correct it and send the change again") from wrong
+        raise _invalid_field(what, "Correct it and send the change again") from wrong
 
 
 def _values(field_type: object) -> str:
@@ -82,5 +85,5 @@ def _values(field_type: object) -> str:
     return "a string"
 
 
-def _wrong(what: str, remedy: str) -> Invalid:
+def _invalid_field(what: str, remedy: str) -> Invalid:
     return Invalid(f"{what}. {remedy}.", code="invalid_field", short=f"{what}.")

@@ -1,4 +1,4 @@
-"""A request and its reply as values, and the way of a reply to the client."""
+"""Request and response values, and sending a response by ASGI."""
 
 import logging
 from asyncio import create_task, wrap_future
@@ -20,7 +20,7 @@ Send = Callable[[Message], Awaitable[None]]
 WaitForDisconnect = Callable[[], Coroutine[Any, Any, None]]
 Header = tuple[bytes, bytes]
 Headers = Mapping[bytes, bytes]
-"""By lower-case name; repeated ones are one list."""
+"""Headers by lower-case name; repeated headers are one comma-separated value."""
 
 NOSNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
 NO_STORE: Final[Header] = (b"cache-control", b"no-store")
@@ -35,67 +35,67 @@ logger = logging.getLogger("wheelyard")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a client asks, and what was decided about it already."""
+    """A request with its route parameters and its authenticated caller."""
 
     method: str
     segments: tuple[str, ...]
-    """Of the path: decoded, and without empty ones."""
+    """The segments of the path: decoded, without empty ones."""
     params: Mapping[str, str]
-    """What the path has for the names in its route's pattern."""
+    """The parts of the path that match the names in the route's pattern."""
     query: bytes
     headers: Headers
     caller: Caller
     address: str
-    """The client's."""
+    """The IP address of the client."""
     receive: Receive
     has_body: bool = True
-    """Whether one was announced, be it as a length or as chunks."""
+    """Whether the headers announce a body."""
 
     @property
     def client_key(self) -> str:
-        """As whom it shares what is scarce: the caller, or an anonymous one's network."""
+        """The client for concurrency limits: the principal, or an anonymous caller's network."""
         return address_key(self.address) if self.caller.is_anonymous else self.caller.principal
 
     @property
     def media_type(self) -> bytes:
-        """The body's, in lower case, without parameters."""
+        """The Content-Type of the body, in lower case, without parameters."""
         return self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What the client gets; `headers` include the length of the body."""
+    """A response; `headers` include the length of the body."""
 
     status: int
     headers: tuple[Header, ...]
     body: bytes | Path | Iterator[bytes] = b""
-    """Bytes, a file for the kernel, or chunks, read and closed in a thread."""
+    """Bytes, a file that the kernel sends, or chunks that are read and closed in a thread."""
 
 
 def make_response(status: int, content_type: bytes, body: bytes, *headers: Header) -> Response:
-    """Return a reply with `body`, its length and its type."""
+    """Return a response with `body`, its length and its media type."""
     length = (b"content-length", b"%d" % len(body))
     every = ((b"content-type", content_type), length, NOSNIFF, *headers)
     return Response(status, every, body)
 
 
 def redirect(status: int, location: str, *headers: Header) -> Response:
-    """Return a redirect to a path of this host, or to any URL, in ASCII."""
+    """Return a redirect to a path of this host or to a URL; `location` is ASCII."""
     target = location.encode("ascii")
     length = (b"content-length", b"0")
     return Response(status, ((b"location", target), length, NOSNIFF, *(headers or (NO_STORE,))))
 
 
 async def send_response(
-    answer: Response,
+    response: Response,
     method: str,
     send: Send,
-    readers: Executor,
-    gone: WaitForDisconnect | None = None,
+    stream_pool: Executor,
+    wait_for_disconnect: WaitForDisconnect | None = None,
 ) -> None:
-    """Send `answer`; `gone` returns when the client has hung up."""
-    start = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
-    body = b"" if method == "HEAD" else answer.body
+    """Send a response; while it streams, stop early once `wait_for_disconnect` returns."""
+    start = {"type": "http.response.start", "status": response.status, "headers": response.headers}
+    body = b"" if method == "HEAD" else response.body
     if isinstance(body, bytes):
         await send(start)
         await send({"type": "http.response.body", "body": body})
@@ -103,22 +103,22 @@ async def send_response(
         await send(start)
         await send({"type": "http.response.pathsend", "path": str(body)})
     else:
-        await _send_chunks(start, body, send, readers, gone)
+        await _send_chunks(start, body, send, stream_pool, wait_for_disconnect)
 
 
 async def _send_chunks(
     start: Message,
     chunks: Iterator[bytes],
     send: Send,
-    readers: Executor,
-    gone: WaitForDisconnect | None,
+    stream_pool: Executor,
+    wait_for_disconnect: WaitForDisconnect | None,
 ) -> None:
-    watch = None if gone is None else create_task(gone())
+    watch = None if wait_for_disconnect is None else create_task(wait_for_disconnect())
     reading: Future[bytes] | None = None
     try:
         await send(start)
         while True:
-            reading = readers.submit(next, chunks, b"")
+            reading = stream_pool.submit(next, chunks, b"")
             chunk = await wrap_future(reading)
             if watch is not None and watch.done():
                 return
@@ -126,17 +126,17 @@ async def _send_chunks(
             if not chunk:
                 return
     except WheelyardError as fault:
-        # without a last piece the connection is cut, and the body looks incomplete
+        # without a last chunk the connection is closed, and the body looks incomplete
         logger.warning("a download broke off: %s", fault.message)
     finally:
         if watch is not None:
             watch.cancel()
-        with suppress(RuntimeError):  # the threads are gone
-            await wrap_future(readers.submit(_close, chunks, reading))
+        with suppress(RuntimeError):  # the pool is shut down
+            await wrap_future(stream_pool.submit(_close, chunks, reading))
 
 
 def _close(chunks: Iterator[bytes], reading: Future[bytes] | None) -> None:
     if reading is not None:
-        wait([reading])  # whoever was waiting for it may have been sent away
+        wait([reading])  # the waiting task may have been cancelled
     with suppress(WheelyardError):
         getattr(chunks, "close", lambda: None)()

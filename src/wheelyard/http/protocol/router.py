@@ -1,11 +1,11 @@
 """
-Which route a request's path leads to.
+Router: URL path parsing and the route of a path.
 
-Runs of `/` collapse (pipenv needs it), each segment is decoded once, and what could mean another
-thing elsewhere is refused. Then patterns are tried in the order of the table.
+Repeated `/` count as one (pipenv sends them), each segment is decoded once, and paths that proxies
+and servers interpret differently are refused. Then patterns are tried in the order of the table.
 
-In a pattern `{name}` stands for one segment, and `{*}` for any number of them. It ends with `/`,
-without, or with `/?` for either.
+In a pattern, `{name}` matches one segment, and `{*}` any number of them. A pattern ends with `/`,
+without it, or with `/?`, which matches both.
 """
 
 import re
@@ -24,18 +24,18 @@ READ_METHODS: Final = ("GET", "HEAD")
 POST: Final = ("POST",)
 DELETE: Final = ("DELETE",)
 ALL_METHODS: Final = (*READ_METHODS, *POST, *DELETE)
-"""What some route takes; OPTIONS is answered for all of them."""
+"""The methods of all routes; OPTIONS is answered for every path."""
 
 Handler = Callable[[Request], Awaitable[Response]]
-Condition = Callable[[Request], bool]
+RequestPredicate = Callable[[Request], bool]
 
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_SECRET = re.compile(rb"wyd_|ya29\.|eyJ|token=|password=", re.IGNORECASE)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SECRET_IN_QUERY = re.compile(rb"wyd_|ya29\.|eyJ|token=|password=", re.IGNORECASE)
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def decode_path(raw: bytes) -> str:
-    """Return a raw path, decoded; raise Invalid or NotFound for an odd one."""
+    """Return a raw path decoded; raise Invalid or NotFound if it is malformed or ambiguous."""
     if _BAD_ESCAPE.search(raw):
         raise _bad_path("has a '%' that is not followed by two hexadecimal digits")
     segments = "".join(f"/{_decoded(part)}" for part in raw.split(b"/") if part)
@@ -43,17 +43,17 @@ def decode_path(raw: bytes) -> str:
 
 
 def split_path(path: str) -> tuple[str, ...]:
-    """Return the segments of a path."""
+    """Return the segments of a decoded path, without empty ones."""
     return tuple(each for each in path.split("/") if each)
 
 
 def build_path(prefix: str, segments: tuple[str, ...], query: bytes) -> str:
     """
-    Return a path of this host, percent-encoded, with a slash and the same query.
+    Return a percent-encoded path with a slash at the end, and the query.
 
-    A query that seems to have a secret in it is left out.
+    A query that seems to contain a secret is left out.
     """
-    query = b"" if _SECRET.search(query) else query
+    query = b"" if _SECRET_IN_QUERY.search(query) else query
     path = "".join(f"/{quote(segment, safe='')}" for segment in segments)
     tail = f"?{quote(query, safe='=&%+:,;@!*-._~/?')}" if query else ""
     return f"{prefix}{path}/{tail}"
@@ -64,7 +64,7 @@ def _decoded(part: bytes) -> str:
         text = unquote_to_bytes(part).decode()
     except UnicodeDecodeError as error:
         raise _bad_path("is not UTF-8") from error
-    if _CONTROL.search(text) or "\\" in text:
+    if _CONTROL_CHARACTER.search(text) or "\\" in text:
         raise _bad_path("holds a control character or a backslash")
     if text in (".", "..") or "/" in text:
         raise NotFound("There is nothing at a path with dots or an encoded slash.")
@@ -76,71 +76,72 @@ def _bad_path(why: str) -> Invalid:
 
 
 def always(_request: Request) -> bool:
-    """Return that a condition holds for every request."""
+    """Return True: a predicate for every request."""
     return True
 
 
 def never(_request: Request) -> bool:
-    """Return that a condition holds for no request."""
+    """Return False: a predicate for no request."""
     return False
 
 
-def writes(request: Request) -> bool:
-    """Return whether a request has a method that changes something."""
+def has_write_method(request: Request) -> bool:
+    """Return whether the method of a request is neither GET nor HEAD."""
     return request.method not in READ_METHODS
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One row of the table of routes."""
+    """A row of the routing table."""
 
     name: str
-    """In metrics and logs; several rows may share one."""
+    """The name in metrics and logs; several routes may share one."""
     pattern: str
     handler: Handler
     methods: tuple[str, ...] = READ_METHODS
-    is_unauthenticated: Condition = never
-    """Whether a request is answered before any credential is looked at."""
+    is_unauthenticated: RequestPredicate = never
+    """Whether a request is answered without authentication."""
     requires_any_read: bool = True
-    """Whether strangers are refused where they may read nothing."""
-    modifies_store: Condition = writes
-    """Whether a request would change something in the store."""
-    accepts_iap: Condition = never
-    """Whether the caller may be whom Identity-Aware Proxy vouches for."""
+    """Whether anonymous callers get 401 if they may read no project."""
+    modifies_store: RequestPredicate = has_write_method
+    """Whether a request may change the store."""
+    accepts_iap: RequestPredicate = never
+    """Whether a request may be authenticated by Identity-Aware Proxy."""
     is_web_page: bool = False
-    """Whether a browser is shown a refusal as a page for people."""
+    """Whether a browser gets an error as an HTML page."""
     ignores_prefix: bool = False
-    """Whether probes and CI jobs find it without the prefix, too."""
+    """Whether the route also exists without the path prefix (health probes, CI jobs)."""
 
 
 async def answer_not_found(_request: Request) -> Response:
-    """Answer that there is nothing at a path."""
+    """Answer 404."""
     return path_not_found()
 
 
 NO_ROUTE: Final = Route(UNMATCHED_ROUTE, "", answer_not_found, methods=(), modifies_store=never)
 RouteMatch = tuple[Route, Mapping[str, str]]
-"""The route that a path leads to, and what stands in it for each name of the pattern."""
+"""A route, and the parts of the path that match the names in its pattern."""
 
 
 class Router:
     """
-    The table of routes.
+    The routing table.
 
-    A fixed pattern leads nowhere else; of the others the first counts that takes the method.
+    A path that equals a fixed pattern has only that route. For other paths, the first route that
+    matches and has the method is taken.
     """
 
-    def __init__(self, prefix: str, fixed: Iterable[Route], others: Iterable[Route]) -> None:
+    def __init__(self, prefix: str, fixed: Iterable[Route], patterns: Iterable[Route]) -> None:
         self._prefix = prefix
         self._fixed = {each.pattern: each for each in fixed}
-        self._others = tuple((_compiled(each.pattern), each) for each in others)
+        self._patterns = tuple((_compile(each.pattern), each) for each in patterns)
 
     def __iter__(self) -> Iterator[Route]:
         """Yield every route."""
-        return chain(self._fixed.values(), (route for _, route in self._others))
+        return chain(self._fixed.values(), (route for _, route in self._patterns))
 
     def parse_path(self, raw: bytes) -> str:
-        """Return a raw path without the prefix; raise Invalid or NotFound for another."""
+        """Return a raw path decoded, without the prefix; raise Invalid or NotFound."""
         path, prefix = decode_path(raw), self._prefix
         if not prefix or self._fixed.get(path, NO_ROUTE).ignores_prefix:
             return path
@@ -149,30 +150,30 @@ class Router:
         return path.removeprefix(prefix)
 
     def match(self, path: str, method: str) -> RouteMatch:
-        """Return where a path leads, to a route that takes the method if possible."""
+        """Return the route of a path; if none of its routes has the method, return the first."""
         first: RouteMatch | None = None
-        for each in self._at(path):
-            if method in each[0].methods:
-                return each
-            first = first or each
+        for found in self._matches(path):
+            if method in found[0].methods:
+                return found
+            first = first or found
         return first or (NO_ROUTE, {})
 
     def allowed_methods(self, path: str) -> tuple[str, ...]:
-        """Return every method that a path takes."""
-        taken = {method for route, _ in self._at(path) for method in route.methods}
+        """Return the methods of all routes of a path; with OPTIONS, if there are any."""
+        taken = {method for route, _ in self._matches(path) for method in route.methods}
         return (*(each for each in ALL_METHODS if each in taken), "OPTIONS") if taken else ()
 
-    def _at(self, path: str) -> Iterator[RouteMatch]:
+    def _matches(self, path: str) -> Iterator[RouteMatch]:
         if path in self._fixed:
             yield self._fixed[path], {}
             return
-        for pattern, route in self._others:
+        for pattern, route in self._patterns:
             found = pattern.fullmatch(path)
             if found is not None:
                 yield route, found.groupdict()
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """Return a pattern as a regular expression; no segment has a slash."""
+def _compile(pattern: str) -> re.Pattern[str]:
+    """Return the regular expression of a pattern."""
     text = re.escape(pattern).replace(r"\{\*\}/", "(?:[^/]+/)*").replace(r"/\?", "/?")
     return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", text))
