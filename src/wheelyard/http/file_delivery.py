@@ -1,8 +1,8 @@
 """
-The bytes and the core metadata of listed files, as they reach clients.
+File delivery: response bodies of distributions, and their core metadata.
 
-A file of this machine goes to the kernel as its path. Where the store signs a URL, the client is
-sent there. Else, or while it cannot sign, the bytes are read here.
+A file of a local store is sent by the kernel, by its path. If the store can sign URLs, the client
+is redirected to a signed URL. Otherwise, or while signing fails, this process reads the bytes.
 """
 
 import logging
@@ -32,22 +32,26 @@ from wheelyard.storage.base import Key
 from wheelyard.storage.disk import link_error, open_no_follow
 from wheelyard.wiring.index import Index
 
-NO_SIGNATURE: Final = frozenset({"signing_denied", "signing_unavailable"})
-"""Codes that leave the bytes themselves within reach."""
+SIGNING_ERRORS: Final = frozenset({"signing_denied", "signing_unavailable"})
+"""Codes of errors after which the bytes themselves can still be read."""
+SIGNING_PAUSE_SECONDS: Final = 30
+"""How long no URL is signed after a failure."""
+METADATA_OVERHEAD_BYTES: Final = 256
+"""Memory that core metadata takes in the cache besides its bytes, about."""
 
 logger = logging.getLogger("wheelyard")
 
 
 @dataclass(frozen=True, slots=True)
 class CoreMetadataCache:
-    """The core metadata of listed files; each verb may wait for the store."""
+    """The core metadata of listed files; both methods may read from the store."""
 
     files: Files
     cache: LruCache[str, bytes]
-    """By digest; holds nothing where the store is near."""
+    """By digest; without capacity for a local store."""
 
     def load(self, name: NormalizedName, file: File) -> CoreMetadata:
-        """Return what a listed file says of itself, or raise Unavailable."""
+        """Return the parsed core metadata of a listed file, or raise Unavailable."""
         try:
             raw = self.load_bytes(name, file) if file.has_metadata else None
         except NotFound as error:
@@ -56,19 +60,19 @@ class CoreMetadataCache:
 
     def load_bytes(self, name: NormalizedName, file: File) -> bytes:
         """Return a file's core metadata; raise NotFound if it is lost, damaged or deleted."""
-        held = self.cache.get(file.core_metadata)
-        if held is not None:
-            return held
+        cached = self.cache.get(file.core_metadata)
+        if cached is not None:
+            return cached
         content = self.files.core_metadata(name, file)
         if sha256(content).hexdigest() != file.core_metadata:
             raise NotFound(f"The core metadata of {file.filename} is not what it was.")
-        self.cache.put(file.core_metadata, content, 256 + len(content))
+        self.cache.put(file.core_metadata, content, METADATA_OVERHEAD_BYTES + len(content))
         return content
 
 
 def missing_file_error(file: File) -> Unavailable:
-    """Return the fault for a listed file whose bytes are not there."""
-    # not 404: installers take that for "not here" and go elsewhere
+    """Return the error for a listed file whose bytes are missing from the store."""
+    # not 404, after which installers would try another index
     return Unavailable(
         f"The store has lost {file.filename}. Run 'wheelyard check' and restore it from a backup.",
         short="The file is missing from storage.",
@@ -76,49 +80,49 @@ def missing_file_error(file: File) -> Unavailable:
 
 
 class FileDelivery:
-    """The files of an index, as they reach a client."""
+    """Opens the bodies of file responses."""
 
     def __init__(self, index: Index) -> None:
         self._files = index.files
         self._lifetime = timedelta(minutes=index.settings.store.signed_url_minutes)
         self._monotonic = index.runtime.monotonic
         self._warnings = LogRateLimit(1, self._monotonic)
-        self._rests_until = -inf
+        self._signing_paused_until = -inf
 
     def open_body(
-        self, name: NormalizedName, file: File, span: ByteRange | None
+        self, name: NormalizedName, file: File, part: ByteRange | None
     ) -> Path | Iterator[bytes] | str:
-        """Return a file or part of it, or a URL; raise NotFound if it is lost or deleted."""
+        """Return a path, chunks or a signed URL; raise NotFound if the file is lost or deleted."""
         key = keys.distribution(name, file.sha256, file.filename)
         path = self._files.store.path_of(key)
         if path is not None:
-            _require(path, file)
-            if span is None:
+            _check_file(path, file)
+            if part is None:
                 return path
-        elif (url := self._signed(key)) is not None:
+        elif (url := self._signed_url(key)) is not None:
             return url
-        start, stop = (span.start, span.stop) if span else (0, file.size)
-        chunks = _Exactly(self._files.store.read(key, start, stop), stop - start)
-        chunks.begin()
+        start, stop = (part.start, part.stop) if part else (0, file.size)
+        chunks = _ExactLength(self._files.store.read(key, start, stop), stop - start)
+        chunks.read_first()
         return chunks
 
-    def _signed(self, key: Key) -> str | None:
-        if self._monotonic() < self._rests_until:
+    def _signed_url(self, key: Key) -> str | None:
+        if self._monotonic() < self._signing_paused_until:
             return None
         try:
             return self._files.store.sign(key, self._lifetime)
         except Unavailable as fault:
-            if fault.code not in NO_SIGNATURE:
+            if fault.code not in SIGNING_ERRORS:
                 raise
-            self._rests_until = self._monotonic() + 30  # to ask takes time, too
+            self._signing_paused_until = self._monotonic() + SIGNING_PAUSE_SECONDS
             if self._warnings.take() is not None:
                 logger.warning("downloads go through the index itself: %s", fault.message)
             return None
 
 
-def _require(path: Path, file: File) -> None:
-    """Return if a file is there, and no link is on the way to it."""
-    # the server opens it once more: who may write to the store can put a link there in between
+def _check_file(path: Path, file: File) -> None:
+    """Raise NotFound or Unavailable unless a regular file is there, reached without links."""
+    # Granian opens the path again: a writer to the store could put a link there in between
     try:
         descriptor = open_no_follow(str(path), os.O_RDONLY)
     except OSError as error:
@@ -139,16 +143,16 @@ def _require(path: Path, file: File) -> None:
         raise NotFound(f"{file.filename} is not what it was.")
 
 
-class _Exactly:
-    """Chunks; too few bytes are a fault: a short body looks complete."""
+class _ExactLength:
+    """The chunks of a body; raises Unavailable at a premature end, so that it is noticed."""
 
     def __init__(self, chunks: Iterator[bytes], size: int) -> None:
         self._chunks = chunks
         self._missing = size
         self._first = b""
 
-    def begin(self) -> None:
-        """Read the first chunk, while a refusal can still be sent."""
+    def read_first(self) -> None:
+        """Read the first chunk, as long as an error response can still be sent."""
         self._first = next(self, b"")
 
     def __iter__(self) -> Iterator[bytes]:
@@ -167,5 +171,5 @@ class _Exactly:
         raise StopIteration
 
     def close(self) -> None:
-        """Let go of the store's own stream."""
+        """Close the stream of the store."""
         getattr(self._chunks, "close", lambda: None)()

@@ -1,8 +1,8 @@
 """
-The table of routes.
+The routing table: every URL path with its handler.
 
-Hatch adds `+simple/` to its upload URL. A page links to files relatively, so every root has its own
-`files/`. `/<name>/` is a project unless it is `simple`, `pypi`, `legacy` or fixed.
+`+simple/` is for Hatch, which adds it to its upload URL. Pages have relative links to files, so
+each root path has its own `files/`. `/<name>/` is a project unless another route has that path.
 """
 
 from collections.abc import Iterator
@@ -42,55 +42,61 @@ from wheelyard.http.uploads.handler import UploadHandler
 UPLOAD_ROUTE: Final = "upload"
 PROJECT_PAGE_ROUTE: Final = "project_page"
 IAP_ASSERTION_HEADER: Final = b"x-goog-iap-jwt-assertion"
-"""The header in which a proxy vouches for a person."""
+"""The header with the signed assertion of Google's Identity-Aware Proxy."""
 
 
 def build_router(
-    context: ServerContext, uploads: UploadHandler, web_ui: WebUi, observer: Instrumentation
+    context: ServerContext,
+    upload_handler: UploadHandler,
+    web_ui: WebUi,
+    instrumentation: Instrumentation,
 ) -> Router:
-    """Return the table."""
+    """Return the router with every route of the server."""
 
     def takes_uploads(raw_path: bytes) -> bool:
-        return routes.match(routes.parse_path(raw_path), "POST")[0].name == UPLOAD_ROUTE
+        return router.match(router.parse_path(raw_path), "POST")[0].name == UPLOAD_ROUTE
 
-    fixed = (*_open(context, observer), *_publishing(TrustedPublishingApi(context, takes_uploads)))
-    others = (_files(context), _api(context), _index(context, web_ui), _uploads(context, uploads))
-    routes = Router(context.index.settings.server.path_prefix, fixed, chain(*others))
-    return routes
-
-
-def _open(context: ServerContext, observer: Instrumentation) -> Iterator[Route]:
-    settings = context.index.settings
-    yield Route("health", "/health", health, is_unauthenticated=always, ignores_prefix=True)
-    yield Route(
-        "ready",
-        "/ready",
-        partial(ready, context=context),
-        is_unauthenticated=always,
-        ignores_prefix=True,
+    fixed = chain(
+        _operations(context, instrumentation),
+        _trusted_publishing(TrustedPublishingApi(context, takes_uploads)),
     )
+    patterns = chain(
+        _files(context), _api(context), _index(context, web_ui), _uploads(context, upload_handler)
+    )
+    router = Router(context.index.settings.server.path_prefix, fixed, patterns)
+    return router
+
+
+def _operations(context: ServerContext, instrumentation: Instrumentation) -> Iterator[Route]:
+    for name, handler, is_unauthenticated in (
+        ("health", health, always),
+        ("ready", partial(ready, context=context), always),
+        (
+            "metrics",
+            partial(answer_metrics, context=context, observer=instrumentation),
+            partial(is_allowed_without_login, settings=context.index.settings),
+        ),
+    ):
+        yield Route(
+            name, f"/{name}", handler, is_unauthenticated=is_unauthenticated, ignores_prefix=True
+        )
     for path in ("/favicon.ico", "/robots.txt"):
         yield Route("absent", path, cacheable_not_found, is_unauthenticated=always)
-    figures = partial(answer_metrics, context=context, observer=observer)
-    is_unauthenticated = partial(is_allowed_without_login, settings=settings)
-    yield Route(
-        "metrics", "/metrics", figures, is_unauthenticated=is_unauthenticated, ignores_prefix=True
-    )
-    found = partial(answer_search, context=context)
-    yield Route("search", "/search.json", found, accepts_iap=_is_vouched_for)
+    search = partial(answer_search, context=context)
+    yield Route("search", "/search.json", search, accepts_iap=_has_iap_assertion)
 
 
-def _publishing(exchanges: TrustedPublishingApi) -> Iterator[Route]:
-    mint, burn = partial(exchanges.handle, step="mint"), partial(exchanges.handle, step="burn")
-    for path, answer, methods in (
-        ("/.well-known/pytp", exchanges.discovery, READ_METHODS),
-        ("/_/oidc/audience", exchanges.audience, READ_METHODS),
+def _trusted_publishing(api: TrustedPublishingApi) -> Iterator[Route]:
+    mint, burn = partial(api.handle, step="mint"), partial(api.handle, step="burn")
+    for path, handler, methods in (
+        ("/.well-known/pytp", api.discovery, READ_METHODS),
+        ("/_/oidc/audience", api.audience, READ_METHODS),
         ("/_/oidc/mint-token", mint, POST),
         ("/_/oidc/github/mint-token", mint, POST),
         ("/_/oidc/burn-token", burn, POST),
-    ):  # a statement of a job is in the body, so a browser adds nothing
+    ):  # no CSRF check: the credential is in the body, where a browser does not add one
         name = "trusted_publishing"
-        yield Route(name, path, answer, methods, is_unauthenticated=always, ignores_prefix=True)
+        yield Route(name, path, handler, methods, is_unauthenticated=always, ignores_prefix=True)
 
 
 def _files(context: ServerContext) -> Iterator[Route]:
@@ -103,48 +109,50 @@ def _files(context: ServerContext) -> Iterator[Route]:
 
 
 def _index(context: ServerContext, web_ui: WebUi) -> Iterator[Route]:
-    # `/pypi/simple/` comes before `/pypi/<name>/`
-
     async def home(request: Request) -> Response:
         if wants_html(request):
             return await web_ui.home(request)
         return await project_list(request, context)
 
     yield Route("upload-url", "/legacy/?", explain_upload_url, is_unauthenticated=always)
-    described = partial(answer_pypi_json, context=context)
-    every, one = partial(project_list, context=context), partial(project_detail, context=context)
-    slash = partial(redirect_to_slash, context=context)
+    pypi_json = partial(answer_pypi_json, context=context)
+    list_page = partial(project_list, context=context)
+    detail_page = partial(project_detail, context=context)
+    add_slash = partial(redirect_to_slash, context=context)
     roots = (f"/{root}" for root in context.index.settings.server.roots)
+    # `/pypi/simple/` comes before `/pypi/<name>/`
     for root in ("/pypi/simple", "/{root}/+simple", "/simple", "/pypi", "/+simple", *roots, ""):
         if root == "/pypi":
-            yield Route("legacy_json", "/pypi/{name}/json/?", described)
-            yield Route("legacy_json", "/pypi/{name}/{version}/json/?", described)
-        listed = Route("project_list", f"{root}/", every)
-        yield listed if root else replace(listed, handler=home, accepts_iap=wants_html)
-        yield Route("redirect", root, slash)
-        yield Route(DETAIL_ROUTE, f"{root}/{{name}}/", one)
-        yield Route("redirect", f"{root}/{{name}}", slash)
+            yield Route("legacy_json", "/pypi/{name}/json/?", pypi_json)
+            yield Route("legacy_json", "/pypi/{name}/{version}/json/?", pypi_json)
+        route = Route("project_list", f"{root}/", list_page)
+        yield route if root else replace(route, handler=home, accepts_iap=wants_html)
+        yield Route("redirect", root, add_slash)
+        yield Route(DETAIL_ROUTE, f"{root}/{{name}}/", detail_page)
+        yield Route("redirect", f"{root}/{{name}}", add_slash)
     yield Route(
         PROJECT_PAGE_ROUTE, "/project/{name}/", web_ui.project, accepts_iap=always, is_web_page=True
     )
-    yield Route("redirect", "/project/{name}", slash)
+    yield Route("redirect", "/project/{name}", add_slash)
 
 
-def _uploads(context: ServerContext, uploads: UploadHandler) -> Iterator[Route]:
-    called = partial(answer_call, prefix=context.index.settings.server.path_prefix)
+def _uploads(context: ServerContext, upload_handler: UploadHandler) -> Iterator[Route]:
+    xml_rpc = partial(answer_call, prefix=context.index.settings.server.path_prefix)
 
     async def upload(request: Request) -> Response:
         if is_xml_rpc(request):
-            return await called(request)
-        return await uploads.handle(request)
+            return await xml_rpc(request)
+        return await upload_handler.handle(request)
 
     def is_upload(request: Request) -> bool:
         return not is_xml_rpc(request)
 
-    yield Route("xml-rpc", "/RPC2/?", called, POST, is_unauthenticated=always, modifies_store=never)
-    for place in ("/?", "/{root}/?"):
+    yield Route(
+        "xml-rpc", "/RPC2/?", xml_rpc, POST, is_unauthenticated=always, modifies_store=never
+    )
+    for pattern in ("/?", "/{root}/?"):
         yield Route(
-            UPLOAD_ROUTE, place, upload, POST, requires_any_read=False, modifies_store=is_upload
+            UPLOAD_ROUTE, pattern, upload, POST, requires_any_read=False, modifies_store=is_upload
         )
 
 
@@ -156,21 +164,21 @@ def _api(context: ServerContext) -> Iterator[Route]:
         "api", f"{projects}/{{name}}/journal/?", partial(projects_api.get_journal, context=context)
     )
     for verb, change in projects_api.CHANGES.items():
-        changed = partial(projects_api.change_project, change=change, context=context)
-        yield Route("api", f"{projects}/{{name}}/{verb}/?", changed, POST)
-    yield Route("api", "/api/v1/whoami/?", tokens_api.whoami, accepts_iap=_is_vouched_for)
-    for pattern, answer, methods in (
+        handler = partial(projects_api.change_project, change=change, context=context)
+        yield Route("api", f"{projects}/{{name}}/{verb}/?", handler, POST)
+    yield Route("api", "/api/v1/whoami/?", tokens_api.whoami, accepts_iap=_has_iap_assertion)
+    for path, answer, methods in (
         ("tokens", tokens_api.list_tokens, READ_METHODS),
         ("tokens", tokens_api.create_token, POST),
         ("tokens/{id}", tokens_api.revoke_token, DELETE),
         ("tokens/self/revoke", tokens_api.revoke_sent_token, POST),
     ):
-        own = partial(answer, context=context)
-        yield Route("api", f"/api/v1/{pattern}/?", own, methods, accepts_iap=_is_vouched_for)
+        handler = partial(answer, context=context)
+        yield Route("api", f"/api/v1/{path}/?", handler, methods, accepts_iap=_has_iap_assertion)
 
 
 async def redirect_to_slash(request: Request, context: ServerContext) -> Response:
-    """Redirect a page's path without its slash, if the caller may read it."""
+    """Redirect a path without its slash to the page, if the caller may read the page."""
     if "name" in request.params:
         context.read_policy.require_project_read(
             request.caller, parse_project_name(request.params["name"])
@@ -180,9 +188,9 @@ async def redirect_to_slash(request: Request, context: ServerContext) -> Respons
 
 
 def wants_html(request: Request) -> bool:
-    """Return whether `/` is asked for by a person."""
+    """Return whether `/` is answered with the web page, not with the Simple API."""
     return requested_media_type(request) in (None, MediaType.HTML)
 
 
-def _is_vouched_for(request: Request) -> bool:
+def _has_iap_assertion(request: Request) -> bool:
     return IAP_ASSERTION_HEADER in request.headers and b"authorization" not in request.headers

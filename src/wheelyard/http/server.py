@@ -1,9 +1,9 @@
 """
-The process that listens: one in this process, or several workers.
+The web server (Granian): listening, HTTP/2 limits, worker processes and graceful shutdown.
 
-One worker runs on this process's own event loop, which starts fast and takes little memory; more
-than one are processes of their own. SIGTERM ends it: nothing new is accepted, what is under way
-finishes; a second signal does not wait for that.
+A single worker runs in this process, which starts faster and takes less memory; several workers are
+processes of their own. At SIGTERM or SIGINT the server accepts no more requests and finishes the
+running ones; at a second signal it exits at once.
 """
 
 import asyncio
@@ -36,6 +36,7 @@ from wheelyard.http.observability.log_format import configure_logging
 from wheelyard.http.observability.worker_metrics import WorkerMetricsFolder
 from wheelyard.model.text import escaped
 from wheelyard.operations.store_probe import (
+    Reason,
     Step,
     StoreProbe,
     always_writable,
@@ -49,30 +50,30 @@ LISTEN_BACKLOG: Final = 1024
 HEADER_READ_TIMEOUT_MS: Final = 10_000
 HTTP2_MAX_STREAMS: Final = 64
 HTTP2_STREAM_WINDOW_BYTES: Final = 1024 * 1024
-"""Bytes of one HTTP/2 body that a client may send before they are read."""
+"""Bytes of one HTTP/2 request body that a client may send ahead."""
 HTTP2_HEADERS_LIMIT_BYTES: Final = 32 * 1024
 GRACEFUL_SHUTDOWN_SECONDS: Final = 60
-"""Seconds that requests under way get to finish."""
+"""How long running requests may take to finish after the first signal."""
 SHUTDOWN_NOTICE_SECONDS: Final = 0.5
-"""Seconds of waiting for them in silence."""
+"""How long the server waits for them before it prints a notice."""
 SIGNAL_DELIVERY_SECONDS: Final = 0.3
-"""Seconds that a signal may take to the manager, when a worker has ended by it already."""
+"""How much later the manager may get a signal than a worker that it has ended already."""
 GRANIAN_LOG_CONFIG: Final = {
     "handlers": {},
     "formatters": {},
     "loggers": {"_granian": {"propagate": True}},
 }
-"""How Granian logs: by the handlers that the log has anyway, on standard error."""
+"""Makes Granian log by the handlers of the root logger."""
 WORKER_RETRY_SECONDS: Final = 5.0
-"""Seconds after which a worker that cannot begin tries again."""
+"""How long a worker that could not start waits before it tries again."""
 MANAGER_POLL_SECONDS: Final = 1.0
-"""Seconds after which a worker sees that its manager is gone."""
+"""How often a worker checks that its manager still runs."""
 FIRST_WRITE_TIMEOUT_SECONDS: Final = 5.0
-"""Seconds that a server waits for the end of its first trial write before it listens."""
+"""How long a server waits for the first write of its store probe before it listens."""
 PROBE_RESULT_FILE: Final = "written"
-"""The file among the workers' figures that says what has come of the trial writes."""
+"""The file beside the workers' metrics with the result of the store probe."""
 MAX_FILE_DESCRIPTORS: Final = 65_536
-"""File descriptors that a process asks for at most; half of them are for connections."""
+"""The highest limit that a process asks for; half of it is for connections."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -82,14 +83,14 @@ def resolve_bind_address(server: ServerSettings) -> ServerSettings:
     Return the settings with an address for a host name, and a free port for port 0.
 
     Raises:
-        Invalid: The port is taken or not permitted, or the host is no address of this machine
+        Invalid: The port is in use or not permitted, or the host is not an address of this machine
             (code `bad_setting`).
     """
     try:
         found = socket.getaddrinfo(
             server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        # localhost is both, and clients that know only one know this one
+        # localhost is IPv4 and IPv6, and every client knows IPv4
         family, kind, protocol, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -106,63 +107,62 @@ def resolve_bind_address(server: ServerSettings) -> ServerSettings:
 
 
 def run_server(
-    settings: Settings, index: Index, before_end: Callable[[], None] = lambda: None
+    settings: Settings, index: Index, on_shutdown: Callable[[], None] = lambda: None
 ) -> None:
-    """Serve an index until a signal ends it; `before_end` is called then, and may be cut short."""
+    """Serve an index until a signal; then call `on_shutdown`, and exit the process."""
     configure_logging(settings.log)
     _raise_descriptor_limit()
     for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, lambda *_: sys.exit(0))  # as long as nothing is served
-    is_alone = settings.server.workers == 1
-    figures = nullcontext() if is_alone else TemporaryDirectory(prefix="wheelyard-figures-")
+        signal.signal(each, lambda *_: sys.exit(0))  # until requests are served
+    is_single = settings.server.workers == 1
+    shared = nullcontext() if is_single else TemporaryDirectory(prefix="wheelyard-figures-")
     try:
-        with figures as folder:
-            # by this process alone: a worker that begins anew must not find that it may not write
-            probe = _begun_trial(index, Path(folder, PROBE_RESULT_FILE) if folder else None)
+        with shared as folder:
+            # only in this process: a restarted worker must not become unready by a new probe
+            probe = _start_store_probe(index, Path(folder, PROBE_RESULT_FILE) if folder else None)
             if folder:
                 serve = partial(_serve_in_workers, settings, Path(folder))
             else:
                 app = App(index, write_failure=lambda: probe.reason)
-                serve = partial(_serve_here, settings.server, app)
+                serve = partial(_serve_in_process, settings.server, app)
             probe.wait(FIRST_WRITE_TIMEOUT_SECONDS)
             serve()
     except SystemExit as end:
         if end.code:
             raise
-    before_end()
+    on_shutdown()
     logging.shutdown()
     if sys.stdout is not None:
         sys.stdout.flush()
-    # the server's own threads may still be ending, and must not meet a finished interpreter
+    # Granian's threads may still run, and would crash in an interpreter that finalizes
     os._exit(0)
 
 
-def _begun_trial(index: Index, note: Path | None) -> StoreProbe:
-    """Return the trial of whether the store can be written, which one that is only read passes."""
+def _start_store_probe(index: Index, result_file: Path | None) -> StoreProbe:
+    """Start to probe whether the store can be written; a read-only server has nothing to probe."""
     steps = list[Step]()
     if not index.settings.server.read_only:
         steps.append(partial(rewrite_format, index.files.store, index.files.retries))
         for key in probes(index.traits.apart, index.runtime.new_id()):
             steps += scratch_write_steps(index.files.store, key)
-    probe = StoreProbe(steps, index.runtime, note)
+    probe = StoreProbe(steps, index.runtime, result_file)
     probe.start()
     return probe
 
 
-def _serve_here(server: ServerSettings, app: App) -> None:
-    from granian.server.embed import Server  # noqa: PLC0415 - the other mode does not need it
+def _serve_in_process(server: ServerSettings, app: App) -> None:
+    from granian.server.embed import Server  # noqa: PLC0415 - not needed with workers
 
-    embedded = Server(app, **_listening(server))
+    embedded = Server(app, **_granian_options(server))
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
 
         def stop() -> None:
             if embedded.interrupt_signal:
-                os._exit(1)  # asked for twice; the store is safe at every step
+                os._exit(1)  # the second signal; the store survives an exit at any time
             embedded.stop()  # type: ignore[no-untyped-call]
-            loop.call_later(SHUTDOWN_NOTICE_SECONDS, _tell_that_it_waits)
-            # whoever is still busy then may be cut off
+            loop.call_later(SHUTDOWN_NOTICE_SECONDS, _print_shutdown_notice)
             loop.call_later(GRACEFUL_SHUTDOWN_SECONDS, os._exit, 0)
 
         for each in (signal.SIGTERM, signal.SIGINT):
@@ -172,7 +172,7 @@ def _serve_here(server: ServerSettings, app: App) -> None:
     asyncio.run(serve())
 
 
-def _serve_in_workers(settings: Settings, figures: Path) -> None:
+def _serve_in_workers(settings: Settings, folder: Path) -> None:
     from granian.server import Server  # noqa: PLC0415 - imports multiprocessing
 
     workers = Server(
@@ -180,45 +180,46 @@ def _serve_in_workers(settings: Settings, figures: Path) -> None:
         workers=settings.server.workers,
         respawn_failed_workers=True,
         workers_kill_timeout=GRACEFUL_SHUTDOWN_SECONDS,
-        # a worker that dies, and a manager that gives up because they all do, must not be silent
+        # so that the death of a worker is logged, and that the manager gives up
         log_level=LogLevels.error,
-        **_listening(settings.server) | {"log_enabled": True, "log_dictconfig": GRANIAN_LOG_CONFIG},
+        **_granian_options(settings.server)
+        | {"log_enabled": True, "log_dictconfig": GRANIAN_LOG_CONFIG},
     )
-    logging.getLogger("_granian").addFilter(partial(_is_news, workers))
-    # it runs once the manager has set its own handlers, and before there are workers
-    workers.on_startup(partial(_handle_signals, workers, figures))
-    load = partial(create_worker_app, settings, figures, os.getpid())
+    logging.getLogger("_granian").addFilter(partial(_should_log, workers))
+    # called after the manager has set its own handlers, and before it starts workers
+    workers.on_startup(partial(_handle_signals, workers, folder))
+    load = partial(create_worker_app, settings, folder, os.getpid())
     try:
         workers.serve(target_loader=load, wrap_loader=False)
     except SystemExit:
-        # Ctrl-C reaches the workers, too, and one that ends first counts as one that failed
+        # Ctrl-C reaches the workers, too; Granian counts a worker that ends first as failed
         if not workers.interrupt_signal:
             raise
 
 
-def _is_news(workers: Any, record: logging.LogRecord) -> bool:  # noqa: ANN401 - as below
-    """Return whether what Granian says is worth a line: a worker's end by Ctrl-C is not."""
+def _should_log(workers: Any, record: logging.LogRecord) -> bool:  # noqa: ANN401 - as below
+    """Return whether to log a message of Granian: not the end of a worker by Ctrl-C."""
     del record
     if not workers.interrupt_signal:
-        # the signal reaches the worker, too; the thread that waits for its end may wait longer
+        # the worker may have got the signal before this process
         sleep(SIGNAL_DELIVERY_SECONDS)
     return not workers.interrupt_signal
 
 
-def _handle_signals(workers: Any, figures: Path) -> None:  # noqa: ANN401 - Granian names no type
-    """See to it that a first signal ends the workers, and a second one at once."""
+def _handle_signals(workers: Any, folder: Path) -> None:  # noqa: ANN401 - Granian names no type
+    """Handle signals in the manager: the first stops the workers, the second kills them."""
     manager = os.getpid()
 
     def stop(*_: object) -> None:
         if os.getpid() != manager:
-            os._exit(0)  # a worker that has not begun has nothing to finish
+            os._exit(0)  # a worker that has not started yet
         if workers.interrupt_signal:
             for worker in workers.wrks:
                 worker.kill()
-            rmtree(figures, ignore_errors=True)
+            rmtree(folder, ignore_errors=True)
             os._exit(1)
         workers.signal_handler_interrupt()
-        notice = threading.Timer(SHUTDOWN_NOTICE_SECONDS, _tell_that_it_waits)
+        notice = threading.Timer(SHUTDOWN_NOTICE_SECONDS, _print_shutdown_notice)
         notice.daemon = True
         notice.start()
 
@@ -226,8 +227,8 @@ def _handle_signals(workers: Any, figures: Path) -> None:  # noqa: ANN401 - Gran
         signal.signal(each, stop)
 
 
-def _tell_that_it_waits() -> None:
-    print(  # noqa: T201 - whoever pressed Ctrl-C waits for an answer
+def _print_shutdown_notice() -> None:
+    print(  # noqa: T201 - for the operator who has pressed Ctrl-C
         "wheelyard: stopping when what is under way has ended; press Ctrl-C again to stop now",
         file=sys.stderr,
         flush=True,
@@ -235,7 +236,7 @@ def _tell_that_it_waits() -> None:
 
 
 def _raise_descriptor_limit() -> None:
-    """Ask for as many descriptors as are allowed: each idle connection holds one."""
+    """Raise the limit of file descriptors: each idle connection needs one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = (
         MAX_FILE_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_FILE_DESCRIPTORS)
@@ -245,47 +246,44 @@ def _raise_descriptor_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _connections() -> int:
-    """Return how many connections one process keeps open; other files need descriptors, too."""
+def _max_connections() -> int:
+    """Return how many connections one process may keep open: half of its file descriptors."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(
         LISTEN_BACKLOG, (MAX_FILE_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft) // 2
     )
 
 
-def create_worker_app(settings: Settings, figures: Path, manager: int) -> App:
-    """Return the application of one worker process; all keep their figures in one folder."""
+def create_worker_app(settings: Settings, folder: Path, manager: int) -> App:
+    """Return the application of one worker process; all share the folder for metrics."""
     configure_logging(settings.log)
-    threading.Thread(target=_end_after, args=(manager, figures), daemon=True).start()
+    threading.Thread(target=_exit_with_manager, args=(manager, folder), daemon=True).start()
     while True:
         try:
-            shelf = WorkerMetricsFolder(figures, os.getpid(), _is_running)
+            metrics = WorkerMetricsFolder(folder, os.getpid(), _is_process_running)
             index = open_index(settings, create=not settings.server.read_only)
-            is_tried = not settings.server.read_only
-            write_failure = (
-                partial(recorded_reason, figures / PROBE_RESULT_FILE)
-                if is_tried
-                else always_writable
-            )
-            return App(index, metrics_folder=shelf, write_failure=write_failure)
-        except WheelyardError as fault:
-            # if it ended, the manager would soon give up, and end the workers that are well, too
-            logger.critical("a worker cannot begin, and tries again: %s", fault.message)
+            write_failure: Reason = always_writable
+            if not settings.server.read_only:
+                write_failure = partial(recorded_reason, folder / PROBE_RESULT_FILE)
+            return App(index, metrics_folder=metrics, write_failure=write_failure)
+        except WheelyardError as error:
+            # if it exited, the manager would soon give up, and stop the other workers, too
+            logger.critical("a worker cannot begin, and tries again: %s", error.message)
             sleep(WORKER_RETRY_SECONDS)
 
 
-def _end_after(manager: int, figures: Path) -> None:
-    """End this worker when its manager was killed: it would hold the port of whoever comes next."""
+def _exit_with_manager(manager: int, folder: Path) -> None:
+    """Stop this worker when its manager was killed, so that a new server can use the port."""
     while os.getppid() == manager:
         sleep(MANAGER_POLL_SECONDS)
     logger.error("the process that began this worker was killed, so it ends, too")
-    rmtree(figures, ignore_errors=True)
+    rmtree(folder, ignore_errors=True)
     os.kill(os.getpid(), signal.SIGTERM)
     sleep(GRACEFUL_SHUTDOWN_SECONDS)
     os._exit(1)
 
 
-def _is_running(pid: int) -> bool:
+def _is_process_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except OSError:
@@ -293,8 +291,8 @@ def _is_running(pid: int) -> bool:
     return True
 
 
-def _listening(server: ServerSettings) -> dict[str, Any]:
-    """Return what both kinds of server are told."""
+def _granian_options(server: ServerSettings) -> dict[str, Any]:
+    """Return the options of Granian that both modes share."""
     return {
         "address": server.host,
         "port": server.port,
@@ -302,15 +300,15 @@ def _listening(server: ServerSettings) -> dict[str, Any]:
         "http": HTTPModes.auto,
         "websockets": False,
         "backlog": LISTEN_BACKLOG,
-        # by itself Granian accepts no more connections than the backlog has room for
-        "backpressure": _connections(),
+        # by default, Granian accepts only as many connections as the backlog
+        "backpressure": _max_connections(),
         "http1_settings": HTTP1Settings(header_read_timeout=HEADER_READ_TIMEOUT_MS),
         "http2_settings": HTTP2Settings(
             max_concurrent_streams=HTTP2_MAX_STREAMS,
             max_headers_size=HTTP2_HEADERS_LIMIT_BYTES,
             initial_stream_window_size=HTTP2_STREAM_WINDOW_BYTES,
-            # a proxy sends everybody's requests over one connection: no body that waits for its
-            # turn may use up the window of the others
+            # a proxy sends the requests of all clients over one connection: a body that waits
+            # for its slot must not use up the window of the others
             initial_connection_window_size=HTTP2_MAX_STREAMS * HTTP2_STREAM_WINDOW_BYTES,
         ),
         "log_enabled": False,
