@@ -13,16 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import access, bucket, exporting, growth, importing, memory, speed
+from benchmarks import access, bucket, exporting, importing, memory, scaling, speed
 from benchmarks.report import Figure, show
 from benchmarks.servers import machine
 
 FIGURES: dict[str, Callable[[Path], list[Figure]]] = {
-    "start": speed.start,
+    "start": speed.cold_start,
     "pages": speed.pages,
     "uploads": speed.uploads,
     "memory": memory.measure,
-    "growth": growth.measure,
+    "growth": scaling.measure,
     "bucket": bucket.measure,
     "access": access.measure,
     "import": importing.measure,

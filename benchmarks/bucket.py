@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.load import PIP, page_rate, upload_all
 from benchmarks.memory import forget_peak, peak, peak_of_upload, resident
 from benchmarks.report import Figure
-from benchmarks.servers import Server, stand_in, wheelyard, wheelyard_in_bucket
+from benchmarks.servers import Server, fake_gcs_server, wheelyard, wheelyard_in_bucket
 from benchmarks.speed import page_rates, upload_rates
 from benchmarks.stores import Wheel, wheels
 
@@ -36,7 +36,7 @@ BOUND = "120 MB"
 def measure(folder: Path) -> list[Figure]:
     """Weigh, ask, upload and count, on a bucket and on a folder in turn."""
     with (
-        stand_in(folder, BUCKET) as url,
+        fake_gcs_server(folder, BUCKET) as url,
         wheelyard_in_bucket(folder, STORE, dependencies(url)) as bucket,
         wheelyard(folder / "local", "/health") as local,
     ):

@@ -84,9 +84,9 @@ def pypiserver(folder: Path, page: str = "/simple/") -> Iterator[Server]:
 
 
 @contextmanager
-def stand_in(folder: Path, bucket: str) -> Iterator[str]:
+def fake_gcs_server(folder: Path, bucket: str) -> Iterator[str]:
     """Run the tests' stand-in for Cloud Storage in a process of its own; yield its URL."""
-    command = [sys.executable, "-m", "benchmarks.stand_in", bucket]
+    command = [sys.executable, "-m", "benchmarks.fake_gcs", bucket]
     printed = folder / "stand-in.printed"
     with _running(command, printed, {"PYTHONPATH": str(REPOSITORY)}) as process:
         end = time.perf_counter() + PATIENCE

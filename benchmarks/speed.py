@@ -16,7 +16,7 @@ Plan = Callable[[int], Sequence[Wheel]]
 """What is uploaded in a round."""
 
 
-def start(folder: Path) -> list[Figure]:
+def cold_start(folder: Path) -> list[Figure]:
     """Start on nothing, on 4,000 files and on 50,000 projects, up to the whole first page."""
     large = collection(50_000, 1)
     return [

@@ -100,11 +100,11 @@ def test_code_that_moves_into_another_module() -> None:
     moved = replace(drawn, module="wheelyard.catalog.elsewhere")
     rewritten = replace(moved, original="found.revision == 5")
 
-    place = located(moved)
+    location = located(moved)
 
-    assert place is not None
-    assert place == located(drawn)
-    assert place.module == "wheelyard.catalog.commits"
+    assert location is not None
+    assert location == located(drawn)
+    assert location.module == "wheelyard.catalog.commits"
     assert located(rewritten) is None
 
 

@@ -112,29 +112,29 @@ class _Changed(SourceFileLoader):
         return compile(self._source, self.path, "exec", dont_inherit=True)
 
 
-def measured(place: Path, options: Sequence[str]) -> Measured:
+def measured(location: Path, options: Sequence[str]) -> Measured:
     """Return what is in a file, or run tests without any change, and put it there."""
 
     def child() -> str:
-        data(place).unlink(missing_ok=True)  # of a run that was stopped
-        lines = Coverage(str(data(place)), source_pkgs=["wheelyard"], config_file=False)
+        data(location).unlink(missing_ok=True)  # of a run that was stopped
+        lines = Coverage(str(data(location)), source_pkgs=["wheelyard"], config_file=False)
         measuring = _Measuring(lines)
         with lines.collect():
             pytest.main([*OPTIONS, *options], [measuring])
         lines.save()
         libraries = [name for name in sys.modules if name.partition(".")[0] not in OURS]
         found = Measured(measuring.seconds, measuring.failed, libraries)
-        place.write_bytes(msgspec.json.encode(found))
+        location.write_bytes(msgspec.json.encode(found))
         return ""
 
-    if not place.exists() and _forked(child):
+    if not location.exists() and _forked(child):
         sys.exit(f"{options}: {HANGS} without any change")
-    return msgspec.json.decode(place.read_bytes(), type=Measured)
+    return msgspec.json.decode(location.read_bytes(), type=Measured)
 
 
-def data(place: Path) -> Path:
+def data(location: Path) -> Path:
     """Return the file, beside that of `measured`, in which coverage says which test runs a line."""
-    return place.with_suffix(".coverage")
+    return location.with_suffix(".coverage")
 
 
 def killer(module: str, path: Path, source: str, tests: Sequence[str]) -> str:

@@ -85,7 +85,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CodeLocation:
     """Where the code of a mutant is now: a file, what is in it, and which lines it has there."""
 
     path: Path
@@ -117,18 +117,20 @@ class Judge:
         """Run tests with one change until one fails."""
         if mutant.equivalent:
             return Verdict(str(mutant), "equivalent")
-        place = located(mutant)
-        if place is None:
+        location = located(mutant)
+        if location is None:
             return Verdict(str(mutant), "gone")
         if mutant.elsewhere:
             return Verdict(str(mutant), "elsewhere", mutant.elsewhere)
-        stages = self.chosen(place)
-        tried = (killer(place.module, place.path, place.changed, stage) for stage in stages)
+        stages = self.chosen(location)
+        tried = (
+            killer(location.module, location.path, location.changed, stage) for stage in stages
+        )
         by = next(filter(None, tried), "")
         unseen = "" if any(stages) else "no test runs it"
         return Verdict(str(mutant), "killed" if by else "survived", by or unseen)
 
-    def chosen(self, place: Place) -> tuple[list[str], list[str]]:
+    def chosen(self, location: CodeLocation) -> tuple[list[str], list[str]]:
         """
         Return the tests that run first, all of which run the line, and those that run then.
 
@@ -138,15 +140,17 @@ class Judge:
         where the line is a condition or a check, they are what it is for. Next are those in the
         folder of the package.
         """
-        found = [_contexts(file, place.path) for file in self.measured]
-        on_line = {test for each in found for line in place.lines for test in each.get(line, ())}
+        found = [_contexts(file, location.path) for file in self.measured]
+        on_line = {test for each in found for line in location.lines for test in each.get(line, ())}
         on_next = {
-            test for each in found for test in on_line.intersection(each.get(place.lines.stop, ()))
+            test
+            for each in found
+            for test in on_line.intersection(each.get(location.lines.stop, ()))
         }
         in_module = {test for each in found for tests in each.values() for test in tests}
         odd = on_next if 2 * len(on_next) < len(on_line) else on_line - on_next
         files = {_file(test) for test in on_line}
-        near = f"tests/{place.module.split('.')[1]}/"
+        near = f"tests/{location.module.split('.')[1]}/"
         ranks = {
             test: (
                 *(test not in on_line, test not in odd, not test.startswith(near)),
@@ -238,7 +242,7 @@ def read_found(file: Path) -> dict[str, Verdict]:
     return {name: Verdict(name, state, by) for state, name, by in verification_cache}
 
 
-def located(mutant: Mutant) -> Place | None:
+def located(mutant: Mutant) -> CodeLocation | None:
     """
     Find the code of a mutant, and change it.
 
@@ -246,20 +250,20 @@ def located(mutant: Mutant) -> Place | None:
     is believed if there is one such place.
     """
     own = (SOURCES / Path(*mutant.module.split("."))).with_suffix(".py")
-    if own.exists() and (place := _changed(mutant, own)):
-        return place
+    if own.exists() and (location := _changed(mutant, own)):
+        return location
     paths = SOURCES.rglob("*.py") if mutant.function else ()
-    places = [place for path in paths if (place := _changed(mutant, path))]
+    places = [location for path in paths if (location := _changed(mutant, path))]
     return places[0] if len(places) == 1 else None
 
 
-def _changed(mutant: Mutant, path: Path) -> Place | None:
+def _changed(mutant: Mutant, path: Path) -> CodeLocation | None:
     source = path.read_text(encoding="utf-8")
     node = find(mutant, source)
     if node is None:
         return None
     lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
-    return Place(path, replaced(source, node, mutant.replacement), lines)
+    return CodeLocation(path, replaced(source, node, mutant.replacement), lines)
 
 
 def _drawn(package: str, seed: int) -> Iterator[Mutant]:
@@ -275,9 +279,9 @@ def _drawn(package: str, seed: int) -> Iterator[Mutant]:
     while len(taken) < WANTED:
         kind = chance.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
         each = chance.choice(by_kind[kind])
-        place = replace(each, kind="", replacement="")
-        if place not in taken:
-            taken.add(place)
+        location = replace(each, kind="", replacement="")
+        if location not in taken:
+            taken.add(location)
             yield each
 
 
@@ -312,9 +316,9 @@ def _digest(*folders: str) -> str:
 
 
 @cache
-def _contexts(place: Path, path: Path) -> dict[int, list[str]]:
+def _contexts(location: Path, path: Path) -> dict[int, list[str]]:
     """Return the tests of one folder that run each line of a module."""
-    found = CoverageData(str(data(place)))
+    found = CoverageData(str(data(location)))
     found.read()
     return found.contexts_by_lineno(str(path))
 

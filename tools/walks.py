@@ -30,7 +30,7 @@ from typing import Any, Final
 
 import wheelyard
 from benchmarks.stores import BOUNDARY, Wheel
-from tests.fake_gcs.server import running_bucket_server
+from tests.fake_gcs.server import running_fake_gcs
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.http.app import App
@@ -179,7 +179,7 @@ class Walked:
 @contextmanager
 def _stores() -> Iterator[tuple[str, str]]:
     """Yield the location of a store in a folder, and of one in a bucket."""
-    with TemporaryDirectory(prefix="walks-") as folder, running_bucket_server(BUCKET) as server:
+    with TemporaryDirectory(prefix="walks-") as folder, running_fake_gcs(BUCKET) as server:
         os.environ.update(server.environment())
         yield folder, f"gs://{BUCKET}/index"
 

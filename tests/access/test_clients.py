@@ -6,8 +6,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from keyring_tests.stage import lay_over
-from keyring_tests.standins import program as make_program
+from keyring_tests.fake_servers import program as make_program
+from keyring_tests.harness import lay_over
 
 from tests.access.serving import ACCESS_TOKEN, LOGINS, Served, basic, served
 from tests.clients.harness import Sandbox, new_sandbox, program, system_program

@@ -14,7 +14,7 @@ from httpx2 import Response
 from tests.clients.harness import SOURCE, Sandbox, new_sandbox, wheelyard
 from tests.clients.reading import page
 from tests.clients.servers import TOKEN, Server, free_port, is_healthy, running
-from tests.fake_gcs.server import BucketServer
+from tests.fake_gcs.server import FakeGcsServer
 from tests.http.packages import Package, form
 
 BUCKET = "wheels"
@@ -31,7 +31,7 @@ class BucketIndex:
 
     server: Server
     """How clients reach it."""
-    cloud: BucketServer
+    cloud: FakeGcsServer
     folder: Path
     """Where its log is."""
 
@@ -41,12 +41,12 @@ class BucketIndex:
         return (self.folder / "log.txt").read_text()
 
 
-def as_nobody(cloud: BucketServer) -> dict[str, str]:
+def as_nobody(cloud: FakeGcsServer) -> dict[str, str]:
     """Return what leads a process to the stand-in as to an emulator: nothing can sign."""
     return cloud.environment()
 
 
-def as_account(cloud: BucketServer, folder: Path) -> dict[str, str]:
+def as_account(cloud: FakeGcsServer, folder: Path) -> dict[str, str]:
     """Return what leads a process to the stand-in with the key of a service account."""
     return {
         "API_ENDPOINT_OVERRIDE": cloud.url,
@@ -54,7 +54,7 @@ def as_account(cloud: BucketServer, folder: Path) -> dict[str, str]:
     }
 
 
-def as_machine(cloud: BucketServer, iam: str) -> dict[str, str]:
+def as_machine(cloud: FakeGcsServer, iam: str) -> dict[str, str]:
     """Return what leads a process there without a key, and to an IAM that is nowhere."""
     way = {"API_ENDPOINT_OVERRIDE": cloud.url, "HTTPS_PROXY": f"http://{iam}"}
     return way | cloud.environment(metadata=True)
@@ -63,7 +63,7 @@ def as_machine(cloud: BucketServer, iam: str) -> dict[str, str]:
 @contextmanager
 def running_bucket_index(
     folder: Path,
-    cloud: BucketServer,
+    cloud: FakeGcsServer,
     environment: Mapping[str, str],
     *options: str,
     config: str = "",

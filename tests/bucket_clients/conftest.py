@@ -9,7 +9,7 @@ from tests.bucket_clients.bucket_server import BUCKET
 from tests.clients.conftest import build as _build
 from tests.clients.conftest import sandbox as _sandbox
 from tests.clients.projects import Builder, Built
-from tests.fake_gcs.server import BucketServer, running_bucket_server
+from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
 
 build, sandbox = _build, _sandbox
 
@@ -21,9 +21,9 @@ def private_key() -> RSAPrivateKey:
 
 
 @pytest.fixture(scope="module")
-def cloud(private_key: RSAPrivateKey) -> Iterator[BucketServer]:
+def cloud(private_key: RSAPrivateKey) -> Iterator[FakeGcsServer]:
     """Yield a stand-in that gives nothing to who has no token of its own, unless told."""
-    with running_bucket_server(BUCKET, private_key=private_key) as server:
+    with running_fake_gcs(BUCKET, private_key=private_key) as server:
         yield server
 
 

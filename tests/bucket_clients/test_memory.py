@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.bucket import BUCKET, STORE, dependencies, weights
-from benchmarks.servers import stand_in, wheelyard_in_bucket
+from benchmarks.servers import fake_gcs_server, wheelyard_in_bucket
 from benchmarks.stores import Wheel
 
 BOUND = 120
@@ -23,7 +23,7 @@ def test_a_large_wheel(tmp_path: Path) -> None:
         wheel.write(target, blocks=150)
 
     with (
-        stand_in(tmp_path, BUCKET) as url,
+        fake_gcs_server(tmp_path, BUCKET) as url,
         wheelyard_in_bucket(tmp_path, STORE, dependencies(url)) as server,
     ):
         _, up, down = weights(server, wheel, file)

@@ -13,8 +13,8 @@ from itertools import count
 from pathlib import Path
 from random import Random
 
-from tests.catalog.invariants import DEMO, Wish, broken_promises, document, is_named
-from tests.catalog.scheduler import Fate, GatedStore, Stage, outcomes_on_stage
+from tests.catalog.invariants import DEMO, WriteIntent, document, is_named, violations
+from tests.catalog.scheduler import CallOutcome, GatedStore, Scheduler, scheduled_futures
 from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE, Clock, fake_runtime, objects
 from wheelyard.archive.reader import DistributionContents
@@ -33,12 +33,12 @@ from wheelyard.wiring.stores import StoreTraits
 TICK = 1e-6
 """Seconds that pass between two looks at a clock: what is read stays fresh, and is in the past."""
 
-Step = tuple[str, Fate]
+Step = tuple[str, CallOutcome]
 Schedule = tuple[Step, ...]
 Opener = Callable[[Store, int], Index]
 
 
-class BrokenPromise(AssertionError):
+class InvariantViolated(AssertionError):
     """The schedule, the answers so far, and what they lead to."""
 
 
@@ -74,7 +74,7 @@ class Scenario:
     """
 
     folder: Path
-    wishes: Mapping[str, Wish]
+    intents: Mapping[str, WriteIntent]
     before: tuple[Made, ...] = ()
     together: bool = False
     far: bool = False
@@ -86,7 +86,7 @@ class Scenario:
     """Every object that is there before anyone enters."""
 
     def __post_init__(self) -> None:
-        for made in (*self.before, *(wish.made for wish in self.wishes.values())):
+        for made in (*self.before, *(wish.made for wish in self.intents.values())):
             self.arrivals[made] = made.arrival(self.folder)
         store = MemoryStore(Clock().seconds)
         for made in self.before:
@@ -103,20 +103,20 @@ class Scenario:
         return replace(index, uploads=_ReadOnce(index.uploads, self.contents))
 
     @contextmanager
-    def stage(self) -> Iterator[Stage]:
+    def scheduler(self) -> Iterator[Scheduler]:
         """Yield a stage where every writer waits for its first call."""
         store = MemoryStore(Clock().seconds)
         for key, body in self.start.items():
             store.put(Key(key), body, ABSENT)
-        stage = Stage(store, sociable=self.together)
-        gated = GatedStore(stage)
+        scheduler = Scheduler(store, sociable=self.together)
+        gated = GatedStore(scheduler)
         shared = self._informed(gated, 0) if self.together else None
-        with outcomes_on_stage(), closing(stage):
-            for number, (name, wish) in enumerate(self.wishes.items(), 1):
+        with scheduled_futures(), closing(scheduler):
+            for number, (name, wish) in enumerate(self.intents.items(), 1):
                 index = shared or self._informed(gated, number)
                 process = "all" if self.together else name
-                stage.add(name, process, partial(self.fulfil, index, wish))
-            yield stage
+                scheduler.add(name, process, partial(self.fulfil, index, wish))
+            yield scheduler
 
     def _informed(self, store: Store, seed: int) -> Index:
         """Return an index of a process that has read the project, if that is of any use to it."""
@@ -125,7 +125,7 @@ class Scenario:
             index.projects.latest(DEMO)
         return index
 
-    def fulfil(self, index: Index, wish: Wish) -> None:
+    def fulfil(self, index: Index, wish: WriteIntent) -> None:
         """Do what a writer wants."""
         if wish.delete:
             distribution = parse_filename(wish.made.filename)
@@ -167,73 +167,75 @@ class Explorer:
         """Play so many schedules at random."""
         random = Random(seed)
         for _ in range(schedules):
-            with self.scenario.stage() as stage:
+            with self.scenario.scheduler() as scheduler:
                 schedule: Schedule = ()
-                while steps := self._steps(stage, schedule):
-                    smooth = [step for step in steps if step[1] is Fate.DONE]
+                while steps := self._steps(scheduler, schedule):
+                    smooth = [step for step in steps if step[1] is CallOutcome.DONE]
                     step = random.choice(steps if random.random() < 0.1 else smooth)
-                    stage.let(*step)
+                    scheduler.let(*step)
                     schedule += (step,)
-                    self._check(stage, schedule)
-                self._end(stage, schedule)
+                    self._check(scheduler, schedule)
+                self._end(scheduler, schedule)
         return self.result
 
     def _play(self, schedule: Schedule) -> list[Schedule]:
         """Play a schedule and go on smoothly to the end; return the turns that were not taken."""
         turns: list[Schedule] = []
-        with self.scenario.stage() as stage:
-            for name, fate in schedule:
-                stage.let(name, fate)
+        with self.scenario.scheduler() as scheduler:
+            for name, outcome in schedule:
+                scheduler.let(name, outcome)
             while True:
-                state = (stage.state(), _used(schedule))
+                state = (scheduler.state(), _used(schedule))
                 if state in self._seen:
                     return turns
                 self._seen.add(state)
-                self._check(stage, schedule)
-                steps = self._steps(stage, schedule)
+                self._check(scheduler, schedule)
+                steps = self._steps(scheduler, schedule)
                 if not steps:
-                    self._end(stage, schedule)
+                    self._end(scheduler, schedule)
                     return turns
                 turns += [(*schedule, step) for step in steps[1:]]
-                stage.let(*steps[0])
+                scheduler.let(*steps[0])
                 schedule = (*schedule, steps[0])
 
-    def _steps(self, stage: Stage, schedule: Schedule) -> list[Step]:
+    def _steps(self, scheduler: Scheduler, schedule: Schedule) -> list[Step]:
         may_fail = _used(schedule) < self.faults
         return [
-            (name, fate)
-            for name, call in stage.waiting().items()
-            for fate in call.fates
-            if may_fail or fate is Fate.DONE
+            (name, outcome)
+            for name, call in scheduler.waiting().items()
+            for outcome in call.outcomes
+            if may_fail or outcome is CallOutcome.DONE
         ]
 
-    def _check(self, stage: Stage, schedule: Schedule) -> None:
-        for why in broken_promises(stage.store, self.scenario.wishes, stage.answers()):
-            surprises = [each.surprise for each in stage.actors.values() if each.surprise]
-            raise BrokenPromise(_told(why, schedule, stage)) from next(iter(surprises), None)
+    def _check(self, scheduler: Scheduler, schedule: Schedule) -> None:
+        for why in violations(scheduler.store, self.scenario.intents, scheduler.answers()):
+            surprises = [each.surprise for each in scheduler.writers.values() if each.surprise]
+            raise InvariantViolated(_told(why, schedule, scheduler)) from next(
+                iter(surprises), None
+            )
 
-    def _end(self, stage: Stage, schedule: Schedule) -> None:
+    def _end(self, scheduler: Scheduler, schedule: Schedule) -> None:
         """See to it that doing it all again puts everything right."""
         self.result.ends += 1
-        for name in self.scenario.wishes.keys() - stage.answers().keys():
-            raise BrokenPromise(_told(f"{name} waits for ever", schedule, stage))
-        self.result.answers.add(tuple(stage.answers()[name] for name in self.scenario.wishes))
-        state = frozenset(objects(stage.store))
+        for name in self.scenario.intents.keys() - scheduler.answers().keys():
+            raise InvariantViolated(_told(f"{name} waits for ever", schedule, scheduler))
+        self.result.answers.add(tuple(scheduler.answers()[name] for name in self.scenario.intents))
+        state = frozenset(objects(scheduler.store))
         if state not in self._healed:
             self._healed.add(state)
-            for why in self._unhealed(stage.store):
-                raise BrokenPromise(_told(why, schedule, stage))
+            for why in self._unhealed(scheduler.store):
+                raise InvariantViolated(_told(why, schedule, scheduler))
 
     def _unhealed(self, store: Store) -> Iterator[str]:
         index = self.scenario.opened(store, 77)
-        for name, wish in self.scenario.wishes.items():
+        for name, wish in self.scenario.intents.items():
             try:
                 self.scenario.fulfil(index, wish)
             except WheelyardError as fault:
                 if fault.code not in {"file_exists", "not_found"}:
                     yield f"{name} tried again and met {fault.code}: {fault.message}"
         project = document(store)
-        for name, wish in self.scenario.wishes.items():
+        for name, wish in self.scenario.intents.items():
             filename = wish.made.filename
             if filename not in project.by_filename and filename not in project.deleted_filenames:
                 yield f"{name} tried again, and {filename} is neither listed nor deleted"
@@ -247,9 +249,9 @@ class Explorer:
 
 
 def _used(schedule: Schedule) -> int:
-    return sum(fate is not Fate.DONE for _, fate in schedule)
+    return sum(outcome is not CallOutcome.DONE for _, outcome in schedule)
 
 
-def _told(why: str, schedule: Schedule, stage: Stage) -> str:
-    steps = "\n".join(f"  {name}: {fate}" for name, fate in schedule)
-    return f"{why}\nafter\n{steps}\nanswers {stage.answers()}\nwaiting {stage.waiting()}"
+def _told(why: str, schedule: Schedule, scheduler: Scheduler) -> str:
+    steps = "\n".join(f"  {name}: {outcome}" for name, outcome in schedule)
+    return f"{why}\nafter\n{steps}\nanswers {scheduler.answers()}\nwaiting {scheduler.waiting()}"

@@ -16,15 +16,15 @@ DEMO = NormalizedName("demo")
 
 
 @dataclass(frozen=True)
-class Wish:
+class WriteIntent:
     """What one writer wants: a distribution there, or gone."""
 
     made: Made
     delete: bool = False
 
 
-def broken_promises(
-    store: Store, wishes: Mapping[str, Wish], answers: Mapping[str, str]
+def violations(
+    store: Store, intents: Mapping[str, WriteIntent], answers: Mapping[str, str]
 ) -> Iterator[str]:
     """Yield every promise that this state of the store breaks."""
     project = document(store)
@@ -36,7 +36,7 @@ def broken_promises(
             if store.get(key) is None:
                 yield f"{file.filename} is listed and {key} is not there"
     yield from _broken_journal(store, project)
-    yield from _broken_answers(store, project, wishes, answers)
+    yield from _broken_answers(store, project, intents, answers)
 
 
 def document(store: Store) -> Project:
@@ -70,11 +70,11 @@ def _broken_journal(store: Store, project: Project) -> Iterator[str]:
 
 
 def _broken_answers(
-    store: Store, project: Project, wishes: Mapping[str, Wish], answers: Mapping[str, str]
+    store: Store, project: Project, intents: Mapping[str, WriteIntent], answers: Mapping[str, str]
 ) -> Iterator[str]:
     accepted: dict[str, set[str]] = {}
     for writer, answer in answers.items():
-        wish = wishes[writer]
+        wish = intents[writer]
         if answer == "surprised":
             yield f"{writer} met an error that nobody foresaw"
         if answer == "ok":
@@ -85,7 +85,7 @@ def _broken_answers(
         yield "two contents of one filename were both accepted"
 
 
-def _broken_answer(store: Store, project: Project, wish: Wish) -> Iterator[str]:
+def _broken_answer(store: Store, project: Project, wish: WriteIntent) -> Iterator[str]:
     filename, sha256 = wish.made.filename, wish.made.sha256
     listed = project.by_filename.get(filename)
     if wish.delete:

@@ -1,13 +1,13 @@
 """
-A stage on which writers move one store call at a time, as a director says.
+A deterministic scheduler of writers, which makes their store calls happen one at a time.
 
-Writers are threads that run the product's own code. Each call that a writer makes to its store
-waits at a gate until the director lets it go, with a fate: it happens, it happens and its reply is
-lost, it is lost without happening, or the writer's process dies on it. A writer that waits for
-another writer of its process gives way, too; once it could go on, the director says when.
+Writers are threads that run the product's own code. Each store call of a writer waits at a gate
+until the test chooses its outcome: it is done; it is done and its reply is lost; it is lost before
+it is done; or the process of the writer crashes. A writer that waits for another writer of its
+process pauses, too; as soon as it could go on, the test decides when it does.
 
-Exactly one thread runs at a time: the director's, or that of the writer which it let go. They hand
-over by locks, so a schedule goes the same way on every machine.
+Exactly one thread runs at a time: that of the test, or of the writer which the test resumed. They
+alternate by locks, so a schedule has one result on every machine.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,13 +27,13 @@ from wheelyard.storage.base import ObjectVersion, Store, Stored
 T = TypeVar("T")
 
 START = "start"
-"""The first thing that a writer waits for, where writers meet."""
+"""The gate at which a writer begins, if writers of one process can wait for each other."""
 GO_ON = "go on"
-"""What a writer waits for that had to wait for another one, and has to no longer."""
+"""The gate of a writer after the other writer that it waited for has finished."""
 
 
-class Fate(StrEnum):
-    """What becomes of a store call."""
+class CallOutcome(StrEnum):
+    """The outcome of a store call, chosen by the test."""
 
     DONE = "done"
     LOST_DONE = "lost, done"
@@ -42,191 +42,197 @@ class Fate(StrEnum):
 
 
 class Crash(BaseException):
-    """The process of this writer has died."""
+    """Simulates that the process of this writer died."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """A store call that waits for its fate."""
+    """A store call that waits at the gate."""
 
     verb: str
     key: str
 
     @property
-    def fates(self) -> tuple[Fate, ...]:
-        """What could become of it, the smooth way first."""
+    def outcomes(self) -> tuple[CallOutcome, ...]:
+        """The possible outcomes, success first."""
         if self.verb in {START, GO_ON}:
-            return (Fate.DONE,)
+            return (CallOutcome.DONE,)
         changes = self.verb in {"put", "delete"}
-        return tuple(fate for fate in Fate if changes or fate is not Fate.LOST_DONE)
+        return tuple(
+            outcome for outcome in CallOutcome if changes or outcome is not CallOutcome.LOST_DONE
+        )
 
 
-class Actor(Thread):
-    """One writer: a name, the process that it lives in, and its answer once it has one."""
+class WriterThread(Thread):
+    """A writer: its name, the process that it belongs to, and its result once it has ended."""
 
-    def __init__(self, name: str, process: str, play: Callable[[], None], stage: "Stage") -> None:
+    def __init__(
+        self, name: str, process: str, work: Callable[[], None], scheduler: "Scheduler"
+    ) -> None:
         super().__init__(name=name, daemon=True)
         self.process = process
         self.answer: str | None = None
         self.surprise: BaseException | None = None
-        """What no code may raise."""
-        self.stage = stage
+        """An exception that the product must never raise."""
+        self.scheduler = scheduler
         self.history: list[object] = []
-        """Everything that its store has ever told it."""
+        """Every reply of its store so far."""
         self._call: Call | None = None
-        self._outcome: Future[object] | None = None
-        self._fate = Fate.DONE
+        self._awaited: Future[object] | None = None
+        self._outcome = CallOutcome.DONE
         self._turn = Lock()
         self._turn.acquire()
-        self._play = play
+        self._work = work
 
     def run(self) -> None:
-        """Play to the end."""
+        """Run the writer to its end."""
         self._turn.acquire()
         answer = "ok"
         try:
-            if self.stage.sociable:  # whoever comes first may lead the others
-                self.stage.gate(START, "", lambda: None)
-            self._play()
+            if self.scheduler.sociable:  # the first writer may lead the others
+                self.scheduler.gate(START, "", lambda: None)
+            self._work()
         except Crash:
             answer = "crashed"
         except WheelyardError as fault:
             answer = f"{type(fault).__name__} {fault.code}"
-        except BaseException as error:  # noqa: BLE001 - reported by the director
+        except BaseException as error:  # noqa: BLE001 - reported by the test
             answer, self.surprise = "surprised", error
         self.answer = answer
-        self.stage.turn.release()
+        self.scheduler.turn.release()
 
     @property
     def waits_for(self) -> Call | None:
-        """Return what it waits for the director to say, if it could go on."""
-        if self._outcome is not None:
-            return Call(GO_ON, "") if self._outcome.done() else None
+        """The call that waits for the test; None if the writer could not go on."""
+        if self._awaited is not None:
+            return Call(GO_ON, "") if self._awaited.done() else None
         return self._call
 
     @property
-    def rest(self) -> str:
-        """Return where it has come to rest."""
+    def state_name(self) -> str:
+        """Where the writer waits: ended, woken, others (waits for another writer) or gate."""
         if self.answer is not None:
             return "ended"
-        if self._outcome is not None:
-            return "woken" if self._outcome.done() else "others"
+        if self._awaited is not None:
+            return "woken" if self._awaited.done() else "others"
         return "gate"
 
-    def wait(self, call: Call | None, outcome: Future[object] | None = None) -> Fate:
-        """Give way, in this writer's thread, until the director lets it go; return the fate."""
-        self._call, self._outcome = call, outcome
-        self.stage.turn.release()
+    def wait(self, call: Call | None, awaited: Future[object] | None = None) -> CallOutcome:
+        """Pause the thread of this writer until the test resumes it; return the outcome."""
+        self._call, self._awaited = call, awaited
+        self.scheduler.turn.release()
         self._turn.acquire()
-        self._call, self._outcome = None, None
-        return self._fate
+        self._call, self._awaited = None, None
+        return self._outcome
 
-    def go(self, fate: Fate) -> None:
-        """Run, as the director, this writer until it comes to rest again."""
-        self._fate = fate
+    def go(self, outcome: CallOutcome) -> None:
+        """Resume this writer, from the thread of the test, until it waits again."""
+        self._outcome = outcome
         self._turn.release()
-        self.stage.turn.acquire()
+        self.scheduler.turn.acquire()
 
 
 @dataclass
-class Stage:
-    """The director's view; where `sociable`, writers may wait for one another in one process."""
+class Scheduler:
+    """Runs writers step by step; if `sociable`, those of one process may wait for each other."""
 
     store: Store
     sociable: bool
-    actors: dict[str, Actor] = field(default_factory=dict)
+    writers: dict[str, WriterThread] = field(default_factory=dict)
     turn: Lock = field(default_factory=Lock)
-    """Is released when it is the director's turn."""
+    """Released when the test may run."""
     orders: dict[str, list[str]] = field(default_factory=dict)
-    """Who used each key, in order."""
+    """The writers that used each key, in order."""
     _dead: set[str] = field(default_factory=set)
     _queue: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    """Who waits for others, and how far everybody had come when that began."""
+    """Waiting writers, with the number of replies of every writer when the wait began."""
     _ordinals: dict[tuple[str, ObjectVersion], int] = field(default_factory=dict)
     _writes: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.turn.acquire()
 
-    def add(self, name: str, process: str, play: Callable[[], None]) -> None:
-        """Let a writer enter, and move to its first gate."""
-        actor = Actor(name, process, play, self)
-        actor.start()
-        self.actors[name] = actor
-        actor.go(Fate.DONE)
+    def add(self, name: str, process: str, work: Callable[[], None]) -> None:
+        """Add a writer and run it to its first gate."""
+        writer = WriterThread(name, process, work, self)
+        writer.start()
+        self.writers[name] = writer
+        writer.go(CallOutcome.DONE)
 
     def waiting(self) -> dict[str, Call]:
-        """Return the calls that wait for their fate, by writer."""
-        return {name: each.waits_for for name, each in self.actors.items() if each.waits_for}
+        """Return the calls that wait at the gate, by writer."""
+        return {name: each.waits_for for name, each in self.writers.items() if each.waits_for}
 
     def answers(self) -> dict[str, str]:
-        """Return the answers of those who have come to their end."""
-        return {name: each.answer for name, each in self.actors.items() if each.answer}
+        """Return the results of the writers that have ended."""
+        return {name: each.answer for name, each in self.writers.items() if each.answer}
 
-    def let(self, name: str, fate: Fate) -> None:
-        """Let a writer's call meet its fate, and wait until the writer rests again."""
-        actor = self.actors[name]
-        if fate is Fate.CRASH:
-            self._kill(actor.process)
+    def let(self, name: str, outcome: CallOutcome) -> None:
+        """Give a writer's call its outcome, and run until the writer waits again."""
+        writer = self.writers[name]
+        if outcome is CallOutcome.CRASH:
+            self._kill(writer.process)
         else:
-            assert actor.waits_for, f"{name} cannot go on: it has come to rest at {actor.rest!r}"
-            actor.go(fate)
+            assert writer.waits_for, f"{name} cannot go on: it waits at {writer.state_name!r}"
+            writer.go(outcome)
 
     def state(self) -> object:
-        """Return everything that what happens from here on depends on."""
+        """Return the state that determines everything that can happen from now on."""
         held = frozenset(
             (entry.key, self._ordinal(entry.key, entry.version), entry.size)
             for entry in self.store.list("")
         )
-        actors = tuple((each.rest, tuple(each.history)) for each in self.actors.values())
+        writers = tuple((each.state_name, tuple(each.history)) for each in self.writers.values())
         order = frozenset((key, tuple(names)) for key, names in self.orders.items())
-        return held, actors, (order, frozenset(self._queue.items())) if self.sociable else None
+        return held, writers, (order, frozenset(self._queue.items())) if self.sociable else None
 
     def close(self) -> None:
-        """Send everybody home."""
-        for actor in self.actors.values():
-            self._kill(actor.process)
-        for actor in self.actors.values():
-            actor.join()
+        """End every writer."""
+        for writer in self.writers.values():
+            self._kill(writer.process)
+        for writer in self.writers.values():
+            writer.join()
 
     def gate(self, verb: str, key: str, act: Callable[[], T]) -> T:
-        """Make a store call: at once outside of a play, else when the director says so."""
-        actor = current_thread()
-        if not isinstance(actor, Actor):
+        """Make a store call: at once outside a writer, else when the test resumes the writer."""
+        writer = current_thread()
+        if not isinstance(writer, WriterThread):
             return act()
-        if actor.process in self._dead:
+        if writer.process in self._dead:
             raise Crash
         call = Call(verb, key)
-        fate = actor.wait(call)
-        if fate is Fate.CRASH:
+        outcome = writer.wait(call)
+        if outcome is CallOutcome.CRASH:
             raise Crash
-        self.orders.setdefault(key, []).append(actor.name)
-        return self._meet(actor, call, fate, act)
+        self.orders.setdefault(key, []).append(writer.name)
+        return self._meet(writer, call, outcome, act)
 
-    def await_others(self, actor: Actor, outcome: Future[object]) -> None:
-        """Wait, as a writer, for what another writer of its process is doing."""
-        if actor.process in self._dead:
+    def await_others(self, writer: WriterThread, awaited: Future[object]) -> None:
+        """Wait, as a writer, for work of another writer of the process."""
+        if writer.process in self._dead:
             raise Crash
-        self._queue[actor.name] = tuple(len(each.history) for each in self.actors.values())
-        fate = actor.wait(None, outcome)
-        del self._queue[actor.name]
-        if fate is Fate.CRASH:
+        self._queue[writer.name] = tuple(len(each.history) for each in self.writers.values())
+        outcome = writer.wait(None, awaited)
+        del self._queue[writer.name]
+        if outcome is CallOutcome.CRASH:
             raise Crash
-        actor.history.append(GO_ON)
+        writer.history.append(GO_ON)
 
-    def _meet(self, actor: Actor, call: Call, fate: Fate, act: Callable[[], T]) -> T:
+    def _meet(
+        self, writer: WriterThread, call: Call, outcome: CallOutcome, act: Callable[[], T]
+    ) -> T:
         try:
-            if fate is Fate.LOST_NOT_DONE:
+            if outcome is CallOutcome.LOST_NOT_DONE:
                 raise Unavailable("The call was lost.")
             reply = self._done(call, act)
-            if fate is Fate.LOST_DONE:
+            if outcome is CallOutcome.LOST_DONE:
                 raise Unavailable("The reply was lost.")
         except WheelyardError as fault:
-            # whether a lost call would have been refused, its writer never knows
-            told = fault if fate is Fate.DONE else Unavailable("The reply was lost.")
-            actor.history.append((call, self._told(call, told)))
+            # the writer of a lost call cannot know whether the store would have refused it
+            told = fault if outcome is CallOutcome.DONE else Unavailable("The reply was lost.")
+            writer.history.append((call, self._told(call, told)))
             raise told from None
-        actor.history.append((call, self._told(call, reply)))
+        writer.history.append((call, self._told(call, reply)))
         return reply
 
     def _done(self, call: Call, act: Callable[[], T]) -> T:
@@ -237,7 +243,7 @@ class Stage:
         return reply
 
     def _told(self, call: Call, reply: object) -> object:
-        """Return a reply without what differs from run to run: versions become ordinals."""
+        """Return a reply in a form that is equal in every run: versions become ordinals."""
         if isinstance(reply, WheelyardError):
             return type(reply).__name__
         if isinstance(reply, Stored):
@@ -253,20 +259,20 @@ class Stage:
 
     def _kill(self, process: str) -> None:
         self._dead.add(process)
-        for actor in self.actors.values():
-            if actor.process == process and actor.answer is None:
-                actor.go(Fate.CRASH)
+        for writer in self.writers.values():
+            if writer.process == process and writer.answer is None:
+                writer.go(CallOutcome.CRASH)
 
 
 @contextmanager
-def outcomes_on_stage() -> Iterator[None]:
-    """Have writers that wait for the outcome of another writer's work give way on their stage."""
+def scheduled_futures() -> Iterator[None]:
+    """Make `Future.result` in a writer's thread pause the writer under its scheduler."""
     wait = Future.result
 
     def result(self: Future[object], timeout: float | None = None) -> object:
-        actor = current_thread()
-        if isinstance(actor, Actor) and not self.done():
-            actor.stage.await_others(actor, self)
+        writer = current_thread()
+        if isinstance(writer, WriterThread) and not self.done():
+            writer.scheduler.await_others(writer, self)
         return wait(self, timeout)
 
     with pytest.MonkeyPatch.context() as patched:
@@ -276,14 +282,14 @@ def outcomes_on_stage() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class GatedStore(WrappedStore):
-    """The store as the writers of a stage have it: they read bytes at once, and else in turn."""
+    """The store of the writers: reading bytes is immediate, other calls wait at the gate."""
 
-    stage: Stage
+    scheduler: Scheduler
 
     @property
-    def store(self) -> Store:  # type: ignore[override] # which changes for nobody
-        """What the writers share."""
-        return self.stage.store
+    def store(self) -> Store:  # type: ignore[override] # never reassigned
+        """The store that the writers share."""
+        return self.scheduler.store
 
     def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
-        return act() if verb in {"read", "sign"} else self.stage.gate(verb, key, act)
+        return act() if verb in {"read", "sign"} else self.scheduler.gate(verb, key, act)

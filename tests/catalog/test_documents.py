@@ -41,7 +41,7 @@ class CountingStore(MemoryStore):
         return found
 
 
-class Far:
+class DocumentHarness:
     """A store with one document in it, far unless it is said to be near, and a clock."""
 
     def __init__(self, stale_if_error: float = 0.0, *, near: bool = False) -> None:
@@ -71,84 +71,84 @@ class Far:
 
 
 @pytest.fixture
-def far() -> Far:
+def harness() -> DocumentHarness:
     """Return a far store."""
-    return Far()
+    return DocumentHarness()
 
 
-def test_what_others_write_shows_within_the_window(far: Far) -> None:
+def test_what_others_write_shows_within_the_window(harness: DocumentHarness) -> None:
     """A document may be a second old, and never older."""
-    far.names()
-    far.write(FIRST, SECOND)
-    far.clock.advance(seconds=FRESHNESS / 2)
-    assert far.names() == (FIRST,)
+    harness.names()
+    harness.write(FIRST, SECOND)
+    harness.clock.advance(seconds=FRESHNESS / 2)
+    assert harness.names() == (FIRST,)
 
-    far.clock.advance(seconds=FRESHNESS / 2)
-    assert far.names() == (FIRST, SECOND)
+    harness.clock.advance(seconds=FRESHNESS / 2)
+    assert harness.names() == (FIRST, SECOND)
 
 
-def test_what_this_process_wrote_shows_at_once(far: Far) -> None:
+def test_what_this_process_wrote_shows_at_once(harness: DocumentHarness) -> None:
     """A read that began before this process wrote does not bring the old document back."""
-    far.store.go_on.clear()
+    harness.store.go_on.clear()
     with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(far.names)
-        far.store.asked.wait(timeout=10)
+        answer = pool.submit(harness.names)
+        harness.store.asked.wait(timeout=10)
         value = NameList((FIRST, SECOND))
-        far.store_written(value, far.write(FIRST, SECOND))
-        far.store.go_on.set()
+        harness.store_written(value, harness.write(FIRST, SECOND))
+        harness.store.go_on.set()
         assert answer.result(timeout=10) == (FIRST, SECOND)
 
-    assert far.names() == (FIRST, SECOND)
+    assert harness.names() == (FIRST, SECOND)
 
 
-def test_without_an_answer(far: Far) -> None:
+def test_without_an_answer(harness: DocumentHarness) -> None:
     """A store that does not answer is said to be so once what is remembered has grown old."""
-    far.names()
-    far.store.is_down = True
-    assert far.names() == (FIRST,)
+    harness.names()
+    harness.store.is_down = True
+    assert harness.names() == (FIRST,)
 
-    far.clock.advance(seconds=FRESHNESS)
+    harness.clock.advance(seconds=FRESHNESS)
     with pytest.raises(Unavailable):
-        far.names()
-    far.store.is_down = False
-    assert far.names() == (FIRST,)
+        harness.names()
+    harness.store.is_down = False
+    assert harness.names() == (FIRST,)
 
 
 def test_stale_if_error() -> None:
     """If that is wanted, what is remembered is shown while the store does not answer."""
-    far = Far(stale_if_error=60)
-    far.names()
-    far.store.is_down = True
+    harness = DocumentHarness(stale_if_error=60)
+    harness.names()
+    harness.store.is_down = True
     for _ in range(59):
-        far.clock.advance(seconds=FRESHNESS)
-        assert far.names() == (FIRST,)
-        assert far.names() == (FIRST,)
-    assert far.store.reads == 60  # one in a window, however many ask
+        harness.clock.advance(seconds=FRESHNESS)
+        assert harness.names() == (FIRST,)
+        assert harness.names() == (FIRST,)
+    assert harness.store.reads == 60  # one in a window, however many ask
 
-    far.clock.advance(seconds=FRESHNESS)
+    harness.clock.advance(seconds=FRESHNESS)
     with pytest.raises(Unavailable):
-        far.names()
+        harness.names()
 
 
-def test_a_reload_beside_a_write(far: Far) -> None:
+def test_a_reload_beside_a_write(harness: DocumentHarness) -> None:
     """A reload that began before this process wrote does not undo what the process knows since."""
-    far.names()
-    far.store.asked.clear()
-    far.store.go_on.clear()
+    harness.names()
+    harness.store.asked.clear()
+    harness.store.go_on.clear()
     with ThreadPoolExecutor(1) as pool:
-        reloaded = pool.submit(far.documents.get, keys.NAMES, "now")
-        far.store.asked.wait(timeout=10)
+        reloaded = pool.submit(harness.documents.get, keys.NAMES, "now")
+        harness.store.asked.wait(timeout=10)
         value = NameList((FIRST, SECOND))
-        far.store_written(value, far.write(FIRST, SECOND))
-        far.store.go_on.set()
+        harness.store_written(value, harness.write(FIRST, SECOND))
+        harness.store.go_on.set()
         assert reloaded.result(timeout=10).value == NameList((FIRST,))
 
-    assert far.names() == (FIRST, SECOND)
+    assert harness.names() == (FIRST, SECOND)
 
 
 def test_in_a_folder_nobody_shares_an_earlier_read() -> None:
     """Whoever asks a folder gets what was written before, though an earlier read is not over."""
-    near = Far(near=True)
+    near = DocumentHarness(near=True)
     near.store.go_on.clear()
     with ThreadPoolExecutor(2) as pool:
         early = pool.submit(near.documents.get, keys.NAMES)
@@ -162,26 +162,26 @@ def test_in_a_folder_nobody_shares_an_earlier_read() -> None:
         assert late.result(timeout=10).value == NameList((FIRST, SECOND))
 
 
-def test_a_late_reply_does_not_bring_back_what_was_written_over(far: Far) -> None:
+def test_a_late_reply_does_not_bring_back_what_was_written_over(harness: DocumentHarness) -> None:
     """Where others have written on top before our own write was answered, theirs stays in view."""
     third = NormalizedName("third")
-    far.names()
-    ours = far.write(FIRST, SECOND)
-    far.write(FIRST, SECOND, third)
-    far.clock.advance(seconds=FRESHNESS)
-    assert far.names() == (FIRST, SECOND, third)
+    harness.names()
+    ours = harness.write(FIRST, SECOND)
+    harness.write(FIRST, SECOND, third)
+    harness.clock.advance(seconds=FRESHNESS)
+    assert harness.names() == (FIRST, SECOND, third)
 
-    far.store_written(NameList((FIRST, SECOND)), ours)
+    harness.store_written(NameList((FIRST, SECOND)), ours)
 
-    assert far.names() == (FIRST, SECOND, third)
+    assert harness.names() == (FIRST, SECOND, third)
 
 
-def test_a_large_document_is_remembered_too(far: Far) -> None:
+def test_a_large_document_is_remembered_too(harness: DocumentHarness) -> None:
     """A document that alone would fill the memory is kept, or each request would read it again."""
     many = tuple(NormalizedName(f"name-{number}") for number in range(30_000))
-    far.write(*many)
+    harness.write(*many)
 
     for _ in range(10):
-        assert far.names() == many
+        assert harness.names() == many
 
-    assert far.store.reads == 1
+    assert harness.store.reads == 1

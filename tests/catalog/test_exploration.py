@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.catalog.explorer import BrokenPromise, Explorer, Scenario
-from tests.catalog.invariants import Wish, document
-from tests.catalog.scheduler import Fate
+from tests.catalog.explorer import Explorer, InvariantViolated, Scenario
+from tests.catalog.invariants import WriteIntent, document
+from tests.catalog.scheduler import CallOutcome
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import Clock, fake_runtime
 from wheelyard.concurrency.caches import LruCache
@@ -26,22 +26,28 @@ THREE = make_wheel(version="3.0")
 
 SCENARIOS: dict[str, Callable[[Path, bool], Scenario]] = {
     "same filename, other bytes": lambda folder, together: Scenario(
-        folder, {"A": Wish(ONE), "B": Wish(OTHER_BYTES)}, together=together
+        folder, {"A": WriteIntent(ONE), "B": WriteIntent(OTHER_BYTES)}, together=together
     ),
     "same filename, same bytes": lambda folder, together: Scenario(
-        folder, {"A": Wish(ONE), "B": Wish(ONE)}, together=together
+        folder, {"A": WriteIntent(ONE), "B": WriteIntent(ONE)}, together=together
     ),
     "first uploads of a project": lambda folder, together: Scenario(
-        folder, {"A": Wish(ONE), "B": Wish(TWO)}, together=together
+        folder, {"A": WriteIntent(ONE), "B": WriteIntent(TWO)}, together=together
     ),
     "upload beside a delete": lambda folder, together: Scenario(
-        folder, {"A": Wish(TWO), "D": Wish(ONE, delete=True)}, (ONE,), together=together
+        folder,
+        {"A": WriteIntent(TWO), "D": WriteIntent(ONE, delete=True)},
+        (ONE,),
+        together=together,
     ),
     "upload and delete of one file": lambda folder, together: Scenario(
-        folder, {"A": Wish(ONE), "D": Wish(ONE, delete=True)}, together=together
+        folder, {"A": WriteIntent(ONE), "D": WriteIntent(ONE, delete=True)}, together=together
     ),
     "upload again and delete": lambda folder, together: Scenario(
-        folder, {"A": Wish(ONE), "D": Wish(ONE, delete=True)}, (ONE,), together=together
+        folder,
+        {"A": WriteIntent(ONE), "D": WriteIntent(ONE, delete=True)},
+        (ONE,),
+        together=together,
     ),
 }
 """Two writers: who wants what, in two processes or in one."""
@@ -49,7 +55,7 @@ SCENARIOS: dict[str, Callable[[Path, bool], Scenario]] = {
 
 def test_one_writer_and_three_faults(tmp_path: Path) -> None:
     """An upload that fails up to three times, anywhere, breaks nothing and can be repeated."""
-    result = Explorer(Scenario(tmp_path, {"A": Wish(ONE)}), faults=3).explore()
+    result = Explorer(Scenario(tmp_path, {"A": WriteIntent(ONE)}), faults=3).explore()
 
     assert {("ok",), ("crashed",), ("Unavailable storage_unavailable",)} == result.answers
 
@@ -113,14 +119,14 @@ def test_two_threads(tmp_path: Path, name: str, faults: int, fewest: int) -> Non
 @pytest.mark.parametrize(("together", "far"), [(False, True), (True, False)])
 def test_four_writers(tmp_path: Path, together: bool, far: bool) -> None:  # noqa: FBT001
     """Four writers with three faults keep every promise, in schedules drawn at random."""
-    wishes = {
-        "A": Wish(ONE),
-        "B": Wish(OTHER_BYTES),
-        "C": Wish(THREE),
-        "D": Wish(TWO, delete=True),
-        "E": Wish(TWO),
+    intents = {
+        "A": WriteIntent(ONE),
+        "B": WriteIntent(OTHER_BYTES),
+        "C": WriteIntent(THREE),
+        "D": WriteIntent(TWO, delete=True),
+        "E": WriteIntent(TWO),
     }
-    scenario = Scenario(tmp_path, wishes, (TWO,), together=together, far=far)
+    scenario = Scenario(tmp_path, intents, (TWO,), together=together, far=far)
 
     result = Explorer(scenario, faults=3).sample(seed=1, schedules=300)
 
@@ -129,16 +135,16 @@ def test_four_writers(tmp_path: Path, together: bool, far: bool) -> None:  # noq
 
 def test_an_upload_and_its_deletion_in_one_commit(tmp_path: Path) -> None:
     """An upload whose file is deleted by the very same commit succeeds, and is not listed."""
-    wishes = {"L": Wish(TWO), "A": Wish(ONE), "D": Wish(ONE, delete=True)}
-    with Scenario(tmp_path, wishes, (ONE,), together=True).stage() as stage:
+    intents = {"L": WriteIntent(TWO), "A": WriteIntent(ONE), "D": WriteIntent(ONE, delete=True)}
+    with Scenario(tmp_path, intents, (ONE,), together=True).scheduler() as scheduler:
         for writer in "LLLLAAD":  # A and D wait together while L commits
-            stage.let(writer, Fate.DONE)
-        assert list(stage.waiting()) == ["L"]
-        while stage.waiting():
-            stage.let(next(iter(stage.waiting())), Fate.DONE)
+            scheduler.let(writer, CallOutcome.DONE)
+        assert list(scheduler.waiting()) == ["L"]
+        while scheduler.waiting():
+            scheduler.let(next(iter(scheduler.waiting())), CallOutcome.DONE)
 
-        assert set(stage.answers().values()) == {"ok"}
-        project = document(stage.store)
+        assert set(scheduler.answers().values()) == {"ok"}
+        project = document(scheduler.store)
         assert (project.revision, project.deleted_filenames) == (3, (ONE.filename,))
         assert project.commit is not None
         assert len(project.commit.events) == 1
@@ -149,7 +155,7 @@ def test_the_explorer_sees_a_missing_journal_entry(tmp_path: Path) -> None:
     scenario = SCENARIOS["first uploads of a project"](tmp_path, False)  # noqa: FBT003
     scenario.opener = _forgetful
 
-    with pytest.raises(BrokenPromise, match="journal entry 1 of 2 is missing"):
+    with pytest.raises(InvariantViolated, match="journal entry 1 of 2 is missing"):
         Explorer(scenario, faults=1).explore()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.catalog.faulty_store import Crash, Fault, FaultyStore, Kind
-from tests.catalog.invariants import DEMO, Wish, broken_promises, document
+from tests.catalog.invariants import DEMO, WriteIntent, document, violations
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, START, IndexHarness, fake_runtime
 from wheelyard.concurrency.runtime import Runtime
@@ -66,9 +66,9 @@ def test_every_call_fails_once(tmp_path: Path, operation: str, kind: Kind, befor
         except (WheelyardError, Crash) as error:
             answer = type(error).__name__
 
-        wishes = {"A": Wish(TWO if operation == "upload" else ONE, operation == "delete")}
+        intents = {"A": WriteIntent(TWO if operation == "upload" else ONE, operation == "delete")}
         answers = {"A": answer if operation in {"upload", "delete"} else "-"}
-        assert list(broken_promises(harness.store, wishes, answers)) == []
+        assert list(violations(harness.store, intents, answers)) == []
         with suppress(NotFound):  # what is deleted cannot be deleted again
             OPERATIONS[operation](harness, harness.opened(seed=6))
         assert harness.check().problems == []

@@ -8,7 +8,7 @@ import pytest
 from tests.cli.conftest import Serve, Serving, Typed
 from tests.clients.harness import Sandbox
 from tests.clients.servers import PATIENCE
-from tests.fake_gcs.server import BucketServer, running_bucket_server
+from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
 from tests.operations.distributions import make_wheel
 from tests.storage.gcs.opened import EMULATOR
 
@@ -18,9 +18,9 @@ WHEEL = make_wheel("demo", "1.0")
 
 
 @pytest.fixture
-def google() -> Iterator[BucketServer]:
+def google() -> Iterator[FakeGcsServer]:
     """A stand-in of Cloud Storage with two buckets."""
-    with running_bucket_server("packages", "secrets") as server:
+    with running_fake_gcs("packages", "secrets") as server:
         yield server
 
 
@@ -43,7 +43,7 @@ def ask(serving: Serving, path: str, token: str) -> httpx2.Response:
     [("wheels", "keys"), ("gs://packages", "gs://secrets/of/ours")],
 )
 def test_two_places(
-    sandbox: Sandbox, google: BucketServer, serve: Serve, wheelyard: Typed, store: str, apart: str
+    sandbox: Sandbox, google: FakeGcsServer, serve: Serve, wheelyard: Typed, store: str, apart: str
 ) -> None:
     """Tokens are made, known, listed, checked and revoked there, and files are found as ever."""
     configure(sandbox, store, apart)
@@ -61,7 +61,7 @@ def test_two_places(
     assert wheelyard("token", "revoke", token, **where).returncode == 0
 
 
-def places_of_tokens(sandbox: Sandbox, google: BucketServer) -> list[str]:
+def places_of_tokens(sandbox: Sandbox, google: FakeGcsServer) -> list[str]:
     """Return the folders and buckets that have a token in them."""
     folders = [
         each.name

@@ -15,7 +15,7 @@ from tests.clients.conftest import sandbox as _sandbox
 from tests.clients.harness import Sandbox, system_program
 from tests.deploy.containers import wheels
 from tests.deploy.running import BUCKET, DEPLOY, VALUES, Deployed, problems, rendered, running
-from tests.fake_gcs.server import running_bucket_server
+from tests.fake_gcs.server import running_fake_gcs
 from tests.http.packages import Package, wheel
 
 sandbox = _sandbox
@@ -61,7 +61,7 @@ def deployed(bundle: Path, tmp_path: Path) -> Iterator[Deployed]:
     environment = written["env_variables"] | places | {"TMPDIR": str(tmp_path / "spool")}
     command = ("/bin/sh", "-c", f"exec {written['entrypoint']}")
     with (
-        running_bucket_server(BUCKET, f"{BUCKET}-credentials") as cloud,
+        running_fake_gcs(BUCKET, f"{BUCKET}-credentials") as cloud,
         running(tmp_path / "running", cloud, command, environment, bundle) as index,
     ):
         yield index

@@ -16,7 +16,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.clients.harness import REPOSITORY, system_program
-from tests.fake_gcs.server import running_bucket_server
+from tests.fake_gcs.server import running_fake_gcs
 from tests.http.packages import post, publish, wheel
 from tests.http.servers import Answer, RunningServer, running_server
 from tests.operations.distributions import make_wheel
@@ -235,7 +235,7 @@ def test_moving(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     index.lifecycle.yank(ALICE, DEMO, Selection(Version("1.0")), "broken")
     before = every_object(index)
     places = [str(store), "gs://one/team", "gs://two", str(tmp_path / "last")]
-    with running_bucket_server("one", "two") as server:
+    with running_fake_gcs("one", "two") as server:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         for source, target in pairwise(places):
             store_there = opened(target).projects.store

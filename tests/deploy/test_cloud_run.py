@@ -23,7 +23,7 @@ from tests.deploy.running import (
     rendered,
     running,
 )
-from tests.fake_gcs.server import BucketServer, running_bucket_server
+from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
 from tests.http.packages import wheel
 from wheelyard.settings.load import load_settings
 
@@ -85,14 +85,14 @@ def service(sandbox: Sandbox) -> Service:
 
 
 @pytest.fixture(scope="module")
-def cloud() -> Iterator[BucketServer]:
+def cloud() -> Iterator[FakeGcsServer]:
     """Yield the two buckets."""
-    with running_bucket_server(BUCKET, f"{BUCKET}-credentials") as server:
+    with running_fake_gcs(BUCKET, f"{BUCKET}-credentials") as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def deployed(cloud: BucketServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+def deployed(cloud: FakeGcsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     """Yield the container of the definition, with its secret mounted, its port and its account."""
     folder = tmp_path_factory.mktemp("deployed")
     sandbox = new_sandbox(folder / "render")
@@ -147,7 +147,7 @@ def test_it_runs(deployed: Deployed, service: Service, sandbox: Sandbox) -> None
 
 
 @pytest.mark.slow
-def test_large_upload(deployed: Deployed, cloud: BucketServer, sandbox: Sandbox) -> None:
+def test_large_upload(deployed: Deployed, cloud: FakeGcsServer, sandbox: Sandbox) -> None:
     """A wheel of 100 MB comes in over HTTP/2 in the clear, and goes out by a redirect."""
     large = wheel("acme-large", filler=bytes(100_000_000))
     (sandbox.folder / large.filename).write_bytes(large.data)

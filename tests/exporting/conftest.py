@@ -9,7 +9,7 @@ import pytest
 from tests.cli.conftest import sandbox as _sandbox
 from tests.cli.conftest import wheelyard as _wheelyard
 from tests.exporting.export_fixture import ExportHarness, stock
-from tests.fake_gcs.server import BucketServer, running_bucket_server
+from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
 
 sandbox, wheelyard = _sandbox, _wheelyard
 
@@ -36,7 +36,7 @@ def stocked(harness: ExportHarness, stock_room: ExportHarness) -> ExportHarness:
 
 
 @pytest.fixture
-def cloud() -> Iterator[BucketServer]:
+def cloud() -> Iterator[FakeGcsServer]:
     """Two buckets, one for a store and one for a site."""
-    with running_bucket_server("wheels", "site") as server:
+    with running_fake_gcs("wheels", "site") as server:
         yield server

@@ -14,7 +14,7 @@ from tests.cli.conftest import Typed
 from tests.clients.harness import Sandbox
 from tests.exporting.export_fixture import ExportHarness
 from tests.exporting.sites import BASE, broken, pages_of, reader, tree
-from tests.fake_gcs.server import BucketServer
+from tests.fake_gcs.server import FakeGcsServer
 from tests.http.packages import wheel
 
 pytestmark = pytest.mark.integration
@@ -124,7 +124,7 @@ def test_no_links_between_disks(stocked: ExportHarness, wheelyard: Typed) -> Non
 
 
 def test_no_links_into_a_bucket(
-    stocked: ExportHarness, wheelyard: Typed, cloud: BucketServer
+    stocked: ExportHarness, wheelyard: Typed, cloud: FakeGcsServer
 ) -> None:
     """A bucket takes no links, and a folder has none to a bucket's objects."""
     there = cloud.environment()
@@ -255,7 +255,7 @@ def test_upload_of_what_is_refused(sandbox: Sandbox, wheelyard: Typed) -> None:
 
 
 def test_upload_to_a_bucket_and_its_site(
-    sandbox: Sandbox, wheelyard: Typed, cloud: BucketServer
+    sandbox: Sandbox, wheelyard: Typed, cloud: FakeGcsServer
 ) -> None:
     """One command publishes to a bucket and refreshes the site in another; bytes stay there."""
     dist = written(sandbox.folder, "one", "two")

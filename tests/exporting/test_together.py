@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from tests.catalog.scheduler import Fate, Stage
+from tests.catalog.scheduler import CallOutcome, Scheduler
 from tests.exporting.export_fixture import ExportHarness, delete, set_status, watched_export, yank
 from tests.exporting.sites import BASE, MANIFEST, WRITES, broken, pages_of, reader, tree
 from tests.http.packages import sdist, wheel
@@ -50,28 +50,28 @@ def test_two_exports_and_a_publisher(tmp_path: Path, is_first: bool) -> None:  #
         if not is_first:
             harness.export()
             harness.publish(sdist("demo", "1.5"))
-        random, stage = Random(seed), Stage(MemoryStore(lambda: 0.0), sociable=False)
+        random, scheduler = Random(seed), Scheduler(MemoryStore(lambda: 0.0), sociable=False)
 
-        def told(verb: str, path: str, stage: Stage = stage) -> None:
-            stage.gate(verb, path, lambda: None)
+        def told(verb: str, path: str, scheduler: Scheduler = scheduler) -> None:
+            scheduler.gate(verb, path, lambda: None)
 
         for name in EXPORTS:
-            stage.add(
+            scheduler.add(
                 name, name, partial(watched_export, ExportHarness(harness.folder).exports(), told)
             )
         between, is_left = changes(harness), True
-        while players := [*sorted(stage.waiting()), *(["between"] if is_left else [])]:
+        while players := [*sorted(scheduler.waiting()), *(["between"] if is_left else [])]:
             chosen = random.choice(players)
             if chosen == "between":
                 is_left = next(between, "over") != "over"
                 continue
-            verb = stage.waiting()[chosen].verb
-            stage.let(chosen, Fate.DONE)
+            verb = scheduler.waiting()[chosen].verb
+            scheduler.let(chosen, CallOutcome.DONE)
             if verb in WRITES:
                 found = broken(reader(harness.site), pages_of(harness.site), is_begun=True)
                 assert found == [], f"with seed {seed}"
 
-        assert stage.answers() == dict.fromkeys(EXPORTS, "ok"), f"with seed {seed}"
+        assert scheduler.answers() == dict.fromkeys(EXPORTS, "ok"), f"with seed {seed}"
         harness.export()
         harness.export(harness.folder / "fresh")
         assert tree(harness.site) == tree(harness.folder / "fresh"), f"with seed {seed}"

@@ -30,7 +30,7 @@ def storage_client(url: str) -> Iterator[storage.Client]:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PlainResponse:
     """What a plain request got; the names of the headers are in lower case."""
 
     status: int
@@ -45,7 +45,7 @@ class Answer:
 
 def ask(
     address: str, method: str, target: str, body: bytes | None = None, **headers: str
-) -> Answer:
+) -> PlainResponse:
     """Send one plain request; an underscore in a header's name stands for a dash."""
     connection = HTTPConnection(address, timeout=PATIENCE)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -53,6 +53,6 @@ def ask(
         connection.request(method, target, body, named)
         answer = connection.getresponse()
         found = {name.lower(): value for name, value in answer.getheaders()}
-        return Answer(answer.status, found, answer.read())
+        return PlainResponse(answer.status, found, answer.read())
     finally:
         connection.close()

@@ -17,7 +17,7 @@ from tests.fake_gcs.log import RequestLog
 from tests.fake_gcs.objects import Bucket, Clock
 
 
-class BucketServer:
+class FakeGcsServer:
     """
     Cloud Storage on a port of 127.0.0.1, with the services around it.
 
@@ -94,11 +94,11 @@ class BucketServer:
 
 
 @contextmanager
-def running_bucket_server(
+def running_fake_gcs(
     *buckets: str, private_key: RSAPrivateKey | None = None
-) -> Iterator[BucketServer]:
+) -> Iterator[FakeGcsServer]:
     """Yield a server that has these buckets, and stop it in the end."""
-    server = BucketServer(private_key)
+    server = FakeGcsServer(private_key)
     for name in buckets:
         server.bucket(name)
     server.start()

@@ -9,10 +9,10 @@ from urllib.parse import urljoin
 
 import pytest
 
-from tests.catalog.invariants import broken_promises, document
+from tests.catalog.invariants import document, violations
 from tests.fake_gcs.faults import Hold, When
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import BucketServer, running_bucket_server
+from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
 from tests.http.in_process import InProcessServer, in_process
 from tests.instances.bucket_cluster import (
     BucketCluster,
@@ -80,7 +80,7 @@ class Beginning:
 @pytest.fixture(scope="module")
 def beginning(tmp_path_factory: pytest.TempPathFactory) -> Beginning:
     """What every test begins with."""
-    with running_bucket_server("wheels") as server:
+    with running_fake_gcs("wheels") as server:
         cluster, bucket = (
             cluster_at(server, tmp_path_factory.mktemp("index")),
             server.bucket("wheels"),
@@ -91,9 +91,9 @@ def beginning(tmp_path_factory: pytest.TempPathFactory) -> Beginning:
 
 
 @pytest.fixture
-def server(beginning: Beginning) -> Iterator[BucketServer]:
+def server(beginning: Beginning) -> Iterator[FakeGcsServer]:
     """A bucket with the store in it."""
-    with running_bucket_server("wheels") as server:
+    with running_fake_gcs("wheels") as server:
         put_all(server.bucket("wheels"), beginning.empty)
         yield server
 
@@ -105,7 +105,9 @@ def stocked(cluster: BucketCluster, bucket: Bucket, beginning: Beginning) -> Buc
     return cluster
 
 
-def die(server: BucketServer, cluster: BucketCluster, moment: Moment, *command: str | Path) -> None:
+def die(
+    server: FakeGcsServer, cluster: BucketCluster, moment: Moment, *command: str | Path
+) -> None:
     """Run a command that is killed at that moment."""
     hold = Hold(moment.when)
     server.faults.add(hold, moment.kind, moment.name)
@@ -129,7 +131,7 @@ def copy_of(bucket: Bucket) -> MemoryStore:
 
 def assert_nothing_dangles(bucket: Bucket) -> None:
     """Expect that whatever is listed is there, and that document and journal agree."""
-    assert list(broken_promises(copy_of(bucket), {}, {})) == []
+    assert list(violations(copy_of(bucket), {}, {})) == []
 
 
 def assert_healed(bucket: Bucket, folder: Path, *files: str) -> None:
@@ -152,7 +154,7 @@ def put_back(bucket: Bucket, objects: Mapping[str, bytes]) -> None:
 
 @pytest.mark.parametrize("moment", UPLOAD, ids=str)
 def test_upload(
-    server: BucketServer, bucket: Bucket, cluster: BucketCluster, moment: Moment
+    server: FakeGcsServer, bucket: Bucket, cluster: BucketCluster, moment: Moment
 ) -> None:
     """A project's first upload, killed anywhere, is put right by the same again, or by a check."""
     (wheel,), (other,) = cluster.written(ONE), cluster.written(OTHER_BUILD)
@@ -178,7 +180,7 @@ def test_upload(
 
 @pytest.mark.parametrize("moment", DELETE, ids=str)
 def test_delete(
-    server: BucketServer, bucket: Bucket, stocked: BucketCluster, moment: Moment
+    server: FakeGcsServer, bucket: Bucket, stocked: BucketCluster, moment: Moment
 ) -> None:
     """A delete, killed anywhere, is finished by the same command again, and by a sweep."""
     die(server, stocked, moment, "delete", "demo", "1.0")
@@ -193,7 +195,7 @@ def test_delete(
 
 @pytest.mark.parametrize("moment", UPLOAD[1:], ids=str)
 def test_server(
-    server: BucketServer,
+    server: FakeGcsServer,
     bucket: Bucket,
     cluster: BucketCluster,
     beginning: Beginning,

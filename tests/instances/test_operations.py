@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 import pytest
 
 from tests.fake_gcs.log import RequestLog
-from tests.fake_gcs.server import BucketServer, running_bucket_server
+from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
 from tests.instances.bucket_cluster import BucketCluster, Instance, cluster_at
 from tests.operations.distributions import make_wheel
 from tests.waiting import until
@@ -26,14 +26,14 @@ FRESHNESS = 1.0
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[BucketServer]:
+def server() -> Iterator[FakeGcsServer]:
     """A bucket."""
-    with running_bucket_server("wheels") as server:
+    with running_fake_gcs("wheels") as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def cluster(server: BucketServer, tmp_path_factory: pytest.TempPathFactory) -> BucketCluster:
+def cluster(server: FakeGcsServer, tmp_path_factory: pytest.TempPathFactory) -> BucketCluster:
     """A store in it, with a project."""
     cluster = cluster_at(server, tmp_path_factory.mktemp("index"))
     assert cluster.run("upload", *cluster.written(make_wheel())).returncode == 0
@@ -63,7 +63,7 @@ def hasty(cluster: BucketCluster, token: str) -> Iterator[Instance]:
 
 
 @pytest.fixture
-def log(server: BucketServer) -> RequestLog:
+def log(server: FakeGcsServer) -> RequestLog:
     """What the bucket is asked."""
     server.log.clear()
     return server.log

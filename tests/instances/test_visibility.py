@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.durability.serving import get
-from tests.fake_gcs.fake_gcs import new_bucket, running_fake_gcs
-from tests.fake_gcs.server import running_bucket_server
+from tests.fake_gcs.emulator import new_bucket, running_emulator
+from tests.fake_gcs.server import running_fake_gcs
 from tests.instances.bucket_cluster import BucketCluster, Instance, cluster_at
 from tests.operations.distributions import make_wheel
 from tests.waiting import until
@@ -31,10 +31,10 @@ def cluster(
     """A new store in a bucket of each kind."""
     folder: Path = tmp_path_factory.mktemp("index")
     if request.param == "stand-in":
-        with running_bucket_server("wheels") as server:
+        with running_fake_gcs("wheels") as server:
             yield cluster_at(server, folder, "gs://wheels/some/prefix")
         return
-    with running_fake_gcs() as url:
+    with running_emulator() as url:
         variables = {"STORAGE_EMULATOR_HOST": url, "GOOGLE_CLOUD_PROJECT": "stand-in"}
         yield BucketCluster(f"gs://{new_bucket(url)}", variables, folder)
 

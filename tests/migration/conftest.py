@@ -10,13 +10,13 @@ from tests.clients.conftest import build as _build
 from tests.clients.conftest import sandbox as _sandbox
 from tests.clients.harness import Sandbox
 from tests.clients.projects import Builder, Built
-from tests.fake_gcs.server import BucketServer, running_bucket_server
-from tests.migration.guide_runner import Move
+from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
+from tests.migration.guide_runner import GuideRunner
 from tests.sources.web.fake_server import FakeServer, running_fake_server
 
 build, sandbox = _build, _sandbox
 
-Mover = Callable[..., Move]
+NewGuide = Callable[..., GuideRunner]
 
 
 @pytest.fixture
@@ -38,15 +38,15 @@ def new(build: Builder) -> Built:
 
 
 @pytest.fixture
-def mover(sandbox: Sandbox, new: Built) -> Mover:
+def new_guide(sandbox: Sandbox, new: Built) -> NewGuide:
     """Somebody with a page of `docs/migration/`, an empty environment, and a release to publish."""
     shutil.copytree(new.folder / "dist", sandbox.folder / "dist")
     sandbox.python()
 
-    def move(name: str, stands_for: dict[str, str], **environment: str) -> Move:
-        return Move(name, sandbox, stands_for, environment)
+    def guide(name: str, stands_for: dict[str, str], **environment: str) -> GuideRunner:
+        return GuideRunner(name, sandbox, stands_for, environment)
 
-    return move
+    return guide
 
 
 @pytest.fixture
@@ -56,9 +56,9 @@ def python(sandbox: Sandbox) -> Path:
 
 
 @pytest.fixture
-def cloud() -> Iterator[BucketServer]:
+def cloud() -> Iterator[FakeGcsServer]:
     """A stand-in of Cloud Storage."""
-    with running_bucket_server() as running:
+    with running_fake_gcs() as running:
         yield running
 
 

@@ -35,7 +35,7 @@ _NAMED = re.compile(r"# (\S+?)(?:, .*)?\n")
 
 
 @dataclass
-class Move:
+class GuideRunner:
     """A page, and the one who follows it."""
 
     name: str

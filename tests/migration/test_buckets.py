@@ -11,8 +11,8 @@ from tests.clients.harness import Sandbox, program
 from tests.clients.projects import Built
 from tests.clients.reading import Refused, fetch, listed
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import BucketServer
-from tests.migration.conftest import Mover
+from tests.fake_gcs.server import FakeGcsServer
+from tests.migration.conftest import NewGuide
 from tests.migration.guide_runner import digests
 from tests.waiting import until
 
@@ -30,7 +30,12 @@ THEN = datetime(2021, 4, 1, 12, 30, 15, tzinfo=UTC)
 
 
 def test_gaepypi(
-    mover: Mover, cloud: BucketServer, old: Built, other: Built, python: Path, sandbox: Sandbox
+    new_guide: NewGuide,
+    cloud: FakeGcsServer,
+    old: Built,
+    other: Built,
+    python: Path,
+    sandbox: Sandbox,
 ) -> None:
     """Accounts, index, uploads and paths of files go on, with names that were never normalised."""
     bucket = cloud.bucket("acme.appspot.com")
@@ -40,12 +45,12 @@ def test_gaepypi(
     account = {"username": "ana", "password": hashlib.sha1(PASSWORD.encode()).hexdigest()}  # noqa: S324 - GAEPyPI's
     accounts = {"accounts": [account | {"roles": ["write"]}, account | {"username": "bo"}]}
     (sandbox.folder / "config.json").write_text(json.dumps(accounts))
-    move = mover("gaepypi", {"PASSWORD": PASSWORD}, **cloud.environment())
+    guide = new_guide("gaepypi", {"PASSWORD": PASSWORD}, **cloud.environment())
 
-    assert "imported 4 files\n" in move.type("Import")
-    move.type("Server configuration")
-    with move.serving() as server:
-        move.type("Client configuration")
+    assert "imported 4 files\n" in guide.type("Import")
+    guide.type("Server configuration")
+    with guide.serving() as server:
+        guide.type("Client configuration")
         at_bo = f"http://bo:{PASSWORD}@{server.address}/packages"
         kept = fetch(f"{at_bo}/acme_tools/1.0/{other.sdist.name}")
         with pytest.raises(Refused, match="401"):
@@ -54,12 +59,12 @@ def test_gaepypi(
     assert kept == other.sdist.read_bytes()
     assert (sandbox.folder / old.wheel.name).read_bytes() == old.wheel.read_bytes()
     old.assert_installed(python)
-    assert "acme_core-1.1.tar.gz" in move.files("acme-core")
-    assert {name: file.sha256 for name, file in move.files("acme-tools").items()} == digests(other)
+    assert "acme_core-1.1.tar.gz" in guide.files("acme-core")
+    assert {name: file.sha256 for name, file in guide.files("acme-tools").items()} == digests(other)
 
 
 def test_backupni(
-    mover: Mover, cloud: BucketServer, old: Built, python: Path, sandbox: Sandbox
+    new_guide: NewGuide, cloud: FakeGcsServer, old: Built, python: Path, sandbox: Sandbox
 ) -> None:
     """The token goes on to open the index and `/raw/FILE`; dates and uploaders come along."""
     wheel = old.wheel
@@ -71,25 +76,32 @@ def test_backupni(
         "upload_timestamp": int(THEN.timestamp()),
     }
     cloud.bucket("pypi-acme-meta").put(f"{wheel.name}.meta", json.dumps(said).encode())
-    move = mover("backupni", {}, TOKEN=TOKEN, WHEELYARD_STATIC_TOKEN=TOKEN, **cloud.environment())
+    guide = new_guide(
+        "backupni", {}, TOKEN=TOKEN, WHEELYARD_STATIC_TOKEN=TOKEN, **cloud.environment()
+    )
 
-    assert "imported 1 file\n" in move.type("Import")
-    move.write("Server configuration")
-    with move.serving(WHEELYARD_STATIC_TOKEN=TOKEN) as server:
-        move.type("Client configuration")
+    assert "imported 1 file\n" in guide.type("Import")
+    guide.write("Server configuration")
+    with guide.serving(WHEELYARD_STATIC_TOKEN=TOKEN) as server:
+        guide.type("Client configuration")
         with pytest.raises(Refused, match="401"):
             fetch(f"{server.url}/raw/{wheel.name}")
         assert fetch(f"http://{TOKEN}:@{server.address}/raw/{wheel.name}") == wheel.read_bytes()
 
     assert (sandbox.folder / wheel.name).read_bytes() == wheel.read_bytes()
     old.assert_installed(python)
-    file = move.files("acme-core")[wheel.name]
+    file = guide.files("acme-core")[wheel.name]
     assert (file.uploaded_at, file.uploaded_by) == (THEN, "CI")
-    assert "acme_core-1.1.tar.gz" in move.files("acme-core")
+    assert "acme_core-1.1.tar.gz" in guide.files("acme-core")
 
 
 def test_pypicloud(
-    mover: Mover, cloud: BucketServer, old: Built, other: Built, python: Path, sandbox: Sandbox
+    new_guide: NewGuide,
+    cloud: FakeGcsServer,
+    old: Built,
+    other: Built,
+    python: Path,
+    sandbox: Sandbox,
 ) -> None:
     """Passwords that pypicloud has hashed go on to open both index URLs; uploaders come along."""
     bucket = cloud.bucket("acme-pypicloud")
@@ -100,42 +112,44 @@ def test_pypicloud(
     users = [{"username": "ana", "admin": True, "password": hashed}]
     users.append({"username": "old", "admin": False, "password": "$pbkdf2-sha512$10500$a$b"})
     (sandbox.folder / "acl.json").write_text(json.dumps({"users": users}))
-    move = mover("pypicloud", {"PASSWORD": PASSWORD}, **cloud.environment())
+    guide = new_guide("pypicloud", {"PASSWORD": PASSWORD}, **cloud.environment())
 
-    assert "imported 4 files\n" in move.type("Import")
-    assert "old needs a new password\n" in move.type("Server configuration")
-    with move.serving() as server:
-        move.type("Client configuration")
+    assert "imported 4 files\n" in guide.type("Import")
+    assert "old needs a new password\n" in guide.type("Server configuration")
+    with guide.serving() as server:
+        guide.type("Client configuration")
         with pytest.raises(Refused, match="401"):
             fetch(f"{server.url}/simple/acme-core/")
 
     old.assert_installed(python)
-    files = move.files("acme-core")
+    files = guide.files("acme-core")
     assert files[old.wheel.name].uploaded_by == "ana"
     assert files["acme_core-1.1.tar.gz"].uploaded_by == "htpasswd:ana"
-    assert {name: file.sha256 for name, file in move.files("acme-tools").items()} == digests(other)
+    assert {name: file.sha256 for name, file in guide.files("acme-tools").items()} == digests(other)
 
 
-def test_nginx(mover: Mover, cloud: BucketServer, old: Built, other: Built, python: Path) -> None:
+def test_nginx(
+    new_guide: NewGuide, cloud: FakeGcsServer, old: Built, other: Built, python: Path
+) -> None:
     """The index stays at the root, and a file that is copied into the bucket is published."""
     bucket = cloud.bucket("acme-pypi")
     for file in (old.wheel, old.sdist):
         bucket.put(f"acme-core/{file.name}", file.read_bytes())
     bucket.put("acme-core/", b"")  # what gcsfuse makes of a folder
     bucket.put("acme-core/README.txt", b"not a package")
-    move = mover("nginx", {}, **cloud.environment())
+    guide = new_guide("nginx", {}, **cloud.environment())
 
-    assert "imported 2 files, 1 passed over\n" in move.type("Import")
+    assert "imported 2 files, 1 passed over\n" in guide.type("Import")
     watching = ("--watch", "gs://acme-pypi", "--watch-every", "1")
-    with move.serving(*watching, **cloud.environment()) as server:
-        move.type("Client configuration", TOKEN=server.token)
+    with guide.serving(*watching, **cloud.environment()) as server:
+        guide.type("Client configuration", TOKEN=server.token)
         for file in (other.wheel, other.sdist):
             bucket.put(f"Acme_Tools/{file.name}", file.read_bytes())
         until(lambda: listed(server, "acme-tools") == digests(other))
         assert b"acme_tools-1.0" in fetch(f"{server.url}/Acme_Tools/").lower()
 
     old.assert_installed(python)
-    assert "acme_core-1.1.tar.gz" in move.files("acme-core")
+    assert "acme_core-1.1.tar.gz" in guide.files("acme-core")
 
 
 def _put_as_pypicloud(bucket: Bucket, prefix: str, built: Built, file: Path) -> None:

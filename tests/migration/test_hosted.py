@@ -8,7 +8,7 @@ import pytest
 from tests.authentication.verifiers.fake_issuer import Bearer, running_issuer
 from tests.clients.projects import Built, sha256
 from tests.clients.reading import Refused, fetch
-from tests.migration.conftest import Mover
+from tests.migration.conftest import NewGuide
 from tests.migration.guide_runner import digests
 from tests.sources.web.fake_server import FakeServer
 
@@ -21,7 +21,9 @@ ACCESS_TOKEN = "ya29.a0_" + "x" * 60
 BEARER = Bearer(frozenset({"storage.objects.get", "storage.objects.create"}))
 
 
-def test_gemfury(mover: Mover, site: FakeServer, old: Built, other: Built, python: Path) -> None:
+def test_gemfury(
+    new_guide: NewGuide, site: FakeServer, old: Built, other: Built, python: Path
+) -> None:
     """The account's root, both tokens and the one-file push go on; only the host changes."""
     stock = {"acme-core": old, "acme-tools": other}
     names = "".join(f'<a href="/acme/{name}/">{name}</a><br/>\n' for name in stock)
@@ -34,26 +36,26 @@ def test_gemfury(mover: Mover, site: FakeServer, old: Built, other: Built, pytho
             links += f'<a href="{path}">{file.name}</a><br/>\n'
         site.page(f"/acme/{name}/", f"<html><body>{links}</body></html>")
     stands_for = {"https://old.example.com": site.url}
-    move = mover("gemfury", stands_for, FURY_TOKEN=READ, PUSH_TOKEN=WRITE)
+    guide = new_guide("gemfury", stands_for, FURY_TOKEN=READ, PUSH_TOKEN=WRITE)
 
-    assert "imported 4 files\n" in move.type("Import")
+    assert "imported 4 files\n" in guide.type("Import")
     assert None not in site.logins("/acme/") + site.logins("/acme/acme-core/")
-    move.write("Server configuration")
-    with move.serving() as server:
-        said = move.type("Client configuration")
+    guide.write("Server configuration")
+    with guide.serving() as server:
+        said = guide.type("Client configuration")
         with pytest.raises(Refused, match="401"):
             fetch(f"{server.url}/acme/acme-core/")
 
     assert "acme_core-1.1.tar.gz ... ok" in said
     old.assert_installed(python)
-    files = move.files("acme-core")
+    files = guide.files("acme-core")
     assert files[old.wheel.name].uploaded_at == THEN
     assert files["acme_core-1.1-py3-none-any.whl"].uploaded_by == "static:push"
-    assert {name: file.sha256 for name, file in move.files("acme-tools").items()} == digests(other)
+    assert {name: file.sha256 for name, file in guide.files("acme-tools").items()} == digests(other)
 
 
 def test_artifact_registry(
-    mover: Mover, site: FakeServer, old: Built, other: Built, python: Path
+    new_guide: NewGuide, site: FakeServer, old: Built, other: Built, python: Path
 ) -> None:
     """Paths and Google's access tokens go on; the digests of the registry are compared."""
     stock = {"acme-core": old, "acme-tools": other}
@@ -67,21 +69,21 @@ def test_artifact_registry(
             link = f"../../{name}/{file.name}#sha256={sha256(file)}"
             links += f'<a href="{link}" data-requires-python="&gt;=3.9">{file.name}</a>\n'
         site.page(f"{root}/simple/{name}/", f"<!DOCTYPE html>\n<html><body>{links}</body></html>")
-    move = mover("artifact-registry", {"https://old.example.com": site.url})
-    move.add_program("gcloud", f'test "$*" = "auth print-access-token" && echo {ACCESS_TOKEN}; :')
+    guide = new_guide("artifact-registry", {"https://old.example.com": site.url})
+    guide.add_program("gcloud", f'test "$*" = "auth print-access-token" && echo {ACCESS_TOKEN}; :')
 
-    assert "imported 4 files\n" in move.type("Import")
-    move.write("Server configuration")
+    assert "imported 4 files\n" in guide.type("Import")
+    guide.write("Server configuration")
     with running_issuer() as google:
         google.bearers[ACCESS_TOKEN] = BEARER
         google.bucket = "acme-wheelyard-authz"
-        with (move.settings / "wheelyard.toml").open("a") as settings:
+        with (guide.settings / "wheelyard.toml").open("a") as settings:
             settings.write("\n[google]\nallow_private = true\n")
-        with move.serving(**google.environment) as server:
-            move.type("Client configuration")
+        with guide.serving(**google.environment) as server:
+            guide.type("Client configuration")
             with pytest.raises(Refused, match="401"):
                 fetch(f"{server.url}{root}/simple/acme-core/")
 
     old.assert_installed(python)
-    assert "acme_core-1.1.tar.gz" in move.files("acme-core")
-    assert {name: file.sha256 for name, file in move.files("acme-tools").items()} == digests(other)
+    assert "acme_core-1.1.tar.gz" in guide.files("acme-core")
+    assert {name: file.sha256 for name, file in guide.files("acme-tools").items()} == digests(other)

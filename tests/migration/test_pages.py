@@ -5,27 +5,27 @@ from pathlib import Path
 import pytest
 
 from tests.clients.projects import Built
-from tests.migration.conftest import Mover
+from tests.migration.conftest import NewGuide
 from tests.migration.guide_runner import PAGES, digests
 
 SYSTEMS = sorted(path.stem for path in PAGES.glob("*.md") if path.stem != "README")
 
 
 @pytest.mark.clients
-def test_the_way_over(mover: Mover, old: Built, new: Built, tmp_path: Path) -> None:
+def test_the_way_over(new_guide: NewGuide, old: Built, new: Built, tmp_path: Path) -> None:
     """The recipe ends with a comparison that finds nothing missing, and every byte as it was."""
     place = tmp_path / "old"
     place.mkdir()
     for file in (old.wheel, old.sdist, new.wheel):
         (place / file.name).write_bytes(file.read_bytes())
-    move = mover("README", {"/srv/old": str(place)})
+    guide = new_guide("README", {"/srv/old": str(place)})
 
-    said = move.type("Migration steps")
+    said = guide.type("Migration steps")
 
     assert f"{place}: imported 3 files\n" in said
     assert f"{place}: would import 0 files, 3 there already\n" in said
     wanted = digests(old) | {new.wheel.name: digests(new)[new.wheel.name]}
-    assert {name: file.sha256 for name, file in move.files("acme-core").items()} == wanted
+    assert {name: file.sha256 for name, file in guide.files("acme-core").items()} == wanted
 
 
 def test_every_page_is_listed() -> None:

@@ -15,8 +15,8 @@ from tests.clients.harness import Sandbox, program
 from tests.clients.projects import Built, sha256
 from tests.clients.reading import Refused, fetch
 from tests.clients.servers import free_port
-from tests.fake_gcs.server import BucketServer
-from tests.migration.conftest import Mover
+from tests.fake_gcs.server import FakeGcsServer
+from tests.migration.conftest import NewGuide
 from tests.migration.guide_runner import digests
 from tests.migration.systems import PASSWORD, Devpi, new_devpi, running, twine
 
@@ -26,7 +26,9 @@ THEN = datetime(2021, 4, 1, 12, 30, 15, tzinfo=UTC)
 REASON = 'it was "broken" & bad'
 
 
-def test_pypiserver(mover: Mover, old: Built, other: Built, python: Path, sandbox: Sandbox) -> None:
+def test_pypiserver(
+    new_guide: NewGuide, old: Built, other: Built, python: Path, sandbox: Sandbox
+) -> None:
     """What twine has sent to pypiserver comes along as it was, and so do passwords and paths."""
     packages = sandbox.folder / "packages"
     packages.mkdir()
@@ -43,34 +45,34 @@ def test_pypiserver(mover: Mover, old: Built, other: Built, python: Path, sandbo
         twine(sandbox, f"http://127.0.0.1:{port}/", "ana", *files)
     os.utime(packages / old.wheel.name, (THEN.timestamp(), THEN.timestamp()))
     stands_for = {"/data/packages": str(packages), "PASSWORD": PASSWORD}
-    move = mover("pypiserver", stands_for)
+    guide = new_guide("pypiserver", stands_for)
 
-    assert "imported 4 files\n" in move.type("Import")
-    with move.serving("--private", "-P", str(passwords)) as server:
-        move.type("Client configuration")
+    assert "imported 4 files\n" in guide.type("Import")
+    with guide.serving("--private", "-P", str(passwords)) as server:
+        guide.type("Client configuration")
         with pytest.raises(Refused, match="401"):
             fetch(f"{server.url}/packages/{old.wheel.name}")
 
     old.assert_installed(python)
     assert (sandbox.folder / old.wheel.name).read_bytes() == old.wheel.read_bytes()
-    kept = move.files("acme-core")
+    kept = guide.files("acme-core")
     assert kept[old.wheel.name].uploaded_at == THEN
     assert len(kept) == 4
-    assert {name: file.sha256 for name, file in move.files("acme-tools").items()} == digests(other)
+    assert {name: file.sha256 for name, file in guide.files("acme-tools").items()} == digests(other)
 
 
 def test_dumb_pypi_as_a_site(
-    mover: Mover, old: Built, other: Built, python: Path, sandbox: Sandbox
+    new_guide: NewGuide, old: Built, other: Built, python: Path, sandbox: Sandbox
 ) -> None:
     """The site goes on under its URLs, and publishing to it is one command."""
     site, port = make_dumb_pypi(sandbox, old, other), free_port()
     url = f"http://127.0.0.1:{port}"
-    move = mover("dumb-pypi", {"/srv/site": str(site), "https://old.example.com": url})
+    guide = new_guide("dumb-pypi", {"/srv/site": str(site), "https://old.example.com": url})
     command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
     with running(sandbox, [*command, "--directory", str(site)], f"{url}/packages.json"):
         install(sandbox, f"{url}/simple", old)
-        move.wheelyard("import", f"{url}/packages.json", "--packages-url", "../../pool/")
-        move.type("Static site")
+        guide.wheelyard("import", f"{url}/packages.json", "--packages-url", "../../pool/")
+        guide.type("Static site")
         kept = fetch(f"{url}/pool/{old.wheel.name}")
         page = fetch(f"{url}/simple/acme-core/index.html").decode()
         legacy = json.loads(fetch(f"{url}/pypi/acme-core/json"))
@@ -83,7 +85,12 @@ def test_dumb_pypi_as_a_site(
 
 
 def test_dumb_pypi_as_a_server(
-    mover: Mover, cloud: BucketServer, old: Built, other: Built, python: Path, sandbox: Sandbox
+    new_guide: NewGuide,
+    cloud: FakeGcsServer,
+    old: Built,
+    other: Built,
+    python: Path,
+    sandbox: Sandbox,
 ) -> None:
     """Dates, uploaders and yanks come along, from a bucket, a copy of it, and by the URL."""
     site, port = make_dumb_pypi(sandbox, old, other), free_port()
@@ -93,27 +100,29 @@ def test_dumb_pypi_as_a_server(
         bucket.put(name.replace("pool/", "raw/"), path.read_bytes())
     url = f"http://127.0.0.1:{port}"
     stands_for = {"/srv/site": str(site), "https://old.example.com": url}
-    move = mover("dumb-pypi", stands_for, **cloud.environment())
+    guide = new_guide("dumb-pypi", stands_for, **cloud.environment())
     command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
     with running(sandbox, [*command, "--directory", str(site)], f"{url}/packages.json"):
-        said = move.type("Import")
-    with move.serving() as server:
-        move.type("Server")
+        said = guide.type("Import")
+    with guide.serving() as server:
+        guide.type("Server")
         raw = fetch(f"{server.url}/raw/{other.wheel.name}")
 
     assert said.count("imported 4 files\n") == 1
     assert said.count("imported 0 files, 4 there already\n") == 2
     old.assert_installed(python)
     assert raw == other.wheel.read_bytes()
-    file = move.files("acme-core")[old.wheel.name]
+    file = guide.files("acme-core")[old.wheel.name]
     assert (file.uploaded_at, file.uploaded_by, file.yanked) == (THEN, "ana", None)
-    tools = move.files("acme-tools")
+    tools = guide.files("acme-tools")
     assert {name: file.sha256 for name, file in tools.items()} == digests(other)
     assert tools[other.wheel.name].yanked == REASON
     assert tools[other.sdist.name].yanked is None
 
 
-def test_devpi(mover: Mover, old: Built, other: Built, python: Path, sandbox: Sandbox) -> None:
+def test_devpi(
+    new_guide: NewGuide, old: Built, other: Built, python: Path, sandbox: Sandbox
+) -> None:
     """An index and its base become one, at the same URLs, with the dates and the uploader."""
     devpi = new_devpi(sandbox)
     stands_for = {
@@ -122,26 +131,26 @@ def test_devpi(mover: Mover, old: Built, other: Built, python: Path, sandbox: Sa
         "https://old.example.com": devpi.url,
         "PASSWORD": PASSWORD,
     }
-    move = mover("devpi", stands_for)
-    move.add_program("devpi-export", f'exec {program("devpi", "devpi-export")} "$@"')
+    guide = new_guide("devpi", stands_for)
+    guide.add_program("devpi-export", f'exec {program("devpi", "devpi-export")} "$@"')
     before = datetime.now(UTC).replace(microsecond=0)  # noqa: TID251 - beside devpi's clock
     with devpi.serving():
         stock(sandbox, devpi, old, other)
         pages = f"{devpi.url}/ana/dev/+simple/"
         install(sandbox, pages, old)
-        seen = move.wheelyard("import", "--dry-run", pages)
-    move.settings.mkdir()
+        seen = guide.wheelyard("import", "--dry-run", pages)
+    guide.settings.mkdir()
     digest = hashlib.sha1(PASSWORD.encode()).digest()  # noqa: S324 - the test's own file
-    (move.settings / "htpasswd").write_text(f"ana:{{SHA}}{b64encode(digest).decode()}\n")
+    (guide.settings / "htpasswd").write_text(f"ana:{{SHA}}{b64encode(digest).decode()}\n")
 
     assert "would import 4 files\n" in seen
-    assert "imported 4 files\n" in move.type("Import")
-    move.write("Server configuration")
-    with move.serving():
-        move.type("Client configuration")
+    assert "imported 4 files\n" in guide.type("Import")
+    guide.write("Server configuration")
+    with guide.serving():
+        guide.type("Client configuration")
 
     old.assert_installed(python)
-    files = {**move.files("acme-core"), **move.files("acme-tools")}
+    files = {**guide.files("acme-core"), **guide.files("acme-tools")}
     for name, digest_before in (digests(old) | digests(other)).items():
         assert files[name].sha256 == digest_before
         assert files[name].uploaded_by == "ana"

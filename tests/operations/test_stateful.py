@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from packaging.utils import NormalizedName
 
-from tests.catalog.invariants import Wish, broken_promises
+from tests.catalog.invariants import WriteIntent, violations
 from tests.operations.distributions import Made, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of
 from wheelyard.errors import WheelyardError
@@ -110,8 +110,8 @@ class IndexMachine(RuleBasedStateMachine):
         assert found == self.listed
         assert set(project.deleted_filenames) == self.gone
         assert project.status is self.status
-        nothing: dict[str, Wish] = {}
-        assert list(broken_promises(self.harness.store, nothing, {})) == []
+        nothing: dict[str, WriteIntent] = {}
+        assert list(violations(self.harness.store, nothing, {})) == []
 
     def teardown(self) -> None:
         """Remove the scratch folder."""

@@ -12,7 +12,7 @@ import pytest
 from packaging.utils import NormalizedName
 
 from tests.catalog.faulty_store import Fault, FaultyStore, Kind
-from tests.fake_gcs.server import running_bucket_server
+from tests.fake_gcs.server import running_fake_gcs
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.sources.offering import Pauses, make_unreadable
@@ -169,7 +169,7 @@ def test_a_bucket(
 ) -> None:
     """What is put into a bucket is imported at the next look; a look is one request."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    with running_bucket_server("drop") as server:
+    with running_fake_gcs("drop") as server:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         bucket = server.bucket("drop")
         bucket.put("in/demo-1.0-py3-none-any.whl", make_wheel().body)

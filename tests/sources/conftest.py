@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import BucketServer, running_bucket_server
+from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
 
 
 @pytest.fixture(autouse=True)
@@ -19,14 +19,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[BucketServer]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcsServer]:
     """Yield a running stand-in, to which the environment leads."""
-    with running_bucket_server("wheels") as running:
+    with running_fake_gcs("wheels") as running:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", running.url)
         yield running
 
 
 @pytest.fixture
-def bucket(server: BucketServer) -> Bucket:
+def bucket(server: FakeGcsServer) -> Bucket:
     """Return its bucket, past the wire."""
     return server.bucket("wheels")

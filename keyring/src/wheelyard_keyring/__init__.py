@@ -1,10 +1,10 @@
 """
-A keyring backend that answers for the hosts on a list, and for no other.
+A keyring backend that has credentials for the hosts of an allow list only.
 
-pip asks its keyring for whatever host answers 401, and sends there what it is given. So nothing in
-this package makes a credential before `hosts.py` has said that the host is on the person's list.
+pip asks its keyring about every host that answers 401, and sends the credential to that host. So no
+module of this package obtains a credential before `hosts.py` has found the host on the user's list.
 
-`backend.py` and `main.py` are the two doors: keyring's, and the command line's. Both ask
-`answers.py`, which asks `sources.py`. `settings.py` alone reads the environment. Every tool that
-uses keyring imports `backend.py`, so that imports nothing of ours before it is asked something.
+There are two entry points: `backend.py` for keyring, and `main.py` for the command line. Both use
+`credential_cache.py`, which uses `sources.py`. Only `settings.py` reads the environment. Every tool
+with keyring imports `backend.py`, which therefore imports the other modules at the first request.
 """

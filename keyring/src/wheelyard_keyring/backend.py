@@ -16,8 +16,8 @@ from keyring.credentials import SimpleCredential
 from keyring.errors import PasswordDeleteError, PasswordSetError
 
 if TYPE_CHECKING:  # the rest of us is imported with the first question
-    from wheelyard_keyring.answers import Answers
-    from wheelyard_keyring.world import Answer
+    from wheelyard_keyring.credential_cache import CredentialCache
+    from wheelyard_keyring.runtime import Credential
 
 
 class WheelyardKeyring(KeyringBackend):
@@ -28,7 +28,7 @@ class WheelyardKeyring(KeyringBackend):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # keyring left its types out
-        self._made: Answers | None = None
+        self._made: CredentialCache | None = None
         self._lock = Lock()
 
     def get_credential(self, service: str, username: str | None) -> SimpleCredential | None:
@@ -66,21 +66,21 @@ class WheelyardKeyring(KeyringBackend):
             raise PasswordDeleteError("Tokens for this host are never stored.")
         raise NotImplementedError("wheelyard-keyring stores no passwords.")
 
-    def _get(self, service: str, username: str | None) -> Answer | None:
-        answers = self._answers()
+    def _get(self, service: str, username: str | None) -> Credential | None:
+        credentials = self._credentials()
         try:
-            return answers.get(service, username)
+            return credentials.get(service, username)
         except Exception as error:  # noqa: BLE001 - see above; its text could hold a secret
-            answers.world.say(f"This should not have happened: {type(error).__name__}.")
+            credentials.runtime.say(f"This should not have happened: {type(error).__name__}.")
             return None
 
     def _is_ours(self, service: str, username: str | None) -> bool:
-        return self._answers().ours(service, username) is not None
+        return self._credentials().allowed_host(service, username) is not None
 
-    def _answers(self) -> Answers:
-        from wheelyard_keyring.answers import real_answers  # noqa: PLC0415 - see above
+    def _credentials(self) -> CredentialCache:
+        from wheelyard_keyring.credential_cache import system_cache  # noqa: PLC0415 - see above
 
         with self._lock:
             if self._made is None:
-                self._made = real_answers()
+                self._made = system_cache()
             return self._made

@@ -1,13 +1,12 @@
 """
-Which host a client asks for, and whether it is on the list. Pure functions.
+Parsed hosts: the one that a client requests, and those of the allow list. Pure functions.
 
-A client passes a URL first, and if it got nothing, some then pass the host alone. That is answered
-nothing, for it does not tell whether the credential would travel over http.
+A client passes a URL first; some clients then pass the host alone if they got no credential. A host
+alone gets none: it does not show whether the credential would be sent over http.
 
-The list has hosts with or without a port, and no patterns. Everything that two programs could read
-in different ways is no host at all: backslashes, blanks, control characters, escapes, and letters
-outside of ASCII, which the two versions of the standard map differently. Whoever has such a name
-lists, and asks for, its `xn--` form.
+The list has hosts with or without a port, and no patterns. Text that two programs could parse
+differently is rejected: backslashes, blanks, control characters, escapes, and letters outside of
+ASCII, which IDNA 2003 and IDNA 2008 map differently. Use the `xn--` form of such a name.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ _LOOPBACK: Final = re.compile(r"localhost|::1|127(?:\.[0-9]{1,3}){3}")
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestedHost:
     """
-    The host that a client asks for.
+    The host that a client requests a credential for.
 
     Args:
         scheme: `https`, or `http`.
@@ -43,42 +42,42 @@ class Asked:
 
     @property
     def is_safe(self) -> bool:
-        """Whether what is sent there cannot be read on the way."""
+        """Whether the transport is encrypted, or stays on this machine."""
         return self.scheme == "https" or _LOOPBACK.fullmatch(self.name) is not None
 
     @property
     def address(self) -> str:
-        """The host as it stands in a URL, with its port if it is not the scheme's own."""
+        """The host as in a URL, with its port unless it is the default of the scheme."""
         name = f"[{self.name}]" if ":" in self.name else self.name
         return name if self.port == DEFAULT_PORTS[self.scheme] else f"{name}:{self.port}"
 
     @property
     def root(self) -> str:
-        """The URL of the host, without a slash at its end."""
+        """The URL of the host, without a trailing slash."""
         return f"{self.scheme}://{self.address}"
 
 
 @dataclass(frozen=True)
-class Listed:
+class AllowedHost:
     """
-    A host on the list.
+    A host of the allow list.
 
     Args:
-        name: As in `RequestedOptions`.
-        port: None for that of the scheme.
+        name: As in `RequestedHost`.
+        port: None for the default port of the scheme.
     """
 
     name: str
     port: int | None
 
-    def covers(self, asked: Asked) -> bool:
-        """Whether this is the host that is asked for; says nothing of the scheme."""
+    def covers(self, asked: RequestedHost) -> bool:
+        """Return whether name and port match; the scheme is not compared."""
         port = DEFAULT_PORTS[asked.scheme] if self.port is None else self.port
         return (self.name, port) == (asked.name, asked.port)
 
 
-def parse_service(service: str) -> Asked | None:
-    """Return the host of the URL that a client passes for a service, None if it is no such URL."""
+def parse_service(service: str) -> RequestedHost | None:
+    """Return the host of the URL that a client passes as service; None unless it is http(s)."""
     if " " in service or "\\" in service or not service.isprintable():
         return None
     try:
@@ -89,20 +88,20 @@ def parse_service(service: str) -> Asked | None:
     if host is None or parts.scheme not in DEFAULT_PORTS:
         return None
     port = DEFAULT_PORTS[parts.scheme] if host.port is None else host.port
-    return Asked(parts.scheme, host.name, port, parts.path)
+    return RequestedHost(parts.scheme, host.name, port, parts.path)
 
 
-def parse_host(text: str) -> Listed | None:
-    """Return `host` or `host:port`, None if it is anything else."""
+def parse_host(text: str) -> AllowedHost | None:
+    """Parse `host` or `host:port`; return None for any other text."""
     match = _AUTHORITY.fullmatch(text)
     name = match and _canonical(match["name"])
     if not match or not name:
         return None
-    return Listed(name, int(match["port"]) if match["port"] else None)
+    return AllowedHost(name, int(match["port"]) if match["port"] else None)
 
 
 def _canonical(name: str) -> str | None:
-    """Return the one spelling of a name, None if it has none or is not a name."""
+    """Return the normalized form of a host name; None if the name is invalid."""
     if name.startswith("["):
         return _address(name[1:-1])
     lower = name.lower().removesuffix(".")
@@ -110,7 +109,7 @@ def _canonical(name: str) -> str | None:
 
 
 def _address(text: str) -> str | None:
-    from ipaddress import IPv6Address  # noqa: PLC0415 - hardly anybody asks for one
+    from ipaddress import IPv6Address  # noqa: PLC0415 - rarely needed
 
     try:
         return None if "%" in text else str(IPv6Address(text))

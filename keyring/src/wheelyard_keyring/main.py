@@ -11,27 +11,27 @@ import sys
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from wheelyard_keyring.answers import real_answers
-from wheelyard_keyring.hosts import Asked
+from wheelyard_keyring.credential_cache import system_cache
+from wheelyard_keyring.hosts import RequestedHost
+from wheelyard_keyring.runtime import Credential
 from wheelyard_keyring.settings import FILE, VARIABLE
-from wheelyard_keyring.world import Answer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns 0, 1 if there is no credential, 2 if the host gets none."""
     options = _parser().parse_args(arguments)
-    answers = real_answers()
+    credentials = system_cache()
     # a client's host alone may be one over http; what a person types, and is shown again, is not
     service = options.host if "://" in options.host else f"https://{options.host}"
-    asked = answers.ours(service, None)
+    asked = credentials.allowed_host(service, None)
     if asked is None:
-        if not answers.has_objected:
-            answers.world.say(
+        if not credentials.has_explained:
+            credentials.runtime.say(
                 f"{options.host!r} is not on the list of hosts, which is {VARIABLE}, or hosts in "
                 f"~/{FILE.as_posix()}."
             )
         return 2
-    answer = answers.get(service, None)
+    answer = credentials.get(service, None)
     if answer is None:
         return 1
     sys.stdout.write(f"{_url(asked, answer) if options.url else answer.password}\n")
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _url(asked: Asked, answer: Answer) -> str:
+def _url(asked: RequestedHost, answer: Credential) -> str:
     path = "/simple/" if asked.path in {"", "/"} else asked.path
     password = quote(answer.password, safe="")
     return f"{asked.scheme}://{answer.username}:{password}@{asked.address}{path}"

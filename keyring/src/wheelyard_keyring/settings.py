@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from wheelyard_keyring.hosts import Asked, Listed, parse_host
+from wheelyard_keyring.hosts import AllowedHost, RequestedHost, parse_host
 
 FILE: Final = Path(".config", "wheelyard", "keyring.toml")
 """Below the home directory."""
@@ -46,7 +46,7 @@ class Settings:
         credentials_file: Application default credentials; there may be no such file.
     """
 
-    hosts: frozenset[Listed] = frozenset()
+    hosts: frozenset[AllowedHost] = frozenset()
     command: tuple[str, ...] = ()
     mode: str = "auto"
     audience: str = ""
@@ -56,7 +56,7 @@ class Settings:
     search_path: str = ""
     credentials_file: Path | None = None
 
-    def lists(self, asked: Asked) -> bool:
+    def lists(self, asked: RequestedHost) -> bool:
         """Whether that host is on the list."""
         return any(host.covers(asked) for host in self.hosts)
 
@@ -142,7 +142,7 @@ def _texts(values: dict[str, Any], key: str, file: Path) -> list[str]:
     return value
 
 
-def _listed(hosts: Iterable[str], where: str) -> list[Listed]:
+def _listed(hosts: Iterable[str], where: str) -> list[AllowedHost]:
     listed = []
     for text in hosts:
         host = parse_host(text.strip())

@@ -28,9 +28,9 @@ from socket import gaierror, timeout
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from wheelyard_keyring.hosts import Asked
+from wheelyard_keyring.hosts import RequestedHost
+from wheelyard_keyring.runtime import Credential, Runtime
 from wheelyard_keyring.settings import Settings
-from wheelyard_keyring.world import Answer, World
 
 GOOGLE_USER: Final = "oauth2accesstoken"
 TOKEN_USER: Final = "__token__"  # noqa: S105 - a user name, whatever it is called
@@ -66,33 +66,33 @@ class Sources:
     """
 
     settings: Settings
-    world: World
+    runtime: Runtime
 
-    def find(self, asked: Asked) -> Answer | None:
+    def find(self, asked: RequestedHost) -> Credential | None:
         """Return the first credential there is for a listed host, or say why there is none."""
         if self.settings.token:
-            return Answer(TOKEN_USER, self.settings.token)
+            return Credential(TOKEN_USER, self.settings.token)
         if self.settings.has_bad_token:
-            self.world.say(
+            self.runtime.say(
                 "WHEELYARD_TOKEN is not a token of a wheelyard, which is wyd_ and 48 letters and "
                 "digits: mend it, or unset it."
             )
             return None
         token = next(filter(None, self._tokens(asked)), None)
         if token:
-            return Answer(GOOGLE_USER, token)
+            return Credential(GOOGLE_USER, token)
         advice = "Run `gcloud auth login`, or set WHEELYARD_TOKEN."
         if self.settings.mode == "id_token":
             advice = (
                 "Its metadata server gives a machine at Google an ID token; elsewhere set a "
                 'command, or mode = "auto".'
             )
-        self.world.say(f"There is no credential for {asked.address}. {advice}")
+        self.runtime.say(f"There is no credential for {asked.address}. {advice}")
         return None
 
-    def _tokens(self, asked: Asked) -> Iterator[str | None]:
+    def _tokens(self, asked: RequestedHost) -> Iterator[str | None]:
         mode = self.settings.mode
-        server = MetadataServer(self.settings.metadata_server, self.world)
+        server = MetadataServer(self.settings.metadata_server, self.runtime)
         if self.settings.command:
             yield self._commanded()
         if mode != "access_token":
@@ -105,7 +105,7 @@ class Sources:
     def _commanded(self) -> str | None:
         token = printed_token(self.settings.command, self.settings.search_path, quiet=False)
         if token is None:
-            self.world.say(
+            self.runtime.say(
                 f"The command {self.settings.command[0]!r} of the settings gave no token: it has "
                 "to be a name in PATH or an absolute path, end with 0 within 10 seconds, and "
                 "print the token alone."
@@ -127,7 +127,7 @@ class Sources:
             from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415 - ditto
             from google.auth.transport.requests import Request  # noqa: PLC0415 - ditto
         except ImportError:
-            self.world.say(
+            self.runtime.say(
                 f"{file} is left aside, because google-auth is not installed: install "
                 "wheelyard-keyring[google]."
             )
@@ -158,7 +158,7 @@ class MetadataServer:
     """
 
     address: str
-    world: World
+    runtime: Runtime
 
     def id_token(self, audience: str) -> str | None:
         """Return an ID token for an audience, None where there is none to be had."""
@@ -177,7 +177,7 @@ class MetadataServer:
     def _ask(self, path: str) -> str | None:
         for turn in range(TRIES):
             if turn:
-                self.world.pause(FIRST_PAUSE * 2 ** (turn - 1))
+                self.runtime.pause(FIRST_PAUSE * 2 ** (turn - 1))
             try:
                 status, body = self._once(path)
             except (OSError, HTTPException):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from keyring_tests.stage import ACCESS_TOKEN, Stage, lay_over
-from keyring_tests.standins import Index, Listener, MetadataServer, listening, program
+from keyring_tests.fake_servers import Index, Listener, MetadataServer, listening, program
+from keyring_tests.harness import ACCESS_TOKEN, KeyringHarness, lay_over
 from tests.clients.harness import Sandbox
 
 
@@ -24,17 +24,17 @@ def poetry_python() -> Path:
 
 
 @pytest.fixture
-def stage(tmp_path: Path, python: Path) -> Iterator[Stage]:
+def harness(tmp_path: Path, python: Path) -> Iterator[KeyringHarness]:
     """A machine whose list has the index, where nobody has logged in to Google."""
     sandbox = Sandbox(tmp_path / "sandbox", tmp_path / "home")
     for folder in (sandbox.folder, sandbox.home):
         folder.mkdir()
     index = Index(login=f"oauth2accesstoken:{ACCESS_TOKEN}")
-    stage = Stage(sandbox, python, index, Listener(), MetadataServer())
-    program(stage.bin, "keyring", f'exec {python} -m keyring "$@"')
-    stage.log_out()
+    harness = KeyringHarness(sandbox, python, index, Listener(), MetadataServer())
+    program(harness.bin, "keyring", f'exec {python} -m keyring "$@"')
+    harness.log_out()
     with ExitStack() as stack:
-        for listener in (stage.index, stage.stranger, stage.metadata):
+        for listener in (harness.index, harness.stranger, harness.metadata):
             stack.enter_context(listening(listener))
-        index.stranger = stage.stranger.url
-        yield stage
+        index.stranger = harness.stranger.url
+        yield harness

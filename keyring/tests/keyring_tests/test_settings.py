@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from keyring_tests.stage import INDEX_TOKEN
-from wheelyard_keyring.hosts import Listed
+from keyring_tests.harness import INDEX_TOKEN
+from wheelyard_keyring.hosts import AllowedHost
 from wheelyard_keyring.settings import FILE, BadSettingError, Settings, load_settings
 
-ACME = frozenset({Listed("pypi.acme.dev", None)})
-BOTH = frozenset({Listed("pypi.acme.dev", None), Listed("localhost", 8080)})
+ACME = frozenset({AllowedHost("pypi.acme.dev", None)})
+BOTH = frozenset({AllowedHost("pypi.acme.dev", None), AllowedHost("localhost", 8080)})
 
 
 def written(home: Path, text: str) -> Path:

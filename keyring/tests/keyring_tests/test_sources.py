@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from keyring_tests.stage import ACCESS_TOKEN, ID_TOKEN, INDEX_TOKEN, Stage
-from keyring_tests.standins import TokenEndpoint, listening, program
+from keyring_tests.fake_servers import TokenEndpoint, listening, program
+from keyring_tests.harness import ACCESS_TOKEN, ID_TOKEN, INDEX_TOKEN, KeyringHarness
 from tests.clients.harness import REPOSITORY
 from wheelyard_keyring.sources import printed_token
 
@@ -17,40 +17,40 @@ FILE_TOKEN = "ya29.from-the-file"
 
 
 @pytest.fixture
-def everything(stage: Stage) -> Stage:
+def everything(harness: KeyringHarness) -> KeyringHarness:
     """A machine where every source has a token."""
-    command = program(stage.sandbox.home / "tools", "vault", f"echo {COMMAND_TOKEN}")
-    stage.configure(f'command = ["{command}"]\n')
-    stage.metadata.id_token = ID_TOKEN
-    stage.metadata.access_token = SERVER_TOKEN
-    stage.log_in()
-    return stage
+    command = program(harness.sandbox.home / "tools", "vault", f"echo {COMMAND_TOKEN}")
+    harness.configure(f'command = ["{command}"]\n')
+    harness.metadata.id_token = ID_TOKEN
+    harness.metadata.access_token = SERVER_TOKEN
+    harness.log_in()
+    return harness
 
 
-def given(stage: Stage, **more: str) -> str:
+def given(harness: KeyringHarness, **more: str) -> str:
     """Return the token that the index would be sent."""
-    status, token, _ = stage.token(stage.index.url, **more)
+    status, token, _ = harness.token(harness.index.url, **more)
     assert status == 0
     return token.removesuffix("\n")
 
 
-def test_order(everything: Stage) -> None:
+def test_order(everything: KeyringHarness) -> None:
     """The index's own token, the command, an ID token, Google's access tokens: in that order."""
-    stage = everything
+    harness = everything
 
-    assert given(stage, WHEELYARD_TOKEN=INDEX_TOKEN) == INDEX_TOKEN
-    assert given(stage) == COMMAND_TOKEN
-    stage.configure("")
-    assert given(stage) == ID_TOKEN
-    stage.metadata.id_token = None
-    assert given(stage) == SERVER_TOKEN
-    stage.metadata.access_token = None
-    assert given(stage) == ACCESS_TOKEN
-    stage.log_out()
-    assert stage.token(stage.index.url)[:2] == (1, "")
+    assert given(harness, WHEELYARD_TOKEN=INDEX_TOKEN) == INDEX_TOKEN
+    assert given(harness) == COMMAND_TOKEN
+    harness.configure("")
+    assert given(harness) == ID_TOKEN
+    harness.metadata.id_token = None
+    assert given(harness) == SERVER_TOKEN
+    harness.metadata.access_token = None
+    assert given(harness) == ACCESS_TOKEN
+    harness.log_out()
+    assert harness.token(harness.index.url)[:2] == (1, "")
 
 
-def test_user_names(everything: Stage) -> None:
+def test_user_names(everything: KeyringHarness) -> None:
     """The index's own token goes by __token__, all others by oauth2accesstoken."""
     own, _ = everything.ask(
         "--mode=creds", "get", everything.index.url, WHEELYARD_TOKEN=INDEX_TOKEN
@@ -61,7 +61,7 @@ def test_user_names(everything: Stage) -> None:
     assert other.split() == ["oauth2accesstoken", COMMAND_TOKEN]
 
 
-def test_bad_token_is_told(everything: Stage) -> None:
+def test_bad_token_is_told(everything: KeyringHarness) -> None:
     """What is no token of the index is told in one line, not repeated, and nothing else is sent."""
     for option in ((), ("--url",)):
         status, token, said = everything.token(
@@ -75,7 +75,7 @@ def test_bad_token_is_told(everything: Stage) -> None:
     assert (everything.started, everything.metadata.seen) == ([], [])
 
 
-def test_mode_id_token(everything: Stage) -> None:
+def test_mode_id_token(everything: KeyringHarness) -> None:
     """Whoever wants ID tokens alone never hands out an access token."""
     everything.configure('mode = "id_token"')
 
@@ -85,7 +85,7 @@ def test_mode_id_token(everything: Stage) -> None:
     assert everything.started == []
 
 
-def test_mode_access_token(everything: Stage) -> None:
+def test_mode_access_token(everything: KeyringHarness) -> None:
     """Whoever wants access tokens gets no ID token."""
     everything.configure('mode = "access_token"')
 
@@ -93,61 +93,61 @@ def test_mode_access_token(everything: Stage) -> None:
     assert everything.metadata.audiences == []
 
 
-def test_audience(stage: Stage) -> None:
+def test_audience(harness: KeyringHarness) -> None:
     """The audience of an ID token is the index's URL, unless another is set."""
-    stage.metadata.id_token = ID_TOKEN
-    given(stage)
-    stage.configure('audience = "https://pypi.acme.dev?a=b&c"')
-    given(stage)
+    harness.metadata.id_token = ID_TOKEN
+    given(harness)
+    harness.configure('audience = "https://pypi.acme.dev?a=b&c"')
+    given(harness)
 
-    assert stage.metadata.audiences == [stage.index.url, "https://pypi.acme.dev?a=b&c"]
+    assert harness.metadata.audiences == [harness.index.url, "https://pypi.acme.dev?a=b&c"]
 
 
-def test_no_proxy(stage: Stage) -> None:
+def test_no_proxy(harness: KeyringHarness) -> None:
     """The metadata server is asked directly, whatever proxy the environment names."""
-    stage.metadata.id_token = ID_TOKEN
-    proxy = dict.fromkeys(("http_proxy", "HTTP_PROXY", "ALL_PROXY"), stage.stranger.url)
+    harness.metadata.id_token = ID_TOKEN
+    proxy = dict.fromkeys(("http_proxy", "HTTP_PROXY", "ALL_PROXY"), harness.stranger.url)
 
-    assert given(stage, **proxy) == ID_TOKEN
-    assert stage.stranger.seen == []
+    assert given(harness, **proxy) == ID_TOKEN
+    assert harness.stranger.seen == []
 
 
-def test_busy_metadata_server(stage: Stage) -> None:
+def test_busy_metadata_server(harness: KeyringHarness) -> None:
     """A metadata server that is busy is asked three times."""
-    stage.metadata.id_token = ID_TOKEN
-    stage.metadata.busy = 2
+    harness.metadata.id_token = ID_TOKEN
+    harness.metadata.busy = 2
 
-    assert given(stage) == ID_TOKEN
-    assert len(stage.metadata.seen) == 3
+    assert given(harness) == ID_TOKEN
+    assert len(harness.metadata.seen) == 3
 
 
-def test_false_metadata_server(stage: Stage) -> None:
+def test_false_metadata_server(harness: KeyringHarness) -> None:
     """A server that does not say that it is a metadata server is not believed."""
-    stage.metadata.id_token = ID_TOKEN
-    stage.metadata.access_token = SERVER_TOKEN
-    stage.metadata.flavored = False
-    stage.log_in()
+    harness.metadata.id_token = ID_TOKEN
+    harness.metadata.access_token = SERVER_TOKEN
+    harness.metadata.flavored = False
+    harness.log_in()
 
-    assert given(stage) == ACCESS_TOKEN
+    assert given(harness) == ACCESS_TOKEN
 
 
-def test_not_at_google(stage: Stage) -> None:
+def test_not_at_google(harness: KeyringHarness) -> None:
     """Where the metadata server's name does not resolve, gcloud is asked."""
-    stage.log_in()
+    harness.log_in()
 
-    assert given(stage, GCE_METADATA_HOST="metadata.invalid") == ACCESS_TOKEN
+    assert given(harness, GCE_METADATA_HOST="metadata.invalid") == ACCESS_TOKEN
 
 
 @pytest.mark.parametrize("printed", ["<html>sorry</html> no", "", "two\\nlines", "größe", "\\001x"])
-def test_no_token(stage: Stage, printed: str) -> None:
+def test_no_token(harness: KeyringHarness, printed: str) -> None:
     """What does not look like a token is not sent to an index."""
-    program(stage.bin, "gcloud", f"printf '{printed}\\n'")
-    stage.metadata.id_token = "no token here"
+    program(harness.bin, "gcloud", f"printf '{printed}\\n'")
+    harness.metadata.id_token = "no token here"
 
-    assert stage.token(stage.index.url)[:2] == (1, "")
+    assert harness.token(harness.index.url)[:2] == (1, "")
 
 
-def test_failed_command(everything: Stage) -> None:
+def test_failed_command(everything: KeyringHarness) -> None:
     """A command that fails is told, with its own message, and the next source is asked."""
     tool = program(everything.sandbox.home / "tools", "vault", f"echo {COMMAND_TOKEN}", "exit 1")
     program(tool.parent, "vault", "echo sealed >&2", f"echo {COMMAND_TOKEN}", "exit 1")
@@ -161,66 +161,66 @@ def test_failed_command(everything: Stage) -> None:
 
 
 @pytest.mark.parametrize("path", ["", ".", "::", "bin", "./bin"])
-def test_program_of_the_folder(stage: Stage, path: str) -> None:
+def test_program_of_the_folder(harness: KeyringHarness, path: str) -> None:
     """A `gcloud` that lies in the current folder is never run, whatever PATH says."""
-    for folder in (stage.sandbox.folder, stage.sandbox.folder / "bin"):
+    for folder in (harness.sandbox.folder, harness.sandbox.folder / "bin"):
         program(folder, "gcloud", "echo ya29.from-a-stranger")
 
-    status, token, _ = stage.token(stage.index.url, PATH=path)
+    status, token, _ = harness.token(harness.index.url, PATH=path)
 
     assert (status, token) == (1, "")
 
 
-def test_command_of_the_folder(stage: Stage) -> None:
+def test_command_of_the_folder(harness: KeyringHarness) -> None:
     """A command by a relative path would be another program in each folder: it is not run."""
-    program(stage.sandbox.folder, "vault", "echo ya29.from-a-stranger")
-    stage.configure('command = ["./vault"]')
+    program(harness.sandbox.folder, "vault", "echo ya29.from-a-stranger")
+    harness.configure('command = ["./vault"]')
 
-    assert stage.token(stage.index.url)[:2] == (1, "")
+    assert harness.token(harness.index.url)[:2] == (1, "")
 
 
-def test_settings_file(stage: Stage) -> None:
+def test_settings_file(harness: KeyringHarness) -> None:
     """The hosts stand in the file of the home directory; one in the current folder is not read."""
-    text = f'hosts = ["{stage.stranger.address}"]'
+    text = f'hosts = ["{harness.stranger.address}"]'
     for name in ("keyring.toml", "wheelyard.toml", ".config/wheelyard/keyring.toml"):
-        file = stage.sandbox.folder / name
+        file = harness.sandbox.folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    stage.log_in()
-    command = (stage.python.parent / "wheelyard-token", stage.stranger.url)
-    environment = stage.environment()
+    harness.log_in()
+    command = (harness.python.parent / "wheelyard-token", harness.stranger.url)
+    environment = harness.environment()
     del environment["WHEELYARD_KEYRING_HOSTS"]
 
-    for home in (str(stage.sandbox.home), ".", ""):
-        assert stage.sandbox.attempt(*command, **environment | {"HOME": home}).returncode == 2
-    stage.configure(text)
-    assert stage.sandbox.run(*command, **environment) == f"{ACCESS_TOKEN}\n"
+    for home in (str(harness.sandbox.home), ".", ""):
+        assert harness.sandbox.attempt(*command, **environment | {"HOME": home}).returncode == 2
+    harness.configure(text)
+    assert harness.sandbox.run(*command, **environment) == f"{ACCESS_TOKEN}\n"
 
 
-def test_application_default_credentials(stage: Stage) -> None:
+def test_application_default_credentials(harness: KeyringHarness) -> None:
     """With google-auth installed, the credentials of `application-default login` are used."""
     endpoint = TokenEndpoint(access_token=FILE_TOKEN)
     vector = REPOSITORY / "tests" / "storage" / "gcs" / "vectors" / "service_account.json"
     with listening(endpoint):
         account = json.loads(vector.read_text()) | {"token_uri": f"{endpoint.url}/token"}
-        file = stage.sandbox.home / ".config" / "gcloud" / "application_default_credentials.json"
+        file = harness.sandbox.home / ".config" / "gcloud" / "application_default_credentials.json"
         file.parent.mkdir(parents=True)
         file.write_text(json.dumps(account))
         # This Python has google-auth, which the clients' environments have not.
-        command = (sys.executable, "-m", "wheelyard_keyring.main", stage.index.url)
-        printed = stage.run(*command, PYTHONPATH=str(REPOSITORY / "keyring" / "src"))
+        command = (sys.executable, "-m", "wheelyard_keyring.main", harness.index.url)
+        printed = harness.run(*command, PYTHONPATH=str(REPOSITORY / "keyring" / "src"))
 
     assert printed == f"{FILE_TOKEN}\n"
-    assert stage.metadata.seen[0].path.startswith("/computeMetadata/v1/instance/service-accounts")
+    assert harness.metadata.seen[0].path.startswith("/computeMetadata/v1/instance/service-accounts")
 
 
-def test_without_google_auth(stage: Stage) -> None:
+def test_without_google_auth(harness: KeyringHarness) -> None:
     """Without google-auth they are left aside, and it is said what to install."""
-    file = stage.sandbox.home / "adc.json"
+    file = harness.sandbox.home / "adc.json"
     file.write_text("{}")
-    stage.log_in()
+    harness.log_in()
 
-    _, token, said = stage.token(stage.index.url, GOOGLE_APPLICATION_CREDENTIALS=str(file))
+    _, token, said = harness.token(harness.index.url, GOOGLE_APPLICATION_CREDENTIALS=str(file))
 
     assert token.strip() == ACCESS_TOKEN
     assert "wheelyard-keyring[google]" in said
@@ -233,18 +233,18 @@ def test_slow_program() -> None:
     assert printed_token(command, "", quiet=True, patience=0.05) is None
 
 
-def test_nothing_found(stage: Stage) -> None:
+def test_nothing_found(harness: KeyringHarness) -> None:
     """Where nobody has logged in, a message says what to do, and keyring prints nothing."""
-    printed, said = stage.ask("get", stage.index.url, "oauth2accesstoken")
+    printed, said = harness.ask("get", harness.index.url, "oauth2accesstoken")
 
     assert printed == ""
     assert "gcloud auth login" in said
     assert "Traceback" not in said
 
 
-def test_help(stage: Stage) -> None:
+def test_help(harness: KeyringHarness) -> None:
     """The command says how it is used."""
-    status, printed, _ = stage.token("--help")
+    status, printed, _ = harness.token("--help")
 
     assert status == 0
     assert "--url" in printed

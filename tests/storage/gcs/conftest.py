@@ -5,20 +5,20 @@ from collections.abc import Iterator
 import pytest
 
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import BucketServer, running_bucket_server
+from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
 from tests.storage.gcs.opened import EMULATOR, Opened, Opener
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[BucketServer]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcsServer]:
     """Yield a running stand-in, to which the environment leads."""
-    with running_bucket_server("wheels") as running:
+    with running_fake_gcs("wheels") as running:
         monkeypatch.setenv(EMULATOR, running.url)
         yield running
 
 
 @pytest.fixture
-def bucket(server: BucketServer) -> Bucket:
+def bucket(server: FakeGcsServer) -> Bucket:
     """Return its bucket, past the wire."""
     return server.bucket("wheels")
 
@@ -32,7 +32,7 @@ def opener() -> Iterator[Opener]:
 
 
 @pytest.fixture
-def opened_bucket(server: BucketServer, opener: Opener) -> Opened:
+def opened_bucket(server: FakeGcsServer, opener: Opener) -> Opened:
     """Return the bucket as the index opens it."""
     del server
     return opener()

@@ -11,7 +11,7 @@ import pytest
 
 from tests.fake_gcs.identity import EMAIL
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import BucketServer
+from tests.fake_gcs.server import FakeGcsServer
 from tests.storage.gcs.opened import EMULATOR, FILES, VERBS, A, Opened, Opener
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Key, Store
@@ -57,8 +57,8 @@ verbs = pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
 
 @pytest.fixture
 def account(
-    server: BucketServer, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> BucketServer:
+    server: FakeGcsServer, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> FakeGcsServer:
     """Return a stand-in that wants tokens, for which the environment names a key file."""
     server.permissions.token_required = True
     bucket.put(A, b"one")
@@ -70,7 +70,7 @@ def account(
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_permission_that_is_missing(
-    server: BucketServer, bucket: Bucket, opened_bucket: Opened, verb: str
+    server: FakeGcsServer, bucket: Bucket, opened_bucket: Opened, verb: str
 ) -> None:
     """A verb that is not permitted names the bucket and the permission, and is not repeated."""
     bucket.put(A, b"old")
@@ -87,7 +87,7 @@ def test_a_permission_that_is_missing(
 
 
 def test_what_is_not_there_for_who_may_not_list(
-    server: BucketServer, opened_bucket: Opened
+    server: FakeGcsServer, opened_bucket: Opened
 ) -> None:
     """Who may not list is not told that an object is missing, and learns which permission is."""
     server.permissions.deny("storage.objects.list")
@@ -99,7 +99,7 @@ def test_what_is_not_there_for_who_may_not_list(
 
 @verbs
 def test_a_bucket_that_is_not_there(
-    opener: Opener, server: BucketServer, verb: Callable[[Store], object]
+    opener: Opener, server: FakeGcsServer, verb: Callable[[Store], object]
 ) -> None:
     """A bucket that does not exist is named, and is no missing object."""
     with pytest.raises(Unavailable, match="no bucket gs://elsewhere") as fault:
@@ -111,7 +111,7 @@ def test_a_bucket_that_is_not_there(
 
 @verbs
 def test_credentials_that_have_expired(
-    server: BucketServer, opened_bucket: Opened, verb: Callable[[Store], object]
+    server: FakeGcsServer, opened_bucket: Opened, verb: Callable[[Store], object]
 ) -> None:
     """Credentials that are not accepted any more are said to be so, with what to do."""
     server.permissions.expired = True
@@ -123,7 +123,7 @@ def test_credentials_that_have_expired(
     assert opened_bucket.time.pauses == []
 
 
-def test_a_service_account(opener: Opener, account: BucketServer) -> None:
+def test_a_service_account(opener: Opener, account: FakeGcsServer) -> None:
     """A key file is enough to read, write, and sign as its account."""
     bucket = opener()
 
@@ -134,7 +134,7 @@ def test_a_service_account(opener: Opener, account: BucketServer) -> None:
     assert all(each.authorization for each in account.log.records() if each.kind != "token")
 
 
-def test_a_token_that_is_worthless_before_its_time(opener: Opener, account: BucketServer) -> None:
+def test_a_token_that_is_worthless_before_its_time(opener: Opener, account: FakeGcsServer) -> None:
     """A token that is refused is replaced by a new one, once, and nobody notices."""
     bucket = opener()
     assert bucket.store.get(A)
@@ -147,7 +147,7 @@ def test_a_token_that_is_worthless_before_its_time(opener: Opener, account: Buck
     assert bucket.time.pauses == []
 
 
-def test_tokens_are_not_to_be_had(opener: Opener, account: BucketServer, tmp_path: Path) -> None:
+def test_tokens_are_not_to_be_had(opener: Opener, account: FakeGcsServer, tmp_path: Path) -> None:
     """Where nobody gives out tokens, it is not the bucket that is said to be silent."""
     file = tmp_path / "service-account.json"
     key = json.loads(file.read_text()) | {"token_uri": "http://127.0.0.1:9/token"}
@@ -165,7 +165,7 @@ def test_tokens_are_not_to_be_had(opener: Opener, account: BucketServer, tmp_pat
     "content", ["", "{", "[]", '{"type": "service_account"}', '{"type": "unknown"}', None]
 )
 def test_a_key_file_that_is_none(
-    opener: Opener, account: BucketServer, tmp_path: Path, content: str | None
+    opener: Opener, account: FakeGcsServer, tmp_path: Path, content: str | None
 ) -> None:
     """A key file that cannot be used is told at once, with the bucket and what to do."""
     file = tmp_path / "service-account.json"
@@ -193,7 +193,7 @@ def test_no_credentials_at_all(tmp_path: Path) -> None:
     assert len(re.findall(r"\. [A-Z]", message)) <= 1
 
 
-def test_a_machine_of_googles(server: BucketServer, bucket: Bucket, tmp_path: Path) -> None:
+def test_a_machine_of_googles(server: FakeGcsServer, bucket: Bucket, tmp_path: Path) -> None:
     """A machine with an account of its own needs no key, and knows whose it is after first use."""
     server.permissions.token_required = True
     bucket.put(A, b"one")
@@ -208,7 +208,7 @@ def test_a_machine_of_googles(server: BucketServer, bucket: Bucket, tmp_path: Pa
 
 @pytest.mark.parametrize(("name", "encoded"), list(NAMES.items()))
 def test_a_name_is_encoded_once(
-    server: BucketServer, bucket: Bucket, opened_bucket: Opened, name: str, encoded: str
+    server: FakeGcsServer, bucket: Bucket, opened_bucket: Opened, name: str, encoded: str
 ) -> None:
     """Whatever a name has in it is percent-encoded once, wherever it is named."""
     key, store = Key(f"{FILES}{name}"), opened_bucket.store

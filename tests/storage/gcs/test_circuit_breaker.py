@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.fake_gcs.faults import DropBefore, Fault, Hold, StatusBefore
-from tests.fake_gcs.server import BucketServer
+from tests.fake_gcs.server import FakeGcsServer
 from tests.storage.gcs.opened import FOR_EVER, OTHER, VERBS, A, Opened, Opener, RunningTime
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Stored
@@ -21,7 +21,7 @@ away = pytest.mark.parametrize("fault", AWAY, ids=["drop", "500", "502", "503", 
 
 @away
 def test_a_silent_bucket_is_left_alone(
-    server: BucketServer, opened_bucket: Opened, fault: Fault
+    server: FakeGcsServer, opened_bucket: Opened, fault: Fault
 ) -> None:
     """After a bucket was away for as long as somebody waits, the next ones do not ask it."""
     store, still = opened_bucket.store, opened_bucket.time
@@ -39,7 +39,7 @@ def test_a_silent_bucket_is_left_alone(
 
 
 def test_one_asks_for_all(
-    server: BucketServer, opened_bucket: Opened, pool: ThreadPoolExecutor
+    server: FakeGcsServer, opened_bucket: Opened, pool: ThreadPoolExecutor
 ) -> None:
     """When a silent bucket has rested, one caller asks it, and the others wait for no answer."""
     store = opened_bucket.store
@@ -64,7 +64,7 @@ def test_one_asks_for_all(
 
 @away
 def test_others_wait_while_one_asks_in_vain(
-    server: BucketServer, opened_bucket: Opened, fault: Fault
+    server: FakeGcsServer, opened_bucket: Opened, fault: Fault
 ) -> None:
     """While the one who asks for all finds the bucket still away, nobody else asks it."""
     silenced(server, opened_bucket, fault)
@@ -84,7 +84,7 @@ def test_others_wait_while_one_asks_in_vain(
     assert [type(each) for each in others] == [CircuitOpen]
 
 
-def test_a_bucket_that_refuses_connections(server: BucketServer, opened_bucket: Opened) -> None:
+def test_a_bucket_that_refuses_connections(server: FakeGcsServer, opened_bucket: Opened) -> None:
     """A bucket that takes no connections is Unavailable, and is found again when it does."""
     version = opened_bucket.store.put(A, b"one", ABSENT)
     server.stop()
@@ -99,7 +99,7 @@ def test_a_bucket_that_refuses_connections(server: BucketServer, opened_bucket: 
 
 
 @pytest.mark.slow
-def test_a_bucket_that_is_dead(opener: Opener, server: BucketServer) -> None:
+def test_a_bucket_that_is_dead(opener: Opener, server: FakeGcsServer) -> None:
     """A bucket that takes connections and says nothing costs one caller some seconds, once."""
     bucket = opener(still=RunningTime())
     server.die()
@@ -124,7 +124,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def silenced(server: BucketServer, bucket: Opened, fault: Fault | None = None) -> None:
+def silenced(server: FakeGcsServer, bucket: Opened, fault: Fault | None = None) -> None:
     """Have somebody find the bucket away; after that it would answer."""
     server.faults.add(fault or DropBefore(), count=FOR_EVER)
     with pytest.raises(Unavailable):

@@ -6,7 +6,7 @@ import pytest
 
 from tests.fake_gcs.faults import DropAfter, Fault, StatusAfter, StatusBefore
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import BucketServer, running_bucket_server
+from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
 from tests.storage.gcs.opened import EMULATOR, Opener
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Stored, WebType
@@ -25,21 +25,21 @@ LARGE = 5_000_000
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[BucketServer]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcsServer]:
     """Yield a running stand-in with two buckets, to which the environment leads."""
-    with running_bucket_server("site", "wheels") as running:
+    with running_fake_gcs("site", "wheels") as running:
         monkeypatch.setenv(EMULATOR, running.url)
         yield running
 
 
 @pytest.fixture
-def bucket(server: BucketServer) -> Bucket:
+def bucket(server: FakeGcsServer) -> Bucket:
     """Return the bucket that is copied to, past the wire."""
     return server.bucket("site")
 
 
 @pytest.fixture
-def site(server: BucketServer, opener: Opener) -> GcsStore:
+def site(server: FakeGcsServer, opener: Opener) -> GcsStore:
     """Return the store in it."""
     del server
     store = opener("gs://site").store
@@ -53,7 +53,7 @@ def copied(site: GcsStore, expect: ObjectVersion = ABSENT) -> ObjectVersion:
 
 
 @pytest.mark.parametrize("piece", [0, 1_000_000])
-def test_a_copy(server: BucketServer, bucket: Bucket, site: GcsStore, piece: int) -> None:
+def test_a_copy(server: FakeGcsServer, bucket: Bucket, site: GcsStore, piece: int) -> None:
     """The bucket copies by itself, in as many steps as it likes, and says what we say."""
     body = b"x" * LARGE
     server.bucket("wheels").put(SOURCE, body, cacheControl="private", metadata={"write-id": "1"})
@@ -75,7 +75,7 @@ def test_a_copy(server: BucketServer, bucket: Bucket, site: GcsStore, piece: int
     assert server.log.count(kind="insert") == 0
 
 
-def test_a_copy_over_another(server: BucketServer, bucket: Bucket, site: GcsStore) -> None:
+def test_a_copy_over_another(server: FakeGcsServer, bucket: Bucket, site: GcsStore) -> None:
     """A copy goes over the version that is expected, and over no other."""
     server.bucket("wheels").put(SOURCE, b"whole")
     bucket.put(FILE, b"who")
@@ -96,7 +96,7 @@ def test_a_copy_of_nothing(site: GcsStore) -> None:
         copied(site)
 
 
-def test_a_copy_that_is_denied(server: BucketServer, site: GcsStore) -> None:
+def test_a_copy_that_is_denied(server: FakeGcsServer, site: GcsStore) -> None:
     """Who may not read the files is told the permission, and on which bucket."""
     server.bucket("wheels").put(SOURCE, b"1")
     server.permissions.deny("storage.objects.get")
@@ -106,7 +106,7 @@ def test_a_copy_that_is_denied(server: BucketServer, site: GcsStore) -> None:
 
 
 @pytest.mark.parametrize("fault", [StatusBefore(503), StatusAfter(503), DropAfter()])
-def test_lost_answers(server: BucketServer, site: GcsStore, fault: Fault) -> None:
+def test_lost_answers(server: FakeGcsServer, site: GcsStore, fault: Fault) -> None:
     """A copy whose answer is lost is made again, and known again: it succeeds, once."""
     server.bucket("wheels").put(SOURCE, b"wheel")
     server.faults.add(fault, "rewrite", count=1)

@@ -21,7 +21,7 @@ from tests.fake_gcs.faults import (
     WrongHash,
 )
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import BucketServer
+from tests.fake_gcs.server import FakeGcsServer
 from tests.storage.gcs.opened import EMULATOR, FOR_EVER, VERBS, A, Opened, Opener, RunningTime
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, CHUNK_BYTES, NOT_MODIFIED, Key, Stored
@@ -38,7 +38,7 @@ breaks = pytest.mark.parametrize("broken", [CutAt, ResetAt], ids=["cut", "reset"
 @breaks
 @pytest.mark.parametrize("position", POSITIONS)
 def test_a_stream_that_breaks_off(
-    server: BucketServer,
+    server: FakeGcsServer,
     opened_bucket: Opened,
     position: int,
     broken: type[CutAt | ResetAt],
@@ -56,7 +56,7 @@ def test_a_stream_that_breaks_off(
 
 
 def test_a_stream_that_breaks_off_again_and_again(
-    server: BucketServer, opened_bucket: Opened
+    server: FakeGcsServer, opened_bucket: Opened
 ) -> None:
     """A stream goes on as often as it must while bytes come, and is given up when none do."""
     body = BODY * 3
@@ -77,7 +77,7 @@ def test_a_stream_that_breaks_off_again_and_again(
     [(5, None, ""), (5, 8, ""), (0, 8, ""), (5, None, "bytes=3-"), (5, 8, "bytes=5-9")],
 )
 def test_another_range_than_was_asked_for(
-    server: BucketServer, opened_bucket: Opened, start: int, stop: int | None, answered: str
+    server: FakeGcsServer, opened_bucket: Opened, start: int, stop: int | None, answered: str
 ) -> None:
     """Where somebody on the way answers with other bytes of the object, nobody gets them."""
     opened_bucket.store.put(A, b"0123456789", ABSENT)
@@ -89,7 +89,7 @@ def test_another_range_than_was_asked_for(
 
 @pytest.mark.parametrize("answered", ["", "bytes=300000-"])
 def test_a_stream_that_goes_on_elsewhere(
-    server: BucketServer, opened_bucket: Opened, answered: str
+    server: FakeGcsServer, opened_bucket: Opened, answered: str
 ) -> None:
     """A range that breaks off, and whose rest is answered with other bytes, ends with a fault."""
     opened_bucket.store.put(A, BODY, ABSENT)
@@ -107,7 +107,7 @@ def test_a_stream_that_goes_on_elsewhere(
 
 @pytest.mark.parametrize("is_deleted", [True, False], ids=["deleted", "replaced"])
 def test_a_stream_never_mixes_two_writes(
-    server: BucketServer, bucket: Bucket, opened_bucket: Opened, *, is_deleted: bool
+    server: FakeGcsServer, bucket: Bucket, opened_bucket: Opened, *, is_deleted: bool
 ) -> None:
     """A stream that breaks off after its object was changed ends with a fault, not with others."""
     opened_bucket.store.put(A, BODY, ABSENT)
@@ -128,7 +128,7 @@ def test_a_stream_never_mixes_two_writes(
 @breaks
 @pytest.mark.parametrize("position", POSITIONS)
 def test_a_whole_read_that_breaks_off(
-    server: BucketServer, opened_bucket: Opened, position: int, broken: type[CutAt | ResetAt]
+    server: FakeGcsServer, opened_bucket: Opened, position: int, broken: type[CutAt | ResetAt]
 ) -> None:
     """A document whose connection breaks off is read again, and comes whole."""
     version = opened_bucket.store.put(A, BODY, ABSENT)
@@ -141,7 +141,7 @@ def test_a_whole_read_that_breaks_off(
 
 @pytest.mark.parametrize("position", [0, 1, SIZE - 1])
 def test_a_document_is_replaced_while_it_is_read(
-    server: BucketServer, bucket: Bucket, opened_bucket: Opened, position: int
+    server: FakeGcsServer, bucket: Bucket, opened_bucket: Opened, position: int
 ) -> None:
     """A document that is replaced after its connection broke off is read as what it is then."""
     known = opened_bucket.store.put(A, b"known", ABSENT)
@@ -157,7 +157,7 @@ def test_a_document_is_replaced_while_it_is_read(
 
 
 @pytest.mark.parametrize("fault", [FlipByte(3), WrongHash()], ids=["byte", "hash"])
-def test_a_spoilt_document(server: BucketServer, opened_bucket: Opened, fault: Fault) -> None:
+def test_a_spoilt_document(server: FakeGcsServer, opened_bucket: Opened, fault: Fault) -> None:
     """A document of which a bit is wrong is read again, and never given away."""
     version = opened_bucket.store.put(A, b"0123456789", ABSENT)
     server.faults.add(fault, "media")
@@ -169,7 +169,7 @@ def test_a_spoilt_document(server: BucketServer, opened_bucket: Opened, fault: F
 
 
 @pytest.mark.parametrize("position", [0, CHUNK_BYTES, SIZE - 1])
-def test_a_spoilt_stream(server: BucketServer, opened_bucket: Opened, position: int) -> None:
+def test_a_spoilt_stream(server: FakeGcsServer, opened_bucket: Opened, position: int) -> None:
     """Of an object in which a bit is wrong, nobody gets all the bytes."""
     opened_bucket.store.put(A, BODY, ABSENT)
     server.faults.add(FlipByte(position), "media")
@@ -183,7 +183,7 @@ def test_a_spoilt_stream(server: BucketServer, opened_bucket: Opened, position: 
 
 
 def test_the_beginning_of_a_stream_is_tried_again(
-    server: BucketServer, opened_bucket: Opened
+    server: FakeGcsServer, opened_bucket: Opened
 ) -> None:
     """A stream that cannot begin just now begins a little later, or tells that nothing is there."""
     opened_bucket.store.put(A, BODY, ABSENT)
@@ -196,7 +196,7 @@ def test_the_beginning_of_a_stream_is_tried_again(
 
 
 @pytest.mark.slow
-def test_a_stream_that_stalls(server: BucketServer, opened_bucket: Opened) -> None:
+def test_a_stream_that_stalls(server: FakeGcsServer, opened_bucket: Opened) -> None:
     """A stream of which nothing is heard for some seconds is asked for again."""
     opened_bucket.store.put(A, BODY, ABSENT)
     server.faults.add(Stall(resumable_download.STREAM_TIMEOUTS[1] + 5), "media")
@@ -207,7 +207,7 @@ def test_a_stream_that_stalls(server: BucketServer, opened_bucket: Opened) -> No
 
 
 @pytest.mark.slow
-def test_a_document_that_trickles(server: BucketServer, opener: Opener) -> None:
+def test_a_document_that_trickles(server: FakeGcsServer, opener: Opener) -> None:
     """A document that comes a few bytes a second is given up, and not waited for."""
     store = opener("gs://wheels", still=RunningTime()).store
     store.put(A, b"x" * 800, ABSENT)

@@ -27,7 +27,7 @@ from hypothesis import given, strategies
 
 from tests.fake_gcs.faults import DropBefore, Fault, Hold, StatusBefore
 from tests.fake_gcs.identity import EMAIL as HELD
-from tests.fake_gcs.server import BucketServer, running_bucket_server
+from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
 from tests.waiting import until
 from wheelyard.errors import Unavailable
 from wheelyard.storage.gcs.retry import CircuitBreaker, RetryEnvironment
@@ -88,9 +88,9 @@ def pauses() -> list[float]:
 
 
 @pytest.fixture
-def iam() -> Iterator[BucketServer]:
+def iam() -> Iterator[FakeGcsServer]:
     """Yield what signs with the published key, for an account of its own."""
-    with running_bucket_server(private_key=KEY) as running:
+    with running_fake_gcs(private_key=KEY) as running:
         yield running
 
 
@@ -100,12 +100,12 @@ def retry_env(pauses: list[float]) -> RetryEnvironment:
 
 
 @pytest.fixture
-def signer(iam: BucketServer, pauses: list[float]) -> Signer:
+def signer(iam: FakeGcsServer, pauses: list[float]) -> Signer:
     """IAM as a signer for somebody who has a token."""
     return IamSigner(token_of(iam), HELD, retry_env(pauses), iam.url)
 
 
-def token_of(iam: BucketServer) -> Credentials:
+def token_of(iam: FakeGcsServer) -> Credentials:
     """Return the credentials of somebody who has a token."""
     return user_credentials(iam.identity.issue_token())
 
@@ -220,7 +220,7 @@ def test_federated_identities(account: str | None, pauses: list[float]) -> None:
 
 
 @pytest.mark.integration
-def test_impersonation(iam: BucketServer, pauses: list[float]) -> None:
+def test_impersonation(iam: FakeGcsServer, pauses: list[float]) -> None:
     """Who acts for a service account signs for it with the rights of their own."""
     delegate = "projects/-/serviceAccounts/between@project.example"
     credentials = impersonating(token_of(iam), HELD, ["scope"], delegates=[delegate])
@@ -252,7 +252,7 @@ print(UrlSigner(signer, lambda: 1777896000.0).url("b", "o", timedelta(hours=1)))
 
 
 @pytest.mark.integration
-def test_a_machine_that_does_not_know_its_name(iam: BucketServer) -> None:
+def test_a_machine_that_does_not_know_its_name(iam: FakeGcsServer) -> None:
     """On a machine of Google's, nothing is asked before the first URL; then it signs as itself."""
     with subprocess.Popen(
         [sys.executable, "-c", MACHINE, iam.url],
@@ -273,7 +273,7 @@ def test_a_machine_that_does_not_know_its_name(iam: BucketServer) -> None:
 
 
 @pytest.mark.integration
-def test_one_call_for_everybody_in_a_window(iam: BucketServer, signer: Signer) -> None:
+def test_one_call_for_everybody_in_a_window(iam: FakeGcsServer, signer: Signer) -> None:
     """Within a window IAM is asked once for an object; in the next one it is asked again."""
     clock = [NOON]
     urls = UrlSigner(signer, lambda: clock[0])
@@ -291,7 +291,7 @@ def test_one_call_for_everybody_in_a_window(iam: BucketServer, signer: Signer) -
 
 @pytest.mark.integration
 @pytest.mark.parametrize("refusals", [0, 1])
-def test_many_at_once_share_a_call(iam: BucketServer, signer: Signer, refusals: int) -> None:
+def test_many_at_once_share_a_call(iam: FakeGcsServer, signer: Signer, refusals: int) -> None:
     """When many want one wheel in the same moment, IAM is asked once, and all hear its answer."""
     looked = list[float]()
 
@@ -320,7 +320,7 @@ def test_many_at_once_share_a_call(iam: BucketServer, signer: Signer, refusals: 
 
 
 @pytest.mark.integration
-def test_memory_is_bounded(iam: BucketServer, signer: Signer) -> None:
+def test_memory_is_bounded(iam: FakeGcsServer, signer: Signer) -> None:
     """Of the URLs in memory, those that were not asked for longest go first."""
     urls = UrlSigner(signer, lambda: NOON, capacity=2)
 
@@ -331,7 +331,7 @@ def test_memory_is_bounded(iam: BucketServer, signer: Signer) -> None:
 
 
 @pytest.mark.integration
-def test_a_missing_permission(iam: BucketServer, signer: Signer, pauses: list[float]) -> None:
+def test_a_missing_permission(iam: FakeGcsServer, signer: Signer, pauses: list[float]) -> None:
     """Who may not sign is told at once which permission on which account is missing."""
     iam.permissions.deny("iam.serviceAccounts.signBlob")
 
@@ -355,7 +355,7 @@ def test_a_missing_permission(iam: BucketServer, signer: Signer, pauses: list[fl
     ],
 )
 def test_a_hiccup_of_iam(
-    iam: BucketServer, signer: Signer, pauses: list[float], faults: list[Fault]
+    iam: FakeGcsServer, signer: Signer, pauses: list[float], faults: list[Fault]
 ) -> None:
     """IAM may stumble twice; it is asked again after a short pause."""
     for fault in faults:
@@ -373,7 +373,7 @@ def test_a_hiccup_of_iam(
     ("fault", "calls"),
     [(StatusBefore(503), 3), (DropBefore(), 3), (StatusBefore(404), 1), (StatusBefore(200), 1)],
 )
-def test_iam_does_not_answer(iam: BucketServer, signer: Signer, fault: Fault, calls: int) -> None:
+def test_iam_does_not_answer(iam: FakeGcsServer, signer: Signer, fault: Fault, calls: int) -> None:
     """When IAM gives no signature, the refusal says so, and names the account."""
     iam.faults.add(fault, "sign", count=3)
 

@@ -34,7 +34,7 @@ def binary() -> Path | None:
 
 
 @contextmanager
-def running_fake_gcs() -> Iterator[str]:
+def running_emulator() -> Iterator[str]:
     """Yield the URL of a server that keeps everything in memory; skip the test without one."""
     program = binary()
     if program is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
-from keyring_tests.standins import Index, Listener, MetadataServer, program
+from keyring_tests.fake_servers import Index, Listener, MetadataServer, program
 from tests.clients.harness import REPOSITORY, Sandbox, site_packages
 from tests.clients.harness import program as client_program
 from tests.once import made_once
@@ -18,7 +18,7 @@ INDEX_TOKEN = "wyd_testtoken1ThisIsNotARealSecretUsedForTests0jKf9K"
 
 
 @dataclass(frozen=True)
-class Stage:
+class KeyringHarness:
     """
     Everything that a test plays on.
 

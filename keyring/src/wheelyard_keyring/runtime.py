@@ -1,4 +1,4 @@
-"""What the parts of this package share: answers, and what they need of the world."""
+"""Credentials, and the clocks and messages that are injected into the other modules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Answer:
+class Credential:
     """A user name and a password."""
 
     username: str
@@ -18,20 +18,20 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class World:
-    """Two clocks and a place for messages, as they are handed in."""
+class Runtime:
+    """The injected clock, sleep function and message output."""
 
     say: Callable[[str], None]
-    """Tells the person one sentence. Standard output belongs to the credential."""
+    """Prints one sentence on standard error. Standard output is for the credential."""
     pause: Callable[[float], None]
-    """Waits for some seconds."""
+    """Sleeps for some seconds."""
     monotonic: Callable[[], float]
-    """Seconds, from any beginning."""
+    """Seconds since an arbitrary start."""
 
 
-def real_world() -> World:
-    """Return the world."""
-    return World(_say, time.sleep, time.monotonic)
+def system_runtime() -> Runtime:
+    """Return the runtime of a real process."""
+    return Runtime(_say, time.sleep, time.monotonic)
 
 
 def _say(message: str) -> None:

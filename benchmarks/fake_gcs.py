@@ -3,13 +3,13 @@
 import signal
 import sys
 
-from tests.fake_gcs.server import running_bucket_server
+from tests.fake_gcs.server import running_fake_gcs
 
 
 def main() -> None:
     """Serve the buckets that the command line names."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # so that it is waited for below
-    with running_bucket_server(*sys.argv[1:]) as server:
+    with running_fake_gcs(*sys.argv[1:]) as server:
         print(server.url, flush=True)
         signal.sigwait([signal.SIGTERM])
 
