@@ -358,9 +358,9 @@ class Odd:
         self.happens = happens
         self.find, self.read = self._folder.find, self._folder.read
 
-    def items(self) -> Iterator[TreeEntry | Skipped]:
+    def entries(self) -> Iterator[TreeEntry | Skipped]:
         """Yield what is there."""
-        for number, item in enumerate(self._folder.items()):
+        for number, item in enumerate(self._folder.entries()):
             if number:
                 self.happens()
             yield item

@@ -133,4 +133,4 @@ def test_a_store_in_the_place(tmp_path: Path) -> None:
         str(tmp_path), (str(tmp_path / "kept"),), "files/", Pauses().runtime()
     )
 
-    assert [getattr(each, "path", "") for each in location.items()] == ["new/a-1.zip"]
+    assert [getattr(each, "path", "") for each in location.entries()] == ["new/a-1.zip"]

@@ -1,7 +1,7 @@
 """
-Requests to other servers: the one client for whatever this program asks somewhere by HTTP.
+The HTTP client for requests to other servers, protected against SSRF.
 
-It connects only to addresses that were checked, follows redirects itself, and keeps limits of time.
-It knows nothing of indexes. Google's library for buckets and OpenTelemetry's for collectors bring
-their own clients; both talk only to hosts that the operator has named, or that are Google's.
+It connects only to allowed addresses, follows redirects itself, and has timeouts. It knows nothing
+of indexes. The libraries for Cloud Storage and OpenTelemetry bring their own clients, which connect
+only to Google's hosts and to those that the operator has configured.
 """

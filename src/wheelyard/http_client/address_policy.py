@@ -1,11 +1,10 @@
 """
-Connections to addresses that were checked, on which nobody waits longer than a limit says.
+Which addresses the HTTP client may connect to (protection against SSRF and DNS rebinding).
 
-Only addresses of the open internet, and what the operator has named, may be connected to. The text
-of a URL says nothing about where it leads: a number such as 2130706433 is an address, and whoever
-owns a name may give it any address, and another one a moment later. So nothing is decided by text.
-A name is resolved once, what was found is checked, and the connection goes to one of the addresses
-that passed. What is said on it, the Host header and TLS included, names the host.
+Only public addresses, and hosts that the operator has named, may be connected to. The text of a URL
+does not show its address: 2130706433 is an address, too, and the owner of a name can change its
+address at any time. So a name is resolved once, the addresses found are checked, and the connection
+goes to one of the allowed addresses. The Host header and TLS still use the name.
 """
 
 import ssl
@@ -43,9 +42,9 @@ NON_PUBLIC_V4: Final = tuple(
         "240.0.0.0/4",  # reserved, and broadcast
     )
 )
-"""What is not of the open internet; Python's own list differs from release to release."""
+"""Networks that are not public; Python's own list differs from release to release."""
 GLOBAL_UNICAST_V6: Final = IPv6Network("2000::/3")
-"""All that is given out of IPv6: loopback, link-local, unique-local and multicast are outside."""
+"""All public IPv6 addresses: loopback, link-local, unique-local and multicast are outside."""
 NON_PUBLIC_V6: Final = tuple(
     IPv6Network(each)
     for each in (
@@ -57,20 +56,20 @@ NON_PUBLIC_V6: Final = tuple(
 )
 NAT64: Final = IPv6Network("64:ff9b::/96")
 RESOLVER_THREADS: Final = 4
-"""Names that are looked up at a time; a name server that is silent holds up no more threads."""
+"""Concurrent name lookups: a name server that does not answer blocks no more threads."""
 
 
 @dataclass(eq=False)
 class FetchError(Exception):
     """
-    There is no answer that can be used.
+    A request without a usable response.
 
     Args:
-        why: In a few words, without URL, header or body.
-        status: What the server said; 0 if it did not.
-        is_passing: Whether another try may help.
-        is_away: Whether nobody answers there at all.
-        wait: Seconds that the server asks for.
+        why: The reason in a few words, without URL, header or body.
+        status: The HTTP status; 0 if there was none.
+        is_transient: Whether a retry may succeed.
+        is_unreachable: Whether there is no server at that address at all.
+        wait: Seconds to wait before a retry, from the Retry-After header.
     """
 
     why: str
@@ -81,7 +80,7 @@ class FetchError(Exception):
 
 
 def is_public(address: Address) -> bool:
-    """Return whether an address is of the open internet; of one with IPv4 in it, that counts."""
+    """Return whether an address is public; for NAT64 and mapped ones the IPv4 address counts."""
     if isinstance(address, IPv4Address):
         return not any(address in each for each in NON_PUBLIC_V4)
     if address in NAT64:  # how a machine without IPv4 reaches the rest of the internet
@@ -92,23 +91,23 @@ def is_public(address: Address) -> bool:
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """Return the addresses of a host, of which a number in any spelling is one."""
+    """Return the addresses of a host name, or of an address in any spelling; raise OSError."""
     return [str(each[4][0]) for each in getaddrinfo(host, port, proto=IPPROTO_TCP)]
 
 
 @dataclass(slots=True)
 class AddressPolicy:
     """
-    Which addresses a client may connect to; safe to share between threads.
+    Decides which addresses a client may connect to; safe to share between threads.
 
-    A host that is named may have any address. But where it has a public one, it is reached there
-    only, from then on: the operator has not named a machine of this network, and whoever owns the
-    name cannot make it one later.
+    A host that the operator has named may have any address. Once it has had a public address,
+    private ones are refused: it is no machine of this network, and the owner of its name must not
+    be able to change that later (DNS rebinding).
 
     Args:
-        named: Hosts that the operator has named.
-        may_reach: What is asked about every other address.
-        advice: What a refusal goes on with.
+        named_hosts: Hosts that the operator has named.
+        is_allowed: Whether an address of any other host may be connected to.
+        advice: The end of the error message.
         resolve: Returns the addresses of a host.
     """
 
@@ -122,7 +121,7 @@ class AddressPolicy:
         self._exempt = {_bare(each) for each in self.named_hosts}
 
     def allowed_addresses(self, host: str, found: Iterable[str]) -> list[str]:
-        """Return those of a host's addresses that may be connected to; raise FetchError if none."""
+        """Return the allowed ones of a host's addresses; raise FetchError if there are none."""
         every = list(found)
         fit = [each for each in every if self.is_allowed(ip_address(each))]
         if fit:
@@ -139,13 +138,13 @@ def _bare(host: str) -> str:
 
 
 class _Deadline(local):
-    """Until when a thread waits for the network at all."""
+    """The time at which a thread stops waiting for the network, or None."""
 
     end: float | None = None
 
 
 class CheckedNetworkBackend(httpcore2.NetworkBackend):
-    """Connects to the first address that may be reached and takes the connection."""
+    """Network backend of httpcore2 that connects to allowed addresses, within deadlines."""
 
     def __init__(self, monotonic: Callable[[], float], policy: AddressPolicy) -> None:
         self._monotonic = monotonic
@@ -155,12 +154,12 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
         self._sockets = httpcore2.SyncBackend()
 
     def close(self) -> None:
-        """Let go of the threads that look up names."""
+        """Stop the threads that look up names."""
         self._resolvers.shutdown(wait=False, cancel_futures=True)
 
     @contextmanager
     def deadline(self, seconds: float) -> Iterator[None]:
-        """Let this thread wait so long for the network, or less if less is left of its time."""
+        """Limit the time that this thread waits for the network; an earlier deadline stays."""
         before = self._limit.end
         end = self._monotonic() + seconds
         self._limit.end = end if before is None else min(end, before)
@@ -170,7 +169,7 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
             self._limit.end = before
 
     def remaining_seconds(self, timeout: float | None) -> float | None:
-        """Return the seconds that something may take; raise ReadTimeout if none are left."""
+        """Return the smaller of `timeout` and the time left; raise ReadTimeout if none is left."""
         if self._limit.end is None:
             return timeout
         remaining_seconds = self._limit.end - self._monotonic()
@@ -186,7 +185,7 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
-        """Connect."""
+        """Connect to the first allowed address that answers."""
         fault: Exception = httpcore2.ConnectError()
         for address in self._policy.allowed_addresses(host, self._resolved(host, port)):
             remaining_seconds = self.remaining_seconds(timeout)
@@ -215,14 +214,14 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
 
 
 class _TimedStream(httpcore2.NetworkStream):
-    """A connection that heeds the limit of the thread that uses it."""
+    """A connection that keeps the deadline of the thread that uses it."""
 
     def __init__(self, stream: httpcore2.NetworkStream, backend: CheckedNetworkBackend) -> None:
         self._stream = stream
         self._backend = backend
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Read what there is."""
+        """Read up to `max_bytes`."""
         return self._stream.read(max_bytes, self._backend.remaining_seconds(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -230,7 +229,7 @@ class _TimedStream(httpcore2.NetworkStream):
         self._stream.write(buffer, self._backend.remaining_seconds(timeout))
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._stream.close()
 
     def start_tls(
@@ -239,12 +238,12 @@ class _TimedStream(httpcore2.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore2.NetworkStream:
-        """Go on encrypted."""
+        """Return the connection with TLS."""
         remaining_seconds = self._backend.remaining_seconds(timeout)
         return _TimedStream(
             self._stream.start_tls(ssl_context, server_hostname, remaining_seconds), self._backend
         )
 
     def get_extra_info(self, info: str) -> object:
-        """Return what the connection knows of itself."""
+        """Return a property of the connection."""
         return self._stream.get_extra_info(info)

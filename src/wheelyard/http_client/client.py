@@ -1,12 +1,12 @@
 """
-The one client: exchanges with servers, and the way through redirects.
+HTTP client: requests, redirects, timeouts and the minimum transfer rate.
 
-A credential is given for each URL anew, so that a redirect takes none along. Nothing leads from
-https to http. Certificates are verified. The environment's proxies are not used, for with one
-nobody knows which address is reached. There are no cookies.
+The credential is chosen for each URL again, so that no redirect receives one of another host.
+Redirects from https to http are refused. Certificates are verified. Proxies of the environment are
+not used, because a proxy hides which address is reached. There are no cookies.
 
-This is the lower half of httpx2, which lets us say which address to connect to; the upper half
-cannot be told, and writes URLs to the log, with what is secret in them.
+It is based on httpcore2, the lower layer of httpx2: there we can choose the address to connect to.
+httpx2 itself cannot, and it logs URLs with their secrets.
 """
 
 import ssl
@@ -21,11 +21,11 @@ from wheelyard.http_client.address_policy import AddressPolicy, CheckedNetworkBa
 from wheelyard.http_client.urls import BadUrl, Url
 
 MAX_CONNECTIONS: Final = 48
-"""Open at a time, whatever they are for."""
+"""Open connections of one client."""
 CONNECT_TIMEOUT_SECONDS, IDLE_TIMEOUT_SECONDS = 10.0, 60.0
-"""Seconds: to connect to one address, and of silence before an answer and in it."""
+"""Seconds to connect to one address, and seconds without data before and in a response."""
 RESPONSE_START_TIMEOUT_SECONDS: Final = 60.0
-"""Seconds until an answer has begun: to connect, to ask, and for all of its headers."""
+"""Seconds to connect, to send the request, and to receive all response headers."""
 MAX_REDIRECTS: Final = 10
 REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
 TRANSPORT_ERRORS: Final = (
@@ -35,31 +35,30 @@ TRANSPORT_ERRORS: Final = (
     ssl.SSLError,
 )
 CONNECTION_ERRORS: Final = (httpcore2.ConnectError, httpcore2.ConnectTimeout)
-LATE: Final = httpcore2.TimeoutException
 TIMEOUT_REASON: Final = "it does not answer in time"
 
 SLOW_GRACE_SECONDS: Final = 60.0
-"""Seconds of waiting for a file in which it may come as slowly as it likes."""
+"""Seconds of waiting for a file before the minimum rate applies."""
 MIN_BYTES_PER_SECOND: Final = 10_000
-"""Bytes for each second of waiting after that, on average."""
+"""Average rate that is required after the grace period."""
 
 
 @dataclass(slots=True)
 class TransferRate:
     """
-    How fast a file comes, over as many connections as it takes.
+    Transfer rate of one file, measured over all connections that it needs.
 
-    A limit on silence alone is none: a server that sends a byte now and then would hold an import
-    up for days.
+    An idle timeout alone is not enough: a server that sends single bytes could block an import for
+    days.
     """
 
     monotonic: Callable[[], float]
     waited: float = field(default=0.0, init=False)
-    """Seconds, without those in which whoever takes the bytes was at work."""
+    """Seconds spent waiting for the server, without the time the caller needs for each chunk."""
     size: int = field(default=0, init=False)
 
     def timed(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield pieces, and take note of how long they took."""
+        """Yield the chunks, and measure the waiting time."""
         source = iter(chunks)
         while True:
             began = self.monotonic()
@@ -74,24 +73,24 @@ class TransferRate:
 
     @property
     def is_too_slow(self) -> bool:
-        """Whether nobody should wait for the rest."""
+        """Whether the file is slower than the minimum rate."""
         return self.size < MIN_BYTES_PER_SECOND * (self.waited - SLOW_GRACE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
 class ClientResponse:
-    """What a server answers, while it comes; to be closed."""
+    """A response whose body has not been read yet; must be closed."""
 
     url: Url
-    """Where it came from, in the end."""
+    """The URL after all redirects."""
     status: int
     headers: Mapping[str, str] = field(repr=False)
     """Names in lower case."""
     response: httpcore2.Response = field(repr=False)
-    held: ExitStack = field(repr=False)
+    cleanup: ExitStack = field(repr=False)
 
     def chunks(self, transfer_rate: TransferRate | None = None) -> Iterator[bytes]:
-        """Yield the body as it comes; raise FetchError if it breaks off, or is too slow."""
+        """Yield the body in chunks; raise FetchError if it breaks off or is too slow."""
         body = self.response.iter_stream()
         try:
             for chunk in body if transfer_rate is None else transfer_rate.timed(body):
@@ -99,22 +98,22 @@ class ClientResponse:
                     raise FetchError("it comes too slowly")
                 yield chunk
         except TRANSPORT_ERRORS as error:
-            why = TIMEOUT_REASON if isinstance(error, LATE) else "the connection broke off"
+            why = _timeout_or(error, "the connection broke off")
             raise FetchError(why, is_transient=True) from error
 
     def close(self) -> None:
-        """Let go of the connection."""
-        self.held.close()
+        """Release the connection."""
+        self.cleanup.close()
 
 
 class HttpClient:
     """
-    Asks servers; safe to share between threads.
+    HTTP client; safe to share between threads.
 
     Args:
-        monotonic: Seconds that never jump.
-        reach: Which addresses may be connected to.
-        tls: What proves a server; by default the authorities that this machine trusts.
+        monotonic: Monotonic clock, in seconds.
+        policy: Which addresses may be connected to.
+        tls: TLS context; by default the certificate authorities that this machine trusts.
     """
 
     def __init__(
@@ -138,19 +137,20 @@ class HttpClient:
         self._backend.close()
 
     def deadline(self, seconds: float) -> AbstractContextManager[None]:
-        """Return a context in which this thread waits no longer than so for servers."""
+        """Return a context in which this thread waits at most `seconds` for all its requests."""
         return self._backend.deadline(seconds)
 
     def send(
         self, method: str, url: Url, headers: Mapping[str, str], content: bytes | None = None
     ) -> ClientResponse:
         """
-        Return an answer of any status, as soon as it begins. One try; nothing is followed.
+        Send one request; return the response, of any status, once its headers are there.
 
-        A credential in the URL is not used; `headers` are all but Host.
+        Redirects are not followed. A credential in the URL is not used. `headers` has all headers
+        except Host.
 
         Raises:
-            FetchError: There is no answer, or the address is refused.
+            FetchError: There is no response, or the address is not allowed.
         """
         with ExitStack() as stack:
             try:
@@ -170,25 +170,25 @@ class HttpClient:
         authorization: Callable[[Url], str | None],
     ) -> ClientResponse:
         """
-        Return the answer that redirects lead to, as soon as it begins.
+        Send a request, follow redirects, and return the final response.
 
         Args:
-            method: Of each request.
-            url: Where the way begins.
-            headers: For each server on the way, so without a credential.
-            authorization: Returns what the Authorization header of a request to a URL says.
+            method: HTTP method of every request.
+            url: The first URL.
+            headers: Headers for every server, so without a credential.
+            authorization: Returns the Authorization header for a URL, or None.
 
         Raises:
-            FetchError: As for `ask`, or the way leads nowhere.
+            FetchError: As for `send`; or there are too many redirects, or a bad one.
         """
         for _ in range(MAX_REDIRECTS + 1):
             login = authorization(url)
             sent = headers if login is None else {**headers, "Authorization": login}
-            answer = self.send(method, url, sent)
-            if answer.status not in REDIRECT_STATUSES or "location" not in answer.headers:
-                return answer
-            answer.close()
-            url = _followed(url, answer.headers["location"])
+            response = self.send(method, url, sent)
+            if response.status not in REDIRECT_STATUSES or "location" not in response.headers:
+                return response
+            response.close()
+            url = _followed(url, response.headers["location"])
         raise FetchError("it leads round in circles")
 
     def _request(
@@ -224,6 +224,8 @@ def _unanswered(error: Exception) -> FetchError:
         return FetchError("its certificate is not trusted", is_unreachable=True)
     if isinstance(error, CONNECTION_ERRORS):
         return FetchError("it cannot be reached", is_transient=True, is_unreachable=True)
-    return FetchError(
-        TIMEOUT_REASON if isinstance(error, LATE) else "it does not answer", is_transient=True
-    )
+    return FetchError(_timeout_or(error, "it does not answer"), is_transient=True)
+
+
+def _timeout_or(error: Exception, why: str) -> str:
+    return TIMEOUT_REASON if isinstance(error, httpcore2.TimeoutException) else why

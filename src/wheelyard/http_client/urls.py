@@ -1,7 +1,7 @@
 """
-URLs taken apart, so that a credential in one is never shown, and never sent elsewhere.
+Parsed http and https URLs, which never print or forward a credential.
 
-What pages link to is written by hand as often as not: blanks and other letters are quoted.
+Links in pages are often written by hand: spaces and non-ASCII characters are quoted.
 """
 
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ _SAFE: Final = "/%:@!$&'()*+,;=~-._[]"
 
 
 class BadUrl(ValueError):
-    """A text is no URL of http or https; says so without repeating it."""
+    """A text is not an http or https URL; the message does not repeat the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +31,16 @@ class UserPassword:
 @dataclass(frozen=True, slots=True)
 class Url:
     """
-    An absolute URL of http or https.
+    An absolute http or https URL.
 
     Args:
         scheme: `http` or `https`.
         host: In lower case; IPv6 in brackets.
-        port: The number, also where it is the usual one.
-        path: Quoted, with a slash at its beginning.
-        query: Quoted, without its question mark.
-        fragment: As it was written.
-        login: What stood before the host; nothing where a page or a server has written the URL.
+        port: The port, also if it is the default one.
+        path: Quoted, begins with a slash.
+        query: Quoted, without the question mark.
+        fragment: Unchanged.
+        login: User and password of the URL; None if the URL comes from a page or a redirect.
     """
 
     scheme: str
@@ -53,41 +53,41 @@ class Url:
 
     @property
     def origin(self) -> tuple[str, str, int]:
-        """Who answers: what a credential is for."""
+        """Scheme, host and port: what a credential is valid for."""
         return self.scheme, self.host, self.port
 
     @property
     def authority(self) -> str:
-        """The host, with the port where it is not the usual one."""
+        """The host, with the port unless it is the default one."""
         return self.host if self.port == DEFAULT_PORTS[self.scheme] else f"{self.host}:{self.port}"
 
     @property
     def target(self) -> str:
-        """What a request asks the server for."""
+        """Path and query, as in the request line."""
         return f"{self.path}?{self.query}" if self.query else self.path
 
     @property
     def redacted(self) -> str:
-        """The URL as people may see it: no credential, and no query, which may have one."""
+        """The URL for messages: without user, password and query, which may be secret."""
         return f"{self.scheme}://{self.authority}{self.path}"
 
     @property
     def without_userinfo(self) -> str:
-        """The URL with its query, and without a credential."""
+        """The URL with its query, without user and password."""
         return f"{self.scheme}://{self.authority}{self.target}"
 
     @property
     def filename(self) -> str:
-        """The last part of the path."""
+        """The last segment of the path, unquoted."""
         return unquote(self.path.rpartition("/")[2])
 
     @property
     def is_secure(self) -> bool:
-        """Whether nobody on the way can read along."""
+        """Whether the scheme is https."""
         return self.scheme == "https"
 
     def resolved(self, reference: str) -> "Url":
-        """Return what a page at this URL means by a reference; raise BadUrl if it means none."""
+        """Return the URL of a relative or absolute reference in this page, or raise BadUrl."""
         if len(reference) > MAX_URL_LENGTH:
             raise BadUrl("it is too long")
         try:
@@ -99,24 +99,24 @@ class Url:
         return replace(found, login=None)
 
     def child_folder(self, name: str) -> "Url":
-        """Return the folder of a name, which has nothing to be quoted in it, beside this page."""
+        """Return the URL of folder `name` in this URL's folder; `name` needs no quoting."""
         folder = self.path.rpartition("/")[0]
         return replace(self, path=f"{folder}/{name}/", query="", fragment="", login=None)
 
     def as_folder(self) -> "Url":
-        """Return the URL with a slash at its end, unless it names a page."""
+        """Return the URL with a slash at its end, unless it is that of an HTML page."""
         if self.path.endswith(("/", ".html", ".htm")):
             return self
         return replace(self, path=f"{self.path}/")
 
     def contains(self, other: "Url") -> bool:
-        """Return whether another URL is in the folder that this one is, or is a page of."""
+        """Return whether another URL is below this URL's folder."""
         folder = self.path.rpartition("/")[0] + "/"
         return other.origin == self.origin and other.path.startswith(folder)
 
 
 def parse_url(text: str) -> Url:
-    """Return the URL that is written so; raise BadUrl if it is none, or of another scheme."""
+    """Parse a URL; raise BadUrl if it is invalid or has another scheme."""
     if len(text) > MAX_URL_LENGTH:
         raise BadUrl("it is too long")
     try:
@@ -153,12 +153,12 @@ def _is_host(host: str) -> bool:
 
 
 def is_http_url(text: str) -> bool:
-    """Return whether a source is meant to be a URL of http or https."""
+    """Return whether a text begins like an http or https URL."""
     return text.lower().startswith(("http://", "https://"))
 
 
 def redact_credentials(text: str) -> str:
-    """Return what somebody has named as people may see it: no credential, and no query of a URL."""
+    """Return a location from the command line for messages: without credentials and query."""
     try:
         return parse_url(text.strip()).redacted
     except BadUrl:
@@ -166,6 +166,6 @@ def redact_credentials(text: str) -> str:
     scheme, colon, rest = text.partition(":")
     if not colon or scheme.strip().lower() == "gs" or not ("@" in rest or "?" in rest):
         return text
-    if rest.startswith("/") or "?" in rest:  # a URL with a mistake in it: which part is which?
+    if rest.startswith("/") or "?" in rest:  # a malformed URL, whose parts are not known
         return f"{scheme.rpartition('@')[2]}:..."
     return "..." + rest.rpartition("@")[2]

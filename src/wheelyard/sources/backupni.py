@@ -1,9 +1,9 @@
 """
-backupni's buckets: packages at `FILE`, and what was said of each at `FILE.meta` in another bucket.
+Import source `backupni`: a bucket of packages (`FILE`), and a bucket of metadata (`FILE.meta`).
 
-`FILE.meta` is JSON: `filename`, `hash` (`sha256=HEX`), `uploaded_by`, `upload_timestamp`, which are
-seconds, of the file's date in the build that uploaded it. A file whose .meta is missing is offered
-with the bucket's own date; one whose .meta is damaged too, and the report says so.
+`FILE.meta` is JSON: `filename`, `hash` (`sha256=HEX`), `uploaded_by`, and `upload_timestamp` in
+seconds, the file's date in the build that uploaded it. A file without .meta is imported with the
+bucket's date. A file with a damaged .meta is, too, and the report lists the damage.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from wheelyard.sources.file_tree import FileTree, TreeEntry, read_bounded, to_ca
 META_SUFFIX: Final = ".meta"
 
 
-class _Description(msgspec.Struct):
+class _Metadata(msgspec.Struct):
     filename: str
     hash: str | None = None
     uploaded_by: str | None = None
@@ -30,33 +30,33 @@ class _Description(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class BackupniSource:
-    """A bucket of packages, and one of descriptions."""
+    """Source of a bucket of packages, and one of metadata."""
 
     packages: FileTree
     meta: FileTree
 
     def candidates(self) -> Iterator[SourceItem]:
-        """Yield what there is."""
-        for candidates in prefetch_map(self._offers_of, distribution_entries(self.packages)):
-            yield from candidates
+        """Yield the distributions, and what was skipped."""
+        for found in prefetch_map(self._candidates_of, distribution_entries(self.packages)):
+            yield from found
 
-    def _offers_of(self, item: TreeEntry | Skipped) -> list[SourceItem]:
-        if isinstance(item, Skipped):
-            return [item]
-        candidate = to_candidate(self.packages, item)
-        path = item.path + META_SUFFIX
+    def _candidates_of(self, entry: TreeEntry | Skipped) -> list[SourceItem]:
+        if isinstance(entry, Skipped):
+            return [entry]
+        candidate = to_candidate(self.packages, entry)
+        path = entry.path + META_SUFFIX
         try:
-            beside = self.meta.find(path)
-            if beside is None:
+            meta_entry = self.meta.find(path)
+            if meta_entry is None:
                 return [candidate]
-            return [_described(candidate, read_bounded(self.meta, beside))]
+            return [_with_metadata(candidate, read_bounded(self.meta, meta_entry))]
         except (OSError, ValueError, RecursionError) as error:
-            why = f"it cannot be used, so the file is taken without it: {_reason(error)}"
+            why = f"it cannot be used, so the file is taken without it: {_why(error)}"
             return [candidate, Skipped(f"{self.meta}/{path}", why, is_error=True)]
 
 
-def _described(candidate: Candidate, text: bytearray) -> Candidate:
-    found = msgspec.json.decode(text, type=_Description)
+def _with_metadata(candidate: Candidate, text: bytearray) -> Candidate:
+    found = msgspec.json.decode(text, type=_Metadata)
     if found.filename != candidate.filename:
         raise ValueError("it describes another file")
     return replace(
@@ -67,7 +67,7 @@ def _described(candidate: Candidate, text: bytearray) -> Candidate:
     )
 
 
-def _reason(error: Exception) -> str:
+def _why(error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or "it cannot be read"
     if isinstance(error, msgspec.MsgspecError | UnicodeDecodeError | RecursionError):

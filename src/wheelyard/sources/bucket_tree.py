@@ -1,7 +1,7 @@
 """
-Buckets that are read at the generations that were listed, and the opening of buckets and folders.
+Buckets as file trees, read at the generations that were listed; opening buckets and folders.
 
-Apart from `places.py`, because nothing that operations import may know of Google's storage.
+Separate from `file_tree.py`, because `operations` may not import Google's storage.
 """
 
 import os
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BucketTree:
-    """A bucket, or what begins with a prefix in it; read at the generations that were listed."""
+    """A bucket, or a prefix in it; objects are read at the generations that were listed."""
 
     bucket: "BucketReader"
 
@@ -37,20 +37,20 @@ class BucketTree:
         """Close every connection."""
         self.bucket.close()
 
-    def items(self) -> Iterator[TreeEntry]:
-        """Yield every object that is a file: a name with a slash at its end stands for a folder."""
+    def entries(self) -> Iterator[TreeEntry]:
+        """Yield every object, except placeholders for folders, whose names end with a slash."""
         for found in self.bucket.objects():
             if found.name and not found.name.endswith("/"):
                 yield _entry(found)
 
     def find(self, path: str) -> TreeEntry | None:
-        """Return one object by its name below the prefix."""
+        """Return the object with a name below the prefix, None if it is missing."""
         found = self.bucket.find(path)
         return None if found is None else _entry(found)
 
     @contextmanager
     def read(self, item: TreeEntry) -> Iterator[Iterator[bytes]]:
-        """Open an object."""
+        """Open an object; raise OSError if it is compressed or missing."""
         if item.size is None:
             raise unreadable_file(
                 "it is kept packed (Content-Encoding: gzip), so its bytes are not those that were "
@@ -66,10 +66,15 @@ class BucketTree:
 
 def open_tree(text: str, runtime: Runtime, excluded: Iterable[Path] = ()) -> FileTree:
     """
-    Return a folder, without those of it that are left out; or a bucket, which is not asked yet.
+    Return the file tree of a folder or a bucket; of a bucket nothing is requested yet.
+
+    Args:
+        text: A folder, or `gs://BUCKET/PREFIX`.
+        runtime: Clock and pauses of the requests to a bucket.
+        excluded: Folders that are not listed.
 
     Raises:
-        Invalid: There is no such folder, or it cannot be read, or Google's library is not installed
+        Invalid: The folder is missing or cannot be read, or Google's library is not installed
             (code `bad_source`).
         Unavailable: There are no credentials for a bucket (code `storage_credentials`).
     """
@@ -80,7 +85,7 @@ def open_tree(text: str, runtime: Runtime, excluded: Iterable[Path] = ()) -> Fil
         raise bad_source(f"{name} is a URL, and this needs a folder or gs://BUCKET/PREFIX.")
     path = Path(text)
     try:
-        next(path.iterdir(), None)  # a typing error must not become a place where nothing appears
+        next(path.iterdir(), None)  # a misspelled folder must not look empty
     except NotADirectoryError as error:
         raise bad_source(
             f"{name} is a file. Name the folder that it is in, or publish it with "
@@ -96,20 +101,20 @@ def open_tree(text: str, runtime: Runtime, excluded: Iterable[Path] = ()) -> Fil
 
 def open_watched_tree(text: str, stores: Iterable[str], files: str, runtime: Runtime) -> FileTree:
     """
-    Return a folder or a bucket to watch; a store in a folder of it is passed by.
+    Return the file tree of a folder or a bucket to watch; a store below the folder is excluded.
 
     Args:
         text: A folder, or `gs://BUCKET/PREFIX`.
-        stores: Where the parts of the store are.
-        files: What the keys of distributions begin with there.
+        stores: Locations of the parts of the store.
+        files: Key prefix of distributions in the store.
         runtime: Clock and pauses of the requests to a bucket.
 
     Raises:
-        WheelyardError: As for `open_place`; or the store would be seen there (code `bad_setting`).
+        WheelyardError: As for `open_tree`; or the store's files are in it (code `bad_setting`).
     """
-    text = os.path.expanduser(text)  # noqa: PTH111 - Path's raises for users that are not there
+    text = os.path.expanduser(text)  # noqa: PTH111 - Path's raises for unknown users
     for store in stores:
-        if _store_is_inside(text, store, files):
+        if _overlaps_store(text, store, files):
             raise Invalid(
                 f"{quoted(text)} cannot be watched: the store {quoted(store)} is there. Watch a "
                 "place beside it.",
@@ -120,7 +125,7 @@ def open_watched_tree(text: str, stores: Iterable[str], files: str, runtime: Run
 
 def _open_bucket(text: str, runtime: Runtime) -> BucketTree:
     try:
-        # 40 MB of memory, which a folder has no use for
+        # imported only for a bucket: 40 MB of memory
         from wheelyard.storage.gcs.connect import GcsDependencies, open_bucket_reader  # noqa: PLC0415
 
         location = parse_location(text)
@@ -141,29 +146,29 @@ def _open_bucket(text: str, runtime: Runtime) -> BucketTree:
     return BucketTree(open_bucket_reader(location, dependencies))
 
 
-def _store_is_inside(text: str, store: str, files: str) -> bool:
+def _overlaps_store(text: str, store: str, files: str) -> bool:
     if is_bucket(text) != is_bucket(store):
         return False
     if is_bucket(text):
-        ours, theirs = parse_location(store), parse_location(text)
-        below = theirs.prefix.removeprefix(ours.prefix)
-        return ours.bucket == theirs.bucket and (
-            ours.prefix.startswith(theirs.prefix)
-            or (theirs.prefix.startswith(ours.prefix) and below.startswith(files))
+        own, watched = parse_location(store), parse_location(text)
+        below = watched.prefix.removeprefix(own.prefix)
+        return own.bucket == watched.bucket and (
+            own.prefix.startswith(watched.prefix)
+            or (watched.prefix.startswith(own.prefix) and below.startswith(files))
         )
-    root, kept = Path(text).resolve(), Path(store).resolve()
-    return root == kept or root.is_relative_to(kept / files)
+    folder, root = Path(text).resolve(), Path(store).resolve()
+    return folder == root or folder.is_relative_to(root / files)
 
 
 def _entry(found: "BucketObject") -> TreeEntry:
-    # some libraries have changed the names of an object's own metadata
-    said = {name.lower().replace("-", "_"): value for name, value in found.metadata.items()}
+    # some libraries change the case and the dashes of custom metadata's names
+    attributes = {name.lower().replace("-", "_"): value for name, value in found.metadata.items()}
     return TreeEntry(
         path=found.name,
         size=None if found.is_packed else found.size,
         created_at=found.created,
         changed_at=found.created.timestamp(),
-        attributes=MappingProxyType(said),
+        attributes=MappingProxyType(attributes),
         hashes={"md5": found.md5} if found.md5 and not found.is_packed else EMPTY_MAPPING,
         version=found.generation,
     )

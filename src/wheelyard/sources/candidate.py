@@ -1,4 +1,4 @@
-"""What a source offers, and the refusals that all sources share."""
+"""Candidates of an import, the source protocol, and the errors of all sources."""
 
 import errno
 from collections.abc import Callable, Iterator, Mapping
@@ -12,29 +12,29 @@ from wheelyard.errors import Invalid, Unavailable
 
 EMPTY_MAPPING: Final[Mapping[str, str]] = MappingProxyType({})
 SOURCE_UNAVAILABLE: Final = "source_unavailable"
-"""The code of an Unavailable that is about where files come from, and not about the store."""
+"""The code of an Unavailable that concerns the source, not the store."""
 
 OpenChunks = Callable[[], AbstractContextManager[Iterator[bytes]]]
-"""Opens a file, and gives its bytes in pieces."""
+"""Opens a file; yields its bytes in chunks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """
-    One file that a source offers; nothing of it has been read, or checked.
+    One file of a source that can be imported; it has not been read or checked yet.
 
     Args:
-        filename: The last part of its path.
-        place: Where it is, as a report names it: never with a credential in it.
-        read: Opens it, and gives its bytes in pieces; raises OSError or WheelyardError.
-        size: Bytes, if the source knows it.
-        hashes: Hexadecimal digests by the names of hashlib: what the bytes must have.
-        uploaded_at: When it was uploaded there, UTC; None if the source does not tell.
-        uploaded_by: By whom, as the source says it, or nothing.
+        filename: The last segment of its path.
+        location: Its path or URL for reports, without credentials.
+        read: Opens it and yields its bytes in chunks; raises OSError or WheelyardError.
+        size: Bytes, or None if unknown.
+        hashes: Expected digests, hexadecimal, by the names of hashlib.
+        uploaded_at: When it was uploaded to the source, UTC; None if unknown.
+        uploaded_by: The uploader's name in the source; empty if unknown.
         yanked: As `File.yanked`: None, or the reason, which may be empty.
-        changed_at: When the bytes were last touched, seconds since the epoch; None if unknown.
-        dated: Where `uploaded_at` is None: asks when the source last changed the file, UTC. Costs
-            nothing once `read` was opened, else a request; raises nothing.
+        changed_at: When the bytes were last changed, seconds since the epoch; None if unknown.
+        last_modified: Returns when the source last changed the file, UTC, or None; used if
+            `uploaded_at` is None. May send a request if `read` was not opened; raises nothing.
     """
 
     filename: str
@@ -51,36 +51,36 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Something that a source has and that is no candidate."""
+    """A file or line of a source that is not imported, with the reason."""
 
     location: str
     why: str
-    """A sentence, without its full stop."""
+    """A sentence without its full stop."""
     is_error: bool = False
-    """Whether it ought to have been one: a damaged line, a file that cannot be had."""
+    """Whether the report counts it as an error: a damaged line, a missing file."""
 
 
 SourceItem = Candidate | Skipped
 
 
 class Source(Protocol):
-    """A place to import from."""
+    """An import source; each kind of source has one implementation."""
 
     def candidates(self) -> Iterator[SourceItem]:
-        """Yield what there is, in a stable order; raise WheelyardError if it is no source."""
+        """Yield all files in a stable order; raise WheelyardError if the source is unusable."""
         ...
 
 
 def bad_source(message: str) -> Invalid:
-    """Return the refusal of something that cannot be imported from."""
+    """Return the error for something that cannot be imported from."""
     return Invalid(message, code="bad_source", short="Not a source to import from.")
 
 
 def source_unavailable(message: str) -> Unavailable:
-    """Return the fault of a source that does not answer any more."""
+    """Return the error for a source that does not answer."""
     return Unavailable(message, code=SOURCE_UNAVAILABLE, short="The source does not answer.")
 
 
 def unreadable_file(why: str) -> OSError:
-    """Return the fault of one file that cannot be had, while others may."""
+    """Return the error for one file that cannot be read; the import continues with others."""
     return OSError(errno.EIO, why)

@@ -15,30 +15,30 @@ DISTRIBUTION_SUFFIXES: Final = (
     *(".whl", ".tar.gz", ".zip", ".egg", ".exe", ".msi", ".rpm", ".dmg", ".deb"),
     *(".tar", ".tgz", ".tar.bz2", ".tbz", ".tar.xz", ".tar.Z"),
 )
-"""How distributions have ended, at any time."""
+"""Suffixes of distributions, also obsolete ones."""
 SIDECAR_SUFFIXES: Final = (
     *(".metadata", ".provenance", ".publish.attestation", ".meta", ".asc", ".sig"),
     *(".md5", ".sha1", ".sha256", ".sha512", ".html", ".json", ".xml", ".css", ".js", ".ico"),
 )
-"""How files end that say something of a distribution, or of all of them; nobody misses these."""
+"""Suffixes of files that describe distributions; the report does not list them."""
 SITE_FILES: Final = frozenset({"json", "index", "simple", "favicon.ico", "robots.txt"})
-"""Names of files that a static site has among its packages."""
+"""Files of a static site that lie among its packages."""
 
 _SDIST: Final = re.compile(r"(.+?)-v?\d.*", re.DOTALL)
 
 
 def is_distribution_name(filename: str) -> bool:
-    """Return whether a file may be a distribution."""
+    """Return whether a file is named like a distribution."""
     return filename.endswith(DISTRIBUTION_SUFFIXES) and not filename.startswith(".")
 
 
 def is_sidecar(filename: str) -> bool:
-    """Return whether a file goes with distributions, and is no loss."""
+    """Return whether a file describes distributions or belongs to a site, so is not reported."""
     return filename.endswith(SIDECAR_SUFFIXES) or filename in SITE_FILES or filename.startswith(".")
 
 
 def guess_project(filename: str) -> str:
-    """Return the normalised name of the project that a file belongs to, as far as one can tell."""
+    """Return the probable normalised project name of a file."""
     if filename.endswith(".whl"):
         return canonicalize_name(filename.partition("-")[0])
     found = _SDIST.fullmatch(filename)
@@ -46,6 +46,6 @@ def guess_project(filename: str) -> str:
 
 
 def matches_patterns(project: str, patterns: tuple[str, ...]) -> bool:
-    """Return whether a normalised project name is one of those asked for; no pattern means all."""
-    # canonicalize_name leaves `*`, `?` and `[...]` as they are; a range such as [a-z] keeps its "-"
+    """Return whether a normalised project name matches a pattern; no patterns match all names."""
+    # canonicalize_name does not change `*`, `?` and `[...]`; a range such as [a-z] keeps its "-"
     return not patterns or any(fnmatchcase(project, canonicalize_name(each)) for each in patterns)

@@ -1,16 +1,16 @@
 """
-What `devpi-export` has written: `dataindex.json`, and the files that it names.
+Import source `devpi`: the output of `devpi-export`, `dataindex.json` and the files that it lists.
 
 `indexes` has for each `USER/INDEX` its `indexconfig` (`type` is `stage` or `mirror`) and `files`:
 
 * `type`: `releasefile`, `doczip` or `toxresult`; only the first is a package
-* `relpath`: where the file is, below the folder
+* `relpath`: path of the file, relative to the folder
 * `entrymapping`: `hashes` by algorithm, `hash_spec` (`sha256=HEX`), `last_modified` as in HTTP;
   with `dumpversion` "1" there is `md5` instead of `hashes`
-* `log`: what was done, oldest first: `what` (`upload`, `push`, `overwrite`), `who`, `when` (year to
-  second, UTC). A file that was pushed keeps the log of where it came from.
+* `log`: actions, oldest first: `what` (`upload`, `push`, `overwrite`), `who`, `when` (year to
+  second, UTC). A pushed file keeps the log of the index that it was pushed from.
 
-Metadata of projects and the hashes of passwords are in it too, and are not read.
+It also has metadata of projects and hashes of passwords, which are not read.
 """
 
 from collections import Counter
@@ -35,7 +35,7 @@ from wheelyard.sources.file_tree import FileTree, read_bounded, to_candidate
 
 INDEX_FILE: Final = "dataindex.json"
 INDEX_LIMIT_BYTES: Final = 1024**3
-"""Bytes of `dataindex.json`: that of 100,000 files has some 500 MB, descriptions mostly."""
+"""Bytes of `dataindex.json`; with 100,000 files it has some 500 MB, mostly descriptions."""
 RELEASE_FILE: Final = "releasefile"
 DUMP_VERSIONS: Final = ("1", "2")
 _OTHER_FILE_TYPES: Final = {"doczip": "documentation", "toxresult": "results of tests"}
@@ -81,32 +81,32 @@ class _DevpiExport(Struct):
 
 @dataclass(frozen=True, slots=True)
 class DevpiSource:
-    """An export of devpi-server."""
+    """Source of an export of devpi-server."""
 
     tree: FileTree
     chosen: tuple[str, ...] = ()
-    """Indexes to take, as USER/INDEX; may be left out if only one has packages."""
+    """Indexes to import, as USER/INDEX; may be empty if only one has packages."""
     mirrors: bool = False
-    """Whether what was mirrored is taken too; a mirror that is chosen always is."""
+    """Whether mirrored files are imported too; a chosen mirror always is."""
 
     def candidates(self) -> Iterator[SourceItem]:
-        """Yield what there is."""
-        indexes = self._dump().indexes
-        chosen = self.chosen or _only(indexes, mirrors=self.mirrors)
+        """Yield the packages of the chosen indexes, and what was skipped."""
+        indexes = self._read_export().indexes
+        chosen = self.chosen or _default_indexes(indexes, mirrors=self.mirrors)
         for name in chosen:
             if name not in indexes:
-                raise bad_source(
-                    f"There is no index {quoted(name)} in this export. It has {_listed(indexes)}."
-                )
+                has = _joined_names(indexes)
+                raise bad_source(f"There is no index {quoted(name)} in this export. It has {has}.")
         for name, index in sorted(indexes.items()):
             if name in chosen:
-                yield from self._offers_of(name, index.files)
+                yield from self._candidates_of(name, index.files)
             elif index.files:
-                mirrored = f"it mirrors {len(index.files)} files"
-                why = mirrored if index.is_mirror else "it is not the index that was asked for"
+                why = "it is not the index that was asked for"
+                if index.is_mirror:
+                    why = f"it mirrors {len(index.files)} files"
                 yield Skipped(f"{self.tree}/{name}", why)
 
-    def _dump(self) -> _DevpiExport:
+    def _read_export(self) -> _DevpiExport:
         found = self.tree.find(INDEX_FILE)
         if found is None:
             raise bad_source(
@@ -125,49 +125,49 @@ class DevpiSource:
             )
         return dump
 
-    def _offers_of(self, name: str, files: list[_FileEntry]) -> Iterator[SourceItem]:
+    def _candidates_of(self, name: str, files: list[_FileEntry]) -> Iterator[SourceItem]:
         for entry in sorted(files, key=lambda each: each.relpath):
             if entry.type == RELEASE_FILE:
-                yield self._offer(entry)
+                yield self._candidate(entry)
         others = Counter(each.type for each in files if each.type != RELEASE_FILE)
         for kind, count in sorted(others.items()):
             what = _OTHER_FILE_TYPES.get(kind, f"of the kind {quoted(kind)}")
             counted = "1 file is" if count == 1 else f"{count} files are"
             yield Skipped(f"{self.tree}/{name}", f"{counted} {what}")
 
-    def _offer(self, entry: _FileEntry) -> SourceItem:
-        tree = f"{self.tree}/{entry.relpath}"
+    def _candidate(self, entry: _FileEntry) -> SourceItem:
+        location = f"{self.tree}/{entry.relpath}"
         item = self.tree.find(entry.relpath)
         if item is None:
-            return Skipped(tree, f"{INDEX_FILE} names it, and it is not there", is_error=True)
-        said = entry.entrymapping
-        claimed = {"md5": said.md5} if said.md5 is not None else {}
+            return Skipped(location, f"{INDEX_FILE} names it, and it is not there", is_error=True)
+        mapping = entry.entrymapping
+        declared = {"md5": mapping.md5} if mapping.md5 is not None else {}
         try:
-            hashes = parse_digests({**claimed, **(said.hashes or {})})
-            hashes = {**parse_hash_spec(said.hash_spec or ""), **hashes}
+            hashes = parse_digests({**declared, **(mapping.hashes or {})})
+            hashes = {**parse_hash_spec(mapping.hash_spec or ""), **hashes}
         except InvalidDigest as error:
-            return Skipped(tree, str(error), is_error=True)
+            return Skipped(location, str(error), is_error=True)
         upload = next((each for each in entry.log if each.what == "upload"), _LogEntry())
         return replace(
             to_candidate(self.tree, item),
             hashes=hashes,
-            uploaded_at=parse_date_parts(upload.when) or parse_http_date(said.last_modified),
+            uploaded_at=parse_date_parts(upload.when) or parse_http_date(mapping.last_modified),
             uploaded_by=clean_uploader(upload.who),
         )
 
 
-def _only(indexes: Mapping[str, _IndexEntry], *, mirrors: bool) -> tuple[str, ...]:
-    """Return the indexes to take where nobody has said which."""
+def _default_indexes(indexes: Mapping[str, _IndexEntry], *, mirrors: bool) -> tuple[str, ...]:
+    """Return the indexes to import if none were chosen; raise Invalid if there are several."""
     own = [name for name, each in indexes.items() if each.files and not each.is_mirror]
     if len(own) > 1:
         raise bad_source(
-            f"This export has the indexes {_listed(own)}. Choose with --index, which may be "
+            f"This export has the indexes {_joined_names(own)}. Choose with --index, which may be "
             "repeated: an index here is one."
         )
-    copied = [name for name, each in indexes.items() if each.is_mirror] if mirrors else []
-    return (*own, *copied)
+    mirrored = [name for name, each in indexes.items() if each.is_mirror] if mirrors else []
+    return (*own, *mirrored)
 
 
-def _listed(indexes: Mapping[str, _IndexEntry] | list[str]) -> str:
+def _joined_names(indexes: Mapping[str, _IndexEntry] | list[str]) -> str:
     names = sorted(indexes)
     return ", ".join(ascii(each)[1:-1] for each in names[:10]) + (", ..." if names[10:] else "")

@@ -1,14 +1,9 @@
 """
-Files in a bucket or a folder, named as distributions are.
+Import source `files`: distributions in a folder or a bucket, in any subfolders.
 
-In whatever folders: flat, `NAME/FILE` as nginx lists it, or in `raw/` beside a static site
-(gcs-pypi), only the last part of a path counts. Nothing else is known of a file but when it was put
-there. A bucket says that itself; copying from bucket to bucket begins anew, so the first one is the
-better source.
-
-GAEPyPI's bucket, or a copy of it, has `packages/NAME/VERSION/FILE`. NAME was only put into lower
-case, so `my_pkg/` and `my-pkg/` may both be there, and are one project. There is nothing beside the
-files. The place may be the bucket, or `packages/` in it.
+Only the last segment of a path counts: flat, `NAME/FILE` as nginx lists it, or in `raw/` beside a
+static site (gcs-pypi). The only metadata is the date. A bucket has the date of upload to that
+bucket; a copy of a bucket has new dates, so the original bucket is the better source.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,19 +15,19 @@ from wheelyard.sources.file_tree import FileTree, FolderTree, TreeEntry, to_cand
 
 
 def as_listed(tree: FileTree, item: TreeEntry) -> Iterator[SourceItem]:
-    """Yield a file with what the place itself knows of it."""
+    """Yield a file as a candidate with the data of the listing only."""
     yield to_candidate(tree, item)
 
 
 @dataclass(frozen=True, slots=True)
 class FileTreeSource:
-    """Whatever is named like a distribution, as `describe` tells of it."""
+    """Source of all files that are named like distributions; `describe` adds metadata."""
 
     tree: FileTree
     describe: Callable[[FileTree, TreeEntry], Iterator[SourceItem]] = as_listed
 
     def candidates(self) -> Iterator[SourceItem]:
-        """Yield what there is."""
+        """Yield the distributions, and what was skipped."""
         for found in distribution_entries(self.tree):
             if isinstance(found, Skipped):
                 yield found
@@ -40,7 +35,7 @@ class FileTreeSource:
                 yield from self.describe(self.tree, found)
 
     def total(self) -> int | None:
-        """Return how many distributions there are, None where it costs requests to know that."""
+        """Return the number of distributions in a folder; None for a bucket."""
         if not isinstance(self.tree, FolderTree):
             return None
         return sum(isinstance(each, TreeEntry) for each in distribution_entries(self.tree))
@@ -48,11 +43,11 @@ class FileTreeSource:
 
 def distribution_entries(tree: FileTree) -> Iterator[TreeEntry | Skipped]:
     """
-    Yield what is named like a distribution, and what a report says of other files.
+    Yield the files that are named like distributions; other files as `Skipped`.
 
-    A file that nobody would miss is passed by: a hidden one, or one that goes with a distribution.
+    Hidden files, and files that describe distributions, are omitted.
     """
-    for found in tree.items():
+    for found in tree.entries():
         if isinstance(found, Skipped):
             yield found
         elif not (found.path.startswith(".") or "/." in found.path):

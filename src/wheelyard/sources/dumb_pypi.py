@@ -1,11 +1,11 @@
 """
-dumb-pypi's package list, and the files that it stands for.
+Import source `dumb-pypi`: its package list, and the files that the list names.
 
-A list of filenames, one on a line, or of JSON objects, one on a line: `packages.json` of the site,
-or what was fed to it. Of an object only `filename` has to be there; `hash` (`ALGORITHM=HEX`),
-`upload_timestamp` (seconds), `uploaded_by` and `yanked_reason` are taken over (one that is empty is
-no yank there). `requires_python` and `core_metadata` are not: the file itself says them. A line
-that dumb-pypi would skip is a fault here.
+The list has one filename, or one JSON object, on each line: `packages.json` of the site, or the
+input of dumb-pypi. An object needs only `filename`; `hash` (`ALGORITHM=HEX`), `upload_timestamp`
+(seconds), `uploaded_by` and `yanked_reason` are imported (an empty reason is no yank).
+`requires_python` and `core_metadata` are read from the file itself. A line that dumb-pypi would
+skip is an error here.
 """
 
 from collections.abc import Callable, Iterator
@@ -37,33 +37,33 @@ from wheelyard.storage.gcs.location import SCHEME, is_bucket
 
 LIST_SUFFIXES: Final = (".json", ".jsonl", ".txt", ".lst")
 PROJECT_PAGE: Final = "simple/name/"
-"""What a relative packages URL is relative to: a page of the site beside the list."""
+"""Base of a relative packages URL: a project page of the site that the list belongs to."""
 LINE_LIMIT_BYTES: Final = 1024**2
 """Bytes of one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackageList:
-    """A package list, to be read."""
+    """A package list that has not been read yet."""
 
     text: str = field(repr=False)
-    """Where it is."""
+    """Its location."""
     redacted: str
-    """What a report calls it."""
+    """Its location for reports, without credentials."""
     open: OpenChunks
 
 
 @dataclass(frozen=True, slots=True)
 class FileLocator:
-    """Where the files of a list are."""
+    """Finds the files of a list."""
 
     redacted: str
-    """What a person calls it."""
+    """The location of the files for reports, without credentials."""
     fetch: Callable[[str], Candidate | None]
-    """Returns a file by its name, None if there is none of that name."""
+    """Returns the file with a name, None if it is missing."""
 
 
-class _Line(Struct):
+class _ListEntry(Struct):
     filename: str
     hash: str | None = None
     upload_timestamp: float | str | None = None
@@ -73,67 +73,67 @@ class _Line(Struct):
 
 @dataclass(frozen=True, slots=True)
 class DumbPypiSource:
-    """The packages that a list names."""
+    """Source of the files that a package list names."""
 
     packages: PackageList
-    shelf: FileLocator
+    locator: FileLocator
 
     def candidates(self) -> Iterator[SourceItem]:
-        """Yield what there is."""
-        lines = enumerate(_lines_of(self.packages), 1)
-        yield from prefetch_map(self._offer, (each for each in lines if each[1].strip()))
+        """Yield the files of the list, and the lines that are wrong."""
+        lines = enumerate(_read_lines(self.packages), 1)
+        yield from prefetch_map(self._candidate_of, (each for each in lines if each[1].strip()))
 
-    def _offer(self, numbered: tuple[int, bytes]) -> SourceItem:
+    def _candidate_of(self, numbered: tuple[int, bytes]) -> SourceItem:
         number, line = numbered
-        tree = f"{self.packages.redacted}, line {number}"
+        location = f"{self.packages.redacted}, line {number}"
         try:
-            said = _parsed(line)
-            hashes = parse_hash_spec(said.hash or "")
+            entry = _parse_line(line)
+            hashes = parse_hash_spec(entry.hash or "")
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             why = "it is neither a filename nor a JSON object with one"
-            return Skipped(tree, why, is_error=True)
+            return Skipped(location, why, is_error=True)
         except ValueError as error:
-            return Skipped(tree, str(error), is_error=True)
-        found = self.shelf.fetch(said.filename)
+            return Skipped(location, str(error), is_error=True)
+        found = self.locator.fetch(entry.filename)
         if found is None:
-            why = f"{quoted(said.filename)} is not at {self.shelf.redacted}"
-            return Skipped(tree, why, is_error=True)
+            why = f"{quoted(entry.filename)} is not at {self.locator.redacted}"
+            return Skipped(location, why, is_error=True)
         return replace(
             found,
             hashes={**found.hashes, **hashes},
-            uploaded_at=parse_epoch_seconds(said.upload_timestamp) or found.uploaded_at,
-            uploaded_by=clean_uploader(said.uploaded_by),
-            yanked=said.yanked_reason or None,
+            uploaded_at=parse_epoch_seconds(entry.upload_timestamp) or found.uploaded_at,
+            uploaded_by=clean_uploader(entry.uploaded_by),
+            yanked=entry.yanked_reason or None,
         )
 
 
 def is_package_list(text: str) -> bool:
-    """Return whether a source is a package list, by its name."""
-    is_elsewhere = is_http_url(text) or is_bucket(text)
-    return text.endswith(LIST_SUFFIXES) and (is_elsewhere or Path(text).is_file())
+    """Return whether a source is named like a package list."""
+    is_remote = is_http_url(text) or is_bucket(text)
+    return text.endswith(LIST_SUFFIXES) and (is_remote or Path(text).is_file())
 
 
 def package_list_in_tree(tree: FileTree, name: str, text: str) -> PackageList:
-    """Return a list in a place, named by `text`; raise Invalid if there is none (`bad_source`)."""
-    item = tree.find(name)
-    if item is None:
+    """Return the list `name` of a tree, or raise Invalid; `text` is its name in reports."""
+    entry = tree.find(name)
+    if entry is None:
         raise bad_source(f"There is no package list {quoted(name)} in {tree}. Check the name.")
-    return PackageList(text, text, partial(tree.read, item))
+    return PackageList(text, text, partial(tree.read, entry))
 
 
 def package_list_at_url(web: IndexClient, url: Url) -> PackageList:
-    """Return a list below a URL."""
+    """Return the list at a URL."""
     return PackageList(url.without_userinfo, url.redacted, ResumableDownload(web, url).open)
 
 
 def resolve_packages_url(text: str, reference: str) -> str:
     """
-    Return where the files of a list are.
+    Return the location of the files of a list.
 
     Args:
-        text: Where the list is.
-        reference: What dumb-pypi was given as `--packages-url`: absolute, or relative to a
-            project's page; of a list in a file it may be a folder too, as the shell names it.
+        text: The location of the list.
+        reference: The `--packages-url` of dumb-pypi: absolute, or relative to a project's page;
+            for a list in a file also a folder relative to the working directory.
     """
     if is_http_url(reference) or is_bucket(reference):
         return reference
@@ -148,24 +148,24 @@ def resolve_packages_url(text: str, reference: str) -> str:
 
 
 def locate_in_tree(tree: FileTree) -> FileLocator:
-    """Return the files that lie flat in a place."""
+    """Return a locator for the files directly in a tree."""
 
     def fetch(filename: str) -> Candidate | None:
-        item = tree.find(filename)
-        return None if item is None else to_candidate(tree, item)
+        entry = tree.find(filename)
+        return None if entry is None else to_candidate(tree, entry)
 
     return FileLocator(str(tree), fetch)
 
 
 def locate_at_url(web: IndexClient, root: Url) -> FileLocator:
-    """Return the files below a URL; whether they are there is known when they are read."""
+    """Return a locator for the files below a URL; a missing file is noticed when it is read."""
     return FileLocator(
         root.redacted,
         lambda name: ResumableDownload(web, root.resolved(quote(name))).candidate(name),
     )
 
 
-def _lines_of(packages: PackageList) -> Iterator[bytes]:
+def _read_lines(packages: PackageList) -> Iterator[bytes]:
     rest = b""
     try:
         with packages.open() as chunks:
@@ -184,12 +184,12 @@ def _lines_of(packages: PackageList) -> Iterator[bytes]:
     yield rest
 
 
-def _parsed(line: bytes) -> _Line:
+def _parse_line(line: bytes) -> _ListEntry:
     if line.lstrip().startswith(b"{"):
-        said = msgspec.json.decode(line, type=_Line)
+        entry = msgspec.json.decode(line, type=_ListEntry)
     else:
-        said = _Line(line.decode().strip())
-    name = said.filename
+        entry = _ListEntry(line.decode().strip())
+    name = entry.filename
     if not name or "/" in name or "\\" in name or ".." in name or not name.isprintable():
         raise ValueError(f"{quoted(redact_credentials(name))} is no filename")
-    return said
+    return entry

@@ -1,7 +1,7 @@
 """
-Where a source's files lie: a folder here; a bucket is in `buckets.py`.
+Read-only file trees of import sources: the protocol, and folders; `bucket_tree.py` has buckets.
 
-A place knows names, sizes and dates, and nothing of packages. It is only ever read.
+A tree knows names, sizes and dates, and nothing about packages.
 """
 
 import os
@@ -29,56 +29,56 @@ from wheelyard.sources.field_parsing import file_time
 READ_CHUNK_BYTES: Final = 256 * 1024
 """Bytes that are read at a time."""
 SIDECAR_LIMIT_BYTES: Final = 1024**2
-"""Bytes of a small file that lies beside another one and describes it."""
+"""Bytes of a small file that describes another one."""
 
 
-class TreeEntry(Struct, frozen=True, kw_only=True):  # a look at a folder makes thousands
-    """One file, as a listing shows it."""
+class TreeEntry(Struct, frozen=True, kw_only=True):  # a listing has thousands
+    """One file of a listing."""
 
-    path: str  # below the place, with slashes
-    size: int | None  # None where what is read has another size than what is kept
-    created_at: datetime | None  # UTC; in a folder, when it was last written
-    changed_at: float  # when its bytes, or the file under its name, last changed: seconds
-    attributes: Mapping[str, str] = EMPTY_MAPPING  # what was said of it; a folder has none
+    path: str  # relative to the tree, with slashes
+    size: int | None  # None if the stored size differs from the size that is read
+    created_at: datetime | None  # UTC; in a folder, the modification time
+    changed_at: float  # when the bytes or the name last changed, seconds since the epoch
+    attributes: Mapping[str, str] = EMPTY_MAPPING  # custom metadata; none in a folder
     hashes: Mapping[str, str] = EMPTY_MAPPING
-    version: str  # another one whenever anybody has touched it; a read of a bucket asks for it
+    version: str  # differs after each change; a bucket's generation
 
     @property
     def filename(self) -> str:
-        """The last part of its path."""
+        """The last segment of its path."""
         return self.path.rpartition("/")[2]
 
     @property
     def parts(self) -> list[str]:
-        """Every part of its path."""
+        """The segments of its path."""
         return self.path.split("/")
 
 
 class FileTree(Protocol):
-    """Somewhere files lie; `str` of it is what a person calls it."""
+    """A folder or bucket; `str` of it is its name for messages."""
 
-    def items(self) -> Iterator[TreeEntry | Skipped]:
+    def entries(self) -> Iterator[TreeEntry | Skipped]:
         """
-        Yield every file that is not hidden, in an order that stays the same.
+        Yield every file that is not hidden, in a stable order.
 
         Raises:
-            Invalid: There is no such place, or, after all others, a folder in it cannot be read
-                (code `bad_source`).
-            Unavailable: It does not answer.
+            Invalid: The tree does not exist; or, raised at the end, one of its folders cannot be
+                read (code `bad_source`).
+            Unavailable: The tree does not answer.
         """
         ...
 
     def read(self, item: TreeEntry) -> AbstractContextManager[Iterator[bytes]]:
-        """Open a file; raise OSError if it is gone, Unavailable if the place does not answer."""
+        """Open a file; raise OSError if it is missing, Unavailable if the tree does not answer."""
         ...
 
     def find(self, path: str) -> TreeEntry | None:
-        """Return one file by its path, None if there is none; raise Unavailable as `read`."""
+        """Return the file at a path, None if it is missing; raise Unavailable like `read`."""
         ...
 
 
 def to_candidate(tree: FileTree, item: TreeEntry) -> Candidate:
-    """Return what the place itself knows of a file."""
+    """Return a file as a candidate, with the data of the listing."""
     return Candidate(
         filename=item.filename,
         location=f"{tree}/{item.path}",
@@ -91,7 +91,7 @@ def to_candidate(tree: FileTree, item: TreeEntry) -> Candidate:
 
 
 def read_bounded(tree: FileTree, item: TreeEntry, limit: int = SIDECAR_LIMIT_BYTES) -> bytearray:
-    """Return all bytes of a file that describes others; raise OSError if it has too many."""
+    """Return all bytes of a file; raise OSError if it has more than `limit`."""
     found = bytearray()
     with tree.read(item) as chunks:
         for chunk in chunks:
@@ -103,30 +103,32 @@ def read_bounded(tree: FileTree, item: TreeEntry, limit: int = SIDECAR_LIMIT_BYT
 
 @dataclass(frozen=True, slots=True)
 class FolderTree:
-    """A folder of this machine; links to files are followed, links to folders are not."""
+    """A local folder; links to files are followed, links to folders are not."""
 
     root: Path
     excluded: tuple[Path, ...] = ()
-    """Folders in it that are passed by: the store itself."""
+    """Folders in it that are not listed, such as the store."""
 
     def __str__(self) -> str:
         return str(self.root)
 
-    def items(self) -> Iterator[TreeEntry | Skipped]:
-        """Yield every file that is not hidden; asks of each its size and times, and opens none."""
+    def entries(self) -> Iterator[TreeEntry | Skipped]:
+        """Yield every file that is not hidden, after a `stat` of each."""
         others = {os.path.realpath(each) for each in self.excluded}
         below = len(os.path.join(self.root, ""))  # noqa: PTH118 - paths are text here, for speed
         waiting, fault = [str(self.root)], None
         while waiting:
             folder = waiting.pop()
             try:
-                entries = _listed(folder)
+                entries = _visible_entries(folder)
             except OSError as error:
                 if folder == str(self.root) or not isinstance(error, FileNotFoundError):
                     why = f"The folder {folder!a} cannot be read: {error.strerror}."
                     fault = fault or bad_source(why)
                 continue
-            yield from (_seen(entry, below) for entry in entries if not _leads_to_folder(entry))
+            yield from (
+                _entry_or_skipped(entry, below) for entry in entries if not _leads_to_folder(entry)
+            )
             folders = [each.path for each in entries if each.is_dir(follow_symlinks=False)]
             waiting += [each for each in reversed(folders) if os.path.realpath(each) not in others]
         if fault is not None:
@@ -134,26 +136,26 @@ class FolderTree:
 
     def read(self, item: TreeEntry) -> AbstractContextManager[Iterator[bytes]]:
         """Open a file."""
-        return _reading(self.root / item.path)
+        return _open_file(self.root / item.path)
 
     def find(self, path: str) -> TreeEntry | None:
-        """Return one file below the root by its path, which somebody else may have written."""
+        """Return the file at a path, which is untrusted; None if missing or outside the folder."""
         if "\\" in path or "\0" in path or {"", ".", ".."} & set(path.split("/")):
             return None
         try:
             found = (self.root / path).stat()
-        except OSError:  # a link that leads nowhere, or gone meanwhile
+        except OSError:  # a broken link, or deleted meanwhile
             return None
-        return _item(path, found) if S_ISREG(found.st_mode) else None
+        return _to_entry(path, found) if S_ISREG(found.st_mode) else None
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[Iterator[bytes]]:
+def _open_file(path: Path) -> Iterator[Iterator[bytes]]:
     with path.open("rb") as file:
         yield iter(partial(file.read, READ_CHUNK_BYTES), b"")
 
 
-def _listed(folder: str) -> list["os.DirEntry[str]"]:
+def _visible_entries(folder: str) -> list["os.DirEntry[str]"]:
     with os.scandir(folder) as entries:
         visible = [entry for entry in entries if not entry.name.startswith(".")]
     return sorted(visible, key=lambda entry: entry.name)
@@ -166,19 +168,19 @@ def _leads_to_folder(entry: "os.DirEntry[str]") -> bool:
         return False
 
 
-def _seen(entry: "os.DirEntry[str]", below: int) -> TreeEntry | Skipped:
-    """Return what a file is; the path of its place has `below` characters."""
+def _entry_or_skipped(entry: "os.DirEntry[str]", below: int) -> TreeEntry | Skipped:
+    """Return an entry of a folder; the root's path has `below` characters."""
     try:
         found = entry.stat()
-    except OSError as error:  # a link that leads nowhere, or gone meanwhile
+    except OSError as error:  # a broken link, or deleted meanwhile
         why = f"it cannot be read: {error.strerror}"
         return Skipped(entry.path, why, is_error=is_distribution_name(entry.name))
-    if not S_ISREG(found.st_mode):  # a pipe would be waited for
+    if not S_ISREG(found.st_mode):  # reading a pipe would block
         return Skipped(entry.path, "it is no file")
-    return _item(entry.path[below:], found)
+    return _to_entry(entry.path[below:], found)
 
 
-def _item(path: str, found: os.stat_result) -> TreeEntry:
+def _to_entry(path: str, found: os.stat_result) -> TreeEntry:
     return TreeEntry(
         path=path,
         size=found.st_size,

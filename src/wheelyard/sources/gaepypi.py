@@ -1,4 +1,9 @@
-"""GAEPyPI's bucket: `packages/NAME/VERSION/FILE`, without any metadata."""
+"""
+Import source `gaepypi`: GAEPyPI's bucket, or a copy, with `packages/NAME/VERSION/FILE`.
+
+NAME is only lowercased, so `my_pkg/` and `my-pkg/` may both exist and are one project. There is no
+metadata. The tree may be the bucket, or `packages/` in it.
+"""
 
 from collections.abc import Iterator
 from typing import Final
@@ -7,11 +12,11 @@ from wheelyard.sources.candidate import Skipped, SourceItem
 from wheelyard.sources.file_tree import FileTree, TreeEntry, to_candidate
 
 PACKAGES_FOLDER: Final = "packages"
-"""Where GAEPyPI keeps files."""
+"""The folder of GAEPyPI's files."""
 
 
 def gaepypi_candidates(tree: FileTree, item: TreeEntry) -> Iterator[SourceItem]:
-    """Yield a file if it lies where GAEPyPI puts one, in its bucket or below `packages/`."""
+    """Yield a file as a candidate if its path is GAEPyPI's, else as `Skipped`."""
     if is_gaepypi_path(item, is_bare=True):
         yield to_candidate(tree, item)
     else:
@@ -19,7 +24,7 @@ def gaepypi_candidates(tree: FileTree, item: TreeEntry) -> Iterator[SourceItem]:
 
 
 def is_gaepypi_path(item: TreeEntry, *, is_bare: bool = False) -> bool:
-    """Return whether a file lies where GAEPyPI puts one; `is_bare`: maybe below `packages/`."""
+    """Return whether a path is GAEPyPI's; with `is_bare`, `packages/` may be missing."""
     parts = item.parts
     if parts[0] == PACKAGES_FOLDER:
         parts = parts[1:]

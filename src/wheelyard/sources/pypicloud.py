@@ -1,13 +1,13 @@
 """
-pypicloud's files, in an object store or on disk.
+Import source `pypicloud`: its files in an object store or on disk.
 
-In an object store: `NAME/FILE`, with the first four digits of the filename's MD5 before it unless
-`storage.prepend_hash` was off. What it knows is the object's own metadata: `hash_sha256`,
-`hash_md5`, `uploader`, which some libraries have written with `-` for `_`. The date that pypicloud
-showed was when the object was last touched, its metadata included; taken here is when it was made.
+Object store: `NAME/FILE`, after the first four digits of the filename's MD5 unless
+`storage.prepend_hash` was off. Metadata is the object's custom metadata: `hash_sha256`, `hash_md5`,
+`uploader`; some libraries have written `-` for `_`. pypicloud shows the date of the last change of
+the object or its metadata; we use the date of its creation.
 
-On disk: `NAME/VERSION/FILE`, and the same keys as JSON in `FILE.meta`. The date is the file's.
-Summary and requires_python are kept there as well, damaged and cut; the file itself says them.
+Disk: `NAME/VERSION/FILE`, with the same keys as JSON in `FILE.meta`. The date is the file's.
+Summary and requires_python are truncated there, so they are read from the file itself.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,19 +24,19 @@ from wheelyard.sources.file_tree import FileTree, TreeEntry, read_bounded, to_ca
 META_SUFFIX = ".meta"
 
 
-class _Facts(msgspec.Struct):
+class _Metadata(msgspec.Struct):
     hash_sha256: str | None = None
     hash_md5: str | None = None
     uploader: str | None = None
 
 
-def pypicloud_candidates(tree: FileTree, item: TreeEntry) -> Iterator[SourceItem]:
-    """Yield a file with what its metadata, or the .meta beside it, says."""
-    candidate = to_candidate(tree, item)
+def pypicloud_candidates(tree: FileTree, entry: TreeEntry) -> Iterator[SourceItem]:
+    """Yield a file with its custom metadata, or with that of its .meta file."""
+    candidate = to_candidate(tree, entry)
     try:
-        said = item.attributes or _beside(tree, item)
-        claimed = {"sha256": said.get("hash_sha256"), "md5": said.get("hash_md5")}
-        hashes = parse_digests({name: value for name, value in claimed.items() if value})
+        metadata = entry.attributes or _read_meta_file(tree, entry)
+        declared = {"sha256": metadata.get("hash_sha256"), "md5": metadata.get("hash_md5")}
+        hashes = parse_digests({name: value for name, value in declared.items() if value})
     except (OSError, ValueError, RecursionError) as error:
         why = str(error) if isinstance(error, InvalidDigest) else "its .meta cannot be used"
         why = f"{why}; the file is taken without it"
@@ -44,31 +44,34 @@ def pypicloud_candidates(tree: FileTree, item: TreeEntry) -> Iterator[SourceItem
         yield candidate
     else:
         hashes = {**candidate.hashes, **hashes}
-        yield replace(candidate, hashes=hashes, uploaded_by=clean_uploader(said.get("uploader")))
+        yield replace(
+            candidate, hashes=hashes, uploaded_by=clean_uploader(metadata.get("uploader"))
+        )
 
 
-def looks_like_pypicloud(items: list[TreeEntry], offered: list[TreeEntry]) -> bool:
-    """Return whether the distributions among the first items of a place lie as pypicloud's do."""
-    if all(_has_hash(item) or _has_facts(item) for item in offered):
+def looks_like_pypicloud(entries: list[TreeEntry], distributions: list[TreeEntry]) -> bool:
+    """Return whether the paths or the metadata of the first entries are pypicloud's."""
+    if all(_has_hash(entry) or _has_metadata(entry) for entry in distributions):
         return True
-    paths = {item.path for item in items}
+    paths = {entry.path for entry in entries}
+    # only the first half: the .meta files of the others may be beyond the limit of entries
     return all(
-        len(item.parts) == 3 and item.path + META_SUFFIX in paths  # noqa: PLR2004 - NAME/VERSION/FILE
-        for item in offered[: len(offered) // 2 + 1]  # the rest may lie beyond what was looked at
+        len(entry.parts) == 3 and entry.path + META_SUFFIX in paths  # noqa: PLR2004 - NAME/VERSION/FILE
+        for entry in distributions[: len(distributions) // 2 + 1]
     )
 
 
-def _has_hash(item: TreeEntry) -> bool:
-    digest = md5(item.filename.encode(errors="surrogatepass"), usedforsecurity=False).hexdigest()
-    return item.parts[-3:-2] == [digest[:4]]
+def _has_hash(entry: TreeEntry) -> bool:
+    digest = md5(entry.filename.encode(errors="surrogatepass"), usedforsecurity=False).hexdigest()
+    return entry.parts[-3:-2] == [digest[:4]]
 
 
-def _has_facts(item: TreeEntry) -> bool:
-    return bool(item.attributes.get("name") and item.attributes.get("version"))
+def _has_metadata(entry: TreeEntry) -> bool:
+    return bool(entry.attributes.get("name") and entry.attributes.get("version"))
 
 
-def _beside(tree: FileTree, item: TreeEntry) -> Mapping[str, str | None]:
-    beside = tree.find(item.path + META_SUFFIX)
-    if beside is None:
+def _read_meta_file(tree: FileTree, entry: TreeEntry) -> Mapping[str, str | None]:
+    meta_entry = tree.find(entry.path + META_SUFFIX)
+    if meta_entry is None:
         return {}
-    return asdict(msgspec.json.decode(read_bounded(tree, beside), type=_Facts))
+    return asdict(msgspec.json.decode(read_bounded(tree, meta_entry), type=_Metadata))

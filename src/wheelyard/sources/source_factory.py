@@ -1,14 +1,17 @@
 """
-Opens what somebody wants to import from, of whatever kind it is.
+Kinds of import sources, detection of the kind, and opening of a source.
+
+A new kind is a module that implements `Source`, an entry in `KIND_TITLES`, and a case in
+`_SourceFactory.source`; options that only it has go to `SourceRequest` and `KIND_OPTIONS`.
 
 | kind | what it is |
 |---|---|
-| `files` | distributions in a folder or a bucket, in whatever folders |
+| `files` | distributions in a folder or a bucket, in any subfolders |
 | `gaepypi` | `packages/NAME/VERSION/FILE` |
 | `backupni` | a bucket of packages, and one of `FILE.meta` |
-| `dumb-pypi` | a package list, and where its files are |
+| `dumb-pypi` | a package list, and the location of its files |
 | `pypicloud` | its bucket, or its folder |
-| `devpi` | what `devpi-export` has written |
+| `devpi` | the output of `devpi-export` |
 | `index` | the URL of another index |
 """
 
@@ -65,47 +68,47 @@ KIND_OPTIONS: Final = MappingProxyType(
         "mirrors": ("--mirrors", "devpi"),
     }
 )
-"""What only one kind of source has a use for, by field: its option, and that kind."""
+"""Fields of `SourceRequest` for one kind of source only: their options, and that kind."""
 DETECTION_LIMIT: Final = 500
-"""Files that tell what kind of source a place is."""
+"""Files that are listed to detect the kind of a source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRequest:
-    """What somebody wants to import from."""
+    """The source of an import, as given on the command line."""
 
     text: str  # a folder, `gs://BUCKET/PREFIX`, a package list, or a URL
     kind: str = AUTO
-    meta: str = ""  # backupni: where the descriptions are; else told from the bucket's name
-    packages_url: str = ""  # dumb-pypi: where the files of a list are
+    meta: str = ""  # backupni: location of the .meta files; default: from the bucket's name
+    packages_url: str = ""  # dumb-pypi: location of the files of a list
     indexes: tuple[str, ...] = ()  # devpi: USER/INDEX, any number
-    mirrors: bool = False  # devpi: whether mirrored files are taken
-    projects: tuple[str, ...] = ()  # patterns of names; nothing is all
-    allow_private: bool = False  # whether links may lead to private addresses of any host
-    excluded: tuple[Path, ...] = ()  # folders that are passed by
-    login: UserPassword | None = None  # for the URL that is named, beside what is in it
-    netrc: Path | None = None  # the file of credentials by host, if it is not `~/.netrc`
+    mirrors: bool = False  # devpi: whether mirrored files are imported
+    projects: tuple[str, ...] = ()  # patterns of project names; empty: all
+    allow_private: bool = False  # whether links may lead to private addresses
+    excluded: tuple[Path, ...] = ()  # folders that are not listed
+    login: UserPassword | None = None  # credentials for the URL, besides its own
+    netrc: Path | None = None  # netrc file; default `~/.netrc`
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedSource:
-    """A source, open; it is to be closed when nothing of it is read any more."""
+    """An open source; close it after the last read."""
 
     kind: str
-    """What it was taken for."""
+    """The kind, given or detected."""
     source: Source
     projects: tuple[str, ...]
-    """Patterns of project names; nothing is all."""
+    """Patterns of project names; empty means all."""
     connections: ExitStack
 
     def total(self) -> int | None:
-        """Return how many files will be offered, None if that is not known."""
+        """Return the number of candidates, None if it is unknown."""
         if self.projects or not isinstance(self.source, FileTreeSource):
             return None
         return self.source.total()
 
     def candidates(self) -> Iterator[SourceItem]:
-        """Yield what there is of the projects that were asked for."""
+        """Yield the candidates of the requested projects, and what was skipped."""
         for each in self.source.candidates():
             if isinstance(each, Skipped) or matches_patterns(
                 guess_project(each.filename), self.projects
@@ -119,11 +122,11 @@ class OpenedSource:
 
 def open_source(request: SourceRequest, runtime: Runtime) -> OpenedSource:
     """
-    Return the source that a request names, after a look at it where its kind is not said.
+    Open the source of a request; detect its kind if none is given.
 
     Raises:
-        Invalid: There is none, or it is of no kind that is known (code `bad_source`).
-        Unavailable: It does not answer, or there are no credentials.
+        Invalid: The source or an option is wrong (code `bad_source`).
+        Unavailable: The source does not answer, or there are no credentials.
     """
     with ExitStack() as connections:
         opener = _SourceFactory(request, runtime, connections)
@@ -134,10 +137,12 @@ def open_source(request: SourceRequest, runtime: Runtime) -> OpenedSource:
 
 
 def detect_kind(tree: FileTree) -> str:
-    """Return the kind of source that the first files of a place look like; `files` if none."""
+    """Return the kind of source that the first files of a tree look like, by default `files`."""
     if tree.find(devpi.INDEX_FILE) is not None:
         return "devpi"
-    items = [each for each in islice(tree.items(), DETECTION_LIMIT) if isinstance(each, TreeEntry)]
+    items = [
+        each for each in islice(tree.entries(), DETECTION_LIMIT) if isinstance(each, TreeEntry)
+    ]
     offered = [item for item in items if is_distribution_name(item.filename)]
     if offered and all(is_gaepypi_path(item) for item in offered):
         return "gaepypi"
@@ -148,14 +153,14 @@ def detect_kind(tree: FileTree) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _SourceFactory:
-    """Opens the parts of one source."""
+    """Builds the source of one request."""
 
     request: SourceRequest
     runtime: Runtime
     connections: ExitStack
 
     def kind(self) -> str:
-        """Return the kind that was asked for, or else what it looks like."""
+        """Return the requested kind, or the detected one."""
         request = self.request
         for text in (request.text, request.meta, request.packages_url):
             redacted = redact_credentials(text)
@@ -176,16 +181,18 @@ class _SourceFactory:
         return detect_kind(self._tree(request.text))
 
     def source(self, kind: str) -> Source:
-        """Return the source."""
+        """Return a source of a kind; this is where a new kind is added."""
         request = self.request
         if kind == "index":
             url = _url(request.text)
-            return IndexSource(self._web(url), url, request.projects)
+            return IndexSource(self._client(url), url, request.projects)
         if kind == "dumb-pypi":
-            return self._listed()
+            return self._package_list_source()
         tree = self._tree(request.text)
         if kind == "backupni":
-            return BackupniSource(tree, self._tree(request.meta or _meta_of(request.text)))
+            return BackupniSource(
+                tree, self._tree(request.meta or _default_meta_bucket(request.text))
+            )
         if kind == "devpi":
             return devpi.DevpiSource(tree, request.indexes, mirrors=request.mirrors)
         described = {"gaepypi": gaepypi_candidates, "pypicloud": pypicloud_candidates}
@@ -197,8 +204,8 @@ class _SourceFactory:
             self.connections.callback(tree.close)
         return tree
 
-    def _listed(self) -> Source:
-        """Return a package list with its files."""
+    def _package_list_source(self) -> Source:
+        """Return the source of a package list."""
         text, reference = self.request.text, self.request.packages_url
         if not reference:
             raise bad_source(
@@ -207,26 +214,26 @@ class _SourceFactory:
             )
         if is_http_url(text):
             url = _url(text)
-            packages = dumb_pypi.package_list_at_url(self._web(url), url)
+            packages = dumb_pypi.package_list_at_url(self._client(url), url)
         elif is_bucket(text):
             folder, _, name = text.rpartition("/")
             packages = dumb_pypi.package_list_in_tree(self._tree(folder), name, text)
         else:
             path = Path(text)
             packages = dumb_pypi.package_list_in_tree(self._tree(str(path.parent)), path.name, text)
-        where = dumb_pypi.resolve_packages_url(packages.text, reference)
-        if is_http_url(where):
-            url = _url(where)
-            shelf = dumb_pypi.locate_at_url(self._web(url), url.as_folder())
+        location = dumb_pypi.resolve_packages_url(packages.text, reference)
+        if is_http_url(location):
+            url = _url(location)
+            locator = dumb_pypi.locate_at_url(self._client(url), url.as_folder())
         else:
-            shelf = dumb_pypi.locate_in_tree(self._tree(where))
-        return dumb_pypi.DumbPypiSource(packages, shelf)
+            locator = dumb_pypi.locate_in_tree(self._tree(location))
+        return dumb_pypi.DumbPypiSource(packages, locator)
 
-    def _web(self, url: Url) -> IndexClient:
-        """Return what asks servers, with the credentials for this one."""
+    def _client(self, url: Url) -> IndexClient:
+        """Return the client for a server, with the credentials that it may receive."""
         request = self.request
         known = read_netrc(request.netrc or Path.home() / ".netrc")
-        # a list in a file or a bucket has no server: that of its files is the one that is named
+        # for a list in a file or a bucket, the server of its files is the one the operator named
         named = _url(request.text) if is_http_url(request.text) else url
         if url.origin == named.origin:
             own = replace(url, login=url.login or named.login)
@@ -251,9 +258,9 @@ def _url(text: str) -> Url:
 
 
 def _check_options(request: SourceRequest, kind: str) -> None:
-    """Refuse what would be passed over without a word."""
-    for field_, (option, only) in KIND_OPTIONS.items():
-        if getattr(request, field_) and kind != only:
+    """Raise Invalid for options that this kind of source would ignore."""
+    for name, (option, only) in KIND_OPTIONS.items():
+        if getattr(request, name) and kind != only:
             raise bad_source(
                 f"{option} is for {KIND_TITLES[only]}, and this was taken for {KIND_TITLES[kind]}. "
                 f"Leave it out, or say --from {only}."
@@ -264,8 +271,8 @@ def _check_options(request: SourceRequest, kind: str) -> None:
         raise bad_source("--allow-private is for a URL, which leads to others. Leave it out.")
 
 
-def _meta_of(text: str) -> str:
-    """Return where backupni keeps what it says of the packages in a bucket."""
+def _default_meta_bucket(text: str) -> str:
+    """Return the bucket of backupni's .meta files for a bucket of packages, or raise Invalid."""
     bucket = text.rstrip("/")
     if is_bucket(bucket) and bucket.endswith("-packages"):
         return bucket.removesuffix("-packages") + "-meta"

@@ -1,13 +1,13 @@
 """
-The links of an HTML page: of a Simple API, or of what a plain web server makes of a folder.
+The links of an HTML page: a page of the Simple API, or a directory listing of a web server.
 
 Follows the simple repository API: `<a href>`, `<base href>`, `data-yanked`. Everything else on a
-page is for people. `data-requires-python` is not read, because the file itself says it.
+page is ignored, also `data-requires-python`, because the file itself has it.
 
-Markup is read as the HTML standard has it where that matters for links: comments, quoted values,
-and elements whose content is text. The work is linear in the length of a page, whatever it holds:
-each pattern is possessive, and what is not closed reaches to the end of the page. Nothing is raised
-for nonsense. (`html.parser` takes time by the square of what is not closed.)
+Markup is parsed as in the HTML standard where that matters for links: comments, quoted values, and
+elements that contain only text. The time is linear in the length of the page, for any input: each
+pattern is possessive, and an unclosed element extends to the end of the page. Malformed markup
+raises nothing. (`html.parser` takes quadratic time for unclosed elements.)
 """
 
 import html
@@ -21,12 +21,12 @@ from wheelyard.http_client.address_policy import FetchError
 
 YANKED_ATTRIBUTE: Final = "data-yanked"
 BASE_LIMIT: Final = 2048
-"""Characters of a base, which goes into every link."""
+"""Characters of the base URL, which every link contains."""
 UNESCAPE_LIMIT: Final = 4096
-"""Characters of a value; in a longer one, references such as `&amp;` stay as they are written."""
+"""Characters of a value; references such as `&amp;` in a longer value are not decoded."""
 _CHARSET: Final = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9_.:-]+)", re.ASCII)
 LATIN_CHARSETS: Final = frozenset({"us-ascii", "iso-8859-1", "latin1", "windows-1252"})
-"""What else than UTF-8 is read, by the table that browsers use for all of these."""
+"""Charsets that are decoded as windows-1252, as browsers do; all others are UTF-8."""
 _MARKUP: Final = re.compile(r"<(?:!(?P<comment>--)|[!?/]|(?P<name>[A-Za-z][^ \t\n\r\f/>]*+))")
 _ATTRIBUTE: Final = re.compile(
     r"""
@@ -51,12 +51,12 @@ _TEXT: Final = MappingProxyType(
         )
     }
 )
-"""Elements that have no others in them, and how each ends."""
+"""Elements that contain only text, and their closing tags."""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An anchor."""
+    """An anchor (`<a href>`)."""
 
     href: str
     yanked: str | None
@@ -64,7 +64,7 @@ class Link:
 
 
 def read_links(body: bytes, content_type: str, limit: int) -> tuple[str, list[Link]]:
-    """Return the base and the anchors of a page; raise FetchError for a base or a page too long."""
+    """Return the base URL and the anchors of a page; raise FetchError if one exceeds a limit."""
     named = _CHARSET.search(content_type)
     codec = "cp1252" if named and named[1].lower() in LATIN_CHARSETS else "utf-8"
     base, found = "", list[Link]()
@@ -95,7 +95,7 @@ def _tags(text: str) -> Iterator[tuple[str, Mapping[str, str]]]:
         name, at, attributes = found["name"].lower(), found.end(), dict[str, str]()
         while (found := _ATTRIBUTE.match(text, at)) and found["key"]:
             at = found.end()
-            # of two of one name, the first counts; no others are kept, which may be many
+            # the first of two attributes with one name counts; there may be many other attributes
             key = found["key"].lower()
             if name in _LINKING and key in _KEPT:
                 attributes.setdefault(key, _value(found))
@@ -110,5 +110,5 @@ def _tags(text: str) -> Iterator[tuple[str, Mapping[str, str]]]:
 
 def _value(found: "re.Match[str]") -> str:
     written = found["double"] or found["single"] or found["bare"] or ""
-    # of a number with thousands of digits, unescape makes an error
+    # unescape raises an error for a number with thousands of digits
     return html.unescape(written) if len(written) <= UNESCAPE_LIMIT else written

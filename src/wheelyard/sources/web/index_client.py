@@ -1,12 +1,12 @@
 """
-Requests to an index, with patience, and with the credentials that are for it.
+Requests to another index, with retries, and with its credentials.
 
-What fails in passing is asked again, after a pause.
+Transient failures are retried after a pause.
 
-What stands in the URL of the index, or was handed over beside it, is for that scheme, host and port
-alone. What stands in a link or a redirect is for nobody: a stranger has written it. An entry of the
-netrc file names a host and no port, so it is for https on the usual port there, and for the index
-itself. Its `default` is not used, because it would go to whatever host a page or a redirect names.
+The credential in the URL of the index, or given beside it, is only sent to that scheme, host and
+port. Credentials in links and redirects are ignored, because a stranger has written them. A netrc
+entry has a host and no port, so it is sent to https on the default port, and to the index itself.
+The `default` entry of netrc is ignored, because it would be sent to any host that a page names.
 """
 
 import zlib
@@ -26,35 +26,35 @@ from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword
 MAX_ATTEMPTS: Final = 5
 FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 8.0
 MAX_RETRY_AFTER_SECONDS: Final = 60.0
-"""Seconds that a server is left alone for at most, however long it asks for."""
+"""Longest pause, in seconds, that a Retry-After header can ask for."""
 PAGE_LIMIT_BYTES: Final = 64 * 1024**2
-"""Bytes of a page, unpacked."""
+"""Bytes of a decompressed page."""
 PAGE_TIMEOUT_SECONDS: Final = 600.0
-"""Seconds that a page may take."""
+"""Seconds to read a whole page."""
 DECOMPRESS_CHUNK_BYTES: Final = 1024**2
-"""Bytes that are unpacked at a time."""
+"""Bytes that are decompressed at a time."""
 
 OK, PARTIAL, NOT_FOUND, GONE = 200, 206, 404, 410
 DENIED_STATUSES: Final = frozenset({401, 403, 407})
 TRANSIENT_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses that may be another one a moment later."""
+"""HTTP statuses after which a request is retried."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class SourceCredentials:
-    """Everything that may be shown to servers."""
+    """The credentials of an import, and to which servers they may be sent."""
 
     index: Url
-    """The URL that the operator has named."""
+    """The URL of the index, as the operator gave it."""
     login: UserPassword | None = None
-    """What the operator has given beside it; only a password is enough."""
+    """Credentials from the environment; the user name may be empty."""
     known: Mapping[str, UserPassword] = field(default_factory=dict, repr=False)
-    """By host, what the netrc file has."""
+    """Netrc entries by host."""
 
     def header_for(self, url: Url) -> str | None:
-        """Return what the Authorization header of a request to `url` says."""
+        """Return the Authorization header for a request to `url`, or None."""
         is_index = url.origin == self.index.origin
         is_usual = url.is_secure and url.port == DEFAULT_PORTS["https"]
         known = self.known.get(url.host.strip("[]")) if is_index or is_usual else None
@@ -65,7 +65,7 @@ class SourceCredentials:
         return f"Basic {b64encode(pair).decode()}"
 
     def _completed(self, known: UserPassword | None) -> UserPassword | None:
-        """Return what the index's URL says of a credential, with a password found elsewhere."""
+        """Return the index's credential: from its URL, else the environment, else netrc."""
         written = self.index.login
         if written is not None and written.password:
             return written
@@ -77,7 +77,7 @@ class SourceCredentials:
 
 
 def read_netrc(path: Path) -> dict[str, UserPassword]:
-    """Return what a netrc file has for each host; nothing if there is no such file, as for pip."""
+    """Return the entries of a netrc file by host; empty if the file is missing or invalid."""
     try:
         hosts = netrc(str(path)).hosts
     except (OSError, NetrcParseError, UnicodeError):
@@ -91,16 +91,16 @@ def read_netrc(path: Path) -> dict[str, UserPassword]:
 
 @dataclass(frozen=True, slots=True)
 class FetchedPage:
-    """A whole body."""
+    """A page with its whole body."""
 
     url: Url
-    """Where it came from, in the end."""
+    """The URL after all redirects."""
     content_type: str
     body: bytes = field(repr=False)
 
 
 class IndexClient:
-    """Asks servers by the credentials for them, with patience; safe to share between threads."""
+    """HTTP client with credentials and retries; safe to share between threads."""
 
     def __init__(
         self, credentials: SourceCredentials, runtime: Runtime, policy: AddressPolicy
@@ -114,19 +114,19 @@ class IndexClient:
         self._client.close()
 
     def transfer_rate(self) -> TransferRate:
-        """Return the pace of a file that has not begun yet."""
+        """Return a new measurement of one file's transfer rate."""
         return TransferRate(self._runtime.monotonic)
 
     def page(self, url: Url, accept: str) -> FetchedPage:
-        """Return a page; raise FetchError if it cannot be had."""
+        """Return a page; raise FetchError if that fails."""
         headers = {"Accept": accept, "Accept-Encoding": "gzip"}
-        return self._patiently(lambda: self._page(url, headers))
+        return self._with_retries(lambda: self._page(url, headers))
 
     def open(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> ClientResponse:
-        """Return an answer as soon as it begins; raise FetchError if there is none."""
-        return self._patiently(lambda: self._send(url, headers, method))
+        """Return the response once its headers are there; raise FetchError if that fails."""
+        return self._with_retries(lambda: self._send(url, headers, method))
 
-    def _patiently(self, call: Callable[[], T]) -> T:
+    def _with_retries(self, call: Callable[[], T]) -> T:
         waits = backoff_pauses(
             self._runtime.random, FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS, at_least=0.5
         )
@@ -135,61 +135,61 @@ class IndexClient:
             try:
                 return call()
             except FetchError as fault:
-                drawn = next(waits, None)
-                if drawn is None or not fault.is_transient:
+                pause = next(waits, None)
+                if pause is None or not fault.is_transient:
                     raise
-                self._runtime.pause(max(min(fault.wait, MAX_RETRY_AFTER_SECONDS), drawn))
+                self._runtime.pause(max(min(fault.wait, MAX_RETRY_AFTER_SECONDS), pause))
 
     def _send(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> ClientResponse:
         sent = {"User-Agent": "wheelyard", **headers}
-        answer = self._client.follow_redirects(method, url, sent, self._credentials.header_for)
-        if answer.status == OK or (answer.status == PARTIAL and "Range" in headers):
-            return answer
-        answer.close()
-        raise _refused(answer)
+        response = self._client.follow_redirects(method, url, sent, self._credentials.header_for)
+        if response.status == OK or (response.status == PARTIAL and "Range" in headers):
+            return response
+        response.close()
+        raise _status_error(response)
 
     def _page(self, url: Url, headers: Mapping[str, str]) -> FetchedPage:
         end = self._runtime.monotonic() + PAGE_TIMEOUT_SECONDS
-        answer = self._send(url, headers)
+        response = self._send(url, headers)
         found = bytearray()
         try:
-            for chunk in _unpacked(answer):
+            for chunk in _decompressed(response):
                 found += chunk
                 if len(found) > PAGE_LIMIT_BYTES:
                     raise FetchError(f"the page is larger than {PAGE_LIMIT_BYTES >> 20} MiB")
                 if self._runtime.monotonic() > end:
                     raise FetchError("the page comes too slowly")
         finally:
-            answer.close()
-        return FetchedPage(answer.url, answer.headers.get("content-type", ""), bytes(found))
+            response.close()
+        return FetchedPage(response.url, response.headers.get("content-type", ""), bytes(found))
 
 
-def _refused(answer: ClientResponse) -> FetchError:
-    text = answer.headers.get("retry-after", "")
+def _status_error(response: ClientResponse) -> FetchError:
+    text = response.headers.get("retry-after", "")
     wait = float(text) if text.isascii() and text.isdigit() and text else 0.0
     return FetchError(
-        f"it answers with status {answer.status}",
-        status=answer.status,
-        is_transient=answer.status in TRANSIENT_STATUSES,
+        f"it answers with status {response.status}",
+        status=response.status,
+        is_transient=response.status in TRANSIENT_STATUSES,
         wait=wait,
     )
 
 
-def _unpacked(answer: ClientResponse) -> Iterator[bytes]:
-    coding = answer.headers.get("content-encoding", "identity").strip().lower()
+def _decompressed(response: ClientResponse) -> Iterator[bytes]:
+    coding = response.headers.get("content-encoding", "identity").strip().lower()
     if coding == "identity":
-        yield from answer.chunks()
+        yield from response.chunks()
         return
     if coding not in ("gzip", "x-gzip"):
         raise FetchError("its answer is packed in a way that nobody asked for")
-    unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:
-        for chunk in answer.chunks():
+        for chunk in response.chunks():
             rest = chunk
             while rest:
-                yield unpacker.decompress(rest, DECOMPRESS_CHUNK_BYTES)
-                rest = unpacker.unconsumed_tail
+                yield decompressor.decompress(rest, DECOMPRESS_CHUNK_BYTES)
+                rest = decompressor.unconsumed_tail
     except zlib.error as error:
         raise FetchError("its answer is damaged", is_transient=True) from error
-    if not unpacker.eof:
+    if not decompressor.eof:
         raise FetchError("its answer is cut off", is_transient=True)

@@ -1,9 +1,9 @@
 """
-Pages of an index as lists of projects and of files: JSON where the server has it, else HTML.
+Parser for the pages of another index: lists of projects and of files, in JSON or HTML.
 
-Follows the simple repository API, and looks at content and not at the label where a server says
-plain `application/json`. What else may be at the other end: a page of nginx's autoindex, whose
-first link is `../`; a root that lists files and not projects (GAEPyPI's `/pypi/`).
+Follows the simple repository API. If the content type is plain `application/json`, the content
+decides. Other pages that are understood: nginx's autoindex, whose first link is `../`, and an index
+whose root lists files instead of projects (GAEPyPI's `/pypi/`).
 """
 
 from collections.abc import Iterator
@@ -34,14 +34,14 @@ ACCEPT: Final = (
     "text/html;q=0.01"
 )
 INDEX_NAME: Final = "simple"
-"""What the first page of a server may link to, and no project can be called."""
+"""A link on the root page of a server that is not a project."""
 PAGES: Final = ("index.html", "index.htm")
 MAX_LINKS: Final = 200_000
-"""Links of a page of HTML, and files of a project."""
+"""Links of one HTML page, and files of one project."""
 MAX_JSON_COMMAS: Final = 4_000_000
-"""In a page of JSON: more could only be there to fill the memory."""
+"""Commas in one JSON page; a hostile page could fill the memory."""
 ENTRY_LIMIT_BYTES: Final = 64 * 1024
-"""Bytes of one project or file in a page of JSON."""
+"""Bytes of one project or file in a JSON page."""
 DOWNGRADE_REASON: Final = "it is linked by http from a page of https"
 
 T = TypeVar("T", bound=Struct)
@@ -49,19 +49,19 @@ T = TypeVar("T", bound=Struct)
 
 @dataclass(frozen=True, slots=True)
 class ProjectLink:
-    """A project that an index lists."""
+    """A project of an index, and the URL of its page."""
 
     name: str  # normalised
     url: Url
 
 
 def parse_project_list(page: FetchedPage, web: IndexClient) -> Iterator[ProjectLink | SourceItem]:
-    """Yield what the first page of an index lists; raise FetchError if it is no such page."""
-    document = _document(page)
+    """Yield the projects, or files, of an index's root page; raise FetchError if it is invalid."""
+    document = _decode_json(page)
     if document is not None:
         yield from _projects_in_json(page, document.projects)
         return
-    base, links = _links_of(page)
+    base, links = _read_page_links(page)
     for link in links:
         try:
             url = base.resolved(link.href)
@@ -77,10 +77,10 @@ def parse_project_list(page: FetchedPage, web: IndexClient) -> Iterator[ProjectL
 
 
 def parse_project_page(page: FetchedPage, web: IndexClient) -> Iterator[SourceItem]:
-    """Yield what a project's page lists; raise FetchError if it is no such page."""
-    document = _document(page)
+    """Yield the files on a project's page; raise FetchError if the page is invalid."""
+    document = _decode_json(page)
     if document is None:
-        base, links = _links_of(page)
+        base, links = _read_page_links(page)
         yield from (found for link in links if (found := _link_in_html(page, base, link, web)))
         return
     if document.files is None:
@@ -112,8 +112,8 @@ class _File(Struct, rename="kebab"):
     yanked: object = None
 
 
-def _document(page: FetchedPage) -> _Document | None:
-    """Return the JSON that a page is, None if it is HTML."""
+def _decode_json(page: FetchedPage) -> _Document | None:
+    """Return the decoded JSON of a page, None if it is HTML."""
     if "json" not in page.content_type and not page.body.lstrip().startswith(b'{"'):
         return None
     if page.body.count(b",") > MAX_JSON_COMMAS:
@@ -124,8 +124,8 @@ def _document(page: FetchedPage) -> _Document | None:
         raise FetchError("its answer is not the JSON that it should be") from error
 
 
-def _entry(raw: Raw, kind: type[T]) -> T:
-    """Return one entry of a list; of one that is no such thing, nothing is known."""
+def _decode_entry(raw: Raw, kind: type[T]) -> T:
+    """Return a decoded entry of a list, or one without values if it is malformed."""
     try:
         return (
             msgspec.json.decode(raw, type=kind) if len(bytes(raw)) <= ENTRY_LIMIT_BYTES else kind()
@@ -140,7 +140,7 @@ def _projects_in_json(
     if projects is None:
         raise FetchError("its page lists no projects")
     for each in projects:
-        name = _entry(each, _Project).name
+        name = _decode_entry(each, _Project).name
         if isinstance(name, str) and _is_name(name):
             normal = canonicalize_name(name)
             yield ProjectLink(normal, page.url.child_folder(normal))
@@ -149,7 +149,7 @@ def _projects_in_json(
 
 
 def _file_in_json(page: FetchedPage, entry: Raw, web: IndexClient) -> SourceItem | None:
-    said = _entry(entry, _File)
+    said = _decode_entry(entry, _File)
     filename, reference = said.filename, said.url
     if not isinstance(filename, str) or not isinstance(reference, str):
         return Skipped(page.url.redacted, "one of its files has no name, or no URL", is_error=True)
@@ -157,7 +157,7 @@ def _file_in_json(page: FetchedPage, entry: Raw, web: IndexClient) -> SourceItem
         return None
     hashes, size, yanked = said.hashes, said.size, said.yanked
     try:
-        url = _linked(page, page.url, reference)
+        url = _resolve_link(page, page.url, reference)
         claimed = parse_digests(hashes if isinstance(hashes, dict) else {})
     except (BadUrl, InvalidDigest) as error:
         return Skipped(
@@ -176,7 +176,7 @@ def _file_in_json(page: FetchedPage, entry: Raw, web: IndexClient) -> SourceItem
     )
 
 
-def _links_of(page: FetchedPage) -> tuple[Url, list[Link]]:
+def _read_page_links(page: FetchedPage) -> tuple[Url, list[Link]]:
     base, found = read_links(page.body, page.content_type, MAX_LINKS)
     try:
         return (page.url.resolved(base) if base else page.url), found
@@ -185,7 +185,7 @@ def _links_of(page: FetchedPage) -> tuple[Url, list[Link]]:
 
 
 def _project_at(base: Url, url: Url) -> str:
-    """Return the name of the project whose page a link of the first page leads to, if it does."""
+    """Return the project whose page is at `url`, a link of the root page; else an empty string."""
     if not base.contains(url):
         return ""
     folder = base.path.rpartition("/")[0] + "/"
@@ -203,8 +203,8 @@ def _project_at(base: Url, url: Url) -> str:
 
 
 def _link_in_html(page: FetchedPage, base: Url, link: Link, web: IndexClient) -> SourceItem | None:
-    """Return what a link of a project's page is worth: a file, a word in the report, nothing."""
-    filename = _written(link)
+    """Return the file that a link leads to, a skipped folder, or None for other links."""
+    filename = _filename_of(link)
     if is_distribution_name(filename):
         return _file_in_html(page, base, link, web)
     try:
@@ -218,10 +218,10 @@ def _link_in_html(page: FetchedPage, base: Url, link: Link, web: IndexClient) ->
 
 def _file_in_html(page: FetchedPage, base: Url, link: Link, web: IndexClient) -> SourceItem:
     try:
-        url = _linked(page, base, link.href)
+        url = _resolve_link(page, base, link.href)
         claimed = parse_hash_spec(url.fragment)
     except (BadUrl, InvalidDigest) as error:
-        location = f"{page.url.redacted}, {quoted(_written(link).rpartition('@')[2])}"
+        location = f"{page.url.redacted}, {quoted(_filename_of(link).rpartition('@')[2])}"
         return Skipped(location, str(error), is_error=True)
     return _offer(web, url, url.filename, hashes=claimed, yanked=link.yanked)
 
@@ -232,11 +232,11 @@ def _offer(web: IndexClient, url: Url, filename: str, **known: Any) -> SourceIte
     return replace(ResumableDownload(web, url).candidate(filename), **known)
 
 
-def _written(link: Link) -> str:
+def _filename_of(link: Link) -> str:
     return link.href.partition("#")[0].partition("?")[0].rpartition("/")[2]
 
 
-def _linked(page: FetchedPage, base: Url, reference: str) -> Url:
+def _resolve_link(page: FetchedPage, base: Url, reference: str) -> Url:
     url = base.resolved(reference)
     if page.url.is_secure and not url.is_secure:
         raise BadUrl(DOWNGRADE_REASON)

@@ -1,9 +1,9 @@
 """
-Another index, by its URL: the Simple API, in JSON or in HTML.
+Import source `index`: another index by its URL, with the Simple API in JSON or HTML.
 
-Pages are read ahead, some at a time, so that memory stays bounded however many there are. A project
-whose page cannot be had is a fault in the report; a server that is gone, or answers nothing but
-faults, ends the import, which goes on when it is run again.
+Some pages are prefetched at a time, so that memory is bounded. A project whose page cannot be read
+is an error in the report. A server that is unreachable, or answers with errors only, ends the
+import; the next import continues there.
 """
 
 from collections.abc import Iterator
@@ -33,37 +33,41 @@ from wheelyard.sources.web.index_pages import (
 )
 
 MAX_CONSECUTIVE_FAILURES: Final = 5
-"""Pages that may fail one after the other before the server is taken to be ill."""
+"""Pages that may fail one after the other before the import is ended."""
 MAX_PROJECTS: Final = 100_000
-"""Projects of one import: an index with more stands before a public one."""
-_WILD: Final = frozenset("*?[")
+"""Projects of one import; an index with more is a mirror of a public one."""
+_WILDCARDS: Final = frozenset("*?[")
 
 
 @dataclass(frozen=True, slots=True)
 class IndexSource:
-    """Every file that an index lists."""
+    """All files of another index."""
 
     web: IndexClient
     root: Url
     projects: tuple[str, ...] = ()
-    """Patterns of the projects to take; nothing is all of them."""
+    """Patterns of project names; empty means all projects."""
 
     def candidates(self) -> Iterator[SourceItem]:
-        """Yield what there is."""
-        in_a_row = 0
-        for candidates, fault in prefetch_map(self._taken, self._projects()):
-            in_a_row = in_a_row + 1 if fault is not None and fault.is_transient else 0
-            if fault is not None and (fault.is_unreachable or in_a_row >= MAX_CONSECUTIVE_FAILURES):
-                raise _unusable(self.root, fault)
+        """Yield the files of all projects, and what was skipped."""
+        consecutive_failures = 0
+        for candidates, fault in prefetch_map(self._files_of, self._projects()):
+            consecutive_failures = (
+                consecutive_failures + 1 if fault is not None and fault.is_transient else 0
+            )
+            if fault is not None and (
+                fault.is_unreachable or consecutive_failures >= MAX_CONSECUTIVE_FAILURES
+            ):
+                raise _root_error(self.root, fault)
             yield from candidates
 
     def _projects(self) -> Iterator[ProjectLink | SourceItem]:
         names = [canonicalize_name(each) for each in self.projects]
-        if names and not any(_WILD & set(each) for each in names):
+        if names and not any(_WILDCARDS & set(each) for each in names):
             base = self.root.as_folder()
             yield from (ProjectLink(name, base.child_folder(name)) for name in dict.fromkeys(names))
             return
-        found = self._listed()
+        found = self._root_page_items()
         if sum(isinstance(each, ProjectLink) for each in found) > MAX_PROJECTS:
             raise bad_source(
                 f"{self.root.redacted} lists more than {MAX_PROJECTS} projects: it stands before a "
@@ -71,19 +75,19 @@ class IndexSource:
             )
         yield from found
 
-    def _listed(self) -> list[ProjectLink | SourceItem]:
-        """Return what the first page lists and somebody wants, each once."""
+    def _root_page_items(self) -> list[ProjectLink | SourceItem]:
+        """Return the wanted projects, or files, of the root page, without duplicates."""
         try:
             page = self.web.page(self.root.as_folder(), ACCEPT)
         except FetchError as fault:
-            raise _unusable(self.root, fault) from fault
+            raise _root_error(self.root, fault) from fault
         found = dict[object, ProjectLink | SourceItem]()
         try:
             for each in parse_project_list(page, self.web):
                 if self._is_wanted(each):
-                    found.setdefault(_sameness(each), each)
+                    found.setdefault(_duplicate_key(each), each)
         except FetchError as fault:
-            raise _no_index(self.root, fault.why) from fault
+            raise _no_project_list(self.root, fault.why) from fault
         return list(found.values())
 
     def _is_wanted(self, found: ProjectLink | SourceItem) -> bool:
@@ -92,8 +96,10 @@ class IndexSource:
         name = found.name if isinstance(found, ProjectLink) else guess_project(found.filename)
         return matches_patterns(name, self.projects)
 
-    def _taken(self, found: ProjectLink | SourceItem) -> tuple[list[SourceItem], FetchError | None]:
-        """Return the files of a project, or why there are none; anything else as it is."""
+    def _files_of(
+        self, found: ProjectLink | SourceItem
+    ) -> tuple[list[SourceItem], FetchError | None]:
+        """Return the files of a project and the error of its page; files are returned as is."""
         if not isinstance(found, ProjectLink):
             return [found], None
         try:
@@ -105,15 +111,15 @@ class IndexSource:
             return [Skipped(found.url.redacted, why, is_error=is_error)], fault
 
 
-def _sameness(found: ProjectLink | SourceItem) -> object:
-    """Return what two links have in common that are one."""
+def _duplicate_key(found: ProjectLink | SourceItem) -> object:
+    """Return a key that is equal for duplicate links."""
     if not isinstance(found, Candidate):
         return found
     return found.location, tuple(found.hashes.items()), found.yanked
 
 
-def _unusable(root: Url, fault: FetchError) -> WheelyardError:
-    """Return what an operator is told of an index that cannot be used."""
+def _root_error(root: Url, fault: FetchError) -> WheelyardError:
+    """Return the error for the operator if the root page cannot be read."""
     if fault.status in DENIED_STATUSES:
         return bad_source(
             f"{root.redacted} answers with status {fault.status}. Put the credential into the URL "
@@ -124,10 +130,10 @@ def _unusable(root: Url, fault: FetchError) -> WheelyardError:
         return source_unavailable(
             f"{root.host} does not answer as an index: {fault.why}. Try again later."
         )
-    return _no_index(root, fault.why)
+    return _no_project_list(root, fault.why)
 
 
-def _no_index(root: Url, why: str) -> WheelyardError:
+def _no_project_list(root: Url, why: str) -> WheelyardError:
     return bad_source(
         f"There is no list of projects at {quoted(root.redacted)}: {why}. Give the index URL that "
         "pip is given, or name projects with --project."

@@ -1,8 +1,8 @@
 """
-One file from a server, which goes on where the connection broke off.
+Download of one file, resumed with a Range request after the connection broke off.
 
-It goes on only if the server says that the rest is of the same file: by its strong ETag, else by
-its Last-Modified. Bytes are taken as they are sent, as pip does; nobody is asked to pack them.
+It is resumed only if the server confirms that the file is unchanged (If-Range with its strong ETag,
+else with Last-Modified). Compressed transfer is not requested, as with pip.
 """
 
 from collections.abc import Iterator
@@ -19,21 +19,21 @@ from wheelyard.sources.field_parsing import parse_http_date
 from wheelyard.sources.web.index_client import OK, IndexClient
 
 MAX_RESUMES_WITHOUT_PROGRESS: Final = 4
-"""How often in a row the connection may break off without a byte having come."""
+"""How often in a row the connection may break off without a new byte."""
 MAX_RESUMES: Final = 50
 IDENTITY_ENCODING: Final = {"Accept-Encoding": "identity"}
 
 
 @dataclass(slots=True)
 class ResumableDownload:
-    """A file below a URL."""
+    """One file of another index."""
 
     web: IndexClient
     url: Url
     _modified: str | None = field(default=None, init=False)
 
     def candidate(self, filename: str) -> Candidate:
-        """Return the file as a source offers it."""
+        """Return the file as an import candidate."""
         location = self.url.redacted
         return Candidate(
             filename=filename, location=location, read=self.open, last_modified=self.last_modified
@@ -41,88 +41,89 @@ class ResumableDownload:
 
     @contextmanager
     def open(self) -> Iterator[Iterator[bytes]]:
-        """Open the file; raise OSError if it cannot be had, Unavailable if there is no server."""
-        with _faults(self.url):
+        """Open the file; raise OSError if that fails, Unavailable if the server is unreachable."""
+        with _translated_errors(self.url):
             stream = _Stream(
                 self.web,
                 self.url,
                 self.web.open(self.url, IDENTITY_ENCODING),
                 self.web.transfer_rate(),
             )
-        self._modified = stream.answer.headers.get("last-modified", "")
+        self._modified = stream.response.headers.get("last-modified", "")
         try:
             yield stream.chunks()
         finally:
-            stream.answer.close()
+            stream.response.close()
 
     def last_modified(self) -> datetime | None:
-        """Return when the server last changed the file, if it tells."""
+        """Return the Last-Modified date of the file, or None; may send a HEAD request."""
         if self._modified is None:
             try:
-                answer = self.web.open(self.url, IDENTITY_ENCODING, "HEAD")
+                response = self.web.open(self.url, IDENTITY_ENCODING, "HEAD")
             except FetchError:
                 return None
-            answer.close()
-            self._modified = answer.headers.get("last-modified", "")
+            response.close()
+            self._modified = response.headers.get("last-modified", "")
         return parse_http_date(self._modified)
 
 
 @dataclass(slots=True)
 class _Stream:
-    """The bytes of one file, over as many connections as it takes."""
+    """The bytes of one file, over as many connections as necessary."""
 
     web: IndexClient
     url: Url
-    answer: ClientResponse
+    response: ClientResponse
     transfer_rate: TransferRate
     position: int = 0
 
     def chunks(self) -> Iterator[bytes]:
-        with _faults(self.url):
+        with _translated_errors(self.url):
             yield from self._chunks()
 
     def _chunks(self) -> Iterator[bytes]:
-        breaks, in_all = 0, 0
+        stalled, resumes = 0, 0
         while True:
             before = self.position
             try:
-                for chunk in self.answer.chunks(self.transfer_rate):
+                for chunk in self.response.chunks(self.transfer_rate):
                     self.position += len(chunk)
                     yield chunk
             except FetchError as fault:
                 if not fault.is_transient:
                     raise
-                breaks = 0 if self.position > before else breaks + 1
-                in_all += 1
-                validator = _validator(self.answer)
-                if not validator or breaks > MAX_RESUMES_WITHOUT_PROGRESS or in_all > MAX_RESUMES:
+                stalled = 0 if self.position > before else stalled + 1
+                resumes += 1
+                validator = _validator(self.response)
+                if not validator or stalled > MAX_RESUMES_WITHOUT_PROGRESS or resumes > MAX_RESUMES:
                     raise
-                self._go_on(validator)
+                self._resume(validator)
             else:
                 return
 
-    def _go_on(self, validator: str) -> None:
-        self.answer.close()
-        span = {"Range": f"bytes={self.position}-", "If-Range": validator}
-        self.answer = self.web.open(self.url, IDENTITY_ENCODING | span)
-        begins = self.answer.headers.get("content-range", "").startswith(f"bytes {self.position}-")
-        if self.answer.status == OK or not begins:
+    def _resume(self, validator: str) -> None:
+        self.response.close()
+        range_headers = {"Range": f"bytes={self.position}-", "If-Range": validator}
+        self.response = self.web.open(self.url, IDENTITY_ENCODING | range_headers)
+        content_range = self.response.headers.get("content-range", "")
+        is_continued = content_range.startswith(f"bytes {self.position}-")
+        if self.response.status == OK or not is_continued:
             raise FetchError("the connection broke off, and the server does not go on from there")
 
 
-def _validator(answer: ClientResponse) -> str:
-    """Return what tells whether the rest of a file is of the same file."""
-    etag = answer.headers.get("etag", "")
-    return etag if etag.startswith('"') else answer.headers.get("last-modified", "")
+def _validator(response: ClientResponse) -> str:
+    """Return the strong ETag, else the Last-Modified date, else an empty string."""
+    etag = response.headers.get("etag", "")
+    return etag if etag.startswith('"') else response.headers.get("last-modified", "")
 
 
 @contextmanager
-def _faults(url: Url) -> Iterator[None]:
+def _translated_errors(url: Url) -> Iterator[None]:
     try:
         yield
     except FetchError as fault:
         if fault.is_unreachable:
             raise source_unavailable(
-                f"{url.host} does not answer: {fault.why}. Try again later."
+                f"{url.host} does not response: {fault.why}. Try again later."
             ) from fault
         raise unreadable_file(fault.why) from fault
