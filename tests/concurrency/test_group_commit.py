@@ -6,7 +6,7 @@ from threading import Event
 
 import pytest
 
-from wheelyard.concurrency.group_commit import GroupCommit, Take
+from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.errors import Conflict, Unavailable, WheelyardError
 
 PATIENCE = 10.0
@@ -21,7 +21,7 @@ class NumberBatcher:
         self.tries_again = Event()
         self.handled: list[list[int]] = []
 
-    def _handle(self, _: str, take: Take[int]) -> Sequence[int | WheelyardError]:
+    def _handle(self, _: str, take: TakeItems[int]) -> Sequence[int | WheelyardError]:
         take()
         self.begun.set()
         assert self.tries_again.wait(PATIENCE)

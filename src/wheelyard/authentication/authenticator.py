@@ -78,12 +78,12 @@ class RejectionLog:
 
         `reason` is a code (`token_expired`), `name` the principal, where it is certain.
         """
-        if reason == SIGNATURE_REMOVED and self._removed_signatures.take() is not None:
+        if reason == SIGNATURE_REMOVED and self._removed_signatures.acquire() is not None:
             logger.warning(
                 "Cloud Run has removed a token's signature: its own check of callers is on. "
                 "Deploy with --no-invoker-iam-check."
             )
-        left_out = self._rejections.take()
+        left_out = self._rejections.acquire()
         if left_out is None:
             return
         if left_out:
@@ -93,7 +93,7 @@ class RejectionLog:
 
     def log_service_account_key(self, network: str) -> None:
         """Log, at most once a minute, that a client sent the key of a service account."""
-        left_out = self._keys.take()
+        left_out = self._keys.acquire()
         if left_out is not None:
             more = f", and {left_out} more since the last such line" if left_out else ""
             logger.warning(

@@ -17,7 +17,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.conflict_retry import ConflictRetries
 from wheelyard.catalog.document_cache import Codec, DocumentCache, Snapshot, damaged, digest
 from wheelyard.concurrency.caches import LruCache
-from wheelyard.concurrency.group_commit import GroupCommit, Take
+from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import OVERLOADED, Conflict, Unavailable, WheelyardError
 from wheelyard.model.project import AnyEvent, Commit, Project, apply, fold
@@ -96,7 +96,7 @@ class Commits:
         return self._batches.submit(name, _PendingIntent(intent, copy_context()))
 
     def _handle(
-        self, name: NormalizedName, take: Take[_PendingIntent]
+        self, name: NormalizedName, take: TakeItems[_PendingIntent]
     ) -> list[Committed | WheelyardError]:
         key = keys.project(name)
         for attempt in self._retries.attempts():

@@ -184,7 +184,7 @@ class DocumentCache(Generic[T]):
         held = self._cache.get(key)
         if held is not None and held.version != over:
             # read while the answer was under way: perhaps what somebody has put on top of ours
-            self._cache.forget(key)
+            self._cache.discard(key)
             return
         self._remember(key, written)
 

@@ -18,7 +18,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Commits, Committed, Intent
 from wheelyard.catalog.conflict_retry import ConflictRetries
 from wheelyard.catalog.document_cache import Codec, DocumentCache, MaxAge, Snapshot, damaged
-from wheelyard.concurrency.group_commit import GroupCommit, Take
+from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.errors import OVERLOADED, Conflict, NotFound, Unavailable, quoted
 from wheelyard.model.project import Commit, Project
 from wheelyard.storage.base import ABSENT, Store, Stored
@@ -63,7 +63,7 @@ class ProjectNames:
         if missing:
             self._additions.submit("all", missing)
 
-    def _add(self, _: str, take: Take[frozenset[NormalizedName]]) -> list[bool]:
+    def _add(self, _: str, take: TakeItems[frozenset[NormalizedName]]) -> list[bool]:
         for attempt in self._retries.attempts():
             wanted = take()
             snapshot = self._documents.get(keys.NAMES, "fresh" if attempt == 0 else "now")

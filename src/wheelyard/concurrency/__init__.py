@@ -1,1 +1,1 @@
-"""Caches, pauses and rations that every room may use; nothing here knows of indexes."""
+"""Concurrency and caching primitives for all packages, which know nothing of package indexes."""

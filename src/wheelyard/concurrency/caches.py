@@ -1,4 +1,4 @@
-"""Caches that threads share; each forgets what was least recently used."""
+"""In-memory caches for several threads, with least-recently-used (LRU) eviction."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -11,70 +11,71 @@ V = TypeVar("V")
 
 
 class ExpiringCache(Generic[K, V]):
-    """Values by key, each for a time, at most `capacity` of them; `monotonic` tells seconds."""
+    """A cache of at most `capacity` values, each of which expires; `monotonic` is its clock."""
 
     def __init__(self, monotonic: Callable[[], float], capacity: int) -> None:
         self._monotonic = monotonic
         self._capacity = capacity
-        self._held: OrderedDict[K, tuple[V, float]] = OrderedDict()
+        self._entries: OrderedDict[K, tuple[V, float]] = OrderedDict()
+        """Values and when they expire, by key."""
         self._lock = Lock()
 
     def get(self, key: K) -> V | None:
-        """Return the value of a key, if there is one that still holds."""
+        """Return the cached value of `key`; None if there is none, or it has expired."""
         with self._lock:
-            held = self._held.get(key)
-            if held is None:
+            entry = self._entries.get(key)
+            if entry is None:
                 return None
-            if self._monotonic() >= held[1]:
-                del self._held[key]
+            if self._monotonic() >= entry[1]:
+                del self._entries[key]
                 return None
-            self._held.move_to_end(key)
-            return held[0]
+            self._entries.move_to_end(key)
+            return entry[0]
 
     def put(self, key: K, value: V, seconds: float) -> None:
-        """Keep a value for so many seconds; for none or fewer it is not kept."""
+        """Cache `value` for so many seconds; not at all if they are not positive."""
         if seconds <= 0:
             return
         with self._lock:
-            self._held[key] = (value, self._monotonic() + seconds)
-            self._held.move_to_end(key)
-            if len(self._held) > self._capacity:
-                self._held.popitem(last=False)
+            self._entries[key] = (value, self._monotonic() + seconds)
+            self._entries.move_to_end(key)
+            if len(self._entries) > self._capacity:
+                self._entries.popitem(last=False)
 
 
 class LruCache(Generic[K, V]):
-    """Values by key, with a weight; a single value that weighs more than `capacity` is not kept."""
+    """A cache of values with weights, whose sum is at most `capacity`."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._held: OrderedDict[K, tuple[V, int]] = OrderedDict()
+        self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()
         self._weight = 0
         self._lock = Lock()
 
     def get(self, key: K) -> V | None:
-        """Return what is held under `key`, or None."""
-        held = self._held.get(key)
-        if held is None:
+        """Return the cached value of `key`, or None."""
+        entry = self._entries.get(key)
+        if entry is None:
             return None
-        with suppress(KeyError):  # another thread forgot it just now
-            self._held.move_to_end(key)
-        return held[0]
+        with suppress(KeyError):  # another thread has just evicted it
+            self._entries.move_to_end(key)
+        return entry[0]
 
     def put(self, key: K, value: V, weight: int) -> None:
-        """Hold `value`, and forget others until everything fits again."""
+        """Cache `value`, and evict others; a value above the whole capacity is not cached."""
         with self._lock:
-            _, before = self._held.pop(key, (None, 0))
-            self._weight -= before
+            self._remove(key)
             if weight > self._capacity:
                 return
-            self._held[key] = (value, weight)
+            self._entries[key] = (value, weight)
             self._weight += weight
             while self._weight > self._capacity:
-                _, (_, freed) = self._held.popitem(last=False)
-                self._weight -= freed
+                self._weight -= self._entries.popitem(last=False)[1][1]
 
-    def forget(self, key: K) -> None:
-        """Hold nothing under `key` any more."""
+    def discard(self, key: K) -> None:
+        """Remove the value of `key` from the cache, if there is one."""
         with self._lock:
-            _, weight = self._held.pop(key, (None, 0))
-            self._weight -= weight
+            self._remove(key)
+
+    def _remove(self, key: K) -> None:
+        self._weight -= self._entries.pop(key, (None, 0))[1]

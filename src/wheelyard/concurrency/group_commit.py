@@ -1,9 +1,9 @@
 """
-Group commit: many callers, one write.
+Group commit: concurrent callers with the same key share one write.
 
-Whoever comes first for a key leads: it takes everything that waits for that key and handles it in
-one go; where it has to try again, it takes what has arrived meanwhile along. The first of those
-that are left leads next, so that nobody works for others once its own item is done.
+The first caller for a key becomes the leader: it handles all waiting items of that key in one
+batch. When it has to retry, it adds the items that have arrived meanwhile. Afterwards the first
+caller that still waits becomes the leader, so that no caller works after its own item is done.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -17,53 +17,52 @@ K = TypeVar("K", bound=Hashable)
 I = TypeVar("I")  # noqa: E741 - an item
 R = TypeVar("R")
 
-Take = Callable[[], Sequence[I]]
-"""Returns the items of a batch, in their order: those that it had before, and whatever waits."""
+TakeItems = Callable[[], Sequence[I]]
+"""Adds the waiting items to a batch, and returns all items of the batch in order of arrival."""
 
 
-class _Waiting(Generic[I, R]):
-    """One caller's item, and where its turn or its outcome is announced."""
+class _Submission(Generic[I, R]):
+    """An item, and the future of its result; a result of None makes its caller the leader."""
 
-    __slots__ = ("item", "turn")
+    __slots__ = ("future", "item")
 
     def __init__(self, item: I) -> None:
         self.item = item
-        self.turn: Future[R | None] = Future()
-        """None: lead now."""
+        self.future: Future[R | None] = Future()
 
 
 class GroupCommit(Generic[K, I, R]):
     """
-    Items by key, handled in batches.
+    Handles submitted items in batches, one batch at a time for each key.
 
     Args:
-        handle: Is given a key and what takes its items; returns an outcome for each of those that
-            it took last, in their order: a result or a refusal. What it raises is told to all.
+        handle: Gets a key and a `TakeItems`, and handles the batch. Returns a result or an error
+            for each item that its last call of `TakeItems` returned, in that order. An exception
+            is the outcome of every item.
     """
 
-    def __init__(self, handle: Callable[[K, Take[I]], Sequence[R | WheelyardError]]) -> None:
+    def __init__(self, handle: Callable[[K, TakeItems[I]], Sequence[R | WheelyardError]]) -> None:
         self._handle = handle
-        self._waiting: dict[K, list[_Waiting[I, R]]] = {}
+        self._waiting: dict[K, list[_Submission[I, R]]] = {}
+        """The waiting submissions of each key that has a leader."""
         self._lock = Lock()
 
     def submit(self, key: K, item: I) -> R:
-        """Return the outcome of `item`, handled with what else waits; raise its refusal."""
-        me = _Waiting[I, R](item)
+        """Handle `item` in a batch, and return its result or raise its error; blocks."""
+        own = _Submission[I, R](item)
         with self._lock:
-            leads = key not in self._waiting
-            self._waiting.setdefault(key, []).append(me)
-        if leads:
-            me.turn.set_result(None)
-        outcome = me.turn.result()
-        if outcome is None:
-            self._lead(key, me)
-            outcome = me.turn.result()
-        assert outcome is not None  # noqa: S101 - a leader's turn ends with an outcome
-        return outcome
+            is_leader = key not in self._waiting
+            self._waiting.setdefault(key, []).append(own)
+        result = None if is_leader else own.future.result()
+        if result is None:
+            self._lead(key, own)
+            result = own.future.result()
+        assert result is not None  # noqa: S101 - the leader's own item has a result
+        return result
 
-    def _lead(self, key: K, me: _Waiting[I, R]) -> None:
-        me.turn = Future()
-        batch: list[_Waiting[I, R]] = []
+    def _lead(self, key: K, own: _Submission[I, R]) -> None:
+        own.future = Future()
+        batch: list[_Submission[I, R]] = []
 
         def take() -> list[I]:
             with self._lock:
@@ -71,26 +70,23 @@ class GroupCommit(Generic[K, I, R]):
                 self._waiting[key] = []
             return [each.item for each in batch]
 
-        take()  # the leader's own item leaves the queue, whatever becomes of it
+        take()  # so that the leader's own item is in the batch even if `handle` fails
         try:
             outcomes = self._handle(key, take)
         except BaseException as error:
             for each in batch:
-                each.turn.set_exception(error)
+                each.future.set_exception(error)
             raise
         else:
             for each, outcome in zip(batch, outcomes, strict=True):
                 if isinstance(outcome, WheelyardError):
-                    each.turn.set_exception(outcome)
+                    each.future.set_exception(outcome)
                 else:
-                    each.turn.set_result(outcome)
+                    each.future.set_result(outcome)
         finally:
-            self._hand_over(key)
-
-    def _hand_over(self, key: K) -> None:
-        with self._lock:
-            waiting = self._waiting[key]
-            if waiting:
-                waiting[0].turn.set_result(None)
-            else:
-                del self._waiting[key]
+            with self._lock:
+                waiting = self._waiting[key]
+                if waiting:
+                    waiting[0].future.set_result(None)
+                else:
+                    del self._waiting[key]

@@ -1,4 +1,4 @@
-"""Work on many things at once, in their order, and never far ahead of whoever takes the results."""
+"""Ordered parallel map that reads its input only a little ahead of its consumer."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -8,24 +8,23 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-THREADS: Final = 8
-"""Pages that are asked for at a time, descriptions that are read, files that are looked for."""
+PREFETCH_THREADS: Final = 8
 
 
-def prefetch_map(work: Callable[[T], R], things: Iterable[T]) -> Iterator[R]:
+def prefetch_map(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """
-    Yield what `work` returns, or raises, for each thing, in order; twice THREADS are under way.
+    Yield `work(item)` for each item, in order, computed ahead in PREFETCH_THREADS threads.
 
-    Closing the iterator waits for those that have begun, and begins no more.
+    An exception of `work` is raised in its turn. Closing the iterator waits for running calls.
     """
-    pool = ThreadPoolExecutor(THREADS, "source")
-    waiting = deque[Future[R]]()
+    pool = ThreadPoolExecutor(PREFETCH_THREADS, "source")
+    pending = deque[Future[R]]()
     try:
-        for thing in things:
-            waiting.append(pool.submit(work, thing))
-            if len(waiting) >= 2 * THREADS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) >= 2 * PREFETCH_THREADS:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)

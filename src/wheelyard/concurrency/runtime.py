@@ -1,4 +1,4 @@
-"""The clocks and the randomness that are handed in; pauses between retries (backoff)."""
+"""Injected clocks and randomness, and the pauses between retries (exponential backoff)."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from random import Random
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """The clocks and the source of randomness of an index."""
+    """The clocks and the random number generator that an index uses; tests replace them."""
 
     now: Callable[[], datetime]
-    """The time of day, UTC, to the microsecond."""
+    """Returns the time of day, UTC, to the microsecond."""
     monotonic: Callable[[], float]
-    """Seconds that never jump; only differences mean something."""
+    """Returns seconds that never jump; only differences have a meaning."""
     pause: Callable[[float], None]
-    """Waits for so many seconds."""
+    """Sleeps for so many seconds."""
     random: Random
-    """Unpredictable in the product, seeded in tests."""
+    """Cryptographically secure in production, seeded in tests."""
 
     def seconds(self) -> float:
         """Return the time of day in seconds since the epoch."""
@@ -32,9 +32,10 @@ def backoff_pauses(
     random: Random, first: float, longest: float, at_least: float = 0.0
 ) -> Iterator[float]:
     """
-    Yield seconds to wait, without end: at random, from a part of a limit that doubles up to it.
+    Yield seconds to wait between retries: random, below a limit that doubles up to `longest`.
 
-    Callers that failed together draw different pauses, so they do not all come back together.
+    `at_least` is the smallest part of the limit. Randomness (jitter) keeps callers that have failed
+    together from retrying together.
     """
     limit = first
     while True:

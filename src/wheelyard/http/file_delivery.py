@@ -115,7 +115,7 @@ class FileDelivery:
             if fault.code not in SIGNING_ERRORS:
                 raise
             self._signing_paused_until = self._monotonic() + SIGNING_PAUSE_SECONDS
-            if self._warnings.take() is not None:
+            if self._warnings.acquire() is not None:
                 logger.warning("downloads go through the index itself: %s", fault.message)
             return None
 

@@ -25,7 +25,7 @@ class StoreErrorLog:
         """Log that a request failed, if the store is the reason."""
         if not isinstance(error, Unavailable) or error.code in self._ignored:
             return
-        left_out = self._rate_limit.take()
+        left_out = self._rate_limit.acquire()
         if left_out is not None:
             more = f" ({left_out} more were refused since the last such line)" if left_out else ""
             logger.warning("a request was refused, %s: %s%s", error.code, error.message, more)

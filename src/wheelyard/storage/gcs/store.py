@@ -413,7 +413,7 @@ class GcsStore(Store):
         return bucket_faults(self._place, permission, self._log_fault)
 
     def _log_fault(self, fault: Unavailable) -> None:
-        left_out = self._log_limits[fault.code].take()
+        left_out = self._log_limits[fault.code].acquire()
         if left_out is not None:
             more = f" ({left_out} more since the last such line)" if left_out else ""
             logger.warning("%s%s", fault.message, more)
