@@ -1,4 +1,4 @@
-"""How long a static site takes: all of it beside dumb-pypi, and one new file in a large one."""
+"""Duration of static exports: a full one beside dumb-pypi, and one new file in a large index."""
 
 import json
 import os

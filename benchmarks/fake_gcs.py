@@ -1,4 +1,4 @@
-"""The tests' stand-in for Cloud Storage as a process: prints its URL, and waits for its end."""
+"""The fake GCS server as a process: prints its URL, and runs until SIGTERM."""
 
 import signal
 import sys

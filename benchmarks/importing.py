@@ -1,4 +1,4 @@
-"""Files a second that enter a store from a folder, beside a plain copy with SHA-256 of the same."""
+"""Import rate from a folder, in files per second, beside a plain copy with SHA-256."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""A measured figure, ours beside somebody else's, and the table of them."""
+"""Measured figures, beside those of another product, and the table of them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""What wheelyard promises, held by tests; the tree is that of `src/wheelyard`."""
+"""The tests of wheelyard; the folders follow those of `src/wheelyard`."""

@@ -1,4 +1,4 @@
-"""How a test waits for something that another process or thread does."""
+"""Waiting for the work of another process or thread."""
 
 import asyncio
 import time

@@ -1,1 +1,1 @@
-"""Who may do what, cell by cell; and the attacks of the reference, row by row (README.md)."""
+"""Access control: a matrix of every decision, and the attacks listed in README.md."""

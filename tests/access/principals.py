@@ -1,4 +1,4 @@
-"""Everybody whom the index of these tests knows, by each kind of credential, good and bad."""
+"""The principals of the access tests, with valid and invalid credentials of every kind."""
 
 from base64 import b64encode
 from collections.abc import Callable

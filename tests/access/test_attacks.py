@@ -1,4 +1,4 @@
-"""Rows of the attack list that have no test elsewhere; README.md says where each row is."""
+"""Attacks without a test elsewhere; README.md lists the test of each attack."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Old files: what an import excuses, what it never does, and formats that nobody builds today."""
+"""Old files: the rules that an import waives, those that it never waives, and obsolete formats."""
 
 import bz2
 import gzip

@@ -1,4 +1,4 @@
-"""Archives, unpacked by the programs that people have for that."""
+"""Archives, unpacked by common programs."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""`wheelyard serve` on a bucket of the stand-in, started as an operator starts it."""
+"""`wheelyard serve` on a bucket of the fake GCS server, started as by an operator."""
 
 import sys
 from collections.abc import Iterator, Mapping

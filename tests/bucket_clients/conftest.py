@@ -1,4 +1,4 @@
-"""A stand-in for the bucket, indexes on it, and packages whose names are the hardest there are."""
+"""A fake GCS server, indexes on it, and packages with the most difficult names."""
 
 from collections.abc import Iterator
 

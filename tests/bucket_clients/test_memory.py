@@ -1,4 +1,4 @@
-"""How much memory a server on a bucket takes while something large goes through it."""
+"""Memory of a server on a bucket while a large file passes through."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What clients see while the bucket refuses writes, hangs, is gone, or lets nobody in."""
+"""Responses to clients while the bucket refuses writes, hangs, is gone, or denies access."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

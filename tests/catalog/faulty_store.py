@@ -1,4 +1,4 @@
-"""A store that fails where it is told to: faults are data."""
+"""A store with planned faults."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What must hold of a store after every single step, wherever a writer died."""
+"""Invariants of a store that hold after every single step, and after a crash of any writer."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What one writer of a project's document does, next to others and when replies are lost."""
+"""Commits of one writer to a project's document, with other writers and lost replies."""
 
 from contextlib import nullcontext
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""How long a document of a far store is believed, and what it costs to ask for it."""
+"""Caching of documents of a remote store, and the reads that it costs."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

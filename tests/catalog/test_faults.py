@@ -1,4 +1,4 @@
-"""Each store call of each operation, failing once in each way, and what is said and left then."""
+"""Each store call of each operation fails once in each way: the error, and the store after it."""
 
 from collections.abc import Callable
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""What a store keeps of a file, where something is at its key already."""
+"""Writes of a file's objects where an object exists at the key already."""
 
 from pathlib import Path
 

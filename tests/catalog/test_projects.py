@@ -1,4 +1,4 @@
-"""What a process says of a project whose document it has not read, or not lately."""
+"""Reads of a project whose document is not cached, or is stale."""
 
 from pathlib import Path
 

@@ -1,1 +1,1 @@
-"""The command line, run as a person runs it."""
+"""The command line, run as users run it."""

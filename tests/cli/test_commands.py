@@ -1,4 +1,4 @@
-"""What each command prints, and with which status it ends."""
+"""The output and the exit status of each command."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What `wheelyard config check` says."""
+"""The output of `wheelyard config check`."""
 
 import hashlib
 from collections.abc import Callable

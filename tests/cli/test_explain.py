@@ -1,4 +1,4 @@
-"""What `wheelyard access explain` says, of API tokens too, and how the list marks those of jobs."""
+"""The output of `wheelyard access explain`, and of `token list` for CI jobs."""
 
 from datetime import timedelta
 from pathlib import Path

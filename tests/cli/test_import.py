@@ -1,4 +1,4 @@
-"""`wheelyard import`, typed as people type it."""
+"""The command `wheelyard import`."""
 
 import json
 import os

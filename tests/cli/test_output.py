@@ -1,4 +1,4 @@
-"""What becomes of a command whose output goes nowhere."""
+"""Commands whose output is closed or cannot be written."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""`wheelyard run` and its like: pypiserver's command line, typed as people have it."""
+"""`wheelyard run` and its variants: the command line of pypiserver."""
 
 import base64
 import hashlib

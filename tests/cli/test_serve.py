@@ -1,4 +1,4 @@
-"""What `wheelyard serve` prints, and how it ends."""
+"""The output of `wheelyard serve`, and its end."""
 
 import json
 import os

@@ -1,1 +1,1 @@
-"""Real clients against a running server: what people will do, done."""
+"""Real clients against a running server."""

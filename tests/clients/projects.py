@@ -1,4 +1,4 @@
-"""Small real projects, built on the spot by each backend that people use."""
+"""Small real projects, built by each common build backend."""
 
 import hashlib
 import os

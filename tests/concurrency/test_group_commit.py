@@ -1,4 +1,4 @@
-"""Who shares a write with whom."""
+"""Group commit: which items share a write."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""What leaves a clone when the image is built: to a builder here, or to Google's."""
+"""The files that are sent to a builder of the image, here or at Google."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""deploy/monitoring: a dashboard and alerts of figures that there are; logs as the page says."""
+"""deploy/monitoring: the dashboard and alerts use existing metrics, and the log has its format."""
 
 import json
 import re

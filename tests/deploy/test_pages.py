@@ -1,4 +1,4 @@
-"""What the pages about deploying and the files that they speak of have in common."""
+"""The pages about deployment, and the files that they name."""
 
 import re
 import subprocess

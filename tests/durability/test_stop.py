@@ -1,4 +1,4 @@
-"""A server is told to stop in the middle of uploads: what it answered stays, and it ends well."""
+"""A server stopped in the middle of uploads: answered uploads are stored, and it exits with 0."""
 
 import signal
 from contextlib import suppress

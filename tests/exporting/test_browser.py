@@ -1,4 +1,4 @@
-"""The pages for people in a real browser: a search that needs no server's help."""
+"""The web UI of a static site in a real browser: search without a server."""
 
 import html
 import json

@@ -1,4 +1,4 @@
-"""Installing from a static site, with the tools that people use."""
+"""Installing from a static site with common clients."""
 
 import json
 import sys

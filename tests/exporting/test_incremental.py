@@ -1,4 +1,4 @@
-"""What an export writes the next time: what has changed, and nothing else."""
+"""Incremental exports: changes are written, and nothing else."""
 
 from collections.abc import Callable
 from hashlib import sha256

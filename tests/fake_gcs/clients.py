@@ -1,4 +1,4 @@
-"""Google's own client, and the plain one for what it cannot say, led to a stand-in."""
+"""Google's client and a plain HTTP client, connected to the fake server."""
 
 import json
 from collections.abc import Iterator

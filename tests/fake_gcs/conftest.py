@@ -1,4 +1,4 @@
-"""A stand-in with one bucket, and Google's client for it."""
+"""A fake GCS server with one bucket, and Google's client for it."""
 
 from collections.abc import Iterator
 

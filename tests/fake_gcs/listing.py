@@ -1,5 +1,5 @@
 """
-A page of names, and the part of an answer that `fields` selects.
+A page of a listing, and the part of a response that `fields` selects.
 
 What a page leaves out is behind its token. A bucket may be told to send every other page empty,
 with a token, as the service may.

@@ -1,5 +1,5 @@
 """
-What was asked, in order, with the price class of each request.
+The log of requests, in order, with the price class of each request.
 
 The classes are those of the service's price list: A for what writes or lists, B for what reads,
 nothing for a deletion. A resumable upload is one operation, charged when it starts. A record is

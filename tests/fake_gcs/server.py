@@ -1,4 +1,4 @@
-"""The stand-in as a test holds it in its hand."""
+"""The fake GCS server, as tests use it."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The stand-in writes and copies as is documented, as Google's own client sees it."""
+"""The fake server writes and copies as documented, seen by Google's own client."""
 
 import io
 import os

@@ -1,5 +1,5 @@
 """
-HTTP/1.1 as the stand-in speaks it: requests whose bodies are read as they are wanted, and answers.
+HTTP/1.1 of the fake server: requests whose bodies are read on demand, and responses.
 
 Written by hand over a socket, for three reasons: path and query are needed byte for byte as they
 came, a body of any size has to pass in pieces, and a fault must be able to break off anywhere.

@@ -1,4 +1,4 @@
-"""Jobs of a CI that publish without a secret: what they state, and a server that believes them."""
+"""CI jobs that publish without a secret: their ID tokens, and a server that accepts them."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Who gets a slot, who waits for one, and whose body is given up for others."""
+"""The limit on concurrent uploads: slots, the queue, and bodies aborted for other clients."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Downloads from a store that is far away: sent there, sent through, and never lost on the way."""
+"""Downloads from a remote store: redirected, proxied, and never lost on the way."""
 
 import logging
 from collections import deque

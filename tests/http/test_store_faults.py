@@ -1,4 +1,4 @@
-"""What the machine under the server refuses: told as such, and forgotten once it is over."""
+"""Errors of the server's machine: reported as such, and over when the fault is."""
 
 import resource
 from collections.abc import Iterator

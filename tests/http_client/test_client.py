@@ -1,4 +1,4 @@
-"""Where a request goes, and what it says there."""
+"""The HTTP client for other servers: addresses, redirects and credentials."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager

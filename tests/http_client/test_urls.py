@@ -1,4 +1,4 @@
-"""How a URL is read that a person or a page has written."""
+"""Parsing of URLs that users and web pages contain."""
 
 import pytest
 

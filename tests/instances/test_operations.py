@@ -1,4 +1,4 @@
-"""What a request costs, in operations that the bucket bills: counted by the bucket itself."""
+"""The cost of a request in billed operations, counted by the bucket."""
 
 import time
 from collections import Counter

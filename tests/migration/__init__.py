@@ -1,1 +1,1 @@
-"""Moving over from other indexes, as the pages of `docs/migration/` tell people to."""
+"""Migration from other indexes, by the commands of `docs/migration/`."""

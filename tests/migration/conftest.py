@@ -1,4 +1,4 @@
-"""Somebody who moves, and what they have."""
+"""Fixtures: a migration guide to follow, and the packages of the old index."""
 
 import shutil
 from collections.abc import Callable, Iterator

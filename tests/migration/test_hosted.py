@@ -1,4 +1,4 @@
-"""Moving over from indexes that others run, which are reached by their URLs alone."""
+"""Migration from hosted indexes, which are known by their URLs only."""
 
 from datetime import UTC, datetime
 from pathlib import Path

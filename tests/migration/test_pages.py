@@ -1,4 +1,4 @@
-"""What the pages about moving have in common."""
+"""Properties that all migration guides share."""
 
 from pathlib import Path
 

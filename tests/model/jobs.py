@@ -1,4 +1,4 @@
-"""Jobs of five providers: how each is configured, and what its statement says."""
+"""CI jobs of five providers: the configuration of each, and the claims of its ID token."""
 
 from typing import Final
 

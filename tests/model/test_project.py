@@ -1,4 +1,4 @@
-"""What is stored of a project: old documents, and what newer ones have besides."""
+"""Stored projects: documents of older versions, and unknown fields of newer ones."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Which secrets are known by their form, wherever somebody has put them."""
+"""Secrets that are recognised by their form and redacted."""
 
 import pytest
 

@@ -1,1 +1,1 @@
-"""What a person can do with an index, without a server."""
+"""Operations on an index without a server."""

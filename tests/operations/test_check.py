@@ -1,4 +1,4 @@
-"""What a check finds, what it mends, and what it leaves alone."""
+"""`check`: the problems that it finds, repairs, and leaves alone."""
 
 from collections.abc import Callable
 from datetime import timedelta

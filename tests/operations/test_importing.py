@@ -1,4 +1,4 @@
-"""What becomes of what a source offers."""
+"""Imports: the outcome for each file of a source."""
 
 import hashlib
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""An index driven at random, beside a dictionary that says what it must be."""
+"""An index driven at random, compared with a model of its state."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What becomes of an upload."""
+"""Uploads: the outcome for valid and refused files."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext

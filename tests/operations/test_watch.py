@@ -1,4 +1,4 @@
-"""What becomes of what appears in a place that is watched, and of what is wrong there."""
+"""Imports from a watched folder: new, changed, unstable and invalid files."""
 
 import os
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The two forms of the Simple API's pages say the same, and say it as the standards have it."""
+"""The HTML and the JSON form of the Simple API: equal content, and as the standards require."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Releases in order, the one that speaks for its project, and figures as people read them."""
+"""Releases in order, the release that describes its project, and readable numbers."""
 
 import pytest
 from hypothesis import given

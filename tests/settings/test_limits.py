@@ -1,4 +1,4 @@
-"""Values that no setting can have, and secrets where they do not belong: told, and not repeated."""
+"""Impossible values of settings, and secrets in wrong places: reported without the secret."""
 
 import os
 from collections.abc import Mapping

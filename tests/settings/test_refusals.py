@@ -1,4 +1,4 @@
-"""Settings that stop the start, and the words in which that is said."""
+"""Settings that stop the start, and their error messages."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Where settings come from, and what follows from them."""
+"""The sources of settings, and settings derived from others."""
 
 import re
 from pathlib import Path

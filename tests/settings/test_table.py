@@ -1,4 +1,4 @@
-"""The table of docs/settings.md is what the code says."""
+"""The table of docs/settings.md agrees with the code."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Settings that are allowed and yet hardly meant: what is said of them at the start."""
+"""Settings that are valid but probably unintended: the warnings at the start."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A setting is the same, whichever way it is given, and the ways have an order."""
+"""Each setting has one meaning in the file, the environment and the options; their precedence."""
 
 from collections.abc import Mapping
 from itertools import combinations

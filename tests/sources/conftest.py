@@ -1,4 +1,4 @@
-"""A stand-in of Cloud Storage, and a home without credentials in it."""
+"""A fake GCS server, and a home folder without credentials."""
 
 from collections.abc import Iterator
 from pathlib import Path

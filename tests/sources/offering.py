@@ -1,4 +1,4 @@
-"""What a source offers, as a test looks at it."""
+"""Helpers to inspect the candidates of a source."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""What devpi-export writes, as an index is imported from it."""
+"""Exports of devpi, as an index is imported from them."""
 
 import json
 from datetime import UTC, datetime

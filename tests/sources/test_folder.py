@@ -1,4 +1,4 @@
-"""What a folder of this machine offers, and which places can be watched."""
+"""The files of a local folder, and which folders can be watched."""
 
 import os
 from datetime import UTC, datetime

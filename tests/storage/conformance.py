@@ -1,4 +1,4 @@
-"""What every Store does. A backend passes this file unchanged or it is not a Store."""
+"""The conformance suite of `Store`: every backend passes it unchanged."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial

@@ -1,4 +1,4 @@
-"""What reaches the disk in which order, and what happens when it takes nothing more."""
+"""The order of writes and syncs on disk, and a full disk."""
 
 import os
 import re

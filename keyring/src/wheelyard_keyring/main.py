@@ -1,5 +1,5 @@
 """
-`wheelyard-token HOST`: the same credential, printed, for whoever has no keyring to ask.
+The command `wheelyard-token HOST`, which prints a credential for tools without keyring.
 
 Standard output has the password, or the URL, and nothing else; so $(wheelyard-token HOST) works.
 """

@@ -1,5 +1,5 @@
 """
-What a person has set: the only reader of the environment and of the settings file.
+The user's settings: the only reader of the environment and of the settings file.
 
 The file is `~/.config/wheelyard/keyring.toml` and no other: nothing is read from the folder one
 happens to be in, which may be a stranger's. What cannot be understood is refused as a whole.

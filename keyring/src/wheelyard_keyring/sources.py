@@ -1,5 +1,5 @@
 """
-Where a credential comes from: one source after the other, until one has it.
+The sources of credentials, tried in order until one has a token.
 
 1. WHEELYARD_TOKEN, which is a token of the index itself; one that is malformed ends the search,
    because somebody who has set it means it, and not another identity.

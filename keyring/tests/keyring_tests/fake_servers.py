@@ -1,5 +1,5 @@
 """
-An index, a stranger, a metadata server and a gcloud, on this machine.
+A fake index, another host, a fake metadata server and a fake gcloud, on this machine.
 
 The index wants a user name and a password, and remembers every Authorization header. So does the
 stranger, who refuses everybody.

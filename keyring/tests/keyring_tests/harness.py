@@ -1,4 +1,4 @@
-"""A person's machine: clients with our backend in their environments, and nothing of this one."""
+"""A user's machine: clients with our backend installed, and no settings of the real machine."""
 
 import os
 import sys

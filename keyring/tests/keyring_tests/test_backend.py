@@ -1,4 +1,4 @@
-"""The backend among others, as keyring loads it."""
+"""The backend as keyring loads it, among other backends."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""How long an answer is repeated, and what is done when the unexpected happens."""
+"""The lifetime of cached credentials, and unexpected errors."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What a person may set, and where."""
+"""The user's settings and the places that they come from."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Where a credential comes from, asked as a person asks: by `wheelyard-token` and `keyring`."""
+"""The sources of credentials, through `wheelyard-token` and `keyring`."""
 
 import json
 import shutil

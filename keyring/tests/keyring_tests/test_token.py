@@ -1,4 +1,4 @@
-"""`wheelyard-token`, for whoever has no keyring to ask."""
+"""The command `wheelyard-token`."""
 
 import pytest
 

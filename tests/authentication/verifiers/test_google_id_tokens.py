@@ -1,4 +1,4 @@
-"""Who somebody is by Google's word: ID tokens, and assertions of its proxy."""
+"""Google's ID tokens, and the assertions of Identity-Aware Proxy."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Names and passwords: what a file may say, what is believed, for how long, and at what cost."""
+"""htpasswd files: their format, valid passwords, caching, and the cost of hashing."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What is fetched, and from where nothing is."""
+"""The HTTPS client of the verifiers: limits, and servers that it never connects to."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The keys of issuers: where they are, which are of use, and how long they are believed."""
+"""The keys of issuers: discovery, supported keys, and caching."""
 
 import json
 from collections.abc import Callable

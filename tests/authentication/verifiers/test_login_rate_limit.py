@@ -1,4 +1,4 @@
-"""How often a login may fail before the next one is not even looked at."""
+"""The limit on failed logins."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Event, Semaphore

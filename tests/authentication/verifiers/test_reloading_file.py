@@ -1,4 +1,4 @@
-"""Files of credentials: when they are read again, what is said of them, and who may change them."""
+"""Files of credentials: reloading, error messages, and file permissions."""
 
 import logging
 import os

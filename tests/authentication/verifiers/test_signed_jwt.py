@@ -1,4 +1,4 @@
-"""Signed statements: what is believed, for whom, from whom and when, and every known forgery."""
+"""Signed JWTs: valid ones, wrong issuers, audiences and times, and every known forgery."""
 
 import json
 from dataclasses import dataclass, replace

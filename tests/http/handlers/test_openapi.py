@@ -1,4 +1,4 @@
-"""docs/openapi.json says of every text what the code says of it: the same patterns and lengths."""
+"""docs/openapi.json has the patterns and lengths of the code for every text."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""`/search.json`: what the page for people searches in."""
+"""`/search.json`, the data of the search page."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The pages for people: readable without scripts, useful, and safe to look at."""
+"""The web UI: readable without scripts, complete, and safe against injection."""
 
 from base64 import b64encode
 from hashlib import sha256

@@ -1,4 +1,4 @@
-"""PyPI's old XML-RPC interface: every call is told what there is instead."""
+"""PyPI's old XML-RPC interface: every call is answered with the alternative."""
 
 from pathlib import Path
 from xmlrpc.client import Fault, ServerProxy, dumps

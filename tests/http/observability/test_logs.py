@@ -1,4 +1,4 @@
-"""What the log says: of requests, of changes, and to which trace it all belongs."""
+"""The log: requests, changes, and their traces."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""What one client may take from the others: time, threads, slots."""
+"""Limits on what one client may use: time, threads, upload slots."""
 
 import asyncio
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What pages of other sites make a browser send, with the password that it knows."""
+"""CSRF: requests that pages of other sites make a browser send with its stored password."""
 
 from collections.abc import Iterator
 

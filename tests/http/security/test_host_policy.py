@@ -1,4 +1,4 @@
-"""What is refused before anything is looked at: unknown hosts, credentials over plain HTTP."""
+"""Requests refused before routing: unknown hosts, and credentials over plain HTTP."""
 
 import json
 from collections.abc import Iterator

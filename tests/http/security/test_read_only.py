@@ -1,4 +1,4 @@
-"""A server that only reads, and what a probe is told of a store that was never written."""
+"""A read-only server, and probes of a store that was never written."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Who somebody is, and what that opens: every place for a token, and every bad one."""
+"""Credentials in every header and form that may hold one, valid and invalid."""
 
 from base64 import b64encode
 from collections import Counter

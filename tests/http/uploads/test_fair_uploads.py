@@ -1,4 +1,4 @@
-"""One credential with many slow bodies, and everybody else, who is answered meanwhile."""
+"""One credential with many slow uploads, and the other clients, which are served meanwhile."""
 
 import json
 import resource

@@ -1,4 +1,4 @@
-"""What each upload is answered, and that a refused one leaves nothing behind."""
+"""The response to each upload; a refused upload leaves nothing behind."""
 
 import hashlib
 import itertools

@@ -1,4 +1,4 @@
-"""A server on a real port that answers as a test says, and breaks off where it says so."""
+"""A fake HTTP server with canned responses, which breaks off where a test wants it to."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What the first page of an index lists, as a server and a person may write it."""
+"""The first page of an index: links that servers and authors may write."""
 
 import pytest
 

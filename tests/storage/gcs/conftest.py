@@ -1,4 +1,4 @@
-"""A stand-in of Cloud Storage with one bucket, and the store in it."""
+"""A fake GCS server with one bucket, and the store in it."""
 
 from collections.abc import Iterator
 

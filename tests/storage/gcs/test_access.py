@@ -1,4 +1,4 @@
-"""Who may what in a bucket, and who is asked as: every refusal names the bucket and the way out."""
+"""Permissions of a bucket and accounts: each error names the bucket and the remedy."""
 
 import json
 import re

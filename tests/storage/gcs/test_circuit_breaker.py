@@ -1,4 +1,4 @@
-"""A bucket that does not answer: not everybody waits for it in turn."""
+"""The circuit breaker: while a bucket does not answer, only some calls wait for it."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

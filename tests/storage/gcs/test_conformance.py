@@ -1,4 +1,4 @@
-"""CloudStore is a Store: over the stand-in, in good days and bad ones, and over a real emulator."""
+"""The conformance suite for GCS stores: on the fake server, with faults, and on an emulator."""
 
 from collections.abc import Iterator
 from contextlib import suppress

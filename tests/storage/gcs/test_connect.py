@@ -1,4 +1,4 @@
-"""What the index makes of a bucket: which objects go where, and what is said about them there."""
+"""The setup of a bucket store: the location of each object, and its metadata."""
 
 from datetime import timedelta
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the index counts is what a bucket's owner pays for: every request that was answered."""
+"""The counted operations are those that Google bills: every request that was answered."""
 
 from collections import Counter
 from pathlib import Path

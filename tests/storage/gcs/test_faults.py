@@ -1,4 +1,4 @@
-"""What goes wrong on the way to a bucket: what passes is waited out, and nothing is guessed."""
+"""Faults between index and bucket: transient ones are retried, and no result is guessed."""
 
 from collections.abc import Callable
 from functools import partial

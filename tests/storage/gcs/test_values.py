@@ -1,4 +1,4 @@
-"""What is parsed: where a bucket is, whose credentials these are, how long to wait."""
+"""Parsed values: locations of buckets, owners of credentials, and retry delays."""
 
 import json
 from base64 import urlsafe_b64encode
