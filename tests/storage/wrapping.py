@@ -32,11 +32,7 @@ class WrappedStore(Store):
         return self._call("read", key, lambda: self.store.read(key, start, stop))
 
     def put(
-        self,
-        key: Key,
-        body: ObjectBody,
-        expect: ObjectVersion | None,
-        kind: WebType | None = None,
+        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """Write."""
         return self._call("put", key, lambda: self.store.put(key, body, expect, kind))

@@ -125,7 +125,7 @@ def local_caller(index: Index) -> Caller:
     On a bucket the caller's name is the e-mail of the Google credentials, if they have one.
     """
     everything = Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,))
-    email = index.traits.identity()
+    email = index.traits.account_email()
     return Caller(escaped(email) if email else f"local:{_login_name()}", (everything,))
 
 

@@ -143,7 +143,7 @@ def _start_store_probe(index: Index, result_file: Path | None) -> StoreProbe:
     steps = list[Step]()
     if not index.settings.server.read_only:
         steps.append(partial(rewrite_format, index.files.store, index.files.retries))
-        for key in probes(index.traits.apart, index.runtime.new_id()):
+        for key in probes(index.traits.separate_prefixes, index.runtime.new_id()):
             steps += scratch_write_steps(index.files.store, key)
     probe = StoreProbe(steps, index.runtime, result_file)
     probe.start()

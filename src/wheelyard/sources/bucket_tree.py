@@ -165,10 +165,10 @@ def _entry(found: "BucketObject") -> TreeEntry:
     attributes = {name.lower().replace("-", "_"): value for name, value in found.metadata.items()}
     return TreeEntry(
         path=found.name,
-        size=None if found.is_packed else found.size,
+        size=None if found.is_compressed else found.size,
         created_at=found.created,
         changed_at=found.created.timestamp(),
         attributes=MappingProxyType(attributes),
-        hashes={"md5": found.md5} if found.md5 and not found.is_packed else EMPTY_MAPPING,
+        hashes={"md5": found.md5} if found.md5 and not found.is_compressed else EMPTY_MAPPING,
         version=found.generation,
     )

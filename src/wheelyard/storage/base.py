@@ -91,11 +91,7 @@ class Store(Protocol):
         ...
 
     def put(
-        self,
-        key: Key,
-        body: ObjectBody,
-        expect: ObjectVersion | None,
-        kind: WebType | None = None,
+        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """
         Store `body` whole and return its version; a reader never sees part of it.

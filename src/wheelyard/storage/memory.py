@@ -48,11 +48,7 @@ class MemoryStore(Store):
         return (body[at : at + CHUNK_BYTES] for at in range(0, len(body), CHUNK_BYTES))
 
     def put(
-        self,
-        key: Key,
-        body: ObjectBody,
-        expect: ObjectVersion | None,
-        kind: WebType | None = None,
+        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """See `Store`."""
         del kind

@@ -34,11 +34,7 @@ class SplitStore:
         return self._of(key).read(key, start, stop)
 
     def put(
-        self,
-        key: Key,
-        body: ObjectBody,
-        expect: ObjectVersion | None,
-        kind: WebType | None = None,
+        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """See `Store`."""
         return self._of(key).put(key, body, expect, kind)

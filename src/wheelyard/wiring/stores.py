@@ -1,4 +1,4 @@
-"""The stores that the settings name, opened: a folder, memory, or buckets."""
+"""Opens the stores that the settings name: a folder, memory, or buckets."""
 
 import os
 import time
@@ -30,36 +30,35 @@ from wheelyard.storage.split import SplitStore
 from wheelyard.storage.spool import Spool
 
 CREDENTIALS: Final = "credentials/"
-"""Of the keys of tokens and claims."""
+"""The key prefix of API tokens and used ID tokens."""
 DOCUMENT_CAPACITY: Final = 16 * MIB
 """Bytes of memory for the documents of one kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreTraits:
-    """What an index has to know of the kind of its store."""
+    """Properties of a store that decide how the index uses it."""
 
     is_local: bool = True
-    """Whether a look at an object costs next to nothing; a bucket's costs money and time."""
+    """Whether a read is fast and free, as in a folder or memory."""
     operation_counter: OperationCounter = field(default_factory=OperationCounter)
-    """What it was asked."""
-    identity: Callable[[], str | None] = lambda: None
-    """Tells the e-mail of the credentials that open it, if there are any."""
+    account_email: Callable[[], str | None] = lambda: None
+    """Returns the e-mail of the account that opened a bucket, if it is known."""
     files: str = ""
-    """Where its distributions are, if that is a bucket of their own."""
+    """The location of the distributions, if they have a bucket of their own."""
     credentials: str = ""
-    """Where tokens and claims are, if that is a place of their own."""
+    """The location of `credentials/`, if it is a separate one."""
 
     @property
-    def apart(self) -> tuple[str, ...]:
-        """The prefix of the keys of whatever has a place of its own."""
-        places = {keys.FILES: self.files, CREDENTIALS: self.credentials}
-        return tuple(prefix for prefix, place in places.items() if place)
+    def separate_prefixes(self) -> tuple[str, ...]:
+        """The key prefixes that are in another location than the rest of the store."""
+        locations = {keys.FILES: self.files, CREDENTIALS: self.credentials}
+        return tuple(prefix for prefix, location in locations.items() if location)
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedStore:
-    """A store that is open."""
+    """A store, the folder where uploads to it are spooled, and its properties."""
 
     store: Store
     spool: Spool
@@ -68,22 +67,22 @@ class OpenedStore:
 
 def open_store(settings: Settings, runtime: Runtime, *, create: bool) -> OpenedStore:
     """
-    Return the store that the settings name; that of credentials may be another one.
+    Return the store that the settings name, with `credentials/` in its own location if they say so.
 
     Raises:
-        Invalid: The location is none that this version knows, or there is no store and none was to
-            be made.
+        Invalid: The location is unsupported, or there is no store and `create` is False.
         Unavailable: The store does not answer.
     """
-    location, apart = settings.store.location, settings.access.credentials_store
+    location, credentials = settings.store.location, settings.access.credentials_store
+    counter = OperationCounter()
     if location == MEMORY_LOCATION:
         return OpenedStore(MemoryStore(time.time), scratch_spool(), StoreTraits())
     if is_bucket(location):
-        opened = _bucket(settings, location, OperationCounter(), runtime)
-        files = _place_of_files(opened.store, settings.store, create=create)
+        opened = _open_bucket(settings, location, counter, runtime)
+        files = _files_location(opened.store, settings.store, create=create)
         if files:
-            opened = _bucket(settings, location, opened.traits.operation_counter, runtime, files)
-            opened.store.get(keys.PROBE)  # where the bucket of the files is missing, it says so
+            opened = _open_bucket(settings, location, counter, runtime, files)
+            opened.store.get(keys.PROBE)  # raises if the bucket of the files is missing
     elif "://" in location:
         raise Invalid(
             f"The store {escaped(location)} is of a kind that this version cannot open. Give "
@@ -93,22 +92,22 @@ def open_store(settings: Settings, runtime: Runtime, *, create: bool) -> OpenedS
     elif not create and not Path(location, keys.FORMAT).is_file():
         raise _no_store(location)
     else:
-        opened = _folder(location, OperationCounter(), runtime)
-    if not apart:
+        opened = _open_folder(location, counter, runtime)
+    if not credentials:
         return opened
-    other = _of_credentials(apart, opened.traits.operation_counter, runtime)
-    is_local = opened.traits.is_local and other.traits.is_local  # as far as the farther of them
-    traits = replace(opened.traits, is_local=is_local, credentials=apart)
+    other = _open_separate(credentials, counter, runtime)
+    is_local = opened.traits.is_local and other.traits.is_local
+    traits = replace(opened.traits, is_local=is_local, credentials=credentials)
     return OpenedStore(SplitStore(opened.store, other.store, CREDENTIALS), opened.spool, traits)
 
 
 def no_store() -> OpenedStore:
-    """Return a store for what asks none, and writes nothing."""
+    """Return an empty store in memory, for commands that need an index but no stored data."""
     return OpenedStore(MemoryStore(time.time), Spool(Path(gettempdir())), StoreTraits())
 
 
 def cache_policy_in(traits: StoreTraits, settings: StoreSettings) -> CachePolicy:
-    """Return how long the documents of a store are believed."""
+    """Return how long the documents of a store are cached, by its settings."""
     return CachePolicy(
         is_local=traits.is_local,
         freshness=settings.freshness,
@@ -117,30 +116,30 @@ def cache_policy_in(traits: StoreTraits, settings: StoreSettings) -> CachePolicy
     )
 
 
-def store_in(bucket: str, operation_counter: OperationCounter | None = None) -> Store:
+def store_in(location: str, operation_counter: OperationCounter | None = None) -> Store:
     """
-    Return a store in a bucket, of which nothing is asked yet, and from which nobody is sent there.
+    Return the store at a bucket or folder, without download redirects; a bucket is not read yet.
 
     Raises:
         Invalid: Google's library is not installed (code `bad_setting`).
         Unavailable: There are no credentials (code `storage_credentials`).
     """
-    return _of_credentials(bucket, operation_counter or OperationCounter(), system_runtime()).store
+    return _open_separate(location, operation_counter or OperationCounter(), system_runtime()).store
 
 
 def scratch_spool() -> Spool:
-    """Return this user's temporary folder for bodies on their way into a bucket or memory."""
+    """Return the user's private temporary folder for uploads to a bucket or to memory."""
     folder = Path(gettempdir(), f"wheelyard-{os.getuid()}")
     with storage_faults(f"the folder {folder} for uploads on their way"):
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
         if not S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-            raise PermissionError(EPERM, "it belongs to others as well")
+            raise PermissionError(EPERM, "other users have access to it")
     return Spool(folder)
 
 
 def system_runtime() -> Runtime:
-    """Return the clocks of this machine, and its own source of chance."""
+    """Return the clocks and the random source of this machine."""
     return Runtime(
         now=partial(datetime.now, UTC),
         monotonic=time.monotonic,
@@ -149,74 +148,64 @@ def system_runtime() -> Runtime:
     )
 
 
-def _of_credentials(
-    location: str, operation_counter: OperationCounter, runtime: Runtime
-) -> OpenedStore:
+def _open_separate(location: str, counter: OperationCounter, runtime: Runtime) -> OpenedStore:
     if not is_bucket(location):
-        return _folder(location, operation_counter, runtime)
-    place = StoreSettings(location=location, downloads="proxy")  # nobody is sent there
-    return _bucket(Settings(store=place), location, operation_counter, runtime)
+        return _open_folder(location, counter, runtime)
+    settings = Settings(store=StoreSettings(location=location, downloads="proxy"))
+    return _open_bucket(settings, location, counter, runtime)
 
 
-def _folder(location: str, operation_counter: OperationCounter, runtime: Runtime) -> OpenedStore:
+def _open_folder(location: str, counter: OperationCounter, runtime: Runtime) -> OpenedStore:
     store = LocalStore(Path(location), runtime.random)
-    return OpenedStore(store, store.spool, StoreTraits(operation_counter=operation_counter))
+    return OpenedStore(store, store.spool, StoreTraits(operation_counter=counter))
 
 
-def _bucket(
-    settings: Settings,
-    location: str,
-    operation_counter: OperationCounter,
-    runtime: Runtime,
-    files: str = "",
+def _open_bucket(
+    settings: Settings, location: str, counter: OperationCounter, runtime: Runtime, files: str = ""
 ) -> OpenedStore:
     try:
-        # Google's libraries take 40 MB of memory, which a folder has no use for
-        from wheelyard.storage.gcs.connect import (  # noqa: PLC0415
-            BucketOptions,
-            GcsDependencies,
-            open_bucket,
-        )
+        # imported only for a bucket: Google's libraries take 40 MB of memory
+        from wheelyard.storage.gcs import connect  # noqa: PLC0415
     except ImportError as error:
         raise Invalid(
             "A bucket needs google-cloud-storage, which is not installed. Install "
             "'wheelyard[gcs]', or in a clone requirements/gcs.txt.",
             code="bad_setting",
         ) from error
-    request = BucketOptions(
-        place=parse_location(location),
+    options = connect.BucketOptions(
+        location=parse_location(location),
         files_prefix=keys.FILES,
-        files_place=parse_location(files) if files else None,
+        files_location=parse_location(files) if files else None,
         downloads=settings.store.downloads,
     )
-    dependencies = GcsDependencies(
+    dependencies = connect.GcsDependencies(
         now=runtime.seconds,
         monotonic=runtime.monotonic,
         pause=runtime.pause,
         random=runtime.random,
-        operation_counter=operation_counter,
+        operation_counter=counter,
     )
-    opened = open_bucket(request, dependencies)
+    opened = connect.open_bucket(options, dependencies)
     traits = StoreTraits(
         is_local=False,
-        operation_counter=operation_counter,
-        identity=lambda: opened.identity,
+        operation_counter=counter,
+        account_email=lambda: opened.account_email,
         files=files,
     )
     return OpenedStore(opened.store, scratch_spool(), traits)
 
 
-def _place_of_files(store: Store, asked: StoreSettings, *, create: bool) -> str:
+def _files_location(store: Store, settings: StoreSettings, *, create: bool) -> str:
     found = read_format(store)
     if found is None:
         if not create:
-            next(store.list(keys.FORMAT), None)  # where the very bucket is missing, it says so
-            raise _no_store(asked.location)
-        return asked.files
-    if asked.files and asked.files != found.files:
+            next(store.list(keys.FORMAT), None)  # raises if the bucket is missing
+            raise _no_store(settings.location)
+        return settings.files
+    if settings.files and settings.files != found.files:
         raise Invalid(
-            f"The files of this store are in {escaped(found.files or asked.location)}, and [store] "
-            f"files says {escaped(asked.files)}. Leave it out.",
+            f"The files of this store are in {escaped(found.files or settings.location)}, and "
+            f"[store] files says {escaped(settings.files)}. Leave it out.",
             code="bad_setting",
         )
     return found.files

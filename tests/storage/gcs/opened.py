@@ -129,9 +129,9 @@ class Opener:
         """Open a bucket; its pauses take no time."""
         still, operation_counter = still or StillTime(), OperationCounter()
         request = BucketOptions(
-            place=parse_location(location),
+            location=parse_location(location),
             files_prefix=FILES,
-            files_place=parse_location(files) if files else None,
+            files_location=parse_location(files) if files else None,
             downloads=downloads,
         )
         dependencies = GcsDependencies(

@@ -24,9 +24,9 @@ from tests.storage.gcs.opened import A, Opener
 from wheelyard.errors import Unavailable
 try:
     bucket = Opener()()
-    before = bucket.bucket.identity
+    before = bucket.bucket.account_email
     found = bucket.store.get(A)
-    print(before, found.body.decode(), bucket.bucket.identity, sep="|")
+    print(before, found.body.decode(), bucket.bucket.account_email, sep="|")
 except Unavailable as fault:
     print(fault.code, fault.message, sep="|")
 """
@@ -127,7 +127,7 @@ def test_a_service_account(opener: Opener, account: FakeGcsServer) -> None:
     """A key file is enough to read, write, and sign as its account."""
     bucket = opener()
 
-    assert bucket.bucket.identity == EMAIL
+    assert bucket.bucket.account_email == EMAIL
     for verb in VERBS.values():
         verb(bucket.store)
     assert account.log.count(kind="token") == 1

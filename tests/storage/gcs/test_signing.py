@@ -30,7 +30,8 @@ from tests.fake_gcs.identity import EMAIL as HELD
 from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
 from tests.waiting import until
 from wheelyard.errors import Unavailable
-from wheelyard.storage.gcs.retry import CircuitBreaker, RetryEnvironment
+from wheelyard.storage.gcs.circuit_breaker import CircuitBreaker
+from wheelyard.storage.gcs.retry import RetryEnvironment
 from wheelyard.storage.gcs.signing import (
     IamSigner,
     KeySigner,
@@ -238,7 +239,8 @@ import sys, time
 from random import Random
 from datetime import timedelta
 from google.auth.compute_engine import Credentials
-from wheelyard.storage.gcs.retry import CircuitBreaker, RetryEnvironment
+from wheelyard.storage.gcs.circuit_breaker import CircuitBreaker
+from wheelyard.storage.gcs.retry import RetryEnvironment
 from wheelyard.storage.gcs.signing import UrlSigner, signer_for
 
 retry_env = RetryEnvironment(

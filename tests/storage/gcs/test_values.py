@@ -11,8 +11,8 @@ from google.cloud.storage.exceptions import InvalidResponse
 
 from wheelyard.errors import Invalid
 from wheelyard.storage.gcs.connect import email_of
+from wheelyard.storage.gcs.error_mapping import retry_after, status_of
 from wheelyard.storage.gcs.location import PREFIX_LIMIT, parse_location
-from wheelyard.storage.gcs.retry import retry_after, status_of
 
 EMAIL = "index@project.example"
 

@@ -1,11 +1,11 @@
 """
-Opens a bucket: finds the credentials and the endpoint, whose they are, and who can sign.
+Connections to Cloud Storage: credentials, endpoint, URL signer, and a count of billed operations.
 
-Google's library looks for Application Default Credentials itself: the file that
-GOOGLE_APPLICATION_CREDENTIALS names, what gcloud has left, or the metadata server; and with
-STORAGE_EMULATOR_HOST it goes to an emulator, as nobody.
+Google's library finds Application Default Credentials itself: the file that
+GOOGLE_APPLICATION_CREDENTIALS names, gcloud's login, or the metadata server. With
+STORAGE_EMULATOR_HOST it connects to an emulator, without credentials.
 
-Each answered request is counted, failed tries included: the owner of the bucket pays for it.
+Each answered request is counted, failed tries included, because it is billed.
 """
 
 import json
@@ -26,15 +26,17 @@ from requests.adapters import HTTPAdapter
 from wheelyard.errors import Invalid
 from wheelyard.storage.base import Store
 from wheelyard.storage.gcs.bucket_reader import BucketReader
+from wheelyard.storage.gcs.circuit_breaker import CircuitBreaker
+from wheelyard.storage.gcs.error_mapping import no_credentials
 from wheelyard.storage.gcs.location import BucketLocation
-from wheelyard.storage.gcs.retry import CircuitBreaker, RetryEnvironment, no_credentials
+from wheelyard.storage.gcs.retry import RetryEnvironment
 from wheelyard.storage.gcs.signing import UrlSigner, object_path, signer_for
 from wheelyard.storage.gcs.store import GcsStore, ImmutablePrefix, UrlFactory
 from wheelyard.storage.instrumented import Operation, OperationCounter
 from wheelyard.storage.split import SplitStore
 
 MAX_CONNECTIONS: Final = 160
-"""Connections to the bucket that are kept open, at most."""
+"""Idle connections to a bucket that are kept open, at most."""
 IMMUTABLE_CACHING: Final = "max-age=31536000, immutable"
 
 INSERT: Final = Operation("insert", "A")
@@ -44,7 +46,7 @@ GET: Final = Operation("get", "B")
 READ: Final = Operation("read", "B")
 DELETE: Final = Operation("delete", "free")
 UPLOAD_CHUNK: Final = Operation("piece", "free")
-"""Of a large upload, whose beginning was the operation."""
+"""One chunk of a large upload; only its first request is billed."""
 
 _COPIES: Final = re.compile(r"/storage/v1/b/[^/]+/o/[^/]+/rewriteTo/")
 _OBJECTS: Final = re.compile(r"/storage/v1/b/[^/]+/o$")
@@ -54,18 +56,18 @@ Downloads = Literal["auto", "redirect", "proxy", "public"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GcsDependencies:
-    """What a bucket's store needs of the world."""
+    """The clocks, sleep function, random source and operation counter of a bucket's store."""
 
     now: Callable[[], float]
     """Seconds since the epoch."""
     monotonic: Callable[[], float]
-    """Seconds since some moment."""
+    """Seconds since any fixed moment."""
     pause: Callable[[float], None]
     random: Random
     operation_counter: OperationCounter
 
-    def retry_env(self) -> RetryEnvironment:
-        """Return what the retries of one store share."""
+    def env(self) -> RetryEnvironment:
+        """Return a new retry environment, with a circuit breaker of its own."""
         return RetryEnvironment(
             self.monotonic, self.pause, self.random, CircuitBreaker(self.monotonic)
         )
@@ -73,62 +75,56 @@ class GcsDependencies:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketOptions:
-    """Which bucket is to be opened, and how its files go to clients."""
+    """The bucket to open, and how clients download its files."""
 
-    place: BucketLocation
+    location: BucketLocation
     files_prefix: str
-    """Of the keys of files: large, and never changed."""
-    files_place: BucketLocation | None = None
-    """Where these are, if they have a bucket of their own."""
+    """The key prefix of the distributions, which are never changed."""
+    files_location: BucketLocation | None = None
+    """The bucket of the distributions, if it is a separate one."""
     downloads: Downloads = "auto"
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectedBucket:
-    """A bucket that is open."""
+    """The store of a bucket, and the credentials it was opened with."""
 
     store: Store
     credentials: Any
 
     @property
-    def identity(self) -> str | None:
-        """Whose credentials these are, if they tell; a service account's may after first use."""
+    def account_email(self) -> str | None:
+        """The account's e-mail, if known; a service account's may be known after the first use."""
         return email_of(self.credentials)
 
 
-def open_bucket_reader(place: BucketLocation, dependencies: GcsDependencies) -> BucketReader:
-    """Open a bucket of somebody else's layout; nothing is asked of it yet."""
-    return BucketReader(
-        _connected(place, dependencies.operation_counter), place, dependencies.retry_env()
-    )
+def open_bucket_reader(location: BucketLocation, dependencies: GcsDependencies) -> BucketReader:
+    """Return a reader for a bucket that is not a wheelyard store, without a request to it."""
+    return BucketReader(_connect(location, dependencies), location, dependencies.env())
 
 
-def open_bucket(request: BucketOptions, dependencies: GcsDependencies) -> ConnectedBucket:
+def open_bucket(options: BucketOptions, dependencies: GcsDependencies) -> ConnectedBucket:
     """
-    Open a bucket; nothing is asked of it yet.
+    Return the store of a bucket, without a request to it.
 
     Raises:
-        Invalid: Redirects were asked for, and nothing here can sign (code `bad_setting`).
+        Invalid: `redirect` needs signed URLs, and the credentials cannot sign (code `bad_setting`).
         Unavailable: There are no credentials (code `storage_credentials`).
     """
-    client, retry_env = (
-        _connected(request.place, dependencies.operation_counter),
-        dependencies.retry_env(),
-    )
-    links = _links(request.downloads, client, dependencies.now, retry_env)
-    scope = "public" if request.downloads == "public" else "private"
-    unchanging = ImmutablePrefix(
-        prefix=request.files_prefix, cache_control=f"{scope}, {IMMUTABLE_CACHING}"
-    )
-    store: Store = GcsStore(client, request.place, retry_env, links, unchanging)
-    if request.files_place is not None:
-        apart = GcsStore(client, request.files_place, retry_env, links, unchanging)
-        store = SplitStore(store, apart, request.files_prefix)
+    client, env = _connect(options.location, dependencies), dependencies.env()
+    urls = _url_factory(options.downloads, client, dependencies.now, env)
+    scope = "public" if options.downloads == "public" else "private"
+    caching = f"{scope}, {IMMUTABLE_CACHING}"
+    immutable = ImmutablePrefix(prefix=options.files_prefix, cache_control=caching)
+    store: Store = GcsStore(client, options.location, env, urls, immutable)
+    if options.files_location is not None:
+        files = GcsStore(client, options.files_location, env, urls, immutable)
+        store = SplitStore(store, files, options.files_prefix)
     return ConnectedBucket(store, _credentials(client))
 
 
 def operation_of(method: str, path_and_query: str) -> Operation | None:
-    """Return the operation of a request; None where it is not about objects."""
+    """Return the kind of operation that a request is; None if it is not about objects."""
     path, _, query = path_and_query.partition("?")
     if path.startswith(("/upload/", "/resumable/upload/")):
         return UPLOAD_CHUNK if method == "PUT" and "upload_id=" in query else INSERT
@@ -145,19 +141,19 @@ def operation_of(method: str, path_and_query: str) -> Operation | None:
 
 def email_of(credentials: Any) -> str | None:  # noqa: ANN401 - each kind is a class of its own
     """
-    Return the e-mail of whoever these credentials are, for the journal; None if they do not tell.
+    Return the e-mail of the account of some credentials, for the journal; None if it is unknown.
 
-    A service account's always do, once they have been used (the metadata server's say `default`
-    until then); a person's do where Google has sent an identity together with the access.
+    A service account's e-mail is known after the first use of the credentials (before, those of the
+    metadata server have `default`). A user's is known if Google has sent an ID token as well.
     """
     for attribute in ("service_account_email", "account"):
         email = getattr(credentials, attribute, None)
         if isinstance(email, str) and "@" in email:
             return email
-    return _claimed(getattr(credentials, "id_token", None))
+    return _email_claim(getattr(credentials, "id_token", None))
 
 
-def _claimed(id_token: object) -> str | None:
+def _email_claim(id_token: object) -> str | None:
     if not isinstance(id_token, str) or id_token.count(".") != 2:  # noqa: PLR2004 - RFC 7519
         return None
     payload = id_token.split(".")[1]
@@ -165,16 +161,16 @@ def _claimed(id_token: object) -> str | None:
         claims = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     except ValueError:
         return None
-    # it has just come from Google, so it is not verified
+    # not verified, as it has come from Google directly
     email = claims.get("email") if isinstance(claims, dict) else None
     return email if isinstance(email, str) and "@" in email else None
 
 
-def _connected(place: BucketLocation, operation_counter: OperationCounter) -> Client:
-    client = _client_or_none()
-    if not isinstance(client, Client):  # not chained: what was raised may quote a whole key file
-        raise no_credentials(place, is_file=client)
-    # it would ask for the bucket's own metadata, which needs a right that nobody has to have
+def _connect(location: BucketLocation, dependencies: GcsDependencies) -> Client:
+    client = _new_client()
+    if not isinstance(client, Client):  # not chained: the exception may quote a whole key file
+        raise no_credentials(location, is_file=client)
+    # with the cache it would read the bucket's metadata, which needs one more permission
     client._bucket_metadata_cache = None  # noqa: SLF001 - the other way is a variable of the process
     session = client._http  # noqa: SLF001 - the library's one session, made by its own rules
     for scheme in ("https://", "http://"):
@@ -183,35 +179,32 @@ def _connected(place: BucketLocation, operation_counter: OperationCounter) -> Cl
     def answered(response: requests.Response, **_: object) -> None:
         operation = operation_of(response.request.method or "", response.request.path_url)
         if operation is not None:
-            operation_counter.add(operation)
-        if not response.ok:  # of a 401 the library forgets the answer, and so the connection
+            dependencies.operation_counter.add(operation)
+        if not response.ok:  # the library does not read a 401, which would lose the connection
             response.content  # noqa: B018 - it reads
 
     session.hooks["response"].append(answered)
     return client
 
 
-def _client_or_none() -> Client | bool:
-    """Return a client, or whether there is a file that should have made one."""
+def _new_client() -> Client | bool:
+    """Return a client, or if there are no credentials, whether a file should have had them."""
     try:
-        return _client()
+        client = Client(project=None)
+        endpoint = client.api_endpoint.rstrip("/")
+        # STORAGE_EMULATOR_HOST often has no scheme
+        endpoint = endpoint if "://" in endpoint else f"http://{endpoint}"
+        if endpoint == client.api_endpoint:
+            return client
+        options = {"api_endpoint": endpoint}
+        return Client(project=None, credentials=_credentials(client), client_options=options)
     except (auth.GoogleAuthError, ValueError, OSError, AttributeError, TypeError) as error:
-        # the last two are what the library says of a key file that is JSON, and no key
+        # the library raises the last two for a file that is JSON without a key
         return "default credentials were not found" not in str(error)
 
 
-def _client() -> Client:
-    client = Client(project=None)
-    endpoint = client.api_endpoint.rstrip("/")
-    endpoint = endpoint if "://" in endpoint else f"http://{endpoint}"  # many emulators are told so
-    if endpoint == client.api_endpoint:
-        return client
-    options = {"api_endpoint": endpoint}
-    return Client(project=None, credentials=_credentials(client), client_options=options)
-
-
-def _links(
-    downloads: Downloads, client: Client, now: Callable[[], float], retry_env: RetryEnvironment
+def _url_factory(
+    downloads: Downloads, client: Client, now: Callable[[], float], env: RetryEnvironment
 ) -> UrlFactory | None:
     if downloads == "proxy":
         return None
@@ -220,8 +213,8 @@ def _links(
         return lambda bucket, name, _: endpoint + object_path(bucket, name)
     credentials = _credentials(client)
     if isinstance(credentials, AnonymousCredentials) and downloads == "redirect":
-        credentials = _credentials_beside_an_emulator(credentials)
-    signer = signer_for(credentials, retry_env)
+        credentials = _default_credentials_or(credentials)
+    signer = signer_for(credentials, env)
     if signer is None and downloads == "redirect":
         raise Invalid(
             "[store] downloads: these credentials cannot sign a URL to redirect to. Use those of a "
@@ -232,12 +225,12 @@ def _links(
 
 
 def _credentials(client: Client) -> Any:  # noqa: ANN401 - each kind is a class of its own
-    return client._credentials  # noqa: SLF001 - found by the library, and nowhere else to be had
+    return client._credentials  # noqa: SLF001 - the library has no public name for them
 
 
-def _credentials_beside_an_emulator(none: Any) -> Any:  # noqa: ANN401 - as above
+def _default_credentials_or(fallback: Any) -> Any:  # noqa: ANN401 - as above
     try:
         credentials, _ = google.auth.default()
     except auth.GoogleAuthError:
-        return none
+        return fallback
     return credentials

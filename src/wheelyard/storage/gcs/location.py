@@ -1,4 +1,4 @@
-"""Where in which bucket: `gs://BUCKET` or `gs://BUCKET/PREFIX`."""
+"""Locations in Cloud Storage, parsed: `gs://BUCKET` or `gs://BUCKET/PREFIX`."""
 
 import re
 from dataclasses import dataclass
@@ -8,21 +8,21 @@ from wheelyard.errors import Invalid, quoted
 
 SCHEME: Final = "gs://"
 PREFIX_LIMIT: Final = 512
-"""Bytes of a prefix; an object's name has 1024 at most, and the longest of our keys needs 410."""
+"""Bytes of a prefix; an object name has at most 1024, and the longest store key needs 410."""
 
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 
 
 @dataclass(frozen=True, slots=True)
 class BucketLocation:
-    """A bucket, and what all names of our objects in it begin with."""
+    """A bucket, and the prefix of the object names in it."""
 
     bucket: str
     prefix: str = ""
-    """Empty, or segments with a slash behind each."""
+    """Empty, or path segments that each end in a slash."""
 
     def name_of(self, key: str) -> str:
-        """Return the name of the object that a key stands for."""
+        """Return the object name of a store key: the prefix, then the key."""
         return self.prefix + key
 
     def __str__(self) -> str:
@@ -30,23 +30,23 @@ class BucketLocation:
 
 
 def is_bucket(location: str) -> bool:
-    """Return whether a location is meant to be a bucket."""
+    """Return whether a location begins with `gs://`."""
     return location.startswith(SCHEME)
 
 
 def parse_location(text: str) -> BucketLocation:
-    """Return the place that a `gs://` URL names; raise Invalid (`bad_setting`) if it is none."""
+    """Parse a `gs://` URL; raise Invalid (code `bad_setting`) if it is malformed."""
     bucket, _, path = text.removeprefix(SCHEME).partition("/")
     parts = path.strip("/").split("/") if path.strip("/") else []
     prefix = "".join(f"{part}/" for part in parts)
-    is_right = (
+    is_valid = (
         is_bucket(text)
         and _BUCKET.fullmatch(bucket)
         and not any(part in ("", ".", "..") for part in parts)
         and len(prefix.encode(errors="replace")) <= PREFIX_LIMIT
-        and prefix.isprintable()  # so without control characters, too
+        and prefix.isprintable()  # which excludes control characters
     )
-    if not is_right:
+    if not is_valid:
         raise Invalid(
             f"{quoted(text)} is no place in a bucket. Write gs://BUCKET or gs://BUCKET/PREFIX.",
             code="bad_setting",

@@ -1,12 +1,12 @@
 """
-The bytes of an object: whole, or part of them as a stream that goes on where it broke off.
+Downloads of an object's bytes: whole, or as a stream that resumes after a broken connection.
 
-One request for each stream, however long it is, because each costs an operation. What follows a
-break is asked of the same generation, so that bytes of two writes never mix; a stream that is all
-of an object is compared with the bucket's checksum before its last piece is given away.
+A stream is one request however long it is, because each request costs an operation. After a break,
+the rest is requested of the same generation, so that bytes of two writes never mix. A stream of a
+whole object is compared with the bucket's checksum before its last chunk is yielded.
 
-A small object is read whole, and from its beginning again after a break: the generation that broke
-off may be gone by then, and another one there.
+A small object is read whole, and again from its beginning after a break: its generation may have
+been replaced meanwhile.
 """
 
 import re
@@ -24,24 +24,26 @@ from google.cloud.storage.exceptions import DataCorruption
 from urllib3.exceptions import HTTPError
 
 from wheelyard.storage.base import CHUNK_BYTES
+from wheelyard.storage.gcs.error_mapping import CONNECTION_ERRORS, is_missing_bucket
 from wheelyard.storage.gcs.location import BucketLocation
-from wheelyard.storage.gcs.retry import CONNECTION_ERRORS, RetryPolicy, is_missing_bucket
+from wheelyard.storage.gcs.retry import RetryPolicy
 
 WHOLE_TIMEOUTS: Final = (3.0, 4.0)
+"""Seconds to connect, and of silence, when a small object is read whole."""
 STREAM_TIMEOUTS: Final = (3.0, 6.0)
-"""Seconds: to connect, and of silence, before a body and in it: a client bears 15 of them."""
+"""The timeouts of a stream, in seconds; clients tolerate 15 seconds without a byte."""
 PROBE_TIMEOUTS: Final = (2.0, 2.0)
-"""The same where the bucket was silent just now, and somebody waits for what is found out."""
+"""The timeouts of both while the circuit is open, in seconds: other calls wait for the result."""
 COALESCE_SECONDS: Final = 0.2
-"""Seconds that bytes of a body which have come wait for more, about."""
+"""Seconds for which received bytes wait for more, so that chunks are large."""
 MAX_FRUITLESS_RESUMES: Final = 3
-"""How often in a row a stream may break off without a byte having come."""
+"""How often in a row a stream is resumed although no byte has come."""
 MAX_RESUMES: Final = 50
-"""How often it may break off at all: each time costs an operation."""
+"""How often a stream is resumed at all: each time costs an operation."""
 WHOLE_READ_SECONDS: Final = 8.0
-"""Seconds that a small object may take to come, about."""
+"""Seconds after which a small object that is still incomplete is given up."""
 MAX_WHOLE_BYTES: Final = 64 * 1024**2
-"""Bytes of an object that is read whole: the document of 200,000 files."""
+"""Bytes of the largest object that is read whole: the document of 200,000 files."""
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _CRC32C: Final = re.compile(r"crc32c=([A-Za-z0-9+/=]+)")
@@ -49,41 +51,41 @@ _CRC32C: Final = re.compile(r"crc32c=([A-Za-z0-9+/=]+)")
 
 @dataclass(slots=True)
 class ResumableDownload:
-    """One object, to be read once; `name` has the prefix in it."""
+    """One download of one object; `name` is the whole name in the bucket, with the prefix."""
 
     client: Client
-    place: BucketLocation
+    location: BucketLocation
     name: str
-    retry_policy: RetryPolicy
+    policy: RetryPolicy
     position: int = 0
-    """Of the next byte."""
+    """Offset of the next byte."""
     stop: int = 0
-    """Where the stream ends; known once it is open."""
+    """Offset at which the stream ends; set by `open`."""
     generation: str = ""
     expected: str = ""
-    """The bucket's checksum, if this is the whole object."""
+    """The bucket's checksum (CRC32C, base64) if the whole object is streamed, else empty."""
     checksum: Any = field(default_factory=google_crc32c.Checksum)
     response: requests.Response | None = None
 
-    def whole(self, unless: int | None) -> tuple[bytes, str] | None:
-        """Return all bytes and their generation; None if that is `unless`."""
-        return self.retry_policy.run(lambda: self._read_whole(unless))
+    def read_whole(self, unless: int | None) -> tuple[bytes, str] | None:
+        """Return all bytes and their generation, or None if the generation is `unless`."""
+        return self.policy.run(lambda: self._read_whole(unless))
 
     def open(self, start: int, stop: int | None) -> bool:
-        """Ask for the bytes from `start` up to `stop`; return whether the object is there."""
+        """Request the bytes from `start` up to `stop`; return whether the object exists."""
         self.position = self.stop = start
-        last = "" if stop is None else str(stop - 1)
-        # an empty range cannot be said; the first byte tells as well whether the object is there
-        span = f"{start}-{last}" if stop is None or stop > start else "0-0"
+        is_empty = stop is not None and stop <= start
+        # HTTP has no empty range; the first byte shows as well whether the object exists
+        span = "0-0" if is_empty else f"{start}-{'' if stop is None else stop - 1}"
         try:
-            response = self.retry_policy.run(lambda: self._request(span))
+            response = self.policy.run(lambda: self._request(span))
         except api.RequestRangeNotSatisfiable:
             return True
         except api.NotFound as error:
             if is_missing_bucket(error):
                 raise
             return False
-        if stop is not None and stop <= start:
+        if is_empty:
             response.close()
             return True
         self.response = response
@@ -94,20 +96,20 @@ class ResumableDownload:
         return True
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the bytes; closing the iterator closes the connection."""
-        breaks, in_all = 0, 0
+        """Yield the bytes, resuming after breaks; closing the iterator closes the connection."""
+        fruitless, resumes = 0, 0
         try:
             while self.position < self.stop:
                 before = self.position
                 try:
                     yield from self._received()
                 except CONNECTION_ERRORS:
-                    breaks = 0 if self.position > before else breaks + 1
-                    in_all += 1
-                    if breaks > MAX_FRUITLESS_RESUMES or in_all > MAX_RESUMES:
+                    fruitless = 0 if self.position > before else fruitless + 1
+                    resumes += 1
+                    if fruitless > MAX_FRUITLESS_RESUMES or resumes > MAX_RESUMES:
                         raise
                 if self.position < self.stop:
-                    self._go_on()
+                    self._resume()
         finally:
             if self.response is not None:
                 self.response.close()
@@ -116,35 +118,34 @@ class ResumableDownload:
         response = self.response
         if response is None:
             return
-        for chunk in coalesced_chunks(response, self.retry_policy.retry_env.monotonic):
+        for chunk in coalesced_chunks(response, self.policy.env.monotonic):
             self.checksum.update(chunk)
             if self.position + len(chunk) >= self.stop:
                 _compare(response, self.expected, self.checksum.digest())
             self.position += len(chunk)
             yield chunk
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         if self.response is not None:
             self.response.close()
         span = f"{self.position}-{self.stop - 1}"
-        self.response = self.retry_policy.run(lambda: self._request(span))
+        self.response = self.policy.run(lambda: self._request(span))
         _range_of(self.response, self.position, self.stop)
 
     def _request(self, span: str) -> requests.Response:
-        known = {"generation": self.generation} if self.generation else {}
-        return self._media(
-            known, {} if span == "0-" else {"Range": f"bytes={span}"}, STREAM_TIMEOUTS
-        )
+        parameters = {"generation": self.generation} if self.generation else {}
+        headers = {} if span == "0-" else {"Range": f"bytes={span}"}
+        return self._media(parameters, headers, STREAM_TIMEOUTS)
 
     def _read_whole(self, unless: int | None) -> tuple[bytes, str] | None:
-        known = {} if unless is None else {"ifGenerationNotMatch": str(unless)}
-        with self._media(known, {}, WHOLE_TIMEOUTS) as response:
+        parameters = {} if unless is None else {"ifGenerationNotMatch": str(unless)}
+        with self._media(parameters, {}, WHOLE_TIMEOUTS) as response:
             if response.status_code == requests.codes.not_modified:
                 return None
             generation = response.headers.get("X-Goog-Generation")
             if generation is None:
-                raise requests.ConnectionError("this is no answer of a bucket")
-            body = _within(response, self.retry_policy.retry_env.monotonic)
+                raise requests.ConnectionError("the answer is not from Cloud Storage")
+            body = _whole_body(response, self.policy.env.monotonic)
             digest = google_crc32c.value(body).to_bytes(4, "big")
             _compare(response, _checksum_of(response), digest)
             return body, generation
@@ -152,14 +153,14 @@ class ResumableDownload:
     def _media(
         self, parameters: dict[str, str], headers: dict[str, str], timeouts: tuple[float, float]
     ) -> requests.Response:
-        """Ask for bytes, and return the answer as soon as it begins."""
-        bucket, quoted = quote(self.place.bucket, safe="~"), quote(self.name, safe="~")
+        """Request the object's bytes; return the response once its headers are there."""
+        bucket, name = quote(self.location.bucket, safe="~"), quote(self.name, safe="~")
         response: requests.Response = self.client._http.get(  # noqa: SLF001 - the one session
-            f"{self.client.api_endpoint}/download/storage/v1/b/{bucket}/o/{quoted}",
+            f"{self.client.api_endpoint}/download/storage/v1/b/{bucket}/o/{name}",
             params={"alt": "media"} | parameters,
             headers={"Accept-Encoding": "identity"} | headers,
             stream=True,
-            timeout=PROBE_TIMEOUTS if self.retry_policy.retry_env.breaker.is_open else timeouts,
+            timeout=PROBE_TIMEOUTS if self.policy.env.breaker.is_open else timeouts,
         )
         if not response.ok:
             with response:
@@ -173,36 +174,36 @@ def coalesced_chunks(
     response: requests.Response, monotonic: Callable[[], float]
 ) -> Iterator[bytes]:
     """
-    Yield a body as it comes: whole chunks of a fast one, and of a slow one what there is.
+    Yield a response body in chunks of up to `CHUNK_BYTES`, or smaller ones if it comes slowly.
 
-    A client that waits for the first byte of a slow body until a chunk is full may give up before.
-    What the library raises comes after all that has come before.
+    To wait for a full chunk of a slow body could take longer than a client waits for its first
+    byte. If the connection breaks, ConnectionError is raised after all received bytes.
     """
     failure: Exception | None = None
-    is_over = False
-    while not is_over:
-        gathered, size, end = list[bytes](), 0, monotonic() + COALESCE_SECONDS
-        while size < CHUNK_BYTES and not is_over and (not gathered or monotonic() < end):
+    has_ended = False
+    while not has_ended:
+        parts, size, end = list[bytes](), 0, monotonic() + COALESCE_SECONDS
+        while size < CHUNK_BYTES and not has_ended and (not parts or monotonic() < end):
             try:
                 part = response.raw.read1(CHUNK_BYTES - size, decode_content=False)
             except (HTTPError, OSError) as error:
                 failure, part = error, b""
-            is_over = not part
-            gathered.append(part)
+            has_ended = not part
+            parts.append(part)
             size += len(part)
         if size:
-            yield b"".join(gathered)
+            yield b"".join(parts)
     if failure is not None:
         raise requests.ConnectionError(failure) from failure
 
 
-def _within(response: requests.Response, monotonic: Callable[[], float]) -> bytes:
+def _whole_body(response: requests.Response, monotonic: Callable[[], float]) -> bytes:
     parts, size, end = list[bytes](), 0, monotonic() + WHOLE_READ_SECONDS
     for part in coalesced_chunks(response, monotonic):
         parts.append(part)
         size += len(part)
         if size > MAX_WHOLE_BYTES:
-            raise DataCorruption(response, "the object is larger than any of ours")
+            raise DataCorruption(response, "the object is larger than any document")
         if monotonic() > end:
             raise requests.Timeout("the body comes too slowly")
     return b"".join(parts)
@@ -210,10 +211,10 @@ def _within(response: requests.Response, monotonic: Callable[[], float]) -> byte
 
 def _range_of(response: requests.Response, start: int, stop: int | None) -> tuple[int, int]:
     """
-    Return where the bytes of an answer end, and the size of the whole object.
+    Return the offset at which a response's bytes end, and the size of the whole object.
 
-    Raises DataCorruption if they are not from `start` up to `stop` at most, as when somebody on the
-    way takes no notice of the range; or if the answer does not say how many they are.
+    Raises DataCorruption if they do not begin at `start` or go beyond `stop`, as when a proxy
+    ignores the range; or if the response has no length.
     """
     headers = response.headers
     found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
@@ -238,4 +239,4 @@ def _checksum_of(response: requests.Response) -> str:
 
 def _compare(response: requests.Response, expected: str, digest: bytes) -> None:
     if expected and b64encode(digest).decode() != expected:
-        raise DataCorruption(response, "the checksum is another one")
+        raise DataCorruption(response, "the checksum is different")

@@ -1,132 +1,48 @@
 """
-What the bucket's faults mean: which pass, how long one call is tried again, and what to tell.
+Retries of calls to a bucket: how long, after which errors, and with what pauses.
 
-Google's library would try for two minutes, ignore `Retry-After`, and not say whether an earlier try
-may have been carried out. Here a call has a bounded time, every pause is jittered, and what is
-ambiguous is remembered. A bucket that has not answered somebody for that long is left alone for a
-moment, so that not everybody waits for it in turn.
+Google's library would retry for two minutes, ignore `Retry-After`, and not tell whether an earlier
+try may have succeeded. Here the time is bounded, and every pause is jittered.
 """
 
-import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from random import Random
-from threading import Lock
 from typing import Final, TypeVar
 
-import requests
-from google.api_core import exceptions as api
-from google.auth import exceptions as auth
-from google.cloud.storage import exceptions as storage
+from google.cloud.storage.exceptions import DataCorruption
 
 from wheelyard.concurrency.runtime import backoff_pauses
-from wheelyard.errors import Unavailable
-from wheelyard.storage.base import STORAGE_DENIED
-from wheelyard.storage.gcs.location import BucketLocation
+from wheelyard.storage.gcs.circuit_breaker import CircuitBreaker
+from wheelyard.storage.gcs.error_mapping import (
+    CONNECTION_ERRORS,
+    GOOGLE_ERRORS,
+    TOO_MANY_REQUESTS,
+    retry_after,
+    status_of,
+)
 
 T = TypeVar("T")
 
-STORAGE_CREDENTIALS: Final = "storage_credentials"
-READ_PERMISSION: Final = "storage.objects.get"
-"""The permission of a call that may miss an object."""
-TOO_MANY_REQUESTS: Final = 429
 TRANSIENT_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})
-"""Statuses that may be another one a moment later."""
+"""HTTP statuses after which a call is retried."""
 OUTAGE_STATUSES: Final = frozenset({500, 502, 503, 504})
-"""Statuses that say, when they last, that the bucket is out of order."""
-REJECTED_STATUSES: Final = frozenset(range(400, 500)) - {404, 408}
-"""Statuses that say that the request itself is wrong."""
-CONNECTION_ERRORS: Final = (
-    requests.ConnectionError,
-    requests.Timeout,
-    requests.exceptions.ChunkedEncodingError,
-    requests.exceptions.ContentDecodingError,
-    auth.TransportError,
-    ConnectionError,
-    TimeoutError,
-)
-"""The bucket, or whoever gives out tokens for it, did not answer, or not to the end."""
-GOOGLE_ERRORS: Final = (
-    api.GoogleAPIError,
-    auth.GoogleAuthError,
-    requests.RequestException,
-    storage.DataCorruption,
-    storage.InvalidResponse,
-    ConnectionError,
-    TimeoutError,
-)
-"""Everything that a call of the libraries may raise."""
-
+"""HTTP statuses that open the circuit if they last until the retries end."""
 FIRST_PAUSE_SECONDS: Final = 0.2
+"""Upper limit of the first random pause between two tries; the limit doubles each time."""
 MAX_PAUSE_SECONDS: Final = 4.0
-"""Seconds between two tries, at most; drawn at random up to a limit that doubles each time."""
 READ_RETRY_SECONDS: Final = 8.0
-"""Seconds after which a read is not begun again: an installer waits for 15."""
+"""Seconds after which a read is not retried: an installer waits for 15."""
 WRITE_RETRY_SECONDS: Final = 20.0
-"""Seconds after which a write, or a piece of a large one, is not begun again."""
-COOL_DOWN_SECONDS: Final = 2.0
-"""Seconds that a bucket which did not answer is left alone."""
-PROBE_WINDOW_SECONDS: Final = 15.0
-"""Seconds that the one who asks next has to find out."""
+"""Seconds after which a write, or a chunk of a large upload, is not retried."""
 PROBE_RETRY_SECONDS: Final = 2.0
-"""Seconds after which that one does not try again, as others may wait."""
-
-LOG_IN_HINT: Final = (
-    "Run 'gcloud auth application-default login', or name a service account's key file in "
-    "GOOGLE_APPLICATION_CREDENTIALS."
-)
-_PERMISSION: Final = re.compile(r"\bstorage\.[a-z]+\.[a-zA-Z]+\b")
-
-
-class CircuitOpen(ConnectionError):
-    """The bucket has not answered others just now, so it was not asked."""
-
-
-@dataclass(slots=True)
-class CircuitBreaker:
-    """Knows whether the bucket has answered lately."""
-
-    monotonic: Callable[[], float]
-    _silent_until: float = 0.0
-    _lock: Lock = field(default_factory=Lock)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the bucket has left somebody without an answer, and answered nobody since."""
-        return bool(self._silent_until)
-
-    def check(self, *, is_probe: bool = False) -> bool:
-        """
-        Return whether the caller asks for all, after a rest; raise SilentBucket if nobody may ask.
-
-        Who `is_probe` already, and tries again, may always ask.
-        """
-        if is_probe or not self._silent_until:
-            return is_probe
-        with self._lock:
-            now = self.monotonic()
-            if now < self._silent_until:
-                raise CircuitOpen
-            if self._silent_until:
-                self._silent_until = now + PROBE_WINDOW_SECONDS
-                return True
-        return False
-
-    def record_success(self) -> None:
-        """Say that the bucket has answered."""
-        self._silent_until = 0.0
-
-    def silence(self) -> None:
-        """Say that it has not, for as long as somebody was ready to wait."""
-        with self._lock:
-            self._silent_until = self.monotonic() + COOL_DOWN_SECONDS
+"""Seconds after which the probe of an open circuit is not retried, as other calls may wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryEnvironment:
-    """What every retry of a store shares."""
+    """The clock, sleep function, random source and circuit breaker of one store's retries."""
 
     monotonic: Callable[[], float]
     pause: Callable[[float], None]
@@ -134,207 +50,71 @@ class RetryEnvironment:
     breaker: CircuitBreaker
 
     def backoff_pauses(self) -> Iterator[float]:
-        """Yield the seconds to wait before each further try."""
+        """Yield the seconds to wait before each further try: random, and growing."""
         return backoff_pauses(self.random, FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
 
-    def attempts(self, most: int) -> Iterator[int]:
-        """Yield 0, 1, 2 and so on, with a growing pause before each but the first."""
-        waits = self.backoff_pauses()
-        for attempt in range(most):
+    def attempts(self, limit: int) -> Iterator[int]:
+        """Yield 0, 1, 2 and so on up to `limit` numbers; pause before each but the first."""
+        pauses = self.backoff_pauses()
+        for attempt in range(limit):
             if attempt:
-                self.pause(next(waits))
+                self.pause(next(pauses))
             yield attempt
 
 
 @dataclass(slots=True, kw_only=True)
 class RetryPolicy:
     """
-    The tries of one verb.
+    The retries of one call of a store.
 
-    It has the shape of the library's own retry objects: called with a function, it returns one that
-    tries again.
+    It can be given to Google's library as `retry=`: called with a function, it returns a function
+    that retries.
     """
 
-    retry_env: RetryEnvironment
+    env: RetryEnvironment
     retry_seconds: float
+    """Seconds after which no further try begins."""
     retries_rate_limit: bool = True
+    """Whether a call is retried after status 429."""
     ignores_circuit: bool = False
-    """Whether a bucket that is being left alone is asked all the same."""
+    """Whether the call is made even if the circuit is open."""
     may_have_succeeded: bool = False
-    """Whether a try that failed may nevertheless have been carried out."""
+    """Whether the bucket may have executed a try that failed here."""
 
     def __call__(self, call: Callable[[], T]) -> Callable[[], T]:
-        """Return `call`, tried again where that may help."""
+        """Return a function that runs `call` with these retries."""
         return partial(self.run, call)
 
     def run(self, call: Callable[[], T]) -> T:
-        """Return what `call` returns, at last; raises what the last try raised."""
-        begun = self.retry_env.monotonic()
-        waits, is_probe = self.retry_env.backoff_pauses(), False
+        """Return the result of `call`, retried after transient errors; raise its last error."""
+        started_at, breaker = self.env.monotonic(), self.env.breaker
+        pauses, is_probe = self.env.backoff_pauses(), False
         while True:
-            is_probe = self.retry_env.breaker.check(is_probe=is_probe or self.ignores_circuit)
-            end = begun + (PROBE_RETRY_SECONDS if is_probe else self.retry_seconds)
+            is_probe = breaker.acquire(is_probe=is_probe or self.ignores_circuit)
+            end = started_at + (PROBE_RETRY_SECONDS if is_probe else self.retry_seconds)
             try:
                 result = call()
             except GOOGLE_ERRORS as error:
-                self._wait_or_raise(error, end, waits)
+                self._pause_or_raise(error, end, pauses)
             else:
-                self.retry_env.breaker.record_success()
+                breaker.record_success()
                 return result
 
-    def _wait_or_raise(self, error: Exception, end: float, waits: Iterator[float]) -> None:
-        status, is_silence = status_of(error), isinstance(error, CONNECTION_ERRORS)
-        is_away = is_silence or status in OUTAGE_STATUSES
-        if not is_away and status:
-            self.retry_env.breaker.record_success()
-        is_passing = (
-            is_silence or status in TRANSIENT_STATUSES or isinstance(error, storage.DataCorruption)
-        )
-        if is_passing and status != TOO_MANY_REQUESTS:
+    def _pause_or_raise(self, error: Exception, end: float, pauses: Iterator[float]) -> None:
+        status, has_no_answer = status_of(error), isinstance(error, CONNECTION_ERRORS)
+        is_outage = has_no_answer or status in OUTAGE_STATUSES
+        if not is_outage and status:
+            self.env.breaker.record_success()
+        if not (has_no_answer or status in TRANSIENT_STATUSES or isinstance(error, DataCorruption)):
+            raise error
+        if status != TOO_MANY_REQUESTS:
             self.may_have_succeeded = True
-        if not is_passing:
+        elif not self.retries_rate_limit:
+            self.env.pause(min(retry_after(error), MAX_PAUSE_SECONDS))
             raise error
-        if status == TOO_MANY_REQUESTS and not self.retries_rate_limit:
-            self.retry_env.pause(min(retry_after(error), MAX_PAUSE_SECONDS))
+        pause = next(pauses) + retry_after(error)
+        if self.env.monotonic() + pause >= end:
+            if is_outage:
+                self.env.breaker.record_failure()
             raise error
-        wait = next(waits) + retry_after(error)
-        if self.retry_env.monotonic() + wait >= end:
-            if is_away:
-                self.retry_env.breaker.silence()
-            raise error
-        self.retry_env.pause(wait)
-
-
-def status_of(error: BaseException) -> int:
-    """Return the HTTP status that a fault stands for; 0 where there was no answer."""
-    if isinstance(error, api.GoogleAPICallError):
-        return int(error.code or 0)
-    if isinstance(error, storage.InvalidResponse):
-        return int(error.response.status_code)
-    return 0
-
-
-def retry_after(error: BaseException) -> float:
-    """Return the seconds that an answer asks to wait; 0 where it asks for none."""
-    headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    text = headers.get("Retry-After", "")
-    # the other form, a date, is of no use to a program that waits for seconds
-    return float(text) if text.isascii() and text.isdigit() else 0.0
-
-
-def is_missing_bucket(error: BaseException) -> bool:
-    """Return whether "not found" is about the bucket, and not about an object in it."""
-    return "bucket does not exist" in str(error)
-
-
-@contextmanager
-def bucket_faults(
-    place: BucketLocation,
-    permission: str,
-    log_fault: Callable[[Unavailable], None] = lambda _: None,
-) -> Iterator[None]:
-    """
-    Raise Unavailable for whatever Google's libraries raise inside.
-
-    Args:
-        place: The bucket.
-        permission: What the calls inside need.
-        log_fault: Called with the fault, unless the circuit was open.
-    """
-    try:
-        yield
-    except GOOGLE_ERRORS as error:
-        fault = unavailable(error, place, permission)
-        if not isinstance(error, CircuitOpen):
-            log_fault(fault)
-        raise fault from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        # what the library says when it is answered by something that is no bucket
-        nonsense = requests.ConnectionError("this is no answer of a bucket")
-        raise unavailable(nonsense, place, permission) from error
-
-
-def unavailable(error: BaseException, place: BucketLocation, permission: str) -> Unavailable:
-    """
-    Return the fault that tells an operator what is wrong, and what to do about it.
-
-    An answer that names another permission than the one that the call needs is believed.
-    """
-    status, bucket = status_of(error), f"gs://{place.bucket}"
-    if isinstance(error, auth.TransportError):
-        fault = _silent(f"Google gives out no token for {bucket}: its servers do not answer.")
-    elif status == requests.codes.unauthorized or isinstance(error, auth.GoogleAuthError):
-        fault = Unavailable(
-            f"The Google credentials for {bucket} are not accepted: they are expired, revoked or "
-            f"incomplete. {LOG_IN_HINT}",
-            code=STORAGE_CREDENTIALS,
-            short="The store's credentials are not accepted.",
-        )
-    elif status == requests.codes.forbidden:
-        named = _PERMISSION.search(str(error))
-        fault = _denied(bucket, named[0] if named else permission)
-    elif is_missing_bucket(error) or (
-        status == requests.codes.not_found and permission != READ_PERMISSION
-    ):
-        fault = _no_bucket(bucket)  # an object that is missing is missed by readers alone
-    elif status == TOO_MANY_REQUESTS:
-        fault = Unavailable(
-            f"The bucket {bucket} takes no more requests for the moment. Try again later.",
-            code="overloaded",
-            short="Too many writers at once.",
-        )
-    elif isinstance(error, storage.DataCorruption):
-        fault = _silent(f"What came from {bucket}, or went there, was damaged on the way.")
-    else:
-        fault = _answered(bucket, status)
-    return fault
-
-
-def no_credentials(place: BucketLocation, *, is_file: bool) -> Unavailable:
-    """
-    Return the fault for a process that has no Google identity at all.
-
-    What the library says is not repeated: it may quote a whole key file.
-    """
-    why = "the file that should have them is none, or cannot be read" if is_file else "none found"
-    return Unavailable(
-        f"There are no Google credentials for gs://{place.bucket} ({why}). {LOG_IN_HINT}",
-        code=STORAGE_CREDENTIALS,
-        short="There are no credentials for the store.",
-    )
-
-
-def _denied(bucket: str, permission: str) -> Unavailable:
-    return Unavailable(
-        f"These credentials lack the permission {permission} on {bucket}. Grant them "
-        "roles/storage.objectUser there (roles/storage.objectViewer is enough for reading).",
-        code=STORAGE_DENIED,
-        short=f"The server lacks the permission {permission}.",
-    )
-
-
-def _no_bucket(bucket: str) -> Unavailable:
-    return Unavailable(
-        f"There is no bucket {bucket}, or these credentials may not see it (storage.objects.list "
-        "is what they need). Check the name, or create it.",
-        code="bucket_missing",
-        short="The store's bucket is missing.",
-    )
-
-
-def _answered(bucket: str, status: int) -> Unavailable:
-    if not status:
-        return _silent(f"The bucket {bucket} does not answer.")
-    if status not in REJECTED_STATUSES:
-        return _silent(f"The bucket {bucket} answers with status {status}.")
-    return Unavailable(
-        f"The bucket {bucket} refuses a request with status {status}, and would refuse it again. "
-        "Check whether a proxy or an emulator stands between this machine and Cloud Storage; if "
-        "none does, update wheelyard, or report it.",
-        code="storage_refused",
-        short="The store refuses a request.",
-    )
-
-
-def _silent(what: str) -> Unavailable:
-    return Unavailable(f"{what} Try again in a moment.", short="Storage is not available.")
+        self.env.pause(pause)

@@ -1,14 +1,13 @@
 """
-Signed URLs of Cloud Storage, version 4, and who signs them.
+V4 signed URLs of Cloud Storage, signed by a private key or by IAM's method signBlob.
 
-A private key signs where there is one, otherwise IAM by its method signBlob. On Cloud Run, GKE and
-Compute Engine nobody has the key of the service account, and a signature costs one call over the
-network, which needs the permission iam.serviceAccounts.signBlob. So the time of signing is rounded
-down, a URL is kept for its window, and callers who want the same one at once share one call.
+On Cloud Run, GKE and Compute Engine there is no private key, so each signature is one network call
+that needs the permission iam.serviceAccounts.signBlob. Therefore the signing time is rounded down,
+a URL is cached for that window, and concurrent callers of one URL share one call.
 Reference: "Signatures" and "Canonical requests" in the documentation of Cloud Storage.
 
-Credentials of the metadata server do not know whose they are before they have been refreshed;
-nothing here goes to the network until the first URL is asked for.
+Credentials of the metadata server do not know their e-mail before the first refresh. Nothing here
+uses the network until the first URL is needed.
 """
 
 import re
@@ -41,79 +40,77 @@ STORAGE_URL: Final = "https://storage.googleapis.com"
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 PERMISSION: Final = "iam.serviceAccounts.signBlob"
 TIMEOUTS: Final = (3.0, 5.0)
-"""Seconds to connect, and to wait for more of a reply: a client waits for 15 at most."""
+"""Seconds to connect, and without a byte of the response; a client waits 15 at most."""
 MAX_CONNECTIONS: Final = 64
-"""Kept open to IAM at a time."""
+"""Idle connections to IAM that are kept open."""
 MAX_TRIES: Final = 3
-FIRST_SERVER_ERROR: Final = HTTPStatus.INTERNAL_SERVER_ERROR
-"""The first status that says that the server is to blame, and another try may help."""
 URL_CACHE_ENTRIES: Final = 4096
-"""URLs in memory, of about 1.3 KB each."""
+"""Cached URLs, of about 1.3 KB each."""
 UNKNOWN_EMAIL: Final = "default"
-"""What credentials of the metadata server say for an email until they are refreshed."""
+"""The e-mail of the metadata server's credentials until their first refresh."""
 
-# google-auth has no types of its own to call these by
+# google-auth has no type annotations for these
 _session_of: Final[Callable[[Credentials], Session]] = AuthorizedSession
 _request_over: Final[Callable[[Session], Request]] = Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningRequest:
-    """One object that a URL is to allow to be downloaded."""
+    """The object, time and lifetime of a signed download URL."""
 
     scheme: str = "https"
     host: str
-    """With its port, if it is not the scheme's own."""
+    """With the port, unless it is the scheme's default."""
     path: str
-    """Quoted, as `object_path` makes it."""
+    """Quoted, as `object_path` returns it."""
     signed_at: datetime
-    """With a time zone; whole seconds count."""
+    """With a time zone; rounded down to whole seconds."""
     lifetime: timedelta
-    """1 second to 7 days, in whole seconds; the service refuses any other."""
+    """Whole seconds, 1 second to 7 days; Cloud Storage refuses others."""
 
 
 def signing_time(now: float, lifetime: timedelta) -> datetime:
     """
-    Return the time to sign at: `now`, rounded down to a multiple of half the lifetime.
+    Return `now`, rounded down to a multiple of half the lifetime, as the time to sign at.
 
-    A URL signed then lives at least half its lifetime from now on, and is never of the future.
+    A URL signed then is valid for at least half its lifetime from now on.
     """
     window = max(1, int(lifetime.total_seconds()) // 2)
     return datetime.fromtimestamp(int(now) // window * window, UTC)
 
 
 def object_path(bucket: str, name: str) -> str:
-    """Return the path of an object at the storage's own host, quoted once."""
+    """Return the URL path of an object at Cloud Storage, quoted once."""
     return f"/{quote(bucket, safe='')}/{quote(name)}"
 
 
-def signed_url(ask: SigningRequest, email: str, sign: Callable[[bytes], bytes]) -> str:
+def signed_url(request: SigningRequest, email: str, sign: Callable[[bytes], bytes]) -> str:
     """
-    Return the URL that allows the download.
+    Return the signed URL of a download.
 
     `sign` returns the signature of the service account `email`: RSA PKCS #1 v1.5 with SHA-256.
     """
-    stamp = ask.signed_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    stamp = request.signed_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     scope = f"{stamp[:8]}/auto/storage/goog4_request"
-    pairs = (  # sorted, as they have to be
+    pairs = (  # sorted, as the canonical request requires
         ("X-Goog-Algorithm", ALGORITHM),
         ("X-Goog-Credential", f"{email}/{scope}"),
         ("X-Goog-Date", stamp),
-        ("X-Goog-Expires", str(int(ask.lifetime.total_seconds()))),
+        ("X-Goog-Expires", str(int(request.lifetime.total_seconds()))),
         ("X-Goog-SignedHeaders", "host"),
     )
     query = urlencode(pairs, safe="", quote_via=quote)
-    # the service signs for the name alone, though the URL keeps the port
-    host = re.sub(r":[0-9]+$", "", ask.host)
-    request = f"GET\n{ask.path}\n{query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD"
-    message = f"{ALGORITHM}\n{stamp}\n{scope}\n{sha256(request.encode()).hexdigest()}"
+    # the signature covers the host without its port
+    host = re.sub(r":[0-9]+$", "", request.host)
+    canonical = f"GET\n{request.path}\n{query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD"
+    message = f"{ALGORITHM}\n{stamp}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
     signature = sign(message.encode()).hex()
-    return f"{ask.scheme}://{ask.host}{ask.path}?{query}&X-Goog-Signature={signature}"
+    return f"{request.scheme}://{request.host}{request.path}?{query}&X-Goog-Signature={signature}"
 
 
 @dataclass(frozen=True, slots=True)
 class KeySigner:
-    """A private key in memory: RSA PKCS #1 v1.5 with SHA-256."""
+    """Signs with a private key in memory: RSA PKCS #1 v1.5 with SHA-256."""
 
     email: str
     sign: Callable[[bytes], bytes]
@@ -121,24 +118,24 @@ class KeySigner:
 
 class IamSigner:
     """
-    IAM, signing with a key that Google keeps.
+    Signs by calls of IAM's signBlob, with a key that Google keeps.
 
-    `google.auth.iam.Signer` does the same without a limit of time: it pauses for seconds between
-    tries, knows no delegates, and does not say that a permission is missing.
+    `google.auth.iam.Signer` is not used: it has no time limit, no delegates, and no error for a
+    missing permission.
 
     Args:
-        credentials: Allowed to sign for the account; with the scope cloud-platform.
-        email: Whose signature it is; `default` for the account of the metadata server.
-        pacing: The pauses between tries.
+        credentials: Credentials that may sign for the account; with the scope cloud-platform.
+        email: The service account; `default` for the one of the metadata server.
+        env: Gives the pauses between tries.
         iam_url: Scheme and host of IAM.
-        delegates: Accounts by way of which the permission is held.
+        delegates: The service accounts of the delegation chain.
     """
 
     def __init__(
         self,
         credentials: Credentials,
         email: str,
-        retry_env: RetryEnvironment,
+        env: RetryEnvironment,
         iam_url: str,
         delegates: tuple[str, ...] = (),
     ) -> None:
@@ -149,53 +146,51 @@ class IamSigner:
         self._iam_url = iam_url
         self._delegates = delegates
         self._email = email
-        self._retry_env = retry_env
+        self._env = env
         self._lock = Lock()
 
     @property
     def email(self) -> str:
-        """The service account, asked of the metadata server once if need be; or Unavailable."""
+        """The service account, read once from the metadata server if unknown; or Unavailable."""
         with self._lock:
             if self._email == UNKNOWN_EMAIL:
                 self._email = self._fetch_email()
             return self._email
 
     def sign(self, message: bytes) -> bytes:
-        """Return IAM's signature of a message; Unavailable if it is denied, or IAM is silent."""
+        """Return IAM's signature of a message; raise Unavailable if it is denied or fails."""
         body = {"payload": b64encode(message).decode(), "delegates": list(self._delegates)}
         url = f"{self._iam_url}/v1/projects/-/serviceAccounts/{quote(self.email)}:signBlob"
-        why = ""
+        reason = ""
         cause: Exception | None = None
-        for _ in self._retry_env.attempts(MAX_TRIES):
+        for _ in self._env.attempts(MAX_TRIES):
             try:
                 response = self._session.post(
                     url, json=body, timeout=TIMEOUTS, allow_redirects=False
                 )
             except Timeout as error:
-                why, cause = "it does not answer", error
-                break  # a download waits for this, and silence lasts
+                reason, cause = "it does not answer", error
+                break  # not retried: a download waits for the signature
             except RequestException as error:
-                why, cause = "it cannot be reached", error
+                reason, cause = "it cannot be reached", error
                 continue
             except GoogleAuthError as error:
-                why, cause = "the credentials cannot be renewed", error
+                reason, cause = "the credentials cannot be renewed", error
                 continue
             if response.status_code == HTTPStatus.OK:
                 return self._signature(response)
             if response.status_code == HTTPStatus.FORBIDDEN:
                 raise self._denied()
-            why, cause = f"it answered {response.status_code}", None
-            if (
-                response.status_code != HTTPStatus.TOO_MANY_REQUESTS
-                and response.status_code < FIRST_SERVER_ERROR
-            ):
+            reason, cause = f"it answered {response.status_code}", None
+            is_server_error = response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
+            if not is_server_error and response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
                 break
-        raise _silent(f"IAM does not sign for {self._email}: {why}") from cause
+        raise _signing_failed(f"IAM does not sign for {self._email}: {reason}") from cause
 
     def _fetch_email(self) -> str:
         cause: GoogleAuthError | None = None
         refresh: Callable[[Request], None] = self._credentials.refresh
-        for _ in self._retry_env.attempts(MAX_TRIES):
+        for _ in self._env.attempts(MAX_TRIES):
             try:
                 with Session() as session:
                     refresh(_request_over(session))
@@ -206,14 +201,14 @@ class IamSigner:
             if email and email != UNKNOWN_EMAIL:
                 return email
         what = "The metadata server does not tell which service account this is"
-        raise _silent(what) from cause
+        raise _signing_failed(what) from cause
 
     def _signature(self, response: Response) -> bytes:
         try:
             return b64decode(response.json()["signedBlob"], validate=True)
         except (ValueError, LookupError, TypeError) as error:
             what = f"IAM does not sign for {self._email}: its reply holds no signature"
-            raise _silent(what) from error
+            raise _signing_failed(what) from error
 
     def _denied(self) -> Unavailable:
         return Unavailable(
@@ -229,25 +224,25 @@ Signer = KeySigner | IamSigner
 
 
 def signer_for(
-    credentials: Credentials, retry_env: RetryEnvironment, iam_url: str = IAM_URL
+    credentials: Credentials, env: RetryEnvironment, iam_url: str = IAM_URL
 ) -> Signer | None:
-    """Return who signs for these credentials, or None: a person's, or nobody's."""
+    """Return the signer for credentials; None if they are not a service account's."""
     if isinstance(credentials, Signing) and _has_private_key(credentials.signer):
         return KeySigner(credentials.signer_email, credentials.sign_bytes)
     email = _email_of(credentials)
     if email is None:
         return None
     if isinstance(credentials, impersonated_credentials.Credentials):
-        # who may act for an account may sign for it, which the account itself often may not;
-        # google-auth has no public name for either
-        lender = getattr(credentials, "_source_credentials", credentials)
+        # the impersonating account may sign for the other one, which often may not sign itself;
+        # google-auth has no public name for either attribute
+        source = getattr(credentials, "_source_credentials", credentials)
         delegates = tuple(getattr(credentials, "_delegates", None) or ())
-        return IamSigner(_scoped(lender), email, retry_env, iam_url, delegates)
-    return IamSigner(_scoped(credentials), email, retry_env, iam_url)
+        return IamSigner(_scoped(source), email, env, iam_url, delegates)
+    return IamSigner(_scoped(credentials), email, env, iam_url)
 
 
 class UrlSigner:
-    """URLs of objects, each signed once a window."""
+    """Signed URLs of objects, each cached for half of its lifetime."""
 
     def __init__(
         self,
@@ -265,14 +260,12 @@ class UrlSigner:
 
     def url(self, bucket: str, name: str, lifetime: timedelta) -> str:
         """
-        Return the URL that allows GET of one object.
-
-        It is the same for everybody within half a lifetime, and is good for at least as long.
+        Return a URL for GET of one object, valid for at least half of `lifetime`.
 
         Raises:
-            Unavailable: Code signing_denied, or signing_unavailable; nothing is kept of it.
+            Unavailable: Code signing_denied or signing_unavailable; the failure is not cached.
         """
-        ask = SigningRequest(
+        request = SigningRequest(
             scheme=self._endpoint.scheme,
             host=self._endpoint.netloc,
             path=object_path(bucket, name),
@@ -280,32 +273,32 @@ class UrlSigner:
             lifetime=lifetime,
         )
         with self._lock:
-            known = self._urls.get(ask)
-            if known is not None:
-                return known
-            theirs = self._in_flight.get(ask)
-            if theirs is None:
-                self._in_flight[ask] = Future()
-        return self._made(ask) if theirs is None else theirs.result()
+            cached = self._urls.get(request)
+            if cached is not None:
+                return cached
+            leader = self._in_flight.get(request)
+            if leader is None:
+                self._in_flight[request] = Future()
+        return self._sign(request) if leader is None else leader.result()
 
-    def _made(self, ask: SigningRequest) -> str:
-        """Return the URL, for the caller and for everybody who waits for it."""
+    def _sign(self, request: SigningRequest) -> str:
+        """Return the URL, and pass it or the error on to the callers that wait for it."""
         try:
-            url = signed_url(ask, self._signer.email, self._signer.sign)
+            url = signed_url(request, self._signer.email, self._signer.sign)
         except BaseException as error:
             with self._lock:
-                outcome = self._in_flight.pop(ask)
+                outcome = self._in_flight.pop(request)
             outcome.set_exception(error)
             raise
         with self._lock:
-            outcome = self._in_flight.pop(ask)
-            self._urls.put(ask, url, 1)
+            outcome = self._in_flight.pop(request)
+            self._urls.put(request, url, 1)
         outcome.set_result(url)
         return url
 
 
 def _has_private_key(signer: object) -> bool:
-    # these two of google-auth ask IAM, and hold no key themselves
+    # these two of google-auth call IAM instead
     return not isinstance(signer, iam.Signer | Credentials)
 
 
@@ -321,7 +314,7 @@ def _scoped(credentials: Credentials) -> Credentials:
     return credentials
 
 
-def _silent(what: str) -> Unavailable:
+def _signing_failed(what: str) -> Unavailable:
     return Unavailable(
         f"{what}. Try again in a moment.",
         code="signing_unavailable",

@@ -1,0 +1,55 @@
+"""Circuit breaker of a bucket: while the bucket does not answer, calls fail at once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Final
+
+COOL_DOWN_SECONDS: Final = 2.0
+"""Seconds for which no request is sent to a bucket after a call had no answer."""
+PROBE_SECONDS: Final = 15.0
+"""Seconds that the first call after the cool-down has for an answer; other calls fail meanwhile."""
+
+
+class CircuitOpen(ConnectionError):
+    """The circuit is open: an earlier call had no answer, so no request was sent."""
+
+
+@dataclass(slots=True)
+class CircuitBreaker:
+    """The state of one bucket's circuit, shared by all threads that call the bucket."""
+
+    monotonic: Callable[[], float]
+    _open_until: float = 0.0
+    _lock: Lock = field(default_factory=Lock)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a call had no answer and none has been answered since."""
+        return bool(self._open_until)
+
+    def acquire(self, *, is_probe: bool = False) -> bool:
+        """
+        Return whether this call is the probe: the first call after the cool-down.
+
+        Raises CircuitOpen while the circuit is open. A call that `is_probe` already never fails.
+        """
+        if is_probe or not self._open_until:
+            return is_probe
+        with self._lock:
+            now = self.monotonic()
+            if now < self._open_until:
+                raise CircuitOpen
+            if self._open_until:
+                self._open_until = now + PROBE_SECONDS
+                return True
+        return False
+
+    def record_success(self) -> None:
+        """Close the circuit: the bucket has answered."""
+        self._open_until = 0.0
+
+    def record_failure(self) -> None:
+        """Open the circuit for the cool-down: a call gave up without an answer."""
+        with self._lock:
+            self._open_until = self.monotonic() + COOL_DOWN_SECONDS
