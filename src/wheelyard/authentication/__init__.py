@@ -1,1 +1,1 @@
-"""Who sends a request, and what they may do."""
+"""Authentication of credentials, and authorization of the callers that they identify."""

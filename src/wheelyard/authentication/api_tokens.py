@@ -1,4 +1,4 @@
-"""API tokens: made, listed, revoked, and recognised."""
+"""API tokens: creation, listing, revocation and verification."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,42 +20,41 @@ from wheelyard.operations.audit_log import log_token
 DEFAULT_LIFETIME: Final = timedelta(days=90)
 DEFAULT_ACTIONS: Final = Action.READ | Action.UPLOAD
 NAME_LIMIT_CHARS: Final = 100
-"""Characters of a token's name."""
 MAX_TOKENS_PER_OWNER: Final = 100
-"""Active tokens that somebody may have and make another."""
+"""The quota for tokens that callers make for themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRequest:
-    """What a new token is to be."""
+    """The parameters of a new API token."""
 
     name: str
     actions: Action = DEFAULT_ACTIONS
     projects: tuple[Pattern, ...] = (EVERY_PROJECT,)
     lifetime: timedelta = DEFAULT_LIFETIME
     owner: str = ""
-    """Whose token it is, if somebody makes it for themselves."""
+    """The principal that makes the token for itself; empty for an operator's token."""
     owner_names: tuple[str, ...] = ()
-    """Every name that grants call the owner by."""
+    """All principals of the owner, for grants."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiTokens:
-    """The API tokens of an index."""
+    """Creates, lists, revokes and verifies the API tokens of an index."""
 
     records: TokenRecords
     runtime: Runtime
     max_lifetime: timedelta
     records_usage: bool = True
-    """Whether the day is noted on which a token is used."""
+    """Whether the day of the last use of a token is recorded."""
 
     def create(self, request: TokenRequest, by: str) -> tuple[ApiToken, TokenRecord]:
         """
-        Make a token; its text is returned once and stored nowhere.
+        Create a token; its text is returned once and stored nowhere.
 
         Raises:
-            Invalid: The name is empty or no short line of text, or the lifetime is over the limit.
-            Unavailable: The store does not answer, or has taken none of many ids.
+            Invalid: The name is not a short line of text, or the lifetime is not allowed.
+            Unavailable: The store does not answer.
         """
         self._check(request)
         now, token = self.runtime.now(), new_token(self.runtime.random)
@@ -76,7 +75,7 @@ class ApiTokens:
         return token, record
 
     def store(self, token: ApiToken, record: TokenRecord) -> tuple[ApiToken, TokenRecord]:
-        """Store the record of a new token, of another one if its id is taken."""
+        """Store a new record; if its id is taken, make another token and return that."""
         for _ in self.records.retries.attempts():
             try:
                 self.records.create(record)
@@ -88,16 +87,11 @@ class ApiTokens:
         raise self.records.retries.exhausted("the tokens")
 
     def all(self) -> list[TokenRecord]:
-        """Return every record, revoked and expired ones included, oldest first."""
+        """Return all records, also of revoked and expired tokens, oldest first."""
         return sorted(self.records.all(), key=lambda record: (record.created_at, record.id))
 
     def check_quota(self, owner: str, names: frozenset[str]) -> None:
-        """
-        Return if somebody may have one more token.
-
-        Raises:
-            Conflict: They have as many as one may have (code `too_many_tokens`).
-        """
+        """Raise Conflict (code `too_many_tokens`) if an owner has no quota for one more token."""
         now = self.runtime.now()
         owned = (each for each in self.records.all() if each.is_owned_by(owner, names))
         if sum(each.state(now) == "active" for each in owned) >= MAX_TOKENS_PER_OWNER:
@@ -109,22 +103,22 @@ class ApiTokens:
             )
 
     def last_uses(self, records: Iterable[TokenRecord]) -> dict[str, date]:
-        """Return the day (UTC) of each token's last use, by id; those never used are not in."""
+        """Return the day (UTC) of each token's last use, by id, without unused tokens."""
         return self.records.last_uses.days(frozenset(each.id for each in records))
 
     def any_active(self) -> bool:
-        """Return whether there is a token that still opens anything."""
+        """Return whether there is an active token."""
         now = self.runtime.now()
         return any(record.state(now) == "active" for record in self.records.all())
 
-    def revoke(self, asked: str, by: str) -> TokenRecord:
+    def revoke(self, text: str, by: str) -> TokenRecord:
         """
-        Revoke a token, by its id or itself; one that is revoked already stays as it is.
+        Revoke a token, given its id or its text; a revoked token stays unchanged.
 
         Raises:
-            NotFound: There is no such token; what was asked for may be a secret, and is not told.
+            NotFound: No such token; the message leaves `text` out, which may be a secret.
         """
-        token_id = token_id_in(asked)
+        token_id = token_id_in(text)
         if token_id is None:
             raise NotFound(
                 "This is neither a token nor the id of one. Give the ten characters after 'wyd_', "
@@ -145,19 +139,19 @@ class ApiTokens:
 
     def peek(self, token: ApiToken, max_age: MaxAge = "fresh") -> TokenRecord | None:
         """
-        Return the record of `token` if it is at hand and not too old, else None; never waits.
+        Return the record of a token if it is cached and not older than `max_age`, else None.
 
         Raises:
             Unauthenticated: The token is unknown, revoked or expired.
         """
         snapshot = self.records.peek(token.id, max_age)
-        return None if snapshot is None else self._active(token, snapshot)
+        return None if snapshot is None else self._require_active(token, snapshot)
 
     def record(self, token: ApiToken) -> TokenRecord:
-        """Return the record of `token` as `peek` does, waiting for the store if need be."""
-        return self._active(token, self.records.get(token.id))
+        """Return the record of a token; may wait for the store. Raises as `peek`."""
+        return self._require_active(token, self.records.get(token.id))
 
-    def _active(self, token: ApiToken, snapshot: Snapshot[TokenRecord]) -> TokenRecord:
+    def _require_active(self, token: ApiToken, snapshot: Snapshot[TokenRecord]) -> TokenRecord:
         record = snapshot.value
         if record is None:
             raise invalid_credential() from CredentialRejected("token_unknown")
@@ -165,9 +159,8 @@ class ApiTokens:
             raise invalid_credential() from CredentialRejected("token_secret")
         now = self.runtime.now()
         if record.state(now) != "active":
-            what = "expired" if record.revoked_at is None else "revoked"
-            raise invalid_credential() from CredentialRejected(f"token_{what}")
-        if self.records_usage and not record.publishers:  # those of jobs live for minutes
+            raise invalid_credential() from CredentialRejected(f"token_{record.state(now)}")
+        if self.records_usage and not record.publishers:  # minted tokens live for minutes
             self.records.last_uses.note(record.id, now)
         return record
 
@@ -191,7 +184,7 @@ class ApiTokens:
 
 
 def invalid_credential() -> Unauthenticated:
-    """Return the one fault for every credential that does not hold; it never says why."""
+    """Return the error for every rejected credential; its message never says why."""
     return Unauthenticated(
         "Missing or invalid credential. Send a token of this index as the password, with any user "
         "name ('wheelyard token create NAME' makes one), or whatever else its operator takes: a "

@@ -108,7 +108,7 @@ def test_one_wrong_among_many(clock: Clock) -> None:
 
 def test_nobody_waits_for_ever(clock: Clock) -> None:
     """Whoever has waited too long for a try that is under way is told to come again."""
-    throttle = LoginRateLimit(1, clock.seconds, patience=0.001)
+    throttle = LoginRateLimit(1, clock.seconds, timeout=0.001)
     assert throttle.reserve(ANA) == 0
     with pytest.raises(Unavailable) as refused:
         throttle.reserve(ANA)

@@ -1,1 +1,1 @@
-"""Is this credential or statement genuine? Each module verifies one kind, and decides no rights."""
+"""Verification of credentials: one module for each type; none of them knows what a caller may do."""

@@ -1,18 +1,17 @@
 """
-Names and passwords of an htpasswd file, checked at most once in five minutes each.
+Users and passwords of an htpasswd file.
 
     # a comment
     ana:$2y$10$...
-    ml-ci:$6$...:whatever Apache and nginx leave unread
+    ml-ci:$6$...:ignored, as in Apache and nginx
 
-A hash is slow on purpose, and a client sends its password with every request. So a verdict is
-remembered under an HMAC of name and password, never under the password itself, and only as long as
-the line that led to it stands in the file: who is removed or gets another password is out as soon
-as the file is looked at again. A refusal is remembered for seconds: some clients repeat a wrong
-password at once.
+A hash is slow on purpose, and clients send the password with every request. So a result is cached
+for five minutes, under an HMAC of name and password. It holds only while the user's line in the
+file is unchanged: a removed user is rejected at the next check of the file. A wrong password is
+cached for seconds, because some clients repeat one at once.
 
-Nobody learns from the answer, or from how long it takes, whether a name exists: one that does not
-is checked against a decoy. A refusal of a line names it, and never shows what stands in it.
+Neither the response nor its time tells whether a user exists: for an unknown user a dummy hash is
+computed. Errors about a line give its number and never its content.
 """
 
 import re
@@ -22,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import Any, Final
 
 from wheelyard.authentication.verifiers.password_hashes import (
     PasswordHash,
@@ -35,56 +34,46 @@ from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, Identity
 
 CACHE_SECONDS: Final = 300.0
-"""Seconds that a password is believed without hashing it again."""
+"""How long a right password is not hashed again."""
 REJECTION_CACHE_SECONDS: Final = 5.0
-"""Seconds that a wrong one is refused without hashing it again."""
+"""How long a wrong password is rejected without hashing it again."""
 RECENT_SUCCESS_SECONDS: Final = 86_400.0
-"""Seconds that a password which was right is still checked, though others keep failing."""
+"""How long the login rate limit does not apply to a password that was right."""
 MAX_CACHED_PASSWORDS: Final = 4096
-"""Right and wrong passwords in memory, so many of each, of about 500 bytes each."""
+"""Right passwords, and as many wrong ones; about 500 bytes each."""
 PASSWORD_LIMIT_BYTES: Final = 1024
-"""Bytes of a password."""
 NAME_LIMIT_BYTES: Final = 255
-"""Bytes of a name, as in Apache's own program."""
+"""The limit of Apache's htpasswd program."""
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_FORM: Final = "Write NAME:HASH, as 'htpasswd -B' does"
-
-V = TypeVar("V")
+_REMEDY: Final = "Write NAME:HASH, as 'htpasswd -B' does"
 
 
 @dataclass(frozen=True, slots=True)
 class HtpasswdFile:
-    """
-    What stands in an htpasswd file: hashes by name.
-
-    The decoy is what is checked for a name that is not there: a hash as most of them are, that no
-    password leads to. There is none where there are no names at all.
-    """
+    """A parsed htpasswd file: the hash of each user, and a dummy hash for unknown users."""
 
     hashes: Mapping[str, str] = field(repr=False)
     dummy_hash: str | None = field(repr=False)
+    """A hash without a password, of the most frequent scheme and cost; None without users."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Right:
-    """A password that was right."""
-
+class _CachedSuccess:
     identity: Identity
-    line: str = field(repr=False)
-    """The hash of the name at that time; with another one in the file, this says nothing."""
-    until: float
-    """When it is to be hashed again, on the monotonic clock."""
+    hashed: str = field(repr=False)
+    """The user's hash when the password was verified; another one invalidates the entry."""
+    fresh_until: float
 
 
 class HtpasswdVerifier:
     """
-    The names and passwords of an htpasswd file; safe to share between threads.
+    Verifies passwords against an htpasswd file, with a cache; thread-safe.
 
-    Whoever calls `check` bounds how many do so at the same time.
+    The caller limits how many threads are in `verify` at once.
 
     Raises:
-        Invalid: The file cannot be read, or a line of it is refused (code `bad_setting`).
+        Invalid: The file cannot be read, or has an invalid line (code `bad_setting`).
     """
 
     def __init__(
@@ -97,142 +86,134 @@ class HtpasswdVerifier:
         self.file = ReloadingFile(path, parse_htpasswd, monotonic)
         self._check_hash = check_hash
         self._monotonic = monotonic
-        self._right: VerificationCache[_Right] = VerificationCache(
+        self._successes: VerificationCache[_CachedSuccess] = VerificationCache(
             process_key, monotonic, MAX_CACHED_PASSWORDS
         )
-        self._wrong: VerificationCache[tuple[str | None]] = VerificationCache(
+        self._failures: VerificationCache[tuple[str | None]] = VerificationCache(
             process_key, monotonic, MAX_CACHED_PASSWORDS
         )
-        """By which line, or the lack of one."""
+        """The user's hash that a password did not match; None for an unknown user."""
 
-    def cached_identity(self, name: str, password: str, origin: str = "") -> Identity | None:
+    def cached_identity(self, name: str, password: str, network: str = "") -> Identity | None:
         """
-        Return who this is if that needs no hashing, else None; may look at the file.
+        Return the identity for a cached password, or None; never hashes, may reload the file.
 
         Raises:
-            Unauthenticated: The name or the password is wrong.
+            Unauthenticated: The name or the password is known to be wrong.
         """
-        mark = cache_key(self._right, name, password, origin)
-        line = self.file.current().hashes.get(name)
-        right = self._right.get(mark)
-        if right is not None and right.line == line and self._monotonic() < right.until:
-            return right.identity
-        if self._wrong.get(mark) == (line,):
-            raise self._bad(name)
+        key = cache_key(self._successes, name, password, network)
+        hashed = self.file.current().hashes.get(name)
+        success = self._successes.get(key)
+        is_current = success is not None and success.hashed == hashed
+        if success is not None and is_current and self._monotonic() < success.fresh_until:
+            return success.identity
+        if self._failures.get(key) == (hashed,):
+            raise self._rejection(name)
         return None
 
-    def verified_recently(self, name: str, password: str, origin: str = "") -> bool:
-        """Return whether the two were right within a day: who sends them guesses nothing."""
+    def verified_recently(self, name: str, password: str, network: str = "") -> bool:
+        """Return whether the password was right within a day, with the hash of today."""
         with suppress(Unauthenticated):
-            right = self._right.get(cache_key(self._right, name, password, origin))
-            return right is not None and right.line == self.file.value.hashes.get(name)
+            success = self._successes.get(cache_key(self._successes, name, password, network))
+            return success is not None and success.hashed == self.file.value.hashes.get(name)
         return False
 
     def has_user(self, name: str) -> bool:
-        """Return whether a name is in the file; nobody outside is to be told."""
+        """Return whether the file has a user; the result must never reach a client."""
         return name in self.file.value.hashes
 
-    def verify(self, name: str, password: str, origin: str = "") -> Identity:
+    def verify(self, name: str, password: str, network: str = "") -> Identity:
         """
-        Return who this is; may hash.
+        Return the identity of a user; may hash the password.
 
         Raises:
             Unauthenticated: The name or the password is wrong.
         """
-        known = self.cached_identity(name, password, origin)
-        if known is not None:
-            return known
-        mark, users = cache_key(self._right, name, password, origin), self.file.value
-        line = users.hashes.get(name)
-        hashed = line or users.dummy_hash
-        matches = hashed is not None and self._check_hash(password.encode(), hashed)
-        if line is None or not matches:
-            self._wrong.put(mark, (line,), REJECTION_CACHE_SECONDS)
-            raise self._bad(name)
+        cached = self.cached_identity(name, password, network)
+        if cached is not None:
+            return cached
+        key, users = cache_key(self._successes, name, password, network), self.file.value
+        hashed = users.hashes.get(name)
+        expected = hashed or users.dummy_hash
+        matches = expected is not None and self._check_hash(password.encode(), expected)
+        if hashed is None or not matches:
+            self._failures.put(key, (hashed,), REJECTION_CACHE_SECONDS)
+            raise self._rejection(name)
         principal = f"htpasswd:{name}"
         identity = Identity(principal, frozenset({principal, ALL_AUTHENTICATED, ANONYMOUS}))
-        self._right.put(
-            mark, _Right(identity, line, self._monotonic() + CACHE_SECONDS), RECENT_SUCCESS_SECONDS
-        )
+        success = _CachedSuccess(identity, hashed, self._monotonic() + CACHE_SECONDS)
+        self._successes.put(key, success, RECENT_SUCCESS_SECONDS)
         return identity
 
-    def _bad(self, name: str) -> Unauthenticated:
+    def _rejection(self, name: str) -> Unauthenticated:
         return invalid_password("htpasswd_password" if self.has_user(name) else "htpasswd_user")
 
 
-def cache_key(
-    verification_cache: VerificationCache[V], name: str, password: str, origin: str = ""
-) -> bytes:
+def cache_key(cache: VerificationCache[Any], name: str, password: str, network: str = "") -> bytes:
     """
-    Return what the verdict on a name and a password is remembered under.
+    Return the cache key of a name and a password from a client network.
 
     Raises:
-        Unauthenticated: One of them is too long, or is none at all.
+        Unauthenticated: One of them is too long, empty, or not valid text.
     """
     try:
-        secret = password.encode()
-        is_right = (
-            0 < len(secret) <= PASSWORD_LIMIT_BYTES and len(name.encode()) <= NAME_LIMIT_BYTES
-        )
+        size = len(password.encode())
+        is_valid = 0 < size <= PASSWORD_LIMIT_BYTES and len(name.encode()) <= NAME_LIMIT_BYTES
     except UnicodeEncodeError:
-        is_right = False
-    if not is_right or "\0" in name or "\0" in password:  # which keeps the two apart
+        is_valid = False
+    if not is_valid or "\0" in name or "\0" in password:  # NUL separates the two in the key
         raise invalid_password("auth_malformed")
-    parts = (origin,) if origin else ()
-    return verification_cache.key("htpasswd", name, password, *parts)
+    return cache.key("htpasswd", name, password, *((network,) if network else ()))
 
 
 def parse_htpasswd(text: str) -> ParsedFile[HtpasswdFile]:
     """
-    Return the entries of an htpasswd file.
+    Return the users of an htpasswd file, with warnings about weak and slow hashes.
 
     Raises:
-        Invalid: A line is no entry, its hash is not taken, or a name is there twice.
+        Invalid: A line is malformed, its hash is not supported, or a name occurs twice.
     """
-    hashes, warnings, parts = dict[str, str](), list[str](), list[PasswordHash]()
+    hashes, warnings, parsed = dict[str, str](), list[str](), list[PasswordHash]()
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
         entry = line.strip()
         if not entry or entry.startswith("#"):
             continue
-        name, hashed, known = _entry(entry, number)
+        name, hashed, parts = _parse_entry(entry, number)
         if name in hashes:
             raise _bad_line(number, "has a name that is there already", "Remove one of the two")
         hashes[name] = hashed
-        parts.append(known)
-        if known.warning:
+        parsed.append(parts)
+        if parts.warning:
             remedy = "make it again with 'htpasswd -B'"
-            warnings.append(f"the hash on line {number} {known.warning}; {remedy}")
+            warnings.append(f"the hash on line {number} {parts.warning}; {remedy}")
     if not hashes:
         warnings.append("there is no name in it, so nobody has a password")
-    return ParsedFile(HtpasswdFile(MappingProxyType(hashes), _decoy(parts)), tuple(warnings))
+    return ParsedFile(HtpasswdFile(MappingProxyType(hashes), _dummy_hash(parsed)), tuple(warnings))
 
 
-def _entry(entry: str, number: int) -> tuple[str, str, PasswordHash]:
+def _parse_entry(entry: str, number: int) -> tuple[str, str, PasswordHash]:
     name, colon, rest = entry.partition(":")
     if not colon:
-        raise _bad_line(number, "has no colon", _FORM)
+        raise _bad_line(number, "has no colon", _REMEDY)
     if not name or len(name.encode()) > NAME_LIMIT_BYTES or _CONTROL.search(name):
         what = f"has no name of 1 to {NAME_LIMIT_BYTES} bytes without control characters"
-        raise _bad_line(number, what, _FORM)
+        raise _bad_line(number, what, _REMEDY)
     hashed = rest.partition(":")[0].strip()
-    reason = "is missing"
-    if hashed:
-        try:
-            return name, hashed, parse_hash(hashed)
-        except ValueError as error:
-            reason = str(error)
-    raise _bad_line(
-        number, f"has a hash that {reason}", "Make it again with 'htpasswd -B', or remove the line"
-    )
+    try:
+        return name, hashed, parse_hash(hashed)
+    except ValueError as error:
+        reason = f"has a hash that {error if hashed else 'is missing'}"
+    remedy = "Make it again with 'htpasswd -B', or remove the line"
+    raise _bad_line(number, reason, remedy)
 
 
 def _bad_line(number: int, what: str, remedy: str) -> Invalid:
     return Invalid(f"Line {number} {what}. {remedy}.", code="bad_setting")
 
 
-def _decoy(hashes: list[PasswordHash]) -> str | None:
+def _dummy_hash(hashes: list[PasswordHash]) -> str | None:
     if not hashes:
         return None
     kinds = Counter((each.scheme, each.cost) for each in hashes)
-    usual = kinds.most_common(1)[0][0]
-    return next(each.dummy_hash for each in hashes if (each.scheme, each.cost) == usual)
+    most_frequent = kinds.most_common(1)[0][0]
+    return next(each.dummy_hash for each in hashes if (each.scheme, each.cost) == most_frequent)

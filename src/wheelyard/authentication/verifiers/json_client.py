@@ -1,9 +1,9 @@
 """
-Small JSON documents over https, from hosts that an operator has named.
+HTTPS client for small JSON documents of hosts that the operator has configured; SSRF-safe.
 
-Nothing is followed, nothing private is reached, nothing large or slow is read to its end. One
-deadline covers a whole exchange, however the time is spent. A connection serves one request: calls
-are rare here, and none can be handed the remains of another.
+It follows no redirects, connects to no private address, and limits size and time. One timeout
+covers a whole request. A connection serves one request: requests are rare here, and no response can
+be mixed with the rest of another.
 """
 
 import json
@@ -21,7 +21,6 @@ from wheelyard.http_client.client import HttpClient
 from wheelyard.http_client.urls import BadUrl, parse_url
 
 BODY_LIMIT_BYTES: Final = 256 * 1024
-"""Bytes of a reply."""
 
 _HEADERS: Final = {
     "Accept": "application/json",
@@ -32,7 +31,7 @@ _HEADERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class JsonResponse:
-    """What a server answered, whatever its status."""
+    """A response of any status."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -40,23 +39,23 @@ class JsonResponse:
     body: bytes = field(repr=False)
 
     def document(self) -> dict[str, object]:
-        """Return the JSON object of a reply that is OK, or raise FetchError."""
+        """Return the JSON object in the body; raise FetchError unless the status is 200."""
         if self.status != HTTPStatus.OK:
             raise FetchError(f"it answered {self.status}")
         try:
-            found = json.loads(self.body)
+            document = json.loads(self.body)
         except (ValueError, RecursionError) as error:
             raise FetchError("its answer is not JSON") from error
-        if not isinstance(found, dict):
+        if not isinstance(document, dict):
             raise FetchError("its answer is not a JSON object")
-        return found
+        return document
 
 
 class JsonClient:
     """
-    Fetches documents; safe to share between threads.
+    Fetches JSON documents; thread-safe.
 
-    Where it may `allow_private` addresses, it reaches loopback by plain http too.
+    With `allow_private` it connects to private addresses as well, and to loopback by plain HTTP.
     """
 
     def __init__(
@@ -75,23 +74,22 @@ class JsonClient:
 
     def get(self, url: str, *, timeout: float, bearer: str | None = None) -> JsonResponse:
         """
-        Return what the server answers to a GET, within a timeout for everything together.
-
-        The bearer is a token for the Authorization header.
+        Return the response to a GET request; `bearer` is a token for the Authorization header.
 
         Raises:
-            FetchError: The URL or the address is refused, or there is no whole answer in time.
+            FetchError: The URL or the address is not allowed, or no complete response came within
+                `timeout` seconds.
         """
         headers = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
         return self._exchange("GET", url, headers, None, timeout)
 
     def post_form(self, url: str, form: Mapping[str, str], *, timeout: float) -> JsonResponse:
-        """Return what the server answers to a form, which is in the body; else as `get`."""
+        """Return the response to a POST request with a form in its body; raises as `get`."""
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         return self._exchange("POST", url, headers, urlencode(form).encode(), timeout)
 
     def close(self) -> None:
-        """Let go of the threads that look up names."""
+        """Stop the threads that resolve host names."""
         for client in self._clients.values():
             client.close()
 
@@ -99,17 +97,17 @@ class JsonClient:
         self, method: str, url: str, headers: dict[str, str], content: bytes | None, timeout: float
     ) -> JsonResponse:
         try:
-            where = parse_url(url)
+            target = parse_url(url)
         except BadUrl as error:
             raise FetchError("its URL makes no sense") from error
-        if where.login is not None or not (url.isascii() and url.isprintable()):
+        if target.login is not None or not (url.isascii() and url.isprintable()):
             raise FetchError("its URL makes no sense")
-        client = self._clients.get(where.scheme)
+        client = self._clients.get(target.scheme)
         if client is None:
             raise FetchError("its URL is not https")
         with (
             client.deadline(timeout),
-            closing(client.send(method, where, _HEADERS | headers, content)) as answer,
+            closing(client.send(method, target, _HEADERS | headers, content)) as answer,
         ):
             return JsonResponse(
                 answer.status, answer.headers, _body(answer.headers, answer.chunks())
@@ -119,9 +117,9 @@ class JsonClient:
 def _body(headers: Mapping[str, str], chunks: Iterator[bytes]) -> bytes:
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise FetchError("its answer is packed, which nobody asked for")
-    found = bytearray()
+    body = bytearray()
     for chunk in chunks:
-        found += chunk
-        if len(found) > BODY_LIMIT_BYTES:
+        body += chunk
+        if len(body) > BODY_LIMIT_BYTES:
             raise FetchError("its answer is too large")
-    return bytes(found)
+    return bytes(body)

@@ -1,10 +1,9 @@
 """
-The public keys of an issuer, kept and renewed.
+The public keys of an issuer (a JWKS, RFC 7517): cached, refreshed, and used while it is down.
 
-A set that was fetched replaces the one before completely, so a key that its issuer takes back stops
-working within the set's lifetime. A set that cannot be fetched again is used on for a day: a short
-outage of an issuer is none of ours. A key id is a dictionary key and nothing else; one that nobody
-knows makes us look again once a minute at most.
+A fetched set replaces the one before completely, so a withdrawn key stops working within the
+lifetime of the set. A set that cannot be refreshed is used for a day, so that a short outage of an
+issuer has no effect. An unknown key id causes a refresh, at most once a minute.
 """
 
 import logging
@@ -27,21 +26,20 @@ from wheelyard.http_client.address_policy import FetchError
 from wheelyard.http_client.urls import parse_url
 
 FETCH_TIMEOUT_SECONDS: Final = 5.0
-"""Seconds that one look for keys may take, and that others wait for it."""
+"""For one refresh, and for threads that wait for it."""
 MIN_LIFETIME_SECONDS: Final = 300.0
 MAX_LIFETIME_SECONDS: Final = 3600.0
-"""Seconds that a set is believed, whatever its issuer says."""
+"""Bounds of a set's lifetime, whatever `max-age` the issuer sends."""
 REFRESH_FRACTION: Final = (0.72, 0.88)
-"""Parts of its lifetime after which a set is renewed while it still holds, drawn at random."""
+"""The part of its lifetime after which a set is refreshed in the background, drawn at random."""
 REFRESH_INTERVAL_SECONDS: Final = 60.0
-"""Seconds from one look to the next, and that an unknown key id is remembered."""
+"""The shortest time between refreshes; an unknown key id is cached for as long."""
 RETRY_INTERVAL_SECONDS: Final = 5.0
-"""The same, as long as there are no keys and everybody is turned away."""
+"""The shortest time between refreshes while there are no keys at all."""
 STALE_LIMIT_SECONDS: Final = 24 * 3600.0
-"""Seconds after its last success that a set is used, if it cannot be renewed."""
+"""How long after its fetch a set is used if it cannot be refreshed."""
 MAX_KEYS: Final = 50
 MAX_UNKNOWN_KEY_IDS: Final = 1000
-"""Unknown key ids in memory."""
 RSA_BITS: Final = range(2048, 8193)
 
 _MAX_AGE = re.compile(r"\bmax-age=\"?(\d{1,9})")
@@ -51,7 +49,7 @@ logger = logging.getLogger("wheelyard")
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A public key, and the one algorithm that it is for."""
+    """A public key, and the only algorithm that it may be used with."""
 
     algorithm: str
     public: RSAPublicKey | EllipticCurvePublicKey
@@ -59,197 +57,194 @@ class PublicKey:
 
 @dataclass(frozen=True, slots=True)
 class JwksDependencies:
-    """What every key set works with."""
+    """HTTP client, clock, randomness and threads for key sets."""
 
     json_client: JsonClient
     monotonic: Callable[[], float]
     random: Random
     spawn: Callable[[Callable[[], None]], object]
-    """Runs something beside what is being done; returns without waiting for it."""
+    """Runs a function in the background; returns at once."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _KeySet:
     keys: Mapping[str, PublicKey]
-    fetched: float
-    renew: float
-    expires: float
+    fetched_at: float
+    refresh_at: float
+    expires_at: float
 
 
 class JwksCache:
     """
-    The keys of one issuer; safe to share between threads.
+    The cached key set of one issuer; thread-safe.
 
-    Without a URL of its keys the issuer's discovery document is asked for it, once.
+    Without a `url`, the address of the key set is read once from the issuer's discovery document.
     """
 
     def __init__(
         self,
         issuer: str,
         algorithms: frozenset[str],
-        means: JwksDependencies,
+        dependencies: JwksDependencies,
         url: str | None = None,
     ) -> None:
         self._issuer = issuer
         self._algorithms = algorithms
-        self._means = means
+        self._client = dependencies.json_client
+        self._monotonic = dependencies.monotonic
+        self._random = dependencies.random
+        self._spawn = dependencies.spawn
         self._url = url
-        self._known: _Known | None = None
-        self._tried: float | None = None
+        self._key_set: _KeySet | None = None
+        self._attempted_at: float | None = None
         self._has_failed = False
-        """Whether the keys could not be fetched when they were last asked for."""
-        self._refused: ExpiringCache[str, bool] = ExpiringCache(
-            means.monotonic, MAX_UNKNOWN_KEY_IDS
-        )
-        self._looking = Lock()
-        """Held by whoever looks for keys."""
+        """Whether the last refresh failed."""
+        self._unknown_ids = ExpiringCache[str, bool](self._monotonic, MAX_UNKNOWN_KEY_IDS)
+        self._refreshing = Lock()
 
     def key(self, kid: str) -> PublicKey | None:
         """
-        Return the key with an id, or None if the issuer has none such.
+        Return the key with an id, or None if the issuer has no such key.
 
-        It may wait for the issuer: the first time, when the set has run out, for an unknown id.
+        May wait for the issuer: for the first set, for an expired one, or for an unknown id.
 
         Raises:
-            Unavailable: There are no keys that may be believed, or the one could be a new one.
+            Unavailable: There is no usable set, or a refresh for an unknown id failed.
         """
-        now = self._means.monotonic()
-        known = self._known
-        if known is None or (now >= known.expires and not self._makes_do(now)):
-            known = self._renewed(now)
-        elif now >= known.renew:
-            self._renew_beside()
-        return known.keys.get(kid) or self._sought(kid)
+        now, key_set = self._monotonic(), self._key_set
+        if key_set is None or (now >= key_set.expires_at and not self._serves_stale(now)):
+            key_set = self._refreshed(now)
+        elif now >= key_set.refresh_at:
+            self._refresh_in_background()
+        return key_set.keys.get(kid) or self._find_unknown(kid)
 
-    def _renewed(self, now: float) -> _Known:
-        self._look(REFRESH_INTERVAL_SECONDS if self._is_usable(now) else RETRY_INTERVAL_SECONDS)
-        known = self._known
-        if known is None or not self._is_usable(now):
+    def _refreshed(self, now: float) -> _KeySet:
+        usable = self._is_usable(now)
+        self._refresh(REFRESH_INTERVAL_SECONDS if usable else RETRY_INTERVAL_SECONDS)
+        key_set = self._key_set
+        if key_set is None or not self._is_usable(now):
             raise verification_unavailable("The issuer of this token")
-        return known
+        return key_set
 
-    def _makes_do(self, now: float) -> bool:
-        """Return whether an old set has to do, for the issuer has just failed somebody."""
+    def _serves_stale(self, now: float) -> bool:
+        """Return whether to use an expired set without waiting: the last refresh has failed."""
         return self._has_failed and self._is_usable(now)
 
     def _is_usable(self, now: float) -> bool:
-        return self._known is not None and now < self._known.fetched + STALE_LIMIT_SECONDS
+        key_set = self._key_set
+        return key_set is not None and now < key_set.fetched_at + STALE_LIMIT_SECONDS
 
-    def _renew_beside(self) -> None:
-        if not self._is_time(REFRESH_INTERVAL_SECONDS) or not self._looking.acquire(blocking=False):
+    def _refresh_in_background(self) -> None:
+        interval = REFRESH_INTERVAL_SECONDS
+        if not self._may_fetch(interval) or not self._refreshing.acquire(blocking=False):
             return
         try:
-            self._means.spawn(lambda: self._renew(REFRESH_INTERVAL_SECONDS))
+            self._spawn(lambda: self._fetch_and_unlock(interval))
         except RuntimeError:  # no more threads
-            self._renew(REFRESH_INTERVAL_SECONDS)
+            self._fetch_and_unlock(interval)
 
-    def _sought(self, kid: str) -> PublicKey | None:
-        if self._refused.get(kid):
+    def _find_unknown(self, kid: str) -> PublicKey | None:
+        """Return a key that may have been added since the last refresh."""
+        if self._unknown_ids.get(kid):
             return None
-        is_settled = self._look(REFRESH_INTERVAL_SECONDS)
-        key = self._known.keys.get(kid) if self._known else None
+        has_refreshed = self._refresh(REFRESH_INTERVAL_SECONDS)
+        key = self._key_set.keys.get(kid) if self._key_set else None
         if key is not None:
             return key
-        if self._has_failed or not is_settled:
+        if self._has_failed or not has_refreshed:
             raise verification_unavailable("The issuer of this token")
-        self._refused.put(kid, value=True, seconds=REFRESH_INTERVAL_SECONDS)
+        self._unknown_ids.put(kid, value=True, seconds=REFRESH_INTERVAL_SECONDS)
         return None
 
-    def _look(self, pause: float) -> bool:
-        """Look for keys unless that was done just now; return whether no look is under way."""
-        is_settled = self._looking.acquire(timeout=FETCH_TIMEOUT_SECONDS)
-        if is_settled:
-            self._renew(pause)
-        return is_settled
+    def _refresh(self, interval: float) -> bool:
+        """Refresh the set, or wait for another thread that does; return False on a timeout."""
+        has_lock = self._refreshing.acquire(timeout=FETCH_TIMEOUT_SECONDS)
+        if has_lock:
+            self._fetch_and_unlock(interval)
+        return has_lock
 
-    def _renew(self, pause: float) -> None:
-        """Fetch the keys unless that was done just now, and let others look for them again."""
+    def _fetch_and_unlock(self, interval: float) -> None:
+        """Fetch the keys unless the last attempt is too recent; then release the lock."""
         try:
-            if self._is_time(pause):
-                self._fetch()
-        finally:
-            self._looking.release()
-
-    def _is_time(self, pause: float) -> bool:
-        return self._tried is None or self._means.monotonic() >= self._tried + pause
-
-    def _fetch(self) -> None:
-        try:
-            self._known = self._fetched()
-            self._has_failed = False
+            if self._may_fetch(interval):
+                self._key_set = self._fetch()
+                self._has_failed = False
         except FetchError as fault:
             self._has_failed = True
             logger.warning("the keys of %s cannot be fetched: %s", self._issuer, fault.why)
         finally:
-            self._tried = self._means.monotonic()
+            self._refreshing.release()
 
-    def _fetched(self) -> _Known:
-        end = self._means.monotonic() + FETCH_TIMEOUT_SECONDS
-        if self._url is None:
-            self._url = self._discovered()
-        left = end - self._means.monotonic()
-        response = self._means.json_client.get(self._url, timeout=left)
-        keys = self._parsed(response.document())
+    def _may_fetch(self, interval: float) -> bool:
+        attempted_at = self._attempted_at
+        return attempted_at is None or self._monotonic() >= attempted_at + interval
+
+    def _fetch(self) -> _KeySet:
+        try:
+            deadline = self._monotonic() + FETCH_TIMEOUT_SECONDS
+            if self._url is None:
+                self._url = self._discover_url()
+            response = self._client.get(self._url, timeout=deadline - self._monotonic())
+            keys = self._parse(response.document())
+        finally:
+            self._attempted_at = self._monotonic()
         age = _MAX_AGE.search(response.headers.get("cache-control", ""))
-        lifetime = (
-            min(max(float(age[1]), MIN_LIFETIME_SECONDS), MAX_LIFETIME_SECONDS)
-            if age
-            else MAX_LIFETIME_SECONDS
-        )
-        now = self._means.monotonic()
-        renew = now + lifetime * self._means.random.uniform(*REFRESH_FRACTION)
-        return _Known(keys, now, renew, now + lifetime)
+        lifetime = float(age[1]) if age else MAX_LIFETIME_SECONDS
+        lifetime = min(max(lifetime, MIN_LIFETIME_SECONDS), MAX_LIFETIME_SECONDS)
+        now = self._monotonic()
+        refresh_at = now + lifetime * self._random.uniform(*REFRESH_FRACTION)
+        return _KeySet(keys, now, refresh_at, now + lifetime)
 
-    def _discovered(self) -> str:
-        """Return where the issuer says that its keys are: on its own origin, nowhere else."""
+    def _discover_url(self) -> str:
+        """Return the `jwks_uri` of the discovery document; it must be on the issuer's origin."""
         url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
-        document = self._means.json_client.get(url, timeout=FETCH_TIMEOUT_SECONDS).document()
-        found = document.get("jwks_uri")
-        if document.get("issuer") != self._issuer or not isinstance(found, str):
+        document = self._client.get(url, timeout=FETCH_TIMEOUT_SECONDS).document()
+        keys_url = document.get("jwks_uri")
+        if document.get("issuer") != self._issuer or not isinstance(keys_url, str):
             raise FetchError("its discovery document is not about it")
         try:
-            is_there = parse_url(found).origin == parse_url(self._issuer).origin
+            has_same_origin = parse_url(keys_url).origin == parse_url(self._issuer).origin
         except ValueError:
-            is_there = False
-        if not is_there:
+            has_same_origin = False
+        if not has_same_origin:
             raise FetchError("its discovery document points to another host")
-        return found
+        return keys_url
 
-    def _parsed(self, document: Mapping[str, object]) -> dict[str, PublicKey]:
-        found = document.get("keys")
-        if not isinstance(found, list) or not 1 <= len(found) <= MAX_KEYS:
+    def _parse(self, document: Mapping[str, object]) -> dict[str, PublicKey]:
+        jwks = document.get("keys")
+        if not isinstance(jwks, list) or not 1 <= len(jwks) <= MAX_KEYS:
             raise FetchError(f"its answer is not a list of 1 to {MAX_KEYS} keys")
         keys = dict[str, PublicKey]()
-        for each in found:
-            key = parse_key(each)
+        for jwk in jwks:
+            key = parse_key(jwk)
             if key is not None and key.algorithm in self._algorithms:
-                keys[each["kid"]] = key
+                keys[jwk["kid"]] = key
         if not keys:
             raise FetchError("none of its keys can be used")
         return keys
 
 
-def parse_key(found: object) -> PublicKey | None:
-    """Return a key of a JWK set (RFC 7517), or None if it is of no use for signatures here."""
-    if not isinstance(found, dict) or not isinstance(found.get("kid"), str):
+def parse_key(jwk: object) -> PublicKey | None:
+    """Return the key of a JWK (RFC 7517), or None unless it is a supported signature key."""
+    if not isinstance(jwk, dict) or not isinstance(jwk.get("kid"), str):
         return None
-    if found.get("use", "sig") != "sig":
+    if jwk.get("use", "sig") != "sig":
         return None
     try:
-        key = _public_key(found)
+        key = _public_key(jwk)
     except (PyJWTError, ValueError, TypeError, OverflowError):
         return None
-    return key if key and found.get("alg", key.algorithm) == key.algorithm else None
+    return key if key and jwk.get("alg", key.algorithm) == key.algorithm else None
 
 
-def _public_key(found: Mapping[str, str]) -> PublicKey | None:
-    """Return the public part: whoever publishes a private key does not make it one of ours."""
-    public = {name: found.get(name) for name in ("kty", "crv", "n", "e", "x", "y")}
-    if found.get("kty") == "RSA":
+def _public_key(jwk: Mapping[str, str]) -> PublicKey | None:
+    """Return the public key of a JWK; private parts that the issuer has published are ignored."""
+    public = {name: jwk.get(name) for name in ("kty", "crv", "n", "e", "x", "y")}
+    if jwk.get("kty") == "RSA":
         rsa = RSAAlgorithm.from_jwk(public)
-        is_fit = isinstance(rsa, RSAPublicKey) and rsa.key_size in RSA_BITS
-        return PublicKey("RS256", rsa) if isinstance(rsa, RSAPublicKey) and is_fit else None
-    if found.get("kty") == "EC" and found.get("crv") == "P-256":
+        is_usable = isinstance(rsa, RSAPublicKey) and rsa.key_size in RSA_BITS
+        return PublicKey("RS256", rsa) if isinstance(rsa, RSAPublicKey) and is_usable else None
+    if jwk.get("kty") == "EC" and jwk.get("crv") == "P-256":
         curve = ECAlgorithm.from_jwk(public)
         return PublicKey("ES256", curve) if isinstance(curve, EllipticCurvePublicKey) else None
     return None

@@ -1,18 +1,16 @@
 """
-How often a login may fail: a bucket of tries for each network and for each name.
+Rate limit for failed logins: a token bucket for each client network, and one for each user name.
 
-A failure takes a try out of every bucket that it concerns, and tries come back evenly over the
-minute. Where one of the buckets is empty, the next login is refused before anything is hashed.
+A failure takes a try out of both buckets; tries are refilled evenly over a minute. While a bucket
+is empty, logins are rejected before a password is hashed.
 
-A login reserves its tries before anything is hashed, and gives them back unless it fails. So of
-many that are sent at once no more are hashed than may fail. Where every try that is left is
-reserved, the next login waits until one of those under way has ended: whoever has the right
-password is not refused because others log in at the same moment.
+A login reserves its tries before it is verified, and gives them back unless it fails. So parallel
+logins cannot fail more often than the limit. If all remaining tries are reserved, the next login
+waits for one of those in progress: a right password is not rejected because of parallel logins.
 
-The bucket of a name holds ten times what that of a network does, so that nobody empties it from
-one place. When it is empty, a network that has not failed for a minute still has one try: whoever
-guesses from everywhere has one a minute from each network, and the owner of the name is not shut
-out.
+The bucket of a name holds ten times as many tries, so that one network cannot empty it. While it is
+empty, a network without a failure in the last minute still has one try: the owner of the name can
+log in, and a distributed attack has one try a minute for each network.
 """
 
 from collections import Counter
@@ -30,131 +28,124 @@ MAX_BUCKETS: Final = 16_384
 IPV4_PREFIX: Final = 24
 IPV6_PREFIX: Final = 48
 CUSTOMER_PREFIX_V6: Final = 64
-"""What one customer of a provider is given, at the most."""
+"""The largest network that a provider gives to one customer."""
 NAME_FACTOR: Final = 10
-"""How many times more often a name may fail than a network."""
+"""The tries of a name, as a multiple of those of a network."""
 UNKNOWN_TOKENS_PER_MINUTE: Final = 60
-"""API tokens that nobody ever made, a minute and network."""
+"""API tokens that do not exist, for each network."""
 IDLE_NETWORK_SECONDS: Final = 60.0
-"""Seconds without a failure after which a network has a try although the name has none left."""
+"""Time without a failure after which a network has a try although the name has none left."""
 WAIT_TIMEOUT_SECONDS: Final = 10.0
-"""Seconds that a login waits for others that are under way."""
+"""How long a login waits for logins in progress."""
 
 _NAME: Final = "name"
 UNKNOWN_TOKEN: Final = "token"  # noqa: S105 - a kind of key
-"""The kind of API tokens that nobody ever made."""
-_NOTHING: Final = 1e-9
-"""What may be missing of a try because fractions are rounded."""
+"""The kind of the keys for API tokens that do not exist."""
+_ROUNDING_ERROR: Final = 1e-9
 
 
 class LoginRateLimit:
     """
-    Counts failed logins; safe to share between threads.
+    Counts failed logins in token buckets; thread-safe.
 
-    A network may have so many failures a minute, and a name NAME_FACTOR times as many.
+    A network has `failed_login_per_minute` tries, and a name NAME_FACTOR times as many.
     """
 
     def __init__(
         self,
         failed_login_per_minute: int,
         monotonic: Callable[[], float],
-        patience: float = WAIT_TIMEOUT_SECONDS,
+        timeout: float = WAIT_TIMEOUT_SECONDS,
     ) -> None:
         self._capacity = failed_login_per_minute
         self._monotonic = monotonic
-        self._patience = patience
+        self._timeout = timeout
         self._buckets: LruCache[str, tuple[float, float]] = LruCache(MAX_BUCKETS)
-        """By key: the tries that were left, and when."""
+        """By key: the remaining tries, and when they were counted."""
         self._reserved: Counter[str] = Counter()
-        """Tries of logins that are under way, by key."""
+        """Tries of logins in progress, by key."""
         self._changed = Condition()
 
     def seconds_until(self, keys: Iterable[str]) -> float:
-        """Return after how many seconds a login may be tried, 0 for now; counts nothing."""
-        missing = {key: 1 - self._left(key) for key in keys}
-        return max(
-            (
-                60 * part / self._capacity_of(key)
-                for key, part in missing.items()
-                if part > _NOTHING
-            ),
-            default=0.0,
-        )
+        """Return how many seconds to wait for a try in all buckets, 0 for none; counts nothing."""
+        missing = ((1 - self._remaining(key), self._capacity_of(key)) for key in keys)
+        waits = (60 * part / capacity for part, capacity in missing if part > _ROUNDING_ERROR)
+        return max(waits, default=0.0)
 
     def reserve(self, keys: tuple[str, ...]) -> float:
         """
-        Reserve a try; return 0 if that was done, else after how many seconds there may be one.
+        Reserve a try and return 0, or return how many seconds to wait for one.
 
-        Where all that is left is reserved, this waits, so it is called in a thread. Where only the
-        name has no try left, the one that an untouched network has is taken. After 0, `end` has to
-        be called with the same keys.
+        Waits in this thread while all remaining tries are reserved. If only the name has no try
+        left, the extra try of an idle network is reserved. After 0, call `release` with these keys.
 
         Raises:
-            Unavailable: None of those under way ended for too long (code `overloaded`).
+            Unavailable: No login in progress ended within the timeout (code `overloaded`).
         """
         with self._changed:
-            decided = self._changed.wait_for(lambda: self._reserve(keys), self._patience)
-        if decided is None:
+            decision = self._changed.wait_for(lambda: self._try_to_reserve(keys), self._timeout)
+        if decision is None:
             raise too_many_logins()
-        return decided[0]
+        return decision[0]
 
     def release(self, keys: tuple[str, ...], *, has_failed: bool) -> None:
-        """Give back what a login has reserved; if it has failed, count it."""
+        """Give back the reserved tries of a login; if it has failed, count it."""
         with self._changed:
             self._reserved.subtract(keys)
-            self._reserved += Counter()  # what is nought goes
+            self._reserved += Counter()  # removes zeros
             if has_failed:
                 self._count(keys)
             self._changed.notify_all()
 
     def count_attempt(self, key: str) -> float:
-        """Count one of what is counted whatever comes of it; return its wait, 0 for none."""
+        """Count an attempt, whether or not it fails; return the seconds to wait, 0 for none."""
         wait = self.seconds_until((key,))
         if not wait:
             self.record_failure((key,))
         return wait
 
     def record_failure(self, keys: Iterable[str]) -> None:
-        """Count a login that was tried and failed, and had reserved nothing."""
+        """Count a failed login that had reserved nothing."""
         with self._changed:
             self._count(keys)
 
     def _count(self, keys: Iterable[str]) -> None:
         for key in keys:
-            # first tries of networks are let through above the rate of a name, and owed to it
-            self._keep(key, max(self._left(key) - 1, -self._capacity_of(key)))
+            # the extra tries of idle networks exceed the rate of a name, and are a debt of it
+            self._store(key, max(self._remaining(key) - 1, -self._capacity_of(key)))
 
-    def _reserve(self, keys: tuple[str, ...]) -> tuple[float] | None:
-        """Reserve a try, or return the seconds until there is one; None where others decide."""
+    def _try_to_reserve(self, keys: tuple[str, ...]) -> tuple[float] | None:
+        """Reserve a try, or return the seconds to wait; None if it depends on reserved tries."""
         wait = self.seconds_until(keys)
-        is_first = wait > 0 and self._has_first_try(keys)
-        if wait and not is_first:
+        is_extra = wait > 0 and self._has_extra_try(keys[0])
+        if wait and not is_extra:
             return (wait,)
-        scarce = keys[:1] if is_first else keys
-        if any(self._left(key) - self._reserved[key] < 1 - _NOTHING for key in scarce):
+        limiting = keys[:1] if is_extra else keys
+        if any(
+            self._remaining(key) - self._reserved[key] < 1 - _ROUNDING_ERROR for key in limiting
+        ):
             return None
-        if is_first:  # before it is known how it ends: or many at once would all be the first
-            self._keep(keys[0], self._left(keys[0]))
+        if is_extra:  # at once, so that of parallel logins only one has the extra try
+            self._store(keys[0], self._remaining(keys[0]))
         self._reserved.update(keys)
         return (0.0,)
 
-    def _has_first_try(self, keys: tuple[str, ...]) -> bool:
-        """Return whether a network without a failure of late wants a name that has no try left."""
-        network = keys[0]
+    def _has_extra_try(self, network: str) -> bool:
+        """Return whether a network has tries left and no recent failure."""
         bucket = self._buckets.get(network)
-        is_untouched = bucket is None or self._monotonic() - bucket[1] >= IDLE_NETWORK_SECONDS
-        return is_untouched and not self.seconds_until((network,))
+        is_idle = bucket is None or self._monotonic() - bucket[1] >= IDLE_NETWORK_SECONDS
+        return is_idle and not self.seconds_until((network,))
 
-    def _keep(self, key: str, left: float) -> None:
-        self._buckets.put(key, (left, self._monotonic()), 1)
+    def _store(self, key: str, tries: float) -> None:
+        self._buckets.put(key, (tries, self._monotonic()), 1)
 
-    def _left(self, key: str) -> float:
-        """Return how many tries a key has left, with what has come back of it."""
+    def _remaining(self, key: str) -> float:
+        """Return the tries in a bucket, with those that were refilled since."""
         capacity, bucket = float(self._capacity_of(key)), self._buckets.get(key)
         if bucket is None:
             return capacity
-        left, then = bucket
-        return min(capacity, left + (self._monotonic() - then) * capacity / 60)
+        tries, counted_at = bucket
+        return min(capacity, tries + (self._monotonic() - counted_at) * capacity / 60)
 
     def _capacity_of(self, key: str) -> int:
         kind = key.partition(":")[0]
@@ -165,26 +156,25 @@ class LoginRateLimit:
 
 def address_key(address: str, kind: str = "address") -> str:
     """
-    Return the key of the network that a login comes from.
+    Return the key of a client network; each kind of credential has buckets of its own.
 
-    What is no IP address (a Unix socket) shares one key. The failures of one kind of credential do
-    not keep other kinds out.
+    All addresses that are not IP addresses (a Unix socket) share one key.
     """
     return f"{kind}:{network_of(address)}"
 
 
 def login_keys(address: str, name: str) -> tuple[str, str]:
     """
-    Return the keys of a login: the network that it comes from, and the name it is for.
+    Return the keys of a login: the client network and the user name.
 
-    The key has a digest of the name, because people type passwords there.
+    The name is hashed, because people type passwords into its field.
     """
     digest = blake2b(name.encode(errors="surrogatepass"), digest_size=16).hexdigest()
     return address_key(address), f"{_NAME}:{digest}"
 
 
 def client_network(address: str) -> str:
-    """Return what is taken for one machine, or one house: an address, or the first of a /64."""
+    """Return the address that stands for one client: itself, or the first of its IPv6 /64."""
     parsed = _parsed(address)
     if isinstance(parsed, IPv6Address):
         return str(ip_network((int(parsed), CUSTOMER_PREFIX_V6), strict=False).network_address)
@@ -192,7 +182,7 @@ def client_network(address: str) -> str:
 
 
 def network_of(address: str) -> str:
-    """Return the /24 or /48 of an address."""
+    """Return the /24 or the /48 of an address, or `-` if it is no IP address."""
     parsed = _parsed(address)
     if parsed is None:
         return "-"
@@ -201,7 +191,7 @@ def network_of(address: str) -> str:
 
 
 def _parsed(address: str) -> IPv4Address | IPv6Address | None:
-    """Return an address, with that of IPv4 for one that is mapped into IPv6; None for none."""
+    """Return an IP address, mapped ones as IPv4; None if the text is no IP address."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:

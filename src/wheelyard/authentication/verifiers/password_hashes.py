@@ -1,13 +1,13 @@
 """
-The password hashes of htpasswd files: which ones are taken, and whether a password belongs to one.
+Verification of passwords against the hashes of htpasswd files.
 
-    $2y$ $2b$ $2a$    bcrypt, of which 72 bytes count; $2x$ is a broken one, and is refused
+    $2y$ $2b$ $2a$    bcrypt, of the first 72 bytes; $2x$ is a broken variant, and rejected
     $5$ $6$           SHA-256 and SHA-512 crypt, by Ulrich Drepper's specification
-    $apr1$            Apache's MD5 in 1000 rounds: taken, with a warning
-    {SHA}             SHA-1 without salt: taken, with a warning
+    $apr1$            Apache's MD5 in 1000 rounds: accepted with a warning
+    {SHA}             SHA-1 without salt: accepted with a warning
 
-A hash is looked at when it is loaded: one that could never match, that protects nothing, or that
-would keep a processor busy for seconds is refused then, and not when somebody logs in.
+A hash that could never match, that is too weak, or that would take seconds to check is rejected
+when the file is loaded, and not when the user logs in.
 """
 
 import re
@@ -23,23 +23,22 @@ from typing import Final, Literal, Protocol
 import bcrypt
 
 BCRYPT_LIMIT_BYTES: Final = 72
-"""Bytes of a password that bcrypt looks at."""
+"""The bytes of a password that bcrypt uses; the rest is ignored."""
 BCRYPT_SLOW_COST: Final = 13
-"""Cost from which on a check takes about half a second: a warning."""
+"""The lowest cost with a warning: about half a second for each check."""
 BCRYPT_MAX_COST: Final = 16
-"""The highest cost, of about four seconds."""
+"""About four seconds for each check."""
 SHA_CRYPT_DEFAULT_ROUNDS: Final = 5000
-"""Of SHA-crypt, where a hash does not say."""
 SHA_CRYPT_MIN_ROUNDS: Final = 1000
 SHA_CRYPT_SLOW_ROUNDS: Final = 100_000
-"""Of SHA-crypt, about 50 ms, in which Python does nothing else."""
+"""The most rounds without a warning: about 50 ms, in which no other Python code runs."""
 SHA_CRYPT_MAX_ROUNDS: Final = 1_000_000
 APR1_ROUNDS: Final = 1000
 
 Scheme = Literal["bcrypt", "SHA-256 crypt", "SHA-512 crypt", "apr1", "SHA"]
 
 _BCRYPT: Final = re.compile(
-    # the last character of salt and digest has bits to spare, which are zero
+    # the unused bits in the last character of salt and digest are zero
     r"(?P<head>\$2[aby]\$(?P<cost>[0-9]{2})\$[./0-9A-Za-z]{21}[.Oeu])"
     r"(?P<digest>[./0-9A-Za-z]{30}[.CGKOSWaeimquy26])"
 )
@@ -71,14 +70,14 @@ class _Digest(Protocol):
 
 _Algorithm = Callable[[bytes], _Digest]
 
-# old digests, but as parts of schemes that people still have in their files
+# weak digests, but parts of schemes that are still in use
 _md5: Final[_Algorithm] = partial(md5, usedforsecurity=False)
 _sha1: Final[_Algorithm] = partial(sha1, usedforsecurity=False)
 
 
 @dataclass(frozen=True, slots=True)
 class PasswordHash:
-    """A hash that is taken, in its parts; the head is the text before the digest."""
+    """A supported hash in its parts; the head is the text before the digest."""
 
     scheme: Scheme
     cost: int
@@ -88,7 +87,7 @@ class PasswordHash:
 
     @property
     def warning(self) -> str | None:
-        """What speaks against the hash, as the rest of a sentence about it."""
+        """Why the hash is weak or slow, as the rest of a sentence about it; None if it is good."""
         if self.scheme == "apr1":
             return "is MD5 (apr1), which is quickly guessed"
         if self.scheme == "SHA":
@@ -101,7 +100,7 @@ class PasswordHash:
 
     @property
     def dummy_hash(self) -> str:
-        """A hash that costs as much to check, and that no password is known for."""
+        """A hash that takes as long to check and has no known password."""
         if self.scheme == "SHA":
             return f"{self.head}{'A' * 27}="
         return self.head + "." * len(self.digest)
@@ -112,7 +111,7 @@ def parse_hash(hashed: str) -> PasswordHash:
     Return a hash in its parts.
 
     Raises:
-        ValueError: It is not taken; says why as the rest of a sentence, without the hash.
+        ValueError: It is not supported; the message is the rest of a sentence, without the hash.
     """
     if found := _BCRYPT.fullmatch(hashed):
         cost = int(found["cost"])
@@ -128,20 +127,20 @@ def parse_hash(hashed: str) -> PasswordHash:
     found = _SHA_CRYPT.fullmatch(hashed)
     if found and len(found["digest"]) == _SHA_CRYPT_LENGTH[found["kind"]]:
         return _sha_crypt(found)
-    raise ValueError(_objection(hashed))
+    raise ValueError(_unsupported(hashed))
 
 
 def verify_password(password: bytes, hashed: str) -> bool:
-    """Return whether `hashed` was made of `password`, after milliseconds or much of a second."""
+    """Return whether a password has this hash; may take up to some seconds."""
     try:
-        known = parse_hash(hashed)
+        parts = parse_hash(hashed)
     except ValueError:
         return False
-    if b"\0" in password:  # where a password of C ends, so no program has made a hash of it
+    if b"\0" in password:  # C programs end a password here, so no such hash exists
         return False
-    if known.scheme == "bcrypt":
+    if parts.scheme == "bcrypt":
         return _is_bcrypt_of(password, hashed)
-    return compare_digest(_compute(password, known), known.digest)
+    return compare_digest(_compute(password, parts), parts.digest)
 
 
 def _sha_crypt(found: re.Match[str]) -> PasswordHash:
@@ -154,7 +153,7 @@ def _sha_crypt(found: re.Match[str]) -> PasswordHash:
     return PasswordHash(scheme, rounds, found["salt"].encode(), found["head"], found["digest"])
 
 
-def _objection(hashed: str) -> str:
+def _unsupported(hashed: str) -> str:
     if hashed.startswith("$2x$"):
         return "is bcrypt with a mistake ($2x$), which is not taken"
     if hashed.startswith("$1$"):
@@ -167,70 +166,70 @@ def _objection(hashed: str) -> str:
 def _is_bcrypt_of(password: bytes, hashed: str) -> bool:
     try:
         return bcrypt.checkpw(password[:BCRYPT_LIMIT_BYTES], hashed.encode())
-    except ValueError:  # the library's way to say that it cannot read the hash
+    except ValueError:  # a hash that the library cannot read
         return False
 
 
-def _compute(password: bytes, known: PasswordHash) -> str:
-    if known.scheme == "SHA":
+def _compute(password: bytes, parts: PasswordHash) -> str:
+    if parts.scheme == "SHA":
         return b64encode(_sha1(password).digest()).decode()
-    if known.scheme == "apr1":
-        return _spell(_apr1(password, known.salt), _APR1_ORDER)
-    if known.scheme == "SHA-256 crypt":
-        return _spell(_drepper(sha256, password, known.salt, known.cost), _SHA256_ORDER)
-    return _spell(_drepper(sha512, password, known.salt, known.cost), _SHA512_ORDER)
+    if parts.scheme == "apr1":
+        return _encode(_apr1(password, parts.salt), _APR1_ORDER)
+    if parts.scheme == "SHA-256 crypt":
+        return _encode(_sha_crypt_digest(sha256, password, parts.salt, parts.cost), _SHA256_ORDER)
+    return _encode(_sha_crypt_digest(sha512, password, parts.salt, parts.cost), _SHA512_ORDER)
 
 
 def _apr1(password: bytes, salt: bytes) -> bytes:
     inner = _md5(password + salt + password).digest()
-    begin = password + b"$apr1$" + salt + _stretched(inner, len(password))
+    begin = password + b"$apr1$" + salt + _repeat(inner, len(password))
     begin += b"".join(b"\0" if bit else password[:1] for bit in _bits(len(password)))
-    return _mixed(_md5, _md5(begin).digest(), password, salt, APR1_ROUNDS)
+    return _run_rounds(_md5, _md5(begin).digest(), password, salt, APR1_ROUNDS)
 
 
-def _drepper(algorithm: _Algorithm, password: bytes, salt: bytes, rounds: int) -> bytes:
+def _sha_crypt_digest(algorithm: _Algorithm, password: bytes, salt: bytes, rounds: int) -> bytes:
     inner = algorithm(password + salt + password).digest()
-    begin = password + salt + _stretched(inner, len(password))
+    begin = password + salt + _repeat(inner, len(password))
     begin += b"".join(inner if bit else password for bit in _bits(len(password)))
     start = algorithm(begin).digest()
-    secret = _stretched(algorithm(password * len(password)).digest(), len(password))
-    spice = _stretched(algorithm(salt * (16 + start[0])).digest(), len(salt))
-    return _mixed(algorithm, start, secret, spice, rounds)
+    secret = _repeat(algorithm(password * len(password)).digest(), len(password))
+    salt = _repeat(algorithm(salt * (16 + start[0])).digest(), len(salt))
+    return _run_rounds(algorithm, start, secret, salt, rounds)
 
 
-def _mixed(
+def _run_rounds(
     algorithm: _Algorithm, digest: bytes, password: bytes, salt: bytes, rounds: int
 ) -> bytes:
-    """Return `digest` after so many rounds, which all three schemes have in common."""
-    wrappings = [_wrapping(number, password, salt) for number in range(2 * 3 * 7)]
-    for before, after in islice(cycle(wrappings), rounds):
+    """Return `digest` after the rounds of apr1 and SHA-crypt, which are the same."""
+    parts = [_round_parts(number, password, salt) for number in range(2 * 3 * 7)]
+    for before, after in islice(cycle(parts), rounds):
         digest = algorithm(before + digest + after).digest()
     return digest
 
 
-def _wrapping(number: int, password: bytes, salt: bytes) -> tuple[bytes, bytes]:
-    """Return what stands before and behind the digest in a round; it repeats after 42."""
+def _round_parts(number: int, password: bytes, salt: bytes) -> tuple[bytes, bytes]:
+    """Return the bytes before and after the digest in a round; they repeat after 42 rounds."""
     middle = (salt if number % 3 else b"") + (password if number % 7 else b"")
     return (password + middle, b"") if number % 2 else (b"", middle + password)
 
 
-def _stretched(digest: bytes, length: int) -> bytes:
+def _repeat(digest: bytes, length: int) -> bytes:
     return (digest * (length // len(digest) + 1))[:length]
 
 
 def _bits(number: int) -> Iterator[int]:
-    """Yield the bits of `number`, the lowest first, up to the highest that is set."""
+    """Yield the bits of `number`, lowest first, up to the highest set bit."""
     while number:
         yield number & 1
         number >>= 1
 
 
-def _spell(digest: bytes, order: tuple[tuple[int, ...], ...]) -> str:
-    """Return a digest in crypt's alphabet: groups of bytes, the first one highest, 6 bits each."""
+def _encode(digest: bytes, order: tuple[tuple[int, ...], ...]) -> str:
+    """Return a digest in the alphabet of crypt: big-endian groups of bytes, 6 bits a letter."""
     text = ""
-    for places in order:
-        number = int.from_bytes(bytes(digest[place] for place in places))
-        for _ in range(len(places) + 1):
+    for positions in order:
+        number = int.from_bytes(bytes(digest[each] for each in positions))
+        for _ in range(len(positions) + 1):
             number, low = number >> 6, number & 63
             text += _ALPHABET[low]
     return text

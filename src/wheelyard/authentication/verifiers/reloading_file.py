@@ -1,10 +1,9 @@
 """
-Files of credentials, which are read again when they change, and who may change them.
+Credential files that are reloaded when they change, and checks of their permissions.
 
-A file is taken whole or not at all: one line that is wrong would otherwise be a person who cannot
-log in, or one who should not. It is looked at every few seconds, and read again if its modification
-time, inode or size have changed. If what is found then cannot be taken, the last good content stays
-in force and the log says so, once, and once more when that is mended.
+A file is accepted as a whole or not at all. It is checked every few seconds, and read again if its
+modification time, inode or size has changed. If the new content is invalid, the last valid content
+stays in use; the log says so once, and once more after the repair.
 """
 
 import logging
@@ -20,11 +19,10 @@ from wheelyard.errors import Invalid
 from wheelyard.model.text import escaped
 
 CHECK_INTERVAL_SECONDS: Final = 4.0
-"""Seconds between two looks at a file; a server believes what it found for one more."""
+"""Between two checks of a file; a server may use the result for one second more."""
 FILE_LIMIT_BYTES: Final = 16 * 1024**2
-"""Bytes of a file of credentials."""
 MAX_SYMLINKS: Final = 40
-"""Links that lead to one another, as Linux counts them."""
+"""Symbolic links that lead to one another: the limit of Linux."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -33,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ParsedFile(Generic[T]):
-    """What a file says, and what an operator should know of it, in sentences."""
+    """The value of a file, and warnings for the operator."""
 
     value: T
     warnings: tuple[str, ...] = ()
@@ -41,12 +39,12 @@ class ParsedFile(Generic[T]):
 
 class ReloadingFile(Generic[T]):
     """
-    A file of credentials, and what it said when it was last good.
+    A credential file with its last valid content; thread-safe.
 
-    `parse` makes something of its text, or raises Invalid with a sentence about it.
+    `parse` returns a value for the text, or raises Invalid with a sentence about it.
 
     Raises:
-        Invalid: The file cannot be read, or makes no sense (code `bad_setting`).
+        Invalid: The file cannot be read or parsed (code `bad_setting`).
     """
 
     def __init__(
@@ -57,69 +55,68 @@ class ReloadingFile(Generic[T]):
         self._parse = parse
         self._monotonic = monotonic
         self._lock = Lock()
-        self._looked_at = monotonic()
+        self._checked_at = monotonic()
         self._is_settled = False
-        self._complaint = ""
-        self._stamp, self._content = self._read()
+        self._last_error = ""
+        self._fingerprint, self._content = self._read()
 
     @property
     def value(self) -> T:
-        """What the file said when it was last good; looks at nothing."""
+        """The last valid value; does not check the file."""
         return self._content.value
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What an operator should know of the file, in sentences that name it."""
+        """Warnings for the operator, in sentences that name the file."""
         return tuple(f"{self._shown}: {each}." for each in self._content.warnings)
 
     @property
     def needs_check(self) -> bool:
-        """Whether the next `current` will look at the file."""
-        return self._monotonic() - self._looked_at >= CHECK_INTERVAL_SECONDS
+        """Whether the next `current` will check the file."""
+        return self._monotonic() - self._checked_at >= CHECK_INTERVAL_SECONDS
 
     def current(self) -> T:
-        """Return what the file says, looked at anew if that is due; one thread looks for all."""
+        """Return the value, after a check of the file if it is time; one thread checks for all."""
         if self.needs_check and self._lock.acquire(blocking=False):
             try:
-                self._look()
+                self._check()
             finally:
                 self._lock.release()
         return self._content.value
 
-    def _look(self) -> None:
-        before = self.warnings
+    def _check(self) -> None:
+        old_warnings = self.warnings
         try:
-            stamp = _stamp(self._path.stat(), tuple(write_access_warnings(self._path)))
-            # a second change within a tick of the kernel's clock leaves the same time, so what
-            # was new at the last look is read once more
-            if stamp != self._stamp or not self._is_settled:
+            fingerprint = _fingerprint(self._path.stat(), tuple(write_access_warnings(self._path)))
+            # A second change within a tick of the kernel's clock leaves the same time, so a new
+            # file is read once more.
+            if fingerprint != self._fingerprint or not self._is_settled:
                 found, self._content = self._read()
-                self._stamp, self._is_settled = found, found == self._stamp
+                self._fingerprint, self._is_settled = found, found == self._fingerprint
         except Invalid as fault:
-            self._complain(fault.message)
+            self._log_error(fault.message)
             return
         except OSError as error:
-            self._complain(_unreadable(self._shown, error).message)
+            self._log_error(_unreadable(self._shown, error).message)
             return
         finally:
-            self._looked_at = self._monotonic()
-        if self._complaint:
-            # as loud as what it takes back: who saw the one is to see the other
+            self._checked_at = self._monotonic()
+        if self._last_error:  # at the level of the line that it takes back
             logger.warning("%s reads again. What it says now is in force.", self._shown)
-            self._complaint = ""
+            self._last_error = ""
         for warning in self.warnings:
-            if warning not in before:
+            if warning not in old_warnings:
                 logger.warning("%s", warning)
 
-    def _complain(self, message: str) -> None:
-        if message != self._complaint:
+    def _log_error(self, message: str) -> None:
+        if message != self._last_error:
             logger.error("%s Until then, what it said before stays in force.", message)
-            self._complaint = message
+            self._last_error = message
 
     def _read(self) -> tuple[str, ParsedFile[T]]:
         try:
             with self._path.open("rb") as file:
-                status = os.fstat(file.fileno())  # before the bytes: a later change shows
+                status = os.fstat(file.fileno())  # before reading, so that a later change shows
                 body = file.read(FILE_LIMIT_BYTES + 1)
         except OSError as error:
             raise _unreadable(self._shown, error) from error
@@ -127,26 +124,26 @@ class ReloadingFile(Generic[T]):
             content = self._parse(_text(body))
         except Invalid as fault:
             raise Invalid(f"{self._shown}: {fault.message}", code="bad_setting") from None
-        ways = tuple(write_access_warnings(self._path))
-        warnings = (*ways, *content.warnings)
+        writable = tuple(write_access_warnings(self._path))
+        warnings = (*writable, *content.warnings)
         if status.st_mode & S_IROTH:
-            open_to_all = "every user of this machine may read it; take that away with 'chmod o-r'"
-            warnings = (open_to_all, *warnings)
-        return _stamp(status, ways), ParsedFile(content.value, warnings)
+            readable = "every user of this machine may read it; take that away with 'chmod o-r'"
+            warnings = (readable, *warnings)
+        return _fingerprint(status, writable), ParsedFile(content.value, warnings)
 
 
 def write_access_warnings(path: Path) -> Iterator[str]:
     """
-    Yield how every user of this machine can change what is at a path, in a clause each.
+    Yield a warning for each way in which every user of this machine can change a file.
 
-    Each folder on the way counts, also the way of links. Only the mode for others counts: owner and
+    All folders of the path and of symbolic links count. Only the mode for others counts: owner and
     group are the operator's choice. In a folder with a sticky bit (`/tmp`, and where Kubernetes
     mounts a secret) only the owner of a file, the owner of the folder and root can replace it.
     """
     if _mode(path) & S_IWOTH:
         yield "every user of this machine may write to it; take that away with 'chmod o-w'"
-    found = map(os.path.realpath, _folders_to(path.absolute(), MAX_SYMLINKS))
-    for folder in dict.fromkeys(found):
+    folders = map(os.path.realpath, _folders_to(path.absolute(), MAX_SYMLINKS))
+    for folder in dict.fromkeys(folders):
         if _mode(Path(folder)) & (S_IWOTH | S_ISVTX) == S_IWOTH:
             yield (
                 "every user of this machine may replace it, because they may write to the folder "
@@ -162,15 +159,15 @@ def _mode(path: Path) -> int:
 
 
 def _folders_to(path: Path, links: int) -> Iterator[Path]:
-    """Yield every folder in which a name is looked up on the way to a path."""
+    """Yield every folder in which the system looks up a name to reach a path."""
     yield from path.parents
-    for place in (path, *path.parents):
+    for each in (path, *path.parents):
         try:
-            target = place.readlink()
-        except OSError:  # it is no link, or cannot be looked at
+            target = each.readlink()
+        except OSError:  # it is no link, or cannot be read
             continue
         if links:
-            yield from _folders_to(place.parent / target, links - 1)
+            yield from _folders_to(each.parent / target, links - 1)
 
 
 def _text(body: bytes) -> str:
@@ -181,12 +178,12 @@ def _text(body: bytes) -> str:
     except UnicodeDecodeError as error:
         number = body.count(b"\n", 0, error.start) + 1
         reason = Invalid(f"Line {number} is not UTF-8. Write the file in UTF-8.")
-    raise reason  # not from within: what the decoder says has the whole file in it
+    raise reason  # outside of the handler: the decoder's error contains the whole file
 
 
-def _stamp(status: os.stat_result, ways: tuple[str, ...]) -> str:
-    # a folder's mode is in the stamp, too: the file itself does not change with it
-    return f"{status.st_mtime_ns}.{status.st_ctime_ns}.{status.st_ino}.{status.st_size}.{ways}"
+def _fingerprint(status: os.stat_result, warnings: tuple[str, ...]) -> str:
+    # the modes of folders count, too: the file itself does not change with them
+    return f"{status.st_mtime_ns}.{status.st_ctime_ns}.{status.st_ino}.{status.st_size}.{warnings}"
 
 
 def _unreadable(shown: str, error: OSError) -> Invalid:

@@ -1,22 +1,22 @@
 """
-Static tokens: secrets of any text that the operator already has, each with rights of its own.
+Static tokens: secrets that the operator already has, each with its own scope.
 
     [[token]]
-    name = "ci"                       # becomes the principal static:ci
+    name = "ci"                       # makes the principal static:ci
     value = "any text of 16 characters or more"   # or sha256 = "its digest, hexadecimal"
-    can = ["read", "upload"]          # so unless given
-    expires = 2027-01-31              # with the first moment of this day, UTC; or a date and time
-    projects = ["acme-*", "tools"]    # needed; ["*"] is every project
+    can = ["read", "upload"]          # the default
+    expires = 2027-01-31              # at the first moment of this day, UTC; or a date and time
+    projects = ["acme-*", "tools"]    # required; ["*"] is every project
 
-A token is looked up by the SHA-256 of its text, which is all that is kept of it. The projects are
-never guessed, so a file that was cut off opens nothing that its author has not written; where they
-stand last, it opens no more of anything. Besides the file there may be one bare token, which may
-read and upload everywhere; if the file has it too, the file says what it may.
+Only the SHA-256 of a token is kept, and tokens are looked up by it. `projects` has no default, so
+that a truncated file opens nothing that its author did not write. One more token, for reading and
+uploading everywhere, can come from the environment; if the file has it too, the file decides.
 """
 
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from hashlib import sha256
@@ -43,13 +43,11 @@ from wheelyard.model.text import require_one_line
 from wheelyard.model.token import PREFIX, has_token_prefix
 
 MIN_TOKEN_CHARS: Final = 16
-"""Characters of a token."""
 NAME_LIMIT_CHARS: Final = 100
-"""Characters of a token's name."""
 ENVIRONMENT_TOKEN: Final = "environment"  # noqa: S105 - a name
-"""What the bare token is called."""
+"""The name of the token from the environment."""
 
-_TOML_PLACE: Final = re.compile(r"at line [0-9]+")
+_TOML_LINE: Final = re.compile(r"at line [0-9]+")
 
 
 class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,92 +78,92 @@ class _StaticToken:
         return self.expires_at is not None and now >= self.expires_at
 
 
-_ByDigest = Mapping[bytes, _StaticToken]
+_TokensByDigest = Mapping[bytes, _StaticToken]
 
 
 class StaticTokens:
     """
-    The static tokens of an index, from a file and one bare token; safe to share between threads.
+    The static tokens of an index, from a file and from the environment; thread-safe.
 
     Raises:
-        Invalid: The file cannot be read, or a token is refused (code `bad_setting`).
+        Invalid: The file cannot be read, or a token is invalid (code `bad_setting`).
     """
 
     def __init__(
         self,
         path: Path | None,
-        bare: str,
+        environment_token: str,
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
     ) -> None:
         self._now = now
-        self._bare = _bare(bare.strip())  # files that become variables end in a newline
+        # strip: a variable that was made from a file ends in a newline
+        self._from_environment = _environment_token(environment_token.strip())
         self.file = ReloadingFile(path, parse_static_tokens, monotonic) if path else None
 
     @property
     def identities(self) -> tuple[Identity, ...]:
-        """Whom the tokens prove, expired ones included."""
-        return tuple(held.identity for held in self._every)
+        """The identities of all tokens, expired ones included."""
+        return tuple(token.identity for token in self._all)
 
     @property
     def expired(self) -> frozenset[str]:
-        """The principals of those that hold no more."""
+        """The principals of expired tokens."""
         now = self._now()
-        return frozenset(held.identity.principal for held in self._every if held.is_expired(now))
+        return frozenset(each.identity.principal for each in self._all if each.is_expired(now))
 
     @property
-    def _every(self) -> tuple[_StaticToken, ...]:
+    def _all(self) -> tuple[_StaticToken, ...]:
         tokens = self.file.value if self.file else {}
-        return (*tokens.values(), *self._bare.values())
+        return (*tokens.values(), *self._from_environment.values())
 
     def find(self, secrets: Iterable[str]) -> Identity | None:
         """
-        Return whose token one of `secrets` is, or None where none of them is one.
+        Return the identity of the first secret that is a static token, or None.
 
-        These are both halves of a Basic pair, or what follows Bearer. All are looked up, whatever
-        comes of the first.
+        The secrets are both halves of Basic credentials, or a Bearer token.
 
         Raises:
-            Unauthenticated: It is one that has expired.
+            Unauthenticated: The token has expired.
         """
         tokens = self.file.current() if self.file else {}
-        # a digest may be of any text, and short ones can be guessed
+        # the file may have the digest of a short text, which could be guessed
         digests = [_digest_of(each) for each in secrets if len(each) >= MIN_TOKEN_CHARS]
-        found = [tokens.get(each) or self._bare.get(each) for each in digests]
-        held = next(filter(None, found), None)
-        if held is None:
+        found = [tokens.get(each) or self._from_environment.get(each) for each in digests]
+        token = next(filter(None, found), None)
+        if token is None:
             return None
-        if held.is_expired(self._now()):
+        if token.is_expired(self._now()):
             raise Unauthenticated(
                 "This token does not hold any more. Ask the operator of this index for another.",
                 short="Missing or invalid token.",
             )
-        return held.identity
+        return token.identity
 
 
-def parse_static_tokens(text: str) -> ParsedFile[_ByDigest]:
+def parse_static_tokens(text: str) -> ParsedFile[_TokensByDigest]:
     """
     Return the tokens of a file, by digest.
 
     Raises:
-        Invalid: A table is wrong; says which, and shows neither a value nor a digest.
+        Invalid: A table is invalid; the message has its number, and neither value nor digest.
     """
     tokens: dict[bytes, _StaticToken] = {}
     names = {ENVIRONMENT_TOKEN}
     for number, table in enumerate(_tables(text), start=1):
         try:
-            digest, name, held = _token(table)
+            digest, name, token = _parse_token(table)
             if name in names:
                 raise Invalid("its name is taken. Choose another.")
             if digest in tokens:
                 raise Invalid("it has the text of another one. Give each a text of its own.")
         except WheelyardError as fault:
             given = table.get("name")
-            called = f" ({quoted(given)})" if isinstance(given, str) and given else ""
-            message = f"[[token]] number {number}{called}: {fault.message}"
+            label = f" ({quoted(given)})" if isinstance(given, str) and given else ""
+            message = f"[[token]] number {number}{label}: {fault.message}"
             raise Invalid(message, code="bad_setting") from None
         names.add(name)
-        tokens[digest] = held
+        tokens[digest] = token
     return ParsedFile(MappingProxyType(tokens))
 
 
@@ -173,39 +171,39 @@ def _tables(text: str) -> list[dict[str, object]]:
     try:
         content = tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
-        place = _TOML_PLACE.search(str(error))
-        reason = f"It is no TOML {place[0] if place else 'at its end'}. Mend the file."
+        line = _TOML_LINE.search(str(error))
+        reason = f"It is no TOML {line[0] if line else 'at its end'}. Mend the file."
     else:
         tables = content.get("token", [])
         is_list = isinstance(tables, list) and all(isinstance(each, dict) for each in tables)
         if set(content) <= {"token"} and is_list:
             return list(tables)
         reason = "It has something else in it than [[token]] tables. Write only those."
-    # not from within: the decoder's fault may carry the whole file
+    # outside of the handler: the decoder's error may contain the whole file
     raise Invalid(reason, code="bad_setting")
 
 
-def _token(table: Mapping[str, object]) -> tuple[bytes, str, _StaticToken]:
-    """Return the digest of a token, its name, and what it proves."""
+def _parse_token(table: Mapping[str, object]) -> tuple[bytes, str, _StaticToken]:
+    """Return the digest, the name and the token of a `[[token]]` table."""
     try:
-        found = decode_table(table, _Table)
+        fields = decode_table(table, _Table)
     except InvalidField as wrong:
         raise Invalid(f"{wrong.message}.") from None
-    name = require_one_line(found.name, "its name", NAME_LIMIT_CHARS).strip()
-    scope = Scope(parse_actions(found.can), tuple(map(parse_pattern, found.projects)))
-    held = _StaticToken(_identity(name, scope), _expiry(found.expires))
-    if (found.value is None) == (found.sha256 is None):
+    name = require_one_line(fields.name, "its name", NAME_LIMIT_CHARS).strip()
+    scope = Scope(parse_actions(fields.can), tuple(map(parse_pattern, fields.projects)))
+    token = _StaticToken(_identity(name, scope), _expiry(fields.expires))
+    if (fields.value is None) == (fields.sha256 is None):
         raise Invalid("it needs either value or sha256. Write one of them.")
-    if found.value is not None:
-        _require_fit(found.value)
-        return _digest_of(found.value), name, held
-    digest = bytes.fromhex(found.sha256 or "")
-    if digest == sha256().digest():  # or an empty password would open the index
+    if fields.value is not None:
+        _check_value(fields.value)
+        return _digest_of(fields.value), name, token
+    digest = bytes.fromhex(fields.sha256 or "")
+    if digest == sha256().digest():  # an empty password must not match
         raise Invalid("its digest is that of nothing. Make it with 'printf %s TOKEN | sha256sum'.")
-    return digest, name, held
+    return digest, name, token
 
 
-def _require_fit(value: str) -> None:
+def _check_value(value: str) -> None:
     """Raise Invalid unless a text can be a static token."""
     if has_token_prefix(value):
         raise Invalid(
@@ -223,15 +221,14 @@ def _require_fit(value: str) -> None:
 def _expiry(given: object) -> datetime | None:
     if given is None:
         return None
-    try:
-        moment = datetime.fromisoformat(given) if isinstance(given, str) else given
-    except ValueError:
-        moment = None
-    if isinstance(moment, date) and not isinstance(moment, datetime):
-        moment = datetime.combine(moment, time())
-    if not isinstance(moment, datetime):
+    if isinstance(given, str):
+        with suppress(ValueError):
+            given = datetime.fromisoformat(given)
+    if isinstance(given, date) and not isinstance(given, datetime):
+        given = datetime.combine(given, time())
+    if not isinstance(given, datetime):
         raise Invalid("expires is no time. Write 2027-01-31, or 2027-01-31T12:00:00Z.")
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return given if given.tzinfo else given.replace(tzinfo=UTC)
 
 
 def _identity(name: str, scope: Scope) -> Identity:
@@ -243,11 +240,11 @@ def _digest_of(secret: str) -> bytes:
     return sha256(secret.encode(errors="surrogatepass")).digest()
 
 
-def _bare(text: str) -> _ByDigest:
+def _environment_token(text: str) -> _TokensByDigest:
     if not text:
         return {}
     try:
-        _require_fit(text)
+        _check_value(text)
     except Invalid as fault:
         message = f"The static token makes no sense: {fault.message}"
         raise Invalid(message, code="bad_setting") from None

@@ -87,7 +87,7 @@ class TrustedPublishingApi:
         self._pools = context.pools
         self._takes_uploads = takes_uploads
         self._concurrency = ConcurrencyLimit(MAX_CONCURRENT_REQUESTS, "requests for tokens")
-        self._rate_limit = LoginRateLimit(REQUESTS_PER_MINUTE, monotonic, patience=0.0)
+        self._rate_limit = LoginRateLimit(REQUESTS_PER_MINUTE, monotonic, timeout=0.0)
         self._well_formed_rate_limit = LoginRateLimit(
             REQUESTS_PER_MINUTE * WELL_FORMED_RATE_FACTOR, monotonic
         )
