@@ -41,26 +41,26 @@ def few(said: dict[str, object]) -> None:
 
 
 @pytest.fixture
-def harness(tmp_path: Path) -> Iterator[AccessHarness]:
+def access(tmp_path: Path) -> Iterator[AccessHarness]:
     """An index that has little patience with guesses."""
-    with open_harness(tmp_path, adjust=few) as harness:
-        harness.google.bearers[GOOGLE] = Bearer(frozenset({"storage.objects.get"}))
-        yield harness
+    with open_harness(tmp_path, adjust=few) as access:
+        access.google.bearers[GOOGLE] = Bearer(frozenset({"storage.objects.get"}))
+        yield access
 
 
-def guess(harness: AccessHarness, address: str, credential: Credential, times: int = 3) -> None:
+def guess(access: AccessHarness, address: str, credential: Credential, times: int = 3) -> None:
     """Fail to log in, so often."""
     for number in range(times):
         wrong = Credential(credential.user, f"{credential.secret}-{number}")
         with pytest.raises(Unauthenticated):
-            harness.index.authenticator.authenticate(wrong, address)
+            access.index.authenticator.authenticate(wrong, address)
 
 
-def is_let_in(harness: AccessHarness, credential: Credential, address: str = HERE) -> bool:
+def is_let_in(access: AccessHarness, credential: Credential, address: str = HERE) -> bool:
     """Return whether a credential opens the index, and is not put off."""
     fault: Unavailable | None = None
     try:
-        caller = harness.index.authenticator.authenticate(credential, address)
+        caller = access.index.authenticator.authenticate(credential, address)
     except Unavailable as found:
         fault = found
     else:
@@ -69,39 +69,39 @@ def is_let_in(harness: AccessHarness, credential: Credential, address: str = HER
     return False
 
 
-def test_guesses_are_put_off(harness: AccessHarness, caplog: pytest.LogCaptureFixture) -> None:
+def test_guesses_are_put_off(access: AccessHarness, caplog: pytest.LogCaptureFixture) -> None:
     """After three wrong passwords nobody at that address is heard; elsewhere everybody is."""
-    guess(harness, HERE, Credential("reader", "guess"))
+    guess(access, HERE, Credential("reader", "guess"))
     with caplog.at_level(logging.INFO):
-        assert not is_let_in(harness, Credential("manager", PASSWORD))
+        assert not is_let_in(access, Credential("manager", PASSWORD))
     assert "htpasswd_rate for htpasswd:manager, from 192.0.2.0/24" in caplog.text
-    assert is_let_in(harness, Credential("reader", PASSWORD), ELSEWHERE)
-    assert is_let_in(harness, Credential("manager", PASSWORD), ELSEWHERE)
+    assert is_let_in(access, Credential("reader", PASSWORD), ELSEWHERE)
+    assert is_let_in(access, Credential("manager", PASSWORD), ELSEWHERE)
 
 
-def test_guesses_from_everywhere(harness: AccessHarness) -> None:
+def test_guesses_from_everywhere(access: AccessHarness) -> None:
     """Who guesses a name from many networks is put off, and its owner at another one is not."""
     for number in range(10):
-        guess(harness, f"10.0.{number}.1", Credential("reader", f"guess-{number}"))
+        guess(access, f"10.0.{number}.1", Credential("reader", f"guess-{number}"))
     with pytest.raises(Unauthenticated):
-        harness.index.authenticator.authenticate(Credential("reader", "one-more"), "10.0.99.1")
-    assert not is_let_in(harness, Credential("reader", PASSWORD), "10.0.99.1")
-    assert is_let_in(harness, Credential("reader", PASSWORD), ELSEWHERE)
+        access.index.authenticator.authenticate(Credential("reader", "one-more"), "10.0.99.1")
+    assert not is_let_in(access, Credential("reader", PASSWORD), "10.0.99.1")
+    assert is_let_in(access, Credential("reader", PASSWORD), ELSEWHERE)
 
 
-def test_who_was_right_before_is_let_in(harness: AccessHarness, tmp_path: Path) -> None:
+def test_who_was_right_before_is_let_in(access: AccessHarness, tmp_path: Path) -> None:
     """Somebody whose password was right today is not locked out by the guesses of others."""
     clock, right = Clock(), Credential("reader", PASSWORD)
     passwords = HtpasswdVerifier(tmp_path / "htpasswd", bytes(32), clock.seconds)
     index = replace(
-        harness.index, authenticator=replace(harness.index.authenticator, htpasswd=passwords)
+        access.index, authenticator=replace(access.index.authenticator, htpasswd=passwords)
     )
-    harness = replace(harness, in_process=replace(harness.in_process, index=index))
-    assert is_let_in(harness, right)
-    guess(harness, HERE, Credential("reader", "guess"))
+    access = replace(access, in_process=replace(access.in_process, index=index))
+    assert is_let_in(access, right)
+    guess(access, HERE, Credential("reader", "guess"))
     clock.advance(seconds=CACHE_SECONDS)
-    assert is_let_in(harness, right)
-    assert not is_let_in(harness, Credential("reader", "guess-9"))
+    assert is_let_in(access, right)
+    assert not is_let_in(access, Credential("reader", "guess-9"))
 
 
 @pytest.mark.parametrize(
@@ -114,30 +114,30 @@ def test_who_was_right_before_is_let_in(harness: AccessHarness, tmp_path: Path) 
     ],
     ids=["access token", "password of __token__", "password", "bearer"],
 )
-def test_failures_keep_no_other_kind_out(harness: AccessHarness, wrong: Credential) -> None:
+def test_failures_keep_no_other_kind_out(access: AccessHarness, wrong: Credential) -> None:
     """Bad credentials of one kind, from one office, leave good ones of other kinds alone."""
-    guess(harness, HERE, wrong, 1 if wrong.is_bearer else 3)
-    api_token = harness.token("*", can="read")
-    assert is_let_in(harness, Credential("__token__", api_token))
-    assert is_let_in(harness, Credential("__token__", static_token("reader")))
-    assert is_let_in(harness, Credential("oidc", id_token("reader@acme.dev")))
+    guess(access, HERE, wrong, 1 if wrong.is_bearer else 3)
+    api_token = access.token("*", can="read")
+    assert is_let_in(access, Credential("__token__", api_token))
+    assert is_let_in(access, Credential("__token__", static_token("reader")))
+    assert is_let_in(access, Credential("oidc", id_token("reader@acme.dev")))
     if wrong.user == "oauth2accesstoken":
-        assert is_let_in(harness, Credential("oauth2accesstoken", GOOGLE), ELSEWHERE)
-        assert is_let_in(harness, Credential("reader", PASSWORD))
+        assert is_let_in(access, Credential("oauth2accesstoken", GOOGLE), ELSEWHERE)
+        assert is_let_in(access, Credential("reader", PASSWORD))
     elif not wrong.is_bearer:
-        assert is_let_in(harness, Credential("oauth2accesstoken", GOOGLE))
+        assert is_let_in(access, Credential("oauth2accesstoken", GOOGLE))
 
 
 def test_an_empty_password_is_no_failure(
-    harness: AccessHarness, caplog: pytest.LogCaptureFixture
+    access: AccessHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A client that first sends a name alone, as uv does, is not put off, and not in the log."""
     caplog.set_level(logging.INFO)
     for _ in range(10):
         with pytest.raises(Unauthenticated):
-            harness.index.authenticator.authenticate(Credential("reader", ""), HERE)
+            access.index.authenticator.authenticate(Credential("reader", ""), HERE)
     assert caplog.records == []
-    assert is_let_in(harness, Credential("reader", PASSWORD))
+    assert is_let_in(access, Credential("reader", PASSWORD))
 
 
 KEY = '{"type": "service_account", "private_key": "-----BEGIN PRIVATE KEY-----\\nMIIE"}'
@@ -146,25 +146,25 @@ KEY = '{"type": "service_account", "private_key": "-----BEGIN PRIVATE KEY-----\\
 @pytest.mark.parametrize("user", ["_json_key", "_json_key_base64", "oauth2accesstoken", "reader"])
 @pytest.mark.parametrize("secret", [KEY, b64encode(KEY.encode()).decode()], ids=["plain", "base64"])
 def test_service_account_keys(
-    harness: AccessHarness, caplog: pytest.LogCaptureFixture, user: str, secret: str
+    access: AccessHarness, caplog: pytest.LogCaptureFixture, user: str, secret: str
 ) -> None:
     """The key of a service account is refused with advice and one warning, and shown to nobody."""
     for _ in range(5):
         with pytest.raises(Unauthenticated, match="delete it"):
-            harness.index.authenticator.authenticate(Credential(user, secret), HERE)
-    assert harness.google.seen == []
+            access.index.authenticator.authenticate(Credential(user, secret), HERE)
+    assert access.google.seen == []
     assert [each.levelno for each in caplog.records] == [logging.WARNING]
     assert "192.0.2.0/24" in caplog.text
     assert "PRIVATE" not in caplog.text
 
 
-def test_a_file_that_is_due(harness: AccessHarness, tmp_path: Path) -> None:
+def test_a_file_that_is_due(access: AccessHarness, tmp_path: Path) -> None:
     """Whoever sends an API token never waits for a look at a file; for a password there is one."""
     clock = Clock()
     passwords = HtpasswdVerifier(tmp_path / "htpasswd", bytes(32), clock.seconds)
-    authenticator = replace(harness.index.authenticator, htpasswd=passwords)
+    authenticator = replace(access.index.authenticator, htpasswd=passwords)
     right = Credential("reader", PASSWORD)
-    sent = (right, Credential("__token__", harness.token("*", can="read")))
+    sent = (right, Credential("__token__", access.token("*", can="read")))
     authenticator.authenticate(right, HERE)
     assert [authenticator.needs_file_check(each) for each in sent] == [False, False]
     clock.advance(seconds=4)
@@ -189,12 +189,12 @@ def test_a_file_that_is_due(harness: AccessHarness, tmp_path: Path) -> None:
     ids=range(9),
 )
 def test_what_the_log_says(
-    harness: AccessHarness, caplog: pytest.LogCaptureFixture, credential: Credential, said: str
+    access: AccessHarness, caplog: pytest.LogCaptureFixture, credential: Credential, said: str
 ) -> None:
     """The log tells an operator why a credential was refused and from where, and no secret."""
     for attempt in (
-        harness.index.authenticator.authenticate_cached,
-        lambda sent: harness.index.authenticator.authenticate(sent, HERE),
+        access.index.authenticator.authenticate_cached,
+        lambda sent: access.index.authenticator.authenticate(sent, HERE),
     ):
         caplog.clear()
         caplog.set_level(logging.INFO)
@@ -256,9 +256,9 @@ def test_tokens_that_nobody_made(harness: IndexHarness) -> None:
     ],
     ids=["bearer", "dots", "token's prefix", "token's shape"],
 )
-def test_other_secrets_are_not_shown_to_google(harness: AccessHarness, sent: Credential) -> None:
+def test_other_secrets_are_not_shown_to_google(access: AccessHarness, sent: Credential) -> None:
     """What is plainly no token of Google's is refused here, and nobody else ever sees it."""
     with pytest.raises(Unauthenticated) as refused:
-        is_let_in(harness, sent)
+        is_let_in(access, sent)
     assert "Missing or invalid token" in refused.value.short
-    assert harness.google.seen == []
+    assert access.google.seen == []

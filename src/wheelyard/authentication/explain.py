@@ -1,4 +1,4 @@
-"""Why somebody may do something, or what they see if they may not."""
+"""The explanation of an access decision, for `wheelyard access explain`."""
 
 import re
 from collections.abc import Iterator
@@ -28,64 +28,64 @@ from wheelyard.model.grants import (
 )
 from wheelyard.model.token import TokenRecord
 
-_NEXT: Final = re.compile(
+_SEPARATOR: Final = re.compile(
     rf",\s*(?=(?:user|serviceAccount|domain|htpasswd|static|token|publisher|group):"
     rf"|{ANONYMOUS}\b|{ALL_AUTHENTICATED}\b)"
 )
-"""Where the next principal begins: the name of a static token may have a comma in it."""
+"""The comma between principals; the name of a static token may contain a comma."""
 _UNIQUE_ID: Final = re.compile(r"#[0-9]+\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class AccessSubject:
-    """Whom a question is about."""
+    """The caller that `access explain` is asked about."""
 
     caller: Caller
     credential_scopes: tuple[Scope, ...] = ()
-    """What their credential itself allows."""
-    credential_description: str = ""
-    """What that is called."""
+    """Scopes from the credential itself."""
+    credential_label: str = ""
+    """What `credential_scopes` are, in words."""
     state: str = "active"
-    """Of a token: whether it still opens anything."""
+    """The state of a token: `active`, `expired`, `revoked` ..."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccessExplanation:
-    """The answer to a question."""
+    """The answer of `access explain`."""
 
     allowed: bool
     reasons: tuple[str, ...]
-    """Each of which is enough; or, if the answer is no, what would be seen, and why."""
+    """If allowed, each sufficient reason; otherwise the response that the caller gets, and why."""
     hints: tuple[str, ...] = ()
-    """What else they may be called by, if that would change a no."""
+    """Other principals that the caller may have, if they would change a no."""
 
 
 def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
     """
-    Return whom `text` means: principals as a grant writes them, with commas, or one `token:ID`.
+    Return the caller for principals as in a grant, separated by commas, or for one `token:ID`.
 
     Raises:
-        Invalid: It is no principal (code `bad_setting`).
+        Invalid: The text is not a principal (code `bad_setting`).
         NotFound: There is no such token.
         Unavailable: The store does not answer.
     """
-    every = [parse_principal(each.strip()) for each in _NEXT.split(text)]
-    first, rights = every[0], authenticator.policy
+    principals = [parse_principal(each.strip()) for each in _SEPARATOR.split(text)]
+    first, policy = principals[0], authenticator.policy
     kind, _, name = first.partition(":")
     if kind == "token":
         record = authenticator.tokens.records.latest(name).value
         assert record is not None  # noqa: S101 - `latest` raises for none
-        return _bearer(record, authenticator)
-    if every == [ANONYMOUS]:
-        return AccessSubject(Caller(ANONYMOUS, rights.public, frozenset({ANONYMOUS})))
-    own, words = _own(every, authenticator)
-    principal = next((each for each in every if each.startswith("htpasswd:")), first)
-    caller = rights.authorize(Identity(principal, frozenset(_implied(every)), own))
+        return _token_subject(record, authenticator)
+    if principals == [ANONYMOUS]:
+        return AccessSubject(Caller(ANONYMOUS, policy.public, frozenset({ANONYMOUS})))
+    scopes, label = _credential_scopes(principals, authenticator)
+    principal = next((each for each in principals if each.startswith("htpasswd:")), first)
+    caller = policy.authorize(Identity(principal, frozenset(_with_implied(principals)), scopes))
     if principal in authenticator.static_tokens.expired:
         return AccessSubject(caller, state="expired")
-    if kind == "htpasswd" and not rights.grants.all:
-        own, words = (rights.htpasswd_scope,), "what a password is good for without a [[grant]]"
-    return AccessSubject(caller, own, words)
+    if kind == "htpasswd" and not policy.grants.all:
+        scopes, label = (policy.htpasswd_scope,), "what a password is good for without a [[grant]]"
+    return AccessSubject(caller, scopes, label)
 
 
 def explain(
@@ -95,38 +95,35 @@ def explain(
     authenticator: Authenticator,
     private_patterns: tuple[Pattern, ...],
 ) -> AccessExplanation:
-    """Return whether somebody may do `action` to `project`, existing or not, and why."""
+    """Return whether a caller may do `action` to `project`, existing or not, and why."""
     caller = subject.caller
     if subject.state != "active":
-        return AccessExplanation(
-            allowed=False, reasons=(f"401, because the token is {subject.state}",)
-        )
+        reason = f"401, because the token is {subject.state}"
+        return AccessExplanation(allowed=False, reasons=(reason,))
     if caller.may(action, project):
-        reasons = dict.fromkeys(
-            _reasons(subject, action, project, authenticator)
-        )  # each of them once
+        reasons = dict.fromkeys(_reasons(subject, action, project, authenticator))
         return AccessExplanation(allowed=True, reasons=tuple(reasons))
     if caller.is_anonymous:
-        seen = "401, as everybody is asked who they are"
+        response = "401, as everybody is asked who they are"
     elif action is not Action.READ:
-        seen = "403, whether or not the project exists"
+        response = "403, whether or not the project exists"
     elif matches_any(private_patterns, project):
-        seen = "403, because the name matches [access] private_names"
+        response = "403, because the name matches [access] private_names"
     else:
-        seen = "404, as for a project that does not exist"
+        response = "404, as for a project that does not exist"
     hints = tuple(_hints(caller, action, project, authenticator))
-    return AccessExplanation(allowed=False, reasons=(seen,), hints=hints)
+    return AccessExplanation(allowed=False, reasons=(response,), hints=hints)
 
 
 def _reasons(
     subject: AccessSubject, action: Action, project: NormalizedName, authenticator: Authenticator
 ) -> Iterator[str]:
-    rights = authenticator.policy
-    for grant in rights.grants.granting(subject.caller.principals | {ANONYMOUS}, action, project):
+    policy = authenticator.policy
+    for grant in policy.grants.granting(subject.caller.principals | {ANONYMOUS}, action, project):
         yield f"grant {grant.number}: {describe_grant(grant)}"
-    named = rights.grants.scopes_of((ANONYMOUS,))
-    for scope in rights.public:
-        if scope not in named and scope.permits(action, project):
+    from_grants = policy.grants.scopes_of((ANONYMOUS,))
+    for scope in policy.public:
+        if scope not in from_grants and scope.permits(action, project):
             if scope == ANYONE_READS:
                 yield "anybody may read: there is no [[grant]], and [access] private is not set"
             else:
@@ -134,7 +131,7 @@ def _reasons(
     for scope in subject.credential_scopes:
         if scope.permits(action, project):
             what = f"{describe_actions(scope.actions)} {describe_projects(scope.projects)}"
-            yield f"{subject.credential_description}: {what}"
+            yield f"{subject.credential_label}: {what}"
 
 
 def _hints(
@@ -142,53 +139,57 @@ def _hints(
 ) -> Iterator[str]:
     for grant in authenticator.policy.grants.all:
         if grant.scope.permits(action, project):
-            for name in sorted(grant.principals):
+            for wanted in sorted(grant.principals):
                 for own in sorted(caller.principals):
-                    if why := _could_be(own, name):
-                        yield f"{grant} is for {name}: {why}"
+                    if hint := _hint(own, wanted):
+                        yield f"{grant} is for {wanted}: {hint}"
 
 
-def _could_be(own: str, name: str) -> str:
+def _hint(own: str, wanted: str) -> str:
+    """Return how a caller with the principal `own` might be `wanted`; empty if it cannot be."""
     kind, _, address = own.partition(":")
-    if name.startswith(f"{own}#") and kind == "serviceAccount":
+    if wanted.startswith(f"{own}#") and kind == "serviceAccount":
         return "ask for it so, if that is the account's unique id"
-    if kind == "user" and name == f"domain:{address.rpartition('@')[2]}":
-        return f"ask for {own},{name}, if that is the Workspace domain of the account"
-    if kind == "user" and _UNIQUE_ID.sub("", name) == f"serviceAccount:{address}":
+    if kind == "user" and wanted == f"domain:{address.rpartition('@')[2]}":
+        return f"ask for {own},{wanted}, if that is the Workspace domain of the account"
+    if kind == "user" and _UNIQUE_ID.sub("", wanted) == f"serviceAccount:{address}":
         return "a service account is no user"
     return ""
 
 
-def _bearer(record: TokenRecord, authenticator: Authenticator) -> AccessSubject:
+def _token_subject(record: TokenRecord, authenticator: Authenticator) -> AccessSubject:
     try:
         caller = authenticator.caller_for_token(record)
     except Unauthenticated:
         return AccessSubject(Caller(f"token:{record.id}", ()), state="of a publisher that is gone")
-    own = tuple(scope for scope in caller.scopes if scope not in authenticator.policy.public)
-    words = "what the token itself is good for"
+    scopes = tuple(scope for scope in caller.scopes if scope not in authenticator.policy.public)
+    label = "what the token itself is good for"
     if record.owner:
-        words = f"what the token is good for, inside the rights of its owner {record.owner}"
-    return AccessSubject(caller, own, words, record.state(authenticator.tokens.runtime.now()))
+        label = f"what the token is good for, inside the rights of its owner {record.owner}"
+    return AccessSubject(caller, scopes, label, record.state(authenticator.tokens.runtime.now()))
 
 
-def _own(every: list[str], authenticator: Authenticator) -> tuple[tuple[Scope, ...], str]:
+def _credential_scopes(
+    principals: list[str], authenticator: Authenticator
+) -> tuple[tuple[Scope, ...], str]:
+    """Return the scopes of a static token or of a publisher, and their label."""
     for identity in authenticator.static_tokens.identities:
-        if identity.principal in every:
+        if identity.principal in principals:
             return identity.scopes, "what the static token itself is good for"
-    for publisher in (
-        authenticator.trusted_publishing.publishers if authenticator.trusted_publishing else ()
-    ):
-        if publisher.principal in every:
+    service = authenticator.trusted_publishing
+    for publisher in service.publishers if service else ():
+        if publisher.principal in principals:
             patterns = tuple(Pattern(name) for name in publisher.projects)
             return (Scope(Action.UPLOAD.with_implied, patterns),), "what the publisher may do"
     return (), ""
 
 
-def _implied(every: list[str]) -> Iterator[str]:
+def _with_implied(principals: list[str]) -> Iterator[str]:
+    """Yield principals, and those that such a caller always has as well."""
     yield ANONYMOUS
-    for name in every:
-        yield name
-        if name.startswith("serviceAccount:"):
-            yield _UNIQUE_ID.sub("", name)  # an account with its number is one without it, too
-        if not name.startswith("publisher:") and name != ANONYMOUS:
+    for principal in principals:
+        yield principal
+        if principal.startswith("serviceAccount:"):
+            yield _UNIQUE_ID.sub("", principal)
+        if not principal.startswith("publisher:") and principal != ANONYMOUS:
             yield ALL_AUTHENTICATED

@@ -1,14 +1,15 @@
 """
-Who may do what: credentials, identities, actions, scopes, and the one function that decides.
+Access control: credentials, identities, callers, actions and scopes.
 
-Patterns are a normalised name, or a prefix with one trailing `*`; nothing else, so that a person
-can tell whether two of them overlap. Rights only ever add up.
+A project pattern is a normalized name, or a prefix and one trailing `*`. So a person can tell
+whether two patterns overlap. Scopes only add up; none takes rights away.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import IntFlag
+from itertools import product
 from typing import Final, NewType
 
 from packaging.utils import NormalizedName
@@ -18,19 +19,19 @@ from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.text import escaped
 
 Pattern = NewType("Pattern", str)
-"""A normalised project name, or a normalised prefix and `*`."""
+"""A normalized project name, or a normalized prefix and `*`."""
 
 EVERY_PROJECT = Pattern("*")
 ANONYMOUS: Final = "anonymous"
-"""The principal that every request has, with a credential or without."""
+"""The principal of every caller, and the only one without a credential."""
 ALL_AUTHENTICATED: Final = "allAuthenticated"
-"""The principal of whoever has proven to be somebody, minted publishing tokens apart."""
+"""A principal of every caller with a valid credential, except minted publishing tokens."""
 
 _PREFIX = re.compile(r"[a-z0-9-]*")
 
 
 class Action(IntFlag):
-    """What can be done to a project; each one implies those before it."""
+    """What a caller can do with a project; each action implies those before it."""
 
     READ = 1
     UPLOAD = 2
@@ -39,12 +40,12 @@ class Action(IntFlag):
 
     @property
     def word(self) -> str:
-        """As it is written in a command or a setting."""
+        """The name in commands and settings."""
         return (self.name or "").lower()
 
     @property
     def verb(self) -> str:
-        """As a sentence says it, before a project's name."""
+        """The words in a sentence, before the name of a project."""
         return "upload to" if self is Action.UPLOAD else self.word
 
     @property
@@ -53,8 +54,8 @@ class Action(IntFlag):
         return Action((1 << self.bit_length()) - 1)
 
 
-_GRANTED = {action.word: action for action in (Action.READ, Action.UPLOAD, Action.MANAGE)}
-"""What a token may be given; nothing asks for ADMIN yet, so nobody may hand it out."""
+_GRANTABLE = {action.word: action for action in (Action.READ, Action.UPLOAD, Action.MANAGE)}
+"""The actions that a token can have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,31 +66,31 @@ class Scope:
     projects: tuple[Pattern, ...]
 
     def permits(self, action: Action, project: NormalizedName) -> bool:
-        """Return whether `action` on `project` is inside."""
+        """Return whether the scope includes `action` on `project`."""
         return bool(self.actions & action) and any(_matches(p, project) for p in self.projects)
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What an Authorization header says: taken apart, and not believed yet."""
+    """A parsed Authorization header, not verified yet."""
 
     user: str = field(repr=False)  # people put tokens there
-    """The first half of a Basic pair; empty for Bearer."""
+    """The user name of a Basic pair; empty for Bearer."""
     secret: str = field(repr=False)
-    """The second half, or what follows Bearer."""
+    """The password of a Basic pair, or the Bearer token."""
     is_bearer: bool = False
-    """Whether it was Bearer, which has no user."""
+    """Whether the scheme is Bearer."""
     is_unicode: bool = True
-    """Whether a pair was UTF-8; old clients send Latin-1, which only passwords may be."""
+    """Whether a Basic pair is UTF-8; old clients send Latin-1, which only passwords may be."""
     client_network: str = ""
     """
-    From where it comes: a password that was right from elsewhere is to be tried anew, or who
-    guesses would be told sooner than the limit on guesses allows.
+    The network of the client. A password is cached for one network: otherwise an attacker in
+    another one could test passwords without the rate limit.
     """
 
     @property
     def halves(self) -> Iterator[str]:
-        """Where a token may stand: as the password, or as the user."""
+        """The parts in which a token may be sent: the password, and the user name."""
         yield self.secret
         if not self.is_bearer:
             yield self.user
@@ -97,25 +98,25 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a credential proves; what its sender may do is another question."""
+    """The result of authentication: the principals that a credential proves."""
 
     principal: str
-    """The one name for journals and logs: `user:ana@acme.dev`, `htpasswd:ml-ci`."""
+    """The name in journals and logs: `user:ana@acme.dev`, `htpasswd:ml-ci`."""
     principals: frozenset[str]
-    """Every name that a grant may call this identity by."""
+    """All principals by which a grant can name this identity."""
     scopes: tuple[Scope, ...] = ()
-    """Rights that the credential itself brings, as a static token's or Google's answer."""
+    """Scopes of the credential itself: of a static token, or of a Google access token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever sent a request, and what they may do."""
+    """The sender of a request, with its scopes."""
 
     principal: str
     """`anonymous`, `token:ID`, `local:NAME`, `user:EMAIL`."""
     scopes: tuple[Scope, ...]
     principals: frozenset[str] = frozenset()
-    """Every name that grants may call this caller by."""
+    """All principals by which a grant can name this caller."""
 
     @property
     def is_anonymous(self) -> bool:
@@ -124,10 +125,10 @@ class Caller:
 
     @property
     def display_name(self) -> str:
-        """How a refusal calls this caller, as the beginning of a sentence: by the credential."""
+        """The subject of error messages, as the beginning of a sentence."""
         if self.is_anonymous:
             return "Whoever sends no credential"
-        if self.principal.partition(":")[0] in _TOKENS:
+        if self.principal.partition(":")[0] in _TOKEN_KINDS:
             return "This token"
         return f"You ({escaped(self.principal[:QUOTE_LIMIT])})"
 
@@ -146,7 +147,7 @@ class Caller:
             )
 
     def may_anywhere(self, action: Action) -> bool:
-        """Return whether there could be any project that this caller may do `action` to."""
+        """Return whether this caller may do `action` to some project, existing or not."""
         return any(scope.actions & action for scope in self.scopes)
 
     def may_everywhere(self, action: Action) -> bool:
@@ -156,16 +157,16 @@ class Caller:
         )
 
 
-_TOKENS = frozenset({"token", "static", "publisher"})
-"""Kinds of principal that are known by a token of the index, which is all that they have."""
+_TOKEN_KINDS = frozenset({"token", "static", "publisher"})
+"""The kinds of principal that a token of this index has."""
 ANYONE_READS = Scope(Action.READ, (EVERY_PROJECT,))
 
 
 def parse_pattern(text: str) -> Pattern:
-    """Return a project pattern, normalised; raise Invalid if it is none."""
+    """Return a normalized project pattern; raise Invalid if the text is malformed."""
     if "*" not in text:
         return Pattern(parse_name(text))
-    if text.isascii():  # the Kelvin sign, for one, is a plain letter in lower case
+    if text.isascii():  # lower() turns the Kelvin sign into a plain k
         prefix = re.sub(r"[-_.]+", "-", text[:-1]).lower()
         if _PREFIX.fullmatch(prefix):
             return Pattern(f"{prefix}*")
@@ -177,10 +178,10 @@ def parse_pattern(text: str) -> Pattern:
 
 
 def parse_actions(words: Iterable[str]) -> Action:
-    """Return the actions that `words` name, with those implied; raise Invalid for another word."""
+    """Return the named actions and those that they imply; raise Invalid for an unknown name."""
     actions = Action(0)
     for word in words:
-        named = _GRANTED.get(word.strip().lower())
+        named = _GRANTABLE.get(word.strip().lower())
         if named is None:
             raise Invalid(
                 f"{quoted(word)} is not an action. Use read, upload or manage.",
@@ -190,23 +191,23 @@ def parse_actions(words: Iterable[str]) -> Action:
     return actions
 
 
-def intersection(scope: Scope, to: Iterable[Scope]) -> tuple[Scope, ...]:
-    """Return what is inside `scope` and inside any of `to`."""
-    found = list[Scope]()
-    for other in to:
+def intersection(scope: Scope, others: Iterable[Scope]) -> tuple[Scope, ...]:
+    """Return the scopes that are both in `scope` and in one of `others`."""
+    common = list[Scope]()
+    for other in others:
         actions = scope.actions & other.actions
-        pairs = ((mine, theirs) for mine in scope.projects for theirs in other.projects)
+        pairs = product(scope.projects, other.projects)
         projects = {both for pair in pairs if (both := _narrower(*pair)) is not None}
         if actions and projects:
-            found.append(Scope(actions, tuple(sorted(projects))))
-    return tuple(found)
+            common.append(Scope(actions, tuple(sorted(projects))))
+    return tuple(common)
 
 
 def is_subset(scope: Scope, scopes: Iterable[Scope]) -> bool:
-    """Return whether each action on each pattern of `scope` is inside one of `scopes`."""
-    held = tuple(scopes)
+    """Return whether `scopes` include all actions on all patterns of `scope`."""
+    others = tuple(scopes)
     return all(
-        any(action & each.actions and _covers(each.projects, pattern) for each in held)
+        any(action & each.actions and _covers(each.projects, pattern) for each in others)
         for action in Action
         if action & scope.actions
         for pattern in scope.projects

@@ -1,8 +1,7 @@
 """
-Grants: who may do what to which projects, as the `[[grant]]` tables of the settings say it.
+Grants: the `[[grant]]` tables of the settings give principals actions on projects.
 
-They only ever add up: there is no grant that takes away, so their order does not matter, and one
-line is enough to see what it gives.
+Grants only add up. No grant takes rights away, so their order does not matter.
 """
 
 import re
@@ -27,7 +26,7 @@ from wheelyard.model.decoding import InvalidField, decode_table
 ACTIONS: Final = {action.word: action for action in Action}
 
 _EMAIL: Final = r"[!-~]+@[a-z0-9.-]+\.[a-z0-9-]+"
-_FORMS: Final = {
+_PRINCIPAL_PATTERNS: Final = {
     "user": re.compile(_EMAIL),
     "serviceAccount": re.compile(rf"{_EMAIL}(?:#[0-9]{{1,30}})?"),
     "domain": re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+"),
@@ -36,7 +35,7 @@ _FORMS: Final = {
     "static": re.compile(r"[^\x00-\x1f\x7f]{1,100}"),
     "token": re.compile(r"[0-9A-Za-z]{10}"),
 }
-_FOLDED: Final = frozenset({"user", "serviceAccount", "domain"})
+_CASE_INSENSITIVE_KINDS: Final = frozenset({"user", "serviceAccount", "domain"})
 _Texts = tuple[str, ...]
 
 
@@ -54,9 +53,9 @@ class Grant:
     """One `[[grant]]` table."""
 
     number: int
-    """Its place among the tables, from 1: what people call it by."""
+    """Its position among the tables, from 1."""
     principals: frozenset[str]
-    """Principals, any of which is enough."""
+    """The principals that have the scope."""
     scope: Scope
     note: str = ""
 
@@ -67,39 +66,39 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """Every grant there is."""
+    """All grants of the settings."""
 
     all: tuple[Grant, ...] = ()
 
     def scopes_of(self, principals: Iterable[str]) -> tuple[Scope, ...]:
-        """Return what somebody may do who goes by all of these names."""
-        names = frozenset(principals)
-        return tuple(grant.scope for grant in self.all if grant.principals & names)
+        """Return the scopes that grants give to any of these principals."""
+        wanted = frozenset(principals)
+        return tuple(grant.scope for grant in self.all if grant.principals & wanted)
 
     def granting(
         self, principals: Iterable[str], action: Action, project: NormalizedName
     ) -> tuple[Grant, ...]:
-        """Return the grants that let them do `action` to `project`."""
-        names = frozenset(principals)
+        """Return the grants that give any of these principals `action` on `project`."""
+        wanted = frozenset(principals)
         return tuple(
             grant
             for grant in self.all
-            if grant.principals & names and grant.scope.permits(action, project)
+            if grant.principals & wanted and grant.scope.permits(action, project)
         )
 
 
 def parse_grant(number: int, table: Mapping[str, object]) -> Grant:
     """
-    Return the grant that a table describes; `number` is its place among the tables, from 1.
+    Return the grant in a `[[grant]]` table; `number` is its position among the tables, from 1.
 
     Raises:
-        Invalid: A key is unknown or missing, or a value makes no sense (code `bad_setting`).
+        Invalid: A key is unknown or missing, or a value is invalid (code `bad_setting`).
     """
     try:
         found = decode_table(table, _Table)
         who = frozenset(map(parse_principal, found.who))
         scope = Scope(_actions(found.actions), tuple(map(parse_pattern, found.projects)))
-        _require_fit(who, scope)
+        _check_grantable(who, scope)
     except (InvalidField, Invalid) as fault:
         why = fault.message if isinstance(fault, Invalid) else f"{fault.message}."
         raise Invalid(f"[[grant]] number {number}: {why}", code="bad_setting") from fault
@@ -108,10 +107,10 @@ def parse_grant(number: int, table: Mapping[str, object]) -> Grant:
 
 def parse_principal(text: str) -> str:
     """
-    Return a principal, written as identities write it.
+    Return a principal as identities write it, with domains and e-mail addresses in lower case.
 
     Raises:
-        Invalid: It is none (code `bad_setting`).
+        Invalid: The text is not a principal (code `bad_setting`).
     """
     if text in (ANONYMOUS, ALL_AUTHENTICATED):
         return text
@@ -122,8 +121,8 @@ def parse_principal(text: str) -> str:
             "group, and set [google.access_token] resource.",
             code="bad_setting",
         )
-    name = name.lower() if kind in _FOLDED and name.isascii() else name
-    if kind not in _FORMS or not _FORMS[kind].fullmatch(name):
+    name = name.lower() if kind in _CASE_INSENSITIVE_KINDS and name.isascii() else name
+    if kind not in _PRINCIPAL_PATTERNS or not _PRINCIPAL_PATTERNS[kind].fullmatch(name):
         raise Invalid(
             f"{quoted(text)} is nobody that a grant can name. Write {ANONYMOUS}, "
             f"{ALL_AUTHENTICATED}, or one of user:EMAIL, serviceAccount:EMAIL, "
@@ -135,7 +134,7 @@ def parse_principal(text: str) -> str:
 
 
 def describe_grant(grant: Grant) -> str:
-    """Return a grant in words, without its number."""
+    """Return a sentence about a grant, without its number."""
     note = f" ({grant.note})" if grant.note else ""
     return (
         f"{', '.join(sorted(grant.principals))} may {describe_actions(grant.scope.actions)} "
@@ -144,19 +143,20 @@ def describe_grant(grant: Grant) -> str:
 
 
 def describe_actions(actions: Action) -> str:
-    """Return actions as a sentence says them, before projects."""
-    held = [
+    """Return actions in words, to be followed by projects: "read and upload to"."""
+    words = [
         "administer" if each is Action.ADMIN else each.verb for each in Action if each & actions
     ]
-    return " and ".join(filter(None, (", ".join(held[:-1]), held[-1])))
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def describe_projects(patterns: tuple[str, ...]) -> str:
-    """Return patterns in words."""
+    """Return project patterns in words: "every project", or a list."""
     return "every project" if EVERY_PROJECT in patterns else ", ".join(patterns)
 
 
-def _require_fit(who: frozenset[str], scope: Scope) -> None:
+def _check_grantable(who: frozenset[str], scope: Scope) -> None:
+    """Raise Invalid if a scope cannot be granted to these principals."""
     if scope.actions & Action.ADMIN and scope.projects != (EVERY_PROJECT,):
         raise Invalid('admin is for everything; write projects = ["*"].')
     if ANONYMOUS in who and scope.actions != Action.READ:

@@ -1,10 +1,10 @@
 """
-API tokens: their text, and what is stored of one.
+API tokens: their format, and the record that is stored of a token.
 
     wyd_ <id: 10> <secret: 32> <check: 6>      52 characters, base62 behind the prefix
 
-The check is the CRC-32 of the first 46 characters: it tells typing errors and scanners' noise from
-tokens before anything is looked up. The secret has 190 bits, so a plain SHA-256 is enough to keep.
+The check is the CRC-32 of the first 46 characters: it detects typing errors and the noise of
+scanners without a look-up. The secret has 190 bits, so storing its plain SHA-256 is safe.
 """
 
 import re
@@ -33,13 +33,13 @@ _TOKEN_ID = re.compile(rf"[0-9A-Za-z]{{{ID_LENGTH}}}")
 
 @dataclass(frozen=True, slots=True)
 class ApiToken:
-    """A token as its bearer presents it: well formed, though perhaps unknown."""
+    """A well-formed API token; it may be unknown."""
 
     text: str = field(repr=False)
 
     @property
     def id(self) -> str:
-        """The public part, which names the record."""
+        """The public part, which is the key of the record."""
         return self.text[len(PREFIX) : len(PREFIX) + ID_LENGTH]
 
     @property
@@ -49,7 +49,7 @@ class ApiToken:
 
 
 class TokenRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is stored of a token: never the token itself."""
+    """The stored record of an API token; it does not have the token itself."""
 
     id: str
     sha256: str
@@ -62,15 +62,15 @@ class TokenRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     revoked_at: datetime | None = None
     revoked_by: str = ""
     publishers: tuple[str, ...] = ()
-    """Ids of the publishers that it was minted for; none for a token that somebody made."""
+    """Ids of the publishers that it was minted for; empty for other tokens."""
     owner: str = ""
-    """Who made it for themselves, and may do no less than it; empty for an operator's token."""
+    """The principal that made it for itself, and limits it; empty for an operator's token."""
     owner_names: tuple[str, ...] = ()
-    """Every name that grants call its owner by."""
+    """All principals of its owner, for grants."""
 
     @property
     def scope(self) -> Scope:
-        """What a bearer may do."""
+        """The scope of the token, before the limits of its owner."""
         return Scope(Action(self.actions), self.projects)
 
     def state(self, now: datetime) -> str:
@@ -79,35 +79,35 @@ class TokenRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
             return "revoked"
         return "active" if now < self.expires_at else "expired"
 
-    def is_owned_by(self, principal: str, names: frozenset[str]) -> bool:
+    def is_owned_by(self, principal: str, principals: frozenset[str]) -> bool:
         """
-        Return whether somebody, whom grants call by these names, made this token for themselves.
+        Return whether a caller with these principals made this token for itself.
 
-        An account that was deleted and made anew has the same e-mail, and another number: where the
-        owner's number is known, it has to be among the names.
+        An account that was deleted and created again has the same e-mail address and another unique
+        id. If the id of the owner is known, it has to be among the principals.
         """
         numbered = {each for each in self.owner_names if each.startswith(f"{self.owner}#")}
-        return bool(self.owner) and self.owner == principal and numbered <= names
+        return bool(self.owner) and self.owner == principal and numbered <= principals
 
     def matches(self, token: ApiToken) -> bool:
-        """Return whether `token` is the one that this record was made for."""
+        """Return whether this is the record of `token`; takes constant time."""
         return compare_digest(self.sha256, token.digest)
 
 
 def has_token_prefix(text: str) -> bool:
-    """Return whether `text` is meant to be one of our tokens, well formed or not."""
+    """Return whether a text begins like an API token, well formed or not."""
     return text.startswith(PREFIX)
 
 
 def parse_token(text: str) -> ApiToken | None:
-    """Return the token, or None where shape or check say that it is none."""
+    """Return the API token in a text, or None if it is malformed or its check is wrong."""
     if _SHAPE.fullmatch(text) and _check(text[:-CHECK_LENGTH]) == text[-CHECK_LENGTH:]:
         return ApiToken(text)
     return None
 
 
 def token_id_in(text: str) -> str | None:
-    """Return the id that `text` is, or that it holds as a whole token; None for anything else."""
+    """Return the id in a text that is an id or a whole token, else None."""
     if is_token_id(text):
         return text
     token = parse_token(text)
@@ -115,17 +115,18 @@ def token_id_in(text: str) -> str | None:
 
 
 def is_token_id(text: str) -> bool:
-    """Return whether `text` has the form of a token's id."""
+    """Return whether a text has the form of a token id."""
     return _TOKEN_ID.fullmatch(text) is not None
 
 
 def new_token(random: Random) -> ApiToken:
-    """Return a token that nobody has seen yet."""
+    """Return a new random token."""
     body = PREFIX + "".join(random.choice(ALPHABET) for _ in range(ID_LENGTH + SECRET_LENGTH))
     return ApiToken(body + _check(body))
 
 
 def _check(body: str) -> str:
+    """Return the CRC-32 of a text in base 62."""
     number, text = zlib.crc32(body.encode()), ""
     while number:
         number, digit = divmod(number, len(ALPHABET))

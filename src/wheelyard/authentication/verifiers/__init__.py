@@ -1,1 +1,1 @@
-"""Verification of credentials: one module for each type; none of them knows what a caller may do."""
+"""Verification of credentials: one module for each type. What a caller may do is decided above."""
