@@ -1,1 +1,1 @@
-"""What an operator decides: sections with their defaults, read from file, environment and flags."""
+"""Settings: their sections and defaults, loading, validation at startup, and warnings."""

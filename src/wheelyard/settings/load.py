@@ -1,9 +1,9 @@
 """
-Reads the settings: the only place that looks at the environment and at `wheelyard.toml`.
+Loading of the settings: the only reader of the environment and of `wheelyard.toml`.
 
-What a command line says beats the environment, which beats the file, which beats the defaults. The
-files that `wheelyard.toml` names are looked for beside it; what is named elsewhere, from where the
-command runs.
+Options beat environment variables, variables beat the file, and the file beats the defaults. Files
+that `wheelyard.toml` names are relative to its folder; those named elsewhere, to the working
+directory.
 """
 
 import os
@@ -44,32 +44,31 @@ from wheelyard.settings.validation import (
 
 DEFAULT_FILE: Final = Path("wheelyard.toml")
 FILE_VARIABLE: Final = f"{VARIABLE_PREFIX}CONFIG"
-"""The variable that names the file."""
+"""The variable with the path of the settings file."""
 TEXT_VARIABLE: Final = f"{VARIABLE_PREFIX}TOML"
-"""The variable that holds the text of a whole settings file."""
+"""The variable with the text of a whole settings file."""
 FAKE_GOOGLE_VARIABLE: Final = f"{VARIABLE_PREFIX}GOOGLE_STAND_IN"
-"""The variable by which tests name a server on this machine that stands in for Google."""
+"""The variable by which tests replace Google with a server on this machine."""
 NON_SETTING_VARIABLES: Final = frozenset(
     {"CONFIG", "TOML", "TOKEN", "KEYRING_HOSTS", "IMPORT_USERNAME", "IMPORT_PASSWORD"}
     | {FAKE_GOOGLE_VARIABLE.removeprefix(VARIABLE_PREFIX)},
 )
-"""Variables that are no settings: what finds the file or is one, what the keyring backend, one
-command and tests read."""
+"""Known variables that are not settings: of this module, the keyring backend, and one command."""
 
 _Values = dict[str, Any]
 _NOTHING: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
-_KINDS: Final = {bool: "true or false", int: "a number", str: "text"}
+_TYPE_NAMES: Final = {bool: "true or false", int: "a number", str: "text"}
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedSettings:
-    """The settings in force, and who decided what."""
+    """The effective settings, and the source of each value."""
 
     settings: Settings
     sources: Mapping[SettingPath, str]
-    """Who gave a setting: the file, a variable, an option. What nobody gave is not there."""
+    """The file, variable or option that set a value; values that are defaults are missing."""
     config_source: str
-    """Where a whole table of them is read from: a file, `WHEELYARD_TOML`, or nowhere."""
+    """The settings file, `WHEELYARD_TOML`, or an empty string."""
 
 
 class _SettingValue(NamedTuple):
@@ -87,42 +86,41 @@ def load_settings(
     flags: Sequence[str] = (),
 ) -> LoadedSettings:
     """
-    Return the settings in force, and who decided what.
+    Return the effective settings, and the source of each value.
 
     Args:
-        file: What `--config` names; None takes `$WHEELYARD_TOML`, else `$WHEELYARD_CONFIG`, else
+        file: The value of `--config`; None takes `$WHEELYARD_TOML`, else `$WHEELYARD_CONFIG`, else
             `./wheelyard.toml`.
-        overrides: By section and key, from the command line; None stands for "not given".
+        overrides: Values of options by section and key; None if an option was not given.
         environ: The environment.
-        defaults: By section and key, what a command has other than the usual defaults.
-        flags: What each `--set` says.
+        defaults: Defaults of this command, by section and key, that differ from the usual ones.
+        flags: The values of `--set`.
 
     Raises:
-        Invalid: The file is missing or no TOML, a key is unknown, or a value makes no sense.
+        Invalid: The file is missing or malformed, a key is unknown, or a value is wrong.
     """
     config_source = _config_source(file, environ)
-    every = [
-        *_of_tables(defaults, "this command"),
-        *_of_tables(_file(config_source, environ), config_source),
-        *_of_environment(environ),
+    given = [
+        *_from_tables(defaults, "this command"),
+        *_from_tables(_read_file(config_source, environ), config_source),
+        *_from_environment(environ),
         *(
             each._replace(source=COMMAND_LINE_OPTIONS.get(each.path, "an option"))
-            for each in _of_tables(overrides, "")
+            for each in _from_tables(overrides, "")
             if each.value is not None
         ),
-        *map(_of_flag, flags),
+        *map(_from_flag, flags),
     ]
     values, sources = _Values(), dict[SettingPath, str]()
-    for each in every:
-        _require_text(each)
-        _put(values, each)
+    for each in given:
+        _require_utf8(each)
+        _insert(values, each)
         sources[each.path] = each.source
     try:
         settings = decode_table(values, Settings, strict=False)
     except InvalidField as wrong:
-        raise bad_setting(
-            _in_words(wrong, sources.get(wrong.path, config_source), config_source)
-        ) from wrong
+        source = sources.get(wrong.path, config_source)
+        raise bad_setting(_explain(wrong, source, config_source)) from wrong
     return LoadedSettings(validate(settings), sources, config_source)
 
 
@@ -133,69 +131,64 @@ def process_environment() -> Mapping[str, str]:
 
 def google_endpoints(environ: Mapping[str, str]) -> GoogleEndpoints:
     """
-    Return where Google is asked about credentials; tests name a server that stands in for it.
+    Return the URLs of Google's services; tests replace them with a server on this machine.
 
     Raises:
         Invalid: That server is not on this machine (code `bad_setting`).
     """
     url = environ.get(FAKE_GOOGLE_VARIABLE, "")
     if url and not is_loopback(urlsplit(url).hostname or ""):
-        raise bad_setting(
-            f"{FAKE_GOOGLE_VARIABLE} is for tests, and names no server of this machine"
-        )
+        name = FAKE_GOOGLE_VARIABLE
+        raise bad_setting(f"{name} is for tests, and names no server of this machine")
     return endpoints_at(url) if url else GOOGLE
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """Return the `WHEELYARD_*` variables that are no settings, which are typing errors mostly."""
+    """Return the `WHEELYARD_*` variables that are not known, most of them misspelled."""
     settings = all_settings().values()
-    known = {VARIABLE_PREFIX + key for key in NON_SETTING_VARIABLES}.union(
-        *(each.variables for each in settings)
-    )
+    known = {VARIABLE_PREFIX + key for key in NON_SETTING_VARIABLES}
+    known.update(*(each.variables for each in settings))
     return sorted(key for key in environ if key.startswith(VARIABLE_PREFIX) and key not in known)
 
 
 def ineffective_sources(environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield what the environment, and the folder, say to no effect: in a sentence each."""
-    # only for whoever has mistyped something
+    """Yield a warning for each unknown variable, and for a settings file that is not read."""
+    # only needed after a spelling mistake
     from difflib import get_close_matches  # noqa: PLC0415
 
     known = [each.variable for each in all_settings().values() if each.variable]
     names = [each.removeprefix(VARIABLE_PREFIX) for each in (*known, FILE_VARIABLE, TEXT_VARIABLE)]
     for variable in unknown_variables(environ):
         name = variable.removeprefix(VARIABLE_PREFIX)
-        near = ["TOML"] if name.lower() in ARRAY_TABLES else get_close_matches(name, names, 1, 0.7)
-        meant = f"; did you mean {VARIABLE_PREFIX}{near[0]}?" if near else ""
-        yield f"{variable} is no setting and is ignored{meant}"
+        is_table = name.lower() in ARRAY_TABLES
+        similar = ["TOML"] if is_table else get_close_matches(name, names, 1, 0.7)
+        hint = f"; did you mean {VARIABLE_PREFIX}{similar[0]}?" if similar else ""
+        yield f"{variable} is no setting and is ignored{hint}"
     if environ.get(TEXT_VARIABLE) and DEFAULT_FILE.exists():
         yield f"{DEFAULT_FILE} in this folder is not read, because {TEXT_VARIABLE} is set"
 
 
 def _config_source(file: Path | None, environ: Mapping[str, str]) -> str:
-    """Return where a whole table of settings is read from: a file, a variable, or nowhere."""
+    """Return the path of the settings file, or `WHEELYARD_TOML`, or an empty string."""
     named = str(file or "") or environ.get(FILE_VARIABLE, "")
     if not environ.get(TEXT_VARIABLE):
         return named or (str(DEFAULT_FILE) if DEFAULT_FILE.exists() else "")
     if named:
-        who = "--config" if file else FILE_VARIABLE
-        raise bad_setting(
-            f"{TEXT_VARIABLE} and {who} both say where the settings are. Take one away"
-        )
+        other = "--config" if file else FILE_VARIABLE
+        both = f"{TEXT_VARIABLE} and {other}"
+        raise bad_setting(f"{both} both say where the settings are. Take one away")
     return TEXT_VARIABLE
 
 
-def _file(config_source: str, environ: Mapping[str, str]) -> _Values:
-    """Return the tables of the settings file, or of what stands for one."""
+def _read_file(config_source: str, environ: Mapping[str, str]) -> _Values:
+    """Return the tables of the settings file or of `WHEELYARD_TOML`; raise Invalid."""
     if not config_source:
         return {}
     try:
         is_file = config_source != TEXT_VARIABLE
-        text = (
-            Path(config_source).read_text(encoding="utf-8-sig")
-            if is_file
-            else environ[TEXT_VARIABLE]
-        )
-        values = _toml_of(text)
+        path = Path(config_source)
+        text = path.read_text(encoding="utf-8-sig") if is_file else environ[TEXT_VARIABLE]
+        values = _parse_toml(text)
     except FileNotFoundError as error:
         raise Invalid(
             f"There is no file {escaped(config_source)}. Give --config one that is there.",
@@ -208,27 +201,27 @@ def _file(config_source: str, environ: Mapping[str, str]) -> _Values:
             code="bad_setting",
         ) from error
     for name, value in values.items():
-        _require_brackets(name, value)
+        _check_brackets(name, value)
     if is_file:
-        _look_beside(Path(config_source).parent, values.get("access", {}))
+        _resolve_file_names(path.parent, values.get("access", {}))
     return values
 
 
-def _require_brackets(name: str, value: object) -> None:
+def _check_brackets(name: str, value: object) -> None:
+    """Raise Invalid unless a top-level name is a section, or an array of tables."""
     if isinstance(value, list if name in ARRAY_TABLES else dict):
         return
+    quoted = quote_unless_secret(name)
     if name in ARRAY_TABLES:
-        raise bad_setting(f"{quote_unless_secret(name)} is written in double brackets, [[{name}]]")
+        raise bad_setting(f"{quoted} is written in double brackets, [[{name}]]")
     if name in Settings.__struct_fields__:
-        raise bad_setting(
-            f"{quote_unless_secret(name)} is a section, and written in brackets, [{name}]"
-        )
-    raise bad_setting(f"{quote_unless_secret(name)} stands in no section. These are {_sections()}")
+        raise bad_setting(f"{quoted} is a section, and written in brackets, [{name}]")
+    raise bad_setting(f"{quoted} stands in no section. These are {_sections()}")
 
 
-def _toml_of(text: str) -> _Values:
-    """Return the tables that a text is, or raise ValueError: it is none that Python can read."""
-    if not _is_text(text):
+def _parse_toml(text: str) -> _Values:
+    """Return the tables of a TOML text; raise ValueError if it is malformed."""
+    if not _is_utf8(text):
         raise ValueError("there are bytes in it that are no UTF-8")
     try:
         return tomllib.loads(text)
@@ -240,8 +233,8 @@ def _toml_of(text: str) -> _Values:
         raise ValueError("its brackets are too deep in one another") from error
 
 
-def _look_beside(folder: Path, access: _Values) -> None:
-    """Make the files that a settings file names those beside it."""
+def _resolve_file_names(folder: Path, access: _Values) -> None:
+    """Make file names in `[access]` relative to the settings file; raise Invalid for a token."""
     if "static_token" in access:
         raise bad_setting(
             "[access] static_token: a token is not for a file that others may read. Set "
@@ -252,51 +245,51 @@ def _look_beside(folder: Path, access: _Values) -> None:
             access[name] = str(folder / access[name])
 
 
-def _of_tables(
+def _from_tables(
     tables: Mapping[str, Any], source: str, above: SettingPath = ()
 ) -> Iterator[_SettingValue]:
-    """Yield what the sections of a settings file say; what is no section stays as it is."""
+    """Yield the values in nested tables; unknown names are yielded, too, and fail later."""
     for name, value in tables.items():
         path = (*above, name)
         if isinstance(value, dict) and path not in all_settings() and names_in(path):
-            yield from _of_tables(value, source, path)
+            yield from _from_tables(value, source, path)
         else:
             yield _SettingValue(path, value, source)
 
 
-def _of_environment(environ: Mapping[str, str]) -> Iterator[_SettingValue]:
-    """Yield what the variables say; an empty one is how a compose file says "not set"."""
+def _from_environment(environ: Mapping[str, str]) -> Iterator[_SettingValue]:
+    """Yield the values of environment variables; an empty variable counts as not set."""
     for path, setting in all_settings().items():
         names = (*setting.variables, PLATFORM_VARIABLES.get(path, ""))
         name = next(filter(environ.get, names), None)
         if name is not None:
             text = environ[name]
-            yield _SettingValue(path, _listed(text) if setting.is_list else text, name)
+            yield _SettingValue(path, _split(text) if setting.is_list else text, name)
 
 
-def _of_flag(flag: str) -> _SettingValue:
-    """Return what a `--set` says."""
+def _from_flag(flag: str) -> _SettingValue:
+    """Parse a `--set SECTION.KEY=VALUE`; raise Invalid if it is malformed or a secret."""
     name, equals, text = flag.partition("=")
-    if not equals:  # what was typed is not repeated: it may be a secret
+    if not equals:  # the text is not repeated, because it may be a secret
         raise bad_setting(
             "--set: expected SECTION.KEY=VALUE, such as server.port=8080, and found no ="
         )
     path = tuple(part.strip() for part in name.split("."))
     setting = all_settings().get(path)
     if setting is None:
-        raise bad_setting(f"--set {quote_unless_secret(name)}: {_no_such(path)}")
+        raise bad_setting(f"--set {quote_unless_secret(name)}: {_unknown_setting(path)}")
     if setting.is_secret:
         raise bad_setting(
             f"--set {name}: a command line can be read by everybody on this machine. Set "
             f"{setting.variable} instead"
         )
-    return _SettingValue(path, _value(setting, text), f"--set {'.'.join(path)}")
+    return _SettingValue(path, _parse_flag_value(setting, text), f"--set {'.'.join(path)}")
 
 
-def _value(setting: Setting, text: str) -> object:
-    """Return what was typed as TOML, if it is TOML of the right kind, and else as text."""
+def _parse_flag_value(setting: Setting, text: str) -> object:
+    """Parse the value of a `--set` as TOML; return the text if it is not TOML of that type."""
     try:
-        found = _toml_of(f"value = {text}")
+        found = _parse_toml(f"value = {text}")
     except ValueError:
         found = {}
     value = found.get("value", text) if len(found) == 1 else text
@@ -308,17 +301,17 @@ def _value(setting: Setting, text: str) -> object:
             )
         return value
     if setting.is_list:
-        return value if isinstance(value, list) else _listed(str(found.get("value", text)))
-    # a number is a text as well, where a text is what is wanted
+        return value if isinstance(value, list) else _split(str(found.get("value", text)))
+    # for a setting that is a text, `1` and `true` are texts
     return value if setting.kind in (bool, int) or isinstance(value, str) else text
 
 
-def _listed(text: str) -> list[str]:
+def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _is_text(text: str) -> bool:
-    """Return whether a text has no half characters, which stand for bytes that are no UTF-8."""
+def _is_utf8(text: str) -> bool:
+    """Return whether a text has no lone surrogates, which stand for bytes that are not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -326,65 +319,63 @@ def _is_text(text: str) -> bool:
     return True
 
 
-def _require_text(given: _SettingValue) -> None:
+def _require_utf8(given: _SettingValue) -> None:
     for each in given.value if isinstance(given.value, list) else [given.value]:
-        if isinstance(each, str) and not _is_text(each):
+        if isinstance(each, str) and not _is_utf8(each):
             why = "expected text in UTF-8, and found other bytes"
             raise bad_setting(f"{all_settings()[given.path]}: {why} ({given.source})")
 
 
-def _put(values: _Values, given: _SettingValue) -> None:
-    """Put a value where it belongs among nested tables."""
+def _insert(values: _Values, given: _SettingValue) -> None:
+    """Insert a value into nested tables; a later value replaces an earlier one."""
     *tables, name = given.path
     for table in tables:
         found = values.setdefault(table, {})
         if not isinstance(found, dict):
-            return  # what stands there is refused in a moment
+            return  # decoding reports the wrong type
         values = found
     values[name] = given.value
 
 
-def _in_words(wrong: InvalidField, source: str, config_source: str) -> str:
-    """Return what is wrong with a value; it is repeated, unless it is a secret."""
+def _explain(wrong: InvalidField, source: str, config_source: str) -> str:
+    """Return the message for an invalid field; a secret value is not repeated."""
     if wrong.why is FieldFault.UNKNOWN:
-        return _no_such(wrong.path)
-    # who has just typed an option, or wrote the file that is read, needs no telling
-    who = (
-        "" if source == config_source or source in COMMAND_LINE_OPTIONS.values() else f" ({source})"
-    )
+        return _unknown_setting(wrong.path)
+    # the operator knows the options of the command and the settings file
+    is_obvious = source == config_source or source in COMMAND_LINE_OPTIONS.values()
+    suffix = "" if is_obvious else f" ({source})"
     setting = all_settings().get(wrong.path)
     if setting is None:
-        return f"[{'.'.join(wrong.path)}]: expected a table{who}"
-    given = "" if setting.is_secret else _given(wrong.value)
-    return f"{setting}: expected {_expected(setting)}{given}{who}"
+        return f"[{'.'.join(wrong.path)}]: expected a table{suffix}"
+    found = "" if setting.is_secret else _found(wrong.value)
+    return f"{setting}: expected {_expected(setting)}{found}{suffix}"
 
 
-def _no_such(path: SettingPath) -> str:
-    """Return that there is no such setting or section, with what there is."""
+def _unknown_setting(path: SettingPath) -> str:
+    """Return the message for an unknown setting or section, with the known names."""
     known = all_settings()
     for depth, name in enumerate(path):
         above = path[:depth]
         if above in known:
             return f"{known[above]} has no settings in it"
-        if name not in names_in(above):
-            if not above:
-                unknown = quote_unless_secret(name)
-                return f"there is no section {unknown}. The sections are {_sections()}"
-            has = ", ".join(names_in(above))
-            return f"[{'.'.join(above)}] has no setting {quote_unless_secret(name)}. It has {has}"
-    return (
-        f"[{'.'.join(path)}] is a section. Say which of its settings: {', '.join(names_in(path))}"
-    )
+        if name in names_in(above):
+            continue
+        unknown = quote_unless_secret(name)
+        if not above:
+            return f"there is no section {unknown}. The sections are {_sections()}"
+        names = ", ".join(names_in(above))
+        return f"[{'.'.join(above)}] has no setting {unknown}. It has {names}"
+    names = ", ".join(names_in(path))
+    return f"[{'.'.join(path)}] is a section. Say which of its settings: {names}"
 
 
 def _sections() -> str:
-    return ", ".join(
-        f"[[{name}]]" if name in ARRAY_TABLES else f"[{name}]" for name in names_in(())
-    )
+    names = names_in(())
+    return ", ".join(f"[[{name}]]" if name in ARRAY_TABLES else f"[{name}]" for name in names)
 
 
 def _expected(setting: Setting) -> str:
-    """Return what a setting can be, and between which numbers, where there are limits."""
+    """Return the type of a setting for a message, with its range."""
     if get_origin(setting.kind) is Literal:
         *words, last = get_args(setting.kind)
         return f"{', '.join(words)} or {last}"
@@ -392,11 +383,11 @@ def _expected(setting: Setting) -> str:
         return "a list of texts"
     least = "" if setting.meta.ge is None else f" from {setting.meta.ge}"
     most = "" if setting.meta.le is None else f" to {setting.meta.le}"
-    return f"{_KINDS.get(setting.kind, 'a table')}{least}{most}"
+    return f"{_TYPE_NAMES.get(setting.kind, 'a table')}{least}{most}"
 
 
-def _given(value: object) -> str:
-    """Return what was found instead, where that can be shown in a few characters."""
+def _found(value: object) -> str:
+    """Return `, and found VALUE`, or an empty string if the value is long or no text or number."""
     if isinstance(value, str):
         return f", and found {quote_unless_secret(value)}"
     is_short = isinstance(value, int | float) and abs(value) < 1 << MAX_NUMBER_BITS

@@ -1,7 +1,8 @@
 """
-What an operator can decide: every section of `wheelyard.toml`, with its defaults and its names.
+All settings: the sections of `wheelyard.toml`, with types, defaults, variables and options.
 
-What stands below a setting is what docs/settings.md says of it: `nox -s settings` puts it there.
+A new setting is a field of a section. The string below it is its description in docs/settings.md,
+which `nox -s settings` writes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,19 +24,19 @@ if TYPE_CHECKING:
 
 DEFAULT_STORE: Final = "./wheelyard-data"
 MEMORY_LOCATION: Final = "memory:"
-"""The place of a store that ends with the process."""
+"""The location of a store in memory, which ends with the process."""
 MIB: Final = 1024**2
 
 SettingPath = tuple[str, ...]
-"""The sections that a setting is in, and its key."""
+"""The names of the sections that contain a setting, and its key."""
 
 VARIABLE_PREFIX: Final = "WHEELYARD_"
 ARRAY_TABLES: Final = frozenset({"grant", "publisher"})
-"""What stands in the file as `[[name]]`, any number of times."""
+"""Arrays of tables, `[[name]]` in TOML."""
 PLATFORM_VARIABLES: Final[Mapping[SettingPath, str]] = MappingProxyType(
     {("server", "port"): "PORT", ("log", "project"): "GOOGLE_CLOUD_PROJECT"}
 )
-"""Variables that platforms set; our own beats them."""
+"""Variables that platforms set; the `WHEELYARD_` variable of a setting has precedence."""
 COMMAND_LINE_OPTIONS: Final[Mapping[SettingPath, str]] = MappingProxyType(
     {
         ("server", "host"): "--host",
@@ -48,7 +49,7 @@ COMMAND_LINE_OPTIONS: Final[Mapping[SettingPath, str]] = MappingProxyType(
         ("access", "anonymous_uploads_anywhere"): "--i-know",
     }
 )
-"""Settings that have an option of their own, besides `--set`."""
+"""Settings with their own option, besides `--set`."""
 
 _BY_KEY: Final[Mapping[str, str]] = {
     "server": "host port workers public_url path_prefix trusted_proxies",
@@ -66,7 +67,7 @@ _SHORT: Final[Mapping[SettingPath, str]] = MappingProxyType(
         **{(name, key): key.upper() for name, keys in _BY_KEY.items() for key in keys.split()},
     }
 )
-"""Settings whose variable does not name the section."""
+"""Settings whose variable does not contain the section."""
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Workers = Annotated[int, Meta(ge=1, le=64)]
@@ -93,7 +94,7 @@ FewAudiences = Annotated[tuple[str, ...], Meta(title="list, 5 at most")]
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where and how the server listens, and what it calls itself."""
+    """Section `[server]`: address, workers, URLs and proxies of the server."""
 
     host: str = "127.0.0.1"
     """Address to listen on."""
@@ -106,11 +107,11 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     path_prefix: str = ""
     """What a proxy puts before every path, such as `/packages`."""
     public_url: Url = ""
-    """How people reach the index; ends with `path_prefix`."""
+    """The URL of the index for clients; ends with `path_prefix`."""
     trusted_proxies: Natural = 0
     """
-    Proxies before the server that add to `X-Forwarded-For` and say `X-Forwarded-Proto`; 0: no
-    header of that kind is believed.
+    Number of proxies before the server that set `X-Forwarded-For` and `X-Forwarded-Proto`; 0:
+    these headers are ignored.
     """
     read_only: bool = False
     """Whether every upload and change is refused (403), and nothing is written."""
@@ -122,95 +123,95 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where everything is kept."""
+    """Section `[store]`: location of the store, downloads from a bucket, caching of documents."""
 
     location: str = DEFAULT_STORE
     """A folder, `gs://BUCKET/PREFIX`, or `memory:` for one that ends with the process."""
     files: Folder = ""
-    """Where the distributions are, if they have a bucket of their own."""
+    """Location of the distributions, if they have their own bucket."""
     downloads: Literal["auto", "redirect", "proxy", "public"] = "auto"
     """
-    How a bucket's files reach a client, see [below](#reference); `auto` redirects where something
-    can sign a URL.
+    How a bucket's files reach a client, see [below](#reference); `auto` redirects if URLs can be
+    signed.
     """
     signed_url_minutes: SignedMinutes = 30
-    """How long a signed URL holds."""
+    """How long a signed URL is valid."""
     freshness: Freshness = 1
-    """How long a document of a bucket is believed without asking again."""
+    """How long a document of a bucket is cached without revalidation."""
     stale_if_error: Seconds = 0
-    """How old a document may be that is shown while the bucket does not answer."""
+    """Maximum age of a cached document that is served while the bucket does not answer."""
 
 
 class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who may read, and by what they are known."""
+    """Section `[access]`: who may read, and files of passwords and tokens."""
 
     private: bool = False
     """Whether reading needs a credential; any `[[grant]]` closes it too."""
     private_names: Patterns = ()
-    """Names that answer 403 and not 404 to who may not read them."""
+    """Project names for which clients without access get 403 instead of 404."""
     metrics_token: Ascii = ""
     """
-    Opens `/metrics` where `host` is not a loopback address, or a proxy is in between; empty:
-    nothing does. Never by `--set`.
+    Token for `/metrics` if `host` is not a loopback address, or behind a proxy; empty: no access
+    there. Never by `--set`.
     """
 
     htpasswd_file: FileName = ""
-    """Names and passwords, as pypiserver and nginx have them."""
+    """User names and passwords, in the format of pypiserver and nginx."""
     static_tokens_file: FileName = ""
-    """Tokens of any text, in `[[token]]` tables; see [tokens.md](tokens.md)."""
+    """Static tokens, in `[[token]]` tables; see [tokens.md](tokens.md)."""
     static_token: str = ""
-    """One such token, which may read and upload everything; from the environment only."""
+    """One static token, which may read and upload everything; from the environment only."""
     htpasswd_may_manage: bool = False
     """
-    Whether those names may also yank and delete, where there is no `[[grant]]` at all;
+    Whether the users of `htpasswd_file` may also yank and delete, if there is no `[[grant]]`;
     `wheelyard run` then sets it.
     """
     anonymous_uploads: bool = False
-    """Whether anybody who can connect may publish; the option is `-a` without `update`."""
+    """Whether uploads need no credential; the option is `-a` without `update`."""
     anonymous_uploads_anywhere: bool = False
-    """Whether that is meant where `host` is not a loopback address, too."""
+    """Whether `anonymous_uploads` is allowed if `host` is not a loopback address."""
     failed_login_per_minute: Positive = 30
     """
-    Wrong passwords that one network may send, and for one name ten times as many; see
+    Wrong passwords that one client network may send; for one user name ten times as many; see
     [access.md](access.md#rate-limits).
     """
     require_https: bool = False
     """
-    Whether a credential that came over plain HTTP is refused (403), see
+    Whether a credential sent over plain HTTP is rejected (403), see
     [below](#hosts-and-https).
     """
     trusted_hosts: Hosts = ()
-    """The only values of `Host` that are answered, others get 421; empty: any."""
+    """Allowed values of `Host`, others get 421; empty: any."""
     credentials_store: str = ""
     """
-    A folder or `gs://BUCKET/PREFIX` for the tokens; empty: they are with the packages, see
+    A folder or `gs://BUCKET/PREFIX` for the tokens; empty: in the store of the packages, see
     [below](#token-storage).
     """
 
-    def __repr__(self) -> str:  # of the tokens not a letter: a representation ends in logs
+    def __repr__(self) -> str:  # without secrets, because it may be logged
         return f"AccessSettings(private={self.private}, private_names={self.private_names})"
 
 
 class IdTokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Google's ID tokens as credentials."""
+    """Section `[google.id_token]`: Google's ID tokens as credentials."""
 
     audience: tuple[str, ...] = ()
-    """What Google's ID tokens call this index, such as its URL; empty switches them off."""
+    """Audience of Google's ID tokens for this index, such as its URL; empty disables them."""
     allowed_domains: Domains = ()
-    """Domains of Google Workspace whose people are known here; empty: any Google account."""
+    """Domains of Google Workspace whose users are accepted; empty: any Google account."""
 
 
 class AccessTokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Google's access tokens as credentials."""
+    """Section `[google.access_token]`: Google's access tokens as credentials."""
 
     resource: Bucket = ""
-    """The bucket whose IAM policy says who may do what; empty switches access tokens off."""
+    """The bucket whose IAM policy decides what a caller may do; empty disables access tokens."""
     cache_seconds: CacheSeconds = 300
-    """How long Google's answer is believed."""
+    """How long Google's answer is cached."""
 
 
 class GoogleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Google's identity as the way in."""
+    """Section `[google]`: authentication with Google."""
 
     allow_private: bool = False
     """Whether Google may have private addresses, as with Private Service Connect."""
@@ -219,71 +220,71 @@ class GoogleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class IapSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Google's Identity-Aware Proxy before the pages for people."""
+    """Section `[iap]`: Google's Identity-Aware Proxy before the web UI."""
 
     audience: tuple[str, ...] = ()
-    """What the assertions of Identity-Aware Proxy call this service; empty switches them off."""
+    """Audience of Identity-Aware Proxy's assertions for this service; empty disables them."""
 
 
 class PublishingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Publishing from CI without a stored secret."""
+    """Section `[trusted_publishing]`: uploads from CI jobs without a stored secret."""
 
     audience: FewAudiences = ()
-    """What the statements of CI jobs call this index; clients are told the first."""
+    """Audience of the ID tokens of CI jobs for this index; clients request the first."""
     token_seconds: TokenSeconds = 900
-    """How long a token lives that a job was given."""
+    """How long the token of a CI job is valid."""
 
 
 class TokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Limits of API tokens."""
+    """Section `[tokens]`: limits of API tokens."""
 
     max_days: Days = 365
-    """The longest life of a token."""
+    """Maximum lifetime of a token."""
 
 
 class UploadSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may be uploaded."""
+    """Section `[uploads]`: limits of uploads."""
 
     max_file_size: Mebibytes = 1024
     """The largest file."""
     zip_sdists: bool = False
-    """Whether `.zip` sdists are taken, which PEP 625 has retired."""
+    """Whether `.zip` sdists are accepted, which PEP 625 has made obsolete."""
 
 
 class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How pages are kept and cached."""
+    """Section `[http]`: caching of pages, and concurrent uploads."""
 
     page_cache: Mebibytes = 16
     """Memory for rendered pages, in each process."""
     public_max_age: Seconds = 0
-    """How long a CDN may keep a page that anyone may read."""
+    """How long a CDN may cache a page that needs no credential."""
     concurrent_uploads: Positive = 64
     """Uploads at a time, in each process; others wait."""
 
 
 class LogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the log looks like, and what is in it."""
+    """Section `[log]`: format and contents of the log."""
 
     format: Literal["text", "json"] = "text"
-    """Lines for people, or JSON as Cloud Logging reads it; on standard error."""
+    """Plain text, or JSON for Cloud Logging; on standard error."""
     access: bool = False
-    """Whether every request gets a line."""
+    """Whether every request is logged."""
     project: Ascii = ""
     """The Google Cloud project that traces belong to."""
 
 
 class TelemetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where traces and measurements are sent."""
+    """Section `[telemetry]`: where traces and metrics are sent."""
 
     otlp_endpoint: Url = ""
     """
-    An OpenTelemetry collector that takes OTLP over HTTP, such as `http://127.0.0.1:4318`; needs
+    URL of an OpenTelemetry collector (OTLP over HTTP), such as `http://127.0.0.1:4318`; needs
     `wheelyard[otel]`; empty sends nothing.
     """
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that an operator can decide."""
+    """All settings, by section."""
 
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
@@ -303,12 +304,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def index_url(self) -> str:
-        """The URL that people give to their installer."""
+        """The index URL for installers, which ends with `/simple/`."""
         return f"{self.base_url}/simple/"
 
     @property
     def base_url(self) -> str:
-        """The URL of the server itself, without a slash at the end."""
+        """The URL of the server, without a slash at the end."""
         if self.server.public_url:
             return self.server.public_url.rstrip("/")
         host = "127.0.0.1" if _is_unspecified(self.server.host) else self.server.host
@@ -317,7 +318,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def token_lifetime_limit(self) -> timedelta:
-        """How long a token may live at most."""
+        """`[tokens] max_days` as a time span."""
         return timedelta(days=self.tokens.max_days)
 
     @property
@@ -333,7 +334,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def publishers(self) -> "tuple[Publisher, ...]":
         """The `[[publisher]]` tables, parsed."""
-        # few have one, and the rules of five providers take a while to import
+        # imported only if needed: the providers take a while to import
         from wheelyard.model.publisher import parse_publishers  # noqa: PLC0415
 
         return parse_publishers(self.publisher)
@@ -341,23 +342,23 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting."""
+    """Name, type and default of one setting."""
 
     path: SettingPath
     kind: Any
     """Its type, without its limits."""
     meta: Meta
-    """Its limits, and the `title` of what it holds."""
+    """Its limits, and the name of its type for the documentation (`title`)."""
     default: object
 
     @property
     def key(self) -> str:
-        """Its name within its section."""
+        """Its name in its section."""
         return self.path[-1]
 
     @property
     def is_table(self) -> bool:
-        """Whether it stands in the file as `[[name]]`."""
+        """Whether it is an array of tables, `[[name]]`."""
         return self.path[0] in ARRAY_TABLES
 
     @property
@@ -367,29 +368,29 @@ class Setting:
 
     @property
     def is_secret(self) -> bool:
-        """Whether nobody may see it."""
+        """Whether its value must not be shown."""
         return self.key.endswith("_token")
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """The environment variables that it is read from, the usual one first; none for a table."""
+        """Its environment variables, the short one first; empty for an array of tables."""
         long = "_".join(self.path).upper()
         names = () if self.is_table else (_SHORT.get(self.path, long), long)
         return tuple(dict.fromkeys(f"{VARIABLE_PREFIX}{name}" for name in names))
 
     @property
     def variable(self) -> str:
-        """The usual variable; nothing for a table."""
+        """Its shortest variable; empty for an array of tables."""
         return next(iter(self.variables), "")
 
     def value_in(self, settings: Settings) -> Any:  # noqa: ANN401 - of its `kind`
-        """Return what it is in some settings."""
+        """Return its value in `settings`."""
         value: Any = settings
         for name in self.path:
             value = getattr(value, name)
         return value
 
-    def __str__(self) -> str:  # as the file has it
+    def __str__(self) -> str:  # as in the file
         if self.is_table:
             return f"[[{self.key}]]"
         return f"[{'.'.join(self.path[:-1])}] {self.key}"
@@ -397,24 +398,24 @@ class Setting:
 
 @cache
 def all_settings() -> Mapping[SettingPath, Setting]:
-    """Return all settings, in the order of their sections, the tables last."""
+    """Return all settings by path, in the order of the sections, arrays of tables last."""
     return MappingProxyType({each.path: each for each in _within(Settings, ())})
 
 
 def names_in(section: SettingPath) -> list[str]:
-    """Return what stands directly in a section: settings and sections; `()` is the whole file."""
+    """Return the names of the settings and sections directly in a section; `()` is the file."""
     depth = len(section)
     below = (path for path in all_settings() if path[:depth] == section)
     return list(dict.fromkeys(path[depth] for path in below if path[depth:]))
 
 
 def is_section(hint: object) -> bool:
-    """Return whether a type is that of a section."""
+    """Return whether a type is a section (a `Struct`)."""
     return isinstance(hint, type) and issubclass(hint, Struct)
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine, as only this machine reaches it."""
+    """Return whether a host is `localhost` or a loopback address."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -434,7 +435,7 @@ def _within(section: type[Struct], above: SettingPath) -> Iterator[Setting]:
 
 
 def _is_unspecified(host: str) -> bool:
-    # such as 0.0.0.0, which stands for every address of this machine and is in no URL
+    # such as 0.0.0.0, which means all addresses of this machine and is invalid in a URL
     try:
         return ip_address(host).is_unspecified
     except ValueError:

@@ -1,4 +1,4 @@
-"""What is wrong with settings, by themselves or together: one clear line that stops the start."""
+"""Validation of the settings at startup: each error is one line, and stops the start."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -20,62 +20,64 @@ RESERVED_ROOTS: Final = frozenset(
     {"simple", "pypi", "legacy", "files", "project", "api", "raw", "packages"}
     | {"health", "ready", "metrics"}
 )
-"""First segments of paths that mean something already, so no root can be called like them."""
+"""First path segments of the routes, which no `[server] roots` may have."""
 MAX_NUMBER_BITS: Final = 63
-"""Of a number; a larger one fits nowhere, and may have more digits than Python writes."""
+"""Bits of a number; larger ones may have more digits than Python can print."""
 MAX_AUDIENCES: Final = 5
-"""Names that statements may be made for: each is tried in turn."""
+"""Audiences of ID tokens; each is tried in turn."""
 HIDDEN_VALUE: Final = "a value with @, ?, # or % in it (not shown, because it may hold a secret)"
 
-_REVEALING: Final = re.compile(r"[@?#%]")
+_SECRET_CHARACTERS: Final = re.compile(r"[@?#%]")
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]*")
 _AUDIENCE: Final = re.compile(r"(?!.*://[^/?#]*@)[\x21-\x7e]{1,500}")
 _DOMAIN: Final = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _PORT: Final = re.compile(r":[0-9]*\Z")
 _SEGMENT: Final = re.compile(r"(?!\.{1,2}\Z)[^\s\x00-\x1f\x7f%?#\\]+")
-"""A part of a path that has only one spelling in a URL."""
+"""A path segment that needs no quoting in a URL."""
 _URL: Final = re.compile(r"https?://[^\x00-\x20\x7f/?#@]+(/[^\x00-\x20\x7f?#]*)?")
 
 
 def bad_setting(why: str) -> Invalid:
-    """Return the fault for a setting that makes no sense."""
+    """Return the error for an invalid setting; `why` is the rest of a sentence."""
     return Invalid(f"A setting is wrong: {why}. See docs/settings.md.", code="bad_setting")
 
 
 def quote_unless_secret(text: str) -> str:
-    """Return a wrong value as a message may repeat it: with a password or a key in it, not."""
-    return HIDDEN_VALUE if _REVEALING.search(text) else quoted(text)
+    """Return an invalid value, quoted, or `HIDDEN_VALUE` if it may contain a secret."""
+    return HIDDEN_VALUE if _SECRET_CHARACTERS.search(text) else quoted(text)
 
 
 def validate(settings: Settings) -> Settings:
     """
-    Return the settings, tidied.
+    Return the settings with `path_prefix` normalised.
 
     Raises:
-        Invalid: Something makes no sense (code `bad_setting`).
+        Invalid: A setting is invalid, or settings contradict each other (code `bad_setting`).
     """
-    for why in chain(_by_themselves(settings), _of_places(settings), _together(settings)):
+    for why in chain(
+        _invalid_values(settings), _location_errors(settings), _contradictions(settings)
+    ):
         raise bad_setting(why)
     if settings.publisher:
-        _ = settings.publishers  # a wrong one is told at once
+        _ = settings.publishers  # raises for an invalid one
     server = settings.server
     prefix = server.path_prefix.strip("/")
     return replace(settings, server=replace(server, path_prefix=f"/{prefix}" if prefix else ""))
 
 
 def is_public(settings: Settings) -> bool:
-    """Return whether anybody may read everything: nothing says otherwise, or a grant says so."""
-    return bool(_opening(settings)) or not (settings.access.private or settings.grant)
+    """Return whether all projects can be read without a credential."""
+    return bool(_grant_to_everybody(settings)) or not (settings.access.private or settings.grant)
 
 
-def _opening(settings: Settings) -> Grant | None:
-    """Return the first grant by which everybody reads every project, None if there is none."""
+def _grant_to_everybody(settings: Settings) -> Grant | None:
+    """Return the first grant that lets everybody read all projects, or None."""
     everybodys = (each for each in settings.grants.all if ANONYMOUS in each.principals)
     return next((each for each in everybodys if EVERY_PROJECT in each.scope.projects), None)
 
 
-def _by_themselves(settings: Settings) -> Iterator[str]:
+def _invalid_values(settings: Settings) -> Iterator[str]:
     for setting in all_settings().values():
         value = setting.value_in(settings)
         if isinstance(value, int) and value.bit_length() > MAX_NUMBER_BITS:
@@ -117,11 +119,11 @@ def _is_host(text: str) -> bool:
 
 
 def _has_host(url: str) -> bool:
-    """Return whether a URL names a host, and no port that cannot be."""
+    """Return whether a URL has a host, and a valid port or none."""
     try:
         parts = urlsplit(url)
         return bool(parts.hostname) and parts.port != 0
-    except ValueError:  # such as half of a pair of brackets, or port 65536
+    except ValueError:  # such as an unclosed bracket, or port 65536
         return False
 
 
@@ -129,20 +131,20 @@ def _is_folder(text: str) -> bool:
     return bool(text) and "\0" not in text and "://" not in text and text[:3].lower() != "gs:"
 
 
-def _in_bucket(text: str) -> BucketLocation | None:
-    """Return the place in a bucket that a text names, None if it names none."""
+def _parse_bucket(text: str) -> BucketLocation | None:
+    """Parse `gs://BUCKET/PREFIX`; return None if it is malformed."""
     try:
         return None if "?" in text or "#" in text else parse_location(text)
     except Invalid:
         return None
 
 
-def _is_place(text: str) -> bool:
-    return text == MEMORY_LOCATION or _is_folder(text) or _in_bucket(text) is not None
+def _is_location(text: str) -> bool:
+    return text == MEMORY_LOCATION or _is_folder(text) or _parse_bucket(text) is not None
 
 
 def _is_whole_bucket(text: str) -> bool:
-    found = _in_bucket(text)
+    found = _parse_bucket(text)
     return found is not None and not found.prefix
 
 
@@ -150,10 +152,12 @@ def _matching(form: re.Pattern[str]) -> Callable[[str], bool]:
     return lambda text: form.fullmatch(text) is not None
 
 
-_A_URL: Final = "a URL such as https://packages.example.com, without a name and a password in it"
-_A_FILE: Final = "the path of a file, without NUL"
-_IN_A_BUCKET: Final = "gs://BUCKET or gs://BUCKET/PREFIX"
-_AN_AUDIENCE: Final = (
+_URL_ADVICE: Final = (
+    "a URL such as https://packages.example.com, without a name and a password in it"
+)
+_FILE_ADVICE: Final = "the path of a file, without NUL"
+_BUCKET_ADVICE: Final = "gs://BUCKET or gs://BUCKET/PREFIX"
+_AUDIENCE_RULE: Final = (
     _matching(_AUDIENCE),
     "1 to 500 ASCII characters without spaces, such as https://packages.example.com",
 )
@@ -164,39 +168,39 @@ _RULES: Final[dict[str, tuple[Callable[[str], bool], str]]] = {
     ),
     "server.roots": (_is_name, "a-z, 0-9 and -, such as acme, and no path of the index"),
     "server.path_prefix": (_is_path, "what a proxy puts before every path, such as /packages"),
-    "server.public_url": (_is_url, _A_URL),
-    "store.location": (_is_place, "a folder, gs://BUCKET/PREFIX, or memory:"),
-    "store.files": (lambda text: _in_bucket(text) is not None, _IN_A_BUCKET),
+    "server.public_url": (_is_url, _URL_ADVICE),
+    "store.location": (_is_location, "a folder, gs://BUCKET/PREFIX, or memory:"),
+    "store.files": (lambda text: _parse_bucket(text) is not None, _BUCKET_ADVICE),
     "access.private_names": (_is_pattern, "acme-core, or the beginning of names, as acme-*"),
     "access.metrics_token": (_matching(_PRINTABLE), "ASCII without spaces"),
-    "access.htpasswd_file": (lambda text: "\0" not in text, _A_FILE),
-    "access.static_tokens_file": (lambda text: "\0" not in text, _A_FILE),
+    "access.htpasswd_file": (lambda text: "\0" not in text, _FILE_ADVICE),
+    "access.static_tokens_file": (lambda text: "\0" not in text, _FILE_ADVICE),
     "access.trusted_hosts": (
         _is_host,
         "packages.example.com, or packages.example.com:8443 where only that port is meant",
     ),
     "access.credentials_store": (
-        lambda text: text != MEMORY_LOCATION and _is_place(text),
+        lambda text: text != MEMORY_LOCATION and _is_location(text),
         "a folder, or gs://BUCKET/PREFIX",
     ),
-    "google.id_token.audience": _AN_AUDIENCE,
+    "google.id_token.audience": _AUDIENCE_RULE,
     "google.id_token.allowed_domains": (_matching(_DOMAIN), "a domain such as acme.dev"),
     "google.access_token.resource": (_is_whole_bucket, "a bucket as a whole, gs://BUCKET"),
-    "iap.audience": _AN_AUDIENCE,
-    "trusted_publishing.audience": _AN_AUDIENCE,
+    "iap.audience": _AUDIENCE_RULE,
+    "trusted_publishing.audience": _AUDIENCE_RULE,
     "log.project": (_matching(_PRINTABLE), "the id of a Google Cloud project"),
     "telemetry.otlp_endpoint": (
         lambda text: _is_url(text) and not text.rstrip("/").endswith(("/v1/traces", "/v1/metrics")),
         "the URL of a collector, without /v1/traces or /v1/metrics, such as http://127.0.0.1:4318",
     ),
 }
-"""By setting: whether it can be so, and what to write instead."""
+"""By setting: its check, and the text of the error message after "Write"."""
 
 
-def _of_places(settings: Settings) -> Iterator[str]:
+def _location_errors(settings: Settings) -> Iterator[str]:
     store, tokens = settings.store, settings.access.credentials_store
     if store.downloads == "public" and is_bucket(store.location):
-        yield from _of_public_files(store, tokens)
+        yield from _public_download_errors(store, tokens)
     for name in ("files", "downloads"):
         is_said = getattr(store, name) != getattr(StoreSettings(), name)
         if is_said and not is_bucket(store.location):
@@ -206,7 +210,7 @@ def _of_places(settings: Settings) -> Iterator[str]:
             )
     if tokens and store.location == MEMORY_LOCATION:
         yield "[access] credentials_store: a store in memory keeps its tokens there. Leave it out"
-    if tokens and _resolved(tokens) == _resolved(store.location):
+    if tokens and _canonical(tokens) == _canonical(store.location):
         yield (
             "[access] credentials_store: it is the [store] location. Leave it out, or name another"
         )
@@ -214,7 +218,7 @@ def _of_places(settings: Settings) -> Iterator[str]:
         yield "[server] workers: a store in memory cannot be shared. Use one worker"
 
 
-def _of_public_files(store: StoreSettings, tokens: str) -> Iterator[str]:
+def _public_download_errors(store: StoreSettings, tokens: str) -> Iterator[str]:
     kept = parse_location(store.location).bucket
     shown = parse_location(store.files or store.location).bucket
     if shown == kept:
@@ -229,11 +233,11 @@ def _of_public_files(store: StoreSettings, tokens: str) -> Iterator[str]:
         )
 
 
-def _resolved(path: str) -> BucketLocation | str:
+def _canonical(path: str) -> BucketLocation | str:
     return parse_location(path) if is_bucket(path) else realpath(path)
 
 
-def _together(settings: Settings) -> Iterator[str]:
+def _contradictions(settings: Settings) -> Iterator[str]:
     server, access, google = settings.server, settings.access, settings.google.id_token
     url, prefix = server.public_url, server.path_prefix.strip("/")
     host = url.partition("://")[2].partition("/")[0].lower()
@@ -265,16 +269,15 @@ def _together(settings: Settings) -> Iterator[str]:
             "[google.id_token] allowed_domains: ID tokens are off. Say in audience what they call "
             "this index, or leave both out"
         )
-    opening = _opening(settings)
-    if access.private and opening:
+    grant = _grant_to_everybody(settings)
+    if access.private and grant:
         yield (
-            f"[access] private: {opening} lets everybody read every project. Leave one of the two "
-            "out"
+            f"[access] private: {grant} lets everybody read every project. Leave one of the two out"
         )
-    yield from _of_publishing(settings)
+    yield from _publishing_errors(settings)
 
 
-def _of_publishing(settings: Settings) -> Iterator[str]:
+def _publishing_errors(settings: Settings) -> Iterator[str]:
     audiences = settings.trusted_publishing.audience
     if len(audiences) > MAX_AUDIENCES:
         yield f"[trusted_publishing] audience: expected {MAX_AUDIENCES} at most"

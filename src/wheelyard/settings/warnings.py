@@ -1,4 +1,4 @@
-"""What an operator should know of settings that are in force: sentences, none of which stops."""
+"""Warnings about settings that are valid but probably unintended."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
@@ -11,44 +11,44 @@ from wheelyard.settings.validation import is_public
 from wheelyard.storage.gcs.location import is_bucket, parse_location
 
 SERVICE_ACCOUNT_SUFFIX: Final = ".gserviceaccount.com"
-"""How the e-mail addresses of service accounts end, and no person's."""
+"""Suffix of the e-mail addresses of service accounts, and of no user's."""
 NO_AUDIENCE: Final = "[google.id_token] audience is not set, so nobody is known by an e-mail"
 
 
 def warnings_for(settings: Settings) -> list[str]:
-    """Return the warnings that settings deserve, in one sentence each."""
-    parts = (_of_the_listener, _of_grants, _of_kinds, _of_places, _of_publishing, _unused)
+    """Return all warnings about the settings, one sentence each."""
+    parts = (_listener, _grants, _principals, _locations, _publishing, _unused)
     return [sentence for part in parts for sentence in part(settings)]
 
 
 def unmatched_grants(settings: Settings, names: Mapping[str, Collection[str]]) -> Iterator[str]:
     """
-    Yield what there is to say of those whom grants name and who cannot be.
+    Yield a warning for each principal of a grant that does not exist.
 
-    Only `wheelyard config check` says this, and no server that starts: a file of passwords or
-    tokens may get the name later. `names` has who is in the files, by the kind of principal
-    (`htpasswd`, `static`); a kind that is left out is not compared.
+    Only for `wheelyard config check`: while a server runs, the name may be added to a file.
+    `names` has the names in the files of passwords and tokens by the kind of principal
+    (`htpasswd`, `static`); a missing kind is not compared.
     """
     places = {"htpasswd": "[access] htpasswd_file", "static": "the static tokens"}
 
     def why(kind: str, name: str) -> str:
         if kind in names:
             return "" if name in names[kind] else f"there is no such name in {places[kind]}"
-        return _why_nobody(kind, name) or _why_kept_out(kind, name, settings)
+        return _why_no_account(kind, name) or _why_rejected(kind, name, settings)
 
-    return _told(settings, why)
+    return _ineffective_grants(settings, why)
 
 
 def accepts_other_credentials(settings: Settings) -> bool:
-    """Return whether somebody can get in without a token of the index."""
+    """Return whether credentials other than API tokens are accepted."""
     access = settings.access
     has_secrets = access.htpasswd_file or access.static_tokens_file or access.static_token
     return bool(has_secrets) or _knows_google(settings)
 
 
-def _of_the_listener(settings: Settings) -> Iterator[str]:
+def _listener(settings: Settings) -> Iterator[str]:
     server, access = settings.server, settings.access
-    is_reachable = not server.is_loopback or _has_a_way_in(server)
+    is_reachable = not server.is_loopback or _is_behind_proxy(server)
     if is_reachable and is_public(settings):
         yield (
             "anyone who can reach this address may read every package; close reading with "
@@ -57,8 +57,8 @@ def _of_the_listener(settings: Settings) -> Iterator[str]:
     if is_reachable and access.anonymous_uploads:
         yield "anyone who can reach this address may publish under any name"
     is_plain = not server.public_url.startswith("https://") and not access.require_https
-    is_told = not server.is_loopback or server.public_url
-    if is_reachable and is_told and is_plain:
+    is_exposed = not server.is_loopback or server.public_url
+    if is_reachable and is_exposed and is_plain:
         yield (
             "credentials may come over plain HTTP, where others can read them; put a proxy that "
             "ends TLS before the server, and set [access] require_https"
@@ -77,13 +77,13 @@ def _of_the_listener(settings: Settings) -> Iterator[str]:
         )
 
 
-def _has_a_way_in(server: ServerSettings) -> bool:
-    """Return whether others reach a listener that only this machine reaches by itself."""
+def _is_behind_proxy(server: ServerSettings) -> bool:
+    """Return whether a proxy or tunnel makes a loopback listener reachable from elsewhere."""
     name = urlsplit(server.public_url).hostname or "localhost"
     return server.trusted_proxies > 0 or not is_loopback(name)
 
 
-def _of_grants(settings: Settings) -> Iterator[str]:
+def _grants(settings: Settings) -> Iterator[str]:
     grants, google = settings.grants.all, settings.google.id_token
     everybody = [each for each in grants if ALL_AUTHENTICATED in each.principals]
     if everybody and google.audience and not google.allowed_domains:
@@ -103,25 +103,25 @@ def _of_grants(settings: Settings) -> Iterator[str]:
         )
 
 
-def _of_kinds(settings: Settings) -> Iterator[str]:
-    """Yield what there is to say of kinds of principals that no credential proves here."""
+def _principals(settings: Settings) -> Iterator[str]:
+    """Yield warnings about grants to principals whose type of credential is disabled."""
     access, audience = settings.access, settings.google.id_token.audience
-    idle = {
+    disabled = {
         "token": "a token may do what it was made for",
         "publisher": "its tokens may publish to the projects of its [[publisher]], and no more",
     }
     if not audience:
-        idle["serviceAccount"] = NO_AUDIENCE
+        disabled["serviceAccount"] = NO_AUDIENCE
     if not audience and not settings.iap.audience:
-        idle["user"] = idle["domain"] = NO_AUDIENCE
+        disabled["user"] = disabled["domain"] = NO_AUDIENCE
     if not access.htpasswd_file:
-        idle["htpasswd"] = "there is no [access] htpasswd_file"
+        disabled["htpasswd"] = "there is no [access] htpasswd_file"
     if not access.static_tokens_file and not access.static_token:
-        idle["static"] = "there is no static token"
-    return _told(settings, lambda kind, _: idle.get(kind, ""))
+        disabled["static"] = "there is no static token"
+    return _ineffective_grants(settings, lambda kind, _: disabled.get(kind, ""))
 
 
-def _told(settings: Settings, why: Callable[[str, str], str]) -> Iterator[str]:
+def _ineffective_grants(settings: Settings, why: Callable[[str, str], str]) -> Iterator[str]:
     for grant in settings.grants.all:
         for principal in sorted(grant.principals):
             kind, _, name = principal.partition(":")
@@ -129,8 +129,8 @@ def _told(settings: Settings, why: Callable[[str, str], str]) -> Iterator[str]:
                 yield f"{grant} names {quoted(principal)} to no effect: {reason}"
 
 
-def _why_nobody(kind: str, name: str) -> str:
-    """Return why nobody at all goes by a name at Google."""
+def _why_no_account(kind: str, name: str) -> str:
+    """Return why no Google account can have this name, or an empty string."""
     if kind == "user" and name.endswith(SERVICE_ACCOUNT_SUFFIX):
         return f"it is a service account; write serviceAccount:{name}"
     if kind == "serviceAccount" and not name.partition("#")[0].endswith(SERVICE_ACCOUNT_SUFFIX):
@@ -138,19 +138,19 @@ def _why_nobody(kind: str, name: str) -> str:
     return ""
 
 
-def _why_kept_out(kind: str, name: str, settings: Settings) -> str:
-    """Return why somebody's ID token is refused, where nothing but that could prove the name."""
+def _why_rejected(kind: str, name: str, settings: Settings) -> str:
+    """Return why ID tokens of this account are rejected, or an empty string."""
     allowed = {domain.lower() for domain in settings.google.id_token.allowed_domains}
     domain = name.rpartition("@")[2]
-    # Identity-Aware Proxy has a policy of its own, and takes no notice of our list
+    # Identity-Aware Proxy does not use `allowed_domains`
     if kind not in ("user", "domain") or not allowed or domain in allowed or settings.iap.audience:
         return ""
     unless = ", unless that account belongs to one of them" if kind == "user" else ""
     return f"{domain} is not in [google.id_token] allowed_domains{unless}"
 
 
-def _of_places(settings: Settings) -> Iterator[str]:
-    store, apart = settings.store, settings.access.credentials_store
+def _locations(settings: Settings) -> Iterator[str]:
+    store, credentials = settings.store, settings.access.credentials_store
     resource = settings.google.access_token.resource
     if resource and is_public(settings):
         yield (
@@ -165,12 +165,12 @@ def _of_places(settings: Settings) -> Iterator[str]:
     if not is_bucket(store.location):
         return
     packages = {parse_location(each).bucket for each in (store.location, store.files) if each}
-    if settings.grants.all and not apart:
+    if settings.grants.all and not credentials:
         yield (
             f"tokens lie in the bucket of the packages, {store.location}: whoever may write there "
             "past the index can make one; give them a place in [access] credentials_store"
         )
-    if is_bucket(apart) and parse_location(apart).bucket in packages:
+    if is_bucket(credentials) and parse_location(credentials).bucket in packages:
         yield (
             "[access] credentials_store is in a bucket of the packages, so who may write to that "
             "bucket can make a token, unless an IAM condition on the names of objects forbids it"
@@ -182,21 +182,21 @@ def _of_places(settings: Settings) -> Iterator[str]:
         )
 
 
-def _of_publishing(settings: Settings) -> Iterator[str]:
+def _publishing(settings: Settings) -> Iterator[str]:
     if settings.trusted_publishing.audience and not settings.publisher:
         yield "[trusted_publishing] has an audience, and there is no [[publisher]], so it is off"
 
 
 def _unused(settings: Settings) -> Iterator[str]:
-    """Yield, for each setting that is not the default and counts for nothing, why it does."""
+    """Yield a warning for each setting that was changed and has no effect."""
     known = {".".join(path): each for path, each in all_settings().items()}
-    said = {key: it for key, it in known.items() if it.value_in(settings) != it.default}
-    for key, setting in said.items():
-        whys = [why for is_so, why in _UNUSED.get(key, ()) if is_so(settings)]
-        if _NEEDS.get(key, key) not in said:
-            whys.insert(0, f"{known[_NEEDS[key]]} is not set")
-        if whys:
-            yield f"{setting} counts for nothing: {whys[0]}"
+    changed = {key: it for key, it in known.items() if it.value_in(settings) != it.default}
+    for key, setting in changed.items():
+        reasons = [why for is_so, why in _UNUSED.get(key, ()) if is_so(settings)]
+        if _NEEDS.get(key, key) not in changed:
+            reasons.insert(0, f"{known[_NEEDS[key]]} is not set")
+        if reasons:
+            yield f"{setting} counts for nothing: {reasons[0]}"
 
 
 def _has_no_bucket(settings: Settings) -> bool:
@@ -219,7 +219,7 @@ _NEEDS: Final = {
     "google.access_token.cache_seconds": "google.access_token.resource",
     "trusted_publishing.token_seconds": "trusted_publishing.audience",
 }
-"""Settings that count only where another one is set."""
+"""Settings that have an effect only if another setting is changed."""
 _NO_BUCKET: Final = ((_has_no_bucket, "nothing is kept in a bucket"),)
 _UNUSED: Final[dict[str, tuple[tuple[Callable[[Settings], bool], str], ...]]] = {
     "store.signed_url_minutes": (
@@ -243,4 +243,4 @@ _UNUSED: Final[dict[str, tuple[tuple[Callable[[Settings], bool], str], ...]]] = 
         (lambda it: not _knows_google(it), "no credential of Google's is taken"),
     ),
 }
-"""By setting: when it counts for nothing, and why."""
+"""By setting: conditions under which it has no effect, and the reason for the warning."""
