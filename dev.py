@@ -41,14 +41,14 @@ SYSTEM_PROGRAMS = {
 }
 """Programs that tests run: Debian's packages of them, and the folders of these tests."""
 START_POLICY = Path("/usr/sbin/policy-rc.d")
-"""What Debian asks before it starts the service of a package that it has just installed."""
+"""The script that Debian runs before it starts the service of a new package."""
 NO_SERVICES = "#!/bin/sh\n# made by wheelyard's dev.py while it installs\nexit 101\n"
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 BIN = VENV / "bin"
 LOCKS = {"serve": ("run", "build"), "bucket": ("gcs", "build"), "test": ("dev",)}
-"""The locks that each purpose installs. `dev` holds all that the others hold."""
+"""The lock files of each purpose. `dev` includes those of all other purposes."""
 
 
 def main(arguments: list[str]) -> int:
@@ -225,12 +225,12 @@ def read(path: Path) -> str:
 
 
 def say(message: str) -> None:
-    """Tell the person what is going on; standard output belongs to what is run."""
+    """Print progress on standard error; standard output is for the program that is run."""
     print(f"dev.py: {message}", file=sys.stderr, flush=True)
 
 
 def fail(message: str) -> None:
-    """End with one line that says why."""
+    """Exit with a one-line error message."""
     sys.exit(f"dev.py: {message}")
 
 

@@ -103,7 +103,7 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def _beside_guesses(server: Server, header: str) -> Figure:
-    """Compare a reader beside somebody who guesses passwords with the same one alone."""
+    """Compare a reader while another client guesses passwords with a reader alone."""
     reader = PIP | {"Authorization": header}
 
     def rates() -> list[float]:

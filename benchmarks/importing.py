@@ -17,7 +17,7 @@ PROJECTS = 400
 FILES = 10
 LARGE = 2000
 PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
-"""How Linux words the most memory that a process has had."""
+"""The field of `/proc/PID/status` for peak memory."""
 RUN = (
     "import sys; from wheelyard.cli.main import main\n"
     "try: main()\n"

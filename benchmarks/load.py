@@ -23,11 +23,11 @@ PIP = {
     "application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01",
     "Accept-Encoding": "gzip, deflate",
 }
-"""What pip asks for."""
+"""The Accept header of pip."""
 BROWSER = {"Accept": "text/html", "Accept-Encoding": "identity"}
-"""What an old installer asks for."""
+"""The Accept header of an old installer."""
 ATTEMPTS = 10
-"""How often an upload is sent whose connection was cut off."""
+"""How many times an upload is sent if its connection breaks."""
 
 
 def page_rate(

@@ -19,7 +19,7 @@ class Figure:
     """None if there is nothing to compare with."""
     versus: str = "pypiserver"
     target: str = ""
-    """What is to be reached, in words."""
+    """The target, in words."""
 
     @property
     def ratio(self) -> float | None:

@@ -85,7 +85,7 @@ def pypiserver(folder: Path, page: str = "/simple/") -> Iterator[Server]:
 
 @contextmanager
 def fake_gcs_server(folder: Path, bucket: str) -> Iterator[str]:
-    """Run the tests' stand-in for Cloud Storage in a process of its own; yield its URL."""
+    """Run the fake GCS server in another process; yield its URL."""
     command = [sys.executable, "-m", "benchmarks.fake_gcs", bucket]
     printed = folder / "stand-in.printed"
     with _running(command, printed, {"PYTHONPATH": str(REPOSITORY)}) as process:
@@ -98,7 +98,7 @@ def fake_gcs_server(folder: Path, bucket: str) -> Iterator[str]:
 
 
 def settle() -> None:
-    """Let the disk finish what was written before, so that nobody pays for somebody else."""
+    """Sync the disk, so that earlier writes do not slow down the next measurement."""
     os.sync()
 
 

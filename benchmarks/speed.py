@@ -13,7 +13,7 @@ BATCH = 100
 SMALL, LARGE = "project-00000", "large"
 
 Plan = Callable[[int], Sequence[Wheel]]
-"""What is uploaded in a round."""
+"""The wheels that one round uploads."""
 
 
 def cold_start(folder: Path) -> list[Figure]:

@@ -31,7 +31,7 @@ CHANGES = frozenset({"os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir"
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
     """
-    Where a program runs.
+    The environment of a forked program.
 
     Args:
         folder: The folder that it is started in.

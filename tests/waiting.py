@@ -17,7 +17,7 @@ def until(
     patience: float = PATIENCE,
 ) -> None:
     """
-    Ask again and again until something holds.
+    Poll until a condition holds.
 
     Args:
         holds: What is asked.

@@ -39,10 +39,10 @@ FORK: Final = multiprocessing.get_context("fork")
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """What a run of some tests has shown."""
+    """The measurements of a test run."""
 
     seconds: dict[str, float]
-    """How long each test took."""
+    """The duration of each test."""
     failed: list[str]
     libraries: list[str]
     """The modules that were imported, but for ours."""
@@ -81,7 +81,7 @@ class _Chosen:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Iterator[None]:
-        """Leave out what was not asked for, after all others have had their say."""
+        """Deselect all tests but the chosen ones, after all other plugins."""
         yield
         chosen = (item for item in items if item.nodeid in self._order)
         items[:] = sorted(chosen, key=lambda item: self._order[item.nodeid])
@@ -133,7 +133,7 @@ def measured(location: Path, options: Sequence[str]) -> Measured:
 
 
 def data(location: Path) -> Path:
-    """Return the file, beside that of `measured`, in which coverage says which test runs a line."""
+    """Return the coverage file, beside that of `measured`, which maps lines to tests."""
     return location.with_suffix(".coverage")
 
 

@@ -50,26 +50,26 @@ FOUND: Final = ROOT / "tools" / "mutants_found.txt"
 CACHE: Final = ROOT / ".cache" / "mutants"
 PACKAGES: Final = ("archive", "catalog", "http", "model", "authentication", "operations", "storage")
 WANTED: Final = 23
-"""How many mutants are drawn in each of these packages."""
+"""The number of mutants in the sample of each package."""
 WEIGHTS: Final = dict.fromkeys(("guard", "raise", "comparison", "boolean"), 4) | dict.fromkeys(
     ("call", "branch", "return", "number"), 2
 )
-"""How often each kind is drawn, next to the others."""
+"""The relative frequency of each kind in the sample."""
 STATES: Final = ("killed", "survived", "elsewhere", "equivalent", "gone")
 IMPORT: Final = ""
-"""What stands in the place of a test where a line is run by the import of its module."""
+"""The coverage context of lines that run at import."""
 SERVING: Final = frozenset({"http", "operations", "sources", "storage", "authentication"})
 """Folders of which tests with sockets are run, too: no others run the code of clients."""
 TURN: Final = 0.01
 """Seconds by which a test comes later for each quicker one of the same function."""
 FIRST: Final = (200, 10.0)
 REST: Final = (1000, 30.0)
-"""How many tests are run at most, and how long they take at most, in seconds."""
+"""The maximum number of tests, and of seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a mutant: killed (and by which test), survived, gone or equivalent."""
+    """The result for a mutant: killed (and by which test), survived, gone or equivalent."""
 
     mutant: str
     state: str
@@ -86,7 +86,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class CodeLocation:
-    """Where the code of a mutant is now: a file, what is in it, and which lines it has there."""
+    """The current location of a mutant's code: its file, the mutated content, and the lines."""
 
     path: Path
     changed: str
@@ -108,7 +108,7 @@ class Judge:
 
     @cached_property
     def seconds(self) -> dict[str, float]:
-        """How long each test takes that passes without any change."""
+        """The duration of each test that passes without mutation."""
         every = (each for found in self.measured.values() for each in found.seconds.items())
         failed = {each for found in self.measured.values() for each in found.failed}
         return {test: seconds for test, seconds in every if test not in failed}
@@ -171,7 +171,7 @@ class Judge:
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.mutants")
     commands = parser.add_subparsers(required=True, dest="command")
     commands.add_parser("sample").add_argument("--seed", type=int, required=True)

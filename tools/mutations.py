@@ -49,7 +49,7 @@ class Mutant:
     occurrence: int = 1
     """Which one it is of the equal pieces of code in the function, from 1."""
     gap: str = ""
-    """What the tests did not notice when gaps were looked for; empty if it is from the draw."""
+    """The gap that this mutant was written for; empty if it is from the sample."""
     equivalent: str = ""
     """Why no test can notice it, or need not; such a mutant does not count."""
     elsewhere: str = ""

@@ -52,14 +52,14 @@ HEADERS: Final = (
 
 @dataclass
 class Walk:
-    """What is counted while a request is answered; it is the profiler of every thread."""
+    """The counters of a request; the profile function of every thread."""
 
     modules: set[str] = field(default_factory=set)
     hops: int = 0
     depth: int = 0
     """At the commit point."""
     verbs: list[tuple[str, float, float]] = field(default_factory=list)
-    """What the store was asked, when that began and when it ended."""
+    """The store calls, with their start and end."""
     _waiting: int = 0
     """Functions of ours on the stack of the event loop when it last handed work over."""
 
@@ -80,7 +80,7 @@ class Walk:
             self.depth = self._waiting + _depth(frame)
 
     def note_verb(self, verb: str, _: str, seconds: float) -> None:
-        """Take note of a verb of the store that has just ended, unless nobody waits for it."""
+        """Record a finished store call, unless it runs in the background."""
         if threading.current_thread().daemon:
             return
         now = time.monotonic()
@@ -88,7 +88,7 @@ class Walk:
 
     @property
     def in_a_row(self) -> int:
-        """How many verbs of the store begin only when another one has ended."""
+        """The number of store calls that begin only after another one has ended."""
         count, end = 0, 0.0
         for _, began, ended in sorted(self.verbs, key=lambda each: each[2]):
             if began >= end:

@@ -34,7 +34,7 @@ from wheelyard.wiring.index import Index, build_index
 from wheelyard.wiring.stores import system_runtime
 
 HERE = "https://packages.acme.dev"
-"""What this index is called in tokens."""
+"""The audience of this index in ID tokens."""
 IAP_HERE = "/projects/1234/global/backendServices/5678"
 PUBLISHING = "packages.acme.dev"
 GOOGLE_KEY, IAP_KEY, CI_KEY = rsa_key("google"), ec_key("iap"), rsa_key("ci")
@@ -50,7 +50,7 @@ RIGHTS = {READERS: "read", UPLOADERS: "upload", MANAGERS: "manage"}
 
 @dataclass(frozen=True)
 class RecordedResponse:
-    """What came back, and which objects the store was asked for on the way."""
+    """A response, and the keys that were read from the store to make it."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -73,14 +73,14 @@ class RecordedResponse:
 
 
 class CountingStore(MemoryStore):
-    """A store that notes what it is asked for."""
+    """A store that records the keys of its calls."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__(clock)
         self.asked: list[str] = []
 
     def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 - whatever a store has
-        """Return a verb that notes its key, or anything else as it is."""
+        """Return an attribute; store methods also record their key."""
         found = super().__getattribute__(name)
         if name not in {"get", "read", "put", "delete", "list", "sign"}:
             return found
@@ -94,7 +94,7 @@ class CountingStore(MemoryStore):
 
 @dataclass(frozen=True)
 class AccessHarness:
-    """The index, asked without a socket in between: as the server's own protocol (ASGI) has it."""
+    """An index that is called through ASGI, without a socket."""
 
     in_process: InProcessServer
     store: CountingStore
@@ -139,7 +139,7 @@ class AccessHarness:
         return self.index.tokens.create(request, by="local:test")[0].text
 
     def minted(self, publisher: str) -> str:
-        """Return the token that a CI job is given for its statement."""
+        """Exchange the ID token of a CI job for an upload token."""
         assert self.index.authenticator.trusted_publishing is not None
         said = {
             "iss": f"{self.google.url}/ci",
@@ -173,7 +173,7 @@ def id_token(email: str, **changes: object) -> str:
 
 
 def assertion(email: str) -> str:
-    """Return what Google's proxy says of a person."""
+    """Return an IAP assertion for a user."""
     claims = {
         "iss": "https://cloud.google.com/iap",
         "aud": IAP_HERE,
@@ -191,7 +191,7 @@ def static_token(role: str) -> str:
 
 
 def serve_google(site: FakeIssuer) -> None:
-    """Let the stand-in publish every key at once."""
+    """Make the fake issuer publish all keys."""
     site.serve_jwks([key.jwk() for key in (GOOGLE_KEY, IAP_KEY, CI_KEY)])
 
 
@@ -257,7 +257,7 @@ def write_files(folder: Path) -> None:
 
 
 def put_behind_the_proxy(said: dict[str, object]) -> None:
-    """Change settings, as a file has them, so that pages for people are behind Google's proxy."""
+    """Change a settings document so that the web UI is behind IAP."""
     said["iap"] = {"audience": [IAP_HERE]}
 
 

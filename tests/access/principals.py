@@ -37,7 +37,7 @@ PERMISSIONS = {
 
 @dataclass(frozen=True)
 class Requester:
-    """Somebody who asks, and how they say who they are."""
+    """A principal of a test, with the headers that identify it."""
 
     role: str
     kind: str
@@ -59,20 +59,20 @@ def bearer(token: str) -> Headers:
 
 
 def by_api_token(role: str) -> Callable[[AccessHarness], Headers]:
-    """Return what sends an API token of somebody with these rights."""
+    """Return a function that makes the headers for an API token with these rights."""
     if role == STRANGER:
         return lambda harness: basic("__token__", harness.token(OTHER, can="upload"))
     return lambda harness: basic("__token__", harness.token(*PATTERNS, can=RIGHTS[role]))
 
 
 def by_own_token(role: str) -> Callable[[AccessHarness], Headers]:
-    """Return what sends a token that somebody made for themselves: theirs, and no wider."""
+    """Return a function that makes the headers for a personal token of a user."""
     owner = f"user:{role}@acme.dev"
     return lambda harness: bearer(harness.token("*", can="manage", owner=owner, names=(owner,)))
 
 
 def by_access_token(role: str) -> Callable[[AccessHarness], Headers]:
-    """Return what sends a Google access token that Google says these things of."""
+    """Return a function that makes the headers for a Google access token of this role."""
 
     def headers(harness: AccessHarness) -> Headers:
         token = f"ya29.access-token-of-{role}"
@@ -84,12 +84,12 @@ def by_access_token(role: str) -> Callable[[AccessHarness], Headers]:
 
 
 def by_minted_token(publisher: str) -> Callable[[AccessHarness], Headers]:
-    """Return what sends a token that was minted for a CI job."""
+    """Return a function that makes the headers for a token minted for a CI job."""
     return lambda harness: basic("__token__", harness.minted(publisher))
 
 
 def by_assertion(role: str) -> Callable[[AccessHarness], Headers]:
-    """Let Google's proxy vouch for somebody now: it is believed for ten minutes at most."""
+    """Return the headers of IAP for a user; an assertion is valid for ten minutes at most."""
     return lambda _: (("x-goog-iap-jwt-assertion", assertion(f"{role}@acme.dev")),)
 
 
@@ -149,4 +149,4 @@ PROXIED: tuple[Requester, ...] = (
     Requester(INVALID, "API token alone", by_api_token(READERS)),
     *(Requester(role, "assertion", by_assertion(role)) for role in EVERYBODY),
 )
-"""Who comes to the pages for people by way of Google's proxy."""
+"""Users of the web UI behind IAP."""

@@ -63,11 +63,11 @@ class Served:
 
     @property
     def logs(self) -> str:
-        """Everything that the servers have said."""
+        """The logs of all servers."""
         return "".join(each.read_text() for each in self.folder.glob("log-*.txt"))
 
     def login(self, kind: str, role: str = "manager") -> tuple[str, str]:
-        """Return user and password of a credential, as a client is told them."""
+        """Return user name and password of a credential, as configured in a client."""
         user, secret = {
             "API token": ("__token__", self.token(RIGHTS[role])),
             "static token": ("anybody", static(role)),
@@ -128,7 +128,7 @@ def basic(user: str, password: str) -> str:
 
 @contextmanager
 def served(folder: Path, servers: int = 1) -> Iterator[Served]:
-    """Start servers on a new store with some projects in it, where nobody reads unnamed."""
+    """Start servers on a new store with projects, without anonymous read access."""
     write_files(folder)
     with running_issuer() as google, ExitStack() as stack:
         serve_google(google)

@@ -23,7 +23,7 @@ ODD = ("password", "ID token")
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server that knows everybody, and shows nothing to anybody else."""
+    """A private server that accepts every kind of credential."""
     with served(tmp_path_factory.mktemp("served")) as index:
         yield index
 
@@ -45,7 +45,7 @@ def pip(*arguments: str | Path) -> list[str | Path]:
 
 
 def uv(*arguments: str | Path) -> list[str | Path]:
-    """Return a command of uv that does the same."""
+    """Return the uv command for it."""
     into = ("--target", "installed")
     return [program("uv"), "--no-cache", "pip", "install", *into, *arguments]
 

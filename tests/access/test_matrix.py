@@ -110,13 +110,13 @@ def reads(harness: AccessHarness, name: str) -> dict[str, Ask]:
 
 
 def may_read(role: str, name: str, *, is_open: bool) -> bool:
-    """Return whether somebody may read a project."""
+    """Return whether a requester may read a project."""
     is_public = is_open and name.startswith("open") and role != INVALID
     return is_public or role in {READERS, *WRITERS}
 
 
 def status_of(role: str, name: str, ask: Ask, *, is_open: bool) -> int:
-    """Return what somebody gets who asks for something of a project."""
+    """Return the expected status of a request about a project."""
     kind, exists = name.partition("-")[0], name in EXISTING
     if role == INVALID:
         return 401
@@ -133,7 +133,7 @@ def status_of(role: str, name: str, ask: Ask, *, is_open: bool) -> int:
 def harness(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[AccessHarness]:
-    """An index where anybody may read some projects; one where nobody may; one below a prefix."""
+    """Three indexes: with public projects, fully private, and below a path prefix."""
     server: dict[str, object] = {"roots": ["acme"]}
     if request.param == "below a prefix":
         server["path_prefix"] = "/python"
@@ -148,7 +148,7 @@ def is_open(harness: AccessHarness) -> bool:
 
 
 def is_unknown(person: Requester, harness: AccessHarness) -> bool:
-    """Return whether somebody has to say who they are before anything else."""
+    """Return whether a requester is answered 401 on every path."""
     return person.role == INVALID or (person.role == ANONYMOUS and not is_open(harness))
 
 
@@ -258,7 +258,7 @@ def test_lists_for_people_and_programs(harness: AccessHarness, person: Requester
 
 
 def seen(person: Requester, *, is_open: bool) -> list[str]:
-    """Return the projects that somebody sees."""
+    """Return the projects that a requester sees."""
     if person.role == ADMIN or (person.kind == "access token" and person.role != STRANGER):
         return [*EXISTING, OTHER]
     if person.role in {READERS, *WRITERS}:
@@ -359,7 +359,7 @@ def test_elsewhere(harness: AccessHarness, person: Requester) -> None:
 
 @pytest.fixture(scope="module")
 def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccessHarness]:
-    """An index whose pages for people are behind Google's proxy."""
+    """An index whose web UI is behind IAP."""
     with open_harness(tmp_path_factory.mktemp("proxied"), adjust=put_behind_the_proxy) as harness:
         yield harness
 

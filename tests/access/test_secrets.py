@@ -41,7 +41,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccessHarness]
 
 
 def secrets_in(headers: Headers) -> set[str]:
-    """Return everything about a credential that nobody is to see."""
+    """Return the parts of a credential that must not be shown anywhere."""
     ((_, value),) = headers or (("", ""),)
     sent = value.rpartition(" ")[2]
     found = {sent} if len(sent) > 8 else set()

@@ -68,7 +68,7 @@ class Entry:
     tail: bytes = b""
     """Bytes between its data and the next member."""
     packed: bytes | None = None
-    """What to write for `data`, if not that."""
+    """The stored bytes; `data` if None."""
 
     def compressed(self) -> bytes:
         """Return the data as it stands in the file."""

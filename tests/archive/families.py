@@ -203,7 +203,7 @@ BEGINNINGS = {
     for magic in MAGICS
     if format_ not in {"cab", "nothing"} or magic == V7
 }
-"""What the first bytes say to a reader that looks for the signature of a format there."""
+"""The format that the first bytes are the signature of."""
 
 DIFFERENT = SLASHES | EMPTY_SLASHES | TWICE | LINKS | PAX | FIELDS | BEGINNINGS
 

@@ -121,7 +121,7 @@ def changed_field(draw: st.DrawFn, parts: list[bytes], at: int) -> None:
 
 
 def changed_name(draw: st.DrawFn, parts: list[bytes], at: int) -> None:
-    """Give a member another name, of those that others have."""
+    """Rename a member to a name of another member."""
     parts[at] = put(parts[at], 0, name_of(draw)[:100].ljust(100, b"\0"))
 
 

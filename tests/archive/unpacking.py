@@ -70,7 +70,7 @@ OF_ZIPS = {"zipfile": _by_zipfile, "bsdtar": _by_bsdtar}
 
 
 def _found(folder: Path, root: Path) -> list[tuple[str, object]]:
-    """Return what is in a folder; of empty folders nothing is said, they hold no bytes."""
+    """Return the files of a folder; empty folders are left out."""
     folder.chmod(0o700)
     found: list[tuple[str, object]] = []
     for path in sorted(folder.iterdir()):

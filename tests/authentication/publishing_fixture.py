@@ -29,7 +29,7 @@ from wheelyard.wiring.index import Index, build_index
 
 @dataclass(frozen=True, kw_only=True)
 class PublishingRules:
-    """Who may publish without a secret, and for how long."""
+    """The trusted publishers of an index, and the lifetime of their tokens."""
 
     publishers: tuple[Publisher, ...]
     audiences: tuple[str, ...]
@@ -54,7 +54,7 @@ def signed(says: Mapping[str, object], signature: str = "c2lnbmVk") -> str:
 
 
 def genuine(statement: str) -> Mapping[str, object]:
-    """Return what a statement says, as a verifier does that finds nothing wrong with it."""
+    """Return the claims of an ID token without verifying it."""
     payload = statement.split(".")[1]
     found = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     assert isinstance(found, dict)
@@ -97,7 +97,7 @@ def refusal(service: TrustedPublishing, says: Mapping[str, object]) -> str:
 
 
 def bearer(service: TrustedPublishing, token: ApiToken) -> Caller:
-    """Return what whoever bears a minted token may do now."""
+    """Return the caller that a minted token authenticates now."""
     record = service.tokens.records.get(token.id).value
     assert record is not None
     identity = service.identity(record)

@@ -123,7 +123,7 @@ def test_a_wrong_token_is_not_repeated(harness: IndexHarness) -> None:
 
 
 def refused(harness: IndexHarness, token: ApiToken) -> tuple[str, str]:
-    """Return what is told of a token that opens nothing, and what the log gets to know."""
+    """Return the error message for a rejected token, and the reason in the log."""
     with pytest.raises(Unauthenticated) as caught:
         harness.opened(4).tokens.record(token)
     cause = caught.value.__cause__
@@ -287,7 +287,7 @@ def used_on(harness: IndexHarness, *records: TokenRecord) -> list[date | None]:
 
 
 def writes(store: FaultyStore) -> list[str]:
-    """Return every key that somebody has tried to write."""
+    """Return every key of an attempted write."""
     return [key for verb, key in store.calls if verb == "put"]
 
 

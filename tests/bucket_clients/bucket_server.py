@@ -19,7 +19,7 @@ from tests.http.packages import Package, form
 
 BUCKET = "wheels"
 STORE = f"gs://{BUCKET}/team a~1"
-"""With what filenames cannot have, and signatures and URLs have to get right all the same."""
+"""A prefix with characters that have to be encoded in URLs and signatures."""
 OK: Final = 200
 PATIENCE = 60.0
 MANAGER = ("--can", "read,upload,manage")
@@ -30,24 +30,24 @@ class BucketIndex:
     """A running index in a bucket."""
 
     server: Server
-    """How clients reach it."""
+    """The server, as clients see it."""
     cloud: FakeGcsServer
     folder: Path
-    """Where its log is."""
+    """The folder of its log."""
 
     @property
     def log(self) -> str:
-        """What the server has logged so far."""
+        """The log of the server so far."""
         return (self.folder / "log.txt").read_text()
 
 
 def as_nobody(cloud: FakeGcsServer) -> dict[str, str]:
-    """Return what leads a process to the stand-in as to an emulator: nothing can sign."""
+    """Return environment variables for the fake server without credentials; nothing can sign."""
     return cloud.environment()
 
 
 def as_account(cloud: FakeGcsServer, folder: Path) -> dict[str, str]:
-    """Return what leads a process to the stand-in with the key of a service account."""
+    """Return environment variables for the fake server with a service account's key."""
     return {
         "API_ENDPOINT_OVERRIDE": cloud.url,
         "GOOGLE_APPLICATION_CREDENTIALS": str(cloud.write_key_file(folder)),

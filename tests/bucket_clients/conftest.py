@@ -22,7 +22,7 @@ def private_key() -> RSAPrivateKey:
 
 @pytest.fixture(scope="module")
 def cloud(private_key: RSAPrivateKey) -> Iterator[FakeGcsServer]:
-    """Yield a stand-in that gives nothing to who has no token of its own, unless told."""
+    """Yield a fake GCS server that requires an access token by default."""
     with running_fake_gcs(BUCKET, private_key=private_key) as server:
         yield server
 

@@ -29,7 +29,7 @@ CLIENTS: dict[str, Install] = {
     "pipenv": known.test_pipenv,
 }
 """
-What each of them does with a folder's index; here the index is private, and in a bucket.
+The install tests of an index in a folder, run here with a private index in a bucket.
 
 Hatch is not here: it has pip or uv install, as `tests/clients` shows.
 """
@@ -97,7 +97,7 @@ def test_proxy(
 
 
 def assert_downloaded(index: BucketIndex, mode: Mode, *projects: Built) -> None:
-    """The wheels came from where they should, whole, and nobody showed the bucket a secret."""
+    """Assert that wheels came from the right server, intact, and no secret went to the bucket."""
     log = index.cloud.log
     kind = "signed" if mode == "redirect" else "media"
     taken = {Path(each.name).name for each in log.records(kind) if each.status in {200, 206}}

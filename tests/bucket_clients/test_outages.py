@@ -34,7 +34,7 @@ Outage = Callable[[FakeGcsServer], None]
 
 @pytest.fixture
 def cloud(cloud: FakeGcsServer) -> Iterator[FakeGcsServer]:
-    """Yield the stand-in, which is well again for the next test."""
+    """Yield the fake server; repair it after the test."""
     yield cloud
     cloud.permissions.allow()
     cloud.permissions.expired = False
@@ -109,7 +109,7 @@ def test_bucket_is_gone(cloud: FakeGcsServer, tmp_path: Path, begin: Outage) -> 
 
 
 def assert_unavailable(answer: Response) -> None:
-    """The client was told to come again, in time, and in a sentence."""
+    """Assert that a response is a timely 503 with Retry-After and a message."""
     assert answer.status_code == 503, answer
     assert int(answer.headers["retry-after"]) > 0
     assert answer.headers["cache-control"] == "no-store"

@@ -39,11 +39,11 @@ Opener = Callable[[Store, int], Index]
 
 
 class InvariantViolated(AssertionError):
-    """The schedule, the answers so far, and what they lead to."""
+    """A violated invariant: the schedule, the results so far, and the violations."""
 
 
 def ticking() -> Callable[[], float]:
-    """Return a clock that moves on whenever somebody looks at it."""
+    """Return a clock that advances at every reading."""
     ticks = count()
     return lambda: TICK * next(ticks)
 
@@ -67,7 +67,7 @@ class _ReadOnce(Uploads):
 @dataclass
 class Scenario:
     """
-    Who wants what, and what is there before.
+    The intents of all writers, and the initial state.
 
     Where `together`, all writers live in one process, and share its commits. Where `far`, each
     process believes what it has read, as on a bucket, and all have read before anyone begins.
@@ -81,7 +81,7 @@ class Scenario:
     opener: Opener | None = None
     arrivals: dict[Made, SpooledUpload] = field(default_factory=dict)
     contents: dict[Path, DistributionContents] = field(default_factory=dict)
-    """What has been read of each distribution, which is the same in each play."""
+    """The contents of each distribution, read once for all runs."""
     start: dict[str, bytes] = field(default_factory=dict)
     """Every object that is there before anyone enters."""
 
@@ -137,12 +137,12 @@ class Scenario:
 
 @dataclass
 class Explored:
-    """How far an exploration went."""
+    """The size of an exploration."""
 
     states: int = 0
     ends: int = 0
     answers: set[tuple[str, ...]] = field(default_factory=set)
-    """What the writers were told, together."""
+    """The combinations of results that the writers got."""
 
 
 @dataclass

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Kind(StrEnum):
-    """How a call fails."""
+    """The way in which a call fails."""
 
     LOST_RACE = "lost race"
     """Conflict, and nothing happened; the next try may succeed."""

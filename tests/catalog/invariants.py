@@ -17,7 +17,7 @@ DEMO = NormalizedName("demo")
 
 @dataclass(frozen=True)
 class WriteIntent:
-    """What one writer wants: a distribution there, or gone."""
+    """The intent of one writer: to upload or to delete a distribution."""
 
     made: Made
     delete: bool = False

@@ -43,7 +43,7 @@ class Writer:
         )
 
     def submit(self, intent: Intent) -> Project:
-        """Commit what somebody wants of the project."""
+        """Commit an intent to the project."""
         return self.commits.submit(DEMO, intent).after
 
 
@@ -71,7 +71,7 @@ def deletes_all(project: Project) -> tuple[AnyEvent, ...]:
 
 @pytest.fixture
 def store() -> MemoryStore:
-    """What all writers share."""
+    """The store that all writers share."""
     return MemoryStore(Clock().seconds)
 
 

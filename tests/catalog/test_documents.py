@@ -20,7 +20,7 @@ FIRST, SECOND = NormalizedName("first"), NormalizedName("second")
 
 
 class CountingStore(MemoryStore):
-    """A store that counts reads, holds them back until it is told to go on, and may fail."""
+    """A store that counts reads, lets them wait for `go_on`, and may fail."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__(clock)
@@ -42,7 +42,7 @@ class CountingStore(MemoryStore):
 
 
 class DocumentHarness:
-    """A store with one document in it, far unless it is said to be near, and a clock."""
+    """A document cache over a store with one document, and a clock."""
 
     def __init__(self, stale_if_error: float = 0.0, *, near: bool = False) -> None:
         self.clock = Clock()
@@ -72,7 +72,7 @@ class DocumentHarness:
 
 @pytest.fixture
 def harness() -> DocumentHarness:
-    """Return a far store."""
+    """Return a harness with a remote store."""
     return DocumentHarness()
 
 

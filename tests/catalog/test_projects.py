@@ -14,7 +14,7 @@ from wheelyard.wiring.stores import StoreTraits
 
 
 def far_reader(harness: IndexHarness) -> Projects:
-    """Return the projects as a process has them whose store is far, and may be away for long."""
+    """Return the projects of a process with a remote store and stale-if-error."""
     settings = Settings(store=StoreSettings(stale_if_error=60))
     spool, runtime = Spool(harness.folder), fake_runtime(harness.clock, 2)
     return build_index(

@@ -150,7 +150,7 @@ class Serving:
 
     @property
     def port(self) -> int:
-        """The port that it says it has."""
+        """The port in its start message."""
         found = re.search(r"http://[^/]*:(\d+)/", self.printed.read_text())
         assert found is not None
         return int(found[1])

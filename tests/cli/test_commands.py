@@ -20,7 +20,7 @@ pytestmark = pytest.mark.integration
 
 WHEEL = "acme_core-1.0-py3-none-any.whl"
 ODD = os.fsdecode(b"\xff")
-"""What a shell passes on where somebody typed no text."""
+"""The argument that a shell passes for an empty text."""
 MADE = "wheelyard: made a new store at "
 
 

@@ -19,7 +19,7 @@ WHEEL = make_wheel("demo", "1.0")
 
 @pytest.fixture
 def google() -> Iterator[FakeGcsServer]:
-    """A stand-in of Cloud Storage with two buckets."""
+    """A fake GCS server with two buckets."""
     with running_fake_gcs("packages", "secrets") as server:
         yield server
 

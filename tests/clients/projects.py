@@ -28,7 +28,7 @@ BUILD_SYSTEMS = {
     "setuptools": ("setuptools.build_meta", '[tool.setuptools.package-data]\n"*" = ["*.txt"]\n'),
     "uv_build": ("uv_build", '[tool.uv.build-backend]\nmodule-name = "{module}"\n'),
 }
-"""By distribution name: what a build frontend calls, and where the backend is told of the code."""
+"""By distribution name: the backend's entry point, and its configuration of the code's folder."""
 
 BACKENDS = sorted(BUILD_SYSTEMS)
 
@@ -77,7 +77,7 @@ with tarfile.open(os.path.join(dist, sdist)) as archive:
 os.chdir(sdist.removesuffix(".tar.gz"))
 backend.build_wheel(dist)
 """
-"""What a build frontend does, in one process: it calls a backend (PEP 517) twice."""
+"""A minimal build frontend: calls a backend (PEP 517) twice in one process."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Built:
 
     @property
     def module(self) -> str:
-        """What is imported, and also the name of the console script."""
+        """The name of the module and of the console script."""
         return module_of(self.name)
 
     @property
@@ -114,7 +114,7 @@ class Built:
 
 
 Builder = Callable[..., Built]
-"""What the fixture `build` is: `build(backend, name, version, *dependencies)`."""
+"""The type of the fixture `build`: `build(backend, name, version, *dependencies)`."""
 
 
 def module_of(name: str) -> str:
@@ -127,7 +127,7 @@ def build_project(backend: str, name: str, version: str = "1.0", *dependencies: 
     """
     Write a project, and build its sdist, and from that its wheel: once for all tests and runs.
 
-    Whoever wants to change something copies it first.
+    Copy the result before changing it.
     """
     arguments = (backend, name, version, *dependencies)
     made_from: list[Path | str] = [Path(__file__), client_lock("build"), sys.version]

@@ -16,7 +16,7 @@ from tests.clients.projects import Built, sha256
 from tests.clients.servers import Server
 
 ALONE: dict[str, Any] = {"trust_env": False, "timeout": 120, "follow_redirects": True}
-"""How a server of this machine is asked."""
+"""The HTTP client for servers on this machine."""
 JSON = "application/vnd.pypi.simple.v1+json"
 
 
@@ -30,7 +30,7 @@ class Listed:
 
 
 class Refused(Exception):
-    """An answer that is not 200: its status, and what it says."""
+    """A response other than 200: its status and body."""
 
 
 def assert_published(server: Server, sandbox: Sandbox, project: Built) -> None:

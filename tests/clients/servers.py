@@ -25,7 +25,7 @@ Less than the minute that a server gives to what is under way when it ends, so t
 for nothing does not pass for one that ends.
 """
 PORTS = range(15_000, 30_000)
-"""From here no system takes the ports for connections, or for whoever listens on any."""
+"""The first port below the range that systems assign automatically."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,17 @@ class Server:
 
     @property
     def index_url(self) -> str:
-        """The index as a reader's client is told of it: with the token only if it needs one."""
+        """The index URL for readers, with the token if the index is private."""
         return f"{self.trusted_url if self.private else self.url}/simple/"
 
     @property
     def upload_url(self) -> str:
-        """Where clients publish."""
+        """The upload URL."""
         return f"{self.url}/legacy/"
 
     @property
     def log(self) -> str:
-        """Everything that the server has said on standard error."""
+        """The standard error of the server."""
         return (self.store.parent / "log.txt").read_text()
 
 
@@ -75,7 +75,7 @@ def running(
     patience: float = PATIENCE,
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """
-    Run a server until the block ends; one that is not up in time fails the test by its log.
+    Run a server until the block ends; fail with its log if it does not start in time.
 
     What it says goes to `log`. Ours has to end in good order.
     """
@@ -151,7 +151,7 @@ def stop(process: "subprocess.Popen[bytes]", *, in_order: bool = True) -> None:
 
 
 def free_port() -> int:
-    """Find a port that nobody listens on, nor will before it is used."""
+    """Return a port that stays free until it is used."""
     while True:
         port = secrets.choice(PORTS)
         with suppress(OSError), socket.socket() as probe:

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.clients
 
 @pytest.fixture
 def fresh_server(tmp_path: Path) -> Iterator[Server]:
-    """A server for one page, whose examples publish, yank and delete what others do, too."""
+    """A server for one page, as the examples of several pages change the same projects."""
     with running_server(tmp_path / "server") as server:
         yield server
 

@@ -28,7 +28,7 @@ dependencies = ["yard-tool"]
 
 @pytest.fixture
 def tool(index: Server, build: Builder) -> Built:
-    """A published project that depends on another published one; every test finds the same."""
+    """A published project that depends on another one; shared by all tests."""
     base = build("flit-core", "yard-base", "2.0")
     tool = build("hatchling", "yard-tool", "1.5", "yard-base>=2")
     older = build("hatchling", "yard-tool", "1.4", "yard-base>=2")

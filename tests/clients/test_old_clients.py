@@ -50,7 +50,7 @@ needs_python_311 = pytest.mark.skipif(
 
 @dataclass(frozen=True)
 class Shelf:
-    """What can be installed, and where."""
+    """The installable releases, and the index URL."""
 
     index_url: str
     tool: Built  # with a yanked newer version

@@ -178,5 +178,5 @@ def twine_command(server: Server, *files: Path) -> list[str | Path]:
 
 
 def twine_login(token: str) -> Mapping[str, str]:
-    """What twine takes from its environment."""
+    """The environment variables of twine."""
     return {"TWINE_USERNAME": "__token__", "TWINE_PASSWORD": token}

@@ -29,7 +29,7 @@ IN_URL = PASSWORD.replace(":", "%3A").replace("/", "%2F").replace("@", "%40")
 
 @dataclass(frozen=True)
 class Place:
-    """What a container of pypiserver has: packages, passwords, and a port."""
+    """The parts of a pypiserver container: packages, passwords, and a port."""
 
     sandbox: Sandbox
     packages: Path
@@ -69,7 +69,7 @@ def place(sandbox: Sandbox, build: Builder) -> Place:
 
 @contextmanager
 def serving(place: Place, *program: str | Path, **environment: str) -> Iterator[Path]:
-    """Run pypiserver, or ours with the same command line; yield what it says."""
+    """Run pypiserver, or wheelyard with its command line; yield its output."""
     log, is_ours = place.sandbox.folder / "server.log", len(program) > 1
     command, everything = [*program, *place.arguments], SOURCE | environment
 

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.clients
 
 AUDIENCE = "packages.example.com"
 VARIABLE = "PACKAGES_EXAMPLE_COM_ID_TOKEN"
-"""Where GitLab puts a statement for that audience, and uv looks for it."""
+"""The variable in which GitLab puts an ID token for that audience, and uv reads it."""
 KEY = rsa_key("ci")
 
 CONFIG = """\

@@ -31,13 +31,13 @@ class Proxy:
 
     address: str
     authority: Path
-    """The certificate of whoever vouches for it: for `SSL_CERT_FILE`."""
+    """The certificate of its authority, for `SSL_CERT_FILE`."""
     heard: list[bytes] = field(default_factory=list)
-    """Everything that the server has said through it."""
+    """All bytes that the server sent through it."""
 
     @property
     def url(self) -> str:
-        """The root, without a slash at its end."""
+        """The root URL, without a trailing slash."""
         return f"https://{self.address}"
 
 
@@ -84,7 +84,7 @@ class _Handler(BaseRequestHandler):
 
 
 def _pass_on(source: socket, target: socket, heard: list[bytes]) -> None:
-    """Pass on what one side says, until it has said everything."""
+    """Forward the bytes of one side until its end."""
     with suppress(OSError):
         while piece := source.recv(CHUNK):
             heard.append(piece)

@@ -71,7 +71,7 @@ class Container:
     mounts: Mapping[str, Path] = field(default_factory=dict)
     """Folders and files of this machine, by where they are in there."""
     variables: Mapping[str, str] = field(default_factory=dict)
-    """What a command finds in its environment, besides what the image says."""
+    """The environment variables of a command, besides those of the image."""
 
     @property
     def root(self) -> Path:
@@ -99,7 +99,7 @@ class Container:
     @contextmanager
     def serving(self, log: Path, *command: str, variable: str = "PORT") -> Iterator[str]:
         """
-        Run a server until the block ends, and see that it ends in good order; yield its URL.
+        Run a server until the block ends, assert a clean exit, and yield its URL.
 
         `/tmp` has to be mounted; `variable` is the one by which the server is told its port.
         """
@@ -181,7 +181,7 @@ def wheels() -> Path:
 
 
 def require_buildah() -> None:
-    """Skip the test where there is no buildah, or nobody who may use it."""
+    """Skip the test unless buildah is installed and may be used."""
     if os.geteuid() != 0:
         pytest.skip("buildah is used as root here")
     if subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode:

@@ -26,7 +26,7 @@ END = re.compile(r"""(?:"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\$\([^)]*\)|[^"'\n|;&)`>#]
 HIDDEN = (["meta", "list-files-for-upload"],)
 """Commands that gcloud has, and does not list."""
 UNSAID = ("...", "--...")
-"""What a page writes for whatever else a command takes."""
+"""The placeholder of a page for other arguments."""
 LIST = Path(__file__).with_name("gcloud_commands.json")
 KNOWN: dict[str, dict[str, Any]] = json.loads(LIST.read_text())
 """By command, its flags; those of every command are those of the empty one."""
@@ -38,7 +38,7 @@ FILES = [
         if path.suffix in {".md", ".sh", ".yaml", ".yml"}
     ),
 ]
-"""Where such lines may be."""
+"""The files that may have such lines."""
 
 
 def lines(file: Path) -> list[str]:

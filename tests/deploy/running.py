@@ -33,7 +33,7 @@ VALUES = {
     "PROJECT_NUMBER": "123456789012",
     "REGION": "europe-west1",
 }
-"""What somebody has exported who follows a page."""
+"""The environment variables that a page tells its reader to export."""
 PRODUCT = (sys.executable, "-m", "wheelyard")
 """The entry point of the image."""
 
@@ -48,7 +48,7 @@ class Deployed:
 
     @property
     def url(self) -> str:
-        """The root of the index; the bucket's stand-in is at 127.0.0.1, which is another host."""
+        """The root URL of the index; the fake bucket server at 127.0.0.1 is another host."""
         return f"http://localhost:{self.port}"
 
     @property
@@ -131,7 +131,7 @@ class Unit:
 
 
 def assert_valid(sandbox: Sandbox, schema: str, *files: Path) -> None:
-    """Files are what a schema of `check-jsonschema` says, such as `vendor.cloudbuild`."""
+    """Assert that files match a schema of `check-jsonschema`, such as `vendor.cloudbuild`."""
     sandbox.run(program("deploy", "check-jsonschema"), "--builtin-schema", schema, *files)
 
 

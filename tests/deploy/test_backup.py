@@ -82,7 +82,7 @@ def take(index: Index, folder: Path, *projects: str, version: str = "1.0") -> No
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """A folder with two projects in it, and a file for somebody to delete."""
+    """A store with two projects."""
     index = opened(tmp_path / "store")
     take(index, tmp_path / "dist", "demo", "other")
     take(index, tmp_path / "dist", "demo", version="2.0")

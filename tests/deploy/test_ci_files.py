@@ -78,7 +78,7 @@ projects = ["acme-core"]
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return what a file says; YAML takes GitHub's `on` for a yes."""
+    """Return the content of a YAML file; the key `on` is parsed as true."""
     found: dict[str, Any] = yaml.safe_load(path.read_text())
     return found
 

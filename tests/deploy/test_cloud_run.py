@@ -40,7 +40,7 @@ class Service:
 
     @property
     def revision(self) -> dict[str, Any]:
-        """What every instance is made from."""
+        """The template of every instance."""
         found: dict[str, Any] = self.whole["spec"]["template"]["spec"]
         return found
 
@@ -53,12 +53,12 @@ class Service:
 
     @property
     def mounts(self) -> dict[str, str]:
-        """Where each volume is to be found."""
+        """The mount path of each volume."""
         return {each["name"]: each["mountPath"] for each in self.container["volumeMounts"]}
 
     @property
     def spool(self) -> str:
-        """How much may wait in memory."""
+        """The size of the in-memory volume."""
         (found,) = (each for each in self.revision["volumes"] if each["name"] == "spool")
         assert found["emptyDir"]["medium"] == "Memory"
         return str(found["emptyDir"]["sizeLimit"])

@@ -20,7 +20,7 @@ BUCKETS = (PACKAGES, f"{PACKAGES}-credentials", f"{PACKAGES}-builds")
 NAMES = ("wheelyard", "wheelyard-publisher", "wheelyard-builder")
 ACCOUNTS = [f"{name}@acme.iam.gserviceaccount.com" for name in NAMES]
 EVERYTHING = "\n".join((*BUCKETS, *ACCOUNTS, "wheelyard", "wheelyardSigner", "wheelyard-toml"))
-"""What any list of gcloud's has in it once it is installed."""
+"""A command that every installed gcloud lists."""
 PROGRAMS = {
     "gcloud": """\
 echo "$*" >>asked
@@ -55,7 +55,7 @@ esac
 
 @dataclass(frozen=True)
 class Shell:
-    """Somebody's Cloud Shell, in which gcloud writes down each line and does nothing."""
+    """A Cloud Shell whose gcloud only logs its command lines."""
 
     sandbox: Sandbox
 

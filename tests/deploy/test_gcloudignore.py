@@ -27,14 +27,14 @@ SECRETS = [
     "wheelyard-data/credentials/tokens/one",
     "wheelyard.toml",
 ]
-"""Passwords, settings and state of somebody who works there, and what no builder needs."""
+"""A developer's secrets, settings and state, and files that no builder needs."""
 ONLY_GOOGLE = ["src/.env", "src/key.json", "src/wheelyard/.env"]
-"""What only the rules for Google leave out."""
+"""Files that only the rules for Google leave out."""
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A clone in which somebody works."""
+    """A clone with untracked and local files."""
     folder = tmp_path / "clone"
     for name in ("src", "requirements", IMAGE):
         ignored = shutil.ignore_patterns("__pycache__")

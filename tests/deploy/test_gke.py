@@ -25,7 +25,7 @@ def manifest(name: str, sandbox: Sandbox) -> dict[str, Any]:
 
 @pytest.fixture
 def pods(sandbox: Sandbox) -> dict[str, Any]:
-    """Return what the deployment says of its pods."""
+    """Return the pod specification of the deployment."""
     found: dict[str, Any] = manifest("deployment", sandbox)["spec"]["template"]["spec"]
     return found
 

@@ -35,7 +35,7 @@ NOBODY = "1234567:0"
 
 
 def build(folder: Path) -> None:
-    """Build the image, from a clone as a person has it whose umask is 077."""
+    """Build the image from a clone made with umask 077."""
     buildah, clone, secret = Buildah(folder), folder / "clone", folder / "pip.conf"
     (base,) = re.findall(r"^ARG PYTHON=(\S+)$", DOCKERFILE.read_text(), re.MULTILINE)
     buildah.run("commit", "--quiet", "--rm", buildah.new_base(), f"docker.io/library/{base}")
@@ -79,7 +79,7 @@ def container(buildah: Buildah, tmp_path: Path) -> Container:
 
 @pytest.fixture(scope="module")
 def config(buildah: Buildah) -> dict[str, Any]:
-    """What the image says of itself."""
+    """The configuration of the image."""
     shown = yaml.safe_load(buildah.run("inspect", "--type=image", "wheelyard"))
     found: dict[str, Any] = shown["Docker"]["config"]
     return found

@@ -141,7 +141,7 @@ def test_system_calls(tmp_path: Path) -> None:
 
 
 def _variables(folder: Path, text: str) -> tuple[dict[str, str], str, int]:
-    """Return what the command hands on of a file of variables, what is said, and how it ends."""
+    """Return the variables that the command passes on, its messages, and its exit status."""
     if os.geteuid() != 0:
         pytest.skip("the command is for root")
     (folder / "environment").write_text(text, newline="")

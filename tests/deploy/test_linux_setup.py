@@ -66,10 +66,10 @@ class Machine:
     container: Container
     root: Path
     token: str
-    """What the script has printed."""
+    """The token that the script printed."""
 
     def call(self, line: str, **variables: str) -> CompletedProcess[str]:
-        """Run a line as root, with the stand-ins."""
+        """Run a command line as root, with the fake programs."""
         path = "/srv/bin:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
         found = {"PATH": path, "PYTHON": "/srv/bin/python", **variables}
         return self.container.call("sh", "-c", f"cd /clone && {line}", **found)

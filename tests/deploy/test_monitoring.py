@@ -34,7 +34,7 @@ GROUPED = re.compile(r"\bby \(([^)]*)\)")
 SCRAPED = {"job", "instance"}
 """Labels that Prometheus puts to every figure."""
 WORDS = {"outcome": {"ok", "absent", "unchanged", "conflict", "error"}, "method": {"GET"}}
-"""What labels may be, besides what they are here."""
+"""Values of labels that do not occur in this test."""
 VALUES = {"$__rate_interval": "5m", "$__range": "6h", "$price_a": "0.005", "$price_b": "0.0004"}
 
 

@@ -170,7 +170,7 @@ def _compared(block: dict[str, Any], schema: dict[str, Any], at: str) -> Iterato
 
 
 def _expressions(value: object) -> Iterator[str]:
-    """Yield every text in a value that is not for people."""
+    """Yield every string in a value, without descriptions."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):

@@ -24,7 +24,7 @@ CACHE = REPOSITORY / ".cache" / "downloads"
 @dataclass(frozen=True)
 class Wanted:
     """
-    What one `pip download` fetches.
+    The arguments of one `pip download`.
 
     Args:
         folder: What to call it, and the folder where it goes.
@@ -38,7 +38,7 @@ class Wanted:
 
     @property
     def cache(self) -> Path:
-        """Where it is kept from one run to the next; other pins go elsewhere."""
+        """The cache folder for later runs; each set of pins has its own."""
         return CACHE / f"{self.folder}-{hashlib.sha256(self.pins.encode()).hexdigest()[:16]}"
 
     def command(self, target: Path) -> tuple[str | Path, ...]:
@@ -101,7 +101,7 @@ ALL_WANTED = (
 
 @pytest.fixture(scope="module")
 def archives() -> list[Path]:
-    """The archives, fetched with the settings of whoever runs this: mirror, proxy, cache."""
+    """The archives, fetched with this user's settings: mirror, proxy, cache."""
     path = os.pathsep.join((str(program("build", "python").parent), os.defpath))
     for wanted in ALL_WANTED:
         command = wanted.command(wanted.cache)
@@ -195,5 +195,5 @@ def metadata_in(wheel: Path) -> bytes:
 
 
 def is_metadata(member: str) -> bool:
-    """Whether a member of a wheel is its METADATA: some wheels carry those of others inside."""
+    """Return whether a member is the wheel's own METADATA; some wheels contain other ones."""
     return member.endswith(".dist-info/METADATA") and member.count("/") == 1

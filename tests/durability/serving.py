@@ -83,7 +83,7 @@ def first_token(log: Path) -> str:
 
 
 def get(port: int, path: str) -> tuple[int, bytes]:
-    """Return status and body, or 0 where nobody answers."""
+    """Return status and body; status 0 if there is no response."""
     connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request("GET", path, headers={"Accept": "application/vnd.pypi.simple.v1+json"})
@@ -97,7 +97,7 @@ def get(port: int, path: str) -> tuple[int, bytes]:
 
 def post(port: int, token: str, made: Made, halfway: Callable[[], object] = lambda: None) -> int:
     """
-    Upload a distribution, and return the status, or 0 where nobody answers.
+    Upload a distribution; return the status, 0 if there is no response.
 
     `halfway` is called when half of the body has been sent.
     """
@@ -136,7 +136,7 @@ class Crowd:
     token: str
     distributions: Iterator[Made]
     answered: list[Made] = field(default_factory=list)
-    """What they were told is taken."""
+    """The uploads that were answered 200."""
     _is_over: Event = field(default_factory=Event)
     _lock: Lock = field(default_factory=Lock)
 

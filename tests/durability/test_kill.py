@@ -102,7 +102,7 @@ def _verify_some(port: int, answered: dict[str, str], random: Random, how_many: 
 
 
 def _verify_store(store: Path) -> None:
-    """Expect a clean check, and no file that is not what its key says."""
+    """Assert that `check` finds nothing, and every file has the digest in its key."""
     done = wheelyard("check", "--store", str(store))
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     again = wheelyard("check", "--store", str(store), "--rebuild", "--json")

@@ -45,17 +45,17 @@ class ExportHarness:
 
     @property
     def store(self) -> Path:
-        """Where the store is."""
+        """The folder of the store."""
         return self.folder / "store"
 
     @property
     def identity(self) -> str:
-        """What its sites call it."""
+        """The store's fingerprint in the manifest of its sites."""
         return store_fingerprint(os.path.realpath(self.store))
 
     @property
     def site(self) -> Path:
-        """Where its site is."""
+        """The folder of the site."""
         return self.folder / "site"
 
     @cached_property
@@ -90,7 +90,7 @@ class ExportHarness:
 def watched_export(
     exports: SiteExporter, told: Callable[[str, str], None], *names: str, in_order: bool = True
 ) -> None:
-    """Export with somebody watching: all that has changed, or some projects."""
+    """Export all changes, or some projects, and report every call on the site."""
     site = watched(open_site(exports.place, exports.index), told)
     export = exports.over(site)
     export = one_by_one(export) if in_order else export

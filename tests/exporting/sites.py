@@ -24,7 +24,7 @@ HEEDING = (
 )
 """The command, also where the tests run in the background of a shell, which ignores Ctrl-C."""
 BASE = "https://packages.example.com/all/of/them"
-"""What the sites of tests are served as."""
+"""The base URL of the sites."""
 HOME = "wheelyard-export/"
 MANIFEST = str(MANIFEST_PATH)
 
@@ -33,13 +33,13 @@ Read = Callable[[str], bytes | None]
 
 
 class Killed(BaseException):
-    """What a test does to an export that it ends."""
+    """Raised to kill an export."""
 
 
 @dataclass
 class Watched(WrappedStore):
     """
-    A site's store that tells of every call that is about to happen: its verb, and the path.
+    A site's store that reports every call before it happens: its verb, and the path.
 
     What `told` raises, the call does. A put of something that pages link to is a `file`.
     """
@@ -78,7 +78,7 @@ WRITES = frozenset({"put", "file", "delete"})
 
 @dataclass
 class Log:
-    """What an export did to a site."""
+    """The calls of an export on a site."""
 
     calls: list[tuple[str, str]] = field(default_factory=list)
 

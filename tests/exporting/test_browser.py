@@ -33,7 +33,7 @@ FOUND = {
     "nothing like it": [],
     "   ": EVERYTHING,
 }
-"""What is shown, by what is typed."""
+"""The expected results, by search text."""
 PROBE = """
 <script>
 addEventListener("load", async () => {
@@ -59,7 +59,7 @@ addEventListener("load", async () => {
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a site in it that was not told its address."""
+    """A folder with a site that was exported without a base URL."""
     harness = ExportHarness(tmp_path_factory.mktemp("index"))
     harness.publish(*PACKAGES)
     harness.export(harness.folder / "www/deep/down", RequestedOptions())

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.clients
 build = _build
 
 PLACE = "a/b/c"
-"""Where in a web server's folder the site is."""
+"""The folder of the site in the web server's root."""
 SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 
 Install = Callable[[Server, Sandbox, Built, Built], None]
@@ -34,7 +34,7 @@ CLIENTS: dict[str, Install] = {
     "poetry": known.test_poetry,
     "pdm": known.test_pdm,
 }
-"""What each of them does with a live index."""
+"""The install tests of a live index."""
 READERS = ("pip", "uv")
 """
 Two that read every form of a page, JSON and HTML.

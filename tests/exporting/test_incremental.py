@@ -47,7 +47,7 @@ DEMO = {
     *("pypi/demo/json", "project/demo/index.html"),
 }
 TOLD = {"search.json", MANIFEST}
-"""What tells of every project, and so is written with each."""
+"""The pages that list all projects, and are rewritten for each change."""
 LISTS = {"simple/index.html", "simple/index.json", "index.html"}
 ELSEWHERE = "https://files.example.com/of/ours"
 

@@ -24,7 +24,7 @@ FOREIGN = (
 
 
 def put(site: Path, *paths: str) -> None:
-    """Write somebody else's files into a site."""
+    """Write foreign files into a site."""
     for path in paths:
         place = site / path
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ class Both:
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
-    """A server with something of everything, told its address, and an export of its store."""
+    """A server with every kind of release and a public URL, and an export of its store."""
     folder = tmp_path_factory.mktemp("both")
     config = f'[server]\npublic_url = "{BASE}"\n'
     with running_server(folder / "live", config=config) as live:

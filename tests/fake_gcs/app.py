@@ -35,7 +35,7 @@ OPEN = frozenset({"signed", "public", "metadata", "token", "sign", "unknown"})
 
 
 class App:
-    """The stand-in, but for its socket; `pause` waits, and ends at once when the server goes."""
+    """The fake server without its socket; `pause` sleeps, but ends when the server stops."""
 
     def __init__(
         self, state: FakeGcsState, faults: FaultPlan, log: RequestLog, pause: Pause

@@ -20,7 +20,7 @@ ACCOUNTS = ["", "v1", "projects", "-", "serviceAccounts"]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a request asks for."""
+    """The parsed call of a request."""
 
     kind: str
     bucket: str = ""
@@ -120,5 +120,5 @@ def conditions(request: Request, of: str = "") -> Conditions:
 
 
 def not_known(request: Request) -> ApiError:
-    """Return the refusal of what the stand-in has no answer for."""
+    """Return the error for a request that the fake server does not support."""
     return ApiError(404, f"The stand-in knows no {request.method} {request.path}.", "notFound")

@@ -31,7 +31,7 @@ def storage_client(url: str) -> Iterator[storage.Client]:
 
 @dataclass(frozen=True, slots=True)
 class PlainResponse:
-    """What a plain request got; the names of the headers are in lower case."""
+    """The response to a plain request; header names are in lower case."""
 
     status: int
     headers: dict[str, str]

@@ -12,7 +12,7 @@ from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
 
 @pytest.fixture
 def server() -> Iterator[FakeGcsServer]:
-    """Yield a running stand-in."""
+    """Yield a running fake GCS server."""
     with running_fake_gcs("wheels") as running:
         yield running
 

@@ -19,7 +19,7 @@ MACHINES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "a
 PATIENCE = 15.0
 """Seconds to answer, or to end."""
 ATTEMPTS = 3
-"""How often a port is looked for that nobody takes meanwhile."""
+"""How many ports are tried."""
 
 
 def binary() -> Path | None:

@@ -42,7 +42,7 @@ XML_CODES = {
 
 
 class ApiError(Exception):
-    """What the service refuses; `reason` is its short name, by default that of the status."""
+    """An error of the service; `reason` is its short name, by default that of the status."""
 
     def __init__(
         self,
@@ -110,6 +110,6 @@ def denied(who: str, name: str, resource: str = "object") -> ApiError:
 
 
 def unauthenticated() -> ApiError:
-    """Return the refusal of credentials that have expired, or that nobody knows."""
+    """Return the error for expired or unknown credentials."""
     header = ("WWW-Authenticate", 'Bearer realm="https://accounts.google.com/"')
     return ApiError(401, "Invalid Credentials", headers=(header,))

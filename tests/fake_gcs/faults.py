@@ -101,7 +101,7 @@ class Slow:
 
 
 class Hold:
-    """Keep requests waiting, "before" they are carried out or "after", until the test says so."""
+    """Block requests "before" or "after" they are carried out, until the test releases them."""
 
     def __init__(self, when: When) -> None:
         self.when = when
@@ -156,7 +156,7 @@ SPECIAL = frozenset({"metadata", "token", "sign", "unknown"})
 
 
 class Planned:
-    """A fault that waits for its requests; `taken` says how many it has met."""
+    """A planned fault; `taken` counts the requests that it has hit."""
 
     def __init__(self, fault: Fault, kind: str, name: str, count: int, skip: int) -> None:
         self.fault = fault
@@ -188,7 +188,7 @@ class FaultPlan:
     def add(
         self, fault: Fault, kind: str = "*", name: str = "*", *, count: int = 1, skip: int = 0
     ) -> Planned:
-        """Plan a fault for `count` requests of a kind and a name (globs), after `skip` others."""
+        """Plan a fault for `count` requests of a kind and a name (globs), after `skip` of them."""
         planned = Planned(fault, kind, name, count, skip)
         with self._lock:
             self._planned.append(planned)

@@ -37,7 +37,7 @@ TEXT: Header = ("Content-Type", "application/text")
 
 class Permissions:
     """
-    What the one account may do: everything, until a test takes it away.
+    The permissions of the account: all, until a test denies some.
 
     Attributes:
         expired: Whether its credentials have expired: then everything is answered with 401.
@@ -125,7 +125,7 @@ class Identity:
         return True
 
     def sign_blob(self, call: Call, request: Request) -> Reply:
-        """Sign for whoever has a token and the permission."""
+        """Sign for a caller with a valid token and the permission."""
         if self._permissions.expired or not self.knows(request):
             raise unauthenticated()
         if call.name not in {self.email, "-"} or not self._permissions.held(SIGN_BLOB):

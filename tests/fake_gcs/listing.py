@@ -20,7 +20,7 @@ PARAMETERS = frozenset(
     {"alt", "fields", "maxResults", "pageToken", "prefix", "prettyPrint", "projection"}
     | {"startOffset"}
 )
-"""The parameters of a listing that the stand-in knows."""
+"""The supported parameters of a listing."""
 MOST = 1000
 
 _GROUP = re.compile(r"(\w+)(?:\(([\w,]+)\))?")
@@ -29,7 +29,7 @@ _FIELDS = re.compile(rf"{_GROUP.pattern}(?:,{_GROUP.pattern})*")
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a page begins: behind the name `after`."""
+    """The start of a page of a listing: after the name `after`."""
 
     after: str = ""
     filled: bool = False

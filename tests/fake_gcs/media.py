@@ -8,7 +8,7 @@ from tests.fake_gcs.objects import StoredObject
 from tests.fake_gcs.wire import Header, Reply, Request, Slice
 
 UNCACHED = "private, max-age=0"
-"""What the service says where an object has no cacheControl of its own."""
+"""The Cache-Control of objects without a cacheControl of their own."""
 
 _RANGE = re.compile(r"bytes=(?:(\d+)-(\d*)|-(\d+))", re.ASCII)
 
@@ -26,7 +26,7 @@ def media_reply(request: Request, found: StoredObject) -> Reply:
 
 
 def media_headers(found: StoredObject) -> list[Header]:
-    """Return what is said about an object beside its bytes."""
+    """Return the headers of an object's response."""
     own = found.fields
     headers = [
         ("Content-Type", own["contentType"]),

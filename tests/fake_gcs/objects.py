@@ -59,7 +59,7 @@ class Body:
 
     @property
     def size(self) -> int:
-        """How many bytes they are."""
+        """The number of bytes."""
         return len(self.data)
 
     def piece(self, start: int, stop: int) -> memoryview:
@@ -139,7 +139,7 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What comes with the bytes of an object."""
+    """The metadata and preconditions of an upload."""
 
     body: Body
     resource: Mapping[str, Any] = field(default_factory=dict)

@@ -56,7 +56,7 @@ def check_hashes(body: Body, resource: Resource, request: Request) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What a request of a resumable upload says of its bytes; None stands for "not said"."""
+    """The Content-Range of a resumable upload; None for a part that is not given."""
 
     start: int | None
     stop: int | None

@@ -111,7 +111,7 @@ class Uploads:
         return Reply(200, [("Location", target), ("X-GUploader-UploadID", key)])
 
     def chunk(self, call: Call, request: Request) -> Reply:
-        """Take a chunk, or say how far the upload is."""
+        """Store a chunk, or report the progress of the upload."""
         del call
         session = self._session(request)
         with session.lock:

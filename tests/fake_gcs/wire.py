@@ -148,7 +148,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How an answer goes wrong on its way; positions count the bytes of its body."""
+    """Faults in sending a response; positions count the bytes of its body."""
 
     stop_at: int | None = None
     reset: bool = False

@@ -70,7 +70,7 @@ class GoogleUsersServer:
         return Ci(self.server, self.issuer, self.index)
 
     def id_token(self, email: str, age: int = 0, audience: str = INDEX) -> str:
-        """Return what Google says of somebody, some seconds ago."""
+        """Return a Google ID token for a user, some seconds old."""
         now = int(system_runtime().now().timestamp())
         is_robot = email.endswith(".gserviceaccount.com")
         claims = {
@@ -86,7 +86,7 @@ class GoogleUsersServer:
         return GOOGLE.token(claims)
 
     def assertion(self, email: str) -> str:
-        """Return what the proxy says of somebody."""
+        """Return an IAP assertion for a user."""
         now = int(system_runtime().now().timestamp())
         claims = {
             "iss": "https://cloud.google.com/iap",

@@ -23,16 +23,16 @@ from wheelyard.wiring.stores import StoreTraits
 
 @dataclass(frozen=True)
 class InProcessResponse:
-    """An answer."""
+    """A response."""
 
     status: int
     headers: dict[str, str]
-    """Names in lower case."""
+    """Header names are in lower case."""
     body: bytes
     was_quick: bool
-    """Whether it went the short way, on which a request is not watched."""
+    """Whether the fast path answered, which skips request records."""
     unread: int
-    """Pieces of the request's body that nobody has asked for."""
+    """The number of unread chunks of the request's body."""
 
 
 @dataclass
@@ -68,7 +68,7 @@ class InProcessServer:
         host: str = "index",
         body: Sequence[bytes] = (),
     ) -> InProcessResponse:
-        """Ask for a path, which may have a query, with these headers, a Host and a body."""
+        """Send a request for a path and query, with these headers, a Host and a body."""
         path, _, query = target.partition("?")
         named: list[Header] = [(b"host", host.encode())]
         named += [(name.lower().encode(), value.encode()) for name, value in headers]
@@ -86,7 +86,7 @@ class InProcessServer:
         return self.runner.get_loop().run_until_complete(self._answer(scope, body))
 
     def tell(self, kind: str, *events: str) -> list[str]:
-        """Open a connection of another kind, let events come, and return the types of answers."""
+        """Open another type of ASGI connection, send events; return the types of the replies."""
         coming, sent = [{"type": each} for each in events], list[str]()
 
         async def receive() -> Message:

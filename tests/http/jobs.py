@@ -32,7 +32,7 @@ DISCOVERY = "/.well-known/pytp"
 
 
 def publisher(issuer: FakeIssuer, name: str = "demo", **changes: object) -> dict[str, object]:
-    """Return a `[[publisher]]` table: releases of a project, vouched for by the stand-in."""
+    """Return a `[[publisher]]` table for a project and the fake issuer."""
     return {
         "id": f"ci-{name}",
         "provider": "oidc",

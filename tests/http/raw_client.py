@@ -16,7 +16,7 @@ DATA, HEADERS, RESET, SETTINGS, PING, WINDOW_UPDATE = 0, 1, 3, 4, 6, 8
 ACK = END_STREAM = 1
 END_HEADERS = 4
 FIRST_WINDOW = 65_535
-"""Bytes that may be sent before the other side has said how many (RFC 9113, 6.9.2)."""
+"""The initial flow-control window in bytes (RFC 9113, 6.9.2)."""
 INITIAL_WINDOW_SIZE = 4
 LARGEST = 16_384
 """Bytes of one frame."""
@@ -24,11 +24,11 @@ LARGEST = 16_384
 
 @dataclass(frozen=True)
 class RawResponse:
-    """What came back."""
+    """A response."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
-    """Names in lower case."""
+    """Header names are in lower case."""
     body: bytes
 
     def header(self, name: str) -> str:
@@ -38,7 +38,7 @@ class RawResponse:
 
 
 class RawConnection:
-    """One connection."""
+    """A connection over HTTP/1.1."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
@@ -55,7 +55,7 @@ class RawConnection:
         self.send(head.encode("latin-1") + body)
 
     def reply(self, *, bodiless: bool = False) -> RawResponse | None:
-        """Read the next answer; None where the server hung up instead."""
+        """Read the next response; None if the server closed the connection."""
         line = self._line()
         if not line:
             return None
@@ -70,11 +70,11 @@ class RawConnection:
         return RawResponse(status, tuple(headers), body)
 
     def is_closed(self) -> bool:
-        """Wait until the server sends something more or hangs up; return whether it hung up."""
+        """Wait for data or the end of the connection; return whether it ended."""
         return not self._line()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._incoming.close()
         self.connection.close()
 
@@ -86,7 +86,7 @@ class RawConnection:
 
 
 class Http2Connection:
-    """One connection of HTTP/2; requests are known by the number of their stream."""
+    """A connection over HTTP/2; requests are identified by their stream number."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -110,7 +110,7 @@ class Http2Connection:
         return stream
 
     def send(self, stream: int, body: bytes) -> None:
-        """Send a whole body, waiting wherever the server has not made room for more."""
+        """Send a whole body, waiting for window updates."""
         while body:
             room = self._room(stream)
             if room:
@@ -120,7 +120,7 @@ class Http2Connection:
                 self._read()
 
     def fill(self, stream: int) -> None:
-        """Send as much of a body as the server has made room for, and nothing after it."""
+        """Send as much of a body as the flow-control window allows."""
         while room := self._room(stream):
             self._send(stream, bytes(room), 0)
             if room < LARGEST:  # the server may have made more room by now
@@ -130,13 +130,13 @@ class Http2Connection:
                     self._read()
 
     def answer(self, stream: int) -> bytes:
-        """Return the body of an answer; nothing where the server refused the request itself."""
+        """Return the body of a response; empty if the server reset the stream."""
         while stream not in self._ended:
             self._read()
         return self._bodies[stream]
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._incoming.close()
         self._connection.close()
 
@@ -200,7 +200,7 @@ def _dialled(server: RunningServer) -> socket.socket:
 
 
 def ask(server: RunningServer, line: str, *headers: str, body: bytes = b"") -> RawResponse:
-    """Send one request, which has to be answered."""
+    """Send one request and return its response."""
     with raw_connection(server) as connection:
         connection.ask(line, *headers, body=body)
         reply = connection.reply(bodiless=line.startswith("HEAD "))
@@ -209,7 +209,7 @@ def ask(server: RunningServer, line: str, *headers: str, body: bytes = b"") -> R
 
 
 def exchange(server: RunningServer, data: bytes) -> int | None:
-    """Send bytes; return the status of the answer, None where the server just hung up."""
+    """Send bytes; return the status, None if the server closed the connection."""
     with raw_connection(server) as connection:
         with suppress(ConnectionError):  # it may hang up before all has been sent
             connection.send(data)

@@ -99,7 +99,7 @@ def remote_server(
     runtime: Runtime | None = None,
     operation_counter: OperationCounter | None = None,
 ) -> Iterator[RunningServer]:
-    """Serve an index over `store`, which is far, from a thread of this process."""
+    """Serve an index over the remote `store`, from a thread of this process."""
     traits = StoreTraits(is_local=False, operation_counter=operation_counter or OperationCounter())
     spool = Spool(folder)
     index = build_index(store, spool, settings or Settings(), runtime or system_runtime(), traits)

@@ -29,7 +29,7 @@ from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.index import Index, open_index
 
 KEPT = ("files", "journal", "projects", "projects.json")
-"""What an upload adds to a store."""
+"""The keys that an upload adds to a store."""
 IN_PROGRESS = re.compile(r"^wheelyard_http_requests_in_progress (\S+)$", re.MULTILINE)
 TOKEN_TEXT = re.compile(r"wyd_[0-9A-Za-z]{20}")
 
@@ -57,26 +57,26 @@ class RunningServer:
 
     @property
     def url(self) -> str:
-        """The root, without a slash at its end."""
+        """The root URL, without a trailing slash."""
         return f"http://{self.address}"
 
     @property
     def store(self) -> Path:
-        """The folder that everything is kept in."""
+        """The folder of the store."""
         return self.folder / "store"
 
     @property
     def log(self) -> str:
-        """Everything that the server has said on standard error."""
+        """The standard error of the server."""
         return (self.folder / "log.txt").read_text()
 
     @property
     def index(self) -> Index:
-        """The same store, opened beside the server, as the command line opens it."""
+        """An index on the server's store, opened as by the command line."""
         return open_index(Settings(store=StoreSettings(location=str(self.store))))
 
     def get(self, path: str, token: str = "", **headers: str) -> Answer:
-        """Ask for a path, as an anonymous or with a token."""
+        """Send a GET request, anonymously or with a token."""
         return self.ask("GET", path, token, **headers)
 
     def ask(self, method: str, path: str, token: str = "", **headers: str) -> Answer:
@@ -86,14 +86,14 @@ class RunningServer:
         return self.client.request(method, path, headers=named, auth=auth)
 
     def under_way(self) -> int:
-        """Return how many requests the server has begun, and has not answered."""
+        """Return the number of requests in progress."""
         answer = self.get("/metrics")  # takes a thread, and asks no store
         found = IN_PROGRESS.search(answer.text)
         assert found is not None, answer.text
         return int(float(found[1])) - 1  # this one
 
     def change(self, name: str, verb: str, **body: str) -> Answer:
-        """Do something to a project, by the API."""
+        """Change a project by the API."""
         auth = ("__token__", self.token)
         answer = self.client.post(f"/api/v1/projects/{name}/{verb}", json=body, auth=auth)
         assert answer.status_code == 200, answer.text
@@ -106,7 +106,7 @@ class RunningServer:
         return token_of(self.index, *projects, can=can, lifetime=lifetime)
 
     def kept(self) -> dict[str, int]:
-        """Every object that uploads have made, with its size, and every scratch file that stays."""
+        """Every object of uploads with its size, and every leftover scratch file."""
         places = [self.store / name for name in KEPT]
         spool = self.index.spool.folder
         # that a token was used is written down in the background
@@ -139,7 +139,7 @@ def running_server(
     prefix: str = "",
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[RunningServer]:
-    """Start a server on a new store, and see at the end that its log tells no secret or trace."""
+    """Start a server on a new store; assert at the end that its log has no secret or traceback."""
     sandbox = new_sandbox(folder)
     (folder / "wheelyard.toml").write_text(config)
     address = f"127.0.0.1:{free_port()}"
@@ -172,12 +172,12 @@ def running_server(
 
 @dataclass(frozen=True)
 class _Process:
-    """A server's process, whichever way it was begun."""
+    """A server's process, spawned or forked."""
 
     pid: int
     is_alive: Callable[[], bool]
     end: Callable[[], None]
-    """Ends it, and expects that it does so in good order."""
+    """Stops it and asserts a clean exit."""
 
 
 def _started(arguments: list[str], dependencies: Surroundings) -> _Process:

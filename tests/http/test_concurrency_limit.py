@@ -19,7 +19,7 @@ NEVER = 3600.0
 
 @dataclass(eq=False)
 class Client:
-    """Somebody with one request, who sends a body piece by piece, when a test says so."""
+    """A client that sends one request body in chunks, when a test says so."""
 
     slots: ConcurrencyLimit
     name: str
@@ -78,23 +78,23 @@ class Crowd:
 
     @property
     def held(self) -> Counter[str]:
-        """How many slots each client has."""
+        """The number of slots of each client."""
         return Counter(each.name for each in self.clients if each.has_slot)
 
     @property
     def waiting(self) -> int:
-        """How many have neither a slot nor an answer."""
+        """The number of clients that have neither a slot nor a response."""
         return sum(each.slot is None and not each.outcome for each in self.clients)
 
     async def end(self) -> None:
-        """Send everybody away."""
+        """Cancel all clients."""
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
 
 async def settle() -> None:
-    """Let everybody do what can be done without time passing."""
+    """Run the event loop until all tasks wait."""
     for _ in range(20):
         await asyncio.sleep(0)
 

@@ -29,13 +29,13 @@ SIGNED = "https://storage.invalid/b/demo-1.0%2Bcpu~!'().whl?X-Goog-Signature=ab+
 
 @pytest.fixture
 def store() -> RemoteStore:
-    """A far store that signs nothing, until a test says otherwise."""
+    """A remote store that signs nothing by default."""
     return RemoteStore()
 
 
 @pytest.fixture
 def server(store: RemoteStore, tmp_path: Path) -> Iterator[RunningServer]:
-    """A server over the far store, with one wheel in it."""
+    """A server over the remote store, with one wheel."""
     with remote_server(tmp_path, store) as server:
         publish(server, DEMO)
         yield server

@@ -61,7 +61,7 @@ class Instance:
         return made.filename in self.page(made.filename.partition("-")[0])
 
     def post(self, made: Made) -> int:
-        """Upload a distribution; return the status, 0 where nobody answers."""
+        """Upload a distribution; return the status, 0 without a response."""
         return post(self.port, self.token, made)
 
     def change(self, name: str, verb: str, **body: str) -> None:
@@ -253,7 +253,7 @@ def contents(bucket: Bucket) -> dict[str, bytes]:
 
 
 def put_all(bucket: Bucket, objects: Mapping[str, bytes]) -> None:
-    """Put objects into a bucket, as a person with a tool of their own would."""
+    """Put objects into a bucket without wheelyard."""
     for name, data in objects.items():
         bucket.put(name, data)
 

@@ -140,7 +140,7 @@ def arguments(cluster: BucketCluster, command: str) -> list[str | Path]:
 
 
 def tried(cluster: BucketCluster, command: str) -> str:
-    """Run a command that has to fail; return the one line that it says."""
+    """Run a command, assert that it fails, and return its one-line message."""
     done = cluster.run(*arguments(cluster, command))
     assert (done.returncode, done.stdout) == (1, ""), done.stdout + done.stderr
     (line,) = done.stderr.splitlines()

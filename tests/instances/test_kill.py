@@ -79,7 +79,7 @@ class Beginning:
 
 @pytest.fixture(scope="module")
 def beginning(tmp_path_factory: pytest.TempPathFactory) -> Beginning:
-    """What every test begins with."""
+    """The initial state of every test."""
     with running_fake_gcs("wheels") as server:
         cluster, bucket = (
             cluster_at(server, tmp_path_factory.mktemp("index")),
@@ -146,7 +146,7 @@ def assert_healed(bucket: Bucket, folder: Path, *files: str) -> None:
 
 
 def put_back(bucket: Bucket, objects: Mapping[str, bytes]) -> None:
-    """Have these objects in a bucket, and no others."""
+    """Replace the content of a bucket."""
     for name in bucket.names():
         bucket.remove(name)
     put_all(bucket, objects)

@@ -20,9 +20,9 @@ pytestmark = pytest.mark.slow
 
 CLIENTS = 20
 LOOKS = 2
-"""At one object, which takes as long as it is believed once."""
+"""The most requests for one object while it is cached."""
 FRESHNESS = 1.0
-"""Seconds that a document is believed."""
+"""Seconds that a document is cached."""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def token(cluster: BucketCluster) -> str:
 
 @pytest.fixture(scope="module")
 def patient(cluster: BucketCluster, token: str) -> Iterator[Instance]:
-    """A server that believes what it has read for a minute, so that a test need not hurry."""
+    """A server that caches documents for a minute."""
     config = cluster.folder / "patient.toml"
     config.write_text("[store]\nfreshness = 60\n")
     with cluster.serving(token, "--config", str(config)) as instance:
@@ -57,14 +57,14 @@ def patient(cluster: BucketCluster, token: str) -> Iterator[Instance]:
 
 @pytest.fixture(scope="module")
 def hasty(cluster: BucketCluster, token: str) -> Iterator[Instance]:
-    """A server that believes what it has read for a second."""
+    """A server that caches documents for a second."""
     with cluster.serving(token) as instance:
         yield instance
 
 
 @pytest.fixture
 def log(server: FakeGcsServer) -> RequestLog:
-    """What the bucket is asked."""
+    """The log of the bucket's requests."""
     server.log.clear()
     return server.log
 

@@ -29,7 +29,7 @@ REFUSALS: dict[str, tuple[Refuse, str, str]] = {
     ),
     "412": (lambda server: refuse_writes(server, 412), "refuses to write", "2"),
 }
-"""What refuses, the words that say so, and how many workers the server has."""
+"""The cause of a refusal, its message, and the number of workers."""
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def permit_everything(server: FakeGcsServer) -> None:
 
 
 def readiness(instance: Instance) -> tuple[int, str]:
-    """Return what a probe is told."""
+    """Return the response of `/ready`."""
     status, body = instance.ask("GET", "/ready")
     return status, "" if status == 200 else json.loads(body)["message"]
 

@@ -17,7 +17,7 @@ from tests.waiting import until
 pytestmark = pytest.mark.slow
 
 BOUND = 1.0
-"""Seconds after an answer, from which on everybody who asks has to see what it was about."""
+"""Seconds after which a change must be visible to every client."""
 ROUNDS = 3
 
 
@@ -47,7 +47,7 @@ def pair(cluster: BucketCluster) -> Iterator[Pair]:
 
 
 def assert_seen(is_seen: Callable[[], bool]) -> None:
-    """Ask until something is seen; whoever asks after a second has to see it."""
+    """Ask until a change is visible; fail if it is not visible after a second."""
     answered = time.monotonic()
 
     def has_come() -> bool:

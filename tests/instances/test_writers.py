@@ -37,7 +37,7 @@ def _limited(bucket: Bucket) -> None:
 
 
 def releases(process: int, count: int) -> list[Made]:
-    """Return what one process publishes for the project that it shares with the others."""
+    """Return the releases of one process for the shared project."""
     return [make_wheel(version=f"{process}.{number}") for number in range(count)]
 
 

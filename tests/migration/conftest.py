@@ -21,25 +21,25 @@ NewGuide = Callable[..., GuideRunner]
 
 @pytest.fixture
 def old(build: Builder) -> Built:
-    """What the old index has: acme-core 1.0."""
+    """The release of the old index: acme-core 1.0."""
     return build("flit-core", "acme-core")
 
 
 @pytest.fixture
 def other(build: Builder) -> Built:
-    """What else it has, with a name that was spelt otherwise."""
+    """Another release of the old index, with a name that is not normalized."""
     return build("flit-core", "Acme_Tools")
 
 
 @pytest.fixture
 def new(build: Builder) -> Built:
-    """What is published after the move: acme-core 1.1."""
+    """The release that is published after the migration: acme-core 1.1."""
     return build("flit-core", "acme-core", "1.1")
 
 
 @pytest.fixture
 def new_guide(sandbox: Sandbox, new: Built) -> NewGuide:
-    """Somebody with a page of `docs/migration/`, an empty environment, and a release to publish."""
+    """A function that makes the runner of a page of `docs/migration/`."""
     shutil.copytree(new.folder / "dist", sandbox.folder / "dist")
     sandbox.python()
 
@@ -57,13 +57,13 @@ def python(sandbox: Sandbox) -> Path:
 
 @pytest.fixture
 def cloud() -> Iterator[FakeGcsServer]:
-    """A stand-in of Cloud Storage."""
+    """A fake GCS server."""
     with running_fake_gcs() as running:
         yield running
 
 
 @pytest.fixture
 def site() -> Iterator[FakeServer]:
-    """A server that answers as a test says."""
+    """A fake HTTP server."""
     with running_fake_server() as running:
         yield running

@@ -24,10 +24,10 @@ from wheelyard.model.project import File, Project
 
 PAGES = REPOSITORY / "docs" / "migration"
 HOST = "packages.example.com"
-"""What every page calls the new index."""
+"""The host name of the new index in all pages."""
 MANAGER = "read,upload,manage"
 SETTINGS = "/etc/wheelyard"
-"""Where every page has the files that its settings name."""
+"""The folder of settings in all pages."""
 
 _URL = re.compile(rf"https://((?:\$\([^)]*\)|[^\s/@])*@)?{re.escape(HOST)}")
 _BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
@@ -40,25 +40,25 @@ class GuideRunner:
 
     name: str
     sandbox: Sandbox
-    """Where they sit; `dist/` has what they publish."""
+    """The sandbox of the commands; `dist/` has the releases to publish."""
     stands_for: dict[str, str] = field(default_factory=dict)
-    """What the page calls by a name, and what that is here."""
+    """Names in the page and their replacements."""
     environment: dict[str, str] = field(default_factory=dict)
-    """What else their shell knows."""
+    """Further environment variables."""
 
     @property
     def base(self) -> Path:
-        """Where the new index is."""
+        """The folder of the new index."""
         return self.sandbox.folder.parent / "new"
 
     @property
     def store(self) -> Path:
-        """Where the new index keeps everything."""
+        """The store of the new index."""
         return self.base / "store"
 
     @property
     def settings(self) -> Path:
-        """Where the files of the page are."""
+        """The folder of the page's files."""
         return self.sandbox.folder / "etc"
 
     def section(self, heading: str) -> str:
@@ -92,7 +92,7 @@ class GuideRunner:
         return wheelyard(self.sandbox, *arguments, "--store", self.store)
 
     def files(self, project: str) -> dict[str, File]:
-        """Return what the new index says of a project's files."""
+        """Return the files of a project in the new index."""
         said = self.wheelyard("list", project, "--json")
         return {file.filename: file for file in decode(said, type=Project).files}
 

@@ -36,7 +36,7 @@ def twine(sandbox: Sandbox, url: str, user: str, *files: Path) -> None:
 
 @dataclass(frozen=True)
 class Devpi:
-    """A devpi-server without a mirror, and offline besides: it has nobody to ask."""
+    """An offline devpi-server without a mirror."""
 
     sandbox: Sandbox
     folder: Path

@@ -23,7 +23,7 @@ HASHING = f"""
 from passlib.hash import sha512_crypt
 print(sha512_crypt.using(rounds=20500).hash({PASSWORD!r}))
 """
-"""What pypicloud does with a password, by its own defaults."""
+"""The password hashing of pypicloud by default."""
 TOKEN = "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF3"
 """33 letters and digits, as backupni makes them."""
 THEN = datetime(2021, 4, 1, 12, 30, 15, tzinfo=UTC)

@@ -168,7 +168,7 @@ def stock(sandbox: Sandbox, devpi: Devpi, old: Built, other: Built) -> None:
 
 
 def make_dumb_pypi(sandbox: Sandbox, old: Built, other: Built) -> Path:
-    """Make a site with dumb-pypi, from a list that says all that one can."""
+    """Make a site with dumb-pypi, from a list with all supported fields."""
     site = sandbox.folder / "site"
     (site / "pool").mkdir(parents=True)
     lines = []

@@ -6,7 +6,7 @@ from wheelyard.model.publisher import Publisher, parse_publisher
 
 AUDIENCE: Final = "pypi.acme.dev"
 NOON: Final = 1795003200
-"""When every statement here was made: seconds since the epoch, 2026-11-18 12:00 UTC."""
+"""The time of issue of all ID tokens: seconds since the epoch, 2026-11-18 12:00 UTC."""
 MINUTES: Final = 300
 
 Table = dict[str, object]

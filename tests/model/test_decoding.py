@@ -9,14 +9,14 @@ from wheelyard.model.decoding import FieldFault, InvalidField, decode_table
 
 
 class Shelf(Struct, forbid_unknown_fields=True):
-    """Where books stand."""
+    """A nested struct."""
 
     floor: int
     books: tuple[str, ...] = ()
 
 
 class House(Struct, forbid_unknown_fields=True):
-    """Where shelves stand."""
+    """A struct with a nested struct."""
 
     shelf: Shelf
     name: str = ""

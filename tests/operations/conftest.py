@@ -25,7 +25,7 @@ def noon(harness: IndexHarness) -> IndexHarness:
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """What the operator reads."""
+    """The captured log."""
     caplog.set_level(logging.WARNING, "wheelyard.audit")  # whose lines are tested elsewhere
     caplog.set_level(logging.INFO, "wheelyard")
     return caplog
@@ -41,5 +41,5 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def shelf() -> Shelf:
-    """Where the distributions of a source are."""
+    """A fake source of distributions."""
     return Shelf()

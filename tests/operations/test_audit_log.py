@@ -28,7 +28,7 @@ RELEASE = Selection(parse_version("1.0"))
 
 @pytest.fixture(autouse=True)
 def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """What the operator reads."""
+    """The captured log."""
     caplog.set_level(logging.INFO, "wheelyard.audit")
     return caplog
 

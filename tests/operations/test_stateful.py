@@ -25,7 +25,7 @@ REASONS = st.sampled_from(["", "broken"])
 
 
 class IndexMachine(RuleBasedStateMachine):
-    """What is listed, what is gone, and the status, after every step."""
+    """A model of an index: listed and deleted files, and the status, compared after every step."""
 
     def __init__(self) -> None:
         super().__init__()

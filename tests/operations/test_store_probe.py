@@ -29,13 +29,13 @@ from wheelyard.storage.memory import MemoryStore
 
 @dataclass
 class Watched(StillTime):
-    """A time that stands still, in which it is seen what a trial says meanwhile."""
+    """A runtime that records the state of a probe during each pause."""
 
     trial: StoreProbe | None = None
     seen: list[str] = field(default_factory=list)
 
     def pause(self, seconds: float) -> None:
-        """Note what the trial says."""
+        """Record the state of the probe."""
         if self.trial is not None:
             self.seen.append(self.trial.reason)
         super().pause(seconds)

@@ -23,7 +23,7 @@ DEMO = NormalizedName("demo")
 
 
 def caller(action: Action, *patterns: str) -> Caller:
-    """Return somebody with these rights."""
+    """Return a caller with these rights."""
     scope = Scope(action.with_implied, tuple(parse_pattern(each) for each in patterns))
     return Caller("token:bob", (scope,))
 

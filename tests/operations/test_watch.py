@@ -51,7 +51,7 @@ def listed(harness: IndexHarness, name: NormalizedName = DEMO) -> set[str]:
 
 
 def settle(harness: IndexHarness, *paths: Path) -> None:
-    """Let time pass until nobody has touched these files for a while."""
+    """Move the clock until these files count as stable."""
     touched = max(path.stat().st_ctime for path in paths)
     harness.clock.now = max(harness.clock.now, datetime.fromtimestamp(touched, UTC))
     harness.clock.advance(seconds=SETTLE_SECONDS + 1)

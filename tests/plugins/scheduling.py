@@ -26,7 +26,7 @@ FIRST = (
     "tests/cli/",
     "tests/http/",
 )
-"""How the names of the slow modules begin, the slowest first."""
+"""Prefixes of the slow modules, the slowest first."""
 ALONE = (
     "tests/catalog/test_exploration.py",
     "tests/clients/test_docs.py",
@@ -42,7 +42,7 @@ class ByModule(LoadScopeScheduling):  # type: ignore[misc]
 
     def remove_node(self, node: WorkerController) -> str | None:
         """
-        Give what a worker has left to others, and return the test that it has ended in.
+        Reassign the tests of a crashed worker; return the test that crashed it.
 
         That one is not run again: it would end every worker, one after the other.
         """

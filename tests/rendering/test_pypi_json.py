@@ -66,7 +66,7 @@ INFO: dict[str, object] = {
     "yanked": False,
     "yanked_reason": None,
 }
-"""Of a release that says nothing but its licence."""
+"""The page of a release with only a licence."""
 WHEEL: dict[str, object] = {
     "comment_text": "",
     "core-metadata": {"sha256": "b" * 64},

@@ -25,7 +25,7 @@ NAMES = st.lists(
     st.from_regex(r"[a-z0-9]{1,8}(-[a-z0-9]{1,8})?", fullmatch=True), max_size=9, unique=True
 )
 HATCH = re.compile(r"<a [^>]+>([^<]+)</a>")
-"""How Hatch finds the files that are there already."""
+"""The pattern by which Hatch finds existing files."""
 
 
 class Page(HTMLParser):
@@ -60,7 +60,7 @@ class Page(HTMLParser):
 
 
 def from_html(anchor: dict[str, str | None]) -> tuple[object, ...]:
-    """Return what an anchor says of a file."""
+    """Return the file that an anchor describes."""
     href = urlsplit(anchor["href"] or "")
     assert unquote(href.path).rpartition("/")[2] == anchor["text"]
     assert anchor.get("data-core-metadata") == anchor.get("data-dist-info-metadata")
@@ -74,7 +74,7 @@ def from_html(anchor: dict[str, str | None]) -> tuple[object, ...]:
 
 
 def from_json(file: dict[str, Any]) -> tuple[object, ...]:
-    """Return what JSON says of a file, in the words of HTML."""
+    """Return a file of the JSON form, with the attribute names of the HTML form."""
     metadata, yanked = file["core-metadata"], file["yanked"]
     return (
         (file["url"], f"sha256={file['hashes']['sha256']}"),

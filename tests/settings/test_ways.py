@@ -19,7 +19,7 @@ BASE: Final[Mapping[str, Mapping[str, Any]]] = {
     "store": {"location": "gs://kept", "files": "gs://open"},
     "google": {"id_token": {"audience": ["https://packages.example.com"]}},
 }
-"""What makes every single setting one that makes sense: defaults, which anything beats."""
+"""Low-precedence values that make every single setting valid."""
 WORD: Final = "[a-z][a-z0-9]{0,8}"
 FORMS: Final[Mapping[str, str]] = {
     "path_prefix": f"/{WORD}",
@@ -54,7 +54,7 @@ def values_of(setting: Setting) -> st.SearchStrategy[Any]:
 
 
 def as_file(setting: Setting, value: object) -> str:
-    """Return a settings file that says nothing else."""
+    """Return a settings file with only this setting."""
     head = "" if setting.is_table else f"[{'.'.join(setting.path[:-1])}]\n"
     return f"{head}{setting.key} = {as_toml(value)}\n"
 
@@ -85,7 +85,7 @@ def read(folder: Path, setting: Setting, said: Mapping[str, object]) -> LoadedSe
 
 
 def ways_of(setting: Setting) -> list[str]:
-    """Return the ways in which a setting can be given, the one that beats all others last."""
+    """Return the ways to give a setting, by increasing precedence."""
     impossible = {"flag"} if setting.is_secret else {"variable"} if setting.is_table else set()
     return [way for way in ("file", "variable", "flag") if way not in impossible]
 

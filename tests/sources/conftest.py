@@ -20,7 +20,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcsServer]:
-    """Yield a running stand-in, to which the environment leads."""
+    """Yield a fake GCS server, and set the environment for it."""
     with running_fake_gcs("wheels") as running:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", running.url)
         yield running

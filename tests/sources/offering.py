@@ -45,7 +45,7 @@ class Pauses:
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """What came of a source."""
+    """The result of reading a source."""
 
     candidates: list[Candidate]
     passed_over: list[Skipped]
@@ -57,7 +57,7 @@ class Offered:
 
     @property
     def faults(self) -> list[Skipped]:
-        """What should have been a candidate."""
+        """The files that could not be offered."""
         return [each for each in self.passed_over if each.is_error]
 
     def __getitem__(self, filename: str) -> Candidate:

@@ -30,7 +30,7 @@ class StoreConformance:
     """Subclass it, name it Test..., and give it a `store` fixture."""
 
     passes = PASSES
-    """How often each race is run."""
+    """The number of runs of each race."""
     longest_key = 1024
     """Bytes; of a store that puts something before each key, what is left for the key."""
 

@@ -16,7 +16,7 @@ KEY = Key("a/b")
 
 @dataclass
 class Clock:
-    """A clock that goes on by a second each time that somebody looks."""
+    """A clock that advances by a second at every reading."""
 
     now: float = 0.0
     looked: list[float] = field(default_factory=list)
@@ -44,7 +44,7 @@ def memory() -> MemoryStore:
 
 @pytest.fixture
 def watch() -> StoreMetrics:
-    """What the store below tells."""
+    """The metrics of the store below."""
     return StoreMetrics(Clock())
 
 

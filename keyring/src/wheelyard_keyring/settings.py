@@ -27,13 +27,13 @@ METADATA_SERVER: Final = "metadata.google.internal"
 
 
 class BadSettingError(Exception):
-    """A setting that cannot be understood; its message is a sentence for the person."""
+    """An invalid setting; the message is a sentence for the user."""
 
 
 @dataclass(frozen=True)
 class Settings:
     """
-    What a person has set.
+    The settings of the user.
 
     Args:
         hosts: The list.
@@ -63,7 +63,7 @@ class Settings:
 
 def real_settings() -> Settings:
     """
-    Read what the person who runs this process has set.
+    Read the settings of the user who runs this process.
 
     Raises:
         BadSettingError: The file, or a list of hosts, cannot be understood.

@@ -58,7 +58,7 @@ _JWT: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 @dataclass(frozen=True)
 class Sources:
     """
-    Everything that may have a credential.
+    All sources of credentials.
 
     Args:
         settings: Which of them are asked.
@@ -252,6 +252,6 @@ def _find_program(name: str, search_path: str) -> str | None:
 
 
 def _clean(printed: object) -> str | None:
-    """Return the token that somebody has printed, None if that is not one line of one word."""
+    """Return the token in a program's output; None unless it is one line of one word."""
     token = printed.strip() if isinstance(printed, str) else ""
     return token if len(token) <= LONGEST and _PRINTABLE.fullmatch(token) else None

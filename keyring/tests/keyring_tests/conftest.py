@@ -25,7 +25,7 @@ def poetry_python() -> Path:
 
 @pytest.fixture
 def harness(tmp_path: Path, python: Path) -> Iterator[KeyringHarness]:
-    """A machine whose list has the index, where nobody has logged in to Google."""
+    """A machine with the index on its allow list, and no Google login."""
     sandbox = Sandbox(tmp_path / "sandbox", tmp_path / "home")
     for folder in (sandbox.folder, sandbox.home):
         folder.mkdir()

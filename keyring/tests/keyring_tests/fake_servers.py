@@ -34,7 +34,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Reply:
-    """What is sent back."""
+    """A response."""
 
     status: int
     body: bytes = b""
@@ -61,12 +61,12 @@ class Listener:
 
     @property
     def credentials(self) -> set[str]:
-        """Every `user:password` that somebody sent."""
+        """Every `user:password` that was sent."""
         sent = {each.authorization.partition(" ")[2] for each in self.seen if each.authorization}
         return {base64.b64decode(pair).decode() for pair in sent}
 
     def answer(self, seen: Seen, headers: dict[str, str]) -> Reply:
-        """Refuse everybody, as a stranger does who wants to be sent something."""
+        """Answer 401 to every request, as a host does that collects credentials."""
         del seen, headers
         return Reply(401, headers=(("WWW-Authenticate", 'Basic realm="stranger"'),))
 
@@ -87,7 +87,7 @@ class Index(Listener):
     uploads: int = 0
 
     def answer(self, seen: Seen, headers: dict[str, str]) -> Reply:
-        """Serve whoever has logged in."""
+        """Serve requests with a valid login."""
         del headers
         expected = "Basic " + base64.b64encode(self.login.encode()).decode()
         if seen.authorization != expected:
@@ -145,12 +145,12 @@ class MetadataServer(Listener):
 
 @dataclass
 class TokenEndpoint(Listener):
-    """Where google-auth changes a service account's signature for an access token."""
+    """The endpoint where google-auth exchanges a signed assertion for an access token."""
 
     access_token: str = ""
 
     def answer(self, seen: Seen, headers: dict[str, str]) -> Reply:
-        """Answer as OAuth says."""
+        """Answer as OAuth 2.0 specifies."""
         del seen, headers
         answer = {"access_token": self.access_token, "expires_in": 3599, "token_type": "Bearer"}
         return Reply(200, json.dumps(answer).encode(), (("Content-Type", "application/json"),))

@@ -20,7 +20,7 @@ INDEX_TOKEN = "wyd_testtoken1ThisIsNotARealSecretUsedForTests0jKf9K"
 @dataclass(frozen=True)
 class KeyringHarness:
     """
-    Everything that a test plays on.
+    A user's machine with clients and our backend, and the servers around it.
 
     Args:
         sandbox: Runs programs.
@@ -39,7 +39,7 @@ class KeyringHarness:
 
     @property
     def bin(self) -> Path:
-        """The folder of gcloud and keyring, before all others in PATH."""
+        """The folder of gcloud and keyring, first in PATH."""
         return self.sandbox.home / "bin"
 
     @property

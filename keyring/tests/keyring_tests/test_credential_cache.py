@@ -12,7 +12,7 @@ LISTED = Settings(hosts=frozenset({AllowedHost("pypi.acme.dev", None)}), token=I
 
 
 class Clock:
-    """A clock that stands still until it is told."""
+    """A clock that stands still until a test moves it."""
 
     def __init__(self) -> None:
         self.seconds = 0.0

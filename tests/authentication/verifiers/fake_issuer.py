@@ -52,7 +52,7 @@ class SigningKey:
 
     @property
     def algorithm(self) -> str:
-        """What it signs with."""
+        """The algorithm of its signatures."""
         return "RS256" if isinstance(self.private, rsa.RSAPrivateKey) else "ES256"
 
     def jwk(self) -> dict[str, object]:
@@ -149,7 +149,7 @@ class CannedResponse:
 
 @dataclass(frozen=True)
 class ReceivedRequest:
-    """A request that came in."""
+    """A received request."""
 
     method: str
     path: str
@@ -183,7 +183,7 @@ class FakeIssuer:
 
     @property
     def keys_url(self) -> str:
-        """Where the keys are."""
+        """The URL of the keys."""
         return f"{self.url}/keys"
 
     @property

@@ -17,7 +17,7 @@ ANA = Identity(
 
 
 class Hashing:
-    """The real check, which counts, and holds back until it is told to go on."""
+    """The real hash check, which counts its calls and waits for `go_on`."""
 
     def __init__(self) -> None:
         self.done: list[str] = []
@@ -27,7 +27,7 @@ class Hashing:
         self.go_on = Event()
         self.go_on.set()
         self.holds_back = b""
-        """What the passwords begin with that have to wait for that."""
+        """The prefix of the passwords that wait for `go_on`."""
         self._lock = Lock()
 
     def __call__(self, password: bytes, hashed: str) -> bool:
@@ -61,7 +61,7 @@ class PasswordHarness:
         self.path.chmod(0o600)
 
     def refuses(self, name: str, password: str) -> bool:
-        """Return whether a login fails, as one for which nobody says why."""
+        """Return whether a login fails with the generic message."""
         refused: Unauthenticated | None = None
         try:
             self.passwords.verify(name, password)

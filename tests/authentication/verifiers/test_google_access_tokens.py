@@ -65,7 +65,7 @@ class BucketRightsHarness:
 
 @pytest.fixture
 def harness() -> Iterator[BucketRightsHarness]:
-    """Run a stand-in for Google."""
+    """Run a fake of Google's endpoints."""
     with running_issuer() as issuer, loopback_fetcher() as fetcher:
         yield BucketRightsHarness(issuer, fetcher)
 

@@ -43,7 +43,7 @@ SEEN: dict[str, object] = {
     "iat": NOW - 10,
     "exp": NOW + 590,
 }
-"""What the proxy says of a person."""
+"""The claims of an IAP assertion."""
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,7 @@ def _keys(harness: VerifierHarness) -> None:
 def login_of(
     harness: VerifierHarness, *domains: str, audiences: tuple[str, ...] = (HERE,)
 ) -> IdTokenVerifier:
-    """Return what recognises people by ID tokens; of some domains only, if there are any."""
+    """Return a verifier of Google ID tokens, for some domains only if any are given."""
     url, verification_cache = (
         harness.issuer.keys_url,
         VerificationCache[Identity](bytes(32), harness.clock),
@@ -134,7 +134,7 @@ NOBODY = [
     *({"iss": each} for each in ("https://cloud.google.com/iap", "https://gitlab.com")),
     *({"aud": each} for each in (SERVICE, "wheelyard-publishing")),
 ]
-"""What may differ in an ID token, so that it names nobody, or is for something else."""
+"""Changes of claims that make an ID token invalid or meant for another service."""
 
 
 @pytest.mark.parametrize("change", NOBODY, ids=ascii)

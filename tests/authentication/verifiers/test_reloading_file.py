@@ -23,7 +23,7 @@ WRITE = "every user of this machine may write to it; take that away with 'chmod 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Return a file with one name in it, in two folders that others may not write to."""
+    """Return a password file in two nested folders that only its owner may write to."""
     file = tmp_path / "etc" / "wheelyard" / "htpasswd"
     file.parent.mkdir(parents=True)
     _write(file, f"ana:{BCRYPT}\n")

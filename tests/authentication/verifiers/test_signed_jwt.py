@@ -45,14 +45,14 @@ TOLD = (
 
 @dataclass(frozen=True)
 class Judge:
-    """An index that believes two issuers: one signs with RSA, the other with curves."""
+    """The JWT verification of an index with two issuers: one signs with RSA, one with ES256."""
 
     harness: VerifierHarness
     issuers: dict[str, IssuerConfig]
 
     @property
     def issuer(self) -> FakeIssuer:
-        """Where both have their keys."""
+        """The fake server with the keys of both issuers."""
         return self.harness.issuer
 
     def claims(self, token: str) -> Claims:
@@ -60,7 +60,7 @@ class Judge:
         return verified_claims(token, self.issuers, NOW)
 
     def reason(self, token: str) -> str:
-        """Return why a token is refused; the person who sent it always hears the same."""
+        """Return the logged reason of a refusal; assert that the message is the generic one."""
         with pytest.raises(Unauthenticated) as told:
             verify_jwt(token, self.issuers, NOW)
         assert told.value.message == TOLD

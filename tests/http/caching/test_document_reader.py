@@ -45,7 +45,7 @@ def later() -> Later:
 
 @pytest.fixture
 def store() -> RemoteStore:
-    """A far store."""
+    """A remote store."""
     return RemoteStore()
 
 
@@ -53,7 +53,7 @@ def store() -> RemoteStore:
 def server(
     store: RemoteStore, later: Later, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[RunningServer]:
-    """A server over the far store, with two projects in it that it has shown already."""
+    """A server over the remote store, with two projects whose pages are cached."""
     settings = Settings(store=StoreSettings(stale_if_error=request.param))
     with remote_server(tmp_path, store, settings, runtime=later.runtime) as server:
         publish(server, wheel("demo"), wheel("other"))

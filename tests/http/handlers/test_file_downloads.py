@@ -182,7 +182,7 @@ def test_changed_bytes_are_not_served(server: RunningServer, suffix: str) -> Non
 
 
 class Hasty(MemoryStore):
-    """A store where somebody else does something just before core metadata is read."""
+    """A store in which another writer acts just before core metadata is read."""
 
     meanwhile: Callable[[], object] | None = None
 

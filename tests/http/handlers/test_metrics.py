@@ -24,7 +24,7 @@ GET = "GET /metrics HTTP/1.1"
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server on an address that others reach, with a token for its metrics."""
+    """A server on a public address, with a token for its metrics."""
     settings = Settings(server=ELSEWHERE, access=AccessSettings(metrics_token=TOKEN))
     with remote_server(tmp_path_factory.mktemp("guarded"), RemoteStore(), settings) as server:
         yield server

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.clients
 
 @pytest.fixture(scope="module")
 def users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoogleUsersServer]:
-    """A server with projects of names that are tried first, and a person who may manage all."""
+    """A server with projects that schemathesis tries first, and a user who may manage all."""
     with running_google_server(tmp_path_factory.mktemp("server"), GRANTS) as users:
         publish(users.server, wheel("demo"), sdist("demo"), wheel("0"), wheel("a", "0"))
         yield users

@@ -36,17 +36,17 @@ WANTED = {"name": "my laptop", "projects": ["acme-core"]}
 
 
 def make(users: GoogleUsersServer, email: str, changes: dict[str, object]) -> Answer:
-    """Have somebody make a token for themselves."""
+    """Create a personal token of a user."""
     return users.ask("POST", "tokens", users.id_token(email), {**WANTED, **changes})
 
 
 def asked(users: GoogleUsersServer, **changes: object) -> Answer:
-    """Have Ana make one."""
+    """Create a personal token of Ana."""
     return make(users, ANA, changes)
 
 
 def made(users: GoogleUsersServer, email: str = ANA, **changes: object) -> str:
-    """Return a token that somebody has made for themselves."""
+    """Create a personal token of a user, and return it."""
     answer = make(users, email, changes)
     assert answer.status_code == 201, answer.text
     text: str = answer.json()["token"]
@@ -54,7 +54,7 @@ def made(users: GoogleUsersServer, email: str = ANA, **changes: object) -> str:
 
 
 def listed(users: GoogleUsersServer, email: str) -> list[dict[str, object]]:
-    """Return the tokens that somebody sees."""
+    """Return the tokens that the API lists for a user."""
     answer = users.ask("GET", "tokens", users.id_token(email))
     assert answer.status_code == 200
     found: list[dict[str, object]] = answer.json()["tokens"]

@@ -22,7 +22,7 @@ HARMLESS = {
     *("tr", "th", "td", "div", "time", "br", "input"),
 }
 INERT = {"style", "script"}
-"""Elements whose text nobody sees."""
+"""Elements whose text is not displayed."""
 PAYLOADS = [
     "<script>alert(1)</script>",
     "\"'><img src=x onerror=alert(1)>",
@@ -33,7 +33,7 @@ PAYLOADS = [
 
 
 class Page(HTMLParser):
-    """What a browser would see of a page."""
+    """The content of a page, parsed as a browser does."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

@@ -95,7 +95,7 @@ def collecting() -> Iterator[Collector]:
 
 
 def attributes(span: Span) -> dict[str, str | int]:
-    """Return what a span says of itself."""
+    """Return the attributes of a span."""
     return {each.key: each.value.string_value or each.value.int_value for each in span.attributes}
 
 

@@ -32,7 +32,7 @@ def shelf(server: RunningServer) -> RunningServer:
 @dataclass(frozen=True)
 class Row:
     """
-    What a request with these headers is answered; `{}` stands for the ETag of what it asks for.
+    A request and its expected response; `{}` in a header stands for the file's ETag.
 
     Args:
         headers: Of the request.

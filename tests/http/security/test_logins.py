@@ -38,7 +38,7 @@ GOOGLE = "ya29.an-access-token-of-somebody"
 
 @dataclass
 class Google:
-    """A verifier of access tokens that answers when a test says so, and remembers nothing."""
+    """A verifier of access tokens that answers when a test says so, and caches nothing."""
 
     asked: int = 0
     go_on: Event = field(default_factory=Event)
@@ -73,7 +73,7 @@ class LoginHarness:
         self.authenticator = RequestAuthenticator(self.context)
 
     async def log_in(self, name: str, secret: str, address: str = HERE) -> str:
-        """Return who somebody is taken for, or the code of the refusal."""
+        """Log in; return the principal, or the code of the error."""
         header = b"Basic " + b64encode(f"{name}:{secret}".encode())
         mark = self.authenticator.cache_key(header, address)
         try:
@@ -82,7 +82,7 @@ class LoginHarness:
             return fault.code
 
     async def guesses(self, count: int, address: str = HERE) -> list[asyncio.Task[str]]:
-        """Guess so many passwords at once, which are hashed when a test says so."""
+        """Try wrong passwords concurrently; hashing waits for the test."""
         self.hashing.holds_back = b"guess"
         self.hashing.go_on.clear()
         guesses = [

@@ -20,7 +20,7 @@ from wheelyard.http.uploads.handler import BATCH_BYTES
 pytestmark = pytest.mark.integration
 
 SLOTS = 64
-"""What a server has if no setting says otherwise."""
+"""The default number of upload slots."""
 QUEUED = 40
 POST = "POST /legacy/ HTTP/1.1"
 KIND = "Content-Type: multipart/form-data; boundary=frontier"
@@ -47,7 +47,7 @@ def spooled(server: RunningServer) -> int:
 
 @contextmanager
 def slow_bodies(server: RunningServer, count: int) -> Iterator[list[RawConnection]]:
-    """Hold bodies of one credential open, so that each slot has one and the others wait."""
+    """Begin uploads of one credential that fill all slots, while more of them wait."""
     with ExitStack() as stack:
         lines = [stack.enter_context(raw_connection(server)) for _ in range(count)]
         for number, line in enumerate(lines):

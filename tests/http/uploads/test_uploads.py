@@ -25,7 +25,7 @@ TITLES = {
     415: "Unsupported Media Type",
 }
 SKIPPED = ("already exist", "updating asset", "cannot be updated", "already been taken")
-"""What Poetry and PDM take, in a 400, for "is there already"."""
+"""The texts that Poetry and PDM recognise in a 400 as "file exists"."""
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +234,7 @@ def test_archive_is_the_truth(server: RunningServer) -> None:
 
 
 FAULTS = {"method": 405, "credential": 401, "length": 413, "right": 403, "type": 415}
-"""What can be wrong before the body is looked at, in the order of the contract."""
+"""Errors that are found before the body is read, in the order of the contract."""
 
 
 @pytest.mark.parametrize(("first", "second"), list(itertools.pairwise(FAULTS)))

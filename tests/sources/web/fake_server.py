@@ -13,24 +13,24 @@ HTML = "text/html; charset=utf-8"
 
 @dataclass(frozen=True)
 class CannedResponse:
-    """What the server answers on one path."""
+    """The response of the server on one path."""
 
     body: bytes = b""
     """Of which a range is answered, unless `headers` have a Content-Range of their own."""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     breaks_at: int | None = None
-    """Bytes of the body after which the connection is closed."""
+    """Bytes of the body before the connection is closed."""
 
 
 @dataclass(frozen=True)
 class ReceivedRequest:
-    """A request that came in."""
+    """A received request."""
 
     method: str
     path: str
     headers: Mapping[str, str]
-    """Names in lower case."""
+    """Header names are in lower case."""
 
 
 @dataclass
@@ -40,13 +40,13 @@ class FakeServer:
     url: str = ""
     """Its root, without a slash at its end."""
     answers: dict[str, list[CannedResponse]] = field(default_factory=dict)
-    """By path: one after the other, the last for ever."""
+    """By path: served in turn, the last one repeatedly."""
     seen: list[ReceivedRequest] = field(default_factory=list)
     _lock: Lock = field(default_factory=Lock)
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port."""
         return int(self.url.rpartition(":")[2])
 
     def serve(self, path: str, *answers: CannedResponse) -> None:
@@ -71,7 +71,7 @@ class FakeServer:
         return [each.headers.get("authorization") for each in self.asked(path)]
 
     def answer(self, request: ReceivedRequest) -> CannedResponse:
-        """Return what a request is answered with."""
+        """Return the response to a request."""
         with self._lock:
             self.seen.append(request)
             planned = self.answers.get(urlsplit(request.path).path, [CannedResponse(status=404)])
@@ -80,7 +80,7 @@ class FakeServer:
 
 @contextmanager
 def running_fake_server() -> Iterator[FakeServer]:
-    """Run a server on loopback until the test is over."""
+    """Run a server on loopback until the block ends."""
     server = FakeServer()
     handler = type("Handler", (_Handler,), {"fake": server})
     with _Server(("127.0.0.1", 0), handler) as listener:
@@ -98,7 +98,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: object) -> None:
-        """Say nothing of clients that hang up."""
+        """Ignore clients that close the connection."""
 
 
 class _Handler(BaseHTTPRequestHandler):

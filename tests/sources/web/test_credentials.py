@@ -15,7 +15,7 @@ WHEEL = "a-1-py3-none-any.whl"
 
 
 def basic(username: str, password: str) -> str:
-    """Return what the Authorization header says."""
+    """Return the Authorization header."""
     return f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"
 
 

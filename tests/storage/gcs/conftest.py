@@ -11,7 +11,7 @@ from tests.storage.gcs.opened import EMULATOR, Opened, Opener
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcsServer]:
-    """Yield a running stand-in, to which the environment leads."""
+    """Yield a fake GCS server, and set the environment for it."""
     with running_fake_gcs("wheels") as running:
         monkeypatch.setenv(EMULATOR, running.url)
         yield running

@@ -41,9 +41,9 @@ class StillTime:
 
     now: float = 0.0
     pauses: list[float] = field(default_factory=list)
-    """Every pause so far, in seconds."""
+    """All pauses so far, in seconds."""
     meanwhile: Callable[[], object] | None = None
-    """What happens in the next pause, once."""
+    """A function that the next pause calls once."""
     chance: Random = field(default_factory=Random)
     """Tells how long a pause is."""
     _lock: Lock = field(default_factory=Lock)
@@ -73,7 +73,7 @@ class RunningTime(StillTime):
 
 
 class Hasty(Random):
-    """Chance by which nobody has to wait."""
+    """A random generator that returns the lower bound."""
 
     def uniform(self, a: float, b: float) -> float:
         """Return the lower bound."""
@@ -82,7 +82,7 @@ class Hasty(Random):
 
 class NoTime(StillTime):
     """
-    Never passes, not even in a pause, and no pause has a length, so nobody's patience ends.
+    A time that never passes, not even in pauses, so that no timeout expires.
 
     Threads that share a time that stands still add up their pauses, which run side by side in a
     real one: the slowest of them would find its patience used up by the others. And where chance

@@ -59,7 +59,7 @@ verbs = pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
 def account(
     server: FakeGcsServer, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> FakeGcsServer:
-    """Return a stand-in that wants tokens, for which the environment names a key file."""
+    """Return a fake server that requires tokens; the environment names a key file for it."""
     server.permissions.token_required = True
     bucket.put(A, b"one")
     monkeypatch.delenv(EMULATOR)
@@ -226,7 +226,7 @@ def test_a_name_is_encoded_once(
 
 
 def opened_elsewhere(home: Path, **environment: str) -> str:
-    """Return what a process says that opens the bucket with nothing but this environment."""
+    """Open the bucket in a process with only this environment; return its output."""
     done = subprocess.run(
         [sys.executable, "-c", OPENING],
         check=True,

@@ -120,13 +120,13 @@ def test_a_bucket_that_is_dead(opener: Opener, server: FakeGcsServer) -> None:
 
 @pytest.fixture
 def pool() -> Iterator[ThreadPoolExecutor]:
-    """Yield a thread for whoever is kept waiting."""
+    """Yield a thread pool for blocked calls."""
     with ThreadPoolExecutor(1) as pool:
         yield pool
 
 
 def silenced(server: FakeGcsServer, bucket: Opened, fault: Fault | None = None) -> None:
-    """Have somebody find the bucket away; after that it would answer."""
+    """Let one call fail, which opens the circuit; from then on the bucket would answer."""
     server.faults.add(fault or DropBefore(), count=FOR_EVER)
     with pytest.raises(Unavailable):
         bucket.store.get(A)

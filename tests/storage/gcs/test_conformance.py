@@ -58,7 +58,7 @@ class TestCloudStoreUnderPrefix(BucketConformance):
 
     @pytest.fixture
     def store(self, opener: Opener, server: FakeGcsServer) -> Store:
-        """Return an empty store, with the objects of others around it."""
+        """Return an empty store, in a bucket that has foreign objects outside the prefix."""
         bucket = server.bucket("wheels")
         bucket.page_size, bucket.empty_pages = 3, True
         for name in ("a", "a/1.json", "packages/internal", "packages/internal-2/a", "packages/j"):
@@ -125,7 +125,7 @@ class TestCloudStoreWithFaults(BucketConformance):
 
 
 class TestFakeGcsServer(BucketConformance):
-    """The emulator that everybody uses."""
+    """The widely used emulator `fake-gcs-server`."""
 
     @pytest.fixture
     def store(self, opener: Opener, emulator: str, monkeypatch: pytest.MonkeyPatch) -> Store:

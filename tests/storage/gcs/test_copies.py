@@ -26,7 +26,7 @@ LARGE = 5_000_000
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcsServer]:
-    """Yield a running stand-in with two buckets, to which the environment leads."""
+    """Yield a fake GCS server with two buckets, and set the environment for it."""
     with running_fake_gcs("site", "wheels") as running:
         monkeypatch.setenv(EMULATOR, running.url)
         yield running

@@ -26,7 +26,7 @@ COUNTED = {
     "get": Operation("get", "B"),
     "delete": Operation("delete", "free"),
 }
-"""Under which name each kind of request in the stand-in's log is counted."""
+"""The counted operation of each kind of request in the fake server's log."""
 LARGE = Key(f"{FILES}large")
 SIZE = 20_000_000
 
@@ -121,6 +121,6 @@ def test_which_operation_a_request_is(method: str, target: str, kind: str) -> No
 
 
 def in_the_log(server: FakeGcsServer) -> dict[Operation, int]:
-    """Return what the stand-in has answered, as it is to be counted."""
+    """Return the expected counts, from the log of the fake server."""
     records = [each for each in server.log.records() if each.status and each.kind in COUNTED]
     return dict(Counter(COUNTED[each.kind] for each in records))

@@ -234,7 +234,7 @@ def test_somebody_creates_after_a_lost_deletion(
 
 
 def replaced(opener: Opener, before: bytes, after: bytes) -> None:
-    """Have somebody else read A and write over it."""
+    """Let another writer read A and overwrite it."""
     store = opener().store
     found = store.get(A)
     assert isinstance(found, Stored)

@@ -102,12 +102,12 @@ def retry_env(pauses: list[float]) -> RetryEnvironment:
 
 @pytest.fixture
 def signer(iam: FakeGcsServer, pauses: list[float]) -> Signer:
-    """IAM as a signer for somebody who has a token."""
+    """IAM as signer for a user with a token."""
     return IamSigner(token_of(iam), HELD, retry_env(pauses), iam.url)
 
 
 def token_of(iam: FakeGcsServer) -> Credentials:
-    """Return the credentials of somebody who has a token."""
+    """Return the credentials of a user with a token."""
     return user_credentials(iam.identity.issue_token())
 
 

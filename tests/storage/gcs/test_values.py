@@ -64,7 +64,7 @@ def test_no_place_in_a_bucket(text: str) -> None:
 
 
 def token(claims: object) -> str:
-    """Return an ID token with these claims, which nobody has signed."""
+    """Return an unsigned ID token with these claims."""
     payload = urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
     return f"head.{payload}.signature"
 
