@@ -17,11 +17,11 @@ from wheelyard.http.handlers.web_ui import WebUi
 from wheelyard.http.observability.instrumentation import DETAIL_ROUTE, Instrumentation
 from wheelyard.http.observability.request_record import RequestRecord, redacted_for_log
 from wheelyard.http.observability.worker_metrics import WorkerMetricsFolder
+from wheelyard.http.protocol import request_headers
 from wheelyard.http.protocol.client_address import client_address
 from wheelyard.http.protocol.error_responses import (
     error_response,
     error_response_for,
-    internal_error,
     method_not_allowed,
     read_only_error,
 )
@@ -41,11 +41,6 @@ from wheelyard.http.protocol.request_body import (
     RequestBody,
     SlowClient,
     drain,
-)
-from wheelyard.http.protocol.request_headers import (
-    check_host_and_coding,
-    check_limits,
-    join_headers,
 )
 from wheelyard.http.protocol.router import NO_ROUTE, Route, build_path, split_path
 from wheelyard.http.routes import IAP_ASSERTION_HEADER, build_router
@@ -127,7 +122,7 @@ class App:
         self, scope: AsgiScope, receive: Receive, send: Send, record: RequestRecord
     ) -> None:
         """Send the response to a request; discard what is left of its body."""
-        headers = join_headers(scope["headers"])
+        headers = request_headers.join_headers(scope["headers"])
         body = RequestBody(receive, scope, headers, self._body_timeouts)
         has_disconnected = False
         try:
@@ -143,11 +138,12 @@ class App:
             logger.exception(
                 "a request failed: %s %s", scope["method"], redacted_for_log(scope["raw_path"])
             )
-            response = internal_error()
+            message = "The index made a mistake of its own. Try again, and tell its operator."
+            response = error_response(500, "internal_error", message, "Internal error.")
         record.set_response(response, is_alone=has_disconnected)
-        wait_for_disconnect = body.wait_for_disconnect if body.has_ended else None
+        hung_up = body.wait_for_disconnect if body.has_ended else None
         streams = self._context.pools.streams
-        await send_response(response, scope["method"], send, streams, wait_for_disconnect)
+        await send_response(response, scope["method"], send, streams, hung_up)
         if not body.has_ended:
             await drain(body, self._upload_handler.body_limit)
 
@@ -155,18 +151,15 @@ class App:
         """Return an error response if the host or the scheme is not allowed, else None."""
         if self._host_policy is None:
             return None
-        return self._host_policy.check(scope, join_headers(scope["headers"]))
+        return self._host_policy.check(scope, request_headers.join_headers(scope["headers"]))
 
     async def _route_request(
         self, scope: AsgiScope, headers: Headers, body: RequestBody, record: RequestRecord
     ) -> Response:
         route = NO_ROUTE
         try:
-            refused = (
-                check_limits(scope, headers)
-                or self._check_host(scope)
-                or check_host_and_coding(headers)
-            )
+            refused = request_headers.check_limits(scope, headers) or self._check_host(scope)
+            refused = refused or request_headers.check_host_and_coding(headers)
             if refused is not None:
                 return refused
             method = scope["method"]
@@ -189,45 +182,38 @@ class App:
             response = await self._handle(request, route, record)
         except WheelyardError as error:
             is_browser = b"text/html" in headers.get(b"accept", b"")
-            return self._error_response(error, as_html=route.is_web_page and is_browser)
+            return self._error_response(error, as_html=route.is_html and is_browser)
         if response.status == HTTPStatus.OK and route.name == DETAIL_ROUTE:
-            self._remember_for_fast_path(scope, request, record)
+            self._remember(scope["raw_path"], request, record)
         return response
 
     async def _handle(self, request: Request, route: Route, record: RequestRecord) -> Response:
-        settings = self._index.settings
-        is_unauthenticated = route.is_unauthenticated(request)
-        if route.modifies_store(request):
-            if not is_unauthenticated and is_cross_site(request.headers, settings):
+        settings, is_public = self._index.settings, route.is_public(request)
+        if route.is_write(request):
+            if not is_public and is_cross_site(request.headers, settings):
                 return cross_site_error()
             if settings.server.read_only:
                 return read_only_error()
-        if not is_unauthenticated:
-            request = await self._authenticate(request, route, record)
-            record.principal = request.caller.principal
-            if route.requires_any_read:
-                # before a project is looked up, so that the error does not tell whether it exists
-                require_any_read(request.caller)
+        if not is_public:
+            caller = await self._authenticate(request, route, record)
+            request, record.principal = replace(request, caller=caller), caller.principal
+            if route.needs_read:  # before any lookup, so that 401 tells nothing of what exists
+                require_any_read(caller)
         return await route.handler(request)
 
-    async def _authenticate(self, request: Request, route: Route, record: RequestRecord) -> Request:
+    async def _authenticate(self, request: Request, route: Route, record: RequestRecord) -> Caller:
         verifier = self._index.authenticator.iap
         if verifier is not None and route.accepts_iap(request):
             assertion = request.headers.get(IAP_ASSERTION_HEADER, b"").decode("latin-1")
-            caller = await self._authenticator.authenticate_iap(verifier, assertion)
-            return replace(request, caller=caller)
+            return await self._authenticator.authenticate_iap(verifier, assertion)
         header, address = request.headers.get(b"authorization"), request.address
         if record.cache_key is None:
             record.cache_key = self._authenticator.cache_key(header, address)
-        caller = await self._authenticator.authenticate(header, address, record.cache_key)
-        return replace(request, caller=caller)
+        return await self._authenticator.authenticate(header, address, record.cache_key)
 
-    def _remember_for_fast_path(
-        self, scope: AsgiScope, request: Request, record: RequestRecord
-    ) -> None:
-        """Allow the fast path for this caller and path, if the path is spelled as in our links."""
-        raw_path, name = scope["raw_path"], parse_name(request.params["name"])
-        prefix = self._index.settings.server.path_prefix
+    def _remember(self, raw_path: bytes, request: Request, record: RequestRecord) -> None:
+        """Allow the fast path for this caller and path, if the path has its canonical spelling."""
+        name, prefix = parse_name(request.params["name"]), self._index.settings.server.path_prefix
         is_canonical = raw_path == build_path(prefix, (*request.segments[:-1], name), b"").encode()
         if is_canonical and record.cache_key is not None:
             self._fast_path.remember(record.cache_key, raw_path, name)

@@ -28,8 +28,8 @@ from wheelyard.http.protocol.messages import Request, Response, redirect
 from wheelyard.http.protocol.negotiation import MediaType
 from wheelyard.http.protocol.router import (
     DELETE,
+    GET,
     POST,
-    READ_METHODS,
     Route,
     Router,
     always,
@@ -68,7 +68,7 @@ def build_router(
 
 
 def _operations(context: ServerContext, instrumentation: Instrumentation) -> Iterator[Route]:
-    for name, handler, is_unauthenticated in (
+    for name, handler, is_public in (
         ("health", health, always),
         ("ready", partial(ready, context=context), always),
         (
@@ -77,11 +77,9 @@ def _operations(context: ServerContext, instrumentation: Instrumentation) -> Ite
             partial(is_allowed_without_login, settings=context.index.settings),
         ),
     ):
-        yield Route(
-            name, f"/{name}", handler, is_unauthenticated=is_unauthenticated, ignores_prefix=True
-        )
+        yield Route(name, f"/{name}", handler, is_public=is_public, at_root=True)
     for path in ("/favicon.ico", "/robots.txt"):
-        yield Route("absent", path, cacheable_not_found, is_unauthenticated=always)
+        yield Route("absent", path, cacheable_not_found, is_public=always)
     search = partial(answer_search, context=context)
     yield Route("search", "/search.json", search, accepts_iap=_has_iap_assertion)
 
@@ -89,14 +87,14 @@ def _operations(context: ServerContext, instrumentation: Instrumentation) -> Ite
 def _trusted_publishing(api: TrustedPublishingApi) -> Iterator[Route]:
     mint, burn = partial(api.handle, step="mint"), partial(api.handle, step="burn")
     for path, handler, methods in (
-        ("/.well-known/pytp", api.discovery, READ_METHODS),
-        ("/_/oidc/audience", api.audience, READ_METHODS),
+        ("/.well-known/pytp", api.discovery, GET),
+        ("/_/oidc/audience", api.audience, GET),
         ("/_/oidc/mint-token", mint, POST),
         ("/_/oidc/github/mint-token", mint, POST),
         ("/_/oidc/burn-token", burn, POST),
     ):  # no CSRF check: the credential is in the body, where a browser does not add one
         name = "trusted_publishing"
-        yield Route(name, path, handler, methods, is_unauthenticated=always, ignores_prefix=True)
+        yield Route(name, path, handler, methods, is_public=always, at_root=True)
 
 
 def _files(context: ServerContext) -> Iterator[Route]:
@@ -114,7 +112,7 @@ def _index(context: ServerContext, web_ui: WebUi) -> Iterator[Route]:
             return await web_ui.home(request)
         return await project_list(request, context)
 
-    yield Route("upload-url", "/legacy/?", explain_upload_url, is_unauthenticated=always)
+    yield Route("upload-url", "/legacy/?", explain_upload_url, is_public=always)
     pypi_json = partial(answer_pypi_json, context=context)
     list_page = partial(project_list, context=context)
     detail_page = partial(project_detail, context=context)
@@ -131,7 +129,7 @@ def _index(context: ServerContext, web_ui: WebUi) -> Iterator[Route]:
         yield Route(DETAIL_ROUTE, f"{root}/{{name}}/", detail_page)
         yield Route("redirect", f"{root}/{{name}}", add_slash)
     yield Route(
-        PROJECT_PAGE_ROUTE, "/project/{name}/", web_ui.project, accepts_iap=always, is_web_page=True
+        PROJECT_PAGE_ROUTE, "/project/{name}/", web_ui.project, accepts_iap=always, is_html=True
     )
     yield Route("redirect", "/project/{name}", add_slash)
 
@@ -147,13 +145,9 @@ def _uploads(context: ServerContext, upload_handler: UploadHandler) -> Iterator[
     def is_upload(request: Request) -> bool:
         return not is_xml_rpc(request)
 
-    yield Route(
-        "xml-rpc", "/RPC2/?", xml_rpc, POST, is_unauthenticated=always, modifies_store=never
-    )
+    yield Route("xml-rpc", "/RPC2/?", xml_rpc, POST, is_public=always, is_write=never)
     for pattern in ("/?", "/{root}/?"):
-        yield Route(
-            UPLOAD_ROUTE, pattern, upload, POST, requires_any_read=False, modifies_store=is_upload
-        )
+        yield Route(UPLOAD_ROUTE, pattern, upload, POST, needs_read=False, is_write=is_upload)
 
 
 def _api(context: ServerContext) -> Iterator[Route]:
@@ -168,7 +162,7 @@ def _api(context: ServerContext) -> Iterator[Route]:
         yield Route("api", f"{projects}/{{name}}/{verb}/?", handler, POST)
     yield Route("api", "/api/v1/whoami/?", tokens_api.whoami, accepts_iap=_has_iap_assertion)
     for path, answer, methods in (
-        ("tokens", tokens_api.list_tokens, READ_METHODS),
+        ("tokens", tokens_api.list_tokens, GET),
         ("tokens", tokens_api.create_token, POST),
         ("tokens/{id}", tokens_api.revoke_token, DELETE),
         ("tokens/self/revoke", tokens_api.revoke_sent_token, POST),

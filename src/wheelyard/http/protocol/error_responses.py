@@ -12,43 +12,22 @@ from typing import Final
 
 from msgspec.json import encode
 
-from wheelyard.errors import (
-    RATE_LIMITED,
-    STORAGE_FULL,
-    Conflict,
-    Forbidden,
-    Invalid,
-    NotFound,
-    TooLarge,
-    Unauthenticated,
-    Unavailable,
-    WheelyardError,
-)
-from wheelyard.http.protocol.messages import (
-    CONTENT_SECURITY_POLICY,
-    JSON,
-    NO_STORE,
-    NOSNIFF,
-    Header,
-    Response,
-    make_response,
-)
+from wheelyard import errors
+from wheelyard.errors import WheelyardError
+from wheelyard.http.protocol import messages
+from wheelyard.http.protocol.messages import NO_STORE, NOSNIFF, Header, Response
 
 STATUS_BY_TYPE: Final[dict[type[WheelyardError], int]] = {
-    Invalid: 400,
-    Unauthenticated: 401,
-    Forbidden: 403,
-    NotFound: 404,
-    Conflict: 409,
-    TooLarge: 413,
-    Unavailable: 503,
+    errors.Invalid: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.TooLarge: 413,
+    errors.Unavailable: 503,
 }
 HEADERS_TOO_LARGE: Final = "headers_too_large"
-STATUS_BY_CODE: Final = {
-    STORAGE_FULL: 507,
-    RATE_LIMITED: 429,
-    HEADERS_TOO_LARGE: 431,
-}
+STATUS_BY_CODE: Final = {errors.STORAGE_FULL: 507, errors.RATE_LIMITED: 429, HEADERS_TOO_LARGE: 431}
 """The error codes with a status other than that of their type."""
 
 REASON_PHRASES: Final = {each.value: each.phrase for each in HTTPStatus} | {
@@ -59,8 +38,7 @@ REASON_PHRASES: Final = {each.value: each.phrase for each in HTTPStatus} | {
 }
 """RFC 9110's names; Python has these four from 3.13 on."""
 
-WWW_AUTHENTICATE: Final[Header] = (b"www-authenticate", b'Basic realm="wheelyard", charset="UTF-8"')
-RETRY_AFTER_SECONDS: Final = 5
+CHALLENGE: Final[Header] = (b"www-authenticate", b'Basic realm="wheelyard", charset="UTF-8"')
 
 
 def error_response_for(error: WheelyardError) -> Response:
@@ -73,7 +51,7 @@ def status_of(error: WheelyardError) -> int:
     return STATUS_BY_CODE.get(error.code, STATUS_BY_TYPE[type(error)])
 
 
-def retry_after(seconds: int = RETRY_AFTER_SECONDS) -> Header:
+def retry_after(seconds: int = 5) -> Header:
     """Return a Retry-After header."""
     return (b"retry-after", b"%d" % seconds)
 
@@ -82,9 +60,9 @@ def error_response(status: int, code: str, message: str, short: str, *headers: H
     """Return an error response; programs read `code`, and uv shows `short`."""
     title = REASON_PHRASES[status]
     body = {"message": message, "code": f"{status} {short}", "title": title, "error": code}
-    return make_response(
-        status, JSON, encode(body), CONTENT_SECURITY_POLICY, *_default_headers(status), *headers
-    )
+    extra = {401: (CHALLENGE,), 429: (retry_after(),), 503: (retry_after(),)}.get(status, ())
+    common = (messages.CONTENT_SECURITY_POLICY, *extra, NO_STORE)
+    return messages.make_response(status, messages.JSON, encode(body), *common, *headers)
 
 
 def path_not_found() -> Response:
@@ -110,20 +88,6 @@ def method_not_allowed(method: str, allowed: Sequence[str]) -> Response:
 
 
 def read_only_error() -> Response:
-    """Return the 403 response to a change if [server] read_only is set."""
+    """Return the 403 response to a change of a read-only server."""
     message = "Nothing is uploaded or changed by this server. Use another one of the same index."
     return error_response(403, "read_only", message, "This index is read-only.")
-
-
-def internal_error() -> Response:
-    """Return the 500 response to a request that met a defect of the server."""
-    message = "The index made a mistake of its own. Try again, and tell its operator."
-    return error_response(500, "internal_error", message, "Internal error.")
-
-
-def _default_headers(status: int) -> tuple[Header, ...]:
-    if status == HTTPStatus.UNAUTHORIZED:
-        return (WWW_AUTHENTICATE, NO_STORE)
-    if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
-        return (retry_after(), NO_STORE)
-    return (NO_STORE,)

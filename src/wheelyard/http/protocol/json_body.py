@@ -9,15 +9,8 @@ from msgspec import DecodeError, Struct
 from msgspec.json import decode, encode
 
 from wheelyard.errors import Invalid, TooLarge, quoted
-from wheelyard.http.protocol.messages import (
-    CONTENT_SECURITY_POLICY,
-    JSON,
-    NO_STORE,
-    Header,
-    Receive,
-    Response,
-    make_response,
-)
+from wheelyard.http.protocol import messages
+from wheelyard.http.protocol.messages import Header, Receive, Response
 from wheelyard.http.protocol.request_body import next_chunk
 from wheelyard.model.decoding import FieldFault, InvalidField, decode_table
 
@@ -26,13 +19,11 @@ BODY_TOO_LONG = f"A change has at most {BODY_LIMIT_BYTES} bytes. Send a shorter 
 
 S = TypeVar("S", bound=Struct)
 
-_NO_DESCRIPTIONS: Mapping[str, str] = MappingProxyType({})
-
 
 async def read_body(
     receive: Receive, limit: int = BODY_LIMIT_BYTES, too_long: str = BODY_TOO_LONG
 ) -> bytes:
-    """Return a whole body; raise TooLarge with the message `too_long` above `limit` bytes."""
+    """Return a whole request body; raise TooLarge(`too_long`) if it has more than `limit` bytes."""
     body, more = b"", True
     while more:
         chunk, more = await next_chunk(receive)
@@ -44,24 +35,23 @@ async def read_body(
 
 def json_response(status: int, body: object, *headers: Header) -> Response:
     """Return a response with `body` as JSON, which caches may not store."""
-    return make_response(status, JSON, encode(body), CONTENT_SECURITY_POLICY, NO_STORE, *headers)
+    common = (messages.CONTENT_SECURITY_POLICY, messages.NO_STORE)
+    return messages.make_response(status, messages.JSON, encode(body), *common, *headers)
 
 
-def decode_json(body: bytes, kind: type[S], expected: Mapping[str, str] = _NO_DESCRIPTIONS) -> S:
+def decode_json(
+    body: bytes, kind: type[S], expected: Mapping[str, str] = MappingProxyType({})
+) -> S:
     """
-    Return a body, a JSON object, as a value of `kind`.
+    Decode a request body, a JSON object, to a value of `kind`; raise Invalid unless it is one.
 
-    `expected` describes the values of fields that are neither strings nor enumerations.
-
-    Raises:
-        Invalid: The body is not such an object (code `invalid_field`).
+    `expected` describes, for errors, the values of fields that are neither strings nor enums.
     """
     try:
         sent = decode(body)
     except (DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _invalid_field(
-            "the body is not JSON", "Send an object with the fields of the change"
-        ) from error
+        remedy = "Send an object with the fields of the change"
+        raise _invalid_field("the body is not JSON", remedy) from error
     if not isinstance(sent, dict):
         raise _invalid_field("the body is no JSON object", "Send one with the fields of the change")
     try:
@@ -69,13 +59,13 @@ def decode_json(body: bytes, kind: type[S], expected: Mapping[str, str] = _NO_DE
     except InvalidField as wrong:
         name = ".".join(wrong.path)
         if wrong.why is FieldFault.UNKNOWN:
-            raise _invalid_field(
-                f"unknown field {quoted(name)}", f"Send only {wrong.known}"
-            ) from wrong
-        if wrong.why is FieldFault.MISSING:
-            raise _invalid_field(f"{name} is missing", "Send it in the JSON object") from wrong
-        what = f"{name} must be {expected.get(name) or _values(wrong.field_type)}"
-        raise _invalid_field(what, "Correct it and send the change again") from wrong
+            what, remedy = f"unknown field {quoted(name)}", f"Send only {wrong.known}"
+        elif wrong.why is FieldFault.MISSING:
+            what, remedy = f"{name} is missing", "Send it in the JSON object"
+        else:
+            what = f"{name} must be {expected.get(name) or _values(wrong.field_type)}"
+            remedy = "Correct it and send the change again"
+        raise _invalid_field(what, remedy) from wrong
 
 
 def _values(field_type: object) -> str:

@@ -17,7 +17,7 @@ AsgiScope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-WaitForDisconnect = Callable[[], Coroutine[Any, Any, None]]
+Wait = Callable[[], Coroutine[Any, Any, None]]
 Header = tuple[bytes, bytes]
 Headers = Mapping[bytes, bytes]
 """Headers by lower-case name; repeated headers are one comma-separated value."""
@@ -87,13 +87,9 @@ def redirect(status: int, location: str, *headers: Header) -> Response:
 
 
 async def send_response(
-    response: Response,
-    method: str,
-    send: Send,
-    stream_pool: Executor,
-    wait_for_disconnect: WaitForDisconnect | None = None,
+    response: Response, method: str, send: Send, pool: Executor, hung_up: Wait | None = None
 ) -> None:
-    """Send a response; while it streams, stop early once `wait_for_disconnect` returns."""
+    """Send a response; chunks are read in `pool`, until `hung_up` returns: the client is gone."""
     start = {"type": "http.response.start", "status": response.status, "headers": response.headers}
     body = b"" if method == "HEAD" else response.body
     if isinstance(body, bytes):
@@ -103,36 +99,32 @@ async def send_response(
         await send(start)
         await send({"type": "http.response.pathsend", "path": str(body)})
     else:
-        await _send_chunks(start, body, send, stream_pool, wait_for_disconnect)
+        await _send_chunks(start, body, send, pool, hung_up)
 
 
 async def _send_chunks(
-    start: Message,
-    chunks: Iterator[bytes],
-    send: Send,
-    stream_pool: Executor,
-    wait_for_disconnect: WaitForDisconnect | None,
+    start: Message, chunks: Iterator[bytes], send: Send, pool: Executor, hung_up: Wait | None
 ) -> None:
-    watch = None if wait_for_disconnect is None else create_task(wait_for_disconnect())
+    watch = None if hung_up is None else create_task(hung_up())
     reading: Future[bytes] | None = None
     try:
         await send(start)
         while True:
-            reading = stream_pool.submit(next, chunks, b"")
+            reading = pool.submit(next, chunks, b"")
             chunk = await wrap_future(reading)
             if watch is not None and watch.done():
                 return
             await send({"type": "http.response.body", "body": chunk, "more_body": bool(chunk)})
             if not chunk:
                 return
-    except WheelyardError as fault:
+    except WheelyardError as error:
         # without a last chunk the connection is closed, and the body looks incomplete
-        logger.warning("a download broke off: %s", fault.message)
+        logger.warning("a download broke off: %s", error.message)
     finally:
         if watch is not None:
             watch.cancel()
         with suppress(RuntimeError):  # the pool is shut down
-            await wrap_future(stream_pool.submit(_close, chunks, reading))
+            await wrap_future(pool.submit(_close, chunks, reading))
 
 
 def _close(chunks: Iterator[bytes], reading: Future[bytes] | None) -> None:

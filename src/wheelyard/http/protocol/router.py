@@ -20,11 +20,10 @@ from wheelyard.http.observability.request_record import UNMATCHED_ROUTE
 from wheelyard.http.protocol.error_responses import path_not_found
 from wheelyard.http.protocol.messages import Request, Response
 
-READ_METHODS: Final = ("GET", "HEAD")
+GET: Final = ("GET", "HEAD")
 POST: Final = ("POST",)
 DELETE: Final = ("DELETE",)
-ALL_METHODS: Final = (*READ_METHODS, *POST, *DELETE)
-"""The methods of all routes; OPTIONS is answered for every path."""
+ALL_METHODS: Final = (*GET, *POST, *DELETE)
 
 Handler = Callable[[Request], Awaitable[Response]]
 RequestPredicate = Callable[[Request], bool]
@@ -76,18 +75,13 @@ def _bad_path(why: str) -> Invalid:
 
 
 def always(_request: Request) -> bool:
-    """Return True: a predicate for every request."""
+    """Return True, for a route that has a trait for every request."""
     return True
 
 
 def never(_request: Request) -> bool:
-    """Return False: a predicate for no request."""
+    """Return False, for a route that has a trait for no request."""
     return False
-
-
-def has_write_method(request: Request) -> bool:
-    """Return whether the method of a request is neither GET nor HEAD."""
-    return request.method not in READ_METHODS
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +92,18 @@ class Route:
     """The name in metrics and logs; several routes may share one."""
     pattern: str
     handler: Handler
-    methods: tuple[str, ...] = READ_METHODS
-    is_unauthenticated: RequestPredicate = never
+    methods: tuple[str, ...] = GET
+    is_public: RequestPredicate = never
     """Whether a request is answered without authentication."""
-    requires_any_read: bool = True
+    needs_read: bool = True
     """Whether anonymous callers get 401 if they may read no project."""
-    modifies_store: RequestPredicate = has_write_method
+    is_write: RequestPredicate = lambda request: request.method not in GET
     """Whether a request may change the store."""
     accepts_iap: RequestPredicate = never
     """Whether a request may be authenticated by Identity-Aware Proxy."""
-    is_web_page: bool = False
+    is_html: bool = False
     """Whether a browser gets an error as an HTML page."""
-    ignores_prefix: bool = False
+    at_root: bool = False
     """Whether the route also exists without the path prefix (health probes, CI jobs)."""
 
 
@@ -118,7 +112,7 @@ async def answer_not_found(_request: Request) -> Response:
     return path_not_found()
 
 
-NO_ROUTE: Final = Route(UNMATCHED_ROUTE, "", answer_not_found, methods=(), modifies_store=never)
+NO_ROUTE: Final = Route(UNMATCHED_ROUTE, "", answer_not_found, methods=(), is_write=never)
 RouteMatch = tuple[Route, Mapping[str, str]]
 """A route, and the parts of the path that match the names in its pattern."""
 
@@ -137,13 +131,13 @@ class Router:
         self._patterns = tuple((_compile(each.pattern), each) for each in patterns)
 
     def __iter__(self) -> Iterator[Route]:
-        """Yield every route."""
+        """Yield every route of the table."""
         return chain(self._fixed.values(), (route for _, route in self._patterns))
 
     def parse_path(self, raw: bytes) -> str:
-        """Return a raw path decoded, without the prefix; raise Invalid or NotFound."""
+        """Return a raw URL path decoded, without the prefix; raise Invalid or NotFound."""
         path, prefix = decode_path(raw), self._prefix
-        if not prefix or self._fixed.get(path, NO_ROUTE).ignores_prefix:
+        if not prefix or self._fixed.get(path, NO_ROUTE).at_root:
             return path
         if not f"{path}/".startswith(f"{prefix}/"):
             raise NotFound(f"This index is below {prefix}/.", short="Not found.")
@@ -174,6 +168,6 @@ class Router:
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
-    """Return the regular expression of a pattern."""
+    """Return the regular expression of a route pattern."""
     text = re.escape(pattern).replace(r"\{\*\}/", "(?:[^/]+/)*").replace(r"/\?", "/?")
     return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", text))
