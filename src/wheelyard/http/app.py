@@ -35,7 +35,6 @@ from wheelyard.http.protocol.messages import (
     send_response,
 )
 from wheelyard.http.protocol.request_body import (
-    DEFAULT_TIMEOUTS,
     BodyTimeouts,
     ClientDisconnected,
     RequestBody,
@@ -49,6 +48,7 @@ from wheelyard.http.security.host_policy import HostPolicy
 from wheelyard.http.security.read_policy import require_any_read
 from wheelyard.http.security.request_authentication import RequestAuthenticator
 from wheelyard.http.uploads.handler import UploadHandler
+from wheelyard.model.access import Caller
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.operations.store_probe import Reason, always_writable
 from wheelyard.wiring.index import Index
@@ -62,12 +62,12 @@ class App:
     def __init__(
         self,
         index: Index,
-        body_timeouts: BodyTimeouts = DEFAULT_TIMEOUTS,
+        body_timeouts: BodyTimeouts | None = None,
         metrics_folder: WorkerMetricsFolder | None = None,
         write_failure: Reason = always_writable,
     ) -> None:
         self._index = index
-        self._body_timeouts = body_timeouts
+        self._body_timeouts = body_timeouts or BodyTimeouts()
         self._host_policy = HostPolicy.of(index.settings)
         self._trusted_proxies = index.settings.server.trusted_proxies
         self._context = build_context(index, write_failure)
@@ -76,9 +76,8 @@ class App:
         self._upload_handler = UploadHandler(self._context)
         self._web_ui = WebUi(self._context)
         self._fast_path = FastPath(self._context, self._authenticator, self._check_host)
-        self.routes = build_router(
-            self._context, self._upload_handler, self._web_ui, self._instrumentation
-        )
+        parts = (self._context, self._upload_handler, self._web_ui, self._instrumentation)
+        self.routes = build_router(*parts)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Handle a connection by ASGI 3: HTTP and lifespan; a WebSocket is closed."""
@@ -174,7 +173,7 @@ class App:
                 params=params,
                 query=scope["query_string"],
                 headers=headers,
-                caller=self._authenticator.anonymous,
+                caller=self._context.read_policy.anonymous,
                 address=client_address(scope, self._trusted_proxies),
                 receive=body,
                 has_body=body.is_announced,

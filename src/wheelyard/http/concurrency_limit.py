@@ -6,11 +6,10 @@ with one credential count as one client. A client may hold every slot while no o
 When others wait, a free slot goes to the client that holds the fewest slots, and within a client to
 the request that has waited longest.
 
-A slot whose holder still waits for its request body can be preempted. When a request has waited for
-PREEMPT_AFTER_SECONDS, and another client holds at least two slots more than the waiting client, the
-slowest body of the client with the most slots is refused. So with n slots, a new client gets one
-within about PREEMPT_AFTER_SECONDS as long as fewer than n other clients have bodies open, however
-many each of them has.
+A slot whose holder still receives its request body can be preempted. When a request has waited for
+`preempt_after` seconds, and another client holds at least two slots more than the waiting client,
+the slowest body of the client with the most slots is refused. So with n slots, a new client gets
+one within about that time, as long as fewer than n other clients have open bodies.
 """
 
 from asyncio import Future, Timeout, get_running_loop, timeout, wait
@@ -24,12 +23,7 @@ from wheelyard.errors import Unavailable
 from wheelyard.http.protocol.messages import Receive
 from wheelyard.http.protocol.request_body import next_chunk
 
-WAIT_TIMEOUT_SECONDS: Final = 30.0
-"""How long a request waits for a slot by default."""
-PREEMPT_AFTER_SECONDS: Final = 1.0
-"""How long a request waits before a slot of another client is preempted for it."""
 MAX_WAITING_PER_CLIENT: Final = 256
-"""Requests of one client that wait, by default; one more is refused, since each needs memory."""
 
 
 @dataclass(eq=False, slots=True)
@@ -78,14 +72,14 @@ class Slot:
 
 class ConcurrencyLimit:
     """
-    A fixed number of slots for one kind of work, shared fairly between clients.
+    A number of slots for one kind of work, shared fairly between clients.
 
     Args:
         count: The number of slots.
         work: The plural name of the work, for the error message.
         wait_timeout: Seconds that a request waits for a slot.
         preempt_after: Seconds of waiting after which a slot of another client is preempted.
-        max_waiting: Requests of one client that may wait.
+        max_waiting: Requests of one client that may wait; each needs memory.
     """
 
     def __init__(
@@ -93,8 +87,8 @@ class ConcurrencyLimit:
         count: int,
         work: str,
         *,
-        wait_timeout: float = WAIT_TIMEOUT_SECONDS,
-        preempt_after: float = PREEMPT_AFTER_SECONDS,
+        wait_timeout: float = 30.0,
+        preempt_after: float = 1.0,
         max_waiting: int = MAX_WAITING_PER_CLIENT,
     ) -> None:
         self._free = count
@@ -145,8 +139,7 @@ class ConcurrencyLimit:
             raise
 
     def _leave_queue(self, client: str, turn: Future[Slot]) -> None:
-        """Remove a request from the queue; release the slot if it has just been given one."""
-        if turn.done():
+        if turn.done():  # a slot has come together with the error
             self._release(turn.result())
             return
         self._queues[client].remove(turn)

@@ -20,17 +20,13 @@ from wheelyard.wiring.index import Index
 
 MAX_PASSWORD_THREADS: Final = 4
 """Passwords that are hashed at a time, on a machine with many processors."""
-PASSWORD_TIMEOUT_SECONDS: Final = 10.0
-"""How long a password waits for a free thread."""
 MAX_WAITING_PASSWORDS: Final = 64
 """Passwords of one client network that wait; the next one is refused at once."""
-CORE_METADATA_CACHE_BYTES: Final = 8 * MIB
-"""Memory for core metadata of a remote store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerContext:
-    """The parts of a running server that request handlers use."""
+    """The parts of a running server process that request handlers share."""
 
     index: Index
     pools: ThreadPools
@@ -51,7 +47,7 @@ class ServerContext:
 
 
 def build_context(index: Index, write_failure: Reason) -> ServerContext:
-    """Return the context of a server of `index`."""
+    """Return the `ServerContext` of a process that serves `index`."""
     http = index.settings.http
     read_threads = 8 if index.is_local else 32  # remote reads mostly wait for the network
     unknown_passwords = max(1, min(os.cpu_count() or 1, MAX_PASSWORD_THREADS) - 1)
@@ -63,7 +59,6 @@ def build_context(index: Index, write_failure: Reason) -> ServerContext:
         tokens=ThreadPoolExecutor(16, "verify"),
     )
     anonymous = Caller(ANONYMOUS, index.authenticator.policy.public)
-    memory = 0 if index.is_local else CORE_METADATA_CACHE_BYTES
     return ServerContext(
         index=index,
         pools=pools,
@@ -71,7 +66,7 @@ def build_context(index: Index, write_failure: Reason) -> ServerContext:
         read_policy=ReadPolicy(anonymous, index.settings.private_patterns),
         pages=PageCache(http.page_cache * MIB),
         file_delivery=FileDelivery(index),
-        core_metadata=CoreMetadataCache(index.files, LruCache(memory)),
+        core_metadata=CoreMetadataCache(index.files, LruCache(0 if index.is_local else 8 * MIB)),
         password_limit=_password_limit(unknown_passwords),
         known_password_limit=_password_limit(unknown_passwords + 1),
         long_read_limit=ConcurrencyLimit(read_threads // 4, "long answers"),
@@ -81,6 +76,4 @@ def build_context(index: Index, write_failure: Reason) -> ServerContext:
 
 
 def _password_limit(count: int) -> ConcurrencyLimit:
-    return ConcurrencyLimit(
-        count, "logins", wait_timeout=PASSWORD_TIMEOUT_SECONDS, max_waiting=MAX_WAITING_PASSWORDS
-    )
+    return ConcurrencyLimit(count, "logins", wait_timeout=10.0, max_waiting=MAX_WAITING_PASSWORDS)

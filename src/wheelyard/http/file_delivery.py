@@ -33,11 +33,7 @@ from wheelyard.storage.disk import link_error, open_no_follow
 from wheelyard.wiring.index import Index
 
 SIGNING_ERRORS: Final = frozenset({"signing_denied", "signing_unavailable"})
-"""Codes of errors after which the bytes themselves can still be read."""
-SIGNING_PAUSE_SECONDS: Final = 30
-"""How long no URL is signed after a failure."""
-METADATA_OVERHEAD_BYTES: Final = 256
-"""Memory that core metadata takes in the cache besides its bytes, about."""
+"""Codes of errors after which this process sends the bytes itself."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -66,7 +62,7 @@ class CoreMetadataCache:
         content = self.files.core_metadata(name, file)
         if sha256(content).hexdigest() != file.core_metadata:
             raise NotFound(f"The core metadata of {file.filename} is not what it was.")
-        self.cache.put(file.core_metadata, content, METADATA_OVERHEAD_BYTES + len(content))
+        self.cache.put(file.core_metadata, content, 256 + len(content))
         return content
 
 
@@ -80,7 +76,7 @@ def missing_file_error(file: File) -> Unavailable:
 
 
 class FileDelivery:
-    """Opens the bodies of file responses."""
+    """Opens the response body of a distribution: a path, chunks or a signed URL."""
 
     def __init__(self, index: Index) -> None:
         self._files = index.files
@@ -114,7 +110,7 @@ class FileDelivery:
         except Unavailable as fault:
             if fault.code not in SIGNING_ERRORS:
                 raise
-            self._signing_paused_until = self._monotonic() + SIGNING_PAUSE_SECONDS
+            self._signing_paused_until = self._monotonic() + 30  # as each attempt takes time
             if self._warnings.acquire() is not None:
                 logger.warning("downloads go through the index itself: %s", fault.message)
             return None
@@ -144,7 +140,7 @@ def _check_file(path: Path, file: File) -> None:
 
 
 class _ExactLength:
-    """The chunks of a body; raises Unavailable at a premature end, so that it is noticed."""
+    """The chunks of a body of `size` bytes; raises at an early end, which looks complete else."""
 
     def __init__(self, chunks: Iterator[bytes], size: int) -> None:
         self._chunks = chunks

@@ -40,44 +40,32 @@ from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.http.uploads.handler import UploadHandler
 
 UPLOAD_ROUTE: Final = "upload"
-PROJECT_PAGE_ROUTE: Final = "project_page"
 IAP_ASSERTION_HEADER: Final = b"x-goog-iap-jwt-assertion"
 """The header with the signed assertion of Google's Identity-Aware Proxy."""
 
 
 def build_router(
-    context: ServerContext,
-    upload_handler: UploadHandler,
-    web_ui: WebUi,
-    instrumentation: Instrumentation,
+    context: ServerContext, uploads: UploadHandler, web_ui: WebUi, metrics: Instrumentation
 ) -> Router:
     """Return the router with every route of the server."""
 
     def takes_uploads(raw_path: bytes) -> bool:
         return router.match(router.parse_path(raw_path), "POST")[0].name == UPLOAD_ROUTE
 
-    fixed = chain(
-        _operations(context, instrumentation),
-        _trusted_publishing(TrustedPublishingApi(context, takes_uploads)),
-    )
-    patterns = chain(
-        _files(context), _api(context), _index(context, web_ui), _uploads(context, upload_handler)
-    )
-    router = Router(context.index.settings.server.path_prefix, fixed, patterns)
+    publishing = _trusted_publishing(TrustedPublishingApi(context, takes_uploads))
+    fixed = (*_operations(context, metrics), *publishing)
+    others = (_files(context), _api(context), _index(context, web_ui), _uploads(context, uploads))
+    router = Router(context.index.settings.server.path_prefix, fixed, chain(*others))
     return router
 
 
 def _operations(context: ServerContext, instrumentation: Instrumentation) -> Iterator[Route]:
-    for name, handler, is_public in (
-        ("health", health, always),
-        ("ready", partial(ready, context=context), always),
-        (
-            "metrics",
-            partial(answer_metrics, context=context, observer=instrumentation),
-            partial(is_allowed_without_login, settings=context.index.settings),
-        ),
-    ):
-        yield Route(name, f"/{name}", handler, is_public=is_public, at_root=True)
+    is_ready = partial(ready, context=context)
+    metrics = partial(answer_metrics, context=context, observer=instrumentation)
+    is_allowed = partial(is_allowed_without_login, settings=context.index.settings)
+    yield Route("health", "/health", health, is_public=always, at_root=True)
+    yield Route("ready", "/ready", is_ready, is_public=always, at_root=True)
+    yield Route("metrics", "/metrics", metrics, is_public=is_allowed, at_root=True)
     for path in ("/favicon.ico", "/robots.txt"):
         yield Route("absent", path, cacheable_not_found, is_public=always)
     search = partial(answer_search, context=context)
@@ -129,18 +117,18 @@ def _index(context: ServerContext, web_ui: WebUi) -> Iterator[Route]:
         yield Route(DETAIL_ROUTE, f"{root}/{{name}}/", detail_page)
         yield Route("redirect", f"{root}/{{name}}", add_slash)
     yield Route(
-        PROJECT_PAGE_ROUTE, "/project/{name}/", web_ui.project, accepts_iap=always, is_html=True
+        "project_page", "/project/{name}/", web_ui.project, accepts_iap=always, is_html=True
     )
     yield Route("redirect", "/project/{name}", add_slash)
 
 
-def _uploads(context: ServerContext, upload_handler: UploadHandler) -> Iterator[Route]:
+def _uploads(context: ServerContext, uploads: UploadHandler) -> Iterator[Route]:
     xml_rpc = partial(answer_call, prefix=context.index.settings.server.path_prefix)
 
     async def upload(request: Request) -> Response:
         if is_xml_rpc(request):
             return await xml_rpc(request)
-        return await upload_handler.handle(request)
+        return await uploads.handle(request)
 
     def is_upload(request: Request) -> bool:
         return not is_xml_rpc(request)
@@ -174,9 +162,8 @@ def _api(context: ServerContext) -> Iterator[Route]:
 async def redirect_to_slash(request: Request, context: ServerContext) -> Response:
     """Redirect a path without its slash to the page, if the caller may read the page."""
     if "name" in request.params:
-        context.read_policy.require_project_read(
-            request.caller, parse_project_name(request.params["name"])
-        )
+        name = parse_project_name(request.params["name"])
+        context.read_policy.require_project_read(request.caller, name)
     prefix = context.index.settings.server.path_prefix
     return redirect(301, build_path(prefix, request.segments, request.query))
 

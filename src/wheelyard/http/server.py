@@ -34,43 +34,25 @@ from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.app import App
 from wheelyard.http.observability.log_format import configure_logging
 from wheelyard.http.observability.worker_metrics import WorkerMetricsFolder
+from wheelyard.http.protocol.request_headers import HEADERS_LIMIT_BYTES
 from wheelyard.model.text import escaped
-from wheelyard.operations.store_probe import (
-    Reason,
-    Step,
-    StoreProbe,
-    always_writable,
-    recorded_reason,
-    scratch_write_steps,
-)
+from wheelyard.operations import store_probe
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.wiring.index import Index, open_index
 
 LISTEN_BACKLOG: Final = 1024
-HEADER_READ_TIMEOUT_MS: Final = 10_000
 HTTP2_MAX_STREAMS: Final = 64
 HTTP2_STREAM_WINDOW_BYTES: Final = 1024 * 1024
 """Bytes of one HTTP/2 request body that a client may send ahead."""
-HTTP2_HEADERS_LIMIT_BYTES: Final = 32 * 1024
 GRACEFUL_SHUTDOWN_SECONDS: Final = 60
 """How long running requests may take to finish after the first signal."""
 SHUTDOWN_NOTICE_SECONDS: Final = 0.5
 """How long the server waits for them before it prints a notice."""
 SIGNAL_DELIVERY_SECONDS: Final = 0.3
 """How much later the manager may get a signal than a worker that it has ended already."""
-GRANIAN_LOG_CONFIG: Final = {
-    "handlers": {},
-    "formatters": {},
-    "loggers": {"_granian": {"propagate": True}},
-}
-"""Makes Granian log by the handlers of the root logger."""
-WORKER_RETRY_SECONDS: Final = 5.0
-"""How long a worker that could not start waits before it tries again."""
-MANAGER_POLL_SECONDS: Final = 1.0
-"""How often a worker checks that its manager still runs."""
 FIRST_WRITE_TIMEOUT_SECONDS: Final = 5.0
 """How long a server waits for the first write of its store probe before it listens."""
-PROBE_RESULT_FILE: Final = "written"
+PROBE_FILE: Final = "written"
 """The file beside the workers' metrics with the result of the store probe."""
 MAX_FILE_DESCRIPTORS: Final = 65_536
 """The highest limit that a process asks for; half of it is for connections."""
@@ -119,7 +101,7 @@ def run_server(
     try:
         with shared as folder:
             # only in this process: a restarted worker must not become unready by a new probe
-            probe = _start_store_probe(index, Path(folder, PROBE_RESULT_FILE) if folder else None)
+            probe = _start_store_probe(index, Path(folder, PROBE_FILE) if folder else None)
             if folder:
                 serve = partial(_serve_in_workers, settings, Path(folder))
             else:
@@ -138,14 +120,14 @@ def run_server(
     os._exit(0)
 
 
-def _start_store_probe(index: Index, result_file: Path | None) -> StoreProbe:
+def _start_store_probe(index: Index, result_file: Path | None) -> store_probe.StoreProbe:
     """Start to probe whether the store can be written; a read-only server has nothing to probe."""
-    steps = list[Step]()
+    steps = list[store_probe.Step]()
     if not index.settings.server.read_only:
         steps.append(partial(rewrite_format, index.files.store, index.files.retries))
         for key in probes(index.traits.separate_prefixes, index.runtime.new_id()):
-            steps += scratch_write_steps(index.files.store, key)
-    probe = StoreProbe(steps, index.runtime, result_file)
+            steps += store_probe.scratch_write_steps(index.files.store, key)
+    probe = store_probe.StoreProbe(steps, index.runtime, result_file)
     probe.start()
     return probe
 
@@ -175,6 +157,8 @@ def _serve_in_process(server: ServerSettings, app: App) -> None:
 def _serve_in_workers(settings: Settings, folder: Path) -> None:
     from granian.server import Server  # noqa: PLC0415 - imports multiprocessing
 
+    # makes Granian log by the handlers of the root logger
+    log_config = {"handlers": {}, "formatters": {}, "loggers": {"_granian": {"propagate": True}}}
     workers = Server(
         "wheelyard",
         workers=settings.server.workers,
@@ -182,8 +166,7 @@ def _serve_in_workers(settings: Settings, folder: Path) -> None:
         workers_kill_timeout=GRACEFUL_SHUTDOWN_SECONDS,
         # so that the death of a worker is logged, and that the manager gives up
         log_level=LogLevels.error,
-        **_granian_options(settings.server)
-        | {"log_enabled": True, "log_dictconfig": GRANIAN_LOG_CONFIG},
+        **_granian_options(settings.server) | {"log_enabled": True, "log_dictconfig": log_config},
     )
     logging.getLogger("_granian").addFilter(partial(_should_log, workers))
     # called after the manager has set its own handlers, and before it starts workers
@@ -238,9 +221,8 @@ def _print_shutdown_notice() -> None:
 def _raise_descriptor_limit() -> None:
     """Raise the limit of file descriptors: each idle connection needs one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = (
-        MAX_FILE_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_FILE_DESCRIPTORS)
-    )
+    is_unlimited = hard == resource.RLIM_INFINITY
+    wanted = MAX_FILE_DESCRIPTORS if is_unlimited else min(hard, MAX_FILE_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
@@ -248,10 +230,9 @@ def _raise_descriptor_limit() -> None:
 
 def _max_connections() -> int:
     """Return how many connections one process may keep open: half of its file descriptors."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(
-        LISTEN_BACKLOG, (MAX_FILE_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft) // 2
-    )
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = MAX_FILE_DESCRIPTORS if limit == resource.RLIM_INFINITY else limit
+    return max(LISTEN_BACKLOG, limit // 2)
 
 
 def create_worker_app(settings: Settings, folder: Path, manager: int) -> App:
@@ -262,20 +243,20 @@ def create_worker_app(settings: Settings, folder: Path, manager: int) -> App:
         try:
             metrics = WorkerMetricsFolder(folder, os.getpid(), _is_process_running)
             index = open_index(settings, create=not settings.server.read_only)
-            write_failure: Reason = always_writable
+            write_failure: store_probe.Reason = store_probe.always_writable
             if not settings.server.read_only:
-                write_failure = partial(recorded_reason, folder / PROBE_RESULT_FILE)
+                write_failure = partial(store_probe.recorded_reason, folder / PROBE_FILE)
             return App(index, metrics_folder=metrics, write_failure=write_failure)
         except WheelyardError as error:
             # if it exited, the manager would soon give up, and stop the other workers, too
             logger.critical("a worker cannot begin, and tries again: %s", error.message)
-            sleep(WORKER_RETRY_SECONDS)
+            sleep(5)
 
 
 def _exit_with_manager(manager: int, folder: Path) -> None:
     """Stop this worker when its manager was killed, so that a new server can use the port."""
     while os.getppid() == manager:
-        sleep(MANAGER_POLL_SECONDS)
+        sleep(1)
     logger.error("the process that began this worker was killed, so it ends, too")
     rmtree(folder, ignore_errors=True)
     os.kill(os.getpid(), signal.SIGTERM)
@@ -302,10 +283,10 @@ def _granian_options(server: ServerSettings) -> dict[str, Any]:
         "backlog": LISTEN_BACKLOG,
         # by default, Granian accepts only as many connections as the backlog
         "backpressure": _max_connections(),
-        "http1_settings": HTTP1Settings(header_read_timeout=HEADER_READ_TIMEOUT_MS),
+        "http1_settings": HTTP1Settings(header_read_timeout=10_000),  # milliseconds
         "http2_settings": HTTP2Settings(
             max_concurrent_streams=HTTP2_MAX_STREAMS,
-            max_headers_size=HTTP2_HEADERS_LIMIT_BYTES,
+            max_headers_size=HEADERS_LIMIT_BYTES,
             initial_stream_window_size=HTTP2_STREAM_WINDOW_BYTES,
             # a proxy sends the requests of all clients over one connection: a body that waits
             # for its slot must not use up the window of the others

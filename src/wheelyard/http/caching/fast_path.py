@@ -23,15 +23,11 @@ from wheelyard.http.security.request_authentication import RequestAuthenticator
 from wheelyard.model.access import Action
 from wheelyard.settings.sections import MIB
 
-MAX_HEADERS_ON_FAST_PATH: Final = 24
+MAX_HEADERS: Final = 24
 HEADER_LIMIT_BYTES: Final = 1024
-"""Of one name and its value; Authorization has its own limit."""
-PATHS_LIMIT_BYTES: Final = 4 * MIB
-"""Memory for the paths of known pages."""
+"""The limit of one name and its value; Authorization has a limit of its own."""
 PATH_LIMIT_BYTES: Final = 256
-"""A longer path is not remembered."""
-MAX_CACHED_ACCEPT_VALUES: Final = 256
-"""Values of Accept, and of Accept-Encoding, whose negotiation is remembered."""
+"""The longest path that is remembered."""
 
 _NORMAL_PATH_ONLY: Final = frozenset(
     {b"content-length", b"content-type", b"transfer-encoding", b"if-match"}
@@ -43,7 +39,7 @@ _USED: Final = _NORMAL_PATH_ONLY | {
 
 def fast_path_headers(headers: Sequence[Header]) -> dict[bytes, bytes] | None:
     """Return the headers that a page depends on; None if the request needs the normal path."""
-    if len(headers) > MAX_HEADERS_ON_FAST_PATH:
+    if len(headers) > MAX_HEADERS:
         return None
     found: dict[bytes, bytes] = {}
     for name, value in headers:
@@ -72,15 +68,10 @@ class FastPath:
         self._pages = context.pages
         self._authenticator = authenticator
         self._check_host = check_host
-        self._paths: LruCache[bytes, NormalizedName] = LruCache(PATHS_LIMIT_BYTES)
-        """
-        Project names by cache key of the caller and raw path.
-
-        A caller's denied requests never take the fast path, so their duration tells nothing about
-        the project.
-        """
-        self._media_type_for = lru_cache(MAX_CACHED_ACCEPT_VALUES)(best_media_type)
-        self._encoding_for = lru_cache(MAX_CACHED_ACCEPT_VALUES)(best_encoding)
+        self._paths: LruCache[bytes, NormalizedName] = LruCache(4 * MIB)
+        """Projects by the caller's cache key and the raw path: denied requests are never here."""
+        self._media_type_for = lru_cache(256)(best_media_type)
+        self._encoding_for = lru_cache(256)(best_encoding)
 
     def remember(self, cache_key: bytes, raw_path: bytes, name: NormalizedName) -> None:
         """Record that a caller has got the page of a project at a path."""

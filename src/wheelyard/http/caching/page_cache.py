@@ -4,7 +4,6 @@ import gzip
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Final
 
 import zstandard
 from packaging.utils import NormalizedName
@@ -15,10 +14,7 @@ from wheelyard.http.protocol.messages import NOSNIFF, Header, Response
 from wheelyard.http.protocol.negotiation import Encoding, MediaType
 from wheelyard.storage.base import ObjectVersion
 
-MIN_COMPRESSED_BYTES: Final = 1024
-"""A shorter page is sent without compression."""
-PAGE_OVERHEAD_BYTES: Final = 4096
-"""Memory that a page takes besides its bodies, about."""
+MIN_COMPRESSED_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +50,8 @@ class CachedPage:
         body = self.bodies[encoding]
         etag = f'{self._etag_prefix(media_type)}{encoding.value}"'.encode()
         common = ((b"etag", etag), NOSNIFF, *self.headers)
-        content = [
-            (b"content-type", media_type.value.content_type),
-            (b"content-length", b"%d" % len(body)),
-        ]
+        length = (b"content-length", b"%d" % len(body))
+        content = [(b"content-type", media_type.value.content_type), length]
         if encoding is not Encoding.IDENTITY:
             content.append((b"content-encoding", encoding.name.lower().encode()))
         return Response(200, (*content, *common), body), Response(304, common)
@@ -91,7 +85,8 @@ class PageCache:
                 bodies[Encoding.ZSTD] = zstandard.ZstdCompressor(level=9).compress(body)
             digest = blake2b(body, digest_size=16).hexdigest()
             page = CachedPage(version, digest, bodies, headers)
-            self._pages.put(key, page, PAGE_OVERHEAD_BYTES + sum(map(len, bodies.values())))
+            # a page takes about 4 KiB besides its bodies
+            self._pages.put(key, page, 4096 + sum(map(len, bodies.values())))
         return page
 
 

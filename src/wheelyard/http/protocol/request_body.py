@@ -12,14 +12,8 @@ from typing import Final
 
 from wheelyard.http.protocol.messages import AsgiScope, Headers, Message, Receive
 
-IDLE_TIMEOUT_SECONDS: Final = 30.0
-"""How far a body may be behind the minimum rate."""
 BODY_TIMEOUT_SECONDS: Final = 3600.0
-"""How long a whole body may take."""
-_DRAIN_CHUNK_SECONDS: Final = 5
-"""How long `drain` waits for each chunk."""
-
-_METHODS_WITHOUT_BODY: Final = frozenset({"GET", "HEAD"})
+"""How long a whole request body may take."""
 
 
 class ClientDisconnected(Exception):
@@ -32,14 +26,11 @@ class SlowClient(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BodyTimeouts:
-    """The minimum rate of a body."""
+    """The minimum rate of a request body."""
 
-    idle_seconds: float = IDLE_TIMEOUT_SECONDS
-    """How far it may be behind the rate."""
+    idle_seconds: float = 30.0
+    """How far a body may be behind the rate."""
     min_bytes_per_second: int = 10 * 1024
-
-
-DEFAULT_TIMEOUTS: Final = BodyTimeouts()
 
 
 class RequestBody:
@@ -52,11 +43,7 @@ class RequestBody:
     """
 
     def __init__(
-        self,
-        receive: Receive,
-        scope: AsgiScope,
-        headers: Headers,
-        timeouts: BodyTimeouts = DEFAULT_TIMEOUTS,
+        self, receive: Receive, scope: AsgiScope, headers: Headers, timeouts: BodyTimeouts
     ) -> None:
         self._receive = receive
         self._timeouts = timeouts
@@ -64,7 +51,7 @@ class RequestBody:
         length = headers.get(b"content-length")
         # HTTP/2 sends a body without either header
         is_http2 = not scope["http_version"].startswith("1")
-        is_unframed = is_http2 and scope["method"] not in _METHODS_WITHOUT_BODY
+        is_unframed = is_http2 and scope["method"] not in ("GET", "HEAD")
         is_framed = b"transfer-encoding" in headers or (length is None and is_unframed)
         self.is_announced = is_framed or length not in (None, b"0")
         """Whether the headers announce a body."""
@@ -107,6 +94,6 @@ async def drain(body: RequestBody, limit: int) -> None:
     with suppress(TimeoutError, SlowClient):
         async with timeout(BODY_TIMEOUT_SECONDS):
             while limit > 0 and not body.has_ended:
-                async with timeout(_DRAIN_CHUNK_SECONDS):
+                async with timeout(5):
                     message = await body()
                 limit -= len(message.get("body", b""))

@@ -21,17 +21,13 @@ from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import HEADERS_TOO_LARGE
-from wheelyard.model.access import ANONYMOUS, Caller, Credential
+from wheelyard.model.access import Caller, Credential
 
 C = TypeVar("C", bound=Caller | None)
 
 AUTHORIZATION_LIMIT_BYTES: Final = 16_384
 CACHED_CALLER_SECONDS: Final = 1.0
 """How long a caller is cached, so how long a revoked credential may still work."""
-MAX_CACHED_CALLERS: Final = 512
-"""Each takes about 1 KiB of memory."""
-CACHE_KEY_BYTES: Final = 16
-"""Of the keyed hash that stands for a header, which is never kept itself."""
 
 _PRINTABLE = re.compile(rb"[\x20-\x7e]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -41,22 +37,23 @@ class RequestAuthenticator:
     """Authenticates the callers of requests, and caches each caller for a second."""
 
     def __init__(self, context: ServerContext) -> None:
-        index = context.index
-        self.anonymous = Caller(ANONYMOUS, index.authenticator.policy.public)
+        runtime = context.index.runtime
+        self._anonymous = context.read_policy.anonymous
         self._context = context
-        self._hash_key = index.runtime.random.randbytes(32)
-        self._callers = ExpiringCache[bytes, Caller](index.runtime.monotonic, MAX_CACHED_CALLERS)
+        self._hash_key = runtime.random.randbytes(32)
+        # each caller takes about 1 KiB of memory
+        self._callers = ExpiringCache[bytes, Caller](runtime.monotonic, 512)
 
     def cache_key(self, header: bytes | None, address: str) -> bytes:
         """Return a keyed hash of an Authorization header and the client network; empty for None."""
         if header is None:
             return b""
         hashed = header + b"\0" + client_network(address).encode()
-        return blake2b(hashed, digest_size=CACHE_KEY_BYTES, key=self._hash_key).digest()
+        return blake2b(hashed, digest_size=16, key=self._hash_key).digest()
 
     def cached_caller(self, cache_key: bytes) -> Caller | None:
         """Return the caller that was authenticated under `cache_key` within the last second."""
-        return self._callers.get(cache_key) if cache_key else self.anonymous
+        return self._callers.get(cache_key) if cache_key else self._anonymous
 
     async def authenticate(self, header: bytes | None, address: str, cache_key: bytes) -> Caller:
         """
@@ -71,7 +68,7 @@ class RequestAuthenticator:
         if caller is None and header is not None:
             credential = parse_authorization(header, client_network(address))
             caller = await self._verify(credential, address, cache_key)
-        return caller or self.anonymous
+        return caller or self._anonymous
 
     async def authenticate_iap(self, verifier: Verifier, assertion: str) -> Caller:
         """
