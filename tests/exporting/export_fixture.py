@@ -17,14 +17,19 @@ from tests.operations.distributions import Made
 from tests.operations.fake_sources import Listed, Shelf
 from tests.operations.in_memory_index import ALICE
 from wheelyard.model.project import Status
-from wheelyard.operations.exporting.incremental_export import ExportTask, IncrementalExport, Work
+from wheelyard.operations.exporting.incremental_export import (
+    ExportTask,
+    IncrementalExport,
+    RunTask,
+    TaskResults,
+)
 from wheelyard.operations.exporting.manifest import RequestedOptions, store_fingerprint
 from wheelyard.operations.exporting.site_pages import PageWriter
 from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.index import Index, open_index
-from wheelyard.wiring.site_export import Done, SiteExporter, open_site
+from wheelyard.wiring.site_export import SiteExporter, open_site
 
 AT_BASE = RequestedOptions(base_url=BASE)
 THEN = datetime(2014, 5, 6, 7, 8, 9, tzinfo=UTC)
@@ -70,13 +75,13 @@ class ExportHarness:
     def exports(self, site: Path | None = None, asked: RequestedOptions = AT_BASE) -> SiteExporter:
         """Return what brings a site up to date."""
         asked = replace(asked, store=self.identity)
-        return SiteExporter(index=self.index, place=str(site or self.site), asked=asked)
+        return SiteExporter(index=self.index, dest=str(site or self.site), requested=asked)
 
     def export(self, site: Path | None = None, asked: RequestedOptions = AT_BASE) -> PageWriter:
         """Bring a site up to date, and return what that took."""
-        export = self.exports(site, asked).opened()
+        export = self.exports(site, asked).open()
         export.run(lambda *_: None)
-        return export.writing
+        return export.writer
 
     def log_of(
         self, *names: str, site: Path | None = None, asked: RequestedOptions = AT_BASE
@@ -91,11 +96,11 @@ def watched_export(
     exports: SiteExporter, told: Callable[[str, str], None], *names: str, in_order: bool = True
 ) -> None:
     """Export all changes, or some projects, and report every call on the site."""
-    site = watched(open_site(exports.place, exports.index), told)
-    export = exports.over(site)
+    site = watched(open_site(exports.dest, exports.index), told)
+    export = exports.export_to(site)
     export = one_by_one(export) if in_order else export
     if names:
-        export.refresh(NormalizedName(name) for name in names)
+        export.export_projects(NormalizedName(name) for name in names)
     else:
         export.run(lambda *_: None)
 
@@ -103,11 +108,11 @@ def watched_export(
 def one_by_one(export: IncrementalExport) -> IncrementalExport:
     """Return an export that does one thing after the other, in this thread."""
 
-    def each(tasks: list[ExportTask], work: Work) -> Done:
+    def run_all(tasks: list[ExportTask], run: RunTask) -> TaskResults:
         for task in tasks:
-            yield task, work(task)
+            yield task, run(task)
 
-    return replace(export, each=each)
+    return replace(export, run_all=run_all)
 
 
 def publish(index: Index, spool: Path, *packages: Package) -> None:

@@ -55,21 +55,21 @@ class Watched(WrappedStore):
 def watched(site: Site, told: Callable[[str, str], None]) -> Site:
     """Return a site that tells of every call that is about to happen."""
 
-    def linked(key: Key, source: Path) -> None:
+    def link_file(key: Key, source: Path) -> None:
         told("file", key)
-        assert site.linked is not None
-        site.linked(key, source)
+        assert site.link_file is not None
+        site.link_file(key, source)
 
-    def copied(key: Key, expect: ObjectVersion, kind: WebType) -> None:
+    def copy_object(key: Key, expect: ObjectVersion, kind: WebType) -> None:
         told("file", key)
-        assert site.copied is not None
-        site.copied(key, expect, kind)
+        assert site.copy_object is not None
+        site.copy_object(key, expect, kind)
 
     return replace(
         site,
         store=Watched(site.store, told),
-        linked=site.linked and linked,
-        copied=site.copied and copied,
+        link_file=site.link_file and link_file,
+        copy_object=site.copy_object and copy_object,
     )
 
 

@@ -67,7 +67,7 @@ def broken_links(bucket: Bucket) -> list[str]:
 
 def export(index: Index, place: str = SITE) -> None:
     """Bring a site up to date."""
-    SiteExporter(index=index, place=place, asked=AT_BASE).opened().run(lambda *_: None)
+    SiteExporter(index=index, dest=place, requested=AT_BASE).open().run(lambda *_: None)
 
 
 def test_the_same_as_in_a_folder(cloud: FakeGcsServer, index: Index, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_files_in_a_public_bucket(cloud: FakeGcsServer, tmp_path: Path) -> None:
             export(index, site)
         assert "store's own files" in refused.value.message
     assert cloud.bucket("site").names() == kept
-    SiteExporter(index=index, place="gs://site/open", asked=asked).opened().run(lambda *_: None)
+    SiteExporter(index=index, dest="gs://site/open", requested=asked).open().run(lambda *_: None)
     export(index, "gs://site/open/copied")
 
     names = cloud.bucket("site").names()

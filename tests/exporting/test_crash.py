@@ -83,7 +83,7 @@ def test_interrupted(begun: ExportHarness, wheelyard: Typed) -> None:
     """Other options half-way: the same command again makes every page as it was asked."""
     base = "https://elsewhere.example.com"
     changed(begun)
-    asked = begun.exports().asked
+    asked = begun.exports().requested
     with pytest.raises(Killed):
         watched_export(begun.exports(asked=type(asked)(base_url=base)), killer(9))
 

@@ -231,12 +231,12 @@ def test_what_a_new_file_asks_of_the_store(tmp_path: Path) -> None:
     store = FaultyStore(MemoryStore(lambda: runtime.now().timestamp()))
     index = build_index(store, Spool(tmp_path), Settings(), runtime)
     stock(index, tmp_path)
-    exports = SiteExporter(index=index, place=str(tmp_path / "site"), asked=AT_BASE)
-    exports.opened().run(lambda *_: None)
+    exports = SiteExporter(index=index, dest=str(tmp_path / "site"), requested=AT_BASE)
+    exports.open().run(lambda *_: None)
     publish(index, tmp_path, wheel("demo", "2!1.0"), sdist("demo", "2!1.0"))
     store.calls.clear()
 
-    exports.opened().run(lambda *_: None)
+    exports.open().run(lambda *_: None)
 
     asked = [key for _, key in store.calls if not key.startswith("files/")]
     read = [key for _, key in store.calls if key.startswith("files/")]
@@ -272,7 +272,7 @@ def test_what_the_store_has_lost(harness: ExportHarness, lost: str, advice: str)
     (path,) = harness.store.glob(lost)
     path.unlink()
 
-    export = ExportHarness(harness.folder).exports().opened()
+    export = ExportHarness(harness.folder).exports().open()
     (message,) = export.run(lambda *_: None, everything=True).failed
 
     assert advice in message
@@ -334,11 +334,11 @@ def test_form() -> None:
     """Sites that exist get pages that look new: whoever changes the pages raises their form."""
     options = Options(base_url=BASE)
     templates = PageTemplates(f"{BASE}/simple/", files_url=options.files_from_page)
-    pages = SitePages(options, templates, lambda *_: CORE, serves_directory_index=True)
-    made = [pages.of_project(each) for each in PROJECTS]
+    pages = SitePages(options, templates, lambda *_: CORE, serves_index=True)
+    made = [pages.project_pages(each) for each in PROJECTS]
     lists = (
-        *pages.of_names([PROJECTS[0].name]),
-        *pages.of_search(search_json(line for _, line in made)),
+        *pages.list_pages([PROJECTS[0].name]),
+        *pages.search_pages(search_json(line for _, line in made)),
     )
 
     digest = sha256()

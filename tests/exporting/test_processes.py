@@ -86,14 +86,14 @@ def test_many_projects(large: ExportHarness) -> None:
     several = replace(harness.exports(), processors=2)
     far = list[tuple[int, int]]()
 
-    work = several.opened()
+    work = several.open()
     done = work.run(lambda one, of: far.append((one, of)))
 
-    assert (done.projects, done.of) == (
+    assert (done.projects, done.total) == (
         MIN_PROJECTS_FOR_PROCESSES + 50,
         MIN_PROJECTS_FOR_PROCESSES + 50,
     )
     assert far[-1] == (MIN_PROJECTS_FOR_PROCESSES + 50, MIN_PROJECTS_FOR_PROCESSES + 50)
     alone = harness.export(harness.folder / "fresh")
-    assert work.writing.written == alone.written
+    assert work.writer.written == alone.written
     assert tree(harness.site) == tree(harness.folder / "fresh")

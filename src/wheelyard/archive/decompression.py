@@ -36,14 +36,7 @@ _MAX_STREAMS: Final = 10_000
 
 
 def decompress_tar(suffix: str, context: ReadContext) -> Iterator[bytes]:
-    """
-    Yield the decompressed bytes of a tar archive in chunks of 1 byte to 1 MiB.
-
-    The suffix of the filename selects the compression.
-
-    Raises:
-        Invalid: While reading, if the file is damaged, over the limits, or compressed otherwise.
-    """
+    """Return the decompressed data in chunks of 1 byte to 1 MiB; `suffix` tells the compression."""
     descriptor, limits = context.descriptor, context.limits
     allowed = limits.inflatable(os.fstat(descriptor).st_size, limits.tar_inflated)
     if suffix in GZIP_SUFFIXES:

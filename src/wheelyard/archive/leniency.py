@@ -7,69 +7,61 @@ paths, archive bombs, archives that two programs read differently, commands that
 code) are never waived.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType, TracebackType
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import TracebackType
 from typing import Final
 
 from wheelyard.errors import Invalid
 
-OBSOLETE_FORMAT_RULE: Final = "invalid_filename"
-RECORD_RULE: Final = "record_mismatch"
-MISSING_METADATA_RULE: Final = "missing_metadata"
-METADATA_RULE: Final = "invalid_metadata"
-NAME_RULE: Final = "name_mismatch"
-VERSION_RULE: Final = "version_mismatch"
 
-WAIVABLE_RULES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        OBSOLETE_FORMAT_RULE: "Its format is retired. Clients that do not know it pass it over.",
-        RECORD_RULE: "It has no RECORD, or not the one of its files. Installers write their own.",
-        MISSING_METADATA_RULE: "It is an sdist or an egg without PKG-INFO. Nobody is promised any "
-        "metadata.",
-        METADATA_RULE: "Its metadata breaks a rule. Clients read it in the file itself as they "
-        "can.",
-        NAME_RULE: "It spells its name otherwise than its filename, by which it is asked for.",
-        VERSION_RULE: "It spells its version otherwise than its filename, by which it is asked "
-        "for.",
-    }
-)
-"""The code of each rule, with a description of a file that breaks it."""
+class Rule(StrEnum):
+    """A rule that a lenient import waives; the value is the error code for breaking it."""
 
-_WAIVED_CODES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
-    {
-        RECORD_RULE: frozenset({RECORD_RULE, MISSING_METADATA_RULE}),
-        METADATA_RULE: frozenset({METADATA_RULE, "invalid_name", "invalid_version"}),
-    }
-)
-"""The error codes that a rule covers, if it covers more than its own."""
+    OBSOLETE_FORMAT = "invalid_filename"
+    """The file has an obsolete format, which clients skip."""
+    RECORD = "record_mismatch"
+    """RECORD is missing or not that of the files; installers write their own."""
+    HAS_METADATA = "missing_metadata"
+    """An sdist or an egg has no PKG-INFO, so the index offers no metadata."""
+    METADATA = "invalid_metadata"
+    """The metadata is malformed; clients read it in the file itself."""
+    NAME = "name_mismatch"
+    """The name is spelled otherwise than in the filename."""
+    VERSION = "version_mismatch"
+    """The version is spelled otherwise than in the filename."""
 
 
+WAIVABLE_CODES: Final = frozenset[str](Rule)
+_MORE_CODES: Final = {
+    Rule.RECORD: frozenset({"missing_metadata"}),
+    Rule.METADATA: frozenset({"invalid_name", "invalid_version"}),
+}
+"""The error codes that a rule covers besides its own."""
+
+
+@dataclass(slots=True, kw_only=True)
 class Leniency:
     """Whether rules are waived for one file, and which of them were waived so far."""
 
-    __slots__ = ("_waived", "is_lenient")
-
-    def __init__(self, *, is_lenient: bool) -> None:
-        self.is_lenient = is_lenient
-        self._waived: set[str] = set()
+    is_lenient: bool
+    _waived: set[Rule] = field(default_factory=set, init=False)
 
     @property
     def waived_rules(self) -> tuple[str, ...]:
         """The codes of the rules that the file breaks, sorted."""
-        return tuple(sorted(self._waived))
+        return tuple(sorted(rule.value for rule in self._waived))
 
-    def waiving(self, rule: str) -> "RuleWaiver":
+    def waiving(self, rule: Rule) -> "RuleWaiver":
         """Return a context manager that suppresses the errors of `rule` if it is waived."""
         return RuleWaiver(self, rule)
 
-    def waive(self, rule: str, error: Invalid) -> bool:
+    def waive(self, rule: Rule, error: Invalid) -> bool:
         """Return whether `rule` is waived and covers `error`; if so, record the rule."""
-        codes = _WAIVED_CODES.get(rule, frozenset({rule}))
-        if not self.is_lenient or error.code not in codes:
-            return False
-        self._waived.add(rule)
-        return True
+        is_covered = error.code == rule or error.code in _MORE_CODES.get(rule, ())
+        if self.is_lenient and is_covered:
+            self._waived.add(rule)
+        return self.is_lenient and is_covered
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +69,7 @@ class RuleWaiver:
     """A context manager that suppresses the errors of one waived rule."""
 
     leniency: Leniency
-    rule: str
+    rule: Rule
 
     def __enter__(self) -> None:
         pass

@@ -35,11 +35,7 @@ class ArchiveLimits:
     tar_extension: int = 64 * KIB
     """One long name or PAX header."""
     tar_extensions: int = 32 * MIB
-    """
-    All long names and PAX headers of an archive together; none is kept in memory.
-
-    Build tools write about 30 bytes for each member, and 200 for a long path.
-    """
+    """All long names and PAX headers together; build tools write 30 to 200 bytes per member."""
     free_inflated: int = 64 * MIB
     inflated_ratio: int = 50
     zip_inflated: int = 16 * GIB

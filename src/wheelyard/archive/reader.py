@@ -18,13 +18,7 @@ from wheelyard.archive.archive_errors import (
     invalid_file,
     missing_metadata,
 )
-from wheelyard.archive.leniency import (
-    METADATA_RULE,
-    MISSING_METADATA_RULE,
-    NAME_RULE,
-    VERSION_RULE,
-    Leniency,
-)
+from wheelyard.archive.leniency import Leniency, Rule
 from wheelyard.archive.limits import ArchiveLimits, Deadline, ReadContext
 from wheelyard.archive.member_names import check_relative_name
 from wheelyard.archive.sdist import read_sdist
@@ -75,7 +69,7 @@ def read_distribution(
     Validate the file at `path` and return what it contains; the file is read once.
 
     Nothing is extracted, executed or followed, and memory is bounded whatever the headers say. The
-    file must not change any more. If `is_lenient`, the rules of `WAIVABLE_RULES` are waived.
+    file must not change any more. If `is_lenient`, each `Rule` is waived.
 
     Raises:
         Invalid: The file is not the distribution that its name promises, or clients would read it
@@ -111,7 +105,7 @@ def _read(
 
 def _parse_core(raw: bytes, distribution: Distribution, leniency: Leniency) -> CoreMetadata:
     """Return the parsed metadata; if it breaks a waived rule, the fields that can be read."""
-    with leniency.waiving(METADATA_RULE):
+    with leniency.waiving(Rule.METADATA):
         core = parse_metadata(raw)
         _check_name_and_version(core.name, core.version, distribution, leniency)
         return core
@@ -129,9 +123,9 @@ def _check_name_and_version(
         letters = _NOT_ALPHANUMERIC.sub("", name.lower())
         if letters != _NOT_ALPHANUMERIC.sub("", distribution.project):
             raise error
-        with leniency.waiving(NAME_RULE):
+        with leniency.waiving(Rule.NAME):
             raise error
-    with leniency.waiving(VERSION_RULE):
+    with leniency.waiving(Rule.VERSION):
         if version and not is_version_of(version, distribution):
             reason = "its Version is not that of the filename"
             raise invalid_file("version_mismatch", reason, version)
@@ -158,7 +152,7 @@ def _read_egg(context: ReadContext) -> bytes | None:
             pkg_info = archive.read(member, context.limits.metadata)
         else:
             archive.verify(member)
-    with context.leniency.waiving(MISSING_METADATA_RULE):
+    with context.leniency.waiving(Rule.HAS_METADATA):
         if pkg_info is None:
             raise missing_metadata("it has no PKG-INFO", _EGG_PKG_INFO)
     return pkg_info

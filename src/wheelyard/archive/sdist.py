@@ -18,7 +18,7 @@ from wheelyard.archive.archive_errors import (
     unsafe_archive,
 )
 from wheelyard.archive.decompression import decompress_tar
-from wheelyard.archive.leniency import MISSING_METADATA_RULE, NAME_RULE
+from wheelyard.archive.leniency import Rule
 from wheelyard.archive.limits import MIB, Deadline, ReadContext
 from wheelyard.archive.member_names import (
     MemberKind,
@@ -42,23 +42,16 @@ class _SdistContents(NamedTuple):
 
 
 def read_sdist(context: ReadContext, sdist: Sdist) -> bytes | None:
-    """
-    Validate an sdist and return its PKG-INFO; None if it is missing and that rule was waived.
-
-    The caller compares the metadata with the filename.
-
-    Raises:
-        Invalid: Clients would unpack the archive in different ways, or it breaks a rule.
-    """
+    """Validate an sdist; return its PKG-INFO, None if it is missing and that rule was waived."""
     is_zip = sdist.suffix == ZIP_SUFFIX
     contents = _read_zip(context) if is_zip else _read_tar(context, sdist.suffix)
     stem = sdist.filename.removesuffix(sdist.suffix)
-    with context.leniency.waiving(NAME_RULE):
+    with context.leniency.waiving(Rule.NAME):
         if contents.top != stem and not is_stem_of(contents.top, sdist):
             raise invalid_file(
                 "name_mismatch", "its folder is not named for the file", contents.top
             )
-    with context.leniency.waiving(MISSING_METADATA_RULE):
+    with context.leniency.waiving(Rule.HAS_METADATA):
         if contents.pkg_info is None:
             raise missing_metadata("it has no PKG-INFO", f"{contents.top}/{_PKG_INFO}")
     return contents.pkg_info

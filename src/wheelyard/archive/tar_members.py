@@ -144,12 +144,9 @@ class _Header:
 
 def tar_members(stream: TarStream, context: ReadContext) -> Iterator[TarMember]:
     """
-    Yield the members, and read the archive to its end.
+    Yield the members; raise Invalid if the archive is ambiguous or has unusual members.
 
     Before the next member the caller may read up to `size` bytes of data from the stream.
-
-    Raises:
-        Invalid: The archive is ambiguous, or has members that no sdist needs.
     """
     extensions: dict[str, str] = {}
     before = b""

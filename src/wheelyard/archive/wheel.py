@@ -20,7 +20,7 @@ from wheelyard.archive.archive_errors import (
     missing_metadata,
     unsafe_archive,
 )
-from wheelyard.archive.leniency import METADATA_RULE, RECORD_RULE, VERSION_RULE
+from wheelyard.archive.leniency import Rule
 from wheelyard.archive.limits import ReadContext
 from wheelyard.archive.member_names import check_portable_name, find_case_collision
 from wheelyard.archive.wheel_record import check_record
@@ -54,12 +54,12 @@ class OpenWheel:
     def check(self, core: CoreMetadata) -> None:
         """Raise Invalid unless licence files, entry points and RECORD are valid."""
         context = self.archive.context
-        with context.leniency.waiving(METADATA_RULE):
+        with context.leniency.waiving(Rule.METADATA):
             self._check_license_files(core)
         path = f"{self.folder}/entry_points.txt"
         if path in self.archive.members:
             _check_entry_points(self.archive.read_path(path, context.limits.entry_points), path)
-        with context.leniency.waiving(RECORD_RULE):
+        with context.leniency.waiving(Rule.RECORD):
             check_record(self.archive, f"{self.folder}/RECORD")
             return
         # the waived rule covers RECORD, but not damaged members
@@ -95,7 +95,7 @@ def _find_dist_info(context: ReadContext, archive: ZipArchive, wheel: Wheel) -> 
     # installers only compare the name at the beginning
     if not canonicalize_name(stem).startswith(f"{wheel.project}-"):
         raise missing_metadata(missing)
-    with context.leniency.waiving(VERSION_RULE):
+    with context.leniency.waiving(Rule.VERSION):
         if not is_stem_of(stem, wheel):
             code = "version_mismatch" if context.leniency.is_lenient else "missing_metadata"
             raise invalid_file(code, missing)

@@ -142,12 +142,7 @@ class ZipArchive:
         return b"".join(self.chunks(member))
 
     def chunks(self, member: ZipMember) -> Iterator[bytes]:
-        """
-        Yield the data of a member in chunks of at most 1 MiB.
-
-        Raises:
-            Invalid: Size, compressed size or checksum differ from the header.
-        """
+        """Yield the data in chunks of at most 1 MiB; raise Invalid if the header differs."""
         source = self._compressed(member)
         crc = size = 0
         for chunk in source if member.method == _STORED else _inflate(source, member):
@@ -188,12 +183,7 @@ def _inflate(source: Iterator[bytes], member: ZipMember) -> Iterator[bytes]:
 
 
 def open_zip(context: ReadContext, check_name: NameCheck) -> ZipArchive:
-    """
-    Validate the structure of a ZIP file and return its members; no data is inflated.
-
-    Raises:
-        Invalid: The file is ambiguous, unsafe or over the limits, or `check_name` raised it.
-    """
+    """Validate the structure of a ZIP file; inflate nothing. `check_name` is run for each name."""
     descriptor, limits = context.descriptor, context.limits
     file_size = os.fstat(descriptor).st_size
     directory = _find_directory(descriptor, file_size, limits)

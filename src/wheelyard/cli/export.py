@@ -53,7 +53,7 @@ def command(
             code="bad_setting",
         )
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    export = _exports(index, dest, asked, processors).opened()
+    export = _exports(index, dest, asked, processors).open()
     _warn_of_readers(index, dest)
     columns = ("BarColumn", "MofNCompleteColumn", "TimeRemainingColumn")
     with progress_bar("export", *columns) as update:
@@ -76,21 +76,21 @@ def _asked(files: str | None, base_url: str | None, *, is_gzipped: bool | None) 
 
 def require_site(index: Index, dest: str) -> None:
     """Warn of who will read a site; raise Invalid unless one can be written there."""
-    _exports(index, dest, RequestedOptions()).opened().require_place()
+    _exports(index, dest, RequestedOptions()).open().check_destination()
     _warn_of_readers(index, dest)
 
 
 def refresh(index: Index, dest: str, names: Iterable[NormalizedName]) -> int:
     """Bring a site up to date with changed projects, say so, and return the exit status."""
-    export = _exports(index, dest, RequestedOptions()).opened()
-    return _tell(dest, export, export.refresh(names))
+    export = _exports(index, dest, RequestedOptions()).open()
+    return _tell(dest, export, export.export_projects(names))
 
 
 def _exports(index: Index, dest: str, asked: RequestedOptions, processors: int = 1) -> SiteExporter:
     location = index.settings.store.location
     store = str(parse_location(location)) if is_bucket(location) else os.path.realpath(location)
     asked = replace(asked, store=store_fingerprint(store))
-    return SiteExporter(index=index, place=dest, asked=asked, processors=processors)
+    return SiteExporter(index=index, dest=dest, requested=asked, processors=processors)
 
 
 def _warn_of_readers(index: Index, dest: str) -> None:
@@ -106,8 +106,8 @@ def _tell(dest: str, export: IncrementalExport, done: ExportResult) -> int:
     if not export.options.base_url:
         warn("without --base-url, the URLs in /pypi/NAME/json begin at the root of the host")
     click.echo(
-        f"{escaped(dest)}: {counted(done.of, 'project')}, {done.projects} of them exported anew, "
-        f"{counted(export.writing.written, 'page')} written"
+        f"{escaped(dest)}: {counted(done.total, 'project')}, {done.projects} of them exported "
+        f"anew, {counted(export.writer.written, 'page')} written"
     )
     for message in done.failed:
         click.echo(f"wheelyard: {message}", err=True)

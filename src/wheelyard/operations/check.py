@@ -63,24 +63,15 @@ class Findings:
         self.notes.append(f"{key} is no object of wheelyard's")
 
 
-class Unreadable:
-    """The type of UNREADABLE, which `read_or_report` returns for an object it cannot read."""
-
-    __slots__ = ()
-
-
-UNREADABLE: Final = Unreadable()
-
-
-def read_or_report(store: Store, key: Key, findings: Findings) -> Stored | Unreadable | None:
-    """Return an object, None if missing; if it cannot be read, report a problem."""
+def read_or_report(store: Store, key: Key, findings: Findings) -> Stored | WheelyardError | None:
+    """Return an object, None if missing; if it cannot be read, report a problem and the error."""
     try:
         found = store.get(key)
-    except WheelyardError as fault:
+    except WheelyardError as error:
         findings.problems.append(
-            f"{key} cannot be read: {fault.message} If something else lies in its place, remove it"
+            f"{key} cannot be read: {error.message} If something else lies in its place, remove it"
         )
-        return UNREADABLE
+        return error
     return found if isinstance(found, Stored) else None
 
 
@@ -136,19 +127,19 @@ class ProjectCheck:
         agrees = project is None or self._complete(commits, project)
         folded = self._fold(commits)
         if not agrees:
-            self._report_inconsistent(
+            self._inconsistent(
                 "its document and its journal have different commits of one number, as after a "
                 "restore; restore one of them from the same backup as the other"
             )
-        elif isinstance(found, Unreadable):
+        elif isinstance(found, WheelyardError):
             self.is_consistent = False
         elif rebuild and folded is not None:
             project = self._rebuild(folded, stored)
         elif project is None or stored is None:
             advice = "fold it again with --rebuild" if folded else "restore it from a backup"
-            self._report_inconsistent(f"its document is missing or damaged; {advice}")
+            self._inconsistent(f"its document is missing or damaged; {advice}")
         elif folded is not None and self.documents.encode(folded) != stored.body:
-            self._report_inconsistent(
+            self._inconsistent(
                 "its document is not what its journal says; fold it again with --rebuild"
             )
         for file in project.files if project else ():
@@ -161,7 +152,7 @@ class ProjectCheck:
     def _report(self, what: str) -> None:
         self.findings.problems.append(f"{self.name}: {what}")
 
-    def _report_inconsistent(self, what: str) -> None:
+    def _inconsistent(self, what: str) -> None:
         self.is_consistent = False
         self._report(what)
 
@@ -196,11 +187,7 @@ class ProjectCheck:
         return None
 
     def _complete(self, commits: dict[int, Commit], project: Project) -> bool:
-        """
-        Add what was committed meanwhile; return whether the journal agrees with the document.
-
-        The last commit may be whole in the document alone.
-        """
+        """Add commits made since, write the last one if missing; return False if they differ."""
         first_missing = max(commits, default=0) + 1
         for number in range(first_missing, project.revision):
             if number not in self.damaged and (commit := self._commit(number)) is not None:
@@ -222,7 +209,7 @@ class ProjectCheck:
             if commit is None or commit.previous != previous:
                 what = "damaged" if commit or number in self.damaged else "missing"
                 key = keys.commit(self.name, number)
-                self._report_inconsistent(
+                self._inconsistent(
                     f"its journal is broken: {key} is {what}; restore it from a backup"
                 )
                 return None
@@ -293,9 +280,8 @@ class Check:
         """
         findings = Findings()
         checked = dict[NormalizedName, CheckedProject]()
-        for found, project in self._check_projects(
-            self._project_names(findings), progress, rebuild=rebuild
-        ):
+        names = self._project_names(findings)
+        for found, project in self._check_projects(names, progress, rebuild=rebuild):
             findings.add(found)
             checked[project.name] = project
         known = self._repair_names(checked.values(), findings)
@@ -349,7 +335,7 @@ class Check:
         ]
         # a malformed object at the key of a document is not a project
         existing = {each.name for each in checked if each.project is not None}
-        if existing - listed and not isinstance(found, Unreadable):
+        if existing - listed and not isinstance(found, WheelyardError):
             body = codec.encode(NameList(tuple(sorted(existing | listed))))
             expect = stored.version if stored else ABSENT
             if repair(self.store, keys.NAMES, body, expect, findings):
@@ -442,9 +428,8 @@ class Check:
         key = keys.project(NormalizedName(owner.project))
         project = self.projects.documents.get(key, "now").value
         file = project.by_filename.get(owner.filename) if project else None
-        if file is not None and file.sha256 == owner.sha256:
-            return False
-        with suppress(Conflict):
-            self.store.delete(entry.key, entry.version)
-            return True
+        if file is None or file.sha256 != owner.sha256:
+            with suppress(Conflict):
+                self.store.delete(entry.key, entry.version)
+                return True
         return False

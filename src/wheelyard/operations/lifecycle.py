@@ -40,12 +40,7 @@ class Selection:
     """Whether files that are deleted already count as found, so that a delete can be repeated."""
 
     def files_of(self, project: Project) -> tuple[File, ...]:
-        """
-        Return the selected files.
-
-        Raises:
-            NotFound: The project has no such version or file.
-        """
+        """Return the selected files; raise NotFound if there are none."""
         if not project.revision:
             raise unknown_project(project.name)
         selected = tuple(
@@ -109,11 +104,7 @@ class Lifecycle:
     def delete(
         self, caller: Caller, name: NormalizedName, selection: Selection, reason: str
     ) -> Project:
-        """
-        Delete files: first from the document, then their bytes. Filenames cannot be reused.
-
-        Raises as `yank` does.
-        """
+        """Delete files for good; their names cannot be reused. Raises as `yank` does."""
         wanted = replace(selection, allow_deleted=True)
         committed = self._change(caller, name, Deleted, wanted.files_of, reason)
         for file in wanted.files_of(committed.before):

@@ -87,17 +87,9 @@ class SpooledUpload:
 
 class SpoolWriter:
     """
-    Writes one file to the spool, counts its bytes and computes its digests.
+    Writes one file of at most `limit` bytes to the spool, and computes its size and digests.
 
-    Args:
-        spool: The folder for scratch files.
-        distribution: The parsed filename, from `Uploads.authorize`.
-        limit: The most bytes that the file may have.
-        what: The name of the operation, for error messages.
-        hashers: More hash objects besides SHA-256, by algorithm.
-
-    Raises:
-        Unavailable: The disk is full or refuses writes.
+    `what` names the operation in errors; `hashers` are hash objects besides SHA-256, by algorithm.
     """
 
     def __init__(
@@ -117,13 +109,7 @@ class SpoolWriter:
         self._hashers: dict[str, Hasher] = {SHA256: sha256(), **hashers}
 
     def write(self, data: bytes) -> None:
-        """
-        Write the next bytes.
-
-        Raises:
-            TooLarge: The file would exceed the limit; nothing is written.
-            Unavailable: The disk is full or refuses writes.
-        """
+        """Write the next bytes; raise TooLarge above the limit, Unavailable if the disk fails."""
         self.size += len(data)
         if self.size > self._limit:
             raise file_too_large(self._limit)

@@ -52,11 +52,7 @@ def scratch_write_steps(store: Store, key: Key) -> tuple[Step, ...]:
 
 
 def failures_of(steps: Iterable[Step]) -> Iterator[WheelyardError]:
-    """
-    Run the steps and yield their errors.
-
-    After a missing permission the next steps are still run; any other error is the last.
-    """
+    """Run the steps and yield their errors; stop at the first that is not a missing permission."""
     for step in steps:
         try:
             step()

@@ -16,7 +16,7 @@ from typing import Final
 
 from packaging.utils import NormalizedName, canonicalize_version
 
-from wheelyard.archive.leniency import OBSOLETE_FORMAT_RULE
+from wheelyard.archive.leniency import Rule
 from wheelyard.archive.limits import ArchiveLimits, Deadline
 from wheelyard.archive.reader import DistributionContents, read_distribution
 from wheelyard.catalog.files import Files, StoredBytes
@@ -142,13 +142,7 @@ class Uploads:
         return replace(self, rules=replace(self.rules, lenient=True))
 
     def authorize(self, filename: str, caller: Caller) -> Distribution:
-        """
-        Parse a filename, and check before reading the file that `caller` may upload it.
-
-        Raises:
-            Invalid: The filename is not valid, or the project's name is reserved.
-            Forbidden: The caller has no right to upload, or the project accepts no uploads.
-        """
+        """Parse a filename; raise Forbidden or Invalid if the caller may not upload such a file."""
         rules = self.rules
         distribution = parse_filename(
             filename, zip_sdists=rules.zip_sdists, allow_obsolete=rules.lenient
@@ -195,12 +189,7 @@ class Uploads:
         return UploadResult(committed.after.by_filename.get(outcome.filename, outcome), warnings)
 
     def validate(self, upload: SpooledUpload, caller: Caller, before: Project) -> ValidatedFile:
-        """
-        Validate a file for the project `before`; nothing is stored.
-
-        Raises:
-            WheelyardError: As `accept`.
-        """
+        """Validate a file for the project `before`, without storing it; raises as `accept`."""
         _check_form(upload)
         listed = find_identical(before, upload, is_lenient=self.rules.lenient)
         if listed is not None and self.files.is_intact(before.name, listed):
@@ -210,12 +199,7 @@ class Uploads:
         return ValidatedFile(upload, file, contents, is_listed=listed is not None)
 
     def store(self, name: NormalizedName, files: Sequence[ValidatedFile]) -> None:
-        """
-        Store the bytes of files of one project; for a listed file, restore lost bytes.
-
-        Raises:
-            Unavailable: The store does not answer, or is full.
-        """
+        """Store the bytes of new files of one project, and lost bytes of listed files."""
         new = list[StoredBytes]()
         for each in files:
             if each.contents is None:
@@ -292,7 +276,7 @@ class Uploads:
         suffixes = (SDIST_SUFFIX, ZIP_SUFFIX) if self.rules.zip_sdists else (SDIST_SUFFIX,)
         if distribution.filename.endswith((".whl", *suffixes)):
             return contents.waived_rules
-        return tuple(sorted({OBSOLETE_FORMAT_RULE, *contents.waived_rules}))
+        return tuple(sorted({Rule.OBSOLETE_FORMAT.value, *contents.waived_rules}))
 
 
 def _version(contents: DistributionContents, distribution: Distribution) -> str:

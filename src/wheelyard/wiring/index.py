@@ -1,4 +1,4 @@
-"""The index: every part, wired once. A route or a command gets an `Index`, and asks it."""
+"""Builds an `Index`: the store, the catalog, the operations and authentication of a process."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -32,23 +32,23 @@ from wheelyard.wiring.stores import (
 )
 
 REMOTE_CHECK_THREADS: Final = 16
-"""Projects that are checked at a time on a bucket, which answers slowly."""
+"""The number of projects that `check` verifies concurrently in a bucket."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """A private package index."""
+    """A private package index: its settings and all its parts, for routes and commands."""
 
     settings: Settings
     runtime: Runtime
     spool: Spool
     is_new: bool
-    """Whether its store has just been made."""
+    """Whether its store was created just now."""
     traits: StoreTraits
     files: Files
     projects: Projects
     store_metrics: StoreMetrics
-    """How long its store took for what."""
+    """The durations and results of the operations on the store."""
     uploads: Uploads
     search: SearchIndex
     lifecycle: Lifecycle
@@ -58,17 +58,16 @@ class Index:
 
     @property
     def is_local(self) -> bool:
-        """Whether the store may be asked on the way, without a thread to wait in."""
+        """Whether the store is on this machine, so that reads need no worker thread."""
         return self.traits.is_local
 
 
 def open_index(settings: Settings, *, create: bool = True) -> Index:
     """
-    Return the index that the settings describe; with `create`, make a store where there is none.
+    Open the index of the settings; with `create`, create the store if it is missing.
 
     Raises:
-        Invalid: The location is none that this version knows, has a newer format, or there is no
-            store and none was to be made.
+        Invalid: The location is malformed, its format is newer, or the store is missing.
         Unavailable: The store does not answer.
     """
     runtime, google = system_runtime(), google_endpoints(process_environment())
@@ -78,10 +77,10 @@ def open_index(settings: Settings, *, create: bool = True) -> Index:
 
 def authenticator_of_settings(settings: Settings) -> Authenticator:
     """
-    Return the ways in that the settings open, without a look at their store.
+    Return the authenticator of the settings, without opening their store.
 
     Raises:
-        Invalid: A file that they name cannot be read, or makes no sense (code `bad_setting`).
+        Invalid: A file of the settings is unreadable or malformed (code `bad_setting`).
     """
     opened, google = no_store(), google_endpoints(process_environment())
     return build_index(
@@ -97,12 +96,12 @@ def build_index(
     traits: StoreTraits | None = None,
     google: GoogleEndpoints = GOOGLE,
 ) -> Index:
-    """Return an index over a store, which is near unless `traits` say else."""
+    """Build an index over a store; without `traits` the store is taken as local."""
     traits = traits or StoreTraits()
     store_metrics = StoreMetrics(runtime.monotonic)
     store = InstrumentedStore(store, store_metrics)
-    cache_policy = cache_policy_in(traits, settings.store)
-    catalog = open_catalog(store, runtime, cache_policy, log_event, traits.files)
+    policy = cache_policy_in(traits, settings.store)
+    catalog = open_catalog(store, runtime, policy, log_event, traits.files)
     projects, files, credentials = catalog.projects, catalog.files, catalog.credentials
     limit, notes = settings.token_lifetime_limit, not settings.server.read_only
     tokens = ApiTokens(credentials, runtime, limit, records_usage=notes)
@@ -111,6 +110,7 @@ def build_index(
     rules = UploadRules(
         max_size=settings.uploads.max_file_size * MIB, zip_sdists=settings.uploads.zip_sdists
     )
+    check_threads = 1 if traits.is_local else REMOTE_CHECK_THREADS
     return Index(
         settings=settings,
         runtime=runtime,
@@ -125,12 +125,5 @@ def build_index(
         lifecycle=Lifecycle(projects, files, runtime),
         tokens=tokens,
         authenticator=build_authenticator(settings, tokens, publishing_cleanup, runtime, google),
-        check=Check(
-            store,
-            spool,
-            projects,
-            runtime,
-            publishing_cleanup,
-            1 if traits.is_local else REMOTE_CHECK_THREADS,
-        ),
+        check=Check(store, spool, projects, runtime, publishing_cleanup, check_threads),
     )

@@ -1,11 +1,12 @@
-"""The export: what has changed since the last one, and only that."""
+"""The incremental export: writes the projects that have changed since the last export."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from msgspec import structs
+from msgspec.json import encode
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
@@ -23,7 +24,6 @@ from wheelyard.operations.exporting.manifest import (
     Manifest,
     ManifestEntry,
     Options,
-    encoded,
     load_manifest,
 )
 from wheelyard.operations.exporting.site_files import SiteFiles
@@ -39,337 +39,315 @@ from wheelyard.operations.exporting.site_pages import (
 from wheelyard.rendering.search_json import search_json
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
 
-BEGUN: Final = Key(f"{EXPORT_PREFIX}begun.json")
-"""Put before the first page: it tells a site that is begun from anybody else's."""
-SIMPLE: Final = "simple/"
-PAGES: Final = (SIMPLE, "project/", "pypi/", INDEX, SEARCH)
-"""Prefixes of pages."""
+STARTED_MARKER: Final = Key(f"{EXPORT_PREFIX}begun.json")
+"""Written before the first page, so that a later export knows an unfinished site as its own."""
+SIMPLE_PREFIX: Final = "simple/"
+PAGE_PREFIXES: Final = (SIMPLE_PREFIX, "project/", "pypi/", INDEX, SEARCH)
+"""The prefixes of all pages."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportTask:
-    """A project that is to be exported."""
+    """One project to export."""
 
     name: NormalizedName
-    seen: Versions
-    """The versions that its pages had before this export, as far as is known."""
+    expected: Versions
+    """The versions of its pages before this export, as far as known."""
 
 
 TaskResult = ManifestEntry | str
-"""What the manifest will say of a project; a text where the store has lost it."""
-Work = Callable[[ExportTask], TaskResult]
-Each = Callable[[list[ExportTask], Work], Generator[tuple[ExportTask, TaskResult], None, None]]
+"""The new manifest entry of a project, or the error message if the store has lost data."""
+RunTask = Callable[[ExportTask], TaskResult]
+TaskResults = Generator[tuple[ExportTask, TaskResult], None, None]
+RunAll = Callable[[list[ExportTask], RunTask], TaskResults]
+Progress = Callable[[int, int], None]
+"""Called with the number of finished projects, and of all to export."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """What an export did."""
+    """The outcome of an export."""
 
     projects: int
-    """That were exported anew."""
-    of: int
-    """Projects that the site has now."""
+    """The number of projects that were exported."""
+    total: int
+    """The number of projects in the site."""
     failed: tuple[str, ...] = ()
-    """Why others were not, a sentence or two each."""
+    """The error messages of the projects that were not exported."""
 
 
-@dataclass(slots=True)
-class _Done:
-    lines: dict[str, ManifestEntry] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
-    lists: dict[Key, ObjectVersion] = field(default_factory=dict)
-    """The versions of the lists that were written."""
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """One run of an export: the site before it, and what was exported so far."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Begun:
-    noted: LoadedManifest
-    """What the site says of itself."""
+    loaded: LoadedManifest
     manifest: Manifest
-    """What of it holds."""
-    there: Versions | None = None
-    """What pages the site has, where all are made anew; else the manifest knows."""
+    """Empty if the loaded one is not valid for the options of this export."""
+    existing: Versions | None = None
+    """All pages of the site if all are made again, else None: the manifest has them."""
     vanished: Mapping[str, ManifestEntry] = field(default_factory=dict)
-    """Projects that the site has and the store has not: it was restored from a backup."""
+    """Projects of the site that the store lacks, as after a restore from a backup."""
+    entries: dict[str, ManifestEntry] = field(default_factory=dict)
+    """The exported projects."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """The error messages of failed projects."""
+    lists: dict[Key, ObjectVersion] = field(default_factory=dict)
+    """The versions of the project lists that were written."""
 
     @property
-    def is_new(self) -> bool:
-        """Whether every page has to be made anew."""
-        return self.there is not None
+    def is_full(self) -> bool:
+        """Whether every page is made again."""
+        return self.existing is not None
 
     @property
-    def lists(self) -> Versions:
-        """The versions of the lists, and of the search index."""
-        return self.manifest.lists if self.there is None else self.there
+    def list_versions(self) -> Versions:
+        """The versions of the project lists and of the search index before this run."""
+        return self.manifest.lists if self.existing is None else self.existing
 
-    def seen(self, name: str, paths: Iterable[Key]) -> dict[Key, ObjectVersion]:
-        """Return the versions of a project's pages."""
-        if self.there is not None:
-            return {path: self.there[path] for path in paths if path in self.there}
-        line = self.manifest.projects.get(name)
-        return dict(zip(paths, line.pages, strict=False)) if line else {}
+    def page_versions(self, name: str, paths: Iterable[Key]) -> dict[Key, ObjectVersion]:
+        """Return the versions of a project's pages before this run."""
+        if self.existing is not None:
+            return {path: self.existing[path] for path in paths if path in self.existing}
+        entry = self.manifest.projects.get(name)
+        return dict(zip(paths, entry.page_versions, strict=False)) if entry else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncrementalExport:
-    """Brings one site up to date."""
+    """Updates one site; several exports may run concurrently."""
 
     projects: Projects
-    noted: LoadedManifest
-    """What the site says of itself."""
+    loaded: LoadedManifest
     options: Options
-    """How it is to look."""
+    """The options for the pages of this export."""
     pages: SitePages
-    places: SiteFiles
-    writing: PageWriter
+    files: SiteFiles
+    writer: PageWriter
     retries: ConflictRetries
-    """How often a project is begun anew that somebody else exports, too."""
-    each: Each
-    """Does the work for every project, several at a time."""
+    """For conflicts with another export."""
+    run_all: RunAll
+    """Runs a function for all tasks, in threads or processes."""
     owns_files: bool = True
-    """Whether `files/` of the site is not the store's own."""
+    """Whether the `files/` folder of the site is not that of the store itself."""
 
-    def require_place(self) -> None:
+    def check_destination(self) -> None:
+        """Raise Invalid (code `bad_destination`) if the site has pages that no export has made."""
+        if self.loaded.manifest is None:
+            self._check_ownership(self._existing_pages())
+
+    def run(self, progress: Progress, *, everything: bool = False) -> ExportResult:
         """
-        Return if the site may be written; nothing is.
+        Export the changed projects; if `everything`, all, and replace any existing page.
 
         Raises:
-            Invalid: It holds what no export has made (code `bad_destination`).
-        """
-        if self.noted.manifest is None:
-            self._require_ours(self._pages_there())
-
-    def run(
-        self, progress: Callable[[int, int], None], *, everything: bool = False
-    ) -> ExportResult:
-        """
-        Export every project that has changed.
-
-        Args:
-            progress: Told how many projects are done, of how many.
-            everything: Write every page again, changed or not, and over whatever is in its place.
-
-        Raises:
-            Invalid: The site holds what no export has made (code `bad_destination`).
+            Invalid: The site has pages that no export has made (code `bad_destination`).
             Unavailable: The store or the site does not answer.
         """
-        begun = self._begun(everything=everything)
+        run = self._prepare(everything=everything)
         listed = self.projects.names.latest().known
         entries = self.projects.store.list(keys.PROJECTS)
         named = ((keys.project_of(entry.key), entry.version) for entry in entries)
         documents = {name: version for name, version in named if name is not None}
-        shown = begun.noted.manifest.projects if begun.noted.manifest else {}
-        gone = {each: shown[each] for each in shown.keys() - documents.keys() - listed}
+        shown = run.loaded.manifest.projects if run.loaded.manifest else {}
+        run.vanished = {each: shown[each] for each in shown.keys() - documents.keys() - listed}
         stale = [
             name
             for name, version in documents.items()
-            if name in listed and not begun.manifest.is_current(name, version)
+            if name in listed and not run.manifest.is_current(name, version)
         ]
-        return self._export(stale, replace(begun, vanished=gone), progress)
+        return self._export(stale, run, progress)
 
-    def refresh(self, names: Iterable[NormalizedName]) -> ExportResult:
-        """Export some projects, and look at no other; all of them where the site is new."""
-        manifest = self.noted.manifest
-        if manifest is None or self._holding(manifest) is not manifest:
-            return self.run(_nobody)
-        begun = _Begun(noted=self.noted, manifest=manifest)
-        return self._export(sorted(set(names)), begun, _nobody)
+    def export_projects(self, names: Iterable[NormalizedName]) -> ExportResult:
+        """Export only these projects, without a look at the others; all if the site is new."""
+        manifest = self.loaded.manifest
+        if manifest is None or self._valid_manifest(manifest) is not manifest:
+            return self.run(_ignore_progress)
+        run = _Run(loaded=self.loaded, manifest=manifest)
+        return self._export(sorted(set(names)), run, _ignore_progress)
 
-    def project(self, task: ExportTask) -> TaskResult:
-        """Export one project; return what the manifest will say of it, or why it cannot."""
+    def export_project(self, task: ExportTask) -> TaskResult:
+        """Export one project; return its manifest entry, or the error message if data is lost."""
         try:
-            return self._project(task)
+            return self._export_project(task)
         except Unavailable as fault:
             if fault.code != DAMAGED:
                 raise
             return fault.message
 
-    def _begun(self, *, everything: bool) -> _Begun:
-        found = self.noted.manifest
-        manifest = self._holding(None if everything else found)
+    def _prepare(self, *, everything: bool) -> _Run:
+        found = self.loaded.manifest
+        manifest = self._valid_manifest(None if everything else found)
         if manifest is found:
-            return _Begun(noted=self.noted, manifest=manifest)
-        there = self._pages_there()
+            return _Run(loaded=self.loaded, manifest=manifest)
+        existing = self._existing_pages()
         if found is None:
             if not everything:
-                self._require_ours(there)
-            with suppress(Conflict):  # somebody else begins it, too
-                self.writing.site.put(BEGUN, b"{}\n", ABSENT, JSON)
-        # compressed pages that nobody would renew, and a web server might prefer
+                self._check_ownership(existing)
+            with suppress(Conflict):  # another export has just started it
+                self.writer.site.put(STARTED_MARKER, b"{}\n", ABSENT, JSON)
+        # stale compressed pages, which a web server might prefer
         names = {*self.projects.names.latest().names, *(found.projects if found else ())}
-        for path in there.keys() & self.pages.left_over(names):
-            self.writing.site.delete(path, None)
-        return _Begun(noted=self.noted, manifest=manifest, there=there)
+        for path in existing.keys() & self.pages.obsolete_gzip_paths(names):
+            self.writer.site.delete(path, None)
+        return _Run(loaded=self.loaded, manifest=manifest, existing=existing)
 
-    def _pages_there(self) -> dict[Key, ObjectVersion]:
-        found = (entry for prefix in PAGES for entry in self.writing.site.list(prefix))
+    def _existing_pages(self) -> dict[Key, ObjectVersion]:
+        found = (entry for prefix in PAGE_PREFIXES for entry in self.writer.site.list(prefix))
         return {entry.key: entry.version for entry in found}
 
-    def _require_ours(self, there: Versions) -> None:
-        theirs = next((key for key in there if key == INDEX or key.startswith(SIMPLE)), None)
-        if theirs is not None and self.writing.site.get(BEGUN) is None:
+    def _check_ownership(self, existing: Versions) -> None:
+        shown = (key for key in existing if key == INDEX or key.startswith(SIMPLE_PREFIX))
+        foreign = next(shown, None)
+        if foreign is not None and self.writer.site.get(STARTED_MARKER) is None:
             raise Invalid(
-                f"There are pages that no export has made, {theirs} for one. Choose an empty "
+                f"There are pages that no export has made, {foreign} for one. Choose an empty "
                 "place, or have them replaced with 'wheelyard export --all'.",
                 code=BAD_DESTINATION,
             )
 
-    def _export(
-        self, names: list[NormalizedName], begun: _Begun, progress: Callable[[int, int], None]
-    ) -> ExportResult:
-        done, manifest = _Done(), begun.manifest
-        self._do(names, begun, done, progress)
-        is_listed = done.lines.keys() <= manifest.projects.keys() and not begun.vanished
-        if begun.is_new or not is_listed:
-            self._list(begun, done)
-        if begun.is_new:
-            self._remove_files(begun, done)
-        if begun.is_new or done.lines or begun.vanished:
-            manifest = self._finish(begun, done)
-        failed = tuple(done.failed[name] for name in sorted(done.failed))
-        return ExportResult(len(done.lines), len(manifest.projects), failed)
+    def _export(self, names: list[NormalizedName], run: _Run, progress: Progress) -> ExportResult:
+        manifest = run.manifest
+        self._run_tasks(names, run, progress)
+        is_listed = run.entries.keys() <= manifest.projects.keys() and not run.vanished
+        if run.is_full or not is_listed:
+            self._write_lists(run)
+        if run.is_full:
+            self._remove_obsolete_files(run)
+        if run.is_full or run.entries or run.vanished:
+            manifest = self._write_manifest(run)
+        failed = tuple(run.failed[name] for name in sorted(run.failed))
+        return ExportResult(len(run.entries), len(manifest.projects), failed)
 
-    def _do(
-        self,
-        names: list[NormalizedName],
-        begun: _Begun,
-        done: _Done,
-        progress: Callable[[int, int], None],
-    ) -> None:
-        tasks = [ExportTask(name, begun.seen(name, self.pages.paths_of(name))) for name in names]
-        with closing(self.each(tasks, self.project)) as outcomes:
+    def _run_tasks(self, names: list[NormalizedName], run: _Run, progress: Progress) -> None:
+        paths_of = self.pages.project_paths
+        tasks = [ExportTask(name, run.page_versions(name, paths_of(name))) for name in names]
+        with closing(self.run_all(tasks, self.export_project)) as outcomes:
             for number, (task, outcome) in enumerate(outcomes, 1):
                 if isinstance(outcome, str):
-                    done.failed[task.name] = outcome
+                    run.failed[task.name] = outcome
                 else:
-                    done.lines[task.name] = outcome
+                    run.entries[task.name] = outcome
                 progress(number, len(names))
 
-    def _project(self, task: ExportTask) -> ManifestEntry:
-        name, seen = task.name, task.seen
+    def _export_project(self, task: ExportTask) -> ManifestEntry:
+        name, expected = task.name, task.expected
         for attempt in self.retries.attempts():
             if attempt:
-                seen = self.writing.seen(self.pages.paths_of(name))
+                expected = self.writer.current_versions(self.pages.project_paths(name))
             try:
-                project, line = self._renewed(name, seen)
+                project, entry = self._write_project(name, expected)
             except Conflict:
-                continue  # somebody else exports it, too, and perhaps something later
+                continue  # another export is writing it, perhaps from a later document
             if project.status.serves_files:
-                self.places.take_away(project)  # what was deleted, which is for ever
-                return line
-            # what is hidden may come back any time, and somebody else may be bringing it
-            if self._is_latest(name, line):
-                self.places.take_away(project)
-                if self._is_latest(name, line):
-                    return line
+                self.files.remove_unavailable(project)  # deleted filenames never return
+                return entry
+            # a quarantine may end any time, and another export may be adding the files again
+            if self._is_latest(name, entry):
+                self.files.remove_unavailable(project)
+                if self._is_latest(name, entry):
+                    return entry
         raise self.retries.exhausted(f"the pages of {name}")
 
-    def _renewed(self, name: NormalizedName, seen: Versions) -> tuple[Project, ManifestEntry]:
-        """Put the pages of a project, whose document is read after `seen`."""
+    def _write_project(
+        self, name: NormalizedName, expected: Versions
+    ) -> tuple[Project, ManifestEntry]:
+        """Write files and pages of a project; its document is read after `expected`."""
         key = keys.project(name)
         snapshot = self.projects.documents.get(key, "now")
         project = snapshot.value
         if project is None:
             raise missing_document(name)
         try:
-            self.places.bring(project)
-            pages, found = self.pages.of_project(project)
-        except NotFound as fault:
+            self.files.copy_missing(project)
+            pages, search_entry = self.pages.project_pages(project)
+        except NotFound as error:
             if self.projects.documents.get(key, "now").version != snapshot.version:
-                raise Conflict(fault.message) from fault  # deleted meanwhile, so look again
-            raise _lost(name, fault) from fault
-        put = self.writing.put(pages, seen)
-        versions = tuple(put.get(path, ABSENT) for path in self.pages.paths_of(name))
-        return project, ManifestEntry(project.revision, snapshot.version, found, versions)
+                raise Conflict(error.message) from error  # deleted meanwhile, so try again
+            raise Unavailable(
+                f"{error.message} But {name} lists it. Run 'wheelyard check', restore it from a "
+                "backup, and export again.",
+                code=DAMAGED,
+                short="A file is missing from storage.",
+            ) from error
+        written = self.writer.write(pages, expected)
+        versions = tuple(written.get(path, ABSENT) for path in self.pages.project_paths(name))
+        return project, ManifestEntry(project.revision, snapshot.version, search_entry, versions)
 
-    def _list(self, begun: _Begun, done: _Done) -> None:
-        paths, seen = self.pages.list_paths, begun.lists
+    def _write_lists(self, run: _Run) -> None:
+        paths, expected = self.pages.list_paths, run.list_versions
         for attempt in self.retries.attempts():
             if attempt:
-                seen = self.writing.seen(paths)
+                expected = self.writer.current_versions(paths)
             names = self.projects.names.latest().names
-            known = {*begun.manifest.projects, *done.lines, *done.failed}
-            self._do([name for name in names if name not in known], begun, done, _nobody)
-            listed = [name for name in names if name not in done.failed or self._has_page(name)]
+            known = {*run.manifest.projects, *run.entries, *run.failed}
+            missing = [name for name in names if name not in known]
+            self._run_tasks(missing, run, _ignore_progress)
+            listed = [name for name in names if name not in run.failed or self._has_page(name)]
             with suppress(Conflict):
-                done.lists = self.writing.put(self.pages.of_names(listed), seen)
+                run.lists = self.writer.write(self.pages.list_pages(listed), expected)
                 return
         raise self.retries.exhausted("the list of projects")
 
     def _has_page(self, name: NormalizedName) -> bool:
-        return bool(self.writing.seen(self.pages.paths_of(name)[:1]))
+        return bool(self.writer.current_versions(self.pages.project_paths(name)[:1]))
 
-    def _remove_files(self, begun: _Begun, done: _Done) -> None:
-        before, options = begun.noted.manifest, self.options
+    def _remove_obsolete_files(self, run: _Run) -> None:
+        before, options = run.loaded.manifest, self.options
         is_left = options.files is FileMode.LEAVE and self.owns_files
         if not is_left or options.files_url == f"{options.base_url}/files":
             return
         if before is None or before.options.files is FileMode.LEAVE:
             return
-        served = {*done.lines, *begun.vanished, *before.projects} - done.failed.keys()
-        for entry in list(self.writing.site.list(keys.FILES)):
+        served = {*run.entries, *run.vanished, *before.projects} - run.failed.keys()
+        for entry in list(self.writer.site.list(keys.FILES)):
             owner = keys.owner_of(entry.key)
-            if owner is not None and owner.project in served:  # what is nobody's stays
-                self.writing.site.delete(entry.key, None)
+            if owner is not None and owner.project in served:  # other files stay
+                self.writer.site.delete(entry.key, None)
 
-    def _finish(self, begun: _Begun, done: _Done) -> Manifest:
-        # the index comes first: what the manifest says is done is never looked at again
-        gone = [(name, self.pages.paths_of(NormalizedName(name))) for name in begun.vanished]
-        paths = (*self.pages.search_paths, *(path for _, of_one in gone for path in of_one))
-        seen = {**begun.lists}
-        for name, of_one in gone:
-            seen |= begun.seen(name, of_one)
-        before = begun.noted
+    def _write_manifest(self, run: _Run) -> Manifest:
+        # the manifest is last, as a later export skips what it lists
+        paths, expected = self.pages.search_paths, {**run.list_versions}
+        for name in run.vanished:
+            project_paths = self.pages.project_paths(NormalizedName(name))
+            paths += project_paths
+            expected |= run.page_versions(name, project_paths)
+        before = run.loaded
         for attempt in self.retries.attempts():
             if attempt:
-                seen, before = self.writing.seen(paths), load_manifest(self.writing.site)
+                expected = self.writer.current_versions(paths)
+                before = load_manifest(self.writer.site)
             with suppress(Conflict):
-                return self._told(before, seen, begun.vanished, done)
+                return self._merge_manifest(before, expected, run)
         raise self.retries.exhausted("the search index")
 
-    def _told(
-        self,
-        before: LoadedManifest,
-        seen: Versions,
-        vanished: Mapping[str, ManifestEntry],
-        done: _Done,
-    ) -> Manifest:
-        held = self._holding(before.manifest).without(vanished)
-        merged = held.merged(done.lines, self._is_latest)
-        found = search_json(line.found for line in merged.projects.values())
-        put = self.writing.put(self.pages.of_search(found), seen)
-        self.writing.put(self._unlisted(vanished.keys() - merged.projects.keys()), seen)
-        merged = structs.replace(merged, lists={**merged.lists, **done.lists, **put})
-        self.writing.put(
-            [SitePage(MANIFEST_PATH, JSON, encoded(merged))], {MANIFEST_PATH: before.version}
-        )
+    def _merge_manifest(self, before: LoadedManifest, expected: Versions, run: _Run) -> Manifest:
+        """Write the search index, delete pages of vanished projects, and write the manifest."""
+        valid = self._valid_manifest(before.manifest).without(run.vanished)
+        merged = valid.merged(run.entries, self._is_latest)
+        search_index = search_json(each.search_entry for each in merged.projects.values())
+        written = self.writer.write(self.pages.search_pages(search_index), expected)
+        self.writer.write(self._deletions(run.vanished.keys() - merged.projects.keys()), expected)
+        merged = structs.replace(merged, lists={**merged.lists, **run.lists, **written})
+        page = SitePage(MANIFEST_PATH, JSON, encode(merged))
+        self.writer.write([page], {MANIFEST_PATH: before.version})
         return merged
 
-    def _unlisted(self, names: Iterable[str]) -> Iterator[SitePage]:
+    def _deletions(self, names: Iterable[str]) -> Iterator[SitePage]:
         for name in map(NormalizedName, sorted(names)):
             if self.projects.documents.get(keys.project(name), "now").version == ABSENT:
-                yield from (SitePage(path, JSON, None) for path in self.pages.paths_of(name))
+                yield from (SitePage(path, JSON, None) for path in self.pages.project_paths(name))
 
-    def _is_latest(self, name: str, line: ManifestEntry) -> bool:
+    def _is_latest(self, name: str, entry: ManifestEntry) -> bool:
         key = keys.project(NormalizedName(name))
-        return self.projects.documents.get(key, "now").version == line.document
+        return self.projects.documents.get(key, "now").version == entry.document_version
 
-    def _holding(self, found: Manifest | None) -> Manifest:
-        """Return what holds of a manifest for pages as they are to look now."""
-        return (found or Manifest(self.options)).under(self.options)
-
-
-def _lost(name: NormalizedName, fault: NotFound) -> Unavailable:
-    return Unavailable(
-        f"{fault.message} But {name} lists it. Run 'wheelyard check', restore it from a backup, "
-        "and export again.",
-        code=DAMAGED,
-        short="A file is missing from storage.",
-    )
+    def _valid_manifest(self, found: Manifest | None) -> Manifest:
+        """Return `found` if its pages have the options of this export, else an empty manifest."""
+        return (found or Manifest(self.options)).valid_for(self.options)
 
 
 def missing_document(name: NormalizedName) -> Unavailable:
-    """Return the fault for a project whose document the store has not."""
+    """Return the error for a project whose document is missing."""
     return Unavailable(
         f"The document of {name} is lost. Run 'wheelyard check --rebuild', or restore it from a "
         "backup, and export again.",
@@ -378,5 +356,5 @@ def missing_document(name: NormalizedName) -> Unavailable:
     )
 
 
-def _nobody(_done: int, _of: int) -> None:
-    """Take no notice of how far it has come."""
+def _ignore_progress(_done: int, _total: int) -> None:
+    """Do nothing; the progress callback of an export that nobody watches."""

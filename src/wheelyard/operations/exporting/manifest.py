@@ -1,8 +1,8 @@
 """
-How a site looks, and what it shows already.
+The manifest of an exported site: its options, and the exported version of each project.
 
-The manifest is a note to save work: what it says has happened, and more may have. A project's line
-moves on to a later revision, and back only if the store was restored from a backup.
+The manifest only saves work. Everything it lists was exported, but more may have been. A project's
+entry moves on to later revisions, and back only if the store was restored from a backup.
 """
 
 import os
@@ -14,7 +14,7 @@ from importlib.metadata import version
 from typing import Final
 
 from msgspec import DecodeError, Struct, ValidationError
-from msgspec.json import Decoder, encode
+from msgspec.json import Decoder
 from msgspec.structs import replace
 
 from wheelyard.errors import Invalid
@@ -23,7 +23,7 @@ from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 
 BAD_DESTINATION: Final = "bad_destination"
-"""The code of an Invalid that says that a site cannot be written as it is."""
+"""The error code for a destination that cannot be written as it is."""
 PAGE_REVISION: Final = 2
 """
 Raised when the pages of a document change and the version of wheelyard does not.
@@ -31,71 +31,66 @@ Raised when the pages of a document change and the version of wheelyard does not
 An export writes every page of a site again if the site was made with another number.
 """
 EXPORT_PREFIX: Final = "wheelyard-export/"
-"""Where a site has what an export has to know of it."""
+"""The folder of a site for the manifest and the marker of a started export."""
 MANIFEST_PATH: Final = Key(f"{EXPORT_PREFIX}manifest.json")
 
 
 class FileMode(StrEnum):
-    """How a distribution gets to where a page's link leads."""
+    """How distribution files get into the site."""
 
     COPY = "copy"
     LINK = "link"
-    """One file with two names; the site and the store are folders of one file system."""
+    """A hard link; site and store are folders of one file system."""
     LEAVE = "leave"
-    """It is served already, by something else."""
+    """Files are not put into the site; another server has them."""
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """How a site looks; kept in its manifest."""
+    """The options of a site, stored in its manifest."""
 
     base_url: str = ""
-    """What it is served as, without a slash at the end; empty if nobody has said."""
+    """The public URL of the site, without a slash at the end; empty if unknown."""
     files: FileMode = FileMode.COPY
     files_url: str = ""
-    """Where files are that are left: `<files_url>/<project>/<sha256>/<filename>`."""
+    """With LEAVE, files are at `<files_url>/<project>/<sha256>/<filename>`."""
     is_gzipped: bool = False
-    """Whether pages are there compressed, too."""
+    """Whether each page is also written compressed, as `.gz`."""
     store: str = ""
     """Which store it is of, as `identity_of` says; empty if nobody has said."""
 
     @property
     def files_from_page(self) -> str:
-        """Where the files are, seen from a project's page."""
+        """The URL of the files, relative to a project's page or absolute."""
         return self.files_url if self.files is FileMode.LEAVE else FILES_FROM_DETAIL
 
     @property
     def files_from_root(self) -> str:
-        """Where they are, absolute or from the root of the host."""
+        """The URL of the files, absolute or from the root of the host."""
         return self.files_url if self.files is FileMode.LEAVE else f"{self.base_url}/files"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestedOptions:
-    """What is asked of an export; None for what stays as it was at the last one."""
+    """The options that the operator gave; None keeps the option of the last export."""
 
     base_url: str | None = None
     files: FileMode | None = None
     files_url: str = ""
-    """Of files that are left."""
+    """Only with LEAVE."""
     is_gzipped: bool | None = None
     store: str = ""
-    """Which store it is to be of."""
+    """The `store_fingerprint` of the store to export."""
 
-    def over(self, before: Options) -> Options:
-        """
-        Return how the site is to look that looked so before.
-
-        Raises:
-            Invalid: It is of another store (code `bad_destination`).
-        """
-        if self.store and before.store and self.store != before.store:
+    def merged_with(self, previous: Options) -> Options:
+        """Return the new options of the site; raise Invalid if it is of another store."""
+        if self.store and previous.store and self.store != previous.store:
             raise Invalid(
                 "This site was made from another store. Choose another place; or, if it is the "
                 "same store and has moved, remove wheelyard-export/manifest.json from the site, "
                 "and export again.",
                 code=BAD_DESTINATION,
             )
-        options = replace(before, store=self.store or before.store)
+        options = replace(previous, store=self.store or previous.store)
         if self.base_url is not None:
             options = replace(options, base_url=self.base_url)
         if self.files is not None:
@@ -106,59 +101,52 @@ class RequestedOptions:
 
 
 class ManifestEntry(Struct, frozen=True, array_like=True):
-    """What is known of a project's pages."""
+    """The last export of one project."""
 
     revision: int
-    document: str
-    """The version that the store gave to the document."""
-    found: SearchEntry
-    """What the search index says of it."""
-    pages: tuple[ObjectVersion, ...]
-    """The versions that the site gave to its pages, in the order of `SitePages.paths_of`."""
+    document_version: str
+    """The version of the project's document in the store."""
+    search_entry: SearchEntry
+    page_versions: tuple[ObjectVersion, ...]
+    """The versions of its pages in the site, in the order of `SitePages.project_paths`."""
 
 
 class Manifest(Struct, frozen=True):
-    """What a site shows."""
+    """What was exported to a site."""
 
     options: Options
-    """How every page was made."""
+    """The options with which every page was made."""
     generator: str = ""
     """As `page_generator` returned it for the export that wrote the manifest."""
     projects: dict[str, ManifestEntry] = {}
     lists: dict[Key, ObjectVersion] = {}
-    """The versions of the pages that list every project, and of the search index."""
+    """The versions of the project lists and of the search index."""
 
     def merged(
-        self, lines: Mapping[str, ManifestEntry], is_latest: Callable[[str, ManifestEntry], bool]
+        self, entries: Mapping[str, ManifestEntry], is_latest: Callable[[str, ManifestEntry], bool]
     ) -> "Manifest":
-        """
-        Return it with more lines; of two for one project the later revision counts.
-
-        Args:
-            lines: Of other pages.
-            is_latest: Whether a line with an earlier revision is of the document there is now.
-        """
+        """Add entries that have a later revision, or are of the current document (`is_latest`)."""
         later = {
-            name: line
-            for name, line in lines.items()
+            name: entry
+            for name, entry in entries.items()
             if name not in self.projects
-            or line.revision >= self.projects[name].revision
-            or is_latest(name, line)
+            or entry.revision >= self.projects[name].revision
+            or is_latest(name, entry)
         }
         return replace(self, projects=dict(sorted((self.projects | later).items())))
 
-    def without(self, lines: Mapping[str, ManifestEntry]) -> "Manifest":
-        """Return it without these lines, but with others of the same projects."""
-        kept = {name: line for name, line in self.projects.items() if lines.get(name) != line}
+    def without(self, entries: Mapping[str, ManifestEntry]) -> "Manifest":
+        """Return the manifest without exactly these entries."""
+        kept = {name: each for name, each in self.projects.items() if entries.get(name) != each}
         return replace(self, projects=kept)
 
-    def is_current(self, name: str, document: str) -> bool:
-        """Return whether a project's pages were made from this version of its document."""
-        line = self.projects.get(name)
-        return line is not None and line.document == document
+    def is_current(self, name: str, document_version: str) -> bool:
+        """Return whether a project was exported from this version of its document."""
+        entry = self.projects.get(name)
+        return entry is not None and entry.document_version == document_version
 
-    def under(self, options: Options) -> "Manifest":
-        """Return what of it holds for pages that look so: all, or nothing."""
+    def valid_for(self, options: Options) -> "Manifest":
+        """Return this manifest if its pages have these options, else an empty one."""
         if (self.options, self.generator) == (options, page_generator()):
             return self
         return Manifest(options, page_generator())
@@ -166,15 +154,15 @@ class Manifest(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class LoadedManifest:
-    """The manifest as it was read from a site."""
+    """The manifest of a site, with its version for the compare-and-swap."""
 
     manifest: Manifest | None
-    """None where there is none that makes sense."""
+    """None if it is missing or malformed."""
     version: ObjectVersion
 
 
 def load_manifest(site: Store) -> LoadedManifest:
-    """Return what a site says of itself."""
+    """Read the manifest of a site."""
     stored = site.get(MANIFEST_PATH)
     if not isinstance(stored, Stored):
         return LoadedManifest(None, ABSENT)
@@ -184,16 +172,11 @@ def load_manifest(site: Store) -> LoadedManifest:
         return LoadedManifest(None, stored.version)
 
 
-def encoded(manifest: Manifest) -> bytes:
-    """Return a manifest as it is stored: the same bytes for the same content."""
-    return encode(manifest)
-
-
-def store_fingerprint(place: str) -> str:
-    """Return what tells a store from others: a digest, as its place is secret."""
-    return sha256(os.fsencode(place)).hexdigest()[:32]
+def store_fingerprint(location: str) -> str:
+    """Return a digest that identifies a store without showing its location."""
+    return sha256(os.fsencode(location)).hexdigest()[:32]
 
 
 def page_generator() -> str:
-    """Return what makes pages: another one makes other pages of the same documents."""
+    """Return the version of the code that makes pages; after a change all pages are made again."""
     return f"wheelyard {version('wheelyard')}, page revision {PAGE_REVISION}"

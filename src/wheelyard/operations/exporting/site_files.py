@@ -1,4 +1,4 @@
-"""Distributions and core metadata, brought to where pages link to, and taken away."""
+"""Distribution files and core metadata in a site: copied or linked, and removed."""
 
 import errno
 from collections.abc import Callable, Iterator
@@ -14,16 +14,18 @@ from wheelyard.catalog.files import Files
 from wheelyard.errors import Invalid, NotFound, WheelyardError, quoted
 from wheelyard.model.project import Project
 from wheelyard.operations.exporting.manifest import BAD_DESTINATION, FileMode
-from wheelyard.operations.exporting.site_pages import BINARY, METADATA
+from wheelyard.operations.exporting.site_pages import FILE_TYPE, METADATA_TYPE
 from wheelyard.rendering.simple_pages import served_files
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, WebType
 from wheelyard.storage.disk import require_no_links, storage_faults, write_all
 from wheelyard.storage.spool import Spool
 
-Linked = Callable[[Key, Path], object]
-Copied = Callable[[Key, ObjectVersion, WebType], object]
+LinkFile = Callable[[Key, Path], object]
+"""Makes a hard link at a key of the site to a local file."""
+CopyObject = Callable[[Key, ObjectVersion, WebType], object]
+"""Copies the object at a key from the store's bucket, over the expected version."""
 
-UNLINKABLE: Final = {
+LINK_ERRORS: Final = {
     errno.EXDEV: "it is on another file system",
     errno.EPERM: "the file system has no links, or the file belongs to somebody else",
     errno.ENOTSUP: "the file system has no links",
@@ -33,58 +35,52 @@ UNLINKABLE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A place that a static site is written to, which is open."""
+    """The destination of an export: a folder or a bucket."""
 
     store: Store
     spool: Spool
-    """Where the bytes of a stream wait for its end."""
-    serves_directory_index: bool
-    """Whether who serves it answers `simple/` with `simple/index.html`; a bucket does not."""
-    linked: Linked | None = None
-    """Gives a file of this machine a second name there, if it is a folder."""
-    copied: Copied | None = None
-    """Has its bucket copy an object of the store's bucket, if both are in one."""
+    """The folder for scratch files."""
+    serves_index: bool
+    """Whether web servers answer `simple/` with `simple/index.html`; a bucket does not."""
+    link_file: LinkFile | None = None
+    """Only if the site is a folder."""
+    copy_object: CopyObject | None = None
+    """Only if both the site and the store's files are in buckets."""
 
 
 @dataclass(frozen=True, slots=True)
 class SiteFiles:
-    """Brings what pages link to."""
+    """Puts the files that pages link to into the site, and removes them."""
 
     files: Files
     site: Site
-    placing: FileMode
+    mode: FileMode
 
-    def bring(self, project: Project) -> None:
-        """
-        See to it that all is there that the pages of `project` will link to.
-
-        Raises:
-            Conflict: Somebody else brings it, too.
-            Unavailable: The store has lost some of it, or one of the two places does not answer.
-        """
-        wanted = required_objects(project)
-        if self.placing is FileMode.LEAVE or not wanted:
+    def copy_missing(self, project: Project) -> None:
+        """Put missing files of a project into the site; raise NotFound if the store lost one."""
+        required = required_objects(project)
+        if self.mode is FileMode.LEAVE or not required:
             return
-        there = {entry.key: entry for entry in self.site.store.list(_folder(project.name))}
-        for key, size in wanted.items():
-            found = there.get(key)
-            # the digest is in the path, so an object of another size is half a one
+        existing = {entry.key: entry for entry in self.site.store.list(_folder(project.name))}
+        for key, size in required.items():
+            found = existing.get(key)
+            # the digest is in the key, so an object of another size is incomplete
             if found is None or size not in (None, found.size):
-                self._bring(key, found.version if found else ABSENT)
+                self._add(key, found.version if found else ABSENT)
 
-    def take_away(self, project: Project) -> None:
-        """Remove what is not to be had any more: what was deleted, for ever, or is quarantined."""
-        if self.placing is FileMode.LEAVE:
+    def remove_unavailable(self, project: Project) -> None:
+        """Remove deleted files from the site, and all files of a quarantined project."""
+        if self.mode is FileMode.LEAVE:
             return
-        kept, gone = required_objects(project), set(project.deleted_filenames)
+        required, deleted = required_objects(project), set(project.deleted_filenames)
         for entry in list(self.site.store.list(_folder(project.name))):
             owner = keys.owner_of(entry.key)
-            if owner is None or entry.key in kept:
+            if owner is None or entry.key in required:
                 continue
-            if owner.filename in gone or not project.status.serves_files:
+            if owner.filename in deleted or not project.status.serves_files:
                 self.site.store.delete(entry.key, None)
 
-    def _bring(self, key: Key, expect: ObjectVersion) -> None:
+    def _add(self, key: Key, expect: ObjectVersion) -> None:
         local = self.files.store.path_of(key)
         if local is not None:
             require_no_links(local)
@@ -96,11 +92,11 @@ class SiteFiles:
             raise NotFound(f"The store holds nothing at {key}.") from fault
 
     def _put(self, key: Key, local: Path | None, expect: ObjectVersion) -> None:
-        site, kind = self.site, METADATA if key.endswith(".metadata") else BINARY
-        if self.placing is FileMode.LINK:
+        site, kind = self.site, METADATA_TYPE if key.endswith(".metadata") else FILE_TYPE
+        if self.mode is FileMode.LINK:
             self._link(key, local, expect)
-        elif site.copied is not None:
-            site.copied(key, expect, kind)
+        elif site.copy_object is not None:
+            site.copy_object(key, expect, kind)
         elif local is not None:
             site.store.put(key, local, expect, kind)
         else:
@@ -109,17 +105,17 @@ class SiteFiles:
 
     def _link(self, key: Key, source: Path | None, expect: ObjectVersion) -> None:
         if source is None:
-            raise _no_link(key, "it is no file of this machine")
-        if self.site.linked is None:
-            raise _no_link(str(source), "the site is in a bucket")
+            raise _link_error(key, "it is no file of this machine")
+        if self.site.link_file is None:
+            raise _link_error(str(source), "the site is in a bucket")
         if expect != ABSENT:
             self.site.store.delete(key, expect)
         with storage_faults(str(key)):
             try:
-                self.site.linked(key, source)
+                self.site.link_file(key, source)
             except OSError as error:
-                if error.errno in UNLINKABLE:
-                    raise _no_link(str(source), UNLINKABLE[error.errno]) from error
+                if error.errno in LINK_ERRORS:
+                    raise _link_error(str(source), LINK_ERRORS[error.errno]) from error
                 raise
 
     @contextmanager
@@ -137,17 +133,17 @@ class SiteFiles:
 
 
 def required_objects(project: Project) -> dict[Key, int | None]:
-    """Return the keys of what a project's pages link to, with the sizes that are known."""
-    wanted = dict[Key, int | None]()
+    """Return the keys that a project's pages link to, with their sizes, None if unknown."""
+    required = dict[Key, int | None]()
     for file in served_files(project):
-        named = (project.name, file.sha256, file.filename)
-        wanted[keys.distribution(*named)] = file.size
+        parts = (project.name, file.sha256, file.filename)
+        required[keys.distribution(*parts)] = file.size
         if file.serves_metadata:
-            wanted[keys.core_metadata(*named)] = None
-    return wanted
+            required[keys.core_metadata(*parts)] = None
+    return required
 
 
-def _no_link(source: str, why: str) -> Invalid:
+def _link_error(source: str, why: str) -> Invalid:
     return Invalid(
         f"{quoted(source)} cannot be linked into the site: {why}. Export with --files copy.",
         code=BAD_DESTINATION,

@@ -1,4 +1,4 @@
-"""Which pages a site has, what is on them, and how they are put over others."""
+"""The pages of a site: their paths, their contents, and how they are written."""
 
 import gzip
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,27 +19,27 @@ from wheelyard.rendering.web_pages import PageTemplates
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored, WebType
 
 PAGE_CACHE_CONTROL: Final = "no-cache"
-"""A page is asked for anew each time; a bucket would otherwise keep it for an hour."""
+"""Clients revalidate each page; a bucket would otherwise cache it for an hour."""
 FILE_CACHE_CONTROL: Final = "public, max-age=31536000, immutable"
 HTML: Final = WebType("text/html; charset=utf-8", PAGE_CACHE_CONTROL)
 JSON: Final = WebType("application/json", PAGE_CACHE_CONTROL)
 SIMPLE_JSON: Final = WebType("application/vnd.pypi.simple.v1+json", PAGE_CACHE_CONTROL)
 GZIP: Final = WebType("application/gzip", PAGE_CACHE_CONTROL)
-BINARY: Final = WebType("application/octet-stream", FILE_CACHE_CONTROL)
-METADATA: Final = WebType("text/plain; charset=utf-8", FILE_CACHE_CONTROL)
+FILE_TYPE: Final = WebType("application/octet-stream", FILE_CACHE_CONTROL)
+METADATA_TYPE: Final = WebType("text/plain; charset=utf-8", FILE_CACHE_CONTROL)
 INDEX: Final = "index.html"
 SEARCH: Final = "search.json"
 GZIP_LEVEL: Final = 9
 
 ReadCore = Callable[[NormalizedName, File], CoreMetadata]
-"""Gives the core metadata of a listed file."""
+"""Returns the core metadata of a listed file."""
 Versions = Mapping[Key, ObjectVersion]
-"""Of pages; what is not named is not there."""
+"""The versions of existing pages."""
 
 
 @dataclass(frozen=True, slots=True)
 class SitePage:
-    """A page of the site; `body` is None where there is to be none."""
+    """A page of the site; `body` is None to delete it."""
 
     path: Key
     kind: WebType
@@ -48,30 +48,30 @@ class SitePage:
 
 @dataclass(frozen=True, slots=True)
 class SitePages:
-    """Makes pages."""
+    """Makes the pages of a site."""
 
     options: Options
     templates: PageTemplates
-    """Of the pages for people, made with the same options."""
+    """The templates of the web UI, made with these options."""
     read_core: ReadCore
-    serves_directory_index: bool
-    """Whether what serves the site finds `index.html` by itself."""
+    serves_index: bool
+    """As for `Site`."""
 
-    def paths_of(self, name: NormalizedName) -> tuple[Key, ...]:
-        """Return where a project's pages are, whatever is on them."""
+    def project_paths(self, name: NormalizedName) -> tuple[Key, ...]:
+        """Return the paths of a project's pages."""
         folders = (f"simple/{name}/", f"project/{name}/")
         plain = (f"simple/{name}/index.json", f"pypi/{name}/json")
-        paths = [path for folder in folders for path in self._places(folder)]
+        paths = [path for folder in folders for path in self._folder_paths(folder)]
         return self._with_gzip((*paths, *plain))
 
-    def of_project(self, project: Project) -> tuple[list[SitePage], SearchEntry]:
-        """Return a project's pages, and what a search shows of it."""
+    def project_pages(self, project: Project) -> tuple[list[SitePage], SearchEntry]:
+        """Return a project's pages, and its entry in the search index."""
         releases = releases_of(project)
         described = latest_release(releases)
-        pages = list(self._of_project(project, releases, described))
+        pages = list(self._make_project_pages(project, releases, described))
         return pages, search_entry(project, described)
 
-    def _of_project(
+    def _make_project_pages(
         self, project: Project, releases: Sequence[Release], described: Release | None
     ) -> Iterator[SitePage]:
         name, files_url = project.name, self.options.files_from_page
@@ -79,54 +79,54 @@ class SitePages:
         yield from self._html(f"simple/{name}/", simple_pages.detail_html(project, files_url))
         body = simple_pages.detail_json(project, files_url)
         yield from self._page(f"simple/{name}/index.json", SIMPLE_JSON, body)
-        legacy = None
+        json_body = None
         if described is not None and core is not None:
             page = PypiJsonPage(name, described, core, self.options.files_from_root)
-            legacy = project_json(page, releases)
-        yield from self._page(f"pypi/{name}/json", JSON, legacy)
+            json_body = project_json(page, releases)
+        yield from self._page(f"pypi/{name}/json", JSON, json_body)
         web_ui = ProjectPage(project=project, releases=releases, described=described, core=core)
         yield from self._html(f"project/{name}/", self.templates.project(web_ui))
 
     @property
     def list_paths(self) -> tuple[Key, ...]:
-        """Where the pages are that list every project."""
-        paths = (*self._places("simple/"), "simple/index.json", INDEX)
+        """The paths of the pages that list every project."""
+        paths = (*self._folder_paths("simple/"), "simple/index.json", INDEX)
         return self._with_gzip(paths)
 
-    def of_names(self, names: Sequence[NormalizedName]) -> Iterator[SitePage]:
+    def list_pages(self, names: Sequence[NormalizedName]) -> Iterator[SitePage]:
         """Yield the pages that list every project."""
         yield from self._html("simple/", simple_pages.list_html(names))
         yield from self._page("simple/index.json", SIMPLE_JSON, simple_pages.list_json(names))
         yield from self._page(INDEX, HTML, self.templates.project_list(names))
 
-    def left_over(self, names: Iterable[str]) -> frozenset[Key]:
-        """Return where compressed pages may be that there are to be none of."""
+    def obsolete_gzip_paths(self, names: Iterable[str]) -> frozenset[Key]:
+        """Return the paths of compressed pages if there should be none, else nothing."""
         if self.options.is_gzipped:
             return frozenset()
-        of_projects = (path for name in names for path in self.paths_of(NormalizedName(name)))
+        of_projects = (path for name in names for path in self.project_paths(NormalizedName(name)))
         every = (*self.list_paths, *self.search_paths, *of_projects)
         return frozenset(Key(f"{path}.gz") for path in every if not path.endswith("/"))
 
     @property
     def search_paths(self) -> tuple[Key, ...]:
-        """Where the search index is, compressed too."""
+        """The paths of the search index."""
         return self._with_gzip((SEARCH,))
 
-    def of_search(self, body: bytes) -> Iterator[SitePage]:
+    def search_pages(self, body: bytes) -> Iterator[SitePage]:
         """Yield the search index."""
         yield from self._page(SEARCH, JSON, body)
 
-    def _places(self, folder: str) -> tuple[str, ...]:
-        """Return under which names a folder's page is found."""
+    def _folder_paths(self, folder: str) -> tuple[str, ...]:
+        """Return the paths of a folder's page."""
         index = f"{folder}{INDEX}"
-        return (index,) if self.serves_directory_index else (index, folder)
+        return (index,) if self.serves_index else (index, folder)
 
     def _with_gzip(self, paths: tuple[str, ...]) -> tuple[Key, ...]:
         packed = (f"{path}.gz" for path in paths if not path.endswith("/"))
         return tuple(map(Key, (*paths, *packed) if self.options.is_gzipped else paths))
 
     def _html(self, folder: str, body: bytes) -> Iterator[SitePage]:
-        index, *others = self._places(folder)
+        index, *others = self._folder_paths(folder)
         yield from self._page(index, HTML, body)
         for path in others:
             yield SitePage(Key(path), HTML, body)
@@ -134,42 +134,37 @@ class SitePages:
     def _page(self, path: str, kind: WebType, body: bytes | None) -> Iterator[SitePage]:
         yield SitePage(Key(path), kind, body)
         if self.options.is_gzipped:
-            # the time of the compression would make other bytes of the same page
+            # without mtime=0, equal pages would get different bytes
             packed = None if body is None else gzip.compress(body, GZIP_LEVEL, mtime=0)
             yield SitePage(Key(f"{path}.gz"), GZIP, packed)
 
 
 @dataclass(slots=True)
 class PageWriter:
-    """Writes pages to a site, and counts those that it has put; shared between threads."""
+    """Writes pages to a site and counts them; thread-safe."""
 
     site: Store
     written: int = 0
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     def count(self, written: int) -> None:
-        """Count pages that were put."""
+        """Add to the number of written pages."""
         with self._lock:
             self.written += written
 
-    def seen(self, paths: Iterable[Key]) -> dict[Key, ObjectVersion]:
-        """Return the version that each page has now."""
-        search_entry = ((path, self.site.get(path)) for path in paths)
-        return {path: each.version for path, each in search_entry if isinstance(each, Stored)}
+    def current_versions(self, paths: Iterable[Key]) -> dict[Key, ObjectVersion]:
+        """Return the current versions of the existing pages."""
+        stored = ((path, self.site.get(path)) for path in paths)
+        return {path: each.version for path, each in stored if isinstance(each, Stored)}
 
-    def put(self, pages: Iterable[SitePage], seen: Versions) -> dict[Key, ObjectVersion]:
-        """
-        Put pages over the versions that were seen; return those that they have now.
-
-        Raises:
-            Conflict: Somebody else was there, and what comes after that page is not written.
-        """
-        put = dict[Key, ObjectVersion]()
+    def write(self, pages: Iterable[SitePage], expected: Versions) -> dict[Key, ObjectVersion]:
+        """Write pages over their expected versions; raise Conflict at the first that differs."""
+        written = dict[Key, ObjectVersion]()
         for page in pages:
-            before = seen.get(page.path, ABSENT)
+            before = expected.get(page.path, ABSENT)
             if page.body is not None:
-                put[page.path] = self.site.put(page.path, page.body, before, page.kind)
+                written[page.path] = self.site.put(page.path, page.body, before, page.kind)
                 self.count(1)
             elif before != ABSENT:
                 self.site.delete(page.path, before)
-        return put
+        return written

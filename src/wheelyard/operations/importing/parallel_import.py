@@ -49,13 +49,7 @@ class Importer:
         dry_run: bool = False,
         progress: Progress | None = None,
     ) -> Report:
-        """
-        Import every distribution of a source; in a dry run, only read and validate them.
-
-        Raises:
-            Invalid: The source is malformed (code `bad_source`).
-            Unavailable: The store or the source does not answer. What was imported stays.
-        """
+        """Import all distributions of a source; in a dry run, only read and validate them."""
         observer = progress or Progress()
         context = ImportContext(
             uploads=self.uploads,
@@ -150,10 +144,8 @@ class _WorkerPool:
         self.batches.add(item)
         while (batch := self.batches.take_full(name)) is not None:
             self._start(batch)
-        if (
-            len(self._running) < self.workers
-            and (batch := self.batches.take_complete(name)) is not None
-        ):
+        is_idle = len(self._running) < self.workers
+        if is_idle and (batch := self.batches.take_complete(name)) is not None:
             self._start(batch)
 
     def finish(self) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from packaging.utils import NormalizedName
 
-from wheelyard.archive.leniency import WAIVABLE_RULES
+from wheelyard.archive.leniency import WAIVABLE_CODES
 from wheelyard.catalog.commits import Committed, Intent
 from wheelyard.catalog.document_cache import DAMAGED
 from wheelyard.errors import Conflict, Forbidden, Invalid, Unavailable, WheelyardError, quoted
@@ -102,12 +102,7 @@ class ImportContext:
 
 
 def import_batch(context: ImportContext, batch: Batch) -> BatchResult:
-    """
-    Import the new files of a batch and return all outcomes.
-
-    Raises:
-        Unavailable: The store does not answer.
-    """
+    """Import the new files of a batch; raise Unavailable if the store does not answer."""
     work: _BatchImport | None = None
     name = batch[0].distribution.project
     try:
@@ -171,7 +166,7 @@ class _BatchImport:
         except WheelyardError as fault:
             if isinstance(fault, Unavailable) and fault.code != DAMAGED:
                 raise  # the store does not answer
-            is_waivable = fault.code in WAIVABLE_RULES and not isinstance(fault, Conflict)
+            is_waivable = fault.code in WAIVABLE_CODES and not isinstance(fault, Conflict)
             is_strict = is_waivable and not self._context.uploads.rules.lenient
             hint = "With --lenient it may be taken." if is_strict else ""
             self.outcomes.append(refused(item.candidate, fault, hint))

@@ -85,16 +85,11 @@ class FolderWatch:
         self.stopped.set()
 
     def skip_existing(self) -> None:
-        """
-        Mark all files that currently exist as processed, without importing them.
-
-        Raises:
-            WheelyardError: The folder or bucket cannot be read.
-        """
+        """Mark all existing files as processed; raise WheelyardError if that fails."""
         root = str(self.tree)
         for found in distribution_entries(self.tree):
-            place, version = _location_and_version(root, found)
-            self.known[place] = _FileState(version, inf)
+            location, version = _location_and_version(root, found)
+            self.known[location] = _FileState(version, inf)
         self.is_first_scan = False
 
     def scan(self) -> "Scan":
@@ -131,13 +126,13 @@ class Scan(Progress):
 
     def candidates(self) -> Iterator[Candidate | Skipped]:
         """Yield the files to import: new ones, changed ones, and those whose retry is due."""
-        place = self._watch.tree
+        tree = self._watch.tree
         try:
-            for found in distribution_entries(place):
+            for found in distribution_entries(tree):
                 self._check_stopped()
                 if self._is_due(found):
                     self._has_candidates = True
-                    yield found if isinstance(found, Skipped) else to_candidate(place, found)
+                    yield found if isinstance(found, Skipped) else to_candidate(tree, found)
         except WheelyardError as fault:  # what was found before is still imported
             self.log_error(fault.message)
 
@@ -152,15 +147,12 @@ class Scan(Progress):
             self._report.add(outcome)
             if outcome.status is FileStatus.REFUSED:
                 logger.warning("%s was not imported: %s", escaped(outcome.location), outcome.why)
-        pause = (
-            min(max(2 * known.pause, RETRY_SECONDS), MAX_RETRY_SECONDS)
-            if outcome.is_retryable
-            else inf
-        )
-        retry_at = self._watch.runtime.monotonic() + pause
-        self._found[outcome.location] = replace(
-            known, retry_at=retry_at, pause=pause, reason=outcome.why
-        )
+        pause = inf
+        if outcome.is_retryable:
+            pause = min(max(2 * known.pause, RETRY_SECONDS), MAX_RETRY_SECONDS)
+        due = self._watch.runtime.monotonic() + pause
+        state = replace(known, retry_at=due, pause=pause, reason=outcome.why)
+        self._found[outcome.location] = state
         self._check_stopped()
 
     def log_error(self, message: str, *, is_bug: bool = False) -> None:
@@ -177,10 +169,10 @@ class Scan(Progress):
         watch.known = self._found if is_complete else watch.known | self._found
         if watch.errors and is_complete:
             logger.info("%s: what was wrong is not wrong any more", name)
-        is_first_scans = any(
+        has_news = any(
             counts[status] for status in (FileStatus.NEW, FileStatus.DELETED, FileStatus.REFUSED)
         )
-        if is_first_scans or (watch.is_first_scan and is_complete):
+        if has_news or (watch.is_first_scan and is_complete):
             logger.info("%s: %s", name, self._report.summary())
         watch.is_first_scan, watch.errors = False, self._errors
 
@@ -192,12 +184,12 @@ class Scan(Progress):
         watch = self._watch
         if isinstance(found, Skipped) and not found.is_error:
             return False
-        place, version = _location_and_version(self._root, found)
-        before = watch.known.get(place)
+        location, version = _location_and_version(self._root, found)
+        before = watch.known.get(location)
         if before is not None and before.version == version:
-            self._found[place] = before
+            self._found[location] = before
             return before.retry_at <= self._started_at
-        self._found[place] = _FileState(version)
+        self._found[location] = _FileState(version)
         if watch.is_atomic or isinstance(found, Skipped):
             return True
         # abs, so that a wrong clock does not exclude a file for ever
