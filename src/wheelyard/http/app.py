@@ -15,7 +15,7 @@ from wheelyard.http.caching.fast_path import FastPath, fast_path_headers
 from wheelyard.http.context import build_context
 from wheelyard.http.handlers.web_ui import WebUi
 from wheelyard.http.observability.instrumentation import DETAIL_ROUTE, Instrumentation
-from wheelyard.http.observability.request_record import RequestRecord, redacted_for_log
+from wheelyard.http.observability.request_record import RequestRecord, log_safe
 from wheelyard.http.observability.worker_metrics import WorkerMetricsFolder
 from wheelyard.http.protocol import request_headers
 from wheelyard.http.protocol.client_address import client_address
@@ -135,7 +135,7 @@ class App:
             response = error_response(408, "request_timeout", message, "Too slow.")
         except Exception:
             logger.exception(
-                "a request failed: %s %s", scope["method"], redacted_for_log(scope["raw_path"])
+                "a request failed: %s %s", scope["method"], log_safe(scope["raw_path"])
             )
             message = "The index made a mistake of its own. Try again, and tell its operator."
             response = error_response(500, "internal_error", message, "Internal error.")

@@ -145,9 +145,9 @@ def _api(context: ServerContext) -> Iterator[Route]:
     yield Route(
         "api", f"{projects}/{{name}}/journal/?", partial(projects_api.get_journal, context=context)
     )
-    for verb, change in projects_api.CHANGES.items():
-        handler = partial(projects_api.change_project, change=change, context=context)
-        yield Route("api", f"{projects}/{{name}}/{verb}/?", handler, POST)
+    for action in projects_api.ACTIONS:
+        handler = partial(projects_api.change_project, action=action, context=context)
+        yield Route("api", f"{projects}/{{name}}/{action}/?", handler, POST)
     yield Route("api", "/api/v1/whoami/?", tokens_api.whoami, accepts_iap=_has_iap_assertion)
     for path, answer, methods in (
         ("tokens", tokens_api.list_tokens, GET),

@@ -24,12 +24,8 @@ LOCAL_TTL_SECONDS: Final = 1.0
 REMOTE_TTL_SECONDS: Final = 60.0
 """Age at which the index of a bucket is refreshed."""
 
-
-@dataclass(frozen=True, slots=True)
-class _CachedEntry:
-    version: ObjectVersion
-    """Of the project's document."""
-    entry: SearchEntry
+_CachedEntry = tuple[ObjectVersion, SearchEntry]
+"""The version of a project's document, and the entry made from it."""
 
 
 @dataclass(slots=True)
@@ -50,7 +46,7 @@ class SearchIndex:
                 self._cached = self._refreshed()
                 ttl = LOCAL_TTL_SECONDS if self.is_local else REMOTE_TTL_SECONDS
                 self._expires_at = now + ttl
-            return tuple(each.entry for each in self._cached.values())
+            return tuple(entry for _, entry in self._cached.values())
 
     def _refreshed(self) -> dict[NormalizedName, _CachedEntry]:
         names = self.projects.names.get()
@@ -66,11 +62,11 @@ class SearchIndex:
 
     def _entry(self, name: NormalizedName, document: Entry) -> _CachedEntry | None:
         cached = self._cached.get(name)
-        if cached is not None and cached.version == document.version:
+        if cached is not None and cached[0] == document.version:
             return cached
         stored = self.projects.store.get(document.key)
         if not isinstance(stored, Stored):
             return None
         project = self.projects.documents.codec.decode(document.key, stored.body)
         described = latest_release(releases_of(project))
-        return _CachedEntry(stored.version, search_entry(project, described))
+        return stored.version, search_entry(project, described)

@@ -18,8 +18,6 @@ from wheelyard.rendering.releases import ProjectPage, Release
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL, file_url
 
 TEMPLATES = ("layout.html", "index.html", "project.html", "error.html")
-UNITS = ("KiB", "MiB", "GiB")
-KIB = 1024
 
 _HEAD = "<thead><tr><th>File</th><th>Size</th><th>Uploaded</th></tr></thead>\n<tbody>\n"
 
@@ -140,10 +138,7 @@ def _yank_badge(reason: str) -> str:
 
 def readable_size(size: int) -> str:
     """Return a size as text with a unit: bytes, KiB, MiB or GiB."""
-    if size < KIB:
+    exponent = min((size.bit_length() - 1) // 10, 3)
+    if exponent <= 0:
         return f"{size} bytes"
-    amount, units = size / KIB, iter(UNITS)
-    unit = next(units)
-    while amount >= KIB and unit != UNITS[-1]:
-        amount, unit = amount / KIB, next(units)
-    return f"{amount:.1f} {unit}"
+    return f"{size / 1024**exponent:.1f} {('KiB', 'MiB', 'GiB')[exponent - 1]}"

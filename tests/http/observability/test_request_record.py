@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wheelyard.http.observability.request_record import TraceContext, parse_trace_context
+from wheelyard.http.observability.request_record import TraceContext, parse_trace
 
 ID, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -34,7 +34,7 @@ ID, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 )
 def test_trace(name: str, value: str, expected: TraceContext | None) -> None:
     """Both forms are understood, and what is of neither form is no trace."""
-    assert parse_trace_context({name.encode(): value.encode()}) == expected
+    assert parse_trace({name.encode(): value.encode()}) == expected
 
 
 def test_the_standard_comes_first() -> None:
@@ -43,12 +43,12 @@ def test_the_standard_comes_first() -> None:
         b"traceparent": f"00-{ID}-{SPAN}-01".encode(),
         b"x-cloud-trace-context": f"{'1' * 32}/1;o=0".encode(),
     }
-    assert parse_trace_context(headers) == TraceContext(ID, SPAN, is_sampled=True)
+    assert parse_trace(headers) == TraceContext(ID, SPAN, is_sampled=True)
 
 
 @given(st.binary(max_size=80))
 def test_whatever_is_sent(value: bytes) -> None:
     """Nothing that a client sends in these headers breaks a request."""
     for name in (b"traceparent", b"x-cloud-trace-context"):
-        found = parse_trace_context({name: value})
+        found = parse_trace({name: value})
         assert found is None or len(found.id) == 32

@@ -50,14 +50,10 @@ class _RequestedFile:
 async def file_by_key(request: Request, context: ServerContext) -> Response:
     """Answer with a file by its key in the store: project, SHA-256 and filename."""
     project = request.params["project"]
-    requested = await _find_listed(request, project, context)
-    if (
-        requested is None
-        or requested.project != project
-        or requested.file.sha256 != request.params["sha256"]
-    ):
-        return file_not_found()
-    return await _respond(request, requested, context)
+    requested, sha256 = await _find_listed(request, project, context), request.params["sha256"]
+    if requested and requested.project == project and requested.file.sha256 == sha256:
+        return await _respond(request, requested, context)
+    return file_not_found()
 
 
 async def file_by_name(request: Request, context: ServerContext) -> Response:
@@ -108,9 +104,8 @@ async def _respond(request: Request, requested: _RequestedFile, context: ServerC
     etag = f'"{digest}"'.encode()
     cache_headers = file_cache_headers(is_public=context.read_policy.is_public(project))
     common = ((b"etag", etag), ACCEPT_RANGES, NOSNIFF, SANDBOX, *cache_headers)
-    precondition_failed = check_if_match(request.headers, etag)
-    if precondition_failed is not None:
-        return precondition_failed
+    if rejection := check_if_match(request.headers, etag):
+        return rejection
     if is_not_modified(request.headers.get(b"if-none-match"), etag):
         return Response(304, common)
     try:
@@ -123,10 +118,7 @@ async def _respond(request: Request, requested: _RequestedFile, context: ServerC
 
 
 async def _whole_or_range(
-    request: Request,
-    requested: _RequestedFile,
-    common: tuple[Header, ...],
-    context: ServerContext,
+    request: Request, requested: _RequestedFile, common: tuple[Header, ...], context: ServerContext
 ) -> Response:
     """Return the response with the whole body or a range; `common` begins with the ETag."""
     file = requested.file

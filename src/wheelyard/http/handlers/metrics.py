@@ -42,13 +42,7 @@ def is_allowed_without_login(request: Request, settings: Settings) -> bool:
 async def answer_metrics(
     request: Request, context: ServerContext, observer: Instrumentation
 ) -> Response:
-    """
-    Answer with the metrics of all workers.
-
-    Raises:
-        Unauthenticated: The metrics are not public, and no credential was sent.
-        Forbidden: The metrics are not public, and the caller is not an administrator.
-    """
+    """Answer with the metrics of all workers; raise Forbidden unless the caller may read them."""
     if not is_allowed_without_login(request, context.index.settings):
         if request.caller.is_anonymous:
             raise Unauthenticated(f"The metrics are not for everybody. {ACCESS_HINT}")

@@ -1,12 +1,10 @@
 """Handlers of `/api/v1/projects`: projects, journals, and changes (docs/api.md)."""
 
 import re
-from collections.abc import Callable
 from typing import Final
 from urllib.parse import parse_qs
 
 from msgspec import Struct
-from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Invalid, quoted
@@ -17,10 +15,10 @@ from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.json_body import decode_json, json_response, read_body
 from wheelyard.http.protocol.messages import JSON, Request, Response
 from wheelyard.http.security.read_policy import parse_project_name
-from wheelyard.model.access import Action, Caller
+from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import File, Project, Status
-from wheelyard.operations.lifecycle import Lifecycle, Selection
+from wheelyard.operations.lifecycle import Selection
 from wheelyard.rendering.simple_pages import timestamp
 
 _NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
@@ -41,8 +39,8 @@ class StatusChange(Struct, frozen=True, forbid_unknown_fields=True):
     reason: str = ""
 
 
-ProjectChange = Callable[[Lifecycle, Caller, NormalizedName, bytes], Project]
-"""Applies the change in a request body, on behalf of the caller, and returns the project."""
+ACTIONS: Final = ("yank", "unyank", "delete", "status")
+"""The changes of a project: the last segment of the path."""
 
 
 async def list_projects(request: Request, context: ServerContext) -> Response:
@@ -96,54 +94,35 @@ async def _readable_project(request: Request, context: ServerContext) -> Project
     return (await context.documents.require_project(name))[0]
 
 
-async def change_project(
-    request: Request, context: ServerContext, change: ProjectChange
-) -> Response:
-    """Apply a change to a project, and answer with the changed project."""
+async def change_project(request: Request, context: ServerContext, action: str) -> Response:
+    """Apply one of ACTIONS, as the JSON body says, and answer with the changed project."""
     name, caller = parse_project_name(request.params["name"]), request.caller
     if caller.is_anonymous:
         raise invalid_credential()
     caller.require(Action.MANAGE, name)
-    precondition_failed = check_if_match(request.headers, None)
-    if precondition_failed is not None:
-        return precondition_failed
+    if rejection := check_if_match(request.headers, None):
+        return rejection
     if request.media_type != JSON:
         message = 'Send the change as JSON, with "Content-Type: application/json".'
         return error_response(415, "unsupported_media_type", message, "Send application/json.")
-    body = await read_body(request.receive)
+    body, lifecycle = await read_body(request.receive), context.index.lifecycle
 
     def respond() -> Response:
-        changed = change(context.index.lifecycle, caller, name, body)
-        return json_response(200, _project_json(changed))
+        if action == "status":
+            status = decode_json(body, StatusChange)
+            project = lifecycle.set_status(caller, name, status.status, status.reason)
+        else:
+            release = decode_json(body, ReleaseChange)
+            selection = Selection(parse_version(release.version), release.file)
+            changes = {
+                "yank": lifecycle.yank,
+                "unyank": lifecycle.unyank,
+                "delete": lifecycle.delete,
+            }
+            project = changes[action](caller, name, selection, release.reason)
+        return json_response(200, _project_json(project))
 
     return await context.pools.run_write(respond)
-
-
-def _release_change(
-    verb: Callable[[Lifecycle, Caller, NormalizedName, Selection, str], Project],
-) -> ProjectChange:
-    def change(lifecycle: Lifecycle, caller: Caller, name: NormalizedName, body: bytes) -> Project:
-        fields = decode_json(body, ReleaseChange)
-        selection = Selection(parse_version(fields.version), fields.file)
-        return verb(lifecycle, caller, name, selection, fields.reason)
-
-    return change
-
-
-def _status_change(
-    lifecycle: Lifecycle, caller: Caller, name: NormalizedName, body: bytes
-) -> Project:
-    fields = decode_json(body, StatusChange)
-    return lifecycle.set_status(caller, name, fields.status, fields.reason)
-
-
-CHANGES: Final[dict[str, ProjectChange]] = {
-    "yank": _release_change(Lifecycle.yank),
-    "unyank": _release_change(Lifecycle.unyank),
-    "delete": _release_change(Lifecycle.delete),
-    "status": _status_change,
-}
-"""The changes of a project, by the last segment of the path."""
 
 
 def _project_json(project: Project) -> dict[str, object]:

@@ -4,17 +4,10 @@ from contextlib import suppress
 from functools import partial
 
 from wheelyard.catalog.document_cache import Snapshot
+from wheelyard.http import page_responses
 from wheelyard.http.caching.page_cache import CachedPage, detail_page_key
 from wheelyard.http.context import ServerContext
-from wheelyard.http.page_responses import (
-    load_page,
-    not_acceptable,
-    page_headers,
-    page_response,
-    requested_media_type,
-    visibility_key,
-    visible_names,
-)
+from wheelyard.http.page_responses import load_page, page_headers, page_response
 from wheelyard.http.protocol.messages import Request, Response, redirect
 from wheelyard.http.protocol.router import build_path
 from wheelyard.http.security.read_policy import parse_project_name
@@ -25,16 +18,16 @@ from wheelyard.storage.base import ObjectVersion
 
 async def project_list(request: Request, context: ServerContext) -> Response:
     """Answer `GET /simple/` with the names of the projects that the caller may read."""
-    media_type = requested_media_type(request)
+    media_type = page_responses.requested_media_type(request)
     if media_type is None:
-        return not_acceptable()
+        return page_responses.not_acceptable()
     snapshot = await context.documents.load_names()
     rendering = simple_pages.list_json if media_type.value.is_json else simple_pages.list_html
 
     def render() -> bytes:
-        return rendering(visible_names(snapshot, request.caller))
+        return rendering(page_responses.visible_names(snapshot, request.caller))
 
-    key = ("list", media_type.value.is_json, visibility_key(request.caller))
+    key = ("list", media_type.value.is_json, page_responses.visibility_key(request.caller))
     page = await load_page(context, key, snapshot.version, render, page_headers(context))
     return page_response(request, page, media_type)
 
@@ -49,9 +42,9 @@ async def project_detail(request: Request, context: ServerContext) -> Response:
         return redirect(301, build_path("..", ("simple", name), request.query))
     if name != request.params["name"]:
         return redirect(301, build_path(prefix, (*root, name), request.query))
-    media_type = requested_media_type(request)
+    media_type = page_responses.requested_media_type(request)
     if media_type is None:
-        return not_acceptable()
+        return page_responses.not_acceptable()
     key, headers = detail_page_key(name, media_type), page_headers(context, name)
     rendering = simple_pages.detail_json if media_type.value.is_json else simple_pages.detail_html
 

@@ -21,12 +21,8 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
-from wheelyard.authentication.api_tokens import (
-    DEFAULT_ACTIONS,
-    DEFAULT_LIFETIME,
-    TokenRequest,
-    invalid_credential,
-)
+from wheelyard.authentication import api_tokens
+from wheelyard.authentication.api_tokens import TokenRequest, invalid_credential
 from wheelyard.authentication.verifiers.verifier import decode_segment
 from wheelyard.errors import Forbidden, Invalid, NotFound
 from wheelyard.http.context import ServerContext
@@ -36,15 +32,8 @@ from wheelyard.http.protocol.json_body import decode_json, json_response, read_b
 from wheelyard.http.protocol.messages import JSON, NO_STORE, NOSNIFF, Request, Response
 from wheelyard.http.security.csrf import cross_site_error, is_same_origin
 from wheelyard.http.security.request_authentication import parse_authorization
-from wheelyard.model.access import (
-    ANONYMOUS,
-    Action,
-    Caller,
-    Scope,
-    is_subset,
-    parse_actions,
-    parse_pattern,
-)
+from wheelyard.model import access
+from wheelyard.model.access import ANONYMOUS, Action, Caller, Scope
 from wheelyard.model.claim_matchers import numeric_date
 from wheelyard.model.token import TokenRecord, is_token_id, parse_token
 from wheelyard.rendering.simple_pages import timestamp
@@ -118,15 +107,8 @@ async def list_tokens(request: Request, context: ServerContext) -> Response:
 
 
 async def create_token(request: Request, context: ServerContext) -> Response:
-    """
-    Create a token that the caller owns, and answer with its secret.
-
-    Raises:
-        Forbidden: The caller may not create this token.
-        Conflict: The caller has too many tokens.
-    """
-    rejection = _check_change(request, context)
-    if rejection is not None:
+    """Create a token that the caller owns, and answer with its text; or raise Forbidden."""
+    if rejection := _check_change(request, context):
         return rejection
     caller, now = request.caller, context.index.runtime.now()
     _require_signed_in(request, now)
@@ -136,7 +118,7 @@ async def create_token(request: Request, context: ServerContext) -> Response:
     wanted = _parse_request(await read_body(request.receive), caller, now)
     # without the scopes of anonymous callers: nobody needs a token for those
     own_scopes = context.index.authenticator.policy.grants.scopes_of(caller.principals)
-    if not is_subset(Scope(wanted.actions, wanted.projects), own_scopes):
+    if not access.is_subset(Scope(wanted.actions, wanted.projects), own_scopes):
         raise Forbidden(
             "A token may do no more than its owner. Ask for fewer projects or actions; "
             "/api/v1/whoami has your rights.",
@@ -150,14 +132,8 @@ async def create_token(request: Request, context: ServerContext) -> Response:
 
 
 async def revoke_token(request: Request, context: ServerContext) -> Response:
-    """
-    Revoke the token with the id in the path.
-
-    Raises:
-        NotFound: No token has this id, or the caller may not revoke it.
-    """
-    rejection = _check_change(request, context)
-    if rejection is not None:
+    """Revoke the token whose id is in the path; raise NotFound if the caller may not."""
+    if rejection := _check_change(request, context):
         return rejection
     token_id, caller = request.params["id"], request.caller
     record = await context.pools.run_read(lambda: _find_record(token_id, context))
@@ -170,14 +146,8 @@ async def revoke_token(request: Request, context: ServerContext) -> Response:
 
 
 async def revoke_sent_token(request: Request, context: ServerContext) -> Response:
-    """
-    Revoke the token that the request was sent with.
-
-    Raises:
-        Forbidden: The request was sent with another type of credential.
-    """
-    rejection = _check_change(request, context)
-    if rejection is not None:
+    """Revoke the API token that the request was sent with; raise Forbidden without one."""
+    if rejection := _check_change(request, context):
         return rejection
     header = request.headers.get(b"authorization")
     halves = parse_authorization(header).halves if header else ()
@@ -225,12 +195,15 @@ def _parse_request(body: bytes, caller: Caller, now: datetime) -> TokenRequest:
     fields = decode_json(body, NewToken, FIELD_VALUES)
     if fields.days is not None and fields.expires is not None:
         raise Invalid("Send days or expires, and not both.", code="invalid_field")
-    lifetime = DEFAULT_LIFETIME if fields.days is None else timedelta(days=fields.days)
+    if fields.expires is not None:
+        lifetime = fields.expires - now
+    else:
+        lifetime = timedelta(fields.days) if fields.days else api_tokens.DEFAULT_LIFETIME
     return TokenRequest(
         name=fields.name,
-        actions=DEFAULT_ACTIONS if fields.can is None else parse_actions(fields.can),
-        projects=tuple(sorted({parse_pattern(each) for each in fields.projects})),
-        lifetime=lifetime if fields.expires is None else fields.expires - now,
+        actions=access.parse_actions(fields.can) if fields.can else api_tokens.DEFAULT_ACTIONS,
+        projects=tuple(sorted({access.parse_pattern(each) for each in fields.projects})),
+        lifetime=lifetime,
         owner=caller.principal,
         owner_names=tuple(sorted(caller.principals)),
     )

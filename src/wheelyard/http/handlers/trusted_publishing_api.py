@@ -47,8 +47,8 @@ BODY_LIMIT_BYTES: Final = 32 * 1024
 BODY_TOO_LONG: Final = f"A request for a token has at most {BODY_LIMIT_BYTES} bytes."
 REQUESTS_PER_MINUTE: Final = 60
 """Requests of one address to mint; as many to revoke; and of each as many that are not genuine."""
-WELL_FORMED_RATE_FACTOR: Final = 10
-"""How many times more well-formed tokens are verified, as verifying a signature is cheap."""
+WELL_FORMED_PER_MINUTE: Final = 10 * REQUESTS_PER_MINUTE
+"""Well-formed tokens of one address that are verified, as verifying a signature is cheap."""
 MAX_CONCURRENT_REQUESTS: Final = 8
 """Requests at a time: a slow issuer must not take the threads that uploads need."""
 GENUINE_CODES: Final = frozenset({INVALID_PUBLISHER, INVALID_REUSE})
@@ -73,24 +73,17 @@ class _TokenBody(Struct, frozen=True):
 
 
 class TrustedPublishingApi:
-    """
-    The endpoints of trusted publishing, with their rate limits.
-
-    Args:
-        context: The parts of the server.
-        takes_uploads: Returns whether a raw path is an upload URL.
-    """
+    """The endpoints of trusted publishing, with their rate limits."""
 
     def __init__(self, context: ServerContext, takes_uploads: Callable[[bytes], bool]) -> None:
+        """`takes_uploads` returns whether a raw path is an upload URL."""
         monotonic = context.index.runtime.monotonic
         self._index = context.index
         self._pools = context.pools
         self._takes_uploads = takes_uploads
         self._concurrency = ConcurrencyLimit(MAX_CONCURRENT_REQUESTS, "requests for tokens")
         self._rate_limit = LoginRateLimit(REQUESTS_PER_MINUTE, monotonic, timeout=0.0)
-        self._well_formed_rate_limit = LoginRateLimit(
-            REQUESTS_PER_MINUTE * WELL_FORMED_RATE_FACTOR, monotonic
-        )
+        self._well_formed_rate_limit = LoginRateLimit(WELL_FORMED_PER_MINUTE, monotonic)
         """Counts all well-formed tokens, before they are verified."""
 
     async def discovery(self, request: Request) -> Response:
@@ -150,9 +143,8 @@ class TrustedPublishingApi:
                 work = partial(self._mint_or_revoke, step, token, publishing, keys)
                 return await self._pools.run_write(work)
         except WheelyardError as error:
-            limited = None
-            if keys and error.code not in GENUINE_CODES:
-                limited = self._count(invalid_key)
+            is_invalid = keys and error.code not in GENUINE_CODES
+            limited = self._count(invalid_key) if is_invalid else None
             return limited or _error_response_for(step, error)
 
     def _mint_or_revoke(

@@ -8,7 +8,7 @@ import logging
 from http import HTTPStatus
 from typing import Any, Final
 
-from wheelyard.http.observability.request_record import RequestRecord, redacted_for_log
+from wheelyard.http.observability.request_record import RequestRecord, log_safe
 from wheelyard.operations.audit_log import EXTRA_FIELDS
 
 PROBE_ROUTES: Final = frozenset({"health", "ready", "metrics"})
@@ -23,8 +23,8 @@ def log_request(record: RequestRecord, seconds: float) -> None:
     if record.route in PROBE_ROUTES and not has_failed:
         return
     scope, principal = record.scope, record.principal
-    path = redacted_for_log(scope["raw_path"])
-    agent = redacted_for_log(dict(scope["headers"]).get(b"user-agent", b""))
+    path = log_safe(scope["raw_path"])
+    agent = log_safe(dict(scope["headers"]).get(b"user-agent", b""))
     request: dict[str, Any] = {
         "requestMethod": scope["method"],
         "requestUrl": path,

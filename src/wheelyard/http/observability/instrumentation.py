@@ -12,18 +12,10 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, Final
 
 from wheelyard.errors import Invalid
+from wheelyard.http.observability import worker_metrics
 from wheelyard.http.observability.access_log import log_request
-from wheelyard.http.observability.request_record import (
-    CURRENT_REQUEST,
-    RequestRecord,
-    parse_trace_context,
-)
-from wheelyard.http.observability.worker_metrics import (
-    PUBLISH_INTERVAL_SECONDS,
-    MetricsSnapshot,
-    WorkerMetricsFolder,
-    merge,
-)
+from wheelyard.http.observability.request_record import CURRENT_REQUEST, RequestRecord, parse_trace
+from wheelyard.http.observability.worker_metrics import MetricsSnapshot, WorkerMetricsFolder
 from wheelyard.http.protocol.client_address import client_address
 from wheelyard.http.protocol.messages import AsgiScope, Response
 from wheelyard.settings.sections import Settings
@@ -46,15 +38,15 @@ class Instrumentation:
 
     Args:
         index: The index that is served.
-        metrics_folder: The shared folder of all workers; None if this is the only worker.
+        folder: The folder that all workers share; None if this is the only worker.
 
     Raises:
         Invalid: OpenTelemetry is configured, but not installed (code `bad_setting`).
     """
 
-    def __init__(self, index: Index, metrics_folder: WorkerMetricsFolder | None = None) -> None:
+    def __init__(self, index: Index, folder: WorkerMetricsFolder | None = None) -> None:
         self._index = index
-        self._metrics_folder = metrics_folder
+        self._folder = folder
         self._write_lock = Lock()
         self.timings = Histograms()
         """By route, method and status."""
@@ -76,7 +68,7 @@ class Instrumentation:
     def record_fast_path(
         self, scope: AsgiScope, response: Response, principal: str, started_at: float
     ) -> None:
-        """Record a page that was answered from memory."""
+        """Record a project's page that was answered from memory, with its access log line."""
         seconds = self.now() - started_at
         self.timings.add((DETAIL_ROUTE, "GET", str(response.status)), seconds)
         if self._telemetry or self._is_logging:
@@ -87,14 +79,14 @@ class Instrumentation:
             self._emit(record, "GET", seconds)
 
     def start(self, scope: AsgiScope, started_at: float) -> RequestRecord:
-        """Return the record of a request that is not answered from memory."""
+        """Start to measure a request that is not answered from memory, and return its record."""
         self.in_progress += 1
         record = self._new_record(scope, started_at)
         CURRENT_REQUEST.set(record)
         return record
 
     def finish(self, record: RequestRecord) -> None:
-        """Record the outcome of a request."""
+        """Record status and duration of a request that `start` has begun to measure."""
         self.in_progress -= 1
         seconds = self.now() - record.started_at
         method = record.scope["method"]
@@ -103,7 +95,7 @@ class Instrumentation:
         self._emit(record, method, seconds)
 
     def _new_record(self, scope: AsgiScope, started_at: float, ago: float = 0.0) -> RequestRecord:
-        trace = parse_trace_context(dict(scope["headers"]))
+        trace = parse_trace(dict(scope["headers"]))
         span = None if self._telemetry is None else self._telemetry.start_span(scope, trace, ago)
         return RequestRecord(scope, started_at, client_address(scope, self._proxies), trace, span)
 
@@ -129,10 +121,10 @@ class Instrumentation:
 
     def merged_snapshot(self) -> MetricsSnapshot:
         """Return the metrics of all workers of this server, running or exited."""
-        if self._metrics_folder is None:
-            return merge([self.snapshot])
-        # written first: a value that was once reported must count even after this worker has exited
-        return merge([self._write(self._metrics_folder), *self._metrics_folder.read_others()])
+        if self._folder is None:
+            return worker_metrics.merge([self.snapshot])
+        # written first, as a value that was reported once must count after this worker's exit, too
+        return worker_metrics.merge([self._write(self._folder), *self._folder.read_others()])
 
     def _write(self, folder: WorkerMetricsFolder) -> MetricsSnapshot:
         """Write this worker's metrics for the others, and return them."""
@@ -143,14 +135,14 @@ class Instrumentation:
 
     async def publish_periodically(self) -> None:
         """Write this worker's metrics for the others until cancelled; return if it is alone."""
-        while self._metrics_folder is not None:
-            self._write(self._metrics_folder)
-            await sleep(PUBLISH_INTERVAL_SECONDS)
+        while self._folder is not None:
+            self._write(self._folder)
+            await sleep(worker_metrics.PUBLISH_INTERVAL_SECONDS)
 
     async def close(self) -> None:
         """Write the metrics, and export what is left; wait `SHUTDOWN_TIMEOUT_SECONDS` at most."""
-        if self._metrics_folder is not None:
-            self._write(self._metrics_folder)
+        if self._folder is not None:
+            self._write(self._folder)
         telemetry, exported, loop = self._telemetry, Event(), get_running_loop()
         if telemetry is None:
             return
@@ -167,21 +159,14 @@ class Instrumentation:
 
 
 def require_telemetry(settings: Settings) -> None:
-    """
-    Check that OpenTelemetry is installed if the settings ask for it.
-
-    Raises:
-        Invalid: It is not installed (code `bad_setting`).
-    """
+    """Raise Invalid if the settings ask for OpenTelemetry, and it is not installed."""
     if not settings.telemetry.otlp_endpoint:
         return
-    try:
-        is_installed = find_spec("opentelemetry.exporter.otlp.proto.http") is not None
-    except ModuleNotFoundError:  # a parent package is missing
-        is_installed = False
-    if not is_installed:
-        raise Invalid(
-            "[telemetry] otlp_endpoint needs OpenTelemetry, which is not installed. Install "
-            "'wheelyard[otel]', or in a clone requirements/otel.txt.",
-            code="bad_setting",
-        )
+    with suppress(ModuleNotFoundError):  # a parent package is missing
+        if find_spec("opentelemetry.exporter.otlp.proto.http") is not None:
+            return
+    raise Invalid(
+        "[telemetry] otlp_endpoint needs OpenTelemetry, which is not installed. Install "
+        "'wheelyard[otel]', or in a clone requirements/otel.txt.",
+        code="bad_setting",
+    )

@@ -35,14 +35,10 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """
-    Formats a log record as a line of JSON.
-
-    Args:
-        project: The Google Cloud project that traces belong to; empty without one.
-    """
+    """Formats a log record as a line of JSON."""
 
     def __init__(self, project: str = "") -> None:
+        """Create a formatter; traces belong to `project`, a project of Google Cloud."""
         super().__init__()
         self._project = project
 

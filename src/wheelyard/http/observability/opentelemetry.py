@@ -3,7 +3,7 @@ Spans and duration metrics for an OpenTelemetry collector (OTLP over HTTP).
 
 A request is a span in the trace that its client or a proxy sent; a call of the store is a child
 span. Attributes have the names of the semantic conventions for HTTP servers. The library's own
-environment variables (`OTEL_SERVICE_NAME`, `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_TRACES_SAMPLER` ...)
+environment variables (`OTEL_SERVICE`, `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_TRACES_SAMPLER` ...)
 are in force.
 """
 
@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import Final
 from urllib.parse import urlsplit
 
+from opentelemetry import trace as otel
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.metrics import Histogram
@@ -22,34 +23,18 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import (
-    NonRecordingSpan,
-    Span,
-    SpanContext,
-    SpanKind,
-    Status,
-    StatusCode,
-    TraceFlags,
-    set_span_in_context,
-)
+from opentelemetry.trace import Span, SpanContext, SpanKind, TraceFlags
 from requests import Session
 
-from wheelyard.http.observability.request_record import (
-    CURRENT_REQUEST,
-    TraceContext,
-    redacted_for_log,
-)
+from wheelyard.http.observability.request_record import CURRENT_REQUEST, TraceContext, log_safe
 from wheelyard.http.protocol.messages import AsgiScope
 from wheelyard.settings.sections import is_loopback
 
-SERVICE_NAME: Final = "wheelyard"
-EXPORT_TIMEOUT_SECONDS: Final = 5
-"""Seconds that the collector may take for one export."""
-DURATION_BUCKETS_SECONDS: Final = (
-    *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25),
-    *(0.5, 0.75, 1, 2.5, 5, 7.5, 10),
-)
-"""Bounds that the semantic conventions advise for requests."""
+SERVICE: Final = "wheelyard"
+EXPORT_SECONDS: Final = 5
+"""Timeout of one export to the collector."""
+BUCKETS_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+"""Bounds of the duration histograms, as the semantic conventions advise for requests."""
 
 
 class Telemetry:
@@ -63,30 +48,28 @@ class Telemetry:
 
     def __init__(self, endpoint: str, now: Callable[[], datetime]) -> None:
         base = endpoint.rstrip("/")
-        resource = Resource.create(
-            {"service.name": SERVICE_NAME, "service.version": version(SERVICE_NAME)}
-        )
+        resource = Resource.create({"service.name": SERVICE, "service.version": version(SERVICE)})
         spans = OTLPSpanExporter(
-            f"{base}/v1/traces", timeout=EXPORT_TIMEOUT_SECONDS, session=_session(base)
+            f"{base}/v1/traces", timeout=EXPORT_SECONDS, session=_session(base)
         )
-        figures = OTLPMetricExporter(
-            f"{base}/v1/metrics", timeout=EXPORT_TIMEOUT_SECONDS, session=_session(base)
+        durations = OTLPMetricExporter(
+            f"{base}/v1/metrics", timeout=EXPORT_SECONDS, session=_session(base)
         )
-        reader = PeriodicExportingMetricReader(figures)
+        reader = PeriodicExportingMetricReader(durations)
         self._now = now
         self._tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._tracers.add_span_processor(BatchSpanProcessor(spans))
         self._meters = MeterProvider([reader], resource, shutdown_on_exit=False)
-        self.tracer = self._tracers.get_tracer(SERVICE_NAME)
+        self.tracer = self._tracers.get_tracer(SERVICE)
         self._requests = self._histogram("http.server.request.duration", "How long requests took.")
         self._store_calls = self._histogram(
             "wheelyard.store.duration", "How long the verbs of the store took."
         )
 
     def _histogram(self, name: str, description: str) -> Histogram:
-        meter = self._meters.get_meter(SERVICE_NAME)
+        meter = self._meters.get_meter(SERVICE)
         return meter.create_histogram(
-            name, "s", description, explicit_bucket_boundaries_advisory=DURATION_BUCKETS_SECONDS
+            name, "s", description, explicit_bucket_boundaries_advisory=BUCKETS_SECONDS
         )
 
     def start_span(self, scope: AsgiScope, trace: TraceContext | None, ago: float = 0.0) -> Span:
@@ -96,7 +79,7 @@ class Telemetry:
             flags = TraceFlags(TraceFlags.SAMPLED if trace.is_sampled else TraceFlags.DEFAULT)
             ids = (int(trace.id, 16), int(trace.span, 16))
             parent = SpanContext(*ids, is_remote=True, trace_flags=flags)
-            context = set_span_in_context(NonRecordingSpan(parent))
+            context = otel.set_span_in_context(otel.NonRecordingSpan(parent))
         return self.tracer.start_span(
             scope["method"],
             context,
@@ -104,7 +87,7 @@ class Telemetry:
             attributes={
                 "http.request.method": scope["method"],
                 "url.scheme": scope["scheme"],
-                "url.path": redacted_for_log(scope["raw_path"]),
+                "url.path": log_safe(scope["raw_path"]),
                 "network.protocol.version": scope["http_version"],
             },
             start_time=self._nanoseconds(ago),
@@ -116,14 +99,14 @@ class Telemetry:
         span.set_attribute("http.route", route)
         span.set_attribute("http.response.status_code", status)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            span.set_status(Status(StatusCode.ERROR))
+            span.set_status(otel.Status(otel.StatusCode.ERROR))
         span.end()
         labels: dict[str, str | int] = {
             "http.request.method": method,
             "http.route": route,
             "http.response.status_code": status,
         }
-        self._requests.record(seconds, labels, set_span_in_context(span))
+        self._requests.record(seconds, labels, otel.set_span_in_context(span))
 
     def record_store_call(self, verb: str, outcome: str, seconds: float) -> None:
         """Record a store call that has just ended, as a child span of the current request."""
@@ -132,18 +115,18 @@ class Telemetry:
         self._store_calls.record(seconds, labels)
         if request is None or not isinstance(request.span, Span):
             return
-        context = set_span_in_context(request.span)
+        context = otel.set_span_in_context(request.span)
         span = self.tracer.start_span(
             f"store {verb}", context, SpanKind.CLIENT, labels, start_time=self._nanoseconds(seconds)
         )
         if outcome == "error":
-            span.set_status(Status(StatusCode.ERROR))
+            span.set_status(otel.Status(otel.StatusCode.ERROR))
         span.end()
 
     def close(self) -> None:
         """Export all that is left. With a slow collector this may take a minute."""
         self._tracers.shutdown()
-        self._meters.shutdown(EXPORT_TIMEOUT_SECONDS * 1000)
+        self._meters.shutdown(EXPORT_SECONDS * 1000)
 
     def _nanoseconds(self, ago: float) -> int:
         """Return the time `ago` seconds before now, in nanoseconds since the epoch."""

@@ -5,28 +5,20 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-)
-from prometheus_client.metrics_core import Metric
+from prometheus_client import ProcessCollector, core, generate_latest
+from prometheus_client.registry import Collector
 
 from wheelyard.http.observability.worker_metrics import MetricsSnapshot
 from wheelyard.storage.instrumented import BUCKET_BOUNDS_SECONDS, Histogram
 
-PROCESS_HELP: Final = "Of all workers together; of descriptors, what one of them has."
-PROCESS_COUNTERS: Final = frozenset({"process_cpu_seconds"})
-"""The process metrics that are counters; all others are gauges."""
+PROCESS_HELP: Final = (
+    "Sum of all workers; of file descriptors the maximum, of the start time the minimum."
+)
 
 
 def render_metrics(snapshot: MetricsSnapshot) -> bytes:
     """Return a snapshot as the body of `/metrics`."""
-    registry = CollectorRegistry()
-    registry.register(_Collector(snapshot))
-    return generate_latest(registry)
+    return generate_latest(_Collector(snapshot))
 
 
 def process_metrics() -> dict[str, float]:
@@ -35,50 +27,50 @@ def process_metrics() -> dict[str, float]:
     return {family.name: family.samples[0].value for family in families}
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # a registry compares by identity
-class _Collector:
+@dataclass(frozen=True, slots=True)
+class _Collector(Collector):
     snapshot: MetricsSnapshot
 
-    def collect(self) -> Iterator[Metric]:
-        yield InfoMetricFamily(
+    def collect(self) -> Iterator[core.Metric]:
+        yield core.InfoMetricFamily(
             "wheelyard_build", "Which wheelyard this is.", {"version": version("wheelyard")}
         )
         yield _histogram(
             "wheelyard_http_request_duration_seconds",
-            "How long requests took, until all of their answer was handed on; a file of a folder "
-            "is handed to the kernel at once.",
+            "Durations of requests, until the response was handed to the server; a file of a local "
+            "store is handed over as its path.",
             ("route", "method", "status"),
             self.snapshot.requests,
         )
-        yield GaugeMetricFamily(
+        yield core.GaugeMetricFamily(
             "wheelyard_http_requests_in_progress",
-            "Requests that are being answered, those from memory apart.",
+            "Requests that are being answered, except from memory.",
             self.snapshot.in_progress,
         )
         yield _histogram(
             "wheelyard_store_duration_seconds",
-            "How long the store took for a verb; a folder's and a bucket's alike.",
+            "Durations of calls of the store, local or a bucket.",
             ("verb", "outcome"),
             self.snapshot.store_calls,
         )
-        operations = CounterMetricFamily(
+        operations = core.CounterMetricFamily(
             "wheelyard_storage_operations",  # the library appends `_total`
-            "Operations that this process has asked a bucket for, by kind, and by the class that "
-            "they are billed in.",
+            "Billed operations on a bucket, by kind and price class.",
             labels=("operation", "class"),
         )
         for operation, count in self.snapshot.operations:
             operations.add_metric((operation.kind, operation.price_class), count)
         yield operations
         for name, value in self.snapshot.process.items():
-            family = CounterMetricFamily if name in PROCESS_COUNTERS else GaugeMetricFamily
+            is_counter = name == "process_cpu_seconds"
+            family = core.CounterMetricFamily if is_counter else core.GaugeMetricFamily
             yield family(name, PROCESS_HELP, value)
 
 
 def _histogram(
     name: str, help_text: str, labels: tuple[str, ...], timings: Sequence[Histogram]
-) -> HistogramMetricFamily:
-    family = HistogramMetricFamily(name, help_text, labels=labels)
+) -> core.HistogramMetricFamily:
+    family = core.HistogramMetricFamily(name, help_text, labels=labels)
     bounds = [*(f"{bound:g}" for bound in BUCKET_BOUNDS_SECONDS), "+Inf"]
     for timing in timings:
         buckets = list(zip(bounds, map(float, timing.counts), strict=True))

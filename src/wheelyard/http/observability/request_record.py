@@ -65,7 +65,7 @@ CURRENT_REQUEST: Final[ContextVar[RequestRecord | None]] = ContextVar("request",
 """The request that this thread or task works for."""
 
 
-def parse_trace_context(headers: Headers) -> TraceContext | None:
+def parse_trace(headers: Headers) -> TraceContext | None:
     """
     Return the trace context in a request's headers, or None.
 
@@ -89,7 +89,7 @@ def in_context(work: Callable[[], T]) -> Callable[[], T]:
     return partial(copy_context().run, work)
 
 
-def redacted_for_log(sent: bytes) -> str:
+def log_safe(sent: bytes) -> str:
     """Return the first 512 bytes of a client's data, escaped and with API tokens redacted."""
     text = sent[:512].decode("latin-1")
     decoded = unquote(text)

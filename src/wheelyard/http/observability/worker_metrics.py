@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import fsum
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 from msgspec import DecodeError, Struct
@@ -26,7 +25,6 @@ PUBLISH_INTERVAL_SECONDS: Final = 2.0
 START_TIME: Final = "process_start_time_seconds"
 KEPT_AFTER_EXIT: Final = frozenset({START_TIME, "process_cpu_seconds"})
 """The process metrics that still count after the worker has exited."""
-NO_PROCESS_METRICS: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 class MetricsSnapshot(Struct, frozen=True, kw_only=True):
@@ -40,14 +38,8 @@ class MetricsSnapshot(Struct, frozen=True, kw_only=True):
     """The number of billed operations on a bucket, by kind."""
     in_progress: int = 0
     """Requests that are being answered."""
-    process: Mapping[str, float] = NO_PROCESS_METRICS
+    process: dict[str, float] = {}
     """CPU time, memory and file descriptors, by their Prometheus names."""
-
-    @property
-    def after_exit(self) -> "MetricsSnapshot":
-        """The metrics that still count after the worker has exited."""
-        kept = {name: value for name, value in self.process.items() if name in KEPT_AFTER_EXIT}
-        return replace(self, in_progress=0, process=kept)
 
 
 _DECODER: Final = Decoder(MetricsSnapshot)
@@ -79,8 +71,10 @@ class WorkerMetricsFolder:
                 continue
             with suppress(OSError, DecodeError):
                 snapshot = _DECODER.decode(path.read_bytes())
-                is_running = self.is_running(int(path.stem))
-                snapshots.append(snapshot if is_running else snapshot.after_exit)
+                if not self.is_running(int(path.stem)):
+                    process = {k: v for k, v in snapshot.process.items() if k in KEPT_AFTER_EXIT}
+                    snapshot = replace(snapshot, in_progress=0, process=process)
+                snapshots.append(snapshot)
         return snapshots
 
 
@@ -117,9 +111,11 @@ def _merge_histograms(timings: Iterable[Histogram]) -> tuple[Histogram, ...]:
     by_kind = defaultdict[tuple[str, ...], list[Histogram]](list)
     for timing in timings:
         by_kind[timing.kind].append(timing)
-    return tuple(_sum(kind, by_kind[kind]) for kind in sorted(by_kind))
-
-
-def _sum(kind: tuple[str, ...], timings: Sequence[Histogram]) -> Histogram:
-    counts = tuple(map(sum, zip(*(timing.counts for timing in timings), strict=True)))
-    return Histogram(kind, counts, fsum(timing.seconds for timing in timings))
+    return tuple(
+        Histogram(
+            kind,
+            tuple(map(sum, zip(*(each.counts for each in same), strict=True))),
+            fsum(each.seconds for each in same),
+        )
+        for kind, same in sorted(by_kind.items())
+    )

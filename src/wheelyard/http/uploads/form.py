@@ -13,18 +13,10 @@ from hashlib import file_digest
 from typing import Final
 
 from wheelyard.errors import Invalid, quoted
+from wheelyard.http.uploads import form_fields
 from wheelyard.http.uploads.attestations import ATTESTATIONS_FIELD, contains_attestations
 from wheelyard.http.uploads.form_errors import field_too_large, invalid_field
-from wheelyard.http.uploads.form_fields import (
-    ACTION_FIELD,
-    CHECKED_FIELDS,
-    DIGEST_LENGTHS,
-    FILETYPE_SUFFIXES,
-    UNSUPPORTED_ACTIONS,
-    FieldDecoder,
-    checked_value,
-    new_hasher,
-)
+from wheelyard.http.uploads.form_fields import CHECKED_FIELDS, FieldDecoder, new_hasher
 from wheelyard.http.uploads.multipart_parser import MultipartParser, PartHeaders
 from wheelyard.model.access import Caller
 from wheelyard.operations.spooling import SpooledUpload, SpoolWriter
@@ -46,10 +38,7 @@ class UploadFormReader:
     """
     Reads a form from chunks, one thread at a time. Not usable any more after an error.
 
-    Args:
-        boundary: As `parse_boundary` returned it.
-        uploads: Authorizes the file as soon as its name is known, and has its spool.
-        caller: The sender of the form.
+    The caller must have the right to upload the file; that is checked as soon as its name is known.
     """
 
     def __init__(self, boundary: bytes, uploads: Uploads, caller: Caller) -> None:
@@ -99,7 +88,7 @@ class UploadFormReader:
         self.feed(last)
         self._parser.close()
         fields, file = self._fields, self._file
-        if fields.get(ACTION_FIELD) in UNSUPPORTED_ACTIONS:
+        if fields.get(form_fields.ACTION_FIELD) in form_fields.UNSUPPORTED_ACTIONS:
             return None
         if file is None:
             raise self._missing_file()
@@ -161,7 +150,7 @@ class UploadFormReader:
                 if name == ATTESTATIONS_FIELD:
                     self._has_attestations |= contains_attestations(field.text)
                 elif name in CHECKED_FIELDS:
-                    self._fields[name] = checked_value(name, field.text)
+                    self._fields[name] = form_fields.checked_value(name, field.text)
 
     def _count_bytes(self, size: int) -> None:
         self._fields_size += size
@@ -220,7 +209,7 @@ class UploadFormReader:
     def _check_file(self, file: SpoolWriter) -> None:
         """Raise Invalid unless the file has the declared type and every declared digest."""
         filetype, filename = self._fields.get("filetype"), file.distribution.filename
-        if filetype and not filename.endswith(FILETYPE_SUFFIXES[filetype]):
+        if filetype and not filename.endswith(form_fields.FILETYPE_SUFFIXES[filetype]):
             raise Invalid(
                 f"'filetype' is {filetype}, and {quoted(filename)} is not one by its name. "
                 "Upload with a current client, or leave 'filetype' out.",
@@ -238,7 +227,7 @@ class UploadFormReader:
 
     def _declared_digests(self) -> list[tuple[str, str]]:
         """Return (algorithm, digest) of the digest fields that have come so far."""
-        values = ((field, self._fields.get(field)) for field in DIGEST_LENGTHS)
+        values = ((field, self._fields.get(field)) for field in form_fields.DIGEST_LENGTHS)
         return [(field.removesuffix("_digest"), digest) for field, digest in values if digest]
 
 

@@ -18,16 +18,6 @@ def bad_multipart(reason: str) -> Invalid:
     )
 
 
-def incomplete_form() -> Invalid:
-    """Return the error for a body without its closing boundary."""
-    return Invalid(
-        "The form ends before its closing boundary, so part of it was lost on the way. "
-        "Upload it again.",
-        code="incomplete_body",
-        short="The form is incomplete.",
-    )
-
-
 def bad_encoding(what: str) -> Invalid:
     """Return the error for text that is not UTF-8; `what` names the part of the form."""
     return Invalid(

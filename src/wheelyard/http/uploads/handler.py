@@ -47,15 +47,9 @@ class UploadHandler:
         return self._index.uploads.rules.max_size + FIELDS_LIMIT_BYTES
 
     async def handle(self, request: Request) -> Response:
-        """
-        Answer an upload.
-
-        Raises:
-            WheelyardError: The form or the file is not accepted, or the store failed.
-        """
-        refused = self._check_headers(request)
-        if refused is not None:
-            return refused
+        """Read the form of an upload, store its file, and answer with name and SHA-256."""
+        if rejection := self._check_headers(request):
+            return rejection
         boundary = parse_boundary(request.headers.get(b"content-type"))
         if boundary is None:
             message = "An upload is a form with a file in it. Send multipart/form-data."
@@ -76,10 +70,9 @@ class UploadHandler:
                 form.close()
         file, warnings = accepted.file, accepted.warnings
         if upload.has_attestations:
+            principal = escaped(caller.principal)
             logger.warning(
-                "the attestations that %s sent with %s were not kept",
-                escaped(caller.principal),
-                file.filename,
+                "the attestations that %s sent with %s were not kept", principal, file.filename
             )
             warnings = (*warnings, ATTESTATIONS_NOT_STORED)
         return _success(request, file, warnings, self._index.settings.server.roots)
@@ -93,13 +86,12 @@ class UploadHandler:
         if int(request.headers.get(b"content-length", b"0")) > self.body_limit:
             return error_response_for(file_too_large(rules.max_size))
         if not caller.may_anywhere(Action.UPLOAD):
+            fact = f"{caller.display_name} may not upload."
             message = (
-                f"{caller.display_name} may not upload. Ask the operator of this index for the "
-                "right, or use a token that has it: 'wheelyard token create NAME'."
+                f"{fact} Ask the operator of this index for the right, or use a token that has it: "
+                "'wheelyard token create NAME'."
             )
-            return error_response(
-                403, "forbidden", message, f"{caller.display_name} may not upload."
-            )
+            return error_response(403, "forbidden", message, fact)
         if request.headers.get(b"content-encoding", b"identity").lower() != b"identity":
             message = "The body is compressed. Send the form as it is."
             return error_response(415, "unsupported_media_type", message, "Send no encoding.")
@@ -127,13 +119,8 @@ def _success(
     if request.params.get("root") in roots and agent.startswith(b"curl/"):
         lines = ("~~> Processing package upload", f"{file.filename} ... ok", *warnings, "")
         return make_response(200, TEXT, "\n".join(lines).encode(), NO_STORE)
-    body: dict[str, object] = {
-        "message": "OK",
-        "code": "200 OK",
-        "title": "OK",
-        "filename": file.filename,
-        "sha256": file.sha256,
-    }
+    body: dict[str, object] = {"message": "OK", "code": "200 OK", "title": "OK"}
+    body |= {"filename": file.filename, "sha256": file.sha256}
     if warnings:
         body["warnings"] = warnings
     return make_response(200, JSON, encode(body), NO_STORE)

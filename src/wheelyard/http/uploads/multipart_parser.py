@@ -15,8 +15,8 @@ from urllib.parse import unquote_to_bytes
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
-from wheelyard.errors import quoted
-from wheelyard.http.uploads.form_errors import bad_encoding, bad_multipart, incomplete_form
+from wheelyard.errors import Invalid, quoted
+from wheelyard.http.uploads.form_errors import bad_encoding, bad_multipart
 
 MAX_BOUNDARY_CHARACTERS: Final = 70
 """Characters of a boundary (RFC 2046)."""
@@ -101,14 +101,14 @@ class MultipartParser:
             raise bad_multipart("something follows its closing boundary")
 
     def close(self) -> None:
-        """
-        Raise Invalid unless the body is complete.
-
-        Every client sends a line end after the closing boundary. As it is required here, a body
-        that was cut off anywhere is an error.
-        """
+        """Raise Invalid unless the closing boundary has come, and a line end after it."""
         if self._epilogue is None or not self._epilogue.startswith(LINE_END):
-            raise incomplete_form()
+            raise Invalid(
+                "The form ends before its closing boundary, so part of it was lost on the way. "
+                "Upload it again.",
+                code="incomplete_body",
+                short="The form is incomplete.",
+            )
 
     def _check_start(self, chunk: bytes) -> None:
         """Raise Invalid unless the body begins with a boundary, or a line end and a boundary."""
@@ -146,11 +146,7 @@ def parse_boundary(content_type: bytes | None) -> bytes | None:
     """
     Return the boundary of a form, or None if `content_type` is not multipart/form-data.
 
-    A charset is ignored: a form is UTF-8.
-
-    Raises:
-        Invalid: It is multipart/form-data without a valid boundary of 1 to 70 characters (code
-            `bad_multipart`).
+    A boundary of an invalid form is Invalid (code `bad_multipart`); a charset is ignored.
     """
     media_type, found, parameters = (content_type or b"").decode("latin-1").partition(";")
     if media_type.strip().lower() != "multipart/form-data":
