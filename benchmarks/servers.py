@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.clients.harness import REPOSITORY, program
 from tests.clients.servers import TOKEN, free_port
 
-PATIENCE = 60.0
+TIMEOUT_SECONDS = 60.0
 """Seconds until a server that has not answered is given up."""
 CLOCK_STEP = 0.001
 """Seconds between two looks whether a server answers."""
@@ -66,7 +66,7 @@ def wheelyard_in_bucket(folder: Path, bucket: str, more: Mapping[str, str]) -> I
     printed = folder / "bucket.printed"
     made = product("token", "create", "benchmark", "--store", bucket)
     with _running(made, printed, more) as making:
-        making.wait(PATIENCE)
+        making.wait(TIMEOUT_SECONDS)
     token = _token(printed)
     command = product("serve", "--store", bucket)
     with _serving(command, printed, "/health", "/legacy/", token, more) as server:
@@ -89,7 +89,7 @@ def fake_gcs_server(folder: Path, bucket: str) -> Iterator[str]:
     command = [sys.executable, "-m", "benchmarks.fake_gcs", bucket]
     printed = folder / "stand-in.printed"
     with _running(command, printed, {"PYTHONPATH": str(REPOSITORY)}) as process:
-        end = time.perf_counter() + PATIENCE
+        end = time.perf_counter() + TIMEOUT_SECONDS
         while not (url := _text(printed).strip()):
             if process.poll() is not None or time.perf_counter() > end:
                 raise RuntimeError("the stand-in did not come up")
@@ -159,15 +159,15 @@ def _running(
             raise
         finally:
             process.terminate()
-            process.wait(PATIENCE)
+            process.wait(TIMEOUT_SECONDS)
 
 
 def _first_answer(process: subprocess.Popen[bytes], port: int, page: str) -> None:
     request = f"GET {page} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
-    end = time.perf_counter() + PATIENCE
+    end = time.perf_counter() + TIMEOUT_SECONDS
     while process.poll() is None and time.perf_counter() < end:
         try:
-            with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+            with socket.create_connection(("127.0.0.1", port), TIMEOUT_SECONDS) as connection:
                 connection.sendall(request)
                 answer = b"".join(iter(lambda: connection.recv(65536), b""))
         except ConnectionError:

@@ -5,8 +5,13 @@ import time
 from collections.abc import Callable
 from subprocess import Popen
 
-PATIENCE = 45.0
-"""Seconds until a test gives up; a loaded machine may need some."""
+TIMEOUT_SECONDS = 45.0
+"""
+How long a test waits before it fails, on a machine under load.
+
+Less than the minute that a stopping server gives to requests in progress, so that a server that
+hangs is not taken for one that stops.
+"""
 PAUSE = 0.01
 
 
@@ -14,18 +19,18 @@ def until(
     holds: Callable[[], bool],
     explain: Callable[[], str] = str,
     process: "Popen[bytes] | Popen[str] | None" = None,
-    patience: float = PATIENCE,
+    timeout: float = TIMEOUT_SECONDS,
 ) -> None:
     """
     Poll until a condition holds.
 
     Args:
-        holds: What is asked.
-        explain: Returns what the test says when it gives up, as the log of a server.
-        process: The test gives up at once if this one has ended.
-        patience: Seconds until the test gives up.
+        holds: The condition.
+        explain: Returns the message of the failure, for example the log of a server.
+        process: The test fails at once if this process has ended.
+        timeout: Seconds until the test fails.
     """
-    end = time.monotonic() + patience
+    end = time.monotonic() + timeout
     while not holds():
         assert process is None or process.poll() is None, explain()
         assert time.monotonic() < end, explain()

@@ -16,12 +16,12 @@ from tests.clients.reading import page
 from tests.clients.servers import TOKEN, Server, free_port, is_healthy, running
 from tests.fake_gcs.server import FakeGcsServer
 from tests.http.packages import Package, form
+from tests.waiting import TIMEOUT_SECONDS
 
 BUCKET = "wheels"
 STORE = f"gs://{BUCKET}/team a~1"
 """A prefix with characters that have to be encoded in URLs and signatures."""
 OK: Final = 200
-PATIENCE = 60.0
 MANAGER = ("--can", "read,upload,manage")
 
 
@@ -131,4 +131,4 @@ def is_whole(answer: Response, package: Package) -> bool:
 
 def _alone(index: BucketIndex) -> dict[str, Any]:
     login = ("__token__", index.server.token)
-    return {"auth": login, "trust_env": False, "timeout": PATIENCE}
+    return {"auth": login, "trust_env": False, "timeout": TIMEOUT_SECONDS}

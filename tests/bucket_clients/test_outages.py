@@ -104,7 +104,7 @@ def test_bucket_is_gone(cloud: FakeGcsServer, tmp_path: Path, begin: Outage) -> 
             assert_unavailable(each)
 
         until_well(index, ["/ready", "/simple/yard-1/", path])
-        until(lambda: upload(index, more).status_code == 200, patience=BACK)
+        until(lambda: upload(index, more).status_code == 200, timeout=BACK)
         assert "Traceback" not in index.log
 
 
@@ -119,4 +119,4 @@ def assert_unavailable(answer: Response) -> None:
 
 def until_well(index: BucketIndex, targets: Sequence[str]) -> None:
     """Wait until everything is answered again, which does not take long."""
-    until(lambda: all(ask(index, each).status_code == 200 for each in targets), patience=BACK)
+    until(lambda: all(ask(index, each).status_code == 200 for each in targets), timeout=BACK)

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox
-from tests.clients.servers import PATIENCE, TOKEN, is_healthy
+from tests.clients.servers import TOKEN, is_healthy
 from tests.settings.written import PUBLISHER
-from tests.waiting import until
+from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.cli.main import main
 
 PASSWORD = "correct horse battery staple"
@@ -164,7 +164,7 @@ class Serving:
 
     def connect(self, request: bytes) -> socket.socket:
         """Open a connection and send something."""
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_SECONDS)
         connection.sendall(request)
         return connection
 
@@ -209,4 +209,4 @@ def serve(sandbox: Sandbox) -> Iterator[Serve]:
     for serving in started:
         with suppress(ProcessLookupError):
             serving.stop(signal.SIGKILL)
-        serving.process.wait(PATIENCE)
+        serving.process.wait(TIMEOUT_SECONDS)

@@ -7,10 +7,10 @@ import pytest
 
 from tests.cli.conftest import Serve, Serving, Typed
 from tests.clients.harness import Sandbox
-from tests.clients.servers import PATIENCE
 from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
 from tests.operations.distributions import make_wheel
 from tests.storage.gcs.opened import EMULATOR
+from tests.waiting import TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.integration
 
@@ -34,7 +34,11 @@ def ask(serving: Serving, path: str, token: str) -> httpx2.Response:
     """Ask for a path with a token."""
     url = f"http://127.0.0.1:{serving.port}{path}"
     return httpx2.get(
-        url, auth=("__token__", token), trust_env=False, timeout=PATIENCE, follow_redirects=True
+        url,
+        auth=("__token__", token),
+        trust_env=False,
+        timeout=TIMEOUT_SECONDS,
+        follow_redirects=True,
     )
 
 

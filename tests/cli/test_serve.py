@@ -14,8 +14,8 @@ import pytest
 
 from tests.cli.conftest import WHEELYARD, WHERE, Serve, Typed
 from tests.clients.harness import Sandbox
-from tests.clients.servers import PATIENCE, TOKEN
-from tests.waiting import until
+from tests.clients.servers import TOKEN
+from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.catalog.keys import FORMAT
 
 pytestmark = pytest.mark.integration
@@ -43,7 +43,7 @@ def test_end(serve: Serve, options: list[str], number: signal.Signals) -> None:
 
     serving.stop(number)
 
-    assert serving.process.wait(PATIENCE) == 0
+    assert serving.process.wait(TIMEOUT_SECONDS) == 0
     assert serving.log.read_text().splitlines()[1:] == []
     idle.close()
 
@@ -62,7 +62,7 @@ def test_end_at_once(serve: Serve, options: list[str]) -> None:
 
     serving.stop(signal.SIGINT)
 
-    assert serving.process.wait(PATIENCE) == 1
+    assert serving.process.wait(TIMEOUT_SECONDS) == 1
     assert serving.log.read_text().count(NOTICE) == 1
     busy.close()
 
@@ -80,7 +80,7 @@ def test_end_before_the_beginning(sandbox: Sandbox, wheelyard: Typed) -> None:
         process = subprocess.Popen(command, cwd=sandbox.folder, env=environment)
         until(lambda: any(temporary.iterdir()), process=process)
         process.terminate()
-        status = process.wait(PATIENCE)
+        status = process.wait(TIMEOUT_SECONDS)
 
     assert status == 0
     assert list(temporary.iterdir()) == []
@@ -100,7 +100,7 @@ def test_a_watch_ends_before_the_beginning(sandbox: Sandbox, wheelyard: Typed) -
         threads = Path(f"/proc/{process.pid}/task")
         until(lambda: len(list(threads.iterdir())) > 1, process=process)
         process.terminate()
-        printed, _ = process.communicate(timeout=PATIENCE)
+        printed, _ = process.communicate(timeout=TIMEOUT_SECONDS)
 
     assert (process.returncode, printed) == (0, "ended\n")
 
@@ -113,7 +113,7 @@ def test_memory(sandbox: Sandbox, serve: Serve) -> None:
     assert "token create" not in serving.printed.read_text()
     assert serving.log.read_text() == ""
     serving.stop(signal.SIGTERM)
-    serving.process.wait(PATIENCE)
+    serving.process.wait(TIMEOUT_SECONDS)
     assert [each.name for each in sandbox.home.iterdir()] == [f"wheelyard-{os.getuid()}"]
 
 

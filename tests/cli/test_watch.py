@@ -9,9 +9,8 @@ import pytest
 
 from tests.cli.conftest import Serve, Serving, Typed
 from tests.clients.harness import Sandbox
-from tests.clients.servers import PATIENCE
 from tests.operations.distributions import Made, make_sdist, make_wheel
-from tests.waiting import until
+from tests.waiting import TIMEOUT_SECONDS, until
 
 pytestmark = pytest.mark.integration
 
@@ -30,7 +29,7 @@ def packages(sandbox: Sandbox) -> Path:
 def get(serving: Serving, path: str) -> httpx2.Response:
     """Ask for a path."""
     url = f"http://127.0.0.1:{serving.port}{path}"
-    return httpx2.get(url, trust_env=False, timeout=PATIENCE, follow_redirects=True)
+    return httpx2.get(url, trust_env=False, timeout=TIMEOUT_SECONDS, follow_redirects=True)
 
 
 def wait_for(serving: Serving, *all_made: Made) -> None:
@@ -93,7 +92,7 @@ def test_the_end(sandbox: Sandbox, serve: Serve, wheelyard: Typed, options: list
 
     serving.stop(signal.SIGTERM)
 
-    assert serving.process.wait(PATIENCE) == 0
+    assert serving.process.wait(TIMEOUT_SECONDS) == 0
     assert "Traceback" not in serving.log.read_text()
     accepted = list(listed.iterdir())
     assert 0 < len(accepted) < len(names)

@@ -12,20 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.clients.harness import SOURCE, Sandbox, new_sandbox, wheelyard
-from tests.waiting import until
+from tests.waiting import TIMEOUT_SECONDS, until
 
 TOKEN = re.compile(r"wyd_[0-9A-Za-z]{48}")
 PROMPT = "poetry publish"
-"""Of what a server prints, the end."""
-PATIENCE = 45.0
-"""
-Seconds until a server that has not answered is given up; a loaded machine may need some.
-
-Less than the minute that a server gives to what is under way when it ends, so that one which waits
-for nothing does not pass for one that ends.
-"""
+"""The end of the start message of a server."""
 PORTS = range(15_000, 30_000)
-"""The first port below the range that systems assign automatically."""
+"""Ports below the range that systems assign automatically."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +65,7 @@ def running(
     environment: Mapping[str, str],
     *,
     is_ours: bool = True,
-    patience: float = PATIENCE,
+    timeout: float = TIMEOUT_SECONDS,
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """
     Run a server until the block ends; fail with its log if it does not start in time.
@@ -89,7 +82,7 @@ def running(
             stderr=output,
         )
     try:
-        until(is_up, log.read_text, process, patience)
+        until(is_up, log.read_text, process, timeout)
         yield process
     finally:
         try:
@@ -126,7 +119,7 @@ def _token(sandbox: Sandbox, store: Path) -> str:
 
 def until_healthy(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
     """Wait until a server answers; one that ends, or takes too long, fails the test by its log."""
-    until(lambda: is_healthy(address), log.read_text, process, PATIENCE)
+    until(lambda: is_healthy(address), log.read_text, process, TIMEOUT_SECONDS)
 
 
 def is_healthy(address: str) -> bool:
@@ -142,7 +135,7 @@ def stop(process: "subprocess.Popen[bytes]", *, in_order: bool = True) -> None:
     """End a server as a service manager does: it has to obey, and ours in good order."""
     process.terminate()
     try:
-        status = process.wait(PATIENCE)
+        status = process.wait(TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from wheelyard.wiring.stores import system_runtime
 
-PATIENCE = 120.0
+TIMEOUT_SECONDS = 120.0
 CHUNK = 65_536
 DAY = timedelta(days=1)
 
@@ -75,8 +75,8 @@ class _Handler(BaseRequestHandler):
     def handle(self) -> None:
         host, _, port = self.place.partition(":")
         with suppress(OSError), self.context.wrap_socket(self.request, server_side=True) as near:
-            near.settimeout(PATIENCE)
-            with create_connection((host, int(port)), PATIENCE) as far:
+            near.settimeout(TIMEOUT_SECONDS)
+            with create_connection((host, int(port)), TIMEOUT_SECONDS) as far:
                 answering = Thread(target=_pass_on, args=(far, near, self.heard))
                 answering.start()
                 _pass_on(near, far, [])

@@ -6,10 +6,9 @@ from threading import Event
 
 import pytest
 
+from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.errors import Conflict, Unavailable, WheelyardError
-
-PATIENCE = 10.0
 
 
 class NumberBatcher:
@@ -24,7 +23,7 @@ class NumberBatcher:
     def _handle(self, _: str, take: TakeItems[int]) -> Sequence[int | WheelyardError]:
         take()
         self.begun.set()
-        assert self.tries_again.wait(PATIENCE)
+        assert self.tries_again.wait(TIMEOUT_SECONDS)
         items = take()
         self.handled.append(list(items))
         if 99 in items:
@@ -43,12 +42,12 @@ def test_the_second_try_takes_along_what_has_come(late: list[int]) -> None:
     batcher = NumberBatcher()
     with ThreadPoolExecutor(4) as pool:
         answers = {1: pool.submit(batcher.batches.submit, "key", 1)}
-        assert batcher.begun.wait(PATIENCE)
+        assert batcher.begun.wait(TIMEOUT_SECONDS)
         answers |= {item: pool.submit(batcher.batches.submit, "key", item) for item in late}
         while waiting(batcher) < len(late):
             pass
         batcher.tries_again.set()
-        faults = {item: answer.exception(PATIENCE) for item, answer in answers.items()}
+        faults = {item: answer.exception(TIMEOUT_SECONDS) for item, answer in answers.items()}
 
     assert [sorted(items) for items in batcher.handled] == [sorted(answers)]
     assert {item for item, fault in faults.items() if fault} == {13} & set(late)
@@ -60,12 +59,12 @@ def test_a_failure_is_everybodys() -> None:
     batcher = NumberBatcher()
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(batcher.batches.submit, "key", 1)
-        assert batcher.begun.wait(PATIENCE)
+        assert batcher.begun.wait(TIMEOUT_SECONDS)
         second = pool.submit(batcher.batches.submit, "key", 99)
         while waiting(batcher) < 1:
             pass
         batcher.tries_again.set()
-        faults = [each.exception(PATIENCE) for each in (first, second)]
+        faults = [each.exception(TIMEOUT_SECONDS) for each in (first, second)]
 
     assert [type(fault) for fault in faults] == [Unavailable, Unavailable]
     assert batcher.batches.submit("key", 5) == 10

@@ -18,11 +18,12 @@ import pytest
 import yaml
 
 from tests.clients.harness import REPOSITORY, new_sandbox, program
-from tests.clients.servers import PATIENCE, TOKEN, free_port
+from tests.clients.servers import TOKEN, free_port
 from tests.deploy import containers
 from tests.deploy.containers import Buildah, Container
 from tests.once import made_once
 from tests.operations.distributions import Made, make_wheel
+from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.settings.load import load_settings
 from wheelyard.settings.sections import Settings
 
@@ -89,7 +90,7 @@ def push(url: str, made: Made, token: str = "") -> int:
     """Upload a file as curl does; return the status."""
     form, fields = {"content": (made.filename, made.body)}, {":action": "file_upload"}
     auth = ("__token__", token) if token else None
-    with httpx2.Client(trust_env=False, timeout=PATIENCE, auth=auth) as client:
+    with httpx2.Client(trust_env=False, timeout=TIMEOUT_SECONDS, auth=auth) as client:
         return client.post(f"{url}/legacy/", files=form, data=fields).status_code
 
 
@@ -222,7 +223,7 @@ def test_health(variable: str, answer: bytes, status: int) -> None:
             connection.sendall(answer)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(PATIENCE)  # where nobody comes
+        listener.settimeout(TIMEOUT_SECONDS)  # where nobody comes
         thread = threading.Thread(target=serve)
         thread.start()
         done = _checked(**{"PORT": "", variable: str(listener.getsockname()[1])})

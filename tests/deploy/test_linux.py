@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from tests.clients.harness import REPOSITORY, system_program
-from tests.clients.servers import PATIENCE, free_port, until_healthy
+from tests.clients.servers import free_port, until_healthy
 from tests.deploy.running import VALUES, Unit
 from tests.operations.distributions import make_wheel
+from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.settings.load import load_settings
 
 FOLDER = REPOSITORY / "deploy" / "linux"
@@ -127,12 +128,12 @@ def test_system_calls(tmp_path: Path) -> None:
     try:
         until_healthy(process, f"127.0.0.1:{port}", log)
         url = f"http://127.0.0.1:{port}/"
-        with httpx2.Client(base_url=url, trust_env=False, timeout=PATIENCE) as client:
+        with httpx2.Client(base_url=url, trust_env=False, timeout=TIMEOUT_SECONDS) as client:
             assert client.post("/", files=form, data=fields).status_code == 200
             assert client.get("/simple/demo/").status_code == 200
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT_SECONDS)
     made = set(re.findall(r"^\d+ +(\w+)\(", trace.read_text(), re.MULTILINE))
     filtered = Unit(UNIT.read_text()).one("SystemCallFilter")
 

@@ -19,12 +19,13 @@ import httpx2
 import pytest
 
 from tests.clients.harness import REPOSITORY
-from tests.clients.servers import PATIENCE, TOKEN
+from tests.clients.servers import TOKEN
 from tests.deploy import containers
 from tests.deploy.containers import Buildah, Container
 from tests.deploy.running import Unit
 from tests.once import made_once
 from tests.operations.distributions import make_wheel
+from tests.waiting import TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -163,7 +164,7 @@ def test_installed(machine: Machine, tmp_path: Path) -> None:
     assert TOKEN.fullmatch(machine.token)
     with (
         service.serving(tmp_path / "log.txt", *guarded, variable="WHEELYARD_PORT") as url,
-        httpx2.Client(base_url=url, trust_env=False, timeout=PATIENCE) as client,
+        httpx2.Client(base_url=url, trust_env=False, timeout=TIMEOUT_SECONDS) as client,
     ):
         assert client.get("/simple/").status_code == 401
         assert client.post("/legacy/", files=form, data=fields, auth=auth).status_code == 200

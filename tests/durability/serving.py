@@ -15,10 +15,8 @@ from threading import Event, Lock
 
 from tests.clients.servers import free_port
 from tests.operations.distributions import Made
-from tests.waiting import until
+from tests.waiting import TIMEOUT_SECONDS, until
 
-PATIENCE = 30.0
-"""Seconds until a server that does not answer is given up."""
 SOURCE = Path(__file__).parents[2] / "src"
 BOUNDARY = "a-boundary-that-no-archive-has"
 TOKEN = re.compile(r"wyd_[0-9A-Za-z]{48}")
@@ -61,7 +59,7 @@ def start(store: Path, log: Path, *options: str) -> Running:
             start_new_session=True,
         )
     running = Running(port, process)
-    until(lambda: get(port, "/health")[0] == 200, log.read_text, process, PATIENCE)
+    until(lambda: get(port, "/health")[0] == 200, log.read_text, process)
     return running
 
 
@@ -84,7 +82,7 @@ def first_token(log: Path) -> str:
 
 def get(port: int, path: str) -> tuple[int, bytes]:
     """Return status and body; status 0 if there is no response."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", path, headers={"Accept": "application/vnd.pypi.simple.v1+json"})
         response = connection.getresponse()
@@ -115,7 +113,7 @@ def post(port: int, token: str, made: Made, halfway: Callable[[], object] = lamb
         halfway()
         yield body[len(body) // 2 :]
 
-    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("POST", "/legacy/", pieces(), headers)
         response = connection.getresponse()

@@ -13,7 +13,6 @@ import pytest
 
 from tests.clients.servers import free_port
 from tests.durability.serving import (
-    PATIENCE,
     Crowd,
     environment,
     first_token,
@@ -52,13 +51,13 @@ def test_what_was_answered_stays(tmp_path: Path) -> None:
             steps=steps,
         )
         process = fork(["serve", "--port", str(port), "--store", str(store)], dependencies)
-        until(partial(_has_begun, process, port), log.read_text, patience=PATIENCE)
+        until(partial(_has_begun, process, port), log.read_text)
         crowd = Crowd(port, first_token(log), made)
         with crowd.publishing(CLIENTS):
             if not steps:
                 # some die before they have answered anybody, and some after
                 enough = partial(crowd.has_answered, turn // 2 % 4)
-                until(enough, log.read_text, patience=PATIENCE)
+                until(enough, log.read_text)
                 _verify_some(port, answered, random)
                 process.kill()
             process.join()

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.durability.serving import (
-    PATIENCE,
     Crowd,
     first_token,
     get,
@@ -19,7 +18,7 @@ from tests.durability.serving import (
     wheelyard,
 )
 from tests.operations.distributions import Made, make_wheel
-from tests.waiting import until
+from tests.waiting import TIMEOUT_SECONDS, until
 
 ROUNDS = 6
 CLIENTS = 6
@@ -37,9 +36,9 @@ def test_no_answered_upload_is_lost(tmp_path: Path, options: list[str]) -> None:
         crowd = Crowd(running.port, first_token(log), made)
         with crowd.publishing(CLIENTS):
             enough = partial(crowd.has_answered, 2 + 3 * round_)
-            until(enough, log.read_text, patience=PATIENCE)
+            until(enough, log.read_text)
             running.process.send_signal(signal.SIGTERM)
-            assert running.process.wait(PATIENCE) == 0
+            assert running.process.wait(TIMEOUT_SECONDS) == 0
         answered += crowd.answered
 
     assert len(answered) > ROUNDS
@@ -58,13 +57,13 @@ def test_an_upload_that_is_under_way(tmp_path: Path) -> None:
     def stop() -> None:
         # what was sent may still wait to be accepted, and is then no upload that has begun; that
         # one has shows as soon as more has arrived than is gathered first
-        until(lambda: any(store.joinpath(".spool").iterdir()), log.read_text, patience=PATIENCE)
+        until(lambda: any(store.joinpath(".spool").iterdir()), log.read_text)
         running.process.send_signal(signal.SIGTERM)
         # from then on it accepts no connection
-        until(lambda: get(running.port, "/health")[0] == 0, log.read_text, patience=PATIENCE)
+        until(lambda: get(running.port, "/health")[0] == 0, log.read_text)
 
     assert post(running.port, token, made, stop) == 200
-    assert running.process.wait(PATIENCE) == 0
+    assert running.process.wait(TIMEOUT_SECONDS) == 0
     with server(store, log) as last:
         assert made.sha256 in get(last.port, "/simple/demo/")[1].decode()
 
@@ -77,8 +76,8 @@ def test_a_manager_that_is_killed(tmp_path: Path) -> None:
     try:
         running.process.kill()
         running.process.wait()
-        until(lambda: log.read_text().count("was killed") >= 2, log.read_text, patience=PATIENCE)
-        until(lambda: get(running.port, "/health")[0] == 0, log.read_text, patience=PATIENCE)
+        until(lambda: log.read_text().count("was killed") >= 2, log.read_text)
+        until(lambda: get(running.port, "/health")[0] == 0, log.read_text)
     finally:
         with suppress(ProcessLookupError):
             running.kill()

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.clients.harness import REPOSITORY, Sandbox, system_program
-from tests.clients.servers import PATIENCE, free_port, running
+from tests.clients.servers import free_port, running
+from tests.waiting import TIMEOUT_SECONDS
 
 GUIDE = REPOSITORY / "docs" / "static-site.md"
 DOCUMENTED_ROOT = "/srv/packages"
@@ -75,7 +76,7 @@ def _running(command: Sequence[str], port: int, log: Path) -> Iterator[Web]:
 
 def _answers(address: str) -> bool:
     try:
-        with urllib.request.urlopen(f"http://{address}/", timeout=PATIENCE):
+        with urllib.request.urlopen(f"http://{address}/", timeout=TIMEOUT_SECONDS):
             return True
     except urllib.error.HTTPError as answer:
         with answer:

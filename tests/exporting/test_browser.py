@@ -13,7 +13,7 @@ import pytest
 from tests.exporting.export_fixture import ExportHarness
 from tests.exporting.serving import python_web
 from tests.http.packages import wheel
-from tests.waiting import PATIENCE
+from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.operations.exporting.manifest import RequestedOptions
 
 PACKAGES = (
@@ -94,7 +94,7 @@ def seen(url: str, folder: Path) -> Any:  # noqa: ANN401 - what a script has lef
         capture_output=True,
         env={"HOME": str(folder)},
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT_SECONDS,
     )
     (title,) = re.findall(r"<title>(.*?)</title>", done.stdout, re.DOTALL)
     return json.loads(html.unescape(title))

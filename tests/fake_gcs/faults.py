@@ -19,8 +19,7 @@ from fnmatch import fnmatchcase
 from threading import Condition, Lock
 from typing import Literal
 
-PATIENCE = 30.0
-"""Seconds that a test waits for a request to be held."""
+from tests.waiting import TIMEOUT_SECONDS
 
 When = Literal["before", "after"]
 """Before or after the request is carried out."""
@@ -109,7 +108,7 @@ class Hold:
         self._held = 0
         self._ended: Literal["", "released", "abandoned"] = ""
 
-    def wait(self, count: int = 1, timeout: float = PATIENCE) -> None:
+    def wait(self, count: int = 1, timeout: float = TIMEOUT_SECONDS) -> None:
         """Return as soon as so many requests have been held."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._held >= count, timeout):

@@ -7,8 +7,8 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 
 from tests.http.servers import RunningServer
+from tests.waiting import TIMEOUT_SECONDS
 
-PATIENCE = 30.0
 NO_BODY = (204, 304)
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -196,7 +196,7 @@ def http2_connection(server: RunningServer) -> Iterator[Http2Connection]:
 
 def _dialled(server: RunningServer) -> socket.socket:
     host, _, port = server.address.partition(":")
-    return socket.create_connection((host, int(port)), PATIENCE)
+    return socket.create_connection((host, int(port)), TIMEOUT_SECONDS)
 
 
 def ask(server: RunningServer, line: str, *headers: str, body: bytes = b"") -> RawResponse:

@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Event
 
 from tests.http.servers import RunningServer, running_app
+from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
 from wheelyard.http.app import App
@@ -18,8 +19,6 @@ from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import build_index
 from wheelyard.wiring.stores import StoreTraits, system_runtime
-
-PATIENCE = 30.0
 
 
 @dataclass
@@ -68,7 +67,7 @@ class RemoteStore(MemoryStore):
     def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
         """Return a small object, once the store answers."""
         self.calls.append(("get", key))
-        assert self.answers.wait(PATIENCE)
+        assert self.answers.wait(TIMEOUT_SECONDS)
         return super().get(key, unless_version)
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:

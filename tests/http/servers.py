@@ -19,9 +19,9 @@ from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
 from tests.clients.harness import REPOSITORY, new_sandbox
-from tests.clients.servers import PATIENCE, TOKEN, free_port, stop
+from tests.clients.servers import TOKEN, free_port, stop
 from tests.forking import Surroundings, fork
-from tests.waiting import until
+from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.http.app import App
 from wheelyard.model.access import parse_actions, parse_pattern
@@ -199,7 +199,7 @@ def _forked(arguments: list[str], dependencies: Surroundings) -> _Process:
 
     def end() -> None:
         process.terminate()
-        process.join(PATIENCE)
+        process.join(TIMEOUT_SECONDS)
         process.kill()
         process.join()
         assert process.exitcode == 0, f"the server ended with {process.exitcode}"

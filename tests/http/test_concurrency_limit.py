@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.clients.servers import PATIENCE
+from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.errors import Unavailable
 from wheelyard.http.concurrency_limit import MAX_WAITING_PER_CLIENT, ConcurrencyLimit, Slot
 from wheelyard.http.protocol.messages import Message
@@ -271,7 +271,7 @@ def test_slots_are_neither_lost_nor_doubled(data: st.DataObject, count: int) -> 
 
 async def until(is_so: Callable[[], bool]) -> None:
     """Wait until something is so."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while not is_so():  # noqa: ASYNC110 - nothing tells when it is
             await asyncio.sleep(0)
     await settle()

@@ -25,7 +25,7 @@ from tests.durability.serving import get, post
 from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import FakeGcsServer
 from tests.operations.distributions import Made
-from tests.waiting import PATIENCE, until
+from tests.waiting import TIMEOUT_SECONDS, until
 
 TOKEN = re.compile(r"wyd_[0-9A-Za-z]{48}")
 METRIC = re.compile(r'\{class="(\w+)",operation="(\w+)"\} ([0-9.]+)')
@@ -79,7 +79,7 @@ class Instance:
         self, method: str, path: str, body: str | None = None, **headers: str
     ) -> tuple[int, bytes]:
         """Send a request; an underscore in a header's name stands for a dash."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         try:
             connection.request(method, path, body, named)
@@ -130,7 +130,7 @@ class BucketCluster:
         if "serve" not in arguments:
             return called(self.folder, self.environment(), *arguments)
         process = self.begin(*arguments)
-        out, errors = process.communicate(timeout=PATIENCE)
+        out, errors = process.communicate(timeout=TIMEOUT_SECONDS)
         return Done(process.args, process.returncode, out, errors)
 
     def succeed(self, *arguments: str | Path) -> str:
@@ -226,7 +226,7 @@ def end_now(process: Process) -> None:
     """Kill a process and whatever it has started, at once."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait(PATIENCE)
+    process.wait(TIMEOUT_SECONDS)
     for pipe in (process.stdout, process.stderr):
         if pipe is not None:
             pipe.close()

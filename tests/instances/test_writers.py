@@ -11,7 +11,7 @@ from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import FakeGcsServer
 from tests.instances.bucket_cluster import BucketCluster, assert_dense, data_of, end_now
 from tests.operations.distributions import Made, make_wheel
-from tests.waiting import PATIENCE
+from tests.waiting import TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ def upload_all(cluster: BucketCluster, *shares: list[Made]) -> None:
     commands = [cluster.begin("upload", *cluster.written(*share)) for share in shares]
     try:
         with ThreadPoolExecutor(len(commands)) as pool:
-            ends = [pool.submit(each.communicate, timeout=PATIENCE) for each in commands]
+            ends = [pool.submit(each.communicate, timeout=TIMEOUT_SECONDS) for each in commands]
             printed = [each.result() for each in ends]
     finally:
         for each in commands:

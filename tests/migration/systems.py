@@ -12,6 +12,7 @@ from urllib.request import Request, urlopen
 from tests.clients import servers
 from tests.clients.harness import Sandbox, program
 from tests.clients.servers import free_port
+from tests.waiting import TIMEOUT_SECONDS
 
 PASSWORD = "s3cret-and-long"
 
@@ -20,9 +21,9 @@ PASSWORD = "s3cret-and-long"
 def running(sandbox: Sandbox, command: Sequence[str | Path], asked: str) -> Iterator[None]:
     """Run another system's server until the block ends; `asked` is answered once it is up."""
     log = sandbox.folder / f"{Path(command[0]).name}.log"
-    patience = 3 * servers.PATIENCE  # devpi takes its time on a loaded machine
+    timeout = 3 * TIMEOUT_SECONDS  # devpi is slow on a loaded machine
     with servers.running(
-        sandbox, command, log, lambda: _answers(asked), {}, is_ours=False, patience=patience
+        sandbox, command, log, lambda: _answers(asked), {}, is_ours=False, timeout=timeout
     ):
         yield
 

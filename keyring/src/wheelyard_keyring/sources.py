@@ -38,7 +38,7 @@ LONGEST: Final = 12_000
 """Characters of a token: what an index takes in one Authorization header, before Base64."""
 LONGEST_JWT: Final = 8192
 GCLOUD: Final = ("gcloud", "auth", "print-access-token")
-PATIENCE: Final = 10.0
+TIMEOUT_SECONDS: Final = 10.0
 """Seconds that a program may take."""
 SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
 ACCOUNT: Final = "/computeMetadata/v1/instance/service-accounts/default"
@@ -206,7 +206,7 @@ class MetadataServer:
 
 
 def printed_token(
-    command: Sequence[str], search_path: str, *, quiet: bool, patience: float = PATIENCE
+    command: Sequence[str], search_path: str, *, quiet: bool, patience: float = TIMEOUT_SECONDS
 ) -> str | None:
     """
     Return the token that a program prints, None if it fails or prints anything else.

@@ -34,7 +34,7 @@ from wheelyard.authentication.verifiers.jwks import JwksDependencies
 
 NOW = 1_795_000_000
 """The time of these tests, in seconds since the epoch."""
-PATIENCE = 60.0
+TIMEOUT_SECONDS = 60.0
 """Seconds that a silent response lasts at most; the end of the test ends it."""
 
 
@@ -329,7 +329,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.issuer.seen.append(request)
         answer = self.issuer.answer(request)
         if answer.is_silent:
-            self.issuer.released.wait(PATIENCE)
+            self.issuer.released.wait(TIMEOUT_SECONDS)
         try:
             self._send(answer)
         except OSError:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.clients.servers import PATIENCE
 from tests.operations.in_memory_index import Clock
+from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.authentication.verifiers.login_rate_limit import (
     MAX_BUCKETS,
     NAME_FACTOR,
@@ -66,14 +66,14 @@ def test_a_burst(clock: Clock, limit: int) -> None:
         if throttle.reserve(ANA):
             return False
         tried.release()
-        assert go_on.wait(PATIENCE)
+        assert go_on.wait(TIMEOUT_SECONDS)
         throttle.release(ANA, has_failed=True)
         return True
 
     with ThreadPoolExecutor(12) as threads:
         guesses = threads.map(guess, range(12))
         for _ in range(limit):
-            assert tried.acquire(timeout=PATIENCE)
+            assert tried.acquire(timeout=TIMEOUT_SECONDS)
         go_on.set()
         assert sum(guesses) == limit
     assert throttle.reserve(ANA) > 0
@@ -87,7 +87,7 @@ def test_many_who_are_right_at_once(clock: Clock, limit: int) -> None:
     def login(number: int) -> float:
         keys = login_keys("192.0.2.7", f"user-{number}")
         wait = throttle.reserve(keys)
-        most.wait(PATIENCE)  # so many are under way at a time
+        most.wait(TIMEOUT_SECONDS)  # so many are under way at a time
         throttle.release(keys, has_failed=False)
         return wait
 

@@ -11,12 +11,11 @@ from threading import Event
 
 import pytest
 
-from tests.clients.servers import PATIENCE
 from tests.http.packages import publish, wheel
 from tests.http.raw_client import RawConnection, raw_connection
 from tests.http.remote_store import RemoteStore, remote_server
 from tests.http.servers import RunningServer
-from tests.waiting import StillLoop, until
+from tests.waiting import TIMEOUT_SECONDS, StillLoop, until
 from wheelyard.concurrency.single_flight import STALE_AFTER_SECONDS, SingleFlight
 from wheelyard.errors import Unavailable
 from wheelyard.http.protocol.messages import Message, Response, send_response
@@ -270,7 +269,7 @@ class Chunks:
         if piece == b"b":
             self.is_reading = True
             self.second.set()
-            assert self.may_go_on.wait(PATIENCE)
+            assert self.may_go_on.wait(TIMEOUT_SECONDS)
             self.is_reading = False
         return piece
 
@@ -292,7 +291,7 @@ def sending(
             answer = Response(200, (), chunks)
             task = asyncio.create_task(send_response(answer, "GET", send_soon, readers))
             if is_called_off:
-                assert await asyncio.to_thread(chunks.second.wait, PATIENCE)
+                assert await asyncio.to_thread(chunks.second.wait, TIMEOUT_SECONDS)
                 task.cancel()
                 await asyncio.wait((task,), timeout=0.1)  # it would end, if nothing waited
                 assert not task.done()

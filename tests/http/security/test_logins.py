@@ -13,8 +13,8 @@ import pytest
 from tests import waiting
 from tests.authentication.verifiers.password_fixture import KEY, Hashing
 from tests.authentication.verifiers.test_password_hashes import SHA
-from tests.clients.servers import PATIENCE
 from tests.operations.in_memory_index import Clock
+from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.verifiers.htpasswd import CACHE_SECONDS, HtpasswdVerifier
 from wheelyard.errors import WheelyardError
@@ -50,7 +50,7 @@ class Google:
     def verify(self, _: str) -> Identity:
         """Return who sends any token."""
         self.asked += 1
-        assert self.go_on.wait(PATIENCE)
+        assert self.go_on.wait(TIMEOUT_SECONDS)
         return Identity("google:somebody", frozenset())
 
 
@@ -103,7 +103,7 @@ def play(harness: LoginHarness, story: Callable[[], Awaitable[None]]) -> None:
     """Run a coroutine with a harness, and close the harness."""
 
     async def told() -> None:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             await story()
 
     try:
