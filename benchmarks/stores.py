@@ -128,7 +128,7 @@ def fill_wheelyard(folder: Path, plan: Mapping[str, int]) -> None:
         listing.append(name)
         _write(folder, keys.project(name), codec.encode(_document(name, count)))
     names = Codec(NameList).encode(NameList(tuple(sorted(listing))))
-    _write(folder, keys.NAMES, names)
+    _write(folder, keys.PROJECT_NAMES, names)
 
 
 def fill_pypiserver(folder: Path, plan: Mapping[str, int]) -> None:

@@ -350,26 +350,26 @@ def test_tokens_of_jobs(harness: IndexHarness) -> None:
     token, record = made(harness)
     credentials = harness.index.tokens.records
     minted = changed(record, publishers=("ci",))
-    assert credentials.replace(minted, credentials.latest(record.id))
+    assert credentials.replace(minted, credentials.get_for_update(record.id))
 
     tokens_over(harness).record(token)
 
-    assert harness.snapshot(keys.USES) == {}
+    assert harness.snapshot(keys.LAST_USES) == {}
 
 
 @pytest.mark.parametrize("verb", ["get", "put"])
 def test_a_store_that_is_away(harness: IndexHarness, verb: str) -> None:
     """A store that takes no notes keeps nobody out, and is asked again after an hour."""
     (token, record), (later, second) = made(harness), made(harness)
-    store = FaultyStore(harness.store, (Fault(Kind.NOT_DONE, verb, f"{keys.USES}*"),))
+    store = FaultyStore(harness.store, (Fault(Kind.NOT_DONE, verb, f"{keys.LAST_USES}*"),))
     tokens = tokens_over(harness, store)
     assert tokens.record(token) == record
-    asked = [call for call in store.calls if call[1].startswith(keys.USES)]
+    asked = [call for call in store.calls if call[1].startswith(keys.LAST_USES)]
 
     harness.clock.advance(minutes=59)
     for each in (token, later):
         tokens.record(each)
-    assert [call for call in store.calls if call[1].startswith(keys.USES)] == asked
+    assert [call for call in store.calls if call[1].startswith(keys.LAST_USES)] == asked
     harness.clock.advance(minutes=1)
     for each in (token, later):
         tokens.record(each)
@@ -402,7 +402,7 @@ def test_a_long_list(harness: IndexHarness) -> None:
     users, store = tokens_over(harness), FaultyStore(harness.store)
     for token, _ in every[1:]:
         users.record(token)
-    harness.store.put(Key(f"{keys.USES}note.txt"), b"?", None)
+    harness.store.put(Key(f"{keys.LAST_USES}note.txt"), b"?", None)
     records = [record for _, record in every]
     lister = tokens_over(harness, store)
     assert len(lister.last_uses(records)) == SINGLE_READ_LIMIT + 1
@@ -412,7 +412,7 @@ def test_a_long_list(harness: IndexHarness) -> None:
 
     days = lister.last_uses(records)
 
-    assert store.calls == [("list", keys.USES), ("get", keys.last_use(records[1].id))]
+    assert store.calls == [("list", keys.LAST_USES), ("get", keys.last_use(records[1].id))]
     assert days == {each.id: FIRST for each in records[2:]} | {records[1].id: date(2026, 1, 2)}
 
 
@@ -424,14 +424,14 @@ def test_the_check_knows_the_notes(harness: IndexHarness) -> None:
         tokens.record(each)
     assert (harness.check().problems, harness.check().notes) == ([], [])
     harness.store.delete(keys.token(other.id), None)
-    stray = Key(f"{keys.USES}note.txt")
+    stray = Key(f"{keys.LAST_USES}note.txt")
     harness.store.put(stray, b"?", None)
 
     assert harness.check().notes == [
         f"{stray} is no object of wheelyard's",
-        f"1 object under {keys.USES} belong to no token",
+        f"1 object under {keys.LAST_USES} belong to no token",
     ]
     assert harness.check(sweep=True).swept == 1
 
-    assert set(harness.snapshot(keys.USES)) == {keys.last_use(record.id), stray}
+    assert set(harness.snapshot(keys.LAST_USES)) == {keys.last_use(record.id), stray}
     assert used_on(harness, record) == [FIRST]

@@ -180,7 +180,7 @@ def test_burning_what_is_not_ones_own(noon: IndexHarness) -> None:
     persons, _ = over(noon.store, noon, seed=3).tokens.create(TokenRequest(name="x"), by="x")
     swapped = ApiToken(token.text[:14] + other.text[14:])
     credentials = noon.opened(2).tokens.records
-    held = credentials.latest(other.id)
+    held = credentials.get_for_update(other.id)
     assert held.value is not None
     assert credentials.replace(changed(held.value, sha256="0" * 64), held)
 

@@ -122,7 +122,7 @@ class Scenario:
         """Return an index of a process that has read the project, if that is of any use to it."""
         index = self.opened(store, seed)
         if self.far:
-            index.projects.latest(DEMO)
+            index.projects.get_for_update(DEMO)
         return index
 
     def fulfil(self, index: Index, wish: WriteIntent) -> None:

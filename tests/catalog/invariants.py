@@ -100,8 +100,8 @@ def _broken_answer(store: Store, project: Project, wish: WriteIntent) -> Iterato
 
 def is_named(store: Store) -> bool:
     """Return whether the name list has the project."""
-    body = _body(store, keys.NAMES)
-    return body is not None and DEMO in Codec(NameList).decode(keys.NAMES, body).known
+    body = _body(store, keys.PROJECT_NAMES)
+    return body is not None and DEMO in Codec(NameList).decode(keys.PROJECT_NAMES, body).as_set
 
 
 def _body(store: Store, key: Key) -> bytes | None:

@@ -38,7 +38,7 @@ class Writer:
             self.store,
             documents,
             runtime,
-            ConflictRetries(runtime=runtime, limit=5),
+            ConflictRetries(runtime=runtime, max_attempts=5),
             lambda _, event: self.told.append(event),
         )
 

@@ -56,17 +56,17 @@ class DocumentHarness:
 
     def write(self, *names: NormalizedName) -> ObjectVersion:
         """Put the document, as another process would."""
-        return self.store.put(keys.NAMES, Codec(NameList).encode(NameList(names)), None)
+        return self.store.put(keys.PROJECT_NAMES, Codec(NameList).encode(NameList(names)), None)
 
     def store_written(self, value: NameList, version: ObjectVersion) -> None:
         """Tell that this process has just written over what was there first."""
         since = self.clock.seconds()
         written = Snapshot(value, version, since, since, 100)
-        self.documents.store_written(keys.NAMES, written, over=self.first)
+        self.documents.store_written(keys.PROJECT_NAMES, written, over=self.first)
 
     def names(self) -> tuple[NormalizedName, ...]:
         """Return what a reader sees."""
-        value = self.documents.get(keys.NAMES).value
+        value = self.documents.get(keys.PROJECT_NAMES).value
         return value.names if value else ()
 
 
@@ -136,7 +136,7 @@ def test_a_reload_beside_a_write(harness: DocumentHarness) -> None:
     harness.store.asked.clear()
     harness.store.go_on.clear()
     with ThreadPoolExecutor(1) as pool:
-        reloaded = pool.submit(harness.documents.get, keys.NAMES, "now")
+        reloaded = pool.submit(harness.documents.get, keys.PROJECT_NAMES, "current")
         harness.store.asked.wait(timeout=10)
         value = NameList((FIRST, SECOND))
         harness.store_written(value, harness.write(FIRST, SECOND))
@@ -151,11 +151,11 @@ def test_in_a_folder_nobody_shares_an_earlier_read() -> None:
     near = DocumentHarness(near=True)
     near.store.go_on.clear()
     with ThreadPoolExecutor(2) as pool:
-        early = pool.submit(near.documents.get, keys.NAMES)
+        early = pool.submit(near.documents.get, keys.PROJECT_NAMES)
         assert near.store.asked.wait(timeout=10)
         near.write(FIRST, SECOND)
         near.store.asked.clear()
-        late = pool.submit(near.documents.get, keys.NAMES)
+        late = pool.submit(near.documents.get, keys.PROJECT_NAMES)
         assert near.store.asked.wait(timeout=10)
         near.store.go_on.set()
         assert early.result(timeout=10).value == NameList((FIRST,))

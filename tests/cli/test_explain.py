@@ -173,7 +173,7 @@ def test_minted_tokens(wheelyard: Typed, index: Index) -> None:
     made = {}
     for name, hours in (("job", 1), ("old job", -1)):
         _, record = index.tokens.create(TokenRequest(name=name), by="publisher:core")
-        snapshot = index.tokens.records.latest(record.id)
+        snapshot = index.tokens.records.get_for_update(record.id)
         expires = index.runtime.now() + timedelta(hours=hours)
         minted = replace(record, publishers=("core",), expires_at=expires)
         assert index.tokens.records.replace(minted, snapshot)

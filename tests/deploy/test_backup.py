@@ -218,7 +218,7 @@ def test_as_it_was(store: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     index = opened(store)
     assert index.projects.get(DEMO).files == before
-    assert index.projects.names.latest().names == ("demo", "other")
+    assert index.projects.names.get_current().names == ("demo", "other")
     take(index, tmp_path / "dist", "demo", version="5.0")
     assert problems(store) == []
 

@@ -111,11 +111,11 @@ def test_names_afar(tmp_path: Path) -> None:
     with in_process(tmp_path, store=store, near=False) as app:
         for number in range(9):
             assert app.get(f"/simple/nothing-{number}/").status == 404
-        assert (store.asked("get", keys.NAMES), store.asked("get", keys.PROJECTS)) == (1, 1)
+        assert (store.asked("get", keys.PROJECT_NAMES), store.asked("get", keys.PROJECTS)) == (1, 1)
 
         assert app.get(PAGE).status == 200
         assert app.get(PAGE).status == 200
-        assert store.asked("get", keys.NAMES) == 1
+        assert store.asked("get", keys.PROJECT_NAMES) == 1
         assert store.asked("get", keys.project(parse_name("demo"))) == 1
 
 

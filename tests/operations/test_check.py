@@ -137,19 +137,19 @@ def test_rebuild(full: IndexHarness, damage: str) -> None:
 def test_the_name_list_is_mended(full: IndexHarness, lost: str) -> None:
     """A name that is missing in the list, or the whole list, is put back."""
     full.upload(make_wheel("other"))
-    healthy = full.bytes_at(keys.NAMES)
+    healthy = full.bytes_at(keys.PROJECT_NAMES)
     if lost == "entry":
-        edit(full, keys.NAMES, b'"demo",', b"")
+        edit(full, keys.PROJECT_NAMES, b'"demo",', b"")
     elif lost == "list":
-        remove(full, keys.NAMES)
+        remove(full, keys.PROJECT_NAMES)
     else:
-        edit(full, keys.NAMES, b"{", b"[")
+        edit(full, keys.PROJECT_NAMES, b"{", b"[")
 
     findings = full.check()
 
     assert findings.problems == []
     assert findings.repaired
-    assert full.bytes_at(keys.NAMES) == healthy
+    assert full.bytes_at(keys.PROJECT_NAMES) == healthy
     assert full.check().repaired == []
 
 
@@ -157,7 +157,7 @@ def test_a_name_without_a_project(full: IndexHarness) -> None:
     """A listed name whose document and journal are lost is a problem."""
     codec = full.index.projects.names._documents.codec  # noqa: SLF001
     names = NameList((DEMO, NormalizedName("vanished")))
-    full.store.put(keys.NAMES, codec.encode(names), None)
+    full.store.put(keys.PROJECT_NAMES, codec.encode(names), None)
 
     (problem,) = full.check().problems
 
@@ -275,7 +275,7 @@ def test_a_journal_entry_of_another_history(full: IndexHarness) -> None:
 
 def test_a_document_and_a_journal_of_two_histories(full: IndexHarness) -> None:
     """Where document and journal contradict each other, neither is written over."""
-    number = full.index.projects.latest(DEMO).revision
+    number = full.index.projects.get_for_update(DEMO).revision
     entry = keys.commit(DEMO, number)
     other = IndexHarness(folder=full.folder)
     other.clock.advance(hours=1)
@@ -305,7 +305,7 @@ def orphan(harness: IndexHarness) -> None:
     index = harness.opened(7)
     scratch = IndexHarness(harness.folder)
     file = scratch.upload(LOST)
-    index.files.keep(DEMO, [StoredBytes(file, LOST.arrival(harness.folder).path, b"metadata")])
+    index.files.put(DEMO, [StoredBytes(file, LOST.arrival(harness.folder).path, b"metadata")])
 
 
 def test_sweep(full: IndexHarness) -> None:
@@ -381,7 +381,7 @@ def test_a_sweep_spares_what_may_be_listed(full: IndexHarness) -> None:
 def test_a_sweep_of_a_store_without_projects(full: IndexHarness) -> None:
     """Where all documents and journals are lost, the bytes are kept: they may be all there is."""
     before = full.snapshot(keys.FILES)
-    for prefix in (keys.PROJECTS, keys.JOURNAL, keys.NAMES):
+    for prefix in (keys.PROJECTS, keys.JOURNAL, keys.PROJECT_NAMES):
         for entry in full.store.list(prefix):
             full.store.delete(entry.key, None)
     full.clock.advance(days=3)

@@ -87,7 +87,7 @@ def test_a_mark_of_any_form(noon: IndexHarness, mark: str) -> None:
     assert refusal(service, says) == INVALID_REUSE
 
     (key,) = noon.snapshot(keys.USED_ID_TOKENS)
-    assert keys.hour_of(Key(key)) == datetime(2026, 11, 18, 12, tzinfo=UTC)
+    assert keys.expiry_hour(Key(key)) == datetime(2026, 11, 18, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("mark", [None, "", 7, ["a"], {}])

@@ -104,7 +104,7 @@ class IndexMachine(RuleBasedStateMachine):
     @invariant()
     def it_is_what_the_dictionary_says(self) -> None:
         """Files, marks, deleted filenames and status are as expected, and no promise is broken."""
-        project = self.harness.index.projects.latest(DEMO)
+        project = self.harness.index.projects.get_for_update(DEMO)
 
         found = {f.filename: (f.version, f.sha256, f.yanked) for f in project.files}
         assert found == self.listed

@@ -47,7 +47,7 @@ def watching(harness: IndexHarness, place: FileTree) -> FolderWatch:
 
 def listed(harness: IndexHarness, name: NormalizedName = DEMO) -> set[str]:
     """Return the files of a project."""
-    return {file.filename for file in harness.index.projects.latest(name).files}
+    return {file.filename for file in harness.index.projects.get_for_update(name).files}
 
 
 def settle(harness: IndexHarness, *paths: Path) -> None:

@@ -126,9 +126,9 @@ class ApiTokens:
                 short="No such token.",
             )
         for _ in self.records.retries.attempts():
-            snapshot = self.records.latest(token_id)
+            snapshot = self.records.get_for_update(token_id)
             record = snapshot.value
-            assert record is not None  # noqa: S101 - `latest` raises for none
+            assert record is not None  # noqa: S101 - `get_for_update` raises if it is missing
             if record.revoked_at is not None:
                 return record
             revoked = replace(record, revoked_at=self.runtime.now(), revoked_by=by)
@@ -161,7 +161,7 @@ class ApiTokens:
         if record.state(now) != "active":
             raise invalid_credential() from CredentialRejected(f"token_{record.state(now)}")
         if self.records_usage and not record.publishers:  # minted tokens live for minutes
-            self.records.last_uses.note(record.id, now)
+            self.records.last_uses.record(record.id, now)
         return record
 
     def _check(self, request: TokenRequest) -> None:

@@ -217,7 +217,7 @@ class Authenticator:
             return self.tokens.record(token)
 
     def _is_cached(self, token: ApiToken) -> bool:
-        snapshot = self.tokens.records.peek(token.id, "ever")
+        snapshot = self.tokens.records.peek(token.id, "any")
         return snapshot is not None and snapshot.value is not None
 
     @contextmanager

@@ -73,7 +73,7 @@ def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
     first, policy = principals[0], authenticator.policy
     kind, _, name = first.partition(":")
     if kind == "token":
-        record = authenticator.tokens.records.latest(name).value
+        record = authenticator.tokens.records.get_for_update(name).value
         assert record is not None  # noqa: S101 - `latest` raises for none
         return _token_subject(record, authenticator)
     if principals == [ANONYMOUS]:

@@ -1,1 +1,1 @@
-"""What the index knows, as documents in a store. Whatever asks the store may raise Unavailable."""
+"""The catalog: projects, files and credentials as documents in a store; may raise Unavailable."""

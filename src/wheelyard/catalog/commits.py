@@ -1,9 +1,10 @@
 """
 The commit protocol: how a project's document and its journal move from one revision to the next.
 
-The document of revision n carries commit n whole, and its compare-and-swap is the commit point.
-The journal gets commit n right after; if the writer died in between, whoever commits n+1 sees to
-it first. So the journal is dense, ordered, hash-chained, and folds to the document byte for byte.
+The document of revision n contains commit n whole, and its compare-and-swap is the commit point.
+Right after, commit n is written to the journal; if the writer dies in between, the writer of commit
+n+1 does that first. So the journal has no gaps, is ordered and hash-chained, and folding it gives
+the document byte for byte.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,22 +25,23 @@ from wheelyard.model.project import AnyEvent, Commit, Project, apply, fold
 from wheelyard.storage.base import ABSENT, Key, NotModified, ObjectVersion, Store, Stored
 
 JOURNALED_LIMIT: Final = 10_000
-"""Projects whose last journalled commit is remembered: that saves a create that changes nothing."""
+"""Projects whose last journalled commit is cached, to save creates that change nothing."""
 
 Intent = Callable[[Project], tuple[AnyEvent, ...]]
 """
-What somebody wants of a project: the events that bring it about, none where it is so already.
+Returns the events that a caller wants to add to a project, none if there is nothing to do.
 
-Raises an WheelyardError to refuse. Pure, because a lost race asks again about a newer project.
+Raises a WheelyardError to refuse. It must be pure: after a conflict it is called again with a newer
+project.
 """
 
 EventListener = Callable[[NormalizedName, AnyEvent], None]
-"""Is told of an event of a project once it has been committed, where it was wanted."""
+"""Called with each event after its commit, in the context of the caller that wanted it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A project before an intent was carried out, as it was asked last, and after its commit."""
+    """A project as the intent last got it, and after the commit."""
 
     before: Project
     after: Project
@@ -47,7 +49,7 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class _PendingIntent:
-    """An intent, and where it is from: a commit is made by one caller, on behalf of several."""
+    """An intent and its caller's context: one caller commits on behalf of several."""
 
     intent: Intent
     context: Context
@@ -55,7 +57,7 @@ class _PendingIntent:
 
 @dataclass(frozen=True, slots=True)
 class _Decision:
-    """What an intent has led to, from a project as it was `before`: a refusal, or events."""
+    """The result of an intent for the project `before`: events, or a refusal."""
 
     context: Context
     before: Project
@@ -67,7 +69,7 @@ class _Decision:
 
 
 class Commits:
-    """The one writer of project documents and journals."""
+    """The only writer of project documents and journals."""
 
     def __init__(
         self,
@@ -84,41 +86,41 @@ class Commits:
         self._on_event = on_event
         self._codec = Codec(Commit)
         self._journaled: LruCache[NormalizedName, int] = LruCache(JOURNALED_LIMIT)
-        self._batches = GroupCommit[NormalizedName, _PendingIntent, Committed](self._handle)
+        self._group_commit = GroupCommit[NormalizedName, _PendingIntent, Committed](self._handle)
 
     def submit(self, name: NormalizedName, intent: Intent) -> Committed:
         """
-        Carry out `intent`, in one commit with whatever else is wanted of the project right now.
+        Commit the events of `intent`, in one commit with concurrent intents for the project.
 
-        Where nothing is left to do, `before` and `after` are the same. Raises what the intent
-        raises, and Unavailable if the outcome could not be found out.
+        If it has no events, `before` and `after` are equal. Raises the intent's error, and
+        Unavailable if the outcome is unknown.
         """
-        return self._batches.submit(name, _PendingIntent(intent, copy_context()))
+        return self._group_commit.submit(name, _PendingIntent(intent, copy_context()))
 
     def _handle(
         self, name: NormalizedName, take: TakeItems[_PendingIntent]
     ) -> list[Committed | WheelyardError]:
         key = keys.project(name)
         for attempt in self._retries.attempts():
-            wanted, began = take(), self._runtime.monotonic()
-            before = self._documents.get(key, "fresh" if attempt == 0 else "now")
+            intents, started_at = take(), self._runtime.monotonic()
+            before = self._documents.get(key, "fresh" if attempt == 0 else "current")
             project = before.value or Project(name=name)
-            self._ensure_journaled(project, is_ours=False)
-            decided = _decide(project, wanted)
-            events = tuple(event for each in decided for event in each.events)
+            self._ensure_journaled(project, is_own=False)
+            decisions = _decide(project, intents)
+            events = tuple(event for each in decisions for event in each.events)
             if not events:
-                # a swap would find out that the document is an old one; nothing else would
-                if before.validated_at < began and self._has_changed(key, before):
+                # without a swap, nothing else would show that the cached document is outdated
+                if before.validated_at < started_at and self._has_changed(key, before):
                     continue
-                return [each.outcome(project) for each in decided]
+                return [each.outcome(project) for each in decisions]
             after = fold(project, self._next(project, events))
             if self._was_superseded(before, after) or not self._swap(before.version, after):
                 continue
-            for each in decided:
+            for each in decisions:
                 for event in each.events:
                     each.context.run(self._on_event, name, event)
-            self._ensure_journaled(after, is_ours=True)
-            return [each.outcome(after) for each in decided]
+            self._ensure_journaled(after, is_own=True)
+            return [each.outcome(after) for each in decisions]
         raise self._retries.exhausted(f"the project {name}")
 
     def _next(self, project: Project, events: tuple[AnyEvent, ...]) -> Commit:
@@ -128,10 +130,10 @@ class Commits:
 
     def _was_superseded(self, before: Snapshot[Project], after: Project) -> bool:
         """
-        Return whether somebody else has committed meanwhile.
+        Return whether another writer has committed meanwhile.
 
-        Where the journal has the next commit, and the document has not, the document is older than
-        its journal, or lost. A commit on top of it would contradict the journal: that is a fault.
+        Raises Unavailable if the journal has the next commit although the document has not changed:
+        then the document is outdated or lost, and a commit would contradict the journal.
         """
         if self._store.get(keys.commit(after.name, after.revision)) is None:
             return False
@@ -140,50 +142,50 @@ class Commits:
         raise _contradiction(after.name, after.revision)
 
     def _has_changed(self, key: Key, before: Snapshot[Project]) -> bool:
-        return self._documents.get(key, "now").version != before.version
+        return self._documents.get(key, "current").version != before.version
 
     def _swap(self, expect: ObjectVersion, after: Project) -> bool:
-        """Write the document; return whether this very commit is now part of the project."""
+        """Write the document; return whether this commit is now part of the project."""
         key = keys.project(after.name)
         try:
             self._documents.put(key, after, expect)
         except Conflict:
             return False
         except Unavailable as fault:
-            found = self._documents.get(key, "now")
+            found = self._documents.get(key, "current")
             if self._was_written(after, found.value):
                 return True
-            # it may still happen: to try again is safe, because only one of both can
+            # the write may still happen; a retry is safe, because only one of both can succeed
             if found.version == expect and fault.code != OVERLOADED:
                 raise
             return False
         return True
 
-    def _was_written(self, wanted: Project, found: Project | None) -> bool:
-        """Return whether a write whose reply was lost has happened: its commit's id tells."""
-        mine = wanted.commit
-        if mine is None or found is None or found.revision < mine.number:
+    def _was_written(self, written: Project, found: Project | None) -> bool:
+        """Return whether a write without a reply has succeeded: whether `found` has its commit."""
+        own = written.commit
+        if own is None or found is None or found.revision < own.number:
             return False
-        if found.revision == mine.number:
-            return found.commit == mine
-        # whoever came after has journalled the commit of that number first
-        entry = self._store.get(keys.commit(wanted.name, mine.number))
-        return isinstance(entry, Stored) and entry.body == self._codec.encode(mine)
+        if found.revision == own.number:
+            return found.commit == own
+        # the writer of the next commit has put this one into the journal
+        entry = self._store.get(keys.commit(written.name, own.number))
+        return isinstance(entry, Stored) and entry.body == self._codec.encode(own)
 
-    def _ensure_journaled(self, project: Project, *, is_ours: bool) -> None:
+    def _ensure_journaled(self, project: Project, *, is_own: bool) -> None:
         commit = project.commit
         if commit is None or self._journaled.get(project.name) == commit.number:
             return
         key, body = keys.commit(project.name, commit.number), self._codec.encode(commit)
-        # the commit of others is there unless they have died; a read costs less than a write
-        entry = None if is_ours else self._store.get(key)
+        # another writer's commit is there unless that writer died; a read costs less than a write
+        entry = None if is_own else self._store.get(key)
         if entry is None:
-            entry = self._created(key, body)
+            entry = self._create_or_get(key, body)
         if not isinstance(entry, Stored) or entry.body != body:
             raise _contradiction(project.name, commit.number)
         self._journaled.put(project.name, commit.number, 1)
 
-    def _created(self, key: Key, body: bytes) -> Stored | NotModified | None:
+    def _create_or_get(self, key: Key, body: bytes) -> Stored | NotModified | None:
         try:
             return Stored(body, self._store.put(key, body, ABSENT))
         except Conflict:
@@ -197,15 +199,15 @@ def _contradiction(name: NormalizedName, number: int) -> Unavailable:
     )
 
 
-def _decide(project: Project, wanted: Sequence[_PendingIntent]) -> list[_Decision]:
-    decided = list[_Decision]()
-    for each in wanted:
+def _decide(project: Project, intents: Sequence[_PendingIntent]) -> list[_Decision]:
+    decisions = list[_Decision]()
+    for each in intents:
         try:
             events = each.intent(project)
         except WheelyardError as refusal:
-            decided.append(_Decision(each.context, project, refusal=refusal))
+            decisions.append(_Decision(each.context, project, refusal=refusal))
             continue
-        decided.append(_Decision(each.context, project, events))
+        decisions.append(_Decision(each.context, project, events))
         for event in events:
             project = apply(project, event)
-    return decided
+    return decisions

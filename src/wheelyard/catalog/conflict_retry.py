@@ -1,4 +1,4 @@
-"""Lost races: how often, and after what pause, a compare-and-swap is tried again."""
+"""Retries of a compare-and-swap after a conflict: how often, and after what pauses."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,25 +9,22 @@ from wheelyard.errors import OVERLOADED, Unavailable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConflictRetries:
-    """A number of attempts with growing, jittered pauses between them."""
+    """Limits of the attempts, and of the growing random pauses between them."""
 
     runtime: Runtime
-    limit: int = 200
-    patience: float = 45.0
-    """
-    Seconds after which no further attempt is begun. It is what counts: how many attempts are lost
-    meanwhile depends on how slow the machine is, and on how many others write.
-    """
+    max_attempts: int = 200
+    timeout: float = 45.0
+    """Seconds after which no attempt begins; in practice this limit is reached first."""
     first_pause: float = 0.01
     """Seconds; doubled each time."""
-    longest_pause: float = 2.0
+    max_pause: float = 2.0
     """Seconds."""
 
     def attempts(self) -> Iterator[int]:
         """Yield 0, 1, 2 and so on, pausing before each but the first."""
-        waits = backoff_pauses(self.runtime.random, self.first_pause, self.longest_pause)
-        end = self.runtime.monotonic() + self.patience
-        for attempt in range(self.limit):
+        waits = backoff_pauses(self.runtime.random, self.first_pause, self.max_pause)
+        end = self.runtime.monotonic() + self.timeout
+        for attempt in range(self.max_attempts):
             if attempt:
                 if self.runtime.monotonic() >= end:
                     return
@@ -35,7 +32,7 @@ class ConflictRetries:
             yield attempt
 
     def exhausted(self, what: str) -> Unavailable:
-        """Return the fault that says that every attempt was lost."""
+        """Return the Unavailable for `what` after every attempt had a conflict."""
         return Unavailable(
             f"Too many writers are changing {what} at once. Try again in a moment.",
             code=OVERLOADED,
@@ -44,9 +41,5 @@ class ConflictRetries:
 
 
 def remote_conflict_retries(runtime: Runtime) -> ConflictRetries:
-    """
-    Return how lost races are retried on a bucket.
-
-    It takes about one write a second for one object, so there is no use in coming back sooner.
-    """
-    return ConflictRetries(runtime=runtime, first_pause=0.5, longest_pause=1.5)
+    """Return the retries for a bucket, which accepts about one write a second for one object."""
+    return ConflictRetries(runtime=runtime, first_pause=0.5, max_pause=1.5)

@@ -1,10 +1,9 @@
 """
-Documents of one kind: their stored form, and how long they are believed.
+Documents of one kind: their stored form, and a cache of them.
 
-`peek` answers without waiting, or says that it cannot; `get` may wait for the store. Both are told
-how old an answer may be. On a store that is near (a folder, memory) every answer is checked by one
-cheap look at the object's version. On one that is far, a document is believed for `freshness`
-seconds, and longer while the store does not answer, if that is wanted.
+On a local store (a folder, memory) every cached document is revalidated by one `stat` of its
+object. On a remote store a document is cached for `freshness` seconds, and for `stale_if_error`
+seconds while the store does not answer.
 """
 
 from dataclasses import dataclass, replace
@@ -22,32 +21,32 @@ from wheelyard.storage.base import ABSENT, Entry, Key, NotModified, ObjectVersio
 T = TypeVar("T")
 
 DAMAGED: Final = "damaged_document"
-"""The code of an Unavailable that trying again does not end."""
+"""The error code of an Unavailable that a retry does not end."""
 
-MaxAge = Literal["now", "fresh", "stale", "ever"]
+MaxAge = Literal["current", "fresh", "stale", "any"]
 """
-How old a document may be.
+The maximum age of a cached document.
 
-- now: as the store has it now, whatever is remembered
-- fresh: not older than `freshness` where the store is far; as it is now where it is near
-- stale: not older than `stale_if_error`, for a store that is far and does not answer
-- ever: as it was last seen, however long ago
+- current: as it is in the store now
+- fresh: at most `freshness` seconds on a remote store; as it is now on a local one
+- stale: at most `stale_if_error` seconds; for a remote store that does not answer
+- any: whatever its age
 """
 
 MEMORY_PER_STORED_BYTE: Final = 4
-"""Bytes of memory that a decoded byte of JSON costs, about."""
-MAX_WEIGHT_DIVISOR: Final = 4
-"""The part of the memory for documents that one of them counts for at most, however large it is."""
+"""Estimated bytes of memory for each stored byte of a decoded document."""
 SNAPSHOT_BYTES: Final = 512
-"""Bytes of memory that a snapshot costs by itself, about."""
+"""Estimated bytes of memory for a snapshot without its document."""
+MAX_WEIGHT_DIVISOR: Final = 4
+"""A document counts as at most capacity / 4, so that the largest one is cached, too."""
 
 
 class Codec(Generic[T]):
     """
-    The stored form of one kind of document.
+    The stored form of one kind of document: canonical JSON.
 
-    The bytes of a value are always the same: fields in the order of the class, defaults left out,
-    one newline at the end. The journal's hash chain and the rebuilding of documents rest on that.
+    Equal values have equal bytes: fields in the order of the class, defaults left out, a newline at
+    the end. The journal's hash chain and the rebuilding of documents need that.
     """
 
     def __init__(self, kind: type[T]) -> None:
@@ -55,11 +54,11 @@ class Codec(Generic[T]):
         self._decoder = Decoder(kind)
 
     def encode(self, value: T) -> bytes:
-        """Return the bytes of `value`."""
+        """Return the stored bytes of `value`."""
         return self._encoder.encode(value) + b"\n"
 
     def decode(self, key: Key, body: bytes) -> T:
-        """Return the value stored at `key`; raise Unavailable if the bytes are no such value."""
+        """Return the value of the bytes stored at `key`; raise Unavailable if they are invalid."""
         try:
             return self._decoder.decode(body)
         except DecodeError as error:
@@ -75,47 +74,51 @@ def digest(body: bytes) -> str:
 
 
 def damaged(message: str, what: str = "damaged") -> Unavailable:
-    """Return the fault for a document that is not what was stored there."""
+    """Return the Unavailable for a document that is damaged or lost."""
     return Unavailable(message, code=DAMAGED, short=f"A document of the index is {what}.")
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot(Generic[T]):
-    """A document as it was read; `value` is None where there was none."""
+    """A document as it was read; `value` is None if it did not exist."""
 
     value: T | None
     version: ObjectVersion
     validated_at: float
-    """When the store said so, on the monotonic clock."""
+    """When the read or write began that gave this version, on the monotonic clock."""
     attempted_at: float
-    """When it was last asked, whether it answered or not."""
+    """When the last read began, even if it failed."""
     size: int
     """Stored bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachePolicy:
-    """How long a document is believed, and how much memory documents may take."""
+    """How long documents are cached, and in how much memory."""
 
     is_local: bool
-    """Whether a look at an object's version costs next to nothing."""
+    """Whether the store is local, so that every document is revalidated."""
     freshness: float
-    """Seconds that a document is believed where the store is far."""
+    """Seconds for which a document of a remote store is used without a read."""
     stale_if_error: float = 0.0
-    """Seconds that it is believed where the store is far and does not answer."""
+    """Seconds for which it is used while a remote store does not answer (RFC 5861)."""
     capacity: int
     """Bytes of memory for the documents of one kind."""
 
 
 class DocumentCache(Generic[T]):
-    """The documents of one kind in a store; one that `is_kept` is lost if it is gone."""
+    """
+    Reads, writes and caches the documents of one kind; safe to share between threads.
+
+    A document that `is_permanent` is never deleted: if it is missing after it was seen, it is lost.
+    """
 
     def __init__(
         self,
         store: Store,
         codec: Codec[T],
         runtime: Runtime,
-        cache_policy: CachePolicy,
+        policy: CachePolicy,
         *,
         is_permanent: bool = False,
     ) -> None:
@@ -123,107 +126,106 @@ class DocumentCache(Generic[T]):
         self._is_permanent = is_permanent
         self._store = store
         self._runtime = runtime
-        self._cache_policy = cache_policy
-        self._cache: LruCache[Key, Snapshot[T]] = LruCache(cache_policy.capacity)
+        self._policy = policy
+        self._cache: LruCache[Key, Snapshot[T]] = LruCache(policy.capacity)
 
     def peek(self, key: Key, max_age: MaxAge = "fresh") -> Snapshot[T] | None:
-        """Return the document if it is at hand and not too old, else None; never waits."""
-        held = self._cache.get(key)
-        if held is None or max_age == "ever":
-            return held
-        if self._cache_policy.is_local:
-            current = self._store.get(key, held.version or None)
-            unchanged = current is None if held.version == ABSENT else type(current) is NotModified
-            return held if unchanged else None
+        """Return the cached document, None if it is too old or not cached; never blocks."""
+        cached = self._cache.get(key)
+        if cached is None or max_age == "any":
+            return cached
+        if self._policy.is_local:
+            found = self._store.get(key, cached.version or None)
+            is_current = found is None if cached.version == ABSENT else type(found) is NotModified
+            return cached if is_current else None
         now = self._runtime.monotonic()
         if max_age == "stale":
-            return held if now - held.validated_at < self._cache_policy.stale_if_error else None
-        is_fresh = max_age == "fresh" and now - held.attempted_at < self._cache_policy.freshness
-        return held if is_fresh else None
+            return cached if now - cached.validated_at < self._policy.stale_if_error else None
+        is_fresh = max_age == "fresh" and now - cached.attempted_at < self._policy.freshness
+        return cached if is_fresh else None
 
     def get(self, key: Key, max_age: MaxAge = "fresh") -> Snapshot[T]:
         """
-        Return the document, read again where it is too old, or never read; may wait.
+        Return the document, read from the store unless the cached one is recent enough.
 
-        Where a far store does not answer, a stale one is returned, unless `max_age` is `now`.
+        If a remote store does not answer, a stale one is returned, unless `max_age` is `current`.
         """
-        if max_age == "now" or self._cache_policy.is_local:
-            return self._refresh(key, max_age)
-        held = self.peek(key, max_age)
-        if held is not None:
-            return held
+        if max_age == "current" or self._policy.is_local:
+            return self._revalidate(key, max_age)
+        cached = self.peek(key, max_age)
+        if cached is not None:
+            return cached
         try:
-            return self._refresh(key, max_age)
+            return self._revalidate(key, max_age)
         except Unavailable as fault:
-            held = self.peek(key, "stale")
-            if held is None or fault.code == DAMAGED:
+            cached = self.peek(key, "stale")
+            if cached is None or fault.code == DAMAGED:
                 raise
-            # so that the store is asked once a window, and not by everybody
-            excused = replace(held, attempted_at=self._runtime.monotonic())
-            self._remember(key, excused)
-            return excused
+            # so that the store is asked once per `freshness`, not by every request
+            stale = replace(cached, attempted_at=self._runtime.monotonic())
+            self._remember(key, stale)
+            return stale
 
     def get_listed(self, entry: Entry) -> Snapshot[T]:
-        """Return the document of a line of a listing; read if that version was not seen yet."""
-        held = self._cache.get(entry.key)
-        is_known = held is not None and held.version == entry.version
-        return held if held is not None and is_known else self.get(entry.key, "now")
+        """Return the document of a listing's entry; read it unless that version is cached."""
+        cached = self._cache.get(entry.key)
+        if cached is not None and cached.version == entry.version:
+            return cached
+        return self.get(entry.key, "current")
 
     def put(self, key: Key, value: T, expect: ObjectVersion | None) -> None:
-        """Write a document over a version, and remember it; raise Conflict if that is not there."""
-        body, since = self.codec.encode(value), self.now_seconds()
+        """Write a document over the version `expect`, and cache it; raise Conflict as a store."""
+        body, started_at = self.codec.encode(value), self.now_seconds()
         version = self._store.put(key, body, expect)
-        self.store_written(key, Snapshot(value, version, since, since, len(body)), expect)
+        self.store_written(key, Snapshot(value, version, started_at, started_at, len(body)), expect)
 
     def store_written(self, key: Key, written: Snapshot[T], over: ObjectVersion | None) -> None:
         """
-        Remember a document that this process has written over a version.
+        Cache a document that this process has written over the version `over`.
 
-        Its `checked_at` is when the write began: what others have written since is not in it.
+        Its `validated_at` is the time before the write: later writes of other processes are not in
+        it.
         """
-        held = self._cache.get(key)
-        if held is not None and held.version != over:
-            # read while the answer was under way: perhaps what somebody has put on top of ours
+        cached = self._cache.get(key)
+        if cached is not None and cached.version != over:
+            # read while the write was in progress: it may be the version after the written one
             self._cache.discard(key)
             return
         self._remember(key, written)
 
     def now_seconds(self) -> float:
-        """Return the time by the clock that documents are believed by."""
+        """Return the time on the clock of `validated_at` and `attempted_at`."""
         return self._runtime.monotonic()
 
-    def _refresh(self, key: Key, max_age: MaxAge) -> Snapshot[T]:
-        held = self._cache.get(key)
-        attempted_at = self._runtime.monotonic()
-        found = self._store.get(key, (held.version or None) if held else None)
+    def _revalidate(self, key: Key, max_age: MaxAge) -> Snapshot[T]:
+        cached = self._cache.get(key)
+        now = self._runtime.monotonic()
+        found = self._store.get(key, (cached.version or None) if cached else None)
         snapshot: Snapshot[T]
-        if found is None and held is not None and held.value is not None and self._is_permanent:
-            # not "not found": installers take that for "not here", and go elsewhere
+        if found is None and cached is not None and cached.value is not None and self._is_permanent:
+            # not NotFound: an installer that gets 404 continues with its next index
             raise damaged(
                 f"The document {key} was there, and is gone. Run 'wheelyard check', or restore the "
                 "store from a backup.",
                 "lost",
             )
         if found is None:
-            snapshot = Snapshot(None, ABSENT, attempted_at, attempted_at, 0)
+            snapshot = Snapshot(None, ABSENT, now, now, 0)
         elif isinstance(found, Stored):
             value = self.codec.decode(key, found.body)
-            snapshot = Snapshot(value, found.version, attempted_at, attempted_at, len(found.body))
-        elif held is not None:
-            snapshot = replace(held, validated_at=attempted_at, attempted_at=attempted_at)
-        else:  # pragma: no cover - a store never says "not modified" unasked
+            snapshot = Snapshot(value, found.version, now, now, len(found.body))
+        elif cached is not None:
+            snapshot = replace(cached, validated_at=now, attempted_at=now)
+        else:  # pragma: no cover - a store says "not modified" only about a version it was given
             raise AssertionError(key)
         other = self._cache.get(key)
-        is_other = other is not None and (held is None or other.version != held.version)
-        if other is not None and is_other and not self._cache_policy.is_local:
-            # perhaps written by this process while the answer was under way
-            return snapshot if max_age == "now" else other
+        is_other = other is not None and (cached is None or other.version != cached.version)
+        if other is not None and is_other and not self._policy.is_local:
+            # cached during this read, perhaps by a write of this process: it may be newer
+            return snapshot if max_age == "current" else other
         self._remember(key, snapshot)
         return snapshot
 
     def _remember(self, key: Key, snapshot: Snapshot[T]) -> None:
         weight = SNAPSHOT_BYTES + MEMORY_PER_STORED_BYTE * snapshot.size
-        # one that is never kept would be read again by every request
-        self._cache.put(
-            key, snapshot, min(weight, self._cache_policy.capacity // MAX_WEIGHT_DIVISOR)
-        )
+        self._cache.put(key, snapshot, min(weight, self._policy.capacity // MAX_WEIGHT_DIVISOR))

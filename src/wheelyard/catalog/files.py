@@ -1,4 +1,4 @@
-"""The bytes of distributions and of their core metadata: written once, under their digest."""
+"""Storage of distributions and their core metadata: written once, under their digest."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,51 +16,51 @@ from wheelyard.model.project import File
 from wheelyard.storage.base import ABSENT, Entry, Key, Store, Stored
 
 ORPHAN_AGE: Final = timedelta(days=1)
-"""How old unlisted bytes must be before `wheelyard check --sweep` removes them."""
+"""The age from which `wheelyard check --sweep` removes files that no project lists."""
 RENEWAL_AGE: Final = ORPHAN_AGE / 2
-"""From what age an upload that finds its own bytes renews them, so that no sweep takes them."""
+"""The age from which an upload rewrites equal bytes, so that a sweep does not remove them."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredBytes:
-    """What is stored of a file."""
+    """The bytes of one distribution and of its core metadata."""
 
     file: File
     path: Path
-    """Its bytes, on this machine's disk."""
+    """A file on the local disk with the distribution's bytes."""
     core_metadata: bytes | None
-    """None where it has none."""
+    """None if it has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The distributions of an index."""
+    """Stores, checks and removes the distributions of an index."""
 
     store: Store
     retries: ConflictRetries
 
-    def keep(self, name: NormalizedName, bodies: Sequence[StoredBytes]) -> None:
-        """Store distributions and their core metadata durably; bytes that are there stay."""
+    def put(self, name: NormalizedName, bodies: Sequence[StoredBytes]) -> None:
+        """Store distributions and their core metadata durably; existing equal objects stay."""
         objects = dict(each for body in bodies for each in _objects(name, body))
         for key in self.store.create_all(list(objects.items())):
             self._create(key, objects[key])
 
     def is_intact(self, name: NormalizedName, file: File) -> bool:
-        """Return whether the store still has the very bytes of a listed file, and its metadata."""
+        """Read a listed file and its core metadata; return whether both have their digests."""
         return all(self._digest(key) == expected for key, expected in listed_objects(name, file))
 
-    def restore(self, name: NormalizedName, body: StoredBytes) -> None:
-        """Store the bytes of a listed file again, whatever has become of them."""
+    def repair(self, name: NormalizedName, body: StoredBytes) -> None:
+        """Write the bytes of a listed file again, over whatever is stored under its key."""
         for key, content in _objects(name, body):
             self.store.put(key, content, None)
 
     def remove(self, name: NormalizedName, file: File) -> None:
-        """Remove a distribution and its core metadata; what is gone already is done."""
+        """Remove a distribution and its core metadata, if they exist."""
         for key, _ in listed_objects(name, file):
             self.store.delete(key, None)
 
     def core_metadata(self, name: NormalizedName, file: File) -> bytes:
-        """Return a distribution's core metadata; raise NotFound if the store has lost it."""
+        """Return a distribution's core metadata; raise NotFound if it is missing."""
         key = keys.core_metadata(name, file.sha256, file.filename)
         found = self.store.get(key)
         if not isinstance(found, Stored):
@@ -82,13 +82,13 @@ class Files:
             try:
                 self.store.put(key, body, expect)
             except Conflict:
-                there = self._entry(key)
-                if there is None:
+                entry = self._entry(key)
+                if entry is None:
                     expect = ABSENT
-                elif self._is_recent(there) and there.size == size:
+                elif self._is_recent(entry) and entry.size == size:
                     return
                 else:
-                    expect = there.version
+                    expect = entry.version
             else:
                 return
         raise self.retries.exhausted(str(key))
@@ -102,7 +102,7 @@ class Files:
 
 
 def listed_objects(name: NormalizedName, file: File) -> Iterator[tuple[Key, str]]:
-    """Yield the key of each object that a listed file has, and the SHA-256 of what is there."""
+    """Yield the key and the expected SHA-256 of each object of a listed file."""
     yield keys.distribution(name, file.sha256, file.filename), file.sha256
     if file.has_metadata:
         yield keys.core_metadata(name, file.sha256, file.filename), file.core_metadata

@@ -1,7 +1,7 @@
 """
-What is in a store: its format, and the catalog, wired.
+The format of a store (`wheelyard.json`), and the catalog of a store.
 
-`wheelyard.json` names the format, so that an older version never writes into a newer store.
+The format keeps an older version of wheelyard from writing into a newer store.
 """
 
 from dataclasses import dataclass, replace
@@ -23,76 +23,69 @@ from wheelyard.model.token import TokenRecord
 from wheelyard.storage.base import Store, Stored, create
 
 FORMAT: Final = 2
-"""Of the stores that this version writes; of no other does it read anything."""
+"""The only format that this version reads and writes."""
 TOKEN_FRESHNESS: Final = 14.0
 """
-Seconds that a token's record is believed on a far store.
+Seconds for which a token's record is cached with a remote store.
 
-A server believes who it has recognised for one second more, so a token outlives its revocation by
-15 seconds at most.
+A server caches an authenticated caller for one second more, so a token is accepted for at most 15
+seconds after its revocation.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """What an index knows."""
+    """The parts of an open store's catalog."""
 
     is_new: bool
-    """Whether its store has just been made."""
+    """Whether the store was created by this call."""
     projects: Projects
     files: Files
-    credentials: TokenRecords
-    claims: UsedIdTokens
+    token_records: TokenRecords
+    used_id_tokens: UsedIdTokens
 
 
 def open_catalog(
-    store: Store,
-    runtime: Runtime,
-    cache_policy: CachePolicy,
-    on_event: EventListener,
-    files: str = "",
+    store: Store, runtime: Runtime, policy: CachePolicy, on_event: EventListener, files: str = ""
 ) -> Catalog:
     """
-    Return the catalog that is kept in a store, which gets a format if it has none.
+    Return the catalog of a store; write the store's format if it is new.
 
     Args:
-        store: Where.
-        runtime: The clock, and chance.
-        cache_policy: How long documents are cached.
+        store: The store.
+        runtime: The clocks and the random source.
+        policy: How long documents are cached.
         on_event: Called with each event after its commit.
-        files: Where a new store keeps its distributions, if that is a bucket of their own.
+        files: The location of a new store's distributions, if they have a bucket of their own.
     """
     is_new = ensure_format(store, files)
-    retries = (
-        ConflictRetries(runtime=runtime)
-        if cache_policy.is_local
-        else remote_conflict_retries(runtime)
-    )
-    token_belief = replace(cache_policy, freshness=max(TOKEN_FRESHNESS, cache_policy.freshness))
-    documents = DocumentCache(store, Codec(Project), runtime, cache_policy, is_permanent=True)
-    name_lists = DocumentCache(store, Codec(NameList), runtime, cache_policy, is_permanent=True)
-    records = DocumentCache(store, Codec(TokenRecord), runtime, token_belief)
+    make_retries = ConflictRetries if policy.is_local else remote_conflict_retries
+    retries = make_retries(runtime=runtime)
+    token_policy = replace(policy, freshness=max(TOKEN_FRESHNESS, policy.freshness))
+    documents = DocumentCache(store, Codec(Project), runtime, policy, is_permanent=True)
+    name_lists = DocumentCache(store, Codec(NameList), runtime, policy, is_permanent=True)
+    records = DocumentCache(store, Codec(TokenRecord), runtime, token_policy)
     commits = Commits(store, documents, runtime, retries, on_event)
     return Catalog(
         is_new=is_new,
         projects=Projects(store, documents, ProjectNames(name_lists, retries), commits),
         files=Files(store, retries),
-        credentials=TokenRecords(store, records, retries),
-        claims=UsedIdTokens(store),
+        token_records=TokenRecords(store, records, retries),
+        used_id_tokens=UsedIdTokens(store),
     )
 
 
 class StoreFormat(Struct, frozen=True, omit_defaults=True):
-    """The stored form of this store."""
+    """The stored document `wheelyard.json`."""
 
     format: int
     files: str = ""
-    """Where its distributions are, if that is a bucket of their own."""
+    """The location of the distributions, if they have a bucket of their own."""
 
 
 def read_format(store: Store) -> StoreFormat | None:
     """
-    Return the format of a store, None where there is no store.
+    Return the format of a store; None if there is no store.
 
     Raises:
         Invalid: The format is another one than `FORMAT` (code `newer_store` or `older_store`), or
@@ -126,11 +119,11 @@ def read_format(store: Store) -> StoreFormat | None:
 
 def ensure_format(store: Store, files: str = "") -> bool:
     """
-    See to it that the store has a format that we read, and return whether it is new.
+    Write the format of a store if it has none; return whether it had none.
 
     Args:
-        store: Where it is written.
-        files: Where a new store keeps its distributions, if that is a bucket of their own.
+        store: The store.
+        files: The location of a new store's distributions, if they have a bucket of their own.
 
     Raises:
         Invalid: As `read_format` does, and where a store has projects but no format (code
@@ -147,20 +140,20 @@ def ensure_format(store: Store, files: str = "") -> bool:
     try:
         create(store, keys.FORMAT, Codec(StoreFormat).encode(StoreFormat(FORMAT, files)))
     except Conflict:
-        read_format(store)  # somebody else has just begun the store
+        read_format(store)  # another process has just created the store
         return False
     return True
 
 
 def rewrite_format(store: Store, retries: ConflictRetries) -> None:
-    """Write the format of a store again as it is: whoever can do that can commit, too."""
+    """Write `wheelyard.json` again unchanged, to prove that this process can commit."""
     for _ in retries.attempts():
         found = store.get(keys.FORMAT)
         if not isinstance(found, Stored):
             raise NotFound(f"There is no {keys.FORMAT} in this store.")
         try:
             store.put(keys.FORMAT, found.body, found.version)
-        except Conflict:  # another server does the same
+        except Conflict:  # another server does this at the moment
             continue
         return
     raise retries.exhausted(keys.FORMAT)

@@ -1,17 +1,17 @@
 """
-Where every object lives: the only module that joins strings into keys.
+The object layout of a store; the only module that builds and parses keys.
 
-    wheelyard.json                                       format of this store; never another one
-    files/<project>/<sha256>/<filename>                  a distribution, never rewritten
-    files/<project>/<sha256>/<filename>.metadata         its core metadata, byte for byte
-    journal/<project>/<number>.json                      commit `number`, never rewritten
-    projects/<project>.json                              the project's document: commits, folded
-    projects.json                                        every project name there ever was
-    credentials/tokens/<id>.json                         an API token, as a digest
-    credentials/uses/<id>.json                           the day on which it was last used
-    credentials/used-id-tokens/<yyyymmddhh>/<digest>.json  an OIDC ID token that was used up
+    wheelyard.json                                         format of the store
+    files/<project>/<sha256>/<filename>                    a distribution
+    files/<project>/<sha256>/<filename>.metadata           its core metadata, byte for byte
+    journal/<project>/<number>.json                        commit `number`
+    projects/<project>.json                                the project's document: folded commits
+    projects.json                                          all project names
+    credentials/tokens/<id>.json                           an API token's record, with its digest
+    credentials/uses/<id>.json                             the day of the token's last use
+    credentials/used-id-tokens/<yyyymmddhh>/<digest>.json  a used OIDC ID token, by expiry
 
-A key that holds a digest or a number is written once. The others are changed by compare-and-swap.
+A key with a digest or a number is written once. The others are changed by compare-and-swap.
 """
 
 import re
@@ -24,20 +24,20 @@ from packaging.utils import NormalizedName
 from wheelyard.storage.base import Key
 
 FORMAT = Key("wheelyard.json")
-NAMES = Key("projects.json")
+PROJECT_NAMES = Key("projects.json")
 FILES = "files/"
 PROBE = Key(f"{FILES}probe")
 """Never written: reading it shows whether the bucket of the files exists."""
 PROJECTS = "projects/"
 JOURNAL = "journal/"
 TOKENS = "credentials/tokens/"
-USES = "credentials/uses/"
+LAST_USES = "credentials/uses/"
 USED_ID_TOKENS = "credentials/used-id-tokens/"
 
 _PROJECT = re.compile(rf"{PROJECTS}([a-z0-9-]+)\.json")
 _FILE = re.compile(rf"{FILES}([a-z0-9-]+)/([0-9a-f]{{64}})/([^/]+?)(?:\.metadata)?")
 _ENTRY = re.compile(rf"{JOURNAL}[a-z0-9-]+/([0-9]{{10}})\.json")
-_USE = re.compile(rf"{USES}([0-9A-Za-z]{{10}})\.json")
+_USE = re.compile(rf"{LAST_USES}([0-9A-Za-z]{{10}})\.json")
 _USED_ID_TOKEN = re.compile(rf"{USED_ID_TOKENS}([0-9]{{10}})/[0-9a-f]{{64}}\.json")
 _HOUR = "%Y%m%d%H"
 
@@ -58,7 +58,7 @@ def journal(name: NormalizedName) -> str:
 
 
 def distribution(name: NormalizedName, sha256: str, filename: str) -> Key:
-    """Return the key of a distribution's bytes; the digest in it makes the object immutable."""
+    """Return the key of a distribution's bytes, which never change: it contains their digest."""
     return Key(f"{FILES}{name}/{sha256}/{filename}")
 
 
@@ -79,49 +79,49 @@ def token(token_id: str) -> Key:
 
 def last_use(token_id: str) -> Key:
     """Return the key of the day on which an API token was last used."""
-    return Key(f"{USES}{token_id}.json")
+    return Key(f"{LAST_USES}{token_id}.json")
 
 
 def used_id_token(expires_at: datetime, digest: str) -> Key:
-    """Return the key that says that a statement was used up; it can go after `expires_at`."""
+    """Return the key of a used ID token that expires at `expires_at`."""
     return Key(f"{USED_ID_TOKENS}{expires_at.astimezone(UTC).strftime(_HOUR)}/{digest}.json")
 
 
 def project_of(key: Key) -> NormalizedName | None:
-    """Return the project that a document is of, None for what we did not write."""
+    """Return the project of a document's key; None for any other key."""
     match = _PROJECT.fullmatch(key)
     return NormalizedName(match[1]) if match else None
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """The file that an object under `files/` belongs to, as its key says."""
+class FileKey:
+    """The parts of a key under `files/`, of a distribution or its core metadata."""
 
     project: str
     sha256: str
     filename: str
 
 
-def owner_of(key: Key) -> Owner | None:
-    """Return the file that an object under `files/` belongs to, None for what we did not write."""
+def parse_file_key(key: Key) -> FileKey | None:
+    """Return the parts of a key under `files/`; None for any other key."""
     match = _FILE.fullmatch(key)
-    return Owner(*match.groups()) if match else None
+    return FileKey(*match.groups()) if match else None
 
 
-def number_of(key: Key) -> int | None:
-    """Return the number of a journal entry, None for what we did not write."""
+def commit_number(key: Key) -> int | None:
+    """Return the number of a journal entry's commit; None for any other key."""
     match = _ENTRY.fullmatch(key)
     return int(match[1]) if match else None
 
 
 def token_id_of_use(key: Key) -> str | None:
-    """Return the id of the token that a last use is of, None for what we did not write."""
+    """Return the token id in the key of a last use; None for any other key."""
     match = _USE.fullmatch(key)
     return match[1] if match else None
 
 
-def hour_of(key: Key) -> datetime | None:
-    """Return the hour in which a used statement expires, None for what we did not write."""
+def expiry_hour(key: Key) -> datetime | None:
+    """Return the hour in which a used ID token expires; None for any other key."""
     match = _USED_ID_TOKEN.fullmatch(key)
     try:
         return datetime.strptime(match[1], _HOUR).replace(tzinfo=UTC) if match else None

@@ -1,10 +1,10 @@
 """
-Projects, by normalised name; and the list of all names there ever were.
+Projects by normalised name, and the list of all project names.
 
-The list is one document, only ever added to. A reader goes from it to a project's document to the
-bytes, so it never sees a link to what is not there, wherever a writer died. A server that has not
-read the list yet may begin at the document: it then shows a project whose first upload died before
-the name was listed.
+The list is one document, to which names are only added. A writer stores bytes, then the project's
+document, then its name, and a reader goes the other way, so that it never meets a link to something
+missing. A server that has not read the list yet may begin at the document: it then shows a project
+whose first upload was interrupted before its name was listed.
 """
 
 from collections.abc import Iterator
@@ -25,18 +25,18 @@ from wheelyard.storage.base import ABSENT, Store, Stored
 
 
 class NameList(Struct, frozen=True, dict=True):
-    """Every project name, sorted."""
+    """The stored document `projects.json`: all project names, sorted."""
 
     names: tuple[NormalizedName, ...] = ()
 
     @cached_property
-    def known(self) -> frozenset[NormalizedName]:
-        """The same names, to look one up."""
+    def as_set(self) -> frozenset[NormalizedName]:
+        """The names as a set."""
         return frozenset(self.names)
 
 
 class ProjectNames:
-    """The name list of a store."""
+    """Reads and extends the list of project names."""
 
     def __init__(self, documents: DocumentCache[NameList], retries: ConflictRetries) -> None:
         self._documents = documents
@@ -44,52 +44,53 @@ class ProjectNames:
         self._additions = GroupCommit[str, frozenset[NormalizedName], bool](self._add)
 
     def peek(self, max_age: MaxAge = "fresh") -> Snapshot[NameList] | None:
-        """Return the list if it is at hand and not too old, else None; never waits."""
-        return self._documents.peek(keys.NAMES, max_age)
+        """Return the cached list, None if it is too old or not cached; never blocks."""
+        return self._documents.peek(keys.PROJECT_NAMES, max_age)
 
     def get(self) -> Snapshot[NameList]:
-        """Return the list, waiting for the store only if need be."""
-        return self._documents.get(keys.NAMES)
+        """Return the list, read from the store unless a fresh one is cached."""
+        return self._documents.get(keys.PROJECT_NAMES)
 
-    def latest(self) -> NameList:
-        """Return the list as the store has it now."""
-        return self._documents.get(keys.NAMES, "now").value or NameList()
+    def get_current(self) -> NameList:
+        """Return the list as it is in the store now."""
+        return self._documents.get(keys.PROJECT_NAMES, "current").value or NameList()
 
     def ensure(self, *names: NormalizedName) -> None:
-        """See to it that `names` are in the list."""
-        held = self.peek("ever")
-        known = held.value.known if held is not None and held.value is not None else frozenset()
-        missing = frozenset(names) - known
+        """Add those of `names` to the list that it lacks."""
+        cached = self.peek("any")
+        listed = cached.value.as_set if cached and cached.value else frozenset()
+        missing = frozenset(names) - listed
         if missing:
             self._additions.submit("all", missing)
 
     def _add(self, _: str, take: TakeItems[frozenset[NormalizedName]]) -> list[bool]:
         for attempt in self._retries.attempts():
             wanted = take()
-            snapshot = self._documents.get(keys.NAMES, "fresh" if attempt == 0 else "now")
+            max_age: MaxAge = "fresh" if attempt == 0 else "current"
+            snapshot = self._documents.get(keys.PROJECT_NAMES, max_age)
             before = snapshot.value or NameList()
-            missing = frozenset[NormalizedName]().union(*wanted) - before.known
+            missing = frozenset[NormalizedName]().union(*wanted) - before.as_set
             if not missing:
                 return [True for _ in wanted]
-            # nearly sorted as it is, which `sorted` makes use of
+            # `sorted` is fast on a nearly sorted list
             after = NameList(tuple(sorted([*before.names, *missing])))
             try:
-                self._documents.put(keys.NAMES, after, snapshot.version)
+                self._documents.put(keys.PROJECT_NAMES, after, snapshot.version)
             except Conflict:
                 continue
             except Unavailable as fault:
-                found = self._documents.get(keys.NAMES, "now")
-                # it may still happen
+                found = self._documents.get(keys.PROJECT_NAMES, "current")
+                # the write may still happen
                 if found.version == snapshot.version and fault.code != OVERLOADED:
                     raise
-                continue  # landed or lost: the next attempt sees which
+                continue  # the next attempt finds out whether the write succeeded
             return [True for _ in wanted]
         raise self._retries.exhausted("the list of projects")
 
 
 @dataclass(frozen=True, slots=True)
 class Projects:
-    """The projects of an index."""
+    """Reads and changes the projects of an index."""
 
     store: Store
     documents: DocumentCache[Project]
@@ -97,42 +98,42 @@ class Projects:
     commits: Commits
 
     def peek(self, name: NormalizedName, max_age: MaxAge = "fresh") -> Snapshot[Project] | None:
-        """Return the document if it is at hand and not too old, else None; never waits."""
+        """Return the cached document, None if it is too old or not cached; never blocks."""
         snapshot = self.documents.peek(keys.project(name), max_age)
         if snapshot is not None and snapshot.value is not None:
             return snapshot
         names = self.names.peek(max_age)
-        return _nothing(names) if names is not None and not _lists(names, name) else None
+        return _missing(names) if names is not None and not _is_listed(names, name) else None
 
     def load(self, name: NormalizedName) -> Snapshot[Project]:
-        """Return the project's document, waiting for the store if need be."""
-        if not self.is_known(name):
+        """Return the project's document, None in it if the name is not listed; may read it."""
+        if not self.was_seen(name):
             names = self.names.get()
-            if not _lists(names, name):
-                return _nothing(names)
+            if not _is_listed(names, name):
+                return _missing(names)
         snapshot = self.documents.get(keys.project(name))
         if snapshot.value is None:
-            # a name is listed after its document is there; it may have come just now
-            snapshot = self.documents.get(keys.project(name), "now")
+            # a document is written before its name is listed, so it may be new
+            snapshot = self.documents.get(keys.project(name), "current")
         if snapshot.value is None:
-            # not "not found": installers take that for "not here", and go elsewhere
+            # not NotFound: an installer that gets 404 continues with its next index
             raise damaged(
                 f"The document of {name} is lost. Run 'wheelyard check --rebuild', or restore it "
                 "from a backup."
             )
         return snapshot
 
-    def unlisted(self, name: NormalizedName) -> Snapshot[Project]:
-        """Return the project's document, whether its name is listed or not."""
+    def load_unlisted(self, name: NormalizedName) -> Snapshot[Project]:
+        """Return the project's document, even if its name is not listed."""
         return self.documents.get(keys.project(name))
 
-    def is_known(self, name: NormalizedName) -> bool:
-        """Return whether the project has been seen before: a name that is listed stays listed."""
-        held = self.documents.peek(keys.project(name), "ever")
-        if held is not None and held.value is not None:
+    def was_seen(self, name: NormalizedName) -> bool:
+        """Return whether this process has seen the project; names are never removed."""
+        cached = self.documents.peek(keys.project(name), "any")
+        if cached is not None and cached.value is not None:
             return True
-        names = self.names.peek("ever")
-        return names is not None and _lists(names, name)
+        names = self.names.peek("any")
+        return names is not None and _is_listed(names, name)
 
     def get(self, name: NormalizedName) -> Project:
         """Return a project; raise NotFound if no file was ever uploaded under `name`."""
@@ -141,12 +142,12 @@ class Projects:
             raise unknown_project(name)
         return snapshot.value
 
-    def latest(self, name: NormalizedName) -> Project:
-        """Return a project for a writer: its document, listed or not, or an empty project."""
-        return self.unlisted(name).value or Project(name=name)
+    def get_for_update(self, name: NormalizedName) -> Project:
+        """Return a project for a writer: listed or not, and empty if it does not exist."""
+        return self.load_unlisted(name).value or Project(name=name)
 
     def change(self, name: NormalizedName, intent: Intent) -> Committed:
-        """Carry out `intent`, durably, and see that the name is listed; return what changed."""
+        """Commit the events of `intent` and list the name; return the project before and after."""
         committed = self.commits.submit(name, intent)
         if committed.after.revision:
             self.names.ensure(name)
@@ -154,9 +155,9 @@ class Projects:
 
     def journal(self, project: Project, after: int, last: int) -> Iterator[Commit]:
         """
-        Yield the commits behind number `after`, up to number `last`, oldest first.
+        Yield the commits with numbers above `after`, up to `last`, oldest first.
 
-        The last one comes from the document itself: the journal may not have it yet.
+        The newest commit is taken from the document: the journal may not have it yet.
         """
         codec = Codec(Commit)
         for number in range(after + 1, min(last, project.revision - 1) + 1):
@@ -169,16 +170,16 @@ class Projects:
 
 
 def unknown_project(name: str) -> NotFound:
-    """Return the fault for a project that is not there."""
+    """Return the NotFound for a project that does not exist."""
     return NotFound(
         f"There is no project named {quoted(name)} here. Check the spelling, or upload it first.",
         short="No such project.",
     )
 
 
-def _lists(names: Snapshot[NameList], name: NormalizedName) -> bool:
-    return names.value is not None and name in names.value.known
+def _is_listed(names: Snapshot[NameList], name: NormalizedName) -> bool:
+    return names.value is not None and name in names.value.as_set
 
 
-def _nothing(names: Snapshot[NameList]) -> Snapshot[Project]:
+def _missing(names: Snapshot[NameList]) -> Snapshot[Project]:
     return Snapshot(None, ABSENT, names.validated_at, names.attempted_at, 0)

@@ -166,7 +166,7 @@ class ProjectCheck:
     def _journal(self) -> dict[int, Commit]:
         commits = dict[int, Commit]()
         for entry in self.store.list(keys.journal(self.name)):
-            number = keys.number_of(entry.key)
+            number = keys.commit_number(entry.key)
             if number is None:
                 self.findings.add_foreign_object(entry.key)
             elif (commit := self._commit(number)) is not None:
@@ -323,11 +323,11 @@ class Check:
 
     def _repair_names(self, checked: Iterable[CheckedProject], findings: Findings) -> Names | None:
         """Add missing projects to the list of names; return its old names, None if unreadable."""
-        found = read_or_report(self.store, keys.NAMES, findings)
+        found = read_or_report(self.store, keys.PROJECT_NAMES, findings)
         stored = found if isinstance(found, Stored) else None
         codec, known = Codec(NameList), None
         with suppress(WheelyardError):
-            known = codec.decode(keys.NAMES, stored.body).known if stored else None
+            known = codec.decode(keys.PROJECT_NAMES, stored.body).as_set if stored else None
         listed = known or frozenset()
         findings.problems += [
             f"{name}: listed, and its document and journal are gone; restore them from a backup"
@@ -338,7 +338,7 @@ class Check:
         if existing - listed and not isinstance(found, WheelyardError):
             body = codec.encode(NameList(tuple(sorted(existing | listed))))
             expect = stored.version if stored else ABSENT
-            if repair(self.store, keys.NAMES, body, expect, findings):
+            if repair(self.store, keys.PROJECT_NAMES, body, expect, findings):
                 added = ", ".join(sorted(existing - listed))
                 findings.repaired.append(f"added to the list of projects: {added}")
         return known
@@ -367,11 +367,11 @@ class Check:
             findings.swept += len(uses)
         elif uses:
             objects = counted(len(uses), "object")
-            findings.notes.append(f"{objects} under {keys.USES} belong to no token")
+            findings.notes.append(f"{objects} under {keys.LAST_USES} belong to no token")
 
     def _token_uses(self, findings: Findings) -> dict[str, Entry]:
         uses = dict[str, Entry]()
-        for entry in self.store.list(keys.USES):
+        for entry in self.store.list(keys.LAST_USES):
             token_id = keys.token_id_of_use(entry.key)
             if token_id is None:
                 findings.add_foreign_object(entry.key)
@@ -409,13 +409,13 @@ class Check:
 
     def _orphaned_objects(
         self, checked: CheckedProjects, known: Names | None, findings: Findings
-    ) -> Iterator[tuple[Entry, keys.Owner]]:
+    ) -> Iterator[tuple[Entry, keys.FileKey]]:
         """Yield objects that no project lists, with the file they were for; skip uncertain ones."""
         listed = {key for each in checked.values() for key in each.listed_keys()}
         for entry in self.store.list(keys.FILES):
             if entry.key in listed:
                 continue
-            owner = keys.owner_of(entry.key)
+            owner = keys.parse_file_key(entry.key)
             if owner is None:
                 findings.add_foreign_object(entry.key)
                 continue
@@ -424,9 +424,9 @@ class Check:
             if found.is_consistent if found else known is not None and owner.project not in known:
                 yield entry, owner
 
-    def _delete_orphan(self, entry: Entry, owner: keys.Owner) -> bool:
+    def _delete_orphan(self, entry: Entry, owner: keys.FileKey) -> bool:
         key = keys.project(NormalizedName(owner.project))
-        project = self.projects.documents.get(key, "now").value
+        project = self.projects.documents.get(key, "current").value
         file = project.by_filename.get(owner.filename) if project else None
         if file is None or file.sha256 != owner.sha256:
             with suppress(Conflict):

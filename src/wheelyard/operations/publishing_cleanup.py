@@ -70,7 +70,7 @@ class PublishingCleanup:
         if not is_token_id(token_id):
             return True
         try:
-            snapshot = self.token_records.documents.get(keys.token(token_id), "now")
+            snapshot = self.token_records.documents.get(keys.token(token_id), "current")
         except Unavailable as fault:
             if fault.code == "damaged_document":
                 return True  # no credential any more; `check` reports it

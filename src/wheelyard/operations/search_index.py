@@ -50,7 +50,7 @@ class SearchIndex:
 
     def _refreshed(self) -> dict[NormalizedName, _CachedEntry]:
         names = self.projects.names.get()
-        known = names.value.known if names.value else frozenset()
+        known = names.value.as_set if names.value else frozenset()
         documents = dict[NormalizedName, Entry]()
         for document in self.projects.store.list(keys.PROJECTS):
             name = keys.project_of(document.key)

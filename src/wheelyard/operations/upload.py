@@ -176,7 +176,7 @@ class Uploads:
             Unavailable: The store does not answer.
         """
         name = upload.distribution.project
-        before = self.projects.latest(name)
+        before = self.projects.get_for_update(name)
         validated = self.validate(upload, caller, before)
         self.store(name, [validated])
         intent = self.add_files(before, [validated], caller)
@@ -206,10 +206,10 @@ class Uploads:
                 continue
             body = StoredBytes(each.file, each.upload.path, each.contents.metadata)
             if each.is_listed:
-                self.files.restore(name, body)
+                self.files.repair(name, body)
             else:
                 new.append(body)
-        self.files.keep(name, new)
+        self.files.put(name, new)
 
     def add_files(
         self, before: Project, files: Sequence[ValidatedFile], caller: Caller

@@ -102,11 +102,11 @@ def build_index(
     store = InstrumentedStore(store, store_metrics)
     policy = cache_policy_in(traits, settings.store)
     catalog = open_catalog(store, runtime, policy, log_event, traits.files)
-    projects, files, credentials = catalog.projects, catalog.files, catalog.credentials
+    projects, files, credentials = catalog.projects, catalog.files, catalog.token_records
     limit, notes = settings.token_lifetime_limit, not settings.server.read_only
     tokens = ApiTokens(credentials, runtime, limit, records_usage=notes)
     lifetime = timedelta(seconds=settings.trusted_publishing.token_seconds)
-    publishing_cleanup = PublishingCleanup(catalog.claims, credentials, runtime, lifetime)
+    publishing_cleanup = PublishingCleanup(catalog.used_id_tokens, credentials, runtime, lifetime)
     rules = UploadRules(
         max_size=settings.uploads.max_file_size * MIB, zip_sdists=settings.uploads.zip_sdists
     )

@@ -109,7 +109,7 @@ def test_an_account_that_was_made_anew(users: GoogleUsersServer) -> None:
     token_id = made(users, ROBOT, can=["read"])[4:14]
     assert token_id in {each["id"] for each in listed(users, ROBOT)}
     credentials = users.index.tokens.records
-    snapshot = credentials.latest(token_id)
+    snapshot = credentials.get_for_update(token_id)
     assert snapshot.value is not None
     names = (f"serviceAccount:{ROBOT}", f"serviceAccount:{ROBOT}#1")
     assert credentials.replace(replace(snapshot.value, owner_names=names), snapshot)

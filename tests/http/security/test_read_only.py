@@ -80,7 +80,7 @@ def test_no_use_of_a_token_is_noted(tmp_path: Path, *, reads_only: bool) -> None
     with running_app(App(index), index, tmp_path) as server:
         assert server.get("/simple/", server.token).status_code == 200
         # one after the other is noted, in the background
-        index.tokens.records.last_uses.note("0" * 10, index.runtime.now())
+        index.tokens.records.last_uses.record("0" * 10, index.runtime.now())
         until((server.store / keys.last_use("0" * 10)).exists)
 
     noted = (tmp_path / "store" / keys.last_use(server.token[4:14])).exists()

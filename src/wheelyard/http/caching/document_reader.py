@@ -54,10 +54,10 @@ class DocumentReader:
 
         async def read_remote() -> Snapshot[Project]:
             found: Snapshot[Project] | None = None
-            if not projects.is_known(name):
-                if projects.names.peek("ever") is None and self.in_flight.has_one_task:
+            if not projects.was_seen(name):
+                if projects.names.peek("any") is None and self.in_flight.has_one_task:
                     # after a start: an existing document needs no name list
-                    found = await self._pools.run_read(partial(read, projects.unlisted))
+                    found = await self._pools.run_read(partial(read, projects.load_unlisted))
                 if found is None or found.value is None:
                     # requests for all unknown names share one read of the name list
                     await self.load_names()
@@ -83,7 +83,7 @@ class DocumentReader:
 
     async def is_file_listed(self, name: NormalizedName, file: File) -> bool:
         """Return whether the project's document in the store, read anew, lists the file."""
-        read = partial(self._projects.documents.get, keys.project(name), "now")
+        read = partial(self._projects.documents.get, keys.project(name), "current")
         document = (await self._pools.run_read(read)).value
         return document is not None and document.by_filename.get(file.filename) == file
 

@@ -144,7 +144,7 @@ class IncrementalExport:
             Unavailable: The store or the site does not answer.
         """
         run = self._prepare(everything=everything)
-        listed = self.projects.names.latest().known
+        listed = self.projects.names.get_current().as_set
         entries = self.projects.store.list(keys.PROJECTS)
         named = ((keys.project_of(entry.key), entry.version) for entry in entries)
         documents = {name: version for name, version in named if name is not None}
@@ -186,7 +186,7 @@ class IncrementalExport:
             with suppress(Conflict):  # another export has just started it
                 self.writer.site.put(STARTED_MARKER, b"{}\n", ABSENT, JSON)
         # stale compressed pages, which a web server might prefer
-        names = {*self.projects.names.latest().names, *(found.projects if found else ())}
+        names = {*self.projects.names.get_current().names, *(found.projects if found else ())}
         for path in existing.keys() & self.pages.obsolete_gzip_paths(names):
             self.writer.site.delete(path, None)
         return _Run(loaded=self.loaded, manifest=manifest, existing=existing)
@@ -253,7 +253,7 @@ class IncrementalExport:
     ) -> tuple[Project, ManifestEntry]:
         """Write files and pages of a project; its document is read after `expected`."""
         key = keys.project(name)
-        snapshot = self.projects.documents.get(key, "now")
+        snapshot = self.projects.documents.get(key, "current")
         project = snapshot.value
         if project is None:
             raise missing_document(name)
@@ -261,7 +261,7 @@ class IncrementalExport:
             self.files.copy_missing(project)
             pages, search_entry = self.pages.project_pages(project)
         except NotFound as error:
-            if self.projects.documents.get(key, "now").version != snapshot.version:
+            if self.projects.documents.get(key, "current").version != snapshot.version:
                 raise Conflict(error.message) from error  # deleted meanwhile, so try again
             raise Unavailable(
                 f"{error.message} But {name} lists it. Run 'wheelyard check', restore it from a "
@@ -278,7 +278,7 @@ class IncrementalExport:
         for attempt in self.retries.attempts():
             if attempt:
                 expected = self.writer.current_versions(paths)
-            names = self.projects.names.latest().names
+            names = self.projects.names.get_current().names
             known = {*run.manifest.projects, *run.entries, *run.failed}
             missing = [name for name in names if name not in known]
             self._run_tasks(missing, run, _ignore_progress)
@@ -300,7 +300,7 @@ class IncrementalExport:
             return
         served = {*run.entries, *run.vanished, *before.projects} - run.failed.keys()
         for entry in list(self.writer.site.list(keys.FILES)):
-            owner = keys.owner_of(entry.key)
+            owner = keys.parse_file_key(entry.key)
             if owner is not None and owner.project in served:  # other files stay
                 self.writer.site.delete(entry.key, None)
 
@@ -334,12 +334,12 @@ class IncrementalExport:
 
     def _deletions(self, names: Iterable[str]) -> Iterator[SitePage]:
         for name in map(NormalizedName, sorted(names)):
-            if self.projects.documents.get(keys.project(name), "now").version == ABSENT:
+            if self.projects.documents.get(keys.project(name), "current").version == ABSENT:
                 yield from (SitePage(path, JSON, None) for path in self.pages.project_paths(name))
 
     def _is_latest(self, name: str, entry: ManifestEntry) -> bool:
         key = keys.project(NormalizedName(name))
-        return self.projects.documents.get(key, "now").version == entry.document_version
+        return self.projects.documents.get(key, "current").version == entry.document_version
 
     def _valid_manifest(self, found: Manifest | None) -> Manifest:
         """Return `found` if its pages have the options of this export, else an empty manifest."""

@@ -74,7 +74,7 @@ class SiteFiles:
             return
         required, deleted = required_objects(project), set(project.deleted_filenames)
         for entry in list(self.site.store.list(_folder(project.name))):
-            owner = keys.owner_of(entry.key)
+            owner = keys.parse_file_key(entry.key)
             if owner is None or entry.key in required:
                 continue
             if owner.filename in deleted or not project.status.serves_files:

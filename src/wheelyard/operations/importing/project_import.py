@@ -79,7 +79,7 @@ class ImportContext:
 
     def latest(self, name: NormalizedName) -> Project:
         """Return the current project; in a dry run, as it would be."""
-        return (self.dry_run_projects or {}).get(name) or self.uploads.projects.latest(name)
+        return (self.dry_run_projects or {}).get(name) or self.uploads.projects.get_for_update(name)
 
     def commit(
         self, name: NormalizedName, files: Sequence[ValidatedFile], intent: Intent
