@@ -1,9 +1,9 @@
 """
 The backend that keyring finds by its entry point.
 
-It never raises when it is asked: behind keyring's chain of backends an exception of one silences
-all, and pip then does without a keyring for the rest of its run. What it is asked to store is left
-to the next backend, unless it is for a host that it answers for itself.
+Requests for credentials never raise: in keyring's chain of backends one exception ends the whole
+chain, and pip then uses no keyring for the rest of its run. Requests to store a password go to the
+next backend, unless they are for a host of the allow list.
 """
 
 from __future__ import annotations
@@ -15,54 +15,54 @@ from keyring.backend import KeyringBackend
 from keyring.credentials import SimpleCredential
 from keyring.errors import PasswordDeleteError, PasswordSetError
 
-if TYPE_CHECKING:  # the rest of us is imported with the first question
+if TYPE_CHECKING:  # at run time the other modules are imported by the first request
     from wheelyard_keyring.credential_cache import CredentialCache
     from wheelyard_keyring.runtime import Credential
 
 
 class WheelyardKeyring(KeyringBackend):
-    """Hands out Google's tokens, and those of WHEELYARD_TOKEN, for the hosts on the list."""
+    """The keyring backend with tokens of Google or WHEELYARD_TOKEN, for hosts of the allow list."""
 
     priority = 9.1
-    """Before keyrings.google-artifactregistry-auth (9), after the chain of all (10)."""
+    """Tried before keyrings.google-artifactregistry-auth (9), below the chain of backends (10)."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # keyring left its types out
-        self._made: CredentialCache | None = None
+        self._cache: CredentialCache | None = None
         self._lock = Lock()
 
     def get_credential(self, service: str, username: str | None) -> SimpleCredential | None:
-        """Return user name and password for a listed host, else None."""
-        answer = self._get(service, username)
-        return SimpleCredential(answer.username, answer.password) if answer else None
+        """Return user name and password for a host of the allow list, else None."""
+        found = self._get(service, username)
+        return SimpleCredential(found.username, found.password) if found else None
 
     def get_password(self, service: str, username: str | None) -> str | None:
-        """Return the password for a listed host, else None."""
-        answer = self._get(service, username)
-        return answer.password if answer else None
+        """Return the password for a host of the allow list, else None."""
+        found = self._get(service, username)
+        return found.password if found else None
 
     def set_password(self, service: str, username: str, password: str) -> None:
         """
-        Store nothing.
+        Raise an error: this backend stores nothing.
 
         Raises:
-            PasswordSetError: This backend answers for that host and user name by itself.
-            NotImplementedError: It does not, so the next backend is asked.
+            PasswordSetError: The host is on the allow list.
+            NotImplementedError: It is not, so keyring tries the next backend.
         """
         del password
-        if self._is_ours(service, username):
+        if self._is_allowed(service, username):
             raise PasswordSetError("Tokens for this host are made when they are needed.")
         raise NotImplementedError("wheelyard-keyring stores no passwords.")
 
     def delete_password(self, service: str, username: str) -> None:
         """
-        Delete nothing.
+        Raise an error: this backend stores nothing.
 
         Raises:
-            PasswordDeleteError: This backend answers for that host and user name by itself.
-            NotImplementedError: It does not, so the next backend is asked.
+            PasswordDeleteError: The host is on the allow list.
+            NotImplementedError: It is not, so keyring tries the next backend.
         """
-        if self._is_ours(service, username):
+        if self._is_allowed(service, username):
             raise PasswordDeleteError("Tokens for this host are never stored.")
         raise NotImplementedError("wheelyard-keyring stores no passwords.")
 
@@ -74,13 +74,13 @@ class WheelyardKeyring(KeyringBackend):
             credentials.runtime.say(f"This should not have happened: {type(error).__name__}.")
             return None
 
-    def _is_ours(self, service: str, username: str | None) -> bool:
+    def _is_allowed(self, service: str, username: str | None) -> bool:
         return self._credentials().allowed_host(service, username) is not None
 
     def _credentials(self) -> CredentialCache:
         from wheelyard_keyring.credential_cache import system_cache  # noqa: PLC0415 - see above
 
         with self._lock:
-            if self._made is None:
-                self._made = system_cache()
-            return self._made
+            if self._cache is None:
+                self._cache = system_cache()
+            return self._cache

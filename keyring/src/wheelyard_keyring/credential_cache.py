@@ -1,7 +1,7 @@
 """
 The credentials of this process: obtained once for each host, and cached.
 
-For a host off the list, or a user name of another password, no program is run and no server asked.
+For a host off the list, or a user name of another password, no program is run and no server host.
 twine asks twice in one run and needs one answer; pip asks once for each index. So a credential,
 or its absence, is cached for five minutes: longer than most processes last.
 """
@@ -33,7 +33,7 @@ class CredentialCache:
 
     Args:
         read_settings: Called once, at the first request; may raise BadSettingError.
-        world: The clocks, and the function that prints messages.
+        runtime: The clocks, and the function that prints messages.
     """
 
     def __init__(self, read_settings: Callable[[], Settings], runtime: Runtime) -> None:
@@ -55,41 +55,42 @@ class CredentialCache:
             username: The user that the client wants a password for, if it names one.
         """
         with self._lock:
-            asked = self.allowed_host(service, username)
-            if asked is None:
+            host = self.allowed_host(service, username)
+            if host is None:
                 return None
             now = self.runtime.monotonic()
-            made, answer = self._cached.get(asked.root, (None, None))
-            if made is None or now - made >= CACHE_SECONDS:
-                from wheelyard_keyring.sources import Sources  # noqa: PLC0415 - for listed hosts
+            made_at, credential = self._cached.get(host.root, (None, None))
+            if made_at is None or now - made_at >= CACHE_SECONDS:
+                from wheelyard_keyring.token_sources import TokenSources  # noqa: PLC0415 - for listed hosts
 
-                answer = Sources(self._settings or Settings(), self.runtime).find(asked)
-                self._cached[asked.root] = (self.runtime.monotonic(), answer)
-            return answer
+                sources = TokenSources(self._settings or Settings(), self.runtime)
+                credential = sources.find(host)
+                self._cached[host.root] = (self.runtime.monotonic(), credential)
+            return credential
 
     def allowed_host(self, service: str, username: str | None) -> RequestedHost | None:
         """Return the host of a service; None if this backend may not send credentials there."""
-        asked = parse_service(service) if (username or "") in USERS else None
+        host = parse_service(service) if (username or "") in USERS else None
         with self._lock:
-            if asked is None or not self._lists(asked):
+            if host is None or not self._lists(host):
                 return None
-            return asked if self._is_safe(asked) else None
+            return host if self._is_safe(host) else None
 
-    def _lists(self, asked: RequestedHost) -> bool:
+    def _lists(self, host: RequestedHost) -> bool:
         if self._settings is None:
             try:
                 self._settings = self._read_settings()
             except BadSettingError as error:
                 self._settings = Settings()
                 self._explain(f"{error} No host gets a credential until that is mended.")
-        return self._settings.lists(asked)
+        return self._settings.lists(host)
 
-    def _is_safe(self, asked: RequestedHost) -> bool:
+    def _is_safe(self, host: RequestedHost) -> bool:
         """Return whether transport to that host is encrypted or local; print a warning if not."""
-        if not asked.is_safe and asked.root not in self._insecure:
-            self._insecure.add(asked.root)
-            self._explain(f"{asked.root} gets no credential over plain http: use https://.")
-        return asked.is_safe
+        if not host.is_safe and host.root not in self._insecure:
+            self._insecure.add(host.root)
+            self._explain(f"{host.root} gets no credential over plain http: use https://.")
+        return host.is_safe
 
     def _explain(self, why: str) -> None:
         self.has_explained = True

@@ -70,10 +70,10 @@ class AllowedHost:
     name: str
     port: int | None
 
-    def covers(self, asked: RequestedHost) -> bool:
+    def covers(self, host: RequestedHost) -> bool:
         """Return whether name and port match; the scheme is not compared."""
-        port = DEFAULT_PORTS[asked.scheme] if self.port is None else self.port
-        return (self.name, port) == (asked.name, asked.port)
+        port = DEFAULT_PORTS[host.scheme] if self.port is None else self.port
+        return (self.name, port) == (host.name, host.port)
 
 
 def parse_service(service: str) -> RequestedHost | None:

@@ -23,18 +23,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     credentials = system_cache()
     # a client's host alone may be one over http; what a person types, and is shown again, is not
     service = options.host if "://" in options.host else f"https://{options.host}"
-    asked = credentials.allowed_host(service, None)
-    if asked is None:
+    host = credentials.allowed_host(service, None)
+    if host is None:
         if not credentials.has_explained:
             credentials.runtime.say(
                 f"{options.host!r} is not on the list of hosts, which is {VARIABLE}, or hosts in "
                 f"~/{FILE.as_posix()}."
             )
         return 2
-    answer = credentials.get(service, None)
-    if answer is None:
+    credential = credentials.get(service, None)
+    if credential is None:
         return 1
-    sys.stdout.write(f"{_url(asked, answer) if options.url else answer.password}\n")
+    sys.stdout.write(f"{_url(host, credential) if options.url else credential.password}\n")
     return 0
 
 
@@ -49,10 +49,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _url(asked: RequestedHost, answer: Credential) -> str:
-    path = "/simple/" if asked.path in {"", "/"} else asked.path
-    password = quote(answer.password, safe="")
-    return f"{asked.scheme}://{answer.username}:{password}@{asked.address}{path}"
+def _url(host: RequestedHost, credential: Credential) -> str:
+    path = "/simple/" if host.path in {"", "/"} else host.path
+    password = quote(credential.password, safe="")
+    return f"{host.scheme}://{credential.username}:{password}@{host.address}{path}"
 
 
 if __name__ == "__main__":

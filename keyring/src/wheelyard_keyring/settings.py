@@ -1,8 +1,8 @@
 """
 The user's settings: the only reader of the environment and of the settings file.
 
-The file is `~/.config/wheelyard/keyring.toml` and no other: nothing is read from the folder one
-happens to be in, which may be a stranger's. What cannot be understood is refused as a whole.
+The file is `~/.config/wheelyard/keyring.toml`. Nothing is read from the current folder, which may
+belong to someone else. A file with any error is rejected as a whole.
 """
 
 from __future__ import annotations
@@ -27,23 +27,24 @@ METADATA_SERVER: Final = "metadata.google.internal"
 
 
 class BadSettingError(Exception):
-    """An invalid setting; the message is a sentence for the user."""
+    """An invalid setting; its message is a sentence for the user."""
 
 
 @dataclass(frozen=True)
 class Settings:
     """
-    The settings of the user.
+    The settings of a user.
 
     Args:
-        hosts: The list.
+        hosts: The allow list.
         command: A program and its arguments that prints a token; empty for none.
-        mode: Which of Google's tokens are handed out: `auto`, `id_token` or `access_token`.
-        audience: Of ID tokens; empty for the URL of the host that is asked for.
-        token: WHEELYARD_TOKEN, empty if it is not one; `has_bad_token` tells that from none.
+        mode: Which tokens of Google to use: `auto`, `id_token` or `access_token`.
+        audience: Of ID tokens; empty for the URL of the requested host.
+        token: WHEELYARD_TOKEN; empty if it is unset or malformed.
+        has_bad_token: Whether WHEELYARD_TOKEN is malformed.
         metadata_server: Host, or host and port.
-        search_path: The folders where programs are looked up, as in PATH.
-        credentials_file: Application default credentials; there may be no such file.
+        search_path: The folders with programs, as in PATH.
+        credentials_file: Application default credentials; need not exist.
     """
 
     hosts: frozenset[AllowedHost] = frozenset()
@@ -56,18 +57,13 @@ class Settings:
     search_path: str = ""
     credentials_file: Path | None = None
 
-    def lists(self, asked: RequestedHost) -> bool:
-        """Whether that host is on the list."""
-        return any(host.covers(asked) for host in self.hosts)
+    def lists(self, host: RequestedHost) -> bool:
+        """Return whether a host is on the allow list."""
+        return any(allowed.covers(host) for allowed in self.hosts)
 
 
 def real_settings() -> Settings:
-    """
-    Read the settings of the user who runs this process.
-
-    Raises:
-        BadSettingError: The file, or a list of hosts, cannot be understood.
-    """
+    """Return the settings of the user who runs this process; raises as `load_settings`."""
     home = os.path.expanduser("~")  # noqa: PTH111 - a Path raises where there is no home
     return load_settings(os.environ, Path(home))
 
@@ -78,10 +74,10 @@ def load_settings(environ: Mapping[str, str], home: Path) -> Settings:
 
     Args:
         environ: The environment.
-        home: If this is no absolute path, there is no file.
+        home: The home directory; if it is not an absolute path, no file is read.
 
     Raises:
-        BadSettingError: The file, or a list of hosts, cannot be understood.
+        BadSettingError: The file, or a list of hosts, is invalid.
     """
     file = home / FILE
     values = _read(file) if home.is_absolute() else {}
@@ -156,10 +152,10 @@ def _listed(hosts: Iterable[str], where: str) -> list[AllowedHost]:
 
 
 def _credentials_file(environ: Mapping[str, str], home: Path) -> Path | None:
-    """Say where Google's libraries look for application default credentials."""
+    """Return the path where Google's libraries look for application default credentials."""
     folder = environ.get("CLOUDSDK_CONFIG")
     if not folder and os.name == "nt":
         folder = str(Path(environ.get("APPDATA", ""), "gcloud"))
     usual = Path(folder or home / ".config" / "gcloud", "application_default_credentials.json")
     file = Path(environ.get("GOOGLE_APPLICATION_CREDENTIALS") or usual)
-    return file if file.is_absolute() else None  # what lies in the current folder may be another's
+    return file if file.is_absolute() else None  # a relative path depends on the current folder

@@ -1,8 +1,8 @@
 """
-Trusted publishers: the jobs that may publish to a project without a secret.
+Trusted publishers: CI jobs that may publish to projects without a stored secret.
 
-A `[[publisher]]` table is parsed once, into rules; a statement that keeps all of them is from that
-publisher. The project need not exist yet: its first upload makes it.
+A `[[publisher]]` table is parsed into claim rules. An ID token that satisfies all of them belongs
+to the publisher. The projects need not exist yet.
 """
 
 import re
@@ -35,38 +35,37 @@ from wheelyard.model.publisher_claim_rules import (
 from wheelyard.model.text import escaped
 
 LOGGED_CLAIM_LIMIT_CHARS: Final = 200
-"""Characters of a claim that a log repeats."""
 
-_COMMIT: Final = ("sha", "build_commit")
-_ALWAYS_THERE: Final = frozenset({"iss", "aud", "exp", "iat", "nbf", "jti"})
-"""Claims that say nothing of who sends a statement, or that are looked at anyway."""
+_COMMIT_CLAIMS: Final = ("sha", "build_commit")
+_NOT_IDENTIFYING: Final = frozenset({"iss", "aud", "exp", "iat", "nbf", "jti"})
+"""Claims that do not identify a job, or that are always checked."""
 _URL: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+(?:/[A-Za-z0-9._~/-]*)?")
 _PROVIDERS: Final = {each.__struct_config__.tag: each for each in get_args(AnyTable)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publisher:
-    """A job, or a set of jobs, that may publish to some projects."""
+    """A CI job, or a set of jobs, that may publish to some projects."""
 
     id: str
     issuer: ProviderIssuer
     projects: tuple[NormalizedName, ...]
     rules: tuple[ClaimRule, ...]
-    """What a statement has to say, `iss` first."""
+    """The conditions on the claims of an ID token, `iss` first."""
     is_single_use: bool
-    """Whether each statement is good for one token, and so needs a `jti`."""
+    """Whether each ID token is good for one API token, and so needs a `jti`."""
     max_lifetime: int
-    """Seconds that a statement may live."""
+    """Seconds from `iat` to `exp` of an ID token, at most."""
     run_url_template: str
-    """The form of the URL of whatever run a statement tells of; may be empty."""
+    """The URL of a CI run, with the names of claims in braces; may be empty."""
 
     @property
     def principal(self) -> str:
-        """What a grant or a journal calls it."""
+        """The principal in grants and journals."""
         return f"publisher:{self.id}"
 
     def mismatch(self, claims: Claims) -> ClaimMismatch | None:
-        """Return the first rule that `claims` break, None if they are this publisher's."""
+        """Return the first rule that the claims do not satisfy, or None if all are satisfied."""
         for passed, rule in enumerate(self.rules):
             value = find_claim(claims, rule.claim)
             if not rule.accepts(value, claims):
@@ -75,13 +74,13 @@ class Publisher:
 
 
 def nearest_mismatch(publishers: Iterable[Publisher], claims: Claims) -> str:
-    """Return which claim is wrong for that of some publishers that comes closest."""
-    found = [each for publisher in publishers if (each := publisher.mismatch(claims))]
-    return max(found, key=lambda each: each.passed).description
+    """Return the wrong claim, in words, for the publisher with the most satisfied rules."""
+    mismatches = [each for publisher in publishers if (each := publisher.mismatch(claims))]
+    return max(mismatches, key=lambda each: each.passed).description
 
 
 def publishing_log_fields(publisher: Publisher, claims: Claims) -> dict[str, str]:
-    """Return what a log should have of a statement: `issuer`, `subject`, `commit`, `run`."""
+    """Return the log fields for verified claims: `issuer`, `subject`, `commit`, `run`."""
     plain = {
         name: escaped(str(value))[:LOGGED_CLAIM_LIMIT_CHARS]
         for name, value in claims.items()
@@ -91,18 +90,18 @@ def publishing_log_fields(publisher: Publisher, claims: Claims) -> dict[str, str
         run = publisher.run_url_template.format_map(plain)
     except KeyError:
         run = ""
-    commit = next((plain[name] for name in _COMMIT if name in plain), "")
-    found = {"issuer": plain.get("iss", ""), "subject": plain.get("sub", "")}
-    found |= {"commit": commit, "run": run}
-    return {name: value for name, value in found.items() if value}
+    commit = next((plain[name] for name in _COMMIT_CLAIMS if name in plain), "")
+    issuer, subject = plain.get("iss", ""), plain.get("sub", "")
+    fields = {"issuer": issuer, "subject": subject, "commit": commit, "run": run}
+    return {name: value for name, value in fields.items() if value}
 
 
 def max_lifetime_by_issuer(publishers: Iterable[Publisher]) -> dict[ProviderIssuer, int]:
-    """Return the issuers of publishers, with how many seconds a statement of each may live."""
-    found = dict[ProviderIssuer, int]()
+    """Return the issuers of publishers, with the seconds that an ID token of each may live."""
+    lifetimes = dict[ProviderIssuer, int]()
     for each in publishers:
-        found[each.issuer] = max(each.max_lifetime, found.get(each.issuer, 0))
-    return found
+        lifetimes[each.issuer] = max(each.max_lifetime, lifetimes.get(each.issuer, 0))
+    return lifetimes
 
 
 def parse_publishers(tables: Sequence[Mapping[str, object]]) -> tuple[Publisher, ...]:
@@ -110,7 +109,8 @@ def parse_publishers(tables: Sequence[Mapping[str, object]]) -> tuple[Publisher,
     Return the publishers of a configuration.
 
     Raises:
-        Invalid: One is wrong, two have one id, or two disagree on an issuer (code `bad_setting`).
+        Invalid: A table is invalid, or two have one id or disagree on an issuer (code
+            `bad_setting`).
     """
     publishers = tuple(parse_publisher(table) for table in tables)
     ids, issuers = set[str](), dict[str, ProviderIssuer]()
@@ -126,10 +126,10 @@ def parse_publishers(tables: Sequence[Mapping[str, object]]) -> tuple[Publisher,
 
 def parse_publisher(table: Mapping[str, object]) -> Publisher:
     """
-    Return the publisher that a `[[publisher]]` table describes.
+    Return the publisher in a `[[publisher]]` table.
 
     Raises:
-        Invalid: A key is unknown, missing or wrong (code `bad_setting`).
+        Invalid: A key is unknown, missing or invalid (code `bad_setting`).
     """
     provider = table.get("provider")
     kind = _PROVIDERS.get(provider) if isinstance(provider, str) else None
@@ -145,13 +145,13 @@ def parse_publisher(table: Mapping[str, object]) -> Publisher:
         _check_match(parsed)
     if isinstance(parsed, Buildkite) and not (parsed.build_branch or parsed.build_tag):
         raise _wrong(parsed.id, "build_branch", "is missing, and build_tag as well: give one")
-    signer = issuer_of(parsed)
-    _check_issuer(parsed, signer)
+    issuer = issuer_of(parsed)
+    _check_issuer(parsed, issuer)
     return Publisher(
         id=parsed.id,
-        issuer=signer,
+        issuer=issuer,
         projects=tuple(dict.fromkeys(_project(parsed.id, each) for each in parsed.projects)),
-        rules=(one_of("iss", signer.names), *claim_rules_of(parsed)),
+        rules=(one_of("iss", issuer.names), *claim_rules_of(parsed)),
         is_single_use=_is_single_use(parsed),
         max_lifetime=parsed.max_lifetime,
         run_url_template=run_url_template_of(parsed),
@@ -172,11 +172,11 @@ def _project(publisher: str, text: str) -> NormalizedName:
         raise _wrong(publisher, "projects", why) from fault
 
 
-def _check_issuer(table: AnyTable, signer: ProviderIssuer) -> None:
-    name = signer.names[0]
-    _check_url(table.id, "issuer", name, signer)
-    if signer.keys_url:
-        _check_url(table.id, "jwks_url", signer.keys_url, signer)
+def _check_issuer(table: AnyTable, issuer: ProviderIssuer) -> None:
+    name = issuer.names[0]
+    _check_url(table.id, "issuer", name, issuer)
+    if issuer.keys_url:
+        _check_url(table.id, "jwks_url", issuer.keys_url, issuer)
     if not isinstance(table, Oidc) and name.endswith("/"):
         raise _wrong(table.id, "issuer", "expected no slash at its end")
     provider = PROVIDER_BY_ISSUER.get(name.rstrip("/"))
@@ -185,10 +185,10 @@ def _check_issuer(table: AnyTable, signer: ProviderIssuer) -> None:
         raise _wrong(table.id, "issuer", why)
 
 
-def _check_url(publisher: str, key: str, url: str, signer: ProviderIssuer) -> None:
+def _check_url(publisher: str, key: str, url: str, issuer: ProviderIssuer) -> None:
     if not _URL.fullmatch(url) or not _has_host(url):
         raise _wrong(publisher, key, "expected a URL such as https://gitlab.example.com")
-    is_safe = url.startswith("https://") or (signer.may_be_private and _is_loopback(url))
+    is_safe = url.startswith("https://") or (issuer.may_be_private and _is_loopback(url))
     if not is_safe:
         raise _wrong(publisher, key, "expected a URL that begins with https://")
 
@@ -208,10 +208,10 @@ def _has_host(url: str) -> bool:
 
 
 def _check_match(table: Oidc) -> None:
-    """See to it that somebody in particular is meant: an issuer signs for others as well."""
+    """Raise Invalid unless `match` selects a single job or account of the issuer."""
     for claim, value in table.match.items():
-        if claim in _ALWAYS_THERE:
-            raise _wrong(table.id, "match", f"{claim} says nothing of who sends a statement")
+        if claim in _NOT_IDENTIFYING:
+            raise _wrong(table.id, "match", f"{claim} does not say which job the ID token is for")
         if not is_pattern(value):
             raise _wrong(table.id, "match", f"{quoted(claim)}: expected {PATTERN_DESCRIPTION}")
     exact = {claim: value for claim, value in table.match.items() if is_exact(value)}

@@ -1,9 +1,10 @@
 """
-The five kinds of `[[publisher]]` table, and what each asks of a statement.
+Claim rules of the trusted publishing providers: GitHub Actions, GitLab CI, Google, Buildkite, OIDC.
 
-Ids come before names, because a name can be registered again by a stranger and an id cannot, and
-because whoever is refused learns which claim did it: a stranger never gets past the ids. `sub` is
-not looked at where its form is not one: GitHub's and GitLab's can be customised.
+Each provider has a class for its `[[publisher]]` table, and rules for the claims of its ID tokens.
+Ids come before names: a stranger can register a name again, but not an id, and an error message
+names the first wrong claim, so a stranger learns nothing about the others. `sub` is not checked for
+GitHub and GitLab, where its form can be customized.
 """
 
 import re
@@ -41,7 +42,7 @@ GITHUB_EVENTS: Final = (
     "workflow_dispatch",
 )
 """
-Events that only somebody with write access to the repository sets off.
+Events that need write access to the repository.
 
 Anybody can open an issue, write a comment, or star a public repository. A `workflow_run` follows
 other workflows, also those of a stranger's pull request. The code of a `deployment` or of a
@@ -49,14 +50,14 @@ other workflows, also those of a stranger's pull request. The code of a `deploym
 """
 GITLAB_EVENTS: Final = ("api", "chat", "pipeline", "push", "schedule", "trigger", "web", "webide")
 """
-Sources that only somebody sets off who may run pipelines in the project.
+Sources that need the right to run pipelines in the project.
 
-A `parent_pipeline` is left out, because its parent may be the pipeline of a merge request. The
-others that GitLab has run jobs that do not stand in the project's own pipeline file.
+A `parent_pipeline` is left out, because its parent may be the pipeline of a merge request. Other
+sources run jobs that are not in the pipeline file of the project.
 """
 
 DEFAULT_MAX_LIFETIME_SECONDS: Final = 3700
-"""Seconds that a statement may live, unless its publisher says otherwise."""
+"""Seconds that an ID token may live, by default."""
 
 PATTERN_DESCRIPTION: Final = "a text, with at most one star, at its end"
 
@@ -136,15 +137,15 @@ Match = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class ProviderIssuer:
-    """Who signs statements, and with what."""
+    """The issuer of a provider's ID tokens, and its keys."""
 
     names: tuple[str, ...]
-    """What `iss` may say."""
+    """The accepted values of `iss`."""
     keys_url: str
-    """Where its keys are; empty if its discovery document has to be asked."""
+    """The URL of its JWKS; empty if the discovery document has it."""
     algorithms: tuple[str, ...] = ("RS256",)
     may_be_private: bool = False
-    """Whether it may have an address that only this network reaches."""
+    """Whether it may have a private address."""
 
 
 class PublisherTable(
@@ -155,7 +156,7 @@ class PublisherTable(
     tag_field="provider",
     tag=str.lower,
 ):
-    """What every publisher has."""
+    """The keys that all `[[publisher]]` tables have."""
 
     id: Id
     projects: Projects
@@ -169,7 +170,7 @@ class GitHub(PublisherTable, frozen=True, kw_only=True):
     issuer: Text = GITHUB_ISSUER
     allow_private_issuer: bool = False
     repository: Repository
-    """For people: the ids decide, so that it may be renamed."""
+    """Not checked: the ids are, so that the repository may be renamed."""
     repository_id: NumericId
     owner_id: NumericId
     workflow: WorkflowFile
@@ -183,7 +184,7 @@ class GitHub(PublisherTable, frozen=True, kw_only=True):
 
 
 class GitLab(PublisherTable, frozen=True, kw_only=True):
-    """GitLab CI, on gitlab.com or an instance of one's own, which is an issuer of its own."""
+    """GitLab CI, on gitlab.com or on another instance, which is an issuer of its own."""
 
     issuer: Text = GITLAB_ISSUER
     allow_private_issuer: bool = False
@@ -200,16 +201,16 @@ class GitLab(PublisherTable, frozen=True, kw_only=True):
 
 
 class Google(PublisherTable, frozen=True, kw_only=True):
-    """A service account of Google Cloud; its tokens have no `jti`, and are handed out twice."""
+    """A service account of Google Cloud; its ID tokens have no `jti`, and are reused."""
 
     email: Email
     sub: AccountId
     project_id: Text = ""
-    """Of the virtual machine, which only tokens with `format=full` tell."""
+    """The project of the virtual machine; only in ID tokens with `format=full`."""
 
 
 class Buildkite(PublisherTable, frozen=True, kw_only=True):
-    """A Buildkite pipeline; builds of forks run in it too, so a branch or a tag is asked for."""
+    """A Buildkite pipeline. It builds forks, too, so a branch or a tag is required."""
 
     organization: Text
     pipeline: Text
@@ -223,7 +224,7 @@ class Buildkite(PublisherTable, frozen=True, kw_only=True):
 
 
 class Oidc(PublisherTable, frozen=True, kw_only=True):
-    """Any other issuer of OpenID Connect, with a table of claims that have to be just so."""
+    """Any other OpenID Connect issuer, with a table of expected claims."""
 
     issuer: Text
     allow_private_issuer: bool = False
@@ -241,13 +242,13 @@ PROVIDER_BY_ISSUER: Final = {
     GOOGLE_ISSUER: "google",
     BUILDKITE_ISSUER: "buildkite",
 }
-"""Whose rules an issuer's statements are judged by; `oidc` knows none of them."""
+"""The provider of each known issuer, which `oidc` is not allowed for."""
 
-_STARLESS: Final = re.compile(r"[^*]+\*?")
+_PATTERN: Final = re.compile(r"[^*]+\*?")
 
 
 def issuer_of(table: AnyTable) -> ProviderIssuer:
-    """Return who signs the statements of a publisher."""
+    """Return the issuer of a publisher's ID tokens."""
     match table:
         case Google():
             names = (GOOGLE_ISSUER, GOOGLE_ISSUER.removeprefix("https://"))
@@ -264,7 +265,7 @@ def issuer_of(table: AnyTable) -> ProviderIssuer:
 
 
 def run_url_template_of(table: AnyTable) -> str:
-    """Return the form of the URL of a publisher's run; nothing where statements do not tell it."""
+    """Return the URL of a CI run with the names of claims in braces, or an empty text."""
     match table:
         case GitHub():
             host = "github.com" if table.issuer == GITHUB_ISSUER else urlsplit(table.issuer).netloc
@@ -278,18 +279,18 @@ def run_url_template_of(table: AnyTable) -> str:
 
 
 def claim_rules_of(table: AnyTable) -> Iterator[ClaimRule]:
-    """Yield what a publisher's statement has to say."""
+    """Yield the claim rules of a publisher."""
     match table:
         case GitHub():
-            yield from _of_github(table)
+            yield from _github_rules(table)
         case GitLab():
-            yield from _of_gitlab(table)
+            yield from _gitlab_rules(table)
         case Google():
-            yield from _of_google(table)
+            yield from _google_rules(table)
         case Buildkite():
-            yield from _of_buildkite(table)
+            yield from _buildkite_rules(table)
         case Oidc():
-            # what is compared letter for letter comes first
+            # exact values come first
             for claim, value in sorted(table.match.items(), key=lambda it: not is_exact(it[1])):
                 if isinstance(value, str):
                     yield matches_pattern(claim, value, looks_into_lists=True)
@@ -298,7 +299,7 @@ def claim_rules_of(table: AnyTable) -> Iterator[ClaimRule]:
     yield max_lifetime(table.max_lifetime)
 
 
-def _of_github(table: GitHub) -> Iterator[ClaimRule]:
+def _github_rules(table: GitHub) -> Iterator[ClaimRule]:
     yield equals("repository_owner_id", str(table.owner_id))
     yield equals("repository_id", str(table.repository_id))
     yield event_in("event_name", table.events)
@@ -306,12 +307,12 @@ def _of_github(table: GitHub) -> Iterator[ClaimRule]:
     yield reusable_workflow_in("job_workflow_ref", table.reusable_workflows)
     if table.environment:
         yield equals("environment", table.environment, ignores_case=True)
-    yield from _alike(table, "ref")
-    yield from _as_words(table, "ref_protected")
+    yield from _matching(table, "ref")
+    yield from _boolean_text(table, "ref_protected")
     yield from _optional(table, "ref_type", "runner_environment")
 
 
-def _of_gitlab(table: GitLab) -> Iterator[ClaimRule]:
+def _gitlab_rules(table: GitLab) -> Iterator[ClaimRule]:
     project, namespace, path = str(table.project_id), str(table.namespace_id), table.project_path
     yield equals("namespace_id", namespace)
     yield equals("project_id", project)
@@ -321,16 +322,16 @@ def _of_gitlab(table: GitLab) -> Iterator[ClaimRule]:
     yield equals("job_project_id", project, may_be_missing=True)
     yield equals("job_project_path", path, ignores_case=True, may_be_missing=True)
     yield event_in("pipeline_source", table.events)
-    place = f"{urlsplit(table.issuer).netloc}/{path}"
-    yield pipeline_file("ci_config_ref_uri", place, table.config)
+    project_url = f"{urlsplit(table.issuer).netloc}/{path}"
+    yield pipeline_file("ci_config_ref_uri", project_url, table.config)
     if not table.allow_unprotected:
         yield equals("ref_protected", "true")
-    yield from _as_words(table, "environment_protected")
-    yield from _alike(table, "ref")
+    yield from _boolean_text(table, "environment_protected")
+    yield from _matching(table, "ref")
     yield from _optional(table, "environment", "ref_type")
 
 
-def _of_google(table: Google) -> Iterator[ClaimRule]:
+def _google_rules(table: Google) -> Iterator[ClaimRule]:
     yield equals("sub", table.sub)
     yield equals("email", table.email, ignores_case=True)
     yield equals("email_verified", expected=True)
@@ -338,37 +339,37 @@ def _of_google(table: Google) -> Iterator[ClaimRule]:
         yield equals("google.compute_engine.project_id", table.project_id)
 
 
-def _of_buildkite(table: Buildkite) -> Iterator[ClaimRule]:
+def _buildkite_rules(table: Buildkite) -> Iterator[ClaimRule]:
     yield from _optional(table, "organization_id", "pipeline_id")
     yield equals("organization_slug", table.organization)
     yield equals("pipeline_slug", table.pipeline)
-    yield from _alike(table, "build_branch", "build_tag")
+    yield from _matching(table, "build_branch", "build_tag")
     yield from _optional(table, "step_key", "build_source", "runner_environment")
 
 
 def _optional(table: PublisherTable, *claims: str) -> Iterator[ClaimRule]:
-    """Yield rules for claims that have to be the table's key of that name, if it has it."""
+    """Return rules for claims that must equal the key of that name, if the table has it."""
     return (equals(claim, expected) for claim in claims if (expected := getattr(table, claim)))
 
 
-def _alike(table: PublisherTable, *claims: str) -> Iterator[ClaimRule]:
+def _matching(table: PublisherTable, *claims: str) -> Iterator[ClaimRule]:
     return (
         matches_pattern(claim, pattern) for claim in claims if (pattern := getattr(table, claim))
     )
 
 
-def _as_words(table: PublisherTable, claim: str) -> Iterator[ClaimRule]:
-    """Yield the rule for a claim that says a truth value in a word."""
+def _boolean_text(table: PublisherTable, claim: str) -> Iterator[ClaimRule]:
+    """Yield the rule for a claim that is `true` or `false` as a text."""
     expected: bool | None = getattr(table, claim)
     if expected is not None:
         yield equals(claim, "true" if expected else "false")
 
 
 def is_exact(value: ClaimValue) -> bool:
-    """Return whether a value of `match` leaves no choice."""
+    """Return whether a value of `match` is exact, without a star."""
     return not (isinstance(value, str) and value.endswith("*"))
 
 
 def is_pattern(value: ClaimValue) -> bool:
-    """Return whether a value of `match` has no star but one at its end."""
-    return not isinstance(value, str) or _STARLESS.fullmatch(value) is not None
+    """Return whether a value of `match` has at most one star, at its end."""
+    return not isinstance(value, str) or _PATTERN.fullmatch(value) is not None

@@ -9,7 +9,7 @@ import pytest
 from keyring_tests.fake_servers import TokenEndpoint, listening, program
 from keyring_tests.harness import ACCESS_TOKEN, ID_TOKEN, INDEX_TOKEN, KeyringHarness
 from tests.clients.harness import REPOSITORY
-from wheelyard_keyring.sources import printed_token
+from wheelyard_keyring.token_sources import token_from_command
 
 COMMAND_TOKEN = "ya29.from-the-command"
 SERVER_TOKEN = "ya29.from-the-metadata-server"
@@ -230,7 +230,7 @@ def test_slow_program() -> None:
     """A program that hangs is given up."""
     command = (shutil.which("sleep") or pytest.skip("sleep is not installed"), "60")
 
-    assert printed_token(command, "", quiet=True, patience=0.05) is None
+    assert token_from_command(command, "", quiet=True, timeout_seconds=0.05) is None
 
 
 def test_nothing_found(harness: KeyringHarness) -> None:

@@ -1,13 +1,13 @@
 """
 The sources of credentials, tried in order until one has a token.
 
-1. WHEELYARD_TOKEN, which is a token of the index itself; one that is malformed ends the search,
-   because somebody who has set it means it, and not another identity.
-2. The program that the settings name.
-3. An ID token of the metadata server, which is good for this index and nothing else.
+1. WHEELYARD_TOKEN, an API token of the index. A malformed one ends the search: a user who sets it
+   does not want another identity.
+2. The command of the settings.
+3. An ID token of the metadata server, which is valid for this index only.
 4. An access token: of application default credentials in a file, of the metadata server, of gcloud.
 
-Whoever asks has seen to it that the host is on the list.
+The caller has checked that the host is on the allow list.
 """
 
 from __future__ import annotations
@@ -34,42 +34,39 @@ from wheelyard_keyring.settings import Settings
 
 GOOGLE_USER: Final = "oauth2accesstoken"
 TOKEN_USER: Final = "__token__"  # noqa: S105 - a user name, whatever it is called
-LONGEST: Final = 12_000
-"""Characters of a token: what an index takes in one Authorization header, before Base64."""
-LONGEST_JWT: Final = 8192
-GCLOUD: Final = ("gcloud", "auth", "print-access-token")
-TIMEOUT_SECONDS: Final = 10.0
-"""Seconds that a program may take."""
+TOKEN_LIMIT_CHARS: Final = 12_000
+"""The longest token that an index accepts in an Authorization header, before Base64."""
+JWT_LIMIT_CHARS: Final = 8192
+GCLOUD_COMMAND: Final = ("gcloud", "auth", "print-access-token")
+COMMAND_TIMEOUT_SECONDS: Final = 10.0
 SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
-ACCOUNT: Final = "/computeMetadata/v1/instance/service-accounts/default"
-FLAVOR: Final = {"Metadata-Flavor": "Google"}
-TIMEOUT: Final = 3.0
-"""Seconds that the metadata server may be silent."""
-TRIES: Final = 3
-FIRST_PAUSE: Final = 0.2
-"""Seconds before the second try; doubled before the third."""
-LARGEST: Final = 65_536
-"""Bytes of an answer that are read."""
+ACCOUNT_PATH: Final = "/computeMetadata/v1/instance/service-accounts/default"
+METADATA_HEADER: Final = {"Metadata-Flavor": "Google"}
+SERVER_TIMEOUT_SECONDS: Final = 3.0
+MAX_ATTEMPTS: Final = 3
+FIRST_PAUSE_SECONDS: Final = 0.2
+"""Before the second attempt; doubled before the third."""
+RESPONSE_LIMIT_BYTES: Final = 65_536
 
 _PRINTABLE: Final = re.compile(r"[!-~]+")
 _JWT: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Sources:
+class TokenSources:
     """
     All sources of credentials.
 
     Args:
-        settings: Which of them are asked.
-        world: Where failures are told.
+        settings: Which sources are used.
+        runtime: The clock, and the output for messages.
     """
 
     settings: Settings
     runtime: Runtime
 
-    def find(self, asked: RequestedHost) -> Credential | None:
-        """Return the first credential there is for a listed host, or say why there is none."""
+    def find(self, host: RequestedHost) -> Credential | None:
+        """Return the first credential for a host, or None after a message with the reason."""
         if self.settings.token:
             return Credential(TOKEN_USER, self.settings.token)
         if self.settings.has_bad_token:
@@ -78,7 +75,7 @@ class Sources:
                 "digits: mend it, or unset it."
             )
             return None
-        token = next(filter(None, self._tokens(asked)), None)
+        token = next(filter(None, self._tokens(host)), None)
         if token:
             return Credential(GOOGLE_USER, token)
         advice = "Run `gcloud auth login`, or set WHEELYARD_TOKEN."
@@ -87,23 +84,23 @@ class Sources:
                 "Its metadata server gives a machine at Google an ID token; elsewhere set a "
                 'command, or mode = "auto".'
             )
-        self.runtime.say(f"There is no credential for {asked.address}. {advice}")
+        self.runtime.say(f"There is no credential for {host.address}. {advice}")
         return None
 
-    def _tokens(self, asked: RequestedHost) -> Iterator[str | None]:
+    def _tokens(self, host: RequestedHost) -> Iterator[str | None]:
         mode = self.settings.mode
         server = MetadataServer(self.settings.metadata_server, self.runtime)
         if self.settings.command:
-            yield self._commanded()
+            yield self._from_command()
         if mode != "access_token":
-            yield server.id_token(self.settings.audience or asked.root)
+            yield server.id_token(self.settings.audience or host.root)
         if mode != "id_token":
-            yield self._filed()
+            yield self._from_credentials_file()
             yield server.access_token()
-            yield printed_token(GCLOUD, self.settings.search_path, quiet=True)
+            yield token_from_command(GCLOUD_COMMAND, self.settings.search_path, quiet=True)
 
-    def _commanded(self) -> str | None:
-        token = printed_token(self.settings.command, self.settings.search_path, quiet=False)
+    def _from_command(self) -> str | None:
+        token = token_from_command(self.settings.command, self.settings.search_path, quiet=False)
         if token is None:
             self.runtime.say(
                 f"The command {self.settings.command[0]!r} of the settings gave no token: it has "
@@ -112,12 +109,12 @@ class Sources:
             )
         return token
 
-    def _filed(self) -> str | None:
+    def _from_credentials_file(self) -> str | None:
         """
-        Return an access token for application default credentials, None if Google gives none.
+        Return an access token for the application default credentials in a file, or None.
 
-        Only those in a file are left to google-auth. It would find the metadata server too, but it
-        asks it through the proxies of the environment, and on a laptop it waits for it for long.
+        google-auth is used for files only. It could ask the metadata server as well, but it does so
+        through the proxies of the environment, and waits long where there is no such server.
         """
         file = self.settings.credentials_file
         if file is None or not file.is_file():
@@ -146,38 +143,37 @@ class Sources:
 @dataclass(frozen=True)
 class MetadataServer:
     """
-    Google's metadata server: whose machine this is, and a token for it.
+    Google's metadata server, which has tokens for the service account of the machine.
 
-    It is asked directly, never through a proxy: a proxy would see the token, and would answer for
-    its own machine. Where its name does not resolve, this is not Google. Its answers carry the
-    header Metadata-Flavor; what does not is some other server, and is not believed.
+    It is never asked through a proxy, which would see the token, and would answer for its own
+    machine. A response without the header Metadata-Flavor is from another server, and ignored.
 
     Args:
         address: Host, or host and port.
-        world: For pauses between tries.
+        runtime: The clock.
     """
 
     address: str
     runtime: Runtime
 
     def id_token(self, audience: str) -> str | None:
-        """Return an ID token for an audience, None where there is none to be had."""
+        """Return an ID token for an audience, or None if the server has none."""
         query = urlencode({"audience": audience, "format": "full"})
-        token = (self._ask(f"{ACCOUNT}/identity?{query}") or "").strip()
-        return token if len(token) <= LONGEST_JWT and _JWT.fullmatch(token) else None
+        token = (self._ask(f"{ACCOUNT_PATH}/identity?{query}") or "").strip()
+        return token if len(token) <= JWT_LIMIT_CHARS and _JWT.fullmatch(token) else None
 
     def access_token(self) -> str | None:
-        """Return an access token, None where there is none to be had."""
+        """Return an access token, or None if the server has none."""
         try:
-            answer = json.loads(self._ask(f"{ACCOUNT}/token") or "null")
+            answer = json.loads(self._ask(f"{ACCOUNT_PATH}/token") or "null")
         except ValueError:
             return None
         return _clean(answer.get("access_token")) if isinstance(answer, dict) else None
 
     def _ask(self, path: str) -> str | None:
-        for turn in range(TRIES):
+        for turn in range(MAX_ATTEMPTS):
             if turn:
-                self.runtime.pause(FIRST_PAUSE * 2 ** (turn - 1))
+                self.runtime.pause(FIRST_PAUSE_SECONDS * 2 ** (turn - 1))
             try:
                 status, body = self._once(path)
             except (OSError, HTTPException):
@@ -189,47 +185,51 @@ class MetadataServer:
         return None
 
     def _once(self, path: str) -> tuple[int, str]:
-        """Ask once; where there is no metadata server, or another answers, that is a 404."""
-        connection = HTTPConnection(self.address, timeout=TIMEOUT)
+        """Return status and body of one request; 404 if there is no metadata server."""
+        connection = HTTPConnection(self.address, timeout=SERVER_TIMEOUT_SECONDS)
         try:
             with suppress(gaierror, timeout):  # a TimeoutError only since Python 3.10
                 connection.connect()
             if connection.sock is None:
                 return HTTPStatus.NOT_FOUND, ""
-            connection.request("GET", path, headers=FLAVOR)
+            connection.request("GET", path, headers=METADATA_HEADER)
             reply = connection.getresponse()
-            if reply.getheader("Metadata-Flavor") != FLAVOR["Metadata-Flavor"]:
+            if reply.getheader("Metadata-Flavor") != METADATA_HEADER["Metadata-Flavor"]:
                 return HTTPStatus.NOT_FOUND, ""
-            return reply.status, reply.read(LARGEST).decode("utf-8", "replace")
+            return reply.status, reply.read(RESPONSE_LIMIT_BYTES).decode("utf-8", "replace")
         finally:
             connection.close()
 
 
-def printed_token(
-    command: Sequence[str], search_path: str, *, quiet: bool, patience: float = TIMEOUT_SECONDS
+def token_from_command(
+    command: Sequence[str],
+    search_path: str,
+    *,
+    quiet: bool,
+    timeout_seconds: float = COMMAND_TIMEOUT_SECONDS,
 ) -> str | None:
     """
-    Return the token that a program prints, None if it fails or prints anything else.
+    Return the token that a command prints, or None if it fails or prints anything else.
 
-    It is run without a shell and without a terminal.
+    The command runs without a shell and without a terminal.
 
     Args:
         command: A program by its name or absolute path, and its arguments.
         search_path: Folders, as in PATH.
-        quiet: Whether its messages are dropped; otherwise they go to standard error.
-        patience: Seconds for it to end.
+        quiet: Whether to drop its messages; otherwise they go to standard error.
+        timeout_seconds: The time limit.
     """
     program = _find_program(command[0], search_path)
     if program is None:
         return None
     try:
-        done = subprocess.run(  # noqa: S603 - the person's own settings, or gcloud
+        done = subprocess.run(  # noqa: S603 - from the user's settings, or gcloud
             [program, *command[1:]],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL if quiet else None,
             check=False,
-            timeout=patience,
+            timeout=timeout_seconds,
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -238,11 +238,10 @@ def printed_token(
 
 def _find_program(name: str, search_path: str) -> str | None:
     """
-    Return the absolute path of a program, None if there is none.
+    Return the absolute path of a program, or None.
 
-    It is looked up in the absolute folders of PATH alone. An empty or relative entry, and the
-    current folder that Windows adds, would let whoever wrote the project one works on run a
-    `gcloud` of their own.
+    Only absolute folders of PATH are searched. An empty or relative entry, and the current folder
+    that Windows adds, would let the author of a project run a `gcloud` of their own.
     """
     if os.path.dirname(name):  # noqa: PTH120 - a Path would lose the ./ that tells
         return name if Path(name).is_absolute() else None
@@ -252,6 +251,6 @@ def _find_program(name: str, search_path: str) -> str | None:
 
 
 def _clean(printed: object) -> str | None:
-    """Return the token in a program's output; None unless it is one line of one word."""
+    """Return a printed token, or None unless it is a single printable word."""
     token = printed.strip() if isinstance(printed, str) else ""
-    return token if len(token) <= LONGEST and _PRINTABLE.fullmatch(token) else None
+    return token if len(token) <= TOKEN_LIMIT_CHARS and _PRINTABLE.fullmatch(token) else None
