@@ -253,7 +253,7 @@ def test_a_store_that_is_away(
 
     assert listed(harness) == {make_wheel().filename}
     assert log.messages[1:] == [
-        f"{folder}: what was wrong is not wrong any more",
+        f"{folder}: the errors of the last scan are gone",
         f"{folder}: imported 1 file",
     ]
     assert not list(harness.folder.glob("upload-*"))
@@ -282,7 +282,7 @@ def test_a_folder_that_vanishes(
     watch.scan()
 
     assert log.messages[3:] == [
-        f"{folder}: what was wrong is not wrong any more",
+        f"{folder}: the errors of the last scan are gone",
         f"{folder}: imported 1 file",
     ]
 

@@ -45,7 +45,7 @@ _INSTALLER_SIGNATURES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class DistributionContents:
-    """What was read from a valid distribution file."""
+    """The metadata, warnings and waived rules of a valid distribution file."""
 
     metadata: bytes | None
     """The exact bytes of METADATA or PKG-INFO; None if it is missing and that rule was waived."""
@@ -138,7 +138,7 @@ def _read_obsolete(context: ReadContext, distribution: ObsoleteDistribution) -> 
         return _read_egg(context)
     limit = context.limits.opaque
     if os.fstat(context.descriptor).st_size > limit:
-        raise archive_bomb(f"nobody can look into it, and it is larger than {limit} bytes")
+        raise archive_bomb(f"its contents cannot be checked, and it is larger than {limit} bytes")
     if os.pread(context.descriptor, len(signature), 0) != signature:
         raise invalid_archive("it is not of the kind that its name says")
     return None

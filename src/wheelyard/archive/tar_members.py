@@ -29,10 +29,9 @@ _HIGH_BIT = 0x80
 
 _FIRST_NAME = re.compile(rb"(?!BZh[1-9]1AY&SY)[^\0-\x1f\x7f]*\0*")
 """
-The name field at the beginning of an archive, without the signature of another format.
+The first name field, without the signature of another format, which some readers check first.
 
-Some readers look there for such a signature, and would read the file as another format. All
-signatures of compressions except bzip2's have control characters or are not text. Signatures of
+Signatures of compressions except bzip2's have control characters or are not text. Signatures of
 archive formats have a lower priority than the magic of tar.
 """
 
@@ -122,7 +121,7 @@ class TarStream:
 
 @dataclass(frozen=True, slots=True)
 class TarMember:
-    """One member of a tar archive, whose data comes next in the stream."""
+    """The header of one tar member; its data comes next in the stream."""
 
     name: str
     kind: MemberKind
@@ -207,7 +206,7 @@ def _check_first_name(name: bytes, magic: bytes) -> None:
 
 def _check_unused_fields(fields: tuple[bytes, ...], name: bytes) -> None:
     # The values are unused, but some readers stop silently at a malformed number.
-    are_numbers = all(_UNUSED_NUMBER.fullmatch(fields[place]) for place in _UNUSED_FIELDS)
+    are_numbers = all(_UNUSED_NUMBER.fullmatch(fields[index]) for index in _UNUSED_FIELDS)
     if not are_numbers or not _MODIFICATION_TIME.fullmatch(fields[5]):
         raise invalid_archive("a field of a member's header is not a number", name)
 

@@ -1,1 +1,1 @@
-"""What a person can do with an index. Plain blocking Python, tested without a server."""
+"""The operations of an index (upload, yank, delete, check, import, export), without HTTP."""

@@ -37,7 +37,7 @@ Progress = Callable[[str, int], None]
 
 @dataclass(slots=True)
 class Findings:
-    """The results of a check so far."""
+    """The results of a check: counts, damage, notes and repairs."""
 
     projects: int = 0
     files: int = 0
@@ -82,14 +82,14 @@ def repair(store: Store, key: Key, body: bytes, expect: ObjectVersion, findings:
     except Conflict:
         return False
     except WheelyardError as fault:
-        findings.problems.append(f"{key} could not be mended: {fault.message}")
+        findings.problems.append(f"{key} could not be repaired: {fault.message}")
         return False
     return True
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedProject:
-    """A project, as its check has left it."""
+    """The result of the check of one project."""
 
     name: NormalizedName
     project: Project | None
@@ -244,7 +244,7 @@ class ProjectCheck:
             )
         else:
             if found.hexdigest() != expected:
-                self._report(f"{key} has not the bytes that were uploaded; {advice}")
+                self._report(f"{key} differs from the uploaded file; {advice}")
 
 
 CheckedProjects = Mapping[NormalizedName, CheckedProject]
@@ -253,7 +253,7 @@ Names = frozenset[NormalizedName]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The check operation, with the parts of the index that it uses."""
+    """The check of a whole store, which repairs what it can, and can delete leftovers."""
 
     store: Store
     spool: Spool
@@ -270,14 +270,7 @@ class Check:
         rebuild: bool = False,
         sweep: bool = False,
     ) -> Findings:
-        """
-        Check the whole store and return the results.
-
-        Args:
-            progress: Called for every file.
-            rebuild: Whether to compute every document again from its journal.
-            sweep: Whether to delete leftovers.
-        """
+        """Check the whole store; `rebuild` recomputes documents, `sweep` deletes leftovers."""
         findings = Findings()
         checked = dict[NormalizedName, CheckedProject]()
         names = self._project_names(findings)

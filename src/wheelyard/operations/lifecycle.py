@@ -61,15 +61,21 @@ class Selection:
         return selected
 
     def _was_deleted(self, project: Project) -> bool:
-        gone = (parse_known_filename(each) for each in project.deleted_filenames)
+        deleted = (parse_known_filename(each) for each in project.deleted_filenames)
         return any(
-            each.version == self.version and self.filename in (None, each.filename) for each in gone
+            each.version == self.version and self.filename in (None, each.filename)
+            for each in deleted
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Lifecycle:
-    """Changes to published files and projects; all of them need the right to manage."""
+    """
+    Changes published files and projects.
+
+    Each method raises WheelyardError if the caller may not manage the project, the reason is not
+    one line of text, nothing is selected, or the store does not answer.
+    """
 
     projects: Projects
     files: Files
@@ -78,13 +84,7 @@ class Lifecycle:
     def yank(
         self, caller: Caller, name: NormalizedName, selection: Selection, reason: str
     ) -> Project:
-        """
-        Yank files: installers skip them unless a version is pinned (PEP 592).
-
-        Raises:
-            WheelyardError: The caller may not manage the project, the reason is not one line of
-                text, nothing is selected, or the store does not answer.
-        """
+        """Yank files: installers skip them unless a version is pinned (PEP 592)."""
 
         def select(project: Project) -> list[File]:
             return [file for file in selection.files_of(project) if file.yanked != reason]
@@ -94,7 +94,7 @@ class Lifecycle:
     def unyank(
         self, caller: Caller, name: NormalizedName, selection: Selection, reason: str
     ) -> Project:
-        """Revert a yank; the journal records the reason. Raises as `yank` does."""
+        """Revert a yank; the journal records the reason."""
 
         def select(project: Project) -> list[File]:
             return [file for file in selection.files_of(project) if file.yanked is not None]
@@ -104,7 +104,7 @@ class Lifecycle:
     def delete(
         self, caller: Caller, name: NormalizedName, selection: Selection, reason: str
     ) -> Project:
-        """Delete files for good; their names cannot be reused. Raises as `yank` does."""
+        """Delete files for good; their names cannot be reused."""
         wanted = replace(selection, allow_deleted=True)
         committed = self._change(caller, name, Deleted, wanted.files_of, reason)
         for file in wanted.files_of(committed.before):
@@ -114,7 +114,7 @@ class Lifecycle:
     def set_status(
         self, caller: Caller, name: NormalizedName, status: Status, reason: str
     ) -> Project:
-        """Set the project's status (PEP 792). Raises as `yank` does."""
+        """Set the project's status (PEP 792)."""
         _check_request(caller, name, reason)
 
         def intent(project: Project) -> tuple[AnyEvent, ...]:

@@ -30,18 +30,12 @@ logger = logging.getLogger("wheelyard")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceMetadata:
-    """
-    What the source of an imported file says about it; `File` has what the index keeps of that.
-
-    Args:
-        uploaded_at: The time of the upload to the source; None if unknown.
-        uploaded_by: The uploader; empty if unknown.
-        yanked: The reason of the yank, which may be empty; None if it is not yanked.
-    """
+    """The upload time, uploader and yank of an imported file, as its source has them."""
 
     uploaded_at: datetime | None = None
     uploaded_by: str = ""
     yanked: str | None = None
+    """The reason of the yank, which may be empty; None if the file is not yanked."""
 
     def upload_time(self, now: datetime) -> datetime | None:
         """Return the time of the upload in UTC, at most `now`; None if unknown."""

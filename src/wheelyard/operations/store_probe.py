@@ -63,11 +63,7 @@ def failures_of(steps: Iterable[Step]) -> Iterator[WheelyardError]:
 
 
 class StoreProbe:
-    """
-    Runs the steps in the background, until all of them have succeeded.
-
-    The result is also written to `status_file`, which all workers of the server read.
-    """
+    """Runs steps in the background until all succeed; shares the result in `status_file`."""
 
     def __init__(
         self, steps: Sequence[Step], runtime: Runtime, status_file: Path | None = None

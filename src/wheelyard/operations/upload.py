@@ -66,9 +66,9 @@ class UploadResult:
     """The outcome of an accepted upload."""
 
     file: File
-    """As it is listed now."""
+    """The entry in the project."""
     warnings: tuple[str, ...] = ()
-    """Sentences for the publisher."""
+    """Advice for the publisher, in sentences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class AddFiles:
     by: str
     """The principal who adds them."""
     is_lenient: bool = False
-    """As for `find_identical`."""
+    """Whether one version may have several sdists in different formats."""
 
     def __call__(self, project: Project) -> tuple[AnyEvent, ...]:
         """Return the events that add the acceptable new files to `project`."""
@@ -128,7 +128,7 @@ class AddFiles:
 
 @dataclass(frozen=True, slots=True)
 class Uploads:
-    """The upload operation, with the parts of the index that it uses."""
+    """The upload operation: authorizes, validates, stores and lists files."""
 
     projects: Projects
     files: Files
@@ -162,11 +162,7 @@ class Uploads:
 
     def accept(self, upload: SpooledUpload, caller: Caller) -> UploadResult:
         """
-        Validate, store and list one file; uploading equal bytes again succeeds without a change.
-
-        Args:
-            upload: The file; `authorize` has returned its distribution for this caller.
-            caller: The uploader.
+        Validate, store and list an authorized file; equal bytes again change nothing.
 
         Raises:
             Invalid: The file or the form is not valid.
@@ -220,17 +216,7 @@ class Uploads:
     def accept_path(
         self, path: Path, caller: Caller, progress: Callable[[int], None]
     ) -> UploadResult:
-        """
-        Upload a copy of a local file.
-
-        Args:
-            path: The file, with the distribution's filename.
-            caller: The uploader.
-            progress: Called with the number of bytes after each read.
-
-        Raises:
-            WheelyardError: As `accept`; Invalid also if the file cannot be read.
-        """
+        """Upload a copy of a local file; raises as `accept`, and Invalid if it is unreadable."""
         distribution = self.authorize(path.name, caller)
         writer = SpoolWriter(self.spool, distribution, self.rules.max_size, "the upload", {})
         try:

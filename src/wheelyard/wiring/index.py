@@ -63,25 +63,14 @@ class Index:
 
 
 def open_index(settings: Settings, *, create: bool = True) -> Index:
-    """
-    Open the index of the settings; with `create`, create the store if it is missing.
-
-    Raises:
-        Invalid: The location is malformed, its format is newer, or the store is missing.
-        Unavailable: The store does not answer.
-    """
+    """Open the index of the settings; if its store is missing, create it or raise Invalid."""
     runtime, google = system_runtime(), google_endpoints(process_environment())
     opened = open_store(settings, runtime, create=create)
     return build_index(opened.store, opened.spool, settings, runtime, opened.traits, google)
 
 
 def authenticator_of_settings(settings: Settings) -> Authenticator:
-    """
-    Return the authenticator of the settings, without opening their store.
-
-    Raises:
-        Invalid: A file of the settings is unreadable or malformed (code `bad_setting`).
-    """
+    """Return the authenticator of the settings without opening the store; may raise Invalid."""
     opened, google = no_store(), google_endpoints(process_environment())
     return build_index(
         opened.store, opened.spool, settings, system_runtime(), google=google

@@ -1,1 +1,1 @@
-"""A static site of an index; ARCHITECTURE.md has the order that keeps it whole."""
+"""Export of an index as a static site; ARCHITECTURE.md explains the order of writes."""

@@ -48,7 +48,7 @@ PAGE_PREFIXES: Final = (SIMPLE_PREFIX, "project/", "pypi/", INDEX, SEARCH)
 
 @dataclass(frozen=True, slots=True)
 class ExportTask:
-    """One project to export."""
+    """A project to export, with the versions of its pages in the site."""
 
     name: NormalizedName
     expected: Versions
@@ -66,7 +66,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """The outcome of an export."""
+    """How many projects were exported, and the errors."""
 
     projects: int
     """The number of projects that were exported."""
@@ -114,7 +114,7 @@ class _Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncrementalExport:
-    """Updates one site; several exports may run concurrently."""
+    """Writes the changed projects of an index to one site; exports may run concurrently."""
 
     projects: Projects
     loaded: LoadedManifest
@@ -158,7 +158,7 @@ class IncrementalExport:
         return self._export(stale, run, progress)
 
     def export_projects(self, names: Iterable[NormalizedName]) -> ExportResult:
-        """Export only these projects, without a look at the others; all if the site is new."""
+        """Export only these projects; export all if the site is new or its options changed."""
         manifest = self.loaded.manifest
         if manifest is None or self._valid_manifest(manifest) is not manifest:
             return self.run(_ignore_progress)
@@ -347,7 +347,7 @@ class IncrementalExport:
 
 
 def missing_document(name: NormalizedName) -> Unavailable:
-    """Return the error for a project whose document is missing."""
+    """Return the error for a project whose document the store has lost."""
     return Unavailable(
         f"The document of {name} is lost. Run 'wheelyard check --rebuild', or restore it from a "
         "backup, and export again.",
@@ -357,4 +357,4 @@ def missing_document(name: NormalizedName) -> Unavailable:
 
 
 def _ignore_progress(_done: int, _total: int) -> None:
-    """Do nothing; the progress callback of an export that nobody watches."""
+    """Ignore the progress of an export."""

@@ -25,11 +25,7 @@ from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 BAD_DESTINATION: Final = "bad_destination"
 """The error code for a destination that cannot be written as it is."""
 PAGE_REVISION: Final = 2
-"""
-Raised when the pages of a document change and the version of wheelyard does not.
-
-An export writes every page of a site again if the site was made with another number.
-"""
+"""Raised when pages change within one version of wheelyard; then all are written again."""
 EXPORT_PREFIX: Final = "wheelyard-export/"
 """The folder of a site for the manifest and the marker of a started export."""
 MANIFEST_PATH: Final = Key(f"{EXPORT_PREFIX}manifest.json")
@@ -46,7 +42,7 @@ class FileMode(StrEnum):
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """The options of a site, stored in its manifest."""
+    """How a site is made: its URL, where its files are, compression, and the store."""
 
     base_url: str = ""
     """The public URL of the site, without a slash at the end; empty if unknown."""
@@ -56,7 +52,7 @@ class Options(Struct, frozen=True, kw_only=True):
     is_gzipped: bool = False
     """Whether each page is also written compressed, as `.gz`."""
     store: str = ""
-    """Which store it is of, as `identity_of` says; empty if nobody has said."""
+    """The `store_fingerprint` of the exported store; empty if unknown."""
 
     @property
     def files_from_page(self) -> str:
@@ -101,7 +97,7 @@ class RequestedOptions:
 
 
 class ManifestEntry(Struct, frozen=True, array_like=True):
-    """The last export of one project."""
+    """The revision, search entry and page versions of one exported project."""
 
     revision: int
     document_version: str
@@ -112,7 +108,7 @@ class ManifestEntry(Struct, frozen=True, array_like=True):
 
 
 class Manifest(Struct, frozen=True):
-    """What was exported to a site."""
+    """The options of a site and all projects exported to it, stored as JSON in the site."""
 
     options: Options
     """The options with which every page was made."""

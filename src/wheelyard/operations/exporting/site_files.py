@@ -43,14 +43,14 @@ class Site:
     serves_index: bool
     """Whether web servers answer `simple/` with `simple/index.html`; a bucket does not."""
     link_file: LinkFile | None = None
-    """Only if the site is a folder."""
+    """None if the site is a bucket."""
     copy_object: CopyObject | None = None
-    """Only if both the site and the store's files are in buckets."""
+    """None unless both the site and the store's files are in buckets."""
 
 
 @dataclass(frozen=True, slots=True)
 class SiteFiles:
-    """Puts the files that pages link to into the site, and removes them."""
+    """Copies or links distribution files and metadata into the site, and removes them."""
 
     files: Files
     site: Site
@@ -133,7 +133,7 @@ class SiteFiles:
 
 
 def required_objects(project: Project) -> dict[Key, int | None]:
-    """Return the keys that a project's pages link to, with their sizes, None if unknown."""
+    """Return the keys of the files that a project's pages link to, with their known sizes."""
     required = dict[Key, int | None]()
     for file in served_files(project):
         parts = (project.name, file.sha256, file.filename)

@@ -1,4 +1,4 @@
-"""The pages of a site: their paths, their contents, and how they are written."""
+"""The pages of an exported site: paths, contents, and writing with compare-and-swap."""
 
 import gzip
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -48,17 +48,17 @@ class SitePage:
 
 @dataclass(frozen=True, slots=True)
 class SitePages:
-    """Makes the pages of a site."""
+    """Renders the pages of a site: Simple API, JSON API, web UI and search index."""
 
     options: Options
     templates: PageTemplates
     """The templates of the web UI, made with these options."""
     read_core: ReadCore
     serves_index: bool
-    """As for `Site`."""
+    """Whether web servers answer `simple/` with `simple/index.html`."""
 
     def project_paths(self, name: NormalizedName) -> tuple[Key, ...]:
-        """Return the paths of a project's pages."""
+        """Return the paths of all pages of a project, with those that may be missing."""
         folders = (f"simple/{name}/", f"project/{name}/")
         plain = (f"simple/{name}/index.json", f"pypi/{name}/json")
         paths = [path for folder in folders for path in self._folder_paths(folder)]
@@ -113,7 +113,7 @@ class SitePages:
         return self._with_gzip((SEARCH,))
 
     def search_pages(self, body: bytes) -> Iterator[SitePage]:
-        """Yield the search index."""
+        """Yield `search.json`, the index of the web UI's search."""
         yield from self._page(SEARCH, JSON, body)
 
     def _folder_paths(self, folder: str) -> tuple[str, ...]:

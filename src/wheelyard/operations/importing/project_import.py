@@ -64,7 +64,7 @@ class BatchResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportContext:
-    """What all batches of one import share; used by several threads."""
+    """The uploader, the callbacks and the state that all batches of one import share."""
 
     uploads: Uploads
     caller: Caller
@@ -184,16 +184,14 @@ class _BatchImport:
         self.project = committed.after
         outcomes = intent.outcomes(committed.before)
         for (candidate, each), outcome in zip(pending, outcomes, strict=True):
+            location = candidate.location
             if isinstance(outcome, WheelyardError):
                 result = refused(candidate, outcome)
             elif each.is_listed or outcome is not each.file:
-                result = Outcome(location=candidate.location, status=FileStatus.THERE)
+                result = Outcome(location=location, status=FileStatus.THERE)
             else:
-                result = Outcome(
-                    location=candidate.location,
-                    status=FileStatus.NEW,
-                    waived_rules=outcome.waived_rules,
-                )
+                rules = outcome.waived_rules
+                result = Outcome(location=location, status=FileStatus.NEW, waived_rules=rules)
             self.outcomes.append(result)
         self.close()
 
@@ -264,9 +262,7 @@ def _fetch(
     if uploaded_at is None and candidate.last_modified is not None:
         uploaded_at = candidate.last_modified()
     metadata = SourceMetadata(
-        uploaded_at=uploaded_at,
-        uploaded_by=candidate.uploaded_by,
-        yanked=candidate.yanked,
+        uploaded_at=uploaded_at, uploaded_by=candidate.uploaded_by, yanked=candidate.yanked
     )
     return replace(writer.upload(), source_metadata=metadata)
 

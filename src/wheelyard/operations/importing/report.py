@@ -27,7 +27,7 @@ class FileStatus(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """The outcome for one entry of a source."""
+    """The status of one entry of a source after the import, and the reason."""
 
     location: str
     """The location in the source."""
@@ -44,7 +44,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class Report:
-    """The totals of an import so far, and its refused files."""
+    """The numbers of imported, skipped and refused files so far, and the refusals."""
 
     counts: Counter[FileStatus] = field(default_factory=Counter)
     waived_rules: Counter[str] = field(default_factory=Counter)
@@ -76,7 +76,7 @@ class Report:
 
 
 class Progress:
-    """An observer of an import; this base class ignores everything."""
+    """Receives the progress of an import; this base class ignores it."""
 
     __slots__ = ()
 

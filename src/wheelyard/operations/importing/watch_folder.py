@@ -40,7 +40,7 @@ class _Stopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _FileState:
-    """What is remembered of one file."""
+    """The version of a known file, and when and why it is retried."""
 
     version: str
     retry_at: float = -inf
@@ -85,7 +85,7 @@ class FolderWatch:
         self.stopped.set()
 
     def skip_existing(self) -> None:
-        """Mark all existing files as processed; raise WheelyardError if that fails."""
+        """Mark all existing files as processed, without importing them."""
         root = str(self.tree)
         for found in distribution_entries(self.tree):
             location, version = _location_and_version(root, found)
@@ -102,7 +102,7 @@ class FolderWatch:
         except WheelyardError as fault:
             scan.log_error(fault.message)
         except Exception:  # noqa: BLE001 - a bug, here or in a library, must not end the watch
-            scan.log_error("It cannot be looked at.", is_bug=True)
+            scan.log_error("The scan failed.", is_bug=True)
         scan.finish()
         return scan
 
@@ -162,13 +162,13 @@ class Scan(Progress):
             logger.warning("%s: %s", escaped(self._root), message, exc_info=is_bug)
 
     def finish(self) -> None:
-        """Hand what was found to the watch, and log a summary if anything is new."""
+        """Store the found files in the watch, and log a summary if anything is new."""
         watch, counts, is_complete = self._watch, self._report.counts, not self._errors
         name = escaped(self._root)
         # an incomplete scan says nothing about files it has not found
         watch.known = self._found if is_complete else watch.known | self._found
         if watch.errors and is_complete:
-            logger.info("%s: what was wrong is not wrong any more", name)
+            logger.info("%s: the errors of the last scan are gone", name)
         has_news = any(
             counts[status] for status in (FileStatus.NEW, FileStatus.DELETED, FileStatus.REFUSED)
         )
