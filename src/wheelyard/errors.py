@@ -1,8 +1,8 @@
 """
-Everything that can go wrong on purpose, in one tree.
+The exception classes of wheelyard: one base class with seven subclasses.
 
-Families are never subclassed: a new case is a new `code`, so that the table from families to
-statuses in `wheelyard.http.protocol.error_responses` stays total. Families know nothing of HTTP.
+The seven are not subclassed: a new case is a new `code`, so that the table from class to HTTP
+status in `wheelyard.http.protocol.error_responses` is complete. They know nothing of HTTP.
 """
 
 from typing import ClassVar, Final
@@ -11,25 +11,25 @@ MESSAGE_LIMIT = 1024
 """Characters of a message; longer ones are cut."""
 
 QUOTE_LIMIT = 60
-"""Characters of a hostile value that a message repeats."""
+"""Characters of an untrusted value in a message."""
 
 OVERLOADED: Final = "overloaded"
-"""The code of an Unavailable where too many writers met, and nothing else is wrong."""
+"""The code of an Unavailable after too many concurrent writes."""
 STORAGE_FULL: Final = "storage_full"
-"""The code of an Unavailable that ends when an operator frees space."""
+"""The code of an Unavailable until the operator frees disk space."""
 RATE_LIMITED: Final = "rate_limited"
-"""The code of an Unavailable where too many credentials were rejected."""
+"""The code of an Unavailable after too many rejected credentials."""
 
 
 class WheelyardError(Exception):
     """
-    The root of everything that wheelyard raises on purpose; never raised itself.
+    Base class of wheelyard's exceptions; only its subclasses are raised.
 
     Args:
-        message: One sentence or two for the person at the client's terminal: what was refused,
-            and what to do next. Values from outside pass through `quoted` first.
-        code: A stable snake_case name for programs; never reworded once released.
-        short: The few words that uv shows beside the status; by default the first sentence.
+        message: One or two sentences for the user: what was rejected, and what to do next. Quote
+            untrusted values with `quoted`.
+        code: A stable snake_case name for programs.
+        short: A few words that uv prints with the status; by default the first sentence.
     """
 
     family_code: ClassVar[str] = "error"
@@ -42,49 +42,49 @@ class WheelyardError(Exception):
 
 
 class Invalid(WheelyardError):
-    """The request can never succeed as sent."""
+    """The request is wrong, so that a retry cannot succeed."""
 
     family_code = "bad_request"
 
 
 class Unauthenticated(WheelyardError):
-    """A credential is missing, or it is not one that we know."""
+    """A credential is missing or invalid."""
 
     family_code = "unauthenticated"
 
 
 class Forbidden(WheelyardError):
-    """A known caller without the right."""
+    """The caller lacks the permission."""
 
     family_code = "forbidden"
 
 
 class NotFound(WheelyardError):
-    """The named thing does not exist, or not for this caller."""
+    """The requested object does not exist, or the caller may not read it."""
 
     family_code = "not_found"
 
 
 class Conflict(WheelyardError):
-    """The name is taken, or the object changed under us; nothing was written."""
+    """The name is taken, or another writer changed the object; nothing was written."""
 
     family_code = "conflict"
 
 
 class TooLarge(WheelyardError):
-    """Over a stated limit."""
+    """The request exceeds a limit."""
 
     family_code = "too_large"
 
 
 class Unavailable(WheelyardError):
-    """The store did not answer, or the outcome of a write is unknown; read before trying again."""
+    """The store did not answer; the outcome of a write may be unknown, so read before a retry."""
 
     family_code = "storage_unavailable"
 
 
 def quoted(value: object) -> str:
-    """Return `value` safe to repeat in a message: ASCII, quoted, cut at 60 characters."""
+    """Return an untrusted value for a message: ASCII, quoted, at most 60 characters."""
     text = str(value)
     cut = text if len(text) <= QUOTE_LIMIT else text[: QUOTE_LIMIT - 3] + "..."
     return ascii(cut)

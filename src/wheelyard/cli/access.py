@@ -32,18 +32,18 @@ def explain_access(who: str, project: str, action: str) -> int:
     (user:ana@acme.dev,domain:acme.dev); or token:ID, or anonymous. A service account is
     serviceAccount:EMAIL, and serviceAccount:EMAIL#NUMBER where its unique id counts.
     """
-    with _typed():
+    with _usage_errors():
         name, wanted = parse_name(project), ACTIONS[action]
     if who.startswith("token:"):
         index = existing_index()
         settings, authenticator = index.settings, index.authenticator
-    else:  # the settings alone say it
+    else:  # no store is needed
         settings = command_settings()
-        # no password decides what its name may do, and the file may be somewhere else
+        # grants do not depend on passwords, and the file may be missing here
         authenticator = authenticator_of_settings(
             replace(settings, access=replace(settings.access, htpasswd_file=""))
         )
-    with _typed():
+    with _usage_errors():
         subject = parse_subject(who, authenticator)
     found = explain(subject, wanted, name, authenticator, settings.private_patterns)
     may = "may" if found.allowed else "may not"
@@ -56,8 +56,8 @@ def explain_access(who: str, project: str, action: str) -> int:
 
 
 @contextmanager
-def _typed() -> Iterator[None]:
-    """Let what makes no sense on the command line end as wrong usage: a "no" is something else."""
+def _usage_errors() -> Iterator[None]:
+    """Turn Invalid into a usage error (exit status 2), because exit status 1 means "no"."""
     try:
         yield
     except Invalid as fault:

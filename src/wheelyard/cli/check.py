@@ -26,7 +26,7 @@ def command(*, rebuild: bool, sweep: bool, as_json: bool) -> int:
             rebuild=rebuild,
             sweep=sweep,
         )
-    # a stray file's name may do anything to a terminal
+    # a stray file's name may contain control characters for the terminal
     findings = replace(
         findings,
         problems=[escaped(line) for line in findings.problems],

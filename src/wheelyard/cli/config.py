@@ -1,4 +1,4 @@
-"""`wheelyard config`: what the settings say, and whether they make sense."""
+"""`wheelyard config`: print the effective settings, and check them."""
 
 from collections.abc import Collection, Iterator
 from contextlib import suppress
@@ -37,7 +37,7 @@ from wheelyard.wiring.stores import store_in, system_runtime
 NOT_PERMISSION_CODES: Final = frozenset(
     {"storage_credentials", "storage_unavailable", "overloaded"}
 )
-"""Codes of faults that say nothing of what a bucket permits."""
+"""Codes of errors that do not show whether a permission is missing."""
 
 
 @click.group("config")
@@ -55,17 +55,18 @@ def check() -> None:
     index needs: that is tried, and changes nothing. The rest is said all the same.
     """
     settings = command_settings()
-    absent = _absent(settings)
-    present = replace(settings, access=replace(settings.access, **dict.fromkeys(absent, "")))
+    missing = _missing_files(settings)
+    present = replace(settings, access=replace(settings.access, **dict.fromkeys(missing, "")))
     authenticator = authenticator_of_settings(present)
-    reading = load_command_settings()
-    for line in (*_lines(present, authenticator, reading.config_source), *_origins(reading)):
+    loaded = load_command_settings()
+    summary = _summary(present, authenticator, loaded.config_source)
+    for line in (*summary, *_changed_settings(loaded)):
         click.echo(escaped(line))
     warn_about_settings(settings, authenticator)
-    for sentence in unmatched_grants(settings, _names(present, authenticator, absent)):
+    for sentence in unmatched_grants(settings, _names(present, authenticator, missing)):
         warn(sentence)
-    if absent:
-        files = " and ".join(f"[access] {name}: {escaped(file)}" for name, file in absent.items())
+    if missing:
+        files = " and ".join(f"[access] {name}: {escaped(file)}" for name, file in missing.items())
         raise Invalid(
             f"{files} cannot be found, so that no name in it was compared with the grants, and no "
             "server would start here. Put it there, or check the settings where it is.",
@@ -76,41 +77,39 @@ def check() -> None:
 
 
 def _check_buckets(settings: Settings) -> None:
-    """Try what an index does with its buckets; raise the last refusal, and warn of the others."""
-    # one right may be missing for several things
-    every = {fault.message: fault for fault in _faults_of_buckets(settings)}.values()
-    refused = [fault for fault in every if fault.code not in NOT_PERMISSION_CODES]
+    """Try the operations of an index on its buckets; raise the last error, warn of the others."""
+    # a missing permission may affect several operations
+    every = {fault.message: fault for fault in _bucket_errors(settings)}.values()
+    errors = [fault for fault in every if fault.code not in NOT_PERMISSION_CODES]
     for fault in every:
         if fault.code in NOT_PERMISSION_CODES:
             click.echo(escaped(f"rights on the bucket: not tried. {fault.message}"))
-    for fault in refused[:-1]:
+    for fault in errors[:-1]:
         warn(fault.message)
-    if refused:
-        raise refused[-1]
+    if errors:
+        raise errors[-1]
 
 
-def _faults_of_buckets(settings: Settings) -> Iterator[WheelyardError]:
+def _bucket_errors(settings: Settings) -> Iterator[WheelyardError]:
     runtime = system_runtime()
     (key,) = probes([""], runtime.new_id())
     try:
         for store in _buckets(settings):
-            writes = (
-                ()
-                if settings.server.read_only
-                else write_steps(store, key, remote_conflict_retries(runtime))
-            )
-            yield from failures_of((*read_steps(store, key), *writes))
+            steps = [*read_steps(store, key)]
+            if not settings.server.read_only:
+                steps += write_steps(store, key, remote_conflict_retries(runtime))
+            yield from failures_of(steps)
     except WheelyardError as fault:
         yield fault
 
 
 def _buckets(settings: Settings) -> Iterator[Store]:
-    """Yield a store in each bucket that is named, by the settings or by the store itself."""
+    """Yield a store for each bucket of the settings, and of the format document of the store."""
     location, files = settings.store.location, settings.store.files
     if is_bucket(location):
         store = store_in(location)
         yield store
-        with suppress(WheelyardError):  # whoever may not read it has been told so
+        with suppress(WheelyardError):  # `read_steps` reports this error
             found = read_format(store)
             files = found.files if found else files
     for each in (files, settings.access.credentials_store):
@@ -118,36 +117,33 @@ def _buckets(settings: Settings) -> Iterator[Store]:
             yield store_in(each)
 
 
-def _absent(settings: Settings) -> dict[str, str]:
-    """Return the files of credentials that are not there, by the setting that names them."""
-    access = settings.access
-    named = {
-        "htpasswd_file": access.htpasswd_file,
-        "static_tokens_file": access.static_tokens_file,
-    }
-    return {name: file for name, file in named.items() if file and not Path(file).exists()}
+def _missing_files(settings: Settings) -> dict[str, str]:
+    """Return the missing files of passwords and tokens, by setting."""
+    names = ("htpasswd_file", "static_tokens_file")
+    files = {name: getattr(settings.access, name) for name in names}
+    return {name: file for name, file in files.items() if file and not Path(file).exists()}
 
 
 def _names(
-    settings: Settings, authenticator: Authenticator, absent: Collection[str]
+    settings: Settings, authenticator: Authenticator, missing: Collection[str]
 ) -> dict[str, frozenset[str]]:
-    """Return who is in the files that are there, by the kind of principal."""
+    """Return the names in the existing files of passwords and tokens, by kind of principal."""
     access, found = settings.access, dict[str, frozenset[str]]()
     if access.htpasswd_file:
-        # only for whoever has such a file: what reads hashes takes a while to import
+        # imported only if needed: the password hashes take a while to import
         from wheelyard.authentication.verifiers.htpasswd import parse_htpasswd
 
         text = Path(access.htpasswd_file).read_text(encoding="utf-8")
         found["htpasswd"] = frozenset(parse_htpasswd(text).value.hashes)
-    is_told = access.static_tokens_file or access.static_token
-    if is_told and "static_tokens_file" not in absent:
+    has_static_tokens = access.static_tokens_file or access.static_token
+    if has_static_tokens and "static_tokens_file" not in missing:
         every = authenticator.static_tokens.identities
         found["static"] = frozenset(each.principal.partition(":")[2] for each in every)
     return found
 
 
-def _lines(settings: Settings, authenticator: Authenticator, config_source: str) -> Iterator[str]:
-    """Yield what is in force."""
+def _summary(settings: Settings, authenticator: Authenticator, config_source: str) -> Iterator[str]:
+    """Yield lines that describe the effective settings."""
     access, server = settings.access, settings.server
     yield f"settings: {config_source or 'no file; the defaults'}, and the environment"
     yield f"address: {server.host}, port {server.port}; people reach it at {settings.index_url}"
@@ -167,21 +163,21 @@ def _lines(settings: Settings, authenticator: Authenticator, config_source: str)
         yield "uploads: by anybody"
 
 
-def _origins(reading: LoadedSettings) -> Iterator[str]:
-    """Yield each setting that is not what it is by default, with who decided it."""
-    for place, setting in all_settings().items():
-        value = setting.value_in(reading.settings)
-        if value != setting.default and place in reading.sources:
+def _changed_settings(loaded: LoadedSettings) -> Iterator[str]:
+    """Yield a line for each changed setting, with its source."""
+    for path, setting in all_settings().items():
+        value = setting.value_in(loaded.settings)
+        if value != setting.default and path in loaded.sources:
             shown = encode(value).decode()
             if setting.is_secret:
                 shown = "(not shown)"
             elif setting.is_table:
                 shown = str(len(value) if isinstance(value, tuple) else 0)
-            yield f"{setting} = {shown}, from {reading.sources[place]}"
+            yield f"{setting} = {shown}, from {loaded.sources[path]}"
 
 
 def _credentials(settings: Settings, authenticator: Authenticator) -> Iterator[str]:
-    """Yield each kind of credential that opens the index."""
+    """Yield each type of credential that is accepted."""
     access, google = settings.access, settings.google
     yield "API tokens"
     if access.static_tokens_file:

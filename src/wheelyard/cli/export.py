@@ -45,7 +45,7 @@ def command(
     With --all everything is, which mends a site that somebody has damaged. Whoever can reach DEST
     can read all of it.
     """
-    asked = _asked(files, base_url, is_gzipped=is_gzipped)
+    asked = _requested_options(files, base_url, is_gzipped=is_gzipped)
     index = existing_index()
     if index.settings.store.location == MEMORY_LOCATION:
         raise Invalid(
@@ -53,17 +53,19 @@ def command(
             code="bad_setting",
         )
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    export = _exports(index, dest, asked, processors).open()
-    _warn_of_readers(index, dest)
+    export = _exporter(index, dest, asked, processors).open()
+    _warn_if_private(index, dest)
     columns = ("BarColumn", "MofNCompleteColumn", "TimeRemainingColumn")
     with progress_bar("export", *columns) as update:
         done = export.run(
             lambda count, total: update(completed=count, total=total), everything=everything
         )
-    return _tell(dest, export, done)
+    return _print_summary(dest, export, done)
 
 
-def _asked(files: str | None, base_url: str | None, *, is_gzipped: bool | None) -> RequestedOptions:
+def _requested_options(
+    files: str | None, base_url: str | None, *, is_gzipped: bool | None
+) -> RequestedOptions:
     base = base_url and _url(base_url, "--base-url")
     if files is None or files in ("copy", "link"):
         placing = None if files is None else FileMode(files)
@@ -75,26 +77,28 @@ def _asked(files: str | None, base_url: str | None, *, is_gzipped: bool | None) 
 
 
 def require_site(index: Index, dest: str) -> None:
-    """Warn of who will read a site; raise Invalid unless one can be written there."""
-    _exports(index, dest, RequestedOptions()).open().check_destination()
-    _warn_of_readers(index, dest)
+    """Raise Invalid unless a site can be written to `dest`; warn if the index is private."""
+    _exporter(index, dest, RequestedOptions()).open().check_destination()
+    _warn_if_private(index, dest)
 
 
 def refresh(index: Index, dest: str, names: Iterable[NormalizedName]) -> int:
-    """Bring a site up to date with changed projects, say so, and return the exit status."""
-    export = _exports(index, dest, RequestedOptions()).open()
-    return _tell(dest, export, export.export_projects(names))
+    """Export changed projects to a site, print a summary, and return the exit status."""
+    export = _exporter(index, dest, RequestedOptions()).open()
+    return _print_summary(dest, export, export.export_projects(names))
 
 
-def _exports(index: Index, dest: str, asked: RequestedOptions, processors: int = 1) -> SiteExporter:
+def _exporter(
+    index: Index, dest: str, asked: RequestedOptions, processors: int = 1
+) -> SiteExporter:
     location = index.settings.store.location
     store = str(parse_location(location)) if is_bucket(location) else os.path.realpath(location)
     asked = replace(asked, store=store_fingerprint(store))
     return SiteExporter(index=index, dest=dest, requested=asked, processors=processors)
 
 
-def _warn_of_readers(index: Index, dest: str) -> None:
-    """Warn where a site opens what the index does not let everybody read."""
+def _warn_if_private(index: Index, dest: str) -> None:
+    """Print a warning if the index is private, because a site needs no credential."""
     if not is_public(index.settings):
         warn(
             "reading this index needs a credential, and a site asks for none: whoever can read "
@@ -102,7 +106,7 @@ def _warn_of_readers(index: Index, dest: str) -> None:
         )
 
 
-def _tell(dest: str, export: IncrementalExport, done: ExportResult) -> int:
+def _print_summary(dest: str, export: IncrementalExport, done: ExportResult) -> int:
     if not export.options.base_url:
         warn("without --base-url, the URLs in /pypi/NAME/json begin at the root of the host")
     click.echo(
@@ -115,7 +119,7 @@ def _tell(dest: str, export: IncrementalExport, done: ExportResult) -> int:
 
 
 def _url(text: str, option: str) -> str:
-    with suppress(ValueError):  # which is raised for brackets that do not match
+    with suppress(ValueError):  # for unclosed brackets
         parts = urlsplit(text)
         is_plain = not (parts.query or parts.fragment or "@" in parts.netloc)
         if parts.scheme in ("http", "https") and parts.netloc and is_plain:

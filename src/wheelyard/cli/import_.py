@@ -1,4 +1,4 @@
-"""`wheelyard import`: take over what another index has."""
+"""`wheelyard import`: import from another index, a folder or a bucket."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,9 +28,9 @@ from wheelyard.wiring.stores import system_runtime
 
 USERNAME: Final = "WHEELYARD_IMPORT_USERNAME"
 PASSWORD: Final = "WHEELYARD_IMPORT_PASSWORD"  # noqa: S105 - the name of a variable
-"""What opens an index that is imported from, beside its URL and the netrc file."""
+"""Variables with the credentials of the other index, besides its URL and netrc."""
 NETRC: Final = "NETRC"
-"""Where the netrc file is, if it is not `~/.netrc`, as curl and pip have it."""
+"""The variable with the path of the netrc file, as for curl and pip; default `~/.netrc`."""
 
 
 @click.command("import")
@@ -88,14 +88,12 @@ def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where i
 
 
 def _index(settings: Settings, *, dry_run: bool) -> Index:
-    """Return the index that is imported into; a dry run makes none."""
+    """Return the index to import into; a dry run creates no store."""
     if not dry_run:
         return open_or_make_index(settings)
     location = settings.store.location
-    is_there = (
-        location == MEMORY_LOCATION or is_bucket(location) or Path(location, keys.FORMAT).is_file()
-    )
-    if not is_there:
+    is_folder = location != MEMORY_LOCATION and not is_bucket(location)
+    if is_folder and not Path(location, keys.FORMAT).is_file():
         settings = replace(settings, store=replace(settings.store, location=MEMORY_LOCATION))
     return open_index(settings, create=False)
 
@@ -108,16 +106,15 @@ def _request(options: Mapping[str, Any], settings: Settings) -> SourceRequest:
     return SourceRequest(
         text=options["source"],
         excluded=(Path(settings.store.location),),
-        login=UserPassword(username, password)
-        if username or password
-        else None,  # either may be a token
+        # either of them alone may be a token
+        login=UserPassword(username, password) if username or password else None,
         netrc=Path(netrc).expanduser() if netrc else None,
         **{name: options[name] for name in same},
     )
 
 
 def _described(report: Report, kind: str, *, dry_run: bool) -> dict[str, object]:
-    # the name of a file may be of any bytes, which JSON has no letters for
+    # a file name may contain bytes that are not UTF-8
     return {
         "source": kind,
         "dry-run": dry_run,

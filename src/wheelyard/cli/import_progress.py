@@ -1,4 +1,4 @@
-"""An import while somebody waits: a bar where they may watch, every refusal, and a report."""
+"""Import with progress bar and error messages, for `wheelyard import` and `serve --watch`."""
 
 from collections.abc import Callable
 from threading import Lock
@@ -19,11 +19,11 @@ if TYPE_CHECKING:  # watching a folder does not need to import the HTTP client
     from wheelyard.sources.source_factory import OpenedSource
 
 MEGABYTE: Final = 1_000_000
-"""Bytes, as the bar counts them."""
+"""Bytes in the unit of the progress bar."""
 
 
 def build_importer(index: Index, *, is_local: bool, lenient: bool) -> Importer:
-    """Return what imports into an index; `is_near`: from a source on this machine."""
+    """Return an importer into an index; `is_local`: the source is on this machine."""
     uploads = index.uploads.with_waivers if lenient else index.uploads
     return Importer(uploads, is_local=index.is_local and is_local)
 
@@ -35,14 +35,9 @@ def import_source(
     *,
     dry_run: bool = False,
 ) -> Report:
-    """Import what a source has and print each refusal; raise WheelyardError if it is no source."""
-    columns = (
-        "importing",
-        "BarColumn",
-        "MofNCompleteColumn",
-        "files  {task.fields[amount]}",
-        "TimeRemainingColumn",
-    )
+    """Import a source, print each error; raise WheelyardError if the source is unusable."""
+    amount = "files  {task.fields[amount]}"
+    columns = ("importing", "BarColumn", "MofNCompleteColumn", amount, "TimeRemainingColumn")
     total = source.total() if is_terminal() else None
     with progress_bar("import", *columns, total=total, amount="") as update:
         try:
@@ -55,7 +50,7 @@ def import_source(
 
 
 class _ProgressPrinter(Progress):
-    """Counts what a bar shows, and says why files are refused."""
+    """Updates the progress bar, and prints why files were not imported."""
 
     def __init__(self, update: Callable[..., None]) -> None:
         self._update = update
@@ -63,13 +58,13 @@ class _ProgressPrinter(Progress):
         self._size = 0
 
     def read(self, size: int) -> None:
-        """Count bytes."""
+        """Add bytes to the progress bar; called in several threads."""
         with self._lock:
             self._size += size
         self._update(amount=f"{self._size / MEGABYTE:,.1f} MB")
 
     def done(self, outcome: Outcome) -> None:
-        """Count a file, and say why it is refused, if it is."""
+        """Add a file to the progress bar; print the error if it was not imported."""
         if outcome.status is FileStatus.REFUSED:
             why = f"was not imported: {outcome.why}"
             click.echo(f"wheelyard: {escaped(outcome.location)} {why}", err=True)

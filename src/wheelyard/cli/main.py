@@ -1,7 +1,7 @@
 """
-The `wheelyard` command: finds the subcommand, runs it, and turns a fault into one line.
+The `wheelyard` command: subcommands, error messages, exit statuses and Ctrl-C.
 
-Exit status: 0 done, 1 refused or failed, 2 wrong usage.
+Exit status: 0 success, 1 failure, 2 wrong usage, 130 Ctrl-C.
 """
 
 import logging
@@ -16,7 +16,7 @@ from wheelyard.errors import WheelyardError
 from wheelyard.model.text import escaped
 
 INTERRUPTED_STATUS: Final = 130
-"""What a shell says of a program that was ended by Ctrl-C."""
+"""The exit status after Ctrl-C, as in shells."""
 
 COMMANDS: Final = {
     "serve": "run the index",
@@ -34,34 +34,34 @@ COMMANDS: Final = {
     "config": "check the settings, and say what is in force",
     "check": "verify every byte and link, and mend what can be mended",
 }
-"""What each does; its module is imported only when it runs."""
+"""The subcommands and their descriptions; a module is imported only when its command runs."""
 COMMAND_LOCATIONS: Final = {
     "import": ("import_", "command"),
     **{name: ("changes", name) for name in ("yank", "unyank", "delete", "status")},
 }
-"""Where a command is that is not the `command` of the module of its own name."""
+"""Module and name of each command that is not `command` in the module of its own name."""
 
 
 class Commands(click.Group):
-    """The subcommands, found by name."""
+    """Click group that imports subcommands on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands' names."""
+        """Return the names of the commands."""
         del ctx
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command by its name."""
+        """Return the command with a name, or None."""
         del ctx
         if cmd_name not in COMMANDS:
             return None
         module, name = COMMAND_LOCATIONS.get(cmd_name, (cmd_name, "command"))
         command = getattr(import_module(f"wheelyard.cli.{module}"), name)
-        assert isinstance(command, click.Command)  # noqa: S101 - what each of our modules has
+        assert isinstance(command, click.Command)  # noqa: S101 - each module has one
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands without importing them."""
+        """Write the list of commands for `--help` without importing them."""
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -74,32 +74,32 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line of this process."""
+    """Run the command line of this process, and exit."""
     take_over_output()
-    # what goes wrong is said once, as the command's own line; `serve` sends its log elsewhere
+    # errors are printed by `_run`; only `serve` and `run` have a log
     logging.getLogger("wheelyard").addHandler(logging.NullHandler())
-    sys.exit(_status())
+    sys.exit(_run())
 
 
-def _status() -> int:
-    """Run the command, and return the status that this process ends with."""
+def _run() -> int:
+    """Run the command, print its error, and return the exit status."""
     try:
         status = cli.main(prog_name="wheelyard", standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
     except WheelyardError as fault:
-        return _failed(fault.message)
+        return _print_error(fault.message)
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return _failed("interrupted", INTERRUPTED_STATUS)
+        return _print_error("interrupted", INTERRUPTED_STATUS)
     except OSError as error:
         what = "The output" if error.filename is None else escaped(str(error.filename))
-        return _failed(f"{what} cannot be used: {error.strerror or error}.")
+        return _print_error(f"{what} cannot be used: {error.strerror or error}.")
     return status if isinstance(status, int) else 0
 
 
-def _failed(why: str, status: int = 1) -> int:
+def _print_error(why: str, status: int = 1) -> int:
     click.echo(f"wheelyard: {why}", err=True)
     return status

@@ -14,8 +14,8 @@ from wheelyard.sources.bucket_tree import open_tree
 from wheelyard.wiring.stores import system_runtime
 
 STORE_FOLDER: Final = ".wheelyard"
-"""The store inside the first folder of packages, which is hidden from a look for packages."""
-ALL_INTERFACES: Final = "0.0.0.0"  # noqa: S104 - what pypiserver does, and people expect in a container
+"""The store in the first folder of packages; imports skip hidden folders."""
+ALL_INTERFACES: Final = "0.0.0.0"  # noqa: S104 - the default of pypiserver
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -37,7 +37,7 @@ _IGNORED_OPTIONS: Final = {
     "verbose": "the log has one line for each thing that goes wrong",
     "welcome": "the page at / is our own",
 }
-"""Options of pypiserver that are taken and do nothing, with why."""
+"""Options of pypiserver that are accepted and have no effect, with the reason."""
 _FLAGS: Final = {"overwrite": "-o", "verbose": "-v"}
 
 
@@ -75,7 +75,9 @@ def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 
     """
     packages = tuple(each.expanduser() for each in folders or (Path("~/packages"),))
     for folder in packages:
-        open_tree(str(folder), system_runtime())  # a typing error must not become an empty index
+        open_tree(
+            str(folder), system_runtime()
+        )  # a misspelled folder must not become an empty index
     for name, why in _IGNORED_OPTIONS.items():
         if options[name] is not None:
             warn(f"--{name.replace('_', '-')} does nothing here: {why}")
@@ -84,15 +86,15 @@ def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 
         "server": {"host": ALL_INTERFACES},
         "store": {"location": str(packages[0] / STORE_FOLDER)},
     }
-    if port := process_environment().get("PYPISERVER_PORT"):  # how pypiserver's image is told
+    if port := process_environment().get("PYPISERVER_PORT"):  # used by pypiserver's image
         defaults["server"]["port"] = port
-    said = load_command_settings(overrides, defaults).settings
-    # with pypiserver, whoever may publish may also remove what was published; without a file of
-    # passwords, or beside grants, it would count for nothing, and be warned about
-    if said.access.htpasswd_file and not said.grant:
+    given = load_command_settings(overrides, defaults).settings
+    # in pypiserver, a user who may publish may also delete; without a password file, or with
+    # grants, the setting has no effect, and there would be a warning
+    if given.access.htpasswd_file and not given.grant:
         defaults["access"] = {"htpasswd_may_manage": True}
     settings = command_settings(overrides, defaults)
     places = tuple(str(folder) for folder in packages)
     run_with_watchers(
-        settings, WatchOptions(places=places, lenient=options["lenient"], comes_first=True)
+        settings, WatchOptions(places=places, lenient=options["lenient"], import_first=True)
     )

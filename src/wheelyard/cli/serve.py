@@ -1,4 +1,4 @@
-"""`wheelyard serve`: say where the index is and how to use it, then run it."""
+"""`wheelyard serve`: the startup message with client configuration, then the server."""
 
 import logging
 from collections.abc import Callable
@@ -35,11 +35,11 @@ from wheelyard.storage.disk import remote_file_system
 from wheelyard.wiring.index import Index, open_index
 
 NOTHING_PROTECTED: Final = "."
-"""What `-P` and `-a` say where no password is to be asked for."""
+"""The value of `-P` and `-a` for an index without passwords."""
 ACTIONS: Final = frozenset({"download", "list", "update"})
 PROBE_NAME: Final = NormalizedName("trial")
 TOKEN_PLACEHOLDER: Final = "TOKEN"  # noqa: S105 - no token
-"""What a line to paste has where a token belongs."""
+"""Stands for the token in the client configuration if there is no first token."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -48,16 +48,16 @@ F = TypeVar("F", bound=Callable[..., object])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchOptions:
-    """What is imported while the index is served."""
+    """Options of `--watch`: the folders and buckets that are watched for new files."""
 
     places: tuple[str, ...] = ()  # folders and buckets
-    lenient: bool = False  # whether files are taken that fail only today's stricter rules
-    every: float | None = None  # seconds from one look to the next, if not the usual
-    comes_first: bool = False  # whether what is there now is imported before the server answers
+    lenient: bool = False  # whether old files that fail only current rules are imported
+    every: float | None = None  # seconds between two scans; None: default
+    import_first: bool = False  # whether to import existing files before the server starts
 
 
 def access_options(command: F) -> F:
-    """Add `-P`, `-a` and `--i-know`, as pypiserver has them, to a command."""
+    """Add pypiserver's options `-P` and `-a`, and `--i-know`, to a command."""
     passwords = click.option(
         "-P",
         "--passwords",
@@ -114,11 +114,11 @@ def command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes where 
 
 
 def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
-    """Return the settings that the options of a server stand for."""
+    """Return the settings of the options that `serve` and `run` share, by section and key."""
     server = {name: options[name] for name in ("host", "port", "workers")}
     access: dict[str, object] = {"anonymous_uploads_anywhere": options["i_know"]}
     passwords, actions = options["passwords"], options["actions"]
-    protected = None if actions is None else _parsed(actions)
+    protected = None if actions is None else _parse_actions(actions)
     if (passwords == NOTHING_PROTECTED) != (protected == frozenset()):
         raise click.UsageError("No password is asked for with '-P .' and '-a .', both of them.")
     if passwords is not None:
@@ -127,12 +127,12 @@ def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
         if len(protected & {"download", "list"}) == 1:
             warn("lists and downloads are one right here, so that both of them need a credential")
         if not protected.isdisjoint({"download", "list"}):
-            access["private"] = True  # what the settings file has closed, this does not open
+            access["private"] = True  # -a never makes a private index public
         access["anonymous_uploads"] = "update" not in protected
     return {"server": server, "access": access}
 
 
-def _parsed(actions: str) -> frozenset[str]:
+def _parse_actions(actions: str) -> frozenset[str]:
     words = frozenset(word.strip().lower() for word in actions.split(","))
     if words == {NOTHING_PROTECTED}:
         return frozenset()
@@ -141,16 +141,16 @@ def _parsed(actions: str) -> frozenset[str]:
     return words
 
 
-def run_with_watchers(settings: Settings, wish: WatchOptions) -> None:
-    """Serve until a signal ends it; raise WheelyardError if it cannot begin."""
+def run_with_watchers(settings: Settings, options: WatchOptions) -> None:
+    """Run the server, and its watch threads, until a signal; raise WheelyardError if that fails."""
     require_telemetry(settings)
     settings = replace(settings, server=resolve_bind_address(settings.server))
     is_json = settings.log.format == "json"
-    if is_json:  # whoever reads the log reads JSON, from its first line
+    if is_json:  # every line of the log has to be JSON
         configure_logging(settings.log)
     flush_messages(in_log=is_json)
     try:
-        _serve(settings, wish)
+        _serve(settings, options)
     except WheelyardError as fault:
         if not is_json:
             raise
@@ -158,8 +158,8 @@ def run_with_watchers(settings: Settings, wish: WatchOptions) -> None:
         raise SystemExit(1) from fault
 
 
-def _serve(settings: Settings, wish: WatchOptions) -> None:
-    if settings.server.read_only and wish.places:
+def _serve(settings: Settings, options: WatchOptions) -> None:
+    if settings.server.read_only and options.places:
         raise Invalid(
             "[server] read_only: a server that only reads imports nothing. Leave the setting out, "
             "or --watch.",
@@ -169,36 +169,36 @@ def _serve(settings: Settings, wish: WatchOptions) -> None:
         index = open_index(settings, create=False)
     else:
         index = open_or_make_index(settings)
-    if not wish.places:
+    if not options.places:
         print_startup_message(index)
         run_server(settings, index)
         return
-    # not for everybody who serves: it needs what reads archives
+    # imported only for --watch: it imports the archive reader
     from wheelyard.cli.watchers import build_watchers
 
-    lookouts = build_watchers(index, wish)
-    if wish.comes_first:
-        lookouts.import_first()
+    watchers = build_watchers(index, options)
+    if options.import_first:
+        watchers.import_first()
     print_startup_message(index)
     configure_logging(settings.log)
-    lookouts.begin()
-    run_server(settings, index, lookouts.end)
+    watchers.start()
+    run_server(settings, index, watchers.stop)
 
 
 def print_startup_message(index: Index) -> None:
-    """Print where the index is, its first token if it has none, and lines to paste."""
+    """Print the URL, the first token of a new index, and client configuration to paste."""
     settings = index.settings
     click.echo(f"wheelyard serves {escaped(settings.store.location)} at {settings.index_url}")
-    _warn(index)
+    _print_warnings(index)
     token = _first_token(index)
     if token is None and not accepts_other_credentials(settings):
-        with suppress(Unavailable):  # whoever may read, and not list, can serve all the same
+        with suppress(Unavailable):  # the right to list objects is not needed to serve
             if not index.tokens.any_active():
-                click.echo(f"\nThere is no token yet. {_making(settings)}")
-    click.echo(_usage(index, token.text if token else TOKEN_PLACEHOLDER))
+                click.echo(f"\nThere is no token yet. {_token_hint(settings)}")
+    click.echo(_client_configuration(index, token.text if token else TOKEN_PLACEHOLDER))
 
 
-def _warn(index: Index) -> None:
+def _print_warnings(index: Index) -> None:
     warn_about_settings(index.settings, index.authenticator)
     kind = remote_file_system(Path(index.settings.store.location))
     if kind is not None:
@@ -208,21 +208,20 @@ def _warn(index: Index) -> None:
         )
     if index.is_local:
         return
-    try:  # to sign a URL now, and not at the first download
-        index.files.store.sign(
-            keys.distribution(PROBE_NAME, "0" * 64, PROBE_NAME), timedelta(minutes=2)
-        )
+    try:  # sign a URL now, to warn before the first download
+        key = keys.distribution(PROBE_NAME, "0" * 64, PROBE_NAME)
+        index.files.store.sign(key, timedelta(minutes=2))
     except Unavailable as fault:
         warn(f"{fault.message} Until then every download goes through here.")
 
 
 def _first_token(index: Index) -> ApiToken | None:
-    """Make and show the first token, where whoever starts the server is who will use it."""
+    """Create and print the first token, if only users of this machine can reach the server."""
     settings = index.settings
-    is_mine = index.is_local and settings.server.is_loopback
-    # whoever has said who may do what has said that this one may not
-    is_said = settings.grant or settings.access.htpasswd_file or settings.access.anonymous_uploads
-    if settings.server.read_only or not is_mine or is_said or index.tokens.all():
+    access, is_local = settings.access, index.is_local and settings.server.is_loopback
+    # an index with its own access rules gets no token that bypasses them
+    has_rules = settings.grant or access.htpasswd_file or access.anonymous_uploads
+    if settings.server.read_only or not is_local or has_rules or index.tokens.all():
         return None
     request = TokenRequest(
         name="first token, made by serve",
@@ -231,18 +230,18 @@ def _first_token(index: Index) -> ApiToken | None:
     )
     try:
         token, record = index.tokens.create(request, by="serve")
-    except Unavailable as fault:  # a store that is only read needs no token
+    except Unavailable as fault:  # a read-only store needs no token
         warn(f"no first token was made: {fault.message}")
         return None
     with show_token(record.id):
         click.echo(f"\nYour first token, shown this once: {token.text}")
-    more = "" if settings.store.location == MEMORY_LOCATION else f" {_making(settings)}"
+    more = "" if settings.store.location == MEMORY_LOCATION else f" {_token_hint(settings)}"
     click.echo(f"It may read, upload and manage for 90 days.{more}")
     return token
 
 
-def _making(settings: Settings) -> str:
-    """Return how a token is made; no other process can make one in a store in memory."""
+def _token_hint(settings: Settings) -> str:
+    """Return the sentence that explains how to create a token."""
     location = settings.store.location
     if location == MEMORY_LOCATION:
         return "A server on 127.0.0.1 makes one for its store in memory."
@@ -250,7 +249,7 @@ def _making(settings: Settings) -> str:
     return f"Make one: wheelyard token create NAME --can read,upload{place}"
 
 
-def _usage(index: Index, token: str) -> str:
+def _client_configuration(index: Index, token: str) -> str:
     settings = index.settings
     url, upload = settings.index_url, f"{settings.base_url}/legacy/"
     scheme, _, rest = url.partition("://")

@@ -64,7 +64,7 @@ def create(name: str, can: str, projects: tuple[str, ...], expires: str, owner: 
     )
     index = open_or_make_index(settings)
     token, record = index.tokens.create(request, by=local_caller(index).principal)
-    click.echo(f"Token {record.id}, {_words(record)}, until {_expiry(record)}:", err=True)
+    click.echo(f"Token {record.id}, {_scope_text(record)}, until {_expiry(record)}:", err=True)
     with show_token(record.id):
         click.echo(token.text)
 
@@ -76,7 +76,7 @@ def list_tokens(*, as_json: bool) -> None:
     """List the tokens there are, never the secrets in them; dead ones of CI jobs are left out."""
     index = existing_index()
     now = index.runtime.now()
-    # a job's token lives for minutes, and there may be thousands that are waiting to be swept
+    # the expired tokens of CI jobs: there may be thousands that have not been swept yet
     shown = [
         each for each in index.tokens.all() if not each.publishers or each.state(now) == "active"
     ]
@@ -87,7 +87,7 @@ def list_tokens(*, as_json: bool) -> None:
         return
     for record in shown:
         used = f"last used {days[record.id]}" if record.id in days else "never used"
-        columns = (record.id, escaped(record.name), _words(record), _expiry(record), used)
+        columns = (record.id, escaped(record.name), _scope_text(record), _expiry(record), used)
         minted = ("minted",) if record.publishers else ()
         click.echo("\t".join((*columns, record.state(now), *minted)))
 
@@ -104,17 +104,17 @@ def revoke(ids: tuple[str, ...]) -> None:
 
 
 def _owner(text: str, settings: Settings) -> tuple[str, tuple[str, ...]]:
-    """Return the principal of an owner, and every name that grants call them by."""
+    """Return the principal of `--owner`, and all principals by which grants can name it."""
     names = parse_subject(text, authenticator_of_settings(settings)).caller.principals
-    web_ui = {each.partition("#")[0] for each in names if each.startswith(OWNERS)}
+    principals = {each.partition("#")[0] for each in names if each.startswith(OWNERS)}
     others = [each for each in text.split(",") if not each.strip().startswith((*OWNERS, "domain:"))]
-    if len(web_ui) != 1 or others:
+    if len(principals) != 1 or others:
         raise Invalid(
             f"{quoted(text)} owns no tokens. Write user:EMAIL or serviceAccount:EMAIL, and perhaps "
             "domain:DOMAIN after a comma.",
             code="invalid_field",
         )
-    return web_ui.pop(), tuple(sorted(names))
+    return principals.pop(), tuple(sorted(names))
 
 
 def _duration(text: str) -> timedelta:
@@ -126,7 +126,7 @@ def _duration(text: str) -> timedelta:
     return int(match[1]) * UNITS[match[2]]
 
 
-def _words(record: TokenRecord) -> str:
+def _scope_text(record: TokenRecord) -> str:
     return f"{','.join(_actions(record))} on {','.join(record.projects)}"
 
 

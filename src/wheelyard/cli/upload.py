@@ -20,7 +20,7 @@ from wheelyard.model.text import escaped
 from wheelyard.operations.upload import UploadResult
 
 MAX_CONCURRENT_UPLOADS: Final = 8
-"""Files under way to a bucket, which answers slowly; those of one project share a commit."""
+"""Concurrent uploads to a bucket, which answers slowly; files of one project share a commit."""
 
 
 @click.command("upload")
@@ -37,17 +37,17 @@ def command(files: tuple[Path, ...], dest: str | None) -> int:
     if dest is not None:
         from wheelyard.cli.export import require_site
 
-        require_site(index, dest)  # what is published stays published
+        require_site(index, dest)  # before the upload, which cannot be undone
     caller = local_caller(index)
     threads = 1 if index.is_local else MAX_CONCURRENT_UPLOADS
     columns = ("BarColumn", "DownloadColumn", "TransferSpeedColumn", "TimeRemainingColumn")
-    there = {path for path in files if os.path.isfile(path)}  # noqa: PTH113 - raises nothing
-    bar = progress_bar("upload", *columns, total=sum(path.stat().st_size for path in there))
+    existing = {path for path in files if os.path.isfile(path)}  # noqa: PTH113 - raises nothing
+    bar = progress_bar("upload", *columns, total=sum(path.stat().st_size for path in existing))
     with bar as update, ThreadPoolExecutor(threads) as pool:
 
         def publish(path: Path) -> UploadResult:
-            if path not in there:
-                name = escaped(str(path))  # a wrong path is said before anything about its name
+            if path not in existing:
+                name = escaped(str(path))  # a missing file is reported before an invalid filename
                 what = f"{name} is no file" if os.path.lexists(path) else f"There is no file {name}"
                 raise Invalid(
                     f"{what}. Name the wheels and sdists themselves.",
@@ -57,10 +57,10 @@ def command(files: tuple[Path, ...], dest: str | None) -> int:
 
         outcomes = [pool.submit(publish, path) for path in files]
         try:
-            told = [_tell(*each) for each in zip(files, outcomes, strict=True)]
+            results = [_print_result(*each) for each in zip(files, outcomes, strict=True)]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # nothing more after Ctrl-C
-    accepted = [each for each in told if each is not None]
+    accepted = [each for each in results if each is not None]
     status = 0 if len(accepted) == len(files) else 1
     if dest is not None and accepted:
         from wheelyard.cli.export import refresh
@@ -70,8 +70,8 @@ def command(files: tuple[Path, ...], dest: str | None) -> int:
     return status
 
 
-def _tell(path: Path, outcome: Future[UploadResult]) -> UploadResult | None:
-    """Wait for a file's outcome, print and return it; None where the file was refused."""
+def _print_result(path: Path, outcome: Future[UploadResult]) -> UploadResult | None:
+    """Wait for a file's upload, print the result, and return it; None if it was rejected."""
     try:
         accepted = outcome.result()
     except WheelyardError as fault:

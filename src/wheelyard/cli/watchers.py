@@ -1,4 +1,4 @@
-"""Places that a server watches: opened before it answers, and looked at beside it, in threads."""
+"""Threads of a server that watch folders and buckets, and import new files (`serve --watch`)."""
 
 from dataclasses import dataclass, field
 from threading import Thread
@@ -19,23 +19,23 @@ from wheelyard.wiring.index import Index
 
 FOLDER_INTERVAL_SECONDS: Final = 2.0
 BUCKET_INTERVAL_SECONDS: Final = 60.0
-"""Seconds from one look to the next: a bucket's costs money."""
+"""Seconds between two scans; scans of a bucket cost money."""
 FORK_DELAY_SECONDS: Final = 1.0
-"""Seconds in which workers are made: a lock that a thread holds meanwhile would be held in them."""
+"""Seconds until all workers are forked: a lock held by a thread would stay locked in them."""
 STOP_TIMEOUT_SECONDS: Final = 2.0
-"""Seconds that a watch gets to put away what it has in hand, which a crash would leave, too."""
+"""Seconds to finish the current import; after a crash the next one continues there."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatcherThreads:
-    """The watches of a server, one for each place."""
+    """The watch threads of a server, one for each folder or bucket."""
 
     index: Index
     watches: tuple[FolderWatch, ...]
     _threads: list[Thread] = field(default_factory=list)
 
     def import_first(self) -> None:
-        """Import what is in the folders now, and print what became of it, while somebody waits."""
+        """Import the existing files of the folders before the server starts, with progress."""
         for watch in self.watches:
             watch.skip_existing()
             if isinstance(watch.tree, FolderTree):
@@ -43,38 +43,39 @@ class WatcherThreads:
                 report = import_source(watch.importer, source, watch.caller)
                 click.echo(f"{escaped(str(watch.tree))}: {report.summary()}")
 
-    def begin(self) -> None:
-        """Look from now on; where there are workers, in this process alone, once they are made."""
+    def start(self) -> None:
+        """Start the threads, in the main process only, after it has forked its workers."""
         delay = FORK_DELAY_SECONDS if self.index.settings.server.workers > 1 else 0.0
         for watch in self.watches:
             # daemon: a store that does not answer must not keep the server from ending
             self._threads.append(Thread(target=watch.run, args=(delay,), name="watch", daemon=True))
             self._threads[-1].start()
 
-    def end(self) -> None:
-        """Stop looking, and let what is being imported be put away."""
+    def stop(self) -> None:
+        """Stop the threads, after the current import or a timeout."""
         for watch in self.watches:
             watch.stop()
         for thread in self._threads:
             thread.join(STOP_TIMEOUT_SECONDS / len(self._threads))
 
 
-def build_watchers(index: Index, wish: WatchOptions) -> WatcherThreads:
-    """Return what watches places, without a look at any; raise WheelyardError if one cannot be."""
+def build_watchers(index: Index, options: WatchOptions) -> WatcherThreads:
+    """Return the threads for the watched locations; raise WheelyardError if one is unusable."""
     location, caller = index.settings.store.location, local_caller(index)
     stores = [each for each in (location, index.traits.files) if each]
     watches = list[FolderWatch]()
-    for text in dict.fromkeys(wish.places):
-        place = open_watched_tree(text, stores, keys.FILES, index.runtime)
-        is_folder = isinstance(place, FolderTree)
+    for text in dict.fromkeys(options.places):
+        tree = open_watched_tree(text, stores, keys.FILES, index.runtime)
+        is_folder = isinstance(tree, FolderTree)
+        default = FOLDER_INTERVAL_SECONDS if is_folder else BUCKET_INTERVAL_SECONDS
+        importer = build_importer(index, is_local=is_folder, lenient=options.lenient)
         watches.append(
             FolderWatch(
-                tree=place,
-                importer=build_importer(index, is_local=is_folder, lenient=wish.lenient),
+                tree=tree,
+                importer=importer,
                 caller=caller,
                 runtime=index.runtime,
-                interval=wish.every
-                or (FOLDER_INTERVAL_SECONDS if is_folder else BUCKET_INTERVAL_SECONDS),
+                interval=options.every or default,
                 is_atomic=not is_folder,
             )
         )

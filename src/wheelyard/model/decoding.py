@@ -1,4 +1,4 @@
-"""From a table that somebody has written to a value, or to the first field of it that is wrong."""
+"""Decoding of tables (TOML, JSON) into msgspec structs, with the first invalid field."""
 
 from collections.abc import Mapping
 from enum import Enum, auto
@@ -10,13 +10,13 @@ from msgspec.structs import fields
 from wheelyard.model.text import escaped
 
 NAME_LIMIT: Final = 100
-"""Characters of a field's name that a message repeats."""
+"""Characters of a field's name in a message."""
 
 S = TypeVar("S", bound=Struct)
 
 
 class FieldFault(Enum):
-    """What is wrong with a field."""
+    """The kinds of invalid fields."""
 
     UNKNOWN = auto()
     MISSING = auto()
@@ -25,10 +25,10 @@ class FieldFault(Enum):
 
 class InvalidField(Exception):
     """
-    A table is no value of the type that it was to be.
+    A field of a table is unknown, missing, or of the wrong type.
 
-    `place` is the field at fault, after the fields that it is in. `hint` is its type, or the type
-    that has no such field, and `value` what it holds, if it holds anything.
+    `path` has the names of the tables that contain the field, and its own name. `field_type` is its
+    type, or for an unknown field the struct. `value` is its value, if there is one.
     """
 
     def __init__(
@@ -43,12 +43,12 @@ class InvalidField(Exception):
 
     @property
     def known(self) -> str:
-        """The keys that there are, in the place of an unknown one."""
+        """The known keys of the table with an unknown key."""
         return ", ".join(self.field_type.__struct_fields__)
 
     @property
     def message(self) -> str:
-        """What is wrong, in a message about the table: the field, and what it may hold."""
+        """The error message: the field, and the expected type or the known keys."""
         key = escaped(".".join(self.path)[:NAME_LIMIT])
         if self.why is FieldFault.UNKNOWN:
             return f"{key}: there is no such key. The keys are {self.known}"
@@ -58,22 +58,22 @@ class InvalidField(Exception):
 
 def decode_table(table: Mapping[str, object], kind: type[S], *, strict: bool = True) -> S:
     """
-    Return the value that a table describes; its type `kind` forbids unknown fields.
+    Decode a table into a struct of type `kind`, which forbids unknown fields.
 
-    Unless `strict`, a text that reads like a number or a switch is one.
+    Unless `strict`, texts are converted to numbers and booleans.
 
     Raises:
-        WrongField: There is no such value; names the first field that is wrong.
+        InvalidField: The first invalid field.
     """
     try:
         return convert(table, kind, strict=strict)
     except ValidationError as error:
-        # what msgspec says is for programmers, and may be put differently by its next version
-        _check(table, kind, (), strict=strict)
+        # messages of msgspec are for programmers and may change with its version
+        _find_invalid_field(table, kind, (), strict=strict)
         raise InvalidField(FieldFault.WRONG, ()) from error
 
 
-def _check(
+def _find_invalid_field(
     table: Mapping[str, object], kind: type[Struct], above: tuple[str, ...], *, strict: bool
 ) -> None:
     known = {each.name: each for each in fields(kind)}
@@ -86,7 +86,7 @@ def _check(
             if each.required:
                 raise InvalidField(FieldFault.MISSING, path, field_type)
         elif _is_struct(field_type) and isinstance(value, dict):
-            _check(value, field_type, path, strict=strict)
+            _find_invalid_field(value, field_type, path, strict=strict)
         else:
             try:
                 convert(value, field_type, strict=strict)
@@ -99,7 +99,7 @@ def _is_struct(field_type: object) -> TypeGuard[type[Struct]]:
 
 
 def _expected(field_type: Any) -> str:  # noqa: ANN401 - any type that a field may have
-    """Return what a field may hold: the title of its type, or of what that is made of."""
+    """Return the name of a type for a message: its `title`, else boolean or text."""
     parts = get_args(field_type)
     titled = (each.title for each in parts if isinstance(each, Meta) and each.title)
     return next(titled, "") or ("true or false" if bool in (field_type, *parts) else "a text")

@@ -1,11 +1,11 @@
 """
-What a filename promises: an sdist or a wheel, of one project, at one version.
+Parser for filenames of sdists and wheels, for project names and versions.
 
-Old collections have other formats as well, which only an import takes: sdists that are no
-`.tar.gz`, and what distutils and setuptools built before there were wheels.
+Only imports accept obsolete formats: sdists that are not `.tar.gz`, eggs, and installers of
+distutils.
 
-The order of the rules matters (ASCII, bytes, length, own grammar, then packaging): packaging alone
-accepts newlines, path separators and look-alike letters, and takes seconds over a filename with
+The order of the checks matters (ASCII, bytes, length, our grammar, then packaging): packaging alone
+accepts newlines, path separators and look-alike letters, and takes seconds for a filename with
 thousands of tags. Follows the binary distribution format and source distribution format
 specifications, PEP 440 and PEP 625.
 """
@@ -43,7 +43,7 @@ TAG_LIMIT = 1000
 """Combinations of compressed wheel tags."""
 
 RESERVED_NAMES = frozenset({"simple", "pypi", "legacy"})
-"""Names whose root alias would hide a route; no project may have them."""
+"""Project names that are not allowed, because their root alias would hide a route."""
 
 _NAME = re.compile(r"[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]", re.ASCII)
 _PART = r"[A-Za-z0-9_.+!]+"
@@ -58,7 +58,7 @@ BZIP2_SUFFIXES = (".tar.bz2", ".tbz")
 XZ_SUFFIXES = (".tar.xz", ".txz")
 GZIP_SUFFIXES = (SDIST_SUFFIX, ".tgz")
 SDIST_SUFFIXES = (ZIP_SUFFIX, *GZIP_SUFFIXES, *BZIP2_SUFFIXES, *XZ_SUFFIXES, ".tar")
-"""How sdists end, or have ended."""
+"""Suffixes of sdists, also obsolete ones."""
 
 _SDIST = re.compile(
     r"(?P<name>[A-Za-z0-9_.-]+)-(?P<version>[A-Za-z0-9_.+!]+?)"
@@ -80,13 +80,13 @@ _DIGITS = re.compile(rf"[0-9]{{{DIGIT_RUN_LIMIT + 1}}}")
 _TRAILING_ZEROS = re.compile(r"\A((?:[0-9]+!)?[0-9]+(?:\.[0-9]+)*?)(?:\.0)+(?=\Z|[abr+]|\.[pd])")
 _EXTENSIONS = (".whl", ".gz", ".zip", ".egg", ".tar")
 _NO_TAGS = frozenset(each[1:] for each in _EXTENSIONS)
-"""What no tag of a wheel is called."""
-_RETIRED = {".egg": "bdist_egg", ".exe": "bdist_wininst", ".msi": "bdist_msi"}
-"""Formats that were built before there were wheels, by the end of a filename."""
+"""Words that are not allowed as wheel tags, because they are file extensions."""
+_OBSOLETE = {".egg": "bdist_egg", ".exe": "bdist_wininst", ".msi": "bdist_msi"}
+"""Obsolete binary formats, by suffix."""
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f/\\%:]")
 
 UniquenessKey = tuple[str, ...]
-"""What may exist once in a project: two filenames with one identity differ only in spelling."""
+"""Unique in a project: two filenames with one key differ only in spelling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +96,19 @@ class Sdist:
     packagetype: ClassVar[str] = "sdist"
     """What PyPI calls this kind."""
     python_version: ClassVar[str] = "source"
-    """What PyPI's JSON says of the Python that it is for."""
+    """`python_version` in PyPI's JSON API."""
     filename: str
     project: NormalizedName
     version: Version
 
     @property
     def uniqueness_key(self) -> UniquenessKey:
-        """What may exist once in the project."""
+        """Tuple that is unique in the project."""
         return ("sdist", canonicalize_version(self.version))
 
     @property
     def suffix(self) -> str:
-        """How the filename ends: the format of the archive."""
+        """The suffix of the filename: the archive format."""
         return next(each for each in SDIST_SUFFIXES if self.filename.endswith(each))
 
 
@@ -127,18 +127,18 @@ class Wheel:
 
     @property
     def uniqueness_key(self) -> UniquenessKey:
-        """What may exist once in the project."""
+        """Tuple that is unique in the project."""
         return ("wheel", canonicalize_version(self.version), self.build, *self.tags)
 
     @property
     def python_version(self) -> str:
-        """What PyPI's JSON says of the Python that it is for."""
+        """`python_version` in PyPI's JSON API: the Python tag."""
         return self.filename.split("-")[-3]
 
 
 @dataclass(frozen=True, slots=True)
 class ObsoleteDistribution:
-    """A built distribution from before there were wheels: an egg, or an installer for Windows."""
+    """A built distribution in an obsolete format: an egg, or an installer for Windows."""
 
     filename: str
     project: NormalizedName
@@ -146,13 +146,13 @@ class ObsoleteDistribution:
     packagetype: str
     """What PyPI calls this kind: bdist_egg, bdist_wininst or bdist_msi."""
     python_version: str
-    """The version of Python that it is for, or `any`."""
+    """The Python version, or `any`."""
     platform: str
-    """As the filename spells it; empty for every platform."""
+    """The platform as in the filename; empty for all platforms."""
 
     @property
     def uniqueness_key(self) -> UniquenessKey:
-        """What may exist once in the project."""
+        """Tuple that is unique in the project."""
         release = canonicalize_version(self.version)
         return (self.packagetype, release, self.python_version, self.platform)
 
@@ -161,7 +161,7 @@ Distribution = Sdist | Wheel | ObsoleteDistribution
 
 
 def parse_name(text: str) -> NormalizedName:
-    """Return a project's name normalised; raise Invalid (code `invalid_name`) if it is none."""
+    """Return the normalised name of a project; raise Invalid (code `invalid_name`)."""
     if len(text) <= NAME_LIMIT and _NAME.fullmatch(text):
         try:
             return canonicalize_name(text, validate=True)
@@ -176,7 +176,7 @@ def parse_name(text: str) -> NormalizedName:
 
 
 def parse_version(text: str) -> Version:
-    """Return a PEP 440 version; raise Invalid (`invalid_version`) if it is none or too long."""
+    """Parse a PEP 440 version; raise Invalid (code `invalid_version`), also if it is too long."""
     if text.isascii() and len(text) <= VERSION_LIMIT and not _DIGITS.search(text):
         try:
             if text == text.strip():
@@ -192,10 +192,10 @@ def parse_version(text: str) -> Version:
 
 def strip_trailing_zeros(version: str) -> str:
     """
-    Return a normalised version without the zeros at the end of its release: 1 for 1.0.0.
+    Return a normalised version without trailing zeros of its release segment: 1 for 1.0.0.
 
-    The same as `packaging.utils.canonicalize_version`, without parsing: it is asked of every
-    release of a project when a file is added.
+    Equal to `packaging.utils.canonicalize_version`, but without parsing: it is called for all
+    releases of a project when a file is added.
     """
     return _TRAILING_ZEROS.sub(r"\1", version)
 
@@ -206,12 +206,11 @@ def parse_filename(
     """
     Return the distribution that `filename` names.
 
-    With `zip_sdists` also `.zip` sdists, which PEP 625 has retired, and with `legacy` every format
-    that an index may ever have had.
+    With `zip_sdists` also `.zip` sdists, obsolete since PEP 625; with `allow_obsolete` all formats.
 
     Raises:
-        Invalid: It names neither a wheel nor a `.tar.gz` sdist (code `invalid_filename`), or its
-            version is none (code `invalid_version`).
+        Invalid: It is not the name of a wheel or a `.tar.gz` sdist (code `invalid_filename`), or
+            its version is malformed (code `invalid_version`).
     """
     if not filename.isascii() or _FORBIDDEN.search(filename):
         raise _bad_filename(filename, "it has characters that no distribution's name has")
@@ -222,8 +221,8 @@ def parse_filename(
     suffixes = (SDIST_SUFFIX, ZIP_SUFFIX) if zip_sdists else (SDIST_SUFFIX,)
     if filename.endswith(SDIST_SUFFIXES if allow_obsolete else suffixes):
         return _parse_sdist(filename)
-    if allow_obsolete and filename.endswith(tuple(_RETIRED)):
-        return _parse_retired(filename)
+    if allow_obsolete and filename.endswith(tuple(_OBSOLETE)):
+        return _parse_obsolete(filename)
     raise Invalid(
         f"Only .whl and .tar.gz are accepted, and {quoted(filename)} is neither. "
         "Build a wheel and an sdist with 'python -m build'.",
@@ -233,7 +232,7 @@ def parse_filename(
 
 
 def parse_known_filename(filename: str) -> Distribution:
-    """Return the distribution of a filename that a project has, or had: it has been parsed once."""
+    """Return the distribution of a filename that has been validated: of a project's document."""
     return parse_filename(filename, allow_obsolete=True)
 
 
@@ -268,7 +267,7 @@ def _parse_sdist(filename: str) -> Sdist:
         raise _bad_filename(filename, "it has two extensions")
     version = parse_version(match["version"])
     try:
-        # packaging knows two formats only, and the name before them is the same in all
+        # packaging knows only two sdist suffixes
         project, _ = parse_sdist_filename(f"{match['name']}-{match['version']}{SDIST_SUFFIX}")
     except (InvalidSdistFilename, InvalidVersion, ValueError) as error:
         raise _bad_filename(filename, str(error)) from error
@@ -276,7 +275,7 @@ def _parse_sdist(filename: str) -> Sdist:
     return Sdist(filename, project, version)
 
 
-def _parse_retired(filename: str) -> ObsoleteDistribution:
+def _parse_obsolete(filename: str) -> ObsoleteDistribution:
     is_egg = filename.endswith(".egg")
     match = (_EGG if is_egg else _INSTALLER).fullmatch(filename)
     if match is None:
@@ -286,9 +285,9 @@ def _parse_retired(filename: str) -> ObsoleteDistribution:
     return ObsoleteDistribution(
         filename=filename,
         project=canonicalize_name(match["name"]),
-        # an egg spells what no name of a folder had then with an underscore
+        # setuptools replaced `-` by `_` in the version of an egg
         version=parse_version(match["version"].replace("_", "-")),
-        packagetype=_RETIRED[filename[-4:]],
+        packagetype=_OBSOLETE[filename[-4:]],
         python_version=match["python"] or "any",
         platform=match["platform"] or "",
     )
@@ -309,7 +308,7 @@ def _bad_filename(filename: str, why: str) -> Invalid:
 
 
 def is_name_of(text: str, distribution: Distribution) -> bool:
-    """Return whether this is the name of the project, in whatever spelling."""
+    """Return whether a text is the distribution's project name, before or after normalisation."""
     try:
         return parse_name(text) == distribution.project
     except Invalid:
@@ -317,7 +316,7 @@ def is_name_of(text: str, distribution: Distribution) -> bool:
 
 
 def is_version_of(text: str, distribution: Distribution) -> bool:
-    """Return whether this is the version of the release, in whatever spelling."""
+    """Return whether a text is the distribution's version, before or after normalisation."""
     try:
         return parse_version(text) == distribution.version
     except Invalid:
@@ -325,6 +324,6 @@ def is_version_of(text: str, distribution: Distribution) -> bool:
 
 
 def is_stem_of(text: str, distribution: Distribution) -> bool:
-    """Return whether this is `name-version`, in whatever spelling."""
+    """Return whether a text is the distribution's `name-version`, normalised or not."""
     name, _, version = text.rpartition("-")
     return is_name_of(name, distribution) and is_version_of(version, distribution)

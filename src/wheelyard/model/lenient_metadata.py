@@ -1,9 +1,8 @@
 """
-Core metadata that breaks today's rules: what can be read of it.
+Lenient parser for core metadata of old files that breaks current rules.
 
-Old files are served byte for byte, whatever their metadata is like. What is shown of it, and what a
-page says about the Python that a file needs, has to be sound all the same: a field is taken if it
-would be accepted by itself, and left out otherwise.
+Old files are served unchanged. Pages and `requires-python` must still be valid: a field is used if
+it is valid on its own, and omitted otherwise.
 """
 
 import re
@@ -17,9 +16,9 @@ from wheelyard.errors import Invalid
 from wheelyard.model.metadata import CoreMetadata, parse_metadata
 
 FIELD_LIMIT: Final = 1000
-"""Fields that are looked at, the first ones."""
+"""Fields that are parsed; later ones are ignored."""
 
-_OURS: Final = frozenset({"metadata-version", "name", "version"})
+_GIVEN: Final = frozenset({"metadata-version", "name", "version"})
 _REPEATED: Final = frozenset(
     {
         "classifier",
@@ -35,14 +34,14 @@ _REPEATED: Final = frozenset(
         "supported-platform",
     }
 )
-"""Fields that may be given more than once; of the others the first one counts."""
+"""Fields that may be repeated; of other fields the first one counts."""
 _FIELD: Final = re.compile(r"([A-Za-z][A-Za-z0-9-]*):(.*)", re.DOTALL)
 _SPLIT: Final = re.compile(r"\n(?![ \t])")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]")
 
 
 def parse_any(raw: bytes | None, name: NormalizedName, version: Version | str) -> CoreMetadata:
-    """Return what the metadata kept beside a listed file says; `raw` is None if it has none."""
+    """Parse stored core metadata, leniently if necessary; `raw` is None if a file has none."""
     if raw is None:
         return minimal_metadata(name, version)
     try:
@@ -52,25 +51,25 @@ def parse_any(raw: bytes | None, name: NormalizedName, version: Version | str) -
 
 
 def parse_leniently(raw: bytes, name: NormalizedName, version: Version | str) -> CoreMetadata:
-    """Return what can be read of metadata that breaks a rule; name and version are given."""
+    """Return the valid fields of invalid metadata, with the given name and version."""
     kept = dict[str, list[str]]()
     text = raw.replace(b"\r\n", b"\n").decode(errors="replace").removeprefix("\ufeff")
     head, _, body = text.partition("\n\n")
     for field, value in _fields(head):
         is_taken = field in kept and field not in _REPEATED
-        if not is_taken and _is_sound(f"{field}: {value}\n", name, version):
+        if not is_taken and _is_valid(f"{field}: {value}\n", name, version):
             kept.setdefault(field, []).append(value)
     lines = "".join(f"{field}: {value}\n" for field, values in kept.items() for value in values)
     for whole in (f"{lines}\n{_CONTROL.sub(' ', body)}", f"{lines}\n", "\n"):
         try:
             return _parsed(whole, name, version)
         except Invalid:
-            continue  # each field is sound, and together they are too much
+            continue  # the fields together exceed a limit
     raise AssertionError(name)
 
 
 def raw_field(raw: bytes, field: str) -> str:
-    """Return the first value of a field of metadata as it is written, or an empty string."""
+    """Return the first value of a metadata field, unchecked, or an empty string."""
     head = raw.replace(b"\r\n", b"\n").decode(errors="replace").partition("\n\n")[0]
     for line in _SPLIT.split(head)[:FIELD_LIMIT]:
         name, _, value = line.partition(":")
@@ -80,18 +79,18 @@ def raw_field(raw: bytes, field: str) -> str:
 
 
 def minimal_metadata(name: NormalizedName, version: Version | str) -> CoreMetadata:
-    """Return what is known of a file that has no metadata."""
+    """Return metadata that has only name and version."""
     return _parsed("\n", name, version)
 
 
 def _fields(head: str) -> Iterator[tuple[str, str]]:
     for line in _SPLIT.split(head)[:FIELD_LIMIT]:
         found = _FIELD.fullmatch(_CONTROL.sub(" ", line))
-        if found is not None and found[1].lower() not in _OURS:
+        if found is not None and found[1].lower() not in _GIVEN:
             yield found[1].lower(), found[2].strip()
 
 
-def _is_sound(line: str, name: NormalizedName, version: Version | str) -> bool:
+def _is_valid(line: str, name: NormalizedName, version: Version | str) -> bool:
     try:
         _parsed(f"{line}\n", name, version)
     except Invalid:
@@ -100,6 +99,6 @@ def _is_sound(line: str, name: NormalizedName, version: Version | str) -> bool:
 
 
 def _parsed(rest: str, name: NormalizedName, version: Version | str) -> CoreMetadata:
-    # every field is held to this version
+    # all fields are checked by the rules of this version
     head = f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n"
     return parse_metadata((head + rest).encode())

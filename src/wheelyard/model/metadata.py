@@ -1,9 +1,8 @@
 """
-Core metadata: the METADATA of a wheel, the PKG-INFO of an sdist; and the header format of both.
+Parser for core metadata (METADATA of a wheel, PKG-INFO of an sdist) and its header format.
 
-The rules are those that protect clients, and no more: what an index can only show is kept as it
-is. Follows the core metadata specifications up to 2.6; fields that a later minor version may add
-are ignored.
+It checks only what could mislead clients; fields that are only displayed are not checked. Follows
+the core metadata specifications up to 2.6; unknown fields of later minor versions are ignored.
 """
 
 import re
@@ -21,23 +20,23 @@ HEADER_LIMIT = 64 * 1024
 """Characters of one header; `Description` and `License` hold whole documents and are exempt."""
 HEADER_COUNT_LIMIT = 10_000
 REQUIRES_PYTHON_LIMIT = 1024
-"""Characters of `Requires-Python`: clients parse it for each file of a page."""
+"""Characters of `Requires-Python`, which clients parse for each file of a page."""
 REQUIRES_DIST_LIMIT = 512 * 1024
-"""Characters of all `Requires-Dist` together; they take about a second for each MiB."""
+"""Characters of all `Requires-Dist` together; parsing takes about a second per MiB."""
 EXPRESSION_LIMIT = 8 * 1024
-"""Characters of `License-Expression`; the longest known one has a few hundred."""
+"""Characters of `License-Expression`; the longest known one has some hundreds."""
 PROJECT_URL_LIMIT = 64
-"""Project URLs that are kept, the first ones."""
+"""Project URLs that are used; later ones are ignored."""
 
 NEWEST_VERSION = (2, 6)
-"""The highest `Metadata-Version` whose fields are all known here."""
+"""The highest `Metadata-Version` whose fields are all known."""
 LICENSE_VERSION = (2, 4)
 """The `Metadata-Version` that specified `License-Expression` and `License-File`."""
-OLDEST_EXPRESSION = (2, 2)
+MIN_EXPRESSION_VERSION = (2, 2)
 """
 The lowest `Metadata-Version` that may have `License-Expression`.
 
-Many wheels of 2024 have it under 2.3 already, and clients read it there.
+Many wheels of 2024 have it with 2.3, and clients read it.
 """
 
 _SPLIT = re.compile(r"\n(?![ \t])")
@@ -48,7 +47,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
 
 _DOCUMENTS = frozenset({"description", "license"})
 _PLACEHOLDER = "UNKNOWN"
-"""What old build tools wrote for a field that was not given."""
+"""The value that old build tools wrote for a missing field."""
 
 _METADATA_VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -61,32 +60,32 @@ _NEVER_DYNAMIC = frozenset({"metadata-version", "name", "version"})
 
 @dataclass(frozen=True, slots=True)
 class Headers:
-    """The headers of a METADATA, PKG-INFO or WHEEL file, and what follows them."""
+    """The headers and the body of a METADATA, PKG-INFO or WHEEL file."""
 
     fields: dict[str, tuple[str, ...]]
-    """From the name in lower case to its values, in order, still folded."""
+    """Values by lower-case name, in order, still folded."""
     body: str
 
     def every(self, name: str) -> tuple[str, ...]:
-        """Return all values of a field on one line each, without empty ones and placeholders."""
+        """Return all values of a field, unfolded, without empty ones and placeholders."""
         given = self.fields.get(name)
         if given is None:
             return ()
-        values = (_unfolded(name, value) for value in given)
+        values = (_unfold(name, value) for value in given)
         return tuple(value for value in values if value and value != _PLACEHOLDER)
 
     def first(self, name: str) -> str | None:
-        """Return the first value of a field that is only shown, or None."""
+        """Return the first value of a field, or None."""
         return next(iter(self.every(name)), None)
 
     def only(self, name: str) -> str | None:
-        """Return the value of a field that decides something; refuse it if it is given twice."""
+        """Return the value of a field, or None; raise Invalid if the field is repeated."""
         if len(self.fields.get(name, ())) > 1:
-            raise _refused(f"the field {name.title()} is given more than once")
+            raise _invalid(f"the field {name.title()} is given more than once")
         return self.first(name)
 
     def document(self, name: str) -> str | None:
-        """Return a value of several lines with the indentation of its header taken off."""
+        """Return a multi-line value without the indentation of continuation lines, or None."""
         value = next(iter(self.fields.get(name, ())), "")
         text = _INDENT.sub("\n", value).strip()
         return text if text and text != _PLACEHOLDER else None
@@ -96,54 +95,54 @@ def parse_headers(raw: bytes) -> Headers:
     """
     Split the bytes of a METADATA, PKG-INFO or WHEEL file into headers and a body.
 
-    `email` is not used: it loses what it cannot read (a repeated `Requires-Python` disappears),
-    takes a lone carriage return for a new header, and recurses into nested messages. Everything
-    here is linear in the length of the bytes.
+    `email` is not used: it drops what it cannot parse (a repeated `Requires-Python` disappears),
+    takes a lone carriage return for a new header, and recurses into nested messages. This parser
+    takes linear time.
 
     Raises:
-        Invalid: They are not UTF-8 text, or a line is no header, or there are more or longer
-            headers than the limits (code `invalid_metadata`).
+        Invalid: The bytes are not UTF-8, a line is not a header, or a limit is exceeded (code
+            `invalid_metadata`).
     """
-    head, body = _decoded(raw)
+    head, body = _decode(raw)
     fields: dict[str, list[str]] = {}
     lines = _SPLIT.split(head)
     if len(lines) > HEADER_COUNT_LIMIT:
-        raise _refused(f"there are more than {HEADER_COUNT_LIMIT} headers")
+        raise _invalid(f"there are more than {HEADER_COUNT_LIMIT} headers")
     for line in lines:
         match = _HEADER.fullmatch(line)
         if match is None:
-            raise _refused("a line is not a header", line)
+            raise _invalid("a line is not a header", line)
         name, value = match[1].lower(), match[2]
         if len(value) > HEADER_LIMIT and name not in _DOCUMENTS:
-            raise _refused(f"a header is longer than {HEADER_LIMIT} characters", match[1])
+            raise _invalid(f"a header is longer than {HEADER_LIMIT} characters", match[1])
         fields.setdefault(name, []).append(value)
     return Headers({name: tuple(values) for name, values in fields.items()}, body)
 
 
-def _decoded(raw: bytes) -> tuple[str, str]:
+def _decode(raw: bytes) -> tuple[str, str]:
     try:
         text = raw.replace(b"\r\n", b"\n").decode()
     except UnicodeDecodeError as error:
-        raise _refused("it is not UTF-8 text") from error
+        raise _invalid("it is not UTF-8 text") from error
     if text.startswith("\ufeff"):
-        raise _refused("it begins with a byte order mark")
+        raise _invalid("it begins with a byte order mark")
     if "\0" in text:
-        raise _refused("it contains a NUL character")
+        raise _invalid("it contains a NUL character")
     head, _, body = text.partition("\n\n")
     if "\r" in head:
-        raise _refused("a header contains a carriage return, where some clients begin a new one")
+        raise _invalid("a header contains a carriage return, where some clients begin a new one")
     return head.rstrip("\n"), body
 
 
-def _unfolded(name: str, value: str) -> str:
+def _unfold(name: str, value: str) -> str:
     text = _FOLD.sub(" ", value).strip()
     if _CONTROL.search(text):
-        raise _refused(f"the field {name.title()} contains a control character", text)
+        raise _invalid(f"the field {name.title()} contains a control character", text)
     return text
 
 
-def _refused(reason: str, value: str | None = None) -> Invalid:
-    """Return the refusal of metadata; `reason` is the rest of a sentence, without its values."""
+def _invalid(reason: str, value: str | None = None) -> Invalid:
+    """Return the error for invalid metadata; `reason` is the rest of a sentence, without values."""
     shown = "" if value is None else f", here {quoted(value)}"
     return Invalid(
         f"The metadata is refused: {reason}{shown}. Correct it and build the file again.",
@@ -155,10 +154,10 @@ def _refused(reason: str, value: str | None = None) -> Invalid:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoreMetadata:
     """
-    What a distribution says of itself, checked but not reworded.
+    The core metadata of a distribution.
 
-    Values are as written, unfolded, except that extras are normalised and a licence expression
-    has its canonical spelling. Nothing in them is safe to put into a page without escaping.
+    Values are unfolded, extras are normalised, and a licence expression is canonical; otherwise
+    they are unchanged. They are untrusted, and have to be escaped in pages.
     """
 
     metadata_version: str
@@ -182,7 +181,7 @@ class CoreMetadata:
     requires_python: str | None
     requires_external: tuple[str, ...]
     project_urls: tuple[tuple[str, str], ...]
-    """Pairs of label and URL; a label may be empty, and appears once."""
+    """Pairs of label and URL; labels are unique and may be empty."""
     provides_extra: tuple[str, ...]
     platforms: tuple[str, ...]
     supported_platforms: tuple[str, ...]
@@ -200,20 +199,20 @@ class CoreMetadata:
 
 def parse_metadata(raw: bytes) -> CoreMetadata:
     """
-    Return the core metadata in a METADATA or PKG-INFO file, whose length the caller bounds.
+    Parse a METADATA or PKG-INFO file; the caller limits its length.
 
     Raises:
-        Invalid: It breaks the core metadata specifications where a client would be misled (codes
-            `invalid_metadata`, `invalid_name`, `invalid_version`).
+        Invalid: It violates the core metadata specifications in a way that could mislead a client
+            (codes `invalid_metadata`, `invalid_name`, `invalid_version`).
     """
     headers = parse_headers(raw)
     version = _metadata_version(headers)
     name, release = headers.only("name"), headers.only("version")
     if name is None or release is None:
-        raise _refused(f"the field {'Version' if name else 'Name'} is missing")
+        raise _invalid(f"the field {'Version' if name else 'Name'} is missing")
     parse_name(name)
     parse_version(release)
-    _refuse_mail(headers)
+    _refuse_mime_headers(headers)
     return CoreMetadata(
         metadata_version=f"{version[0]}.{version[1]}",
         name=name,
@@ -246,7 +245,7 @@ def parse_metadata(raw: bytes) -> CoreMetadata:
 
 
 def metadata_warnings(core: CoreMetadata) -> tuple[str, ...]:
-    """Return one sentence for each thing in `core` that is allowed but not good."""
+    """Return a warning for each valid but inadvisable field of `core`, one sentence each."""
     found = []
     if core.format > NEWEST_VERSION:
         found.append(f"Metadata-Version {core.metadata_version} is newer than this index knows.")
@@ -267,34 +266,34 @@ def metadata_warnings(core: CoreMetadata) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _refuse_mail(headers: Headers) -> None:
-    # Clients read these files with `email`, which obeys both headers: it would look for messages
-    # within the description, or decode it.
+def _refuse_mime_headers(headers: Headers) -> None:
+    # Clients parse these files with `email`, which would parse nested messages in the description,
+    # or decode it.
     content_type = headers.only("content-type") or "text/plain"
     encoding = headers.only("content-transfer-encoding") or "8bit"
     if not content_type.lower().startswith("text/"):
-        raise _refused("Content-Type is not text", content_type)
+        raise _invalid("Content-Type is not text", content_type)
     if encoding.lower() not in _PLAIN_ENCODINGS:
-        raise _refused("Content-Transfer-Encoding hides the description", encoding)
+        raise _invalid("Content-Transfer-Encoding hides the description", encoding)
 
 
 def _metadata_version(headers: Headers) -> tuple[int, int]:
     text = headers.only("metadata-version")
     if text is None:
-        raise _refused("the field Metadata-Version is missing")
+        raise _invalid("the field Metadata-Version is missing")
     match = _METADATA_VERSION.fullmatch(text)
     if match is None or int(match[1]) not in {1, NEWEST_VERSION[0]}:
-        raise _refused("Metadata-Version is neither 1.x nor 2.x", text)
+        raise _invalid("Metadata-Version is neither 1.x nor 2.x", text)
     return int(match[1]), int(match[2])
 
 
 def _description(headers: Headers) -> str | None:
     if len(headers.fields.get("description", ())) > 1:
-        raise _refused("the field Description is given more than once")
+        raise _invalid("the field Description is given more than once")
     body = headers.body if headers.body.strip() else None
     header = headers.document("description")
     if body and header:
-        raise _refused("the description is given twice, as a header and after the headers")
+        raise _invalid("the description is given twice, as a header and after the headers")
     return body or header
 
 
@@ -309,11 +308,11 @@ def _description_content_type(headers: Headers) -> str | None:
         options[key.strip().lower()] = option.strip().strip('"').lower()
     if kind.lower() not in _CONTENT_TYPES:
         known = "text/plain, text/x-rst or text/markdown"
-        raise _refused(f"Description-Content-Type is not {known}", value)
+        raise _invalid(f"Description-Content-Type is not {known}", value)
     if options.get("charset", "utf-8") not in {"utf-8", "utf8"}:
-        raise _refused("the charset of Description-Content-Type is not UTF-8", value)
+        raise _invalid("the charset of Description-Content-Type is not UTF-8", value)
     if kind.lower() == "text/markdown" and options.get("variant", "gfm") not in _VARIANTS:
-        raise _refused("the variant of Description-Content-Type is not GFM or CommonMark", value)
+        raise _invalid("the variant of Description-Content-Type is not GFM or CommonMark", value)
     return value
 
 
@@ -321,24 +320,24 @@ def _license_expression(headers: Headers, version: tuple[int, int]) -> str | Non
     value = headers.only("license-expression")
     if value is None:
         return None
-    if version < OLDEST_EXPRESSION:
-        raise _refused("License-Expression needs Metadata-Version 2.4 or newer", value)
+    if version < MIN_EXPRESSION_VERSION:
+        raise _invalid("License-Expression needs Metadata-Version 2.4 or newer", value)
     try:
         if len(value) <= EXPRESSION_LIMIT:
             return canonicalize_license_expression(value)
     except (ValueError, RecursionError, MemoryError):
         pass
-    raise _refused("License-Expression is not an SPDX expression", value)
+    raise _invalid("License-Expression is not an SPDX expression", value)
 
 
 def _license_files(headers: Headers, version: tuple[int, int]) -> tuple[str, ...]:
     paths = headers.every("license-file")
     if version < LICENSE_VERSION:
-        # Older build tools wrote the field before it was specified; nothing follows it.
+        # Build tools wrote the field before it was specified; nothing uses those paths.
         return tuple(path for path in paths if _is_plain_path(path))
     for path in paths:
         if not _is_plain_path(path):
-            raise _refused("License-File is not a plain relative path", path)
+            raise _invalid("License-File is not a plain relative path", path)
     return paths
 
 
@@ -350,12 +349,12 @@ def _is_plain_path(path: str) -> bool:
 def _requires_dist(headers: Headers) -> tuple[str, ...]:
     values = headers.every("requires-dist")
     if sum(map(len, values)) > REQUIRES_DIST_LIMIT:
-        raise _refused(f"the fields Requires-Dist are over {REQUIRES_DIST_LIMIT} characters")
+        raise _invalid(f"the fields Requires-Dist are over {REQUIRES_DIST_LIMIT} characters")
     for value in values:
         try:
             Requirement(value)
         except (ValueError, RecursionError) as error:
-            raise _refused("Requires-Dist is not a requirement by PEP 508", value) from error
+            raise _invalid("Requires-Dist is not a requirement by PEP 508", value) from error
     return values
 
 
@@ -366,7 +365,7 @@ def _requires_python(headers: Headers) -> str | None:
             return value
     except ValueError:
         pass
-    raise _refused("Requires-Python is not a version specifier by PEP 440", value)
+    raise _invalid("Requires-Python is not a version specifier by PEP 440", value)
 
 
 def _project_urls(headers: Headers) -> tuple[tuple[str, str], ...]:
@@ -386,7 +385,7 @@ def _provides_extra(headers: Headers, version: tuple[int, int]) -> tuple[str, ..
             extras[canonicalize_name(value, validate=True)] = None
         except InvalidName as error:
             if version >= (2, 3):
-                raise _refused("Provides-Extra is not a valid name", value) from error
+                raise _invalid("Provides-Extra is not a valid name", value) from error
             extras[value] = None
     return tuple(extras)
 
@@ -402,5 +401,5 @@ def _dynamic(headers: Headers) -> tuple[str, ...]:
     values = tuple(value.lower() for value in headers.every("dynamic"))
     for value in values:
         if value in _NEVER_DYNAMIC:
-            raise _refused("Dynamic names a field that must be fixed", value)
+            raise _invalid("Dynamic names a field that must be fixed", value)
     return values
