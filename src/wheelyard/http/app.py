@@ -17,14 +17,9 @@ from wheelyard.http.handlers.web_ui import WebUi
 from wheelyard.http.observability.instrumentation import DETAIL_ROUTE, Instrumentation
 from wheelyard.http.observability.request_record import RequestRecord, log_safe
 from wheelyard.http.observability.worker_metrics import WorkerMetricsFolder
-from wheelyard.http.protocol import request_headers
+from wheelyard.http.protocol import error_responses, request_body, request_headers
 from wheelyard.http.protocol.client_address import client_address
-from wheelyard.http.protocol.error_responses import (
-    error_response,
-    error_response_for,
-    method_not_allowed,
-    read_only_error,
-)
+from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.messages import (
     AsgiScope,
     Headers,
@@ -34,13 +29,7 @@ from wheelyard.http.protocol.messages import (
     Send,
     send_response,
 )
-from wheelyard.http.protocol.request_body import (
-    BodyTimeouts,
-    ClientDisconnected,
-    RequestBody,
-    SlowClient,
-    drain,
-)
+from wheelyard.http.protocol.request_body import BodyTimeouts, RequestBody
 from wheelyard.http.protocol.router import NO_ROUTE, Route, build_path, split_path
 from wheelyard.http.routes import IAP_ASSERTION_HEADER, build_router
 from wheelyard.http.security.csrf import cross_site_error, is_cross_site
@@ -120,23 +109,22 @@ class App:
     async def _respond(
         self, scope: AsgiScope, receive: Receive, send: Send, record: RequestRecord
     ) -> None:
-        """Send the response to a request; discard what is left of its body."""
+        """Answer a request on the normal path; discard what is left of its body."""
         headers = request_headers.join_headers(scope["headers"])
         body = RequestBody(receive, scope, headers, self._body_timeouts)
         has_disconnected = False
         try:
             response = await self._route_request(scope, headers, body, record)
-        except ClientDisconnected:
+        except request_body.ClientDisconnected:
             has_disconnected = True
             message = "The body ended before all of it had come. Send it again."
             response = error_response(400, "incomplete_body", message, "The body is incomplete.")
-        except (SlowClient, TimeoutError):
+        except (request_body.SlowClient, TimeoutError):
             message = "The body comes too slowly. Send it again over a faster connection."
             response = error_response(408, "request_timeout", message, "Too slow.")
         except Exception:
-            logger.exception(
-                "a request failed: %s %s", scope["method"], log_safe(scope["raw_path"])
-            )
+            path = log_safe(scope["raw_path"])
+            logger.exception("a request failed: %s %s", scope["method"], path)
             message = "The index made a mistake of its own. Try again, and tell its operator."
             response = error_response(500, "internal_error", message, "Internal error.")
         record.set_response(response, is_alone=has_disconnected)
@@ -144,7 +132,7 @@ class App:
         streams = self._context.pools.streams
         await send_response(response, scope["method"], send, streams, hung_up)
         if not body.has_ended:
-            await drain(body, self._upload_handler.body_limit)
+            await request_body.drain(body, self._upload_handler.body_limit)
 
     def _check_host(self, scope: AsgiScope) -> Response | None:
         """Return an error response if the host or the scheme is not allowed, else None."""
@@ -166,7 +154,7 @@ class App:
             route, params = self.routes.match(path, method)
             record.route = route.name
             if method not in route.methods and route is not NO_ROUTE:
-                return method_not_allowed(method, self.routes.allowed_methods(path))
+                return error_responses.method_not_allowed(method, self.routes.allowed_methods(path))
             request = Request(
                 method=method,
                 segments=split_path(path),
@@ -192,7 +180,7 @@ class App:
             if not is_public and is_cross_site(request.headers, settings):
                 return cross_site_error()
             if settings.server.read_only:
-                return read_only_error()
+                return error_responses.read_only_error()
         if not is_public:
             caller = await self._authenticate(request, route, record)
             request, record.principal = replace(request, caller=caller), caller.principal
@@ -222,4 +210,4 @@ class App:
         if as_html:
             with suppress(WheelyardError):  # the templates cannot be read
                 return self._web_ui.error_page(error)
-        return error_response_for(error)
+        return error_responses.error_response_for(error)

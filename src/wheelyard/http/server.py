@@ -93,7 +93,6 @@ def run_server(
 ) -> None:
     """Serve an index until a signal; then call `on_shutdown`, and exit the process."""
     configure_logging(settings.log)
-    _raise_descriptor_limit()
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: sys.exit(0))  # until requests are served
     is_single = settings.server.workers == 1
@@ -218,20 +217,16 @@ def _print_shutdown_notice() -> None:
     )
 
 
-def _raise_descriptor_limit() -> None:
-    """Raise the limit of file descriptors: each idle connection needs one."""
+def _max_connections() -> int:
+    """Raise the limit of file descriptors; return half of it, for as many connections."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     is_unlimited = hard == resource.RLIM_INFINITY
     wanted = MAX_FILE_DESCRIPTORS if is_unlimited else min(hard, MAX_FILE_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _max_connections() -> int:
-    """Return how many connections one process may keep open: half of its file descriptors."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit = MAX_FILE_DESCRIPTORS if limit == resource.RLIM_INFINITY else limit
+            soft = wanted
+    limit = MAX_FILE_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
     return max(LISTEN_BACKLOG, limit // 2)
 
 

@@ -18,8 +18,7 @@ from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.messages import Headers, Response
 from wheelyard.settings.sections import ServerSettings, Settings
 
-SAME_ORIGIN: Final = "same-origin"
-SAFE_FETCH_SITES: Final = frozenset({SAME_ORIGIN, "none"})
+SAFE_FETCH_SITES: Final = frozenset({"same-origin", "none"})
 """Values of Sec-Fetch-Site; `none` is for a URL that the user has typed."""
 
 
@@ -32,7 +31,7 @@ def is_same_origin(headers: Headers, server: ServerSettings) -> bool:
     """Return whether a browser says that a page of this index has made the request."""
     if _has_other_origin(headers, server):
         return False
-    return b"origin" in headers or header_text(headers, b"sec-fetch-site") == SAME_ORIGIN
+    return b"origin" in headers or header_text(headers, b"sec-fetch-site") == "same-origin"
 
 
 def cross_site_error() -> Response:
@@ -51,10 +50,7 @@ def public_origin(server: ServerSettings) -> str:
 
 
 def _has_other_origin(headers: Headers, server: ServerSettings) -> bool:
-    if (
-        b"sec-fetch-site" in headers
-        and header_text(headers, b"sec-fetch-site") not in SAFE_FETCH_SITES
-    ):
+    if header_text(headers, b"sec-fetch-site", "none") not in SAFE_FETCH_SITES:
         return True
     if b"origin" not in headers:
         return False
@@ -89,9 +85,9 @@ def _is_local(host: str) -> bool:
     return True
 
 
-def header_text(headers: Headers, name: bytes) -> str:
-    """Return a header's value in lower case; empty if it is missing."""
-    return headers.get(name, b"").decode("latin-1").strip().lower()
+def header_text(headers: Headers, name: bytes, default: str = "") -> str:
+    """Return the value of a header in lower case, or `default` if it is missing."""
+    return headers.get(name, default.encode()).decode("latin-1").strip().lower()
 
 
 def strip_port(host: str) -> str:
