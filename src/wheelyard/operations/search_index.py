@@ -39,7 +39,7 @@ class SearchIndex:
     _lock: Lock = field(default_factory=Lock)
 
     def entries(self) -> tuple[SearchEntry, ...]:
-        """Return the entry of each project, in the order of their names."""
+        """Return the search index: an entry for each project, sorted by name."""
         with self._lock:
             now = self.projects.documents.now_seconds()
             if now >= self._expires_at or not self._cached:

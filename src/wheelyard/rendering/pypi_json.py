@@ -19,7 +19,7 @@ from wheelyard.rendering.simple_pages import file_url, timestamp
 
 @dataclass(frozen=True, slots=True)
 class PypiJsonPage:
-    """The data of a document."""
+    """The data from which a document of PyPI's JSON API is made."""
 
     name: NormalizedName
     release: Release
@@ -31,13 +31,13 @@ class PypiJsonPage:
 
 
 def project_json(page: PypiJsonPage, releases: Iterable[Release]) -> bytes:
-    """Return a project's document: the described release and the files of all releases."""
+    """Return `/pypi/<name>/json`: the described release, and the files of all releases."""
     files = {each.version: [_file(page, file) for file in each.files] for each in releases}
     return _encode(page, releases=files)
 
 
 def release_json(page: PypiJsonPage) -> bytes:
-    """Return a release's document."""
+    """Return `/pypi/<name>/<version>/json`: one release and its files."""
     return _encode(page)
 
 
@@ -112,7 +112,7 @@ def _file(page: PypiJsonPage, file: File) -> dict[str, object]:
 
 
 def _package_type(filename: str) -> tuple[str, str]:
-    """Return `packagetype` and `python_version` of a file."""
+    """Return PyPI's `packagetype` and `python_version` of a file."""
     # without parsing the filename of a wheel or an sdist, which nearly all files are
     if filename.endswith(".whl"):
         return "bdist_wheel", filename.split("-")[-3]

@@ -19,12 +19,12 @@ class Release:
 
     @property
     def is_yanked(self) -> bool:
-        """Whether every file is yanked."""
+        """Whether every file of the release is yanked."""
         return all(file.yanked is not None for file in self.files)
 
     @property
     def yanked_reason(self) -> str:
-        """The first reason of a yanked file, or an empty string."""
+        """The first reason for which a file was yanked, or an empty string."""
         return next((file.yanked for file in self.files if file.yanked), "")
 
     @property
@@ -58,11 +58,7 @@ def releases_of(project: Project) -> tuple[Release, ...]:
 
 
 def latest_release(releases: Iterable[Release]) -> Release | None:
-    """
-    Return the latest of the releases, which are sorted from new to old; None without releases.
-
-    Final releases come before pre-releases, and these before yanked ones.
-    """
+    """Return the newest final release, else the newest pre-release, else the newest yanked one."""
     ordered = list(releases)
     unyanked = [release for release in ordered if not release.is_yanked]
     final = (release for release in unyanked if not Version(release.version).is_prerelease)

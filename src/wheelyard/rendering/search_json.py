@@ -21,12 +21,12 @@ class SearchEntry(Struct, frozen=True, array_like=True):
 
 
 def search_entry(project: Project, described: Release | None) -> SearchEntry:
-    """Return the entry of a project whose latest release is `described`."""
+    """Return the search index's entry of a project whose latest release is `described`."""
     return SearchEntry(project.name, described.version if described else "", project.summary)
 
 
 def search_json(entries: Iterable[SearchEntry]) -> bytes:
-    """Return the entries as a JSON list, sorted by name, with a line for each."""
+    """Return the search index as a JSON list, sorted by name, with a line for each entry."""
     encoder = Encoder()
     ordered = sorted(entries, key=attrgetter("name"))
     lines = b",\n".join(encoder.encode(each) for each in ordered)

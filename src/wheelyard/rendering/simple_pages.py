@@ -34,19 +34,19 @@ _HEAD: Final = """<!DOCTYPE html>
 
 
 def list_json(names: Sequence[NormalizedName]) -> bytes:
-    """Return the project list as JSON."""
+    """Return the Simple API's list of projects as JSON."""
     return Encoder().encode({"meta": _META, "projects": [{"name": name} for name in names]})
 
 
 def list_html(names: Sequence[NormalizedName]) -> bytes:
-    """Return the project list as HTML."""
+    """Return the Simple API's list of projects as HTML."""
     links = "".join(f'<a href="{name}/">{name}</a>\n' for name in names)
     page = f"{_HEAD}<title>Simple index</title>\n</head>\n<body>\n{links}</body>\n</html>\n"
     return page.encode()
 
 
 def detail_json(project: Project, files_url: str = FILES_FROM_DETAIL) -> bytes:
-    """Return a project's page as JSON, with links below `files_url`."""
+    """Return the Simple API's page of a project as JSON, with links below `files_url`."""
     page: dict[str, object] = {"meta": _META, "name": project.name}
     if project.status is not Status.ACTIVE:
         reason = {"reason": project.reason} if project.reason else {}
@@ -60,7 +60,7 @@ def detail_json(project: Project, files_url: str = FILES_FROM_DETAIL) -> bytes:
 
 
 def detail_html(project: Project, files_url: str = FILES_FROM_DETAIL) -> bytes:
-    """Return a project's page as HTML, with links below `files_url`."""
+    """Return the Simple API's page of a project as HTML, with links below `files_url`."""
     status = ""
     if project.status is not Status.ACTIVE:
         status = f'<meta name="pypi:project-status" content="{project.status.value}">\n'

@@ -61,15 +61,15 @@ class PageTemplates:
         self._pages = {name: self._environment.get_template(name) for name in TEMPLATES}
 
     def project_list(self, names: Sequence[NormalizedName]) -> bytes:
-        """Return the page at `/`."""
+        """Return the HTML page with the list of projects."""
         return self._render("index.html", names=names)
 
     def project(self, page: ProjectPage) -> bytes:
-        """Return the page at `/project/<name>/`."""
+        """Return the HTML page of a project."""
         return self._render("project.html", page=page, active=Status.ACTIVE)
 
     def error_page(self, title: str, message: str) -> bytes:
-        """Return the page of an error."""
+        """Return the HTML page of an error."""
         return self._render("error.html", title=title, message=message)
 
     def _text(self, template: str) -> Markup:
@@ -114,7 +114,7 @@ def _release_section(release: Release, url_of: Callable[[File], str]) -> str:
 
 
 def _file_row(file: File, url: str, *, has_badge: bool) -> str:
-    """Return a row of the table; `has_badge` if a yanked file is shown as such."""
+    """Return a file's row in the HTML table; `has_badge` if it shows that the file is yanked."""
     uploaded_at, badges = file.uploaded_at, ""
     if file.yanked is not None and has_badge:
         badges += f"{_yank_badge(file.yanked)}\n"

@@ -48,7 +48,7 @@ class _RequestedFile:
 
 
 async def file_by_key(request: Request, context: ServerContext) -> Response:
-    """Answer with a file by its key in the store: project, SHA-256 and filename."""
+    """Answer with a distribution or its core metadata, by project, SHA-256 and filename."""
     project = request.params["project"]
     requested, sha256 = await _find_listed(request, project, context), request.params["sha256"]
     if requested and requested.project == project and requested.file.sha256 == sha256:
@@ -57,7 +57,7 @@ async def file_by_key(request: Request, context: ServerContext) -> Response:
 
 
 async def file_by_name(request: Request, context: ServerContext) -> Response:
-    """Answer with a file by its filename alone."""
+    """Answer with a distribution or its core metadata, by filename alone."""
     sent = request.params.get("project")
     name = None if sent is None else _parse_name_or_none(sent)
     if name is not None:  # before the filename is parsed
@@ -76,7 +76,7 @@ async def file_by_name(request: Request, context: ServerContext) -> Response:
 async def _find_listed(
     request: Request, project: str, context: ServerContext
 ) -> _RequestedFile | None:
-    """Return the requested file if the document of `project` lists it and it may be served."""
+    """Return the requested file if the project's document lists it, and its status serves it."""
     name, sent = _parse_name_or_none(project), request.params["filename"]
     if name is None:
         return None

@@ -45,7 +45,7 @@ async def answer_metrics(
     """Answer with the metrics of all workers; raise Forbidden unless the caller may read them."""
     if not is_allowed_without_login(request, context.index.settings):
         if request.caller.is_anonymous:
-            raise Unauthenticated(f"The metrics are not for everybody. {ACCESS_HINT}")
+            raise Unauthenticated(f"The metrics are not public. {ACCESS_HINT}")
         if not request.caller.may_everywhere(Action.ADMIN):
             raise Forbidden(
                 f"{request.caller.display_name} may not read the metrics. {ACCESS_HINT}"

@@ -17,17 +17,17 @@ UPLOAD_URL_HELP: Final = b"""This is the upload URL of a wheelyard index. Give i
 
 
 async def health(_request: Request) -> Response:
-    """Answer 200: this process is alive."""
+    """Answer the liveness probe: always 200."""
     return make_response(200, TEXT, b"Ok", NO_STORE)
 
 
 async def explain_upload_url(_request: Request) -> Response:
-    """Answer with an explanation of the upload URL, for a browser."""
+    """Answer a browser at the upload URL with a text that says what the URL is for."""
     return make_response(200, TEXT, UPLOAD_URL_HELP, NO_STORE)
 
 
 async def ready(_request: Request, context: ServerContext) -> Response:
-    """Answer 503 unless the store can be read, and a write has succeeded since the start."""
+    """Answer the readiness probe: 503 unless the store can be read and has been written."""
     try:
         await context.documents.load_names()
     except WheelyardError as error:

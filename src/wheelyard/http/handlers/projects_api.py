@@ -61,7 +61,7 @@ async def get_project(request: Request, context: ServerContext) -> Response:
 
 
 async def get_journal(request: Request, context: ServerContext) -> Response:
-    """Answer with a page of a project's commits, which are numbered from 1."""
+    """Answer with the commits of a project after number `after`, up to a page of them."""
     project, after = await _readable_project(request, context), parse_after(request.query)
     page_size = 1000 if context.index.is_local else 100  # on a bucket, each is a request
     last = min(after + page_size, project.revision)
@@ -78,7 +78,7 @@ async def get_journal(request: Request, context: ServerContext) -> Response:
 
 
 def parse_after(query: bytes) -> int:
-    """Return the commit number of `?after=`, by default 0; raise Invalid if it is malformed."""
+    """Return the commit number in a query's `after`, by default 0; or raise Invalid."""
     values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("after", ["0"])
     if len(values) > 1 or not _NUMBER.fullmatch(values[0]):
         raise Invalid(

@@ -16,7 +16,7 @@ from wheelyard.rendering.releases import latest_release, releases_of
 
 
 async def answer_pypi_json(request: Request, context: ServerContext) -> Response:
-    """Answer with a project or one of its releases; the name may be in any spelling."""
+    """Answer with PyPI's JSON of a project or a release; the name may be in any spelling."""
     try:
         name = parse_name(request.params["name"])
         context.read_policy.require_project_read(request.caller, name)

@@ -158,7 +158,7 @@ async def revoke_sent_token(request: Request, context: ServerContext) -> Respons
 
 
 def _check_change(request: Request, context: ServerContext) -> Response | None:
-    """Return the error response for a cross-site or conditional change, else None."""
+    """Return an error response if a changing request is cross-site or has If-Match, else None."""
     if request.caller.is_anonymous:
         raise invalid_credential()
     # behind the proxy a browser is authenticated by cookies, which any site can make it send

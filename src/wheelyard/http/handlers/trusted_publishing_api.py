@@ -150,7 +150,7 @@ class TrustedPublishingApi:
     def _mint_or_revoke(
         self, step: str, token: str, publishing: "TrustedPublishing", keys: tuple[str, ...]
     ) -> Response:
-        """Answer in a thread. A token that is not genuine does not count for `keys`."""
+        """Mint or revoke a token. One that is not genuine does not count against `keys`."""
         try:
             wait = self._rate_limit.reserve(keys)
         except Unavailable:  # concurrent requests have reserved all that is left

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from msgspec.json import encode
 
-from wheelyard.http.observability.request_record import CURRENT_REQUEST, TraceContext
+from wheelyard.http.observability.request_record import CURRENT_REQUEST
 from wheelyard.operations.audit_log import AUDIT_FIELD, EXTRA_FIELDS
 from wheelyard.settings.sections import LogSettings
 
@@ -28,7 +28,7 @@ class TextFormatter(logging.Formatter):
         super().__init__(TEXT_FORMAT)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - overrides
-        """Return the line, without a traceback."""
+        """Return the text line of a log record, without its traceback."""
         line, request = super().formatMessage(record), CURRENT_REQUEST.get()
         is_change = AUDIT_FIELD in extra_fields(record)
         return f"{line}, from {request.address}" if request and is_change else line
@@ -43,7 +43,7 @@ class JsonFormatter(logging.Formatter):
         self._project = project
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, without a line end."""
+        """Return the JSON line of a log record, without a line end."""
         message = record.getMessage()
         if record.exc_info:  # Error Reporting finds a traceback in the message
             message = f"{message}\n{self.formatException(record.exc_info)}"
@@ -55,26 +55,19 @@ class JsonFormatter(logging.Formatter):
         }
         request, fields = CURRENT_REQUEST.get(), extra_fields(record)
         if request is not None and request.trace is not None:
-            entry |= self._trace_fields(request.trace)
+            prefix = f"projects/{self._project}/traces/" if self._project else ""
+            entry["logging.googleapis.com/trace"] = f"{prefix}{request.trace.id}"
+            entry["logging.googleapis.com/trace_sampled"] = request.trace.is_sampled
+            if request.trace.span:
+                entry["logging.googleapis.com/spanId"] = request.trace.span
         if request is not None and AUDIT_FIELD in fields:
             fields = {**fields, AUDIT_FIELD: {**fields[AUDIT_FIELD], "address": request.address}}
         entry |= fields
         return encode(entry).decode()
 
-    def _trace_fields(self, trace: TraceContext) -> Mapping[str, object]:
-        """Return the fields of Cloud Logging for a trace."""
-        prefix = f"projects/{self._project}/traces/" if self._project else ""
-        fields: dict[str, object] = {
-            "logging.googleapis.com/trace": f"{prefix}{trace.id}",
-            "logging.googleapis.com/trace_sampled": trace.is_sampled,
-        }
-        if trace.span:
-            fields["logging.googleapis.com/spanId"] = trace.span
-        return fields
-
 
 def extra_fields(record: logging.LogRecord) -> Mapping[str, Any]:
-    """Return the fields of a log record besides its message."""
+    """Return the fields of an event that its log record has besides the message."""
     fields: Mapping[str, Any] = getattr(record, EXTRA_FIELDS, {})
     return fields
 

@@ -3,7 +3,7 @@ Spans and duration metrics for an OpenTelemetry collector (OTLP over HTTP).
 
 A request is a span in the trace that its client or a proxy sent; a call of the store is a child
 span. Attributes have the names of the semantic conventions for HTTP servers. The library's own
-environment variables (`OTEL_SERVICE`, `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_TRACES_SAMPLER` ...)
+environment variables (`OTEL_SERVICE_NAME`, `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_TRACES_SAMPLER` ...)
 are in force.
 """
 
@@ -38,15 +38,10 @@ BUCKETS_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75,
 
 
 class Telemetry:
-    """
-    Exports spans and durations to a collector; safe to share between threads.
-
-    Args:
-        endpoint: The collector's URL, without `/v1/traces` at its end.
-        now: Returns the time of day.
-    """
+    """Exports spans and durations to a collector; safe to share between threads."""
 
     def __init__(self, endpoint: str, now: Callable[[], datetime]) -> None:
+        """Connect to a collector; `endpoint` is its URL without `/v1/traces`."""
         base = endpoint.rstrip("/")
         resource = Resource.create({"service.name": SERVICE, "service.version": version(SERVICE)})
         spans = OTLPSpanExporter(
@@ -73,7 +68,7 @@ class Telemetry:
         )
 
     def start_span(self, scope: AsgiScope, trace: TraceContext | None, ago: float = 0.0) -> Span:
-        """Return a new span for a request that started `ago` seconds before."""
+        """Return a new OpenTelemetry span for a request that started `ago` seconds before."""
         context = None
         if trace is not None and trace.span:
             flags = TraceFlags(TraceFlags.SAMPLED if trace.is_sampled else TraceFlags.DEFAULT)
@@ -124,7 +119,7 @@ class Telemetry:
         span.end()
 
     def close(self) -> None:
-        """Export all that is left. With a slow collector this may take a minute."""
+        """Export the spans and durations that are left. A slow collector may take a minute."""
         self._tracers.shutdown()
         self._meters.shutdown(EXPORT_SECONDS * 1000)
 

@@ -17,7 +17,7 @@ PROCESS_HELP: Final = (
 
 
 def render_metrics(snapshot: MetricsSnapshot) -> bytes:
-    """Return a snapshot as the body of `/metrics`."""
+    """Return a snapshot of metrics in the text format of Prometheus."""
     return generate_latest(_Collector(snapshot))
 
 

@@ -85,12 +85,12 @@ def parse_trace(headers: Headers) -> TraceContext | None:
 
 
 def in_context(work: Callable[[], T]) -> Callable[[], T]:
-    """Return a function that runs `work` with the current request, in whatever thread calls it."""
+    """Return a function that runs `work` in another thread, as a part of the current request."""
     return partial(copy_context().run, work)
 
 
 def log_safe(sent: bytes) -> str:
-    """Return the first 512 bytes of a client's data, escaped and with API tokens redacted."""
+    """Return up to 512 bytes that a client sent as text for a log: escaped, tokens redacted."""
     text = sent[:512].decode("latin-1")
     decoded = unquote(text)
     without_tokens = redact_tokens(decoded)  # finds percent-encoded tokens, too

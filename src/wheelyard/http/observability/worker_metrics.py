@@ -47,7 +47,7 @@ _DECODER: Final = Decoder(MetricsSnapshot)
 
 @dataclass(frozen=True, slots=True)
 class WorkerMetricsFolder:
-    """The folder through which the workers of a server exchange their metrics."""
+    """The folder with a file of metrics for each worker of a server."""
 
     folder: Path
     pid: int
@@ -56,7 +56,7 @@ class WorkerMetricsFolder:
     """Returns whether a process with this PID is running."""
 
     def write(self, snapshot: MetricsSnapshot) -> None:
-        """Write this worker's metrics. An error is ignored: the next write repeats them."""
+        """Write this worker's metrics to its file. Errors are ignored: there is a next write."""
         path = self.folder / f"{self.pid}.json"
         with suppress(OSError):
             new = path.with_suffix(".new")
@@ -64,7 +64,7 @@ class WorkerMetricsFolder:
             new.replace(path)
 
     def read_others(self) -> list[MetricsSnapshot]:
-        """Return the metrics of all other workers, running or exited."""
+        """Return the metrics of the other workers; of those that have exited, what still counts."""
         snapshots = list[MetricsSnapshot]()
         for path in sorted(self.folder.glob("*.json")):
             if path.stem == str(self.pid):
@@ -98,7 +98,7 @@ def merge(workers: Sequence[MetricsSnapshot]) -> MetricsSnapshot:
 
 
 def _merge_process(workers: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return sums; but the earliest start, and the most file descriptors of one process."""
+    """Return sums over workers, but the earliest start and the most file descriptors of one."""
     names = {name for each in workers for name in each}
     merges = {START_TIME: min, "process_open_fds": max, "process_max_fds": max}
     return {

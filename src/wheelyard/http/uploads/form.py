@@ -36,9 +36,10 @@ FIELDS_LIMIT_BYTES: Final = 32 << 20
 
 class UploadFormReader:
     """
-    Reads a form from chunks, one thread at a time. Not usable any more after an error.
+    Reads an upload form from chunks: the file goes to the spool, and the fields are checked.
 
-    The caller must have the right to upload the file; that is checked as soon as its name is known.
+    As soon as the filename is known, the caller's right to upload it is checked. One thread at a
+    time may use a reader. It is not usable any more after an error.
     """
 
     def __init__(self, boundary: bytes, uploads: Uploads, caller: Caller) -> None:
@@ -59,15 +60,7 @@ class UploadFormReader:
         self._fields_size = 0
 
     def feed(self, chunk: bytes) -> None:
-        """
-        Read the next bytes of the body, any number of them.
-
-        Raises:
-            Invalid: The form is malformed, or a field is not accepted.
-            Forbidden: The caller may not upload the file, or its project takes no uploads.
-            TooLarge: The file is over its limit.
-            Unavailable: The spool is full, or cannot be written.
-        """
+        """Read the next bytes of the form; raise Invalid, Forbidden, TooLarge or Unavailable."""
         for event in self._parser.feed(chunk):
             if isinstance(event, PartHeaders):
                 self._start_part(event)
@@ -78,12 +71,10 @@ class UploadFormReader:
 
     def finish(self, last: bytes) -> SpooledUpload | None:
         """
-        Read the last bytes, and return the file; None if `:action` is an unsupported one.
+        Read the last bytes of the form, and return its file; None if `:action` is unsupported.
 
-        Raises:
-            Invalid: As in `feed`; or the body was cut off (code `incomplete_body`), it has no file
-                (code `missing_field`), or a field does not match the file (codes
-                `invalid_filename`, `digest_mismatch`).
+        Raise Invalid, besides the errors of `feed`, if the form was cut off (`incomplete_body`),
+        has no file (`missing_field`), or a field contradicts the file (`digest_mismatch` ...).
         """
         self.feed(last)
         self._parser.close()
@@ -101,7 +92,7 @@ class UploadFormReader:
         )
 
     def close(self) -> None:
-        """Remove the spooled file."""
+        """Remove the form's file from the spool."""
         if self._file is not None:
             self._file.remove()
 

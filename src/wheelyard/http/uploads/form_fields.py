@@ -36,7 +36,7 @@ _CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u206
 
 
 class FieldDecoder:
-    """Decodes and checks a text field chunk by chunk; keeps the text of few fields only."""
+    """Decodes and checks the text of a form field, chunk by chunk; keeps it if it is needed."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -68,7 +68,7 @@ class FieldDecoder:
 
 
 def checked_value(field: str, text: str) -> str:
-    """Return the value of a checked field, empty if it is blank or UNKNOWN; or raise Invalid."""
+    """Return a form field's value, empty if blank or UNKNOWN; raise Invalid if not accepted."""
     if text.strip() in ("", "UNKNOWN"):
         return ""
     if field == ACTION_FIELD and text != "file_upload" and text not in UNSUPPORTED_ACTIONS:

@@ -43,7 +43,7 @@ _UNENCODED = frozenset({"7bit", "8bit", "binary"})
 
 @dataclass(frozen=True, slots=True)
 class PartHeaders:
-    """The parsed headers of a part."""
+    """The parsed headers of one part of a multipart form."""
 
     name: str
     filename: str | None
@@ -62,7 +62,7 @@ class _StrictParser(PushMultipartParser):  # type: ignore[misc]  # the library h
 
 
 class MultipartParser:
-    """Splits a body into its parts, chunk by chunk. Not usable any more after an error."""
+    """Splits a multipart form into its parts, chunk by chunk. Not usable after an error."""
 
     def __init__(self, boundary: bytes) -> None:
         self._parser = _StrictParser(
