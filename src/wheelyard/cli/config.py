@@ -17,7 +17,7 @@ from wheelyard.catalog.keys import probes
 from wheelyard.cli.output import warn
 from wheelyard.cli.store_options import (
     command_settings,
-    load_command_settings,
+    loaded_settings,
     store_options,
     warn_about_settings,
 )
@@ -58,7 +58,7 @@ def check() -> None:
     missing = _missing_files(settings)
     present = replace(settings, access=replace(settings.access, **dict.fromkeys(missing, "")))
     authenticator = authenticator_of_settings(present)
-    loaded = load_command_settings()
+    loaded = loaded_settings()
     summary = _summary(present, authenticator, loaded.config_source)
     for line in (*summary, *_changed_settings(loaded)):
         click.echo(escaped(line))

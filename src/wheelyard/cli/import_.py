@@ -12,11 +12,11 @@ from wheelyard.catalog import keys
 from wheelyard.cli.import_progress import build_importer, import_source
 from wheelyard.cli.store_options import (
     command_settings,
+    ensure_index,
     local_caller,
-    open_or_make_index,
     store_options,
 )
-from wheelyard.http_client.urls import UserPassword, redact_credentials
+from wheelyard.http_client.urls import UserPassword, redact_url
 from wheelyard.model.text import escaped
 from wheelyard.operations.importing.report import FileStatus, Report
 from wheelyard.settings.load import process_environment
@@ -80,7 +80,7 @@ def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where i
     if options["as_json"]:
         click.echo(encode(_described(report, opened.kind, dry_run=dry_run)))
     else:
-        source = escaped(redact_credentials(options["source"]))
+        source = escaped(redact_url(options["source"]))
         click.echo(f"{source}: {report.summary(dry_run=dry_run)}")
         for code, count in sorted(report.waived_rules.items()):
             click.echo(f"excused: {code} ({count})")
@@ -90,7 +90,7 @@ def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where i
 def _index(settings: Settings, *, dry_run: bool) -> Index:
     """Return the index to import into; a dry run creates no store."""
     if not dry_run:
-        return open_or_make_index(settings)
+        return ensure_index(settings)
     location = settings.store.location
     is_folder = location != MEMORY_LOCATION and not is_bucket(location)
     if is_folder and not Path(location, keys.FORMAT).is_file():

@@ -7,8 +7,8 @@ from typing import Any, Final, TypeVar
 import click
 
 from wheelyard.cli.output import warn
-from wheelyard.cli.serve import WatchOptions, access_options, overrides_of, run_with_watchers
-from wheelyard.cli.store_options import command_settings, load_command_settings, store_options_with
+from wheelyard.cli.serve import WatchOptions, access_options, overrides_of, run_index
+from wheelyard.cli.store_options import command_settings, loaded_settings, store_options_with
 from wheelyard.settings.load import process_environment
 from wheelyard.sources.bucket_tree import open_tree
 from wheelyard.wiring.stores import system_runtime
@@ -88,13 +88,11 @@ def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 
     }
     if port := process_environment().get("PYPISERVER_PORT"):  # used by pypiserver's image
         defaults["server"]["port"] = port
-    given = load_command_settings(overrides, defaults).settings
+    given = loaded_settings(overrides, defaults).settings
     # in pypiserver, a user who may publish may also delete; without a password file, or with
     # grants, the setting has no effect, and there would be a warning
     if given.access.htpasswd_file and not given.grant:
         defaults["access"] = {"htpasswd_may_manage": True}
     settings = command_settings(overrides, defaults)
     places = tuple(str(folder) for folder in packages)
-    run_with_watchers(
-        settings, WatchOptions(places=places, lenient=options["lenient"], import_first=True)
-    )
+    run_index(settings, WatchOptions(places=places, lenient=options["lenient"], import_first=True))

@@ -18,7 +18,7 @@ from wheelyard.catalog import keys
 from wheelyard.cli.output import flush_messages, show_token, warn
 from wheelyard.cli.store_options import (
     command_settings,
-    open_or_make_index,
+    ensure_index,
     store_options,
     warn_about_settings,
 )
@@ -110,7 +110,7 @@ def command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes where 
     if options["private"]:
         overrides["access"]["private"] = True
     watched = {name: options[name] for name in ("places", "lenient", "every")}
-    run_with_watchers(command_settings(overrides), WatchOptions(**watched))
+    run_index(command_settings(overrides), WatchOptions(**watched))
 
 
 def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
@@ -141,7 +141,7 @@ def _parse_actions(actions: str) -> frozenset[str]:
     return words
 
 
-def run_with_watchers(settings: Settings, options: WatchOptions) -> None:
+def run_index(settings: Settings, options: WatchOptions) -> None:
     """Run the server, and its watch threads, until a signal; raise WheelyardError if that fails."""
     require_telemetry(settings)
     settings = replace(settings, server=resolve_bind_address(settings.server))
@@ -168,7 +168,7 @@ def _serve(settings: Settings, options: WatchOptions) -> None:
     if settings.server.read_only:
         index = open_index(settings, create=False)
     else:
-        index = open_or_make_index(settings)
+        index = ensure_index(settings)
     if not options.places:
         print_startup_message(index)
         run_server(settings, index)

@@ -84,13 +84,13 @@ def command_settings(overrides: Tables | None = None, defaults: Tables | None = 
     """
     for sentence in ineffective_sources(process_environment()):
         warn(sentence)
-    reading = load_command_settings(overrides, defaults)
+    reading = loaded_settings(overrides, defaults)
     if reading.config_source not in ("", TEXT_VARIABLE):
         warn_if_writable(Path(reading.config_source))
     return reading.settings
 
 
-def load_command_settings(
+def loaded_settings(
     overrides: Tables | None = None, defaults: Tables | None = None
 ) -> LoadedSettings:
     """Return the settings of this command line with the source of each value; print nothing."""
@@ -109,7 +109,7 @@ def existing_index() -> Index:
     return open_index(command_settings(), create=False)
 
 
-def open_or_make_index(settings: Settings) -> Index:
+def ensure_index(settings: Settings) -> Index:
     """Return the index of the store; create the store if it is missing, and print that."""
     location = settings.store.location
     index = open_index(settings)

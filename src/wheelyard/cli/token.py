@@ -11,9 +11,9 @@ from wheelyard.authentication.explain import parse_subject
 from wheelyard.cli.output import show_token
 from wheelyard.cli.store_options import (
     command_settings,
+    ensure_index,
     existing_index,
     local_caller,
-    open_or_make_index,
     store_options,
 )
 from wheelyard.errors import Invalid, quoted
@@ -62,7 +62,7 @@ def create(name: str, can: str, projects: tuple[str, ...], expires: str, owner: 
         owner=principal,
         owner_names=names,
     )
-    index = open_or_make_index(settings)
+    index = ensure_index(settings)
     token, record = index.tokens.create(request, by=local_caller(index).principal)
     click.echo(f"Token {record.id}, {_scope_text(record)}, until {_expiry(record)}:", err=True)
     with show_token(record.id):

@@ -10,8 +10,8 @@ import click
 from wheelyard.cli.output import progress_bar
 from wheelyard.cli.store_options import (
     command_settings,
+    ensure_index,
     local_caller,
-    open_or_make_index,
     store_options,
 )
 from wheelyard.errors import Invalid, WheelyardError
@@ -33,7 +33,7 @@ def command(files: tuple[Path, ...], dest: str | None) -> int:
 
     A site at DEST looks as 'wheelyard export' has made it; one that is new has copies of the files.
     """
-    index = open_or_make_index(command_settings())
+    index = ensure_index(command_settings())
     if dest is not None:
         from wheelyard.cli.export import require_site
 

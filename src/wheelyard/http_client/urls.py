@@ -152,12 +152,12 @@ def _is_host(host: str) -> bool:
     return ":" in host or is_name
 
 
-def is_http_url(text: str) -> bool:
+def is_url(text: str) -> bool:
     """Return whether a text begins like an http or https URL."""
     return text.lower().startswith(("http://", "https://"))
 
 
-def redact_credentials(text: str) -> str:
+def redact_url(text: str) -> str:
     """Return a location from the command line for messages: without credentials and query."""
     try:
         return parse_url(text.strip()).redacted

@@ -38,7 +38,7 @@ from wheelyard.settings.sections import (
 from wheelyard.settings.validation import (
     MAX_NUMBER_BITS,
     bad_setting,
-    quote_unless_secret,
+    quote_safely,
     validate,
 )
 
@@ -211,7 +211,7 @@ def _check_brackets(name: str, value: object) -> None:
     """Raise Invalid unless a top-level name is a section, or an array of tables."""
     if isinstance(value, list if name in ARRAY_TABLES else dict):
         return
-    quoted = quote_unless_secret(name)
+    quoted = quote_safely(name)
     if name in ARRAY_TABLES:
         raise bad_setting(f"{quoted} is written in double brackets, [[{name}]]")
     if name in Settings.__struct_fields__:
@@ -277,7 +277,7 @@ def _from_flag(flag: str) -> _SettingValue:
     path = tuple(part.strip() for part in name.split("."))
     setting = all_settings().get(path)
     if setting is None:
-        raise bad_setting(f"--set {quote_unless_secret(name)}: {_unknown_setting(path)}")
+        raise bad_setting(f"--set {quote_safely(name)}: {_unknown_setting(path)}")
     if setting.is_secret:
         raise bad_setting(
             f"--set {name}: a command line can be read by everybody on this machine. Set "
@@ -360,7 +360,7 @@ def _unknown_setting(path: SettingPath) -> str:
             return f"{known[above]} has no settings in it"
         if name in names_in(above):
             continue
-        unknown = quote_unless_secret(name)
+        unknown = quote_safely(name)
         if not above:
             return f"there is no section {unknown}. The sections are {_sections()}"
         names = ", ".join(names_in(above))
@@ -389,6 +389,6 @@ def _expected(setting: Setting) -> str:
 def _found(value: object) -> str:
     """Return `, and found VALUE`, or an empty string if the value is long or no text or number."""
     if isinstance(value, str):
-        return f", and found {quote_unless_secret(value)}"
+        return f", and found {quote_safely(value)}"
     is_short = isinstance(value, int | float) and abs(value) < 1 << MAX_NUMBER_BITS
     return f", and found {value}".lower() if is_short else ""

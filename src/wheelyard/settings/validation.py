@@ -43,7 +43,7 @@ def bad_setting(why: str) -> Invalid:
     return Invalid(f"A setting is wrong: {why}. See docs/settings.md.", code="bad_setting")
 
 
-def quote_unless_secret(text: str) -> str:
+def quote_safely(text: str) -> str:
     """Return an invalid value, quoted, or `HIDDEN_VALUE` if it may contain a secret."""
     return HIDDEN_VALUE if _SECRET_CHARACTERS.search(text) else quoted(text)
 
@@ -88,7 +88,7 @@ def _invalid_values(settings: Settings) -> Iterator[str]:
         holds, remedy = _RULES[key]
         for each in value if setting.is_list else (value,):
             if not holds(each):
-                found = "its value" if setting.is_secret else quote_unless_secret(each)
+                found = "its value" if setting.is_secret else quote_safely(each)
                 yield f"{setting}: {found} is none. Write {remedy}"
 
 
@@ -243,8 +243,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
     host = url.partition("://")[2].partition("/")[0].lower()
     if prefix and url and not urlsplit(url).path.rstrip("/").endswith(f"/{prefix}"):
         yield (
-            "[server] public_url: expected it to end with the path_prefix, "
-            f"{quote_unless_secret(prefix)}"
+            f"[server] public_url: expected it to end with the path_prefix, {quote_safely(prefix)}"
         )
     if access.require_https and url.lower().startswith("http://") and server.trusted_proxies:
         yield (
@@ -254,13 +253,13 @@ def _contradictions(settings: Settings) -> Iterator[str]:
     trusted = {each.lower() for each in access.trusted_hosts}
     if trusted and host and trusted.isdisjoint({host, _PORT.sub("", host)}):
         yield (
-            f"[access] trusted_hosts: {quote_unless_secret(host)} is not among them, and "
+            f"[access] trusted_hosts: {quote_safely(host)} is not among them, and "
             "[server] public_url sends everybody there"
         )
     is_wide = access.anonymous_uploads and not server.is_loopback
     if is_wide and not access.anonymous_uploads_anywhere:
         yield (
-            f"[access] anonymous_uploads: whoever reaches {quote_unless_secret(server.host)} could "
+            f"[access] anonymous_uploads: whoever reaches {quote_safely(server.host)} could "
             "publish anything here. Listen on 127.0.0.1; or, if that is meant, set "
             "anonymous_uploads_anywhere, or give --i-know"
         )
@@ -284,7 +283,7 @@ def _publishing_errors(settings: Settings) -> Iterator[str]:
     shared = {*settings.google.id_token.audience, *settings.iap.audience} & set(audiences)
     if shared:
         yield (
-            f"[trusted_publishing] audience: {quote_unless_secret(min(shared))} is the audience of "
+            f"[trusted_publishing] audience: {quote_safely(min(shared))} is the audience of "
             "[google.id_token] or [iap] as well, so that a job's statement could pass for a "
             "person's. Use different ones"
         )

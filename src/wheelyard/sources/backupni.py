@@ -15,7 +15,7 @@ import msgspec
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.sources.candidate import Candidate, Skipped, SourceItem
 from wheelyard.sources.distribution_files import distribution_entries
-from wheelyard.sources.field_parsing import clean_uploader, parse_epoch_seconds, parse_hash_spec
+from wheelyard.sources.field_parsing import clean_uploader, parse_epoch_seconds, parse_hash
 from wheelyard.sources.file_tree import FileTree, TreeEntry, read_bounded, to_candidate
 
 META_SUFFIX: Final = ".meta"
@@ -61,7 +61,7 @@ def _with_metadata(candidate: Candidate, text: bytearray) -> Candidate:
         raise ValueError("it describes another file")
     return replace(
         candidate,
-        hashes={**candidate.hashes, **parse_hash_spec(found.hash or "")},
+        hashes={**candidate.hashes, **parse_hash(found.hash or "")},
         uploaded_at=parse_epoch_seconds(found.upload_timestamp) or candidate.uploaded_at,
         uploaded_by=clean_uploader(found.uploaded_by),
     )

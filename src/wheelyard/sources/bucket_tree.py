@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid, NotFound, quoted
-from wheelyard.http_client.urls import is_http_url, redact_credentials
-from wheelyard.sources.candidate import EMPTY_MAPPING, bad_source, unreadable_file
+from wheelyard.http_client.urls import is_url, redact_url
+from wheelyard.sources.candidate import EMPTY_MAPPING, bad_source, unreadable
 from wheelyard.sources.file_tree import FileTree, FolderTree, TreeEntry
 from wheelyard.storage.gcs.location import is_bucket, parse_location
 from wheelyard.storage.instrumented import OperationCounter
@@ -52,14 +52,14 @@ class BucketTree:
     def read(self, item: TreeEntry) -> Iterator[Iterator[bytes]]:
         """Open an object; raise OSError if it is compressed or missing."""
         if item.size is None:
-            raise unreadable_file(
+            raise unreadable(
                 "it is kept packed (Content-Encoding: gzip), so its bytes are not those that were "
                 "uploaded; store it again without that"
             )
         try:
             chunks = self.bucket.read(item.path, item.version)
         except NotFound as fault:
-            raise unreadable_file(fault.message.rstrip(".").lower()) from fault
+            raise unreadable(fault.message.rstrip(".").lower()) from fault
         with closing(chunks):  # type: ignore[type-var]
             yield chunks
 
@@ -80,8 +80,8 @@ def open_tree(text: str, runtime: Runtime, excluded: Iterable[Path] = ()) -> Fil
     """
     if is_bucket(text):
         return _open_bucket(text, runtime)
-    name = quoted(redact_credentials(text))
-    if is_http_url(text):
+    name = quoted(redact_url(text))
+    if is_url(text):
         raise bad_source(f"{name} is a URL, and this needs a folder or gs://BUCKET/PREFIX.")
     path = Path(text)
     try:

@@ -76,11 +76,11 @@ def bad_source(message: str) -> Invalid:
     return Invalid(message, code="bad_source", short="Not a source to import from.")
 
 
-def source_unavailable(message: str) -> Unavailable:
+def unavailable(message: str) -> Unavailable:
     """Return the error for a source that does not answer."""
     return Unavailable(message, code=SOURCE_UNAVAILABLE, short="The source does not answer.")
 
 
-def unreadable_file(why: str) -> OSError:
+def unreadable(why: str) -> OSError:
     """Return the error for one file that cannot be read; the import continues with others."""
     return OSError(errno.EIO, why)

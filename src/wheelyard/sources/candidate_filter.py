@@ -45,7 +45,7 @@ def guess_project(filename: str) -> str:
     return canonicalize_name(found[1] if found else filename)
 
 
-def matches_patterns(project: str, patterns: tuple[str, ...]) -> bool:
+def matches(project: str, patterns: tuple[str, ...]) -> bool:
     """Return whether a normalised project name matches a pattern; no patterns match all names."""
     # canonicalize_name does not change `*`, `?` and `[...]`; a range such as [a-z] keeps its "-"
     return not patterns or any(fnmatchcase(project, canonicalize_name(each)) for each in patterns)

@@ -28,7 +28,7 @@ from wheelyard.sources.field_parsing import (
     clean_uploader,
     parse_date_parts,
     parse_digests,
-    parse_hash_spec,
+    parse_hash,
     parse_http_date,
 )
 from wheelyard.sources.file_tree import FileTree, read_bounded, to_candidate
@@ -144,7 +144,7 @@ class DevpiSource:
         declared = {"md5": mapping.md5} if mapping.md5 is not None else {}
         try:
             hashes = parse_digests({**declared, **(mapping.hashes or {})})
-            hashes = {**parse_hash_spec(mapping.hash_spec or ""), **hashes}
+            hashes = {**parse_hash(mapping.hash_spec or ""), **hashes}
         except InvalidDigest as error:
             return Skipped(location, str(error), is_error=True)
         upload = next((each for each in entry.log if each.what == "upload"), _LogEntry())

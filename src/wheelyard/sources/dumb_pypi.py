@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.errors import quoted
-from wheelyard.http_client.urls import Url, is_http_url, redact_credentials
+from wheelyard.http_client.urls import Url, is_url, redact_url
 from wheelyard.sources.candidate import (
     Candidate,
     OpenChunks,
@@ -29,7 +29,7 @@ from wheelyard.sources.candidate import (
     SourceItem,
     bad_source,
 )
-from wheelyard.sources.field_parsing import clean_uploader, parse_epoch_seconds, parse_hash_spec
+from wheelyard.sources.field_parsing import clean_uploader, parse_epoch_seconds, parse_hash
 from wheelyard.sources.file_tree import FileTree, to_candidate
 from wheelyard.sources.web.index_client import IndexClient
 from wheelyard.sources.web.resumable_download import ResumableDownload
@@ -88,7 +88,7 @@ class DumbPypiSource:
         location = f"{self.packages.redacted}, line {number}"
         try:
             entry = _parse_line(line)
-            hashes = parse_hash_spec(entry.hash or "")
+            hashes = parse_hash(entry.hash or "")
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             why = "it is neither a filename nor a JSON object with one"
             return Skipped(location, why, is_error=True)
@@ -109,7 +109,7 @@ class DumbPypiSource:
 
 def is_package_list(text: str) -> bool:
     """Return whether a source is named like a package list."""
-    is_remote = is_http_url(text) or is_bucket(text)
+    is_remote = is_url(text) or is_bucket(text)
     return text.endswith(LIST_SUFFIXES) and (is_remote or Path(text).is_file())
 
 
@@ -135,9 +135,9 @@ def resolve_packages_url(text: str, reference: str) -> str:
         reference: The `--packages-url` of dumb-pypi: absolute, or relative to a project's page;
             for a list in a file also a folder relative to the working directory.
     """
-    if is_http_url(reference) or is_bucket(reference):
+    if is_url(reference) or is_bucket(reference):
         return reference
-    if is_http_url(text):
+    if is_url(text):
         return urljoin(urljoin(text, PROJECT_PAGE), reference)
     if is_bucket(text):
         folder = text.removeprefix(SCHEME).rpartition("/")[0]
@@ -191,5 +191,5 @@ def _parse_line(line: bytes) -> _ListEntry:
         entry = _ListEntry(line.decode().strip())
     name = entry.filename
     if not name or "/" in name or "\\" in name or ".." in name or not name.isprintable():
-        raise ValueError(f"{quoted(redact_credentials(name))} is no filename")
+        raise ValueError(f"{quoted(redact_url(name))} is no filename")
     return entry

@@ -84,7 +84,7 @@ def parse_digests(declared: Mapping[str, object]) -> Mapping[str, str]:
     return found or EMPTY_MAPPING
 
 
-def parse_hash_spec(text: str) -> Mapping[str, str]:
+def parse_hash(text: str) -> Mapping[str, str]:
     """Return the digests in `sha256=...` or a URL's fragment; raise InvalidDigest if malformed."""
     return parse_digests(dict(parse_qsl(text.removeprefix("#"), keep_blank_values=True)))
 

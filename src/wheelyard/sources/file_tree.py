@@ -21,7 +21,7 @@ from wheelyard.sources.candidate import (
     Candidate,
     Skipped,
     bad_source,
-    unreadable_file,
+    unreadable,
 )
 from wheelyard.sources.candidate_filter import is_distribution_name
 from wheelyard.sources.field_parsing import file_time
@@ -97,7 +97,7 @@ def read_bounded(tree: FileTree, item: TreeEntry, limit: int = SIDECAR_LIMIT_BYT
         for chunk in chunks:
             found += chunk
             if len(found) > limit:
-                raise unreadable_file(f"it is larger than {limit} bytes")
+                raise unreadable(f"it is larger than {limit} bytes")
     return found
 
 

@@ -30,15 +30,15 @@ from wheelyard.http_client.urls import (
     BadUrl,
     Url,
     UserPassword,
-    is_http_url,
+    is_url,
     parse_url,
-    redact_credentials,
+    redact_url,
 )
 from wheelyard.sources import devpi, dumb_pypi
 from wheelyard.sources.backupni import BackupniSource
 from wheelyard.sources.bucket_tree import BucketTree, open_tree
 from wheelyard.sources.candidate import Skipped, Source, SourceItem, bad_source
-from wheelyard.sources.candidate_filter import guess_project, is_distribution_name, matches_patterns
+from wheelyard.sources.candidate_filter import guess_project, is_distribution_name, matches
 from wheelyard.sources.distribution_files import FileTreeSource, as_listed
 from wheelyard.sources.file_tree import FileTree, TreeEntry
 from wheelyard.sources.gaepypi import gaepypi_candidates, is_gaepypi_path
@@ -69,7 +69,7 @@ KIND_OPTIONS: Final = MappingProxyType(
     }
 )
 """Fields of `SourceRequest` for one kind of source only: their options, and that kind."""
-DETECTION_LIMIT: Final = 500
+DETECT_LIMIT: Final = 500
 """Files that are listed to detect the kind of a source."""
 
 
@@ -110,9 +110,7 @@ class OpenedSource:
     def candidates(self) -> Iterator[SourceItem]:
         """Yield the candidates of the requested projects, and what was skipped."""
         for each in self.source.candidates():
-            if isinstance(each, Skipped) or matches_patterns(
-                guess_project(each.filename), self.projects
-            ):
+            if isinstance(each, Skipped) or matches(guess_project(each.filename), self.projects):
                 yield each
 
     def close(self) -> None:
@@ -140,9 +138,7 @@ def detect_kind(tree: FileTree) -> str:
     """Return the kind of source that the first files of a tree look like, by default `files`."""
     if tree.find(devpi.INDEX_FILE) is not None:
         return "devpi"
-    items = [
-        each for each in islice(tree.entries(), DETECTION_LIMIT) if isinstance(each, TreeEntry)
-    ]
+    items = [each for each in islice(tree.entries(), DETECT_LIMIT) if isinstance(each, TreeEntry)]
     offered = [item for item in items if is_distribution_name(item.filename)]
     if offered and all(is_gaepypi_path(item) for item in offered):
         return "gaepypi"
@@ -163,8 +159,8 @@ class _SourceFactory:
         """Return the requested kind, or the detected one."""
         request = self.request
         for text in (request.text, request.meta, request.packages_url):
-            redacted = redact_credentials(text)
-            if redacted != text and not is_http_url(text):
+            redacted = redact_url(text)
+            if redacted != text and not is_url(text):
                 raise bad_source(
                     f"{quoted(redacted)} cannot be used: it is no URL of http or https."
                 )
@@ -176,7 +172,7 @@ class _SourceFactory:
             return "backupni"
         if request.packages_url or dumb_pypi.is_package_list(request.text):
             return "dumb-pypi"
-        if is_http_url(request.text):
+        if is_url(request.text):
             return "index"
         return detect_kind(self._tree(request.text))
 
@@ -212,7 +208,7 @@ class _SourceFactory:
                 "A package list does not say where its files are. Give what dumb-pypi was given as "
                 "--packages-url: a URL, gs://BUCKET/PREFIX or a folder."
             )
-        if is_http_url(text):
+        if is_url(text):
             url = _url(text)
             packages = dumb_pypi.package_list_at_url(self._client(url), url)
         elif is_bucket(text):
@@ -222,7 +218,7 @@ class _SourceFactory:
             path = Path(text)
             packages = dumb_pypi.package_list_in_tree(self._tree(str(path.parent)), path.name, text)
         location = dumb_pypi.resolve_packages_url(packages.text, reference)
-        if is_http_url(location):
+        if is_url(location):
             url = _url(location)
             locator = dumb_pypi.locate_at_url(self._client(url), url.as_folder())
         else:
@@ -234,7 +230,7 @@ class _SourceFactory:
         request = self.request
         known = read_netrc(request.netrc or Path.home() / ".netrc")
         # for a list in a file or a bucket, the server of its files is the one the operator named
-        named = _url(request.text) if is_http_url(request.text) else url
+        named = _url(request.text) if is_url(request.text) else url
         if url.origin == named.origin:
             own = replace(url, login=url.login or named.login)
             credentials = SourceCredentials(own, request.login, known)
@@ -254,7 +250,7 @@ def _url(text: str) -> Url:
     try:
         return parse_url(text)
     except BadUrl as error:
-        raise bad_source(f"{quoted(redact_credentials(text))} cannot be used: {error}.") from error
+        raise bad_source(f"{quoted(redact_url(text))} cannot be used: {error}.") from error
 
 
 def _check_options(request: SourceRequest, kind: str) -> None:
@@ -265,9 +261,7 @@ def _check_options(request: SourceRequest, kind: str) -> None:
                 f"{option} is for {KIND_TITLES[only]}, and this was taken for {KIND_TITLES[kind]}. "
                 f"Leave it out, or say --from {only}."
             )
-    if request.allow_private and not (
-        is_http_url(request.text) or is_http_url(request.packages_url)
-    ):
+    if request.allow_private and not (is_url(request.text) or is_url(request.packages_url)):
         raise bad_source("--allow-private is for a URL, which leads to others. Leave it out.")
 
 

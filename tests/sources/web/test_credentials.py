@@ -8,7 +8,7 @@ import pytest
 
 from tests.sources.offering import body_of, offered, opened
 from tests.sources.web.fake_server import CannedResponse, FakeServer
-from wheelyard.http_client.urls import UserPassword, parse_url, redact_credentials
+from wheelyard.http_client.urls import UserPassword, parse_url, redact_url
 from wheelyard.sources.web.index_client import SourceCredentials
 
 WHEEL = "a-1-py3-none-any.whl"
@@ -157,11 +157,11 @@ def test_what_is_shown(server: FakeServer) -> None:
         (candidate,) = found.candidates
         with pytest.raises(OSError, match="status 404") as raised:
             body_of(candidate)
-        redact_credentials = repr((candidate, found.passed_over, source, str(raised.value)))
+        redact_url = repr((candidate, found.passed_over, source, str(raised.value)))
 
     assert candidate.location == f"{server.url}/{WHEEL}"
     assert server.asked(f"/{WHEEL}")[0].path == f"/{WHEEL}?signature=s3cret"
-    assert not any(word in redact_credentials for word in ("cret", "s%20e", "s3cret"))
+    assert not any(word in redact_url for word in ("cret", "s%20e", "s3cret"))
 
 
 @pytest.mark.integration
@@ -205,4 +205,4 @@ def test_files_elsewhere(server: FakeServer, other: FakeServer, tmp_path: Path) 
 )
 def test_what_is_shown_of_a_source(text: str, expected: str) -> None:
     """Of what somebody has typed, neither a credential nor a query is shown."""
-    assert redact_credentials(text) == expected
+    assert redact_url(text) == expected

@@ -11,7 +11,7 @@ from tests.clients.tls import running_proxy
 from tests.sources.offering import Pauses, body_of, offered, opened, sha256, taken
 from tests.sources.web.fake_server import HTML, JSON, CannedResponse, FakeServer
 from wheelyard.errors import Invalid, Unavailable
-from wheelyard.sources.web.index_client import FIRST_PAUSE_SECONDS
+from wheelyard.sources.web.index_client import FIRST_PAUSE
 
 pytestmark = pytest.mark.integration
 
@@ -211,7 +211,7 @@ def test_patience_in_other_words(server: FakeServer, asked: str) -> None:
         assert offered(source.candidates()).passed_over == []
 
     (pause,) = pauses.made
-    assert 0 < pause <= FIRST_PAUSE_SECONDS
+    assert 0 < pause <= FIRST_PAUSE
 
 
 def test_a_server_that_fails(server: FakeServer) -> None:

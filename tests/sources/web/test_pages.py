@@ -6,7 +6,7 @@ from tests.sources.offering import Pauses
 from wheelyard.http_client.address_policy import AddressPolicy
 from wheelyard.http_client.urls import parse_url
 from wheelyard.sources.web.index_client import FetchedPage, IndexClient, SourceCredentials
-from wheelyard.sources.web.index_pages import ProjectLink, parse_project_list
+from wheelyard.sources.web.index_pages import ProjectLink, parse_projects
 
 HERE = "https://index.example/simple/"
 
@@ -15,7 +15,7 @@ def projects(text: str) -> list[tuple[str, str]]:
     """Return the names of the projects that a page in HTML lists, and where they are."""
     url = parse_url(HERE)
     web = IndexClient(SourceCredentials(url), Pauses().runtime(), AddressPolicy())
-    found = parse_project_list(FetchedPage(url, "text/html", text.encode()), web)
+    found = parse_projects(FetchedPage(url, "text/html", text.encode()), web)
     return [
         (each.name, each.url.without_userinfo) for each in found if isinstance(each, ProjectLink)
     ]

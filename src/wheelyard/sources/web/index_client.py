@@ -24,7 +24,7 @@ from wheelyard.http_client.client import ClientResponse, HttpClient, TransferRat
 from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword
 
 MAX_ATTEMPTS: Final = 5
-FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 8.0
+FIRST_PAUSE, MAX_PAUSE = 0.5, 8.0
 MAX_RETRY_AFTER_SECONDS: Final = 60.0
 """Longest pause, in seconds, that a Retry-After header can ask for."""
 PAGE_LIMIT_BYTES: Final = 64 * 1024**2
@@ -127,9 +127,7 @@ class IndexClient:
         return self._with_retries(lambda: self._send(url, headers, method))
 
     def _with_retries(self, call: Callable[[], T]) -> T:
-        waits = backoff_pauses(
-            self._runtime.random, FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS, at_least=0.5
-        )
+        waits = backoff_pauses(self._runtime.random, FIRST_PAUSE, MAX_PAUSE, at_least=0.5)
         waits = islice(waits, MAX_ATTEMPTS - 1)
         while True:
             try:

@@ -16,13 +16,13 @@ from packaging.utils import canonicalize_name
 
 from wheelyard.errors import quoted
 from wheelyard.http_client.address_policy import FetchError
-from wheelyard.http_client.urls import BadUrl, Url, redact_credentials
+from wheelyard.http_client.urls import BadUrl, Url, redact_url
 from wheelyard.sources.candidate import Skipped, SourceItem
 from wheelyard.sources.candidate_filter import is_distribution_name, is_sidecar
 from wheelyard.sources.field_parsing import (
     InvalidDigest,
     parse_digests,
-    parse_hash_spec,
+    parse_hash,
     parse_iso_date,
 )
 from wheelyard.sources.web.html_links import Link, read_links
@@ -55,7 +55,7 @@ class ProjectLink:
     url: Url
 
 
-def parse_project_list(page: FetchedPage, web: IndexClient) -> Iterator[ProjectLink | SourceItem]:
+def parse_projects(page: FetchedPage, web: IndexClient) -> Iterator[ProjectLink | SourceItem]:
     """Yield the projects, or files, of an index's root page; raise FetchError if it is invalid."""
     document = _decode_json(page)
     if document is not None:
@@ -76,7 +76,7 @@ def parse_project_list(page: FetchedPage, web: IndexClient) -> Iterator[ProjectL
             yield _file_in_html(page, base, link, web)
 
 
-def parse_project_page(page: FetchedPage, web: IndexClient) -> Iterator[SourceItem]:
+def parse_files(page: FetchedPage, web: IndexClient) -> Iterator[SourceItem]:
     """Yield the files on a project's page; raise FetchError if the page is invalid."""
     document = _decode_json(page)
     if document is None:
@@ -161,7 +161,7 @@ def _file_in_json(page: FetchedPage, entry: Raw, web: IndexClient) -> SourceItem
         claimed = parse_digests(hashes if isinstance(hashes, dict) else {})
     except (BadUrl, InvalidDigest) as error:
         return Skipped(
-            f"{page.url.redacted}, {quoted(redact_credentials(filename))}",
+            f"{page.url.redacted}, {quoted(redact_url(filename))}",
             str(error),
             is_error=True,
         )
@@ -219,7 +219,7 @@ def _link_in_html(page: FetchedPage, base: Url, link: Link, web: IndexClient) ->
 def _file_in_html(page: FetchedPage, base: Url, link: Link, web: IndexClient) -> SourceItem:
     try:
         url = _resolve_link(page, base, link.href)
-        claimed = parse_hash_spec(url.fragment)
+        claimed = parse_hash(url.fragment)
     except (BadUrl, InvalidDigest) as error:
         location = f"{page.url.redacted}, {quoted(_filename_of(link).rpartition('@')[2])}"
         return Skipped(location, str(error), is_error=True)

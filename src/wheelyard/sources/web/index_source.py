@@ -21,18 +21,18 @@ from wheelyard.sources.candidate import (
     Skipped,
     SourceItem,
     bad_source,
-    source_unavailable,
+    unavailable,
 )
-from wheelyard.sources.candidate_filter import guess_project, matches_patterns
+from wheelyard.sources.candidate_filter import guess_project, matches
 from wheelyard.sources.web.index_client import DENIED_STATUSES, GONE, NOT_FOUND, IndexClient
 from wheelyard.sources.web.index_pages import (
     ACCEPT,
     ProjectLink,
-    parse_project_list,
-    parse_project_page,
+    parse_files,
+    parse_projects,
 )
 
-MAX_CONSECUTIVE_FAILURES: Final = 5
+MAX_FAILURES: Final = 5
 """Pages that may fail one after the other before the import is ended."""
 MAX_PROJECTS: Final = 100_000
 """Projects of one import; an index with more is a mirror of a public one."""
@@ -55,9 +55,7 @@ class IndexSource:
             consecutive_failures = (
                 consecutive_failures + 1 if fault is not None and fault.is_transient else 0
             )
-            if fault is not None and (
-                fault.is_unreachable or consecutive_failures >= MAX_CONSECUTIVE_FAILURES
-            ):
+            if fault is not None and (fault.is_unreachable or consecutive_failures >= MAX_FAILURES):
                 raise _root_error(self.root, fault)
             yield from candidates
 
@@ -83,7 +81,7 @@ class IndexSource:
             raise _root_error(self.root, fault) from fault
         found = dict[object, ProjectLink | SourceItem]()
         try:
-            for each in parse_project_list(page, self.web):
+            for each in parse_projects(page, self.web):
                 if self._is_wanted(each):
                     found.setdefault(_duplicate_key(each), each)
         except FetchError as fault:
@@ -94,7 +92,7 @@ class IndexSource:
         if isinstance(found, Skipped):
             return True
         name = found.name if isinstance(found, ProjectLink) else guess_project(found.filename)
-        return matches_patterns(name, self.projects)
+        return matches(name, self.projects)
 
     def _files_of(
         self, found: ProjectLink | SourceItem
@@ -103,7 +101,7 @@ class IndexSource:
         if not isinstance(found, ProjectLink):
             return [found], None
         try:
-            return list(parse_project_page(self.web.page(found.url, ACCEPT), self.web)), None
+            return list(parse_files(self.web.page(found.url, ACCEPT), self.web)), None
         except FetchError as fault:
             named = bool(self.projects) and fault.status == NOT_FOUND
             is_error = named or fault.status not in (NOT_FOUND, GONE)
@@ -127,7 +125,7 @@ def _root_error(root: Url, fault: FetchError) -> WheelyardError:
             "and WHEELYARD_IMPORT_PASSWORD."
         )
     if fault.is_transient or fault.is_unreachable:
-        return source_unavailable(
+        return unavailable(
             f"{root.host} does not answer as an index: {fault.why}. Try again later."
         )
     return _no_project_list(root, fault.why)

@@ -14,7 +14,7 @@ from typing import Final
 from wheelyard.http_client.address_policy import FetchError
 from wheelyard.http_client.client import ClientResponse, TransferRate
 from wheelyard.http_client.urls import Url
-from wheelyard.sources.candidate import Candidate, source_unavailable, unreadable_file
+from wheelyard.sources.candidate import Candidate, unavailable, unreadable
 from wheelyard.sources.field_parsing import parse_http_date
 from wheelyard.sources.web.index_client import OK, IndexClient
 
@@ -123,7 +123,7 @@ def _translated_errors(url: Url) -> Iterator[None]:
         yield
     except FetchError as fault:
         if fault.is_unreachable:
-            raise source_unavailable(
-                f"{url.host} does not response: {fault.why}. Try again later."
+            raise unavailable(
+                f"{url.host} does not answer: {fault.why}. Try again later."
             ) from fault
-        raise unreadable_file(fault.why) from fault
+        raise unreadable(fault.why) from fault
