@@ -30,7 +30,12 @@ from tests.archive.unpacking import unpacked
 from wheelyard.archive.decompression import decompress_tar
 from wheelyard.archive.leniency import Leniency
 from wheelyard.archive.limits import ArchiveLimits, Deadline, ReadContext
-from wheelyard.archive.member_names import check_portable_name, check_relative_name, normalized_path
+from wheelyard.archive.member_names import (
+    MemberKind,
+    check_portable_name,
+    check_relative_name,
+    normalized_path,
+)
 from wheelyard.archive.tar_members import TarStream, tar_members
 from wheelyard.archive.zip_members import open_zip
 from wheelyard.errors import Invalid
@@ -158,7 +163,7 @@ def test_accepted_archives_are_unpacked_to_the_same_files(
             ours = {
                 normalize("NFC", normalized_path(name)): archive.read(each, 4000)
                 for name, each in archive.members.items()
-                if not each.is_folder
+                if each.kind is not MemberKind.FOLDER
             }
         except Invalid:
             return

@@ -61,9 +61,8 @@ def check_text(name: str, limits: ArchiveLimits) -> None:
     if name.replace("\\", "/").count("/") >= limits.depth:
         raise unsafe_archive(f"a member lies deeper than {limits.depth} folders", name)
     if len(raw) > _MAX_COMPONENT_BYTES and max(map(len, raw.split(b"/"))) > _MAX_COMPONENT_BYTES:
-        raise unsafe_archive(
-            f"a part of a member's name is longer than {_MAX_COMPONENT_BYTES} bytes", name
-        )
+        reason = f"a part of a member's name is longer than {_MAX_COMPONENT_BYTES} bytes"
+        raise unsafe_archive(reason, name)
 
 
 def find_case_collision(names: Iterable[str]) -> str | None:

@@ -48,9 +48,8 @@ def read_sdist(context: ReadContext, sdist: Sdist) -> bytes | None:
     stem = sdist.filename.removesuffix(sdist.suffix)
     with context.leniency.waiving(Rule.NAME):
         if contents.top != stem and not is_stem_of(contents.top, sdist):
-            raise invalid_file(
-                "name_mismatch", "its folder is not named for the file", contents.top
-            )
+            reason = "its folder is not named for the file"
+            raise invalid_file("name_mismatch", reason, contents.top)
     with context.leniency.waiving(Rule.HAS_METADATA):
         if contents.pkg_info is None:
             raise missing_metadata("it has no PKG-INFO", f"{contents.top}/{_PKG_INFO}")
@@ -62,7 +61,7 @@ def _read_zip(context: ReadContext) -> _SdistContents:
     tree = _SdistTree()
     pkg_info = None
     for member in archive.members.values():
-        if tree.add(member.name, MemberKind.FOLDER if member.is_folder else MemberKind.FILE):
+        if tree.add(member.name, member.kind):
             pkg_info = archive.read(member, context.limits.metadata)
         else:
             archive.verify(member)
@@ -149,10 +148,8 @@ class _SdistTree:
 
     def _check_hard_link(self, target: str, name: str) -> None:
         _check_normal_form(target, name)
-        is_file = self.paths.kind(normalized_path(target)) in {
-            MemberKind.FILE,
-            MemberKind.HARD_LINK,
-        }
+        kind = self.paths.kind(normalized_path(target))
+        is_file = kind in {MemberKind.FILE, MemberKind.HARD_LINK}
         if not is_file or target.startswith("/") or target.endswith(_FOLDER_ENDS):
             raise unsafe_archive("a hard link leads to nothing that came before it", name)
 

@@ -148,25 +148,25 @@ def tar_members(stream: TarStream, context: ReadContext) -> Iterator[TarMember]:
     Before the next member the caller may read up to `size` bytes of data from the stream.
     """
     extensions: dict[str, str] = {}
-    before = b""
+    types = b""
     count = extended = 0
     while (header := _read_header(stream)) is not None:
         context.deadline.check()
         if header.type in _EXTENSIONS:
             extended += header.size + _BLOCK_BYTES
-            before += header.type
-            _check_extension(before, header, extended, context.limits)
+            types += header.type
+            _check_extension(types, header, extended, context.limits)
             extensions |= _parse_extension(header, _read_extension_data(stream, header.size))
             continue
         count += 1
         context.limits.check_count(count)
         member = _build_member(header, extensions)
-        extensions, before = {}, b""
+        extensions, types = {}, b""
         stop = stream.position + member.size + -member.size % _BLOCK_BYTES
         yield member
         if not stream.skip(stop - stream.position):
             raise invalid_archive("a member is cut off", member.name)
-    if before:
+    if types:
         raise invalid_archive("it ends within the header of a member")
     if not count:
         raise invalid_archive("it has no members")
@@ -227,8 +227,8 @@ def _parse_size(field: bytes, name: bytes) -> int:
     return int(match[1] or b"0", 8)
 
 
-def _check_extension(before: bytes, header: _Header, extended: int, limits: ArchiveLimits) -> None:
-    if not _ALLOWED_EXTENSIONS.fullmatch(before):
+def _check_extension(types: bytes, header: _Header, extended: int, limits: ArchiveLimits) -> None:
+    if not _ALLOWED_EXTENSIONS.fullmatch(types):
         raise invalid_archive("a member has two long names or PAX headers")
     if header.size > limits.tar_extension:
         raise archive_bomb(f"a long name or PAX header is over {limits.tar_extension} bytes")
@@ -298,7 +298,7 @@ def _check_pax(records: dict[str, str]) -> None:
         if _AMBIGUOUS_PAX_KEY.match(key):
             raise invalid_archive("a PAX header has a field that only some programs know", key)
         if key in _PAX_NUMBERS and not _PAX_NUMBERS[key].fullmatch(value):
-            raise invalid_archive("a PAX header has a number that is none", key)
+            raise invalid_archive("a PAX header has a malformed number", key)
 
 
 def _build_member(header: _Header, extensions: dict[str, str]) -> TarMember:

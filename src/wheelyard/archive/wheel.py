@@ -33,7 +33,6 @@ _DIST_INFO = ".dist-info"
 _WHEEL_VERSION = re.compile(r"(?P<major>[0-9]{1,4})(?:\.[0-9]{1,4})+")
 _KNOWN_WHEEL_VERSION = "1.0"
 
-
 _SCRIPT_GROUPS = frozenset({"console_scripts", "gui_scripts"})
 _SCRIPT_NAME = re.compile(r"[\w.-]+")
 _DOTTED_NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"

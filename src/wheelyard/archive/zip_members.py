@@ -113,9 +113,9 @@ class ZipMember:
     header_offset: int
 
     @property
-    def is_folder(self) -> bool:
-        """Whether this is a folder, by its name."""
-        return self.name.endswith("/")
+    def kind(self) -> MemberKind:
+        """FOLDER if the name ends with a slash, else FILE."""
+        return MemberKind.FOLDER if self.name.endswith("/") else MemberKind.FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +188,8 @@ def open_zip(context: ReadContext, check_name: NameCheck) -> ZipArchive:
     file_size = os.fstat(descriptor).st_size
     directory = _find_directory(descriptor, file_size, limits)
     _reject_tar_polyglot(descriptor)
-    listed = sorted(
-        _read_central_directory(descriptor, directory), key=lambda each: each.header_offset
-    )
+    entries = _read_central_directory(descriptor, directory)
+    listed = sorted(entries, key=lambda each: each.header_offset)
     members: dict[str, ZipMember] = {}
     data_offsets: dict[str, int] = {}
     paths = MemberPaths()
@@ -198,9 +197,7 @@ def open_zip(context: ReadContext, check_name: NameCheck) -> ZipArchive:
     for member in listed:
         context.deadline.check()
         check_name(member.name, limits)
-        paths.add(
-            normalized_path(member.name), MemberKind.FOLDER if member.is_folder else MemberKind.FILE
-        )
+        paths.add(normalized_path(member.name), member.kind)
         if member.name in members or paths.duplicates:
             raise invalid_archive("two members have one name", member.name)
         if member.header_offset != position:
@@ -379,9 +376,8 @@ def _check_local_header(descriptor: int, member: ZipMember) -> int:
     header = os.pread(descriptor, _LOCAL.size + len(raw_name), at)
     if len(header) < _LOCAL.size or not header.startswith(_LOCAL_SIGNATURE):
         raise invalid_archive("a member is missing", member.name)
-    _, _, flags, method, _, _, crc, compressed, size, name_size, extra_size = _LOCAL.unpack_from(
-        header
-    )
+    _, _, flags, method, _, _, crc, *sizes_in_header = _LOCAL.unpack_from(header)
+    compressed, size, name_size, extra_size = sizes_in_header
     if name_size != len(raw_name) or header[_LOCAL.size :] != raw_name:
         raise invalid_archive("a member has two names", member.name)
     data_at: int = at + _LOCAL.size + name_size + extra_size
