@@ -29,7 +29,7 @@ CHANGES = frozenset({"os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
+class ProcessEnvironment:
     """
     The environment of a forked program.
 
@@ -50,7 +50,7 @@ class Surroundings:
     steps: int = 0
 
 
-def fork(arguments: Sequence[str], dependencies: Surroundings) -> BaseProcess:
+def fork(arguments: Sequence[str], dependencies: ProcessEnvironment) -> BaseProcess:
     """Start `wheelyard` with these arguments."""
     for file in (dependencies.output, dependencies.errors):
         file.touch(0o600)
@@ -60,7 +60,7 @@ def fork(arguments: Sequence[str], dependencies: Surroundings) -> BaseProcess:
     return process
 
 
-def _run(arguments: Sequence[str], dependencies: Surroundings) -> None:
+def _run(arguments: Sequence[str], dependencies: ProcessEnvironment) -> None:
     for descriptor, file in ((1, dependencies.output), (2, dependencies.errors)):
         os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND), descriptor)
     os.chdir(dependencies.folder)

@@ -101,7 +101,7 @@ class CodeLocation:
 
 
 @dataclass(frozen=True)
-class Judge:
+class MutantRunner:
     """Chooses tests and runs them. It knows what was measured of each folder of tests."""
 
     measured: dict[Path, Measured]
@@ -292,7 +292,7 @@ def _table(mutant: Mutant) -> str:
     return f"[[mutant]]\n{text}\n"
 
 
-def _measured(jobs: int) -> Judge:
+def _measured(jobs: int) -> MutantRunner:
     """Return what the tests are like, each folder measured once for the code as it is."""
     folders = [each.name for each in sorted((ROOT / "tests").iterdir()) if each.is_dir()]
     folders = [each for each in folders if each not in FOLDERS]
@@ -305,7 +305,7 @@ def _measured(jobs: int) -> Judge:
     for library in {name for each in found for name in each.libraries}:
         with warnings.catch_warnings(action="ignore"), suppress(ImportError):
             importlib.import_module(library)
-    return Judge(dict(zip(places, found, strict=True)))
+    return MutantRunner(dict(zip(places, found, strict=True)))
 
 
 def _digest(*folders: str) -> str:

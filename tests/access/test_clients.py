@@ -10,7 +10,7 @@ from keyring_tests.fake_servers import program as make_program
 from keyring_tests.harness import lay_over
 
 from tests.access.serving import ACCESS_TOKEN, LOGINS, Served, basic, served
-from tests.clients.harness import Sandbox, new_sandbox, program, system_program
+from tests.clients.harness import Sandbox, program, system_program
 from tests.http.packages import wheel
 
 pytestmark = pytest.mark.clients
@@ -26,12 +26,6 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A private server that accepts every kind of credential."""
     with served(tmp_path_factory.mktemp("served")) as index:
         yield index
-
-
-@pytest.fixture
-def sandbox(tmp_path: Path) -> Sandbox:
-    """A sandbox for programs."""
-    return new_sandbox(tmp_path)
 
 
 def url(index: Served, user: str, password: str) -> str:

@@ -50,7 +50,7 @@ WRITERS = {UPLOADERS, MANAGERS, ADMIN, PUBLISHER}
 
 
 @dataclass(frozen=True)
-class Ask:
+class RouteCase:
     """One way to ask about a project: a path, and what it is answered with if one may read."""
 
     path: str
@@ -62,50 +62,50 @@ class Ask:
     """Whether the decision is about the name at all."""
 
 
-def reads(harness: AccessHarness, name: str) -> dict[str, Ask]:
+def reads(harness: AccessHarness, name: str) -> dict[str, RouteCase]:
     """Return every route that shows something of a project, in every spelling of its URL."""
     package = harness.packages[name]
     sha, file = digest(package), package.filename
     odd = name.replace("-", "_").title()
     escaped = f"%{ord(name[0]):x}{name[1:]}"
     return {
-        "page": Ask(f"/simple/{name}/"),
-        "page, query": Ask(f"/simple/{name}/?format=application/vnd.pypi.simple.v1%2Bjson"),
-        "page, slashes": Ask(f"//simple///{name}//"),
-        "page, escaped": Ask(f"/simple/{escaped}/"),
-        "page, other spelling": Ask(f"/simple/{odd}/", 301, 301),
-        "page, +simple": Ask(f"/+simple/{name}/"),
-        "page, of Hatch": Ask(f"/legacy/%2Bsimple/{name}/"),
-        "page, pypi": Ask(f"/pypi/{name}/"),
-        "page, pypi/simple": Ask(f"/pypi/simple/{name}/"),
-        "page, own root": Ask(f"/acme/{name}/"),
-        "page, root": Ask(f"/{name}/", *((301, 301) if harness.prefix else (200, 404))),
-        "file": Ask(f"/files/{name}/{sha}/{file}"),
-        "file, below a root": Ask(f"/simple/files/{name}/{sha}/{file}"),
-        "file, slashes": Ask(f"//files//{name}//{sha}/{file}"),
-        "file, escaped": Ask(f"/files/{escaped}/{sha}/{file}"),
-        "file, other spelling": Ask(f"/files/{odd}/{sha}/{file}", 404),
-        "file, slash behind": Ask(f"/files/{name}/{sha}/{file}/", 404, depends_on_name=False),
-        "file, another digest": Ask(f"/files/{name}/{'0' * 64}/{file}", 404),
-        "file by name": Ask(f"/files/{name}/{file}"),
-        "file by name, other spelling": Ask(f"/files/{odd}/{file}"),
-        "file that is none": Ask(f"/files/{name}/{name}.txt", 404),
-        "file of old": Ask(f"/packages/ab/cd/{file}"),
-        "metadata": Ask(f"/files/{name}/{sha}/{file}.metadata"),
-        "metadata by name": Ask(f"/files/{name}/{file}.metadata"),
-        "metadata of old": Ask(f"/packages/{file}.metadata"),
-        "JSON": Ask(f"/pypi/{name}/json"),
-        "JSON, slash": Ask(f"/pypi/{name}/json/"),
-        "JSON, other spelling": Ask(f"/pypi/{odd}/json"),
-        "JSON of a release": Ask(f"/pypi/{name}/1.0/json"),
-        "JSON of no release": Ask(f"/pypi/{name}/7.0/json", 404),
-        "JSON of no version": Ask(f"/pypi/{name}/not-a-version/json", 404),
-        "API": Ask(f"/api/v1/projects/{name}"),
-        "API, other spelling": Ask(f"/api/v1/projects/{odd}"),
-        "journal": Ask(f"/api/v1/projects/{name}/journal"),
-        "journal, later": Ask(f"/api/v1/projects/{name}/journal?after=1"),
-        "page for people": Ask(f"/project/{name}/"),
-        "page for people, other spelling": Ask(f"/project/{odd}/", 301, 301),
+        "page": RouteCase(f"/simple/{name}/"),
+        "page, query": RouteCase(f"/simple/{name}/?format=application/vnd.pypi.simple.v1%2Bjson"),
+        "page, slashes": RouteCase(f"//simple///{name}//"),
+        "page, escaped": RouteCase(f"/simple/{escaped}/"),
+        "page, other spelling": RouteCase(f"/simple/{odd}/", 301, 301),
+        "page, +simple": RouteCase(f"/+simple/{name}/"),
+        "page, of Hatch": RouteCase(f"/legacy/%2Bsimple/{name}/"),
+        "page, pypi": RouteCase(f"/pypi/{name}/"),
+        "page, pypi/simple": RouteCase(f"/pypi/simple/{name}/"),
+        "page, own root": RouteCase(f"/acme/{name}/"),
+        "page, root": RouteCase(f"/{name}/", *((301, 301) if harness.prefix else (200, 404))),
+        "file": RouteCase(f"/files/{name}/{sha}/{file}"),
+        "file, below a root": RouteCase(f"/simple/files/{name}/{sha}/{file}"),
+        "file, slashes": RouteCase(f"//files//{name}//{sha}/{file}"),
+        "file, escaped": RouteCase(f"/files/{escaped}/{sha}/{file}"),
+        "file, other spelling": RouteCase(f"/files/{odd}/{sha}/{file}", 404),
+        "file, slash behind": RouteCase(f"/files/{name}/{sha}/{file}/", 404, depends_on_name=False),
+        "file, another digest": RouteCase(f"/files/{name}/{'0' * 64}/{file}", 404),
+        "file by name": RouteCase(f"/files/{name}/{file}"),
+        "file by name, other spelling": RouteCase(f"/files/{odd}/{file}"),
+        "file that is none": RouteCase(f"/files/{name}/{name}.txt", 404),
+        "file of old": RouteCase(f"/packages/ab/cd/{file}"),
+        "metadata": RouteCase(f"/files/{name}/{sha}/{file}.metadata"),
+        "metadata by name": RouteCase(f"/files/{name}/{file}.metadata"),
+        "metadata of old": RouteCase(f"/packages/{file}.metadata"),
+        "JSON": RouteCase(f"/pypi/{name}/json"),
+        "JSON, slash": RouteCase(f"/pypi/{name}/json/"),
+        "JSON, other spelling": RouteCase(f"/pypi/{odd}/json"),
+        "JSON of a release": RouteCase(f"/pypi/{name}/1.0/json"),
+        "JSON of no release": RouteCase(f"/pypi/{name}/7.0/json", 404),
+        "JSON of no version": RouteCase(f"/pypi/{name}/not-a-version/json", 404),
+        "API": RouteCase(f"/api/v1/projects/{name}"),
+        "API, other spelling": RouteCase(f"/api/v1/projects/{odd}"),
+        "journal": RouteCase(f"/api/v1/projects/{name}/journal"),
+        "journal, later": RouteCase(f"/api/v1/projects/{name}/journal?after=1"),
+        "page for people": RouteCase(f"/project/{name}/"),
+        "page for people, other spelling": RouteCase(f"/project/{odd}/", 301, 301),
     }
 
 
@@ -115,7 +115,7 @@ def may_read(role: str, name: str, *, is_open: bool) -> bool:
     return is_public or role in {READERS, *WRITERS}
 
 
-def status_of(role: str, name: str, ask: Ask, *, is_open: bool) -> int:
+def status_of(role: str, name: str, ask: RouteCase, *, is_open: bool) -> int:
     """Return the expected status of a request about a project."""
     kind, exists = name.partition("-")[0], name in EXISTING
     if role == INVALID:
@@ -373,7 +373,7 @@ def test_pages_behind_the_proxy(proxied: AccessHarness, person: Requester) -> No
     assert home.status == (401 if is_refused else 200)
     for name in (*EXISTING, *MISSING):
         page = proxied.ask("GET", f"/project/{name}/", headers)
-        expected = status_of(person.role, name, Ask(""), is_open=True)
+        expected = status_of(person.role, name, RouteCase(""), is_open=True)
         assert page.status == (401 if is_refused else expected), name
         if not is_refused and page.status == 200:
             assert "private" in page.header("cache-control")
@@ -403,7 +403,7 @@ def test_programs_behind_the_proxy(proxied: AccessHarness, person: Requester) ->
     told = next(each for each in PROXIED if each.role == ADMIN).headers(proxied)
     for name in (*EXISTING, *MISSING):
         answer = proxied.ask("GET", f"/simple/{name}/", (*person.headers(proxied), *told))
-        assert answer.status == status_of(person.role, name, Ask(""), is_open=True)
+        assert answer.status == status_of(person.role, name, RouteCase(""), is_open=True)
 
 
 def _kept(answer: RecordedResponse) -> set[tuple[str, str]]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace as changed
 
-from tests.catalog.faulty_store import Fault, FaultyStore, Kind
-from tests.exporting.sites import Watched
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
+from tests.exporting.sites import ObservedSite
 from tests.operations.in_memory_index import Clock, IndexHarness, fake_runtime
 from wheelyard.authentication.api_tokens import MAX_TOKENS_PER_OWNER, ApiTokens, TokenRequest
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
@@ -93,7 +93,7 @@ def test_a_revocation_that_loses_a_race(
         else:  # the record says the same, and has another version
             harness.store.put(key, harness.bytes_at(key), None)
 
-    index = build_index(Watched(harness.store, told), bob.spool, Settings(), bob.runtime)
+    index = build_index(ObservedSite(harness.store, told), bob.spool, Settings(), bob.runtime)
 
     revoked = index.tokens.revoke(record.id, by="local:eve")
 
@@ -244,7 +244,9 @@ def test_no_id_is_taken(tmp_path: Path) -> None:
         pauses.append(of)
         seconds += of
 
-    store = FaultyStore(MemoryStore(lambda: 0.0), (Fault(Kind.LOST_RACE, "put", times=10_000),))
+    store = FaultyStore(
+        MemoryStore(lambda: 0.0), (Fault(FaultKind.LOST_RACE, "put", times=10_000),)
+    )
     runtime = replace(fake_runtime(Clock(), 1), monotonic=lambda: seconds, pause=pause)
     store.store.put(keys.FORMAT, b'{"format":2}', None)
     index = build_index(store, Spool(tmp_path), Settings(), runtime)
@@ -361,7 +363,7 @@ def test_tokens_of_jobs(harness: IndexHarness) -> None:
 def test_a_store_that_is_away(harness: IndexHarness, verb: str) -> None:
     """A store that takes no notes keeps nobody out, and is asked again after an hour."""
     (token, record), (later, second) = made(harness), made(harness)
-    store = FaultyStore(harness.store, (Fault(Kind.NOT_DONE, verb, f"{keys.LAST_USES}*"),))
+    store = FaultyStore(harness.store, (Fault(FaultKind.NOT_DONE, verb, f"{keys.LAST_USES}*"),))
     tokens = tokens_over(harness, store)
     assert tokens.record(token) == record
     asked = [call for call in store.calls if call[1].startswith(keys.LAST_USES)]

@@ -22,7 +22,7 @@ from tests.authentication.publishing_fixture import (
     refusal,
     signed,
 )
-from tests.catalog.faulty_store import Fault, FaultyStore, Kind
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
 from tests.model.jobs import (
     AUDIENCE,
     BUILDKITE_SAYS,
@@ -379,14 +379,14 @@ def test_an_issuer_that_does_not_answer(noon: IndexHarness) -> None:
     assert refusal(publishing(noon.index), GITHUB_SAYS) == ""
 
 
-@pytest.mark.parametrize("kind", [Kind.NOT_DONE, Kind.DONE])
+@pytest.mark.parametrize("kind", [FaultKind.NOT_DONE, FaultKind.DONE])
 @pytest.mark.parametrize("key", [f"{keys.USED_ID_TOKENS}*", f"{keys.TOKENS}*"])
-def test_a_store_that_does_not_answer(noon: IndexHarness, kind: Kind, key: str) -> None:
+def test_a_store_that_does_not_answer(noon: IndexHarness, kind: FaultKind, key: str) -> None:
     """Where the store fails there is no token, and never two for one statement."""
     faulty = FaultyStore(noon.store, (Fault(kind, "put", key),))
     with pytest.raises(Unavailable):
         publishing(over(faulty, noon)).mint(signed(GITHUB_SAYS))
 
-    was_used = kind is Kind.DONE or key.startswith(keys.TOKENS)
+    was_used = kind is FaultKind.DONE or key.startswith(keys.TOKENS)
     assert refusal(publishing(noon.index), GITHUB_SAYS) == (INVALID_REUSE if was_used else "")
     assert refusal(publishing(noon.index), {**GITHUB_SAYS, "jti": "another"}) == ""

@@ -7,11 +7,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 
 from tests.bucket_clients.bucket_server import BUCKET
 from tests.clients.conftest import build as _build
-from tests.clients.conftest import sandbox as _sandbox
 from tests.clients.projects import Builder, Built
 from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
 
-build, sandbox = _build, _sandbox
+build = _build
 
 
 @pytest.fixture(scope="session")

@@ -136,7 +136,7 @@ class Scenario:
 
 
 @dataclass
-class Explored:
+class ExplorationResult:
     """The size of an exploration."""
 
     states: int = 0
@@ -151,11 +151,11 @@ class Explorer:
 
     scenario: Scenario
     faults: int
-    result: Explored = field(default_factory=Explored)
+    result: ExplorationResult = field(default_factory=ExplorationResult)
     _seen: set[object] = field(default_factory=set)
     _healed: set[object] = field(default_factory=set)
 
-    def explore(self) -> Explored:
+    def explore(self) -> ExplorationResult:
         """Play every schedule."""
         stack: list[Schedule] = [()]
         while stack:
@@ -163,7 +163,7 @@ class Explorer:
         self.result.states = len(self._seen)
         return self.result
 
-    def sample(self, seed: int, schedules: int) -> Explored:
+    def sample(self, seed: int, schedules: int) -> ExplorationResult:
         """Play so many schedules at random."""
         random = Random(seed)
         for _ in range(schedules):

@@ -13,7 +13,7 @@ from wheelyard.storage.base import Key, Store, conflict_message
 T = TypeVar("T")
 
 
-class Kind(StrEnum):
+class FaultKind(StrEnum):
     """The way in which a call fails."""
 
     LOST_RACE = "lost race"
@@ -30,7 +30,7 @@ class Kind(StrEnum):
     """The writer stops for ever, after it happened."""
 
 
-class Crash(BaseException):
+class ProcessCrash(BaseException):
     """The writer's process has died."""
 
 
@@ -38,7 +38,7 @@ class Crash(BaseException):
 class Fault:
     """One failure: of the `nth` call that matches, and of the next `times - 1` of them."""
 
-    kind: Kind
+    kind: FaultKind
     verb: str = "*"
     key: str = "*"
     nth: int = 1
@@ -58,26 +58,26 @@ class FaultyStore(WrappedStore):
 
     def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
         if self._dead:
-            raise Crash
+            raise ProcessCrash
         self.calls.append((verb, key))
         kind = self._fault(verb, key)
-        if kind is Kind.LOST_RACE:
+        if kind is FaultKind.LOST_RACE:
             raise Conflict(conflict_message(Key(key)))
-        self._dead = kind in {Kind.CRASH, Kind.CRASH_AFTER}
-        if kind is Kind.CRASH:
-            raise Crash
-        if kind is Kind.NOT_DONE:
+        self._dead = kind in {FaultKind.CRASH, FaultKind.CRASH_AFTER}
+        if kind is FaultKind.CRASH:
+            raise ProcessCrash
+        if kind is FaultKind.NOT_DONE:
             raise Unavailable("The store did not answer.")
-        if kind is Kind.TOO_OFTEN:
+        if kind is FaultKind.TOO_OFTEN:
             raise Unavailable("Too many write at once.", code="overloaded")
         reply = act()
-        if kind is Kind.DONE:
+        if kind is FaultKind.DONE:
             raise Unavailable("The reply was lost.")
-        if kind is Kind.CRASH_AFTER:
-            raise Crash
+        if kind is FaultKind.CRASH_AFTER:
+            raise ProcessCrash
         return reply
 
-    def _fault(self, verb: str, key: str) -> Kind | None:
+    def _fault(self, verb: str, key: str) -> FaultKind | None:
         for number, fault in enumerate(self.faults):
             if fnmatchcase(verb, fault.verb) and fnmatchcase(key, fault.key):
                 seen = self._seen[number] = self._seen.get(number, 0) + 1

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from tests.catalog.faulty_store import Crash, Fault, FaultyStore, Kind
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.catalog.invariants import DEMO, document
 from tests.operations.in_memory_index import START, Clock, fake_runtime
 from wheelyard.catalog import keys
@@ -20,7 +20,7 @@ from wheelyard.storage.memory import MemoryStore
 DOCUMENT: Final = ("get", keys.project(DEMO))
 
 
-class Writer:
+class CommittingProcess:
     """One process that commits, and what it tells of it."""
 
     def __init__(self, store: Store, seed: int, *, near: bool = True) -> None:
@@ -79,9 +79,9 @@ def store() -> MemoryStore:
 @pytest.mark.parametrize("wish", ["upload", "delete"])
 def test_a_commit_whose_reply_is_lost(store: MemoryStore, wish: str, *, near: bool) -> None:
     """A change that was made, though the store's reply was lost, succeeds and is told once."""
-    Writer(store, 1).submit(uploads("1.0"))
-    writer = Writer(store, 2, near=near)
-    writer.store.faults = (Fault(Kind.DONE, "put", keys.project(DEMO)),)
+    CommittingProcess(store, 1).submit(uploads("1.0"))
+    writer = CommittingProcess(store, 2, near=near)
+    writer.store.faults = (Fault(FaultKind.DONE, "put", keys.project(DEMO)),)
 
     after = writer.submit(uploads("2.0") if wish == "upload" else deletes_all)
 
@@ -93,7 +93,7 @@ def test_a_commit_whose_reply_is_lost(store: MemoryStore, wish: str, *, near: bo
 
 def test_a_writer_remembers_what_it_wrote(store: MemoryStore) -> None:
     """On a bucket, a process that commits again does not read the document a second time."""
-    writer = Writer(store, 1, near=False)
+    writer = CommittingProcess(store, 1, near=False)
     writer.submit(uploads("1.0"))
     assert writer.store.calls.count(DOCUMENT) == 1
 
@@ -107,11 +107,11 @@ def test_a_writer_remembers_what_it_wrote(store: MemoryStore) -> None:
 @pytest.mark.parametrize("dies", [False, True])
 def test_a_writer_that_lost_reads_again(store: MemoryStore, *, dies: bool) -> None:
     """On a bucket, a process whose document is an old one reads it again, and then commits."""
-    ours, theirs = Writer(store, 1, near=False), Writer(store, 2, near=False)
+    ours, theirs = CommittingProcess(store, 1, near=False), CommittingProcess(store, 2, near=False)
     ours.submit(uploads("1.0"))
     if dies:  # so that only the document tells of its commit, and not the journal
-        theirs.store.faults = (Fault(Kind.CRASH, "put", keys.commit(DEMO, 2)),)
-    with pytest.raises(Crash) if dies else nullcontext():
+        theirs.store.faults = (Fault(FaultKind.CRASH, "put", keys.commit(DEMO, 2)),)
+    with pytest.raises(ProcessCrash) if dies else nullcontext():
         theirs.submit(uploads("2.0"))
 
     after = ours.submit(uploads("3.0"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.catalog.faulty_store import Crash, Fault, FaultyStore, Kind
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.catalog.invariants import DEMO, WriteIntent, document, violations
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, START, IndexHarness, fake_runtime
@@ -48,9 +48,11 @@ def faulty_index(
 
 
 @pytest.mark.parametrize("before", ["nothing", "a file"])
-@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("kind", list(FaultKind))
 @pytest.mark.parametrize("operation", list(OPERATIONS))
-def test_every_call_fails_once(tmp_path: Path, operation: str, kind: Kind, before: str) -> None:
+def test_every_call_fails_once(
+    tmp_path: Path, operation: str, kind: FaultKind, before: str
+) -> None:
     """Whichever call fails in whichever way, nothing is damaged, and a second try succeeds."""
     smooth = _prepared(tmp_path, operation, before)
     index, store = faulty_index(smooth)
@@ -63,7 +65,7 @@ def test_every_call_fails_once(tmp_path: Path, operation: str, kind: Kind, befor
         answer = "ok"
         try:
             OPERATIONS[operation](harness, index)
-        except (WheelyardError, Crash) as error:
+        except (WheelyardError, ProcessCrash) as error:
             answer = type(error).__name__
 
         intents = {"A": WriteIntent(TWO if operation == "upload" else ONE, operation == "delete")}
@@ -75,9 +77,9 @@ def test_every_call_fails_once(tmp_path: Path, operation: str, kind: Kind, befor
         assert _is_done(operation, harness)
 
 
-@pytest.mark.parametrize("kind", [Kind.LOST_RACE, Kind.TOO_OFTEN])
+@pytest.mark.parametrize("kind", [FaultKind.LOST_RACE, FaultKind.TOO_OFTEN])
 @pytest.mark.parametrize("key", ["projects/demo.json", "projects.json"])
-def test_lost_races_are_tried_again(tmp_path: Path, key: str, kind: Kind) -> None:
+def test_lost_races_are_tried_again(tmp_path: Path, key: str, kind: FaultKind) -> None:
     """A document that others change all the time is written in the end."""
     harness = IndexHarness(tmp_path)
     index, store = faulty_index(harness, Fault(kind, "put", key, times=10))
@@ -91,7 +93,7 @@ def test_lost_races_are_tried_again(tmp_path: Path, key: str, kind: Kind) -> Non
 def test_races_that_never_end(tmp_path: Path) -> None:
     """A document that can never be written is given up, and the upload may be tried again."""
     harness = IndexHarness(tmp_path)
-    faults = (Fault(Kind.LOST_RACE, "put", "projects/*", times=ALWAYS),)
+    faults = (Fault(FaultKind.LOST_RACE, "put", "projects/*", times=ALWAYS),)
     runtime = replace(
         fake_runtime(harness.clock, 5), pause=lambda seconds: harness.clock.advance(seconds=seconds)
     )
@@ -112,7 +114,7 @@ def test_bytes_that_can_never_be_written(tmp_path: Path) -> None:
     runtime = replace(
         fake_runtime(harness.clock, 5), pause=lambda seconds: harness.clock.advance(seconds=seconds)
     )
-    faults = (Fault(Kind.LOST_RACE, "put", "files/*", times=ALWAYS),)
+    faults = (Fault(FaultKind.LOST_RACE, "put", "files/*", times=ALWAYS),)
     index, _ = faulty_index(harness, *faults, runtime=runtime)
 
     with pytest.raises(Unavailable) as caught:
@@ -126,7 +128,7 @@ def test_a_lost_reply_is_no_lost_race(tmp_path: Path) -> None:
     """A commit whose reply was lost is found by its id, and committed once only."""
     harness = IndexHarness(tmp_path)
     harness.upload(ONE)
-    index, _ = faulty_index(harness, Fault(Kind.DONE, "put", "projects/demo.json"))
+    index, _ = faulty_index(harness, Fault(FaultKind.DONE, "put", "projects/demo.json"))
 
     OPERATIONS["delete"](harness, index)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox
+from tests.clients.harness import REPOSITORY, Sandbox
 from tests.clients.servers import TOKEN, is_healthy
 from tests.settings.written import PUBLISHER
 from tests.waiting import TIMEOUT_SECONDS, until
@@ -105,12 +105,6 @@ def called(folder: Path, environment: Mapping[str, str], *arguments: str | Path)
         return subprocess.CompletedProcess(
             typed, int(str(ended.value.code)), out.read(), errors.read()
         )
-
-
-@pytest.fixture
-def sandbox(tmp_path: Path) -> Sandbox:
-    """A sandbox for programs."""
-    return new_sandbox(tmp_path)
 
 
 @pytest.fixture

@@ -2,19 +2,11 @@
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.clients.harness import Sandbox, new_sandbox
 from tests.clients.projects import Builder, build_project
 from tests.clients.servers import Server, running_server
-
-
-@pytest.fixture
-def sandbox(tmp_path: Path) -> Sandbox:
-    """A sandbox for programs."""
-    return new_sandbox(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ JSON = "application/vnd.pypi.simple.v1+json"
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedFile:
     """One file of a project's page."""
 
     filename: str
@@ -29,7 +29,7 @@ class Listed:
     sha256: str
 
 
-class Refused(Exception):
+class ErrorResponse(Exception):
     """A response other than 200: its status and body."""
 
 
@@ -53,17 +53,19 @@ def listed(server: Server, name: str) -> dict[str, str]:
     return {file.filename: file.sha256 for file in page(server, name)}
 
 
-def page(server: Server, name: str) -> list[Listed]:
+def page(server: Server, name: str) -> list[ListedFile]:
     """Read the page of a project; no files if there is no such project."""
     url = f"{server.trusted_url}/simple/{name}/"
     try:
         document = json.loads(fetch(url, accept=JSON))
-    except Refused as refused:
+    except ErrorResponse as refused:
         if refused.args[0] == HTTPStatus.NOT_FOUND:
             return []
         raise
     return [
-        Listed(file["filename"], urllib.parse.urljoin(url, file["url"]), file["hashes"]["sha256"])
+        ListedFile(
+            file["filename"], urllib.parse.urljoin(url, file["url"]), file["hashes"]["sha256"]
+        )
         for file in document["files"]
     ]
 
@@ -88,5 +90,5 @@ def post(server: Server, file: Path) -> bytes:
 
 def _content(answer: httpx2.Response) -> bytes:
     if answer.status_code != HTTPStatus.OK:
-        raise Refused(answer.status_code, answer.text)
+        raise ErrorResponse(answer.status_code, answer.text)
     return answer.content

@@ -49,7 +49,7 @@ needs_python_311 = pytest.mark.skipif(
 
 
 @dataclass(frozen=True)
-class Shelf:
+class Releases:
     """The installable releases, and the index URL."""
 
     index_url: str
@@ -59,7 +59,7 @@ class Shelf:
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory, build: Builder) -> Iterator[Shelf]:
+def shelf(tmp_path_factory: pytest.TempPathFactory, build: Builder) -> Iterator[Releases]:
     """An index that anyone may read, with something of each kind."""
     folder = tmp_path_factory.mktemp("shelf")
     base, source = build("flit-core", "yard-base", "2.0"), build("flit-core", "yard-source")
@@ -70,7 +70,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory, build: Builder) -> Iterator[
         post(server, source.sdist)
         sandbox = new_sandbox(folder / "sandbox")
         wheelyard(sandbox, "yank", yanked.name, yanked.version, "--store", server.store)
-        yield Shelf(server.index_url, tool, base, source)
+        yield Releases(server.index_url, tool, base, source)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory, build: Builder) -> Iterator[
         NEWEST,
     ],
 )
-def test_pip(client: str, shelf: Shelf, sandbox: Sandbox) -> None:
+def test_pip(client: str, shelf: Releases, sandbox: Sandbox) -> None:
     """Old and new pip install a wheel with what it depends on, an sdist, and nothing yanked."""
     python = sandbox.python()
     pip, backend = (program(each, "python") for each in (client, "build"))
@@ -96,7 +96,7 @@ def test_pip(client: str, shelf: Shelf, sandbox: Sandbox) -> None:
         project.assert_installed(python)
 
 
-def test_uv(shelf: Shelf, sandbox: Sandbox) -> None:
+def test_uv(shelf: Releases, sandbox: Sandbox) -> None:
     """The oldest uv installs a wheel and what it depends on, and nothing yanked."""
     python = sandbox.python()
 
@@ -111,7 +111,7 @@ def test_uv(shelf: Shelf, sandbox: Sandbox) -> None:
 
 
 @needs_python_311
-def test_poetry(shelf: Shelf, sandbox: Sandbox) -> None:
+def test_poetry(shelf: Releases, sandbox: Sandbox) -> None:
     """The oldest Poetry locks a wheel and what it depends on, and installs them."""
     (sandbox.folder / "pyproject.toml").write_text(PYPROJECT.format(url=shelf.index_url))
 

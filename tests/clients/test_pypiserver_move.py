@@ -28,7 +28,7 @@ IN_URL = PASSWORD.replace(":", "%3A").replace("/", "%2F").replace("@", "%40")
 
 
 @dataclass(frozen=True)
-class Place:
+class PypiserverFolder:
     """The parts of a pypiserver container: packages, passwords, and a port."""
 
     sandbox: Sandbox
@@ -51,7 +51,7 @@ class Place:
 
 
 @pytest.fixture
-def place(sandbox: Sandbox, build: Builder) -> Place:
+def place(sandbox: Sandbox, build: Builder) -> PypiserverFolder:
     """A folder with packages of two projects, one of them in a folder of its own."""
     packages = sandbox.folder / "data" / "packages"
     (packages / "attic").mkdir(parents=True)
@@ -64,11 +64,11 @@ def place(sandbox: Sandbox, build: Builder) -> Place:
     digest = hashlib.sha1(PASSWORD.encode(), usedforsecurity=False).digest()
     passwords = sandbox.folder / "data" / ".htpasswd"
     passwords.write_text(f"ana:{{SHA}}{base64.b64encode(digest).decode()}\n")
-    return Place(sandbox, packages, passwords, free_port())
+    return PypiserverFolder(sandbox, packages, passwords, free_port())
 
 
 @contextmanager
-def serving(place: Place, *program: str | Path, **environment: str) -> Iterator[Path]:
+def serving(place: PypiserverFolder, *program: str | Path, **environment: str) -> Iterator[Path]:
     """Run pypiserver, or wheelyard with its command line; yield its output."""
     log, is_ours = place.sandbox.folder / "server.log", len(program) > 1
     command, everything = [*program, *place.arguments], SOURCE | environment
@@ -80,7 +80,7 @@ def serving(place: Place, *program: str | Path, **environment: str) -> Iterator[
         yield log
 
 
-def install(place: Place, index: str, *projects: Built) -> None:
+def install(place: PypiserverFolder, index: str, *projects: Built) -> None:
     """Install projects with pip into an empty environment, and see that they work."""
     python = place.sandbox.python("installed")
     options = ["install", "--no-deps", "--index-url", index]
@@ -91,14 +91,14 @@ def install(place: Place, index: str, *projects: Built) -> None:
     rmtree(python.parent.parent)
 
 
-def twine(place: Place, user: str, password: str, *files: Path) -> str:
+def twine(place: PypiserverFolder, user: str, password: str, *files: Path) -> str:
     """Publish with twine to the URL that pypiserver has for it."""
     login = {"TWINE_USERNAME": user, "TWINE_PASSWORD": password}
     where = ["--non-interactive", "--repository-url", f"http://{place.address}/"]
     return place.sandbox.run(program("twine"), "upload", *where, *files, **login)
 
 
-def curl(place: Place, login: str, file: Path) -> str:
+def curl(place: PypiserverFolder, login: str, file: Path) -> str:
     """Publish with curl, as pypiserver's page has it; return the status."""
     form = ["-F", ":action=file_upload", "-F", f"content=@{file}"]
     out = ["--silent", "--output", "/dev/null", "--write-out", "%{response_code}"]
@@ -107,7 +107,7 @@ def curl(place: Place, login: str, file: Path) -> str:
 
 
 @pytest.mark.parametrize("actions", ["update,download,list", "."])
-def test_moving(place: Place, build: Builder, actions: str) -> None:
+def test_moving(place: PypiserverFolder, build: Builder, actions: str) -> None:
     """pip, twine and curl do with ours what they did with pypiserver, on the same folder."""
     place.arguments[:] = place.line(actions)
     moved, attic = build("hatchling", "yard-moved"), build("setuptools", "yard-attic")

@@ -11,14 +11,12 @@ import pytest
 import yaml
 from uv import find_uv_bin
 
-from tests.clients.conftest import sandbox as _sandbox
 from tests.clients.harness import Sandbox, system_program
 from tests.deploy.containers import wheels
 from tests.deploy.running import BUCKET, DEPLOY, VALUES, Deployed, problems, rendered, running
 from tests.fake_gcs.server import running_fake_gcs
 from tests.http.packages import Package, wheel
 
-sandbox = _sandbox
 SCRIPT = (sys.executable, str(DEPLOY / "app-engine" / "bundle.py"))
 MARK = ".wheelyard-bundle"
 REST = {

@@ -20,7 +20,6 @@ from tests.authentication.verifiers.fake_issuer import (
     rsa_key,
     running_issuer,
 )
-from tests.clients.conftest import sandbox as _sandbox
 from tests.clients.harness import (
     REPOSITORY,
     Sandbox,
@@ -35,8 +34,6 @@ from tests.deploy.running import assert_valid, problems
 from tests.http.packages import wheel
 from tests.http.servers import RunningServer, running_server
 from wheelyard.wiring.stores import system_runtime
-
-sandbox = _sandbox
 
 FILES = REPOSITORY / "deploy" / "cloud-build"
 BUILDS = sorted(FILES.glob("*.yaml"))

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.clients.conftest import sandbox as _sandbox
 from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox, system_program
 from tests.deploy.gcloud import lines
 from tests.deploy.running import (
@@ -26,8 +25,6 @@ from tests.deploy.running import (
 from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
 from tests.http.packages import wheel
 from wheelyard.settings.load import load_settings
-
-sandbox = _sandbox
 
 PAGE = REPOSITORY / "docs" / "deploy" / "cloud-run.md"
 

@@ -8,11 +8,8 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from tests.clients.conftest import sandbox as _sandbox
 from tests.clients.harness import REPOSITORY, Sandbox
 from tests.deploy.gcloud import wrong
-
-sandbox = _sandbox
 
 FOLDER = REPOSITORY / "deploy" / "cloud-shell"
 PACKAGES = "acme-wheelyard"
@@ -54,7 +51,7 @@ esac
 
 
 @dataclass(frozen=True)
-class Shell:
+class CloudShell:
     """A Cloud Shell whose gcloud only logs its command lines."""
 
     sandbox: Sandbox
@@ -81,16 +78,16 @@ class Shell:
 
 
 @pytest.fixture
-def shell(sandbox: Sandbox) -> Shell:
+def shell(sandbox: Sandbox) -> CloudShell:
     """A shell with the programs that the scripts start."""
     (sandbox.folder / "bin").mkdir()
     for name, text in PROGRAMS.items():
         (sandbox.folder / "bin" / name).write_text(f"#!/bin/sh\n{text}")
         (sandbox.folder / "bin" / name).chmod(0o755)
-    return Shell(sandbox)
+    return CloudShell(sandbox)
 
 
-def test_installed(shell: Shell) -> None:
+def test_installed(shell: CloudShell) -> None:
     """One line makes buckets, accounts, image, settings and service, and prints a first token."""
     done = shell.run("install.sh")
 
@@ -108,7 +105,7 @@ def test_installed(shell: Shell) -> None:
     assert "export WHEELYARD_STORE=gs://acme-wheelyard" in done.stdout
 
 
-def test_again(shell: Shell) -> None:
+def test_again(shell: CloudShell) -> None:
     """A second run makes nothing that is there, and prints no token."""
     done = shell.run("install.sh", THERE=EVERYTHING)
 
@@ -120,7 +117,7 @@ def test_again(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("closed", [r"False\tenforced", r"True\tinherited"])
-def test_open_bucket(shell: Shell, closed: str) -> None:
+def test_open_bucket(shell: CloudShell, closed: str) -> None:
     """A bucket that was there and can be opened to the public is refused, with the line to type."""
     done = shell.run("install.sh", THERE=BUCKETS[1], CLOSED=closed)
 
@@ -138,7 +135,7 @@ def test_open_bucket(shell: Shell, closed: str) -> None:
         ("services replace", "the network is gone"),
     ],
 )
-def test_failure_in_the_middle(shell: Shell, step: str, words: str) -> None:
+def test_failure_in_the_middle(shell: CloudShell, step: str, words: str) -> None:
     """Wherever an installation breaks off, it goes no further, and says what can be done."""
     done = shell.run("install.sh", FAILS=step)
 
@@ -148,7 +145,7 @@ def test_failure_in_the_middle(shell: Shell, step: str, words: str) -> None:
     assert "wyd_" not in done.stdout
 
 
-def test_service_that_does_not_answer(shell: Shell) -> None:
+def test_service_that_does_not_answer(shell: CloudShell) -> None:
     """An index that does not answer is not called installed: the line that shows its log is."""
     done = shell.run("install.sh", ANSWERS="22")
 
@@ -158,7 +155,7 @@ def test_service_that_does_not_answer(shell: Shell) -> None:
 
 @pytest.mark.parametrize("option", ["", "--with-packages"])
 @pytest.mark.parametrize("made_by", ["wheelyard", ""])
-def test_removed(shell: Shell, option: str, made_by: str) -> None:
+def test_removed(shell: CloudShell, option: str, made_by: str) -> None:
     """All is removed but packages and tokens, if it is not asked for, and others' buckets."""
     bound = "\n".join(f"serviceAccount:{each}" for each in ACCOUNTS)
     given = {"THERE": EVERYTHING, "MADE_BY": made_by, "ACCOUNTS": bound}
@@ -176,7 +173,7 @@ def test_removed(shell: Shell, option: str, made_by: str) -> None:
 
 
 @pytest.mark.parametrize("step", ["run services list", "storage buckets list", "storage rm"])
-def test_removal_that_breaks_off(shell: Shell, step: str) -> None:
+def test_removal_that_breaks_off(shell: CloudShell, step: str) -> None:
     """What cannot be looked at is not taken for gone."""
     done = shell.run("remove.sh", "--with-packages", THERE=EVERYTHING, FAILS=step)
 
@@ -185,7 +182,7 @@ def test_removal_that_breaks_off(shell: Shell, step: str) -> None:
     assert step in shell.asked[-1]
 
 
-def test_nothing_is_asked(shell: Shell) -> None:
+def test_nothing_is_asked(shell: CloudShell) -> None:
     """Without a project, and with an option that there is not, nothing is done."""
     for done, words in (
         (shell.run("install.sh", PROJECT_ID=""), "export PROJECT_ID="),

@@ -6,12 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.clients.conftest import sandbox as _sandbox
 from tests.clients.harness import Sandbox, program, system_program
 from tests.deploy.running import BUCKET, DEPLOY, VALUES, rendered
 from wheelyard.settings.load import load_settings
-
-sandbox = _sandbox
 
 GKE = DEPLOY / "gke"
 KUSTOMIZATION: dict[str, Any] = yaml.safe_load((GKE / "kustomization.yaml").read_text())

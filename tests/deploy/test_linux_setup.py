@@ -61,7 +61,7 @@ chmod 755 "$folder/bin/wheelyard"
 
 
 @dataclass(frozen=True)
-class Machine:
+class DebianMachine:
     """A bare Debian with a clone of this repository, on which the script has been run."""
 
     container: Container
@@ -140,7 +140,7 @@ def install(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DebianMachine]:
     """The machine, whose state goes on from test to test."""
     containers.require_buildah()
     sources = [Path(containers.__file__), *(REPOSITORY / each for each in CONTEXT)]
@@ -150,10 +150,12 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     spool.chmod(0o1777)
     with Container.copied(Buildah(folder), (folder / "name").read_text()) as container:
         there = replace(container, mounts={"/tmp": spool})  # noqa: S108
-        yield Machine(there, there.root, json.loads((folder / "first.json").read_text()).strip())
+        yield DebianMachine(
+            there, there.root, json.loads((folder / "first.json").read_text()).strip()
+        )
 
 
-def test_installed(machine: Machine, tmp_path: Path) -> None:
+def test_installed(machine: DebianMachine, tmp_path: Path) -> None:
     """The script makes a user, settings for it alone, and a server that goes by its unit."""
     unit = Unit((machine.root / "etc/systemd/system/wheelyard.service").read_text())
     service = replace(machine.container, user=unit.one("User"), variables=unit.environment())
@@ -177,7 +179,7 @@ def test_installed(machine: Machine, tmp_path: Path) -> None:
     assert list((machine.root / "trap").glob("sprung*")) == []
 
 
-def test_installed_again(machine: Machine) -> None:
+def test_installed_again(machine: DebianMachine) -> None:
     """Another run brings a new environment, keeps the one before, and touches no settings."""
     first, _ = machine.environments()
     settings = machine.root / "etc/wheelyard/wheelyard.toml"
@@ -200,7 +202,7 @@ def test_installed_again(machine: Machine) -> None:
         ('[store]\nlocation = "/srv"\n[access]\ncredentials_store = "tokens"', "tokens"),
     ],
 )
-def test_relative_place(machine: Machine, setting: str, place: str) -> None:
+def test_relative_place(machine: DebianMachine, setting: str, place: str) -> None:
     """A place that depends on where one types is refused, with the one that the service takes."""
     with machine.settings(setting):
         done = machine.call("cd /tmp && wheelyard token create ci")
@@ -209,7 +211,7 @@ def test_relative_place(machine: Machine, setting: str, place: str) -> None:
     assert f"/var/lib/wheelyard/{place}; " in done.stderr
 
 
-def test_update_that_fails(machine: Machine) -> None:
+def test_update_that_fails(machine: DebianMachine) -> None:
     """An update that cannot be made, or would not take the settings, leaves all as it is."""
     before = machine.environments()
     assert machine.call(SCRIPT, PIP_FAILS="1").returncode == 1
@@ -224,7 +226,7 @@ def test_update_that_fails(machine: Machine) -> None:
     assert machine.environments() == before
 
 
-def test_service_that_does_not_stay(machine: Machine) -> None:
+def test_service_that_does_not_stay(machine: DebianMachine) -> None:
     """A service that ends after its start makes the script say so; the last one that ran stays."""
     before, _ = machine.environments()
     with machine.systemd(3) as asked:
@@ -237,7 +239,7 @@ def test_service_that_does_not_stay(machine: Machine) -> None:
     assert before in machine.environments()[1]
 
 
-def test_removed_and_back(machine: Machine) -> None:
+def test_removed_and_back(machine: DebianMachine) -> None:
     """What the page removes can come back with its packages, under a user of another number."""
     page = PAGE.read_text()
     removing = page[page.index("### Removing\n") : page.index("## Compute Engine\n")]

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.clients.conftest import sandbox as _sandbox
 from tests.clients.harness import REPOSITORY, Sandbox, program, system_program
 from tests.deploy.running import DEPLOY, documents
 from tests.http.packages import publish, wheel
@@ -18,8 +17,6 @@ from tests.http.remote_store import RemoteStore, remote_server
 from tests.http.servers import RunningServer, running_server
 from tests.test_conventions import headings
 from wheelyard.storage.instrumented import Operation, OperationCounter
-
-sandbox = _sandbox
 
 FOLDER = DEPLOY / "monitoring"
 PAGE = REPOSITORY / "docs" / "deploy" / "monitoring.md"

@@ -18,12 +18,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.clients.conftest import sandbox as _sandbox
 from tests.clients.harness import Sandbox, program, system_program
 from tests.deploy.running import DEPLOY
 from wheelyard.settings.load import load_settings
-
-sandbox = _sandbox
 
 FOLDER = DEPLOY / "cloud-run" / "terraform"
 SCHEMA: dict[str, Any] = json.loads(Path(__file__).with_name("google_provider.json").read_text())

@@ -13,7 +13,7 @@ from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
 from tests.clients.harness import REPOSITORY, new_sandbox, program
 from tests.clients.projects import sha256
-from tests.clients.reading import Refused, fetch, page, post
+from tests.clients.reading import ErrorResponse, fetch, page, post
 from tests.clients.servers import Server, running_server
 
 pytestmark = [pytest.mark.downloads, pytest.mark.slow]
@@ -22,7 +22,7 @@ CACHE = REPOSITORY / ".cache" / "downloads"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DownloadRequest:
     """
     The arguments of one `pip download`.
 
@@ -58,7 +58,7 @@ def wheels_for(python: str, *platforms: str) -> tuple[str, ...]:
 
 
 ALL_WANTED = (
-    Wanted(
+    DownloadRequest(
         "linux",
         wheels_for("3.11", "manylinux_2_28_x86_64", "manylinux2014_x86_64"),
         """
@@ -70,22 +70,22 @@ ALL_WANTED = (
         types-requests==2.33.0.20261030 xgboost==2.1.4 zope.interface==8.7
         """,
     ),
-    Wanted(
+    DownloadRequest(
         "macos",
         wheels_for("3.12", "macosx_11_0_arm64"),
         "cryptography==50.0.2 msgspec==0.22.0 numpy==2.5.5 uvloop==0.23.0",
     ),
-    Wanted(
+    DownloadRequest(
         "musl",
         wheels_for("3.12", "musllinux_1_2_x86_64"),
         "orjson==3.13.0",
     ),
-    Wanted(
+    DownloadRequest(
         "windows",
         wheels_for("3.13", "win_amd64"),
         "numpy==2.5.5 psutil==7.2.2 pywin32==312",
     ),
-    Wanted(
+    DownloadRequest(
         "sdists",
         ("--no-binary=:all:",),
         """
@@ -154,7 +154,7 @@ def test_metadata(server: Server, archives: list[Path]) -> None:
 
 @pytest.mark.usefixtures("refused")
 @pytest.mark.parametrize("wanted", ALL_WANTED, ids=lambda wanted: wanted.folder)
-def test_downloaded_again(server: Server, tmp_path: Path, wanted: Wanted) -> None:
+def test_downloaded_again(server: Server, tmp_path: Path, wanted: DownloadRequest) -> None:
     """The same `pip download`, pointed at our index, fetches the same files."""
     sandbox = new_sandbox(tmp_path)
     path = os.pathsep.join((str(program("build", "python").parent), os.defpath))
@@ -175,7 +175,7 @@ def refusal(server: Server, file: Path) -> str:
     """Publish a file; returns what the server had against it, nothing if it took it."""
     try:
         post(server, file)
-    except Refused as refused:
+    except ErrorResponse as refused:
         return str(refused)
     return ""
 

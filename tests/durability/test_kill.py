@@ -20,7 +20,7 @@ from tests.durability.serving import (
     server,
     wheelyard,
 )
-from tests.forking import Surroundings, fork
+from tests.forking import ProcessEnvironment, fork
 from tests.operations.distributions import make_wheel
 from tests.waiting import until
 from wheelyard.settings.sections import Settings, StoreSettings
@@ -42,7 +42,7 @@ def test_what_was_answered_stays(tmp_path: Path) -> None:
     answered: dict[str, str] = {}
     for turn in range(KILLS):
         port, steps = free_port(), random.randint(1, MOST_CHANGES) if turn % 2 else 0
-        dependencies = Surroundings(
+        dependencies = ProcessEnvironment(
             folder=tmp_path,
             environment=environment(),
             output=log,

@@ -6,12 +6,11 @@ from shutil import copytree
 
 import pytest
 
-from tests.cli.conftest import sandbox as _sandbox
 from tests.cli.conftest import wheelyard as _wheelyard
 from tests.exporting.export_fixture import ExportHarness, stock
 from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
 
-sandbox, wheelyard = _sandbox, _wheelyard
+wheelyard = _wheelyard
 
 
 @pytest.fixture
@@ -21,7 +20,7 @@ def harness(tmp_path: Path) -> ExportHarness:
 
 
 @pytest.fixture(scope="session")
-def stock_room(tmp_path_factory: pytest.TempPathFactory) -> ExportHarness:
+def stocked_template(tmp_path_factory: pytest.TempPathFactory) -> ExportHarness:
     """An index in a folder, with something of everything in it; it is only copied."""
     harness = ExportHarness(tmp_path_factory.mktemp("stock"))
     stock(harness.index, harness.folder)
@@ -29,9 +28,9 @@ def stock_room(tmp_path_factory: pytest.TempPathFactory) -> ExportHarness:
 
 
 @pytest.fixture
-def stocked(harness: ExportHarness, stock_room: ExportHarness) -> ExportHarness:
+def stocked(harness: ExportHarness, stocked_template: ExportHarness) -> ExportHarness:
     """The same, for one test alone."""
-    copytree(stock_room.store, harness.store)
+    copytree(stocked_template.store, harness.store)
     return harness
 
 

@@ -11,10 +11,10 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.archive.builders import Entry, sdist_bytes, zip_bytes
-from tests.exporting.sites import BASE, Log, watched
+from tests.exporting.sites import BASE, Log, observed
 from tests.http.packages import PYTHON, Package, sdist, wheel
 from tests.operations.distributions import Made
-from tests.operations.fake_sources import Listed, Shelf
+from tests.operations.fake_sources import FakeFiles, FakeSource
 from tests.operations.in_memory_index import ALICE
 from wheelyard.model.project import Status
 from wheelyard.operations.exporting.incremental_export import (
@@ -88,15 +88,15 @@ class ExportHarness:
     ) -> Log:
         """Bring a site up to date, or some of its projects, and return what was done to it."""
         log = Log()
-        watched_export(self.exports(site, asked), log, *names)
+        observed_export(self.exports(site, asked), log, *names)
         return log
 
 
-def watched_export(
+def observed_export(
     exports: SiteExporter, told: Callable[[str, str], None], *names: str, in_order: bool = True
 ) -> None:
     """Export all changes, or some projects, and report every call on the site."""
-    site = watched(open_site(exports.dest, exports.index), told)
+    site = observed(open_site(exports.dest, exports.index), told)
     export = exports.export_to(site)
     export = one_by_one(export) if in_order else export
     if names:
@@ -167,12 +167,12 @@ def stock(index: Index, spool: Path) -> None:
 
 def _import_old(index: Index) -> None:
     """Import files that no upload could bring: with no metadata, or of another time."""
-    shelf = Shelf()
+    shelf = FakeFiles()
     files = (
         Made("bare-1.0.tar.gz", sdist_bytes(pkg_info=None, top=b"bare-1.0")),
         Made("oldest-1.0-py2.7.egg", zip_bytes([Entry(b"oldest.py", b"")])),
         Made("oldest-1.0.win32-py2.7.exe", b"MZ" + bytes(99)),
     )
     offers = [shelf.offer(each, uploaded_at=THEN, uploaded_by="<ann>") for each in files]
-    report = Importer(index.uploads.with_waivers).run(Listed(offers), ALICE)
+    report = Importer(index.uploads.with_waivers).run(FakeSource(offers), ALICE)
     assert report.refused == [], report.refused

@@ -19,7 +19,7 @@ DOCUMENTED_ROOT = "/srv/packages"
 
 
 @dataclass(frozen=True)
-class Web:
+class WebServer:
     """
     A running web server.
 
@@ -37,7 +37,7 @@ class Web:
 
 
 @contextmanager
-def python_web(root: Path, folder: Path) -> Iterator[Web]:
+def python_web(root: Path, folder: Path) -> Iterator[WebServer]:
     """Serve a folder with what comes with Python; `folder` is for its log."""
     port = free_port()
     command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
@@ -46,7 +46,7 @@ def python_web(root: Path, folder: Path) -> Iterator[Web]:
 
 
 @contextmanager
-def nginx_web(root: Path, folder: Path) -> Iterator[Web]:
+def nginx_web(root: Path, folder: Path) -> Iterator[WebServer]:
     """Serve a folder with nginx, as the guide has it; `folder` is for its own files."""
     port = free_port()
     (recipe,) = re.findall(r"```nginx\n(.*?)```", GUIDE.read_text(), re.DOTALL)
@@ -64,14 +64,14 @@ def nginx_web(root: Path, folder: Path) -> Iterator[Web]:
     (folder / "web.log").touch()
     command = [system_program("nginx"), "-p", str(folder), "-c", f"{folder}/nginx.conf"]
     with _running([*command, "-e", f"{folder}/error.log"], port, folder / "out.log") as web:
-        yield Web(web.address, folder / "web.log")
+        yield WebServer(web.address, folder / "web.log")
 
 
 @contextmanager
-def _running(command: Sequence[str], port: int, log: Path) -> Iterator[Web]:
+def _running(command: Sequence[str], port: int, log: Path) -> Iterator[WebServer]:
     address, sandbox = f"127.0.0.1:{port}", Sandbox(log.parent, log.parent)
     with running(sandbox, command, log, lambda: _answers(address), {}, is_ours=False):
-        yield Web(address, log)
+        yield WebServer(address, log)
 
 
 def _answers(address: str) -> bool:

@@ -32,12 +32,12 @@ Read = Callable[[str], bytes | None]
 """Gives what is at a path of a site."""
 
 
-class Killed(BaseException):
+class ExportKilled(BaseException):
     """Raised to kill an export."""
 
 
 @dataclass
-class Watched(WrappedStore):
+class ObservedSite(WrappedStore):
     """
     A site's store that reports every call before it happens: its verb, and the path.
 
@@ -52,7 +52,7 @@ class Watched(WrappedStore):
         return act()
 
 
-def watched(site: Site, told: Callable[[str, str], None]) -> Site:
+def observed(site: Site, told: Callable[[str, str], None]) -> Site:
     """Return a site that tells of every call that is about to happen."""
 
     def link_file(key: Key, source: Path) -> None:
@@ -67,7 +67,7 @@ def watched(site: Site, told: Callable[[str, str], None]) -> Site:
 
     return replace(
         site,
-        store=Watched(site.store, told),
+        store=ObservedSite(site.store, told),
         link_file=site.link_file and link_file,
         copy_object=site.copy_object and copy_object,
     )

@@ -14,7 +14,7 @@ from tests.clients.conftest import build as _build
 from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox, wheelyard
 from tests.clients.projects import Builder, Built
 from tests.clients.servers import Server
-from tests.exporting.serving import Web, nginx_web, python_web
+from tests.exporting.serving import WebServer, nginx_web, python_web
 from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
 
 pytestmark = pytest.mark.clients
@@ -79,7 +79,7 @@ def exported(dist: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture
-def web(exported: Path, tmp_path: Path) -> Iterator[Web]:
+def web(exported: Path, tmp_path: Path) -> Iterator[WebServer]:
     """Yield a web server that is as plain as can be."""
     with python_web(exported, tmp_path) as web:
         yield web
@@ -91,7 +91,9 @@ def index_at(address: str) -> Server:
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_from_a_folder(web: Web, sandbox: Sandbox, tool: Built, base: Built, client: str) -> None:
+def test_from_a_folder(
+    web: WebServer, sandbox: Sandbox, tool: Built, base: Built, client: str
+) -> None:
     """Every client installs from a plain web server, from any path, reading metadata first."""
     CLIENTS[client](index_at(f"{web.address}/{PLACE}"), sandbox, tool, base)
 

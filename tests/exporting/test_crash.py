@@ -8,8 +8,8 @@ from shutil import copytree
 import pytest
 
 from tests.cli.conftest import Typed
-from tests.exporting.export_fixture import ExportHarness, delete, set_status, watched_export, yank
-from tests.exporting.sites import WRITES, Killed, broken, pages_of, reader, tree
+from tests.exporting.export_fixture import ExportHarness, delete, observed_export, set_status, yank
+from tests.exporting.sites import WRITES, ExportKilled, broken, pages_of, reader, tree
 from tests.http.packages import sdist, wheel
 from wheelyard.model.project import Status
 
@@ -41,7 +41,7 @@ def killer(left: int) -> Callable[[str, str], None]:
 
     def told(verb: str, _path: str) -> None:
         if verb in WRITES and next(steps, None) is None:
-            raise Killed
+            raise ExportKilled
 
     return told
 
@@ -57,8 +57,8 @@ def test_killed_before_every_write(begun: ExportHarness, is_first: bool) -> None
         if not is_first:
             copytree(begun.site, site)
         try:
-            watched_export(begun.exports(site), killer(left))
-        except Killed:
+            observed_export(begun.exports(site), killer(left))
+        except ExportKilled:
             assert broken(reader(site), pages_of(site), is_begun=is_first) == [], left
             begun.export(site)
             assert tree(site) == tree(fresh), left
@@ -84,8 +84,8 @@ def test_interrupted(begun: ExportHarness, wheelyard: Typed) -> None:
     base = "https://elsewhere.example.com"
     changed(begun)
     asked = begun.exports().requested
-    with pytest.raises(Killed):
-        watched_export(begun.exports(asked=type(asked)(base_url=base)), killer(9))
+    with pytest.raises(ExportKilled):
+        observed_export(begun.exports(asked=type(asked)(base_url=base)), killer(9))
 
     done = wheelyard("export", begun.site, "--store", begun.store, "--base-url", base)
 

@@ -13,7 +13,7 @@ from tests.durability.serving import environment
 from tests.exporting.export_fixture import ExportHarness
 from tests.exporting.sites import BASE, HEEDING, MANIFEST, broken, pages_of, reader, tree
 from tests.operations.distributions import make_wheel
-from tests.operations.fake_sources import Listed, Shelf
+from tests.operations.fake_sources import FakeFiles, FakeSource
 from tests.operations.in_memory_index import ALICE
 from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.wiring.site_export import MIN_PROJECTS_FOR_PROCESSES
@@ -24,13 +24,13 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> ExportHarness:
     """An index with so many projects that several processes export them."""
-    harness, shelf = ExportHarness(tmp_path_factory.mktemp("large")), Shelf()
+    harness, shelf = ExportHarness(tmp_path_factory.mktemp("large")), FakeFiles()
     offers = [
         shelf.offer(make_wheel(f"demo{number}"))
         for number in range(MIN_PROJECTS_FOR_PROCESSES + 50)
     ]
     index = harness.index
-    report = Importer(index.uploads).run(Listed(offers), ALICE)
+    report = Importer(index.uploads).run(FakeSource(offers), ALICE)
     assert report.refused == []
     return harness
 

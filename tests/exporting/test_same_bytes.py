@@ -19,7 +19,7 @@ V1_JSON = "application/vnd.pypi.simple.v1+json"
 
 
 @dataclass(frozen=True)
-class Both:
+class LiveAndStatic:
     """An index as a server gives it out, and as a site."""
 
     live: RunningServer
@@ -27,18 +27,18 @@ class Both:
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveAndStatic]:
     """A server with every kind of release and a public URL, and an export of its store."""
     folder = tmp_path_factory.mktemp("both")
     config = f'[server]\npublic_url = "{BASE}"\n'
     with running_server(folder / "live", config=config) as live:
         stock(live.index, folder)
         (folder / "sandbox").mkdir()
-        yield Both(live, folder / "static")
+        yield LiveAndStatic(live, folder / "static")
 
 
 @pytest.fixture
-def exported(both: Both, wheelyard: Typed) -> Both:
+def exported(both: LiveAndStatic, wheelyard: Typed) -> LiveAndStatic:
     """The same, exported as an operator does it."""
     if not both.static.exists():
         config = both.live.folder / "wheelyard.toml"
@@ -60,7 +60,7 @@ def asked_live(path: str) -> tuple[str, str]:
     return f"/{path}", "*/*"
 
 
-def test_every_page_and_file(exported: Both) -> None:
+def test_every_page_and_file(exported: LiveAndStatic) -> None:
     """Every page, file and piece of metadata of the site is what a server answers with."""
     found = tree(exported.static)
     differing = []
@@ -78,7 +78,7 @@ def test_every_page_and_file(exported: Both) -> None:
     assert any(path.endswith(".metadata") for path in found)
 
 
-def test_nothing_is_missing(exported: Both) -> None:
+def test_nothing_is_missing(exported: LiveAndStatic) -> None:
     """Every project that the server lists has all of its pages, and every link leads somewhere."""
     listed = exported.live.get("/simple/", Accept=V1_JSON).json()["projects"]
     found = set(pages_of(exported.static))
@@ -96,7 +96,7 @@ def test_nothing_is_missing(exported: Both) -> None:
     assert f"pip install --index-url {BASE}/simple/ demo" in page
 
 
-def test_what_is_not_for_installing_is_not_there(exported: Both) -> None:
+def test_what_is_not_for_installing_is_not_there(exported: LiveAndStatic) -> None:
     """Of deleted files and of a quarantined project no bytes are to be found."""
     files = [path for path in tree(exported.static) if path.startswith("files/")]
 

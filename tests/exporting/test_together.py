@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from tests.catalog.scheduler import CallOutcome, Scheduler
-from tests.exporting.export_fixture import ExportHarness, delete, set_status, watched_export, yank
+from tests.exporting.export_fixture import ExportHarness, delete, observed_export, set_status, yank
 from tests.exporting.sites import BASE, MANIFEST, WRITES, broken, pages_of, reader, tree
 from tests.http.packages import sdist, wheel
 from wheelyard.model.project import Status
@@ -57,7 +57,7 @@ def test_two_exports_and_a_publisher(tmp_path: Path, is_first: bool) -> None:  #
 
         for name in EXPORTS:
             scheduler.add(
-                name, name, partial(watched_export, ExportHarness(harness.folder).exports(), told)
+                name, name, partial(observed_export, ExportHarness(harness.folder).exports(), told)
             )
         between, is_left = changes(harness), True
         while players := [*sorted(scheduler.waiting()), *(["between"] if is_left else [])]:
@@ -100,7 +100,7 @@ def test_overtaken(harness: ExportHarness, path: str, is_first: bool) -> None:  
             harness.publish(wheel("newcomer", "1.0"))
             ExportHarness(harness.folder).export()
 
-    watched_export(harness.exports(), told)
+    observed_export(harness.exports(), told)
 
     assert calls == [path]
     harness.export(harness.folder / "fresh")
@@ -122,7 +122,7 @@ def test_a_quarantine_that_ends(harness: ExportHarness, verb: str) -> None:
             set_status(harness.index, "demo", Status.ACTIVE)
             ExportHarness(harness.folder).export()
 
-    watched_export(harness.exports(), told)
+    observed_export(harness.exports(), told)
 
     assert calls == [verb]
     assert broken(reader(harness.site), pages_of(harness.site)) == []
@@ -144,7 +144,7 @@ def test_deleted_meanwhile(harness: ExportHarness, placing: FileMode, verb: str)
             calls.append(each)
             delete(harness.index, "demo", "1.0")
 
-    watched_export(harness.exports(asked=asked), told)
+    observed_export(harness.exports(asked=asked), told)
 
     assert calls == [verb]
     harness.export(asked=asked)

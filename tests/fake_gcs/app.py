@@ -28,7 +28,7 @@ from tests.fake_gcs.json_api import JsonApi
 from tests.fake_gcs.log import PRICES, Record, RequestLog
 from tests.fake_gcs.signed import XmlApi
 from tests.fake_gcs.uploads import Uploads
-from tests.fake_gcs.wire import Delivery, DisconnectedError, Pace, Pause, Reply, Request
+from tests.fake_gcs.wire import Delivery, DisconnectedError, Pause, RateLimit, Reply, Request
 
 OPEN = frozenset({"signed", "public", "metadata", "token", "sign", "unknown"})
 """Kinds that need no access token, or look at it themselves."""
@@ -79,7 +79,7 @@ class App:
         if isinstance(fault, OtherRange):
             request = request.with_range(fault.asked)
         if isinstance(fault, Slow):
-            request.body.pace = Pace(fault.rate, self._pause)
+            request.body.pace = RateLimit(fault.rate, self._pause)
         self._wait(fault, "before")
         reply = self._carry_out(call, request)
         self._wait(fault, "after")
@@ -121,7 +121,7 @@ class App:
             case FlipByte(position):
                 return replace(reply, delivery=Delivery(flip_at=position))
             case Slow(rate):
-                return replace(reply, delivery=Delivery(pace=Pace(rate, self._pause)))
+                return replace(reply, delivery=Delivery(pace=RateLimit(rate, self._pause)))
             case WrongHash():
                 crc32c = base64.b64encode(b"\0\0\0\1").decode()
                 md5 = base64.b64encode(bytes(16)).decode()

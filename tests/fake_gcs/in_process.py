@@ -5,7 +5,7 @@ from threading import Lock
 
 from tests.fake_gcs.errors import no_bucket, unauthenticated
 from tests.fake_gcs.identity import Identity, Permissions
-from tests.fake_gcs.objects import Bucket, Clock
+from tests.fake_gcs.objects import AdjustableClock, Bucket
 from tests.fake_gcs.wire import Request
 
 
@@ -13,7 +13,7 @@ from tests.fake_gcs.wire import Request
 class FakeGcsState:
     """The buckets, the clock, the service account and its permissions."""
 
-    clock: Clock
+    clock: AdjustableClock
     identity: Identity
     permissions: Permissions
     buckets: dict[str, Bucket] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from tests.fake_gcs.errors import ApiError, invalid
 from tests.fake_gcs.in_process import FakeGcsState
 from tests.fake_gcs.listing import page, selected
 from tests.fake_gcs.media import media_reply
-from tests.fake_gcs.objects import Arrival, Bucket, Resource, StoredObject
+from tests.fake_gcs.objects import Bucket, Resource, StoredObject, UploadRequest
 from tests.fake_gcs.strict import check_resource
 from tests.fake_gcs.wire import Reply, Request
 
@@ -83,7 +83,7 @@ class JsonApi:
             return unfinished
         resource = asked or own
         made = target_bucket.insert(
-            call.to_name, Arrival(source.body, resource), conditions(request), self._require
+            call.to_name, UploadRequest(source.body, resource), conditions(request), self._require
         )
         size = str(made.body.size)
         answer: Resource = {

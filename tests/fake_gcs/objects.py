@@ -34,7 +34,7 @@ Guard = Callable[[str], None]
 """Raises if the caller lacks a permission."""
 
 
-class Clock:
+class AdjustableClock:
     """Seconds since the epoch: the real time, until a test moves it."""
 
     def __init__(self) -> None:
@@ -138,7 +138,7 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class UploadRequest:
     """The metadata and preconditions of an upload."""
 
     body: Body
@@ -158,7 +158,7 @@ class Bucket:
         endless: What each page of a listing is that never ends: the first one, or an empty one.
     """
 
-    def __init__(self, name: str, clock: Clock) -> None:
+    def __init__(self, name: str, clock: AdjustableClock) -> None:
         self.name = name
         self.public = False
         self.write_interval = 0.0
@@ -192,7 +192,7 @@ class Bucket:
     def put(self, name: str, data: bytes, **resource: Any) -> StoredObject:  # noqa: ANN401 - JSON
         """Store bytes with the test's own hand: past limits, permissions, faults and the log."""
         with self._lock:
-            return self._store(name, Arrival(body_of(data), resource))
+            return self._store(name, UploadRequest(body_of(data), resource))
 
     def remove(self, name: str) -> None:
         """Delete with the test's own hand."""
@@ -208,7 +208,7 @@ class Bucket:
         return found
 
     def insert(
-        self, name: str, arrival: Arrival, conditions: Conditions, guard: Guard
+        self, name: str, arrival: UploadRequest, conditions: Conditions, guard: Guard
     ) -> StoredObject:
         """Store an object whole, if the preconditions hold."""
         check_name(name)
@@ -244,7 +244,7 @@ class Bucket:
         if self.write_interval:
             self._mutated[name] = self._clock.now()
 
-    def _store(self, name: str, arrival: Arrival) -> StoredObject:
+    def _store(self, name: str, arrival: UploadRequest) -> StoredObject:
         now = self._clock.now()
         # microseconds, as the service's look; they rise, and never repeat
         self._last = max(self._last + 1, int(now * 1_000_000))

@@ -14,7 +14,7 @@ from tests.fake_gcs.identity import PROJECT, Identity, Permissions
 from tests.fake_gcs.in_process import FakeGcsState
 from tests.fake_gcs.listener import Listener
 from tests.fake_gcs.log import RequestLog
-from tests.fake_gcs.objects import Bucket, Clock
+from tests.fake_gcs.objects import AdjustableClock, Bucket
 
 
 class FakeGcsServer:
@@ -30,7 +30,7 @@ class FakeGcsServer:
     """
 
     def __init__(self, private_key: RSAPrivateKey | None = None) -> None:
-        self.clock = Clock()
+        self.clock = AdjustableClock()
         self.faults = FaultPlan()
         self.log = RequestLog()
         self.permissions = Permissions()

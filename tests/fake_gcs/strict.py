@@ -55,7 +55,7 @@ def check_hashes(body: Body, resource: Resource, request: Request) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ContentRange:
     """The Content-Range of a resumable upload; None for a part that is not given."""
 
     start: int | None
@@ -63,11 +63,11 @@ class Span:
     total: int | None
 
 
-def span_of(request: Request, announced: int | None) -> Span:
+def parse_content_range(request: Request, announced: int | None) -> ContentRange:
     """Return what `Content-Range` says of a piece; `announced` was its total when it began."""
     text = request.header("content-range")
     if text is None:
-        return Span(0, None, announced)
+        return ContentRange(0, None, announced)
     match = _SPAN.fullmatch(text)
     if match is None:
         raise invalid(f"Failed to parse Content-Range header: {text}")
@@ -76,7 +76,7 @@ def span_of(request: Request, announced: int | None) -> Span:
     if announced not in (None, total):
         raise invalid("The total is not what X-Upload-Content-Length has announced.")
     if first is None:
-        return Span(None, None, total if whole != "*" else None)
+        return ContentRange(None, None, total if whole != "*" else None)
     start, stop = int(first), int(last) + 1
     length = request.header("content-length")
     if stop <= start or (total is not None and stop > total):
@@ -85,4 +85,4 @@ def span_of(request: Request, announced: int | None) -> Span:
         raise invalid("The body has not as many bytes as its Content-Range says.")
     if stop != total and (stop - start) % UNIT:
         raise invalid("A chunk that is not the last must be a multiple of 256 KiB.")
-    return Span(start, stop, total)
+    return ContentRange(start, stop, total)

@@ -20,8 +20,15 @@ from tests.fake_gcs.calls import Call, conditions
 from tests.fake_gcs.errors import ApiError, invalid
 from tests.fake_gcs.in_process import FakeGcsState
 from tests.fake_gcs.json_api import json_reply, parse_json, read_json
-from tests.fake_gcs.objects import Arrival, Conditions, Resource, StoredObject, body_of, check_name
-from tests.fake_gcs.strict import check_hashes, described, span_of
+from tests.fake_gcs.objects import (
+    Conditions,
+    Resource,
+    StoredObject,
+    UploadRequest,
+    body_of,
+    check_name,
+)
+from tests.fake_gcs.strict import check_hashes, described, parse_content_range
 from tests.fake_gcs.wire import Reply, Request
 
 CREATE = "storage.objects.create"
@@ -93,7 +100,7 @@ class Uploads:
         name = str(request.parameter("name") or resource.get("name") or "")
         check_hashes(body, resource, request)
         guard = self._state.permissions.require
-        stored = bucket.insert(name, Arrival(body, resource), conditions(request), guard)
+        stored = bucket.insert(name, UploadRequest(body, resource), conditions(request), guard)
         return json_reply(stored.resource(request.root), request)
 
     def start(self, call: Call, request: Request) -> Reply:
@@ -149,7 +156,7 @@ class Uploads:
         check_hashes(body, session.resource, request)
         return self._state.find_bucket(session.bucket).insert(
             session.name,
-            Arrival(body, session.resource),
+            UploadRequest(body, session.resource),
             session.conditions,
             self._state.permissions.require,
         )
@@ -157,7 +164,7 @@ class Uploads:
 
 def store_chunk(session: Session, request: Request) -> int | None:
     """Add what is new of a chunk, and return the size of the whole if it is known by now."""
-    span = span_of(request, session.size)
+    span = parse_content_range(request, session.size)
     if span.start is None:
         return span.total  # a status query, or the end of an unknown size
     if span.start > len(session.data):

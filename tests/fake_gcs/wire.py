@@ -31,7 +31,7 @@ class DisconnectedError(Exception):
 
 
 @dataclass(slots=True)
-class Pace:
+class RateLimit:
     """A bound of so many bytes a second."""
 
     rate: int
@@ -48,11 +48,11 @@ class Pace:
             raise DisconnectedError
 
 
-class Intake:
+class BodyReader:
     """The body of one request of so many bytes, read as it is wanted."""
 
     def __init__(self, file: BufferedReader, length: int) -> None:
-        self.pace: Pace | None = None
+        self.pace: RateLimit | None = None
         self._file = file
         self._left = length
         self._returned = b""
@@ -98,7 +98,7 @@ class Request:
     path: str
     query: str
     headers: list[Header]
-    body: Intake
+    body: BodyReader
 
     @property
     def target(self) -> str:
@@ -153,7 +153,7 @@ class Delivery:
     stop_at: int | None = None
     reset: bool = False
     flip_at: int | None = None
-    pace: Pace | None = None
+    pace: RateLimit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ def read_request(file: BufferedReader) -> Request | None:
     path, _, query = target.partition("?")
     headers = _headers(file)
     length = next((int(value) for name, value in headers if name.lower() == "content-length"), 0)
-    return Request(method, path, query, headers, Intake(file, length))
+    return Request(method, path, query, headers, BodyReader(file, length))
 
 
 def _headers(file: BufferedReader) -> list[Header]:

@@ -20,7 +20,7 @@ from granian.server.embed import Server
 
 from tests.clients.harness import REPOSITORY, new_sandbox
 from tests.clients.servers import TOKEN, free_port, stop
-from tests.forking import Surroundings, fork
+from tests.forking import ProcessEnvironment, fork
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.http.app import App
@@ -144,7 +144,7 @@ def running_server(
     (folder / "wheelyard.toml").write_text(config)
     address = f"127.0.0.1:{free_port()}"
     places = ["--store", str(folder / "store"), "--config", str(folder / "wheelyard.toml")]
-    dependencies = Surroundings(
+    dependencies = ProcessEnvironment(
         folder=sandbox.folder,
         environment=sandbox.environment()
         | {"PYTHONPATH": str(REPOSITORY / "src"), **(environment or {})},
@@ -180,7 +180,7 @@ class _Process:
     """Stops it and asserts a clean exit."""
 
 
-def _started(arguments: list[str], dependencies: Surroundings) -> _Process:
+def _started(arguments: list[str], dependencies: ProcessEnvironment) -> _Process:
     with dependencies.output.open("w") as output, dependencies.errors.open("w") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "wheelyard", *arguments],
@@ -193,7 +193,7 @@ def _started(arguments: list[str], dependencies: Surroundings) -> _Process:
     return _Process(process.pid, lambda: process.poll() is None, partial(stop, process))
 
 
-def _forked(arguments: list[str], dependencies: Surroundings) -> _Process:
+def _forked(arguments: list[str], dependencies: ProcessEnvironment) -> _Process:
     process = fork(arguments, dependencies)
     assert process.pid is not None
 

@@ -37,7 +37,7 @@ ZERO, ONE, OTHER_BUILD = make_wheel(version="0.9"), make_wheel(), make_wheel(con
 
 
 @dataclass(frozen=True)
-class Moment:
+class KillPoint:
     """A request at which a process dies, before it is carried out or after."""
 
     kind: str
@@ -48,10 +48,10 @@ class Moment:
         return f"{self.when} {self.kind} {self.name}"
 
 
-def moments(*requests: tuple[str, str]) -> list[Moment]:
+def moments(*requests: tuple[str, str]) -> list[KillPoint]:
     """Return the moments: before the first request, and after each, which is before the next."""
-    first = Moment(*requests[0], "before")
-    return [first, *(Moment(kind, name, "after") for kind, name in requests)]
+    first = KillPoint(*requests[0], "before")
+    return [first, *(KillPoint(kind, name, "after") for kind, name in requests)]
 
 
 BYTES = ("insert", "files/*.whl")
@@ -69,7 +69,7 @@ DELETE = moments(DOCUMENT, JOURNAL, ("delete", "files/*.whl"), ("delete", "files
 
 
 @dataclass(frozen=True)
-class Beginning:
+class InitialState:
     """The objects of a store before anything was published, those after, and a token for it."""
 
     empty: Mapping[str, bytes]
@@ -78,7 +78,7 @@ class Beginning:
 
 
 @pytest.fixture(scope="module")
-def beginning(tmp_path_factory: pytest.TempPathFactory) -> Beginning:
+def initial(tmp_path_factory: pytest.TempPathFactory) -> InitialState:
     """The initial state of every test."""
     with running_fake_gcs("wheels") as server:
         cluster, bucket = (
@@ -87,26 +87,26 @@ def beginning(tmp_path_factory: pytest.TempPathFactory) -> Beginning:
         )
         token, empty = cluster.make_token(), contents(bucket)
         cluster.succeed("upload", *cluster.written(ZERO, ONE))
-        return Beginning(empty, contents(bucket), token)
+        return InitialState(empty, contents(bucket), token)
 
 
 @pytest.fixture
-def server(beginning: Beginning) -> Iterator[FakeGcsServer]:
+def server(initial: InitialState) -> Iterator[FakeGcsServer]:
     """A bucket with the store in it."""
     with running_fake_gcs("wheels") as server:
-        put_all(server.bucket("wheels"), beginning.empty)
+        put_all(server.bucket("wheels"), initial.empty)
         yield server
 
 
 @pytest.fixture
-def stocked(cluster: BucketCluster, bucket: Bucket, beginning: Beginning) -> BucketCluster:
+def stocked(cluster: BucketCluster, bucket: Bucket, initial: InitialState) -> BucketCluster:
     """The same with two releases in it."""
-    put_all(bucket, beginning.stocked)
+    put_all(bucket, initial.stocked)
     return cluster
 
 
 def die(
-    server: FakeGcsServer, cluster: BucketCluster, moment: Moment, *command: str | Path
+    server: FakeGcsServer, cluster: BucketCluster, moment: KillPoint, *command: str | Path
 ) -> None:
     """Run a command that is killed at that moment."""
     hold = Hold(moment.when)
@@ -154,7 +154,7 @@ def put_back(bucket: Bucket, objects: Mapping[str, bytes]) -> None:
 
 @pytest.mark.parametrize("moment", UPLOAD, ids=str)
 def test_upload(
-    server: FakeGcsServer, bucket: Bucket, cluster: BucketCluster, moment: Moment
+    server: FakeGcsServer, bucket: Bucket, cluster: BucketCluster, moment: KillPoint
 ) -> None:
     """A project's first upload, killed anywhere, is put right by the same again, or by a check."""
     (wheel,), (other,) = cluster.written(ONE), cluster.written(OTHER_BUILD)
@@ -180,7 +180,7 @@ def test_upload(
 
 @pytest.mark.parametrize("moment", DELETE, ids=str)
 def test_delete(
-    server: FakeGcsServer, bucket: Bucket, stocked: BucketCluster, moment: Moment
+    server: FakeGcsServer, bucket: Bucket, stocked: BucketCluster, moment: KillPoint
 ) -> None:
     """A delete, killed anywhere, is finished by the same command again, and by a sweep."""
     die(server, stocked, moment, "delete", "demo", "1.0")
@@ -198,12 +198,12 @@ def test_server(
     server: FakeGcsServer,
     bucket: Bucket,
     cluster: BucketCluster,
-    beginning: Beginning,
-    moment: Moment,
+    initial: InitialState,
+    moment: KillPoint,
 ) -> None:
     """A server, killed anywhere in an upload, leaves pages whose files are all there."""
     hold = Hold(moment.when)
-    with cluster.serving(beginning.token) as first, ThreadPoolExecutor(1) as pool:
+    with cluster.serving(initial.token) as first, ThreadPoolExecutor(1) as pool:
         server.faults.add(hold, moment.kind, moment.name)
         answer = pool.submit(first.post, ONE)
         hold.wait()

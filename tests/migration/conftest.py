@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.clients.conftest import build as _build
-from tests.clients.conftest import sandbox as _sandbox
 from tests.clients.harness import Sandbox
 from tests.clients.projects import Builder, Built
 from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
 from tests.migration.guide_runner import GuideRunner
 from tests.sources.web.fake_server import FakeServer, running_fake_server
 
-build, sandbox = _build, _sandbox
+build = _build
 
 NewGuide = Callable[..., GuideRunner]
 

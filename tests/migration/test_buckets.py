@@ -9,7 +9,7 @@ import pytest
 
 from tests.clients.harness import Sandbox, program
 from tests.clients.projects import Built
-from tests.clients.reading import Refused, fetch, listed
+from tests.clients.reading import ErrorResponse, fetch, listed
 from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import FakeGcsServer
 from tests.migration.conftest import NewGuide
@@ -53,7 +53,7 @@ def test_gaepypi(
         guide.type("Client configuration")
         at_bo = f"http://bo:{PASSWORD}@{server.address}/packages"
         kept = fetch(f"{at_bo}/acme_tools/1.0/{other.sdist.name}")
-        with pytest.raises(Refused, match="401"):
+        with pytest.raises(ErrorResponse, match="401"):
             fetch(f"{server.url}/packages/acme-core/1.0/{old.wheel.name}")
 
     assert kept == other.sdist.read_bytes()
@@ -84,7 +84,7 @@ def test_backupni(
     guide.write("Server configuration")
     with guide.serving(WHEELYARD_STATIC_TOKEN=TOKEN) as server:
         guide.type("Client configuration")
-        with pytest.raises(Refused, match="401"):
+        with pytest.raises(ErrorResponse, match="401"):
             fetch(f"{server.url}/raw/{wheel.name}")
         assert fetch(f"http://{TOKEN}:@{server.address}/raw/{wheel.name}") == wheel.read_bytes()
 
@@ -118,7 +118,7 @@ def test_pypicloud(
     assert "old needs a new password\n" in guide.type("Server configuration")
     with guide.serving() as server:
         guide.type("Client configuration")
-        with pytest.raises(Refused, match="401"):
+        with pytest.raises(ErrorResponse, match="401"):
             fetch(f"{server.url}/simple/acme-core/")
 
     old.assert_installed(python)

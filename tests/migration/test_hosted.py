@@ -7,7 +7,7 @@ import pytest
 
 from tests.authentication.verifiers.fake_issuer import Bearer, running_issuer
 from tests.clients.projects import Built, sha256
-from tests.clients.reading import Refused, fetch
+from tests.clients.reading import ErrorResponse, fetch
 from tests.migration.conftest import NewGuide
 from tests.migration.guide_runner import digests
 from tests.sources.web.fake_server import FakeServer
@@ -43,7 +43,7 @@ def test_gemfury(
     guide.write("Server configuration")
     with guide.serving() as server:
         said = guide.type("Client configuration")
-        with pytest.raises(Refused, match="401"):
+        with pytest.raises(ErrorResponse, match="401"):
             fetch(f"{server.url}/acme/acme-core/")
 
     assert "acme_core-1.1.tar.gz ... ok" in said
@@ -81,7 +81,7 @@ def test_artifact_registry(
             settings.write("\n[google]\nallow_private = true\n")
         with guide.serving(**google.environment) as server:
             guide.type("Client configuration")
-            with pytest.raises(Refused, match="401"):
+            with pytest.raises(ErrorResponse, match="401"):
                 fetch(f"{server.url}{root}/simple/acme-core/")
 
     old.assert_installed(python)

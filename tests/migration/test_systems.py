@@ -13,7 +13,7 @@ import pytest
 
 from tests.clients.harness import Sandbox, program
 from tests.clients.projects import Built, sha256
-from tests.clients.reading import Refused, fetch
+from tests.clients.reading import ErrorResponse, fetch
 from tests.clients.servers import free_port
 from tests.fake_gcs.server import FakeGcsServer
 from tests.migration.conftest import NewGuide
@@ -50,7 +50,7 @@ def test_pypiserver(
     assert "imported 4 files\n" in guide.type("Import")
     with guide.serving("--private", "-P", str(passwords)) as server:
         guide.type("Client configuration")
-        with pytest.raises(Refused, match="401"):
+        with pytest.raises(ErrorResponse, match="401"):
             fetch(f"{server.url}/packages/{old.wheel.name}")
 
     old.assert_installed(python)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.authentication.publishing_fixture import MOMENT
-from tests.operations.fake_sources import Shelf
+from tests.operations.fake_sources import FakeFiles
 from tests.operations.in_memory_index import IndexHarness
 
 
@@ -40,6 +40,6 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shelf() -> Shelf:
+def files() -> FakeFiles:
     """A fake source of distributions."""
-    return Shelf()
+    return FakeFiles()

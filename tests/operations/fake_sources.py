@@ -20,7 +20,7 @@ LONG_AGO = datetime(2014, 5, 6, 7, 8, 9, tzinfo=UTC)
 
 
 @dataclass
-class Shelf:
+class FakeFiles:
     """Distributions that a source offers; counts how often one is read."""
 
     read: list[str] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Shelf:
 
 
 @dataclass(frozen=True)
-class Listed:
+class FakeSource:
     """A source that offers these, one after the other."""
 
     all: Iterable[Candidate | Skipped]
@@ -75,7 +75,7 @@ def importer(harness: IndexHarness) -> Importer:
 
 def taken(harness: IndexHarness, *candidates: Candidate | Skipped) -> Report:
     """Import what is offered."""
-    return importer(harness).run(Listed(candidates), ALICE)
+    return importer(harness).run(FakeSource(candidates), ALICE)
 
 
 def counted(**counts: int) -> Counter[FileStatus]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.catalog.faulty_store import Fault, FaultyStore, Kind
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, EVERYTHING, Clock, IndexHarness, history
 from wheelyard.authentication.authenticator import REJECTIONS_LOGGED_PER_MINUTE, RejectionLog
@@ -86,7 +86,7 @@ def test_a_commit_that_is_answered_with_a_fault(
     harness: IndexHarness, log: pytest.LogCaptureFixture
 ) -> None:
     """What is committed has its line, though the journal failed and the client was told so."""
-    faults = (Fault(Kind.NOT_DONE, "put", "journal/*", times=100),)
+    faults = (Fault(FaultKind.NOT_DONE, "put", "journal/*", times=100),)
     store = FaultyStore(harness.store, faults)
     index = build_index(store, Spool(harness.folder), Settings(), harness.index.runtime)
     with pytest.raises(Unavailable):

@@ -11,9 +11,17 @@ from typing import NoReturn
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.catalog.faulty_store import Fault, FaultyStore, Kind
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
 from tests.operations.distributions import Made, make_sdist, make_wheel
-from tests.operations.fake_sources import DEMO, LONG_AGO, Listed, Shelf, counted, importer, taken
+from tests.operations.fake_sources import (
+    DEMO,
+    LONG_AGO,
+    FakeFiles,
+    FakeSource,
+    counted,
+    importer,
+    taken,
+)
 from tests.operations.in_memory_index import ALICE, START, IndexHarness, history
 from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable
@@ -32,9 +40,9 @@ from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import build_index
 
 
-def test_what_a_source_knows_is_kept(harness: IndexHarness, shelf: Shelf) -> None:
+def test_what_a_source_knows_is_kept(harness: IndexHarness, files: FakeFiles) -> None:
     """Upload time, uploader and yank are the source's; the journal says who imported it, when."""
-    offer = shelf.offer(make_wheel(), uploaded_at=LONG_AGO, uploaded_by="ann", yanked="too\nslow")
+    offer = files.offer(make_wheel(), uploaded_at=LONG_AGO, uploaded_by="ann", yanked="too\nslow")
 
     report = taken(harness, offer)
 
@@ -47,10 +55,10 @@ def test_what_a_source_knows_is_kept(harness: IndexHarness, shelf: Shelf) -> Non
     assert harness.check().problems == []
 
 
-def test_what_a_source_does_not_know(harness: IndexHarness, shelf: Shelf) -> None:
+def test_what_a_source_does_not_know(harness: IndexHarness, files: FakeFiles) -> None:
     """Where a source tells nothing, even when asked, the file was uploaded now, by the importer."""
-    asked = replace(shelf.offer(make_wheel("asked")), last_modified=lambda: LONG_AGO)
-    taken(harness, shelf.offer(make_wheel()), asked)
+    asked = replace(files.offer(make_wheel("asked")), last_modified=lambda: LONG_AGO)
+    taken(harness, files.offer(make_wheel()), asked)
 
     (file,) = harness.index.projects.get(DEMO).files
     assert (file.uploaded_at, file.uploaded_by, file.yanked) == (START, "local:alice", None)
@@ -66,37 +74,37 @@ def test_what_a_source_does_not_know(harness: IndexHarness, shelf: Shelf) -> Non
         (datetime(2014, 5, 6, 7, 8, 9), LONG_AGO),  # noqa: DTZ001 - what is being tested
     ],
 )
-def test_odd_times(harness: IndexHarness, shelf: Shelf, said: datetime, kept: datetime) -> None:
+def test_odd_times(harness: IndexHarness, files: FakeFiles, said: datetime, kept: datetime) -> None:
     """No file was uploaded in the future, or before there were any; without a zone it is UTC."""
-    taken(harness, shelf.offer(make_wheel(), uploaded_at=said))
+    taken(harness, files.offer(make_wheel(), uploaded_at=said))
 
     assert harness.index.projects.get(DEMO).files[0].uploaded_at == kept
 
 
-def test_again(harness: IndexHarness, shelf: Shelf) -> None:
+def test_again(harness: IndexHarness, files: FakeFiles) -> None:
     """The same again changes nothing; where the SHA-256 is told, no file is even read."""
     candidates = [
-        shelf.offer(make_wheel(), algorithms=("sha256",), uploaded_at=LONG_AGO),
-        shelf.offer(make_sdist(), algorithms=("md5",)),
+        files.offer(make_wheel(), algorithms=("sha256",), uploaded_at=LONG_AGO),
+        files.offer(make_sdist(), algorithms=("md5",)),
     ]
     taken(harness, *candidates)
     before = harness.snapshot()
-    shelf.read.clear()
+    files.read.clear()
     harness.clock.advance(days=1)
-    other = shelf.offer(make_wheel(content=b"other"), algorithms=("sha256",))
+    other = files.offer(make_wheel(content=b"other"), algorithms=("sha256",))
 
     report = taken(harness, *(replace(each, yanked="now") for each in candidates), other)
 
     assert report.counts == counted(there=2, refused=1)
     assert [each.code for each in report.refused] == ["file_exists"]
-    assert shelf.read == ["demo-1.0.tar.gz"]
+    assert files.read == ["demo-1.0.tar.gz"]
     assert harness.snapshot() == before
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512", "blake2b", "sha1", "md5"])
-def test_digests(harness: IndexHarness, shelf: Shelf, algorithm: str) -> None:
+def test_digests(harness: IndexHarness, files: FakeFiles, algorithm: str) -> None:
     """Bytes that have not the digest or size that the source says are refused, and not stored."""
-    good = shelf.offer(make_wheel(), algorithms=(algorithm,))
+    good = files.offer(make_wheel(), algorithms=(algorithm,))
     other = hashlib.new(algorithm, b"other", usedforsecurity=False).hexdigest()
     before = harness.snapshot()
 
@@ -108,7 +116,7 @@ def test_digests(harness: IndexHarness, shelf: Shelf, algorithm: str) -> None:
     assert taken(harness, replace(good, hashes=upper)).counts == counted(new=1)
 
 
-def test_too_large(harness: IndexHarness, shelf: Shelf) -> None:
+def test_too_large(harness: IndexHarness, files: FakeFiles) -> None:
     """A file over the limit is refused, unread where its size is told."""
     harness.index = replace(
         harness.index,
@@ -116,20 +124,20 @@ def test_too_large(harness: IndexHarness, shelf: Shelf) -> None:
             harness.index.uploads, rules=replace(harness.index.uploads.rules, max_size=200)
         ),
     )
-    offer = shelf.offer(make_wheel())
+    offer = files.offer(make_wheel())
 
     assert [each.code for each in taken(harness, offer).refused] == ["too_large"]
-    assert shelf.read == []
+    assert files.read == []
     assert [each.code for each in taken(harness, replace(offer, size=None)).refused] == [
         "too_large"
     ]
 
 
-def test_the_first_one_wins(harness: IndexHarness, shelf: Shelf) -> None:
+def test_the_first_one_wins(harness: IndexHarness, files: FakeFiles) -> None:
     """Of files of one name the first good one is taken, wherever the others lie."""
     made = [make_wheel(version=f"{number}.0") for number in range(150)]
     bad, other = Made(made[0].filename, b"no archive"), make_wheel(version="0.0", content=b"other")
-    candidates = [shelf.offer(each) for each in (bad, *made[:1], other, *made[1:], other)]
+    candidates = [files.offer(each) for each in (bad, *made[:1], other, *made[1:], other)]
 
     report = taken(harness, *candidates)
 
@@ -140,12 +148,12 @@ def test_the_first_one_wins(harness: IndexHarness, shelf: Shelf) -> None:
     assert harness.check().notes == []
 
 
-def test_the_first_one_is_slow(harness: IndexHarness, shelf: Shelf) -> None:
+def test_the_first_one_is_slow(harness: IndexHarness, files: FakeFiles) -> None:
     """The first of two files of one name wins, however long it takes to be read."""
     is_overtaken = Event()
     made = [make_wheel(version=f"{number}.0") for number in range(LOCAL_BATCH_FILES)]
-    first, *others = (shelf.offer(each) for each in made)
-    second = shelf.offer(make_wheel(version="0.0", content=b"second"), location="second")
+    first, *others = (files.offer(each) for each in made)
+    second = files.offer(make_wheel(version="0.0", content=b"second"), location="second")
 
     @contextmanager
     def slow() -> Iterator[Iterator[bytes]]:
@@ -164,25 +172,25 @@ def test_the_first_one_is_slow(harness: IndexHarness, shelf: Shelf) -> None:
     assert [each.location for each in report.refused] == ["second"]
 
 
-def test_deleted_stays_deleted(harness: IndexHarness, shelf: Shelf) -> None:
+def test_deleted_stays_deleted(harness: IndexHarness, files: FakeFiles) -> None:
     """A file that was deleted from the index does not come back."""
-    taken(harness, shelf.offer(make_wheel()), shelf.offer(make_sdist()))
+    taken(harness, files.offer(make_wheel()), files.offer(make_sdist()))
     selection = Selection(parse_version("1.0"), "demo-1.0.tar.gz")
     harness.index.lifecycle.delete(ALICE, DEMO, selection, "")
 
-    report = taken(harness, shelf.offer(make_wheel()), shelf.offer(make_sdist()))
+    report = taken(harness, files.offer(make_wheel()), files.offer(make_sdist()))
 
     assert report.counts == counted(there=1, deleted=1)
 
 
 @pytest.mark.parametrize("is_local", [True, False])
-def test_one_commit_for_many(harness: IndexHarness, shelf: Shelf, *, is_local: bool) -> None:
+def test_one_commit_for_many(harness: IndexHarness, files: FakeFiles, *, is_local: bool) -> None:
     """Files of one project share commits, though others come between them, or from afar."""
     made = [make_wheel(name, f"{number}.0") for number in range(20) for name in ("a", "b", "c")]
-    candidates = [shelf.offer(each) for each in made]
+    candidates = [files.offer(each) for each in made]
 
     assert Importer(harness.index.uploads, is_local).run(
-        Listed(candidates), ALICE
+        FakeSource(candidates), ALICE
     ).counts == counted(new=60)
 
     projects = [harness.index.projects.get(NormalizedName(name)) for name in "abc"]
@@ -191,7 +199,7 @@ def test_one_commit_for_many(harness: IndexHarness, shelf: Shelf, *, is_local: b
     assert harness.check().problems == []
 
 
-def test_nothing_piles_up(harness: IndexHarness, shelf: Shelf) -> None:
+def test_nothing_piles_up(harness: IndexHarness, files: FakeFiles) -> None:
     """A source is never far ahead of what was done, however much it has."""
     offered, done, ahead = 0, 0, list[int]()
 
@@ -207,45 +215,45 @@ def test_nothing_piles_up(harness: IndexHarness, shelf: Shelf) -> None:
             offered += 1
             ahead.append(offered - done)
             made = Made(f"p{number % 700}-{number}.0.tar.gz", b"no archive")
-            yield shelf.offer(made)
+            yield files.offer(made)
 
-    importer(harness).run(Listed(candidates()), ALICE, progress=Watcher())
+    importer(harness).run(FakeSource(candidates()), ALICE, progress=Watcher())
 
     assert done == 3 * MAX_PENDING_FILES
     assert max(ahead) < MAX_PENDING_FILES + 100
 
 
-def test_dry_run(harness: IndexHarness, shelf: Shelf) -> None:
+def test_dry_run(harness: IndexHarness, files: FakeFiles) -> None:
     """A dry run finds out everything, and writes nothing at all."""
     harness.upload(make_wheel(version="0.1"))
-    before, files = harness.snapshot(), sorted(harness.folder.iterdir())
+    before, spooled = harness.snapshot(), sorted(harness.folder.iterdir())
     candidates = [
-        shelf.offer(make_wheel(version="0.1")),
-        shelf.offer(make_wheel()),
-        shelf.offer(make_wheel(content=b"other"), location="elsewhere"),
-        shelf.offer(make_wheel(), location="twice"),
-        shelf.offer(Made("demo-2.0.tar.gz", b"no archive")),
+        files.offer(make_wheel(version="0.1")),
+        files.offer(make_wheel()),
+        files.offer(make_wheel(content=b"other"), location="elsewhere"),
+        files.offer(make_wheel(), location="twice"),
+        files.offer(Made("demo-2.0.tar.gz", b"no archive")),
     ]
 
     candidates += [
-        shelf.offer(make_wheel(version=f"3.{number}")) for number in range(LOCAL_BATCH_FILES)
+        files.offer(make_wheel(version=f"3.{number}")) for number in range(LOCAL_BATCH_FILES)
     ]
-    candidates += [shelf.offer(make_wheel(version="3.0", content=b"other"))]
+    candidates += [files.offer(make_wheel(version="3.0", content=b"other"))]
 
-    report = importer(harness).run(Listed(candidates), ALICE, dry_run=True)
+    report = importer(harness).run(FakeSource(candidates), ALICE, dry_run=True)
 
     assert report.counts == counted(there=2, new=1 + LOCAL_BATCH_FILES, refused=3)
-    assert (harness.snapshot(), sorted(harness.folder.iterdir())) == (before, files)
+    assert (harness.snapshot(), sorted(harness.folder.iterdir())) == (before, spooled)
 
 
-def test_what_is_no_distribution(harness: IndexHarness, shelf: Shelf) -> None:
+def test_what_is_no_distribution(harness: IndexHarness, files: FakeFiles) -> None:
     """What is no distribution is counted; what ought to have been one is refused."""
     report = taken(
         harness,
         Skipped("there/README", "it is no package"),
         Skipped("there/list:7", "it is damaged", is_error=True),
-        shelf.offer(Made("demo-1.0.rpm", b"")),
-        shelf.offer(Made("simple-1.0.tar.gz", b"")),
+        files.offer(Made("demo-1.0.rpm", b"")),
+        files.offer(Made("simple-1.0.tar.gz", b"")),
     )
 
     assert report.counts == counted(passed_over=1, refused=3)
@@ -256,7 +264,7 @@ def test_what_is_no_distribution(harness: IndexHarness, shelf: Shelf) -> None:
     }
 
 
-def test_a_file_that_cannot_be_read(harness: IndexHarness, shelf: Shelf) -> None:
+def test_a_file_that_cannot_be_read(harness: IndexHarness, files: FakeFiles) -> None:
     """A file that the source cannot give is refused, and the others are taken."""
 
     @contextmanager
@@ -272,9 +280,9 @@ def test_a_file_that_cannot_be_read(harness: IndexHarness, shelf: Shelf) -> None
 
     report = taken(
         harness,
-        replace(shelf.offer(make_wheel("broken")), read=broken),
-        replace(shelf.offer(make_wheel("silent")), read=silent),
-        shelf.offer(make_wheel()),
+        replace(files.offer(make_wheel("broken")), read=broken),
+        replace(files.offer(make_wheel("silent")), read=silent),
+        files.offer(make_wheel()),
     )
 
     assert report.counts == counted(new=1, refused=2)
@@ -283,7 +291,7 @@ def test_a_file_that_cannot_be_read(harness: IndexHarness, shelf: Shelf) -> None
 
 
 @pytest.mark.parametrize("code", ["damaged_document", "forbidden"])
-def test_a_project_that_takes_no_files(harness: IndexHarness, shelf: Shelf, code: str) -> None:
+def test_a_project_that_takes_no_files(harness: IndexHarness, files: FakeFiles, code: str) -> None:
     """A project that is closed or damaged is told of, and the others are imported."""
     harness.upload(make_wheel())
     if code == "forbidden":
@@ -293,18 +301,18 @@ def test_a_project_that_takes_no_files(harness: IndexHarness, shelf: Shelf, code
     harness.index = harness.opened(3)
     candidates = [make_wheel(version="2.0"), make_wheel(version="3.0"), make_wheel("other")]
 
-    report = taken(harness, *(shelf.offer(each) for each in candidates))
+    report = taken(harness, *(files.offer(each) for each in candidates))
 
     assert report.counts == counted(new=1, refused=2)
     assert {each.code for each in report.refused} == {code}
 
 
 @pytest.mark.parametrize("after", range(1, 34, 4))
-def test_the_store_goes_away(harness: IndexHarness, shelf: Shelf, after: int) -> None:
+def test_the_store_goes_away(harness: IndexHarness, files: FakeFiles, after: int) -> None:
     """Where the store takes nothing any more the import ends; run again, it goes on from there."""
     made = [make_wheel(name, f"{number}.0") for name in ("a", "b", "c") for number in range(3)]
-    candidates = [shelf.offer(each, algorithms=("sha256",)) for each in made]
-    fault = Fault(Kind.NOT_DONE, verb="put", nth=after, times=1000)
+    candidates = [files.offer(each, algorithms=("sha256",)) for each in made]
+    fault = Fault(FaultKind.NOT_DONE, verb="put", nth=after, times=1000)
     broken = build_index(
         FaultyStore(harness.store, (fault,)),
         Spool(harness.folder),
@@ -313,7 +321,7 @@ def test_the_store_goes_away(harness: IndexHarness, shelf: Shelf, after: int) ->
     )
 
     try:
-        Importer(broken.uploads).run(Listed(candidates), ALICE)
+        Importer(broken.uploads).run(FakeSource(candidates), ALICE)
     except Unavailable:
         is_cut = True
     else:
@@ -332,25 +340,25 @@ def test_the_store_goes_away(harness: IndexHarness, shelf: Shelf, after: int) ->
     assert list(harness.folder.iterdir()) == []
 
 
-def test_a_source_that_ends_early(harness: IndexHarness, shelf: Shelf) -> None:
+def test_a_source_that_ends_early(harness: IndexHarness, files: FakeFiles) -> None:
     """What a source has offered before it failed is imported and found, or can be again."""
 
     def candidates() -> Iterator[Candidate]:
-        yield shelf.offer(make_wheel("first"))
+        yield files.offer(make_wheel("first"))
         for number in range(600):
-            yield shelf.offer(Made(f"x{number}-1.0.tar.gz", b"no archive"))
+            yield files.offer(Made(f"x{number}-1.0.tar.gz", b"no archive"))
         raise Unavailable("That server does not answer any more.")
 
     with pytest.raises(Unavailable, match="any more"):
-        importer(harness).run(Listed(candidates()), ALICE)
+        importer(harness).run(FakeSource(candidates()), ALICE)
 
     assert len(harness.opened(3).projects.get(NormalizedName("first")).files) == 1
     assert list(harness.folder.iterdir()) == []
 
 
-def test_a_project_that_nobody_could_find(harness: IndexHarness, shelf: Shelf) -> None:
+def test_a_project_that_nobody_could_find(harness: IndexHarness, files: FakeFiles) -> None:
     """A project whose name a crash has kept out of the list is in it after the next import."""
-    offer = shelf.offer(make_wheel(), algorithms=("sha256",))
+    offer = files.offer(make_wheel(), algorithms=("sha256",))
     taken(harness, offer)
     harness.store.delete(keys.PROJECT_NAMES, None)
     harness.index = harness.opened(3)

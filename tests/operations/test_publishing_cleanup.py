@@ -19,7 +19,7 @@ from tests.authentication.publishing_fixture import (
     refusal,
     signed,
 )
-from tests.catalog.faulty_store import Fault, FaultyStore, Kind
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
 from tests.model.jobs import (
     AUDIENCE,
     GITHUB_SAYS,
@@ -233,7 +233,7 @@ def test_sweeping_never_fails_a_mint(noon: IndexHarness) -> None:
     """A token is handed out although the store fails in sweeping."""
     publishing(noon.index).mint(signed(GITHUB_SAYS))
     noon.clock.advance(hours=3)
-    faulty = FaultyStore(noon.store, (Fault(Kind.NOT_DONE, "delete", times=99),))
+    faulty = FaultyStore(noon.store, (Fault(FaultKind.NOT_DONE, "delete", times=99),))
 
     later = {**GITHUB_SAYS, "jti": "later", "iat": NOON + 10800, "exp": NOON + 11000}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.catalog.faulty_store import Fault, FaultyStore, Kind
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
 from tests.operations.in_memory_index import Clock, fake_runtime
 from tests.storage.gcs.opened import StillTime
 from wheelyard.catalog.conflict_retry import ConflictRetries
@@ -28,7 +28,7 @@ from wheelyard.storage.memory import MemoryStore
 
 
 @dataclass
-class Watched(StillTime):
+class RecordingTime(StillTime):
     """A runtime that records the state of a probe during each pause."""
 
     trial: StoreProbe | None = None
@@ -41,10 +41,10 @@ class Watched(StillTime):
         super().pause(seconds)
 
 
-def trial_of(store: FaultyStore, note: Path | None = None) -> tuple[StoreProbe, Watched]:
+def trial_of(store: FaultyStore, note: Path | None = None) -> tuple[StoreProbe, RecordingTime]:
     """Return a trial of a store that has a format, and of a place apart; and its time."""
     ensure_format(store.store)
-    time = Watched()
+    time = RecordingTime()
     runtime = replace(fake_runtime(Clock(), 1), pause=time.pause)
     steps = (
         lambda: rewrite_format(store, ConflictRetries(runtime=runtime)),
@@ -83,7 +83,7 @@ def test_one_write_to_each_place() -> None:
 )
 def test_a_store_that_takes_none(verb: str, key: Key, tmp_path: Path) -> None:
     """Until a write has succeeded it is tried again, after pauses that grow and are jittered."""
-    store = FaultyStore(empty(), (Fault(Kind.NOT_DONE, verb, key, times=12),))
+    store = FaultyStore(empty(), (Fault(FaultKind.NOT_DONE, verb, key, times=12),))
     note = tmp_path / "written"
     trial, time = trial_of(store, note)
     assert recorded_reason(note) == trial.reason
@@ -99,7 +99,7 @@ def test_a_store_that_takes_none(verb: str, key: Key, tmp_path: Path) -> None:
 
 def test_servers_that_start_together() -> None:
     """A server whose trial loses a race against another one's has not failed."""
-    store = FaultyStore(empty(), (Fault(Kind.LOST_RACE, "put", FORMAT, times=3),))
+    store = FaultyStore(empty(), (Fault(FaultKind.LOST_RACE, "put", FORMAT, times=3),))
     trial, time = trial_of(store)
 
     trial.run()

@@ -11,7 +11,7 @@ from threading import Event
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.catalog.faulty_store import Fault, FaultyStore, Kind
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
 from tests.fake_gcs.server import running_fake_gcs
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
@@ -112,7 +112,7 @@ def test_a_file_that_was_just_written(harness: IndexHarness, folder: Path) -> No
 
 
 @dataclass(frozen=True, slots=True)
-class Counted(FolderTree):
+class CountingFolder(FolderTree):
     """A folder that counts what is read there."""
 
     opened: list[str] = field(default_factory=list)
@@ -130,7 +130,7 @@ def test_an_idle_look(harness: IndexHarness, folder: Path) -> None:
     settle(harness, bad, make_wheel().write(folder))
     store = FaultyStore(harness.store)
     harness.index = build_index(store, Spool(harness.folder), Settings(), harness.index.runtime)
-    place = Counted(folder)
+    place = CountingFolder(folder)
     watch = watching(harness, place)
     watch.scan()
     assert sorted(place.opened) == [bad.name, make_wheel().filename]
@@ -240,7 +240,7 @@ def test_a_store_that_is_away(
 ) -> None:
     """While the store does not answer files wait; that is told once, and once that it is over."""
     settle(harness, make_wheel().write(folder))
-    store = FaultyStore(harness.store, (Fault(Kind.NOT_DONE, verb="put", times=1000),))
+    store = FaultyStore(harness.store, (Fault(FaultKind.NOT_DONE, verb="put", times=1000),))
     harness.index = build_index(store, Spool(harness.folder), Settings(), harness.index.runtime)
     watch = watching(harness, FolderTree(folder))
     for _ in range(4):
@@ -350,7 +350,7 @@ def test_a_project_that_takes_no_files(
     assert make_sdist().filename in listed(harness)
 
 
-class Odd:
+class InterruptedFolder:
     """A place where something happens behind the first file."""
 
     def __init__(self, folder: Path, happens: Callable[[], None]) -> None:
@@ -374,7 +374,7 @@ def test_a_mistake(harness: IndexHarness, folder: Path, log: pytest.LogCaptureFi
 
     for each in (make_wheel(), make_sdist()):
         each.write(folder)
-    place = Odd(folder, fail)
+    place = InterruptedFolder(folder, fail)
     watch = watching(harness, place)
 
     watch.scan()
@@ -390,7 +390,7 @@ def test_the_end(harness: IndexHarness, folder: Path) -> None:
     """When it is stopped a watch gives up what it has in hand, and leaves nothing behind."""
     for version in ("1.0", "2.0"):
         make_wheel(version=version).write(folder)
-    place = Odd(folder, Event().set)
+    place = InterruptedFolder(folder, Event().set)
     watch = watching(harness, place)
     place.happens = watch.stop
 

@@ -6,7 +6,7 @@ from operator import itemgetter
 import pytest
 
 
-class Durations:
+class DurationReport:
     """Adds up what tests and their fixtures took."""
 
     def __init__(self) -> None:
@@ -29,4 +29,4 @@ class Durations:
 def pytest_configure(config: pytest.Config) -> None:
     """Add up in the process that sees the reports of all workers."""
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Durations())
+        config.pluginmanager.register(DurationReport())

@@ -2,25 +2,18 @@
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from subprocess import CompletedProcess
 
 import click
 import pytest
 
 from tests.cli.conftest import SERVERS, WHEELYARD, WHERE, called
-from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox
+from tests.clients.harness import REPOSITORY, Sandbox
 from wheelyard.cli.main import COMMANDS, Commands
 
 pytestmark = pytest.mark.integration
 
 Typed = Callable[..., CompletedProcess[str]]
-
-
-@pytest.fixture
-def sandbox(tmp_path: Path) -> Sandbox:
-    """A sandbox for programs."""
-    return new_sandbox(tmp_path)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.catalog.faulty_store import Fault, FaultyStore, Kind
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
 from tests.storage.conformance import StoreConformance
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store
@@ -15,7 +15,7 @@ KEY = Key("a/b")
 
 
 @dataclass
-class Clock:
+class TickingClock:
     """A clock that advances by a second at every reading."""
 
     now: float = 0.0
@@ -34,7 +34,7 @@ class TestTimedStore(StoreConformance):
     @pytest.fixture
     def store(self) -> Store:
         """Return an empty store."""
-        return InstrumentedStore(memory(), StoreMetrics(Clock()))
+        return InstrumentedStore(memory(), StoreMetrics(TickingClock()))
 
 
 def memory() -> MemoryStore:
@@ -45,7 +45,7 @@ def memory() -> MemoryStore:
 @pytest.fixture
 def watch() -> StoreMetrics:
     """The metrics of the store below."""
-    return StoreMetrics(Clock())
+    return StoreMetrics(TickingClock())
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_store_that_does_not_answer(watch: StoreMetrics) -> None:
     """A verb that fails is counted as an error, and whoever follows is told."""
     told: list[tuple[str, str, float]] = []
     watch.listener = lambda *each: told.append(each)
-    broken = FaultyStore(memory(), (Fault(Kind.NOT_DONE),))
+    broken = FaultyStore(memory(), (Fault(FaultKind.NOT_DONE),))
     store = InstrumentedStore(broken, watch)
     with pytest.raises(Unavailable):
         store.get(KEY)

@@ -16,7 +16,7 @@ ANA = Identity(
 )
 
 
-class Hashing:
+class BlockingHasher:
     """The real hash check, which counts its calls and waits for `go_on`."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class PasswordHarness:
 
     def __init__(self, folder: Path) -> None:
         self.clock = Clock()
-        self.hashing = Hashing()
+        self.hashing = BlockingHasher()
         self.path = folder / "htpasswd"
         self.write(f"ana:{SHA512}\n")
         self.passwords = HtpasswdVerifier(self.path, KEY, self.clock.seconds, self.hashing)

@@ -44,7 +44,7 @@ TOLD = (
 
 
 @dataclass(frozen=True)
-class Judge:
+class JwtHarness:
     """The JWT verification of an index with two issuers: one signs with RSA, one with ES256."""
 
     harness: VerifierHarness
@@ -69,14 +69,14 @@ class Judge:
 
 
 @pytest.fixture
-def judge(harness: VerifierHarness) -> Judge:
+def harness(harness: VerifierHarness) -> JwtHarness:
     """Return an index whose issuers have one key of each kind."""
     harness.issuer.serve_keys(RSA, CURVE)
     issuers = {}
     for name, algorithms in ((ISSUER, frozenset({"RS256"})), (CURVES, frozenset({"ES256"}))):
         keys = JwksCache(name, algorithms, harness.dependencies, harness.issuer.keys_url)
         issuers[name] = IssuerConfig(name, keys, algorithms, frozenset({HERE, "wheelyard"}))
-    return Judge(harness, issuers)
+    return JwtHarness(harness, issuers)
 
 
 NONSENSE = {
@@ -107,11 +107,11 @@ NONSENSE = {
 }
 
 
-def test_an_honest_token(judge: Judge) -> None:
+def test_an_honest_token(harness: JwtHarness) -> None:
     """A token of an issuer that is known, made out to this index, is believed."""
-    assert judge.claims(RSA.token(HONEST)) == HONEST
-    assert judge.claims(RSA.token({**HONEST, "aud": "wheelyard"}))["aud"] == "wheelyard"
-    assert judge.claims(CURVE.token({**HONEST, "iss": CURVES}))["iss"] == CURVES
+    assert harness.claims(RSA.token(HONEST)) == HONEST
+    assert harness.claims(RSA.token({**HONEST, "aud": "wheelyard"}))["aud"] == "wheelyard"
+    assert harness.claims(CURVE.token({**HONEST, "iss": CURVES}))["iss"] == CURVES
 
 
 @pytest.mark.parametrize(
@@ -134,9 +134,9 @@ def test_an_honest_token(judge: Judge) -> None:
     ],
     ids=repr,
 )
-def test_other_audiences(judge: Judge, audience: object) -> None:
+def test_other_audiences(harness: JwtHarness, audience: object) -> None:
     """A token that was made out to anybody but exactly this index is refused."""
-    assert judge.reason(RSA.token({**HONEST, "aud": audience})) == "jwt_aud"
+    assert harness.reason(RSA.token({**HONEST, "aud": audience})) == "jwt_aud"
 
 
 @pytest.mark.parametrize(
@@ -147,26 +147,26 @@ def test_other_audiences(judge: Judge, audience: object) -> None:
     ],
     ids=repr,
 )
-def test_other_issuers(judge: Judge, issuer: object) -> None:
+def test_other_issuers(harness: JwtHarness, issuer: object) -> None:
     """A token of an issuer that was not configured is refused, and nobody is asked about it."""
-    assert judge.reason(RSA.token({**HONEST, "iss": issuer})) == "jwt_iss"
-    assert judge.issuer.seen == []
+    assert harness.reason(RSA.token({**HONEST, "iss": issuer})) == "jwt_iss"
+    assert harness.issuer.seen == []
 
 
-def test_the_same_key_id_at_two_issuers(judge: Judge) -> None:
+def test_the_same_key_id_at_two_issuers(harness: JwtHarness) -> None:
     """A key proves the statements of its own issuer only, even if another has one of that name."""
     with running_issuer() as elsewhere:
         other = "https://gitlab.acme.dev"
         imposter = SigningKey("r1", rsa_key("imposter").private)
         elsewhere.serve_keys(imposter)
         keys = JwksCache(
-            other, frozenset({"RS256"}), judge.harness.dependencies, elsewhere.keys_url
+            other, frozenset({"RS256"}), harness.harness.dependencies, elsewhere.keys_url
         )
-        judge.issuers[other] = replace(judge.issuers[ISSUER], name=other, keys=keys)
+        harness.issuers[other] = replace(harness.issuers[ISSUER], name=other, keys=keys)
 
-        assert judge.claims(imposter.token({**HONEST, "iss": other}))["iss"] == other
-        assert judge.reason(imposter.token(HONEST)) == "jwt_sig"
-        assert judge.reason(RSA.token({**HONEST, "iss": other})) == "jwt_sig"
+        assert harness.claims(imposter.token({**HONEST, "iss": other}))["iss"] == other
+        assert harness.reason(imposter.token(HONEST)) == "jwt_sig"
+        assert harness.reason(RSA.token({**HONEST, "iss": other})) == "jwt_sig"
 
 
 @pytest.mark.parametrize(
@@ -181,17 +181,17 @@ def test_the_same_key_id_at_two_issuers(judge: Judge) -> None:
     ],
     ids=repr,
 )
-def test_other_times(judge: Judge, change: dict[str, object]) -> None:
+def test_other_times(harness: JwtHarness, change: dict[str, object]) -> None:
     """A token from another time, for too long or with a time that is no integer is refused."""
-    assert judge.reason(RSA.token({**HONEST, **change})) == "jwt_time"
+    assert harness.reason(RSA.token({**HONEST, **change})) == "jwt_time"
 
 
 @pytest.mark.parametrize("name", ["exp", "iat", "sub"])
-def test_missing_claims(judge: Judge, name: str) -> None:
+def test_missing_claims(harness: JwtHarness, name: str) -> None:
     """A token that does not say when, until when or about whom it speaks is refused."""
     for value in ({}, {name: None}):
         claims = {each: HONEST[each] for each in HONEST if each != name} | value
-        assert judge.reason(RSA.token(json.dumps(claims).encode())) == "auth_malformed"
+        assert harness.reason(RSA.token(json.dumps(claims).encode())) == "auth_malformed"
 
 
 @pytest.mark.parametrize(
@@ -203,46 +203,46 @@ def test_missing_claims(judge: Judge, name: str) -> None:
     ],
     ids=repr,
 )
-def test_clocks_that_differ(judge: Judge, change: dict[str, object]) -> None:
+def test_clocks_that_differ(harness: JwtHarness, change: dict[str, object]) -> None:
     """An issuer's clock may differ by half a minute."""
-    assert judge.claims(RSA.token({**HONEST, **change}))
+    assert harness.claims(RSA.token({**HONEST, **change}))
 
 
-def test_the_clock_is_the_one_that_was_handed_in(judge: Judge) -> None:
+def test_the_clock_is_the_one_that_was_handed_in(harness: JwtHarness) -> None:
     """A token is judged by the index's clock alone, in either direction."""
     token = RSA.token(HONEST)
     with pytest.raises(CredentialRejected, match="jwt_time"):
-        verified_claims(token, judge.issuers, NOW + 3600)
+        verified_claims(token, harness.issuers, NOW + 3600)
     with pytest.raises(CredentialRejected, match="jwt_time"):
-        verified_claims(token, judge.issuers, NOW - 3600)
+        verified_claims(token, harness.issuers, NOW - 3600)
 
 
-def test_a_claim_that_is_there_twice(judge: Judge) -> None:
+def test_a_claim_that_is_there_twice(harness: JwtHarness) -> None:
     """Of two claims of one name the last counts, everywhere: nothing is parsed in two ways."""
     body = json.dumps(HONEST)[:-1]
 
-    claims = judge.claims(RSA.token(f'{body}, "sub": "b"}}'.encode()))
+    claims = harness.claims(RSA.token(f'{body}, "sub": "b"}}'.encode()))
     assert claims["sub"] == "b"
-    assert judge.reason(RSA.token(f'{body}, "aud": "elsewhere"}}'.encode())) == "jwt_aud"
-    assert judge.reason(RSA.token(f'{body}, "iss": "elsewhere"}}'.encode())) == "jwt_iss"
+    assert harness.reason(RSA.token(f'{body}, "aud": "elsewhere"}}'.encode())) == "jwt_aud"
+    assert harness.reason(RSA.token(f'{body}, "iss": "elsewhere"}}'.encode())) == "jwt_iss"
 
 
-def test_signatures_that_google_took_away(judge: Judge) -> None:
+def test_signatures_that_google_took_away(harness: JwtHarness) -> None:
     """Where Cloud Run has cut off the signature, that is the reason."""
     token = ".".join([*RSA.token(HONEST).split(".")[:2], "SIGNATURE_REMOVED_BY_GOOGLE"])
 
-    assert judge.reason(token) == "sig_removed_by_google"
+    assert harness.reason(token) == "sig_removed_by_google"
 
 
 @pytest.mark.parametrize(
     "algorithm", ["none", "None", "nOnE", "", None, 7, ["RS256"], "RS512"], ids=repr
 )
-def test_no_signature(judge: Judge, algorithm: object) -> None:
+def test_no_signature(harness: JwtHarness, algorithm: object) -> None:
     """Nobody gets in by saying that their token needs no signature."""
     header = {"alg": algorithm, "kid": "r1"}
     for signature in (b"", b"x" * 256):
-        assert judge.reason(sealed(header, HONEST, always(signature))) == "jwt_alg"
-    assert judge.reason(sealed({"kid": "r1"}, HONEST, RSA.signature)) == "jwt_alg"
+        assert harness.reason(sealed(header, HONEST, always(signature))) == "jwt_alg"
+    assert harness.reason(sealed({"kid": "r1"}, HONEST, RSA.signature)) == "jwt_alg"
 
 
 @pytest.mark.parametrize(
@@ -251,11 +251,11 @@ def test_no_signature(judge: Judge, algorithm: object) -> None:
     ids=["PEM", "PEM without its end", "DER", "JWK"],
 )
 @pytest.mark.parametrize("algorithm", ["HS256", "RS256"])
-def test_the_public_key_as_a_password(judge: Judge, secret: bytes, algorithm: str) -> None:
+def test_the_public_key_as_a_password(harness: JwtHarness, secret: bytes, algorithm: str) -> None:
     """Nobody gets in with a signature made with what everybody may know of a key."""
     token = sealed({"alg": algorithm, "kid": "r1"}, HONEST, hmac_signature(secret))
 
-    assert judge.reason(token) == ("jwt_alg" if algorithm == "HS256" else "jwt_sig")
+    assert harness.reason(token) == ("jwt_alg" if algorithm == "HS256" else "jwt_sig")
 
 
 @pytest.mark.parametrize(
@@ -266,42 +266,42 @@ def test_the_public_key_as_a_password(judge: Judge, secret: bytes, algorithm: st
     ],
     ids=repr,
 )
-def test_hostile_key_ids(judge: Judge, kid: object) -> None:
+def test_hostile_key_ids(harness: JwtHarness, kid: object) -> None:
     """A key id opens no file and asks no server but the issuer's, whatever it says."""
-    judge.claims(RSA.token(HONEST))
+    harness.claims(RSA.token(HONEST))
 
-    assert judge.reason(RSA.token(HONEST, kid=kid)) == "jwt_kid"
-    assert [each.path for each in judge.issuer.seen] == ["/keys"]
+    assert harness.reason(RSA.token(HONEST, kid=kid)) == "jwt_kid"
+    assert [each.path for each in harness.issuer.seen] == ["/keys"]
 
 
-def test_a_key_with_a_long_id(judge: Judge) -> None:
+def test_a_key_with_a_long_id(harness: JwtHarness) -> None:
     """A key id of more than 200 characters names no key, even if its issuer says so."""
     keys = [SigningKey("k" * length, RSA.private) for length in (200, 201)]
-    judge.issuer.serve_keys(*keys)
+    harness.issuer.serve_keys(*keys)
 
-    assert judge.claims(keys[0].token(HONEST)) == HONEST
-    assert judge.reason(keys[1].token(HONEST)) == "jwt_kid"
+    assert harness.claims(keys[0].token(HONEST)) == HONEST
+    assert harness.reason(keys[1].token(HONEST)) == "jwt_kid"
 
 
-def test_a_huge_key_id(judge: Judge) -> None:
+def test_a_huge_key_id(harness: JwtHarness) -> None:
     """A token of a megabyte is refused unread."""
-    assert judge.reason(RSA.token(HONEST, kid="k" * 1_000_000)) == "auth_malformed"
-    assert judge.issuer.seen == []
+    assert harness.reason(RSA.token(HONEST, kid="k" * 1_000_000)) == "auth_malformed"
+    assert harness.issuer.seen == []
 
 
-def test_keys_that_a_token_brings(judge: Judge) -> None:
+def test_keys_that_a_token_brings(harness: JwtHarness) -> None:
     """A key or an address of keys in the token itself is not looked at, let alone fetched."""
     stranger = rsa_key("stranger")
     brought = {
-        "jku": f"{judge.issuer.url}/evil",
-        "x5u": f"{judge.issuer.url}/evil",
+        "jku": f"{harness.issuer.url}/evil",
+        "x5u": f"{harness.issuer.url}/evil",
         "jwk": stranger.jwk(),
         "x5c": [b64(stranger.der())],
     }
-    assert judge.claims(RSA.token(HONEST, **brought)) == HONEST
-    assert judge.reason(stranger.token(HONEST, **{**brought, "kid": "r1"})) == "jwt_sig"
-    assert judge.reason(stranger.token(HONEST, **brought)) == "jwt_kid"
-    assert {each.path for each in judge.issuer.seen} == {"/keys"}
+    assert harness.claims(RSA.token(HONEST, **brought)) == HONEST
+    assert harness.reason(stranger.token(HONEST, **{**brought, "kid": "r1"})) == "jwt_sig"
+    assert harness.reason(stranger.token(HONEST, **brought)) == "jwt_kid"
+    assert {each.path for each in harness.issuer.seen} == {"/keys"}
 
 
 @pytest.mark.parametrize(
@@ -312,45 +312,45 @@ def test_keys_that_a_token_brings(judge: Judge) -> None:
     ],
     ids=repr,
 )
-def test_headers_that_change_the_meaning(judge: Judge, header: dict[str, object]) -> None:
+def test_headers_that_change_the_meaning(harness: JwtHarness, header: dict[str, object]) -> None:
     """A token that asks to be read in another way than usual is refused."""
-    assert judge.reason(RSA.token(HONEST, **header)) == "auth_malformed"
+    assert harness.reason(RSA.token(HONEST, **header)) == "auth_malformed"
 
 
 @pytest.mark.parametrize("token", NONSENSE.values(), ids=NONSENSE)
-def test_what_is_no_token(judge: Judge, token: str) -> None:
+def test_what_is_no_token(harness: JwtHarness, token: str) -> None:
     """Encrypted, nested, cut off, overlong or nonsensical tokens are refused, never a fault."""
-    assert judge.reason(token) in {"auth_malformed", "jwt_alg", "jwt_iss"}
+    assert harness.reason(token) in {"auth_malformed", "jwt_alg", "jwt_iss"}
 
 
-def test_any_change_of_a_token(judge: Judge) -> None:
+def test_any_change_of_a_token(harness: JwtHarness) -> None:
     """A token with one character changed anywhere, or cut anywhere, is refused."""
     token = RSA.token(HONEST)
-    assert judge.claims(token)
+    assert harness.claims(token)
 
     for place in range(0, len(token), 7):
         other = "A" if token[place] != "A" else "B"
-        judge.reason(token[:place] + other + token[place + 1 :])
-        judge.reason(token[:place])
+        harness.reason(token[:place] + other + token[place + 1 :])
+        harness.reason(token[:place])
 
 
-def test_a_key_of_another_kind(judge: Judge) -> None:
+def test_a_key_of_another_kind(harness: JwtHarness) -> None:
     """A curve's key opens nothing where RSA is asked for, and the reverse."""
     elliptic = {**HONEST, "iss": CURVES}
 
-    assert judge.reason(CURVE.token(HONEST)) == "jwt_alg"
-    assert judge.reason(CURVE.token(HONEST, alg="RS256")) == "jwt_kid"
-    assert judge.reason(CURVE.token(HONEST, alg="RS256", kid="r1")) == "jwt_sig"
-    assert judge.reason(RSA.token(elliptic)) == "jwt_alg"
-    assert judge.reason(RSA.token(elliptic, alg="ES256")) == "jwt_kid"
-    assert judge.reason(RSA.token(elliptic, alg="ES256", kid="e1")) == "jwt_sig"
+    assert harness.reason(CURVE.token(HONEST)) == "jwt_alg"
+    assert harness.reason(CURVE.token(HONEST, alg="RS256")) == "jwt_kid"
+    assert harness.reason(CURVE.token(HONEST, alg="RS256", kid="r1")) == "jwt_sig"
+    assert harness.reason(RSA.token(elliptic)) == "jwt_alg"
+    assert harness.reason(RSA.token(elliptic, alg="ES256")) == "jwt_kid"
+    assert harness.reason(RSA.token(elliptic, alg="ES256", kid="e1")) == "jwt_sig"
 
 
-def test_an_issuer_with_both_kinds(judge: Judge) -> None:
+def test_an_issuer_with_both_kinds(harness: JwtHarness) -> None:
     """Where an issuer has keys of both kinds, each is good for its own algorithm only."""
     both = frozenset({"RS256", "ES256"})
-    keys = JwksCache(ISSUER, both, judge.harness.dependencies, judge.issuer.keys_url)
-    issuers = {ISSUER: replace(judge.issuers[ISSUER], keys=keys, algorithms=both)}
+    keys = JwksCache(ISSUER, both, harness.harness.dependencies, harness.issuer.keys_url)
+    issuers = {ISSUER: replace(harness.issuers[ISSUER], keys=keys, algorithms=both)}
 
     assert verified_claims(CURVE.token(HONEST), issuers, NOW) == HONEST
     for token in (CURVE.token(HONEST, alg="RS256"), RSA.token(HONEST, alg="ES256")):
@@ -359,9 +359,9 @@ def test_an_issuer_with_both_kinds(judge: Judge) -> None:
 
 
 @pytest.mark.parametrize("signature", [b"\0" * 64, b"\0" * 63, b"\xff" * 64, b"", b"\0" * 72])
-def test_psychic_signatures(judge: Judge, signature: bytes) -> None:
+def test_psychic_signatures(harness: JwtHarness, signature: bytes) -> None:
     """A signature of zeros is no signature."""
     header = {"alg": "ES256", "kid": "e1"}
     token = sealed(header, {**HONEST, "iss": CURVES}, always(signature))
 
-    assert judge.reason(token) == "jwt_sig"
+    assert harness.reason(token) == "jwt_sig"

@@ -28,7 +28,7 @@ MANY = 60
 """More than there are threads for reading."""
 
 
-class Later:
+class FrozenClock:
     """A clock that stands still, however slow the machine is, until a test moves it on."""
 
     def __init__(self) -> None:
@@ -37,9 +37,9 @@ class Later:
 
 
 @pytest.fixture
-def later() -> Later:
+def clock() -> FrozenClock:
     """A clock to move on."""
-    return Later()
+    return FrozenClock()
 
 
 @pytest.fixture
@@ -50,11 +50,11 @@ def store() -> RemoteStore:
 
 @pytest.fixture(params=[0.0])
 def server(
-    store: RemoteStore, later: Later, tmp_path: Path, request: pytest.FixtureRequest
+    store: RemoteStore, clock: FrozenClock, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[RunningServer]:
     """A server over the remote store, with two projects whose pages are cached."""
     settings = Settings(store=StoreSettings(stale_if_error=request.param))
-    with remote_server(tmp_path, store, settings, runtime=later.runtime) as server:
+    with remote_server(tmp_path, store, settings, runtime=clock.runtime) as server:
         publish(server, wheel("demo"), wheel("other"))
         for name in ("demo", "other"):
             assert server.get(f"/simple/{name}/").status_code == 200
@@ -77,10 +77,10 @@ def statuses(lines: list[RawConnection]) -> set[int]:
 
 
 def test_one_project_takes_one_thread(
-    server: RunningServer, store: RemoteStore, later: Later
+    server: RunningServer, store: RemoteStore, clock: FrozenClock
 ) -> None:
     """However many wait for a project that the store is slow to tell about, others are answered."""
-    later.by += 2
+    clock.by += 2
     before = store.asked("get", "projects/demo.json")
     assert server.get("/simple/other/").status_code == 200  # the name list is fresh again
     store.answers.clear()
@@ -95,10 +95,10 @@ def test_one_project_takes_one_thread(
 
 
 def test_unknown_names_take_one_thread(
-    server: RunningServer, store: RemoteStore, later: Later
+    server: RunningServer, store: RemoteStore, clock: FrozenClock
 ) -> None:
     """An installer that asks for every public name costs one look at the list of names."""
-    later.by += 2
+    clock.by += 2
     before = len(store.calls)
     store.answers.clear()
     with ExitStack() as stack:
@@ -132,12 +132,12 @@ def test_unknown_names_of_a_server_that_has_just_started(
 @pytest.mark.usefixtures("server")
 @pytest.mark.parametrize("first", ["/health", "/simple/"])
 def test_page_of_a_project_takes_one_question(
-    store: RemoteStore, later: Later, tmp_path: Path, first: str
+    store: RemoteStore, clock: FrozenClock, tmp_path: Path, first: str
 ) -> None:
     """A server that has no list of names, or an old one that has the name, asks for none."""
-    with remote_server(tmp_path, store, runtime=later.runtime) as other:
+    with remote_server(tmp_path, store, runtime=clock.runtime) as other:
         assert other.get(first).status_code == 200
-        later.by += 2
+        clock.by += 2
         before = len(store.calls)
         assert other.get("/simple/demo/").status_code == 200
         assert store.calls[before:] == [("get", "projects/demo.json")]
@@ -148,16 +148,16 @@ def test_page_of_a_project_takes_one_question(
     ("path", "key"), [("/simple/", "projects.json"), ("/simple/demo/", "projects/demo.json")]
 )
 def test_nobody_is_told_old_news(
-    server: RunningServer, store: RemoteStore, later: Later, path: str, key: str
+    server: RunningServer, store: RemoteStore, clock: FrozenClock, path: str, key: str
 ) -> None:
     """Whoever comes while the store is asked for long hears what it says to a later question."""
-    later.by += 2
+    clock.by += 2
     before = store.asked("get", key)
     store.answers.clear()
     with ExitStack() as stack:
         first = asking(server, stack, path)
         until(lambda: store.asked("get", key) == before + 1)
-        later.by += 2
+        clock.by += 2
         second = asking(server, stack, path)
         until(lambda: server.under_way() == 2)
         store.answers.set()
@@ -166,10 +166,10 @@ def test_nobody_is_told_old_news(
 
 
 def test_one_credential_takes_one_thread(
-    server: RunningServer, store: RemoteStore, later: Later
+    server: RunningServer, store: RemoteStore, clock: FrozenClock
 ) -> None:
     """Jobs that share a token share one look at it."""
-    later.by += 20
+    clock.by += 20
     before = store.asked("get", "credentials/tokens/")
     store.answers.clear()
     with ExitStack() as stack:
@@ -183,9 +183,11 @@ def test_one_credential_takes_one_thread(
     assert store.asked("get", "credentials/tokens/") == before + 1
 
 
-def test_who_goes_away_goes_alone(server: RunningServer, store: RemoteStore, later: Later) -> None:
+def test_who_goes_away_goes_alone(
+    server: RunningServer, store: RemoteStore, clock: FrozenClock
+) -> None:
     """A client that hangs up while it waits takes the answer from nobody else."""
-    later.by += 2
+    clock.by += 2
     store.answers.clear()
     with ExitStack() as stack:
         first, *others = asking(server, stack, *["/simple/demo/"] * 5)

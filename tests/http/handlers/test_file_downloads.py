@@ -181,7 +181,7 @@ def test_changed_bytes_are_not_served(server: RunningServer, suffix: str) -> Non
         assert (answer.status_code, answer.json()["error"]) == (503, "storage_unavailable")
 
 
-class Hasty(MemoryStore):
+class DeletingStore(MemoryStore):
     """A store in which another writer acts just before core metadata is read."""
 
     meanwhile: Callable[[], object] | None = None
@@ -197,7 +197,7 @@ class Hasty(MemoryStore):
 def test_delete_in_the_middle_of_a_look(tmp_path: Path) -> None:
     """A file that is deleted while somebody asks for it is not there, rather than lost."""
     package, name, release = wheel("hasty"), NormalizedName("hasty"), Selection(Version("1.0"))
-    store = Hasty(Clock().seconds)
+    store = DeletingStore(Clock().seconds)
     with in_process(tmp_path, store=store) as server:
         server.publish(package)
         assert server.get("/simple/hasty/").status == 200

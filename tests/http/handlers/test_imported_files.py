@@ -8,7 +8,7 @@ import pytest
 from tests.archive.builders import Entry, sdist_bytes, wheel_bytes, zip_bytes
 from tests.http.servers import RunningServer
 from tests.operations.distributions import Made
-from tests.operations.fake_sources import Listed, Shelf
+from tests.operations.fake_sources import FakeFiles, FakeSource
 from tests.operations.in_memory_index import ALICE
 from wheelyard.operations.importing.parallel_import import Importer
 
@@ -39,9 +39,9 @@ EXCUSED = {
 @pytest.fixture(scope="module")
 def old(server: RunningServer) -> RunningServer:
     """The server with a project that has every kind of old file, and one without any metadata."""
-    index, shelf = server.index, Shelf()
+    index, shelf = server.index, FakeFiles()
     offers = [shelf.offer(made, uploaded_at=THEN, uploaded_by="<ann>") for made in FILES.values()]
-    report = Importer(index.uploads.with_waivers).run(Listed(offers), ALICE)
+    report = Importer(index.uploads.with_waivers).run(FakeSource(offers), ALICE)
     assert report.refused == []
     return server
 

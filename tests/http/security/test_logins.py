@@ -11,7 +11,7 @@ from threading import Event
 import pytest
 
 from tests import waiting
-from tests.authentication.verifiers.password_fixture import KEY, Hashing
+from tests.authentication.verifiers.password_fixture import KEY, BlockingHasher
 from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.operations.in_memory_index import Clock
 from tests.waiting import TIMEOUT_SECONDS
@@ -37,7 +37,7 @@ GOOGLE = "ya29.an-access-token-of-somebody"
 
 
 @dataclass
-class Google:
+class BlockingVerifier:
     """A verifier of access tokens that answers when a test says so, and caches nothing."""
 
     asked: int = 0
@@ -58,7 +58,7 @@ class LoginHarness:
     """The request authentication of a server with two htpasswd users."""
 
     def __init__(self, folder: Path) -> None:
-        self.clock, self.hashing, self.google = Clock(), Hashing(), Google()
+        self.clock, self.hashing, self.google = Clock(), BlockingHasher(), BlockingVerifier()
         path = folder / "htpasswd"
         path.write_text(f"ana:{SHA}\nbo:{SHA}\n")
         runtime = replace(system_runtime(), monotonic=self.clock.seconds)

@@ -62,7 +62,7 @@ class StillTime:
             happens()
 
 
-class RunningTime(StillTime):
+class SkippedPauses(StillTime):
     """Runs as time does, and pauses are skipped."""
 
     __slots__ = ()
@@ -72,7 +72,7 @@ class RunningTime(StillTime):
         return time.monotonic() + self.now
 
 
-class Hasty(Random):
+class ZeroJitter(Random):
     """A random generator that returns the lower bound."""
 
     def uniform(self, a: float, b: float) -> float:
@@ -80,7 +80,7 @@ class Hasty(Random):
         return min(a, b)
 
 
-class NoTime(StillTime):
+class FrozenTime(StillTime):
     """
     A time that never passes, not even in pauses, so that no timeout expires.
 
@@ -92,7 +92,7 @@ class NoTime(StillTime):
     __slots__ = ()
 
     def __init__(self) -> None:
-        super().__init__(chance=Hasty())
+        super().__init__(chance=ZeroJitter())
 
     def pause(self, seconds: float) -> None:
         """Return at once."""

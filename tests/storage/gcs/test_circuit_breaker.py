@@ -7,7 +7,7 @@ import pytest
 
 from tests.fake_gcs.faults import DropBefore, Fault, Hold, StatusBefore
 from tests.fake_gcs.server import FakeGcsServer
-from tests.storage.gcs.opened import FOR_EVER, OTHER, VERBS, A, Opened, Opener, RunningTime
+from tests.storage.gcs.opened import FOR_EVER, OTHER, VERBS, A, Opened, Opener, SkippedPauses
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Stored
 from wheelyard.storage.gcs.circuit_breaker import COOL_DOWN_SECONDS, CircuitOpen
@@ -102,7 +102,7 @@ def test_a_bucket_that_refuses_connections(server: FakeGcsServer, opened_bucket:
 @pytest.mark.slow
 def test_a_bucket_that_is_dead(opener: Opener, server: FakeGcsServer) -> None:
     """A bucket that takes connections and says nothing costs one caller some seconds, once."""
-    bucket = opener(still=RunningTime())
+    bucket = opener(still=SkippedPauses())
     server.die()
     with pytest.raises(Unavailable, match="gs://wheels does not answer"):
         bucket.store.get(A)

@@ -9,7 +9,7 @@ from tests.fake_gcs.emulator import new_bucket, running_emulator
 from tests.fake_gcs.faults import DropAfter, DropBefore, Fault, ResetAt, StatusAfter, StatusBefore
 from tests.fake_gcs.server import FakeGcsServer
 from tests.storage.conformance import A, B, StoreConformance
-from tests.storage.gcs.opened import EMULATOR, NoTime, Opened, Opener
+from tests.storage.gcs.opened import EMULATOR, FrozenTime, Opened, Opener
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import ABSENT, CHUNK_BYTES, Store, Stored
 
@@ -76,7 +76,7 @@ class TestCloudStoreWithFaults(BucketConformance):
         for turn in range(PLANNED):
             fault = FAULTS[(first + turn) % len(FAULTS)]
             server.faults.add(fault, skip=first + (EVERY - 1) * turn)
-        return opener(still=NoTime()).store
+        return opener(still=FrozenTime()).store
 
     def test_a_version_of_what_is_gone(self, store: Store) -> None:
         """A write over what was deleted creates none, and is no success, whatever is lost."""

@@ -22,7 +22,7 @@ from tests.fake_gcs.faults import (
 )
 from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import FakeGcsServer
-from tests.storage.gcs.opened import EMULATOR, FOR_EVER, VERBS, A, Opened, Opener, RunningTime
+from tests.storage.gcs.opened import EMULATOR, FOR_EVER, VERBS, A, Opened, Opener, SkippedPauses
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, CHUNK_BYTES, NOT_MODIFIED, Key, Stored
 from wheelyard.storage.gcs import resumable_download
@@ -209,7 +209,7 @@ def test_a_stream_that_stalls(server: FakeGcsServer, opened_bucket: Opened) -> N
 @pytest.mark.slow
 def test_a_document_that_trickles(server: FakeGcsServer, opener: Opener) -> None:
     """A document that comes a few bytes a second is given up, and not waited for."""
-    store = opener("gs://wheels", still=RunningTime()).store
+    store = opener("gs://wheels", still=SkippedPauses()).store
     store.put(A, b"x" * 800, ABSENT)
     server.faults.add(Slow(8), "media", count=FOR_EVER)
 
