@@ -1,1 +1,1 @@
-"""The ASGI application: the only room that knows HTTP and asyncio. Requests in, replies out."""
+"""The web server as an ASGI application; the only package that uses HTTP and asyncio."""

@@ -46,7 +46,7 @@ logger = logging.getLogger("wheelyard")
 
 
 class App:
-    """The ASGI application that serves an index; one for each process."""
+    """The ASGI application of one server process."""
 
     def __init__(
         self,
@@ -199,7 +199,7 @@ class App:
         return await self._authenticator.authenticate(header, address, record.cache_key)
 
     def _remember(self, raw_path: bytes, request: Request, record: RequestRecord) -> None:
-        """Allow the fast path for this caller and path, if the path has its canonical spelling."""
+        """Let later requests of this caller for a canonical path of a page take the fast path."""
         name, prefix = parse_name(request.params["name"]), self._index.settings.server.path_prefix
         is_canonical = raw_path == build_path(prefix, (*request.segments[:-1], name), b"").encode()
         if is_canonical and record.cache_key is not None:

@@ -13,7 +13,7 @@ one within about that time, as long as fewer than n other clients have open bodi
 """
 
 from asyncio import Future, Timeout, get_running_loop, timeout, wait
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -91,12 +91,13 @@ class ConcurrencyLimit:
         preempt_after: float = 1.0,
         max_waiting: int = MAX_WAITING_PER_CLIENT,
     ) -> None:
-        self._free = count
+        self._count = count
         self._work = work
         self._wait_timeout = wait_timeout
         self._preempt_after = preempt_after
         self._max_waiting = max_waiting
-        self._held: dict[str, list[Slot]] = {}
+        self._slots: list[Slot] = []
+        """The slots that requests hold."""
         self._queues: dict[str, deque[Future[Slot]]] = {}
         """Waiting requests by client; the client that was served last is the last key."""
 
@@ -117,8 +118,7 @@ class ConcurrencyLimit:
                 self._release(slot)
 
     async def _acquire(self, client: str) -> Slot:
-        if self._free:  # so no request waits
-            self._free -= 1
+        if len(self._slots) < self._count:  # so no request waits
             return self._new_slot(client)
         queue = self._queues.setdefault(client, deque())
         if len(queue) >= self._max_waiting:
@@ -148,41 +148,36 @@ class ConcurrencyLimit:
 
     def _preempt_for(self, client: str) -> None:
         """Preempt a slot of the client with the most, if it has two more than `client`."""
-        enough, now = self._count(client) + 2, get_running_loop().time()
+        counts, now = self._slot_counts(), get_running_loop().time()
 
         def rank(slot: Slot) -> tuple[int, float]:
             speed = slot.received_bytes / max(now - slot.acquired_at, 1e-9)
-            return -self._count(slot.client), speed
+            return -counts[slot.client], speed
 
-        held_by_others = (held for held in self._held.values() if len(held) >= enough)
-        receiving = (slot for held in held_by_others for slot in held if slot.is_receiving)
-        slowest = min(receiving, key=rank, default=None)
+        receiving = (slot for slot in self._slots if slot.is_receiving)
+        candidates = (slot for slot in receiving if counts[slot.client] >= counts[client] + 2)
+        slowest = min(candidates, key=rank, default=None)
         if slowest is not None:
             slowest.preempt()
             self._release(slowest)
 
     def _release(self, slot: Slot) -> None:
         """Give the slot to the waiting client that holds the fewest."""
-        held = self._held[slot.client]
-        held.remove(slot)
-        if not held:
-            del self._held[slot.client]
-        if not self._queues:
-            self._free += 1
-            return
-        client = min(self._queues, key=self._count)
-        queue = self._queues.pop(client)
-        queue.popleft().set_result(self._new_slot(client))
-        if queue:
-            self._queues[client] = queue
+        self._slots.remove(slot)
+        if self._queues:
+            client = min(self._queues, key=self._slot_counts().__getitem__)
+            queue = self._queues.pop(client)
+            queue.popleft().set_result(self._new_slot(client))
+            if queue:
+                self._queues[client] = queue
 
     def _new_slot(self, client: str) -> Slot:
         slot = Slot(client, self._work, get_running_loop().time())
-        self._held.setdefault(client, []).append(slot)
+        self._slots.append(slot)
         return slot
 
-    def _count(self, client: str) -> int:
-        return len(self._held.get(client, ()))
+    def _slot_counts(self) -> Counter[str]:
+        return Counter(slot.client for slot in self._slots)
 
 
 def _overloaded(work: str) -> Unavailable:

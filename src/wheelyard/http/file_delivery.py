@@ -88,7 +88,7 @@ class FileDelivery:
     def open_body(
         self, name: NormalizedName, file: File, part: ByteRange | None
     ) -> Path | Iterator[bytes] | str:
-        """Return a path, chunks or a signed URL; raise NotFound if the file is lost or deleted."""
+        """Return the path, the chunks or a signed URL of a file; raise NotFound if it is lost."""
         key = keys.distribution(name, file.sha256, file.filename)
         path = self._files.store.path_of(key)
         if path is not None:
@@ -107,12 +107,12 @@ class FileDelivery:
             return None
         try:
             return self._files.store.sign(key, self._lifetime)
-        except Unavailable as fault:
-            if fault.code not in SIGNING_ERRORS:
+        except Unavailable as error:
+            if error.code not in SIGNING_ERRORS:
                 raise
             self._signing_paused_until = self._monotonic() + 30  # as each attempt takes time
             if self._warnings.acquire() is not None:
-                logger.warning("downloads go through the index itself: %s", fault.message)
+                logger.warning("downloads go through the index itself: %s", error.message)
             return None
 
 

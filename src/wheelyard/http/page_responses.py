@@ -25,7 +25,7 @@ from wheelyard.storage.base import ObjectVersion
 
 
 def requested_media_type(request: Request) -> MediaType | None:
-    """Return the media type by `?format=` or Accept; None if the client accepts none of ours."""
+    """Return the media type that `?format=` or Accept asks for; None if there is no such one."""
     if b"format=" in request.query:
         query = parse_qs(request.query.decode("latin-1"), keep_blank_values=True)
         if "format" in query:
@@ -77,11 +77,8 @@ def visible_names(names: Snapshot[NameList], caller: Caller) -> tuple[Normalized
 
 def not_acceptable() -> Response:
     """Return the 406 response to a client that accepts none of the media types."""
-    return error_response(
-        406,
-        "not_acceptable",
+    message = (
         "This page comes as application/vnd.pypi.simple.v1+json, "
-        "application/vnd.pypi.simple.v1+html or text/html. Ask for one of them.",
-        "Not acceptable.",
-        VARY,
+        "application/vnd.pypi.simple.v1+html or text/html. Ask for one of them."
     )
+    return error_response(406, "not_acceptable", message, "Not acceptable.", VARY)

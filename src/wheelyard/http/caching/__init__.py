@@ -1,1 +1,1 @@
-"""What a server keeps in memory between requests."""
+"""Caches between requests: rendered pages, documents, the fast path; caching headers."""

@@ -1,1 +1,1 @@
-"""HTTP itself: requests, responses, routing and negotiation. Nothing here knows of an index."""
+"""HTTP protocol: requests, responses, routing and negotiation, without any package index."""

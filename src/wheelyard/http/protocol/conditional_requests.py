@@ -10,7 +10,7 @@ _ETAG: Final = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 
 
 def is_not_modified(if_none_match: bytes | None, etag: bytes) -> bool:
-    """Return whether If-None-Match has `etag`, which may be the beginning of an ETag, or `*`."""
+    """Return whether If-None-Match is `*` or has an ETag that is `etag` or begins with it."""
     return if_none_match is not None and (etag in if_none_match or if_none_match.strip() == b"*")
 
 

@@ -32,7 +32,7 @@ def join_headers(headers: Sequence[Header]) -> dict[bytes, bytes]:
 
 
 def check_limits(scope: AsgiScope, joined: Headers) -> Response | None:
-    """Return an error response to a URL or headers that no route may get, else None."""
+    """Return an error response if the URL or the headers exceed a limit, else None."""
     if len(scope["raw_path"]) + len(scope["query_string"]) > URL_LIMIT_BYTES:
         return error_response(414, "uri_too_long", "The URL is too long.", "URL too long.")
     headers = scope["headers"]

@@ -75,12 +75,12 @@ def _bad_path(why: str) -> Invalid:
 
 
 def always(_request: Request) -> bool:
-    """Return True, for a route that has a trait for every request."""
+    """Return True: the `RequestPredicate` that every request meets."""
     return True
 
 
 def never(_request: Request) -> bool:
-    """Return False, for a route that has a trait for no request."""
+    """Return False: the `RequestPredicate` that no request meets."""
     return False
 
 
@@ -108,7 +108,7 @@ class Route:
 
 
 async def answer_not_found(_request: Request) -> Response:
-    """Answer 404."""
+    """Answer a request without a route with 404."""
     return path_not_found()
 
 
@@ -119,7 +119,7 @@ RouteMatch = tuple[Route, Mapping[str, str]]
 
 class Router:
     """
-    The routing table.
+    Finds the route of a URL path.
 
     A path that equals a fixed pattern has only that route. For other paths, the first route that
     matches and has the method is taken.

@@ -1,1 +1,1 @@
-"""Who sends a request, and whether the request may be answered."""
+"""Checks of requests: authentication, read authorization, CSRF and host policy."""
