@@ -219,15 +219,13 @@ def _print_shutdown_notice() -> None:
 
 def _max_connections() -> int:
     """Raise the limit of file descriptors; return half of it, for as many connections."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    is_unlimited = hard == resource.RLIM_INFINITY
-    wanted = MAX_FILE_DESCRIPTORS if is_unlimited else min(hard, MAX_FILE_DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
+    limits, most = resource.getrlimit(resource.RLIMIT_NOFILE), MAX_FILE_DESCRIPTORS
+    soft, hard = (most if limit == resource.RLIM_INFINITY else limit for limit in limits)
+    if soft < min(hard, most):
         with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-            soft = wanted
-    limit = MAX_FILE_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
-    return max(LISTEN_BACKLOG, limit // 2)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, most), limits[1]))
+            soft = min(hard, most)
+    return max(LISTEN_BACKLOG, soft // 2)
 
 
 def create_worker_app(settings: Settings, folder: Path, manager: int) -> App:

@@ -24,6 +24,7 @@ from wheelyard.wiring.index import Index
 
 T = TypeVar("T")
 
+Load = Callable[[NormalizedName], Snapshot[Project]]
 OnRead = Callable[[Snapshot[Project]], object]
 """A callback for a document, called in the thread that has read it."""
 
@@ -45,9 +46,7 @@ class DocumentReader:
         """Return a project's document; the thread that reads it calls `on_read`."""
         projects = self._projects
 
-        def read(
-            load: Callable[[NormalizedName], Snapshot[Project]] = projects.load,
-        ) -> Snapshot[Project]:
+        def read(load: Load = projects.load) -> Snapshot[Project]:
             snapshot = load(name)
             on_read(snapshot)
             return snapshot

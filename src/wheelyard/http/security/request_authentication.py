@@ -98,25 +98,22 @@ class RequestAuthenticator:
     async def _verify(self, credential: Credential, address: str, cache_key: bytes) -> Caller:
         context, authenticator = self._context, self._context.index.authenticator
 
-        def find_cached() -> Caller | None:
+        def find() -> Caller | None:
             return self._cache(cache_key, lambda: authenticator.authenticate_cached(credential))
 
         def verify() -> Caller:
             return self._cache(cache_key, lambda: authenticator.authenticate(credential, address))
 
-        if authenticator.needs_file_check(credential):
-            caller = await context.pools.run_read(find_cached)
-        else:
-            caller = find_cached()
+        reads_file = authenticator.needs_file_check(credential)
+        caller = await context.pools.run_read(find) if reads_file else find()
         if caller is not None:
             return caller
         key = ("caller", cache_key)
         if authenticator.may_block(credential):
             verify_apart = partial(self._verify_apart, credential, verify)
             return await context.documents.in_flight.run(key, verify_apart)
-        return await context.documents.coalesce(
-            key, verify, partial(authenticator.authenticate_stale, credential)
-        )
+        find_stale = partial(authenticator.authenticate_stale, credential)
+        return await context.documents.coalesce(key, verify, find_stale)
 
     def _cache(self, cache_key: bytes, authenticate: Callable[[], C]) -> C:
         """Authenticate, and cache the caller for a second from the beginning on."""
