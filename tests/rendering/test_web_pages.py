@@ -5,7 +5,7 @@ from hypothesis import given
 
 from tests.rendering.examples import PROJECTS, file, project
 from wheelyard.model.project import Project
-from wheelyard.rendering.releases import ProjectPage, latest_release, releases_of
+from wheelyard.rendering.releases import latest_release, releases_of
 from wheelyard.rendering.web_pages import PageTemplates, readable_size
 
 TEMPLATES = PageTemplates("http://index.example/simple/")
@@ -58,10 +58,7 @@ def test_release_is_yanked_when_every_file_is() -> None:
 def test_any_project_has_a_page(project: Project) -> None:
     """Whatever a project holds, its page can be made, and repeats no markup."""
     releases = releases_of(project)
-    page = ProjectPage(
-        project=project, releases=releases, described=latest_release(releases), core=None
-    )
-    text = TEMPLATES.project(page).decode()
+    text = TEMPLATES.project(project, releases, latest_release(releases), None).decode()
     assert "<h1>demo" in text
     assert text.count("<script") == 1  # our own
 
@@ -70,8 +67,7 @@ def test_hostile_text_is_escaped() -> None:
     """Markup in a reason is shown, not obeyed, and a lone surrogate does no harm."""
     hostile = project(file(yanked='<img src=x onerror="1">\ud800'), reason="")
     releases = releases_of(hostile)
-    page = ProjectPage(project=hostile, releases=releases, described=releases[0], core=None)
-    text = TEMPLATES.project(page).decode()
+    text = TEMPLATES.project(hostile, releases, releases[0], None).decode()
     assert "<img" not in text
     assert "&lt;img src=x onerror=&quot;1&quot;&gt;?" in text
 

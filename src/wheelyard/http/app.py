@@ -127,7 +127,7 @@ class App:
             logger.exception("a request failed: %s %s", scope["method"], path)
             message = "The index made a mistake of its own. Try again, and tell its operator."
             response = error_response(500, "internal_error", message, "Internal error.")
-        record.set_response(response, is_alone=has_disconnected)
+        record.set_response(response, has_disconnected=has_disconnected)
         hung_up = body.wait_for_disconnect if body.has_ended else None
         streams = self._context.pools.streams
         await send_response(response, scope["method"], send, streams, hung_up)

@@ -1,11 +1,10 @@
 """The releases of a project, and the latest of them, which describes the project."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from packaging.version import Version
 
-from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File, Project
 from wheelyard.rendering.simple_pages import served_files
 
@@ -31,19 +30,6 @@ class Release:
     def metadata_file(self) -> File:
         """The file whose core metadata describes the release."""
         return next((file for file in self.files if file.has_metadata), self.files[0])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectPage:
-    """The data of a project's page in the web UI."""
-
-    project: Project
-    releases: Sequence[Release]
-    """Newest first."""
-    described: Release | None
-    """The latest release, whose metadata the page shows; None without files."""
-    core: CoreMetadata | None
-    """Of the described release."""
 
 
 def releases_of(project: Project) -> tuple[Release, ...]:

@@ -23,7 +23,6 @@ FILES_FROM_DETAIL: Final = "../../files"
 """The URL of the folder of files, relative to a project's page."""
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.~-]")
-_TO_MICROSECONDS: Final = len("2026-01-31T12:00:00.000000")
 _META: Final = {"api-version": API_VERSION}
 _HEAD: Final = """<!DOCTYPE html>
 <html lang="en">
@@ -99,7 +98,7 @@ def file_url(name: NormalizedName, file: File) -> str:
 
 def timestamp(moment: datetime) -> str:
     """Return a time in the format of `upload-time`: UTC with microseconds."""
-    return moment.isoformat(timespec="microseconds")[:_TO_MICROSECONDS] + "Z"
+    return moment.isoformat(timespec="microseconds")[:26] + "Z"  # without the offset
 
 
 def _file_json(url: str, file: File) -> dict[str, object]:

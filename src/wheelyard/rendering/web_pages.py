@@ -5,7 +5,7 @@ The tables of files are built in Python, as that is much faster than a template.
 """
 
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from html import escape
 
@@ -13,8 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from packaging.utils import NormalizedName
 
-from wheelyard.model.project import File, Status
-from wheelyard.rendering.releases import ProjectPage, Release
+from wheelyard.model.metadata import CoreMetadata
+from wheelyard.model.project import File, Project, Status
+from wheelyard.rendering.releases import Release
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL, file_url
 
 TEMPLATES = ("layout.html", "index.html", "project.html", "error.html")
@@ -64,9 +65,16 @@ class PageTemplates:
         """Return the HTML page with the list of projects."""
         return self._render("index.html", names=names)
 
-    def project(self, page: ProjectPage) -> bytes:
-        """Return the HTML page of a project."""
-        return self._render("project.html", page=page, active=Status.ACTIVE)
+    def project(
+        self,
+        project: Project,
+        releases: Sequence[Release],
+        described: Release | None,
+        core: CoreMetadata | None,
+    ) -> bytes:
+        """Return the HTML page of a project, with the core metadata of the `described` release."""
+        values = {"project": project, "releases": releases, "described": described, "core": core}
+        return self._render("project.html", active=Status.ACTIVE, **values)
 
     def error_page(self, title: str, message: str) -> bytes:
         """Return the HTML page of an error."""
@@ -80,13 +88,8 @@ class PageTemplates:
             return Markup.escape(self._index_url)
         return Markup('<span data-root="{}simple/">{}</span>').format(root, self._index_url)
 
-    def _sections(self, page: ProjectPage) -> Markup:
-        name = page.project.name
-
-        def url_of(file: File) -> str:
-            return f"{self._files_url}/{file_url(name, file)}"
-
-        sections = [_release_section(each, url_of) for each in page.releases]
+    def _sections(self, name: NormalizedName, releases: Sequence[Release]) -> Markup:
+        sections = [_release_section(each, name, self._files_url) for each in releases]
         return Markup("".join(sections))  # noqa: S704 - they are escaped
 
     def _render(self, template: str, **values: object) -> bytes:
@@ -103,10 +106,13 @@ def _web_address(url: str) -> str:
     return url if url.lower().startswith(("https://", "http://", "mailto:")) else ""
 
 
-def _release_section(release: Release, url_of: Callable[[File], str]) -> str:
+def _release_section(release: Release, name: NormalizedName, files_url: str) -> str:
     version, is_yanked = escape(release.version), release.is_yanked
     badge = _yank_badge(release.yanked_reason) if is_yanked else ""
-    rows = [_file_row(file, url_of(file), has_badge=not is_yanked) for file in release.files]
+    rows = [
+        _file_row(file, f"{files_url}/{file_url(name, file)}", has_badge=not is_yanked)
+        for file in release.files
+    ]
     return (
         f'<h3 id="v{version}">{version}\n{badge}</h3>\n<table>\n{_HEAD}'
         f"{''.join(rows)}</tbody>\n</table>\n"

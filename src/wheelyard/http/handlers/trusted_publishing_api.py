@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 BODY_LIMIT_BYTES: Final = 32 * 1024
 BODY_TOO_LONG: Final = f"A request for a token has at most {BODY_LIMIT_BYTES} bytes."
 REQUESTS_PER_MINUTE: Final = 60
-"""Requests of one address to mint; as many to revoke; and of each as many that are not genuine."""
+"""Limit of an address: for each endpoint, and apart for tokens that are genuine or not."""
 WELL_FORMED_PER_MINUTE: Final = 10 * REQUESTS_PER_MINUTE
 """Well-formed tokens of one address that are verified, as verifying a signature is cheap."""
 MAX_CONCURRENT_REQUESTS: Final = 8

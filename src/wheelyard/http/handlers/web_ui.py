@@ -16,7 +16,7 @@ from wheelyard.http.protocol.negotiation import MediaType
 from wheelyard.http.protocol.router import build_path
 from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.model.project import Project
-from wheelyard.rendering.releases import ProjectPage, latest_release, releases_of
+from wheelyard.rendering.releases import latest_release, releases_of
 from wheelyard.storage.disk import storage_faults
 
 if TYPE_CHECKING:
@@ -91,9 +91,7 @@ class WebUi:
         described = latest_release(releases)
         if described is not None:
             core = self._context.core_metadata.load(project.name, described.metadata_file)
-        return self.templates.project(
-            ProjectPage(project=project, releases=releases, described=described, core=core)
-        )
+        return self.templates.project(project, releases, described, core)
 
     @property
     def _security_headers(self) -> tuple[Header, ...]:

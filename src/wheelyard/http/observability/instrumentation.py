@@ -100,7 +100,7 @@ class Instrumentation:
         return RequestRecord(scope, started_at, client_address(scope, self._proxies), trace, span)
 
     def _emit(self, record: RequestRecord, method: str, seconds: float) -> None:
-        """End the request's span and write its access log line, as far as each is on."""
+        """End a request's span, and write its access log line, if they are enabled."""
         if self._telemetry is not None:
             self._telemetry.end_span(record.span, record.route, method, record.status, seconds)
         if self._is_logging:
@@ -127,20 +127,20 @@ class Instrumentation:
         return worker_metrics.merge([self._write(self._folder), *self._folder.read_others()])
 
     def _write(self, folder: WorkerMetricsFolder) -> MetricsSnapshot:
-        """Write this worker's metrics for the others, and return them."""
+        """Write this worker's metrics to the shared folder, and return them."""
         with self._write_lock:  # an older snapshot must not replace a newer one
             snapshot = self.snapshot
             folder.write(snapshot)
         return snapshot
 
     async def publish_periodically(self) -> None:
-        """Write this worker's metrics for the others until cancelled; return if it is alone."""
+        """Write this worker's metrics to the shared folder every few seconds, if there is one."""
         while self._folder is not None:
             self._write(self._folder)
             await sleep(worker_metrics.PUBLISH_INTERVAL_SECONDS)
 
     async def close(self) -> None:
-        """Write the metrics, and export what is left; wait `SHUTDOWN_TIMEOUT_SECONDS` at most."""
+        """Write the last metrics, and export the last spans, within a few seconds."""
         if self._folder is not None:
             self._write(self._folder)
         telemetry, exported, loop = self._telemetry, Event(), get_running_loop()

@@ -54,9 +54,9 @@ class RequestRecord:
     size: int | None = None
     """Bytes of the response's body; None if they are not known in advance."""
 
-    def set_response(self, response: Response, *, is_alone: bool = False) -> None:
-        """Record the response; `is_alone` if the client has closed the connection."""
-        self.status = CLIENT_CLOSED_REQUEST if is_alone else response.status
+    def set_response(self, response: Response, *, has_disconnected: bool = False) -> None:
+        """Record status and size of a response; a client that has disconnected gets status 499."""
+        self.status = CLIENT_CLOSED_REQUEST if has_disconnected else response.status
         sizes = (int(value) for name, value in response.headers if name == b"content-length")
         self.size = next(sizes, None)
 

@@ -94,7 +94,7 @@ def checked_value(field: str, text: str) -> str:
 
 
 def new_hasher(algorithm: str, declared: str) -> "Hasher":
-    """Return a hash object whose digest is as long as `declared`, in hexadecimal digits."""
+    """Return a hash object for sha256, md5, or a BLAKE2b as long as the digest `declared`."""
     if algorithm == "sha256":
         return sha256()
     if algorithm == "md5":

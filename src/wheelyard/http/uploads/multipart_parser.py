@@ -148,10 +148,10 @@ def parse_boundary(content_type: bytes | None) -> bytes | None:
 
     A boundary of an invalid form is Invalid (code `bad_multipart`); a charset is ignored.
     """
-    media_type, found, parameters = (content_type or b"").decode("latin-1").partition(";")
+    media_type, separator, parameters = (content_type or b"").decode("latin-1").partition(";")
     if media_type.strip().lower() != "multipart/form-data":
         return None
-    boundary = _parameters(found + parameters).get("boundary", "")
+    boundary = _parameters(separator + parameters).get("boundary", "")
     if not _BOUNDARY.fullmatch(boundary) or len(boundary) > MAX_BOUNDARY_CHARACTERS:
         raise bad_multipart(
             f"its Content-Type names no boundary of 1 to {MAX_BOUNDARY_CHARACTERS} letters"
@@ -183,8 +183,8 @@ def _disposition(headers: list[tuple[str, str]]) -> dict[str, str]:
         text = values["Content-Disposition"].encode("latin-1").decode()
     except UnicodeDecodeError as error:
         raise bad_encoding("A Content-Disposition header of the form") from error
-    _, found, rest = text.partition(";")
-    return _parameters(found + rest)
+    _, separator, rest = text.partition(";")
+    return _parameters(separator + rest)
 
 
 def _parameters(text: str) -> dict[str, str]:

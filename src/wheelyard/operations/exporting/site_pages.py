@@ -13,7 +13,7 @@ from wheelyard.model.project import File, Project
 from wheelyard.operations.exporting.manifest import Options
 from wheelyard.rendering import simple_pages
 from wheelyard.rendering.pypi_json import PypiJsonPage, project_json
-from wheelyard.rendering.releases import ProjectPage, Release, latest_release, releases_of
+from wheelyard.rendering.releases import Release, latest_release, releases_of
 from wheelyard.rendering.search_json import SearchEntry, search_entry
 from wheelyard.rendering.web_pages import PageTemplates
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored, WebType
@@ -84,8 +84,8 @@ class SitePages:
             page = PypiJsonPage(name, described, core, self.options.files_from_root)
             json_body = project_json(page, releases)
         yield from self._page(f"pypi/{name}/json", JSON, json_body)
-        web_ui = ProjectPage(project=project, releases=releases, described=described, core=core)
-        yield from self._html(f"project/{name}/", self.templates.project(web_ui))
+        html = self.templates.project(project, releases, described, core)
+        yield from self._html(f"project/{name}/", html)
 
     @property
     def list_paths(self) -> tuple[Key, ...]:
