@@ -32,7 +32,7 @@ from wheelyard.operations.importing.parallel_import import (
     MAX_PENDING_FILES,
     Importer,
 )
-from wheelyard.operations.importing.report import FileStatus, Progress
+from wheelyard.operations.importing.report import FileStatus, ImportProgress
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings
 from wheelyard.sources.candidate import Candidate, Skipped
@@ -203,7 +203,7 @@ def test_nothing_piles_up(harness: IndexHarness, files: FakeFiles) -> None:
     """A source is never far ahead of what was done, however much it has."""
     offered, done, ahead = 0, 0, list[int]()
 
-    class Watcher(Progress):
+    class Watcher(ImportProgress):
         def done(self, outcome: object) -> None:
             nonlocal done
             del outcome

@@ -11,7 +11,7 @@ from wheelyard.errors import Unavailable
 from wheelyard.model.access import Caller
 from wheelyard.model.text import escaped
 from wheelyard.operations.importing.parallel_import import Importer
-from wheelyard.operations.importing.report import FileStatus, Outcome, Progress, Report
+from wheelyard.operations.importing.report import FileStatus, ImportProgress, Outcome, Report
 from wheelyard.sources.distribution_files import FileTreeSource
 from wheelyard.wiring.index import Index
 
@@ -49,7 +49,7 @@ def import_source(
             ) from fault
 
 
-class _ProgressPrinter(Progress):
+class _ProgressPrinter(ImportProgress):
     """Updates the progress bar, and prints why files were not imported."""
 
     def __init__(self, update: Callable[..., None]) -> None:

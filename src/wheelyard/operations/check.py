@@ -29,9 +29,9 @@ from wheelyard.operations.publishing_cleanup import PublishingCleanup
 from wheelyard.storage.base import ABSENT, Entry, Key, ObjectVersion, Store, Stored
 from wheelyard.storage.spool import Spool
 
-_NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_PROJECT_NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
-Progress = Callable[[str, int], None]
+CheckProgress = Callable[[str, int], None]
 """Called with the name of the file that is verified, and the bytes of it just read."""
 
 
@@ -110,7 +110,7 @@ class ProjectCheck:
     store: Store
     name: NormalizedName
     findings: Findings
-    progress: Progress
+    progress: CheckProgress
     commits: Codec[Commit] = field(default_factory=lambda: Codec(Commit))
     documents: Codec[Project] = field(default_factory=lambda: Codec(Project))
     is_consistent: bool = True
@@ -265,7 +265,7 @@ class Check:
 
     def run(
         self,
-        progress: Progress = lambda _what, _size: None,
+        progress: CheckProgress = lambda _what, _size: None,
         *,
         rebuild: bool = False,
         sweep: bool = False,
@@ -285,7 +285,7 @@ class Check:
         return findings
 
     def _check_projects(
-        self, names: Iterable[NormalizedName], progress: Progress, *, rebuild: bool
+        self, names: Iterable[NormalizedName], progress: CheckProgress, *, rebuild: bool
     ) -> Iterator[tuple[Findings, CheckedProject]]:
         def check(name: NormalizedName) -> tuple[Findings, CheckedProject]:
             findings = Findings(projects=1)
@@ -308,7 +308,7 @@ class Check:
                 text, separator, _ = entry.key.removeprefix(prefix).partition(end)
                 name = NormalizedName(text)
                 is_ours = prefix == keys.JOURNAL or entry.key == keys.project(name)
-                if _NAME.fullmatch(name) and separator and is_ours:
+                if _PROJECT_NAME.fullmatch(name) and separator and is_ours:
                     found.add(name)
                 else:
                     findings.add_foreign_object(entry.key)

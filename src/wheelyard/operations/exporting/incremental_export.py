@@ -60,7 +60,7 @@ TaskResult = ManifestEntry | str
 RunTask = Callable[[ExportTask], TaskResult]
 TaskResults = Generator[tuple[ExportTask, TaskResult], None, None]
 RunAll = Callable[[list[ExportTask], RunTask], TaskResults]
-Progress = Callable[[int, int], None]
+ExportProgress = Callable[[int, int], None]
 """Called with the number of finished projects, and of all to export."""
 
 
@@ -135,7 +135,7 @@ class IncrementalExport:
         if self.loaded.manifest is None:
             self._check_ownership(self._existing_pages())
 
-    def run(self, progress: Progress, *, everything: bool = False) -> ExportResult:
+    def run(self, progress: ExportProgress, *, everything: bool = False) -> ExportResult:
         """
         Export the changed projects; if `everything`, all, and replace any existing page.
 
@@ -205,7 +205,9 @@ class IncrementalExport:
                 code=BAD_DESTINATION,
             )
 
-    def _export(self, names: list[NormalizedName], run: _Run, progress: Progress) -> ExportResult:
+    def _export(
+        self, names: list[NormalizedName], run: _Run, progress: ExportProgress
+    ) -> ExportResult:
         manifest = run.manifest
         self._run_tasks(names, run, progress)
         is_listed = run.entries.keys() <= manifest.projects.keys() and not run.vanished
@@ -218,7 +220,7 @@ class IncrementalExport:
         failed = tuple(run.failed[name] for name in sorted(run.failed))
         return ExportResult(len(run.entries), len(manifest.projects), failed)
 
-    def _run_tasks(self, names: list[NormalizedName], run: _Run, progress: Progress) -> None:
+    def _run_tasks(self, names: list[NormalizedName], run: _Run, progress: ExportProgress) -> None:
         paths_of = self.pages.project_paths
         tasks = [ExportTask(name, run.page_versions(name, paths_of(name))) for name in names]
         with closing(self.run_all(tasks, self.export_project)) as outcomes:

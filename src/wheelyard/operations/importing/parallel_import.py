@@ -18,7 +18,7 @@ from wheelyard.operations.importing.project_import import (
     import_batch,
     refused,
 )
-from wheelyard.operations.importing.report import FileStatus, Outcome, Progress, Report
+from wheelyard.operations.importing.report import FileStatus, ImportProgress, Outcome, Report
 from wheelyard.operations.upload import Uploads
 from wheelyard.sources.candidate import Candidate, Skipped, Source
 
@@ -47,10 +47,10 @@ class Importer:
         caller: Caller,
         *,
         dry_run: bool = False,
-        progress: Progress | None = None,
+        progress: ImportProgress | None = None,
     ) -> Report:
         """Import all distributions of a source; in a dry run, only read and validate them."""
-        observer = progress or Progress()
+        observer = progress or ImportProgress()
         context = ImportContext(
             uploads=self.uploads,
             caller=caller,
@@ -113,7 +113,7 @@ class _WorkerPool:
     """The worker threads of an import, and the batches that they import."""
 
     context: ImportContext
-    observer: Progress
+    observer: ImportProgress
     batches: FileBatches
     pool: ThreadPoolExecutor
     workers: int

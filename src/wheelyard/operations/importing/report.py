@@ -75,7 +75,7 @@ class Report:
         return ", ".join(parts)
 
 
-class Progress:
+class ImportProgress:
     """Receives the progress of an import; this base class ignores it."""
 
     __slots__ = ()

@@ -18,7 +18,7 @@ from wheelyard.errors import WheelyardError
 from wheelyard.model.access import Caller
 from wheelyard.model.text import escaped
 from wheelyard.operations.importing.parallel_import import Importer
-from wheelyard.operations.importing.report import FileStatus, Outcome, Progress, Report
+from wheelyard.operations.importing.report import FileStatus, ImportProgress, Outcome, Report
 from wheelyard.sources.candidate import Candidate, Skipped
 from wheelyard.sources.distribution_files import distribution_entries
 from wheelyard.sources.file_tree import FileTree, TreeEntry, to_candidate
@@ -107,7 +107,7 @@ class FolderWatch:
         return scan
 
 
-class Scan(Progress):
+class Scan(ImportProgress):
     """One scan of a watched folder: both the source of an import and its observer."""
 
     def __init__(self, watch: FolderWatch) -> None:
