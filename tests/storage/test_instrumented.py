@@ -56,7 +56,7 @@ def store(watch: StoreMetrics) -> InstrumentedStore:
 
 def counted(watch: StoreMetrics) -> dict[tuple[str, ...], int]:
     """Return how often each verb had each outcome."""
-    return {each.kind: each.counts[-1] for each in watch.timings.snapshot()}
+    return {each.labels: each.counts[-1] for each in watch.timings.snapshot()}
 
 
 def test_outcomes(store: InstrumentedStore, watch: StoreMetrics) -> None:

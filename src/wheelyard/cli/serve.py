@@ -31,7 +31,7 @@ from wheelyard.model.text import escaped
 from wheelyard.model.token import ApiToken
 from wheelyard.settings.sections import DEFAULT_STORE, MEMORY_LOCATION, Settings
 from wheelyard.settings.warnings import accepts_other_credentials
-from wheelyard.storage.disk import remote_file_system
+from wheelyard.storage.filesystem import remote_file_system
 from wheelyard.wiring.index import Index, open_index
 
 NOTHING_PROTECTED: Final = "."

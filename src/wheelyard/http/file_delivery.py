@@ -29,7 +29,7 @@ from wheelyard.model.lenient_metadata import parse_any
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File
 from wheelyard.storage.base import Key
-from wheelyard.storage.disk import link_error, open_no_follow
+from wheelyard.storage.filesystem import link_error, open_no_follow
 from wheelyard.wiring.index import Index
 
 SIGNING_ERRORS: Final = frozenset({"signing_denied", "signing_unavailable"})

@@ -1,9 +1,9 @@
 """
-A project, its files, and everything that has happened to them.
+Projects, their files, and the events and commits that change them.
 
 A project's document is the fold of its commits: `fold(fold(empty, commit 1), commit 2)` and so on.
-The values here are also the stored form (`Codec` turns them to JSON and back), so
-a field is only ever added, with a default.
+These classes are also the stored form (`Codec` converts them to JSON and back), so a field is only
+ever added, with a default.
 """
 
 from bisect import insort
@@ -18,45 +18,45 @@ from packaging.utils import NormalizedName
 from wheelyard.model.distribution_filename import strip_trailing_zeros
 
 SUMMARY_LIMIT = 512
-"""Characters of a summary that are kept."""
+"""Characters of the longest stored summary."""
 
 
 class File(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One uploaded distribution, as the index lists it."""
+    """A listed distribution: its name, digests, and how it came into the index."""
 
     filename: str
     version: str
-    """Of the release, normalised."""
+    """The release's normalised version."""
     sha256: str
     """64 lower-case hexadecimal digits."""
     size: int
     """Bytes."""
     uploaded_at: datetime
-    """UTC; of an imported file as its source says it."""
+    """UTC; for an imported file the upload time at its source."""
     uploaded_by: str
     core_metadata: str
-    """SHA-256 of the METADATA or PKG-INFO kept beside the file; empty for an import without."""
+    """SHA-256 of the stored METADATA or PKG-INFO; empty if the file has none."""
     requires_python: str | None = None
     yanked: str | None = None
-    """None: not yanked. Otherwise the reason, which may be empty."""
+    """The reason, perhaps empty, if the file is yanked; else None."""
     imported_at: datetime | None = None
-    """UTC; when the file came here, where `uploaded_at` is the word of its source."""
+    """UTC; when the file was imported, if `uploaded_at` is from its source."""
     waived_rules: tuple[str, ...] = ()
     """Sorted codes of the rules that the file breaks; a lenient import waived them."""
 
     @property
     def is_wheel(self) -> bool:
-        """Whether this is a wheel; only a wheel's core metadata is served."""
+        """Whether this is a wheel."""
         return self.filename.endswith(".whl")
 
     @property
     def has_metadata(self) -> bool:
-        """Whether core metadata is kept beside the file."""
+        """Whether core metadata is stored with the file."""
         return self.core_metadata != ""
 
     @property
     def serves_metadata(self) -> bool:
-        """Whether clients are told of its core metadata, and get it."""
+        """Whether clients can download its core metadata (PEP 658): only a wheel's is reliable."""
         return self.is_wheel and self.has_metadata
 
 
@@ -70,7 +70,7 @@ class Status(StrEnum):
 
     @property
     def takes_uploads(self) -> bool:
-        """Whether files may be added."""
+        """Whether files may be uploaded."""
         return self in (Status.ACTIVE, Status.DEPRECATED)
 
     @property
@@ -80,12 +80,12 @@ class Status(StrEnum):
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="what"):
-    """Something that somebody did to a project."""
+    """A change of a project by a principal."""
 
     at: datetime
     """UTC."""
     by: str
-    """A principal: `token:ID`, `local:NAME`."""
+    """The principal: `token:ID`, `local:NAME`."""
 
 
 class Uploaded(Event, frozen=True, kw_only=True, tag="uploaded"):
@@ -93,25 +93,25 @@ class Uploaded(Event, frozen=True, kw_only=True, tag="uploaded"):
 
     file: File
     summary: str = ""
-    """The one line that its core metadata has for people, as far as it is kept."""
+    """The Summary of its core metadata, cut at `SUMMARY_LIMIT`."""
 
 
 class Yanked(Event, frozen=True, kw_only=True, omit_defaults=True, tag="yanked"):
-    """Files were marked as not to be chosen any more (PEP 592)."""
+    """Files were yanked (PEP 592)."""
 
     filenames: tuple[str, ...]
     reason: str = ""
 
 
 class Unyanked(Event, frozen=True, kw_only=True, omit_defaults=True, tag="unyanked"):
-    """The mark was taken back."""
+    """Files are no longer yanked."""
 
     filenames: tuple[str, ...]
     reason: str = ""
 
 
 class Deleted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="deleted"):
-    """Files were removed; their filenames never come back."""
+    """Files were removed; their filenames can never be used again."""
 
     filenames: tuple[str, ...]
     reason: str = ""
@@ -128,33 +128,33 @@ AnyEvent = Uploaded | Yanked | Unyanked | Deleted | StatusSet
 
 
 class Commit(Struct, frozen=True, kw_only=True):
-    """One step of a project: what one write of its document added."""
+    """The events that one write of a project's document added."""
 
     number: int
     """1 for the first."""
     id: str
-    """Random: tells a lost reply from a lost race."""
+    """Random; shows whether a write without a reply has succeeded."""
     previous: str
-    """SHA-256 of the stored bytes of the commit before; empty for the first."""
+    """SHA-256 of the stored bytes of the previous commit; empty for the first."""
     events: tuple[AnyEvent, ...]
 
 
 class Project(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
-    """A name and its files: commits 1 to `revision`, folded."""
+    """The state of a project after its commits 1 to `revision`."""
 
     name: NormalizedName
     revision: int = 0
     status: Status = Status.ACTIVE
     reason: str = ""
-    """Why the status is what it is."""
+    """The reason for the status."""
     summary: str = ""
-    """Of the file that was uploaded last, among those that have one."""
+    """The summary of the last uploaded file that has one."""
     files: tuple[File, ...] = ()
     """Sorted by filename."""
     deleted_filenames: tuple[str, ...] = ()
     """Sorted; none of them can be uploaded again."""
     commit: Commit | None = None
-    """The commit that made this revision."""
+    """The last commit, number `revision`."""
 
     @cached_property
     def by_filename(self) -> dict[str, File]:
@@ -163,7 +163,7 @@ class Project(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
 
     @cached_property
     def by_release(self) -> dict[str, list[File]]:
-        """The files by version without the zeros at its end, as `without_zeros` has it."""
+        """The files by version, without its trailing zeros (1.0 and 1 are one release)."""
         found = dict[str, list[File]]()
         for file in self.files:
             found.setdefault(strip_trailing_zeros(file.version), []).append(file)
@@ -171,14 +171,14 @@ class Project(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
 
 
 def fold(project: Project, commit: Commit) -> Project:
-    """Return `project` after one more commit."""
+    """Return `project` after a further commit."""
     for event in commit.events:
         project = apply(project, event)
     return replace(project, revision=commit.number, commit=commit)
 
 
 def apply(project: Project, event: AnyEvent) -> Project:
-    """Return `project` after one more event, at the same revision."""
+    """Return `project` after a further event, with its revision unchanged."""
     match event:
         case Uploaded(file=file, summary=summary):
             files = list(project.files)
@@ -189,14 +189,14 @@ def apply(project: Project, event: AnyEvent) -> Project:
             deleted = tuple(sorted({*project.deleted_filenames, *filenames}))
             return replace(project, files=kept, deleted_filenames=deleted)
         case Yanked(filenames=filenames, reason=reason):
-            return _marked(project, filenames, reason)
+            return _with_yank(project, filenames, reason)
         case Unyanked(filenames=filenames):
-            return _marked(project, filenames, None)
+            return _with_yank(project, filenames, None)
         case StatusSet(status=status, reason=reason):
             return replace(project, status=status, reason=reason)
 
 
-def _marked(project: Project, filenames: tuple[str, ...], yanked: str | None) -> Project:
+def _with_yank(project: Project, filenames: tuple[str, ...], yanked: str | None) -> Project:
     files = tuple(
         replace(file, yanked=yanked) if file.filename in filenames else file
         for file in project.files

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 from wheelyard.errors import TooLarge
 from wheelyard.model.distribution_filename import Distribution
 from wheelyard.model.text import to_one_line
-from wheelyard.storage.disk import storage_faults, write_all
+from wheelyard.storage.filesystem import storage_faults
+from wheelyard.storage.fsync import write_all
 from wheelyard.storage.spool import Spool
 
 if TYPE_CHECKING:

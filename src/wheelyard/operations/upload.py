@@ -37,7 +37,7 @@ from wheelyard.model.distribution_filename import (
 )
 from wheelyard.model.project import SUMMARY_LIMIT, AnyEvent, File, Project, Uploaded
 from wheelyard.operations.spooling import SourceMetadata, SpooledUpload, SpoolWriter
-from wheelyard.storage.disk import storage_faults
+from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.spool import Spool
 
 COPY_CHUNK_BYTES: Final = 1024 * 1024

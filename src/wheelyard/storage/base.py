@@ -1,11 +1,11 @@
 """
-The storage contract: a few verbs over named objects.
+The storage contract: what every store (folder, memory, bucket) can do with named objects.
 
-An object is a key, bytes, and an opaque version that changes with every write. Reads see the
-latest finished write, listings included. `tests/storage/conformance.py` asserts the contract.
+An object is a key, bytes, and an opaque version that changes with every write. Reads and listings
+see the latest finished write. `tests/storage/conformance.py` asserts the contract.
 
-`put` and `delete` either happened durably, or raise `Conflict` (another version was there, nothing
-changed), or raise `Unavailable` (the outcome is unknown: read, then decide).
+`put` and `delete` either happen durably, or raise `Conflict` (the object had another version, and
+is unchanged), or raise `Unavailable` (the outcome is unknown: read the object to find out).
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,34 +17,34 @@ from typing import Final, NewType, Protocol
 from wheelyard.errors import Conflict
 
 Key = NewType("Key", str)
-"""A slash-separated path, 1 to 1024 bytes of UTF-8, made only by `wheelyard.catalog.keys`."""
+"""A slash-separated path, 1 to 1024 bytes of UTF-8; built only by `wheelyard.catalog.keys`."""
 
 ObjectVersion = NewType("ObjectVersion", str)
-"""An opaque mark of one write of one key; compare with ==, never parse."""
+"""An opaque id of one write of one key; compare with ==, never parse."""
 
 ObjectBody = bytes | Path
-"""What is to be stored; a path is a whole file on disk, which stays the caller's."""
+"""The bytes to store, or a file on disk that has them; the caller removes the file."""
 
 ABSENT: Final = ObjectVersion("")
-"""The version of a key that holds nothing."""
+"""The version of an object that does not exist."""
 
 CHUNK_BYTES: Final = 256 * 1024
-"""Bytes that `read` yields at a time, at most."""
+"""Bytes of the largest chunk that `read` yields."""
 
 STORAGE_DENIED: Final = "storage_denied"
-"""The code of an Unavailable that ends when somebody grants a right on a bucket."""
+"""The error code for an IAM permission that is missing on a bucket."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A small object, whole, and the version it was read at."""
+    """The bytes of a small object, and its version."""
 
     body: bytes
     version: ObjectVersion
 
 
 class NotModified:
-    """What `get` returns where the caller knows the object's version."""
+    """The result of `get` if the object still has the version that the caller knows."""
 
     __slots__ = ()
 
@@ -52,24 +52,24 @@ class NotModified:
 NOT_MODIFIED: Final = NotModified()
 
 Found = Stored | NotModified | None
-"""What `get` returns; None where the key holds nothing."""
+"""The result of `get`; None if the object does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of a listing."""
+    """The metadata of one object in a listing."""
 
     key: Key
     size: int
     """Bytes."""
     version: ObjectVersion
     modified: float
-    """When it was written: seconds since the epoch, by the store's own clock."""
+    """When it was written, by the store's clock; seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
 class WebType:
-    """What a bucket tells whoever downloads an object from it; a folder says nothing."""
+    """The headers of an object that is downloaded from a bucket directly."""
 
     content_type: str
     cache_control: str
@@ -77,39 +77,38 @@ class WebType:
 
 class Store(Protocol):
     """
-    A place that keeps objects under keys; safe to share between threads and processes.
+    Objects under keys; safe to share between threads and processes.
 
-    Every verb may raise Unavailable; nothing else escapes but what is listed.
+    Every method may raise Unavailable, and otherwise only what its docstring names.
     """
 
     def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
-        """Return a small object whole, NOT_MODIFIED if it has that version, None if absent."""
+        """Return a small object, NOT_MODIFIED if it has `unless_version`, None if it is absent."""
         ...
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Return the bytes from `start` up to `stop`; raise NotFound before the first."""
+        """Return the object's bytes from `start` up to `stop`; raise NotFound if it is absent."""
         ...
 
     def put(
         self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """
-        Store `body` whole and return its version; a reader never sees part of it.
+        Write an object atomically and return its version.
 
         Args:
-            key: Where.
-            body: What.
-            expect: Write only over this version, else raise Conflict. ABSENT: a new key. None: any.
-            kind: What a bucket says of it to whoever downloads it; None for the usual.
+            key: The object's key.
+            body: Its bytes.
+            expect: The version to replace, else raise Conflict. ABSENT: a new key. None: any.
+            kind: The headers of downloads from a bucket; None for the store's default.
         """
         ...
 
     def create_all(self, objects: Sequence[tuple[Key, ObjectBody]]) -> list[Key]:
         """
-        Store objects under keys that must be new; return those keys that are taken, and left alone.
+        Write objects with different keys durably; return the keys that existed and are unchanged.
 
-        All others are durable once this returns. They appear one by one. No key is there twice.
-        After Unavailable, what was stored is unknown.
+        The objects appear one by one. After Unavailable, any of them may have been written.
         """
         taken = list[Key]()
         for key, body in objects:
@@ -120,29 +119,29 @@ class Store(Protocol):
         return taken
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
-        """Remove the object; raise Conflict unless it has the version `expect`; None means any."""
+        """Delete an object; raise Conflict unless it has the version `expect` (None: any)."""
         ...
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """Yield the entries whose key starts with `prefix` and is above `after`, in order."""
+        """Yield the objects whose key begins with `prefix` and is greater than `after`, sorted."""
         ...
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
-        """Return a URL that storage itself answers for `lifetime`, or None where it has none."""
+        """Return a download URL that is valid for `lifetime`; None if the store has no URLs."""
         del key, lifetime
         return None
 
     def path_of(self, key: Key) -> Path | None:
-        """Return where the object is a file of this machine, if it is there at all; else None."""
+        """Return the path of the object's file, existing or not; None if it is not a local file."""
         del key
         return None
 
 
 def create(store: Store, key: Key, body: bytes) -> ObjectVersion:
     """
-    Store an object under a key that must be new, and return its version.
+    Write an object under a new key, and return its version.
 
-    Conflict means that there is an object, which has been seen.
+    Raises Conflict only if an object can be read there; otherwise it tries once more.
     """
     try:
         return store.put(key, body, ABSENT)
@@ -153,5 +152,5 @@ def create(store: Store, key: Key, body: bytes) -> ObjectVersion:
 
 
 def conflict_message(key: Key) -> str:
-    """Return the message of a Conflict at `key`."""
+    """Return the message of the Conflict for an object that another writer has changed."""
     return f"{key} was changed by someone else in the meantime. Read it again and retry."

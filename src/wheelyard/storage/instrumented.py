@@ -1,4 +1,4 @@
-"""What a store was asked: how often, with what outcome, and how long that took."""
+"""Metrics of a store: durations of its calls as histograms, and counts of billed operations."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -27,28 +27,28 @@ BUCKET_BOUNDS_SECONDS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
 )
-"""Seconds up to which a bucket goes: a page is within the first, a slow upload in the last."""
+"""Upper bounds of the histogram buckets, in seconds: from a cached page to a slow upload."""
 
 HistogramLabels = tuple[str, ...]
-"""The labels of what took its time, in the order that whoever counts has chosen."""
+"""The label values of a histogram, in the order of its metric."""
 
 CallListener = Callable[[str, str, float], None]
-"""Is told a verb, its outcome and its seconds, in the thread that waited."""
+"""Called with the method, outcome and seconds of a store call, in the calling thread."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Operation:
-    """One kind of operation on a bucket, whose owner pays for each."""
+    """A kind of billed operation on a bucket."""
 
     kind: str
-    """insert, copy, list, get, read, delete, or the piece of a large insert."""
+    """insert, copy, list, get, read, delete, or piece: one chunk of a large insert."""
     price_class: str
-    """Of Cloud Storage's price list: A, B or free."""
+    """The operation class in Cloud Storage's price list: A, B or free."""
 
 
 @dataclass(frozen=True, slots=True)
 class OperationCounter:
-    """A count of operations since the start; safe to share between threads."""
+    """Counts billed operations since the start; safe to share between threads."""
 
     _counts: Counter[Operation] = field(default_factory=Counter)
     _lock: Lock = field(default_factory=Lock)
@@ -59,24 +59,24 @@ class OperationCounter:
             self._counts[operation] += 1
 
     def counts(self) -> dict[Operation, int]:
-        """Return how often each operation was asked for so far."""
+        """Return the number of operations of each kind so far."""
         with self._lock:
             return dict(self._counts)
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How long everything of one kind has taken so far."""
+    """The durations with one set of label values, as a Prometheus histogram."""
 
-    kind: HistogramLabels
+    labels: HistogramLabels
     counts: tuple[int, ...]
-    """How many took at most as long as each bound; the last one, how many there were at all."""
+    """Cumulative: how many durations are at most each bound; the last is the total."""
     seconds: float
-    """All of them together."""
+    """The sum of all durations."""
 
 
 class Histograms:
-    """Durations by kind since the start; safe to share between threads."""
+    """Durations since the start, by label values; safe to share between threads."""
 
     def __init__(self, bounds: Sequence[float] = BUCKET_BOUNDS_SECONDS) -> None:
         self.bounds = tuple(bounds)
@@ -84,57 +84,54 @@ class Histograms:
         self._seconds: dict[HistogramLabels, float] = {}
         self._lock = Lock()
 
-    def add(self, kind: HistogramLabels, seconds: float) -> None:
-        """Count one thing that took so long."""
+    def add(self, labels: HistogramLabels, seconds: float) -> None:
+        """Record one duration."""
         bucket = bisect_left(self.bounds, seconds)
         with self._lock:
-            counts = self._counts.get(kind)
+            counts = self._counts.get(labels)
             if counts is None:
-                counts = self._counts[kind] = [0] * (len(self.bounds) + 1)
-                self._seconds[kind] = 0.0
+                counts = self._counts[labels] = [0] * (len(self.bounds) + 1)
+                self._seconds[labels] = 0.0
             counts[bucket] += 1
-            self._seconds[kind] += seconds
+            self._seconds[labels] += seconds
 
     def snapshot(self) -> list[Histogram]:
-        """Return what was counted, by kind."""
+        """Return the histograms so far, sorted by label values."""
         with self._lock:
-            counted = [
-                (kind, tuple(counts), self._seconds[kind]) for kind, counts in self._counts.items()
+            return [
+                Histogram(labels, tuple(accumulate(counts)), self._seconds[labels])
+                for labels, counts in sorted(self._counts.items())
             ]
-        return [
-            Histogram(kind, tuple(accumulate(counts)), seconds)
-            for kind, counts, seconds in sorted(counted)
-        ]
 
 
 @dataclass(slots=True)
 class StoreMetrics:
-    """What was timed, by verb and outcome: ok, absent, unchanged, conflict (a lost race), error."""
+    """Durations of store calls by method and outcome: ok, absent, unchanged, conflict or error."""
 
     monotonic: Callable[[], float]
     timings: Histograms = field(default_factory=Histograms)
     listener: CallListener | None = None
 
-    def record(self, verb: str, outcome: str, began: float) -> None:
-        """Count a verb that has just ended."""
-        seconds = self.monotonic() - began
+    def record(self, verb: str, outcome: str, started_at: float) -> None:
+        """Record the duration of a call that has just ended."""
+        seconds = self.monotonic() - started_at
         self.timings.add((verb, outcome), seconds)
         if self.listener is not None:
             self.listener(verb, outcome, seconds)
 
-    def record_failure(self, verb: str, fault: Exception, began: float) -> None:
-        """Count a verb that has just failed."""
+    def record_failure(self, verb: str, fault: Exception, started_at: float) -> None:
+        """Record the duration of a call that has just failed."""
         outcome = "conflict" if isinstance(fault, Conflict) else "error"
-        self.record(verb, "absent" if isinstance(fault, NotFound) else outcome, began)
+        self.record(verb, "absent" if isinstance(fault, NotFound) else outcome, started_at)
 
 
 @dataclass(frozen=True, slots=True)
 class InstrumentedStore:
     """
-    A store that is just as the one behind it, and times every verb.
+    A store that passes every call on to another one, and records its duration.
 
-    A stream is timed until its first bytes can be had: how long the rest of it takes says how fast
-    its reader is. A listing is timed as a whole.
+    A read is timed until its first bytes are there, as the rest depends on its reader. A listing is
+    timed to its end.
     """
 
     inner: Store
@@ -143,14 +140,14 @@ class InstrumentedStore:
     def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
         """See `Store`."""
         metrics = self.metrics
-        began = metrics.monotonic()
+        started_at = metrics.monotonic()
         try:
             found = self.inner.get(key, unless_version)
         except Exception as fault:
-            metrics.record_failure("get", fault, began)
+            metrics.record_failure("get", fault, started_at)
             raise
-        is_there = "ok" if isinstance(found, Stored) else "unchanged"
-        metrics.record("get", "absent" if found is None else is_there, began)
+        outcome = "ok" if isinstance(found, Stored) else "unchanged"
+        metrics.record("get", "absent" if found is None else outcome, started_at)
         return found
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
@@ -177,16 +174,16 @@ class InstrumentedStore:
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """See `Store`."""
-        began = self.metrics.monotonic()
+        started_at = self.metrics.monotonic()
         try:
             yield from self.inner.list(prefix, after)
         except Exception as fault:
-            self.metrics.record_failure("list", fault, began)
+            self.metrics.record_failure("list", fault, started_at)
             raise
-        except GeneratorExit:  # whoever asked has seen enough
-            self.metrics.record("list", "ok", began)
+        except GeneratorExit:  # the caller has stopped early
+            self.metrics.record("list", "ok", started_at)
             raise
-        self.metrics.record("list", "ok", began)
+        self.metrics.record("list", "ok", started_at)
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """See `Store`."""
@@ -194,15 +191,15 @@ class InstrumentedStore:
             return self.inner.sign(key, lifetime)
 
     def path_of(self, key: Key) -> Path | None:
-        """See `Store`; nothing is asked for that."""
+        """See `Store`; not recorded, as it does not use the disk or network."""
         return self.inner.path_of(key)
 
     @contextmanager
     def _timed(self, verb: str) -> Iterator[None]:
-        began = self.metrics.monotonic()
+        started_at = self.metrics.monotonic()
         try:
             yield
         except Exception as fault:
-            self.metrics.record_failure(verb, fault, began)
+            self.metrics.record_failure(verb, fault, started_at)
             raise
-        self.metrics.record(verb, "ok", began)
+        self.metrics.record(verb, "ok", started_at)

@@ -1,21 +1,20 @@
 """
-A store in a folder of one machine, safe between threads and processes.
+The store in a folder of one machine; safe between threads and processes.
 
-An object is a file at its key below the root. A write goes to `.spool/` first, is synced, and then
-takes its name in one step: `link` where the key must be new, `rename` under a lock otherwise; the
-folder is synced before the call returns. Nothing is ever changed in place.
+An object is a file at its key below the root. A write goes to `.spool/`, is fsynced, and gets its
+name in one step: by `link` if the key must be new, else by `rename` under a lock. The folder is
+fsynced before the call returns. No file is changed in place.
 
-The version of an object is its modification time in nanoseconds, its inode and its size. Under the
-lock, a write that would not be younger than what it replaces is dated one nanosecond later, so a
-version never repeats and one `stat` tells whether an object changed.
+An object's version is its modification time in nanoseconds, inode and size. If a replacement would
+not be younger than the replaced file, it is dated one nanosecond later, under the lock. So versions
+never repeat, and one `stat` shows whether an object has changed.
 
-The root may be a link, which is the operator's choice; below it no link is followed. Bytes are read
-at the very path of their key. A version is only compared, so a file that still has it is the file
-that was read before. Before a write or a delete each folder of the key is looked at; somebody who
-may write to the store can still put a link there in between.
+The root may be a symbolic link; below it no link is followed. Objects are opened without following
+links. Before a write or delete, each folder of the key is checked; a user who can write to the
+store can still create a link between the check and the write.
 
-A static site is such a store, too. It can be made again, so nothing of it is synced, and a web
-server reads it, so the umask decides about the modes.
+A static site is a local store, too. It can be exported again, so it is not fsynced, and a web
+server reads it, so the umask decides the modes.
 """
 
 import os
@@ -44,34 +43,27 @@ from wheelyard.storage.base import (
     WebType,
     conflict_message,
 )
-from wheelyard.storage.disk import (
-    fsync_all,
-    fsync_path,
-    link_error,
-    list_no_follow,
-    open_no_follow,
-    storage_faults,
-    write_all,
-)
+from wheelyard.storage.filesystem import link_error, list_no_follow, open_no_follow, storage_faults
+from wheelyard.storage.fsync import fsync_all, fsync_path, write_all
 from wheelyard.storage.spool import FILE_MODE, UMASK_MODE, Spool
 
 SPOOL = ".spool"
 LOCKS = ".locks"
 FOLDER_MODE = 0o750
 MAX_FOLDER_ATTEMPTS = 64
-"""How often a write meets a folder that was just removed before it gives up."""
+"""How often a write is tried if a delete removes the folder of its key meanwhile."""
 MTIME_JITTER_NS = 1_000_000
-"""Nanoseconds over which the times of writes in one tick of the clock are spread."""
+"""Nanoseconds by which the modification time of a written file is moved, at most."""
 
 
 class LocalStore(Store):
     """
-    Objects as files below `root`, which is created if need be.
+    Objects as files below `root`, which is created if it does not exist.
 
     Args:
         root: The folder.
-        random: Tells apart what is written within one tick of the clock.
-        is_site: Whether it is a static site, which is not synced, and has the modes of the umask.
+        random: Gives different modification times to writes within one tick of the clock.
+        is_site: Whether it is a static site, which is not fsynced, and whose modes are the umask's.
     """
 
     def __init__(self, root: Path, random: Random, *, is_site: bool = False) -> None:
@@ -83,7 +75,7 @@ class LocalStore(Store):
             Path(self._root).parent.mkdir(parents=True, exist_ok=True)
             for folder in (Path(self._root), self.spool.folder, Path(self._root, LOCKS)):
                 self._new_folder(str(folder))
-                self._refuse_links(str(folder))
+                self._require_no_links(str(folder))
         except OSError as error:
             what = f"No site can be written to {root}" if is_site else f"{root} cannot be a store"
             where = "another folder" if is_site else "another folder with --store"
@@ -126,25 +118,25 @@ class LocalStore(Store):
         target = Path(self._path(key))
         with storage_faults(str(key)):
             with ExitStack() as stack:
-                stage_body = self._stage_body(body, stack, is_new=expect == ABSENT)
-                self._sync(stage_body)
-                version = self._place(key, stage_body, target, expect)
-            with suppress(FileNotFoundError):  # deleted since, and its folder too
+                staged = self._stage(body, stack, is_new=expect == ABSENT)
+                self._sync(staged)
+                version = self._place(key, staged, target, expect)
+            with suppress(FileNotFoundError):  # deleted meanwhile, with its folder
                 self._sync(target.parent)
             return version
 
     def link(self, key: Key, source: Path) -> None:
-        """Give a file a second name, under a key that must be new; raise OSError if it cannot."""
+        """Hard-link a file to a new key; raise Conflict if the key exists, OSError if it fails."""
         self._place(key, source, Path(self._path(key)), ABSENT)
 
     def create_all(self, objects: Sequence[tuple[Key, ObjectBody]]) -> list[Key]:
         """See `Store`."""
         taken, unsynced = list[Key](), dict[str, None]()
         with storage_faults("files"), ExitStack() as stack:
-            stage_body = [self._stage_body(body, stack, is_new=True) for _, body in objects]
+            staged = [self._stage(body, stack, is_new=True) for _, body in objects]
             if not self._is_site:
-                fsync_all(stage_body)
-            for (key, _), path in zip(objects, stage_body, strict=True):
+                fsync_all(staged)
+            for (key, _), path in zip(objects, staged, strict=True):
                 target = Path(self._path(key))
                 try:
                     self._place(key, path, target, ABSENT, unsynced)
@@ -152,15 +144,15 @@ class LocalStore(Store):
                     taken.append(key)
                 unsynced[str(target.parent)] = None
             for folder in unsynced:
-                with suppress(FileNotFoundError):  # deleted since
+                with suppress(FileNotFoundError):  # deleted meanwhile
                     self._sync(folder)
         return taken
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
-        """Remove the object, and the folders that it leaves empty."""
+        """Delete the object, as in `Store`, and the folders that are empty then."""
         target = Path(self._path(key))
         with storage_faults(str(key)):
-            self._refuse_links(str(target.parent))
+            self._require_no_links(str(target.parent))
             with self._locked(key):
                 if expect is not None and _version_at(target) != expect:
                     raise Conflict(conflict_message(key))
@@ -175,15 +167,15 @@ class LocalStore(Store):
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """See `Store`."""
         self._check_root()
-        if "/." not in f"/{prefix}" and "//" not in f"/{prefix}":  # of such, there are no keys
+        if "/." not in f"/{prefix}" and "//" not in f"/{prefix}":  # no key contains these
             yield from self._walk(prefix[: prefix.rfind("/") + 1], prefix, after)
 
     def path_of(self, key: Key) -> Path:
-        """Return the path of the object's file, if there is one."""
+        """Return the path at which the object's file is, if it exists."""
         return Path(self._path(key))
 
     def _check_root(self) -> None:
-        """Raise Unavailable unless the root is there: a missing disk must not look empty."""
+        """Raise Unavailable if the store is missing: an unmounted disk must not look empty."""
         if not self.spool.folder.is_dir():
             raise Unavailable(
                 "The store is not where it was. Mount its disk again, or restart with the right "
@@ -193,24 +185,24 @@ class LocalStore(Store):
 
     def _path(self, key: Key) -> str:
         if key.startswith((".", "/")) or "/." in key or "//" in key or "\0" in key:
-            raise ValueError(f"no key of wheelyard's: {key!r}")
+            raise ValueError(f"invalid key: {key!r}")
         return f"{self._root}/{key}"
 
-    def _stage_body(self, body: ObjectBody, stack: ExitStack, *, is_new: bool) -> Path:
+    def _stage(self, body: ObjectBody, stack: ExitStack, *, is_new: bool) -> Path:
         """
-        Return a file in the spool, not synced yet; one made for this goes with `stack`.
+        Return a file of the spool with the bytes of `body`; `stack` removes it if it is a copy.
 
-        A spooled file is taken as it is where the key `is_new`, for that links it. A replacement
-        renames its file, and so needs one of its own.
+        A body that is in the spool is used itself if the key `is_new`, because it is only linked. A
+        replacement renames its file, so it gets a copy.
         """
         if is_new and isinstance(body, Path) and body.parent == self.spool.folder:
             return body
-        stage_body, sink = self.spool.create()
-        stack.callback(stage_body.unlink, missing_ok=True)
+        staged, sink = self.spool.create()
+        stack.callback(staged.unlink, missing_ok=True)
         with sink:
             _write(sink.fileno(), body)
             self._jitter_mtime(sink.fileno())
-        return stage_body
+        return staged
 
     def _sync(self, path: Path | str) -> None:
         if not self._is_site:
@@ -218,10 +210,10 @@ class LocalStore(Store):
 
     def _jitter_mtime(self, descriptor: int) -> None:
         """
-        Move the modification time by up to a millisecond.
+        Move a file's modification time by a random part of `MTIME_JITTER_NS`.
 
-        The kernel's clock ticks slowly and inodes come back: an object that is deleted and made
-        again within a tick would otherwise have its old version.
+        Otherwise an object that is deleted and created again within one tick of the kernel's clock
+        could have its old version, because inodes are reused.
         """
         found = os.fstat(descriptor)
         later = found.st_mtime_ns + self._random.randrange(MTIME_JITTER_NS)
@@ -230,22 +222,22 @@ class LocalStore(Store):
     def _place(
         self,
         key: Key,
-        stage_body: Path,
+        staged: Path,
         target: Path,
         expect: ObjectVersion | None,
         unsynced: dict[str, None] | None = None,
     ) -> ObjectVersion:
-        """Give a staged file its name, in a folder that a delete may take away at any moment."""
+        """Give a staged file its name, and retry if a delete removes the folder meanwhile."""
         for _ in range(MAX_FOLDER_ATTEMPTS):
             with suppress(FileNotFoundError):
                 self._make_folder(str(target.parent), unsynced)
                 if expect == ABSENT:
-                    return _create(key, stage_body, target)
-                return self._replace(key, stage_body, target, expect)
-        raise Unavailable(f"The folder of {key} keeps vanishing. Try again.")
+                    return _create(key, staged, target)
+                return self._replace(key, staged, target, expect)
+        raise Unavailable(f"The folder of {key} is removed again and again. Try again.")
 
     def _replace(
-        self, key: Key, stage_body: Path, target: Path, expect: ObjectVersion | None
+        self, key: Key, staged: Path, target: Path, expect: ObjectVersion | None
     ) -> ObjectVersion:
         with self._locked(key):
             try:
@@ -254,36 +246,36 @@ class LocalStore(Store):
                 before = None
             if expect is not None and (before is None or not _is_at(before, expect)):
                 raise Conflict(conflict_message(key))
-            now = stage_body.stat()
+            now = staged.stat()
             if before is not None and now.st_mtime_ns <= before.st_mtime_ns:
-                os.utime(stage_body, ns=(now.st_atime_ns, before.st_mtime_ns + 1))
-            version = _version(stage_body.stat())
-            stage_body.replace(target)
+                os.utime(staged, ns=(now.st_atime_ns, before.st_mtime_ns + 1))
+            version = _version(staged.stat())
+            staged.replace(target)
             return version
 
     def _make_folder(self, folder: str, unsynced: dict[str, None] | None = None) -> None:
-        """Make a folder durably, or note in `unsynced` which folder has to be synced for that."""
-        self._refuse_links(folder)
-        if os.path.isdir(folder):  # noqa: PTH112 - a str at hand
+        """Create a folder and its parents; fsync them, or add them to `unsynced` for the caller."""
+        self._require_no_links(folder)
+        if os.path.isdir(folder):  # noqa: PTH112 - a str
             return
         above = folder[: folder.rindex("/")]
-        if len(above) <= len(self._root):  # where an empty folder is, there may have been a disk
+        if len(above) <= len(self._root):  # an empty mount point may be there now
             self._check_root()
         try:
             self._new_folder(folder)
         except FileNotFoundError:
-            self._make_folder(above)  # others may rely on that one at once
+            self._make_folder(above)  # another process may use that one at once
             self._new_folder(folder)
         if unsynced is None:
             self._sync(above)
         else:
             unsynced[above] = None
 
-    def _refuse_links(self, place: str) -> None:
-        while place != self._root:
-            if os.path.islink(place):  # noqa: PTH114 - a str at hand
-                raise link_error(place)
-            place = place[: place.rindex("/")]
+    def _require_no_links(self, path: str) -> None:
+        while path != self._root:
+            if os.path.islink(path):  # noqa: PTH114 - a str
+                raise link_error(path)
+            path = path[: path.rindex("/")]
 
     @contextmanager
     def _locked(self, key: Key) -> Iterator[None]:
@@ -317,7 +309,7 @@ class LocalStore(Store):
         for name, is_folder in _names(f"{self._root}/{folder}"):
             path = f"{folder}{name}"
             if is_folder:
-                # a folder is worth opening if some key in it could match the prefix and the start
+                # skip a folder that can have no key with the prefix and above `after`
                 if path.startswith(prefix[: len(path)]) and path >= after[: len(path)]:
                     yield from self._walk(path, prefix, after)
             elif path.startswith(prefix) and path > after:
@@ -327,7 +319,7 @@ class LocalStore(Store):
 
 
 def _names(folder: str) -> list[tuple[str, bool]]:
-    """Return names in the order of the keys below them, which is why a folder's ends in '/'."""
+    """Return names in the order of the keys below them: a folder's name ends in '/'."""
     try:
         found = list_no_follow(folder.rstrip("/"))
     except (FileNotFoundError, NotADirectoryError):
@@ -337,14 +329,14 @@ def _names(folder: str) -> list[tuple[str, bool]]:
     return sorted((f"{name}/" if is_folder else name, is_folder) for name, is_folder in found)
 
 
-def _create(key: Key, stage_body: Path, target: Path) -> ObjectVersion:
+def _create(key: Key, staged: Path, target: Path) -> ObjectVersion:
     try:
-        os.link(stage_body, target)
+        os.link(staged, target)
     except FileExistsError as error:
-        if target.is_dir():  # which is no object, and nobody would find one there
+        if target.is_dir():  # a folder is not an object that a reader could find
             raise IsADirectoryError(EISDIR, os.strerror(EISDIR)) from error
         raise Conflict(conflict_message(key)) from error
-    return _version(stage_body.stat())
+    return _version(staged.stat())
 
 
 def _version(found: os.stat_result) -> ObjectVersion:
@@ -352,7 +344,7 @@ def _version(found: os.stat_result) -> ObjectVersion:
 
 
 def _is_at(found: os.stat_result, version: ObjectVersion) -> bool:
-    # a link is no object, whatever its times
+    # a link is not an object
     return not S_ISLNK(found.st_mode) and _version(found) == version
 
 

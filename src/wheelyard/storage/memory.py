@@ -1,4 +1,4 @@
-"""A store in memory: the shortest statement of the contract, and a world for tests."""
+"""The store in memory, for trials and tests."""
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ from wheelyard.storage.base import (
 
 
 class MemoryStore(Store):
-    """Objects in a dictionary; `clock` tells when each was written."""
+    """Objects in a dictionary; `clock` returns the time of a write in seconds since the epoch."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -34,17 +34,17 @@ class MemoryStore(Store):
 
     def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
         """See `Store`."""
-        held = self._objects.get(key)
-        if held is None:
+        stored = self._objects.get(key)
+        if stored is None:
             return None
-        return NOT_MODIFIED if held[0].version == unless_version else held[0]
+        return NOT_MODIFIED if stored[0].version == unless_version else stored[0]
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """See `Store`."""
-        held = self._objects.get(key)
-        if held is None:
+        stored = self._objects.get(key)
+        if stored is None:
             raise NotFound(f"The store holds nothing at {key}.")
-        body = held[0].body[start:stop]
+        body = stored[0].body[start:stop]
         return (body[at : at + CHUNK_BYTES] for at in range(0, len(body), CHUNK_BYTES))
 
     def put(
@@ -81,7 +81,7 @@ class MemoryStore(Store):
         return iter(found)
 
     def _check(self, key: Key, expect: ObjectVersion | None) -> None:
-        held = self._objects.get(key)
-        current = held[0].version if held else ABSENT
+        stored = self._objects.get(key)
+        current = stored[0].version if stored else ABSENT
         if expect is not None and current != expect:
             raise Conflict(conflict_message(key))

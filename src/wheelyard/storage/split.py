@@ -1,4 +1,4 @@
-"""Two stores that look like one: keys with one prefix live in a store of their own."""
+"""Two stores that act as one: keys with one prefix are in the second store."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ from wheelyard.storage.base import (
 
 @dataclass(frozen=True, slots=True)
 class SplitStore:
-    """The `usual` store, and one `apart` for the keys that begin with `prefix`."""
+    """Sends keys that begin with `prefix` to the store `separate`, all other keys to `main`."""
 
-    usual: Store
-    apart: Store
+    main: Store
+    separate: Store
     prefix: str
 
     def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
@@ -41,9 +41,9 @@ class SplitStore:
 
     def create_all(self, objects: Sequence[tuple[Key, ObjectBody]]) -> list[Key]:
         """See `Store`."""
-        apart = [each for each in objects if each[0].startswith(self.prefix)]
-        usual = [each for each in objects if not each[0].startswith(self.prefix)]
-        return [*self.usual.create_all(usual), *self.apart.create_all(apart)]
+        separate = [each for each in objects if each[0].startswith(self.prefix)]
+        main = [each for each in objects if not each[0].startswith(self.prefix)]
+        return [*self.main.create_all(main), *self.separate.create_all(separate)]
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """See `Store`."""
@@ -52,13 +52,13 @@ class SplitStore:
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """See `Store`."""
         if prefix.startswith(self.prefix):
-            return self.apart.list(prefix, after)
-        usual = self.usual.list(prefix, after)
+            return self.separate.list(prefix, after)
+        main = self.main.list(prefix, after)
         if not self.prefix.startswith(prefix):
-            return usual
-        # what lies at the wrong one of the two is not ours
-        kept = (entry for entry in usual if not entry.key.startswith(self.prefix))
-        return merge(kept, self.apart.list(self.prefix, after), key=lambda entry: entry.key)
+            return main
+        # objects with the prefix in the main store are ignored
+        entries = (entry for entry in main if not entry.key.startswith(self.prefix))
+        return merge(entries, self.separate.list(self.prefix, after), key=lambda entry: entry.key)
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """See `Store`."""
@@ -69,4 +69,4 @@ class SplitStore:
         return self._of(key).path_of(key)
 
     def _of(self, key: str) -> Store:
-        return self.apart if key.startswith(self.prefix) else self.usual
+        return self.separate if key.startswith(self.prefix) else self.main

@@ -21,7 +21,7 @@ from wheelyard.errors import Invalid
 from wheelyard.model.text import escaped
 from wheelyard.settings.sections import MEMORY_LOCATION, MIB, Settings, StoreSettings
 from wheelyard.storage.base import Store
-from wheelyard.storage.disk import storage_faults
+from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.gcs.location import is_bucket, parse_location
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.local import LocalStore

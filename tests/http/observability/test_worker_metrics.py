@@ -157,7 +157,7 @@ def test_figures_of_the_dead(tmp_path: Path) -> None:
     others = WorkerMetricsFolder(tmp_path, 1, lambda pid: pid == 2).read_others()
 
     assert merge([figures, *others]) == MetricsSnapshot(
-        requests=(Histogram(timing.kind, (3, 6), 1.5),),
+        requests=(Histogram(timing.labels, (3, 6), 1.5),),
         operations=((Operation("read", "B"), 9),),
         in_progress=8,
         process={"process_cpu_seconds": 6.0, "process_resident_memory_bytes": 10.0},

@@ -148,6 +148,6 @@ class Opener:
     def close(self) -> None:
         """Close every connection."""
         for bucket in self._opened:
-            store = bucket.store.usual if isinstance(bucket.store, SplitStore) else bucket.store
+            store = bucket.store.main if isinstance(bucket.store, SplitStore) else bucket.store
             assert isinstance(store, GcsStore)
             store._client.close()  # noqa: SLF001 - elsewhere it ends with the process

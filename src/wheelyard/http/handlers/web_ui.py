@@ -17,7 +17,7 @@ from wheelyard.http.protocol.router import build_path
 from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.model.project import Project
 from wheelyard.rendering.releases import latest_release, releases_of
-from wheelyard.storage.disk import storage_faults
+from wheelyard.storage.filesystem import storage_faults
 
 if TYPE_CHECKING:
     from wheelyard.rendering.web_pages import PageTemplates

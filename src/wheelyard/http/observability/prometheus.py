@@ -74,5 +74,5 @@ def _histogram(
     bounds = [*(f"{bound:g}" for bound in BUCKET_BOUNDS_SECONDS), "+Inf"]
     for timing in timings:
         buckets = list(zip(bounds, map(float, timing.counts), strict=True))
-        family.add_metric(timing.kind, buckets, timing.seconds)
+        family.add_metric(timing.labels, buckets, timing.seconds)
     return family

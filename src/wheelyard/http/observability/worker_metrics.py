@@ -110,7 +110,7 @@ def _merge_process(workers: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def _merge_histograms(timings: Iterable[Histogram]) -> tuple[Histogram, ...]:
     by_kind = defaultdict[tuple[str, ...], list[Histogram]](list)
     for timing in timings:
-        by_kind[timing.kind].append(timing)
+        by_kind[timing.labels].append(timing)
     return tuple(
         Histogram(
             kind,

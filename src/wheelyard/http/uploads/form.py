@@ -21,7 +21,7 @@ from wheelyard.http.uploads.multipart_parser import MultipartParser, PartHeaders
 from wheelyard.model.access import Caller
 from wheelyard.operations.spooling import SpooledUpload, SpoolWriter
 from wheelyard.operations.upload import Uploads
-from wheelyard.storage.disk import storage_faults
+from wheelyard.storage.filesystem import storage_faults
 
 FILE_FIELD: Final = "content"
 NON_PACKAGE_FIELDS: Final = frozenset({"gpg_signature", ATTESTATIONS_FIELD})

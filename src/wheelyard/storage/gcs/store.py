@@ -40,7 +40,7 @@ from wheelyard.storage.base import (
     WebType,
     conflict_message,
 )
-from wheelyard.storage.disk import storage_faults
+from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.gcs.error_mapping import (
     GOOGLE_ERRORS,
     READ_PERMISSION,

@@ -1,0 +1,104 @@
+"""File system access of stores: no symbolic links, errors as Unavailable, network mounts."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from errno import EDQUOT, EFBIG, ELOOP, ENOSPC
+from pathlib import Path
+from typing import Final
+
+from wheelyard.errors import STORAGE_FULL, Unavailable
+
+DESCRIPTOR_LINKS: Final = "/proc/self/fd"
+"""The folder in which Linux has a link to the path of each open file."""
+DELETED_SUFFIX: Final = " (deleted)"
+"""The suffix that Linux adds to the path of an open file that was deleted or replaced."""
+MOUNT_TABLE: Final = Path("/proc/self/mounts")
+"""The list of mounts on Linux; elsewhere no network file system is detected."""
+NETWORK_TYPES = ("nfs", "cifs", "smb", "fuse.gcsfuse", "fuse.sshfs", "fuse.s3fs", "9p", "afs")
+
+
+@contextmanager
+def storage_faults(what: str) -> Iterator[None]:
+    """Turn any OSError of the block into Unavailable, for a full disk with code `storage_full`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (ENOSPC, EDQUOT, EFBIG):
+            raise Unavailable(
+                f"There is no room left to store {what}. Free some space and try again.",
+                code=STORAGE_FULL,
+                short="Storage is full.",
+            ) from error
+        reason = error.strerror or type(error).__name__
+        raise Unavailable(
+            f"The store could not use {what}: {reason}. Try again; if it stays, look at the disk.",
+            short="Storage is not available.",
+        ) from error
+
+
+def open_no_follow(path: str, flags: int) -> int:
+    """
+    Open an absolute path and return the descriptor; raise OSError (ELOOP) if a link is on the way.
+
+    On Linux the path of the open file is compared, so a link is noticed whenever it was made.
+    Elsewhere the path is resolved after opening, so a folder that was a link only in between is
+    not noticed. With O_DIRECTORY it opens a folder.
+    """
+    # O_NOFOLLOW would report a link to a folder as "not a folder"; `_is_at` finds that link.
+    # O_NONBLOCK: opening a named pipe must not wait for its writer
+    extra_flags = os.O_DIRECTORY if flags & os.O_DIRECTORY else os.O_NOFOLLOW | os.O_NONBLOCK
+    descriptor = os.open(path, flags | extra_flags)
+    if not _is_at(descriptor, path):
+        os.close(descriptor)
+        raise OSError(ELOOP, os.strerror(ELOOP), path)
+    return descriptor
+
+
+def list_no_follow(folder: str) -> list[tuple[str, bool]]:
+    """Return the names in a folder, except hidden ones, and whether each is a folder."""
+    descriptor = open_no_follow(folder, os.O_DIRECTORY)
+    try:
+        with os.scandir(descriptor) as entries:
+            visible = (each for each in entries if not each.name.startswith("."))
+            return [(each.name, each.is_dir(follow_symlinks=False)) for each in visible]
+    finally:
+        os.close(descriptor)
+
+
+def require_no_links(path: Path) -> None:
+    """Raise Unavailable if a path has a symbolic link in it."""
+    if os.path.realpath(path) != str(path):
+        raise link_error(str(path))
+
+
+def link_error(what: str) -> Unavailable:
+    """Return the Unavailable for a symbolic link in the store."""
+    return Unavailable(
+        f"{what} is a link, or behind one, and the store follows none. Put the file or the folder "
+        "itself there.",
+        short="Storage is not available.",
+    )
+
+
+def remote_file_system(folder: Path, mounts: Path = MOUNT_TABLE) -> str | None:
+    """Return the type of the network file system that has `folder`; None if it is local."""
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    longest, kind = "", ""
+    for line in lines:
+        _, point, file_system, *_ = [*line.split(" "), "", ""]
+        path = point.replace("\\040", " ")
+        if path and folder.resolve().is_relative_to(path) and len(path) >= len(longest):
+            longest, kind = path, file_system
+    return kind if kind.startswith(NETWORK_TYPES) else None
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    try:
+        actual = os.readlink(f"{DESCRIPTOR_LINKS}/{descriptor}")  # noqa: PTH115 - hot
+    except OSError:  # not Linux, or without /proc
+        return os.path.realpath(path) == path
+    return actual in (path, path + DELETED_SUFFIX)

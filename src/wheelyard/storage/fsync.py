@@ -1,0 +1,43 @@
+"""Writing files and folders durably: write, then fsync."""
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+FSYNC_BATCH: Final = 16
+"""Files that `fsync_all` has open at a time."""
+
+
+def write_all(descriptor: int, body: bytes) -> None:
+    """Write all bytes to a file descriptor; one `os.write` may write only some of them."""
+    view = memoryview(body)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def fsync_path(path: Path | str) -> None:
+    """Wait until a file or folder is durable on the disk."""
+    with ExitStack() as stack:
+        os.fsync(_open(path, stack))
+
+
+def fsync_all(paths: Sequence[Path]) -> None:
+    """Wait until files are durable on the disk; all writes are started before the first wait."""
+    for start in range(0, len(paths), FSYNC_BATCH):
+        with ExitStack() as stack:
+            descriptors = [_open(path, stack) for path in paths[start : start + FSYNC_BATCH]]
+            if sys.platform == "linux":
+                for descriptor in descriptors:
+                    # makes Linux start to write the file's dirty pages
+                    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            for descriptor in descriptors:
+                os.fsync(descriptor)
+
+
+def _open(path: Path | str, stack: ExitStack) -> int:
+    descriptor = os.open(path, os.O_RDONLY)
+    stack.callback(os.close, descriptor)
+    return descriptor
