@@ -17,11 +17,11 @@ from tests.catalog.invariants import DEMO, WriteIntent, document, is_named, viol
 from tests.catalog.scheduler import CallOutcome, GatedStore, Scheduler, scheduled_futures
 from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE, Clock, fake_runtime, objects
-from wheelyard.archive.reader import DistributionContents
+from wheelyard.archive.distribution_reader import DistributionContents
 from wheelyard.errors import WheelyardError
 from wheelyard.model.distribution_filename import parse_filename
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.operations.spooling import SpooledUpload
+from wheelyard.operations.spooled_upload import SpooledUpload
 from wheelyard.operations.upload import Uploads
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import ABSENT, Key, Store

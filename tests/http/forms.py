@@ -12,7 +12,7 @@ import pytest
 from tests.operations.in_memory_index import ALICE
 from wheelyard.errors import Invalid
 from wheelyard.http.uploads.form import UploadFormReader
-from wheelyard.operations.spooling import SpooledUpload
+from wheelyard.operations.spooled_upload import SpooledUpload
 from wheelyard.operations.upload import Uploads
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.memory import MemoryStore

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from wheelyard.model.distribution_filename import parse_filename
-from wheelyard.operations.spooling import SpooledUpload
+from wheelyard.operations.spooled_upload import SpooledUpload
 
 
 @dataclass(frozen=True)

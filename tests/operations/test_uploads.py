@@ -16,7 +16,7 @@ from wheelyard.model.access import Action, Caller, Scope, parse_pattern
 from wheelyard.model.distribution_filename import parse_known_filename, parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.operations.spooling import SpooledUpload
+from wheelyard.operations.spooled_upload import SpooledUpload
 from wheelyard.operations.upload import find_identical
 
 DEMO = NormalizedName("demo")

@@ -16,9 +16,9 @@ from typing import Final
 
 from packaging.utils import NormalizedName, canonicalize_version
 
+from wheelyard.archive.distribution_reader import DistributionContents, read_distribution
 from wheelyard.archive.leniency import Rule
 from wheelyard.archive.limits import ArchiveLimits, Deadline
-from wheelyard.archive.reader import DistributionContents, read_distribution
 from wheelyard.catalog.files import Files, StoredBytes
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.runtime import Runtime
@@ -36,7 +36,7 @@ from wheelyard.model.distribution_filename import (
     parse_version,
 )
 from wheelyard.model.project import SUMMARY_LIMIT, AnyEvent, File, Project, Uploaded
-from wheelyard.operations.spooling import SourceMetadata, SpooledUpload, SpoolWriter
+from wheelyard.operations.spooled_upload import SourceMetadata, SpooledUpload, SpoolWriter
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.spool import Spool
 

@@ -19,7 +19,7 @@ from wheelyard.http.uploads.form_errors import field_too_large, invalid_field
 from wheelyard.http.uploads.form_fields import CHECKED_FIELDS, FieldDecoder, new_hasher
 from wheelyard.http.uploads.multipart_parser import MultipartParser, PartHeaders
 from wheelyard.model.access import Caller
-from wheelyard.operations.spooling import SpooledUpload, SpoolWriter
+from wheelyard.operations.spooled_upload import SpooledUpload, SpoolWriter
 from wheelyard.operations.upload import Uploads
 from wheelyard.storage.filesystem import storage_faults
 

@@ -24,7 +24,7 @@ from wheelyard.http.uploads.multipart_parser import parse_boundary
 from wheelyard.model.access import Action
 from wheelyard.model.project import File
 from wheelyard.model.text import escaped
-from wheelyard.operations.spooling import file_too_large
+from wheelyard.operations.spooled_upload import file_too_large
 
 BATCH_BYTES: Final = 256 * 1024
 """Bytes of the body that are collected before a thread parses them."""

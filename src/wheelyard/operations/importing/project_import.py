@@ -17,7 +17,7 @@ from wheelyard.model.access import Caller
 from wheelyard.model.distribution_filename import Distribution, UniquenessKey, parse_known_filename
 from wheelyard.model.project import File, Project, apply
 from wheelyard.operations.importing.report import FileStatus, Outcome
-from wheelyard.operations.spooling import (
+from wheelyard.operations.spooled_upload import (
     SHA256,
     SourceMetadata,
     SpooledUpload,
