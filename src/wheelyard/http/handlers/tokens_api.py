@@ -16,7 +16,6 @@ process has not read yet; GET reads the days of last use as well. So both are `l
 """
 
 from datetime import date, datetime, timedelta
-from types import MappingProxyType
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
@@ -44,14 +43,12 @@ OWNER_PREFIXES: Final = ("user:", "serviceAccount:")
 """The prefixes of principals that have signed in, and can own a token."""
 MAX_PATTERNS: Final = 100
 """Project patterns of one token."""
-FIELD_VALUES: Final = MappingProxyType(
-    {
-        "projects": f"a list of 1 to {MAX_PATTERNS} patterns",
-        "can": "a list of some of read, upload and manage",
-        "days": "a number from 1 to 36500",
-        "expires": "a time with its offset, such as 2030-01-31T00:00:00Z",
-    }
-)
+FIELD_VALUES: Final = {
+    "projects": f"a list of 1 to {MAX_PATTERNS} patterns",
+    "can": "a list of some of read, upload and manage",
+    "days": "a number from 1 to 36500",
+    "expires": "a time with its offset, such as 2030-01-31T00:00:00Z",
+}
 """The accepted values of the fields of a new token that are not strings, for error messages."""
 
 StringList = Annotated[list[str], Meta(min_length=1, max_length=MAX_PATTERNS)]

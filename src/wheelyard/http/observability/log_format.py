@@ -68,8 +68,7 @@ class JsonFormatter(logging.Formatter):
 
 def extra_fields(record: logging.LogRecord) -> Mapping[str, Any]:
     """Return the fields of an event that its log record has besides the message."""
-    fields: Mapping[str, Any] = getattr(record, EXTRA_FIELDS, {})
-    return fields
+    return dict(getattr(record, EXTRA_FIELDS, {}))
 
 
 def configure_logging(settings: LogSettings) -> None:

@@ -11,9 +11,7 @@ from prometheus_client.registry import Collector
 from wheelyard.http.observability.worker_metrics import MetricsSnapshot
 from wheelyard.storage.instrumented import BUCKET_BOUNDS_SECONDS, Histogram
 
-PROCESS_HELP: Final = (
-    "Sum of all workers; of file descriptors the maximum, of the start time the minimum."
-)
+PROCESS_HELP: Final = "Sum over workers; maximum of file descriptors, minimum of start times."
 
 
 def render_metrics(snapshot: MetricsSnapshot) -> bytes:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from msgspec import DecodeError, Struct
-from msgspec.json import Decoder, encode
+from msgspec.json import decode, encode
 from msgspec.structs import replace
 
 from wheelyard.storage.instrumented import Histogram, Operation
@@ -40,9 +40,6 @@ class MetricsSnapshot(Struct, frozen=True, kw_only=True):
     """Requests that are being answered."""
     process: dict[str, float] = {}
     """CPU time, memory and file descriptors, by their Prometheus names."""
-
-
-_DECODER: Final = Decoder(MetricsSnapshot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +67,7 @@ class WorkerMetricsFolder:
             if path.stem == str(self.pid):
                 continue
             with suppress(OSError, DecodeError):
-                snapshot = _DECODER.decode(path.read_bytes())
+                snapshot = decode(path.read_bytes(), type=MetricsSnapshot)
                 if not self.is_running(int(path.stem)):
                     process = {k: v for k, v in snapshot.process.items() if k in KEPT_AFTER_EXIT}
                     snapshot = replace(snapshot, in_progress=0, process=process)

@@ -27,7 +27,6 @@ FILE_FIELD: Final = "content"
 NON_PACKAGE_FIELDS: Final = frozenset({"gpg_signature", ATTESTATIONS_FIELD})
 """Fields that are never the package, even with a filename."""
 MAX_PARTS: Final = 20_000
-"""Parts of a form."""
 FIELD_LIMIT_BYTES: Final = 4 << 20
 """Bytes of one part other than the package."""
 FIELDS_LIMIT_BYTES: Final = 32 << 20

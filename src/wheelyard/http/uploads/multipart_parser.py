@@ -94,7 +94,7 @@ class MultipartParser:
                 self._tail = recent[1 - len(self._closing) :]
                 return
             end = closing_at + len(self._closing) - len(self._tail)
-            yield from self._events(chunk[:end], is_last=True)
+            yield from self._events(chunk[:end], last=True)
             self._epilogue, chunk = b"", chunk[end:]
         self._epilogue += chunk[: EPILOGUE_LIMIT_BYTES + 1]
         if len(self._epilogue) > EPILOGUE_LIMIT_BYTES or self._epilogue.strip(b" \t\r\n"):
@@ -118,9 +118,7 @@ class MultipartParser:
             if not any(start.startswith(self._start[: len(start)]) for start in starts):
                 raise bad_multipart("it does not begin with the boundary that Content-Type names")
 
-    def _events(
-        self, chunk: bytes, *, is_last: bool = False
-    ) -> Iterator[PartHeaders | bytes | None]:
+    def _events(self, chunk: bytes, *, last: bool = False) -> Iterator[PartHeaders | bytes | None]:
         try:
             for event in self._parser.parse(chunk) if chunk else ():
                 if isinstance(event, MultipartSegment):
@@ -129,7 +127,7 @@ class MultipartParser:
                 else:
                     self._check_content(event or b"")
                     yield event
-            if is_last:
+            if last:
                 self._parser.close()
         except MultipartError as error:
             raise bad_multipart("a boundary or a header is damaged, or too long") from error
