@@ -1,10 +1,10 @@
 # shellcheck shell=bash disable=SC2034
-# What install.sh and remove.sh have in common: names, and a way to ask what there is. It is sourced by them.
+# Names and functions of install.sh and remove.sh, which source this file.
 
 : "${PROJECT_ID:?is not set: export PROJECT_ID=the-id-of-your-project}"
 REGION=${REGION:-europe-west1}
 BUCKET=${BUCKET:-$PROJECT_ID-wheelyard}
-# The role that lets the server sign. Another name, where a deleted role still holds this one.
+# The role that allows the server to sign. Use another name if a deleted role still reserves this one.
 SIGNER_ROLE_ID=${SIGNER_ROLE_ID:-wheelyardSigner}
 export PROJECT_ID REGION BUCKET SIGNER_ROLE_ID
 CREDENTIALS=$BUCKET-credentials
@@ -12,15 +12,15 @@ BUILDS=$BUCKET-builds
 SERVER=wheelyard@$PROJECT_ID.iam.gserviceaccount.com
 PUBLISHER=wheelyard-publisher@$PROJECT_ID.iam.gserviceaccount.com
 BUILDER=wheelyard-builder@$PROJECT_ID.iam.gserviceaccount.com
-# What tells a bucket that install.sh has made from one that was there: a name alone does not.
+# The label of buckets that install.sh has created.
 MARK=made-by=wheelyard
-# For every gcloud below: this project, and no question that would wait for an answer.
+# For every gcloud below: this project, and no prompts.
 export CLOUDSDK_CORE_PROJECT=$PROJECT_ID CLOUDSDK_CORE_DISABLE_PROMPTS=1
 
 say() { printf '\n== %s\n' "$*"; }
 
-# Whether a list has a name: has NAME COMMAND... A list that cannot be had ends the script, so that what is there is never
-# taken for gone. A service of Google's that was never switched on has nothing.
+# has NAME COMMAND...: whether the list that COMMAND prints has NAME. A failing command ends the script, so that
+# existing things are never taken for missing. The list of a service that was never enabled is empty.
 has() {
   local name=$1 listed
   shift
@@ -40,7 +40,7 @@ has_role() { has "$SIGNER_ROLE_ID" gcloud iam roles list --project="$PROJECT_ID"
 has_secret() { has wheelyard-toml gcloud secrets list --format='value(name)'; }
 has_service() { has wheelyard gcloud run services list --region="$REGION" --format='value(metadata.name)'; }
 
-# Whether install.sh has made a bucket that is there.
+# Whether install.sh has created an existing bucket.
 is_ours() {
   local found
   found=$(gcloud storage buckets describe "gs://$1" --format="value(labels.${MARK%=*})") || exit 1

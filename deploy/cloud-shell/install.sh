@@ -3,15 +3,15 @@
 #
 #     PROJECT_ID=my-project deploy/cloud-shell/install.sh
 #
-# It asks nothing, and says what it does. Run it again after a failure, or after `git pull` for a newer version: what is
-# there stays as it is, what is missing is made. REGION, BUCKET, INDEX_URL, IMAGE and SIGNER_ROLE_ID may be
-# set, too.
+# It asks nothing, and prints each step. Run it again after a failure, or after `git pull` for a newer version: it
+# keeps existing things and creates missing ones. REGION, BUCKET, INDEX_URL, IMAGE and SIGNER_ROLE_ID are optional
+# variables.
 set -euo pipefail
 
 clone=$(CDPATH='' cd -- "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # shellcheck source=common.sh
 . "$clone/deploy/cloud-shell/common.sh"
-# A service account that was made a moment ago is not known everywhere at Google for some seconds.
+# A new service account needs some seconds until all of Google's services know it.
 patiently() {
   local left
   for left in 5 4 3 2 1 0; do
@@ -34,7 +34,7 @@ gcloud services enable run.googleapis.com storage.googleapis.com iam.googleapis.
   artifactregistry.googleapis.com cloudbuild.googleapis.com secretmanager.googleapis.com logging.googleapis.com
 
 say "buckets: $BUCKET, $CREDENTIALS, $BUILDS"
-# The mark and what goes with it are one request, so a bucket that has the mark has all of it.
+# The label and the settings are one request, so a bucket with the label has all settings.
 make_bucket() {
   local bucket=$1
   shift
@@ -47,7 +47,7 @@ make_bucket() {
     exit 1
   }
 }
-# What somebody else has made is used as it is, if it is closed.
+# An existing bucket is used unchanged, if it cannot be made public.
 look_at_bucket() {
   local closed
   closed=$(gcloud storage buckets describe "gs://$1" --format='value(uniform_bucket_level_access,public_access_prevention)')
@@ -66,7 +66,7 @@ for bucket in "$BUCKET" "$CREDENTIALS"; do
     make_bucket "$bucket" 7d --versioning --lifecycle-file="$clone/deploy/cloud-run/lifecycle.json"
   fi
 done
-# What is sent to be built can be sent again: nothing of it is worth keeping for more than a week.
+# Build sources can be sent again, so they are kept for a week only.
 if has_bucket "$BUILDS"; then
   look_at_bucket "$BUILDS"
 else
@@ -81,8 +81,8 @@ for bucket in "$BUCKET" "$CREDENTIALS"; do
   patiently gcloud storage buckets add-iam-policy-binding "gs://$bucket" \
     --member="serviceAccount:$SERVER" --role=roles/storage.objectUser
 done
-# The server signs the URLs of downloads as itself. A role of Google's with that in it would let it make tokens, too. One
-# that was deleted keeps its name for weeks, and can be brought back.
+# The server signs download URLs as itself. Google's own role would also allow it to create tokens. The name of a
+# deleted role stays reserved for weeks, and the role can be restored.
 has_role || gcloud iam roles undelete "$SIGNER_ROLE_ID" --project="$PROJECT_ID" > /dev/null 2>&1 ||
   gcloud iam roles create "$SIGNER_ROLE_ID" --project="$PROJECT_ID" --title="wheelyard: signs URLs" \
     --permissions=iam.serviceAccounts.signBlob > /dev/null || {
@@ -93,15 +93,15 @@ has_role || gcloud iam roles undelete "$SIGNER_ROLE_ID" --project="$PROJECT_ID" 
   }
 patiently gcloud iam service-accounts add-iam-policy-binding "$SERVER" \
   --member="serviceAccount:$SERVER" --role="projects/$PROJECT_ID/roles/$SIGNER_ROLE_ID"
-# A build shows the index who it is by an ID token of its own account.
+# A build authenticates to the index with an ID token of its own account.
 patiently gcloud iam service-accounts add-iam-policy-binding "$PUBLISHER" \
   --member="serviceAccount:$PUBLISHER" --role=roles/iam.serviceAccountOpenIdTokenCreator
 for account in "$PUBLISHER" "$BUILDER"; do
   patiently gcloud projects add-iam-policy-binding "$PROJECT_ID" \
     --member="serviceAccount:$account" --role=roles/logging.logWriter --condition=None
 done
-# Only what builds the image reads what was sent for it. What publishes gets its source from a trigger, or from a bucket of
-# its own: docs/deploy/cloud-build.md.
+# Only the build account may read the sources of the image. Publishing builds get their source from a trigger, or from
+# another bucket: docs/deploy/cloud-build.md.
 patiently gcloud storage buckets add-iam-policy-binding "gs://$BUILDS" \
   --member="serviceAccount:$BUILDER" --role=roles/storage.objectViewer
 
@@ -113,7 +113,7 @@ if ! has_repository; then
 fi
 patiently gcloud artifacts repositories add-iam-policy-binding wheelyard --location="$REGION" \
   --member="serviceAccount:$BUILDER" --role=roles/artifactregistry.writer
-# A clone without git cannot say whether an image is of its commit.
+# Without git, the commit of an image is unknown.
 if [ "$version" != latest ] && gcloud artifacts docker images describe "$IMAGE" > /dev/null 2>&1; then
   echo "it is there"
 else
@@ -126,7 +126,7 @@ say "the settings, as the secret wheelyard-toml"
 if has_secret; then
   echo "it is there, and left alone"
 else
-  # Not one pipe: gcloud would make an empty secret if nothing came.
+  # Not one pipe: gcloud would create an empty secret if the first command failed.
   settings=$(python3 "$clone/deploy/render.py" "$clone/deploy/cloud-run/wheelyard.toml")
   printf '%s\n' "$settings" | gcloud secrets create wheelyard-toml --data-file=-
 fi
@@ -147,7 +147,7 @@ done
 echo "it answers"
 
 say "the first token"
-# Tokens are made with the buckets at hand, and whoever owns a project need not be among those who may write to them.
+# The command line creates tokens in the bucket, and the project's owner may lack a role for that.
 me=$(gcloud config get account)
 case $me in
   *.gserviceaccount.com) me=serviceAccount:$me ;;
@@ -157,8 +157,8 @@ for bucket in "$BUCKET" "$CREDENTIALS"; do
   patiently gcloud storage buckets add-iam-policy-binding "gs://$bucket" --member="$me" --role=roles/storage.objectUser
 done
 export WHEELYARD_STORE=gs://$BUCKET WHEELYARD_CREDENTIALS_STORE=gs://$CREDENTIALS
-# The command line is that of this clone as it is now, whatever else is on the path: what it was made from is written down
-# beside it. The home folder of a Cloud Shell outlives the machine, and so its Python.
+# Install the command line of this clone, whatever else is on the path; a file beside it records its version. The home
+# folder of a Cloud Shell survives the machine, and with it a Python that may be gone.
 tools=$HOME/.wheelyard
 if [ "$version" = latest ] || [ "$(cat "$tools/made-from" 2> /dev/null)" != "$version" ] ||
   ! "$tools/bin/wheelyard" --version > /dev/null 2>&1; then

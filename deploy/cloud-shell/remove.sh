@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# Removes what install.sh has made. The packages and the tokens stay, unless it is told otherwise:
+# Removes what install.sh has created. Packages and tokens stay without --with-packages:
 #
 #     PROJECT_ID=my-project deploy/cloud-shell/remove.sh
 #     PROJECT_ID=my-project deploy/cloud-shell/remove.sh --with-packages
 #
-# It asks nothing, and says what it does. A bucket that install.sh has not made, which its labels say, always stays. Run
-# it again after a failure: what is gone is passed over. REGION, BUCKET and SIGNER_ROLE_ID have to be what they were for
-# install.sh.
+# It asks nothing, and prints each step. A bucket without the label of install.sh always stays. Run it again after a
+# failure: missing things are skipped. REGION, BUCKET and SIGNER_ROLE_ID need the values of install.sh.
 set -euo pipefail
 
 case ${1-} in
@@ -62,7 +61,7 @@ for bucket in "$BUCKET" "$CREDENTIALS"; do
   elif ! is_ours "$bucket"; then
     leave "$bucket"
   elif [ "${1-}" = --with-packages ]; then
-    # Else what is deleted now would be kept, and paid for, for as long as the bucket says.
+    # Else deleted objects would be kept, and billed, for the bucket's soft delete time.
     gcloud storage buckets update "gs://$bucket" --clear-soft-delete
     gcloud storage rm --recursive --all-versions "gs://$bucket"
   else

@@ -1,14 +1,13 @@
 #!/bin/sh
-# Installs wheelyard from this clone as a service, or brings what is installed up to this clone:
+# Installs wheelyard from this clone as a service, or updates an installation to this clone:
 #
 #     sudo deploy/linux/install.sh
 #
-# Needs systemd, and Python 3.11 or newer with venv (Debian, Ubuntu: apt install python3-venv); another
-# than `python3` by PYTHON=/usr/bin/python3.13. Settings that are there are never touched.
+# Needs systemd, and Python 3.11 or newer with venv (Debian, Ubuntu: apt install python3-venv);
+# PYTHON=/usr/bin/python3.13 chooses another than `python3`. Existing settings are never changed.
 #
-# Each run makes an environment of its own in /opt/wheelyard.d, and the link /opt/wheelyard leads to it
-# once it is whole and takes the settings. The one before is kept; to go back, let the link lead there
-# and restart.
+# Each run makes a new environment in /opt/wheelyard.d. When it is complete and accepts the settings, the link
+# /opt/wheelyard points to it. The previous one is kept; to go back, change the link and restart.
 set -eu
 umask 022
 
@@ -24,8 +23,8 @@ fail() {
     exit 1
 }
 
-# It is root who runs every Python below: no venv.py in the folder where this was typed is to be taken for Python's own (-I),
-# nor what PYTHONPATH leads to, in the programs that pip starts either.
+# root runs every Python below: with -I, neither a venv.py in the working directory nor PYTHONPATH is used, also in
+# programs that pip starts.
 unset PYTHONHOME PYTHONPATH
 [ "$(id -u)" = 0 ] || fail "type sudo before it: it makes a user and a service"
 "$python" -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -48,7 +47,7 @@ trap 'exit 1' HUP INT TERM
 
 if ! getent passwd wheelyard >/dev/null; then
     say "making the user wheelyard"
-    # Not each Linux takes the group away with the user, so that it may be there from before.
+    # Some Linux distributions keep the group when the user is removed, so it may exist.
     getent group wheelyard >/dev/null || groupadd --system wheelyard
     useradd --system --gid wheelyard --home-dir /var/lib/wheelyard --no-create-home \
         --shell /usr/sbin/nologin wheelyard
@@ -64,14 +63,14 @@ pip() { "$work/tools/bin/python" -Im pip --quiet "$@"; }
 pip install --only-binary=:all: --require-hashes --requirement "$clone/requirements/build.txt"
 pip --python "$target/bin/python" install --only-binary=:all: --no-compile --require-hashes \
     --requirement "$clone/requirements/otel.txt"
-# The build backend writes beside what it builds; the clone stays as it is.
+# The build backend writes beside the source, so it builds a copy of the clone.
 mkdir "$work/source"
 cp -R "$clone/pyproject.toml" "$clone/README.md" "$clone/LICENSE" "$clone/src" "$work/source/"
 pip wheel --no-index --no-deps --no-build-isolation --wheel-dir "$work/dist" "$work/source"
 pip --python "$target/bin/python" install --no-compile --no-index --no-deps "$work"/dist/*.whl
 "$target/bin/python" -Im compileall -q "$target/lib"
 
-# A Python below somebody's home, say, is one that the service cannot reach.
+# The service cannot read a Python in a home folder.
 setpriv --reuid=wheelyard --regid=wheelyard --clear-groups -- "$target/bin/wheelyard" --version >&2 \
     || fail "the user wheelyard cannot run it: is $("$python" -I -c 'import sys; print(sys.base_prefix)') open to all?"
 
@@ -81,12 +80,12 @@ if [ ! -e /etc/wheelyard/wheelyard.toml ]; then
     say "the settings are in /etc/wheelyard/wheelyard.toml"
 fi
 install -d -m 750 -o wheelyard -g wheelyard /var/lib/wheelyard
-# The user may have had another number when this was installed before. A disk of its own has a lost+found of root's.
+# The user may have had another number in an earlier installation. A separate disk has root's lost+found.
 stranger=$(find /var/lib/wheelyard -mindepth 1 -maxdepth 1 ! -user wheelyard ! -name lost+found -print -quit)
 [ -z "$stranger" ] || say "$stranger is not the user wheelyard's; if it is of the store: chown -R wheelyard: /var/lib/wheelyard"
 
-# What is new has to take the settings that are there before anything leads to it; and the first time it has to make a token:
-# else the server would make one itself, and print it where its log goes.
+# The new version has to accept the settings before the link points to it. The first time it also creates a token:
+# else the server would create one, and print it into the log.
 sed "s|/opt/wheelyard/bin/|$target/bin/|" "$here/wheelyard" >"$work/wheelyard"
 sh "$work/wheelyard" config check >/dev/null \
     || fail "these settings stop what would be installed, so all is as it was; mend what the line above says, and run this again"
@@ -100,16 +99,16 @@ fi
 install -d /usr/local/bin /etc/systemd/system
 install -m 755 "$here/wheelyard" /usr/local/bin/wheelyard
 install -m 644 "$here/wheelyard.service" /etc/systemd/system/wheelyard.service
-# sudo of RHEL looks into /usr/bin, and not into /usr/local/bin.
+# sudo of RHEL searches /usr/bin, not /usr/local/bin.
 if grep -Ehs '^[^#]*secure_path' /etc/sudoers /etc/sudoers.d/* | grep -qv /usr/local/bin && [ ! -e /usr/bin/wheelyard ]; then
     ln -sfn /usr/local/bin/wheelyard /usr/bin/wheelyard || say "sudo does not find it: type sudo /usr/local/bin/wheelyard"
 fi
 
-# Put in place in one step, so that there is no moment without.
+# Replaced atomically.
 ln -sfn "$target" "$places/.next"
 mv -T "$places/.next" /opt/wheelyard
 is_done=yes
-# All go but the one in use and the one before; not until what is new runs, since they may be the last that did.
+# Remove all environments but the current and the previous one, only after the new version runs.
 tidy() {
     for each in "$places"/*; do
         [ "$each" = "$target" ] || [ "$each" = "$before" ] || rm -rf "$each"
@@ -128,7 +127,7 @@ is_dead() {
     fail "it is installed, and does not run; why, says: journalctl --unit wheelyard --lines 50"
 }
 systemctl restart wheelyard || is_dead
-# To systemd it runs once there is a process. What ends it, such as a port that is taken, comes up a moment later.
+# systemd reports it as running once there is a process. Errors such as a port in use come some moments later.
 for _ in 1 2 3 4 5 6 7 8 9 10; do
     sleep 1
     systemctl is-active --quiet wheelyard || is_dead

@@ -3,7 +3,7 @@ locals {
   bucket_location = coalesce(var.bucket_location, upper(var.region))
 }
 
-# The packages, and every fact about them. No retention policy: each commit writes over a document.
+# The packages and their metadata. No retention policy: each commit overwrites a document.
 resource "google_storage_bucket" "packages" {
   name                        = local.bucket
   location                    = local.bucket_location
@@ -28,7 +28,7 @@ resource "google_storage_bucket" "packages" {
     }
   }
 
-  # a document that is written all day leaves a version each time
+  # each write of a document leaves a version
   lifecycle_rule {
     condition {
       num_newer_versions         = 50
@@ -47,7 +47,7 @@ resource "google_storage_bucket" "packages" {
   depends_on = [google_project_service.apis]
 }
 
-# The tokens, as digests: out of reach of whoever may write to the packages.
+# The tokens, as digests: not writable for accounts that may write to the packages.
 resource "google_storage_bucket" "credentials" {
   name                        = "${local.bucket}-credentials"
   location                    = local.bucket_location
@@ -79,7 +79,7 @@ resource "google_storage_bucket" "credentials" {
   depends_on = [google_project_service.apis]
 }
 
-# Empty for ever: its policy says what people may do who come with a Google access token.
+# Always empty: its IAM policy controls access with Google access tokens.
 resource "google_storage_bucket" "authorisation" {
   count = local.with_access_tokens ? 1 : 0
 
@@ -94,7 +94,7 @@ resource "google_storage_bucket" "authorisation" {
 locals {
   with_access_tokens = length(var.readers) + length(var.uploaders) + length(var.managers) > 0
 
-  # Sets, for whoever is in two lists, or in one twice, is one member. objectCreator alone does not read.
+  # Sets, because a member may be in several lists. objectCreator alone does not allow reading.
   authorisations = merge(
     { for member in toset(concat(var.readers, var.uploaders)) : "${member} reads" => { member = member, role = "roles/storage.objectViewer" } },
     { for member in toset(var.uploaders) : "${member} uploads" => { member = member, role = "roles/storage.objectCreator" } },

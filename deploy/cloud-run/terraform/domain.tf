@@ -1,4 +1,4 @@
-# A domain of one's own: a global external load balancer before the service. Off unless `domain` is set.
+# A custom domain: a global external load balancer in front of the service. Off unless `domain` is set.
 
 locals {
   with_domain = var.domain != null
@@ -39,7 +39,7 @@ resource "google_compute_backend_service" "index" {
     group = google_compute_region_network_endpoint_group.wheelyard[0].id
   }
 
-  # What may be kept, and for how long, is for the index to say: it marks as public what anybody may read.
+  # The index decides what may be cached, and for how long: it marks pages as public that anonymous clients may read.
   dynamic "cdn_policy" {
     for_each = var.cdn ? [true] : []
 
@@ -53,7 +53,7 @@ resource "google_compute_backend_service" "index" {
         include_query_string = true
       }
 
-      # who comes with a credential is answered by the index itself
+      # requests with a credential bypass the cache
       bypass_cache_on_request_headers {
         header_name = "Authorization"
       }
@@ -61,7 +61,7 @@ resource "google_compute_backend_service" "index" {
   }
 }
 
-# The name has the domains in it: another set of them is another certificate, made before the old one goes.
+# The name depends on the domains: other domains need another certificate, created before the old one is removed.
 resource "google_compute_managed_ssl_certificate" "wheelyard" {
   count = local.with_domain ? 1 : 0
 
@@ -103,7 +103,7 @@ resource "google_compute_url_map" "wheelyard" {
   }
 }
 
-# Without one, Google takes TLS 1.0 as well. pip, uv and twine have spoken 1.2 for longer than they can use this index.
+# Without it, Google accepts TLS 1.0, too. All supported versions of pip, uv and twine have TLS 1.2.
 resource "google_compute_ssl_policy" "wheelyard" {
   count = local.with_domain ? 1 : 0
 

@@ -1,10 +1,10 @@
-# The pages for people behind Google's login, on a host of their own: no installer gets past it.
-# Off unless `pages_domain` is set.
+# The web pages behind Google's login (IAP), on a separate host, because installers cannot log in. Off unless
+# `pages_domain` is set.
 
 locals {
   with_iap = var.pages_domain != null
 
-  # made of the backend and not of the service, which wants to be told it when it starts
+  # the audience of the backend, not of the service, which needs it when it starts
   iap_audience = [
     for backend in google_compute_backend_service.pages :
     "/projects/${data.google_project.this.number}/global/backendServices/${backend.generated_id}"
@@ -26,10 +26,10 @@ resource "google_compute_backend_service" "pages" {
     enabled = true
   }
 
-  # For `pages_domain` taken out again: only in this order the URL map lets go of the backend before it is deleted. The secret's
-  # version hands the same on to whatever it speaks of, but that is for another reason, and may end. The fixed name does not
-  # clash with its own successor: only another project or region replaces this or the endpoints behind it, and there names are
-  # free.
+  # For a removed `pages_domain`: with create_before_destroy the URL map is changed before the backend is deleted. The
+  # secret's version has it for another reason, and also applies it to its dependencies, which may change. The fixed
+  # name does not conflict with its replacement: only another project or region replaces this backend or its
+  # endpoints, and names are free there.
   lifecycle {
     create_before_destroy = true
   }

@@ -1,4 +1,4 @@
-# What the server runs as, and all that it may do.
+# The service account of the server, and its roles.
 resource "google_service_account" "wheelyard" {
   account_id   = "wheelyard"
   display_name = "wheelyard, the package index"
@@ -18,11 +18,11 @@ resource "google_storage_bucket_iam_member" "credentials" {
   member = google_service_account.wheelyard.member
 }
 
-# It signs the URLs of downloads, as itself. A role with more would let it make tokens for itself, too.
+# It signs download URLs as itself. Google's own role would also allow it to create tokens for itself.
 resource "google_project_iam_custom_role" "signer" {
   role_id     = var.signer_role_id
   title       = "wheelyard: signs URLs"
-  description = "May sign as the service account that it is given on."
+  description = "May sign as the service account on which it is granted."
   permissions = ["iam.serviceAccounts.signBlob"]
 }
 
@@ -38,7 +38,7 @@ resource "google_secret_manager_secret_iam_member" "settings" {
   member    = google_service_account.wheelyard.member
 }
 
-# What CI jobs run as; a grant says what it may publish.
+# The service account of CI jobs; a grant says what it may publish.
 resource "google_service_account" "publisher" {
   count = local.with_publisher ? 1 : 0
 
@@ -48,7 +48,7 @@ resource "google_service_account" "publisher" {
   depends_on = [google_project_service.apis]
 }
 
-# A build asks for an ID token of its own account.
+# A build requests an ID token of its own account.
 resource "google_service_account_iam_member" "publisher_identifies_itself" {
   count = local.with_publisher ? 1 : 0
 

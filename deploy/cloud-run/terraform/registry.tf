@@ -1,4 +1,4 @@
-# Where the image is pushed to.
+# The repository of the image.
 resource "google_artifact_registry_repository" "wheelyard" {
   repository_id = "wheelyard"
   location      = var.region

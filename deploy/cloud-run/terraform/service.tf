@@ -21,9 +21,9 @@ resource "google_cloud_run_v2_service" "wheelyard" {
   deletion_protection  = var.deletion_protection
   invoker_iam_disabled = true # Google's own check would take every Authorization header for itself
 
-  # With a load balancer, the internet comes only by it: else anybody could invent what it says of addresses. From the project's
-  # own networks the run.app address still answers, and an address can be invented there: version 6 of the provider cannot
-  # switch that address off.
+  # With a load balancer, requests from the internet are only accepted from it: else clients could forge its headers
+  # with addresses. The run.app address still answers the project's own networks, where an address can be forged:
+  # version 6 of the provider cannot disable that address.
   ingress = local.with_domain ? "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER" : "INGRESS_TRAFFIC_ALL"
 
   template {
@@ -42,7 +42,7 @@ resource "google_cloud_run_v2_service" "wheelyard" {
       image = var.image
       args  = ["serve", "--host", "0.0.0.0"]
 
-      # h2c is HTTP/2 from end to end: without it nothing above 32 MiB can be uploaded
+      # h2c is HTTP/2 from end to end: without it uploads are limited to 32 MiB
       ports {
         name           = "h2c"
         container_port = 8080
@@ -77,7 +77,7 @@ resource "google_cloud_run_v2_service" "wheelyard" {
         }
       }
 
-      # /health and not /ready: a bucket that is away is no reason to start anew
+      # /health and not /ready: an outage of the bucket must not restart the server
       liveness_probe {
         period_seconds    = 30
         timeout_seconds   = 5
@@ -106,7 +106,7 @@ resource "google_cloud_run_v2_service" "wheelyard" {
       secret {
         secret = google_secret_manager_secret.settings.secret_id
 
-        # this very version, and not the latest: other settings are then a new revision
+        # this version, not the latest: changed settings create a new revision
         items {
           version = google_secret_manager_secret_version.settings.version
           path    = "wheelyard.toml"
@@ -114,7 +114,7 @@ resource "google_cloud_run_v2_service" "wheelyard" {
       }
     }
 
-    # with a limit of its own an upload too many is a 507, and not the end of the instance
+    # with this limit, uploads beyond it get 507 and do not end the instance
     volumes {
       name = "spool"
 
@@ -125,7 +125,7 @@ resource "google_cloud_run_v2_service" "wheelyard" {
     }
   }
 
-  # written out, so that an apply takes traffic back from an older revision that somebody gave it to
+  # explicit, so that an apply takes traffic back from an older revision
   traffic {
     type    = "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST"
     percent = 100

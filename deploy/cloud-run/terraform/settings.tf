@@ -1,4 +1,4 @@
-# wheelyard.toml: a secret only because Cloud Run mounts those as files. What is in it also is in the state.
+# wheelyard.toml: a secret only because Cloud Run mounts secrets as files. Terraform's state contains it, too.
 module "settings" {
   source = "./settings"
 
@@ -19,7 +19,7 @@ locals {
   index_url = var.domain == null ? local.run_url : "https://${var.domain}"
   run_url   = "https://${local.service_name}-${data.google_project.this.number}.${var.region}.run.app"
 
-  # what settings/wheelyard.toml.tftpl writes: TOML takes each once
+  # the tables of settings/wheelyard.toml.tftpl: TOML allows each once
   written_tables = concat(
     ["access", "http", "google.id_token"],
     local.with_access_tokens ? ["google.access_token"] : [],

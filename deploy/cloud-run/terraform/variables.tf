@@ -1,7 +1,7 @@
-# --- what has to be said ---------------------------------------------------------------------------
+# --- required ---------------------------------------------------------------------------------------
 
 variable "project_id" {
-  description = "Project that everything is made in."
+  description = "Project of all resources."
   type        = string
 
   validation {
@@ -20,7 +20,7 @@ variable "image" {
   }
 }
 
-# --- where ------------------------------------------------------------------------------------------
+# --- locations and names ----------------------------------------------------------------------------
 
 variable "region" {
   description = "Region of the service and of its images."
@@ -34,7 +34,7 @@ variable "region" {
 }
 
 variable "bucket" {
-  description = "Bucket of the packages; null: PROJECT_ID-wheelyard. Two more are called after it."
+  description = "Bucket of the packages; null: PROJECT_ID-wheelyard. The names of two more begin with it."
   type        = string
   default     = null
 
@@ -51,7 +51,7 @@ variable "bucket_location" {
 }
 
 variable "signer_role_id" {
-  description = "Id of the custom role that lets the server sign URLs. A deleted one cannot be made again for 37 days."
+  description = "Id of the custom role that lets the server sign URLs. A deleted one cannot be created again for 37 days."
   type        = string
   default     = "wheelyardSigner"
 
@@ -61,10 +61,10 @@ variable "signer_role_id" {
   }
 }
 
-# --- how much ---------------------------------------------------------------------------------------
+# --- sizing -----------------------------------------------------------------------------------------
 
 variable "min_instances" {
-  description = "Instances that are always there. 0 costs nothing at night, and a second or two in the morning."
+  description = "Instances that always run. 0 costs nothing while idle, and a second or two for the first request."
   type        = number
   default     = 0
 
@@ -75,7 +75,7 @@ variable "min_instances" {
 }
 
 variable "max_instances" {
-  description = "Instances at most, which is what limits the bill."
+  description = "Maximum of instances, which limits the costs."
   type        = number
   default     = 5
 
@@ -86,7 +86,7 @@ variable "max_instances" {
 }
 
 variable "concurrency" {
-  description = "Requests at a time in one instance."
+  description = "Concurrent requests of one instance."
   type        = number
   default     = 80
 
@@ -108,7 +108,7 @@ variable "cpu" {
 }
 
 variable "spool_mib" {
-  description = "Memory for uploads that are under way, in MiB; an instance gets 768 MiB more than that."
+  description = "Memory for uploads in progress, in MiB; an instance gets 768 MiB more than that."
   type        = number
   default     = 1280
 
@@ -124,7 +124,7 @@ variable "spool_mib" {
 }
 
 variable "concurrent_uploads" {
-  description = "Uploads at a time in one instance; others wait for 30 seconds, and are then told to come again."
+  description = "Concurrent uploads of one instance; others wait for 30 seconds, then get 503."
   type        = number
   default     = 8
 
@@ -134,10 +134,10 @@ variable "concurrent_uploads" {
   }
 }
 
-# --- what is kept, and for how long -----------------------------------------------------------------
+# --- retention --------------------------------------------------------------------------------------
 
 variable "noncurrent_days" {
-  description = "Days that what was written over or deleted stays in the bucket as an older version."
+  description = "Days that overwritten or deleted objects stay in the bucket as older versions."
   type        = number
   default     = 30
 
@@ -148,7 +148,7 @@ variable "noncurrent_days" {
 }
 
 variable "soft_delete_days" {
-  description = "Days that a version can be brought back after it was deleted; 0 switches that off."
+  description = "Days that a deleted version can be restored; 0 disables that."
   type        = number
   default     = 7
 
@@ -159,27 +159,27 @@ variable "soft_delete_days" {
 }
 
 variable "deletion_protection" {
-  description = "Whether the service refuses to be deleted."
+  description = "Whether the service is protected from deletion."
   type        = bool
   default     = true
 }
 
-# --- who may do what --------------------------------------------------------------------------------
+# --- authentication and access control --------------------------------------------------------------
 
 variable "private" {
-  description = "Whether reading takes a credential. Any grant closes it, too."
+  description = "Whether reading needs a credential. Any grant requires one, too."
   type        = bool
   default     = true
 }
 
 variable "private_names" {
-  description = "Names, or their beginnings and a star, that answer 403 and not 404 to whoever may not read them."
+  description = "Names, or prefixes and a star, that answer 403 and not 404 to callers who may not read them."
   type        = list(string)
   default     = []
 }
 
 variable "grants" {
-  description = "Who may do what to which projects, as [[grant]] of wheelyard.toml."
+  description = "Grants, as [[grant]] of wheelyard.toml."
   type = list(object({
     who      = list(string)
     projects = list(string)
@@ -197,7 +197,7 @@ variable "grants" {
 }
 
 variable "allowed_domains" {
-  description = "Workspace domains of people who may come with an ID token; none: any Google account is known."
+  description = "Workspace domains of people with an ID token; none: every Google account."
   type        = list(string)
   default     = []
 }
@@ -229,13 +229,13 @@ variable "managers" {
 }
 
 variable "publishing_audience" {
-  description = "What the statements of CI jobs call this index; none: no trusted publishing."
+  description = "Audience of the ID tokens of CI jobs; none: no trusted publishing."
   type        = list(string)
   default     = []
 }
 
 variable "publisher_projects" {
-  description = "Packages that the account wheelyard-publisher may publish, such as [\"*\"]; none: there is no such account."
+  description = "Packages that the account wheelyard-publisher may publish, such as [\"*\"]; none: no such account."
   type        = list(string)
   default     = []
 }
@@ -247,7 +247,7 @@ variable "publisher_impersonators" {
 }
 
 variable "settings" {
-  description = "More tables of wheelyard.toml, as text, such as [[publisher]]. No secrets: the state shows them."
+  description = "More tables of wheelyard.toml, as text, such as [[publisher]]. No secrets: the state contains them."
   type        = string
   default     = ""
 
@@ -275,15 +275,15 @@ variable "environment" {
   }
 }
 
-# --- a domain, and what stands before it ------------------------------------------------------------
+# --- domain, login and CDN --------------------------------------------------------------------------
 
 locals {
-  # the end of a name has letters alone, or is written as xn--p1ai is
+  # the top-level domain has only letters, or is in its xn-- form
   host_name = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])+([a-z]{2,63}|xn--[a-z0-9-]{0,58}[a-z0-9])$"
 }
 
 variable "domain" {
-  description = "Host name of the index; null: that of Cloud Run. Makes a load balancer, which costs from its first day."
+  description = "Host name of the index; null: that of Cloud Run. Creates a load balancer, which costs money from the first day."
   type        = string
   default     = null
 
@@ -294,7 +294,7 @@ variable "domain" {
 }
 
 variable "pages_domain" {
-  description = "A second host name, of the pages for people, behind Google's login (IAP); null: none."
+  description = "A second host name, of the web pages behind Google's login (IAP); null: none."
   type        = string
   default     = null
 
@@ -310,13 +310,13 @@ variable "pages_domain" {
 }
 
 variable "pages_members" {
-  description = "Members whom the login lets through to the pages; grants say what they then see."
+  description = "Members who may log in to the web pages; grants say what they see."
   type        = list(string)
   default     = []
 }
 
 variable "cdn" {
-  description = "Whether Cloud CDN keeps pages that anybody may read."
+  description = "Whether Cloud CDN caches pages that anonymous clients may read."
   type        = bool
   default     = false
 
@@ -327,7 +327,7 @@ variable "cdn" {
 }
 
 variable "cdn_max_age" {
-  description = "Seconds that Cloud CDN may keep a page: so late may a new release be seen."
+  description = "Seconds that Cloud CDN caches a page; a new release may appear that late."
   type        = number
   default     = 60
 

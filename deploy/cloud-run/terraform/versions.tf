@@ -8,7 +8,7 @@ terraform {
     }
   }
 
-  # The state names every grant. To share it, keep it in a bucket of its own:
+  # The state contains every grant. To share it, keep it in a separate bucket:
   #
   # backend "gcs" {
   #   bucket = "PROJECT_ID-terraform"

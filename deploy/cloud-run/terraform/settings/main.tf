@@ -1,7 +1,7 @@
-# wheelyard.toml, written from variables. Needs no provider: `terraform console` shows what comes out.
+# wheelyard.toml, made from variables. It needs no provider: `terraform console` shows the result.
 
 locals {
-  # a JSON text is a TOML text, and a JSON list of texts is a TOML array
+  # a JSON string is a TOML string, and a JSON list of strings is a TOML array
   lines = {
     private_names   = jsonencode(var.private_names)
     audience        = jsonencode(var.id_token_audience)

@@ -4,47 +4,47 @@ variable "credentials_bucket" {
 }
 
 variable "private" {
-  description = "Whether reading takes a credential."
+  description = "Whether reading needs a credential."
   type        = bool
 }
 
 variable "private_names" {
-  description = "Names that answer 403 and not 404 to whoever may not read them."
+  description = "Names that answer 403 and not 404 to callers who may not read them."
   type        = list(string)
 }
 
 variable "id_token_audience" {
-  description = "What Google's ID tokens call this index."
+  description = "Audience of Google's ID tokens."
   type        = list(string)
 }
 
 variable "allowed_domains" {
-  description = "Workspace domains of people who are known here."
+  description = "Workspace domains of people."
   type        = list(string)
 }
 
 variable "authorisation_bucket" {
-  description = "Bucket whose policy says what access tokens may do; empty switches them off."
+  description = "Bucket whose policy controls access tokens; empty disables them."
   type        = string
 }
 
 variable "publishing_audience" {
-  description = "What the statements of CI jobs call this index; empty switches trusted publishing off."
+  description = "Audience of the ID tokens of CI jobs; empty disables trusted publishing."
   type        = list(string)
 }
 
 variable "iap_audience" {
-  description = "What the assertions of Identity-Aware Proxy call this service; empty switches them off."
+  description = "Audience of Identity-Aware Proxy's assertions; empty disables them."
   type        = list(string)
 }
 
 variable "public_max_age" {
-  description = "Seconds that a CDN may keep a page that anyone may read."
+  description = "Seconds that a CDN may cache a page for anonymous clients."
   type        = number
 }
 
 variable "grants" {
-  description = "Who may do what to which projects."
+  description = "Grants."
   type = list(object({
     who      = list(string)
     projects = list(string)
