@@ -1,11 +1,11 @@
 """
-Prints a file of this folder with the values of this shell in the place of its `${NAME}`s.
+Prints files with `${NAME}` replaced by environment variables.
 
     python3 deploy/render.py FILE...
 
-Every name has to be in the environment and not empty: what would be deployed with a hole in it is
-not printed at all. `$NAME` without braces, and `$${NAME}`, are left to whoever reads the result.
-Needs Python 3.9, as Cloud Shell and every CI image have it, and nothing else.
+Every name has to be set and not empty; otherwise nothing is printed, so that no incomplete file is
+deployed. `$NAME` without braces, and `$${NAME}`, are left unchanged. Needs only Python 3.9, which
+Cloud Shell and CI images have.
 """
 
 import os
@@ -17,7 +17,7 @@ PLACEHOLDER = re.compile(r"(?<!\$)\$\{([A-Z][A-Z0-9_]*)\}")
 
 
 def main(arguments: "list[str]") -> int:
-    """Print the files that are named, one after the other."""
+    """Print the given files, filled in; return the exit status."""
     if not arguments or arguments[0].startswith("-"):
         print("usage: python3 deploy/render.py FILE...", file=sys.stderr)
         return 2
@@ -33,7 +33,7 @@ def main(arguments: "list[str]") -> int:
         return 1
     for text in texts:
         filled = PLACEHOLDER.sub(lambda found: os.environ[found[1]], text)
-        sys.stdout.buffer.write(filled.encode())  # as it was read, whatever the terminal speaks
+        sys.stdout.buffer.write(filled.encode())  # UTF-8, independent of the locale
     return 0
 
 

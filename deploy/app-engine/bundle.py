@@ -3,13 +3,12 @@ Makes the folder that `gcloud app deploy` sends to App Engine.
 
     python3 deploy/app-engine/bundle.py FOLDER
 
-App Engine installs what a requirements.txt names, and nothing else. So the folder gets a wheel of
-this clone, and a requirements.txt with that wheel and all that it needs, each with its hash; and
-app.yaml and wheelyard.toml with the values of this shell. Needs Python 3.11 with `venv`, and an
-index that pip installs from.
+App Engine installs only what requirements.txt lists. So the folder contains a wheel of this clone,
+a requirements.txt with the wheel and its dependencies, each with its hash, and app.yaml and
+wheelyard.toml, filled in from the environment. Needs Python 3.11 with `venv`, and an index for pip.
 
-A folder that is there is replaced if it was made here, which a file in it says; nothing else is
-ever taken away. The new one is made beside it, and takes its place once it is whole.
+An existing folder is replaced only if it has the marker file of this program. The new folder is
+made beside it, and renamed when it is complete.
 """
 
 import hashlib
@@ -23,22 +22,22 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 RENDERED = ("app.yaml", "wheelyard.toml")
-MARK = ".wheelyard-bundle"
-"""The file by which a folder of ours is known again."""
-MARK_TEXT = (
+MARKER = ".wheelyard-bundle"
+"""The file that marks a folder made by this program."""
+MARKER_TEXT = (
     "Made by deploy/app-engine/bundle.py, which replaces this folder with all that is in it.\n"
 )
 
 
 def main(arguments: list[str]) -> int:
-    """Make the folder; one that is there must be one of ours, and is made anew."""
+    """Make the folder, or replace one that this program has made; return the exit status."""
     if len(arguments) != 1 or arguments[0].startswith("-"):
         print("usage: python3 deploy/app-engine/bundle.py FOLDER", file=sys.stderr)
         return 2
     folder = Path(arguments[0])
-    if (folder.exists() or folder.is_symlink()) and not (folder / MARK).is_file():
-        said = f"{folder} was not made by this program; remove it yourself, or name a new folder"
-        print(f"bundle.py: {said}", file=sys.stderr)
+    if (folder.exists() or folder.is_symlink()) and not (folder / MARKER).is_file():
+        message = f"{folder} was not made by this program; remove it yourself, or name a new folder"
+        print(f"bundle.py: {message}", file=sys.stderr)
         return 1
     try:
         return _replace(folder)
@@ -48,25 +47,25 @@ def main(arguments: list[str]) -> int:
 
 
 def _replace(folder: Path) -> int:
-    """Make the folder beside its place, and put it there; return the status to end with."""
-    place = folder.resolve()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}-") as beside:
-        new = Path(beside) / "new"
+    """Make a new folder beside the old one, and rename it; return the exit status."""
+    target = folder.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as temporary:
+        new = Path(temporary) / "new"
         new.mkdir()
         try:
             _fill(new)
         except subprocess.CalledProcessError as error:
-            return error.returncode  # what went wrong has been said on standard error
-        if place.exists():
-            place.rename(Path(beside) / "old")  # and is gone with the folder that it is in now
-        new.rename(place)
+            return error.returncode  # the command has printed the error
+        if target.exists():
+            target.rename(Path(temporary) / "old")  # removed with the temporary folder
+        new.rename(target)
     print(folder / "app.yaml")
     return 0
 
 
 def _fill(folder: Path) -> None:
-    """Put everything into an empty folder."""
+    """Write all files into an empty folder."""
     for name in RENDERED:
         (folder / name).write_text(_rendered(HERE / name), encoding="utf-8")
     wheel = _wheel(folder)
@@ -75,21 +74,21 @@ def _fill(folder: Path) -> None:
     (folder / "requirements.txt").write_text(
         f"{locked}./{wheel.name} \\\n    --hash=sha256:{digest}\n", encoding="utf-8"
     )
-    (folder / MARK).write_text(MARK_TEXT, encoding="utf-8")
+    (folder / MARKER).write_text(MARKER_TEXT, encoding="utf-8")
 
 
 def _rendered(file: Path) -> str:
-    """Return a file with the values of this shell in it."""
+    """Return the text of a file, filled in from the environment."""
     command = [sys.executable, str(HERE.parent / "render.py"), str(file)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8")  # noqa: S603 - ours
     return done.stdout
 
 
 def _wheel(folder: Path) -> Path:
-    """Build a wheel of this clone, with the backend that the lock names and no other."""
-    with tempfile.TemporaryDirectory() as place:
-        venv.create(place, with_pip=True)
-        pip = [str(Path(place) / "bin" / "python"), "-m", "pip", "--quiet"]
+    """Build a wheel of this clone with the locked build backend."""
+    with tempfile.TemporaryDirectory() as tools:
+        venv.create(tools, with_pip=True)
+        pip = [str(Path(tools) / "bin" / "python"), "-m", "pip", "--quiet"]
         lock = str(REPOSITORY / "requirements" / "build.txt")
         _run(*pip, "install", "--require-hashes", "--requirement", lock)
         build = ("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder))
@@ -99,7 +98,7 @@ def _wheel(folder: Path) -> Path:
 
 
 def _run(*command: str) -> None:
-    # pip's own setting would put what is installed elsewhere, which an environment refuses
+    # a user's setting `pip install --user` fails in a virtual environment
     environment = {**os.environ, "PIP_USER": "0"}
     subprocess.run(command, check=True, stdout=sys.stderr, env=environment)  # noqa: S603 - ours
 

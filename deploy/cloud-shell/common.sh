@@ -41,7 +41,7 @@ has_secret() { has wheelyard-toml gcloud secrets list --format='value(name)'; }
 has_service() { has wheelyard gcloud run services list --region="$REGION" --format='value(metadata.name)'; }
 
 # Whether install.sh has created an existing bucket.
-is_ours() {
+is_made_here() {
   local found
   found=$(gcloud storage buckets describe "gs://$1" --format="value(labels.${MARK%=*})") || exit 1
   [ "$found" = "${MARK#*=}" ]

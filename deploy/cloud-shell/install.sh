@@ -57,7 +57,7 @@ look_at_bucket() {
     echo "and run it again; or set BUCKET to another name." >&2
     exit 1
   fi
-  is_ours "$1" || echo "gs://$1 was not made here. Its versions and lifecycle rules stay as they are; remove.sh leaves it."
+  is_made_here "$1" || echo "gs://$1 was not made here. Its versions and lifecycle rules stay as they are; remove.sh leaves it."
 }
 for bucket in "$BUCKET" "$CREDENTIALS"; do
   if has_bucket "$bucket"; then

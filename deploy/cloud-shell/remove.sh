@@ -36,7 +36,7 @@ if has_repository; then gcloud artifacts repositories delete wheelyard --locatio
 
 say "what was sent to be built: $BUILDS"
 if has_bucket "$BUILDS"; then
-  if is_ours "$BUILDS"; then gcloud storage rm --recursive --all-versions "gs://$BUILDS"; else leave "$BUILDS"; fi
+  if is_made_here "$BUILDS"; then gcloud storage rm --recursive --all-versions "gs://$BUILDS"; else leave "$BUILDS"; fi
 fi
 
 say "accounts"
@@ -58,7 +58,7 @@ say "packages and tokens: $BUCKET, $CREDENTIALS"
 for bucket in "$BUCKET" "$CREDENTIALS"; do
   if ! has_bucket "$bucket"; then
     echo "gs://$bucket is gone"
-  elif ! is_ours "$bucket"; then
+  elif ! is_made_here "$bucket"; then
     leave "$bucket"
   elif [ "${1-}" = --with-packages ]; then
     # Else deleted objects would be kept, and billed, for the bucket's soft delete time.

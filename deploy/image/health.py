@@ -1,8 +1,7 @@
 """
-Asks the server in this container whether it is up: the image's health check.
+The image's health check: requests `/health` from the server in this container.
 
-It knows the port from the variables that the server has it from, and imports next to nothing,
-because it runs twice a minute.
+It reads the port from the server's variables. It imports little, because it runs twice a minute.
 """
 
 import os
@@ -11,15 +10,15 @@ import sys
 
 PORT_VARIABLES = ("WHEELYARD_PORT", "WHEELYARD_SERVER_PORT", "PORT", "PYPISERVER_PORT")
 REQUEST = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-PATIENCE = 4.0
-"""Seconds, fewer than Docker waits for us."""
+TIMEOUT_SECONDS = 4.0
+"""Less than the timeout of Docker's health check."""
 
 
 def main() -> int:
-    """Return 0 if `/health` answers 200, else 1 with a line that says what came."""
+    """Return 0 if `/health` answers 200; else print the result and return 1."""
     port = next(filter(None, map(os.environ.get, PORT_VARIABLES)), "8080")
     try:
-        with socket.create_connection(("127.0.0.1", int(port)), PATIENCE) as connection:
+        with socket.create_connection(("127.0.0.1", int(port)), TIMEOUT_SECONDS) as connection:
             connection.sendall(REQUEST)
             answer = connection.recv(64)
     except (OSError, ValueError) as error:
