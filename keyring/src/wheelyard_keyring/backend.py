@@ -42,26 +42,14 @@ class WheelyardKeyring(KeyringBackend):
         return found.password if found else None
 
     def set_password(self, service: str, username: str, password: str) -> None:
-        """
-        Raise an error: this backend stores nothing.
-
-        Raises:
-            PasswordSetError: The host is on the allow list.
-            NotImplementedError: It is not, so keyring tries the next backend.
-        """
+        """Raise PasswordSetError for a host of the allow list, else NotImplementedError."""
         del password
         if self._is_allowed(service, username):
             raise PasswordSetError("Tokens for this host are made when they are needed.")
         raise NotImplementedError("wheelyard-keyring stores no passwords.")
 
     def delete_password(self, service: str, username: str) -> None:
-        """
-        Raise an error: this backend stores nothing.
-
-        Raises:
-            PasswordDeleteError: The host is on the allow list.
-            NotImplementedError: It is not, so keyring tries the next backend.
-        """
+        """Raise PasswordDeleteError for a host of the allow list, else NotImplementedError."""
         if self._is_allowed(service, username):
             raise PasswordDeleteError("Tokens for this host are never stored.")
         raise NotImplementedError("wheelyard-keyring stores no passwords.")

@@ -48,11 +48,9 @@ class CredentialCache:
 
     def get(self, service: str, username: str | None) -> Credential | None:
         """
-        Return the credential for a service; None if its host is not listed or no source has one.
+        Return the credential for a URL; None if its host is not allowed or no source has one.
 
-        Args:
-            service: A URL, as clients pass it; a host without a scheme gets nothing.
-            username: The user that the client wants a password for, if it names one.
+        A host without a scheme gets nothing. `username` is the user that the client wants, if any.
         """
         with self._lock:
             host = self.allowed_host(service, username)

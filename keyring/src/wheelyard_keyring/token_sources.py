@@ -54,13 +54,7 @@ _JWT: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 
 @dataclass(frozen=True)
 class TokenSources:
-    """
-    All sources of credentials.
-
-    Args:
-        settings: Which sources are used.
-        runtime: The clock, and the output for messages.
-    """
+    """Finds a credential for a host, in the order above."""
 
     settings: Settings
     runtime: Runtime
@@ -211,13 +205,8 @@ def token_from_command(
     """
     Return the token that a command prints, or None if it fails or prints anything else.
 
-    The command runs without a shell and without a terminal.
-
-    Args:
-        command: A program by its name or absolute path, and its arguments.
-        search_path: Folders, as in PATH.
-        quiet: Whether to drop its messages; otherwise they go to standard error.
-        timeout_seconds: The time limit.
+    The command runs without a shell and without a terminal. With `quiet` its messages are dropped;
+    otherwise they go to standard error. `search_path` has folders, as PATH does.
     """
     program = _find_program(command[0], search_path)
     if program is None:

@@ -49,13 +49,7 @@ class ApiTokens:
     """Whether the day of the last use of a token is recorded."""
 
     def create(self, request: TokenRequest, by: str) -> tuple[ApiToken, TokenRecord]:
-        """
-        Create a token; its text is returned once and stored nowhere.
-
-        Raises:
-            Invalid: The name is not a short line of text, or the lifetime is not allowed.
-            Unavailable: The store does not answer.
-        """
+        """Create a token; its text is not stored. Raise Invalid for bad name or lifetime."""
         self._check(request)
         now, token = self.runtime.now(), new_token(self.runtime.random)
         record = TokenRecord(
@@ -115,8 +109,7 @@ class ApiTokens:
         """
         Revoke a token, given its id or its text; a revoked token stays unchanged.
 
-        Raises:
-            NotFound: No such token; the message leaves `text` out, which may be a secret.
+        Raise NotFound for an unknown token, without `text` in the message: it may be a secret.
         """
         token_id = token_id_in(text)
         if token_id is None:
@@ -141,8 +134,7 @@ class ApiTokens:
         """
         Return the record of a token if it is cached and not older than `max_age`, else None.
 
-        Raises:
-            Unauthenticated: The token is unknown, revoked or expired.
+        Raise Unauthenticated if the token is unknown, revoked or expired.
         """
         snapshot = self.records.peek(token.id, max_age)
         return None if snapshot is None else self._require_active(token, snapshot)

@@ -63,8 +63,8 @@ class RejectionLog:
     """
     Log lines about rejected credentials, with a rate limit; thread-safe.
 
-    A line has nothing of the credential. It has a user name only if that user exists, because
-    people type passwords into the field for the name.
+    A line has nothing of the credential, and a user name only if that user exists: people type
+    passwords into the field for the name.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -73,11 +73,7 @@ class RejectionLog:
         self._removed_signatures = LogRateLimit(1, monotonic)
 
     def log(self, reason: str, network: str, name: str = "") -> None:
-        """
-        Log a rejected credential, unless this minute has enough such lines.
-
-        `reason` is a code (`token_expired`), `name` the principal, where it is certain.
-        """
+        """Log a rejection with reason code, client network and principal, up to a rate limit."""
         if reason == SIGNATURE_REMOVED and self._removed_signatures.acquire() is not None:
             logger.warning(
                 "Cloud Run has removed a token's signature: its own check of callers is on. "
@@ -105,11 +101,7 @@ class RejectionLog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authenticator:
-    """
-    Authenticates the credentials of an index.
-
-    A verifier that is None means that its type of credential is not enabled.
-    """
+    """Authenticates credentials; None in place of a verifier means: this type is not enabled."""
 
     tokens: ApiTokens
     trusted_publishing: "TrustedPublishing | None"
@@ -140,8 +132,7 @@ class Authenticator:
         """
         Return the caller from the caches, or None if verification is needed.
 
-        Raises:
-            Unauthenticated: The credential is known to be invalid.
+        Raise Unauthenticated if the credential is known to be invalid.
         """
         with self._logging_rejections(credential, credential.client_network):
             token = api_token_in(credential)
@@ -152,11 +143,7 @@ class Authenticator:
             return None if identity is None else self.policy.authorize(identity)
 
     def authenticate_stale(self, credential: Credential) -> Caller | None:
-        """
-        Return the caller of an API token from a stale record, or None if none is cached.
-
-        Call this only while the store is unavailable.
-        """
+        """Return the caller of an API token by a stale record; only for when the store is down."""
         token = api_token_in(credential)
         record = None if token is None else self.tokens.peek(token, "stale")
         return None if record is None else self.caller_for_token(record)
@@ -165,14 +152,11 @@ class Authenticator:
         """
         Return the caller; may wait for the store, for Google, or for a password hash.
 
-        Args:
-            credential: As it was sent.
-            address: The client's address; failures are counted by its network.
+        Failures are counted for the network of `address`.
 
         Raises:
             Unauthenticated: The credential is invalid.
-            Unavailable: It cannot be verified now, or the network has too many failures (code
-                `rate_limited`).
+            Unavailable: It cannot be verified now, or there are too many failures (`rate_limited`).
         """
         with self._logging_rejections(credential, address):
             token = api_token_in(credential)

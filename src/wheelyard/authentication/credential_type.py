@@ -34,12 +34,7 @@ class CredentialType(Enum):
 
 
 def api_token_in(credential: Credential) -> ApiToken | None:
-    """
-    Return the API token in either half of a credential, or None if there is none.
-
-    Raises:
-        Unauthenticated: A half begins like an API token and is malformed.
-    """
+    """Return the API token in a credential, or None; raise Unauthenticated if it is malformed."""
     for half in credential.halves:
         if has_token_prefix(half):
             token = parse_token(half)
@@ -78,10 +73,7 @@ def is_service_account_key(credential: Credential) -> bool:
 
 def _is_jwt(secret: str) -> bool:
     match = _JWT.fullmatch(secret)
-    if match is None:
-        return False
     try:
-        decode_segment(match[1])
+        return match is not None and decode_segment(match[1]) is not None
     except CredentialRejected:
         return False
-    return True

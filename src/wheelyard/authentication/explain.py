@@ -64,10 +64,7 @@ def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
     """
     Return the caller for principals as in a grant, separated by commas, or for one `token:ID`.
 
-    Raises:
-        Invalid: The text is not a principal (code `bad_setting`).
-        NotFound: There is no such token.
-        Unavailable: The store does not answer.
+    Raise Invalid for text that is not a principal, NotFound for an unknown token.
     """
     principals = [parse_principal(each.strip()) for each in _SEPARATOR.split(text)]
     first, policy = principals[0], authenticator.policy
@@ -96,14 +93,13 @@ def explain(
     private_patterns: tuple[Pattern, ...],
 ) -> AccessExplanation:
     """Return whether a caller may do `action` to `project`, existing or not, and why."""
-    caller = subject.caller
+    caller, hints = subject.caller, _hints(subject.caller, action, project, authenticator)
     if subject.state != "active":
-        reason = f"401, because the token is {subject.state}"
-        return AccessExplanation(allowed=False, reasons=(reason,))
-    if caller.may(action, project):
+        response, hints = f"401, because the token is {subject.state}", iter(())
+    elif caller.may(action, project):
         reasons = dict.fromkeys(_reasons(subject, action, project, authenticator))
         return AccessExplanation(allowed=True, reasons=tuple(reasons))
-    if caller.is_anonymous:
+    elif caller.is_anonymous:
         response = "401, as everybody is asked who they are"
     elif action is not Action.READ:
         response = "403, whether or not the project exists"
@@ -111,8 +107,7 @@ def explain(
         response = "403, because the name matches [access] private_names"
     else:
         response = "404, as for a project that does not exist"
-    hints = tuple(_hints(caller, action, project, authenticator))
-    return AccessExplanation(allowed=False, reasons=(response,), hints=hints)
+    return AccessExplanation(allowed=False, reasons=(response,), hints=tuple(hints))
 
 
 def _reasons(

@@ -31,11 +31,7 @@ class ReplayProtection:
     """
     Limits how often an ID token can be exchanged; thread-safe.
 
-    Call this only for verified ID tokens, so that strangers cannot fill the memory.
-
-    Args:
-        used_id_tokens: The record of ID tokens with a `jti`.
-        monotonic: Seconds that never jump.
+    Only for verified ID tokens, so that strangers cannot fill the memory.
     """
 
     def __init__(self, used_id_tokens: UsedIdTokens, monotonic: Callable[[], float]) -> None:
@@ -47,11 +43,15 @@ class ReplayProtection:
         """
         Record a use of an ID token for the API token `token_id`; return its digest for the log.
 
-        Raises:
-            Invalid: The ID token has no uses left, or needs a `jti` and has none.
+        Raise Invalid if the ID token has no uses left, or needs a `jti` and has none.
         """
         # A use without a jti is recorded as well, so that cleanup finds the API token.
-        jti = _jti_of(claims) if is_single_use else token_id
+        jti = claims.get("jti") if is_single_use else token_id
+        if not isinstance(jti, str) or not jti:
+            raise Invalid(
+                "The ID token has no claim jti, so it cannot be told whether it was used before.",
+                code=INVALID_TOKEN,
+            )
         # of the signed part alone: the last letter of a signature can be written in several ways
         digest = sha256(id_token.rpartition(".")[0].encode()).digest()
         if not is_single_use and not self._count_use(digest):
@@ -80,13 +80,3 @@ class ReplayProtection:
                 uses = count()
                 self._uses.put(digest, uses, USE_WINDOW_SECONDS)
             return next(uses) < MAX_USES
-
-
-def _jti_of(claims: Claims) -> str:
-    jti = claims.get("jti")
-    if not isinstance(jti, str) or not jti:
-        raise Invalid(
-            "The ID token has no claim jti, so it cannot be told whether it was used before.",
-            code=INVALID_TOKEN,
-        )
-    return jti

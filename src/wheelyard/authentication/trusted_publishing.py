@@ -65,9 +65,8 @@ class TrustedPublishing:
         """
         Return a new API token for the publishers that an ID token belongs to.
 
-        Raises:
-            Invalid: The ID token is rejected; the code is one of the publishing protocol.
-            Unavailable: The store or the issuer does not answer; no API token was made.
+        Raise Invalid, with a code of the publishing protocol, if the ID token is rejected; raise
+        Unavailable, without a new API token, if the store or the issuer does not answer.
         """
         issuer = _issuer_of(id_token)
         candidates = [each for each in self.publishers if issuer in each.issuer.names]

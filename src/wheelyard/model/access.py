@@ -67,7 +67,7 @@ class Scope:
 
     def permits(self, action: Action, project: NormalizedName) -> bool:
         """Return whether the scope includes `action` on `project`."""
-        return bool(self.actions & action) and any(_matches(p, project) for p in self.projects)
+        return bool(self.actions & action) and matches_any(self.projects, project)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,33 +207,21 @@ def is_subset(scope: Scope, scopes: Iterable[Scope]) -> bool:
     """Return whether `scopes` include all actions on all patterns of `scope`."""
     others = tuple(scopes)
     return all(
-        any(action & each.actions and _covers(each.projects, pattern) for each in others)
+        any(action & each.actions and matches_any(each.projects, pattern) for each in others)
         for action in Action
         if action & scope.actions
         for pattern in scope.projects
     )
 
 
-def matches_any(patterns: Iterable[Pattern], project: NormalizedName) -> bool:
-    """Return whether `project` matches one of `patterns`."""
-    return any(_matches(pattern, project) for pattern in patterns)
-
-
-def _narrower(one: Pattern, other: Pattern) -> Pattern | None:
-    if _covers((one,), other):
-        return other
-    return one if _covers((other,), one) else None
-
-
-def _covers(patterns: Iterable[Pattern], pattern: Pattern) -> bool:
-    """Return whether everything that matches `pattern` matches one of `patterns`."""
+def matches_any(patterns: Iterable[Pattern], text: str) -> bool:
+    """Return whether one of `patterns` matches a name, or all names that a pattern matches."""
     return any(
-        pattern == each or (each.endswith("*") and pattern.startswith(each[:-1]))
-        for each in patterns
+        text == each or (each.endswith("*") and text.startswith(each[:-1])) for each in patterns
     )
 
 
-def _matches(pattern: Pattern, project: NormalizedName) -> bool:
-    if pattern.endswith("*"):
-        return project.startswith(pattern[:-1])
-    return str(project) == pattern
+def _narrower(one: Pattern, other: Pattern) -> Pattern | None:
+    if matches_any((one,), other):
+        return other
+    return one if matches_any((other,), one) else None

@@ -77,11 +77,7 @@ def equals(
 
 
 def matches_pattern(claim: str, pattern: str, *, looks_into_lists: bool = False) -> ClaimRule:
-    """
-    Return the rule that a claim is a text, or has the prefix before the star of a pattern.
-
-    With `looks_into_lists`, a list with such a text is right as well.
-    """
+    """Return the rule that a claim, or an element of a list, is a text or has its prefix."""
 
     def accepts(value: object, _: Claims) -> bool:
         if looks_into_lists and isinstance(value, list):

@@ -72,27 +72,21 @@ class Grants:
 
     def scopes_of(self, principals: Iterable[str]) -> tuple[Scope, ...]:
         """Return the scopes that grants give to any of these principals."""
-        wanted = frozenset(principals)
-        return tuple(grant.scope for grant in self.all if grant.principals & wanted)
+        return tuple(each.scope for each in self.all if each.principals.intersection(principals))
 
     def granting(
         self, principals: Iterable[str], action: Action, project: NormalizedName
     ) -> tuple[Grant, ...]:
         """Return the grants that give any of these principals `action` on `project`."""
-        wanted = frozenset(principals)
-        return tuple(
-            grant
-            for grant in self.all
-            if grant.principals & wanted and grant.scope.permits(action, project)
-        )
+        named = (each for each in self.all if each.principals.intersection(principals))
+        return tuple(each for each in named if each.scope.permits(action, project))
 
 
 def parse_grant(number: int, table: Mapping[str, object]) -> Grant:
     """
     Return the grant in a `[[grant]]` table; `number` is its position among the tables, from 1.
 
-    Raises:
-        Invalid: A key is unknown or missing, or a value is invalid (code `bad_setting`).
+    Raise Invalid (code `bad_setting`) for unknown or missing keys and for invalid values.
     """
     try:
         found = decode_table(table, _Table)
@@ -109,8 +103,7 @@ def parse_principal(text: str) -> str:
     """
     Return a principal as identities write it, with domains and e-mail addresses in lower case.
 
-    Raises:
-        Invalid: The text is not a principal (code `bad_setting`).
+    Raise Invalid (code `bad_setting`) for text that is not a principal.
     """
     if text in (ANONYMOUS, ALL_AUTHENTICATED):
         return text

@@ -7,6 +7,7 @@ to the publisher. The projects need not exist yet.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, get_args
@@ -106,11 +107,10 @@ def max_lifetime_by_issuer(publishers: Iterable[Publisher]) -> dict[ProviderIssu
 
 def parse_publishers(tables: Sequence[Mapping[str, object]]) -> tuple[Publisher, ...]:
     """
-    Return the publishers of a configuration.
+    Return the publishers of the settings.
 
-    Raises:
-        Invalid: A table is invalid, or two have one id or disagree on an issuer (code
-            `bad_setting`).
+    Raise Invalid (code `bad_setting`) for a wrong table, a repeated id, or two definitions of an
+    issuer.
     """
     publishers = tuple(parse_publisher(table) for table in tables)
     ids, issuers = set[str](), dict[str, ProviderIssuer]()
@@ -125,12 +125,7 @@ def parse_publishers(tables: Sequence[Mapping[str, object]]) -> tuple[Publisher,
 
 
 def parse_publisher(table: Mapping[str, object]) -> Publisher:
-    """
-    Return the publisher in a `[[publisher]]` table.
-
-    Raises:
-        Invalid: A key is unknown, missing or invalid (code `bad_setting`).
-    """
+    """Return the publisher in a `[[publisher]]` table; raise Invalid (code `bad_setting`)."""
     provider = table.get("provider")
     kind = _PROVIDERS.get(provider) if isinstance(provider, str) else None
     if kind is None:
@@ -146,22 +141,18 @@ def parse_publisher(table: Mapping[str, object]) -> Publisher:
     if isinstance(parsed, Buildkite) and not (parsed.build_branch or parsed.build_tag):
         raise _wrong(parsed.id, "build_branch", "is missing, and build_tag as well: give one")
     issuer = issuer_of(parsed)
+    # the metadata server of Google returns an ID token several times
+    has_jti = parsed.require_jti if isinstance(parsed, Oidc) else not isinstance(parsed, Google)
     _check_issuer(parsed, issuer)
     return Publisher(
         id=parsed.id,
         issuer=issuer,
         projects=tuple(dict.fromkeys(_project(parsed.id, each) for each in parsed.projects)),
         rules=(one_of("iss", issuer.names), *claim_rules_of(parsed)),
-        is_single_use=_is_single_use(parsed),
+        is_single_use=has_jti,
         max_lifetime=parsed.max_lifetime,
         run_url_template=run_url_template_of(parsed),
     )
-
-
-def _is_single_use(table: AnyTable) -> bool:
-    if isinstance(table, Oidc):
-        return table.require_jti
-    return not isinstance(table, Google)  # the metadata server hands its tokens out again
 
 
 def _project(publisher: str, text: str) -> NormalizedName:
@@ -186,25 +177,14 @@ def _check_issuer(table: AnyTable, issuer: ProviderIssuer) -> None:
 
 
 def _check_url(publisher: str, key: str, url: str, issuer: ProviderIssuer) -> None:
-    if not _URL.fullmatch(url) or not _has_host(url):
+    host, is_loopback = "", False
+    with suppress(ValueError):
+        host = urlsplit(url).hostname or ""
+        is_loopback = ip_address(host).is_loopback
+    if not _URL.fullmatch(url) or not host:
         raise _wrong(publisher, key, "expected a URL such as https://gitlab.example.com")
-    is_safe = url.startswith("https://") or (issuer.may_be_private and _is_loopback(url))
-    if not is_safe:
+    if not url.startswith("https://") and not (issuer.may_be_private and is_loopback):
         raise _wrong(publisher, key, "expected a URL that begins with https://")
-
-
-def _is_loopback(url: str) -> bool:
-    try:
-        return ip_address(urlsplit(url).hostname or "").is_loopback
-    except ValueError:
-        return False
-
-
-def _has_host(url: str) -> bool:
-    try:
-        return bool(urlsplit(url).hostname)
-    except ValueError:
-        return False
 
 
 def _check_match(table: Oidc) -> None:

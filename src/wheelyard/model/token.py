@@ -83,7 +83,7 @@ class TokenRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """
         Return whether a caller with these principals made this token for itself.
 
-        An account that was deleted and created again has the same e-mail address and another unique
+        An account that was deleted and created again has its old e-mail address and another unique
         id. If the id of the owner is known, it has to be among the principals.
         """
         numbered = {each for each in self.owner_names if each.startswith(f"{self.owner}#")}
@@ -111,7 +111,7 @@ def token_id_in(text: str) -> str | None:
     if is_token_id(text):
         return text
     token = parse_token(text)
-    return None if token is None else token.id
+    return token.id if token else None
 
 
 def is_token_id(text: str) -> bool:

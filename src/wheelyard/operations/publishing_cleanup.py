@@ -28,15 +28,7 @@ server still accepts the ID token, it could be used twice.
 
 @dataclass(frozen=True, slots=True)
 class PublishingCleanup:
-    """
-    Removes used ID tokens, and the API tokens that were minted for them.
-
-    Args:
-        used_id_tokens: The ID tokens.
-        token_records: The API tokens.
-        runtime: The clock.
-        token_lifetime: Of a minted API token.
-    """
+    """Removes used ID tokens, and the API tokens that were minted for them."""
 
     used_id_tokens: UsedIdTokens
     token_records: TokenRecords
@@ -45,13 +37,9 @@ class PublishingCleanup:
 
     def run(self, at_most: int | None = None) -> int:
         """
-        Remove ID tokens whose API token expired more than an hour ago; return how many.
+        Remove used ID tokens an hour after their API tokens have expired; return how many.
 
-        Args:
-            at_most: How many used ID tokens to check; None for all.
-
-        Raises:
-            Unavailable: The store does not answer.
+        `at_most` limits how many are checked. Raise Unavailable if the store does not answer.
         """
         now = self.runtime.now()
         removed = 0

@@ -6,7 +6,7 @@ and it cannot reach the network. Its module is not imported either, because the 
 takes longer to load than everything else together.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from threading import Thread
@@ -19,7 +19,7 @@ from wheelyard.authentication.replay_protection import ReplayProtection
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
 from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit
 from wheelyard.authentication.verifiers.static_tokens import StaticTokens
-from wheelyard.authentication.verifiers.verifier import Verifier
+from wheelyard.authentication.verifiers.verifier import VerificationCache, Verifier
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.access import ANONYMOUS, ANYONE_READS, EVERY_PROJECT, Action, Scope
 from wheelyard.operations.publishing_cleanup import PublishingCleanup
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from wheelyard.authentication.trusted_publishing import TrustedPublishing, VerifyIdToken
     from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
     from wheelyard.authentication.verifiers.jwks import JwksDependencies
-    from wheelyard.authentication.verifiers.verifier import VerificationCache
 
 PROCESS_KEY_BYTES: Final = 32
 """Random bytes of the HMAC key for cached credentials, one for each process."""
@@ -58,24 +57,21 @@ def build_policy(settings: Settings) -> AuthorizationPolicy:
 def build_authenticator(
     settings: Settings,
     tokens: ApiTokens,
-    publishing_cleanup: PublishingCleanup,
+    cleanup: PublishingCleanup,
     runtime: Runtime,
     google: GoogleEndpoints = GOOGLE,
 ) -> Authenticator:
     """
     Return the authenticator with all verifiers that the settings enable.
 
-    Raises:
-        Invalid: A file in the settings cannot be read or parsed (code `bad_setting`).
+    Raise Invalid (code `bad_setting`) if a file in the settings cannot be read or parsed.
     """
     factory = _VerifierFactory(settings, runtime, google)
     access = settings.access
     has_publishers = settings.publisher and settings.trusted_publishing.audience
     return Authenticator(
         tokens=tokens,
-        trusted_publishing=(
-            factory.trusted_publishing(tokens, publishing_cleanup) if has_publishers else None
-        ),
+        trusted_publishing=factory.publishing(tokens, cleanup) if has_publishers else None,
         static_tokens=StaticTokens(
             Path(access.static_tokens_file) if access.static_tokens_file else None,
             access.static_token,
@@ -99,6 +95,7 @@ class _VerifierFactory:
     settings: Settings
     runtime: Runtime
     google: GoogleEndpoints
+    _made: "dict[bool, JwksDependencies]" = field(default_factory=dict, init=False)
 
     @cached_property
     def _process_key(self) -> bytes:
@@ -106,31 +103,23 @@ class _VerifierFactory:
 
     @cached_property
     def _for_google(self) -> "JwksDependencies":
-        is_private = self.settings.google.allow_private
-        return self._for_private_issuers if is_private else self._for_public_issuers
+        return self._dependencies(allow_private=self.settings.google.allow_private)
 
-    @cached_property
-    def _for_public_issuers(self) -> "JwksDependencies":
-        return self._jwks_dependencies(allow_private=False)
-
-    @cached_property
-    def _for_private_issuers(self) -> "JwksDependencies":
-        return self._jwks_dependencies(allow_private=True)
-
-    def _jwks_dependencies(self, *, allow_private: bool) -> "JwksDependencies":
+    def _dependencies(self, *, allow_private: bool) -> "JwksDependencies":
+        """Return what key sets need; made once for public, and once for private issuers."""
         from wheelyard.authentication.verifiers.json_client import JsonClient
         from wheelyard.authentication.verifiers.jwks import JwksDependencies
 
-        return JwksDependencies(
-            JsonClient(self.runtime.monotonic, allow_private=allow_private),
-            self.runtime.monotonic,
-            self.runtime.random,
-            lambda work: Thread(target=work, daemon=True).start(),
-        )
+        if allow_private not in self._made:
+            self._made[allow_private] = JwksDependencies(
+                JsonClient(self.runtime.monotonic, allow_private=allow_private),
+                self.runtime.monotonic,
+                self.runtime.random,
+                lambda work: Thread(target=work, daemon=True).start(),
+            )
+        return self._made[allow_private]
 
-    def _verification_cache(self) -> "VerificationCache[Any]":
-        from wheelyard.authentication.verifiers.verifier import VerificationCache
-
+    def _cache(self) -> VerificationCache[Any]:
         return VerificationCache(self._process_key, self.runtime.monotonic)
 
     def htpasswd(self) -> "HtpasswdVerifier":
@@ -143,56 +132,41 @@ class _VerifierFactory:
     def id_tokens(self) -> Verifier:
         from wheelyard.authentication.verifiers.google_id_tokens import google_verifier
 
-        options = self.settings.google.id_token
+        options, now = self.settings.google.id_token, self.runtime.seconds
         domains = frozenset(domain.lower() for domain in options.allowed_domains)
-        audiences, now = frozenset(options.audience), self.runtime.seconds
-        return google_verifier(
-            self._for_google, self.google.keys, audiences, domains, now, self._verification_cache()
-        )
+        audiences, keys_url = frozenset(options.audience), self.google.keys
+        return google_verifier(self._for_google, keys_url, audiences, domains, now, self._cache())
 
     def access_tokens(self) -> Verifier:
-        from wheelyard.authentication.verifiers.google_access_tokens import (
-            AccessTokenVerifier,
-            AuthorizationBucket,
-        )
+        from wheelyard.authentication.verifiers import google_access_tokens as access_tokens
 
         options = self.settings.google.access_token
-        resource = AuthorizationBucket(
-            parse_location(options.resource).bucket,
-            read_only=self._has_packages(options.resource),
-            google=self.google,
-        )
-        return AccessTokenVerifier(
-            resource,
-            self._for_google.json_client,
-            self.runtime.monotonic,
-            self._verification_cache(),
-            options.cache_seconds,
+        name = parse_location(options.resource).bucket
+        read_only = self._has_packages(name)
+        bucket = access_tokens.AuthorizationBucket(name, read_only=read_only, google=self.google)
+        client, clock = self._for_google.json_client, self.runtime.monotonic
+        return access_tokens.AccessTokenVerifier(
+            bucket, client, clock, self._cache(), options.cache_seconds
         )
 
     def iap(self) -> Verifier:
         from wheelyard.authentication.verifiers.iap import iap_verifier
 
-        options = self.settings.iap
-        audiences, now = frozenset(options.audience), self.runtime.seconds
-        return iap_verifier(
-            self._for_google, self.google.iap_keys, audiences, now, self._verification_cache()
-        )
+        audiences, keys_url = frozenset(self.settings.iap.audience), self.google.iap_keys
+        now = self.runtime.seconds
+        return iap_verifier(self._for_google, keys_url, audiences, now, self._cache())
 
-    def trusted_publishing(
-        self, tokens: ApiTokens, publishing_cleanup: PublishingCleanup
-    ) -> "TrustedPublishing":
+    def publishing(self, tokens: ApiTokens, cleanup: PublishingCleanup) -> "TrustedPublishing":
         from wheelyard.authentication.trusted_publishing import TrustedPublishing
 
+        used_id_tokens, clock = cleanup.used_id_tokens, self.runtime.monotonic
         return TrustedPublishing(
             publishers=self.settings.publishers,
             audiences=self.settings.trusted_publishing.audience,
             tokens=tokens,
-            cleanup=publishing_cleanup,
+            cleanup=cleanup,
             verify=self._id_token_check(),
-            replay_protection=ReplayProtection(
-                publishing_cleanup.used_id_tokens, self.runtime.monotonic
-            ),
+            replay_protection=ReplayProtection(used_id_tokens, clock),
         )
 
     def _id_token_check(self) -> "VerifyIdToken":
@@ -204,15 +178,14 @@ class _VerifierFactory:
         issuers = dict[str, IssuerConfig]()
         for issuer, lifetime in max_lifetime_by_issuer(self.settings.publishers).items():
             algorithms = frozenset(issuer.algorithms)
-            is_private = issuer.may_be_private
-            dependencies = self._for_private_issuers if is_private else self._for_public_issuers
+            dependencies = self._dependencies(allow_private=issuer.may_be_private)
             for name in issuer.names:
                 keys = JwksCache(name, algorithms, dependencies, issuer.keys_url or None)
                 issuers[name] = IssuerConfig(name, keys, algorithms, audiences, lifetime)
         return lambda id_token: verify_jwt(id_token, issuers, self.runtime.seconds())
 
-    def _has_packages(self, resource: str) -> bool:
+    def _has_packages(self, bucket: str) -> bool:
         """Return whether a bucket is a store: writing there would bypass the index."""
-        bucket, store = parse_location(resource).bucket, self.settings.store
-        locations = (store.location, store.files, self.settings.access.credentials_store)
+        store, tokens = self.settings.store, self.settings.access.credentials_store
+        locations = (store.location, store.files, tokens)
         return any(is_bucket(each) and parse_location(each).bucket == bucket for each in locations)

@@ -81,11 +81,7 @@ class AuthorizationBucket:
 
 
 class AccessTokenVerifier:
-    """
-    Verifies Google access tokens; thread-safe.
-
-    Rights are cached for `cache_seconds`, and for 300 at most.
-    """
+    """Verifies Google access tokens; thread-safe. Rights are cached for at most 300 seconds."""
 
     def __init__(
         self,
@@ -107,13 +103,7 @@ class AccessTokenVerifier:
         return found if isinstance(found, Identity) else None
 
     def verify(self, token: str) -> Identity:
-        """
-        Return the identity of a token, with its rights to every project; may wait for Google.
-
-        Raises:
-            Unauthenticated: Google does not know the token; the message never tells why.
-            Unavailable: Google does not answer, or the bucket does not exist.
-        """
+        """Return the identity of a token, with its rights to every project; may wait for Google."""
         if not _TOKEN.fullmatch(token):
             raise invalid_access_token() from CredentialRejected("auth_malformed")
         key = self._key(token)

@@ -39,7 +39,7 @@ REJECTION_CACHE_SECONDS: Final = 5.0
 """How long a wrong password is rejected without hashing it again."""
 RECENT_SUCCESS_SECONDS: Final = 86_400.0
 """How long the login rate limit does not apply to a password that was right."""
-MAX_CACHED_PASSWORDS: Final = 4096
+MAX_CACHED: Final = 4096
 """Right passwords, and as many wrong ones; about 500 bytes each."""
 PASSWORD_LIMIT_BYTES: Final = 1024
 NAME_LIMIT_BYTES: Final = 255
@@ -70,10 +70,8 @@ class HtpasswdVerifier:
     """
     Verifies passwords against an htpasswd file, with a cache; thread-safe.
 
-    The caller limits how many threads are in `verify` at once.
-
-    Raises:
-        Invalid: The file cannot be read, or has an invalid line (code `bad_setting`).
+    The caller limits how many threads are in `verify` at once. Raise Invalid (code
+    `bad_setting`) if the file cannot be read, or has an invalid line.
     """
 
     def __init__(
@@ -86,20 +84,15 @@ class HtpasswdVerifier:
         self.file = ReloadingFile(path, parse_htpasswd, monotonic)
         self._check_hash = check_hash
         self._monotonic = monotonic
-        self._successes: VerificationCache[_CachedSuccess] = VerificationCache(
-            process_key, monotonic, MAX_CACHED_PASSWORDS
-        )
-        self._failures: VerificationCache[tuple[str | None]] = VerificationCache(
-            process_key, monotonic, MAX_CACHED_PASSWORDS
-        )
+        self._successes = VerificationCache[_CachedSuccess](process_key, monotonic, MAX_CACHED)
+        self._failures = VerificationCache[tuple[str | None]](process_key, monotonic, MAX_CACHED)
         """The user's hash that a password did not match; None for an unknown user."""
 
     def cached_identity(self, name: str, password: str, network: str = "") -> Identity | None:
         """
         Return the identity for a cached password, or None; never hashes, may reload the file.
 
-        Raises:
-            Unauthenticated: The name or the password is known to be wrong.
+        Raise Unauthenticated if the name or the password is known to be wrong.
         """
         key = cache_key(self._successes, name, password, network)
         hashed = self.file.current().hashes.get(name)
@@ -123,12 +116,7 @@ class HtpasswdVerifier:
         return name in self.file.value.hashes
 
     def verify(self, name: str, password: str, network: str = "") -> Identity:
-        """
-        Return the identity of a user; may hash the password.
-
-        Raises:
-            Unauthenticated: The name or the password is wrong.
-        """
+        """Return the identity of a user; may hash. Raise Unauthenticated for a wrong password."""
         cached = self.cached_identity(name, password, network)
         if cached is not None:
             return cached
@@ -153,8 +141,7 @@ def cache_key(cache: VerificationCache[Any], name: str, password: str, network: 
     """
     Return the cache key of a name and a password from a client network.
 
-    Raises:
-        Unauthenticated: One of them is too long, empty, or not valid text.
+    Raise Unauthenticated if one of them is too long, empty, or not valid text.
     """
     try:
         size = len(password.encode())
@@ -170,8 +157,7 @@ def parse_htpasswd(text: str) -> ParsedFile[HtpasswdFile]:
     """
     Return the users of an htpasswd file, with warnings about weak and slow hashes.
 
-    Raises:
-        Invalid: A line is malformed, its hash is not supported, or a name occurs twice.
+    Raise Invalid for a malformed line, an unsupported hash, or a name that occurs twice.
     """
     hashes, warnings, parsed = dict[str, str](), list[str](), list[PasswordHash]()
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):

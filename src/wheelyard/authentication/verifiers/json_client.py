@@ -52,11 +52,7 @@ class JsonResponse:
 
 
 class JsonClient:
-    """
-    Fetches JSON documents; thread-safe.
-
-    With `allow_private` it connects to private addresses as well, and to loopback by plain HTTP.
-    """
+    """Fetches JSON by HTTPS; with `allow_private` also from private hosts, and loopback by HTTP."""
 
     def __init__(
         self,
@@ -76,9 +72,7 @@ class JsonClient:
         """
         Return the response to a GET request; `bearer` is a token for the Authorization header.
 
-        Raises:
-            FetchError: The URL or the address is not allowed, or no complete response came within
-                `timeout` seconds.
+        Raise FetchError if the URL or the address is not allowed, or the timeout (seconds) is over.
         """
         headers = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
         return self._exchange("GET", url, headers, None, timeout)

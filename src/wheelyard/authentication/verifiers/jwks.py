@@ -9,6 +9,7 @@ issuer has no effect. An unknown key id causes a refresh, at most once a minute.
 import logging
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from threading import Lock
@@ -75,11 +76,7 @@ class _KeySet:
 
 
 class JwksCache:
-    """
-    The cached key set of one issuer; thread-safe.
-
-    Without a `url`, the address of the key set is read once from the issuer's discovery document.
-    """
+    """The cached key set of one issuer; thread-safe. Without `url`, discovery tells the URL."""
 
     def __init__(
         self,
@@ -106,13 +103,12 @@ class JwksCache:
         """
         Return the key with an id, or None if the issuer has no such key.
 
-        May wait for the issuer: for the first set, for an expired one, or for an unknown id.
-
-        Raises:
-            Unavailable: There is no usable set, or a refresh for an unknown id failed.
+        Waits for the issuer if there is no valid set, or if the id is unknown. Raise Unavailable if
+        that refresh fails and no usable set has the key.
         """
         now, key_set = self._monotonic(), self._key_set
-        if key_set is None or (now >= key_set.expires_at and not self._serves_stale(now)):
+        serves_stale = self._has_failed and self._is_usable(now)
+        if key_set is None or (now >= key_set.expires_at and not serves_stale):
             key_set = self._refreshed(now)
         elif now >= key_set.refresh_at:
             self._refresh_in_background()
@@ -125,10 +121,6 @@ class JwksCache:
         if key_set is None or not self._is_usable(now):
             raise verification_unavailable("The issuer of this token")
         return key_set
-
-    def _serves_stale(self, now: float) -> bool:
-        """Return whether to use an expired set without waiting: the last refresh has failed."""
-        return self._has_failed and self._is_usable(now)
 
     def _is_usable(self, now: float) -> bool:
         key_set = self._key_set
@@ -202,13 +194,10 @@ class JwksCache:
         keys_url = document.get("jwks_uri")
         if document.get("issuer") != self._issuer or not isinstance(keys_url, str):
             raise FetchError("its discovery document is not about it")
-        try:
-            has_same_origin = parse_url(keys_url).origin == parse_url(self._issuer).origin
-        except ValueError:
-            has_same_origin = False
-        if not has_same_origin:
-            raise FetchError("its discovery document points to another host")
-        return keys_url
+        with suppress(ValueError):
+            if parse_url(keys_url).origin == parse_url(self._issuer).origin:
+                return keys_url
+        raise FetchError("its discovery document points to another host")
 
     def _parse(self, document: Mapping[str, object]) -> dict[str, PublicKey]:
         jwks = document.get("keys")

@@ -45,11 +45,7 @@ _ROUNDING_ERROR: Final = 1e-9
 
 
 class LoginRateLimit:
-    """
-    Counts failed logins in token buckets; thread-safe.
-
-    A network has `failed_login_per_minute` tries, and a name NAME_FACTOR times as many.
-    """
+    """Counts failed logins in token buckets, one for each key; thread-safe."""
 
     def __init__(
         self,
@@ -76,11 +72,9 @@ class LoginRateLimit:
         """
         Reserve a try and return 0, or return how many seconds to wait for one.
 
-        Waits in this thread while all remaining tries are reserved. If only the name has no try
-        left, the extra try of an idle network is reserved. After 0, call `release` with these keys.
-
-        Raises:
-            Unavailable: No login in progress ended within the timeout (code `overloaded`).
+        Waits in this thread while all remaining tries are reserved; raises Unavailable (code
+        `overloaded`) after the timeout. If only the name has no try left, the extra try of an idle
+        network is reserved. After 0, call `release` with these keys.
         """
         with self._changed:
             decision = self._changed.wait_for(lambda: self._try_to_reserve(keys), self._timeout)
@@ -155,20 +149,12 @@ class LoginRateLimit:
 
 
 def address_key(address: str, kind: str = "address") -> str:
-    """
-    Return the key of a client network; each kind of credential has buckets of its own.
-
-    All addresses that are not IP addresses (a Unix socket) share one key.
-    """
+    """Return the key of a client network for a kind of credential; non-IP addresses share one."""
     return f"{kind}:{network_of(address)}"
 
 
 def login_keys(address: str, name: str) -> tuple[str, str]:
-    """
-    Return the keys of a login: the client network and the user name.
-
-    The name is hashed, because people type passwords into its field.
-    """
+    """Return the keys of a login: client network, and hash of the name (it may be a password)."""
     digest = blake2b(name.encode(errors="surrogatepass"), digest_size=16).hexdigest()
     return address_key(address), f"{_NAME}:{digest}"
 

@@ -13,6 +13,7 @@ when the file is loaded, and not when the user logs in.
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import md5, sha1, sha256, sha512
@@ -110,8 +111,7 @@ def parse_hash(hashed: str) -> PasswordHash:
     """
     Return a hash in its parts.
 
-    Raises:
-        ValueError: It is not supported; the message is the rest of a sentence, without the hash.
+    Raise ValueError, with the rest of a sentence about the hash, if it is not supported.
     """
     if found := _BCRYPT.fullmatch(hashed):
         cost = int(found["cost"])
@@ -132,15 +132,14 @@ def parse_hash(hashed: str) -> PasswordHash:
 
 def verify_password(password: bytes, hashed: str) -> bool:
     """Return whether a password has this hash; may take up to some seconds."""
-    try:
+    with suppress(ValueError):  # not supported, or the library cannot read it
         parts = parse_hash(hashed)
-    except ValueError:
-        return False
-    if b"\0" in password:  # C programs end a password here, so no such hash exists
-        return False
-    if parts.scheme == "bcrypt":
-        return _is_bcrypt_of(password, hashed)
-    return compare_digest(_compute(password, parts), parts.digest)
+        if b"\0" in password:  # C programs end a password here, so no such hash exists
+            return False
+        if parts.scheme == "bcrypt":
+            return bcrypt.checkpw(password[:BCRYPT_LIMIT_BYTES], hashed.encode())
+        return compare_digest(_compute(password, parts), parts.digest)
+    return False
 
 
 def _sha_crypt(found: re.Match[str]) -> PasswordHash:
@@ -161,13 +160,6 @@ def _unsupported(hashed: str) -> str:
     if hashed.startswith(("$2a$", "$2b$", "$2y$", "$5$", "$6$", "$apr1$", "{SHA}")):
         return "is damaged: it is too short, too long, or has characters that it cannot have"
     return "is plain text, DES or another scheme that is not taken"
-
-
-def _is_bcrypt_of(password: bytes, hashed: str) -> bool:
-    try:
-        return bcrypt.checkpw(password[:BCRYPT_LIMIT_BYTES], hashed.encode())
-    except ValueError:  # a hash that the library cannot read
-        return False
 
 
 def _compute(password: bytes, parts: PasswordHash) -> str:

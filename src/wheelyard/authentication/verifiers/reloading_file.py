@@ -41,10 +41,8 @@ class ReloadingFile(Generic[T]):
     """
     A credential file with its last valid content; thread-safe.
 
-    `parse` returns a value for the text, or raises Invalid with a sentence about it.
-
-    Raises:
-        Invalid: The file cannot be read or parsed (code `bad_setting`).
+    `parse` returns a value for the text, or raises Invalid with a sentence about it. The first
+    read raises Invalid (code `bad_setting`) if the file cannot be read or parsed.
     """
 
     def __init__(

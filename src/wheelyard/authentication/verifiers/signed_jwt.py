@@ -88,13 +88,7 @@ class IdTokenVerifier:
         return self._cache.get(self._cache.key("signed", token))
 
     def verify(self, token: str) -> Identity:
-        """
-        Return the identity of a token; may wait for the issuer's keys.
-
-        Raises:
-            Unauthenticated: The token is invalid; the message never tells why.
-            Unavailable: The issuer's keys cannot be fetched.
-        """
+        """Return the identity of a token, as `Verifier.verify`; may wait for the issuer's keys."""
         identity = self.cached_identity(token)
         if identity is not None:
             return identity
@@ -121,13 +115,9 @@ def verify_jwt(token: str, issuers: Mapping[str, IssuerConfig], now: float) -> C
 
 def verified_claims(token: str, issuers: Mapping[str, IssuerConfig], now: float) -> Claims:
     """
-    Return the claims of a token after all checks.
+    Return the claims of a token after all checks; `now` is in seconds since the epoch.
 
-    `issuers` are by their name; `now` is in seconds since the epoch.
-
-    Raises:
-        CredentialRejected: The token is invalid; says why.
-        Unavailable: The issuer's keys cannot be fetched.
+    Raise CredentialRejected if it is invalid, Unavailable if the keys cannot be fetched.
     """
     header, unverified = _decode_unverified(token)
     issuer = issuers.get(_text(unverified, "iss", "jwt_iss"))
@@ -169,9 +159,8 @@ def verified_claims(token: str, issuers: Mapping[str, IssuerConfig], now: float)
 
 def _decode_unverified(token: str) -> tuple[Claims, Claims]:
     """Return header and claims of a token, without any verification."""
-    if len(token) > JWT_LIMIT_BYTES or not token.isascii():
-        raise CredentialRejected("auth_malformed")
-    if token.count(".") != 2:  # noqa: PLR2004 - between header, claims and signature
+    is_jwt = token.isascii() and token.count(".") == 2  # noqa: PLR2004 - between the three parts
+    if len(token) > JWT_LIMIT_BYTES or not is_jwt:
         raise CredentialRejected("auth_malformed")
     header, claims, signature = token.split(".")
     if signature == REMOVED_SIGNATURE:

@@ -85,8 +85,7 @@ class StaticTokens:
     """
     The static tokens of an index, from a file and from the environment; thread-safe.
 
-    Raises:
-        Invalid: The file cannot be read, or a token is invalid (code `bad_setting`).
+    Raise Invalid (code `bad_setting`) if the file cannot be read, or a token is invalid.
     """
 
     def __init__(
@@ -121,10 +120,8 @@ class StaticTokens:
         """
         Return the identity of the first secret that is a static token, or None.
 
-        The secrets are both halves of Basic credentials, or a Bearer token.
-
-        Raises:
-            Unauthenticated: The token has expired.
+        The secrets are both halves of Basic credentials, or a Bearer token. Raise Unauthenticated
+        if the token has expired.
         """
         tokens = self.file.current() if self.file else {}
         # the file may have the digest of a short text, which could be guessed
@@ -142,12 +139,7 @@ class StaticTokens:
 
 
 def parse_static_tokens(text: str) -> ParsedFile[_TokensByDigest]:
-    """
-    Return the tokens of a file, by digest.
-
-    Raises:
-        Invalid: A table is invalid; the message has its number, and neither value nor digest.
-    """
+    """Return the tokens of a file by digest; raise Invalid with the number of a wrong table."""
     tokens: dict[bytes, _StaticToken] = {}
     names = {ENVIRONMENT_TOKEN}
     for number, table in enumerate(_tables(text), start=1):

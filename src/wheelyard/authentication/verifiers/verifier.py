@@ -38,20 +38,14 @@ class Verifier(Protocol):
         """
         Return the identity; may wait.
 
-        Raises:
-            Unauthenticated: The credential is invalid; the message never tells why.
-            Unavailable: It cannot be verified now.
+        Raise Unauthenticated, with a fixed message, if the credential is invalid, and Unavailable
+        if it cannot be verified now.
         """
         ...
 
 
 class CredentialRejected(Exception):
-    """
-    The reason why a credential is invalid.
-
-    Args:
-        reason: A code for the log: `jwt_sig`, `gat_rejected`. Never anything of the credential.
-    """
+    """Raised for an invalid credential; `reason` is a code for the log, without any secret."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -63,11 +57,6 @@ class VerificationCache(ExpiringCache[bytes, V]):
     Results of verification, each under an HMAC of the credential with a key of this process.
 
     So no credential can be read from memory, and different types cannot share an entry.
-
-    Args:
-        process_key: 32 random bytes of this process.
-        monotonic: Seconds that never jump.
-        capacity: Entries at most.
     """
 
     def __init__(
@@ -85,12 +74,7 @@ class VerificationCache(ExpiringCache[bytes, V]):
 
 
 def decode_segment(segment: str) -> Claims:
-    """
-    Return the JSON object in a segment of an unverified JWT: its header or its claims.
-
-    Raises:
-        CredentialRejected: The segment is not Base64 of a JSON object in valid UTF-8.
-    """
+    """Return the JSON object in a segment of an unverified JWT, or raise CredentialRejected."""
     try:
         padded = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
         return decode(padded, type=dict[str, object])
@@ -126,12 +110,7 @@ def invalid_password(reason: str) -> Unauthenticated:
 
 
 def verification_unavailable(who: str) -> Unavailable:
-    """
-    Return the error for a credential that cannot be verified now, though it may be valid.
-
-    Args:
-        who: The server that does not answer: "Google", "The issuer of this token".
-    """
+    """Return the error for a credential that cannot be verified while `who` does not answer."""
     return Unavailable(
         f"{who} does not answer, so this credential cannot be verified. Try again in a moment.",
         code="identity_unavailable",
