@@ -24,7 +24,7 @@ logger = logging.getLogger("wheelyard.audit")
 
 def log_event(project: NormalizedName, event: AnyEvent) -> None:
     """
-    Log a committed event.
+    Log a committed event of a project.
 
     The action is `uploaded`, `imported` (from another index), `yanked`, `unyanked`, `deleted` or
     `status_set`.

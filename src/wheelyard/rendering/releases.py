@@ -11,7 +11,7 @@ from wheelyard.rendering.simple_pages import served_files
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A version and its files, sorted: wheels first, then by filename."""
+    """A version of a project and its files, sorted: wheels first, then by filename."""
 
     version: str
     files: tuple[File, ...]

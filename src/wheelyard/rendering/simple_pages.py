@@ -79,7 +79,7 @@ def detail_html(project: Project, files_url: str = FILES_FROM_DETAIL) -> bytes:
 
 
 def served_files(project: Project) -> tuple[File, ...]:
-    """Return the project's files, or none if it is quarantined."""
+    """Return the files of a project, or none if it is quarantined."""
     return project.files if project.status.serves_files else ()
 
 

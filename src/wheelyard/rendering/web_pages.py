@@ -25,7 +25,7 @@ _HEAD = "<thead><tr><th>File</th><th>Size</th><th>Uploaded</th></tr></thead>\n<t
 
 class PageTemplates:
     """
-    Renders the pages from templates, which are loaded once. Every value is escaped.
+    Renders the HTML pages from templates, which are loaded once. Every value is escaped.
 
     Args:
         index_url: The URL of the index in install commands.

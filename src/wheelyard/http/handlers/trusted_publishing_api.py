@@ -67,7 +67,7 @@ logger = logging.getLogger("wheelyard")
 
 
 class _TokenBody(Struct, frozen=True):
-    """The body of a request to mint or to revoke; fields for other indexes are ignored."""
+    """The body of a request to mint or to revoke a token; other fields are ignored."""
 
     token: str
 
@@ -87,7 +87,7 @@ class TrustedPublishingApi:
         """Counts all well-formed tokens, before they are verified."""
 
     async def discovery(self, request: Request) -> Response:
-        """Answer with the URLs of the endpoints, for an upload URL of this index."""
+        """Answer with the URLs of the trusted publishing endpoints, for an upload URL."""
         if self._index.authenticator.trusted_publishing is None:
             return _problem_response(404)
         accepted = request.headers.get(b"accept", b"").decode("latin-1").lower().split(",")
@@ -113,7 +113,7 @@ class TrustedPublishingApi:
         return False
 
     async def audience(self, _request: Request) -> Response:
-        """Answer with the audience to request an ID token for."""
+        """Answer with the audience that a CI job requests an ID token for."""
         publishing = self._index.authenticator.trusted_publishing
         if publishing is None:
             return _not_enabled()
@@ -172,13 +172,13 @@ class TrustedPublishingApi:
             self._rate_limit.release(keys, has_failed=is_genuine)
 
     def _count(self, key: str) -> Response | None:
-        """Count a request; return the response if it is over the rate limit, else None."""
+        """Count a request; return an error response if it is over the rate limit, else None."""
         wait = self._rate_limit.count_attempt(key)
         return _rate_limited(wait) if wait else None
 
 
 async def _read_token(request: Request) -> str:
-    """Return the token in a JSON body; the Content-Type is ignored."""
+    """Return the token in a request's JSON body, whatever its Content-Type."""
     body = await read_body(request.receive, BODY_LIMIT_BYTES, BODY_TOO_LONG)
     try:
         return decode(body, type=_TokenBody).token
@@ -187,13 +187,13 @@ async def _read_token(request: Request) -> str:
 
 
 def _public_origin(settings: Settings) -> str:
-    """Return scheme and host of this index from the settings: a request can name any host."""
+    """Return scheme and host of this index from the settings, as a request can name any host."""
     hosts = settings.access.trusted_hosts
     return public_origin(settings.server) or (f"https://{hosts[0]}" if hosts else "")
 
 
 def _error_response_for(step: str, error: WheelyardError) -> Response:
-    """Log an error, and return its response: 422 if the request is invalid."""
+    """Log an error of trusted publishing, and return its response."""
     reason = rejection_reason(error, otherwise=error.code)
     logger.info("a step of trusted publishing was refused: %s, %s", step, reason)
     if isinstance(error, Invalid):

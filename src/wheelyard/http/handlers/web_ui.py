@@ -26,14 +26,14 @@ HTML = b"text/html; charset=utf-8"
 
 
 class WebUi:
-    """Answers requests with HTML pages."""
+    """Answers requests with the HTML pages of the web UI."""
 
     def __init__(self, context: ServerContext) -> None:
         self._context = context
 
     @cached_property
     def templates(self) -> "PageTemplates":
-        """The templates, loaded by the first request that can read them."""
+        """The HTML templates, loaded by the first request that can read them."""
         settings = self._context.index.settings
         # slow to import: the first page of the Simple API must not wait for this
         with storage_faults("the templates of the pages"):

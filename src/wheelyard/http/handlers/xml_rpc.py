@@ -58,6 +58,6 @@ async def answer_call(request: Request, prefix: str) -> Response:
 
 
 def method_name(call: bytes) -> str:
-    """Return the method name of a call, or an empty string."""
+    """Return the method name in an XML-RPC call, or an empty string."""
     match = _METHOD.search(call)  # no XML is parsed, so no entity is expanded
     return match[1].decode() if match else ""

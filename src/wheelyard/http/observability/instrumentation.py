@@ -34,7 +34,7 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", 
 
 class Instrumentation:
     """
-    Records the requests of one process.
+    Records the requests of one process: metrics, access log and traces.
 
     Args:
         index: The index that is served.

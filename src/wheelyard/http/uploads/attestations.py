@@ -16,7 +16,7 @@ ATTESTATIONS_NOT_STORED: Final = (
 
 
 def contains_attestations(text: str) -> bool:
-    """Return whether the field's JSON has any attestation; raise Invalid if it is not JSON."""
+    """Return whether the form field `attestations` has any; raise Invalid if it is not JSON."""
     try:
         return bool(decode(text))
     except (DecodeError, UnicodeError, RecursionError) as error:

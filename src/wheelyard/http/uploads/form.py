@@ -178,7 +178,7 @@ class UploadFormReader:
 
     @property
     def _suffixes(self) -> tuple[str, ...]:
-        """The filename endings of a package whose part is not `content`."""
+        """The endings by which a filename in another field than `content` is the package."""
         zip_sdist = (".zip",) if self._uploads.rules.zip_sdists else ()
         return (".whl", ".tar.gz", *zip_sdist)
 
@@ -216,12 +216,12 @@ class UploadFormReader:
                 )
 
     def _declared_digests(self) -> list[tuple[str, str]]:
-        """Return (algorithm, digest) of the digest fields that have come so far."""
+        """Return the algorithm and value of each digest field that the client has sent so far."""
         values = ((field, self._fields.get(field)) for field in form_fields.DIGEST_LENGTHS)
         return [(field.removesuffix("_digest"), digest) for field, digest in values if digest]
 
 
 def _digest_of_spooled(file: SpoolWriter, algorithm: str, declared: str) -> str:
-    """Return a digest whose field came after the file, as distutils sends it."""
+    """Read the spooled file again for a digest whose field came after the file (distutils)."""
     with storage_faults("the upload"), file.path.open("rb") as content:
         return file_digest(content, partial(new_hasher, algorithm, declared)).hexdigest()

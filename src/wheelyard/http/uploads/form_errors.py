@@ -27,7 +27,7 @@ def bad_encoding(what: str) -> Invalid:
 
 
 def invalid_field(message: str) -> Invalid:
-    """Return the error for a field whose value is not accepted."""
+    """Return the error for a form field with an invalid value."""
     return Invalid(message, code="invalid_field")
 
 

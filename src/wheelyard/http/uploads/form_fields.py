@@ -49,7 +49,7 @@ class FieldDecoder:
         self._decoder = getincrementaldecoder("utf-8")()
 
     def write(self, data: bytes, *, final: bool = False) -> None:
-        """Decode the next bytes; raise Invalid if they are not UTF-8, or not allowed here."""
+        """Decode the next bytes of the field; raise Invalid for bytes that are not allowed."""
         try:
             text = self._decoder.decode(data, final)
         except UnicodeDecodeError as error:

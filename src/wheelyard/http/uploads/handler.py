@@ -43,7 +43,7 @@ class UploadHandler:
 
     @property
     def body_limit(self) -> int:
-        """Bytes that the body of an upload may have."""
+        """The limit of the body of an upload, in bytes."""
         return self._index.uploads.rules.max_size + FIELDS_LIMIT_BYTES
 
     async def handle(self, request: Request) -> Response:

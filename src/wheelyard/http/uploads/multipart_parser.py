@@ -84,7 +84,7 @@ class MultipartParser:
         """The bytes after the closing boundary; None before it has come."""
 
     def feed(self, chunk: bytes) -> Iterator[PartHeaders | bytes | None]:
-        """Yield for each part: its headers, its content in chunks that are not empty, and None."""
+        """Parse the next bytes; yield for each part its headers, chunks of content, and None."""
         if self._epilogue is None:
             self._check_start(chunk)
             recent = self._tail + chunk
@@ -101,7 +101,7 @@ class MultipartParser:
             raise bad_multipart("something follows its closing boundary")
 
     def close(self) -> None:
-        """Raise Invalid unless the closing boundary has come, and a line end after it."""
+        """Raise Invalid unless the form has ended with its closing boundary and a line end."""
         if self._epilogue is None or not self._epilogue.startswith(LINE_END):
             raise Invalid(
                 "The form ends before its closing boundary, so part of it was lost on the way. "
@@ -144,7 +144,7 @@ def parse_boundary(content_type: bytes | None) -> bytes | None:
     """
     Return the boundary of a form, or None if `content_type` is not multipart/form-data.
 
-    A boundary of an invalid form is Invalid (code `bad_multipart`); a charset is ignored.
+    Raise Invalid if the boundary is missing or malformed. A charset is ignored: a form is UTF-8.
     """
     media_type, separator, parameters = (content_type or b"").decode("latin-1").partition(";")
     if media_type.strip().lower() != "multipart/form-data":
@@ -186,7 +186,7 @@ def _disposition(headers: list[tuple[str, str]]) -> dict[str, str]:
 
 
 def _parameters(text: str) -> dict[str, str]:
-    """Return `; name=value; name="value"` as a dictionary with lower-case names."""
+    """Parse header parameters, `; name=value; name="value"`; names become lower-case."""
     text = text.rstrip("; \t")
     parameters: dict[str, str] = {}
     position = 0
