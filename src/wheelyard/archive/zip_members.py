@@ -60,7 +60,6 @@ _ZIP64_EOCD = struct.Struct("<4sQ2H2L4Q")
 _ZIP64_EOCD_SIGNATURE = b"PK\6\6"
 _ZIP64_EOCD_REMAINING = 44
 """The size field of a ZIP64 end record without extensible data."""
-_COMMENT_LIMIT = 0xFFFF
 _MAX_16 = 0xFFFF
 _MAX_32 = 0xFFFFFFFF
 
@@ -207,16 +206,13 @@ def open_zip(context: ReadContext, check_name: NameCheck) -> ZipArchive:
         position = data_offsets[member.name] + member.compressed_size
     if position != directory.offset:
         raise invalid_archive("it has bytes that belong to no member")
-    _check_inflated_size(listed, limits.inflatable(file_size, limits.zip_inflated))
+    # the sizes of the headers; reading a member checks that its size is true
+    allowed = limits.inflatable(file_size, limits.zip_inflated)
+    if sum(member.size for member in listed) > allowed:
+        largest = max(listed, key=lambda each: each.size)
+        raise archive_bomb(f"it inflates to more than {allowed} bytes", largest.name)
     paths.check()
     return ZipArchive(context, members, data_offsets)
-
-
-def _check_inflated_size(members: list[ZipMember], allowed: int) -> None:
-    # The sizes are those of the headers; reading a member checks that its size is true.
-    if sum(member.size for member in members) > allowed:
-        largest = max(members, key=lambda each: each.size)
-        raise archive_bomb(f"it inflates to more than {allowed} bytes", largest.name)
 
 
 def _reject_tar_polyglot(descriptor: int) -> None:
@@ -237,7 +233,7 @@ class _CentralDirectory(NamedTuple):
 
 def _find_directory(descriptor: int, file_size: int, limits: ArchiveLimits) -> _CentralDirectory:
     """Find the central directory; check the limits before reading anything of that size."""
-    tail_offset = max(0, file_size - _EOCD.size - _COMMENT_LIMIT)
+    tail_offset = max(0, file_size - _EOCD.size - _MAX_16)
     tail = os.pread(descriptor, file_size - tail_offset, tail_offset)
     at = tail.rfind(_EOCD_SIGNATURE)
     if at < 0 or len(tail) - at < _EOCD.size:

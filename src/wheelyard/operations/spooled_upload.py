@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from wheelyard.archive.limits import MIB
 from wheelyard.errors import TooLarge
 from wheelyard.model.distribution_filename import Distribution
 from wheelyard.model.text import to_one_line
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from _hashlib import _HashObject as Hasher
 
 SHA256: Final = "sha256"
-MIB: Final = 1024**2
 EARLIEST_UPLOAD: Final = datetime(1970, 1, 1, tzinfo=UTC)
 YANK_REASON_LIMIT: Final = 1024
 """The most characters of the reason of a yank."""

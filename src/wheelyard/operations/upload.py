@@ -18,7 +18,7 @@ from packaging.utils import NormalizedName, canonicalize_version
 
 from wheelyard.archive.distribution_reader import DistributionContents, read_distribution
 from wheelyard.archive.leniency import Rule
-from wheelyard.archive.limits import ArchiveLimits, Deadline
+from wheelyard.archive.limits import GIB, MIB, ArchiveLimits, Deadline
 from wheelyard.catalog.files import Files, StoredBytes
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.runtime import Runtime
@@ -40,9 +40,6 @@ from wheelyard.operations.spooled_upload import SourceMetadata, SpooledUpload, S
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.spool import Spool
 
-COPY_CHUNK_BYTES: Final = 1024 * 1024
-"""The bytes of one read when a local file is copied into the spool."""
-GIB: Final = 1024**3
 READ_SECONDS_PER_GIB: Final = 60.0
 READ_SECONDS_BASE: Final = 10.0
 """The time limit for validating an archive: the base, and more for each GiB."""
@@ -283,7 +280,7 @@ def _copy(path: Path, writer: SpoolWriter, progress: Callable[[int], None]) -> N
             code="invalid_filename",
         ) from error
     with source, storage_faults("the upload"):
-        while chunk := source.read(COPY_CHUNK_BYTES):
+        while chunk := source.read(MIB):
             writer.write(chunk)
             progress(len(chunk))
 

@@ -29,7 +29,6 @@ FILE_TYPE: Final = WebType("application/octet-stream", FILE_CACHE_CONTROL)
 METADATA_TYPE: Final = WebType("text/plain; charset=utf-8", FILE_CACHE_CONTROL)
 INDEX: Final = "index.html"
 SEARCH: Final = "search.json"
-GZIP_LEVEL: Final = 9
 
 ReadCore = Callable[[NormalizedName, File], CoreMetadata]
 """Returns the core metadata of a listed file."""
@@ -135,7 +134,7 @@ class SitePages:
         yield SitePage(Key(path), kind, body)
         if self.options.is_gzipped:
             # without mtime=0, equal pages would get different bytes
-            packed = None if body is None else gzip.compress(body, GZIP_LEVEL, mtime=0)
+            packed = None if body is None else gzip.compress(body, mtime=0)
             yield SitePage(Key(f"{path}.gz"), GZIP, packed)
 
 
