@@ -1,7 +1,7 @@
 """
 A store in a bucket beside one in a folder: memory, speed, and what Google would ask for it.
 
-The bucket is the tests' stand-in, in a process of its own on the same machine: it answers within
+The bucket is the tests' fake GCS server, in another process on the same machine: it answers within
 some milliseconds, which a real one does not, and it takes its share of the processors.
 """
 

@@ -87,12 +87,12 @@ def pypiserver(folder: Path, page: str = "/simple/") -> Iterator[Server]:
 def fake_gcs_server(folder: Path, bucket: str) -> Iterator[str]:
     """Run the fake GCS server in another process; yield its URL."""
     command = [sys.executable, "-m", "benchmarks.fake_gcs", bucket]
-    printed = folder / "stand-in.printed"
+    printed = folder / "fake-gcs.log"
     with _running(command, printed, {"PYTHONPATH": str(REPOSITORY)}) as process:
         end = time.perf_counter() + TIMEOUT_SECONDS
         while not (url := _text(printed).strip()):
             if process.poll() is not None or time.perf_counter() > end:
-                raise RuntimeError("the stand-in did not come up")
+                raise RuntimeError("the fake GCS server did not start")
             time.sleep(0.01)
         yield url
 

@@ -1,16 +1,16 @@
 """
-How far a request walks: `python -m tools.walks` counts it for an upload and for a cold page.
+Counts the modules and calls of a request: an upload and a cold page (`python -m tools.walks`).
 
-Both are asked of an application in this process: an upload to a store in a folder and to one in a
-bucket (the tests' stand-in), and the first page of a project, with a token, of a store in a bucket.
-Only our own modules and functions are counted, and only while the request is answered.
+The requests go to an application in this process: an upload to a store in a folder and to one in a
+bucket (the tests' fake GCS server), and the first page of a project, with a token, from a bucket.
+Only modules and functions of wheelyard are counted, and only until the response is sent.
 
-- modules: in how many modules of ours some function is called
-- depth at the commit point: how many functions of ours are on the stack when the store is told to
-  put the project's document; those of the event loop that wait for the thread are among them
+- modules: modules of which some function is called
+- depth at the commit point: functions on the stack when the project's document is put, with those
+  of the event loop that wait for the thread
 - thread hops: how often work is handed to another thread
-- requests in a row: how many verbs of the store begin only when another one has ended; the note of
-  a token's last use is left out, as no request waits for it
+- requests in a row: store calls that begin only when another one has ended, without the write of
+  a token's last use, which no request waits for
 """
 
 import asyncio

@@ -147,7 +147,7 @@ def test_guesses(tmp_path: Path) -> None:
 
 
 def test_a_name_is_removed(tmp_path: Path) -> None:
-    """Whoever is taken out of the htpasswd file is out within seconds, without a restart (64)."""
+    """A user who is removed from the htpasswd file loses access within seconds (64)."""
     real, later = system_runtime(), [0.0]
     runtime = replace(real, monotonic=lambda: real.monotonic() + later[0])
     with open_harness(tmp_path, runtime=runtime) as harness:
@@ -162,7 +162,7 @@ def test_a_name_is_removed(tmp_path: Path) -> None:
 
 
 def test_google_is_down(harness: AccessHarness) -> None:
-    """While Google fails, nobody is let in, and nobody told that their credential is bad (48)."""
+    """While Google fails, credentials are answered 503, not 401 (48)."""
     asked = f"/storage/v1/b/{harness.google.bucket}/iam/testPermissions"
     harness.google.answers[asked] = Fault(status=500)
     try:
@@ -175,7 +175,7 @@ def test_google_is_down(harness: AccessHarness) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_shared_caches_keep(harness: AccessHarness, kind: str) -> None:
-    """No proxy keeps for others what not everybody may read, and any keeps what they may (66)."""
+    """Shared caches may store public pages, and no others (66)."""
     name, file = f"{kind}-lib", harness.packages[f"{kind}-lib"].filename
     pages = (f"/simple/{name}/", f"/pypi/{name}/json", f"/project/{name}/", f"/files/{name}/{file}")
     for path in (*pages, f"/files/{name}/{file}.metadata"):
@@ -191,7 +191,7 @@ def test_what_shared_caches_keep(harness: AccessHarness, kind: str) -> None:
 
 
 def test_callers_in_turn(harness: AccessHarness) -> None:
-    """What is remembered for one caller is not shown to the next, whoever comes first (67)."""
+    """Cached responses of one caller are never served to another, in any order (67)."""
     everybody: tuple[Headers, ...] = ((), READER, STRANGER, basic("admin", PASSWORD))
     first = [harness.ask("GET", "/simple/", (*each, V1)).body for each in everybody]
     again = [harness.ask("GET", "/simple/", (*each, V1)).body for each in reversed(everybody)]

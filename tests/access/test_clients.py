@@ -140,7 +140,7 @@ def keyring_python() -> Path:
 
 @pytest.mark.parametrize("client", ["pip", "uv", "twine"])
 def test_keyring(index: Served, sandbox: Sandbox, keyring_python: Path, client: str) -> None:
-    """After `gcloud auth login` nobody need tell a client anything, and the index lets it in."""
+    """After `gcloud auth login`, clients need no configuration to log in to the index."""
     tools = sandbox.home / "bin"
     make_program(tools, "gcloud", f"echo {ACCESS_TOKEN}")
     make_program(tools, "keyring", f'exec {keyring_python} -m keyring "$@"')

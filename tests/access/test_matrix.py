@@ -154,7 +154,7 @@ def is_unknown(person: Requester, harness: AccessHarness) -> bool:
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
 def test_reading(harness: AccessHarness, person: Requester) -> None:
-    """Whoever asks for whatever of a project, and however, gets what the matrix says."""
+    """Every read of a project by every principal has the status of the matrix."""
     headers, wrong = person.headers(harness), list[str]()
     for name in (*EXISTING, *MISSING):
         for title, ask in reads(harness, name).items():
@@ -199,14 +199,14 @@ def test_what_is_not_there_looks_like_what_is_not_for_me(
 
 
 def test_a_page_in_memory(harness: AccessHarness) -> None:
-    """Whoever may not read a page that others have just read costs no look at the store."""
+    """A refused request for a cached page reads nothing from the store."""
     reader = next(each for each in REQUESTERS if each.role == READERS).headers(harness)
     assert harness.ask("GET", "/simple/shut-lib/", reader).status == 200
     assert harness.ask("GET", "/simple/shut-lib/").asked == ()
 
 
 def test_redirect_to_what_is_not_for_me(harness: AccessHarness) -> None:
-    """Whoever may not read a project is not sent on from its URL without a slash."""
+    """A URL without a slash does not redirect callers who may not read the project."""
     stranger = next(each for each in REQUESTERS if each.role == STRANGER).headers(harness)
     assert harness.ask("GET", "/simple/shut-lib", stranger).status == 404
     assert harness.ask("GET", "/simple/secret-lib", stranger).status == 403
@@ -231,7 +231,7 @@ def test_without_its_slash(harness: AccessHarness, person: Requester) -> None:
     "path", ["/simple/", "/pypi/simple/", "/+simple/", "/acme/", "/", "//simple//"]
 )
 def test_lists(harness: AccessHarness, person: Requester, path: str) -> None:
-    """A list has the projects that one may read, and whoever is known gets one."""
+    """The list has the projects that a caller may read; every known caller gets one."""
     listed = harness.ask("GET", path, (*person.headers(harness), V1))
     if is_unknown(person, harness):
         assert (listed.status, listed.asked) == (401, ())
@@ -272,7 +272,7 @@ def seen(person: Requester, *, is_open: bool) -> list[str]:
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
 def test_publishing(harness: AccessHarness, person: Requester) -> None:
-    """Whoever may publish to a name does, whether it exists or not; others are told neither."""
+    """An allowed upload succeeds for new and existing names; a refusal does not tell them apart."""
     headers = person.headers(harness)
     for kind in KINDS:
         answers = dict[str, RecordedResponse]()
@@ -348,7 +348,7 @@ def test_wrong_methods(harness: AccessHarness, person: Requester) -> None:
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
 def test_elsewhere(harness: AccessHarness, person: Requester) -> None:
-    """Health is everybody's; where nothing is, it is 401 to who may see nothing, and else 404."""
+    """Health is public; unknown paths are 401 to callers without any read access, and else 404."""
     headers = person.headers(harness)
     for path in ("/health", "/ready"):
         assert harness.ask("GET", path, headers).status == 200
@@ -366,7 +366,7 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccessHarness]
 
 @pytest.mark.parametrize("person", PROXIED, ids=str)
 def test_pages_behind_the_proxy(proxied: AccessHarness, person: Requester) -> None:
-    """Behind Google's proxy the pages for people are for those whom it names, and nobody else."""
+    """Behind IAP, the web UI is only for the users that IAP names."""
     headers = (*person.headers(proxied), ("accept", "text/html"))
     home = proxied.ask("GET", "/", headers)
     is_refused = person.role in {ANONYMOUS, INVALID}

@@ -80,7 +80,7 @@ def test_nobody_sees_a_credential(
 def test_a_credential_in_the_wrong_place(
     harness: AccessHarness, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A credential that somebody puts into a URL opens nothing, and is not repeated by a log."""
+    """A credential in a URL is ignored, and never logged."""
     secrets = secrets_in(BAD[kind])
     with caplog.at_level(logging.DEBUG):
         answers = [

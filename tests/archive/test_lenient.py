@@ -235,7 +235,7 @@ NEVER: dict[str, dict[str, tuple[str, Callable[[], bytes]]]] = {
 
 @pytest.mark.parametrize(("row", "code"), coded(NEVER))
 def test_never_excused(tmp_path: Path, row: tuple[str, Callable[[], bytes]], code: str) -> None:
-    """What protects the index, or whoever installs, is refused whoever asks for leniency."""
+    """Rules that protect the index or its users are never waived."""
     filename, build = row
     with pytest.raises(Invalid) as caught:
         inspect_bytes(tmp_path, filename, build(), is_lenient=True)

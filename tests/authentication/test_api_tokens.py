@@ -132,7 +132,7 @@ def refused(harness: IndexHarness, token: ApiToken) -> tuple[str, str]:
 
 
 def test_why_a_token_opens_nothing(harness: IndexHarness) -> None:
-    """Whoever sends a token that opens nothing is never told why; the log is."""
+    """The reason why a token is rejected is logged, and not sent to the client."""
     revoked, record = harness.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
     expired, _ = harness.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
     unknown = ApiToken("wyd_0123456789" + expired.text[14:])
@@ -194,7 +194,7 @@ def test_whose_a_token_is(harness: IndexHarness) -> None:
 
 
 def test_how_many_somebody_may_have(harness: IndexHarness) -> None:
-    """Somebody with a hundred active tokens gets no more, until one of them is gone."""
+    """An owner with a hundred active tokens gets no more until one expires or is revoked."""
     ana, tokens = "user:ana@acme.dev", harness.index.tokens
     names = frozenset({ana})
     request = TokenRequest(name="laptop", owner=ana, owner_names=(ana,))
@@ -235,7 +235,7 @@ def test_limits(harness: IndexHarness, request_: TokenRequest) -> None:
 
 
 def test_no_id_is_taken(tmp_path: Path) -> None:
-    """Where a store takes no id, whoever wants a token is told so before a minute is over."""
+    """If the store rejects every new token, creating one fails within a minute."""
     pauses = list[float]()
     seconds = 0.0
 
@@ -334,7 +334,7 @@ def test_a_clock_that_was_wrong(harness: IndexHarness, note: bytes) -> None:
 
 
 def test_what_is_no_use(harness: IndexHarness) -> None:
-    """Neither somebody who knows an id alone, nor a token that is dead, is a use."""
+    """Requests with a token's id alone, or with an expired token, do not count as its use."""
     (token, record), (other, _) = made(harness), made(harness)
     tokens = tokens_over(harness)
     forged = ApiToken(token.text[:14] + other.text[14:])
@@ -361,7 +361,7 @@ def test_tokens_of_jobs(harness: IndexHarness) -> None:
 
 @pytest.mark.parametrize("verb", ["get", "put"])
 def test_a_store_that_is_away(harness: IndexHarness, verb: str) -> None:
-    """A store that takes no notes keeps nobody out, and is asked again after an hour."""
+    """If the last use cannot be stored, tokens still work; it is tried again after an hour."""
     (token, record), (later, second) = made(harness), made(harness)
     store = FaultyStore(harness.store, (Fault(FaultKind.NOT_DONE, verb, f"{keys.LAST_USES}*"),))
     tokens = tokens_over(harness, store)
@@ -380,7 +380,7 @@ def test_a_store_that_is_away(harness: IndexHarness, verb: str) -> None:
 
 
 def test_one_writer_at_a_time(harness: IndexHarness) -> None:
-    """However many tokens come at once, one thread writes for all, and nobody waits for it."""
+    """One background thread writes the last uses of all tokens; no request waits for it."""
     both = [made(harness), made(harness)]
     begun = list[Callable[[], None]]()
     tokens = tokens_over(harness, start=begun.append)

@@ -70,7 +70,7 @@ def is_let_in(access: AccessHarness, credential: Credential, address: str = HERE
 
 
 def test_guesses_are_put_off(access: AccessHarness, caplog: pytest.LogCaptureFixture) -> None:
-    """After three wrong passwords nobody at that address is heard; elsewhere everybody is."""
+    """After three wrong passwords, logins are refused at that address, and only there."""
     guess(access, HERE, Credential("reader", "guess"))
     with caplog.at_level(logging.INFO):
         assert not is_let_in(access, Credential("manager", PASSWORD))
@@ -90,7 +90,7 @@ def test_guesses_from_everywhere(access: AccessHarness) -> None:
 
 
 def test_who_was_right_before_is_let_in(access: AccessHarness, tmp_path: Path) -> None:
-    """Somebody whose password was right today is not locked out by the guesses of others."""
+    """A user who logged in today is not locked out by other clients' guesses."""
     clock, right = Clock(), Credential("reader", PASSWORD)
     passwords = HtpasswdVerifier(tmp_path / "htpasswd", bytes(32), clock.seconds)
     index = replace(
@@ -148,7 +148,7 @@ KEY = '{"type": "service_account", "private_key": "-----BEGIN PRIVATE KEY-----\\
 def test_service_account_keys(
     access: AccessHarness, caplog: pytest.LogCaptureFixture, user: str, secret: str
 ) -> None:
-    """The key of a service account is refused with advice and one warning, and shown to nobody."""
+    """A service account key is refused with advice and one warning, and never logged."""
     for _ in range(5):
         with pytest.raises(Unauthenticated, match="delete it"):
             access.index.authenticator.authenticate(Credential(user, secret), HERE)
@@ -159,7 +159,7 @@ def test_service_account_keys(
 
 
 def test_a_file_that_is_due(access: AccessHarness, tmp_path: Path) -> None:
-    """Whoever sends an API token never waits for a look at a file; for a password there is one."""
+    """API tokens need no check of a credentials file; passwords do."""
     clock = Clock()
     passwords = HtpasswdVerifier(tmp_path / "htpasswd", bytes(32), clock.seconds)
     authenticator = replace(access.index.authenticator, htpasswd=passwords)
@@ -257,7 +257,7 @@ def test_tokens_that_nobody_made(harness: IndexHarness) -> None:
     ids=["bearer", "dots", "token's prefix", "token's shape"],
 )
 def test_other_secrets_are_not_shown_to_google(access: AccessHarness, sent: Credential) -> None:
-    """What is plainly no token of Google's is refused here, and nobody else ever sees it."""
+    """A credential that cannot be Google's is refused without sending it to Google."""
     with pytest.raises(Unauthenticated) as refused:
         is_let_in(access, sent)
     assert "Missing or invalid token" in refused.value.short

@@ -143,7 +143,7 @@ def test_the_store_never_has_a_secret(noon: IndexHarness, caplog: pytest.LogCapt
 
 
 def test_an_id_that_is_taken(noon: IndexHarness) -> None:
-    """A token whose id is somebody else's is made again, and theirs stays what it was."""
+    """A token whose id is taken is created with another id; the existing token is unchanged."""
     twin = publishing(over(noon.store, noon, seed=99))
     theirs, _ = over(noon.store, noon, seed=99).tokens.create(TokenRequest(name="ci"), by="bob")
     assert b"publishers" not in noon.bytes_at(keys.token(theirs.id))
@@ -275,7 +275,7 @@ def test_a_mistake_does_not_cost_the_statement(noon: IndexHarness) -> None:
     ],
 )
 def test_nobodys_statement(noon: IndexHarness, says: Table, claims: Table, code: str) -> None:
-    """A statement of somebody else, or for something else, gets no token and leaves nothing."""
+    """An ID token of another job or audience gets no token, and nothing is stored for it."""
     assert refusal(publishing(noon.index), {**says, **claims}) == (code or INVALID_PUBLISHER)
 
     assert noon.snapshot("credentials/") == {}
@@ -356,7 +356,7 @@ def test_a_statement_that_does_not_hold(noon: IndexHarness) -> None:
 
 
 def test_a_statement_that_changes(noon: IndexHarness) -> None:
-    """What is read before the signature is verified is believed by nobody."""
+    """Claims that are read before the signature is verified are not trusted."""
 
     def verify(_: str) -> Mapping[str, object]:
         return {**GITHUB_SAYS, "iss": "https://gitlab.com"}

@@ -84,7 +84,7 @@ def running_bucket_index(
 @contextmanager
 def serving(sandbox: Sandbox, environment: Mapping[str, str], *options: str) -> Iterator[str]:
     """Run `wheelyard serve` until the block ends; yield its address."""
-    # the bucket's stand-in is at 127.0.0.1: as in production, its host has another name
+    # the fake GCS server is at 127.0.0.1: as in production, its host has another name
     address = f"localhost:{free_port()}"
     line = [sys.executable, "-m", "wheelyard", "serve", "--port", address.split(":")[1], *options]
     log = sandbox.folder.parent / "log.txt"

@@ -95,7 +95,7 @@ def test_nobody_signs(cloud: FakeGcsServer, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("slow", ["client", "bucket"])
 def test_slow_downloads(cloud: FakeGcsServer, tmp_path: Path, slow: str) -> None:
-    """A bucket that breaks off is asked again; downloads that hardly move hold up nobody."""
+    """Broken downloads from the bucket are resumed; slow downloads do not block other clients."""
     environment = as_account(cloud, tmp_path) | {"WHEELYARD_DOWNLOADS": "proxy"}
     with (
         running_bucket_index(tmp_path / "index", cloud, environment, "--private") as index,

@@ -147,7 +147,7 @@ def test_a_reload_beside_a_write(harness: DocumentHarness) -> None:
 
 
 def test_in_a_folder_nobody_shares_an_earlier_read() -> None:
-    """Whoever asks a folder gets what was written before, though an earlier read is not over."""
+    """On a local store, a read sees earlier writes even while an older read is running."""
     near = DocumentHarness(near=True)
     near.store.go_on.clear()
     with ThreadPoolExecutor(2) as pool:

@@ -89,7 +89,7 @@ def test_two_processes(tmp_path: Path, name: str, faults: int, fewest: int) -> N
     ],
 )
 def test_two_processes_far_away(tmp_path: Path, name: str, fewest: int) -> None:
-    """Two processes that believe what they have read before, as on a bucket, keep every promise."""
+    """Two processes with cached documents, as on a bucket, keep every invariant."""
     scenario = SCENARIOS[name](tmp_path, False)  # noqa: FBT003
     scenario.far = True
 

@@ -161,7 +161,7 @@ def test_tokens(wheelyard: Typed, sandbox: Sandbox) -> None:
 def test_a_token_for_somebody(
     wheelyard: Typed, sandbox: Sandbox, typed: str, owner: str, names: set[str]
 ) -> None:
-    """An operator makes a token that is somebody's, by the names that a grant calls them."""
+    """An operator creates a token for a user, by the principals that grants name."""
     token = wheelyard("token", "create", "laptop", "--owner", typed).stdout
 
     (listed,) = json.loads(wheelyard("token", "list", "--json").stdout)["tokens"]
@@ -179,7 +179,7 @@ def test_a_token_for_somebody(
     ],
 )
 def test_who_owns_no_token(wheelyard: Typed, sandbox: Sandbox, owner: str) -> None:
-    """A token for somebody who cannot own one is not made, and no store is for its sake."""
+    """A token for a principal that cannot own one is refused, and no store is created."""
     done = wheelyard("token", "create", "laptop", "--owner", owner)
 
     assert (done.returncode, done.stdout) == (1, "")

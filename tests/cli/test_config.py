@@ -70,7 +70,7 @@ def test_warnings(check: Configured, settings: Path) -> None:
     ],
 )
 def test_nobody_comes(wheelyard: Typed, settings: Path, who: str, words: str) -> None:
-    """A grant that names somebody who can never come is warned about in a line, and no other."""
+    """A grant for a principal that can never log in causes one warning."""
     allowed = 'audience = ["https://packages.example.com"]\nallowed_domains = ["Acme.dev"]'
     text = SETTINGS.replace('audience = ["https://packages.example.com"]', allowed)
     grant = f'[[grant]]\nwho = ["{who}"]\nprojects = ["*"]\nactions = ["read"]\n'

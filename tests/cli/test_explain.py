@@ -43,7 +43,7 @@ def explain(wheelyard: Typed, settings: Path) -> Typed:
     ],
 )
 def test_yes(explain: Typed, who: str, project: str, action: str, reason: str) -> None:
-    """Whoever may is told by which grant, or by what of their own."""
+    """For allowed access, the output names the grant or the own right."""
     done = explain(who, project, action)
 
     assert done.returncode == 0
@@ -65,7 +65,7 @@ def test_yes(explain: Typed, who: str, project: str, action: str, reason: str) -
     ],
 )
 def test_no(explain: Typed, who: str, project: str, action: str, status: str) -> None:
-    """Whoever may not is told what they would see."""
+    """For denied access, the output has the response that the caller would get."""
     done = explain(who, project, action)
 
     assert done.returncode == 1
@@ -93,7 +93,7 @@ def test_no(explain: Typed, who: str, project: str, action: str, status: str) ->
     ],
 )
 def test_other_names(explain: Typed, who: str, project: str, hint: str) -> None:
-    """Whoever may under another name of theirs is told by which one to ask."""
+    """If another principal of the user has access, the output names it."""
     told = explain(who, project, "read").stdout.splitlines()[2:]
 
     assert len(told) == bool(hint)
@@ -101,7 +101,7 @@ def test_other_names(explain: Typed, who: str, project: str, hint: str) -> None:
 
 
 def test_without_the_passwords(explain: Typed, settings: Path) -> None:
-    """What somebody may do is told where the file of passwords is not there, too."""
+    """The command works without the password file."""
     (settings.parent / "users").unlink()
 
     done = explain("htpasswd:ml-ci", "tools", "upload")
@@ -154,7 +154,7 @@ def test_tokens(explain: Typed, index: Index) -> None:
 
 
 def test_a_token_of_somebody(explain: Typed, index: Index) -> None:
-    """Somebody's token may do what it was made for, as far as its owner still may."""
+    """A personal token has the rights it was created with, within those of its owner now."""
     request = TokenRequest(
         name="ana's",
         actions=Action.READ | Action.UPLOAD,

@@ -58,7 +58,7 @@ def remove(serving: Serving, auth: tuple[str, str]) -> int:
 
 
 def test_the_usual(packages: Path, serve: Serve) -> None:
-    """Everybody reads; the names in the file publish and remove; the packages are there."""
+    """By default reading is public, and users of the password file upload and remove."""
     serving = serve("-P", ".htpasswd", str(packages), command="run")
 
     assert ask(serving, "/simple/demo/") == 200
@@ -73,7 +73,7 @@ def test_the_usual(packages: Path, serve: Serve) -> None:
 
 
 def test_nothing_protected(packages: Path, serve: Serve) -> None:
-    """Whoever means it lets everybody publish, whatever their client sends."""
+    """With explicit options, anonymous clients may upload, with any credentials."""
     options = ("-P", ".", "-a", ".", "--i-know", str(packages))
     serving = serve(*options, host="0.0.0.0", command="run")  # noqa: S104 - what is being tested
 
@@ -149,7 +149,7 @@ def test_options_that_do_nothing(packages: Path, sandbox: Sandbox, serve: Serve)
 def test_refusals(
     packages: Path, wheelyard: Typed, arguments: list[str], status: int, words: str
 ) -> None:
-    """What would open everything to everybody has to be meant, and a typing error is told."""
+    """Options that open everything must be explicit, and invalid options are reported."""
     done = wheelyard(*arguments)
 
     assert done.returncode == status
@@ -164,7 +164,7 @@ def test_refusals(
 def test_names_that_may_not_manage(
     packages: Path, sandbox: Sandbox, serve: Serve, config: str, *, is_warned: bool
 ) -> None:
-    """Whoever gives names their rights, or says that they may not remove anything, is heard."""
+    """Grants, or `htpasswd_may_manage = false`, keep users from removing files."""
     (sandbox.folder / "wheelyard.toml").write_text(config)
 
     serving = serve("-P", ".htpasswd", str(packages), command="run")
@@ -175,7 +175,7 @@ def test_names_that_may_not_manage(
 
 
 def test_no_first_token(packages: Path, sandbox: Sandbox, serve: Serve) -> None:
-    """Where somebody has said who may do what, no token is made that may do everything."""
+    """If grants are configured, no initial token is created."""
     del packages
     (sandbox.folder / "wheelyard.toml").write_text(
         GRANT.replace("htpasswd:ana", "anonymous").replace("upload", "read")

@@ -39,7 +39,7 @@ def test_for_no_time(cache: ExpiringCache[str, int], seconds: float) -> None:
 
 
 def test_the_least_used_goes(cache: ExpiringCache[str, int]) -> None:
-    """Where there is no room, the value goes that nobody has asked for or put for longest."""
+    """A full cache evicts the least recently used value."""
     for key in ("a", "b", "a", "c"):
         cache.put(key, 1, 10)
     assert [cache.get(key) for key in ("a", "b", "c")] == [1, None, 1]

@@ -115,7 +115,7 @@ def test_what_it_says(config: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 def test_serving(container: Container, config: dict[str, Any], tmp_path: Path) -> None:
-    """As a user that nobody has named it takes and gives, and writes to its volume alone."""
+    """As an arbitrary user id, the container serves, and writes to its volume only."""
     command = (*config["Entrypoint"], *config["Cmd"])
     kind, *health = config["Healthcheck"]["Test"]
     demo, sandbox = make_wheel(content=b"print('from the image')\n"), new_sandbox(tmp_path)

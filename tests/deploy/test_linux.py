@@ -66,7 +66,7 @@ def run(*command: str | Path, **variables: str) -> subprocess.CompletedProcess[s
 
 @pytest.mark.parametrize("name", ["install.sh", "wheelyard"])
 def test_without_rights(name: str) -> None:
-    """Whoever is not root is told to type sudo, and nothing is done."""
+    """Without root, the script asks for sudo and changes nothing."""
     nobody = ["setpriv", "--reuid=65534", "--clear-groups"] if os.geteuid() == 0 else []
 
     # its text: that user may not be able to read the folder of the clone

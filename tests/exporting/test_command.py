@@ -74,7 +74,7 @@ SOME = '[[grant]]\nwho = ["{who}"]\nprojects = ["{projects}"]\nactions = ["read"
 def test_who_reads_the_site(
     stocked: ExportHarness, wheelyard: Typed, text: str, *, is_told: bool
 ) -> None:
-    """Where reading needs a credential, one line says that whoever reads the site reads all."""
+    """For a private index, one warning says that every reader of the site can read everything."""
     config = stocked.folder / "settings.toml"
     config.write_text(text)
 
@@ -88,7 +88,7 @@ def test_who_reads_the_site(
 
 
 def test_modes(stocked: ExportHarness, wheelyard: Typed) -> None:
-    """Pages and copies of files can be read by a web server that is somebody else."""
+    """Pages and copied files are readable by a web server with another user id."""
     before = os.umask(0o022)
     try:
         wheelyard("export", stocked.site, "--store", stocked.store, *AT)

@@ -331,7 +331,7 @@ PROJECTS = (
 
 
 def test_form() -> None:
-    """Sites that exist get pages that look new: whoever changes the pages raises their form."""
+    """A change of the pages raises their revision, so that existing sites are rewritten."""
     options = Options(base_url=BASE)
     templates = PageTemplates(f"{BASE}/simple/", files_url=options.files_from_page)
     pages = SitePages(options, templates, lambda *_: CORE, serves_index=True)

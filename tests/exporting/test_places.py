@@ -142,7 +142,7 @@ def test_files_are_left_elsewhere(stocked: ExportHarness, before: FileMode) -> N
 
 
 def test_a_damaged_site(stocked: ExportHarness, wheelyard: Typed) -> None:
-    """With --all everything is written again that somebody has removed or changed."""
+    """With --all, removed and changed files of the site are written again."""
     line = ("export", stocked.site, "--store", stocked.store, *AT)
     wheelyard(*line, "--gzip")
     before = tree(stocked.site)

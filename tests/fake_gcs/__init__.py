@@ -1,12 +1,11 @@
 """
 Cloud Storage for tests.
 
-`server.running_bucket_server("wheels")` yields the project's own stand-in, a server in this process
-that other processes may use by its URL. It is faithful where emulators are not: preconditions on
-every verb, one write a second for a name, permissions, signatures; and things go wrong in it as
-planned.
+`server.running_fake_gcs("wheels")` yields the project's own fake server, which runs in this process
+and is used by other processes through its URL. It implements what emulators lack: preconditions on
+every verb, one write a second for a name, permissions, signatures; and it injects planned faults.
 
-    with running_bucket_server("wheels") as server:
+    with running_fake_gcs("wheels") as server:
         server.environment(), server.url                  # for another process, or in this one
         with storage_client(server.url) as client: ...    # Google's, from `clients.py`
 
@@ -30,8 +29,8 @@ is its prefix.
 `server.write_key_file(folder)` for a service account file. `signBlob`, the token endpoint and the
 metadata server answer on the same port.
 
-`fake_gcs.running_fake_gcs()` yields the URL of a real `fake-gcs-server`, and
-`fake_gcs.new_bucket(url)` the name of an empty bucket in it.
+`emulator.running_emulator()` yields the URL of a real `fake-gcs-server`, and
+`emulator.new_bucket(url)` the name of an empty bucket in it.
 
-The stand-in refuses what Cloud Storage's documentation says is refused; `strict.py` has the rules.
+It refuses what Cloud Storage refuses by its documentation; the rules are in `strict.py`.
 """

@@ -121,4 +121,4 @@ def conditions(request: Request, of: str = "") -> Conditions:
 
 def not_known(request: Request) -> ApiError:
     """Return the error for a request that the fake server does not support."""
-    return ApiError(404, f"The stand-in knows no {request.method} {request.path}.", "notFound")
+    return ApiError(404, f"The fake server knows no {request.method} {request.path}.", "notFound")

@@ -44,7 +44,7 @@ def page(bucket: Bucket, request: Request) -> Resource:
     """Return one page, or raise 400."""
     unknown = {name for name, _ in request.parameters} - PARAMETERS
     if unknown:
-        raise invalid(f"The stand-in knows no such parameters of a listing: {sorted(unknown)}.")
+        raise invalid(f"The fake server knows no such parameters of a listing: {sorted(unknown)}.")
     token = request.parameter("pageToken")
     cursor = Cursor(*json.loads(base64.urlsafe_b64decode(token))) if token else Cursor()
     if bucket.endless == "empty":

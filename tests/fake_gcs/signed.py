@@ -98,7 +98,7 @@ def canonical_request(request: Request, *, port: bool) -> str:
         if quote(unquote(text), safe=safe) != text:
             raise _mismatch(f"not encoded as the signature needs it: {text}")
     if request.parameter("X-Goog-SignedHeaders") != "host":
-        raise _mismatch("the stand-in knows no other signed header than host")
+        raise _mismatch("the fake server knows no other signed header than host")
     host = request.header("host") or ""
     host = host if port else host.split(":")[0]
     query = "&".join(f"{name}={value}" for name, value in sorted(pairs))

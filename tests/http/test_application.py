@@ -103,7 +103,7 @@ def test_the_rest_of_a_refused_body(app: InProcessServer) -> None:
 
 
 def test_names_afar(tmp_path: Path) -> None:
-    """On a bucket, names that nobody has published cost one look at the list of projects."""
+    """On a bucket, unknown names cost one read of the project list."""
     store = RemoteStore()
     with in_process(tmp_path, store=store, near=False) as app:
         app.publish(DEMO)

@@ -204,7 +204,7 @@ def test_nobody_gives_way_to_those_who_have_as_many() -> None:
 
 @pytest.mark.parametrize("steps", range(8))
 def test_hanging_up(steps: int) -> None:
-    """Whoever goes away, while it waits or just when it is its turn, keeps no place."""
+    """A client that disconnects while it waits, or when its turn comes, keeps no slot."""
 
     async def story(crowd: Crowd) -> None:
         first, gone, late, last = await crowd.come(*["ci"] * 4)

@@ -94,7 +94,7 @@ def test_what_is_never_elsewhere(redirecting: RunningServer, store: RemoteStore)
 
 
 def test_withdrawn_file_is_not_signed(redirecting: RunningServer, store: RemoteStore) -> None:
-    """Nobody gets a URL of a file that the index does not list any more."""
+    """No URL is signed for a file that the index does not list any more."""
     redirecting.change("demo", "delete", version="1.0")
     for path in (PATH, f"{PATH}.metadata", f"/packages/{DEMO.filename}"):
         assert redirecting.get(path).status_code == 404
@@ -166,7 +166,7 @@ def big(server: RunningServer) -> Package:
 
 
 def test_clients_that_hang_up(server: RunningServer, store: RemoteStore) -> None:
-    """Whoever hangs up in the middle of a download leaves no connection to the store behind."""
+    """A client that disconnects during a download leaves no open connection to the store."""
     line = f"GET /packages/{big(server).filename} HTTP/1.1"
     for pieces in (1, 10):
         with raw_connection(server) as connection:

@@ -146,7 +146,7 @@ def test_a_hot_project(hasty: Instance, log: RequestLog) -> None:
 
 
 def test_names_that_do_not_exist(hasty: Instance, log: RequestLog) -> None:
-    """Names that nobody has published cost one look at the name list a second, however many."""
+    """Any number of unknown names cost one read of the name list a second."""
     seconds = crowd(log, lambda number: hasty.page(f"nobody-has-{number}"))
 
     assert 0 < log.count("B") <= checks(seconds)

@@ -24,13 +24,13 @@ ROUNDS = 3
 Pair = tuple[Instance, Instance]
 
 
-@pytest.fixture(scope="module", params=["stand-in", "fake-gcs-server"])
+@pytest.fixture(scope="module", params=["fake GCS", "fake-gcs-server"])
 def cluster(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[BucketCluster]:
     """A new store in a bucket of each kind."""
     folder: Path = tmp_path_factory.mktemp("index")
-    if request.param == "stand-in":
+    if request.param == "fake GCS":
         with running_fake_gcs("wheels") as server:
             yield cluster_at(server, folder, "gs://wheels/some/prefix")
         return
@@ -60,7 +60,7 @@ def assert_seen(is_seen: Callable[[], bool]) -> None:
 
 
 def test_new_projects(pair: Pair) -> None:
-    """A project that nobody knew shows on the other server within a second, page and list."""
+    """A new project is visible on the other server within a second, page and list."""
     a, b = pair
     for number in range(ROUNDS):
         name = f"fresh{number}"

@@ -75,7 +75,7 @@ def test_nobody(text: str) -> None:
 
 
 def test_groups_are_explained() -> None:
-    """Whoever writes a Google group is told what to do instead."""
+    """A grant to a Google group is refused with the alternative."""
     with pytest.raises(Invalid, match="IAM policy"):
         parse_principal("group:team@acme.dev")
 
@@ -127,7 +127,7 @@ def test_no_grant(changes: dict[str, object]) -> None:
     ids=str,
 )
 def test_what_is_right(changes: dict[str, object], words: str) -> None:
-    """Whoever writes a wrong value is told what a right one looks like."""
+    """An invalid value is refused with an example of a valid one."""
     with pytest.raises(Invalid) as caught:
         grant(**changes)
     assert words in caught.value.message

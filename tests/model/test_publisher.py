@@ -71,7 +71,7 @@ def test_a_claim_of_any_other_form(job: tuple[Table, Table], data: st.DataObject
 
 @given(st.dictionaries(st.sampled_from(sorted(GITHUB_SAYS)), ANYTHING))
 def test_a_stranger_learns_nothing(claims: dict[str, object]) -> None:
-    """Whoever is not the repository's own job is never told what is expected of it."""
+    """A job of another repository is not told the expected claims."""
     claims = {**GITHUB_SAYS, **claims, "repository_owner_id": "666"}
 
     words = matches(publisher(GITHUB, environment="vault"), claims)

@@ -113,7 +113,7 @@ def test_a_variable_for_the_file(typed: Typed, sandbox: Sandbox) -> None:
 
 
 def test_a_wrong_variable_is_named(typed: Typed) -> None:
-    """Whoever gave a wrong value in a variable is told which one it is."""
+    """An invalid value in a variable is reported with the variable's name."""
     done = typed("config", "check", PORT="many")
 
     assert done.returncode == 1

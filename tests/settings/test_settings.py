@@ -44,7 +44,7 @@ def test_defaults() -> None:
 
 
 def test_tokens_are_not_shown() -> None:
-    """Whoever prints the settings does not print the tokens in them."""
+    """The printed settings do not contain tokens."""
     settings = read(WHEELYARD_METRICS_TOKEN="open-sesame", WHEELYARD_STATIC_TOKEN="sesame-" * 3)
 
     assert settings.access.metrics_token == "open-sesame"

@@ -93,7 +93,7 @@ def test_outcomes(store: InstrumentedStore, watch: StoreMetrics) -> None:
 
 
 def test_a_store_that_does_not_answer(watch: StoreMetrics) -> None:
-    """A verb that fails is counted as an error, and whoever follows is told."""
+    """A failed call is counted as an error, and reported to the listener."""
     told: list[tuple[str, str, float]] = []
     watch.listener = lambda *each: told.append(each)
     broken = FaultyStore(memory(), (Fault(FaultKind.NOT_DONE),))

@@ -230,7 +230,7 @@ def test_what_is_in_the_way(site: LocalStore, root: Path) -> None:
 
 
 def test_a_pipe(site: LocalStore, root: Path) -> None:
-    """A pipe that somebody has put into the site keeps nobody waiting."""
+    """A named pipe in the site does not block an export."""
     os.mkfifo(root / "pipe")
 
     found = site.get(Key("pipe"))

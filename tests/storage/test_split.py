@@ -62,7 +62,7 @@ def test_a_listing_takes_what_it_needs_from_each(halves: Halves) -> None:
 
 
 def test_what_lies_in_the_wrong_half_is_not_there(halves: Halves) -> None:
-    """What somebody left in the half where it does not belong is neither read nor listed."""
+    """An object in the wrong half is neither read nor listed."""
     halves.usual.put(Key("files/a"), b"", ABSENT)
     halves.apart.put(Key("projects/a"), b"", ABSENT)
 

@@ -49,7 +49,7 @@ def answers(
 
 
 def test_our_users(harness: KeyringHarness) -> None:
-    """Every user name that means "whoever I am" gets the token."""
+    """Every user name that stands for any user gets the token."""
     harness.log_in()
     users = ("", "oauth2accesstoken", "__token__", "oidc")
 
@@ -59,7 +59,7 @@ def test_our_users(harness: KeyringHarness) -> None:
 
 
 def test_other_users(harness: KeyringHarness) -> None:
-    """Somebody with a user name of her own has a password elsewhere: she gets nothing here."""
+    """A user name of another account gets nothing: its password is in another backend."""
     harness.log_in()
     users = ("alice", "OAUTH2ACCESSTOKEN", "_json_key", " ")
 
@@ -70,7 +70,7 @@ def test_other_users(harness: KeyringHarness) -> None:
 
 
 def test_others(harness: KeyringHarness) -> None:
-    """For everything else that keyring is asked it is silent, and asks nobody."""
+    """The backend answers no other request, and contacts no server for it."""
     harness.log_in()
     asked = (
         ("python-poetry-check", "python-poetry"),

@@ -87,7 +87,7 @@ def test_pip_redirected(harness: KeyringHarness, provider: str) -> None:
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_pip_stranger(harness: KeyringHarness, provider: str) -> None:
-    """A host that is not on the list gets nothing, and nobody is asked for a token."""
+    """A host that is not on the list gets nothing, and no source is asked for a token."""
     harness.log_in()
     command = pip(harness, provider, f"{harness.stranger.url}/simple/", "yard-tool")
 

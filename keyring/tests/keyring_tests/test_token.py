@@ -52,7 +52,7 @@ def test_escaped(harness: KeyringHarness) -> None:
     "host", ["evil.com", "https://pypi.acme.dev@evil.com/", "", "--", "http://"]
 )
 def test_refused(harness: KeyringHarness, host: str, option: tuple[str, ...]) -> None:
-    """For a host that is not on the list nothing is printed, and nobody is asked."""
+    """For a host that is not on the list nothing is printed, and no source is asked."""
     harness.log_in()
 
     status, printed, said = harness.token(*option, "--", host)

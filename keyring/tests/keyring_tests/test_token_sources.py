@@ -76,7 +76,7 @@ def test_bad_token_is_told(everything: KeyringHarness) -> None:
 
 
 def test_mode_id_token(everything: KeyringHarness) -> None:
-    """Whoever wants ID tokens alone never hands out an access token."""
+    """With mode `id_token`, no access token is handed out."""
     everything.configure('mode = "id_token"')
 
     assert given(everything) == ID_TOKEN
@@ -86,7 +86,7 @@ def test_mode_id_token(everything: KeyringHarness) -> None:
 
 
 def test_mode_access_token(everything: KeyringHarness) -> None:
-    """Whoever wants access tokens gets no ID token."""
+    """With mode `access_token`, no ID token is handed out."""
     everything.configure('mode = "access_token"')
 
     assert given(everything) == SERVER_TOKEN
@@ -122,7 +122,7 @@ def test_busy_metadata_server(harness: KeyringHarness) -> None:
 
 
 def test_false_metadata_server(harness: KeyringHarness) -> None:
-    """A server that does not say that it is a metadata server is not believed."""
+    """A response without the metadata server's header is rejected."""
     harness.metadata.id_token = ID_TOKEN
     harness.metadata.access_token = SERVER_TOKEN
     harness.metadata.flavored = False
@@ -234,7 +234,7 @@ def test_slow_program() -> None:
 
 
 def test_nothing_found(harness: KeyringHarness) -> None:
-    """Where nobody has logged in, a message says what to do, and keyring prints nothing."""
+    """Without any login, a message says what to do, and keyring prints nothing."""
     printed, said = harness.ask("get", harness.index.url, "oauth2accesstoken")
 
     assert printed == ""

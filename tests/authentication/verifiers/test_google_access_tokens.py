@@ -83,12 +83,12 @@ def harness() -> Iterator[BucketRightsHarness]:
     ],
 )
 def test_rights(harness: BucketRightsHarness, held: set[str], actions: Action) -> None:
-    """Whoever may get, create or delete objects of the bucket may read, upload or manage."""
+    """Permissions to get, create and delete objects grant read, upload and manage."""
     assert harness.actions(Bearer(frozenset(held))) == actions
 
 
 def test_a_bearer(harness: BucketRightsHarness) -> None:
-    """A bearer has no name but a short mark, and counts as somebody once they may read."""
+    """The principal of an access token is a short hash; with read access it is authenticated."""
     harness.issuer.bearers[TOKEN] = READER
     identity = harness.tokens().verify(TOKEN)
 
@@ -114,7 +114,7 @@ def test_a_bearer(harness: BucketRightsHarness) -> None:
     ],
 )
 def test_narrow_tokens(harness: BucketRightsHarness, scope: str, actions: Action) -> None:
-    """A token that was made for reading only does not upload, whoever its owner is."""
+    """A read-only token cannot upload, whatever rights its owner has."""
     assert harness.actions(replace(OWNER, scope=scope)) == actions
 
 
@@ -195,7 +195,7 @@ def test_tokens_that_google_rejects(harness: BucketRightsHarness) -> None:
 )
 @pytest.mark.parametrize("path", [PERMISSIONS, "/tokeninfo"])
 def test_google_fails(harness: BucketRightsHarness, answer: CannedResponse, path: str) -> None:
-    """While Google fails nobody is let in, and nobody is told that their token is bad."""
+    """While Google fails, access tokens are answered 503, not 401."""
     if path == "/tokeninfo" and b"permissions" in answer.body:
         answer = replace(answer, status=500)
     harness.issuer.bearers[TOKEN] = OWNER

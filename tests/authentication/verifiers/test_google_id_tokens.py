@@ -139,7 +139,7 @@ NOBODY = [
 
 @pytest.mark.parametrize("change", NOBODY, ids=ascii)
 def test_tokens_that_name_nobody(harness: VerifierHarness, change: dict[str, object]) -> None:
-    """An address that is not plain or not verified, a domain that is none: nobody is signed in."""
+    """An ID token with an invalid or unverified e-mail address or domain is rejected."""
     with pytest.raises(Unauthenticated):
         principals(harness, {**ANA, **change})
 
@@ -164,7 +164,7 @@ def test_accounts_of_other_domains(harness: VerifierHarness, domain: str | None)
 
 
 def test_tokens_for_nobody_in_particular(harness: VerifierHarness) -> None:
-    """A token that gcloud makes for no audience is refused, even if somebody configured that."""
+    """A token with gcloud's default audience is refused, even if that audience is configured."""
     login = login_of(harness, audiences=(GCLOUD_CLIENT_ID, HERE))
 
     with pytest.raises(Unauthenticated):
@@ -175,7 +175,7 @@ def test_tokens_for_nobody_in_particular(harness: VerifierHarness) -> None:
 
 
 def test_a_token_is_verified_once(harness: VerifierHarness) -> None:
-    """A token that was believed is believed again without its being verified, for five minutes."""
+    """A verified token is accepted from the cache for five minutes."""
     login, token = login_of(harness), KEY.token(ANA)
     assert login.cached_identity(token) is None
     first = login.verify(token)
@@ -190,7 +190,7 @@ def test_a_token_is_verified_once(harness: VerifierHarness) -> None:
 
 
 def test_an_expired_token_is_forgotten(harness: VerifierHarness) -> None:
-    """No token is believed from memory once it has expired."""
+    """An expired token is never accepted from the cache."""
     login, token = login_of(harness), KEY.token({**ANA, "exp": NOW + 100})
     login.verify(token)
 
@@ -204,7 +204,7 @@ def test_an_expired_token_is_forgotten(harness: VerifierHarness) -> None:
 
 
 def test_google_is_down(harness: VerifierHarness) -> None:
-    """While Google's keys cannot be had, nobody is told that their good credential is bad."""
+    """While Google's keys are unavailable, valid tokens are answered 503, not 401."""
     harness.issuer.answers.clear()
 
     with pytest.raises(Unavailable) as told:
@@ -268,7 +268,7 @@ def test_who_the_proxy_lets_through(
     ids=repr,
 )
 def test_other_assertions(harness: VerifierHarness, change: dict[str, object]) -> None:
-    """An assertion for another service, of an outside identity or too old lets nobody in."""
+    """An assertion for another service, of an external identity, or too old is rejected."""
     with pytest.raises(Unauthenticated):
         proxied(harness, {**SEEN, **change})
 

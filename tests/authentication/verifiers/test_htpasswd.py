@@ -27,7 +27,7 @@ def test_a_login(htpasswd: PasswordHarness) -> None:
 
 
 def test_a_hot_client_costs_no_hashing(htpasswd: PasswordHarness) -> None:
-    """Whoever keeps sending the right password is hashed once in five minutes."""
+    """The right password of a busy client is hashed once in five minutes."""
     assert htpasswd.passwords.cached_identity("ana", "s3cret") is None
     htpasswd.passwords.verify("ana", "s3cret")
     for _ in range(59):
@@ -80,7 +80,7 @@ def test_a_decoy_lets_nobody_in(htpasswd: PasswordHarness) -> None:
 
 
 def test_an_empty_file_lets_nobody_in(htpasswd: PasswordHarness) -> None:
-    """Where there are no names, everybody is refused in the same words."""
+    """With an empty file, every login is refused with the generic message."""
     htpasswd.write("# nobody\n")
     htpasswd.clock.advance(seconds=5)
 
@@ -110,7 +110,7 @@ def test_a_new_name_need_not_wait(htpasswd: PasswordHarness) -> None:
 
 
 def test_a_changed_file_keeps_other_verdicts(htpasswd: PasswordHarness) -> None:
-    """Adding a person to the file does not make everybody else be hashed again."""
+    """Adding a user to the file keeps the cached results of the other users."""
     htpasswd.passwords.verify("ana", "s3cret")
     htpasswd.write(f"# more\nana:{SHA512}\nbo:{SHA512}\n")
     htpasswd.clock.advance(seconds=5)
@@ -195,7 +195,7 @@ def test_names_and_hashes() -> None:
 
 
 def test_an_empty_file() -> None:
-    """A file without entries is taken, and its operator hears that nobody can log in."""
+    """A file without entries is accepted, with a warning that no user can log in."""
     found = parse_htpasswd("# nobody yet\n")
 
     assert (found.value.hashes, found.value.dummy_hash) == ({}, None)

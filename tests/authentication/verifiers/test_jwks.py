@@ -50,7 +50,7 @@ def asked(harness: VerifierHarness) -> int:
     [(None, HOUR), (1, 300.0), (0, 300.0), (1000, 1000.0), (99_999, HOUR), (10**8, HOUR)],
 )
 def test_lifetimes(harness: VerifierHarness, max_age: int | None, lifetime: float) -> None:
-    """A set is believed for five minutes to an hour, whatever its issuer says."""
+    """A key set is cached for five minutes to an hour, whatever max-age its issuer sends."""
     harness.issuer.serve_keys(OLD, max_age=max_age)
     first, second = keys_of(harness), keys_of(harness)
 
@@ -65,7 +65,7 @@ def test_lifetimes(harness: VerifierHarness, max_age: int | None, lifetime: floa
 
 
 def test_renewal_beside(harness: VerifierHarness) -> None:
-    """Near the end of its lifetime a set is renewed once, and nobody waits for that."""
+    """Near the end of its lifetime a key set is renewed once, in the background."""
     keys = keys_of(harness)
     keys.key("old")
 
@@ -96,7 +96,7 @@ def test_a_key_that_is_taken_back(harness: VerifierHarness) -> None:
 
 
 def test_a_new_key(harness: VerifierHarness) -> None:
-    """A new key is known as soon as somebody uses it, if the last look is a minute ago."""
+    """A new key is fetched at its first use, unless keys were fetched in the last minute."""
     keys = keys_of(harness)
     keys.key("old")
     harness.issuer.serve_keys(OLD, NEW)
@@ -120,7 +120,7 @@ def test_a_storm_of_unknown_keys(harness: VerifierHarness) -> None:
 
 
 def test_a_key_that_was_refused_just_now(harness: VerifierHarness) -> None:
-    """A key id that nobody knew is not asked for again for a minute, while others may be."""
+    """An unknown key id is not looked up again for a minute; other unknown ids are."""
     keys = keys_of(harness)
     keys.key("old")
     harness.clock.time += 61
@@ -170,7 +170,7 @@ FAILURES = {
 
 @pytest.mark.parametrize("answer", [*FAILURES.values()], ids=[*FAILURES])
 def test_issuers_that_fail(harness: VerifierHarness, answer: CannedResponse) -> None:
-    """While an issuer fails, the keys it gave are good for a day; without any nobody gets in."""
+    """While an issuer fails, cached keys are used for a day; without any, tokens are refused."""
     keys = keys_of(harness)
     keys.key("old")
     harness.issuer.answers["/keys"] = answer
@@ -224,7 +224,7 @@ def test_a_failing_issuer_is_left_alone(harness: VerifierHarness) -> None:
 
 
 def test_nobody_waits_for_an_issuer_twice(harness: VerifierHarness) -> None:
-    """Once an issuer has failed somebody, the keys it gave are used without waiting for it."""
+    """After a failed fetch, cached keys are used without waiting for the issuer."""
     keys = keys_of(harness)
     keys.key("old")
     del harness.issuer.answers["/keys"]
@@ -254,7 +254,7 @@ def test_an_unknown_key_of_a_failing_issuer(harness: VerifierHarness) -> None:
 
 
 def test_an_issuer_that_no_thread_can_be_had_for(harness: VerifierHarness) -> None:
-    """Where no thread can be started, whoever comes renews the keys."""
+    """If no thread can be started, the request itself renews the keys."""
 
     def fails(_: Callable[[], None]) -> None:
         raise RuntimeError

@@ -97,7 +97,7 @@ def test_many_who_are_right_at_once(clock: Clock, limit: int) -> None:
 
 
 def test_one_wrong_among_many(clock: Clock) -> None:
-    """Whoever waits for a wrong password that was the last to be tried is refused after it."""
+    """A login that waits for the last allowed try is refused once that try has failed."""
     throttle = LoginRateLimit(1, clock.seconds)
     assert throttle.reserve(ANA) == 0
     with ThreadPoolExecutor(1) as threads:
@@ -107,7 +107,7 @@ def test_one_wrong_among_many(clock: Clock) -> None:
 
 
 def test_nobody_waits_for_ever(clock: Clock) -> None:
-    """Whoever has waited too long for a try that is under way is told to come again."""
+    """A login that has waited too long for running tries is told to retry later."""
     throttle = LoginRateLimit(1, clock.seconds, timeout=0.001)
     assert throttle.reserve(ANA) == 0
     with pytest.raises(Unavailable) as refused:
@@ -133,7 +133,7 @@ def _guess_from_everywhere(throttle: LoginRateLimit) -> None:
 
 
 def test_a_name_that_everybody_guesses(throttle: LoginRateLimit, clock: Clock) -> None:
-    """A name has ten times the tries of a network; then whoever has failed lately has to wait."""
+    """A name has ten times the tries of a network; beyond that, networks that failed must wait."""
     fresh = login_keys("198.51.100.1", "ana")
     _guess_from_everywhere(throttle)
 

@@ -145,7 +145,7 @@ def test_what_is_refused(hashed: str, why: str) -> None:
     ],
 )
 def test_what_is_taken_with_a_warning(hashed: str, why: str | None) -> None:
-    """A hash that is quickly guessed, or slow for everybody, is taken, and the operator told."""
+    """A hash that is weak, or very slow, is accepted with a warning."""
     warning = parse_hash(hashed).warning
 
     assert warning is None if why is None else why in (warning or "")

@@ -231,7 +231,7 @@ def test_a_file(path: Path, mode: int, ways: list[str]) -> None:
     ],
 )
 def test_a_folder(path: Path, above: int, mode: int, *, is_told: bool) -> None:
-    """Whoever may write to a folder above a file may replace it, but for a sticky bit."""
+    """A file below a folder that others may write to is reported, unless the sticky bit is set."""
     folder = path.parents[above]
     folder.chmod(mode)
 

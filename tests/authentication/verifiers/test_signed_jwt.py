@@ -108,7 +108,7 @@ NONSENSE = {
 
 
 def test_an_honest_token(harness: JwtHarness) -> None:
-    """A token of an issuer that is known, made out to this index, is believed."""
+    """A token of a configured issuer for this index is accepted."""
     assert harness.claims(RSA.token(HONEST)) == HONEST
     assert harness.claims(RSA.token({**HONEST, "aud": "wheelyard"}))["aud"] == "wheelyard"
     assert harness.claims(CURVE.token({**HONEST, "iss": CURVES}))["iss"] == CURVES
@@ -148,7 +148,7 @@ def test_other_audiences(harness: JwtHarness, audience: object) -> None:
     ids=repr,
 )
 def test_other_issuers(harness: JwtHarness, issuer: object) -> None:
-    """A token of an issuer that was not configured is refused, and nobody is asked about it."""
+    """A token of an unknown issuer is refused without any request to that issuer."""
     assert harness.reason(RSA.token({**HONEST, "iss": issuer})) == "jwt_iss"
     assert harness.issuer.seen == []
 
@@ -238,7 +238,7 @@ def test_signatures_that_google_took_away(harness: JwtHarness) -> None:
     "algorithm", ["none", "None", "nOnE", "", None, 7, ["RS256"], "RS512"], ids=repr
 )
 def test_no_signature(harness: JwtHarness, algorithm: object) -> None:
-    """Nobody gets in by saying that their token needs no signature."""
+    """A token with an unknown algorithm, such as `none`, is refused."""
     header = {"alg": algorithm, "kid": "r1"}
     for signature in (b"", b"x" * 256):
         assert harness.reason(sealed(header, HONEST, always(signature))) == "jwt_alg"
@@ -252,7 +252,7 @@ def test_no_signature(harness: JwtHarness, algorithm: object) -> None:
 )
 @pytest.mark.parametrize("algorithm", ["HS256", "RS256"])
 def test_the_public_key_as_a_password(harness: JwtHarness, secret: bytes, algorithm: str) -> None:
-    """Nobody gets in with a signature made with what everybody may know of a key."""
+    """A token signed with HMAC and the public key as secret is refused."""
     token = sealed({"alg": algorithm, "kid": "r1"}, HONEST, hmac_signature(secret))
 
     assert harness.reason(token) == ("jwt_alg" if algorithm == "HS256" else "jwt_sig")

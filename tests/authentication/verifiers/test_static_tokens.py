@@ -130,7 +130,7 @@ def test_a_file_that_was_cut_off(length: int) -> None:
 
 
 def test_digests_of_short_texts(tmp_path: Path, clock: Clock) -> None:
-    """A digest may be of a text that can be guessed; nobody gets in with fewer than 16 signs."""
+    """A static token shorter than 16 characters is refused, even if its digest is configured."""
     texts = ("hello", "0123456789abcde", OTHER)
     tables = "".join(
         f'[[token]]\nname = "t{len(text)}"\nsha256 = "{sha256(text.encode()).hexdigest()}"\n{ALL}'

@@ -107,7 +107,7 @@ def test_etag_of_another_coding_will_do(stocked: RunningServer) -> None:
 
 
 def test_credential_is_checked_before_the_etag(private: RunningServer) -> None:
-    """Knowing an ETag gives nobody a 304 that they may not have."""
+    """A matching ETag gives no 304 to a caller without access."""
     etag = private.get("/simple/demo/", private.token).headers["ETag"]
     assert private.get("/simple/demo/", If_None_Match=etag).status_code == 401
     assert private.get("/simple/demo/", private.token, If_None_Match=etag).status_code == 304

@@ -150,7 +150,7 @@ def test_page_of_a_project_takes_one_question(
 def test_nobody_is_told_old_news(
     server: RunningServer, store: RemoteStore, clock: FrozenClock, path: str, key: str
 ) -> None:
-    """Whoever comes while the store is asked for long hears what it says to a later question."""
+    """A request during a long read gets the result of a newer read."""
     clock.by += 2
     before = store.asked("get", key)
     store.answers.clear()
@@ -186,7 +186,7 @@ def test_one_credential_takes_one_thread(
 def test_who_goes_away_goes_alone(
     server: RunningServer, store: RemoteStore, clock: FrozenClock
 ) -> None:
-    """A client that hangs up while it waits takes the answer from nobody else."""
+    """A client that disconnects does not cancel the read for other waiting clients."""
     clock.by += 2
     store.answers.clear()
     with ExitStack() as stack:
@@ -199,7 +199,7 @@ def test_who_goes_away_goes_alone(
 
 
 def test_shared_work_ends_for_those_who_stay() -> None:
-    """Work goes on when whoever began it stops waiting, and new work begins once it has ended."""
+    """Shared work continues when its first waiter leaves; new work begins after its end."""
     times: list[int] = []
 
     async def play() -> None:
@@ -230,7 +230,7 @@ def test_shared_work_ends_for_those_who_stay() -> None:
 
 
 def test_failure_that_nobody_waited_for() -> None:
-    """Shared work that fails after everybody has gone away is no accident to report."""
+    """Shared work that fails after all waiters left is not logged as an error."""
     reports: list[object] = []
 
     async def play() -> None:
@@ -319,7 +319,7 @@ def test_body_is_closed_when_nothing_can_be_sent() -> None:
 
 
 def test_body_is_closed_when_sending_is_called_off() -> None:
-    """A body that somebody still reads when sending is called off is closed after that."""
+    """A body that is being read when sending is cancelled is closed after the read."""
     chunks = Chunks()
     outcome = sending(chunks, lambda _: None, is_called_off=True)
     assert isinstance(outcome.exception(), asyncio.CancelledError)

@@ -126,7 +126,7 @@ def test_withdrawn_file_has_no_address(server: RunningServer, fate: str) -> None
 
 
 def test_yanked_file_is_still_there(server: RunningServer) -> None:
-    """Whoever has pinned a yanked file still gets it (PEP 592)."""
+    """A yanked file can still be downloaded (PEP 592)."""
     package = wheel("yanked")
     publish(server, package)
     server.change("yanked", "yank", version="1.0", reason="broken")
@@ -195,7 +195,7 @@ class DeletingStore(MemoryStore):
 
 
 def test_delete_in_the_middle_of_a_look(tmp_path: Path) -> None:
-    """A file that is deleted while somebody asks for it is not there, rather than lost."""
+    """A file that is deleted during a request is 404, not a storage error."""
     package, name, release = wheel("hasty"), NormalizedName("hasty"), Selection(Version("1.0"))
     store = DeletingStore(Clock().seconds)
     with in_process(tmp_path, store=store) as server:

@@ -103,20 +103,20 @@ def test_requests_are_timed(tmp_path: Path) -> None:
 
 
 def test_open_on_loopback(private: RunningServer) -> None:
-    """Where only this machine reaches the server, whoever is on it reads the metrics."""
+    """On a loopback address, metrics are public."""
     assert ask(private, GET, bearer("wrong")).status == 200
     assert ask(private, "HEAD /metrics HTTP/1.1").status == 200
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For: 192.0.2.1", "Via: 1.1 proxy"])
 def test_closed_through_a_proxy(private: RunningServer, header: str) -> None:
-    """A proxy on the same machine does not open the metrics to whoever it forwards."""
+    """A proxy on this machine does not open the metrics to its clients."""
     answer = ask(private, GET, header)
     assert (answer.status, error_of(answer)) == (401, "unauthenticated")
 
 
 def test_closed_behind_a_proxy(tmp_path: Path) -> None:
-    """Where the settings say that there is a proxy, nobody is taken for somebody on the machine."""
+    """With a configured proxy, no client counts as local."""
     settings = Settings(
         server=ServerSettings(trusted_proxies=1), access=AccessSettings(metrics_token=TOKEN)
     )
@@ -134,7 +134,7 @@ def test_token_of_the_metrics(guarded: RunningServer, header: str) -> None:
 
 @pytest.mark.parametrize("header", ["X: y", "Authorization: Bearer", bearer(f"{TOKEN}x")])
 def test_closed_to_strangers(guarded: RunningServer, header: str) -> None:
-    """Nobody else reads the metrics of a server that others can reach."""
+    """On a public address, metrics need a token."""
     answer = ask(guarded, GET, header)
     assert (answer.status, error_of(answer)) == (401, "unauthenticated")
     assert TOKEN.encode() not in answer.body
@@ -154,7 +154,7 @@ def test_no_token_opens_nothing(tmp_path: Path) -> None:
 
 
 def test_start_without_metrics() -> None:
-    """Nobody waits at the start for what only the metrics need, nor for Google's libraries."""
+    """The start imports neither the metrics nor Google's libraries."""
     program = "import sys, wheelyard.http.app; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     loaded = run.stdout.decode().split()
@@ -163,7 +163,7 @@ def test_start_without_metrics() -> None:
 
 
 def test_exact_path(server: RunningServer) -> None:
-    """Only the exact path is that of the metrics: a project may be called so, and nobody posts."""
+    """Only GET of the exact path is the metrics; a project may be named `metrics`."""
     publish(server, wheel("metrics"))
     assert "metrics-1.0-py3-none-any.whl" in server.get("/metrics/").text
     answer = ask(server, "POST /metrics HTTP/1.1")

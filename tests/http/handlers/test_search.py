@@ -69,7 +69,7 @@ def test_caching(stocked: RunningServer) -> None:
 
 
 def test_everybody_sees_their_own(private: RunningServer) -> None:
-    """Where reading is closed, a search finds what its caller may read, and nobody else's."""
+    """On a private index, a search finds only projects that the caller may read."""
     assert private.get("/search.json").status_code == 401
     mine = private.make_token("acme-*")
 

@@ -62,7 +62,7 @@ def listed(users: GoogleUsersServer, email: str) -> list[dict[str, object]]:
 
 
 def test_a_life_of_a_token(users: GoogleUsersServer) -> None:
-    """Somebody makes a token, publishes with it, finds it in their list, and revokes it."""
+    """A user creates a token, uploads with it, lists it, and revokes it."""
     answer = asked(users, can=["upload"], days=7)
     told = answer.json()
     token = told.pop("token")
@@ -176,7 +176,7 @@ def test_who_may_keep_a_page_behind_googles_proxy(users: GoogleUsersServer) -> N
     ],
 )
 def test_nobody_in_particular(users: GoogleUsersServer, method: str, path: str) -> None:
-    """Where reading is closed, whoever sends no credential, or a bad one, gets 401."""
+    """On a private index, requests without valid credentials are 401."""
     for secret in ("", "wyd_nothing", "x"):
         answer = users.ask(method, path, secret, {} if method == "POST" else None)
         assert answer.status_code == 401
@@ -184,7 +184,7 @@ def test_nobody_in_particular(users: GoogleUsersServer, method: str, path: str) 
 
 
 def test_who_one_is(users: GoogleUsersServer, server: RunningServer) -> None:
-    """Everybody can ask by which names grants call them, and what they may do."""
+    """Every caller can ask for its principals and rights."""
     seen = users.ask("GET", "whoami", users.id_token(ANA)).json()
     assert seen["principal"] == f"user:{ANA}"
     assert seen["principals"] == ["allAuthenticated", "anonymous", "domain:acme.dev", f"user:{ANA}"]
@@ -246,7 +246,7 @@ def test_what_may_be_given(
 
 
 def test_no_stored_secret_makes_a_token(users: GoogleUsersServer) -> None:
-    """Whatever may lie in a file of somebody's makes no token, whatever it may do."""
+    """No stored secret, such as a token or a password, can create a token."""
     everything = users.server.token
     bob = b64encode(f"bob:{PASSWORD}".encode()).decode()
     before = len(listed(users, ROOT))
@@ -293,7 +293,7 @@ def test_who_has_signed_in_long_ago(users: GoogleUsersServer, age: int, status: 
     ],
 )
 def test_before_a_browser(users: GoogleUsersServer, headers: dict[str, str], status: int) -> None:
-    """Somebody whom a proxy lets through makes tokens on a page of the index only (row 76)."""
+    """A user behind IAP can create tokens only from a page of the index (row 76)."""
     headers = {**headers, "X_Goog_IAP_JWT_Assertion": users.assertion(ANA)}
 
     answer = users.ask("POST", "tokens", "", WANTED, **headers)
@@ -338,7 +338,7 @@ def test_what_is_no_json_object(users: GoogleUsersServer, body: bytes) -> None:
 
 
 def test_other_tokens_are_as_good_as_none(users: GoogleUsersServer) -> None:
-    """Nobody can tell somebody else's token from one that is not there."""
+    """Another user's token is answered as if it did not exist."""
     ana = made(users)[4:14]
     ids = [
         "0123456789",
@@ -377,7 +377,7 @@ def test_who_may_revoke(users: GoogleUsersServer) -> None:
 
 
 def test_whoever_finds_a_token_can_end_it(users: GoogleUsersServer) -> None:
-    """A token that somebody finds is revoked with nothing but itself, in either half."""
+    """A leaked token can be revoked with the token alone, as user name or password."""
     minted = users.ci.token()
     request = TokenRequest(
         name="lost", actions=parse_actions(["read"]), projects=(parse_pattern("demo"),)

@@ -53,7 +53,7 @@ def test_each_method(stocked: RunningServer, method: str) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_each_address(stocked: RunningServer, private: RunningServer, path: str) -> None:
-    """A call is answered wherever a file may be sent to, and to whoever asks."""
+    """XML-RPC calls are answered on every upload URL, to every caller."""
     shown = pytest.raises(Fault, match=r"search is not supported: .* /search\.json\.")
     for server in (stocked, private):
         with ServerProxy(f"{server.url}{path}") as client, shown:

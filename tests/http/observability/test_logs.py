@@ -126,7 +126,7 @@ def test_what_happens_in_another_thread(proxied: RunningServer) -> None:
 
 
 def test_probes_are_not_worth_a_line(proxied: RunningServer) -> None:
-    """Whoever asks every second whether the server is up does not fill the log."""
+    """Health probes are not logged."""
     for path in ("/health", "/ready", "/simple/"):
         proxied.get(path, proxied.token)
 

@@ -243,7 +243,7 @@ def memory(server: RunningServer) -> int:
 
 
 def test_names_that_are_not_there_cost_little(stocked: RunningServer) -> None:
-    """Hundreds of names that nobody has published are refused, and leave nothing behind (H52)."""
+    """Hundreds of unknown names are refused, and leave nothing in memory (H52)."""
     kept = stocked.kept()
     for number in range(300):
         assert stocked.get(f"/simple/random-{number}/").status_code == 404

@@ -117,7 +117,7 @@ def test_redirect(stocked: RunningServer, asked: str, leads_to: str | None) -> N
     ],
 )
 def test_queries_of_redirects(stocked: RunningServer, query: str, kept: str) -> None:
-    """A redirect keeps the query, unless somebody has put a secret there."""
+    """A redirect keeps the query, unless it contains a secret."""
     answer = ask(stocked, f"GET /simple/demo?{query} HTTP/1.1")
 
     assert answer.header("location") == f"/simple/demo/{kept}"
@@ -173,7 +173,7 @@ def _undated(headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
     ],
 )
 def test_nothing_is_here(stocked: RunningServer, private: RunningServer, path: str) -> None:
-    """What is not there is 404 to readers, and 401 to whoever may not read anything."""
+    """Unknown paths are 404 to readers, and 401 to callers without any read access."""
     answer = stocked.get(path, Accept="*/*")
 
     assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/json")

@@ -68,7 +68,7 @@ def test_no_path_tells(named: RunningServer, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/health", "/ready"])
 def test_probes(named: RunningServer, path: str) -> None:
-    """Whoever probes the process knows its address, and no name of it."""
+    """Probes may use the address instead of an allowed host name."""
     assert named.get(path, Host="10.0.0.7:8080").status_code == 200
 
 

@@ -120,7 +120,7 @@ async def until(is_so: Callable[[], bool]) -> None:
 
 
 def test_believed_for_a_second(harness: LoginHarness) -> None:
-    """Whoever was recognised is believed for a second, and then looked at again."""
+    """An authenticated header is cached for a second, and then verified again."""
     tokens = harness.context.index.tokens
     token, record = tokens.create(TokenRequest(name="ci"), by="local:test")
 

@@ -83,7 +83,7 @@ def test_place_for_a_token(private: RunningServer, place: str) -> None:
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_credential(stocked: RunningServer, private: RunningServer, case: str) -> None:
-    """A bad credential is 401 everywhere, also where nobody needs one, with one challenge."""
+    """An invalid credential is 401 with one challenge, on public paths, too."""
     for server in (stocked, private):
         line = f"Authorization: {header(BAD[case], server.token)}"
         for path in EVERY_PATH:

@@ -120,7 +120,7 @@ def test_a_list_on_a_server(server: FakeServer) -> None:
 
 
 def test_a_server_that_is_gone(server: FakeServer) -> None:
-    """Where nobody answers any more, reading says so with a code of its own."""
+    """A server that stops answering is reported with its own error code."""
     server.page("/simple/", '<a href="a/">a</a>')
     server.page("/simple/a/", '<a href="http://127.0.0.1:9/a-1.zip">a</a>')
 

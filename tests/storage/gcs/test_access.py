@@ -135,7 +135,7 @@ def test_a_service_account(opener: Opener, account: FakeGcsServer) -> None:
 
 
 def test_a_token_that_is_worthless_before_its_time(opener: Opener, account: FakeGcsServer) -> None:
-    """A token that is refused is replaced by a new one, once, and nobody notices."""
+    """A refused access token is replaced once, without an error for the caller."""
     bucket = opener()
     assert bucket.store.get(A)
     account.log.clear()
@@ -148,7 +148,7 @@ def test_a_token_that_is_worthless_before_its_time(opener: Opener, account: Fake
 
 
 def test_tokens_are_not_to_be_had(opener: Opener, account: FakeGcsServer, tmp_path: Path) -> None:
-    """Where nobody gives out tokens, it is not the bucket that is said to be silent."""
+    """If no access token can be obtained, the error does not blame the bucket."""
     file = tmp_path / "service-account.json"
     key = json.loads(file.read_text()) | {"token_uri": "http://127.0.0.1:9/token"}
     file.write_text(json.dumps(key))

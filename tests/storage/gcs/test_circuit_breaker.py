@@ -24,7 +24,7 @@ away = pytest.mark.parametrize("fault", AWAY, ids=["drop", "500", "502", "503", 
 def test_a_silent_bucket_is_left_alone(
     server: FakeGcsServer, opened_bucket: Opened, fault: Fault
 ) -> None:
-    """After a bucket was away for as long as somebody waits, the next ones do not ask it."""
+    """After a call has timed out, the next calls fail without a request to the bucket."""
     store, still = opened_bucket.store, opened_bucket.time
     silence = server.faults.add(fault, count=FOR_EVER)
     with pytest.raises(Unavailable, match=r"gs://wheels (does not answer|answers with status 50)"):
@@ -67,7 +67,7 @@ def test_one_asks_for_all(
 def test_others_wait_while_one_asks_in_vain(
     server: FakeGcsServer, opened_bucket: Opened, fault: Fault
 ) -> None:
-    """While the one who asks for all finds the bucket still away, nobody else asks it."""
+    """While the trial call finds the bucket still unavailable, no other call is made."""
     silenced(server, opened_bucket, fault)
     opened_bucket.time.now += COOL_DOWN_SECONDS
     silence = server.faults.add(fault, count=3)

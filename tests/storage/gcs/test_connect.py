@@ -81,7 +81,7 @@ def test_urls_that_anyone_may_use(opener: Opener, server: FakeGcsServer) -> None
 
 @pytest.mark.parametrize("downloads", ["auto", "proxy"])
 def test_no_urls(opener: Opener, server: FakeGcsServer, downloads: Downloads) -> None:
-    """Where nobody can sign, or nobody is to, an object has no URL."""
+    """Without a signer, or with signing disabled, an object has no URL."""
     del server
     assert opener(downloads=downloads).store.sign(FILE, HOUR) is None
 

@@ -138,7 +138,7 @@ def test_a_swap_that_is_refused(
 def test_a_write_whose_answer_is_lost(
     server: FakeGcsServer, bucket: Bucket, opened_bucket: Opened, fault: Fault, *, is_creation: bool
 ) -> None:
-    """A write that was carried out, though nobody said so, succeeds with its true version."""
+    """A write whose response was lost succeeds with its true version."""
     expect = ABSENT if is_creation else opened_bucket.store.put(A, b"zero", ABSENT)
     server.log.clear()
     server.faults.add(fault, "insert")
@@ -208,7 +208,7 @@ def test_a_deletion_whose_answer_is_lost(
     *,
     names_version: bool,
 ) -> None:
-    """A deletion that was carried out, though nobody said so, succeeds."""
+    """A deletion whose response was lost succeeds."""
     version = opened_bucket.store.put(A, b"one", ABSENT)
     server.faults.add(fault, "delete")
 
@@ -221,7 +221,7 @@ def test_a_deletion_whose_answer_is_lost(
 def test_somebody_creates_after_a_lost_deletion(
     opener: Opener, server: FakeGcsServer, bucket: Bucket, opened_bucket: Opened, fault: Fault
 ) -> None:
-    """A deletion that was carried out, and then undone by somebody else, is no Conflict."""
+    """A lost deletion followed by another writer's creation is no Conflict."""
     version = opened_bucket.store.put(A, b"one", ABSENT)
     server.faults.add(fault, "delete")
     opened_bucket.time.meanwhile = partial(opener().store.put, A, b"other", ABSENT)
@@ -365,7 +365,7 @@ def test_a_lost_race(server: FakeGcsServer, bucket: Bucket, opened_bucket: Opene
 def test_a_request_that_is_refused(
     server: FakeGcsServer, opened_bucket: Opened, status: int
 ) -> None:
-    """What the bucket calls a wrong request is sent once, and nobody is told to try it again."""
+    """A request that the bucket calls invalid is sent once, and not called retryable."""
     server.faults.add(StatusBefore(status), "insert", count=FOR_EVER)
 
     with pytest.raises(Unavailable) as caught:

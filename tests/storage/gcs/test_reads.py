@@ -79,7 +79,7 @@ def test_a_stream_that_breaks_off_again_and_again(
 def test_another_range_than_was_asked_for(
     server: FakeGcsServer, opened_bucket: Opened, start: int, stop: int | None, answered: str
 ) -> None:
-    """Where somebody on the way answers with other bytes of the object, nobody gets them."""
+    """If a proxy answers with another range, its bytes are not passed on."""
     opened_bucket.store.put(A, b"0123456789", ABSENT)
     server.faults.add(OtherRange(answered), "media")
 
@@ -170,7 +170,7 @@ def test_a_spoilt_document(server: FakeGcsServer, opened_bucket: Opened, fault: 
 
 @pytest.mark.parametrize("position", [0, CHUNK_BYTES, SIZE - 1])
 def test_a_spoilt_stream(server: FakeGcsServer, opened_bucket: Opened, position: int) -> None:
-    """Of an object in which a bit is wrong, nobody gets all the bytes."""
+    """A download with a wrong bit is aborted before its end."""
     opened_bucket.store.put(A, BODY, ABSENT)
     server.faults.add(FlipByte(position), "media")
     stream = opened_bucket.store.read(A)
