@@ -1,7 +1,6 @@
 """The objects that request handlers share: `ServerContext`, built once for each process."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,13 +50,7 @@ def build_context(index: Index, write_failure: Reason) -> ServerContext:
     http = index.settings.http
     read_threads = 8 if index.is_local else 32  # remote reads mostly wait for the network
     unknown_passwords = max(1, min(os.cpu_count() or 1, MAX_PASSWORD_THREADS) - 1)
-    pools = ThreadPools(
-        reads=ThreadPoolExecutor(read_threads, "read"),
-        streams=ThreadPoolExecutor(64, "stream"),
-        writes=ThreadPoolExecutor(http.concurrent_uploads, "write"),
-        passwords=ThreadPoolExecutor(unknown_passwords + 1, "hash"),
-        tokens=ThreadPoolExecutor(16, "verify"),
-    )
+    pools = ThreadPools(read_threads, http.concurrent_uploads, unknown_passwords + 1)
     anonymous = Caller(ANONYMOUS, index.authenticator.policy.public)
     return ServerContext(
         index=index,

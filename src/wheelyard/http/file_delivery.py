@@ -98,9 +98,7 @@ class FileDelivery:
         elif (url := self._signed_url(key)) is not None:
             return url
         start, stop = (part.start, part.stop) if part else (0, file.size)
-        chunks = _ExactLength(self._files.store.read(key, start, stop), stop - start)
-        chunks.read_first()
-        return chunks
+        return _ExactLength(self._files.store.read(key, start, stop), stop - start)
 
     def _signed_url(self, key: Key) -> str | None:
         if self._monotonic() < self._signing_paused_until:
@@ -140,16 +138,13 @@ def _check_file(path: Path, file: File) -> None:
 
 
 class _ExactLength:
-    """The chunks of a body of `size` bytes; raises at an early end, which looks complete else."""
+    """Iterates over a body of `size` bytes; raises if it is short, which a client cannot notice."""
 
     def __init__(self, chunks: Iterator[bytes], size: int) -> None:
         self._chunks = chunks
         self._missing = size
         self._first = b""
-
-    def read_first(self) -> None:
-        """Read the first chunk, as long as an error response can still be sent."""
-        self._first = next(self, b"")
+        self._first = next(self, b"")  # now, as long as an error response can still be sent
 
     def __iter__(self) -> Iterator[bytes]:
         return self

@@ -2,8 +2,7 @@
 
 from asyncio import get_running_loop
 from collections.abc import Callable
-from concurrent.futures import Executor
-from dataclasses import dataclass
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TypeVar
 
 from wheelyard.http.observability.request_record import in_context
@@ -11,20 +10,16 @@ from wheelyard.http.observability.request_record import in_context
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ThreadPools:
-    """The thread pools of one server process."""
+    """The thread pools of one server process; three of them have a configurable size."""
 
-    reads: Executor
-    """For store reads and rendering."""
-    streams: Executor
-    """For response bodies that are read chunk by chunk."""
-    writes: Executor
-    """For uploads and changes."""
-    passwords: Executor
-    """For password hashing, apart so that guessed passwords do not delay reads."""
-    tokens: Executor
-    """For token signatures and requests to Google."""
+    def __init__(self, reads: int, writes: int, passwords: int) -> None:
+        self.reads = ThreadPoolExecutor(reads, "read")  # store reads and rendering
+        self.streams = ThreadPoolExecutor(64, "stream")  # response bodies, chunk by chunk
+        self.writes = ThreadPoolExecutor(writes, "write")  # uploads and changes
+        # apart, so that guessed passwords do not delay reads
+        self.passwords = ThreadPoolExecutor(passwords, "hash")
+        self.tokens = ThreadPoolExecutor(16, "verify")  # signatures, requests to Google
 
     async def run_read(self, work: Callable[[], T]) -> T:
         """Run blocking work in the pool for reads."""

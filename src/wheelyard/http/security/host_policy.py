@@ -34,14 +34,10 @@ class HostPolicy:
         access, server = settings.access, settings.server
         if not access.trusted_hosts and not access.require_https:
             return None
-        probes = ("/health", "/ready")
-        paths = {f"{prefix}{path}" for prefix in ("", server.path_prefix) for path in probes}
-        return cls(
-            frozenset(host.lower() for host in access.trusted_hosts),
-            frozenset(path.encode() for path in paths),
-            access.require_https,
-            server.trusted_proxies,
-        )
+        hosts = frozenset(host.lower() for host in access.trusted_hosts)
+        prefixes, probes = ("", server.path_prefix), ("/health", "/ready")
+        paths = frozenset(f"{prefix}{path}".encode() for prefix in prefixes for path in probes)
+        return cls(hosts, paths, access.require_https, server.trusted_proxies)
 
     def check(self, scope: AsgiScope, headers: Headers) -> Response | None:
         """Return an error response if the host or the scheme is not allowed, else None."""
