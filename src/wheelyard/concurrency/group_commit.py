@@ -44,7 +44,7 @@ class GroupCommit(Generic[K, I, R]):
     def __init__(self, handle: Callable[[K, TakeItems[I]], Sequence[R | WheelyardError]]) -> None:
         self._handle = handle
         self._waiting: dict[K, list[_Submission[I, R]]] = {}
-        """The waiting submissions of each key that has a leader."""
+        """The submissions that wait for a batch, by key; a key without an entry has no leader."""
         self._lock = Lock()
 
     def submit(self, key: K, item: I) -> R:

@@ -13,11 +13,11 @@ class Runtime:
     now: Callable[[], datetime]
     """Returns the time of day, UTC, to the microsecond."""
     monotonic: Callable[[], float]
-    """Returns seconds that never jump; only differences have a meaning."""
+    """Returns a monotonic time in seconds, which only has a meaning as a difference."""
     pause: Callable[[float], None]
     """Sleeps for so many seconds."""
     random: Random
-    """Cryptographically secure in production, seeded in tests."""
+    """The random number generator: secure in production, seeded in tests."""
 
     def seconds(self) -> float:
         """Return the time of day in seconds since the epoch."""

@@ -8,18 +8,18 @@ from typing import Any, Final, TypeVar
 T = TypeVar("T")
 
 STALE_AFTER_SECONDS: Final = 1.0
-"""How long a task may run before callers get a stale value, if there is one."""
+"""How long a shared task runs before its callers get a stale value, if there is one."""
 
 
 class SingleFlight:
-    """The tasks that run in one event loop, by key."""
+    """Runs work at most once at a time for each key, in one event loop."""
 
     def __init__(self) -> None:
         self._tasks: dict[Hashable, tuple[Task[Any], float]] = {}
 
     @property
     def has_one_task(self) -> bool:
-        """Whether exactly one task runs."""
+        """Whether exactly one shared task is running."""
         return len(self._tasks) == 1
 
     async def run(

@@ -109,7 +109,7 @@ class App:
     async def _respond(
         self, scope: AsgiScope, receive: Receive, send: Send, record: RequestRecord
     ) -> None:
-        """Answer a request on the normal path; discard what is left of its body."""
+        """Route and answer a request, then discard what is left of its body."""
         headers = request_headers.join_headers(scope["headers"])
         body = RequestBody(receive, scope, headers, self._body_timeouts)
         has_disconnected = False

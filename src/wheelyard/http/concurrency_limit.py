@@ -34,11 +34,11 @@ class Slot:
     work: str
     """The plural name of the limited work, for the error message."""
     acquired_at: float
-    """On the clock of the event loop."""
+    """When the request got the slot, on the clock of the event loop."""
     received_bytes: int = 0
-    """The part of the body that has arrived."""
+    """How much of the request body has arrived."""
     is_receiving: bool = False
-    """Whether more of the body will arrive."""
+    """Whether the request still receives its body."""
     is_preempted: bool = False
     """Whether the slot was given to another client."""
     _read_timeout: Timeout | None = None
@@ -64,7 +64,7 @@ class Slot:
         return chunk, self.is_receiving
 
     def preempt(self) -> None:
-        """Make `next_chunk` fail from now on; a last chunk that is already there is still read."""
+        """Take the slot from its request: `next_chunk` raises Unavailable from now on."""
         self.is_preempted = True
         if self._read_timeout is not None:
             self._read_timeout.reschedule(get_running_loop().time())
@@ -97,14 +97,13 @@ class ConcurrencyLimit:
         self._preempt_after = preempt_after
         self._max_waiting = max_waiting
         self._slots: list[Slot] = []
-        """The slots that requests hold."""
         self._queues: dict[str, deque[Future[Slot]]] = {}
-        """Waiting requests by client; the client that was served last is the last key."""
+        """Waiting requests by client, least recently served client first."""
 
     @asynccontextmanager
     async def acquire(self, client: str) -> AsyncIterator[Slot]:
         """
-        Hold a slot.
+        Hold a slot for one request of a client; wait until one is free.
 
         Raises:
             Unavailable: No slot became free in time, or too many requests of the client wait (code
@@ -147,7 +146,7 @@ class ConcurrencyLimit:
             del self._queues[client]
 
     def _preempt_for(self, client: str) -> None:
-        """Preempt a slot of the client with the most, if it has two more than `client`."""
+        """Take a slot from the client that holds the most, if it holds two more than `client`."""
         counts, now = self._slot_counts(), get_running_loop().time()
 
         def rank(slot: Slot) -> tuple[int, float]:
@@ -162,7 +161,7 @@ class ConcurrencyLimit:
             self._release(slowest)
 
     def _release(self, slot: Slot) -> None:
-        """Give the slot to the waiting client that holds the fewest."""
+        """Pass a slot on to the waiting client that holds the fewest slots."""
         self._slots.remove(slot)
         if self._queues:
             client = min(self._queues, key=self._slot_counts().__getitem__)

@@ -18,9 +18,9 @@ from wheelyard.settings.sections import MIB
 from wheelyard.wiring.index import Index
 
 MAX_PASSWORD_THREADS: Final = 4
-"""Passwords that are hashed at a time, on a machine with many processors."""
+"""The largest number of passwords that are hashed at a time."""
 MAX_WAITING_PASSWORDS: Final = 64
-"""Passwords of one client network that wait; the next one is refused at once."""
+"""How many logins of one client network may wait for password hashing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +35,11 @@ class ServerContext:
     file_delivery: FileDelivery
     core_metadata: CoreMetadataCache
     password_limit: ConcurrencyLimit
-    """For passwords that have not been verified lately: one less than there are threads."""
+    """Limits the hashing of unknown passwords to one less than there are threads."""
     known_password_limit: ConcurrencyLimit
-    """For passwords that were correct lately, so that guessed ones never take every thread."""
+    """Limits the hashing of passwords that were correct lately; they may use every thread."""
     long_read_limit: ConcurrencyLimit
-    """For requests that occupy a thread of the read pool for long."""
+    """Limits requests that occupy a thread of the read pool for long."""
     store_errors: StoreErrorLog
     write_failure: Reason
     """Returns why no write to the store has succeeded since the start; empty once one has."""

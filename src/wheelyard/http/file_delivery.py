@@ -33,7 +33,7 @@ from wheelyard.storage.filesystem import link_error, open_no_follow
 from wheelyard.wiring.index import Index
 
 SIGNING_ERRORS: Final = frozenset({"signing_denied", "signing_unavailable"})
-"""Codes of errors after which this process sends the bytes itself."""
+"""Error codes of URL signing after which this process sends the file's bytes itself."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -44,7 +44,7 @@ class CoreMetadataCache:
 
     files: Files
     cache: LruCache[str, bytes]
-    """By digest; without capacity for a local store."""
+    """Core metadata by digest; without capacity for a local store."""
 
     def load(self, name: NormalizedName, file: File) -> CoreMetadata:
         """Return the parsed core metadata of a listed file, or raise Unavailable."""

@@ -34,7 +34,7 @@ def requested_media_type(request: Request) -> MediaType | None:
 
 
 def page_headers(context: ServerContext, name: NormalizedName | None = None) -> tuple[Header, ...]:
-    """Return the headers of a page about a project; for None: about all projects."""
+    """Return the response headers of a page about a project, or (None) about all projects."""
     is_public = context.read_policy.is_public(name)
     max_age = context.index.settings.http.public_max_age
     return (CONTENT_SECURITY_POLICY, *page_cache_headers(max_age, is_public=is_public))
@@ -63,12 +63,12 @@ def page_response(request: Request, page: CachedPage, media_type: MediaType) -> 
 
 
 def visibility_key(caller: Caller) -> tuple[Scope, ...] | None:
-    """Return equal keys for callers that see the same names; None if `caller` sees all names."""
+    """Return a cache key for the set of project names that `caller` may see; None for all."""
     return None if caller.may_everywhere(Action.READ) else caller.scopes
 
 
 def visible_names(names: Snapshot[NameList], caller: Caller) -> tuple[NormalizedName, ...]:
-    """Return the names that `caller` may read."""
+    """Return the project names that `caller` may read."""
     every = names.value.names if names.value else ()
     if visibility_key(caller) is None:
         return every

@@ -43,19 +43,19 @@ from wheelyard.wiring.index import Index, open_index
 LISTEN_BACKLOG: Final = 1024
 HTTP2_MAX_STREAMS: Final = 64
 HTTP2_STREAM_WINDOW_BYTES: Final = 1024 * 1024
-"""Bytes of one HTTP/2 request body that a client may send ahead."""
+"""How much of an HTTP/2 request body a client may send before the server reads it."""
 GRACEFUL_SHUTDOWN_SECONDS: Final = 60
-"""How long running requests may take to finish after the first signal."""
+"""How long running requests may take to finish at a graceful shutdown."""
 SHUTDOWN_NOTICE_SECONDS: Final = 0.5
-"""How long the server waits for them before it prints a notice."""
+"""How long a graceful shutdown takes before the server prints a notice."""
 SIGNAL_DELIVERY_SECONDS: Final = 0.3
-"""How much later the manager may get a signal than a worker that it has ended already."""
+"""How much later than a worker the manager may get the same signal."""
 FIRST_WRITE_TIMEOUT_SECONDS: Final = 5.0
 """How long a server waits for the first write of its store probe before it listens."""
 PROBE_FILE: Final = "written"
-"""The file beside the workers' metrics with the result of the store probe."""
+"""The file in which the manager tells its workers the result of the store probe."""
 MAX_FILE_DESCRIPTORS: Final = 65_536
-"""The highest limit that a process asks for; half of it is for connections."""
+"""The highest file descriptor limit that a process sets for itself."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -180,7 +180,7 @@ def _serve_in_workers(settings: Settings, folder: Path) -> None:
 
 
 def _should_log(workers: Any, record: logging.LogRecord) -> bool:  # noqa: ANN401 - as below
-    """Return whether to log a message of Granian: not the end of a worker by Ctrl-C."""
+    """Return whether to log a message of Granian; False after a signal has stopped the server."""
     del record
     if not workers.interrupt_signal:
         # the worker may have got the signal before this process
@@ -189,7 +189,7 @@ def _should_log(workers: Any, record: logging.LogRecord) -> bool:  # noqa: ANN40
 
 
 def _handle_signals(workers: Any, folder: Path) -> None:  # noqa: ANN401 - Granian names no type
-    """Handle signals in the manager: the first stops the workers, the second kills them."""
+    """Install signal handlers in the manager: the first signal stops workers, the second kills."""
     manager = os.getpid()
 
     def stop(*_: object) -> None:

@@ -26,11 +26,11 @@ T = TypeVar("T")
 
 Load = Callable[[NormalizedName], Snapshot[Project]]
 OnRead = Callable[[Snapshot[Project]], object]
-"""A callback for a document, called in the thread that has read it."""
+"""A callback that gets a project document, in the thread that has read the document."""
 
 
 class DocumentReader:
-    """Reads the documents of an index for request handlers."""
+    """Reads project documents and the name list for request handlers, from cache or store."""
 
     def __init__(self, index: Index, pools: ThreadPools) -> None:
         self._projects = index.projects
@@ -43,7 +43,7 @@ class DocumentReader:
     async def load_project(
         self, name: NormalizedName, on_read: OnRead = lambda _: None
     ) -> Snapshot[Project]:
-        """Return a project's document; the thread that reads it calls `on_read`."""
+        """Return a project's document; if it has to be read, that thread calls `on_read`."""
         projects = self._projects
 
         def read(load: Load = projects.load) -> Snapshot[Project]:
@@ -75,7 +75,7 @@ class DocumentReader:
         return snapshot.value, snapshot.version
 
     async def load_names(self) -> Snapshot[NameList]:
-        """Return the name list."""
+        """Return the list of all project names, from the cache or the store."""
         names = self._projects.names
         read_remote = partial(self._pools.run_read, names.get)
         return await self._load("names", names.peek, names.get, read_remote)

@@ -25,9 +25,9 @@ from wheelyard.settings.sections import MIB
 
 MAX_HEADERS: Final = 24
 HEADER_LIMIT_BYTES: Final = 1024
-"""The limit of one name and its value; Authorization has a limit of its own."""
+"""The longest header (name and value) on the fast path, except Authorization."""
 PATH_LIMIT_BYTES: Final = 256
-"""The longest path that is remembered."""
+"""The longest URL path that the fast path remembers."""
 
 _NORMAL_PATH_ONLY: Final = frozenset(
     {b"content-length", b"content-type", b"transfer-encoding", b"if-match"}
@@ -38,7 +38,7 @@ _USED: Final = _NORMAL_PATH_ONLY | {
 
 
 def fast_path_headers(headers: Sequence[Header]) -> dict[bytes, bytes] | None:
-    """Return the headers that a page depends on; None if the request needs the normal path."""
+    """Return the request headers that decide on a page; None if the fast path cannot serve it."""
     if len(headers) > MAX_HEADERS:
         return None
     found: dict[bytes, bytes] = {}
@@ -69,19 +69,19 @@ class FastPath:
         self._authenticator = authenticator
         self._check_host = check_host
         self._paths: LruCache[bytes, NormalizedName] = LruCache(4 * MIB)
-        """Projects by the caller's cache key and the raw path: denied requests are never here."""
+        """Project names by caller (cache key) and raw path; only paths that the caller may read."""
         self._media_type_for = lru_cache(256)(best_media_type)
         self._encoding_for = lru_cache(256)(best_encoding)
 
     def remember(self, cache_key: bytes, raw_path: bytes, name: NormalizedName) -> None:
-        """Record that a caller has got the page of a project at a path."""
+        """Record that a caller (by cache key) has got a project's page at a URL path."""
         if len(raw_path) <= PATH_LIMIT_BYTES:
             self._paths.put(cache_key + raw_path, name, 256 + 2 * len(raw_path))
 
     def response(
         self, scope: AsgiScope, headers: Headers, cache_key: bytes
     ) -> tuple[Response, str] | None:
-        """Return a page from memory and the caller's principal; None for the normal path."""
+        """Return a project page from memory, and the caller's principal, if it is there."""
         if scope["method"] != "GET" or scope["query_string"]:
             return None
         name = self._paths.get(cache_key + scope["raw_path"])

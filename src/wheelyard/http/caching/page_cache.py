@@ -23,13 +23,13 @@ class CachedPage:
 
     version: ObjectVersion
     digest: str
-    """Of the body without encoding."""
+    """The hash of the body before compression, for the ETag."""
     bodies: dict[Encoding, bytes]
     headers: tuple[Header, ...]
     responses: dict[tuple[MediaType, Encoding], tuple[Response, Response]] = field(
         default_factory=dict
     )
-    """The 200 and the 304 response, made at the first request for them."""
+    """The 200 and the 304 response by media type and encoding, made at the first request."""
 
     def response(
         self, media_type: MediaType, encoding: Encoding, if_none_match: bytes | None

@@ -12,7 +12,7 @@ _FORWARDING_HEADERS: Final = frozenset(
     b"forwarded via x-real-ip x-client-ip x-cluster-client-ip x-original-forwarded-for "
     b"x-envoy-external-address cf-connecting-ip fastly-client-ip true-client-ip".split()
 )
-"""Headers that proxies add, besides `X-Forwarded-*`."""
+"""Request headers that reverse proxies add, besides `X-Forwarded-*`."""
 _WITH_PORT: Final = re.compile(r"\[([^\[\]]+)\](?::[0-9]*)?|([^:]+):[0-9]*")
 
 

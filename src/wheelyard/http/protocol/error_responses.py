@@ -28,7 +28,7 @@ STATUS_BY_TYPE: Final[dict[type[WheelyardError], int]] = {
 }
 HEADERS_TOO_LARGE: Final = "headers_too_large"
 STATUS_BY_CODE: Final = {errors.STORAGE_FULL: 507, errors.RATE_LIMITED: 429, HEADERS_TOO_LARGE: 431}
-"""The error codes with a status other than that of their type."""
+"""HTTP status of error codes that do not have the status of their exception type."""
 
 REASON_PHRASES: Final = {each.value: each.phrase for each in HTTPStatus} | {
     413: "Content Too Large",
@@ -36,7 +36,7 @@ REASON_PHRASES: Final = {each.value: each.phrase for each in HTTPStatus} | {
     416: "Range Not Satisfiable",
     422: "Unprocessable Content",
 }
-"""RFC 9110's names; Python has these four from 3.13 on."""
+"""Reason phrases by RFC 9110; Python has these four since 3.13."""
 
 CHALLENGE: Final[Header] = (b"www-authenticate", b'Basic realm="wheelyard", charset="UTF-8"')
 
@@ -52,7 +52,7 @@ def status_of(error: WheelyardError) -> int:
 
 
 def retry_after(seconds: int = 5) -> Header:
-    """Return a Retry-After header."""
+    """Return a Retry-After header for 429 and 503."""
     return (b"retry-after", b"%d" % seconds)
 
 

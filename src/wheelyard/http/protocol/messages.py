@@ -39,7 +39,7 @@ class Request:
 
     method: str
     segments: tuple[str, ...]
-    """The segments of the path: decoded, without empty ones."""
+    """The decoded segments of the URL path, without empty ones."""
     params: Mapping[str, str]
     """The parts of the path that match the names in the route's pattern."""
     query: bytes
@@ -69,7 +69,7 @@ class Response:
     status: int
     headers: tuple[Header, ...]
     body: bytes | Path | Iterator[bytes] = b""
-    """Bytes, a file that the kernel sends, or chunks that are read and closed in a thread."""
+    """The body: bytes, a file for the kernel to send, or chunks to read in a thread."""
 
 
 def make_response(status: int, content_type: bytes, body: bytes, *headers: Header) -> Response:

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Final
 
 ACCEPT_LIMIT_BYTES: Final = 4096
-"""A longer Accept header counts as `*/*`."""
+"""The longest Accept header that is parsed; a longer one counts as `*/*`."""
 
 _QUALITY = re.compile(r"q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
 
@@ -19,7 +19,7 @@ _QUALITY = re.compile(r"q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
 class _MediaTypeTraits:
     content_type: bytes
     etag_letter: str
-    """Distinguishes the ETags of the media types of one page."""
+    """The letter in the ETag that tells the media types of one page apart."""
     is_json: bool
 
 
@@ -56,7 +56,7 @@ class Encoding(Enum):
 
 
 def media_type_by_format(name: str) -> MediaType | None:
-    """Return the media type that `?format=` names; a blank may stand for its plus sign."""
+    """Return the media type that `?format=` names, where a blank may stand for `+`."""
     return _BY_NAME.get(name.replace(" ", "+"))
 
 

@@ -29,7 +29,7 @@ class BodyTimeouts:
     """The minimum rate of a request body."""
 
     idle_seconds: float = 30.0
-    """How far a body may be behind the rate."""
+    """How many seconds a body may be behind the minimum rate."""
     min_bytes_per_second: int = 10 * 1024
 
 
@@ -76,7 +76,7 @@ class RequestBody:
         return message
 
     async def wait_for_disconnect(self) -> None:
-        """Return once the client has disconnected; to be called after the end of the body."""
+        """Wait until the client disconnects; only for after the end of the request body."""
         while (await self._receive())["type"] == "http.request":
             pass
 
@@ -90,7 +90,7 @@ async def next_chunk(receive: Receive) -> tuple[bytes, bool]:
 
 
 async def drain(body: RequestBody, limit: int) -> None:
-    """Read the rest of a body and discard it, until `limit` bytes were read."""
+    """Read the rest of a request body and discard it, at most `limit` bytes."""
     with suppress(TimeoutError, SlowClient):
         async with timeout(BODY_TIMEOUT_SECONDS):
             while limit > 0 and not body.has_ended:

@@ -8,15 +8,15 @@ from wheelyard.http.protocol.error_responses import HEADERS_TOO_LARGE, error_res
 from wheelyard.http.protocol.messages import AsgiScope, Header, Headers, Response
 
 URL_LIMIT_BYTES: Final = 4096
-"""Of the raw path and the query together."""
+"""The longest URL: raw path and query together."""
 HEADERS_LIMIT_BYTES: Final = 32 * 1024
-"""Of all names and values together."""
+"""The size of all request headers together: names and values."""
 MAX_HEADERS: Final = 100
 
 HOST: Final = re.compile(
     rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Za-z._~!$&'()*+,;=%:-]+\])(?::[0-9]*)?"
 )
-"""A value of Host by RFC 9110 (7.2), which may be empty."""
+"""Matches a valid Host header (RFC 9110, 7.2), which may be empty."""
 _CONTENT_LENGTH: Final = re.compile(rb"[0-9]{1,19}")
 _NOT_REPEATABLE: Final = frozenset({b"authorization", b"host", b"content-length", b"content-type"})
 

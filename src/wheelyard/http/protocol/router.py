@@ -89,7 +89,7 @@ class Route:
     """A row of the routing table."""
 
     name: str
-    """The name in metrics and logs; several routes may share one."""
+    """The name of the route in metrics and logs; several routes may share one."""
     pattern: str
     handler: Handler
     methods: tuple[str, ...] = GET

@@ -19,7 +19,7 @@ from wheelyard.http.protocol.messages import Headers, Response
 from wheelyard.settings.sections import ServerSettings, Settings
 
 SAFE_FETCH_SITES: Final = frozenset({"same-origin", "none"})
-"""Values of Sec-Fetch-Site; `none` is for a URL that the user has typed."""
+"""Sec-Fetch-Site of requests that are not cross-site; `none`: the user has typed the URL."""
 
 
 def is_cross_site(headers: Headers, settings: Settings) -> bool:

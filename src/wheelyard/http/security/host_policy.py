@@ -23,10 +23,10 @@ class HostPolicy:
     hosts: frozenset[str]
     """The allowed values of Host, in lower case; empty allows any."""
     exempt_paths: frozenset[bytes]
-    """Raw paths that are answered under any host."""
+    """Raw paths of health probes, which are answered under any host."""
     requires_https: bool
     trusted_proxies: int
-    """The number of proxies whose X-Forwarded-Proto is used."""
+    """The number of reverse proxies whose X-Forwarded-Proto is trusted."""
 
     @classmethod
     def of(cls, settings: Settings) -> "HostPolicy | None":

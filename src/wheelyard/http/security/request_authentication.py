@@ -27,7 +27,7 @@ C = TypeVar("C", bound=Caller | None)
 
 AUTHORIZATION_LIMIT_BYTES: Final = 16_384
 CACHED_CALLER_SECONDS: Final = 1.0
-"""How long a caller is cached, so how long a revoked credential may still work."""
+"""How long an authenticated caller is cached: a revoked credential works that much longer."""
 
 _PRINTABLE = re.compile(rb"[\x20-\x7e]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -116,7 +116,7 @@ class RequestAuthenticator:
         return await context.documents.coalesce(key, verify, find_stale)
 
     def _cache(self, cache_key: bytes, authenticate: Callable[[], C]) -> C:
-        """Authenticate, and cache the caller for a second from the beginning on."""
+        """Call `authenticate`, and cache the caller; the time counts from the start of the call."""
         now = self._context.index.runtime.monotonic
         started_at, caller = now(), authenticate()
         if caller is not None:
@@ -124,7 +124,7 @@ class RequestAuthenticator:
         return caller
 
     async def _verify_apart(self, credential: Credential, verify: Callable[[], Caller]) -> Caller:
-        """Verify a credential outside the pool for reads; a password waits for a free slot."""
+        """Verify a credential in the pool for passwords or tokens; a password waits for a slot."""
         context = self._context
         if classify(credential) is not CredentialType.PASSWORD:
             return await context.pools.run_in(context.pools.tokens, verify)
