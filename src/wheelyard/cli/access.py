@@ -7,7 +7,7 @@ import click
 from msgspec.structs import replace
 
 from wheelyard.authentication.explain import explain, parse_subject
-from wheelyard.cli.store_options import command_settings, existing_index, store_options
+from wheelyard.cli.options import command_settings, existing_index, store_options
 from wheelyard.errors import Invalid
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import ACTIONS, describe_actions

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import click
 from packaging.utils import NormalizedName
 
-from wheelyard.cli.store_options import existing_index, local_caller, store_options
+from wheelyard.cli.options import existing_index, local_caller, store_options
 from wheelyard.model.access import Caller
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.project import Project, Status

@@ -5,8 +5,8 @@ from dataclasses import replace
 import click
 from msgspec.json import encode
 
+from wheelyard.cli.options import existing_index, store_options
 from wheelyard.cli.output import progress_bar
-from wheelyard.cli.store_options import existing_index, store_options
 from wheelyard.model.text import counted, escaped
 from wheelyard.operations.check import Findings
 

@@ -1,6 +1,6 @@
 """`wheelyard config`: print the effective settings, and check them."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -14,13 +14,8 @@ from wheelyard.authentication.verifiers.static_tokens import ENVIRONMENT_TOKEN
 from wheelyard.catalog.conflict_retry import remote_conflict_retries
 from wheelyard.catalog.format import read_format
 from wheelyard.catalog.keys import probes
+from wheelyard.cli.options import command_settings, loaded_settings, print_warnings, store_options
 from wheelyard.cli.output import warn
-from wheelyard.cli.store_options import (
-    command_settings,
-    loaded_settings,
-    store_options,
-    warn_about_settings,
-)
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.observability.instrumentation import require_telemetry
 from wheelyard.model.grants import describe_grant
@@ -34,9 +29,7 @@ from wheelyard.storage.gcs.location import is_bucket
 from wheelyard.wiring.index import authenticator_of_settings
 from wheelyard.wiring.stores import store_in, system_runtime
 
-NOT_PERMISSION_CODES: Final = frozenset(
-    {"storage_credentials", "storage_unavailable", "overloaded"}
-)
+OTHER_CODES: Final = frozenset({"storage_credentials", "storage_unavailable", "overloaded"})
 """Codes of errors that do not show whether a permission is missing."""
 
 
@@ -62,8 +55,11 @@ def check() -> None:
     summary = _summary(present, authenticator, loaded.config_source)
     for line in (*summary, *_changed_settings(loaded)):
         click.echo(escaped(line))
-    warn_about_settings(settings, authenticator)
-    for sentence in unmatched_grants(settings, _names(present, authenticator, missing)):
+    print_warnings(settings, authenticator)
+    names = _known_names(present, authenticator)
+    if "static_tokens_file" in missing:
+        names.pop("static", None)
+    for sentence in unmatched_grants(settings, names):
         warn(sentence)
     if missing:
         files = " and ".join(f"[access] {name}: {escaped(file)}" for name, file in missing.items())
@@ -80,9 +76,9 @@ def _check_buckets(settings: Settings) -> None:
     """Try the operations of an index on its buckets; raise the last error, warn of the others."""
     # a missing permission may affect several operations
     every = {fault.message: fault for fault in _bucket_errors(settings)}.values()
-    errors = [fault for fault in every if fault.code not in NOT_PERMISSION_CODES]
+    errors = [fault for fault in every if fault.code not in OTHER_CODES]
     for fault in every:
-        if fault.code in NOT_PERMISSION_CODES:
+        if fault.code in OTHER_CODES:
             click.echo(escaped(f"rights on the bucket: not tried. {fault.message}"))
     for fault in errors[:-1]:
         warn(fault.message)
@@ -124,9 +120,7 @@ def _missing_files(settings: Settings) -> dict[str, str]:
     return {name: file for name, file in files.items() if file and not Path(file).exists()}
 
 
-def _names(
-    settings: Settings, authenticator: Authenticator, missing: Collection[str]
-) -> dict[str, frozenset[str]]:
+def _known_names(settings: Settings, authenticator: Authenticator) -> dict[str, frozenset[str]]:
     """Return the names in the existing files of passwords and tokens, by kind of principal."""
     access, found = settings.access, dict[str, frozenset[str]]()
     if access.htpasswd_file:
@@ -135,10 +129,9 @@ def _names(
 
         text = Path(access.htpasswd_file).read_text(encoding="utf-8")
         found["htpasswd"] = frozenset(parse_htpasswd(text).value.hashes)
-    has_static_tokens = access.static_tokens_file or access.static_token
-    if has_static_tokens and "static_tokens_file" not in missing:
-        every = authenticator.static_tokens.identities
-        found["static"] = frozenset(each.principal.partition(":")[2] for each in every)
+    if access.static_tokens_file or access.static_token:
+        identities = authenticator.static_tokens.identities
+        found["static"] = frozenset(each.principal.partition(":")[2] for each in identities)
     return found
 
 

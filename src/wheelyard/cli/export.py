@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import click
 from packaging.utils import NormalizedName
 
+from wheelyard.cli.options import existing_index, store_options
 from wheelyard.cli.output import progress_bar, warn
-from wheelyard.cli.store_options import existing_index, store_options
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.text import counted, escaped
 from wheelyard.operations.exporting.incremental_export import ExportResult, IncrementalExport
@@ -71,9 +71,8 @@ def _requested_options(
         placing = None if files is None else FileMode(files)
         return RequestedOptions(base_url=base, files=placing, is_gzipped=is_gzipped)
     url = _url(files, "--files")
-    return RequestedOptions(
-        base_url=base, files=FileMode.LEAVE, files_url=url, is_gzipped=is_gzipped
-    )
+    left = FileMode.LEAVE
+    return RequestedOptions(base_url=base, files=left, files_url=url, is_gzipped=is_gzipped)
 
 
 def require_site(index: Index, dest: str) -> None:
@@ -88,13 +87,11 @@ def refresh(index: Index, dest: str, names: Iterable[NormalizedName]) -> int:
     return _print_summary(dest, export, export.export_projects(names))
 
 
-def _exporter(
-    index: Index, dest: str, asked: RequestedOptions, processors: int = 1
-) -> SiteExporter:
+def _exporter(index: Index, dest: str, asked: RequestedOptions, workers: int = 1) -> SiteExporter:
     location = index.settings.store.location
     store = str(parse_location(location)) if is_bucket(location) else os.path.realpath(location)
     asked = replace(asked, store=store_fingerprint(store))
-    return SiteExporter(index=index, dest=dest, requested=asked, processors=processors)
+    return SiteExporter(index=index, dest=dest, requested=asked, processors=workers)
 
 
 def _warn_if_private(index: Index, dest: str) -> None:

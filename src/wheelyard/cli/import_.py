@@ -10,12 +10,7 @@ from msgspec.structs import replace
 
 from wheelyard.catalog import keys
 from wheelyard.cli.import_progress import build_importer, import_source
-from wheelyard.cli.store_options import (
-    command_settings,
-    ensure_index,
-    local_caller,
-    store_options,
-)
+from wheelyard.cli.options import command_settings, ensure_index, local_caller, store_options
 from wheelyard.http_client.urls import UserPassword, redact_url
 from wheelyard.model.text import escaped
 from wheelyard.operations.importing.report import FileStatus, Report
@@ -38,8 +33,7 @@ NETRC: Final = "NETRC"
 @click.option("--dry-run", is_flag=True, help="Read and check everything, and write nothing.")
 @click.option("--lenient", is_flag=True, help="Take old files that fail only today's rules.")
 @click.option(
-    "--from",
-    "kind",
+    *("--from", "kind"),
     type=click.Choice(KINDS),
     default=AUTO,
     show_default=True,

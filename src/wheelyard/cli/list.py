@@ -3,7 +3,7 @@
 import click
 from msgspec.json import encode
 
-from wheelyard.cli.store_options import existing_index, store_options
+from wheelyard.cli.options import existing_index, store_options
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.project import File
 from wheelyard.model.text import escaped

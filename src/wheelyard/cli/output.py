@@ -111,15 +111,12 @@ def flush_messages(*, in_log: bool) -> None:
 def print_message(level: int, what: str) -> None:
     """Print or log a message of `logging.INFO` or `logging.WARNING`, or buffer it."""
     context = click.get_current_context()
-    is_in_log = context.meta.get(
-        _IN_LOG, None if context.command.name in SERVER_COMMANDS else False
-    )
+    default = None if context.command.name in SERVER_COMMANDS else False
+    is_in_log = context.meta.get(_IN_LOG, default)
     if is_in_log is None:
-        if _BUFFER not in context.meta:
+        if _BUFFER not in context.meta:  # printed at the end of the command if the start fails
             context.meta[_BUFFER] = []
-            context.call_on_close(
-                lambda: flush_messages(in_log=False)
-            )  # a start that fails ends here
+            context.call_on_close(lambda: flush_messages(in_log=False))
         context.meta[_BUFFER].append((level, what))
     elif is_in_log:
         logging.getLogger("wheelyard").log(level, "%s", escaped(what))

@@ -6,9 +6,9 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from wheelyard.cli.options import command_settings, loaded_settings, store_options_with
 from wheelyard.cli.output import warn
 from wheelyard.cli.serve import WatchOptions, access_options, overrides_of, run_index
-from wheelyard.cli.store_options import command_settings, loaded_settings, store_options_with
 from wheelyard.settings.load import process_environment
 from wheelyard.sources.bucket_tree import open_tree
 from wheelyard.wiring.stores import system_runtime
@@ -75,9 +75,8 @@ def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 
     """
     packages = tuple(each.expanduser() for each in folders or (Path("~/packages"),))
     for folder in packages:
-        open_tree(
-            str(folder), system_runtime()
-        )  # a misspelled folder must not become an empty index
+        # a misspelled folder must not become an empty index
+        open_tree(str(folder), system_runtime())
     for name, why in _IGNORED_OPTIONS.items():
         if options[name] is not None:
             warn(f"--{name.replace('_', '-')} does nothing here: {why}")

@@ -15,13 +15,8 @@ from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
+from wheelyard.cli.options import command_settings, ensure_index, print_warnings, store_options
 from wheelyard.cli.output import flush_messages, show_token, warn
-from wheelyard.cli.store_options import (
-    command_settings,
-    ensure_index,
-    store_options,
-    warn_about_settings,
-)
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.http.observability.instrumentation import require_telemetry
 from wheelyard.http.observability.log_format import configure_logging
@@ -199,7 +194,7 @@ def print_startup_message(index: Index) -> None:
 
 
 def _print_warnings(index: Index) -> None:
-    warn_about_settings(index.settings, index.authenticator)
+    print_warnings(index.settings, index.authenticator)
     kind = remote_file_system(Path(index.settings.store.location))
     if kind is not None:
         warn(

@@ -8,14 +8,14 @@ from msgspec.json import encode
 
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.explain import parse_subject
-from wheelyard.cli.output import show_token
-from wheelyard.cli.store_options import (
+from wheelyard.cli.options import (
     command_settings,
     ensure_index,
     existing_index,
     local_caller,
     store_options,
 )
+from wheelyard.cli.output import show_token
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.access import EVERY_PROJECT, Action, parse_actions, parse_pattern
 from wheelyard.model.text import escaped
@@ -77,9 +77,8 @@ def list_tokens(*, as_json: bool) -> None:
     index = existing_index()
     now = index.runtime.now()
     # the expired tokens of CI jobs: there may be thousands that have not been swept yet
-    shown = [
-        each for each in index.tokens.all() if not each.publishers or each.state(now) == "active"
-    ]
+    tokens = index.tokens.all()
+    shown = [each for each in tokens if not each.publishers or each.state(now) == "active"]
     days = index.tokens.last_uses(shown)
     if as_json:
         described = [_described(index, each, days.get(each.id)) for each in shown]
@@ -120,9 +119,8 @@ def _owner(text: str, settings: Settings) -> tuple[str, tuple[str, ...]]:
 def _duration(text: str) -> timedelta:
     match = re.fullmatch(r"([0-9]{1,5})([hdw])", text, re.ASCII)
     if match is None:
-        raise Invalid(
-            f"{quoted(text)} is no length of time. Write 12h, 90d or 8w.", code="invalid_field"
-        )
+        message = f"{quoted(text)} is no length of time. Write 12h, 90d or 8w."
+        raise Invalid(message, code="invalid_field")
     return int(match[1]) * UNITS[match[2]]
 
 

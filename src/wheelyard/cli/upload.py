@@ -7,13 +7,8 @@ from typing import Final
 
 import click
 
+from wheelyard.cli.options import command_settings, ensure_index, local_caller, store_options
 from wheelyard.cli.output import progress_bar
-from wheelyard.cli.store_options import (
-    command_settings,
-    ensure_index,
-    local_caller,
-    store_options,
-)
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.text import escaped
@@ -49,10 +44,8 @@ def command(files: tuple[Path, ...], dest: str | None) -> int:
             if path not in existing:
                 name = escaped(str(path))  # a missing file is reported before an invalid filename
                 what = f"{name} is no file" if os.path.lexists(path) else f"There is no file {name}"
-                raise Invalid(
-                    f"{what}. Name the wheels and sdists themselves.",
-                    code="invalid_filename",
-                )
+                message = f"{what}. Name the wheels and sdists themselves."
+                raise Invalid(message, code="invalid_filename")
             return index.uploads.accept_path(path, caller, lambda size: update(advance=size))
 
         outcomes = [pool.submit(publish, path) for path in files]

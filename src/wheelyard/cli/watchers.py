@@ -8,8 +8,8 @@ import click
 
 from wheelyard.catalog import keys
 from wheelyard.cli.import_progress import build_importer, import_source
+from wheelyard.cli.options import local_caller
 from wheelyard.cli.serve import WatchOptions
-from wheelyard.cli.store_options import local_caller
 from wheelyard.model.text import escaped
 from wheelyard.operations.importing.watch_folder import FolderWatch
 from wheelyard.sources.bucket_tree import open_watched_tree

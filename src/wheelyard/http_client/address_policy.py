@@ -188,11 +188,10 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
         """Connect to the first allowed address that answers."""
         fault: Exception = httpcore2.ConnectError()
         for address in self._policy.allowed_addresses(host, self._resolved(host, port)):
-            remaining_seconds = self.remaining_seconds(timeout)
+            left = self.remaining_seconds(timeout)
+            options = (local_address, socket_options)
             try:
-                stream = self._sockets.connect_tcp(
-                    address, port, remaining_seconds, local_address, socket_options
-                )
+                stream = self._sockets.connect_tcp(address, port, left, *options)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 fault = error
             else:
@@ -206,9 +205,8 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
         except TimeoutError as error:
             raise httpcore2.ConnectTimeout from error
         except OSError as error:
-            raise FetchError(
-                "its name is not known", is_transient=True, is_unreachable=True
-            ) from error
+            why = "its name is not known"
+            raise FetchError(why, is_transient=True, is_unreachable=True) from error
         except UnicodeError as error:
             raise FetchError("its name is not known") from error
 
@@ -239,10 +237,9 @@ class _TimedStream(httpcore2.NetworkStream):
         timeout: float | None = None,
     ) -> httpcore2.NetworkStream:
         """Return the connection with TLS."""
-        remaining_seconds = self._backend.remaining_seconds(timeout)
-        return _TimedStream(
-            self._stream.start_tls(ssl_context, server_hostname, remaining_seconds), self._backend
-        )
+        left = self._backend.remaining_seconds(timeout)
+        stream = self._stream.start_tls(ssl_context, server_hostname, left)
+        return _TimedStream(stream, self._backend)
 
     def get_extra_info(self, info: str) -> object:
         """Return a property of the connection."""

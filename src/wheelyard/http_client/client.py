@@ -194,18 +194,17 @@ class HttpClient:
     def _request(
         self, method: str, url: Url, headers: Mapping[str, str], content: bytes | None
     ) -> AbstractContextManager[httpcore2.Response]:
-        where = httpcore2.URL(
-            scheme=url.scheme, host=url.host.strip("[]"), port=url.port, target=url.target
-        )
+        host = url.host.strip("[]")
+        core_url = httpcore2.URL(scheme=url.scheme, host=host, port=url.port, target=url.target)
         times = {
             "connect": CONNECT_TIMEOUT_SECONDS,
             "read": IDLE_TIMEOUT_SECONDS,
             "write": IDLE_TIMEOUT_SECONDS,
             "pool": self._backend.remaining_seconds(None),
         }
-        sent = [("Host", url.authority), *headers.items()]
+        sent, timeout = [("Host", url.authority), *headers.items()], {"timeout": times}
         return self._pool.stream(
-            method, where, headers=sent, content=content, extensions={"timeout": times}
+            method, core_url, headers=sent, content=content, extensions=timeout
         )
 
 

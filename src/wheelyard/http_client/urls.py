@@ -146,10 +146,8 @@ def _is_host(host: str) -> bool:
     if not host.isascii() or not host.isprintable() or set(host) & set(" /\\@?#%"):
         return False
     labels = host.removesuffix(".").split(".")
-    is_name = len(host) <= MAX_HOST_LENGTH and all(
-        0 < len(each) <= MAX_LABEL_LENGTH for each in labels
-    )
-    return ":" in host or is_name
+    has_lengths = all(0 < len(each) <= MAX_LABEL_LENGTH for each in labels)
+    return ":" in host or (has_lengths and len(host) <= MAX_HOST_LENGTH)
 
 
 def is_url(text: str) -> bool:

@@ -24,9 +24,8 @@ def require_one_line(text: str, what: str, limit: int) -> str:
             `invalid_field`). The message begins with `what`.
     """
     if len(text) > limit:
-        raise Invalid(
-            f"{what} has {len(text)} characters. Use at most {limit}.", code="invalid_field"
-        )
+        message = f"{what} has {len(text)} characters. Use at most {limit}."
+        raise Invalid(message, code="invalid_field")
     found = _NO_TEXT.search(text)
     if found is not None:
         raise Invalid(

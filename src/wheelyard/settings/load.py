@@ -35,12 +35,7 @@ from wheelyard.settings.sections import (
     is_loopback,
     names_in,
 )
-from wheelyard.settings.validation import (
-    MAX_NUMBER_BITS,
-    bad_setting,
-    quote_safely,
-    validate,
-)
+from wheelyard.settings.validation import MAX_NUMBER_BITS, bad_setting, quote_safely, validate
 
 DEFAULT_FILE: Final = Path("wheelyard.toml")
 FILE_VARIABLE: Final = f"{VARIABLE_PREFIX}CONFIG"
@@ -138,8 +133,8 @@ def google_endpoints(environ: Mapping[str, str]) -> GoogleEndpoints:
     """
     url = environ.get(FAKE_GOOGLE_VARIABLE, "")
     if url and not is_loopback(urlsplit(url).hostname or ""):
-        name = FAKE_GOOGLE_VARIABLE
-        raise bad_setting(f"{name} is for tests, and names no server of this machine")
+        why = "is for tests, and names no server of this machine"
+        raise bad_setting(f"{FAKE_GOOGLE_VARIABLE} {why}")
     return endpoints_at(url) if url else GOOGLE
 
 
@@ -174,8 +169,7 @@ def _config_source(file: Path | None, environ: Mapping[str, str]) -> str:
     if not environ.get(TEXT_VARIABLE):
         return named or (str(DEFAULT_FILE) if DEFAULT_FILE.exists() else "")
     if named:
-        other = "--config" if file else FILE_VARIABLE
-        both = f"{TEXT_VARIABLE} and {other}"
+        both = f"{TEXT_VARIABLE} and {'--config' if file else FILE_VARIABLE}"
         raise bad_setting(f"{both} both say where the settings are. Take one away")
     return TEXT_VARIABLE
 
@@ -190,16 +184,14 @@ def _read_file(config_source: str, environ: Mapping[str, str]) -> _Values:
         text = path.read_text(encoding="utf-8-sig") if is_file else environ[TEXT_VARIABLE]
         values = _parse_toml(text)
     except FileNotFoundError as error:
-        raise Invalid(
-            f"There is no file {escaped(config_source)}. Give --config one that is there.",
-            code="bad_setting",
-        ) from error
+        message = f"There is no file {escaped(config_source)}. Give --config one that is there."
+        raise Invalid(message, code="bad_setting") from error
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise Invalid(
-            f"{escaped(config_source)} cannot be read: {why}. See docs/settings.md for its form.",
-            code="bad_setting",
-        ) from error
+        message = (
+            f"{escaped(config_source)} cannot be read: {why}. See docs/settings.md for its form."
+        )
+        raise Invalid(message, code="bad_setting") from error
     for name, value in values.items():
         _check_brackets(name, value)
     if is_file:
@@ -271,9 +263,8 @@ def _from_flag(flag: str) -> _SettingValue:
     """Parse a `--set SECTION.KEY=VALUE`; raise Invalid if it is malformed or a secret."""
     name, equals, text = flag.partition("=")
     if not equals:  # the text is not repeated, because it may be a secret
-        raise bad_setting(
-            "--set: expected SECTION.KEY=VALUE, such as server.port=8080, and found no ="
-        )
+        form = "SECTION.KEY=VALUE, such as server.port=8080"
+        raise bad_setting(f"--set: expected {form}, and found no =")
     path = tuple(part.strip() for part in name.split("."))
     setting = all_settings().get(path)
     if setting is None:
@@ -295,10 +286,9 @@ def _parse_flag_value(setting: Setting, text: str) -> object:
     value = found.get("value", text) if len(found) == 1 else text
     if setting.is_table:
         if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-            raise bad_setting(
-                f"--set {setting.key}: expected a list of tables as TOML, such as "
-                f"{setting.key}=[{{...}}]"
-            )
+            example = f"{setting.key}=[{{...}}]"
+            why = f"expected a list of tables as TOML, such as {example}"
+            raise bad_setting(f"--set {setting.key}: {why}")
         return value
     if setting.is_list:
         return value if isinstance(value, list) else _split(str(found.get("value", text)))

@@ -109,10 +109,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     public_url: Url = ""
     """The URL of the index for clients; ends with `path_prefix`."""
     trusted_proxies: Natural = 0
-    """
-    Number of proxies before the server that set `X-Forwarded-For` and `X-Forwarded-Proto`; 0:
-    these headers are ignored.
-    """
+    """Proxies that set `X-Forwarded-For` and `X-Forwarded-Proto`; 0: these are ignored."""
     read_only: bool = False
     """Whether every upload and change is refused (403), and nothing is written."""
 
@@ -130,10 +127,7 @@ class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     files: Folder = ""
     """Location of the distributions, if they have their own bucket."""
     downloads: Literal["auto", "redirect", "proxy", "public"] = "auto"
-    """
-    How a bucket's files reach a client, see [below](#reference); `auto` redirects if URLs can be
-    signed.
-    """
+    """How bucket files are sent, see [below](#reference); `auto` redirects if it can sign URLs."""
     signed_url_minutes: SignedMinutes = 30
     """How long a signed URL is valid."""
     freshness: Freshness = 1
@@ -150,10 +144,7 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     private_names: Patterns = ()
     """Project names for which clients without access get 403 instead of 404."""
     metrics_token: Ascii = ""
-    """
-    Token for `/metrics` if `host` is not a loopback address, or behind a proxy; empty: no access
-    there. Never by `--set`.
-    """
+    """Token for `/metrics`, if others can reach the server; empty: no access; not by `--set`."""
 
     htpasswd_file: FileName = ""
     """User names and passwords, in the format of pypiserver and nginx."""
@@ -162,31 +153,19 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     static_token: str = ""
     """One static token, which may read and upload everything; from the environment only."""
     htpasswd_may_manage: bool = False
-    """
-    Whether the users of `htpasswd_file` may also yank and delete, if there is no `[[grant]]`;
-    `wheelyard run` then sets it.
-    """
+    """Whether its users may yank and delete without a `[[grant]]`; `wheelyard run` sets it."""
     anonymous_uploads: bool = False
     """Whether uploads need no credential; the option is `-a` without `update`."""
     anonymous_uploads_anywhere: bool = False
     """Whether `anonymous_uploads` is allowed if `host` is not a loopback address."""
     failed_login_per_minute: Positive = 30
-    """
-    Wrong passwords that one client network may send; for one user name ten times as many; see
-    [access.md](access.md#rate-limits).
-    """
+    """Failed logins per client network; per name ten times, see [here](access.md#rate-limits)."""
     require_https: bool = False
-    """
-    Whether a credential sent over plain HTTP is rejected (403), see
-    [below](#hosts-and-https).
-    """
+    """Whether credentials over plain HTTP are rejected (403), see [below](#hosts-and-https)."""
     trusted_hosts: Hosts = ()
     """Allowed values of `Host`, others get 421; empty: any."""
     credentials_store: str = ""
-    """
-    A folder or `gs://BUCKET/PREFIX` for the tokens; empty: in the store of the packages, see
-    [below](#token-storage).
-    """
+    """Store for the tokens; empty: the store of the packages, see [below](#token-storage)."""
 
     def __repr__(self) -> str:  # without secrets, because it may be logged
         return f"AccessSettings(private={self.private}, private_names={self.private_names})"
@@ -277,10 +256,7 @@ class TelemetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Section `[telemetry]`: where traces and metrics are sent."""
 
     otlp_endpoint: Url = ""
-    """
-    URL of an OpenTelemetry collector (OTLP over HTTP), such as `http://127.0.0.1:4318`; needs
-    `wheelyard[otel]`; empty sends nothing.
-    """
+    """URL of an OpenTelemetry collector (OTLP over HTTP); needs `wheelyard[otel]`; empty: none."""
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -55,9 +55,8 @@ def validate(settings: Settings) -> Settings:
     Raises:
         Invalid: A setting is invalid, or settings contradict each other (code `bad_setting`).
     """
-    for why in chain(
-        _invalid_values(settings), _location_errors(settings), _contradictions(settings)
-    ):
+    checks = (_invalid_values, _location_errors, _contradictions)
+    for why in chain.from_iterable(check(settings) for check in checks):
         raise bad_setting(why)
     if settings.publisher:
         _ = settings.publishers  # raises for an invalid one
@@ -152,9 +151,6 @@ def _matching(form: re.Pattern[str]) -> Callable[[str], bool]:
     return lambda text: form.fullmatch(text) is not None
 
 
-_URL_ADVICE: Final = (
-    "a URL such as https://packages.example.com, without a name and a password in it"
-)
 _FILE_ADVICE: Final = "the path of a file, without NUL"
 _BUCKET_ADVICE: Final = "gs://BUCKET or gs://BUCKET/PREFIX"
 _AUDIENCE_RULE: Final = (
@@ -168,7 +164,10 @@ _RULES: Final[dict[str, tuple[Callable[[str], bool], str]]] = {
     ),
     "server.roots": (_is_name, "a-z, 0-9 and -, such as acme, and no path of the index"),
     "server.path_prefix": (_is_path, "what a proxy puts before every path, such as /packages"),
-    "server.public_url": (_is_url, _URL_ADVICE),
+    "server.public_url": (
+        _is_url,
+        "a URL such as https://packages.example.com, without a name and a password in it",
+    ),
     "store.location": (_is_location, "a folder, gs://BUCKET/PREFIX, or memory:"),
     "store.files": (lambda text: _parse_bucket(text) is not None, _BUCKET_ADVICE),
     "access.private_names": (_is_pattern, "acme-core, or the beginning of names, as acme-*"),
@@ -202,8 +201,8 @@ def _location_errors(settings: Settings) -> Iterator[str]:
     if store.downloads == "public" and is_bucket(store.location):
         yield from _public_download_errors(store, tokens)
     for name in ("files", "downloads"):
-        is_said = getattr(store, name) != getattr(StoreSettings(), name)
-        if is_said and not is_bucket(store.location):
+        is_changed = getattr(store, name) != getattr(StoreSettings(), name)
+        if is_changed and not is_bucket(store.location):
             yield (
                 f"[store] {name} is for a bucket, and [store] location names none. Leave it out, "
                 "or give gs://BUCKET/PREFIX as the location"
@@ -211,26 +210,23 @@ def _location_errors(settings: Settings) -> Iterator[str]:
     if tokens and store.location == MEMORY_LOCATION:
         yield "[access] credentials_store: a store in memory keeps its tokens there. Leave it out"
     if tokens and _canonical(tokens) == _canonical(store.location):
-        yield (
-            "[access] credentials_store: it is the [store] location. Leave it out, or name another"
-        )
+        why = "it is the [store] location. Leave it out, or name another"
+        yield f"[access] credentials_store: {why}"
     if settings.server.workers > 1 and store.location == MEMORY_LOCATION:
         yield "[server] workers: a store in memory cannot be shared. Use one worker"
 
 
 def _public_download_errors(store: StoreSettings, tokens: str) -> Iterator[str]:
-    kept = parse_location(store.location).bucket
-    shown = parse_location(store.files or store.location).bucket
-    if shown == kept:
+    private = parse_location(store.location).bucket
+    public = parse_location(store.files or store.location).bucket
+    if public == private:
         yield (
             '[store] downloads = "public" needs [store] files in a bucket of its own: allUsers '
-            f"covers a whole bucket, and {kept} holds credentials and the journal as well"
+            f"covers a whole bucket, and {private} holds credentials and the journal as well"
         )
-    if is_bucket(tokens) and parse_location(tokens).bucket == shown:
-        yield (
-            f'[access] credentials_store: [store] downloads = "public" opens the bucket {shown} to '
-            "everybody. Keep the tokens in another one"
-        )
+    if is_bucket(tokens) and parse_location(tokens).bucket == public:
+        why = f'[store] downloads = "public" opens the bucket {public} to everybody'
+        yield f"[access] credentials_store: {why}. Keep the tokens in another one"
 
 
 def _canonical(path: str) -> BucketLocation | str:
@@ -242,9 +238,8 @@ def _contradictions(settings: Settings) -> Iterator[str]:
     url, prefix = server.public_url, server.path_prefix.strip("/")
     host = url.partition("://")[2].partition("/")[0].lower()
     if prefix and url and not urlsplit(url).path.rstrip("/").endswith(f"/{prefix}"):
-        yield (
-            f"[server] public_url: expected it to end with the path_prefix, {quote_safely(prefix)}"
-        )
+        why = f"expected it to end with the path_prefix, {quote_safely(prefix)}"
+        yield f"[server] public_url: {why}"
     if access.require_https and url.lower().startswith("http://") and server.trusted_proxies:
         yield (
             "[access] require_https: [server] public_url begins with http://, so everybody is sent "
@@ -256,8 +251,8 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             f"[access] trusted_hosts: {quote_safely(host)} is not among them, and "
             "[server] public_url sends everybody there"
         )
-    is_wide = access.anonymous_uploads and not server.is_loopback
-    if is_wide and not access.anonymous_uploads_anywhere:
+    is_anonymous = access.anonymous_uploads and not access.anonymous_uploads_anywhere
+    if is_anonymous and not server.is_loopback:
         yield (
             f"[access] anonymous_uploads: whoever reaches {quote_safely(server.host)} could "
             "publish anything here. Listen on 127.0.0.1; or, if that is meant, set "
@@ -270,9 +265,8 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         )
     grant = _grant_to_everybody(settings)
     if access.private and grant:
-        yield (
-            f"[access] private: {grant} lets everybody read every project. Leave one of the two out"
-        )
+        why = f"{grant} lets everybody read every project. Leave one of the two out"
+        yield f"[access] private: {why}"
     yield from _publishing_errors(settings)
 
 
@@ -284,11 +278,11 @@ def _publishing_errors(settings: Settings) -> Iterator[str]:
     if shared:
         yield (
             f"[trusted_publishing] audience: {quote_safely(min(shared))} is the audience of "
-            "[google.id_token] or [iap] as well, so that a job's statement could pass for a "
-            "person's. Use different ones"
+            "[google.id_token] or [iap] as well, so that a job's ID token could pass for a "
+            "user's. Use different ones"
         )
     if settings.publisher and not audiences:
         yield (
-            "there is a [[publisher]], and publishing is off. Say in [trusted_publishing] audience "
-            "what a job's statement calls this index, such as its host"
+            "there is a [[publisher]], and publishing is off. Set [trusted_publishing] audience to "
+            "that of the jobs' ID tokens, such as the host of this index"
         )

@@ -158,10 +158,8 @@ def _locations(settings: Settings) -> Iterator[str]:
             "all the same; close it with --private"
         )
     if store.downloads == "public" and not is_public(settings):
-        yield (
-            "reading needs a credential, but whoever knows the URL of a file gets it from the "
-            "public bucket"
-        )
+        why = "whoever knows the URL of a file gets it from the public bucket"
+        yield f"reading needs a credential, but {why}"
     if not is_bucket(store.location):
         return
     packages = {parse_location(each).bucket for each in (store.location, store.files) if each}
@@ -233,10 +231,7 @@ _UNUSED: Final[dict[str, tuple[tuple[Callable[[Settings], bool], str], ...]]] = 
     "store.stale_if_error": _NO_BUCKET,
     "access.private_names": ((is_public, "everybody may read every name"),),
     "access.htpasswd_may_manage": (
-        (
-            lambda it: bool(it.grant),
-            "there is a [[grant]]; name the users there, as htpasswd:NAME",
-        ),
+        (lambda it: bool(it.grant), "there is a [[grant]]; name the users there, as htpasswd:NAME"),
     ),
     "http.public_max_age": ((_is_closed, "there is no page that anyone may read"),),
     "google.allow_private": (

@@ -109,9 +109,8 @@ class DevpiSource:
     def _read_export(self) -> _DevpiExport:
         found = self.tree.find(INDEX_FILE)
         if found is None:
-            raise bad_source(
-                f"There is no {INDEX_FILE} in {self.tree}. Name a folder of devpi-export."
-            )
+            why = f"There is no {INDEX_FILE} in {self.tree}. Name a folder of devpi-export."
+            raise bad_source(why)
         try:
             dump = msgspec.json.decode(
                 read_bounded(self.tree, found, INDEX_LIMIT_BYTES), type=_DevpiExport

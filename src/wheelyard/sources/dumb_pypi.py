@@ -22,13 +22,7 @@ from msgspec import Struct
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.errors import quoted
 from wheelyard.http_client.urls import Url, is_url, redact_url
-from wheelyard.sources.candidate import (
-    Candidate,
-    OpenChunks,
-    Skipped,
-    SourceItem,
-    bad_source,
-)
+from wheelyard.sources.candidate import Candidate, OpenChunks, Skipped, SourceItem, bad_source
 from wheelyard.sources.field_parsing import clean_uploader, parse_epoch_seconds, parse_hash
 from wheelyard.sources.file_tree import FileTree, to_candidate
 from wheelyard.sources.web.index_client import IndexClient

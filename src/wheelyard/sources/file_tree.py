@@ -16,13 +16,7 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from wheelyard.sources.candidate import (
-    EMPTY_MAPPING,
-    Candidate,
-    Skipped,
-    bad_source,
-    unreadable,
-)
+from wheelyard.sources.candidate import EMPTY_MAPPING, Candidate, Skipped, bad_source, unreadable
 from wheelyard.sources.candidate_filter import is_distribution_name
 from wheelyard.sources.field_parsing import file_time
 
@@ -126,9 +120,7 @@ class FolderTree:
                     why = f"The folder {folder!a} cannot be read: {error.strerror}."
                     fault = fault or bad_source(why)
                 continue
-            yield from (
-                _entry_or_skipped(entry, below) for entry in entries if not _leads_to_folder(entry)
-            )
+            yield from (_to_item(each, below) for each in entries if not _leads_to_folder(each))
             folders = [each.path for each in entries if each.is_dir(follow_symlinks=False)]
             waiting += [each for each in reversed(folders) if os.path.realpath(each) not in others]
         if fault is not None:
@@ -168,7 +160,7 @@ def _leads_to_folder(entry: "os.DirEntry[str]") -> bool:
         return False
 
 
-def _entry_or_skipped(entry: "os.DirEntry[str]", below: int) -> TreeEntry | Skipped:
+def _to_item(entry: "os.DirEntry[str]", below: int) -> TreeEntry | Skipped:
     """Return an entry of a folder; the root's path has `below` characters."""
     try:
         found = entry.stat()

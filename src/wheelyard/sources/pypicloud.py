@@ -43,10 +43,8 @@ def pypicloud_candidates(tree: FileTree, entry: TreeEntry) -> Iterator[SourceIte
         yield Skipped(candidate.location, why, is_error=True)
         yield candidate
     else:
-        hashes = {**candidate.hashes, **hashes}
-        yield replace(
-            candidate, hashes=hashes, uploaded_by=clean_uploader(metadata.get("uploader"))
-        )
+        uploader = clean_uploader(metadata.get("uploader"))
+        yield replace(candidate, hashes={**candidate.hashes, **hashes}, uploaded_by=uploader)
 
 
 def looks_like_pypicloud(entries: list[TreeEntry], distributions: list[TreeEntry]) -> bool:

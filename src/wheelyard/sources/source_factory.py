@@ -26,14 +26,7 @@ from typing import Final
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import quoted
 from wheelyard.http_client.address_policy import AddressPolicy
-from wheelyard.http_client.urls import (
-    BadUrl,
-    Url,
-    UserPassword,
-    is_url,
-    parse_url,
-    redact_url,
-)
+from wheelyard.http_client.urls import BadUrl, Url, UserPassword, is_url, parse_url, redact_url
 from wheelyard.sources import devpi, dumb_pypi
 from wheelyard.sources.backupni import BackupniSource
 from wheelyard.sources.bucket_tree import BucketTree, open_tree
@@ -127,10 +120,10 @@ def open_source(request: SourceRequest, runtime: Runtime) -> OpenedSource:
         Unavailable: The source does not answer, or there are no credentials.
     """
     with ExitStack() as connections:
-        opener = _SourceFactory(request, runtime, connections)
-        kind = opener.kind()
+        factory = _SourceFactory(request, runtime, connections)
+        kind = factory.kind()
         _check_options(request, kind)
-        source = opener.source(kind)
+        source = factory.source(kind)
         return OpenedSource(kind, source, request.projects, connections.pop_all())
 
 
@@ -139,10 +132,10 @@ def detect_kind(tree: FileTree) -> str:
     if tree.find(devpi.INDEX_FILE) is not None:
         return "devpi"
     items = [each for each in islice(tree.entries(), DETECT_LIMIT) if isinstance(each, TreeEntry)]
-    offered = [item for item in items if is_distribution_name(item.filename)]
-    if offered and all(is_gaepypi_path(item) for item in offered):
+    distributions = [item for item in items if is_distribution_name(item.filename)]
+    if distributions and all(map(is_gaepypi_path, distributions)):
         return "gaepypi"
-    if offered and looks_like_pypicloud(items, offered):
+    if distributions and looks_like_pypicloud(items, distributions):
         return "pypicloud"
     return "files"
 
@@ -159,11 +152,9 @@ class _SourceFactory:
         """Return the requested kind, or the detected one."""
         request = self.request
         for text in (request.text, request.meta, request.packages_url):
-            redacted = redact_url(text)
-            if redacted != text and not is_url(text):
-                raise bad_source(
-                    f"{quoted(redacted)} cannot be used: it is no URL of http or https."
-                )
+            name = redact_url(text)
+            if name != text and not is_url(text):
+                raise bad_source(f"{quoted(name)} cannot be used: it is no URL of http or https.")
         if request.kind not in KINDS:
             raise bad_source(f"{quoted(request.kind)} is no kind of source: {', '.join(KINDS)}.")
         if request.kind != AUTO:
@@ -186,9 +177,8 @@ class _SourceFactory:
             return self._package_list_source()
         tree = self._tree(request.text)
         if kind == "backupni":
-            return BackupniSource(
-                tree, self._tree(request.meta or _default_meta_bucket(request.text))
-            )
+            meta = request.meta or _default_meta_bucket(request.text)
+            return BackupniSource(tree, self._tree(meta))
         if kind == "devpi":
             return devpi.DevpiSource(tree, request.indexes, mirrors=request.mirrors)
         described = {"gaepypi": gaepypi_candidates, "pypicloud": pypicloud_candidates}
@@ -228,22 +218,20 @@ class _SourceFactory:
     def _client(self, url: Url) -> IndexClient:
         """Return the client for a server, with the credentials that it may receive."""
         request = self.request
-        known = read_netrc(request.netrc or Path.home() / ".netrc")
+        netrc = read_netrc(request.netrc or Path.home() / ".netrc")
         # for a list in a file or a bucket, the server of its files is the one the operator named
         named = _url(request.text) if is_url(request.text) else url
+        credentials = SourceCredentials(url, None, netrc if url.is_secure else {})
         if url.origin == named.origin:
             own = replace(url, login=url.login or named.login)
-            credentials = SourceCredentials(own, request.login, known)
-        else:
-            credentials = SourceCredentials(url, None, known if url.is_secure else {})
+            credentials = SourceCredentials(own, request.login, netrc)
+        advice = "; give --allow-private if it may be reached"
+        policy = AddressPolicy((url.host, named.host), advice=advice)
         if request.allow_private:
             policy = AddressPolicy(is_allowed=lambda _: True)
-        else:
-            advice = "; give --allow-private if it may be reached"
-            policy = AddressPolicy((url.host, named.host), advice=advice)
-        web = IndexClient(credentials, self.runtime, policy)
-        self.connections.callback(web.close)
-        return web
+        client = IndexClient(credentials, self.runtime, policy)
+        self.connections.callback(client.close)
+        return client
 
 
 def _url(text: str) -> Url:

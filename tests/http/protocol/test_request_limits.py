@@ -12,7 +12,7 @@ from tests.http.packages import post, publish, wheel
 from tests.http.raw_client import basic, raw_connection
 from tests.http.servers import RunningServer, running_app
 from tests.waiting import StillLoop, until
-from wheelyard.cli.store_options import local_caller
+from wheelyard.cli.options import local_caller
 from wheelyard.http.app import App
 from wheelyard.http.protocol.messages import Message
 from wheelyard.http.protocol.request_body import BodyTimeouts, RequestBody, SlowClient

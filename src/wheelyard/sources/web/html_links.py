@@ -45,10 +45,7 @@ _KEPT: Final = frozenset({"href", YANKED_ATTRIBUTE})
 _TEXT: Final = MappingProxyType(
     {
         name: re.compile(f"</{name}(?=[ \\t\\n\\r\\f/>])", re.IGNORECASE | re.ASCII)
-        for name in (
-            *("script", "style", "textarea", "title"),
-            *("xmp", "iframe", "noembed", "noframes"),
-        )
+        for name in ["script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes"]
     }
 )
 """Elements that contain only text, and their closing tags."""

@@ -59,6 +59,8 @@ def parse_projects(page: FetchedPage, web: IndexClient) -> Iterator[ProjectLink 
     """Yield the projects, or files, of an index's root page; raise FetchError if it is invalid."""
     document = _decode_json(page)
     if document is not None:
+        if document.projects is None:
+            raise FetchError("its page lists no projects")
         yield from _projects_in_json(page, document.projects)
         return
     base, links = _read_page_links(page)
@@ -93,7 +95,7 @@ def parse_files(page: FetchedPage, web: IndexClient) -> Iterator[SourceItem]:
 
 
 class _Document(Struct):
-    """What a page in JSON has that anybody wants; the rest is passed over as it is read."""
+    """The keys of a JSON page that are used; other keys are not decoded."""
 
     projects: list[Raw] | None = None
     files: list[Raw] | None = None
@@ -127,18 +129,13 @@ def _decode_json(page: FetchedPage) -> _Document | None:
 def _decode_entry(raw: Raw, kind: type[T]) -> T:
     """Return a decoded entry of a list, or one without values if it is malformed."""
     try:
-        return (
-            msgspec.json.decode(raw, type=kind) if len(bytes(raw)) <= ENTRY_LIMIT_BYTES else kind()
-        )
+        is_small = len(bytes(raw)) <= ENTRY_LIMIT_BYTES
+        return msgspec.json.decode(raw, type=kind) if is_small else kind()
     except (ValueError, RecursionError):
         return kind()
 
 
-def _projects_in_json(
-    page: FetchedPage, projects: list[Raw] | None
-) -> Iterator[ProjectLink | Skipped]:
-    if projects is None:
-        raise FetchError("its page lists no projects")
+def _projects_in_json(page: FetchedPage, projects: list[Raw]) -> Iterator[ProjectLink | Skipped]:
     for each in projects:
         name = _decode_entry(each, _Project).name
         if isinstance(name, str) and _is_name(name):
@@ -149,29 +146,26 @@ def _projects_in_json(
 
 
 def _file_in_json(page: FetchedPage, entry: Raw, web: IndexClient) -> SourceItem | None:
-    said = _decode_entry(entry, _File)
-    filename, reference = said.filename, said.url
+    file = _decode_entry(entry, _File)
+    filename, reference = file.filename, file.url
     if not isinstance(filename, str) or not isinstance(reference, str):
         return Skipped(page.url.redacted, "one of its files has no name, or no URL", is_error=True)
     if is_sidecar(filename):
         return None
-    hashes, size, yanked = said.hashes, said.size, said.yanked
+    hashes, size, yanked = file.hashes, file.size, file.yanked
     try:
         url = _resolve_link(page, page.url, reference)
-        claimed = parse_digests(hashes if isinstance(hashes, dict) else {})
+        digests = parse_digests(hashes if isinstance(hashes, dict) else {})
     except (BadUrl, InvalidDigest) as error:
-        return Skipped(
-            f"{page.url.redacted}, {quoted(redact_url(filename))}",
-            str(error),
-            is_error=True,
-        )
-    return _offer(
+        location = f"{page.url.redacted}, {quoted(redact_url(filename))}"
+        return Skipped(location, str(error), is_error=True)
+    return _candidate(
         web,
         url,
         filename,
-        hashes=claimed,
+        hashes=digests,
         size=size if isinstance(size, int) and size >= 0 else None,
-        uploaded_at=parse_iso_date(said.upload_time) if said.upload_time else None,
+        uploaded_at=parse_iso_date(file.upload_time) if file.upload_time else None,
         yanked=(yanked if isinstance(yanked, str) else "") if yanked else None,
     )
 
@@ -195,11 +189,8 @@ def _project_at(base: Url, url: Url) -> str:
     if len(parts) != 1 or not _is_name(parts[0]) or parts[0] == INDEX_NAME:
         return ""
     is_folder = url.path.endswith(("/", *PAGES))
-    return (
-        ""
-        if not is_folder and (is_distribution_name(parts[0]) or is_sidecar(parts[0]))
-        else parts[0]
-    )
+    is_file = is_distribution_name(parts[0]) or is_sidecar(parts[0])
+    return parts[0] if is_folder or not is_file else ""
 
 
 def _link_in_html(page: FetchedPage, base: Url, link: Link, web: IndexClient) -> SourceItem | None:
@@ -219,14 +210,14 @@ def _link_in_html(page: FetchedPage, base: Url, link: Link, web: IndexClient) ->
 def _file_in_html(page: FetchedPage, base: Url, link: Link, web: IndexClient) -> SourceItem:
     try:
         url = _resolve_link(page, base, link.href)
-        claimed = parse_hash(url.fragment)
+        digests = parse_hash(url.fragment)
     except (BadUrl, InvalidDigest) as error:
         location = f"{page.url.redacted}, {quoted(_filename_of(link).rpartition('@')[2])}"
         return Skipped(location, str(error), is_error=True)
-    return _offer(web, url, url.filename, hashes=claimed, yanked=link.yanked)
+    return _candidate(web, url, url.filename, hashes=digests, yanked=link.yanked)
 
 
-def _offer(web: IndexClient, url: Url, filename: str, **known: Any) -> SourceItem:  # noqa: ANN401 - of Candidate
+def _candidate(web: IndexClient, url: Url, filename: str, **known: Any) -> SourceItem:  # noqa: ANN401 - of Candidate
     if not is_distribution_name(filename):
         return Skipped(url.redacted, "it is not named like a distribution")
     return replace(ResumableDownload(web, url).candidate(filename), **known)

@@ -16,27 +16,17 @@ from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.errors import WheelyardError, quoted
 from wheelyard.http_client.address_policy import FetchError
 from wheelyard.http_client.urls import Url
-from wheelyard.sources.candidate import (
-    Candidate,
-    Skipped,
-    SourceItem,
-    bad_source,
-    unavailable,
-)
+from wheelyard.sources.candidate import Candidate, Skipped, SourceItem, bad_source, unavailable
 from wheelyard.sources.candidate_filter import guess_project, matches
 from wheelyard.sources.web.index_client import DENIED_STATUSES, GONE, NOT_FOUND, IndexClient
-from wheelyard.sources.web.index_pages import (
-    ACCEPT,
-    ProjectLink,
-    parse_files,
-    parse_projects,
-)
+from wheelyard.sources.web.index_pages import ACCEPT, ProjectLink, parse_files, parse_projects
 
 MAX_FAILURES: Final = 5
 """Pages that may fail one after the other before the import is ended."""
 MAX_PROJECTS: Final = 100_000
 """Projects of one import; an index with more is a mirror of a public one."""
 _WILDCARDS: Final = frozenset("*?[")
+_Found = ProjectLink | SourceItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +40,14 @@ class IndexSource:
 
     def candidates(self) -> Iterator[SourceItem]:
         """Yield the files of all projects, and what was skipped."""
-        consecutive_failures = 0
+        failures = 0
         for candidates, fault in prefetch_map(self._files_of, self._projects()):
-            consecutive_failures = (
-                consecutive_failures + 1 if fault is not None and fault.is_transient else 0
-            )
-            if fault is not None and (fault.is_unreachable or consecutive_failures >= MAX_FAILURES):
+            failures = failures + 1 if fault is not None and fault.is_transient else 0
+            if fault is not None and (fault.is_unreachable or failures >= MAX_FAILURES):
                 raise _root_error(self.root, fault)
             yield from candidates
 
-    def _projects(self) -> Iterator[ProjectLink | SourceItem]:
+    def _projects(self) -> Iterator[_Found]:
         names = [canonicalize_name(each) for each in self.projects]
         if names and not any(_WILDCARDS & set(each) for each in names):
             base = self.root.as_folder()
@@ -73,13 +61,13 @@ class IndexSource:
             )
         yield from found
 
-    def _root_page_items(self) -> list[ProjectLink | SourceItem]:
+    def _root_page_items(self) -> list[_Found]:
         """Return the wanted projects, or files, of the root page, without duplicates."""
         try:
             page = self.web.page(self.root.as_folder(), ACCEPT)
         except FetchError as fault:
             raise _root_error(self.root, fault) from fault
-        found = dict[object, ProjectLink | SourceItem]()
+        found = dict[object, _Found]()
         try:
             for each in parse_projects(page, self.web):
                 if self._is_wanted(each):
@@ -88,15 +76,13 @@ class IndexSource:
             raise _no_project_list(self.root, fault.why) from fault
         return list(found.values())
 
-    def _is_wanted(self, found: ProjectLink | SourceItem) -> bool:
+    def _is_wanted(self, found: _Found) -> bool:
         if isinstance(found, Skipped):
             return True
         name = found.name if isinstance(found, ProjectLink) else guess_project(found.filename)
         return matches(name, self.projects)
 
-    def _files_of(
-        self, found: ProjectLink | SourceItem
-    ) -> tuple[list[SourceItem], FetchError | None]:
+    def _files_of(self, found: _Found) -> tuple[list[SourceItem], FetchError | None]:
         """Return the files of a project and the error of its page; files are returned as is."""
         if not isinstance(found, ProjectLink):
             return [found], None
@@ -109,7 +95,7 @@ class IndexSource:
             return [Skipped(found.url.redacted, why, is_error=is_error)], fault
 
 
-def _duplicate_key(found: ProjectLink | SourceItem) -> object:
+def _duplicate_key(found: _Found) -> object:
     """Return a key that is equal for duplicate links."""
     if not isinstance(found, Candidate):
         return found
@@ -125,9 +111,8 @@ def _root_error(root: Url, fault: FetchError) -> WheelyardError:
             "and WHEELYARD_IMPORT_PASSWORD."
         )
     if fault.is_transient or fault.is_unreachable:
-        return unavailable(
-            f"{root.host} does not answer as an index: {fault.why}. Try again later."
-        )
+        why = f"{root.host} does not answer as an index: {fault.why}. Try again later."
+        return unavailable(why)
     return _no_project_list(root, fault.why)
 
 

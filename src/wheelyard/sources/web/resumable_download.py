@@ -34,21 +34,15 @@ class ResumableDownload:
 
     def candidate(self, filename: str) -> Candidate:
         """Return the file as an import candidate."""
-        location = self.url.redacted
-        return Candidate(
-            filename=filename, location=location, read=self.open, last_modified=self.last_modified
-        )
+        name, date = self.url.redacted, self.last_modified
+        return Candidate(filename=filename, location=name, read=self.open, last_modified=date)
 
     @contextmanager
     def open(self) -> Iterator[Iterator[bytes]]:
         """Open the file; raise OSError if that fails, Unavailable if the server is unreachable."""
         with _translated_errors(self.url):
-            stream = _Stream(
-                self.web,
-                self.url,
-                self.web.open(self.url, IDENTITY_ENCODING),
-                self.web.transfer_rate(),
-            )
+            response = self.web.open(self.url, IDENTITY_ENCODING)
+            stream = _Stream(self.web, self.url, response, self.web.transfer_rate())
         self._modified = stream.response.headers.get("last-modified", "")
         try:
             yield stream.chunks()
@@ -123,7 +117,6 @@ def _translated_errors(url: Url) -> Iterator[None]:
         yield
     except FetchError as fault:
         if fault.is_unreachable:
-            raise unavailable(
-                f"{url.host} does not answer: {fault.why}. Try again later."
-            ) from fault
+            why = f"{url.host} does not answer: {fault.why}. Try again later."
+            raise unavailable(why) from fault
         raise unreadable(fault.why) from fault

@@ -136,7 +136,7 @@ def _login_name() -> str:
         return "unknown"  # a container may run as a user without a name
 
 
-def warn_about_settings(settings: Settings, authenticator: Authenticator) -> None:
+def print_warnings(settings: Settings, authenticator: Authenticator) -> None:
     """Print the warnings about settings, and about unsafe permissions of credential files."""
     for file in authenticator.files:
         for sentence in file.warnings:
