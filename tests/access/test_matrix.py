@@ -2,9 +2,8 @@
 The decision matrix: route, principal, visibility and spelling, each cell by itself.
 
 `status_of` is the table of the reference, section 7, as the design and the wire contract amend it:
-a 405 and a 403 for an upload come before its body is read, and where nobody may read anything
-unnamed, every path is 401 to the anonymous. Behind Google's proxy, people are known for the pages
-for people alone.
+a 405 and a 403 for an upload come before its body is read, and on a fully private index every path
+is 401 to anonymous callers. Behind IAP, assertions are accepted by the web UI only.
 """
 
 from collections.abc import Iterator

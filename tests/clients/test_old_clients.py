@@ -1,5 +1,5 @@
 """
-Installing with clients of years ago, which people still have.
+Installing with old versions of clients that are still in use.
 
 pip is here in every version since 20.3 that reads the index in another way than the one before it.
 uv 0.0.5 is the first one that was published. Poetry 1.1.0 is the oldest one that can be installed

@@ -1,8 +1,8 @@
 """
-The refusals of the service: one class, and the three ways in which they are written down.
+The errors of the service: one class, and its three response formats.
 
 The JSON API answers in JSON, but a download (`alt=media`) in plain text; the XML API answers in
-XML. Nobody may rely on more than the status, and the `reason` where there is one.
+XML. Clients may rely on the status, and on the `reason` if there is one.
 """
 
 import json

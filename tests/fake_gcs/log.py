@@ -1,9 +1,9 @@
 """
 The log of requests, in order, with the price class of each request.
 
-The classes are those of the service's price list: A for what writes or lists, B for what reads,
-nothing for a deletion. A resumable upload is one operation, charged when it starts. A record is
-made just before its answer goes out, so whoever has the answer finds the record.
+The classes are those of the service's price list: A for writes and listings, B for reads, none for
+deletions. A resumable upload is one operation, charged when it starts. A record is
+made just before the response is sent, so a client with the response finds the record.
 """
 
 from dataclasses import dataclass

@@ -1,11 +1,11 @@
 """
 Buckets of objects in memory, with the service's preconditions and its limit on writes.
 
-An object is a value: a write replaces it, and whoever holds the old one keeps it. Everything that
-reads and then writes happens under the bucket's one lock.
+An object is a value: a write replaces it in the bucket, and does not change it. Every operation
+that reads and then writes holds the lock of the bucket.
 
 A write is refused with 412 before it is refused with 429: a failed precondition changes nothing, so
-it is no mutation, and who has lost a race learns so at once. The service promises no order.
+it is no mutation, and the loser of a race learns so at once. The service promises no order.
 """
 
 import base64

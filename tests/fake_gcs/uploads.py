@@ -2,11 +2,11 @@
 Uploads: whole in one request (media, multipart), or in chunks (resumable).
 
 The preconditions of a resumable upload are judged when it finishes, so the loser of a race learns
-it with the last chunk. Bytes that arrive again are passed over. A session that is finished gives
-its answer to whoever asks again, be it the object or the refusal.
+it with the last chunk. Bytes that arrive twice are skipped. A finished session repeats its result,
+the object or the error, to every later request.
 
-What the service refuses is in `strict.py`. A chunk that is not the last has to be a multiple of 256
-KiB, else it is refused: the service may keep the multiple and say so, which nobody should need.
+The checks of the service are in `strict.py`. A chunk before the last has to be a multiple of 256
+KiB, else it is refused here; the service may instead store the multiple and say so.
 """
 
 import re

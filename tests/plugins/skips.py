@@ -1,5 +1,5 @@
 """
-Names each test that was skipped, and fails CI for one that nobody has agreed to.
+Lists the skipped tests, and fails CI for one that is not allowed.
 
 `tests/allowed_skips.txt` holds a line for each skip that is allowed: patterns, as `fnmatch` has
 them, of the test's name and of what it says, and why it is allowed, with ` : ` between.

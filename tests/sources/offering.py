@@ -21,7 +21,7 @@ JUNE = datetime(2018, 6, 9, 23, 26, 45, tzinfo=UTC)
 
 @dataclass(slots=True)
 class Pauses:
-    """A world in which pauses take no time; it remembers how long they were."""
+    """A runtime whose pauses take no time; it records their lengths."""
 
     made: list[float] = field(default_factory=list)
     now: float = 0.0
@@ -34,7 +34,7 @@ class Pauses:
             self.now += seconds
 
     def runtime(self) -> Runtime:
-        """Return it as the product knows a world."""
+        """Return the runtime for the product."""
         return Runtime(
             now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
             monotonic=lambda: self.now,

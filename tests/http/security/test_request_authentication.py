@@ -175,7 +175,7 @@ def log_in(server: RunningServer, logins: list[tuple[str, str]]) -> Counter[int]
 
 
 def test_a_burst_of_people(tmp_path: Path) -> None:
-    """Two dozen people of one office who log in at once are all let in, and again with guesses."""
+    """Two dozen users of one network can log in at once, also while it sends wrong passwords."""
     hashed, file = hashpw(b"right", gensalt(8)).decode(), tmp_path / "htpasswd"
     file.write_text("".join(f"{name}:{hashed}\n" for name in NAMES))
     config = f"""

@@ -156,12 +156,12 @@ def test_a_server_that_takes_for_ever(server: FakeServer, path: str) -> None:
 
 
 class _Time(Pauses):
-    """A world in which each look at the clock takes time."""
+    """A runtime whose clock advances at every reading."""
 
     step = 0.0
 
     def runtime(self) -> Runtime:
-        """Return it as the product knows a world."""
+        """Return the runtime for the product."""
         return replace(super().runtime(), monotonic=self._look)
 
     def _look(self) -> float:
