@@ -32,7 +32,7 @@ from wheelyard.catalog.format import rewrite_format
 from wheelyard.catalog.keys import probes
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.app import App
-from wheelyard.http.observability.log_format import configure_logging
+from wheelyard.http.observability.log_formatters import configure_logging
 from wheelyard.http.observability.worker_metrics import WorkerMetricsFolder
 from wheelyard.http.protocol.request_headers import HEADERS_LIMIT_BYTES
 from wheelyard.model.text import escaped

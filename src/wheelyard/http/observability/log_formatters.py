@@ -1,5 +1,5 @@
 """
-The format of the log on standard error: one line for each event, as text or as JSON.
+Formatters of the log on standard error: one line for each event, as text or as JSON.
 
 The JSON has the fields that Google Cloud Logging knows (on Cloud Run, App Engine and GKE):
 `severity`, `message`, `httpRequest` and the trace.
