@@ -61,7 +61,7 @@ def test_ctrl_c(large: ExportHarness) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_export(large: ExportHarness, end: signal.Signals) -> None:
-    """Of an export that is killed nothing goes on running, and whoever reads its output goes on."""
+    """A killed export leaves no process running, and no broken link in its site."""
     site = large.folder / f"killed-{end.name}"
     line = ("export", str(site), "--store", str(large.store), "--base-url", BASE)
     with subprocess.Popen(

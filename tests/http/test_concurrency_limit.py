@@ -135,7 +135,7 @@ def test_whoever_has_the_fewest_is_next() -> None:
 
 
 def test_the_slowest_body_gives_way() -> None:
-    """A newcomer gets the slot of the slowest body of whoever has the most, and of nobody else."""
+    """A new client gets the slot of the slowest upload of the client with the most slots."""
 
     async def story(crowd: Crowd) -> None:
         fast, slow, other, *_ = await crowd.come("ci", "ci", "ci", "ana", "ana")

@@ -53,7 +53,7 @@ def redirecting(store: RemoteStore, server: RunningServer) -> RunningServer:
 def test_client_is_sent_to_storage(
     redirecting: RunningServer, path: str, headers: tuple[str, ...]
 ) -> None:
-    """A file, or part of it, is fetched from storage, by a URL that nobody may keep or pass on."""
+    """A file, or a range of it, is redirected to the storage by a URL that caches may not store."""
     answer = ask(redirecting, f"GET {path} HTTP/1.1", *headers)
 
     assert (answer.status, answer.body) == (302, b"")

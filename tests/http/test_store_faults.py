@@ -95,7 +95,7 @@ def test_what_the_store_fails_at_is_logged(tmp_path: Path) -> None:
 
 
 def test_what_is_not_ready_says_why(tmp_path: Path) -> None:
-    """The log says what is wrong with a store, though nobody but probes may ask."""
+    """The reason why a server is not ready is logged."""
     with running_server(tmp_path) as server:
         server.store.rename(tmp_path / "elsewhere")
         try:

@@ -85,7 +85,7 @@ def test_a_name_that_moves(server: FakeServer) -> None:
 
 
 def test_the_next_address(server: FakeServer) -> None:
-    """Where nobody listens at one address of a host, the next one is tried, if it may be."""
+    """If one address of a host refuses connections, the next allowed one is tried."""
     names = Names(["127.0.0.2", "127.0.0.3", HERE])
     with reaching(AddressPolicy(is_allowed=lambda _: True, resolve=names)) as client:
         assert got(client, f"http://index.example:{server.port}/a")[0] == 200
@@ -99,7 +99,7 @@ def test_the_next_address(server: FakeServer) -> None:
 
 
 def test_a_silent_name_server() -> None:
-    """A name server that does not answer holds nobody up for longer than the limit says."""
+    """A name server that does not answer delays a request up to the timeout only."""
     silence = Event()
 
     def names(*_: object) -> list[str]:
@@ -143,7 +143,7 @@ def test_redirects(server: FakeServer) -> None:
 
 @pytest.mark.parametrize("status", [200, 304, 404, 503])
 def test_any_status(server: FakeServer, status: int) -> None:
-    """Whoever asks is told every status, and a redirect too if nothing is to be followed."""
+    """Every status is returned to the caller; so are redirects that are not to be followed."""
     server.serve("/a", CannedResponse(status=status))
     server.serve("/b", CannedResponse(status=301, headers={"Location": "/a"}))
     with reaching(AddressPolicy((HERE,))) as client:

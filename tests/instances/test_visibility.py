@@ -73,7 +73,7 @@ def test_new_projects(pair: Pair) -> None:
 
 
 def test_changes(cluster: BucketCluster, pair: Pair) -> None:
-    """A yank and a deletion show on the other server within a second, whoever made them."""
+    """A yank and a deletion on either server are visible on the other within a second."""
     a, b = pair
     one, two = make_wheel("changing"), make_wheel("changing", "2.0")
     assert [a.post(one), b.post(two)] == [200, 200]

@@ -68,7 +68,7 @@ def test_who(written: str, meant: str | None) -> None:
     ],
 )
 def test_nobody(text: str) -> None:
-    """What names nobody is refused: a misspelt name must not become somebody else's right."""
+    """An invalid principal is refused, so that a typing error cannot grant rights."""
     with pytest.raises(Invalid) as caught:
         parse_principal(text)
     assert caught.value.code == "bad_setting"

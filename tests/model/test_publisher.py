@@ -176,7 +176,7 @@ def test_any_other_issuer(match: Table, *, fits: bool) -> None:
 
 
 def test_a_claim_that_can_be_read_in_two_ways() -> None:
-    """A claim whose name leads to two places is taken for missing: nobody may choose between."""
+    """A claim whose name is ambiguous counts as missing."""
     assert find_claim({"a.b": "x"}, "a.b") == "x"
     assert find_claim({"a": {"b": "x"}}, "a.b") == "x"
     assert find_claim({"a": {"b": "x"}, "a.b": "y"}, "a.b") is None

@@ -62,7 +62,7 @@ def test_events_of_those_who_may_write(event: str) -> None:
     ],
 )
 def test_events_of_outsiders(event: str) -> None:
-    """What outsiders may set off, or nobody knows, publishes only if the publisher lists it."""
+    """Unknown events, and those of outsiders, publish only if the publisher lists them."""
     assert wrong(GITHUB, GITHUB_SAYS, event_name=event) == "event_name"
     assert wrong({**GITHUB, "events": ["push", event]}, GITHUB_SAYS, event_name=event) == ""
     for look_alike in (event.upper(), f" {event}", f"{event}_target"):
@@ -167,7 +167,7 @@ def test_what_else_a_github_publisher_may_ask(key: str, value: object, claims: T
 
 
 def test_enterprise_server() -> None:
-    """GitHub Enterprise Server is an issuer of its own, which signs for nobody else."""
+    """GitHub Enterprise Server is a separate issuer, and valid for its own repositories only."""
     ours = {**GITHUB, "issuer": "https://github.acme.dev/_services/token"}
 
     assert publisher(ours).issuer.keys_url == (

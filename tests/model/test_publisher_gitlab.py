@@ -105,7 +105,7 @@ def test_gitlab_environment() -> None:
 
 
 def test_another_gitlab_claims_our_project() -> None:
-    """An instance that somebody else runs cannot speak for a project on gitlab.com."""
+    """A self-hosted GitLab cannot issue tokens for a project on gitlab.com."""
     assert wrong(GITLAB, GITLAB_SAYS, iss="https://gitlab.evil.example") == "iss"
     ours = {**GITLAB, "issuer": "https://gitlab.acme.dev:8443"}
     uri = "gitlab.acme.dev:8443/group/tools//.gitlab-ci.yml@refs/heads/main"

@@ -185,7 +185,7 @@ def test_deleted_stays_deleted(harness: IndexHarness, files: FakeFiles) -> None:
 
 @pytest.mark.parametrize("is_local", [True, False])
 def test_one_commit_for_many(harness: IndexHarness, files: FakeFiles, *, is_local: bool) -> None:
-    """Files of one project share commits, though others come between them, or from afar."""
+    """Files of one project share commits, also with others in between, or in a remote store."""
     made = [make_wheel(name, f"{number}.0") for number in range(20) for name in ("a", "b", "c")]
     candidates = [files.offer(each) for each in made]
 

@@ -146,7 +146,7 @@ def test_an_issuer_without_marks(noon: IndexHarness) -> None:
 
 
 def test_sweeping(noon: IndexHarness) -> None:
-    """What is long past goes, statements and tokens; what lives, or somebody made, stays."""
+    """Old used ID tokens and minted tokens are deleted; valid and user-made tokens stay."""
     made, _ = noon.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
     service, rules = publishing(noon.index), replace(RULES, lifetime=timedelta(hours=6))
     long = publishing(noon.index, rules).mint(signed({**GITHUB_SAYS, "jti": "long"}))

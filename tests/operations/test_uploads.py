@@ -128,7 +128,7 @@ def test_formats_of_an_old_index(harness: IndexHarness) -> None:
 
 
 def test_neighbours_of_one_release(harness: IndexHarness) -> None:
-    """A release has an sdist and wheels of several tags, whoever spelled the version how."""
+    """One release has an sdist and wheels of several tags, with any spelling of the version."""
     distributions = [
         make_sdist(),
         make_wheel(),

@@ -146,7 +146,7 @@ def test_an_idle_look(harness: IndexHarness, folder: Path) -> None:
 def test_what_is_passed_by(
     harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
 ) -> None:
-    """What somebody else imports is not imported again, and what comes after it is."""
+    """Files that another process imported are skipped, and later ones are imported."""
     settle(harness, make_wheel().write(folder))
     watch = watching(harness, FolderTree(folder))
     watch.skip_existing()

@@ -41,7 +41,7 @@ def test_nothing_at_all() -> None:
 
 @given(st.lists(FOUND, unique_by=lambda each: each.name))
 def test_any_projects(every: list[SearchEntry]) -> None:
-    """Whatever there is comes in the order of names, one line for each, whoever puts it in."""
+    """The index of the search has one entry for each project, sorted by name."""
     body = search_json(every)
 
     assert json.loads(body) == sorted([each.name, each.version, each.summary] for each in every)

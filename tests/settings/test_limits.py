@@ -130,12 +130,12 @@ def test_a_secret_for_a_name(secretive: str) -> None:
 
 @pytest.mark.parametrize("key", ["google.id_token", "iap", "trusted_publishing"])
 def test_a_secret_in_an_audience(key: str) -> None:
-    """An audience that is a URL has no password in it, because it is told to everybody."""
+    """A password in an audience URL is refused, because audiences are public."""
     assert "hunter2" not in refusal(f"{key}.audience={SECRETIVE[0]}")
 
 
 def test_what_is_no_secret() -> None:
-    """An @ in the path of a URL, or in a folder, is nobody's password."""
+    """An @ in the path of a URL or of a folder is not taken for a password."""
     flags = ("server.public_url=https://a.com:65535/@team", "store.location=./a@b?")
 
     settings = load_settings(environ={}, flags=flags).settings

@@ -52,7 +52,7 @@ def test_tokens_are_not_shown() -> None:
 
 
 def test_loopback() -> None:
-    """Only an address of the machine itself counts as one that nobody else can reach."""
+    """Only loopback addresses count as local."""
     assert all(ServerSettings(host=each).is_loopback for each in ("127.1.2.3", "::1", "localhost"))
     others = (*ANYWHERE, "192.0.2.1", "example.com")
     assert not any(ServerSettings(host=each).is_loopback for each in others)
@@ -273,7 +273,7 @@ def test_nonsense_in_a_variable(text: str, words: str) -> None:
 
 @pytest.mark.parametrize("file", [None, Path("none.toml")])
 def test_two_places_for_a_file(file: Path | None) -> None:
-    """WHEELYARD_TOML beside a file that somebody has named is a contradiction, and stops."""
+    """WHEELYARD_TOML together with the path of a settings file stops the start."""
     environ = {"WHEELYARD_TOML": WHOLE, "WHEELYARD_CONFIG": "" if file else "none.toml"}
 
     with pytest.raises(Invalid, match="both say where the settings are"):

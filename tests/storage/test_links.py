@@ -145,7 +145,7 @@ def test_a_linked_file(store: LocalStore, root: Path, outside: Path) -> None:
 
 
 def test_a_folder_that_is_moved_and_linked(store: LocalStore, root: Path, tmp_path: Path) -> None:
-    """A folder that somebody moves to another disk, and links, is no part of the store any more."""
+    """A folder that is replaced by a symbolic link is not part of the store any more."""
     found = store.get(Key("real/1"))
     assert isinstance(found, Stored)
     (root / "real").rename(tmp_path / "moved")

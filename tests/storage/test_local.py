@@ -206,7 +206,7 @@ def test_a_link(site: LocalStore, root: Path, tmp_path: Path) -> None:
 
 
 def test_a_backup(site: LocalStore, root: Path, tmp_path: Path) -> None:
-    """A file that somebody has linked elsewhere keeps its bytes and its time: none is changed."""
+    """A hard link to a stored file keeps its bytes and its time."""
     version = site.put(PAGE, b"one", ABSENT)
     (tmp_path / "backup").hardlink_to(root / PAGE)
     before = (tmp_path / "backup").stat()

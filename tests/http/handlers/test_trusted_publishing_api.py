@@ -98,7 +98,7 @@ def test_what_is_no_statement(ci: Ci, body: bytes) -> None:
     ],
 )
 def test_statements_of_others(ci: Ci, changes: dict[str, object], code: str, said: str) -> None:
-    """A statement of somebody else is refused with what it says, and not with what is expected."""
+    """A refusal for another job's ID token names its claims, not the expected ones."""
     answer = ci.mint(**changes)
 
     assert refused(answer) == code
@@ -175,7 +175,7 @@ def test_garbage_keeps_no_job_out(fresh: Ci) -> None:
 
 
 def test_only_minted_tokens_burn(ci: Ci) -> None:
-    """Whoever finds a token that somebody made cannot end it here, nor one whose secret differs."""
+    """Only minted tokens with the right secret can be revoked here."""
     lasting, minted = ci.server.token, ci.token()
     wrong = minted[:20] + lasting[20:]
 

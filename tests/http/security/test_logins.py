@@ -137,7 +137,7 @@ def test_believed_for_a_second(harness: LoginHarness) -> None:
 
 
 def test_a_second_counts_from_the_question(harness: LoginHarness) -> None:
-    """Whoever was looked at for long is believed for as much less, and who has come later, too."""
+    """The cache time of an authentication counts from its beginning, for all waiting requests."""
 
     async def story() -> None:
         logins = [asyncio.create_task(harness.log_in("oauth2accesstoken", GOOGLE))]
@@ -207,7 +207,7 @@ def test_too_many_guesses_at_a_time(harness: LoginHarness) -> None:
 
 
 def test_strangers_keep_nobody_out_who_was_right(harness: LoginHarness) -> None:
-    """However many strangers hash and wait, whoever was right today, or has a token, gets in."""
+    """While strangers fill the hashing queue, recent users and tokens still get in."""
 
     async def story() -> None:
         assert await harness.log_in("ana", "s3cret") == "htpasswd:ana"

@@ -138,7 +138,7 @@ def test_scratch_file_that_stays(spool: Spool, caplog: pytest.LogCaptureFixture)
 
 @pytest.mark.parametrize("filler", [b"\r", b"\r\n", b"\r\n--", b"\r\n--" + BOUNDARY[:-1], b"-"])
 def test_work(filler: bytes) -> None:
-    """No content of a file makes it dearer to read than any other: nobody looks at each byte."""
+    """The cost of reading an upload does not depend on the content of the file."""
     data = filler * ((1 << 20) // len(filler))
 
     assert steps_of(data) < 2 * steps_of(bytes(1 << 20)) < 10_000
@@ -164,7 +164,7 @@ def steps_of(data: bytes) -> int:
 
 
 def test_memory() -> None:
-    """A field of megabytes that nobody keeps is not kept."""
+    """A large unknown field is not kept in memory."""
     tracemalloc.start()
     reader = UploadFormReader(BOUNDARY, uploads(), ALICE)
     reader.feed(text("description", "")[:-2])

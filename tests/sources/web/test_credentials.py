@@ -64,7 +64,7 @@ def test_beside_the_url(
 
 @pytest.mark.integration
 def test_netrc(two: tuple[FakeServer, FakeServer], home: Path, tmp_path: Path) -> None:
-    """The netrc file has a credential for its host; its default is for nobody."""
+    """The netrc file's credential is sent to its host; the `default` entry is ignored."""
     server, _ = two
     (home / ".netrc").write_text("machine 127.0.0.1 login ana password known\n")
     read_all(f"{server.url}/simple/")
@@ -204,5 +204,5 @@ def test_files_elsewhere(server: FakeServer, other: FakeServer, tmp_path: Path) 
     ],
 )
 def test_what_is_shown_of_a_source(text: str, expected: str) -> None:
-    """Of what somebody has typed, neither a credential nor a query is shown."""
+    """Neither credentials nor the query of a source's URL are shown."""
     assert redact_url(text) == expected

@@ -39,7 +39,7 @@ def test_what_is_said_about_an_object(
     downloads: Downloads,
     scope: str,
 ) -> None:
-    """Files may be kept for ever by whoever gets them, documents by nobody; both have a type."""
+    """Files are cacheable for ever, documents not at all; both have a content type."""
     store = opener("gs://wheels/in", downloads=downloads).store
     store.put(A, b"{}", ABSENT)
     store.put(FILE, b"", ABSENT)

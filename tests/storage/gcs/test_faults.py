@@ -286,7 +286,7 @@ def test_a_precondition_that_keeps_failing(
     large: Path,
     write: Callable[[Store, Path], object],
 ) -> None:
-    """A 412 is a lost race; one that comes again, though nobody has changed the object, is not."""
+    """A 412 is a lost race; a repeated one for an unchanged object is an error."""
     bucket.put(A, b"old")
     for kind in ("insert", "resumable-start", "delete"):
         server.faults.add(StatusBefore(412), kind, count=FOR_EVER)

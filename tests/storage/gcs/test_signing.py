@@ -168,7 +168,7 @@ def test_a_path_is_the_name_quoted_once(name: str) -> None:
     later=strategies.floats(0, 1),
 )
 def test_a_window(now: float, seconds: int, later: float) -> None:
-    """Whoever asks within a window gets one time, past, with half the lifetime left or more."""
+    """All URLs of a window have one signing time, with at least half the lifetime left."""
     lifetime = timedelta(seconds=seconds)
     window = max(1, seconds // 2)
 
@@ -199,7 +199,7 @@ def test_a_key_signs_by_itself(pauses: list[float]) -> None:
     "credentials", [user_credentials("the-token"), nobody()], ids=["a person", "nobody"]
 )
 def test_who_cannot_sign(credentials: Credentials, pauses: list[float]) -> None:
-    """A person's own credentials cannot sign, nor can nobody's."""
+    """User credentials and anonymous credentials cannot sign."""
     assert signer_for(credentials, retry_env(pauses)) is None
 
 
