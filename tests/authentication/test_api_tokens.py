@@ -15,7 +15,7 @@ from tests.operations.in_memory_index import Clock, IndexHarness, fake_runtime
 from wheelyard.authentication.api_tokens import MAX_TOKENS_PER_OWNER, ApiTokens, TokenRequest
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.catalog import keys
-from wheelyard.catalog.token_records import SINGLE_READ_LIMIT, StartThread
+from wheelyard.catalog.token_records import SINGLE_READ_LIMIT, LastUses, StartThread
 from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, Credential, parse_pattern
 from wheelyard.model.distribution_filename import parse_name
@@ -274,7 +274,8 @@ def tokens_over(
     whole = IndexHarness(harness.folder, clock=harness.clock)
     whole.store = store or harness.store
     tokens = whole.opened(seed=5).tokens
-    return replace(tokens, records=replace(tokens.records, start=start))
+    last_uses = LastUses(tokens.records.store, tokens.runtime, start)
+    return replace(tokens, records=replace(tokens.records, last_uses=last_uses))
 
 
 def made(harness: IndexHarness, name: str = "ci") -> tuple[ApiToken, TokenRecord]:

@@ -22,7 +22,7 @@ from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import OVERLOADED, Conflict, Unavailable, WheelyardError
 from wheelyard.model.project import AnyEvent, Commit, Project, apply, fold
-from wheelyard.storage.base import ABSENT, Key, NotModified, ObjectVersion, Store, Stored
+from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 
 JOURNALED_LIMIT: Final = 10_000
 """Projects whose last journalled commit is cached, to save creates that change nothing."""
@@ -180,16 +180,13 @@ class Commits:
         # another writer's commit is there unless that writer died; a read costs less than a write
         entry = None if is_own else self._store.get(key)
         if entry is None:
-            entry = self._create_or_get(key, body)
+            try:
+                entry = Stored(body, self._store.put(key, body, ABSENT))
+            except Conflict:
+                entry = self._store.get(key)
         if not isinstance(entry, Stored) or entry.body != body:
             raise _contradiction(project.name, commit.number)
         self._journaled.put(project.name, commit.number, 1)
-
-    def _create_or_get(self, key: Key, body: bytes) -> Stored | NotModified | None:
-        try:
-            return Stored(body, self._store.put(key, body, ABSENT))
-        except Conflict:
-            return self._store.get(key)
 
 
 def _contradiction(name: NormalizedName, number: int) -> Unavailable:

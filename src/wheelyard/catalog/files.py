@@ -13,7 +13,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.conflict_retry import ConflictRetries
 from wheelyard.errors import Conflict, NotFound
 from wheelyard.model.project import File
-from wheelyard.storage.base import ABSENT, Entry, Key, Store, Stored
+from wheelyard.storage.base import ABSENT, Key, Store, Stored
 
 ORPHAN_AGE: Final = timedelta(days=1)
 """The age from which `wheelyard check --sweep` removes files that no project lists."""
@@ -82,23 +82,15 @@ class Files:
             try:
                 self.store.put(key, body, expect)
             except Conflict:
-                entry = self._entry(key)
-                if entry is None:
-                    expect = ABSENT
-                elif self._is_recent(entry) and entry.size == size:
-                    return
-                else:
-                    expect = entry.version
+                entry = next((each for each in self.store.list(key) if each.key == key), None)
+                expect = entry.version if entry else ABSENT
+                if entry is not None and entry.size == size:
+                    age = self.retries.runtime.seconds() - entry.modified
+                    if age < RENEWAL_AGE.total_seconds():
+                        return
             else:
                 return
         raise self.retries.exhausted(str(key))
-
-    def _entry(self, key: Key) -> Entry | None:
-        return next((entry for entry in self.store.list(key) if entry.key == key), None)
-
-    def _is_recent(self, entry: Entry) -> bool:
-        age = self.retries.runtime.seconds() - entry.modified
-        return age < RENEWAL_AGE.total_seconds()
 
 
 def listed_objects(name: NormalizedName, file: File) -> Iterator[tuple[Key, str]]:

@@ -15,7 +15,7 @@ from wheelyard.catalog.conflict_retry import ConflictRetries, remote_conflict_re
 from wheelyard.catalog.document_cache import DAMAGED, CachePolicy, Codec, DocumentCache
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.projects import NameList, ProjectNames, Projects
-from wheelyard.catalog.token_records import TokenRecords, UsedIdTokens
+from wheelyard.catalog.token_records import LastUses, TokenRecords, UsedIdTokens
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable
 from wheelyard.model.project import Project
@@ -49,14 +49,10 @@ def open_catalog(
     store: Store, runtime: Runtime, policy: CachePolicy, on_event: EventListener, files: str = ""
 ) -> Catalog:
     """
-    Return the catalog of a store; write the store's format if it is new.
+    Return the catalog of a store; write the format if the store is new.
 
-    Args:
-        store: The store.
-        runtime: The clocks and the random source.
-        policy: How long documents are cached.
-        on_event: Called with each event after its commit.
-        files: The location of a new store's distributions, if they have a bucket of their own.
+    `on_event` is called with each event after its commit. `files` is the location of a new store's
+    distributions, if they have a bucket of their own.
     """
     is_new = ensure_format(store, files)
     make_retries = ConflictRetries if policy.is_local else remote_conflict_retries
@@ -70,7 +66,7 @@ def open_catalog(
         is_new=is_new,
         projects=Projects(store, documents, ProjectNames(name_lists, retries), commits),
         files=Files(store, retries),
-        token_records=TokenRecords(store, records, retries),
+        token_records=TokenRecords(store, records, retries, LastUses(store, runtime)),
         used_id_tokens=UsedIdTokens(store),
     )
 
@@ -121,9 +117,7 @@ def ensure_format(store: Store, files: str = "") -> bool:
     """
     Write the format of a store if it has none; return whether it had none.
 
-    Args:
-        store: The store.
-        files: The location of a new store's distributions, if they have a bucket of their own.
+    `files` is the location of a new store's distributions, if they have a bucket of their own.
 
     Raises:
         Invalid: As `read_format` does, and where a store has projects but no format (code

@@ -76,14 +76,7 @@ class TokenRecords:
     store: Store
     documents: DocumentCache[TokenRecord]
     retries: ConflictRetries
-    start: StartThread = in_background
-    """Starts the thread that writes last uses."""
-    last_uses: "LastUses" = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Create `last_uses`."""
-        last_uses = LastUses(self.store, self.retries.runtime, self.start)
-        object.__setattr__(self, "last_uses", last_uses)
+    last_uses: "LastUses"
 
     def peek(self, token_id: str, max_age: MaxAge = "fresh") -> Snapshot[TokenRecord] | None:
         """Return the cached record, None if it is too old or not cached; never blocks."""
@@ -135,7 +128,7 @@ class LastUses:
     written for `COOL_DOWN`.
     """
 
-    def __init__(self, store: Store, runtime: Runtime, start: StartThread) -> None:
+    def __init__(self, store: Store, runtime: Runtime, start: StartThread = in_background) -> None:
         self._store = store
         self._start = start
         policy = CachePolicy(is_local=False, freshness=0.0, capacity=CACHE_BYTES)
@@ -236,11 +229,8 @@ class UsedIdTokens:
         """
         Record that an ID token is used; raise Conflict if it was used before.
 
-        Args:
-            issuer: Its claim `iss`.
-            jti: Its claim `jti`: any text.
-            expires_at: When it expires; afterwards the record is not needed.
-            token_id: The id of the API token that it is exchanged for.
+        `issuer` and `jti` are its claims; the record is not needed after `expires_at`. `token_id`
+        is the API token that the ID token is exchanged for.
         """
         key = keys.used_id_token(expires_at, digest_of(issuer, jti))
         create(self.store, key, self.codec.encode(UsedIdToken(token_id)))

@@ -18,7 +18,6 @@ from wheelyard.http_client.urls import is_url, redact_url
 from wheelyard.sources.candidate import EMPTY_MAPPING, bad_source, unreadable
 from wheelyard.sources.file_tree import FileTree, FolderTree, TreeEntry
 from wheelyard.storage.gcs.location import is_bucket, parse_location
-from wheelyard.storage.instrumented import OperationCounter
 
 if TYPE_CHECKING:
     from wheelyard.storage.gcs.bucket_reader import BucketObject, BucketReader
@@ -126,7 +125,7 @@ def open_watched_tree(text: str, stores: Iterable[str], files: str, runtime: Run
 def _open_bucket(text: str, runtime: Runtime) -> BucketTree:
     try:
         # imported only for a bucket: 40 MB of memory
-        from wheelyard.storage.gcs.connect import GcsDependencies, open_bucket_reader  # noqa: PLC0415
+        from wheelyard.storage.gcs.connect import open_bucket_reader  # noqa: PLC0415
 
         location = parse_location(text)
     except ImportError as error:
@@ -136,14 +135,7 @@ def _open_bucket(text: str, runtime: Runtime) -> BucketTree:
         ) from error
     except Invalid as fault:
         raise bad_source(fault.message) from fault
-    dependencies = GcsDependencies(
-        now=runtime.seconds,
-        monotonic=runtime.monotonic,
-        pause=runtime.pause,
-        random=runtime.random,
-        operation_counter=OperationCounter(),
-    )
-    return BucketTree(open_bucket_reader(location, dependencies))
+    return BucketTree(open_bucket_reader(location, runtime))
 
 
 def _overlaps_store(text: str, store: str, files: str) -> bool:

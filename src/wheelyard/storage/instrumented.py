@@ -174,16 +174,8 @@ class InstrumentedStore:
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """See `Store`."""
-        started_at = self.metrics.monotonic()
-        try:
+        with self._timed("list"):
             yield from self.inner.list(prefix, after)
-        except Exception as fault:
-            self.metrics.record_failure("list", fault, started_at)
-            raise
-        except GeneratorExit:  # the caller has stopped early
-            self.metrics.record("list", "ok", started_at)
-            raise
-        self.metrics.record("list", "ok", started_at)
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """See `Store`."""
@@ -201,5 +193,8 @@ class InstrumentedStore:
             yield
         except Exception as fault:
             self.metrics.record_failure(verb, fault, started_at)
+            raise
+        except GeneratorExit:  # the caller has stopped a listing early
+            self.metrics.record(verb, "ok", started_at)
             raise
         self.metrics.record(verb, "ok", started_at)

@@ -58,12 +58,10 @@ MTIME_JITTER_NS = 1_000_000
 
 class LocalStore(Store):
     """
-    Objects as files below `root`, which is created if it does not exist.
+    Objects as files below the folder `root`, which is created if it does not exist.
 
-    Args:
-        root: The folder.
-        random: Gives different modification times to writes within one tick of the clock.
-        is_site: Whether it is a static site, which is not fsynced, and whose modes are the umask's.
+    `random` gives different modification times to writes within one tick of the clock. `is_site`: a
+    static site, which is not fsynced, and whose file modes the umask decides.
     """
 
     def __init__(self, root: Path, random: Random, *, is_site: bool = False) -> None:

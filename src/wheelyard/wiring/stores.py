@@ -178,14 +178,7 @@ def _open_bucket(
         files_location=parse_location(files) if files else None,
         downloads=settings.store.downloads,
     )
-    dependencies = connect.GcsDependencies(
-        now=runtime.seconds,
-        monotonic=runtime.monotonic,
-        pause=runtime.pause,
-        random=runtime.random,
-        operation_counter=counter,
-    )
-    opened = connect.open_bucket(options, dependencies)
+    opened = connect.open_bucket(options, runtime, counter)
     traits = StoreTraits(
         is_local=False,
         operation_counter=counter,

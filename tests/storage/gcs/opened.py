@@ -6,18 +6,19 @@ from dataclasses import dataclass, field
 from random import Random
 from threading import Lock
 
+from wheelyard.concurrency.runtime import Runtime
 from wheelyard.storage.base import ABSENT, Key, Store
 from wheelyard.storage.gcs.connect import (
     BucketOptions,
     ConnectedBucket,
     Downloads,
-    GcsDependencies,
     open_bucket,
 )
 from wheelyard.storage.gcs.location import parse_location
 from wheelyard.storage.gcs.store import GcsStore
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.split import SplitStore
+from wheelyard.wiring.stores import system_runtime
 
 FILES = "files/"
 EMULATOR = "STORAGE_EMULATOR_HOST"
@@ -134,14 +135,13 @@ class Opener:
             files_location=parse_location(files) if files else None,
             downloads=downloads,
         )
-        dependencies = GcsDependencies(
-            now=time.time,  # noqa: TID251 - the date of a signature, which nobody here looks at
+        runtime = Runtime(
+            now=system_runtime().now,
             monotonic=still.monotonic,
             pause=still.pause,
             random=still.chance,
-            operation_counter=operation_counter,
         )
-        bucket = open_bucket(request, dependencies)
+        bucket = open_bucket(request, runtime, operation_counter)
         self._opened.append(bucket)
         return Opened(bucket, still, operation_counter)
 

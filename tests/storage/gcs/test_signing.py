@@ -6,6 +6,7 @@ import sys
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -30,7 +31,6 @@ from tests.fake_gcs.identity import EMAIL as HELD
 from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
 from tests.waiting import until
 from wheelyard.errors import Unavailable
-from wheelyard.storage.gcs.circuit_breaker import CircuitBreaker
 from wheelyard.storage.gcs.retry import RetryEnvironment
 from wheelyard.storage.gcs.signing import (
     IamSigner,
@@ -43,6 +43,7 @@ from wheelyard.storage.gcs.signing import (
     signer_for,
     signing_time,
 )
+from wheelyard.wiring.stores import system_runtime
 
 VECTORS: Final = Path(__file__).with_name("vectors")
 ACCOUNT: Final = json.loads((VECTORS / "service_account.json").read_text())
@@ -97,7 +98,8 @@ def iam() -> Iterator[FakeGcsServer]:
 
 def retry_env(pauses: list[float]) -> RetryEnvironment:
     """Return pauses that are noted, and take no time."""
-    return RetryEnvironment(lambda: 0.0, pauses.append, Random(7), CircuitBreaker(lambda: 0.0))
+    runtime = replace(system_runtime(), monotonic=lambda: 0.0, pause=pauses.append)
+    return RetryEnvironment(replace(runtime, random=Random(7)))
 
 
 @pytest.fixture
@@ -235,17 +237,14 @@ def test_impersonation(iam: FakeGcsServer, pauses: list[float]) -> None:
 
 
 MACHINE: Final = """
-import sys, time
-from random import Random
+import sys
 from datetime import timedelta
 from google.auth.compute_engine import Credentials
-from wheelyard.storage.gcs.circuit_breaker import CircuitBreaker
 from wheelyard.storage.gcs.retry import RetryEnvironment
 from wheelyard.storage.gcs.signing import UrlSigner, signer_for
+from wheelyard.wiring.stores import system_runtime
 
-retry_env = RetryEnvironment(
-    time.monotonic, time.sleep, Random(), CircuitBreaker(time.monotonic)
-)
+retry_env = RetryEnvironment(system_runtime())
 signer = signer_for(Credentials(), retry_env, sys.argv[1])
 print("made", flush=True)
 input()

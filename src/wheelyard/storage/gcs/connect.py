@@ -11,9 +11,8 @@ Each answered request is counted, failed tries included, because it is billed.
 import json
 import re
 from base64 import urlsafe_b64decode
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from random import Random
 from typing import Any, Final, Literal
 
 import google.auth
@@ -23,10 +22,10 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 from requests.adapters import HTTPAdapter
 
+from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
 from wheelyard.storage.base import Store
 from wheelyard.storage.gcs.bucket_reader import BucketReader
-from wheelyard.storage.gcs.circuit_breaker import CircuitBreaker
 from wheelyard.storage.gcs.error_mapping import no_credentials
 from wheelyard.storage.gcs.location import BucketLocation
 from wheelyard.storage.gcs.retry import RetryEnvironment
@@ -55,25 +54,6 @@ Downloads = Literal["auto", "redirect", "proxy", "public"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GcsDependencies:
-    """The clocks, sleep function, random source and operation counter of a bucket's store."""
-
-    now: Callable[[], float]
-    """Seconds since the epoch."""
-    monotonic: Callable[[], float]
-    """Seconds since any fixed moment."""
-    pause: Callable[[float], None]
-    random: Random
-    operation_counter: OperationCounter
-
-    def env(self) -> RetryEnvironment:
-        """Return a new retry environment, with a circuit breaker of its own."""
-        return RetryEnvironment(
-            self.monotonic, self.pause, self.random, CircuitBreaker(self.monotonic)
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BucketOptions:
     """The bucket to open, and how clients download its files."""
 
@@ -98,12 +78,14 @@ class ConnectedBucket:
         return email_of(self.credentials)
 
 
-def open_bucket_reader(location: BucketLocation, dependencies: GcsDependencies) -> BucketReader:
+def open_bucket_reader(location: BucketLocation, runtime: Runtime) -> BucketReader:
     """Return a reader for a bucket that is not a wheelyard store, without a request to it."""
-    return BucketReader(_connect(location, dependencies), location, dependencies.env())
+    return BucketReader(_connect(location, OperationCounter()), location, RetryEnvironment(runtime))
 
 
-def open_bucket(options: BucketOptions, dependencies: GcsDependencies) -> ConnectedBucket:
+def open_bucket(
+    options: BucketOptions, runtime: Runtime, counter: OperationCounter
+) -> ConnectedBucket:
     """
     Return the store of a bucket, without a request to it.
 
@@ -111,8 +93,8 @@ def open_bucket(options: BucketOptions, dependencies: GcsDependencies) -> Connec
         Invalid: `redirect` needs signed URLs, and the credentials cannot sign (code `bad_setting`).
         Unavailable: There are no credentials (code `storage_credentials`).
     """
-    client, env = _connect(options.location, dependencies), dependencies.env()
-    urls = _url_factory(options.downloads, client, dependencies.now, env)
+    client, env = _connect(options.location, counter), RetryEnvironment(runtime)
+    urls = _url_factory(options.downloads, client, env)
     scope = "public" if options.downloads == "public" else "private"
     caching = f"{scope}, {IMMUTABLE_CACHING}"
     immutable = ImmutablePrefix(prefix=options.files_prefix, cache_control=caching)
@@ -166,7 +148,7 @@ def _email_claim(id_token: object) -> str | None:
     return email if isinstance(email, str) and "@" in email else None
 
 
-def _connect(location: BucketLocation, dependencies: GcsDependencies) -> Client:
+def _connect(location: BucketLocation, counter: OperationCounter) -> Client:
     client = _new_client()
     if not isinstance(client, Client):  # not chained: the exception may quote a whole key file
         raise no_credentials(location, is_file=client)
@@ -179,7 +161,7 @@ def _connect(location: BucketLocation, dependencies: GcsDependencies) -> Client:
     def answered(response: requests.Response, **_: object) -> None:
         operation = operation_of(response.request.method or "", response.request.path_url)
         if operation is not None:
-            dependencies.operation_counter.add(operation)
+            counter.add(operation)
         if not response.ok:  # the library does not read a 401, which would lose the connection
             response.content  # noqa: B018 - it reads
 
@@ -203,9 +185,7 @@ def _new_client() -> Client | bool:
         return "default credentials were not found" not in str(error)
 
 
-def _url_factory(
-    downloads: Downloads, client: Client, now: Callable[[], float], env: RetryEnvironment
-) -> UrlFactory | None:
+def _url_factory(downloads: Downloads, client: Client, env: RetryEnvironment) -> UrlFactory | None:
     if downloads == "proxy":
         return None
     endpoint: str = client.api_endpoint
@@ -213,7 +193,8 @@ def _url_factory(
         return lambda bucket, name, _: endpoint + object_path(bucket, name)
     credentials = _credentials(client)
     if isinstance(credentials, AnonymousCredentials) and downloads == "redirect":
-        credentials = _default_credentials_or(credentials)
+        with suppress(auth.GoogleAuthError):  # an emulator is used without credentials
+            credentials, _ = google.auth.default()
     signer = signer_for(credentials, env)
     if signer is None and downloads == "redirect":
         raise Invalid(
@@ -221,16 +202,8 @@ def _url_factory(
             'service account, or downloads = "proxy".',
             code="bad_setting",
         )
-    return None if signer is None else UrlSigner(signer, now, endpoint).url
+    return None if signer is None else UrlSigner(signer, env.runtime.seconds, endpoint).url
 
 
 def _credentials(client: Client) -> Any:  # noqa: ANN401 - each kind is a class of its own
     return client._credentials  # noqa: SLF001 - the library has no public name for them
-
-
-def _default_credentials_or(fallback: Any) -> Any:  # noqa: ANN401 - as above
-    try:
-        credentials, _ = google.auth.default()
-    except auth.GoogleAuthError:
-        return fallback
-    return credentials

@@ -80,10 +80,8 @@ def bucket_faults(
     """
     Turn every exception of Google's libraries in the block into Unavailable.
 
-    Args:
-        location: The bucket that the block calls.
-        permission: The IAM permission that its calls need.
-        log_fault: Called with the Unavailable, unless the circuit was open.
+    `permission` is the IAM permission that the block's calls need. `log_fault` is called with the
+    Unavailable, unless the circuit was open.
     """
     try:
         yield
@@ -116,11 +114,23 @@ def unavailable(error: BaseException, location: BucketLocation, permission: str)
         )
     elif status == requests.codes.forbidden:
         named = _PERMISSION.search(str(error))
-        fault = _denied(bucket, named[0] if named else permission)
+        permission = named[0] if named else permission
+        fault = Unavailable(
+            f"These credentials lack the permission {permission} on {bucket}. Grant them "
+            "roles/storage.objectUser there (roles/storage.objectViewer is enough for reading).",
+            code=STORAGE_DENIED,
+            short=f"The server lacks the permission {permission}.",
+        )
     elif is_missing_bucket(error) or (
         status == requests.codes.not_found and permission != READ_PERMISSION
     ):
-        fault = _no_bucket(bucket)  # only a read can fail because an object is missing
+        # for other calls than reads, "not found" is never about an object
+        fault = Unavailable(
+            f"There is no bucket {bucket}, or these credentials may not see it "
+            "(storage.objects.list is what they need). Check the name, or create it.",
+            code="bucket_missing",
+            short="The store's bucket is missing.",
+        )
     elif status == TOO_MANY_REQUESTS:
         fault = Unavailable(
             f"The bucket {bucket} takes no more requests for the moment. Try again later.",
@@ -145,24 +155,6 @@ def no_credentials(location: BucketLocation, *, is_file: bool) -> Unavailable:
         f"There are no Google credentials for gs://{location.bucket} ({why}). {LOG_IN_HINT}",
         code=STORAGE_CREDENTIALS,
         short="There are no credentials for the store.",
-    )
-
-
-def _denied(bucket: str, permission: str) -> Unavailable:
-    return Unavailable(
-        f"These credentials lack the permission {permission} on {bucket}. Grant them "
-        "roles/storage.objectUser there (roles/storage.objectViewer is enough for reading).",
-        code=STORAGE_DENIED,
-        short=f"The server lacks the permission {permission}.",
-    )
-
-
-def _no_bucket(bucket: str) -> Unavailable:
-    return Unavailable(
-        f"There is no bucket {bucket}, or these credentials may not see it (storage.objects.list "
-        "is what they need). Check the name, or create it.",
-        code="bucket_missing",
-        short="The store's bucket is missing.",
     )
 
 

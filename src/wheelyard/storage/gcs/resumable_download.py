@@ -118,7 +118,7 @@ class ResumableDownload:
         response = self.response
         if response is None:
             return
-        for chunk in coalesced_chunks(response, self.policy.env.monotonic):
+        for chunk in coalesced_chunks(response, self.policy.env.runtime.monotonic):
             self.checksum.update(chunk)
             if self.position + len(chunk) >= self.stop:
                 _compare(response, self.expected, self.checksum.digest())
@@ -145,7 +145,7 @@ class ResumableDownload:
             generation = response.headers.get("X-Goog-Generation")
             if generation is None:
                 raise requests.ConnectionError("the answer is not from Cloud Storage")
-            body = _whole_body(response, self.policy.env.monotonic)
+            body = _whole_body(response, self.policy.env.runtime.monotonic)
             digest = google_crc32c.value(body).to_bytes(4, "big")
             _compare(response, _checksum_of(response), digest)
             return body, generation

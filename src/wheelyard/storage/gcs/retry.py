@@ -8,12 +8,11 @@ try may have succeeded. Here the time is bounded, and every pause is jittered.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from random import Random
 from typing import Final, TypeVar
 
 from google.cloud.storage.exceptions import DataCorruption
 
-from wheelyard.concurrency.runtime import backoff_pauses
+from wheelyard.concurrency.runtime import Runtime, backoff_pauses
 from wheelyard.storage.gcs.circuit_breaker import CircuitBreaker
 from wheelyard.storage.gcs.error_mapping import (
     CONNECTION_ERRORS,
@@ -40,25 +39,23 @@ PROBE_RETRY_SECONDS: Final = 2.0
 """Seconds after which the probe of an open circuit is not retried, as other calls may wait."""
 
 
-@dataclass(frozen=True, slots=True)
 class RetryEnvironment:
-    """The clock, sleep function, random source and circuit breaker of one store's retries."""
+    """The clock, random source and circuit breaker that all retries of one bucket share."""
 
-    monotonic: Callable[[], float]
-    pause: Callable[[float], None]
-    random: Random
-    breaker: CircuitBreaker
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.breaker = CircuitBreaker(runtime.monotonic)
 
     def backoff_pauses(self) -> Iterator[float]:
         """Yield the seconds to wait before each further try: random, and growing."""
-        return backoff_pauses(self.random, FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
+        return backoff_pauses(self.runtime.random, FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
 
     def attempts(self, limit: int) -> Iterator[int]:
         """Yield 0, 1, 2 and so on up to `limit` numbers; pause before each but the first."""
         pauses = self.backoff_pauses()
         for attempt in range(limit):
             if attempt:
-                self.pause(next(pauses))
+                self.runtime.pause(next(pauses))
             yield attempt
 
 
@@ -87,7 +84,7 @@ class RetryPolicy:
 
     def run(self, call: Callable[[], T]) -> T:
         """Return the result of `call`, retried after transient errors; raise its last error."""
-        started_at, breaker = self.env.monotonic(), self.env.breaker
+        started_at, breaker = self.env.runtime.monotonic(), self.env.breaker
         pauses, is_probe = self.env.backoff_pauses(), False
         while True:
             is_probe = breaker.acquire(is_probe=is_probe or self.ignores_circuit)
@@ -110,11 +107,11 @@ class RetryPolicy:
         if status != TOO_MANY_REQUESTS:
             self.may_have_succeeded = True
         elif not self.retries_rate_limit:
-            self.env.pause(min(retry_after(error), MAX_PAUSE_SECONDS))
+            self.env.runtime.pause(min(retry_after(error), MAX_PAUSE_SECONDS))
             raise error
         pause = next(pauses) + retry_after(error)
-        if self.env.monotonic() + pause >= end:
+        if self.env.runtime.monotonic() + pause >= end:
             if is_outage:
                 self.env.breaker.record_failure()
             raise error
-        self.env.pause(pause)
+        self.env.runtime.pause(pause)

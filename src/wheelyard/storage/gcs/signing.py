@@ -123,12 +123,8 @@ class IamSigner:
     `google.auth.iam.Signer` is not used: it has no time limit, no delegates, and no error for a
     missing permission.
 
-    Args:
-        credentials: Credentials that may sign for the account; with the scope cloud-platform.
-        email: The service account; `default` for the one of the metadata server.
-        env: Gives the pauses between tries.
-        iam_url: Scheme and host of IAM.
-        delegates: The service accounts of the delegation chain.
+    `credentials` have the scope cloud-platform and may sign for `email`, which is `default` for the
+    service account of the metadata server. `delegates` are the accounts of the delegation chain.
     """
 
     def __init__(
@@ -180,7 +176,13 @@ class IamSigner:
             if response.status_code == HTTPStatus.OK:
                 return self._signature(response)
             if response.status_code == HTTPStatus.FORBIDDEN:
-                raise self._denied()
+                raise Unavailable(
+                    f"Download URLs cannot be signed: the permission {PERMISSION} on {self._email} "
+                    "is missing, or the API iamcredentials.googleapis.com is off. Grant a role "
+                    "that has it on that account (docs/bucket.md), or have downloads streamed.",
+                    code="signing_denied",
+                    short="Download URLs cannot be signed.",
+                )
             reason, cause = f"it answered {response.status_code}", None
             is_server_error = response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
             if not is_server_error and response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
@@ -209,15 +211,6 @@ class IamSigner:
         except (ValueError, LookupError, TypeError) as error:
             what = f"IAM does not sign for {self._email}: its reply holds no signature"
             raise _signing_failed(what) from error
-
-    def _denied(self) -> Unavailable:
-        return Unavailable(
-            f"Download URLs cannot be signed: the permission {PERMISSION} on {self._email} is "
-            "missing, or the API iamcredentials.googleapis.com is off. Grant a role "
-            "that has it on that account (docs/bucket.md), or have downloads streamed.",
-            code="signing_denied",
-            short="Download URLs cannot be signed.",
-        )
 
 
 Signer = KeySigner | IamSigner
@@ -276,25 +269,25 @@ class UrlSigner:
             cached = self._urls.get(request)
             if cached is not None:
                 return cached
-            leader = self._in_flight.get(request)
-            if leader is None:
-                self._in_flight[request] = Future()
-        return self._sign(request) if leader is None else leader.result()
+            future = self._in_flight.get(request)
+            is_leader = future is None
+            if future is None:
+                future = self._in_flight[request] = Future()
+        if is_leader:
+            self._sign(request, future)
+        return future.result()
 
-    def _sign(self, request: SigningRequest) -> str:
-        """Return the URL, and pass it or the error on to the callers that wait for it."""
+    def _sign(self, request: SigningRequest, future: Future[str]) -> None:
+        """Sign a URL for the callers that wait for `future`."""
         try:
             url = signed_url(request, self._signer.email, self._signer.sign)
-        except BaseException as error:
-            with self._lock:
-                outcome = self._in_flight.pop(request)
-            outcome.set_exception(error)
-            raise
-        with self._lock:
-            outcome = self._in_flight.pop(request)
             self._urls.put(request, url, 1)
-        outcome.set_result(url)
-        return url
+            future.set_result(url)
+        except BaseException as error:  # noqa: BLE001 - raised by `future.result()`
+            future.set_exception(error)
+        finally:
+            with self._lock:
+                del self._in_flight[request]
 
 
 def _has_private_key(signer: object) -> bool:

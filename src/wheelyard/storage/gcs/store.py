@@ -122,13 +122,9 @@ class Mutation:
         """
         Return the version that the mutation has made, or None if the bucket contradicts itself.
 
-        Args:
-            found: The object, read after the last try.
-            error: The error of the last try; raised again if no precondition has failed.
-
-        Raises:
-            Conflict: Another version was there before it.
-            Unavailable: The outcome is unknown.
+        `found` is the object, read after the last try, which has raised `error`. Raises Conflict if
+        another version was there before, Unavailable if the outcome is unknown, and `error` if it
+        is no failed precondition.
         """
         metadata = (found and found.metadata) or {}
         if found is not None and metadata.get(WRITE_ID) == self.write_id:
@@ -166,7 +162,7 @@ class GcsStore(Store):
         self._immutable = immutable
         self._upload_slots = BoundedSemaphore(MAX_CONCURRENT_UPLOADS)
         self._log_limits = defaultdict[str, LogRateLimit](
-            lambda: LogRateLimit(LOG_LINES_PER_MINUTE, env.monotonic)
+            lambda: LogRateLimit(LOG_LINES_PER_MINUTE, env.runtime.monotonic)
         )
         """By error code, so that a frequent failure does not hide another one."""
         self._lost: dict[Key, ObjectVersion | None] = {}
@@ -215,14 +211,10 @@ class GcsStore(Store):
         kind: WebType,
     ) -> ObjectVersion:
         """
-        Have the bucket copy an object of this or another bucket, and return the copy's version.
+        Have the bucket copy an object of this or another bucket; return the copy's version.
 
-        Args:
-            source: The bucket of the original; its prefix is ignored.
-            name: The original's whole name; NotFound is raised if there is no such object.
-            key: The key of the copy.
-            expect: As in `put`.
-            kind: As in `put`.
+        `name` is the original's whole name in the bucket of `source`; raises NotFound if it does
+        not exist. `key`, `expect` and `kind` are those of the copy, as in `put`.
         """
         change = self._change(key, expect)
         blob = self._new_blob(change, kind)
@@ -372,7 +364,7 @@ class GcsStore(Store):
     def _change(
         self, key: Key, expect: ObjectVersion | None, *, retries_rate_limit: bool = True
     ) -> Mutation:
-        write_id = f"{self._env.random.getrandbits(128):032x}"
+        write_id = f"{self._env.runtime.random.getrandbits(128):032x}"
         policy = RetryPolicy(env=self._env, retry_seconds=WRITE_RETRY_SECONDS)
         policy.retries_rate_limit = retries_rate_limit
         return Mutation(key=key, expect=expect, policy=policy, write_id=write_id)
