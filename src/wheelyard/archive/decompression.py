@@ -12,6 +12,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final, Protocol
 
 from wheelyard.archive.archive_errors import archive_bomb, invalid_archive
@@ -44,7 +45,8 @@ def decompress_tar(suffix: str, context: ReadContext) -> Iterator[bytes]:
     if suffix in BZIP2_SUFFIXES:
         source = _decompress_streams(descriptor, bz2.BZ2Decompressor, OSError)
     elif suffix in XZ_SUFFIXES:
-        source = _decompress_streams(descriptor, _xz_decompressor, lzma.LZMAError)
+        xz = partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_LIMIT_BYTES)
+        source = _decompress_streams(descriptor, xz, lzma.LZMAError)
     else:
         _check_end_marker(descriptor, context.deadline)
         source = _read_chunks(descriptor)
@@ -61,10 +63,6 @@ class _Decompressor(Protocol):
     @property
     def unused_data(self) -> bytes: ...
     def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
-
-
-def _xz_decompressor() -> _Decompressor:
-    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_LIMIT_BYTES)
 
 
 def _check_end_marker(descriptor: int, deadline: Deadline) -> None:

@@ -7,7 +7,6 @@ folder's name. Old sdists are ZIP files, or tar archives with another compressio
 
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
-from typing import NamedTuple
 from unicodedata import is_normalized
 
 from wheelyard.archive.archive_errors import (
@@ -35,28 +34,22 @@ _PKG_INFO = "PKG-INFO"
 _FOLDER_ENDS = ("/", "/.")
 
 
-class _SdistContents(NamedTuple):
-    top: str
-    """The top-level folder."""
-    pkg_info: bytes | None
-
-
 def read_sdist(context: ReadContext, sdist: Sdist) -> bytes | None:
     """Validate an sdist; return its PKG-INFO, None if it is missing and that rule was waived."""
     is_zip = sdist.suffix == ZIP_SUFFIX
-    contents = _read_zip(context) if is_zip else _read_tar(context, sdist.suffix)
+    top, pkg_info = _read_zip(context) if is_zip else _read_tar(context, sdist.suffix)
     stem = sdist.filename.removesuffix(sdist.suffix)
     with context.leniency.waiving(Rule.NAME):
-        if contents.top != stem and not is_stem_of(contents.top, sdist):
-            reason = "its folder is not named for the file"
-            raise invalid_file("name_mismatch", reason, contents.top)
+        if top != stem and not is_stem_of(top, sdist):
+            raise invalid_file("name_mismatch", "its folder is not named for the file", top)
     with context.leniency.waiving(Rule.HAS_METADATA):
-        if contents.pkg_info is None:
-            raise missing_metadata("it has no PKG-INFO", f"{contents.top}/{_PKG_INFO}")
-    return contents.pkg_info
+        if pkg_info is None:
+            raise missing_metadata("it has no PKG-INFO", f"{top}/{_PKG_INFO}")
+    return pkg_info
 
 
-def _read_zip(context: ReadContext) -> _SdistContents:
+def _read_zip(context: ReadContext) -> tuple[str, bytes | None]:
+    """Return the top-level folder and PKG-INFO."""
     archive = open_zip(context, check_relative_name)
     tree = _SdistTree()
     pkg_info = None
@@ -65,7 +58,7 @@ def _read_zip(context: ReadContext) -> _SdistContents:
             pkg_info = archive.read(member, context.limits.metadata)
         else:
             archive.verify(member)
-    return tree.finish(pkg_info)
+    return tree.finish(), pkg_info
 
 
 def _members(context: ReadContext, suffix: str) -> Iterator[tuple[TarMember, TarStream]]:
@@ -75,7 +68,8 @@ def _members(context: ReadContext, suffix: str) -> Iterator[tuple[TarMember, Tar
         yield member, stream
 
 
-def _read_tar(context: ReadContext, suffix: str) -> _SdistContents:
+def _read_tar(context: ReadContext, suffix: str) -> tuple[str, bytes | None]:
+    """Return the top-level folder and PKG-INFO."""
     limits = context.limits
     tree = _SdistTree()
     pkg_info = None
@@ -89,7 +83,7 @@ def _read_tar(context: ReadContext, suffix: str) -> _SdistContents:
             pkg_info = stream.read(member.size)
     if tree.paths.duplicates:
         _check_duplicates(_members(context, suffix), tree.paths.duplicates, context.deadline)
-    return tree.finish(pkg_info)
+    return tree.finish(), pkg_info
 
 
 def _check_duplicates(
@@ -138,13 +132,13 @@ class _SdistTree:
         self.paths.add(path, kind)
         return is_pkg_info
 
-    def finish(self, pkg_info: bytes | None) -> _SdistContents:
-        """Check the complete tree, and return what the sdist contains."""
+    def finish(self) -> str:
+        """Check the complete tree, and return its top-level folder."""
         self.paths.check()
         for path in self._link_folders:
             if self.paths.kind(path) not in {None, MemberKind.FOLDER}:
                 raise invalid_archive("a symbolic link takes a file for a folder", path)
-        return _SdistContents(self._top, pkg_info)
+        return self._top
 
     def _check_hard_link(self, target: str, name: str) -> None:
         _check_normal_form(target, name)

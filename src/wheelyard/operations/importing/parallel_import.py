@@ -93,14 +93,10 @@ class FileBatches:
             return self._take(name)
         return self.take_oldest() if self._count > MAX_PENDING_FILES else None
 
-    def take_complete(self, name: NormalizedName) -> Batch | None:
-        """Remove and return the oldest batch other than that of `name`, which may still grow."""
-        other = next((each for each in self._items if each != name), None)
-        return None if other is None else self._take(other)
-
-    def take_oldest(self) -> Batch | None:
-        """Remove and return the oldest batch, None if there is none."""
-        return self._take(next(iter(self._items))) if self._items else None
+    def take_oldest(self, growing: NormalizedName | None = None) -> Batch | None:
+        """Remove and return the oldest batch that is not of the project `growing`, if any."""
+        name = next((each for each in self._items if each != growing), None)
+        return None if name is None else self._take(name)
 
     def _take(self, name: NormalizedName) -> Batch:
         items = self._items.pop(name)
@@ -145,7 +141,7 @@ class _WorkerPool:
         while (batch := self.batches.take_full(name)) is not None:
             self._start(batch)
         is_idle = len(self._running) < self.workers
-        if is_idle and (batch := self.batches.take_complete(name)) is not None:
+        if is_idle and (batch := self.batches.take_oldest(growing=name)) is not None:
             self._start(batch)
 
     def finish(self) -> None:
@@ -190,7 +186,8 @@ class _WorkerPool:
             self._names.add(result.name)
 
     def _write_names(self) -> None:
-        self.context.add_names(self._names)
+        if self.context.dry_run_projects is None:
+            self.context.uploads.projects.names.ensure(*self._names)
         self._names.clear()
 
     def _report(self, outcome: Outcome) -> None:

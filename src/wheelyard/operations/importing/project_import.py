@@ -95,11 +95,6 @@ class ImportContext:
             self.dry_run_projects[name] = after
             return Committed(before, after)
 
-    def add_names(self, names: set[NormalizedName]) -> None:
-        """Add names to the list of projects; not in a dry run."""
-        if self.dry_run_projects is None:
-            self.uploads.projects.names.ensure(*names)
-
 
 def import_batch(context: ImportContext, batch: Batch) -> BatchResult:
     """Import the new files of a batch; raise Unavailable if the store does not answer."""
