@@ -10,39 +10,6 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class ExpiringCache(Generic[K, V]):
-    """A cache of at most `capacity` values, each of which expires; `monotonic` is its clock."""
-
-    def __init__(self, monotonic: Callable[[], float], capacity: int) -> None:
-        self._monotonic = monotonic
-        self._capacity = capacity
-        self._entries: OrderedDict[K, tuple[V, float]] = OrderedDict()
-        """Values and when they expire, by key."""
-        self._lock = Lock()
-
-    def get(self, key: K) -> V | None:
-        """Return the cached value of `key`; None if there is none, or it has expired."""
-        with self._lock:
-            entry = self._entries.get(key)
-            if entry is None:
-                return None
-            if self._monotonic() >= entry[1]:
-                del self._entries[key]
-                return None
-            self._entries.move_to_end(key)
-            return entry[0]
-
-    def put(self, key: K, value: V, seconds: float) -> None:
-        """Cache `value` for so many seconds; not at all if they are not positive."""
-        if seconds <= 0:
-            return
-        with self._lock:
-            self._entries[key] = (value, self._monotonic() + seconds)
-            self._entries.move_to_end(key)
-            if len(self._entries) > self._capacity:
-                self._entries.popitem(last=False)
-
-
 class LruCache(Generic[K, V]):
     """A cache of values with weights, whose sum is at most `capacity`."""
 
@@ -79,3 +46,21 @@ class LruCache(Generic[K, V]):
 
     def _remove(self, key: K) -> None:
         self._weight -= self._entries.pop(key, (None, 0))[1]
+
+
+class ExpiringCache(Generic[K, V]):
+    """A cache of at most `capacity` values, each of which expires; `monotonic` is its clock."""
+
+    def __init__(self, monotonic: Callable[[], float], capacity: int) -> None:
+        self._monotonic = monotonic
+        self._entries: LruCache[K, tuple[V, float]] = LruCache(capacity)
+
+    def get(self, key: K) -> V | None:
+        """Return the cached value of `key`; None if there is none, or it has expired."""
+        entry = self._entries.get(key)
+        return entry[0] if entry is not None and self._monotonic() < entry[1] else None
+
+    def put(self, key: K, value: V, seconds: float) -> None:
+        """Cache `value` for so many seconds; not at all if they are not positive."""
+        if seconds > 0:
+            self._entries.put(key, (value, self._monotonic() + seconds), 1)

@@ -30,7 +30,7 @@ from wheelyard.http.protocol.messages import (
     send_response,
 )
 from wheelyard.http.protocol.request_body import BodyTimeouts, RequestBody
-from wheelyard.http.protocol.router import NO_ROUTE, Route, build_path, split_path
+from wheelyard.http.protocol.router import NO_ROUTE, Route, build_path
 from wheelyard.http.routes import IAP_ASSERTION_HEADER, build_router
 from wheelyard.http.security.csrf import cross_site_error, is_cross_site
 from wheelyard.http.security.host_policy import HostPolicy
@@ -157,7 +157,7 @@ class App:
                 return error_responses.method_not_allowed(method, self.routes.allowed_methods(path))
             request = Request(
                 method=method,
-                segments=split_path(path),
+                segments=tuple(filter(None, path.split("/"))),
                 params=params,
                 query=scope["query_string"],
                 headers=headers,

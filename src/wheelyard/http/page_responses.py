@@ -13,7 +13,7 @@ from wheelyard.http.caching.page_cache import CachedPage
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.conditional_requests import check_if_match
 from wheelyard.http.protocol.error_responses import error_response
-from wheelyard.http.protocol.messages import CONTENT_SECURITY_POLICY, Header, Request, Response
+from wheelyard.http.protocol.messages import CSP, Header, Request, Response
 from wheelyard.http.protocol.negotiation import (
     MediaType,
     best_encoding,
@@ -37,7 +37,7 @@ def page_headers(context: ServerContext, name: NormalizedName | None = None) -> 
     """Return the response headers of a page about a project, or (None) about all projects."""
     is_public = context.read_policy.is_public(name)
     max_age = context.index.settings.http.public_max_age
-    return (CONTENT_SECURITY_POLICY, *page_cache_headers(max_age, is_public=is_public))
+    return (CSP, *page_cache_headers(max_age, is_public=is_public))
 
 
 async def load_page(

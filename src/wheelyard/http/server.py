@@ -210,11 +210,8 @@ def _handle_signals(workers: Any, folder: Path) -> None:  # noqa: ANN401 - Grani
 
 
 def _print_shutdown_notice() -> None:
-    print(  # noqa: T201 - for the operator who has pressed Ctrl-C
-        "wheelyard: stopping when what is under way has ended; press Ctrl-C again to stop now",
-        file=sys.stderr,
-        flush=True,
-    )
+    message = "stopping when what is under way has ended; press Ctrl-C again to stop now"
+    print(f"wheelyard: {message}", file=sys.stderr, flush=True)  # noqa: T201 - at the terminal
 
 
 def _max_connections() -> int:

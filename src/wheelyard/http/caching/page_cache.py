@@ -15,6 +15,7 @@ from wheelyard.http.protocol.negotiation import Encoding, MediaType
 from wheelyard.storage.base import ObjectVersion
 
 MIN_COMPRESSED_BYTES = 1024
+Variant = tuple[MediaType, Encoding]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,7 @@ class CachedPage:
     """The hash of the body before compression, for the ETag."""
     bodies: dict[Encoding, bytes]
     headers: tuple[Header, ...]
-    responses: dict[tuple[MediaType, Encoding], tuple[Response, Response]] = field(
-        default_factory=dict
-    )
+    responses: dict[Variant, tuple[Response, Response]] = field(default_factory=dict)
     """The 200 and the 304 response by media type and encoding, made at the first request."""
 
     def response(

@@ -61,7 +61,7 @@ def error_response(status: int, code: str, message: str, short: str, *headers: H
     title = REASON_PHRASES[status]
     body = {"message": message, "code": f"{status} {short}", "title": title, "error": code}
     extra = {401: (CHALLENGE,), 429: (retry_after(),), 503: (retry_after(),)}.get(status, ())
-    common = (messages.CONTENT_SECURITY_POLICY, *extra, NO_STORE)
+    common = (messages.CSP, *extra, NO_STORE)
     return messages.make_response(status, messages.JSON, encode(body), *common, *headers)
 
 

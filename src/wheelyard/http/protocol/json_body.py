@@ -9,8 +9,15 @@ from msgspec import DecodeError, Struct
 from msgspec.json import decode, encode
 
 from wheelyard.errors import Invalid, TooLarge, quoted
-from wheelyard.http.protocol import messages
-from wheelyard.http.protocol.messages import Header, Receive, Response
+from wheelyard.http.protocol.messages import (
+    CSP,
+    JSON,
+    NO_STORE,
+    Header,
+    Receive,
+    Response,
+    make_response,
+)
 from wheelyard.http.protocol.request_body import next_chunk
 from wheelyard.model.decoding import FieldFault, InvalidField, decode_table
 
@@ -35,8 +42,7 @@ async def read_body(
 
 def json_response(status: int, body: object, *headers: Header) -> Response:
     """Return a response with `body` as JSON, which caches may not store."""
-    common = (messages.CONTENT_SECURITY_POLICY, messages.NO_STORE)
-    return messages.make_response(status, messages.JSON, encode(body), *common, *headers)
+    return make_response(status, JSON, encode(body), CSP, NO_STORE, *headers)
 
 
 def decode_json(

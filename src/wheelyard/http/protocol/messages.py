@@ -24,10 +24,7 @@ Headers = Mapping[bytes, bytes]
 
 NOSNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
 NO_STORE: Final[Header] = (b"cache-control", b"no-store")
-CONTENT_SECURITY_POLICY: Final[Header] = (
-    b"content-security-policy",
-    b"default-src 'none'; frame-ancestors 'none'",
-)
+CSP: Final[Header] = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 JSON: Final = b"application/json"
 
 logger = logging.getLogger("wheelyard")

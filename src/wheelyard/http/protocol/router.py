@@ -41,11 +41,6 @@ def decode_path(raw: bytes) -> str:
     return f"{segments}/" if raw.endswith(b"/") else segments
 
 
-def split_path(path: str) -> tuple[str, ...]:
-    """Return the segments of a decoded path, without empty ones."""
-    return tuple(each for each in path.split("/") if each)
-
-
 def build_path(prefix: str, segments: tuple[str, ...], query: bytes) -> str:
     """
     Return a percent-encoded path with a slash at the end, and the query.
