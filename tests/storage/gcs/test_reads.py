@@ -25,7 +25,7 @@ from tests.fake_gcs.server import FakeGcsServer
 from tests.storage.gcs.opened import EMULATOR, FOR_EVER, VERBS, A, Opened, Opener, SkippedPauses
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, CHUNK_BYTES, NOT_MODIFIED, Key, Stored
-from wheelyard.storage.gcs import resumable_download
+from wheelyard.storage.gcs import object_download
 
 pytestmark = pytest.mark.integration
 
@@ -63,13 +63,13 @@ def test_a_stream_that_breaks_off_again_and_again(
     opened_bucket.store.put(A, body, ABSENT)
     planned = server.faults.add(CutAt(CHUNK_BYTES + 1), "media", count=FOR_EVER)
     assert b"".join(opened_bucket.store.read(A)) == body
-    assert planned.taken > 2 * resumable_download.MAX_FRUITLESS_RESUMES
+    assert planned.taken > 2 * object_download.MAX_FRUITLESS_RESUMES
 
     server.faults.clear()
     planned = server.faults.add(CutAt(0), "media", count=FOR_EVER)
     with pytest.raises(Unavailable, match="gs://wheels does not answer"):
         b"".join(opened_bucket.store.read(A))
-    assert planned.taken == 1 + resumable_download.MAX_FRUITLESS_RESUMES
+    assert planned.taken == 1 + object_download.MAX_FRUITLESS_RESUMES
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_the_beginning_of_a_stream_is_tried_again(
 def test_a_stream_that_stalls(server: FakeGcsServer, opened_bucket: Opened) -> None:
     """A stream of which nothing is heard for some seconds is asked for again."""
     opened_bucket.store.put(A, BODY, ABSENT)
-    server.faults.add(Stall(resumable_download.STREAM_TIMEOUTS[1] + 5), "media")
+    server.faults.add(Stall(object_download.STREAM_TIMEOUTS[1] + 5), "media")
 
     assert b"".join(opened_bucket.store.read(A)) == BODY
 

@@ -21,7 +21,7 @@ from google.cloud.storage import Blob, Client
 from wheelyard.errors import NotFound
 from wheelyard.storage.gcs.error_mapping import READ_PERMISSION, bucket_faults, is_missing_bucket
 from wheelyard.storage.gcs.location import BucketLocation
-from wheelyard.storage.gcs.resumable_download import ResumableDownload
+from wheelyard.storage.gcs.object_download import ObjectDownload
 from wheelyard.storage.gcs.retry import RetryEnvironment, RetryPolicy
 
 RETRY_SECONDS: Final = 30.0
@@ -93,14 +93,14 @@ class BucketReader:
         # an open circuit is ignored, or one unreadable file would keep the next from being tried
         policy = RetryPolicy(env=self._env, retry_seconds=RETRY_SECONDS, ignores_circuit=True)
         whole_name = self._location.name_of(name)
-        stream = ResumableDownload(self._client, self._location, whole_name, policy)
+        stream = ObjectDownload(self._client, self._location, whole_name, policy)
         stream.generation = generation
         with self._reading():
             if not stream.open(0, None):
                 raise _was_replaced()
         return self._chunks(stream)
 
-    def _chunks(self, stream: ResumableDownload) -> Iterator[bytes]:
+    def _chunks(self, stream: ObjectDownload) -> Iterator[bytes]:
         with self._reading():
             yield from stream.chunks()
 

@@ -49,7 +49,7 @@ from wheelyard.storage.gcs.error_mapping import (
     unavailable,
 )
 from wheelyard.storage.gcs.location import BucketLocation
-from wheelyard.storage.gcs.resumable_download import ResumableDownload
+from wheelyard.storage.gcs.object_download import ObjectDownload
 from wheelyard.storage.gcs.retry import (
     PROBE_RETRY_SECONDS,
     READ_RETRY_SECONDS,
@@ -353,13 +353,13 @@ class GcsStore(Store):
         name = self._location.name_of(key)
         return self._bucket.get_blob(name, timeout=SETTLE_TIMEOUTS, retry=policy)
 
-    def _chunks(self, stream: ResumableDownload) -> Iterator[bytes]:
+    def _chunks(self, stream: ObjectDownload) -> Iterator[bytes]:
         with self._faults(READ_PERMISSION):
             yield from stream.chunks()
 
-    def _stream(self, key: Key) -> ResumableDownload:
+    def _stream(self, key: Key) -> ObjectDownload:
         policy = RetryPolicy(env=self._env, retry_seconds=READ_RETRY_SECONDS)
-        return ResumableDownload(self._client, self._location, self._location.name_of(key), policy)
+        return ObjectDownload(self._client, self._location, self._location.name_of(key), policy)
 
     def _change(
         self, key: Key, expect: ObjectVersion | None, *, retries_rate_limit: bool = True

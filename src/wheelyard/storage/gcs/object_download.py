@@ -50,7 +50,7 @@ _CRC32C: Final = re.compile(r"crc32c=([A-Za-z0-9+/=]+)")
 
 
 @dataclass(slots=True)
-class ResumableDownload:
+class ObjectDownload:
     """One download of one object; `name` is the whole name in the bucket, with the prefix."""
 
     client: Client
