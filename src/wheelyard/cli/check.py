@@ -1,6 +1,6 @@
 """`wheelyard check`: verify a store, and mend what can be mended."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import click
 from msgspec.json import encode
@@ -22,9 +22,7 @@ def command(*, rebuild: bool, sweep: bool, as_json: bool) -> int:
     columns = ("SpinnerColumn", "DownloadColumn", "{task.description}")
     with progress_bar("check", *columns) as update:
         findings = index.check.run(
-            lambda what, size: update(advance=size, description=what),
-            rebuild=rebuild,
-            sweep=sweep,
+            lambda what, size: update(advance=size, description=what), rebuild=rebuild, sweep=sweep
         )
     # a stray file's name may contain control characters for the terminal
     findings = replace(
@@ -34,7 +32,9 @@ def command(*, rebuild: bool, sweep: bool, as_json: bool) -> int:
         repaired=[escaped(line) for line in findings.repaired],
     )
     if as_json:
-        click.echo(encode(findings))
+        names = {"repaired": "mended"}
+        found = {names.get(name, name): value for name, value in asdict(findings).items()}
+        click.echo(encode(found))
     else:
         _report(findings, rebuild=rebuild)
     return 1 if findings.problems else 0
@@ -52,7 +52,5 @@ def _report(findings: Findings, *, rebuild: bool) -> None:
     if findings.swept:
         click.echo(f"swept {findings.swept} leftovers")
     verdict = counted(len(findings.problems), "problem") if findings.problems else "clean"
-    click.echo(
-        f"{verdict}: {findings.projects} projects, {findings.files} files, "
-        f"{findings.size} bytes read"
-    )
+    counts = f"{findings.projects} projects, {findings.files} files, {findings.size} bytes read"
+    click.echo(f"{verdict}: {counts}")

@@ -45,12 +45,7 @@ MIN_BYTES_PER_SECOND: Final = 10_000
 
 @dataclass(slots=True)
 class TransferRate:
-    """
-    Transfer rate of one file, measured over all connections that it needs.
-
-    An idle timeout alone is not enough: a server that sends single bytes could block an import for
-    days.
-    """
+    """Transfer rate of one file; an idle timeout alone allows a server to send single bytes."""
 
     monotonic: Callable[[], float]
     waited: float = field(default=0.0, init=False)

@@ -11,7 +11,9 @@ specifications, PEP 440 and PEP 625.
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar, NewType
 
 from packaging.utils import (
@@ -240,14 +242,11 @@ def _parse_wheel(filename: str, *, allow_obsolete: bool) -> Wheel:
     match = _WHEEL.fullmatch(filename)
     if match is None:
         raise _bad_filename(filename, "a wheel is name-version[-build]-python-abi-platform.whl")
-    python_version, abi, platform = match["tags"].split("-")
-    combinations = 1
-    for part in (python_version, abi, platform):
-        combinations *= part.count(".") + 1
-    if combinations > TAG_LIMIT:
+    parts = match["tags"].split("-")
+    if prod(part.count(".") + 1 for part in parts) > TAG_LIMIT:
         raise _bad_filename(filename, f"it names more than {TAG_LIMIT} tags")
     words = re.split("[-.]", match["tags"].lower())
-    if platform.endswith(_EXTENSIONS) or not (allow_obsolete or _NO_TAGS.isdisjoint(words)):
+    if parts[-1].endswith(_EXTENSIONS) or not (allow_obsolete or _NO_TAGS.isdisjoint(words)):
         raise _bad_filename(filename, "it has two extensions")
     version = parse_version(match["version"])
     try:
@@ -266,8 +265,7 @@ def _parse_sdist(filename: str) -> Sdist:
     if match["version"].endswith(_EXTENSIONS):
         raise _bad_filename(filename, "it has two extensions")
     version = parse_version(match["version"])
-    try:
-        # packaging knows only two sdist suffixes
+    try:  # packaging knows only two sdist suffixes
         project, _ = parse_sdist_filename(f"{match['name']}-{match['version']}{SDIST_SUFFIX}")
     except (InvalidSdistFilename, InvalidVersion, ValueError) as error:
         raise _bad_filename(filename, str(error)) from error
@@ -309,18 +307,16 @@ def _bad_filename(filename: str, why: str) -> Invalid:
 
 def is_name_of(text: str, distribution: Distribution) -> bool:
     """Return whether a text is the distribution's project name, before or after normalisation."""
-    try:
+    with suppress(Invalid):
         return parse_name(text) == distribution.project
-    except Invalid:
-        return False
+    return False
 
 
 def is_version_of(text: str, distribution: Distribution) -> bool:
     """Return whether a text is the distribution's version, before or after normalisation."""
-    try:
+    with suppress(Invalid):
         return parse_version(text) == distribution.version
-    except Invalid:
-        return False
+    return False
 
 
 def is_stem_of(text: str, distribution: Distribution) -> bool:

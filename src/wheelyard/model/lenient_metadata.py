@@ -6,7 +6,7 @@ it is valid on its own, and omitted otherwise.
 """
 
 import re
-from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 from packaging.utils import NormalizedName
@@ -20,19 +20,11 @@ FIELD_LIMIT: Final = 1000
 
 _GIVEN: Final = frozenset({"metadata-version", "name", "version"})
 _REPEATED: Final = frozenset(
-    {
-        "classifier",
-        "dynamic",
-        "import-name",
-        "import-namespace",
-        "license-file",
-        "platform",
-        "project-url",
-        "provides-extra",
-        "requires-dist",
-        "requires-external",
+    (
+        *("classifier", "dynamic", "import-name", "import-namespace", "license-file", "platform"),
+        *("project-url", "provides-extra", "requires-dist", "requires-external"),
         "supported-platform",
-    }
+    )
 )
 """Fields that may be repeated; of other fields the first one counts."""
 _FIELD: Final = re.compile(r"([A-Za-z][A-Za-z0-9-]*):(.*)", re.DOTALL)
@@ -55,10 +47,13 @@ def parse_leniently(raw: bytes, name: NormalizedName, version: Version | str) ->
     kept = dict[str, list[str]]()
     text = raw.replace(b"\r\n", b"\n").decode(errors="replace").removeprefix("\ufeff")
     head, _, body = text.partition("\n\n")
-    for field, value in _fields(head):
-        is_taken = field in kept and field not in _REPEATED
-        if not is_taken and _is_valid(f"{field}: {value}\n", name, version):
-            kept.setdefault(field, []).append(value)
+    for line in _SPLIT.split(head)[:FIELD_LIMIT]:
+        found = _FIELD.fullmatch(_CONTROL.sub(" ", line))
+        field, value = (found[1].lower(), found[2].strip()) if found else ("", "")
+        if field and field not in _GIVEN and (field not in kept or field in _REPEATED):
+            with suppress(Invalid):
+                _parsed(f"{field}: {value}\n\n", name, version)
+                kept.setdefault(field, []).append(value)
     lines = "".join(f"{field}: {value}\n" for field, values in kept.items() for value in values)
     for whole in (f"{lines}\n{_CONTROL.sub(' ', body)}", f"{lines}\n", "\n"):
         try:
@@ -81,21 +76,6 @@ def raw_field(raw: bytes, field: str) -> str:
 def minimal_metadata(name: NormalizedName, version: Version | str) -> CoreMetadata:
     """Return metadata that has only name and version."""
     return _parsed("\n", name, version)
-
-
-def _fields(head: str) -> Iterator[tuple[str, str]]:
-    for line in _SPLIT.split(head)[:FIELD_LIMIT]:
-        found = _FIELD.fullmatch(_CONTROL.sub(" ", line))
-        if found is not None and found[1].lower() not in _GIVEN:
-            yield found[1].lower(), found[2].strip()
-
-
-def _is_valid(line: str, name: NormalizedName, version: Version | str) -> bool:
-    try:
-        _parsed(f"{line}\n", name, version)
-    except Invalid:
-        return False
-    return True
 
 
 def _parsed(rest: str, name: NormalizedName, version: Version | str) -> CoreMetadata:

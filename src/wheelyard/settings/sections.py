@@ -6,6 +6,7 @@ which `nox -s settings` writes.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -288,7 +289,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The URL of the server, without a slash at the end."""
         if self.server.public_url:
             return self.server.public_url.rstrip("/")
-        host = "127.0.0.1" if _is_unspecified(self.server.host) else self.server.host
+        host = self.server.host
+        with suppress(ValueError):
+            # such as 0.0.0.0, which means all addresses of this machine and is invalid in a URL
+            host = "127.0.0.1" if ip_address(host).is_unspecified else host
         host = f"[{host}]" if ":" in host else host
         return f"http://{host}:{self.server.port}{self.server.path_prefix}"
 
@@ -392,10 +396,9 @@ def is_section(hint: object) -> bool:
 
 def is_loopback(host: str) -> bool:
     """Return whether a host is `localhost` or a loopback address."""
-    try:
+    with suppress(ValueError):
         return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return host == "localhost"
 
 
 def _within(section: type[Struct], above: SettingPath) -> Iterator[Setting]:
@@ -408,11 +411,3 @@ def _within(section: type[Struct], above: SettingPath) -> Iterator[Setting]:
             if get_origin(kind) is Annotated:
                 kind, meta = get_args(kind)
             yield Setting(path, kind, meta, each.default)
-
-
-def _is_unspecified(host: str) -> bool:
-    # such as 0.0.0.0, which means all addresses of this machine and is invalid in a URL
-    try:
-        return ip_address(host).is_unspecified
-    except ValueError:
-        return False

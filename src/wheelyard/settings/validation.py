@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import chain
 from os.path import realpath
 from typing import Final
@@ -92,17 +93,15 @@ def _invalid_values(settings: Settings) -> Iterator[str]:
 
 
 def _is_name(text: str) -> bool:
-    try:
+    with suppress(Invalid):
         return parse_name(text) == text and text not in RESERVED_ROOTS
-    except Invalid:
-        return False
+    return False
 
 
 def _is_pattern(text: str) -> bool:
-    try:
+    with suppress(Invalid):
         return bool(parse_pattern(text))
-    except Invalid:
-        return False
+    return False
 
 
 def _is_path(text: str) -> bool:
@@ -119,11 +118,10 @@ def _is_host(text: str) -> bool:
 
 def _has_host(url: str) -> bool:
     """Return whether a URL has a host, and a valid port or none."""
-    try:
+    with suppress(ValueError):  # such as an unclosed bracket, or port 65536
         parts = urlsplit(url)
         return bool(parts.hostname) and parts.port != 0
-    except ValueError:  # such as an unclosed bracket, or port 65536
-        return False
+    return False
 
 
 def _is_folder(text: str) -> bool:
@@ -132,10 +130,9 @@ def _is_folder(text: str) -> bool:
 
 def _parse_bucket(text: str) -> BucketLocation | None:
     """Parse `gs://BUCKET/PREFIX`; return None if it is malformed."""
-    try:
+    with suppress(Invalid):
         return None if "?" in text or "#" in text else parse_location(text)
-    except Invalid:
-        return None
+    return None
 
 
 def _is_location(text: str) -> bool:

@@ -115,11 +115,6 @@ def package_list_in_tree(tree: FileTree, name: str, text: str) -> PackageList:
     return PackageList(text, text, partial(tree.read, entry))
 
 
-def package_list_at_url(web: IndexClient, url: Url) -> PackageList:
-    """Return the list at a URL."""
-    return PackageList(url.without_userinfo, url.redacted, ResumableDownload(web, url).open)
-
-
 def resolve_packages_url(text: str, reference: str) -> str:
     """
     Return the location of the files of a list.

@@ -13,7 +13,6 @@ from wheelyard.sources.candidate import EMPTY_MAPPING
 
 OLDEST_PLAUSIBLE_DATE: Final = datetime(1990, 1, 1, tzinfo=UTC)
 """Earlier dates, such as 1970, are placeholders."""
-DATE_PARTS: Final = 6
 UPLOADER_LIMIT: Final = 200
 """Characters of an uploader's name."""
 DIGEST_LENGTHS: Final[Mapping[str, int]] = MappingProxyType(
@@ -56,7 +55,7 @@ def parse_http_date(value: object) -> datetime | None:
 
 def parse_date_parts(parts: list[int] | None) -> datetime | None:
     """Return the time of `[year, month, day, hour, minute, second]`, UTC; None if invalid."""
-    if parts is None or len(parts) != DATE_PARTS:
+    if parts is None or len(parts) != 6:  # noqa: PLR2004 - year to second
         return None
     return parse_iso_date("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}".format(*parts))
 

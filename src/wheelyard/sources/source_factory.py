@@ -3,16 +3,6 @@ Kinds of import sources, detection of the kind, and opening of a source.
 
 A new kind is a module that implements `Source`, an entry in `KIND_TITLES`, and a case in
 `_SourceFactory.source`; options that only it has go to `SourceRequest` and `KIND_OPTIONS`.
-
-| kind | what it is |
-|---|---|
-| `files` | distributions in a folder or a bucket, in any subfolders |
-| `gaepypi` | `packages/NAME/VERSION/FILE` |
-| `backupni` | a bucket of packages, and one of `FILE.meta` |
-| `dumb-pypi` | a package list, and the location of its files |
-| `pypicloud` | its bucket, or its folder |
-| `devpi` | the output of `devpi-export` |
-| `index` | the URL of another index |
 """
 
 from collections.abc import Iterator
@@ -38,6 +28,7 @@ from wheelyard.sources.gaepypi import gaepypi_candidates, is_gaepypi_path
 from wheelyard.sources.pypicloud import looks_like_pypicloud, pypicloud_candidates
 from wheelyard.sources.web.index_client import IndexClient, SourceCredentials, read_netrc
 from wheelyard.sources.web.index_source import IndexSource
+from wheelyard.sources.web.resumable_download import ResumableDownload
 from wheelyard.storage.gcs.location import is_bucket
 
 AUTO: Final = "auto"
@@ -200,7 +191,8 @@ class _SourceFactory:
             )
         if is_url(text):
             url = _url(text)
-            packages = dumb_pypi.package_list_at_url(self._client(url), url)
+            download = ResumableDownload(self._client(url), url)
+            packages = dumb_pypi.PackageList(url.without_userinfo, url.redacted, download.open)
         elif is_bucket(text):
             folder, _, name = text.rpartition("/")
             packages = dumb_pypi.package_list_in_tree(self._tree(folder), name, text)

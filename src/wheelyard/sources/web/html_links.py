@@ -95,7 +95,10 @@ def _tags(text: str) -> Iterator[tuple[str, Mapping[str, str]]]:
             # the first of two attributes with one name counts; there may be many other attributes
             key = found["key"].lower()
             if name in _LINKING and key in _KEPT:
-                attributes.setdefault(key, _value(found))
+                value = found["double"] or found["single"] or found["bare"] or ""
+                # unescape raises an error for a number with thousands of digits
+                value = html.unescape(value) if len(value) <= UNESCAPE_LIMIT else value
+                attributes.setdefault(key, value)
         if not found or not found["end"]:
             return
         at = found.end()
@@ -103,9 +106,3 @@ def _tags(text: str) -> Iterator[tuple[str, Mapping[str, str]]]:
         if name in _TEXT:
             closing = _TEXT[name].search(text, at)
             at = closing.start() if closing else len(text)
-
-
-def _value(found: "re.Match[str]") -> str:
-    written = found["double"] or found["single"] or found["bare"] or ""
-    # unescape raises an error for a number with thousands of digits
-    return html.unescape(written) if len(written) <= UNESCAPE_LIMIT else written
