@@ -8,6 +8,7 @@ caller that still waits becomes the leader, so that no caller works after its ow
 
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -21,14 +22,12 @@ TakeItems = Callable[[], Sequence[I]]
 """Adds the waiting items to a batch, and returns all items of the batch in order of arrival."""
 
 
+@dataclass(eq=False, slots=True)
 class _Submission(Generic[I, R]):
     """An item, and the future of its result; a result of None makes its caller the leader."""
 
-    __slots__ = ("future", "item")
-
-    def __init__(self, item: I) -> None:
-        self.item = item
-        self.future: Future[R | None] = Future()
+    item: I
+    future: Future[R | None] = field(default_factory=Future)
 
 
 class GroupCommit(Generic[K, I, R]):

@@ -44,12 +44,7 @@ class Slot:
     _read_timeout: Timeout | None = None
 
     async def next_chunk(self, receive: Receive) -> tuple[bytes, bool]:
-        """
-        Return the next chunk of the body, and whether more will come.
-
-        Raises:
-            Unavailable: The slot was given to another client (code `overloaded`).
-        """
+        """Return the next body chunk, and whether more come; raise Unavailable if preempted."""
         self.is_receiving = True
         if self.is_preempted:
             raise _overloaded(self.work)
@@ -105,9 +100,7 @@ class ConcurrencyLimit:
         """
         Hold a slot for one request of a client; wait until one is free.
 
-        Raises:
-            Unavailable: No slot became free in time, or too many requests of the client wait (code
-                `overloaded`).
+        Raise Unavailable (code `overloaded`) if that takes too long, or too many already wait.
         """
         slot = await self._acquire(client)
         try:
