@@ -113,7 +113,7 @@ class Commits:
                 if before.validated_at < started_at and self._has_changed(key, before):
                     continue
                 return [each.outcome(project) for each in decisions]
-            after = fold(project, self._next(project, events))
+            after = fold(project, self._new_commit(project, events))
             if self._was_superseded(before, after) or not self._swap(before.version, after):
                 continue
             for each in decisions:
@@ -123,10 +123,10 @@ class Commits:
             return [each.outcome(after) for each in decisions]
         raise self._retries.exhausted(f"the project {name}")
 
-    def _next(self, project: Project, events: tuple[AnyEvent, ...]) -> Commit:
+    def _new_commit(self, project: Project, events: tuple[AnyEvent, ...]) -> Commit:
         previous = digest(self._codec.encode(project.commit)) if project.commit else ""
-        number = project.revision + 1
-        return Commit(number=number, id=self._runtime.new_id(), previous=previous, events=events)
+        number, commit_id = project.revision + 1, self._runtime.new_id()
+        return Commit(number=number, id=commit_id, previous=previous, events=events)
 
     def _was_superseded(self, before: Snapshot[Project], after: Project) -> bool:
         """

@@ -96,25 +96,21 @@ class Uploaded(Event, frozen=True, kw_only=True, tag="uploaded"):
     """The Summary of its core metadata, cut at `SUMMARY_LIMIT`."""
 
 
-class Yanked(Event, frozen=True, kw_only=True, omit_defaults=True, tag="yanked"):
+class _FilesEvent(Event, frozen=True, kw_only=True, omit_defaults=True):
+    filenames: tuple[str, ...]
+    reason: str = ""
+
+
+class Yanked(_FilesEvent, frozen=True, kw_only=True, omit_defaults=True, tag="yanked"):
     """Files were yanked (PEP 592)."""
 
-    filenames: tuple[str, ...]
-    reason: str = ""
 
-
-class Unyanked(Event, frozen=True, kw_only=True, omit_defaults=True, tag="unyanked"):
+class Unyanked(_FilesEvent, frozen=True, kw_only=True, omit_defaults=True, tag="unyanked"):
     """Files are no longer yanked."""
 
-    filenames: tuple[str, ...]
-    reason: str = ""
 
-
-class Deleted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="deleted"):
+class Deleted(_FilesEvent, frozen=True, kw_only=True, omit_defaults=True, tag="deleted"):
     """Files were removed; their filenames can never be used again."""
-
-    filenames: tuple[str, ...]
-    reason: str = ""
 
 
 class StatusSet(Event, frozen=True, kw_only=True, omit_defaults=True, tag="status"):

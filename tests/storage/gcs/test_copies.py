@@ -10,9 +10,10 @@ from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
 from tests.storage.gcs.opened import EMULATOR, Opener
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Stored, WebType
-from wheelyard.storage.gcs.connect import COPY, operation_of
+from wheelyard.storage.gcs.connect import operation_of
 from wheelyard.storage.gcs.location import BucketLocation
 from wheelyard.storage.gcs.store import GcsStore
+from wheelyard.storage.instrumented import Operation
 
 pytestmark = pytest.mark.integration
 
@@ -71,7 +72,7 @@ def test_a_copy(server: FakeGcsServer, bucket: Bucket, site: GcsStore, piece: in
     assert found.metadata["write-id"] != "1"
     requests = server.log.records("rewrite")
     assert len(requests) == (5 if piece else 1)
-    assert {operation_of(each.method, each.target) for each in requests} == {COPY}
+    assert {operation_of(each.method, each.target) for each in requests} == {Operation("copy", "A")}
     assert server.log.count(kind="insert") == 0
 
 

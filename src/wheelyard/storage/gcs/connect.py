@@ -38,15 +38,6 @@ MAX_CONNECTIONS: Final = 160
 """Idle connections to a bucket that are kept open, at most."""
 IMMUTABLE_CACHING: Final = "max-age=31536000, immutable"
 
-INSERT: Final = Operation("insert", "A")
-COPY: Final = Operation("copy", "A")
-LIST: Final = Operation("list", "A")
-GET: Final = Operation("get", "B")
-READ: Final = Operation("read", "B")
-DELETE: Final = Operation("delete", "free")
-UPLOAD_CHUNK: Final = Operation("piece", "free")
-"""One chunk of a large upload; only its first request is billed."""
-
 _COPIES: Final = re.compile(r"/storage/v1/b/[^/]+/o/[^/]+/rewriteTo/")
 _OBJECTS: Final = re.compile(r"/storage/v1/b/[^/]+/o$")
 
@@ -109,16 +100,18 @@ def operation_of(method: str, path_and_query: str) -> Operation | None:
     """Return the kind of operation that a request is; None if it is not about objects."""
     path, _, query = path_and_query.partition("?")
     if path.startswith(("/upload/", "/resumable/upload/")):
-        return UPLOAD_CHUNK if method == "PUT" and "upload_id=" in query else INSERT
+        # of a large upload, only the first request is billed
+        is_chunk = method == "PUT" and "upload_id=" in query
+        return Operation("piece", "free") if is_chunk else Operation("insert", "A")
     if path.startswith("/download/"):
-        return READ
+        return Operation("read", "B")
     if "/o" not in path:
         return None
     if method == "DELETE":
-        return DELETE
+        return Operation("delete", "free")
     if _COPIES.search(path):
-        return COPY
-    return LIST if _OBJECTS.search(path) else GET
+        return Operation("copy", "A")
+    return Operation("list", "A") if _OBJECTS.search(path) else Operation("get", "B")
 
 
 def email_of(credentials: Any) -> str | None:  # noqa: ANN401 - each kind is a class of its own
