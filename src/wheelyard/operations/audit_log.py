@@ -17,7 +17,7 @@ from wheelyard.model.text import escaped, redact_tokens
 EXTRA_FIELDS: Final = "facts"
 """The attribute of a log record that has the fields of an event."""
 AUDIT_FIELD: Final = "audit"
-"""The field with a change: its action, principal and subject."""
+"""The field with a change: its action, principal and target."""
 
 logger = logging.getLogger("wheelyard.audit")
 
@@ -43,8 +43,8 @@ def log_event(project: NormalizedName, event: AnyEvent) -> None:
         case _:
             action, fields = type(event).__name__.lower(), {"reason": redact_tokens(event.reason)}
             files = event.filenames
-    subject = f"{project}: {', '.join(files)}"
-    _log(action, event.by, subject, fields, {"project": project, "files": list(files)})
+    target = f"{project}: {', '.join(files)}"
+    _log(action, event.by, target, fields, {"project": project, "files": list(files)})
 
 
 def log_token(action: str, principal: str, token_id: str, fields: Mapping[str, str]) -> None:
@@ -53,11 +53,7 @@ def log_token(action: str, principal: str, token_id: str, fields: Mapping[str, s
 
 
 def _log(
-    action: str,
-    principal: str,
-    subject: str,
-    fields: Mapping[str, str],
-    about: Mapping[str, object],
+    action: str, principal: str, target: str, fields: Mapping[str, str], about: Mapping[str, object]
 ) -> None:
     """Log a change: `fields` in the line, too, unless they are empty; `about` for JSON only."""
     known = {name: value for name, value in fields.items() if value}
@@ -65,7 +61,7 @@ def _log(
         "%s by %s: %s%s",
         action.replace("_", " "),
         escaped(principal),
-        subject,
+        target,
         "".join(f", {name} {escaped(value)}" for name, value in known.items()),
         extra={EXTRA_FIELDS: {AUDIT_FIELD: {**known, **about, "action": action, "who": principal}}},
     )

@@ -146,8 +146,7 @@ async def _whole_or_range(
 
 async def _core_metadata(requested: _RequestedFile, context: ServerContext) -> bytes:
     project, file = requested.project, requested.file
-    cached = context.core_metadata.cache.get(file.core_metadata)
-    if cached is not None:
+    if (cached := context.core_metadata.cache.get(file.core_metadata)) is not None:
         return cached
     key = ("core metadata", project, file.sha256)
     return await context.documents.coalesce(

@@ -6,10 +6,9 @@ from typing import Final
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import error_response, path_not_found
-from wheelyard.http.protocol.messages import NO_STORE, Header, Request, Response, make_response
+from wheelyard.http.protocol.messages import NO_STORE, Request, Response, make_response
 
 TEXT: Final = b"text/plain; charset=utf-8"
-CACHE_FOR_A_DAY: Final[Header] = (b"cache-control", b"public, max-age=86400")
 UPLOAD_URL_HELP: Final = b"""This is the upload URL of a wheelyard index. Give it to your client:
 
     twine upload --repository-url <this URL> dist/*
@@ -45,4 +44,4 @@ async def cacheable_not_found(_request: Request) -> Response:
     """Answer 404, which browsers and crawlers may cache for a day."""
     response = path_not_found()
     headers = (header for header in response.headers if header != NO_STORE)
-    return replace(response, headers=(*headers, CACHE_FOR_A_DAY))
+    return replace(response, headers=(*headers, (b"cache-control", b"public, max-age=86400")))

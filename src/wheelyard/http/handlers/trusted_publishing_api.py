@@ -53,7 +53,6 @@ MAX_CONCURRENT_REQUESTS: Final = 8
 """Requests at a time: a slow issuer must not take the threads that uploads need."""
 GENUINE_CODES: Final = frozenset({INVALID_PUBLISHER, INVALID_REUSE})
 """Error codes of ID tokens that are genuine, but rejected."""
-PROBLEM_JSON: Final = b"application/problem+json"
 ERROR_TITLE: Final = "Token request failed"
 FEATURES: Final = ("multi-use-token",)
 """PEP 807's name for a token that may upload more than one file."""
@@ -228,4 +227,4 @@ def _error_response(status: int, code: str, description: str, *headers: Header) 
 
 def _problem_response(status: int) -> Response:
     body = encode({"title": REASON_PHRASES[status], "status": status})
-    return make_response(status, PROBLEM_JSON, body, NO_STORE)
+    return make_response(status, b"application/problem+json", body, NO_STORE)

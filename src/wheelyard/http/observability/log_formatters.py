@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from io import TextIOWrapper
-from typing import Any, Final
+from typing import Any
 
 from msgspec.json import encode
 
@@ -18,14 +18,12 @@ from wheelyard.http.observability.request_record import CURRENT_REQUEST
 from wheelyard.operations.audit_log import AUDIT_FIELD, EXTRA_FIELDS
 from wheelyard.settings.sections import LogSettings
 
-TEXT_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-
 
 class TextFormatter(logging.Formatter):
     """Formats a log record as a line of text; a change has the address of its client, too."""
 
     def __init__(self) -> None:
-        super().__init__(TEXT_FORMAT)
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - overrides
         """Return the text line of a log record, without its traceback."""

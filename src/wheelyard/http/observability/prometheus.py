@@ -3,15 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Final
 
 from prometheus_client import ProcessCollector, core, generate_latest
 from prometheus_client.registry import Collector
 
 from wheelyard.http.observability.worker_metrics import MetricsSnapshot
 from wheelyard.storage.instrumented import BUCKET_BOUNDS_SECONDS, Histogram
-
-PROCESS_HELP: Final = "Sum over workers; maximum of file descriptors, minimum of start times."
 
 
 def render_metrics(snapshot: MetricsSnapshot) -> bytes:
@@ -62,7 +59,7 @@ class _Collector(Collector):
         for name, value in self.snapshot.process.items():
             is_counter = name == "process_cpu_seconds"
             family = core.CounterMetricFamily if is_counter else core.GaugeMetricFamily
-            yield family(name, PROCESS_HELP, value)
+            yield family(name, "Of all workers: sum, most descriptors, first start.", value)
 
 
 def _histogram(

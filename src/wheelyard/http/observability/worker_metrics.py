@@ -108,11 +108,8 @@ def _merge_histograms(timings: Iterable[Histogram]) -> tuple[Histogram, ...]:
     by_kind = defaultdict[tuple[str, ...], list[Histogram]](list)
     for timing in timings:
         by_kind[timing.labels].append(timing)
-    return tuple(
-        Histogram(
-            kind,
-            tuple(map(sum, zip(*(each.counts for each in same), strict=True))),
-            fsum(each.seconds for each in same),
-        )
-        for kind, same in sorted(by_kind.items())
-    )
+    merged = list[Histogram]()
+    for kind, same in sorted(by_kind.items()):
+        counts = tuple(map(sum, zip(*(each.counts for each in same), strict=True)))
+        merged.append(Histogram(kind, counts, fsum(each.seconds for each in same)))
+    return tuple(merged)
