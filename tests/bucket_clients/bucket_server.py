@@ -14,7 +14,7 @@ from httpx2 import Response
 from tests.clients.harness import SOURCE, Sandbox, new_sandbox, wheelyard
 from tests.clients.reading import page
 from tests.clients.servers import TOKEN, Server, free_port, is_healthy, running
-from tests.fake_gcs.server import FakeGcsServer
+from tests.fake_gcs.server import FakeGcs
 from tests.http.packages import Package, form
 from tests.waiting import TIMEOUT_SECONDS
 
@@ -31,7 +31,7 @@ class BucketIndex:
 
     server: Server
     """The server, as clients see it."""
-    cloud: FakeGcsServer
+    cloud: FakeGcs
     folder: Path
     """The folder of its log."""
 
@@ -41,12 +41,12 @@ class BucketIndex:
         return (self.folder / "log.txt").read_text()
 
 
-def as_nobody(cloud: FakeGcsServer) -> dict[str, str]:
+def as_nobody(cloud: FakeGcs) -> dict[str, str]:
     """Return environment variables for the fake server without credentials; nothing can sign."""
     return cloud.environment()
 
 
-def as_account(cloud: FakeGcsServer, folder: Path) -> dict[str, str]:
+def as_account(cloud: FakeGcs, folder: Path) -> dict[str, str]:
     """Return environment variables for the fake server with a service account's key."""
     return {
         "API_ENDPOINT_OVERRIDE": cloud.url,
@@ -54,7 +54,7 @@ def as_account(cloud: FakeGcsServer, folder: Path) -> dict[str, str]:
     }
 
 
-def as_machine(cloud: FakeGcsServer, iam: str) -> dict[str, str]:
+def as_machine(cloud: FakeGcs, iam: str) -> dict[str, str]:
     """Return what leads a process there without a key, and to an IAM that is nowhere."""
     way = {"API_ENDPOINT_OVERRIDE": cloud.url, "HTTPS_PROXY": f"http://{iam}"}
     return way | cloud.environment(metadata=True)
@@ -63,7 +63,7 @@ def as_machine(cloud: FakeGcsServer, iam: str) -> dict[str, str]:
 @contextmanager
 def running_bucket_index(
     folder: Path,
-    cloud: FakeGcsServer,
+    cloud: FakeGcs,
     environment: Mapping[str, str],
     *options: str,
     config: str = "",

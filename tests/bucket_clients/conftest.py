@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 from tests.bucket_clients.bucket_server import BUCKET
 from tests.clients.conftest import build as _build
 from tests.clients.projects import Builder, Built
-from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
+from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 
 build = _build
 
@@ -20,7 +20,7 @@ def private_key() -> RSAPrivateKey:
 
 
 @pytest.fixture(scope="module")
-def cloud(private_key: RSAPrivateKey) -> Iterator[FakeGcsServer]:
+def cloud(private_key: RSAPrivateKey) -> Iterator[FakeGcs]:
     """Yield a fake GCS server that requires an access token by default."""
     with running_fake_gcs(BUCKET, private_key=private_key) as server:
         yield server

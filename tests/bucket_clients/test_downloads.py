@@ -21,7 +21,7 @@ from tests.bucket_clients.bucket_server import (
 from tests.clients.harness import Sandbox, program, system_program
 from tests.clients.servers import free_port
 from tests.fake_gcs.faults import CutAt, Slow
-from tests.fake_gcs.server import FakeGcsServer
+from tests.fake_gcs.server import FakeGcs
 from tests.http.packages import wheel
 
 FILES = "*/files/*"
@@ -32,7 +32,7 @@ HARD = wheel("yard-hard", "1!2.0+cpu.1", filler=bytes(range(256)) * 8192)
 
 
 @pytest.fixture(scope="module")
-def index(cloud: FakeGcsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketIndex]:
+def index(cloud: FakeGcs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketIndex]:
     """Yield a private index that redirects to signed URLs, with one package."""
     folder = tmp_path_factory.mktemp("redirect")
     cloud.permissions.token_required = True
@@ -78,7 +78,7 @@ def test_curl_goes_on(index: BucketIndex, sandbox: Sandbox) -> None:
     assert not any(each.authorization for each in index.cloud.log.records("signed"))
 
 
-def test_nobody_signs(cloud: FakeGcsServer, tmp_path: Path) -> None:
+def test_nobody_signs(cloud: FakeGcs, tmp_path: Path) -> None:
     """Where nothing can sign, files go through the index at once, and the log says so once."""
     nowhere = f"127.0.0.1:{free_port()}"
     environment = as_machine(cloud, nowhere)
@@ -94,7 +94,7 @@ def test_nobody_signs(cloud: FakeGcsServer, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("slow", ["client", "bucket"])
-def test_slow_downloads(cloud: FakeGcsServer, tmp_path: Path, slow: str) -> None:
+def test_slow_downloads(cloud: FakeGcs, tmp_path: Path, slow: str) -> None:
     """Broken downloads from the bucket are resumed; slow downloads do not block other clients."""
     environment = as_account(cloud, tmp_path) | {"WHEELYARD_DOWNLOADS": "proxy"}
     with (

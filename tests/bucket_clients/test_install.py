@@ -13,7 +13,7 @@ from tests.clients.harness import Sandbox
 from tests.clients.projects import Builder, Built
 from tests.clients.reading import publish
 from tests.clients.servers import Server
-from tests.fake_gcs.server import FakeGcsServer
+from tests.fake_gcs.server import FakeGcs
 
 pytestmark = pytest.mark.clients
 
@@ -37,7 +37,7 @@ Hatch is not here: it has pip or uv install, as `tests/clients` shows.
 
 @contextmanager
 def stocked_bucket_index(
-    folder: Path, cloud: FakeGcsServer, build: Builder, mode: Mode
+    folder: Path, cloud: FakeGcs, build: Builder, mode: Mode
 ) -> Iterator[BucketIndex]:
     """Run a private index whose bucket wants a token or a signature for everything."""
     cloud.permissions.token_required = True
@@ -54,7 +54,7 @@ def stocked_bucket_index(
 
 @pytest.fixture(scope="module")
 def redirecting(
-    cloud: FakeGcsServer, build: Builder, tmp_path_factory: pytest.TempPathFactory
+    cloud: FakeGcs, build: Builder, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[BucketIndex]:
     """Yield an index that sends clients to the bucket."""
     with stocked_bucket_index(
@@ -65,7 +65,7 @@ def redirecting(
 
 @pytest.fixture(scope="module")
 def proxying(
-    cloud: FakeGcsServer, build: Builder, tmp_path_factory: pytest.TempPathFactory
+    cloud: FakeGcs, build: Builder, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[BucketIndex]:
     """Yield an index through which every byte goes."""
     with stocked_bucket_index(tmp_path_factory.mktemp("proxy"), cloud, build, "proxy") as index:

@@ -19,7 +19,7 @@ from tests.bucket_clients.bucket_server import (
     running_bucket_index,
     upload,
 )
-from tests.fake_gcs.server import FakeGcsServer
+from tests.fake_gcs.server import FakeGcs
 from tests.http.packages import wheel
 from tests.waiting import until
 
@@ -29,11 +29,11 @@ BACK = 12
 """Seconds after which an index whose bucket has come back is well again."""
 PROJECTS = [wheel(f"yard-{number}", "1.0+cpu") for number in range(3)]
 
-Outage = Callable[[FakeGcsServer], None]
+Outage = Callable[[FakeGcs], None]
 
 
 @pytest.fixture
-def cloud(cloud: FakeGcsServer) -> Iterator[FakeGcsServer]:
+def cloud(cloud: FakeGcs) -> Iterator[FakeGcs]:
     """Yield the fake server; repair it after the test."""
     yield cloud
     cloud.permissions.allow()
@@ -42,7 +42,7 @@ def cloud(cloud: FakeGcsServer) -> Iterator[FakeGcsServer]:
 
 
 @contextmanager
-def filled_index(folder: Path, cloud: FakeGcsServer) -> Iterator[BucketIndex]:
+def filled_index(folder: Path, cloud: FakeGcs) -> Iterator[BucketIndex]:
     """Run an index that has every project in memory, pages and core metadata."""
     with running_bucket_index(folder, cloud, as_nobody(cloud), "--private") as index:
         publish(index, *PROJECTS)
@@ -51,7 +51,7 @@ def filled_index(folder: Path, cloud: FakeGcsServer) -> Iterator[BucketIndex]:
         yield index
 
 
-def test_writes_are_denied(cloud: FakeGcsServer, tmp_path: Path) -> None:
+def test_writes_are_denied(cloud: FakeGcs, tmp_path: Path) -> None:
     """A bucket that may only be read is read; an upload is refused in a sentence, and retried."""
     with filled_index(tmp_path / "index", cloud) as index:
         path, more = path_of(index, PROJECTS[0]), wheel("yard-0", "2.0")
@@ -71,10 +71,8 @@ def test_writes_are_denied(cloud: FakeGcsServer, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "begin", [FakeGcsServer.die, FakeGcsServer.stop], ids=["silent", "refusing"]
-)
-def test_bucket_is_gone(cloud: FakeGcsServer, tmp_path: Path, begin: Outage) -> None:
+@pytest.mark.parametrize("begin", [FakeGcs.die, FakeGcs.stop], ids=["silent", "refusing"])
+def test_bucket_is_gone(cloud: FakeGcs, tmp_path: Path, begin: Outage) -> None:
     """While nothing comes from the bucket, clients get 503 before they give up, and come back."""
     with filled_index(tmp_path / "index", cloud) as index, ThreadPoolExecutor(8) as pool:
         path, more = path_of(index, PROJECTS[0]), wheel("yard-0", "3.0")

@@ -16,7 +16,7 @@ from tests.bucket_clients.bucket_server import (
 )
 from tests.clients.harness import Sandbox, program, wheelyard
 from tests.fake_gcs.clients import ask as ask_bucket
-from tests.fake_gcs.server import FakeGcsServer
+from tests.fake_gcs.server import FakeGcs
 from tests.http.packages import wheel
 
 OPEN = "open-wheels"
@@ -26,7 +26,7 @@ HARD = wheel("yard-hard", "1!2.0+cpu.1")
 
 
 @pytest.fixture(scope="module")
-def index(cloud: FakeGcsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketIndex]:
+def index(cloud: FakeGcs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketIndex]:
     """Yield an index whose files anyone may have, with one package."""
     folder = tmp_path_factory.mktemp("public")
     cloud.permissions.token_required = True

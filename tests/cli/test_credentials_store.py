@@ -7,7 +7,7 @@ import pytest
 
 from tests.cli.conftest import Serve, Serving, Typed
 from tests.clients.harness import Sandbox
-from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
+from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.operations.distributions import make_wheel
 from tests.storage.gcs.opened import EMULATOR
 from tests.waiting import TIMEOUT_SECONDS
@@ -18,7 +18,7 @@ WHEEL = make_wheel("demo", "1.0")
 
 
 @pytest.fixture
-def google() -> Iterator[FakeGcsServer]:
+def google() -> Iterator[FakeGcs]:
     """A fake GCS server with two buckets."""
     with running_fake_gcs("packages", "secrets") as server:
         yield server
@@ -47,7 +47,7 @@ def ask(serving: Serving, path: str, token: str) -> httpx2.Response:
     [("wheels", "keys"), ("gs://packages", "gs://secrets/of/ours")],
 )
 def test_two_places(
-    sandbox: Sandbox, google: FakeGcsServer, serve: Serve, wheelyard: Typed, store: str, apart: str
+    sandbox: Sandbox, google: FakeGcs, serve: Serve, wheelyard: Typed, store: str, apart: str
 ) -> None:
     """Tokens are made, known, listed, checked and revoked there, and files are found as ever."""
     configure(sandbox, store, apart)
@@ -65,7 +65,7 @@ def test_two_places(
     assert wheelyard("token", "revoke", token, **where).returncode == 0
 
 
-def places_of_tokens(sandbox: Sandbox, google: FakeGcsServer) -> list[str]:
+def places_of_tokens(sandbox: Sandbox, google: FakeGcs) -> list[str]:
     """Return the folders and buckets that have a token in them."""
     folders = [
         each.name

@@ -20,7 +20,7 @@ import yaml
 from tests.bucket_clients.bucket_server import as_account
 from tests.clients.harness import REPOSITORY, SOURCE, Sandbox, new_sandbox, program
 from tests.clients.servers import TOKEN, free_port, stop, until_healthy
-from tests.fake_gcs.server import FakeGcsServer
+from tests.fake_gcs.server import FakeGcs
 
 DEPLOY = REPOSITORY / "deploy"
 BUCKET = "acme-wheelyard"
@@ -72,7 +72,7 @@ def documents(text: str) -> list[dict[str, object]]:
 @contextmanager
 def running(
     folder: Path,
-    cloud: FakeGcsServer,
+    cloud: FakeGcs,
     command: Sequence[str],
     environment: Mapping[str, str],
     place: Path | None = None,

@@ -22,7 +22,7 @@ from tests.deploy.running import (
     rendered,
     running,
 )
-from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
+from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.http.packages import wheel
 from wheelyard.settings.load import load_settings
 
@@ -82,14 +82,14 @@ def service(sandbox: Sandbox) -> Service:
 
 
 @pytest.fixture(scope="module")
-def cloud() -> Iterator[FakeGcsServer]:
+def cloud() -> Iterator[FakeGcs]:
     """Yield the two buckets."""
     with running_fake_gcs(BUCKET, f"{BUCKET}-credentials") as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def deployed(cloud: FakeGcsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+def deployed(cloud: FakeGcs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     """Yield the container of the definition, with its secret mounted, its port and its account."""
     folder = tmp_path_factory.mktemp("deployed")
     sandbox = new_sandbox(folder / "render")
@@ -144,7 +144,7 @@ def test_it_runs(deployed: Deployed, service: Service, sandbox: Sandbox) -> None
 
 
 @pytest.mark.slow
-def test_large_upload(deployed: Deployed, cloud: FakeGcsServer, sandbox: Sandbox) -> None:
+def test_large_upload(deployed: Deployed, cloud: FakeGcs, sandbox: Sandbox) -> None:
     """A wheel of 100 MB comes in over HTTP/2 in the clear, and goes out by a redirect."""
     large = wheel("acme-large", filler=bytes(100_000_000))
     (sandbox.folder / large.filename).write_bytes(large.data)

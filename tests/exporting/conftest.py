@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.conftest import wheelyard as _wheelyard
 from tests.exporting.export_fixture import ExportHarness, stock
-from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
+from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 
 wheelyard = _wheelyard
 
@@ -35,7 +35,7 @@ def stocked(harness: ExportHarness, stocked_template: ExportHarness) -> ExportHa
 
 
 @pytest.fixture
-def cloud() -> Iterator[FakeGcsServer]:
+def cloud() -> Iterator[FakeGcs]:
     """Two buckets, one for a store and one for a site."""
     with running_fake_gcs("wheels", "site") as server:
         yield server

@@ -8,7 +8,7 @@ import pytest
 from tests.exporting.export_fixture import AT_BASE, ExportHarness, publish, stock
 from tests.exporting.sites import BASE, HOME, MANIFEST, Read, broken, is_page, tree
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
+from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.http.packages import wheel
 from tests.storage.gcs.opened import EMULATOR
 from wheelyard.errors import Invalid
@@ -24,7 +24,7 @@ PREFIX = "all/of/them/"
 
 
 @pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcsServer]:
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcs]:
     """Buckets for a store and a site, which this process is led to."""
     with running_fake_gcs("wheels", "site") as server:
         monkeypatch.setenv(EMULATOR, server.url)
@@ -32,7 +32,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcsServer]:
 
 
 @pytest.fixture
-def index(cloud: FakeGcsServer) -> Index:  # noqa: ARG001 - there before it
+def index(cloud: FakeGcs) -> Index:  # noqa: ARG001 - there before it
     """An index in a bucket, with nothing in it."""
     return open_index(Settings(store=StoreSettings(location="gs://wheels/store")))
 
@@ -70,7 +70,7 @@ def export(index: Index, place: str = SITE) -> None:
     SiteExporter(index=index, dest=place, requested=AT_BASE).open().run(lambda *_: None)
 
 
-def test_the_same_as_in_a_folder(cloud: FakeGcsServer, index: Index, tmp_path: Path) -> None:
+def test_the_same_as_in_a_folder(cloud: FakeGcs, index: Index, tmp_path: Path) -> None:
     """A bucket has what a folder has, and each page of a folder a second time."""
     stock(index, tmp_path)
     export(index)
@@ -87,7 +87,7 @@ def test_the_same_as_in_a_folder(cloud: FakeGcsServer, index: Index, tmp_path: P
     assert broken_links(cloud.bucket("site")) == []
 
 
-def test_from_a_folder_to_a_bucket(cloud: FakeGcsServer, harness: ExportHarness) -> None:
+def test_from_a_folder_to_a_bucket(cloud: FakeGcs, harness: ExportHarness) -> None:
     """A store in a folder is exported to a bucket; a second time nothing is sent but a question."""
     stock(harness.index, harness.folder)
     export(harness.index)
@@ -102,7 +102,7 @@ def test_from_a_folder_to_a_bucket(cloud: FakeGcsServer, harness: ExportHarness)
     assert cloud.log.count("A") == 0
 
 
-def test_one_new_file(cloud: FakeGcsServer, index: Index, tmp_path: Path) -> None:
+def test_one_new_file(cloud: FakeGcs, index: Index, tmp_path: Path) -> None:
     """One new file costs a handful of writes, and its bytes go from bucket to bucket."""
     stock(index, tmp_path)
     export(index)
@@ -121,7 +121,7 @@ def test_one_new_file(cloud: FakeGcsServer, index: Index, tmp_path: Path) -> Non
     assert broken_links(cloud.bucket("site")) == []
 
 
-def test_files_in_a_public_bucket(cloud: FakeGcsServer, tmp_path: Path) -> None:
+def test_files_in_a_public_bucket(cloud: FakeGcs, tmp_path: Path) -> None:
     """Where the store's files are public themselves, a site may be beside them, and links there."""
     place = StoreSettings(location="gs://wheels/store", files="gs://site/open", downloads="public")
     index = open_index(Settings(store=place))

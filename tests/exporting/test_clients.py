@@ -15,7 +15,7 @@ from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox, wheelyard
 from tests.clients.projects import Builder, Built
 from tests.clients.servers import Server
 from tests.exporting.serving import WebServer, nginx_web, python_web
-from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
+from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 
 pytestmark = pytest.mark.clients
 
@@ -134,7 +134,7 @@ def test_what_nginx_says(exported: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def cloud(dist: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeGcsServer]:
+def cloud(dist: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeGcs]:
     """Yield buckets, one of which has a site in it that anyone may read."""
     with running_fake_gcs("wheels", "site") as server:
         folder = tmp_path_factory.mktemp("cloud")
@@ -154,7 +154,7 @@ def cloud(dist: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.mark.parametrize("client", READERS)
 def test_from_a_bucket(
-    cloud: FakeGcsServer, sandbox: Sandbox, tool: Built, base: Built, client: str
+    cloud: FakeGcs, sandbox: Sandbox, tool: Built, base: Built, client: str
 ) -> None:
     """Clients install from a public bucket by the plain URLs of its objects."""
     cloud.log.clear()
@@ -167,7 +167,7 @@ def test_from_a_bucket(
     assert {each.kind for each in cloud.log.records()} == {"public"}
 
 
-def test_what_a_bucket_says(cloud: FakeGcsServer) -> None:
+def test_what_a_bucket_says(cloud: FakeGcs) -> None:
     """The bucket says of each object what it is, and how long it may be kept."""
     bucket = cloud.bucket("site")
     said = {}

@@ -14,7 +14,7 @@ from tests.cli.conftest import Typed
 from tests.clients.harness import Sandbox
 from tests.exporting.export_fixture import ExportHarness
 from tests.exporting.sites import BASE, broken, pages_of, reader, tree
-from tests.fake_gcs.server import FakeGcsServer
+from tests.fake_gcs.server import FakeGcs
 from tests.http.packages import wheel
 
 pytestmark = pytest.mark.integration
@@ -123,9 +123,7 @@ def test_no_links_between_disks(stocked: ExportHarness, wheelyard: Typed) -> Non
     assert "--files copy" in done.stderr
 
 
-def test_no_links_into_a_bucket(
-    stocked: ExportHarness, wheelyard: Typed, cloud: FakeGcsServer
-) -> None:
+def test_no_links_into_a_bucket(stocked: ExportHarness, wheelyard: Typed, cloud: FakeGcs) -> None:
     """A bucket takes no links, and a folder has none to a bucket's objects."""
     there = cloud.environment()
     into = ("export", "gs://site", "--store", stocked.store, "--files", "link")
@@ -255,7 +253,7 @@ def test_upload_of_what_is_refused(sandbox: Sandbox, wheelyard: Typed) -> None:
 
 
 def test_upload_to_a_bucket_and_its_site(
-    sandbox: Sandbox, wheelyard: Typed, cloud: FakeGcsServer
+    sandbox: Sandbox, wheelyard: Typed, cloud: FakeGcs
 ) -> None:
     """One command publishes to a bucket and refreshes the site in another; bytes stay there."""
     dist = written(sandbox.folder, "one", "two")

@@ -9,7 +9,7 @@ from tests.cli.conftest import Typed
 from tests.clients.harness import Sandbox
 from tests.exporting.export_fixture import ExportHarness, delete
 from tests.exporting.sites import BASE, MANIFEST, broken, pages_of, reader, tree
-from tests.fake_gcs.server import FakeGcsServer
+from tests.fake_gcs.server import FakeGcs
 from tests.http.packages import wheel
 from wheelyard.operations.exporting.manifest import FileMode, RequestedOptions
 
@@ -227,7 +227,7 @@ def test_not_into_the_store(stocked: ExportHarness, wheelyard: Typed, place: str
 
 @pytest.mark.parametrize("place", ["gs://wheels", "gs://wheels/site", "gs://wheels/store/site"])
 def test_not_into_the_stores_bucket(
-    sandbox: Sandbox, wheelyard: Typed, cloud: FakeGcsServer, place: str
+    sandbox: Sandbox, wheelyard: Typed, cloud: FakeGcs, place: str
 ) -> None:
     """A bucket is open as a whole, so the store's is refused wherever in it the site would be."""
     new = sandbox.folder / "demo-1.0-py3-none-any.whl"

@@ -7,24 +7,24 @@ from google.cloud.storage import Bucket as RemoteBucket
 
 from tests.fake_gcs.clients import storage_client
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
+from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 
 
 @pytest.fixture
-def server() -> Iterator[FakeGcsServer]:
+def server() -> Iterator[FakeGcs]:
     """Yield a running fake GCS server."""
     with running_fake_gcs("wheels") as running:
         yield running
 
 
 @pytest.fixture
-def bucket(server: FakeGcsServer) -> Bucket:
+def bucket(server: FakeGcs) -> Bucket:
     """Return its bucket, past the wire."""
     return server.bucket("wheels")
 
 
 @pytest.fixture
-def remote(server: FakeGcsServer) -> Iterator[RemoteBucket]:
+def remote(server: FakeGcs) -> Iterator[RemoteBucket]:
     """Yield the bucket as Google's client sees it."""
     with storage_client(server.url) as client:
         yield client.bucket("wheels")

@@ -17,7 +17,7 @@ from tests.fake_gcs.log import RequestLog
 from tests.fake_gcs.objects import AdjustableClock, Bucket
 
 
-class FakeGcsServer:
+class FakeGcs:
     """
     Cloud Storage on a port of 127.0.0.1, with the services around it.
 
@@ -94,11 +94,9 @@ class FakeGcsServer:
 
 
 @contextmanager
-def running_fake_gcs(
-    *buckets: str, private_key: RSAPrivateKey | None = None
-) -> Iterator[FakeGcsServer]:
+def running_fake_gcs(*buckets: str, private_key: RSAPrivateKey | None = None) -> Iterator[FakeGcs]:
     """Yield a server that has these buckets, and stop it in the end."""
-    server = FakeGcsServer(private_key)
+    server = FakeGcs(private_key)
     for name in buckets:
         server.bucket(name)
     server.start()

@@ -10,7 +10,7 @@ from google.cloud.storage import Bucket as RemoteBucket
 
 from tests.fake_gcs.clients import storage_client
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import FakeGcsServer
+from tests.fake_gcs.server import FakeGcs
 
 UNIT = 256 << 10
 SMALL = 8 << 20
@@ -49,7 +49,7 @@ def test_compare_and_swap(remote: RemoteBucket, bucket: Bucket, size: int) -> No
     assert found.data == body
 
 
-def test_one_of_many_racing_creations_wins(server: FakeGcsServer, bucket: Bucket) -> None:
+def test_one_of_many_racing_creations_wins(server: FakeGcs, bucket: Bucket) -> None:
     """Of many creations at once, one succeeds."""
 
     def create(name: str) -> bool:
@@ -67,7 +67,7 @@ def test_one_of_many_racing_creations_wins(server: FakeGcsServer, bucket: Bucket
     assert bucket.names() == ["a", "b"]
 
 
-def test_one_write_an_interval(server: FakeGcsServer, remote: RemoteBucket, bucket: Bucket) -> None:
+def test_one_write_an_interval(server: FakeGcs, remote: RemoteBucket, bucket: Bucket) -> None:
     """A second change of one object within its interval is 429, and changes nothing."""
     bucket.write_interval = INTERVAL
     blob = remote.blob("a")

@@ -23,7 +23,7 @@ from tests.clients.harness import REPOSITORY, Sandbox
 from tests.clients.servers import free_port
 from tests.durability.serving import get, post
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import FakeGcsServer
+from tests.fake_gcs.server import FakeGcs
 from tests.operations.distributions import Made
 from tests.waiting import TIMEOUT_SECONDS, until
 
@@ -217,7 +217,7 @@ class BucketCluster:
         return Instance(port, token, process, log)
 
 
-def cluster_at(server: FakeGcsServer, folder: Path, store: str = "gs://wheels") -> BucketCluster:
+def cluster_at(server: FakeGcs, folder: Path, store: str = "gs://wheels") -> BucketCluster:
     """Return a cluster in a bucket of the fake server; its processes send no credentials."""
     return BucketCluster(store, server.environment(), folder)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
+from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.instances.bucket_cluster import BucketCluster, cluster_at, contents, data_of, put_all
 from tests.operations.distributions import make_sdist, make_wheel
 
@@ -37,7 +37,7 @@ def stocked(bucket: Bucket, cluster: BucketCluster, one_release: dict[str, bytes
 
 
 @pytest.fixture
-def as_account(server: FakeGcsServer, cluster: BucketCluster) -> BucketCluster:
+def as_account(server: FakeGcs, cluster: BucketCluster) -> BucketCluster:
     """The same store, for commands that have a service account's key file."""
     server.permissions.token_required = True
     return cluster.with_variables(
@@ -93,7 +93,7 @@ def test_life(bucket: Bucket, cluster: BucketCluster) -> None:
 
 
 def test_the_account_in_the_journal(
-    bucket: Bucket, server: FakeGcsServer, as_account: BucketCluster
+    bucket: Bucket, server: FakeGcs, as_account: BucketCluster
 ) -> None:
     """With a service account's key file, the journal names the account."""
     assert (
@@ -108,7 +108,7 @@ def test_the_account_in_the_journal(
 
 @pytest.mark.parametrize(("age", "swept"), [(0.9 * DAY, 0), (1.1 * DAY, 2)])
 def test_sweep(
-    server: FakeGcsServer, bucket: Bucket, stocked: BucketCluster, age: float, swept: int
+    server: FakeGcs, bucket: Bucket, stocked: BucketCluster, age: float, swept: int
 ) -> None:
     """A sweep removes what no project lists once it is a day old, and nothing else."""
     listed = set(bucket.names("files/"))
@@ -149,7 +149,7 @@ def tried(cluster: BucketCluster, command: str) -> str:
 
 
 @pytest.mark.parametrize("command", ["list", "serve"])
-def test_no_credentials(cluster: BucketCluster, server: FakeGcsServer, command: str) -> None:
+def test_no_credentials(cluster: BucketCluster, server: FakeGcs, command: str) -> None:
     """Without any credentials a command says so, and how to get some."""
     nobody = cluster.with_variables(NO_GCE_CHECK="true", API_ENDPOINT_OVERRIDE=server.url)
 
@@ -161,7 +161,7 @@ def test_no_credentials(cluster: BucketCluster, server: FakeGcsServer, command: 
 @pytest.mark.parametrize("command", ["upload", "yank"])
 @pytest.mark.parametrize("right", ["create", "delete"])
 def test_may_not_write(
-    bucket: Bucket, server: FakeGcsServer, stocked: BucketCluster, command: str, right: str
+    bucket: Bucket, server: FakeGcs, stocked: BucketCluster, command: str, right: str
 ) -> None:
     """Without a permission to write nothing is half done; to replace an object takes two."""
     before = {name: data_of(bucket, name) for name in bucket.names("projects")}

@@ -12,7 +12,7 @@ import pytest
 from tests.catalog.invariants import document, violations
 from tests.fake_gcs.faults import Hold, When
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
+from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.http.in_process import InProcessServer, in_process
 from tests.instances.bucket_cluster import (
     BucketCluster,
@@ -91,7 +91,7 @@ def initial(tmp_path_factory: pytest.TempPathFactory) -> InitialState:
 
 
 @pytest.fixture
-def server(initial: InitialState) -> Iterator[FakeGcsServer]:
+def server(initial: InitialState) -> Iterator[FakeGcs]:
     """A bucket with the store in it."""
     with running_fake_gcs("wheels") as server:
         put_all(server.bucket("wheels"), initial.empty)
@@ -105,9 +105,7 @@ def stocked(cluster: BucketCluster, bucket: Bucket, initial: InitialState) -> Bu
     return cluster
 
 
-def die(
-    server: FakeGcsServer, cluster: BucketCluster, moment: KillPoint, *command: str | Path
-) -> None:
+def die(server: FakeGcs, cluster: BucketCluster, moment: KillPoint, *command: str | Path) -> None:
     """Run a command that is killed at that moment."""
     hold = Hold(moment.when)
     server.faults.add(hold, moment.kind, moment.name)
@@ -153,9 +151,7 @@ def put_back(bucket: Bucket, objects: Mapping[str, bytes]) -> None:
 
 
 @pytest.mark.parametrize("moment", UPLOAD, ids=str)
-def test_upload(
-    server: FakeGcsServer, bucket: Bucket, cluster: BucketCluster, moment: KillPoint
-) -> None:
+def test_upload(server: FakeGcs, bucket: Bucket, cluster: BucketCluster, moment: KillPoint) -> None:
     """A project's first upload, killed anywhere, is put right by the same again, or by a check."""
     (wheel,), (other,) = cluster.written(ONE), cluster.written(OTHER_BUILD)
     die(server, cluster, moment, "upload", wheel)
@@ -179,9 +175,7 @@ def test_upload(
 
 
 @pytest.mark.parametrize("moment", DELETE, ids=str)
-def test_delete(
-    server: FakeGcsServer, bucket: Bucket, stocked: BucketCluster, moment: KillPoint
-) -> None:
+def test_delete(server: FakeGcs, bucket: Bucket, stocked: BucketCluster, moment: KillPoint) -> None:
     """A delete, killed anywhere, is finished by the same command again, and by a sweep."""
     die(server, stocked, moment, "delete", "demo", "1.0")
     assert_nothing_dangles(bucket)
@@ -195,7 +189,7 @@ def test_delete(
 
 @pytest.mark.parametrize("moment", UPLOAD[1:], ids=str)
 def test_server(
-    server: FakeGcsServer,
+    server: FakeGcs,
     bucket: Bucket,
     cluster: BucketCluster,
     initial: InitialState,

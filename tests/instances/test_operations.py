@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 import pytest
 
 from tests.fake_gcs.log import RequestLog
-from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
+from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.instances.bucket_cluster import BucketCluster, Instance, cluster_at
 from tests.operations.distributions import make_wheel
 from tests.waiting import until
@@ -26,14 +26,14 @@ FRESHNESS = 1.0
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[FakeGcsServer]:
+def server() -> Iterator[FakeGcs]:
     """A bucket."""
     with running_fake_gcs("wheels") as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def cluster(server: FakeGcsServer, tmp_path_factory: pytest.TempPathFactory) -> BucketCluster:
+def cluster(server: FakeGcs, tmp_path_factory: pytest.TempPathFactory) -> BucketCluster:
     """A store in it, with a project."""
     cluster = cluster_at(server, tmp_path_factory.mktemp("index"))
     assert cluster.run("upload", *cluster.written(make_wheel())).returncode == 0
@@ -63,7 +63,7 @@ def hasty(cluster: BucketCluster, token: str) -> Iterator[Instance]:
 
 
 @pytest.fixture
-def log(server: FakeGcsServer) -> RequestLog:
+def log(server: FakeGcs) -> RequestLog:
     """The log of the bucket's requests."""
     server.log.clear()
     return server.log

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.fake_gcs.faults import StatusBefore
-from tests.fake_gcs.server import FakeGcsServer
+from tests.fake_gcs.server import FakeGcs
 from tests.instances.bucket_cluster import BucketCluster, Instance, cluster_at, contents
 from tests.operations.distributions import make_wheel
 from tests.waiting import until
 
 FOR_EVER = 1_000_000
 WRITES = ("insert", "resumable-start", "delete")
-Refuse = Callable[[FakeGcsServer], None]
+Refuse = Callable[[FakeGcs], None]
 
 REFUSALS: dict[str, tuple[Refuse, str, str]] = {
     "no right to create": (
@@ -39,13 +39,13 @@ def cluster(cluster: BucketCluster) -> BucketCluster:
     return cluster
 
 
-def refuse_writes(server: FakeGcsServer, status: int) -> None:
+def refuse_writes(server: FakeGcs, status: int) -> None:
     """Have the bucket answer every write with a status."""
     for kind in WRITES:
         server.faults.add(StatusBefore(status), kind, count=FOR_EVER)
 
 
-def permit_everything(server: FakeGcsServer) -> None:
+def permit_everything(server: FakeGcs) -> None:
     """End whatever was refused."""
     server.permissions.allow()
     server.faults.clear()
@@ -64,7 +64,7 @@ def until_ready(instance: Instance) -> None:
 
 @pytest.mark.parametrize(("refuse", "words", "workers"), REFUSALS.values(), ids=REFUSALS)
 def test_a_server_that_cannot_write(
-    server: FakeGcsServer, cluster: BucketCluster, refuse: Refuse, words: str, workers: str
+    server: FakeGcs, cluster: BucketCluster, refuse: Refuse, words: str, workers: str
 ) -> None:
     """A server is not ready until a write has succeeded, says why not, and reads all the same."""
     token = cluster.make_token()
@@ -95,9 +95,7 @@ def test_a_server_that_cannot_write(
 
 
 @pytest.mark.parametrize("workers", ["1", "3"])
-def test_one_write_for_each_start(
-    server: FakeGcsServer, cluster: BucketCluster, workers: str
-) -> None:
+def test_one_write_for_each_start(server: FakeGcs, cluster: BucketCluster, workers: str) -> None:
     """A server writes once when it starts, however many workers it has, and never for a probe."""
     before = contents(server.bucket("wheels"))
     server.log.clear()
@@ -110,7 +108,7 @@ def test_one_write_for_each_start(
     assert contents(server.bucket("wheels")) == before
 
 
-def test_each_place_is_tried(server: FakeGcsServer, cluster: BucketCluster) -> None:
+def test_each_place_is_tried(server: FakeGcs, cluster: BucketCluster) -> None:
     """Where tokens have a bucket of their own, that has to be written, too."""
     settings = cluster.folder / "wheelyard.toml"
     settings.write_text('[access]\ncredentials_store = "gs://apart"\n')
@@ -126,7 +124,7 @@ def test_each_place_is_tried(server: FakeGcsServer, cluster: BucketCluster) -> N
     assert (done.returncode, "There is no bucket gs://apart" in done.stderr) == (1, True)
 
 
-def test_a_server_that_only_reads(server: FakeGcsServer, cluster: BucketCluster) -> None:
+def test_a_server_that_only_reads(server: FakeGcs, cluster: BucketCluster) -> None:
     """A server with read_only is ready without a write, and makes none, not even a token's day."""
     token = cluster.make_token()
     server.permissions.deny("storage.objects.create", "storage.objects.delete")
@@ -141,7 +139,7 @@ def test_a_server_that_only_reads(server: FakeGcsServer, cluster: BucketCluster)
     assert {each.kind for each in server.log.records()}.isdisjoint(WRITES)
 
 
-def test_a_server_that_only_reads_makes_no_store(server: FakeGcsServer, tmp_path: Path) -> None:
+def test_a_server_that_only_reads_makes_no_store(server: FakeGcs, tmp_path: Path) -> None:
     """A server with read_only begins no store, and imports nothing."""
     cluster = cluster_at(server, tmp_path, "gs://apart")
 
@@ -164,7 +162,7 @@ def test_a_server_that_only_reads_makes_no_store(server: FakeGcsServer, tmp_path
     ],
 )
 def test_config_check(
-    server: FakeGcsServer, cluster: BucketCluster, denied: list[str], told: list[str]
+    server: FakeGcs, cluster: BucketCluster, denied: list[str], told: list[str]
 ) -> None:
     """`config check` names every right that is missing, and changes nothing in the bucket."""
     before = contents(server.bucket("wheels"))

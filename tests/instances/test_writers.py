@@ -8,7 +8,7 @@ import pytest
 
 from tests.fake_gcs.faults import DropAfter, DropBefore, Fault, ResetAt, StatusAfter, StatusBefore
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import FakeGcsServer
+from tests.fake_gcs.server import FakeGcs
 from tests.instances.bucket_cluster import BucketCluster, assert_dense, data_of, end_now
 from tests.operations.distributions import Made, make_wheel
 from tests.waiting import TIMEOUT_SECONDS
@@ -87,7 +87,7 @@ def test_commands(bucket: Bucket, cluster: BucketCluster) -> None:
     assert_clean(cluster)
 
 
-def test_faults(server: FakeGcsServer, bucket: Bucket, cluster: BucketCluster) -> None:
+def test_faults(server: FakeGcs, bucket: Bucket, cluster: BucketCluster) -> None:
     """With answers that are lost, late or refused in between, nothing is lost or listed twice."""
     random = Random(3)
     for _ in range(30):

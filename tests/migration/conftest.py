@@ -9,7 +9,7 @@ import pytest
 from tests.clients.conftest import build as _build
 from tests.clients.harness import Sandbox
 from tests.clients.projects import Builder, Built
-from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
+from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.migration.guide_runner import GuideRunner
 from tests.sources.web.fake_server import FakeServer, running_fake_server
 
@@ -55,7 +55,7 @@ def python(sandbox: Sandbox) -> Path:
 
 
 @pytest.fixture
-def cloud() -> Iterator[FakeGcsServer]:
+def cloud() -> Iterator[FakeGcs]:
     """A fake GCS server."""
     with running_fake_gcs() as running:
         yield running

@@ -11,7 +11,7 @@ from tests.clients.harness import Sandbox, program
 from tests.clients.projects import Built
 from tests.clients.reading import ErrorResponse, fetch, listed
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import FakeGcsServer
+from tests.fake_gcs.server import FakeGcs
 from tests.migration.conftest import NewGuide
 from tests.migration.guide_runner import digests
 from tests.waiting import until
@@ -31,7 +31,7 @@ THEN = datetime(2021, 4, 1, 12, 30, 15, tzinfo=UTC)
 
 def test_gaepypi(
     new_guide: NewGuide,
-    cloud: FakeGcsServer,
+    cloud: FakeGcs,
     old: Built,
     other: Built,
     python: Path,
@@ -64,7 +64,7 @@ def test_gaepypi(
 
 
 def test_backupni(
-    new_guide: NewGuide, cloud: FakeGcsServer, old: Built, python: Path, sandbox: Sandbox
+    new_guide: NewGuide, cloud: FakeGcs, old: Built, python: Path, sandbox: Sandbox
 ) -> None:
     """The token goes on to open the index and `/raw/FILE`; dates and uploaders come along."""
     wheel = old.wheel
@@ -97,7 +97,7 @@ def test_backupni(
 
 def test_pypicloud(
     new_guide: NewGuide,
-    cloud: FakeGcsServer,
+    cloud: FakeGcs,
     old: Built,
     other: Built,
     python: Path,
@@ -128,9 +128,7 @@ def test_pypicloud(
     assert {name: file.sha256 for name, file in guide.files("acme-tools").items()} == digests(other)
 
 
-def test_nginx(
-    new_guide: NewGuide, cloud: FakeGcsServer, old: Built, other: Built, python: Path
-) -> None:
+def test_nginx(new_guide: NewGuide, cloud: FakeGcs, old: Built, other: Built, python: Path) -> None:
     """The index stays at the root, and a file that is copied into the bucket is published."""
     bucket = cloud.bucket("acme-pypi")
     for file in (old.wheel, old.sdist):

@@ -15,7 +15,7 @@ from tests.clients.harness import Sandbox, program
 from tests.clients.projects import Built, sha256
 from tests.clients.reading import ErrorResponse, fetch
 from tests.clients.servers import free_port
-from tests.fake_gcs.server import FakeGcsServer
+from tests.fake_gcs.server import FakeGcs
 from tests.migration.conftest import NewGuide
 from tests.migration.guide_runner import digests
 from tests.migration.systems import PASSWORD, Devpi, new_devpi, running, twine
@@ -86,7 +86,7 @@ def test_dumb_pypi_as_a_site(
 
 def test_dumb_pypi_as_a_server(
     new_guide: NewGuide,
-    cloud: FakeGcsServer,
+    cloud: FakeGcs,
     old: Built,
     other: Built,
     python: Path,

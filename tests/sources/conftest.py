@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
+from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcsServer]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcs]:
     """Yield a fake GCS server, and set the environment for it."""
     with running_fake_gcs("wheels") as running:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", running.url)
@@ -27,6 +27,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcsServer]:
 
 
 @pytest.fixture
-def bucket(server: FakeGcsServer) -> Bucket:
+def bucket(server: FakeGcs) -> Bucket:
     """Return its bucket, past the wire."""
     return server.bucket("wheels")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.fake_gcs.faults import CutAt, DropBefore, StatusBefore
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import FakeGcsServer
+from tests.fake_gcs.server import FakeGcs
 from tests.sources.offering import Pauses, body_of, md5, offered, opened, taken
 from wheelyard.errors import Invalid, Unavailable
 
@@ -72,7 +72,7 @@ def test_a_packed_object(bucket: Bucket) -> None:
             body_of(candidate)
 
 
-def test_faults_in_passing(server: FakeGcsServer, bucket: Bucket) -> None:
+def test_faults_in_passing(server: FakeGcs, bucket: Bucket) -> None:
     """A bucket that fails now and then is read to the end."""
     bucket.page_size = 2
     for number in range(5):
@@ -91,7 +91,7 @@ def test_faults_in_passing(server: FakeGcsServer, bucket: Bucket) -> None:
     assert pauses.made
 
 
-def test_a_bucket_that_is_not_there(server: FakeGcsServer) -> None:
+def test_a_bucket_that_is_not_there(server: FakeGcs) -> None:
     """A bucket that is missing is told as that, and not as an empty one."""
     del server
     with pytest.raises(Unavailable) as raised:

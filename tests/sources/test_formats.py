@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import FakeGcsServer
+from tests.fake_gcs.server import FakeGcs
 from tests.sources.offering import JUNE, WHEEL, body_of, md5, opened, sha256, taken
 from wheelyard.errors import Invalid
 from wheelyard.sources.candidate import Skipped
@@ -48,7 +48,7 @@ def test_a_copy_of_gaepypi(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def meta(server: FakeGcsServer, bucket: Bucket) -> Bucket:
+def meta(server: FakeGcs, bucket: Bucket) -> Bucket:
     """Return the bucket of descriptions, beside one of a package."""
     bucket.put(WHEEL, b"wheel")
     return server.bucket("wheels-meta")
@@ -95,7 +95,7 @@ def test_backupni_that_is_damaged(meta: Bucket, text: bytes | None, faults: int)
     assert found[WHEEL].uploaded_at is not None
 
 
-def test_the_buckets_of_backupni_by_name(server: FakeGcsServer) -> None:
+def test_the_buckets_of_backupni_by_name(server: FakeGcs) -> None:
     """The bucket of descriptions is found by the name of the other one."""
     server.bucket("pypi-acme-packages").put(WHEEL, b"wheel")
     said = {"filename": WHEEL, "uploaded_by": "CI"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
+from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.http.in_process import in_process
 from tests.http.packages import wheel
 from tests.http.servers import RunningServer
@@ -81,14 +81,14 @@ def test_everybody_sees_their_own(private: RunningServer) -> None:
 
 
 @pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcsServer]:
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcs]:
     """A bucket that this process is led to."""
     with running_fake_gcs("wheels") as server:
         monkeypatch.setenv(EMULATOR, server.url)
         yield server
 
 
-def test_what_it_asks_of_a_bucket(cloud: FakeGcsServer, tmp_path: Path) -> None:
+def test_what_it_asks_of_a_bucket(cloud: FakeGcs, tmp_path: Path) -> None:
     """Looking anew costs a listing, and a read for each project that has changed; else nothing."""
     settings = Settings(store=StoreSettings(location="gs://wheels"))
     for number in range(5):

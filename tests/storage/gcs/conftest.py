@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
+from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.storage.gcs.opened import EMULATOR, Opened, Opener
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcsServer]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcs]:
     """Yield a fake GCS server, and set the environment for it."""
     with running_fake_gcs("wheels") as running:
         monkeypatch.setenv(EMULATOR, running.url)
@@ -18,7 +18,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcsServer]:
 
 
 @pytest.fixture
-def bucket(server: FakeGcsServer) -> Bucket:
+def bucket(server: FakeGcs) -> Bucket:
     """Return its bucket, past the wire."""
     return server.bucket("wheels")
 
@@ -32,7 +32,7 @@ def opener() -> Iterator[Opener]:
 
 
 @pytest.fixture
-def opened_bucket(server: FakeGcsServer, opener: Opener) -> Opened:
+def opened_bucket(server: FakeGcs, opener: Opener) -> Opened:
     """Return the bucket as the index opens it."""
     del server
     return opener()

@@ -11,7 +11,7 @@ import pytest
 
 from tests.fake_gcs.identity import EMAIL
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import FakeGcsServer
+from tests.fake_gcs.server import FakeGcs
 from tests.storage.gcs.opened import EMULATOR, FILES, VERBS, A, Opened, Opener
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Key, Store
@@ -57,8 +57,8 @@ verbs = pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
 
 @pytest.fixture
 def account(
-    server: FakeGcsServer, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> FakeGcsServer:
+    server: FakeGcs, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> FakeGcs:
     """Return a fake server that requires tokens; the environment names a key file for it."""
     server.permissions.token_required = True
     bucket.put(A, b"one")
@@ -70,7 +70,7 @@ def account(
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_permission_that_is_missing(
-    server: FakeGcsServer, bucket: Bucket, opened_bucket: Opened, verb: str
+    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, verb: str
 ) -> None:
     """A verb that is not permitted names the bucket and the permission, and is not repeated."""
     bucket.put(A, b"old")
@@ -86,9 +86,7 @@ def test_a_permission_that_is_missing(
     assert (server.log.count(), opened_bucket.time.pauses) == (1, [])
 
 
-def test_what_is_not_there_for_who_may_not_list(
-    server: FakeGcsServer, opened_bucket: Opened
-) -> None:
+def test_what_is_not_there_for_who_may_not_list(server: FakeGcs, opened_bucket: Opened) -> None:
     """Who may not list is not told that an object is missing, and learns which permission is."""
     server.permissions.deny("storage.objects.list")
 
@@ -99,7 +97,7 @@ def test_what_is_not_there_for_who_may_not_list(
 
 @verbs
 def test_a_bucket_that_is_not_there(
-    opener: Opener, server: FakeGcsServer, verb: Callable[[Store], object]
+    opener: Opener, server: FakeGcs, verb: Callable[[Store], object]
 ) -> None:
     """A bucket that does not exist is named, and is no missing object."""
     with pytest.raises(Unavailable, match="no bucket gs://elsewhere") as fault:
@@ -111,7 +109,7 @@ def test_a_bucket_that_is_not_there(
 
 @verbs
 def test_credentials_that_have_expired(
-    server: FakeGcsServer, opened_bucket: Opened, verb: Callable[[Store], object]
+    server: FakeGcs, opened_bucket: Opened, verb: Callable[[Store], object]
 ) -> None:
     """Credentials that are not accepted any more are said to be so, with what to do."""
     server.permissions.expired = True
@@ -123,7 +121,7 @@ def test_credentials_that_have_expired(
     assert opened_bucket.time.pauses == []
 
 
-def test_a_service_account(opener: Opener, account: FakeGcsServer) -> None:
+def test_a_service_account(opener: Opener, account: FakeGcs) -> None:
     """A key file is enough to read, write, and sign as its account."""
     bucket = opener()
 
@@ -134,7 +132,7 @@ def test_a_service_account(opener: Opener, account: FakeGcsServer) -> None:
     assert all(each.authorization for each in account.log.records() if each.kind != "token")
 
 
-def test_a_token_that_is_worthless_before_its_time(opener: Opener, account: FakeGcsServer) -> None:
+def test_a_token_that_is_worthless_before_its_time(opener: Opener, account: FakeGcs) -> None:
     """A refused access token is replaced once, without an error for the caller."""
     bucket = opener()
     assert bucket.store.get(A)
@@ -147,7 +145,7 @@ def test_a_token_that_is_worthless_before_its_time(opener: Opener, account: Fake
     assert bucket.time.pauses == []
 
 
-def test_tokens_are_not_to_be_had(opener: Opener, account: FakeGcsServer, tmp_path: Path) -> None:
+def test_tokens_are_not_to_be_had(opener: Opener, account: FakeGcs, tmp_path: Path) -> None:
     """If no access token can be obtained, the error does not blame the bucket."""
     file = tmp_path / "service-account.json"
     key = json.loads(file.read_text()) | {"token_uri": "http://127.0.0.1:9/token"}
@@ -165,7 +163,7 @@ def test_tokens_are_not_to_be_had(opener: Opener, account: FakeGcsServer, tmp_pa
     "content", ["", "{", "[]", '{"type": "service_account"}', '{"type": "unknown"}', None]
 )
 def test_a_key_file_that_is_none(
-    opener: Opener, account: FakeGcsServer, tmp_path: Path, content: str | None
+    opener: Opener, account: FakeGcs, tmp_path: Path, content: str | None
 ) -> None:
     """A key file that cannot be used is told at once, with the bucket and what to do."""
     file = tmp_path / "service-account.json"
@@ -193,7 +191,7 @@ def test_no_credentials_at_all(tmp_path: Path) -> None:
     assert len(re.findall(r"\. [A-Z]", message)) <= 1
 
 
-def test_a_machine_of_googles(server: FakeGcsServer, bucket: Bucket, tmp_path: Path) -> None:
+def test_a_machine_of_googles(server: FakeGcs, bucket: Bucket, tmp_path: Path) -> None:
     """A machine with an account of its own needs no key, and knows whose it is after first use."""
     server.permissions.token_required = True
     bucket.put(A, b"one")
@@ -208,7 +206,7 @@ def test_a_machine_of_googles(server: FakeGcsServer, bucket: Bucket, tmp_path: P
 
 @pytest.mark.parametrize(("name", "encoded"), list(NAMES.items()))
 def test_a_name_is_encoded_once(
-    server: FakeGcsServer, bucket: Bucket, opened_bucket: Opened, name: str, encoded: str
+    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, name: str, encoded: str
 ) -> None:
     """Whatever a name has in it is percent-encoded once, wherever it is named."""
     key, store = Key(f"{FILES}{name}"), opened_bucket.store

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.fake_gcs.faults import DropBefore, Fault, Hold, StatusBefore
-from tests.fake_gcs.server import FakeGcsServer
+from tests.fake_gcs.server import FakeGcs
 from tests.storage.gcs.opened import FOR_EVER, OTHER, VERBS, A, Opened, Opener, SkippedPauses
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Stored
@@ -22,7 +22,7 @@ away = pytest.mark.parametrize("fault", AWAY, ids=["drop", "500", "502", "503", 
 
 @away
 def test_a_silent_bucket_is_left_alone(
-    server: FakeGcsServer, opened_bucket: Opened, fault: Fault
+    server: FakeGcs, opened_bucket: Opened, fault: Fault
 ) -> None:
     """After a call has timed out, the next calls fail without a request to the bucket."""
     store, still = opened_bucket.store, opened_bucket.time
@@ -39,9 +39,7 @@ def test_a_silent_bucket_is_left_alone(
     assert (silence.taken, len(still.pauses)) == (asked, waited)
 
 
-def test_one_asks_for_all(
-    server: FakeGcsServer, opened_bucket: Opened, pool: ThreadPoolExecutor
-) -> None:
+def test_one_asks_for_all(server: FakeGcs, opened_bucket: Opened, pool: ThreadPoolExecutor) -> None:
     """When a silent bucket has rested, one caller asks it, and the others wait for no answer."""
     store = opened_bucket.store
     silenced(server, opened_bucket)
@@ -65,7 +63,7 @@ def test_one_asks_for_all(
 
 @away
 def test_others_wait_while_one_asks_in_vain(
-    server: FakeGcsServer, opened_bucket: Opened, fault: Fault
+    server: FakeGcs, opened_bucket: Opened, fault: Fault
 ) -> None:
     """While the trial call finds the bucket still unavailable, no other call is made."""
     silenced(server, opened_bucket, fault)
@@ -85,7 +83,7 @@ def test_others_wait_while_one_asks_in_vain(
     assert [type(each) for each in others] == [CircuitOpen]
 
 
-def test_a_bucket_that_refuses_connections(server: FakeGcsServer, opened_bucket: Opened) -> None:
+def test_a_bucket_that_refuses_connections(server: FakeGcs, opened_bucket: Opened) -> None:
     """A bucket that takes no connections is Unavailable, and is found again when it does."""
     version = opened_bucket.store.put(A, b"one", ABSENT)
     server.stop()
@@ -100,7 +98,7 @@ def test_a_bucket_that_refuses_connections(server: FakeGcsServer, opened_bucket:
 
 
 @pytest.mark.slow
-def test_a_bucket_that_is_dead(opener: Opener, server: FakeGcsServer) -> None:
+def test_a_bucket_that_is_dead(opener: Opener, server: FakeGcs) -> None:
     """A bucket that takes connections and says nothing costs one caller some seconds, once."""
     bucket = opener(still=SkippedPauses())
     server.die()
@@ -125,7 +123,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def silenced(server: FakeGcsServer, bucket: Opened, fault: Fault | None = None) -> None:
+def silenced(server: FakeGcs, bucket: Opened, fault: Fault | None = None) -> None:
     """Let one call fail, which opens the circuit; from then on the bucket would answer."""
     server.faults.add(fault or DropBefore(), count=FOR_EVER)
     with pytest.raises(Unavailable):

@@ -7,7 +7,7 @@ import pytest
 
 from tests.fake_gcs.emulator import new_bucket, running_emulator
 from tests.fake_gcs.faults import DropAfter, DropBefore, Fault, ResetAt, StatusAfter, StatusBefore
-from tests.fake_gcs.server import FakeGcsServer
+from tests.fake_gcs.server import FakeGcs
 from tests.storage.conformance import A, B, StoreConformance
 from tests.storage.gcs.opened import EMULATOR, FrozenTime, Opened, Opener
 from wheelyard.errors import Conflict, Unavailable
@@ -57,7 +57,7 @@ class TestCloudStoreUnderPrefix(BucketConformance):
     longest_key = 1024 - len(PREFIX)
 
     @pytest.fixture
-    def store(self, opener: Opener, server: FakeGcsServer) -> Store:
+    def store(self, opener: Opener, server: FakeGcs) -> Store:
         """Return an empty store, in a bucket that has foreign objects outside the prefix."""
         bucket = server.bucket("wheels")
         bucket.page_size, bucket.empty_pages = 3, True
@@ -70,7 +70,7 @@ class TestCloudStoreWithFaults(BucketConformance):
     """A bucket of which every seventh request fails, before it is carried out or after."""
 
     @pytest.fixture(params=range(len(FAULTS)))
-    def store(self, server: FakeGcsServer, opener: Opener, request: pytest.FixtureRequest) -> Store:
+    def store(self, server: FakeGcs, opener: Opener, request: pytest.FixtureRequest) -> Store:
         """Return an empty store; which request is the first to fail, and how, is the parameter."""
         first: int = request.param
         for turn in range(PLANNED):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import FakeGcsServer
+from tests.fake_gcs.server import FakeGcs
 from tests.storage.gcs.opened import EMULATOR, FILES, A, Opened, Opener
 from wheelyard.errors import Conflict, Invalid
 from wheelyard.storage.base import ABSENT, NOT_MODIFIED, Key, ObjectVersion, Stored
@@ -18,7 +18,7 @@ FILE = Key(f"{FILES}a/a 1.0+cpu.whl")
 HOUR = timedelta(hours=1)
 
 
-def test_opening_asks_nothing(server: FakeGcsServer, opened_bucket: Opened) -> None:
+def test_opening_asks_nothing(server: FakeGcs, opened_bucket: Opened) -> None:
     """To open a bucket, and to use it, no right is needed but those for its objects."""
     assert server.log.count() == 0
     server.permissions.deny("storage.buckets.get")
@@ -57,9 +57,7 @@ def test_what_is_said_about_an_object(
     assert [each.get("cacheControl") for each in said] == [None, kept, kept]
 
 
-def test_files_in_a_bucket_of_their_own(
-    opener: Opener, server: FakeGcsServer, bucket: Bucket
-) -> None:
+def test_files_in_a_bucket_of_their_own(opener: Opener, server: FakeGcs, bucket: Bucket) -> None:
     """Files may live in another bucket, at another place in it, and are listed with the rest."""
     apart = server.bucket("apart")
     store = opener("gs://wheels/in", files="gs://apart/out").store
@@ -72,7 +70,7 @@ def test_files_in_a_bucket_of_their_own(
     assert b"".join(store.read(FILE)) == b"two"
 
 
-def test_urls_that_anyone_may_use(opener: Opener, server: FakeGcsServer) -> None:
+def test_urls_that_anyone_may_use(opener: Opener, server: FakeGcs) -> None:
     """In a public bucket an object has a plain URL, with its name encoded once."""
     store = opener("gs://wheels/in", downloads="public").store
 
@@ -80,14 +78,14 @@ def test_urls_that_anyone_may_use(opener: Opener, server: FakeGcsServer) -> None
 
 
 @pytest.mark.parametrize("downloads", ["auto", "proxy"])
-def test_no_urls(opener: Opener, server: FakeGcsServer, downloads: Downloads) -> None:
+def test_no_urls(opener: Opener, server: FakeGcs, downloads: Downloads) -> None:
     """Without a signer, or with signing disabled, an object has no URL."""
     del server
     assert opener(downloads=downloads).store.sign(FILE, HOUR) is None
 
 
 def test_no_urls_though_somebody_can_sign(
-    opener: Opener, server: FakeGcsServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    opener: Opener, server: FakeGcs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """With `proxy`, no URL is signed; without it, the same key signs one."""
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(server.write_key_file(tmp_path)))
@@ -102,7 +100,7 @@ def test_no_urls_though_somebody_can_sign(
 
 
 def test_redirects_that_nobody_can_sign(
-    opener: Opener, server: FakeGcsServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    opener: Opener, server: FakeGcs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Who asks for redirects and has nothing to sign with is told so when the bucket is opened."""
     monkeypatch.setenv("NO_GCE_CHECK", "true")
@@ -118,7 +116,7 @@ def test_redirects_that_nobody_can_sign(
 
 @pytest.mark.parametrize("form", ["http://{}", "http://{}/", "{}"])
 def test_an_emulator(
-    opener: Opener, server: FakeGcsServer, monkeypatch: pytest.MonkeyPatch, form: str
+    opener: Opener, server: FakeGcs, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     """An emulator is found by its URL, with a slash at the end or none, or by host and port."""
     monkeypatch.setenv(EMULATOR, form.format(server.address))

@@ -6,7 +6,7 @@ import pytest
 
 from tests.fake_gcs.faults import DropAfter, Fault, StatusAfter, StatusBefore
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
+from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.storage.gcs.opened import EMULATOR, Opener
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Stored, WebType
@@ -26,7 +26,7 @@ LARGE = 5_000_000
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcsServer]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcs]:
     """Yield a fake GCS server with two buckets, and set the environment for it."""
     with running_fake_gcs("site", "wheels") as running:
         monkeypatch.setenv(EMULATOR, running.url)
@@ -34,13 +34,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcsServer]:
 
 
 @pytest.fixture
-def bucket(server: FakeGcsServer) -> Bucket:
+def bucket(server: FakeGcs) -> Bucket:
     """Return the bucket that is copied to, past the wire."""
     return server.bucket("site")
 
 
 @pytest.fixture
-def site(server: FakeGcsServer, opener: Opener) -> GcsStore:
+def site(server: FakeGcs, opener: Opener) -> GcsStore:
     """Return the store in it."""
     del server
     store = opener("gs://site").store
@@ -54,7 +54,7 @@ def copied(site: GcsStore, expect: ObjectVersion = ABSENT) -> ObjectVersion:
 
 
 @pytest.mark.parametrize("piece", [0, 1_000_000])
-def test_a_copy(server: FakeGcsServer, bucket: Bucket, site: GcsStore, piece: int) -> None:
+def test_a_copy(server: FakeGcs, bucket: Bucket, site: GcsStore, piece: int) -> None:
     """The bucket copies by itself, in as many steps as it likes, and says what we say."""
     body = b"x" * LARGE
     server.bucket("wheels").put(SOURCE, body, cacheControl="private", metadata={"write-id": "1"})
@@ -76,7 +76,7 @@ def test_a_copy(server: FakeGcsServer, bucket: Bucket, site: GcsStore, piece: in
     assert server.log.count(kind="insert") == 0
 
 
-def test_a_copy_over_another(server: FakeGcsServer, bucket: Bucket, site: GcsStore) -> None:
+def test_a_copy_over_another(server: FakeGcs, bucket: Bucket, site: GcsStore) -> None:
     """A copy goes over the version that is expected, and over no other."""
     server.bucket("wheels").put(SOURCE, b"whole")
     bucket.put(FILE, b"who")
@@ -97,7 +97,7 @@ def test_a_copy_of_nothing(site: GcsStore) -> None:
         copied(site)
 
 
-def test_a_copy_that_is_denied(server: FakeGcsServer, site: GcsStore) -> None:
+def test_a_copy_that_is_denied(server: FakeGcs, site: GcsStore) -> None:
     """Who may not read the files is told the permission, and on which bucket."""
     server.bucket("wheels").put(SOURCE, b"1")
     server.permissions.deny("storage.objects.get")
@@ -107,7 +107,7 @@ def test_a_copy_that_is_denied(server: FakeGcsServer, site: GcsStore) -> None:
 
 
 @pytest.mark.parametrize("fault", [StatusBefore(503), StatusAfter(503), DropAfter()])
-def test_lost_answers(server: FakeGcsServer, site: GcsStore, fault: Fault) -> None:
+def test_lost_answers(server: FakeGcs, site: GcsStore, fault: Fault) -> None:
     """A copy whose answer is lost is made again, and known again: it succeeds, once."""
     server.bucket("wheels").put(SOURCE, b"wheel")
     server.faults.add(fault, "rewrite", count=1)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.fake_gcs.faults import CutAt, DropAfter, DropBefore, StatusAfter, StatusBefore
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import FakeGcsServer
+from tests.fake_gcs.server import FakeGcs
 from tests.storage.gcs.opened import FILES, OTHER, A, Opened
 from wheelyard.errors import Conflict, NotFound
 from wheelyard.storage.base import ABSENT, NOT_MODIFIED, Key
@@ -40,7 +40,7 @@ def large(tmp_path: Path) -> Path:
 
 
 def test_all_that_goes_on_in_a_bucket(
-    server: FakeGcsServer, bucket: Bucket, opened_bucket: Opened, large: Path
+    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, large: Path
 ) -> None:
     """Over good and bad days, the counts are those of the bucket's own books, class by class."""
     bucket.page_size = 3
@@ -82,7 +82,7 @@ def test_all_that_goes_on_in_a_bucket(
     assert set(opened_bucket.operation_counter.counts()) == set(COUNTED.values())
 
 
-def test_what_each_verb_costs(server: FakeGcsServer, opened_bucket: Opened) -> None:
+def test_what_each_verb_costs(server: FakeGcs, opened_bucket: Opened) -> None:
     """On a good day every verb is one request, and what is known already brings no bytes."""
     store = opened_bucket.store
     version = store.put(A, b"one", ABSENT)
@@ -120,7 +120,7 @@ def test_which_operation_a_request_is(method: str, target: str, kind: str) -> No
     assert (operation.kind if operation else "") == kind
 
 
-def in_the_log(server: FakeGcsServer) -> dict[Operation, int]:
+def in_the_log(server: FakeGcs) -> dict[Operation, int]:
     """Return the expected counts, from the log of the fake server."""
     records = [each for each in server.log.records() if each.status and each.kind in COUNTED]
     return dict(Counter(COUNTED[each.kind] for each in records))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.fake_gcs.faults import DropAfter, DropBefore, Fault, StatusAfter, StatusBefore
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import FakeGcsServer
+from tests.fake_gcs.server import FakeGcs
 from tests.storage.gcs.opened import FOR_EVER, OTHER, VERBS, A, Opened, Opener
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store, Stored, create
@@ -27,7 +27,7 @@ lost = pytest.mark.parametrize("fault", LOST, ids=["status", "drop"])
 verbs = pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
 
 
-def test_too_often_is_waited_out(server: FakeGcsServer, opened_bucket: Opened) -> None:
+def test_too_often_is_waited_out(server: FakeGcs, opened_bucket: Opened) -> None:
     """A creation that comes too often waits as long as it is told to, and a little more."""
     server.faults.add(StatusBefore(429, retry_after="3"), "insert", count=3)
 
@@ -41,7 +41,7 @@ def test_too_often_is_waited_out(server: FakeGcsServer, opened_bucket: Opened) -
     assert len(set(pauses)) == 3
 
 
-def test_too_often_for_ever(server: FakeGcsServer, opened_bucket: Opened) -> None:
+def test_too_often_for_ever(server: FakeGcs, opened_bucket: Opened) -> None:
     """Who comes too often for too long is told to try again later."""
     server.faults.add(StatusBefore(429), "insert", count=FOR_EVER)
 
@@ -54,7 +54,7 @@ def test_too_often_for_ever(server: FakeGcsServer, opened_bucket: Opened) -> Non
 
 @pytest.mark.parametrize(("asked", "waited"), [("", 0.0), ("2", 2.0), ("600", MAX_PAUSE_SECONDS)])
 def test_a_swap_that_comes_too_often_has_lost(
-    server: FakeGcsServer, opened_bucket: Opened, asked: str, waited: float
+    server: FakeGcs, opened_bucket: Opened, asked: str, waited: float
 ) -> None:
     """A swap that comes too often is a Conflict without a second try, after a bounded pause."""
     version = opened_bucket.store.put(A, b"one", ABSENT)
@@ -72,7 +72,7 @@ def test_a_swap_that_comes_too_often_has_lost(
 @verbs
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 def test_a_passing_failure(
-    server: FakeGcsServer,
+    server: FakeGcs,
     bucket: Bucket,
     opened_bucket: Opened,
     status: int,
@@ -91,7 +91,7 @@ def test_a_passing_failure(
 @verbs
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_a_failure_for_ever(
-    server: FakeGcsServer,
+    server: FakeGcs,
     bucket: Bucket,
     opened_bucket: Opened,
     status: int,
@@ -119,7 +119,7 @@ def test_a_failure_for_ever(
     [(400, "storage_refused"), (401, "storage_credentials"), (403, "storage_denied")],
 )
 def test_a_swap_that_is_refused(
-    server: FakeGcsServer, opened_bucket: Opened, status: int, code: str
+    server: FakeGcs, opened_bucket: Opened, status: int, code: str
 ) -> None:
     """A swap that the bucket refuses is no lost race: why it refused is said, after one request."""
     version = opened_bucket.store.put(A, b"one", ABSENT)
@@ -136,7 +136,7 @@ def test_a_swap_that_is_refused(
 @lost
 @pytest.mark.parametrize("is_creation", [True, False], ids=["creation", "swap"])
 def test_a_write_whose_answer_is_lost(
-    server: FakeGcsServer, bucket: Bucket, opened_bucket: Opened, fault: Fault, *, is_creation: bool
+    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, fault: Fault, *, is_creation: bool
 ) -> None:
     """A write whose response was lost succeeds with its true version."""
     expect = ABSENT if is_creation else opened_bucket.store.put(A, b"zero", ABSENT)
@@ -150,9 +150,7 @@ def test_a_write_whose_answer_is_lost(
     assert generation(bucket, A) == version
 
 
-def test_a_write_to_a_bucket_that_falls_silent(
-    server: FakeGcsServer, opened_bucket: Opened
-) -> None:
+def test_a_write_to_a_bucket_that_falls_silent(server: FakeGcs, opened_bucket: Opened) -> None:
     """Whether a write that heard nothing has happened is found out, if anything answers at all."""
     server.faults.add(DropAfter(), "insert", count=FOR_EVER)
 
@@ -167,7 +165,7 @@ def test_a_write_to_a_bucket_that_falls_silent(
 @lost
 @pytest.mark.parametrize("is_creation", [True, False], ids=["creation", "swap"])
 def test_somebody_writes_after_a_lost_answer(
-    opener: Opener, server: FakeGcsServer, opened_bucket: Opened, fault: Fault, *, is_creation: bool
+    opener: Opener, server: FakeGcs, opened_bucket: Opened, fault: Fault, *, is_creation: bool
 ) -> None:
     """A write that was carried out and then overwritten is neither a success nor a Conflict."""
     store = opened_bucket.store
@@ -184,7 +182,7 @@ def test_somebody_writes_after_a_lost_answer(
 @pytest.mark.parametrize("fault", [StatusBefore(503), DropBefore()], ids=["status", "drop"])
 @pytest.mark.parametrize("is_creation", [True, False], ids=["creation", "swap"])
 def test_somebody_writes_before_a_repetition(
-    opener: Opener, server: FakeGcsServer, opened_bucket: Opened, fault: Fault, *, is_creation: bool
+    opener: Opener, server: FakeGcs, opened_bucket: Opened, fault: Fault, *, is_creation: bool
 ) -> None:
     """A write that was not carried out, and then was overtaken, is known to be a Conflict."""
     store = opened_bucket.store
@@ -201,7 +199,7 @@ def test_somebody_writes_before_a_repetition(
 @lost
 @pytest.mark.parametrize("names_version", [True, False])
 def test_a_deletion_whose_answer_is_lost(
-    server: FakeGcsServer,
+    server: FakeGcs,
     bucket: Bucket,
     opened_bucket: Opened,
     fault: Fault,
@@ -219,7 +217,7 @@ def test_a_deletion_whose_answer_is_lost(
 
 @lost
 def test_somebody_creates_after_a_lost_deletion(
-    opener: Opener, server: FakeGcsServer, bucket: Bucket, opened_bucket: Opened, fault: Fault
+    opener: Opener, server: FakeGcs, bucket: Bucket, opened_bucket: Opened, fault: Fault
 ) -> None:
     """A lost deletion followed by another writer's creation is no Conflict."""
     version = opened_bucket.store.put(A, b"one", ABSENT)
@@ -280,7 +278,7 @@ def large(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 def test_a_precondition_that_keeps_failing(
-    server: FakeGcsServer,
+    server: FakeGcs,
     bucket: Bucket,
     opened_bucket: Opened,
     large: Path,
@@ -306,7 +304,7 @@ def test_a_precondition_that_keeps_failing(
 
 @pytest.mark.parametrize("first", [StatusBefore(503), StatusAfter(503), DropAfter()])
 def test_a_precondition_that_fails_after_a_lost_answer(
-    server: FakeGcsServer, opened_bucket: Opened, first: StatusBefore | StatusAfter | DropAfter
+    server: FakeGcs, opened_bucket: Opened, first: StatusBefore | StatusAfter | DropAfter
 ) -> None:
     """Whether a try landed is found out, and what cannot land is not called a lost race."""
     server.faults.add(first, "insert")
@@ -321,7 +319,7 @@ def test_a_precondition_that_fails_after_a_lost_answer(
         assert opened_bucket.store.get(A) == Stored(b"new", version)
 
 
-def test_a_write_that_expects_nothing(server: FakeGcsServer, opened_bucket: Opened) -> None:
+def test_a_write_that_expects_nothing(server: FakeGcs, opened_bucket: Opened) -> None:
     """A 412 to a write without a precondition can be no lost race."""
     server.faults.add(StatusBefore(412), "insert", count=FOR_EVER)
 
@@ -331,7 +329,7 @@ def test_a_write_that_expects_nothing(server: FakeGcsServer, opened_bucket: Open
     assert caught.value.code == "precondition_failed"
 
 
-def test_what_is_new(server: FakeGcsServer, bucket: Bucket, opened_bucket: Opened) -> None:
+def test_what_is_new(server: FakeGcs, bucket: Bucket, opened_bucket: Opened) -> None:
     """What has to be new counts as taken only if it is seen to be there."""
     bucket.put(OTHER, b"there")
     with pytest.raises(Conflict):
@@ -344,7 +342,7 @@ def test_what_is_new(server: FakeGcsServer, bucket: Bucket, opened_bucket: Opene
     assert caught.value.code == "precondition_failed"
 
 
-def test_a_lost_race(server: FakeGcsServer, bucket: Bucket, opened_bucket: Opened) -> None:
+def test_a_lost_race(server: FakeGcs, bucket: Bucket, opened_bucket: Opened) -> None:
     """Who comes second is told so at the price of the write; who comes so again, after a look."""
     store = opened_bucket.store
     old = store.put(A, b"one", ABSENT)
@@ -362,9 +360,7 @@ def test_a_lost_race(server: FakeGcsServer, bucket: Bucket, opened_bucket: Opene
 
 
 @pytest.mark.parametrize("status", [400, 405, 411, 413])
-def test_a_request_that_is_refused(
-    server: FakeGcsServer, opened_bucket: Opened, status: int
-) -> None:
+def test_a_request_that_is_refused(server: FakeGcs, opened_bucket: Opened, status: int) -> None:
     """A request that the bucket calls invalid is sent once, and not called retryable."""
     server.faults.add(StatusBefore(status), "insert", count=FOR_EVER)
 

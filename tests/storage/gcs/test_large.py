@@ -11,7 +11,7 @@ import pytest
 
 from tests.fake_gcs.faults import DropAfter, DropBefore, Fault, StatusAfter, StatusBefore
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import FakeGcsServer
+from tests.fake_gcs.server import FakeGcs
 from tests.storage.gcs.opened import EMULATOR, FOR_EVER, A, Opened, Opener
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import ABSENT, ObjectVersion, Stored
@@ -45,7 +45,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @faults
 @pytest.mark.parametrize("at", [0, PIECES // 2, PIECES - 1], ids=["first", "middle", "last"])
 def test_a_piece_fails(
-    server: FakeGcsServer, bucket: Bucket, opened_bucket: Opened, large: Path, fault: Fault, at: int
+    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, large: Path, fault: Fault, at: int
 ) -> None:
     """An upload goes on over a piece that fails, or whose reply does, and loses no byte."""
     server.faults.add(fault, "resumable-chunk", skip=at)
@@ -64,7 +64,7 @@ def test_a_piece_fails(
 
 @faults
 def test_the_beginning_fails(
-    server: FakeGcsServer, bucket: Bucket, opened_bucket: Opened, large: Path, fault: Fault
+    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, large: Path, fault: Fault
 ) -> None:
     """An upload of which the beginning fails begins again."""
     server.faults.add(fault, "resumable-start", count=2)
@@ -87,7 +87,7 @@ def test_the_beginning_fails(
 )
 @pytest.mark.parametrize("fault", [None, DropAfter()], ids=["well", "reply lost"])
 def test_sizes_around_a_piece(
-    server: FakeGcsServer, opened_bucket: Opened, tmp_path: Path, size: int, fault: Fault | None
+    server: FakeGcs, opened_bucket: Opened, tmp_path: Path, size: int, fault: Fault | None
 ) -> None:
     """A body may fill its last piece, or just not; the end of it may be said twice."""
     body = Random(size).randbytes(size)
@@ -104,7 +104,7 @@ def test_sizes_around_a_piece(
 
 @pytest.mark.parametrize("is_creation", [True, False], ids=["creation", "swap"])
 def test_who_comes_too_late(
-    server: FakeGcsServer, bucket: Bucket, opened_bucket: Opened, large: Path, *, is_creation: bool
+    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, large: Path, *, is_creation: bool
 ) -> None:
     """Who sends a large body over what is there already is told so with the last piece."""
     old = opened_bucket.store.put(A, b"one", ABSENT)
@@ -118,7 +118,7 @@ def test_who_comes_too_late(
 
 
 def test_somebody_was_first_meanwhile(
-    opener: Opener, server: FakeGcsServer, bucket: Bucket, opened_bucket: Opened, large: Path
+    opener: Opener, server: FakeGcs, bucket: Bucket, opened_bucket: Opened, large: Path
 ) -> None:
     """A large body that is overtaken while it goes up, with a failure on top, is a Conflict."""
     server.faults.add(StatusBefore(503), "resumable-chunk", skip=2)
@@ -133,7 +133,7 @@ def test_somebody_was_first_meanwhile(
 
 
 def test_somebody_writes_over_a_lost_end(
-    server: FakeGcsServer, bucket: Bucket, opened_bucket: Opened, large: Path
+    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, large: Path
 ) -> None:
     """The bucket tells of the end of an upload again, even when its object has been replaced."""
     server.faults.add(DropAfter(), "resumable-chunk", skip=PIECES - 1)
@@ -147,7 +147,7 @@ def test_somebody_writes_over_a_lost_end(
 
 
 def test_all_replies_to_the_end_are_lost(
-    server: FakeGcsServer, bucket: Bucket, opened_bucket: Opened, large: Path
+    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, large: Path
 ) -> None:
     """An upload that never hears that it has ended has succeeded if its object is there."""
     server.faults.add(StatusAfter(503), "resumable-chunk", skip=PIECES - 1, count=FOR_EVER)
@@ -160,7 +160,7 @@ def test_all_replies_to_the_end_are_lost(
 
 
 def test_a_piece_fails_for_ever(
-    server: FakeGcsServer, bucket: Bucket, opened_bucket: Opened, large: Path
+    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, large: Path
 ) -> None:
     """An upload of which a piece never arrives is given up in bounded time, and leaves nothing."""
     server.faults.add(StatusBefore(503), "resumable-chunk", skip=2, count=FOR_EVER)
@@ -173,7 +173,7 @@ def test_a_piece_fails_for_ever(
 
 
 def test_the_bucket_forgets_an_upload(
-    server: FakeGcsServer, bucket: Bucket, opened_bucket: Opened, large: Path
+    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, large: Path
 ) -> None:
     """An upload of which the bucket knows no more begins anew, and arrives."""
     server.faults.add(StatusBefore(503), "resumable-chunk", skip=2)
@@ -226,7 +226,7 @@ print(json.dumps(found))
 
 
 @pytest.mark.slow
-def test_memory(server: FakeGcsServer, tmp_path: Path) -> None:
+def test_memory(server: FakeGcs, tmp_path: Path) -> None:
     """A file of 150 MB goes up and comes down within 60 MB of memory."""
     file = tmp_path / "large"
     with file.open("wb") as sink:

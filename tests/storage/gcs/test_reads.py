@@ -21,7 +21,7 @@ from tests.fake_gcs.faults import (
     WrongHash,
 )
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import FakeGcsServer
+from tests.fake_gcs.server import FakeGcs
 from tests.storage.gcs.opened import EMULATOR, FOR_EVER, VERBS, A, Opened, Opener, SkippedPauses
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, CHUNK_BYTES, NOT_MODIFIED, Key, Stored
@@ -38,7 +38,7 @@ breaks = pytest.mark.parametrize("broken", [CutAt, ResetAt], ids=["cut", "reset"
 @breaks
 @pytest.mark.parametrize("position", POSITIONS)
 def test_a_stream_that_breaks_off(
-    server: FakeGcsServer,
+    server: FakeGcs,
     opened_bucket: Opened,
     position: int,
     broken: type[CutAt | ResetAt],
@@ -55,9 +55,7 @@ def test_a_stream_that_breaks_off(
     assert f"generation={version}" in second.target
 
 
-def test_a_stream_that_breaks_off_again_and_again(
-    server: FakeGcsServer, opened_bucket: Opened
-) -> None:
+def test_a_stream_that_breaks_off_again_and_again(server: FakeGcs, opened_bucket: Opened) -> None:
     """A stream goes on as often as it must while bytes come, and is given up when none do."""
     body = BODY * 3
     opened_bucket.store.put(A, body, ABSENT)
@@ -77,7 +75,7 @@ def test_a_stream_that_breaks_off_again_and_again(
     [(5, None, ""), (5, 8, ""), (0, 8, ""), (5, None, "bytes=3-"), (5, 8, "bytes=5-9")],
 )
 def test_another_range_than_was_asked_for(
-    server: FakeGcsServer, opened_bucket: Opened, start: int, stop: int | None, answered: str
+    server: FakeGcs, opened_bucket: Opened, start: int, stop: int | None, answered: str
 ) -> None:
     """If a proxy answers with another range, its bytes are not passed on."""
     opened_bucket.store.put(A, b"0123456789", ABSENT)
@@ -89,7 +87,7 @@ def test_another_range_than_was_asked_for(
 
 @pytest.mark.parametrize("answered", ["", "bytes=300000-"])
 def test_a_stream_that_goes_on_elsewhere(
-    server: FakeGcsServer, opened_bucket: Opened, answered: str
+    server: FakeGcs, opened_bucket: Opened, answered: str
 ) -> None:
     """A range that breaks off, and whose rest is answered with other bytes, ends with a fault."""
     opened_bucket.store.put(A, BODY, ABSENT)
@@ -107,7 +105,7 @@ def test_a_stream_that_goes_on_elsewhere(
 
 @pytest.mark.parametrize("is_deleted", [True, False], ids=["deleted", "replaced"])
 def test_a_stream_never_mixes_two_writes(
-    server: FakeGcsServer, bucket: Bucket, opened_bucket: Opened, *, is_deleted: bool
+    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, *, is_deleted: bool
 ) -> None:
     """A stream that breaks off after its object was changed ends with a fault, not with others."""
     opened_bucket.store.put(A, BODY, ABSENT)
@@ -128,7 +126,7 @@ def test_a_stream_never_mixes_two_writes(
 @breaks
 @pytest.mark.parametrize("position", POSITIONS)
 def test_a_whole_read_that_breaks_off(
-    server: FakeGcsServer, opened_bucket: Opened, position: int, broken: type[CutAt | ResetAt]
+    server: FakeGcs, opened_bucket: Opened, position: int, broken: type[CutAt | ResetAt]
 ) -> None:
     """A document whose connection breaks off is read again, and comes whole."""
     version = opened_bucket.store.put(A, BODY, ABSENT)
@@ -141,7 +139,7 @@ def test_a_whole_read_that_breaks_off(
 
 @pytest.mark.parametrize("position", [0, 1, SIZE - 1])
 def test_a_document_is_replaced_while_it_is_read(
-    server: FakeGcsServer, bucket: Bucket, opened_bucket: Opened, position: int
+    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, position: int
 ) -> None:
     """A document that is replaced after its connection broke off is read as what it is then."""
     known = opened_bucket.store.put(A, b"known", ABSENT)
@@ -157,7 +155,7 @@ def test_a_document_is_replaced_while_it_is_read(
 
 
 @pytest.mark.parametrize("fault", [FlipByte(3), WrongHash()], ids=["byte", "hash"])
-def test_a_spoilt_document(server: FakeGcsServer, opened_bucket: Opened, fault: Fault) -> None:
+def test_a_spoilt_document(server: FakeGcs, opened_bucket: Opened, fault: Fault) -> None:
     """A document of which a bit is wrong is read again, and never given away."""
     version = opened_bucket.store.put(A, b"0123456789", ABSENT)
     server.faults.add(fault, "media")
@@ -169,7 +167,7 @@ def test_a_spoilt_document(server: FakeGcsServer, opened_bucket: Opened, fault: 
 
 
 @pytest.mark.parametrize("position", [0, CHUNK_BYTES, SIZE - 1])
-def test_a_spoilt_stream(server: FakeGcsServer, opened_bucket: Opened, position: int) -> None:
+def test_a_spoilt_stream(server: FakeGcs, opened_bucket: Opened, position: int) -> None:
     """A download with a wrong bit is aborted before its end."""
     opened_bucket.store.put(A, BODY, ABSENT)
     server.faults.add(FlipByte(position), "media")
@@ -182,9 +180,7 @@ def test_a_spoilt_stream(server: FakeGcsServer, opened_bucket: Opened, position:
     assert SIZE - CHUNK_BYTES <= sum(map(len, received)) < SIZE
 
 
-def test_the_beginning_of_a_stream_is_tried_again(
-    server: FakeGcsServer, opened_bucket: Opened
-) -> None:
+def test_the_beginning_of_a_stream_is_tried_again(server: FakeGcs, opened_bucket: Opened) -> None:
     """A stream that cannot begin just now begins a little later, or tells that nothing is there."""
     opened_bucket.store.put(A, BODY, ABSENT)
     server.faults.add(StatusBefore(503), "media", count=2)
@@ -196,7 +192,7 @@ def test_the_beginning_of_a_stream_is_tried_again(
 
 
 @pytest.mark.slow
-def test_a_stream_that_stalls(server: FakeGcsServer, opened_bucket: Opened) -> None:
+def test_a_stream_that_stalls(server: FakeGcs, opened_bucket: Opened) -> None:
     """A stream of which nothing is heard for some seconds is asked for again."""
     opened_bucket.store.put(A, BODY, ABSENT)
     server.faults.add(Stall(object_download.STREAM_TIMEOUTS[1] + 5), "media")
@@ -207,7 +203,7 @@ def test_a_stream_that_stalls(server: FakeGcsServer, opened_bucket: Opened) -> N
 
 
 @pytest.mark.slow
-def test_a_document_that_trickles(server: FakeGcsServer, opener: Opener) -> None:
+def test_a_document_that_trickles(server: FakeGcs, opener: Opener) -> None:
     """A document that comes a few bytes a second is given up, and not waited for."""
     store = opener("gs://wheels", still=SkippedPauses()).store
     store.put(A, b"x" * 800, ABSENT)

@@ -28,7 +28,7 @@ from hypothesis import given, strategies
 
 from tests.fake_gcs.faults import DropBefore, Fault, Hold, StatusBefore
 from tests.fake_gcs.identity import EMAIL as HELD
-from tests.fake_gcs.server import FakeGcsServer, running_fake_gcs
+from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.waiting import until
 from wheelyard.errors import Unavailable
 from wheelyard.storage.gcs.retry import RetryEnvironment
@@ -90,7 +90,7 @@ def pauses() -> list[float]:
 
 
 @pytest.fixture
-def iam() -> Iterator[FakeGcsServer]:
+def iam() -> Iterator[FakeGcs]:
     """Yield what signs with the published key, for an account of its own."""
     with running_fake_gcs(private_key=KEY) as running:
         yield running
@@ -103,12 +103,12 @@ def retry_env(pauses: list[float]) -> RetryEnvironment:
 
 
 @pytest.fixture
-def signer(iam: FakeGcsServer, pauses: list[float]) -> Signer:
+def signer(iam: FakeGcs, pauses: list[float]) -> Signer:
     """IAM as signer for a user with a token."""
     return IamSigner(token_of(iam), HELD, retry_env(pauses), iam.url)
 
 
-def token_of(iam: FakeGcsServer) -> Credentials:
+def token_of(iam: FakeGcs) -> Credentials:
     """Return the credentials of a user with a token."""
     return user_credentials(iam.identity.issue_token())
 
@@ -223,7 +223,7 @@ def test_federated_identities(account: str | None, pauses: list[float]) -> None:
 
 
 @pytest.mark.integration
-def test_impersonation(iam: FakeGcsServer, pauses: list[float]) -> None:
+def test_impersonation(iam: FakeGcs, pauses: list[float]) -> None:
     """Who acts for a service account signs for it with the rights of their own."""
     delegate = "projects/-/serviceAccounts/between@project.example"
     credentials = impersonating(token_of(iam), HELD, ["scope"], delegates=[delegate])
@@ -253,7 +253,7 @@ print(UrlSigner(signer, lambda: 1777896000.0).url("b", "o", timedelta(hours=1)))
 
 
 @pytest.mark.integration
-def test_a_machine_that_does_not_know_its_name(iam: FakeGcsServer) -> None:
+def test_a_machine_that_does_not_know_its_name(iam: FakeGcs) -> None:
     """On a machine of Google's, nothing is asked before the first URL; then it signs as itself."""
     with subprocess.Popen(
         [sys.executable, "-c", MACHINE, iam.url],
@@ -274,7 +274,7 @@ def test_a_machine_that_does_not_know_its_name(iam: FakeGcsServer) -> None:
 
 
 @pytest.mark.integration
-def test_one_call_for_everybody_in_a_window(iam: FakeGcsServer, signer: Signer) -> None:
+def test_one_call_for_everybody_in_a_window(iam: FakeGcs, signer: Signer) -> None:
     """Within a window IAM is asked once for an object; in the next one it is asked again."""
     clock = [NOON]
     urls = UrlSigner(signer, lambda: clock[0])
@@ -292,7 +292,7 @@ def test_one_call_for_everybody_in_a_window(iam: FakeGcsServer, signer: Signer) 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("refusals", [0, 1])
-def test_many_at_once_share_a_call(iam: FakeGcsServer, signer: Signer, refusals: int) -> None:
+def test_many_at_once_share_a_call(iam: FakeGcs, signer: Signer, refusals: int) -> None:
     """When many want one wheel in the same moment, IAM is asked once, and all hear its answer."""
     looked = list[float]()
 
@@ -321,7 +321,7 @@ def test_many_at_once_share_a_call(iam: FakeGcsServer, signer: Signer, refusals:
 
 
 @pytest.mark.integration
-def test_memory_is_bounded(iam: FakeGcsServer, signer: Signer) -> None:
+def test_memory_is_bounded(iam: FakeGcs, signer: Signer) -> None:
     """Of the URLs in memory, those that were not asked for longest go first."""
     urls = UrlSigner(signer, lambda: NOON, capacity=2)
 
@@ -332,7 +332,7 @@ def test_memory_is_bounded(iam: FakeGcsServer, signer: Signer) -> None:
 
 
 @pytest.mark.integration
-def test_a_missing_permission(iam: FakeGcsServer, signer: Signer, pauses: list[float]) -> None:
+def test_a_missing_permission(iam: FakeGcs, signer: Signer, pauses: list[float]) -> None:
     """Who may not sign is told at once which permission on which account is missing."""
     iam.permissions.deny("iam.serviceAccounts.signBlob")
 
@@ -356,7 +356,7 @@ def test_a_missing_permission(iam: FakeGcsServer, signer: Signer, pauses: list[f
     ],
 )
 def test_a_hiccup_of_iam(
-    iam: FakeGcsServer, signer: Signer, pauses: list[float], faults: list[Fault]
+    iam: FakeGcs, signer: Signer, pauses: list[float], faults: list[Fault]
 ) -> None:
     """IAM may stumble twice; it is asked again after a short pause."""
     for fault in faults:
@@ -374,7 +374,7 @@ def test_a_hiccup_of_iam(
     ("fault", "calls"),
     [(StatusBefore(503), 3), (DropBefore(), 3), (StatusBefore(404), 1), (StatusBefore(200), 1)],
 )
-def test_iam_does_not_answer(iam: FakeGcsServer, signer: Signer, fault: Fault, calls: int) -> None:
+def test_iam_does_not_answer(iam: FakeGcs, signer: Signer, fault: Fault, calls: int) -> None:
     """When IAM gives no signature, the refusal says so, and names the account."""
     iam.faults.add(fault, "sign", count=3)
 
