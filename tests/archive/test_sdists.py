@@ -202,7 +202,7 @@ REFUSED: dict[str, dict[str, Callable[[], bytes]]] = {
         "S34-name": lambda: sdist_bytes(pkg_info=PKG_INFO.replace(b"demo", b"other")),
     },
     "version_mismatch": {
-        "S34-version": lambda: sdist_bytes(pkg_info=PKG_INFO.replace(b"1.0", b"2")),
+        "S34-version": lambda: sdist_bytes(pkg_info=PKG_INFO.replace(b"1.0", b"2"))
     },
 }
 REFUSED_ZIPS: dict[str, dict[str, bytes]] = {
@@ -218,9 +218,7 @@ REFUSED_ZIPS: dict[str, dict[str, bytes]] = {
         "S21-backslash": zip_sdist(Entry(b"demo-1.0\\x")),
         "S21-dot-at-end": zip_sdist(Entry(b"demo-1.0/x/.")),
     },
-    "missing_metadata": {
-        "S21-S22": zip_bytes([Entry(b"demo-1.0/x")]),
-    },
+    "missing_metadata": {"S21-S22": zip_bytes([Entry(b"demo-1.0/x")])},
 }
 ACCEPTED: dict[str, bytes] = {
     "plain": GOOD,

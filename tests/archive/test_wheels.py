@@ -309,10 +309,10 @@ REFUSED: dict[str, dict[str, Callable[[], bytes]]] = {
         "W67-no-licence-file": lambda: wheel_bytes(metadata=METADATA + LICENSE),
     },
     "name_mismatch": {
-        "W63-other-name": lambda: wheel_bytes(metadata=METADATA.replace(b"demo", b"other")),
+        "W63-other-name": lambda: wheel_bytes(metadata=METADATA.replace(b"demo", b"other"))
     },
     "version_mismatch": {
-        "W64-other-version": lambda: wheel_bytes(metadata=METADATA.replace(b"1.0", b"1.1")),
+        "W64-other-version": lambda: wheel_bytes(metadata=METADATA.replace(b"1.0", b"1.1"))
     },
     "record_mismatch": {
         key: partial(wheel_bytes, A, record=record) for key, record in BAD_RECORDS.items()
@@ -410,12 +410,8 @@ ACCEPTED: dict[str, bytes] = {
     },
 }
 WARNED: dict[str, dict[str, bytes]] = {
-    "upper and lower case": {
-        "W39": wheel_bytes(Entry(b"demo/A.py"), A),
-    },
-    "newer than this index": {
-        "W47-1.9": wheel_bytes(wheel=WHEEL.replace(b"1.0", b"1.9")),
-    },
+    "upper and lower case": {"W39": wheel_bytes(Entry(b"demo/A.py"), A)},
+    "newer than this index": {"W47-1.9": wheel_bytes(wheel=WHEEL.replace(b"1.0", b"1.9"))},
     "differ": {
         "W48-no-tags": wheel_bytes(wheel=b"Wheel-Version: 1.0\n"),
         "W48-more-tags": wheel_bytes(wheel=WHEEL.replace(b"py3", b"py2.py3")),
@@ -423,9 +419,7 @@ WARNED: dict[str, dict[str, bytes]] = {
             wheel=b"Wheel-Version: 1.0\nTag: " + b"a.b" * 999 + b"-" + b"c." * 999
         ),
     },
-    "newer": {
-        "M02-metadata": wheel_bytes(metadata=METADATA.replace(b"2.4", b"2.99")),
-    },
+    "newer": {"M02-metadata": wheel_bytes(metadata=METADATA.replace(b"2.4", b"2.99"))},
 }
 
 
@@ -493,7 +487,7 @@ LIMITS: dict[str, dict[str, Limit]] = {
             20,
             {"record_lines": 21},
             lambda n: wheel_bytes(A, record=record_lines(b"\n" * (n - 4))),
-        ),
+        )
     },
     "unsafe_archive": {
         "W60-name": (60, {"member_name": 60}, lambda n: named("a" * n)),

@@ -6,12 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from tests.model.jobs import (
-    AUDIENCE,
-    GOOGLE,
-    JOBS,
-    NOON,
-)
+from tests.model.jobs import AUDIENCE, GOOGLE, JOBS, NOON
 from tests.operations.in_memory_index import IndexHarness, fake_runtime
 from wheelyard.authentication.replay_protection import ReplayProtection
 from wheelyard.authentication.trusted_publishing import TrustedPublishing, VerifyIdToken

@@ -62,11 +62,7 @@ def as_machine(cloud: FakeGcs, iam: str) -> dict[str, str]:
 
 @contextmanager
 def running_bucket_index(
-    folder: Path,
-    cloud: FakeGcs,
-    environment: Mapping[str, str],
-    *options: str,
-    config: str = "",
+    folder: Path, cloud: FakeGcs, environment: Mapping[str, str], *options: str, config: str = ""
 ) -> Iterator[BucketIndex]:
     """Run a server in a new folder, with a token made beforehand, and with these settings."""
     sandbox = new_sandbox(folder)

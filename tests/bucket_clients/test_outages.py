@@ -88,11 +88,7 @@ def test_bucket_is_gone(cloud: FakeGcs, tmp_path: Path, begin: Outage) -> None:
                 pool.submit(upload, index, more),
             ]
             asked = [each.result() for each in pending]
-            asked += [
-                ask(index, "/simple/yard-2/"),
-                ask(index, "/ready"),
-                upload(index, more),
-            ]
+            asked += [ask(index, "/simple/yard-2/"), ask(index, "/ready"), upload(index, more)]
             assert ask(index, "/health").status_code == 200
         finally:
             cloud.revive()

@@ -43,8 +43,7 @@ def ask(serving: Serving, path: str, token: str) -> httpx2.Response:
 
 
 @pytest.mark.parametrize(
-    ("store", "apart"),
-    [("wheels", "keys"), ("gs://packages", "gs://secrets/of/ours")],
+    ("store", "apart"), [("wheels", "keys"), ("gs://packages", "gs://secrets/of/ours")]
 )
 def test_two_places(
     sandbox: Sandbox, google: FakeGcs, serve: Serve, wheelyard: Typed, store: str, apart: str

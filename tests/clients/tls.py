@@ -110,10 +110,7 @@ def _certificates() -> tuple[bytes, bytes]:
 
 
 def _certificate(
-    subject: x509.Name,
-    issuer: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
-    path_length: int | None,
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, path_length: int | None
 ) -> x509.CertificateBuilder:
     today = system_runtime().now()
     return (

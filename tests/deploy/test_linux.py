@@ -171,8 +171,7 @@ def test_variables(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "value",
-    [r"a\b", r'"a\"', r'"a\b"', '"a', "'a", "'a'b", "'a'b'", '"a" "b"', "a\\\nB=more"],
+    "value", [r"a\b", r'"a\"', r'"a\b"', '"a', "'a", "'a'b", "'a'b'", '"a" "b"', "a\\\nB=more"]
 )
 def test_variable_that_systemd_reads_otherwise(tmp_path: Path, value: str) -> None:
     """A value that the service would get otherwise stops the command, with file and line."""

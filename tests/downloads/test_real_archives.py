@@ -75,15 +75,9 @@ ALL_WANTED = (
         wheels_for("3.12", "macosx_11_0_arm64"),
         "cryptography==50.0.2 msgspec==0.22.0 numpy==2.5.5 uvloop==0.23.0",
     ),
+    DownloadRequest("musl", wheels_for("3.12", "musllinux_1_2_x86_64"), "orjson==3.13.0"),
     DownloadRequest(
-        "musl",
-        wheels_for("3.12", "musllinux_1_2_x86_64"),
-        "orjson==3.13.0",
-    ),
-    DownloadRequest(
-        "windows",
-        wheels_for("3.13", "win_amd64"),
-        "numpy==2.5.5 psutil==7.2.2 pywin32==312",
+        "windows", wheels_for("3.13", "win_amd64"), "numpy==2.5.5 psutil==7.2.2 pywin32==312"
     ),
     DownloadRequest(
         "sdists",

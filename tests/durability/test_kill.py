@@ -12,14 +12,7 @@ from signal import SIGKILL
 import pytest
 
 from tests.clients.servers import free_port
-from tests.durability.serving import (
-    Crowd,
-    environment,
-    first_token,
-    get,
-    server,
-    wheelyard,
-)
+from tests.durability.serving import Crowd, environment, first_token, get, server, wheelyard
 from tests.forking import ProcessEnvironment, fork
 from tests.operations.distributions import make_wheel
 from tests.waiting import until

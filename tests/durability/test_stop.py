@@ -8,15 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.durability.serving import (
-    Crowd,
-    first_token,
-    get,
-    post,
-    server,
-    start,
-    wheelyard,
-)
+from tests.durability.serving import Crowd, first_token, get, post, server, start, wheelyard
 from tests.operations.distributions import Made, make_wheel
 from tests.waiting import TIMEOUT_SECONDS, until
 

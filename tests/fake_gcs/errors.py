@@ -45,11 +45,7 @@ class ApiError(Exception):
     """An error of the service; `reason` is its short name, by default that of the status."""
 
     def __init__(
-        self,
-        status: int,
-        message: str,
-        reason: str = "",
-        headers: tuple[tuple[str, str], ...] = (),
+        self, status: int, message: str, reason: str = "", headers: tuple[tuple[str, str], ...] = ()
     ) -> None:
         super().__init__(message)
         self.status = status

@@ -130,8 +130,7 @@ class Identity:
             raise unauthenticated()
         if call.name not in {self.email, "-"} or not self._permissions.held(SIGN_BLOB):
             raise ApiError(
-                403,
-                f"Permission '{SIGN_BLOB}' denied on resource (or it may not exist).",
+                403, f"Permission '{SIGN_BLOB}' denied on resource (or it may not exist)."
             )
         try:
             asked = json.loads(request.body.read_all())

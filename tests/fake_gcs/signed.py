@@ -115,9 +115,7 @@ def _download(found: StoredObject, request: Request) -> Reply:
 def _refuse_second_credentials(request: Request) -> None:
     if request.header("authorization") is not None:
         raise ApiError(
-            400,
-            "An Authorization header came along with a URL that needs none.",
-            "InvalidArgument",
+            400, "An Authorization header came along with a URL that needs none.", "InvalidArgument"
         )
 
 

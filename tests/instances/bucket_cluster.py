@@ -118,10 +118,7 @@ class BucketCluster:
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables of every process of the cluster."""
-        own = {
-            "PYTHONPATH": str(REPOSITORY / "src"),
-            "WHEELYARD_STORE": self.store,
-        }
+        own = {"PYTHONPATH": str(REPOSITORY / "src"), "WHEELYARD_STORE": self.store}
         sandbox = Sandbox(self.folder, self.folder / "home")
         return sandbox.environment() | own | dict(self.variables)
 

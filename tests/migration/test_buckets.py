@@ -30,12 +30,7 @@ THEN = datetime(2021, 4, 1, 12, 30, 15, tzinfo=UTC)
 
 
 def test_gaepypi(
-    new_guide: NewGuide,
-    cloud: FakeGcs,
-    old: Built,
-    other: Built,
-    python: Path,
-    sandbox: Sandbox,
+    new_guide: NewGuide, cloud: FakeGcs, old: Built, other: Built, python: Path, sandbox: Sandbox
 ) -> None:
     """Accounts, index, uploads and paths of files go on, with names that were never normalised."""
     bucket = cloud.bucket("acme.appspot.com")
@@ -96,12 +91,7 @@ def test_backupni(
 
 
 def test_pypicloud(
-    new_guide: NewGuide,
-    cloud: FakeGcs,
-    old: Built,
-    other: Built,
-    python: Path,
-    sandbox: Sandbox,
+    new_guide: NewGuide, cloud: FakeGcs, old: Built, other: Built, python: Path, sandbox: Sandbox
 ) -> None:
     """Passwords that pypicloud has hashed go on to open both index URLs; uploaders come along."""
     bucket = cloud.bucket("acme-pypicloud")

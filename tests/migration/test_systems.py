@@ -85,12 +85,7 @@ def test_dumb_pypi_as_a_site(
 
 
 def test_dumb_pypi_as_a_server(
-    new_guide: NewGuide,
-    cloud: FakeGcs,
-    old: Built,
-    other: Built,
-    python: Path,
-    sandbox: Sandbox,
+    new_guide: NewGuide, cloud: FakeGcs, old: Built, other: Built, python: Path, sandbox: Sandbox
 ) -> None:
     """Dates, uploaders and yanks come along, from a bucket, a copy of it, and by the URL."""
     site, port = make_dumb_pypi(sandbox, old, other), free_port()

@@ -44,8 +44,7 @@ def test_pull_requests_cannot_be_registered(event: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "event",
-    ["create", "push", "release", "repository_dispatch", "schedule", "workflow_dispatch"],
+    "event", ["create", "push", "release", "repository_dispatch", "schedule", "workflow_dispatch"]
 )
 def test_events_of_those_who_may_write(event: str) -> None:
     """What only people with write access set off may publish, unless the publisher is narrower."""

@@ -84,10 +84,7 @@ def test_several_indexes(tmp_path: Path) -> None:
 
     dev = taken(folder, indexes=("ana/dev",))[1]
     assert (dev.names, len(dev.passed_over)) == ([WHEEL], 2)
-    assert taken(folder, indexes=("ana/prod", "root/up"))[1].names == [
-        "b-1.tar.gz",
-        "m-1.tar.gz",
-    ]
+    assert taken(folder, indexes=("ana/prod", "root/up"))[1].names == ["b-1.tar.gz", "m-1.tar.gz"]
 
     del indexes["ana/prod"]
     folder = write(tmp_path / "less", indexes)

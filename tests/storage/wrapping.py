@@ -5,15 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from wheelyard.storage.base import (
-    Entry,
-    Found,
-    Key,
-    ObjectBody,
-    ObjectVersion,
-    Store,
-    WebType,
-)
+from wheelyard.storage.base import Entry, Found, Key, ObjectBody, ObjectVersion, Store, WebType
 
 T = TypeVar("T")
 

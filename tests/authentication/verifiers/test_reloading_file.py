@@ -130,10 +130,7 @@ def test_a_broken_file_changes_nothing(
 
 
 def test_a_new_warning_is_logged(
-    watched: ReloadingFile[HtpasswdFile],
-    path: Path,
-    clock: Clock,
-    caplog: pytest.LogCaptureFixture,
+    watched: ReloadingFile[HtpasswdFile], path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What becomes unwise while the server runs is logged, once."""
     before = watched.warnings

@@ -196,11 +196,7 @@ def test_missing_claims(harness: JwtHarness, name: str) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [
-        {"exp": NOW - 20, "iat": NOW - 3500},
-        {"iat": NOW + 30, "exp": NOW + 60},
-        {"nbf": NOW + 30},
-    ],
+    [{"exp": NOW - 20, "iat": NOW - 3500}, {"iat": NOW + 30, "exp": NOW + 60}, {"nbf": NOW + 30}],
     ids=repr,
 )
 def test_clocks_that_differ(harness: JwtHarness, change: dict[str, object]) -> None:

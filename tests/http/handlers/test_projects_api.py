@@ -58,7 +58,7 @@ def test_whole_life(server: RunningServer) -> None:
     assert [commit["number"] for commit in journal["commits"]] == list(range(1, 8))
     events = [event for commit in journal["commits"] for event in commit["events"]]
     assert [event["what"] for event in events] == [
-        *("uploaded", "uploaded", "uploaded", "yanked", "unyanked", "status", "deleted"),
+        *("uploaded", "uploaded", "uploaded", "yanked", "unyanked", "status", "deleted")
     ]
     assert {event["by"] for event in events} == {f"token:{server.token[4:14]}"}
 

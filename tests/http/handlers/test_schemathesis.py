@@ -31,16 +31,7 @@ def test_what_the_document_says(users: GoogleUsersServer, tmp_path: Path) -> Non
     new_sandbox(tmp_path).run(
         program("schemathesis"),
         *("--config-file", str(HERE / "schemathesis.toml")),
-        *(
-            "run",
-            "--url",
-            users.server.url,
-            "--header",
-            login,
-            "--checks",
-            "all",
-            "--no-color",
-        ),
+        *("run", "--url", users.server.url, "--header", login, "--checks", "all", "--no-color"),
         *("--phases", "fuzzing", "--max-examples", "10", "--generation-deterministic"),
         REPOSITORY / "docs" / "openapi.json",
     )

@@ -253,13 +253,7 @@ def test_no_stored_secret_makes_a_token(users: GoogleUsersServer) -> None:
     headers = {"Authorization": f"Basic {bob}"}
     answers = [
         users.ask("POST", "tokens", secret, {"name": "x", "projects": ["demo"], "can": ["read"]})
-        for secret in (
-            everything,
-            made(users),
-            STATIC,
-            ACCESS_TOKEN,
-            users.ci.token(),
-        )
+        for secret in (everything, made(users), STATIC, ACCESS_TOKEN, users.ci.token())
     ]
     answers.append(users.server.client.post("/api/v1/tokens", json=WANTED, headers=headers))
 
@@ -340,15 +334,7 @@ def test_what_is_no_json_object(users: GoogleUsersServer, body: bytes) -> None:
 def test_other_tokens_are_as_good_as_none(users: GoogleUsersServer) -> None:
     """Another user's token is answered as if it did not exist."""
     ana = made(users)[4:14]
-    ids = [
-        "0123456789",
-        ana,
-        users.server.token[4:14],
-        "self",
-        "x",
-        "x" * 300,
-        users.server.token,
-    ]
+    ids = ["0123456789", ana, users.server.token[4:14], "self", "x", "x" * 300, users.server.token]
     for secret in (users.id_token(EVE), users.server.token, STATIC, ACCESS_TOKEN):
         others = [each for each in ids if secret[4:14] not in each]
         answers = [users.ask("DELETE", f"tokens/{each}", secret) for each in others]

@@ -182,10 +182,7 @@ def test_without_a_proxy(peer: str, header: bytes, *, refused: bool) -> None:
 )
 def test_addresses_with_ports(said: str, address: str) -> None:
     """The address of a client is read where its proxy writes the port behind it, too."""
-    scope = {
-        "client": ("127.0.0.1", 1),
-        "headers": [(b"x-forwarded-for", said.encode())],
-    }
+    scope = {"client": ("127.0.0.1", 1), "headers": [(b"x-forwarded-for", said.encode())]}
 
     assert client_address(scope, 1) == address
 

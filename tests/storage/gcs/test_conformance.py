@@ -16,13 +16,7 @@ from wheelyard.storage.base import ABSENT, CHUNK_BYTES, Store, Stored
 pytestmark = pytest.mark.integration
 
 PREFIX = "packages/internal/"
-FAULTS: list[Fault] = [
-    StatusBefore(503),
-    StatusAfter(503),
-    DropAfter(),
-    ResetAt(5),
-    DropBefore(),
-]
+FAULTS: list[Fault] = [StatusBefore(503), StatusAfter(503), DropAfter(), ResetAt(5), DropBefore()]
 EVERY = 7
 """Which of so many requests fails."""
 PLANNED = 500

@@ -33,11 +33,7 @@ def test_opening_asks_nothing(server: FakeGcs, opened_bucket: Opened) -> None:
     ("downloads", "scope"), [("auto", "private"), ("proxy", "private"), ("public", "public")]
 )
 def test_what_is_said_about_an_object(
-    opener: Opener,
-    bucket: Bucket,
-    large: Path,
-    downloads: Downloads,
-    scope: str,
+    opener: Opener, bucket: Bucket, large: Path, downloads: Downloads, scope: str
 ) -> None:
     """Files are cacheable for ever, documents not at all; both have a content type."""
     store = opener("gs://wheels/in", downloads=downloads).store

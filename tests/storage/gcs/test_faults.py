@@ -199,12 +199,7 @@ def test_somebody_writes_before_a_repetition(
 @lost
 @pytest.mark.parametrize("names_version", [True, False])
 def test_a_deletion_whose_answer_is_lost(
-    server: FakeGcs,
-    bucket: Bucket,
-    opened_bucket: Opened,
-    fault: Fault,
-    *,
-    names_version: bool,
+    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, fault: Fault, *, names_version: bool
 ) -> None:
     """A deletion whose response was lost succeeds."""
     version = opened_bucket.store.put(A, b"one", ABSENT)

@@ -38,10 +38,7 @@ breaks = pytest.mark.parametrize("broken", [CutAt, ResetAt], ids=["cut", "reset"
 @breaks
 @pytest.mark.parametrize("position", POSITIONS)
 def test_a_stream_that_breaks_off(
-    server: FakeGcs,
-    opened_bucket: Opened,
-    position: int,
-    broken: type[CutAt | ResetAt],
+    server: FakeGcs, opened_bucket: Opened, position: int, broken: type[CutAt | ResetAt]
 ) -> None:
     """A stream that breaks off goes on where it was, with the same write."""
     version = opened_bucket.store.put(A, BODY, ABSENT)
