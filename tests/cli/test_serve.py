@@ -30,7 +30,7 @@ run_server(Settings(), open_index(Settings()), lambda: print("ended", flush=True
 ADVICE = "[store] freshness counts for nothing: nothing is kept in a bucket"
 UNKNOWN = "WHEELYARD_STOER is no setting and is ignored; did you mean WHEELYARD_STORE?"
 TALKATIVE = {"WHEELYARD_STORE_FRESHNESS": "5", "WHEELYARD_STOER": "x"}
-NOTICE = "wheelyard: stopping when what is under way has ended; press Ctrl-C again to stop now\n"
+NOTICE = "wheelyard: stopping after the running requests; press Ctrl-C again to stop now\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -125,7 +125,7 @@ class App:
         except Exception:
             path = log_safe(scope["raw_path"])
             logger.exception("a request failed: %s %s", scope["method"], path)
-            message = "The index made a mistake of its own. Try again, and tell its operator."
+            message = "The server has failed. Try again, and tell its operator."
             response = error_response(500, "internal_error", message, "Internal error.")
         record.set_response(response, has_disconnected=has_disconnected)
         hung_up = body.wait_for_disconnect if body.has_ended else None

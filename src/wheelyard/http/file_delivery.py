@@ -61,7 +61,7 @@ class CoreMetadataCache:
             return cached
         content = self.files.core_metadata(name, file)
         if sha256(content).hexdigest() != file.core_metadata:
-            raise NotFound(f"The core metadata of {file.filename} is not what it was.")
+            raise NotFound(f"The core metadata of {file.filename} has changed in the store.")
         self.cache.put(file.core_metadata, content, 256 + len(content))
         return content
 
@@ -134,7 +134,7 @@ def _check_file(path: Path, file: File) -> None:
     finally:
         os.close(descriptor)
     if found.st_size != file.size or not S_ISREG(found.st_mode):
-        raise NotFound(f"{file.filename} is not what it was.")
+        raise NotFound(f"{file.filename} has changed in the store.")
 
 
 class _ExactLength:

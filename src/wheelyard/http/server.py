@@ -210,7 +210,7 @@ def _handle_signals(workers: Any, folder: Path) -> None:  # noqa: ANN401 - Grani
 
 
 def _print_shutdown_notice() -> None:
-    message = "stopping when what is under way has ended; press Ctrl-C again to stop now"
+    message = "stopping after the running requests; press Ctrl-C again to stop now"
     print(f"wheelyard: {message}", file=sys.stderr, flush=True)  # noqa: T201 - at the terminal
 
 
@@ -239,7 +239,7 @@ def create_worker_app(settings: Settings, folder: Path, manager: int) -> App:
             return App(index, metrics_folder=metrics, write_failure=write_failure)
         except WheelyardError as error:
             # if it exited, the manager would soon give up, and stop the other workers, too
-            logger.critical("a worker cannot begin, and tries again: %s", error.message)
+            logger.critical("a worker cannot start, and tries again: %s", error.message)
             sleep(5)
 
 
@@ -247,7 +247,7 @@ def _exit_with_manager(manager: int, folder: Path) -> None:
     """Stop this worker when its manager was killed, so that a new server can use the port."""
     while os.getppid() == manager:
         sleep(1)
-    logger.error("the process that began this worker was killed, so it ends, too")
+    logger.error("the manager process was killed, so this worker stops")
     rmtree(folder, ignore_errors=True)
     os.kill(os.getpid(), signal.SIGTERM)
     sleep(GRACEFUL_SHUTDOWN_SECONDS)

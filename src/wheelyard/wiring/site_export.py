@@ -257,5 +257,5 @@ def _has_files_of(index: Index, dest: str) -> bool:
 def _core_of(index: Index, name: NormalizedName, file: File) -> CoreMetadata:
     raw = index.files.core_metadata(name, file) if file.has_metadata else None
     if raw is not None and sha256(raw).hexdigest() != file.core_metadata:
-        raise NotFound(f"The core metadata of {file.filename} is not what it was.")
+        raise NotFound(f"The core metadata of {file.filename} has changed in the store.")
     return parse_any(raw, name, file.version)

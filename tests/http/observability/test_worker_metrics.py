@@ -100,7 +100,7 @@ def test_a_process_that_cannot_begin(tmp_path: Path) -> None:
     with running_server(tmp_path, "--workers", "2", config=config) as server:
         passwords.unlink()
         os.kill(_workers(server.pid)[0], signal.SIGKILL)
-        until(lambda: "a worker cannot begin" in server.log)
+        until(lambda: "a worker cannot start" in server.log)
         for _ in range(3):
             assert server.get("/health").status_code == 200
         passwords.write_text("")

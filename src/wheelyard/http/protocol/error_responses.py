@@ -73,7 +73,7 @@ def path_not_found() -> Response:
 
 def file_not_found() -> Response:
     """Return the 404 response to a file that does not exist or is hidden from the caller."""
-    message = "There is nothing of this name here. Check the spelling, or upload it first."
+    message = "There is no file of this name here. Check the spelling, or upload it first."
     return error_response(404, "not_found", message, "Not found.")
 
 
@@ -83,11 +83,11 @@ def method_not_allowed(method: str, allowed: Sequence[str]) -> Response:
     header = (b"allow", methods.encode())
     if method == "OPTIONS":
         return Response(204, (header, NOSNIFF, NO_STORE))
-    message = f"This path does not take that method. Use {methods}."
+    message = f"This path does not support that method. Use {methods}."
     return error_response(405, "method_not_allowed", message, "Method not allowed.", header)
 
 
 def read_only_error() -> Response:
     """Return the 403 response to a change of a read-only server."""
-    message = "Nothing is uploaded or changed by this server. Use another one of the same index."
+    message = "This server takes no uploads and no changes. Use another server of the same index."
     return error_response(403, "read_only", message, "This index is read-only.")

@@ -42,10 +42,10 @@ def check_limits(scope: AsgiScope, joined: Headers) -> Response | None:
         return error_response(431, HEADERS_TOO_LARGE, message, "Headers too large.")
     names = [name for name, _ in headers if name in _NOT_REPEATABLE]
     if len(set(names)) != len(names):
-        message = "A header that may stand once is there twice. Send it once."
+        message = "A header is repeated that may be sent only once. Send it once."
         return _bad_request(message, "Repeated header.")
     if not _CONTENT_LENGTH.fullmatch(joined.get(b"content-length", b"0")):
-        message = "The Content-Length is no number of bytes. Send it in at most 19 digits."
+        message = "The Content-Length is not a number of bytes. Send it in at most 19 digits."
         return _bad_request(message, "Bad Content-Length.")
     if scope["http_version"] == "1.1" and not joined.get(b"host"):
         return _bad_request("The request names no host.", "No Host header.")
@@ -55,10 +55,10 @@ def check_limits(scope: AsgiScope, joined: Headers) -> Response | None:
 def check_host_and_coding(headers: Headers) -> Response | None:
     """Return an error response to a malformed Host or an unknown transfer coding, else None."""
     if not HOST.fullmatch(headers.get(b"host", b"")):
-        message = "The Host header is no host. Send a name or an address, and perhaps a port."
+        message = "The Host header is not valid. Send a name or an IP address, and maybe a port."
         return _bad_request(message, "Bad Host header.")
     if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
-        message = "The body is encoded for its way. Send it as it is, or chunked."
+        message = "The Transfer-Encoding is not supported. Send the body as it is, or chunked."
         return _bad_request(message, "Bad transfer coding.")
     return None
 

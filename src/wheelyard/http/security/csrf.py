@@ -37,8 +37,8 @@ def is_same_origin(headers: Headers, server: ServerSettings) -> bool:
 def cross_site_error() -> Response:
     """Return the error response to a cross-site request."""
     message = (
-        "A page of another site sent this, or one under a name that the index does not know. Send "
-        "it from a program, or from the index itself; [server] public_url says how that is called."
+        "A page of another site has sent this request, or a page under an unknown host name. Send "
+        "it from a program or a page of the index, whose URL [server] public_url has to be."
     )
     return error_response(403, "cross_site", message, "Cross-site request.")
 

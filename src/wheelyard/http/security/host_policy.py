@@ -42,8 +42,8 @@ class HostPolicy:
     def check(self, scope: AsgiScope, headers: Headers) -> Response | None:
         """Return an error response if the host or the scheme is not allowed, else None."""
         if not self._is_allowed_host(headers) and scope["raw_path"] not in self.exempt_paths:
-            message = "This index does not answer to that host name. Use the URL that you were told"
-            return error_response(421, "unknown_host", f"{message}.", "Unknown host.")
+            message = "This index has another host name. Use the URL that its operator gave you."
+            return error_response(421, "unknown_host", message, "Unknown host.")
         needs_https = self.requires_https and b"authorization" in headers
         if needs_https and not self._is_encrypted(scope, headers):
             message = (
