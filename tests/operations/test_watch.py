@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -117,10 +117,12 @@ class CountingFolder(FolderTree):
 
     opened: list[str] = field(default_factory=list)
 
-    def read(self, item: TreeEntry) -> AbstractContextManager[Iterator[bytes]]:
+    @contextmanager
+    def read(self, item: TreeEntry) -> Iterator[Iterator[bytes]]:
         """Open a file."""
         self.opened.append(item.path)
-        return FolderTree.read(self, item)
+        with FolderTree.read(self, item) as chunks:
+            yield chunks
 
 
 def test_an_idle_look(harness: IndexHarness, folder: Path) -> None:

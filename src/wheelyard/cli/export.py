@@ -48,10 +48,8 @@ def command(
     asked = _requested_options(files, base_url, is_gzipped=is_gzipped)
     index = existing_index()
     if index.settings.store.location == MEMORY_LOCATION:
-        raise Invalid(
-            "A store in memory is empty, so there is nothing to export. Name another with --store.",
-            code="bad_setting",
-        )
+        message = "A store in memory is empty, so there is nothing to export."
+        raise Invalid(f"{message} Name another with --store.", code="bad_setting")
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     export = _exporter(index, dest, asked, processors).open()
     _warn_if_private(index, dest)

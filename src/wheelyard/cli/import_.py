@@ -24,8 +24,6 @@ from wheelyard.wiring.stores import system_runtime
 USERNAME: Final = "WHEELYARD_IMPORT_USERNAME"
 PASSWORD: Final = "WHEELYARD_IMPORT_PASSWORD"  # noqa: S105 - the name of a variable
 """Variables with the credentials of the other index, besides its URL and netrc."""
-NETRC: Final = "NETRC"
-"""The variable with the path of the netrc file, as for curl and pip; default `~/.netrc`."""
 
 
 @click.command("import")
@@ -33,7 +31,8 @@ NETRC: Final = "NETRC"
 @click.option("--dry-run", is_flag=True, help="Read and check everything, and write nothing.")
 @click.option("--lenient", is_flag=True, help="Take old files that fail only today's rules.")
 @click.option(
-    *("--from", "kind"),
+    "--from",
+    "kind",
     type=click.Choice(KINDS),
     default=AUTO,
     show_default=True,
@@ -95,7 +94,7 @@ def _index(settings: Settings, *, dry_run: bool) -> Index:
 def _request(options: Mapping[str, Any], settings: Settings) -> SourceRequest:
     environ = process_environment()
     username, password = environ.get(USERNAME, ""), environ.get(PASSWORD, "")
-    netrc = environ.get(NETRC)
+    netrc = environ.get("NETRC")  # as for curl and pip
     same = ("kind", "meta", "packages_url", "indexes", "mirrors", "projects", "allow_private")
     return SourceRequest(
         text=options["source"],

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,9 +17,6 @@ from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:  # watching a folder does not need to import the HTTP client
     from wheelyard.sources.source_factory import OpenedSource
-
-MEGABYTE: Final = 1_000_000
-"""Bytes in the unit of the progress bar."""
 
 
 def build_importer(index: Index, *, is_local: bool, lenient: bool) -> Importer:
@@ -61,7 +58,7 @@ class _ProgressPrinter(ImportProgress):
         """Add bytes to the progress bar; called in several threads."""
         with self._lock:
             self._size += size
-        self._update(amount=f"{self._size / MEGABYTE:,.1f} MB")
+        self._update(amount=f"{self._size / 1e6:,.1f} MB")
 
     def done(self, outcome: Outcome) -> None:
         """Add a file to the progress bar; print the error if it was not imported."""

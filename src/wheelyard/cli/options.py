@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from getpass import getuser
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -75,12 +76,8 @@ def command_settings(overrides: Tables | None = None, defaults: Tables | None = 
     """
     Return the effective settings of this command line; warn of values without effect.
 
-    Args:
-        overrides: Values of options other than those of `store_options`.
-        defaults: Defaults of this command that differ from the usual ones.
-
-    Raises:
-        Invalid: A value in the file, the environment or the options is wrong.
+    `overrides` has the values of options other than those of `store_options`, `defaults` those
+    defaults of this command that differ from the usual ones. Raise Invalid if a value is wrong.
     """
     for sentence in ineffective_sources(process_environment()):
         warn(sentence)
@@ -130,10 +127,9 @@ def local_caller(index: Index) -> Caller:
 
 
 def _login_name() -> str:
-    try:
-        return escaped(getuser())[:LOGIN_NAME_LIMIT]  # the environment may say anything
-    except (KeyError, OSError):
-        return "unknown"  # a container may run as a user without a name
+    with suppress(KeyError, OSError):  # a container may run as a user without a name
+        return escaped(getuser())[:LOGIN_NAME_LIMIT]  # from the environment, untrusted
+    return "unknown"
 
 
 def print_warnings(settings: Settings, authenticator: Authenticator) -> None:

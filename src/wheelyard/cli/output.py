@@ -139,13 +139,8 @@ def progress_bar(
     """
     Yield a function that updates a progress bar, drawn only if standard error is a terminal.
 
-    The function takes the arguments of rich's `Progress.update`.
-
-    Args:
-        what: Description of the task.
-        columns: Names of column classes of `rich.progress`, or format strings for a task.
-        total: The number at which the bar is full.
-        fields: Fields of the task that the columns use.
+    The function takes the arguments of rich's `Progress.update`. `columns` are names of column
+    classes of `rich.progress`, or format strings for the task and its `fields`.
     """
     if not is_terminal():
         yield lambda **_: None

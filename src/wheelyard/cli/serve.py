@@ -155,15 +155,10 @@ def run_index(settings: Settings, options: WatchOptions) -> None:
 
 def _serve(settings: Settings, options: WatchOptions) -> None:
     if settings.server.read_only and options.places:
-        raise Invalid(
-            "[server] read_only: a server that only reads imports nothing. Leave the setting out, "
-            "or --watch.",
-            code="bad_setting",
-        )
-    if settings.server.read_only:
-        index = open_index(settings, create=False)
-    else:
-        index = ensure_index(settings)
+        message = "[server] read_only: a server that only reads imports nothing."
+        raise Invalid(f"{message} Leave the setting out, or --watch.", code="bad_setting")
+    is_read_only = settings.server.read_only
+    index = open_index(settings, create=False) if is_read_only else ensure_index(settings)
     if not options.places:
         print_startup_message(index)
         run_server(settings, index)

@@ -61,22 +61,13 @@ RESOLVER_THREADS: Final = 4
 
 @dataclass(eq=False)
 class FetchError(Exception):
-    """
-    A request without a usable response.
+    """A request without a usable response."""
 
-    Args:
-        why: The reason in a few words, without URL, header or body.
-        status: The HTTP status; 0 if there was none.
-        is_transient: Whether a retry may succeed.
-        is_unreachable: Whether there is no server at that address at all.
-        wait: Seconds to wait before a retry, from the Retry-After header.
-    """
-
-    why: str
-    status: int = 0
-    is_transient: bool = False
-    is_unreachable: bool = False
-    wait: float = 0.0
+    why: str  # in a few words, without URL, header or body
+    status: int = 0  # the HTTP status; 0 if there was none
+    is_transient: bool = False  # whether a retry may succeed
+    is_unreachable: bool = False  # whether there is no server at that address at all
+    wait: float = 0.0  # seconds to wait before a retry, from the Retry-After header
 
 
 def is_public(address: Address) -> bool:
@@ -103,17 +94,11 @@ class AddressPolicy:
     A host that the operator has named may have any address. Once it has had a public address,
     private ones are refused: it is no machine of this network, and the owner of its name must not
     be able to change that later (DNS rebinding).
-
-    Args:
-        named_hosts: Hosts that the operator has named.
-        is_allowed: Whether an address of any other host may be connected to.
-        advice: The end of the error message.
-        resolve: Returns the addresses of a host.
     """
 
-    named_hosts: Iterable[str] = ()
-    is_allowed: Callable[[Address], bool] = is_public
-    advice: str = ", which is not allowed"
+    named_hosts: Iterable[str] = ()  # hosts that the operator has named
+    is_allowed: Callable[[Address], bool] = is_public  # for addresses of other hosts
+    advice: str = ", which is not allowed"  # the end of the error message
     resolve: Callable[[str, int], list[str]] = resolve
     _exempt: set[str] = field(init=False)
 

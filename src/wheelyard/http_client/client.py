@@ -5,8 +5,7 @@ The credential is chosen for each URL again, so that no redirect receives one of
 Redirects from https to http are refused. Certificates are verified. Proxies of the environment are
 not used, because a proxy hides which address is reached. There are no cookies.
 
-It is based on httpcore2, the lower layer of httpx2: there we can choose the address to connect to.
-httpx2 itself cannot, and it logs URLs with their secrets.
+Based on httpcore2, because httpx2 cannot connect to a chosen address, and logs URLs with secrets.
 """
 
 import ssl
@@ -35,7 +34,6 @@ TRANSPORT_ERRORS: Final = (
     ssl.SSLError,
 )
 CONNECTION_ERRORS: Final = (httpcore2.ConnectError, httpcore2.ConnectTimeout)
-TIMEOUT_REASON: Final = "it does not answer in time"
 
 SLOW_GRACE_SECONDS: Final = 60.0
 """Seconds of waiting for a file before the minimum rate applies."""
@@ -103,12 +101,9 @@ class ClientResponse:
 
 class HttpClient:
     """
-    HTTP client; safe to share between threads.
+    HTTP client that connects to the addresses of `policy`; safe to share between threads.
 
-    Args:
-        monotonic: Monotonic clock, in seconds.
-        policy: Which addresses may be connected to.
-        tls: TLS context; by default the certificate authorities that this machine trusts.
+    `monotonic` is a clock in seconds; `tls` by default trusts the authorities of this machine.
     """
 
     def __init__(
@@ -167,11 +162,8 @@ class HttpClient:
         """
         Send a request, follow redirects, and return the final response.
 
-        Args:
-            method: HTTP method of every request.
-            url: The first URL.
-            headers: Headers for every server, so without a credential.
-            authorization: Returns the Authorization header for a URL, or None.
+        `headers` are sent to every server, so they have no credential; `authorization` returns the
+        Authorization header for a URL, or None.
 
         Raises:
             FetchError: As for `send`; or there are too many redirects, or a bad one.
@@ -222,4 +214,5 @@ def _unanswered(error: Exception) -> FetchError:
 
 
 def _timeout_or(error: Exception, why: str) -> str:
-    return TIMEOUT_REASON if isinstance(error, httpcore2.TimeoutException) else why
+    is_timeout = isinstance(error, httpcore2.TimeoutException)
+    return "it does not answer in time" if is_timeout else why

@@ -30,26 +30,15 @@ class UserPassword:
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """
-    An absolute http or https URL.
-
-    Args:
-        scheme: `http` or `https`.
-        host: In lower case; IPv6 in brackets.
-        port: The port, also if it is the default one.
-        path: Quoted, begins with a slash.
-        query: Quoted, without the question mark.
-        fragment: Unchanged.
-        login: User and password of the URL; None if the URL comes from a page or a redirect.
-    """
+    """An absolute http or https URL."""
 
     scheme: str
-    host: str
-    port: int
-    path: str
-    query: str = field(default="", repr=False)
+    host: str  # in lower case; IPv6 in brackets
+    port: int  # also if it is the default one
+    path: str  # quoted, begins with a slash
+    query: str = field(default="", repr=False)  # quoted, without the question mark
     fragment: str = ""
-    login: UserPassword | None = None
+    login: UserPassword | None = None  # None if the URL comes from a page or a redirect
 
     @property
     def origin(self) -> tuple[str, str, int]:

@@ -60,10 +60,7 @@ def decode_table(table: Mapping[str, object], kind: type[S], *, strict: bool = T
     """
     Decode a table into a struct of type `kind`, which forbids unknown fields.
 
-    Unless `strict`, texts are converted to numbers and booleans.
-
-    Raises:
-        InvalidField: The first invalid field.
+    Unless `strict`, texts are converted to numbers and booleans. Raise InvalidField.
     """
     try:
         return convert(table, kind, strict=strict)

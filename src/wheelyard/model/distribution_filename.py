@@ -180,11 +180,9 @@ def parse_name(text: str) -> NormalizedName:
 def parse_version(text: str) -> Version:
     """Parse a PEP 440 version; raise Invalid (code `invalid_version`), also if it is too long."""
     if text.isascii() and len(text) <= VERSION_LIMIT and not _DIGITS.search(text):
-        try:
+        with suppress(InvalidVersion, ValueError):
             if text == text.strip():
                 return Version(text)
-        except (InvalidVersion, ValueError):
-            pass
     raise Invalid(
         f"{quoted(text)} is not a version by PEP 440. Use for example 1.0, 1.0rc1 or 1.0+local.",
         code="invalid_version",

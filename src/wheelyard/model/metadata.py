@@ -6,6 +6,7 @@ the core metadata specifications up to 2.6; unknown fields of later minor versio
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 
 from packaging.licenses import canonicalize_license_expression
@@ -322,11 +323,9 @@ def _license_expression(headers: Headers, version: tuple[int, int]) -> str | Non
         return None
     if version < MIN_EXPRESSION_VERSION:
         raise _invalid("License-Expression needs Metadata-Version 2.4 or newer", value)
-    try:
+    with suppress(ValueError, RecursionError, MemoryError):
         if len(value) <= EXPRESSION_LIMIT:
             return canonicalize_license_expression(value)
-    except (ValueError, RecursionError, MemoryError):
-        pass
     raise _invalid("License-Expression is not an SPDX expression", value)
 
 
@@ -360,11 +359,9 @@ def _requires_dist(headers: Headers) -> tuple[str, ...]:
 
 def _requires_python(headers: Headers) -> str | None:
     value = headers.only("requires-python")
-    try:
+    with suppress(ValueError):
         if value is None or (len(value) <= REQUIRES_PYTHON_LIMIT and len(SpecifierSet(value)) > 0):
             return value
-    except ValueError:
-        pass
     raise _invalid("Requires-Python is not a version specifier by PEP 440", value)
 
 
@@ -391,10 +388,9 @@ def _provides_extra(headers: Headers, version: tuple[int, int]) -> tuple[str, ..
 
 
 def _is_normal(extra: str) -> bool:
-    try:
+    with suppress(InvalidName):
         return canonicalize_name(extra, validate=True) == extra
-    except InvalidName:
-        return False
+    return False
 
 
 def _dynamic(headers: Headers) -> tuple[str, ...]:

@@ -125,12 +125,7 @@ def process_environment() -> Mapping[str, str]:
 
 
 def google_endpoints(environ: Mapping[str, str]) -> GoogleEndpoints:
-    """
-    Return the URLs of Google's services; tests replace them with a server on this machine.
-
-    Raises:
-        Invalid: That server is not on this machine (code `bad_setting`).
-    """
+    """Return the URLs of Google's services, or of a test server; raise Invalid if it is remote."""
     url = environ.get(FAKE_GOOGLE_VARIABLE, "")
     if url and not is_loopback(urlsplit(url).hostname or ""):
         why = "is for tests, and names no server of this machine"

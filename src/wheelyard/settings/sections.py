@@ -71,27 +71,14 @@ _SHORT: Final[Mapping[SettingPath, str]] = MappingProxyType(
 """Settings whose variable does not contain the section."""
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
-Workers = Annotated[int, Meta(ge=1, le=64)]
 Positive = Annotated[int, Meta(ge=1)]
-Days = Annotated[int, Meta(ge=1, le=36_500)]
-Natural = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[int, Meta(ge=0, title="seconds")]
 Mebibytes = Annotated[int, Meta(ge=1, title="MiB")]
-Freshness = Annotated[int, Meta(ge=1, le=60, title="seconds")]
-CacheSeconds = Annotated[int, Meta(ge=0, le=300, title="seconds")]
-TokenSeconds = Annotated[int, Meta(ge=900, le=21_600, title="seconds")]
-SignedMinutes = Annotated[int, Meta(ge=2, le=10_080, title="minutes")]
 
 Url = Annotated[str, Meta(title="URL")]
-Folder = Annotated[str, Meta(title="`gs://BUCKET/PREFIX`")]
-Bucket = Annotated[str, Meta(title="`gs://BUCKET`")]
 FileName = Annotated[str, Meta(title="file")]
 Ascii = Annotated[str, Meta(title="ASCII without spaces")]
-Roots = Annotated[tuple[str, ...], Meta(title="list of names")]
-Patterns = Annotated[tuple[str, ...], Meta(title="list of patterns")]
-Hosts = Annotated[tuple[str, ...], Meta(title="list of hosts")]
 Domains = Annotated[tuple[str, ...], Meta(title="list of domains")]
-FewAudiences = Annotated[tuple[str, ...], Meta(title="list, 5 at most")]
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,15 +88,15 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Address to listen on."""
     port: Port = 8080
     """Port to listen on; 0 takes a free one."""
-    workers: Workers = 1
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
     """Processes."""
-    roots: Roots = ()
+    roots: Annotated[tuple[str, ...], Meta(title="list of names")] = ()
     """More index roots: `acme` makes `/acme/` and `/acme/NAME/` answer."""
     path_prefix: str = ""
     """What a proxy puts before every path, such as `/packages`."""
     public_url: Url = ""
     """The URL of the index for clients; ends with `path_prefix`."""
-    trusted_proxies: Natural = 0
+    trusted_proxies: Annotated[int, Meta(ge=0)] = 0
     """Proxies that set `X-Forwarded-For` and `X-Forwarded-Proto`; 0: these are ignored."""
     read_only: bool = False
     """Whether every upload and change is refused (403), and nothing is written."""
@@ -125,13 +112,13 @@ class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     location: str = DEFAULT_STORE
     """A folder, `gs://BUCKET/PREFIX`, or `memory:` for one that ends with the process."""
-    files: Folder = ""
+    files: Annotated[str, Meta(title="`gs://BUCKET/PREFIX`")] = ""
     """Location of the distributions, if they have their own bucket."""
     downloads: Literal["auto", "redirect", "proxy", "public"] = "auto"
     """How bucket files are sent, see [below](#reference); `auto` redirects if it can sign URLs."""
-    signed_url_minutes: SignedMinutes = 30
+    signed_url_minutes: Annotated[int, Meta(ge=2, le=10_080, title="minutes")] = 30
     """How long a signed URL is valid."""
-    freshness: Freshness = 1
+    freshness: Annotated[int, Meta(ge=1, le=60, title="seconds")] = 1
     """How long a document of a bucket is cached without revalidation."""
     stale_if_error: Seconds = 0
     """Maximum age of a cached document that is served while the bucket does not answer."""
@@ -142,7 +129,7 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     private: bool = False
     """Whether reading needs a credential; any `[[grant]]` closes it too."""
-    private_names: Patterns = ()
+    private_names: Annotated[tuple[str, ...], Meta(title="list of patterns")] = ()
     """Project names for which clients without access get 403 instead of 404."""
     metrics_token: Ascii = ""
     """Token for `/metrics`, if others can reach the server; empty: no access; not by `--set`."""
@@ -163,7 +150,7 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Failed logins per client network; per name ten times, see [here](access.md#rate-limits)."""
     require_https: bool = False
     """Whether credentials over plain HTTP are rejected (403), see [below](#hosts-and-https)."""
-    trusted_hosts: Hosts = ()
+    trusted_hosts: Annotated[tuple[str, ...], Meta(title="list of hosts")] = ()
     """Allowed values of `Host`, others get 421; empty: any."""
     credentials_store: str = ""
     """Store for the tokens; empty: the store of the packages, see [below](#token-storage)."""
@@ -184,9 +171,9 @@ class IdTokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class AccessTokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[google.access_token]`: Google's access tokens as credentials."""
 
-    resource: Bucket = ""
+    resource: Annotated[str, Meta(title="`gs://BUCKET`")] = ""
     """The bucket whose IAM policy decides what a caller may do; empty disables access tokens."""
-    cache_seconds: CacheSeconds = 300
+    cache_seconds: Annotated[int, Meta(ge=0, le=300, title="seconds")] = 300
     """How long Google's answer is cached."""
 
 
@@ -209,16 +196,16 @@ class IapSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class PublishingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[trusted_publishing]`: uploads from CI jobs without a stored secret."""
 
-    audience: FewAudiences = ()
+    audience: Annotated[tuple[str, ...], Meta(title="list, 5 at most")] = ()
     """Audience of the ID tokens of CI jobs for this index; clients request the first."""
-    token_seconds: TokenSeconds = 900
+    token_seconds: Annotated[int, Meta(ge=900, le=21_600, title="seconds")] = 900
     """How long the token of a CI job is valid."""
 
 
 class TokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[tokens]`: limits of API tokens."""
 
-    max_days: Days = 365
+    max_days: Annotated[int, Meta(ge=1, le=36_500)] = 365
     """Maximum lifetime of a token."""
 
 

@@ -65,12 +65,7 @@ class BucketTree:
 
 def open_tree(text: str, runtime: Runtime, excluded: Iterable[Path] = ()) -> FileTree:
     """
-    Return the file tree of a folder or a bucket; of a bucket nothing is requested yet.
-
-    Args:
-        text: A folder, or `gs://BUCKET/PREFIX`.
-        runtime: Clock and pauses of the requests to a bucket.
-        excluded: Folders that are not listed.
+    Return the file tree of a folder, without `excluded` folders, or of `gs://BUCKET/PREFIX`.
 
     Raises:
         Invalid: The folder is missing or cannot be read, or Google's library is not installed
@@ -102,11 +97,7 @@ def open_watched_tree(text: str, stores: Iterable[str], files: str, runtime: Run
     """
     Return the file tree of a folder or a bucket to watch; a store below the folder is excluded.
 
-    Args:
-        text: A folder, or `gs://BUCKET/PREFIX`.
-        stores: Locations of the parts of the store.
-        files: Key prefix of distributions in the store.
-        runtime: Clock and pauses of the requests to a bucket.
+    `stores` has the locations of the parts of the store, `files` the key prefix of distributions.
 
     Raises:
         WheelyardError: As for `open_tree`; or the store's files are in it (code `bad_setting`).

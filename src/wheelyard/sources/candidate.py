@@ -11,42 +11,28 @@ from typing import Final, Protocol
 from wheelyard.errors import Invalid, Unavailable
 
 EMPTY_MAPPING: Final[Mapping[str, str]] = MappingProxyType({})
-SOURCE_UNAVAILABLE: Final = "source_unavailable"
-"""The code of an Unavailable that concerns the source, not the store."""
-
 OpenChunks = Callable[[], AbstractContextManager[Iterator[bytes]]]
 """Opens a file; yields its bytes in chunks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """
-    One file of a source that can be imported; it has not been read or checked yet.
+    """One file of a source that can be imported; it has not been read or checked yet."""
 
-    Args:
-        filename: The last segment of its path.
-        location: Its path or URL for reports, without credentials.
-        read: Opens it and yields its bytes in chunks; raises OSError or WheelyardError.
-        size: Bytes, or None if unknown.
-        hashes: Expected digests, hexadecimal, by the names of hashlib.
-        uploaded_at: When it was uploaded to the source, UTC; None if unknown.
-        uploaded_by: The uploader's name in the source; empty if unknown.
-        yanked: As `File.yanked`: None, or the reason, which may be empty.
-        changed_at: When the bytes were last changed, seconds since the epoch; None if unknown.
-        last_modified: Returns when the source last changed the file, UTC, or None; used if
-            `uploaded_at` is None. May send a request if `read` was not opened; raises nothing.
-    """
-
-    filename: str
-    location: str
-    read: OpenChunks = field(repr=False)
-    size: int | None = None
-    hashes: Mapping[str, str] = field(default_factory=lambda: EMPTY_MAPPING)
-    uploaded_at: datetime | None = None
-    uploaded_by: str = ""
-    yanked: str | None = None
-    changed_at: float | None = None
+    filename: str  # the last segment of its path
+    location: str  # path or URL for reports, without credentials
+    read: OpenChunks = field(repr=False)  # raises OSError or WheelyardError
+    size: int | None = None  # bytes, if known
+    hashes: Mapping[str, str] = field(default_factory=lambda: EMPTY_MAPPING)  # hex, by algorithm
+    uploaded_at: datetime | None = None  # when it was uploaded to the source, UTC, if known
+    uploaded_by: str = ""  # the uploader's name in the source, if known
+    yanked: str | None = None  # like `File.yanked`: None, or the reason, which may be empty
+    changed_at: float | None = None  # last change of the bytes, seconds since the epoch, if known
     last_modified: Callable[[], datetime | None] | None = field(default=None, repr=False)
+    """
+    Returns when the source last changed the file, UTC; used if `uploaded_at` is None. May send a
+    request if `read` was not opened; raises nothing.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +64,7 @@ def bad_source(message: str) -> Invalid:
 
 def unavailable(message: str) -> Unavailable:
     """Return the error for a source that does not answer."""
-    return Unavailable(message, code=SOURCE_UNAVAILABLE, short="The source does not answer.")
+    return Unavailable(message, code="source_unavailable", short="The source does not answer.")
 
 
 def unreadable(why: str) -> OSError:

@@ -24,7 +24,7 @@ from msgspec import Struct
 from wheelyard.errors import quoted
 from wheelyard.sources.candidate import Skipped, SourceItem, bad_source
 from wheelyard.sources.field_parsing import (
-    InvalidDigest,
+    BadDigest,
     clean_uploader,
     parse_date_parts,
     parse_digests,
@@ -144,7 +144,7 @@ class DevpiSource:
         try:
             hashes = parse_digests({**declared, **(mapping.hashes or {})})
             hashes = {**parse_hash(mapping.hash_spec or ""), **hashes}
-        except InvalidDigest as error:
+        except BadDigest as error:
             return Skipped(location, str(error), is_error=True)
         upload = next((each for each in entry.log if each.what == "upload"), _LogEntry())
         return replace(

@@ -117,12 +117,10 @@ def package_list_in_tree(tree: FileTree, name: str, text: str) -> PackageList:
 
 def resolve_packages_url(text: str, reference: str) -> str:
     """
-    Return the location of the files of a list.
+    Return the location of the files of the list at `text`.
 
-    Args:
-        text: The location of the list.
-        reference: The `--packages-url` of dumb-pypi: absolute, or relative to a project's page;
-            for a list in a file also a folder relative to the working directory.
+    `reference` is the `--packages-url` of dumb-pypi: absolute, or relative to a project's page; for
+    a list in a file also a folder relative to the working directory.
     """
     if is_url(reference) or is_bucket(reference):
         return reference

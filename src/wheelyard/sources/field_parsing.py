@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
@@ -26,7 +27,7 @@ DIGEST_LENGTHS: Final[Mapping[str, int]] = MappingProxyType(
 _HEX: Final = re.compile(r"[0-9a-f]+")
 
 
-class InvalidDigest(ValueError):
+class BadDigest(ValueError):
     """A digest in a source's metadata is malformed."""
 
 
@@ -37,10 +38,9 @@ def parse_epoch_seconds(value: Any) -> datetime | None:  # noqa: ANN401 - float(
 
 def file_time(seconds: float) -> datetime | None:
     """Return the time of a file's `stat`, also before 1990; None if it is out of range."""
-    try:
+    with suppress(ValueError, OverflowError, OSError):
         return datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
+    return None
 
 
 def parse_iso_date(value: object) -> datetime | None:
@@ -78,7 +78,7 @@ def parse_digests(declared: Mapping[str, object]) -> Mapping[str, str]:
         if algorithm == "blake2b" and len(digest) < DIGEST_LENGTHS[algorithm]:
             continue  # a shorter BLAKE2b digest, which hashlib has no name for
         if len(digest) != DIGEST_LENGTHS[algorithm] or not _HEX.fullmatch(digest):
-            raise InvalidDigest(f"what it says is the {algorithm} of the file is none")
+            raise BadDigest(f"what it says is the {algorithm} of the file is none")
         found[algorithm] = digest
     return found or EMPTY_MAPPING
 
@@ -89,9 +89,8 @@ def parse_hash(text: str) -> Mapping[str, str]:
 
 
 def _plausible(make: Callable[[], datetime]) -> datetime | None:
-    try:
+    with suppress(TypeError, ValueError, OverflowError, OSError):
         found = make()
         found = found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC)
-    except (TypeError, ValueError, OverflowError, OSError):
-        return None
-    return found if found >= OLDEST_PLAUSIBLE_DATE else None
+        return found if found >= OLDEST_PLAUSIBLE_DATE else None
+    return None

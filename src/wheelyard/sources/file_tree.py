@@ -6,7 +6,7 @@ A tree knows names, sizes and dates, and nothing about packages.
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -126,25 +126,20 @@ class FolderTree:
         if fault is not None:
             raise fault
 
-    def read(self, item: TreeEntry) -> AbstractContextManager[Iterator[bytes]]:
+    @contextmanager
+    def read(self, item: TreeEntry) -> Iterator[Iterator[bytes]]:
         """Open a file."""
-        return _open_file(self.root / item.path)
+        with (self.root / item.path).open("rb") as file:
+            yield iter(partial(file.read, READ_CHUNK_BYTES), b"")
 
     def find(self, path: str) -> TreeEntry | None:
         """Return the file at a path, which is untrusted; None if missing or outside the folder."""
         if "\\" in path or "\0" in path or {"", ".", ".."} & set(path.split("/")):
             return None
-        try:
+        with suppress(OSError):  # a broken link, or deleted meanwhile
             found = (self.root / path).stat()
-        except OSError:  # a broken link, or deleted meanwhile
-            return None
-        return _to_entry(path, found) if S_ISREG(found.st_mode) else None
-
-
-@contextmanager
-def _open_file(path: Path) -> Iterator[Iterator[bytes]]:
-    with path.open("rb") as file:
-        yield iter(partial(file.read, READ_CHUNK_BYTES), b"")
+            return _to_entry(path, found) if S_ISREG(found.st_mode) else None
+        return None
 
 
 def _visible_entries(folder: str) -> list["os.DirEntry[str]"]:
@@ -154,10 +149,9 @@ def _visible_entries(folder: str) -> list["os.DirEntry[str]"]:
 
 
 def _leads_to_folder(entry: "os.DirEntry[str]") -> bool:
-    try:
+    with suppress(OSError):  # a circular link
         return entry.is_dir()
-    except OSError:  # a link in circles
-        return False
+    return False
 
 
 def _to_item(entry: "os.DirEntry[str]", below: int) -> TreeEntry | Skipped:

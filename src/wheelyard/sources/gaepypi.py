@@ -6,13 +6,9 @@ metadata. The tree may be the bucket, or `packages/` in it.
 """
 
 from collections.abc import Iterator
-from typing import Final
 
 from wheelyard.sources.candidate import Skipped, SourceItem
 from wheelyard.sources.file_tree import FileTree, TreeEntry, to_candidate
-
-PACKAGES_FOLDER: Final = "packages"
-"""The folder of GAEPyPI's files."""
 
 
 def gaepypi_candidates(tree: FileTree, item: TreeEntry) -> Iterator[SourceItem]:
@@ -26,7 +22,7 @@ def gaepypi_candidates(tree: FileTree, item: TreeEntry) -> Iterator[SourceItem]:
 def is_gaepypi_path(item: TreeEntry, *, is_bare: bool = False) -> bool:
     """Return whether a path is GAEPyPI's; with `is_bare`, `packages/` may be missing."""
     parts = item.parts
-    if parts[0] == PACKAGES_FOLDER:
+    if parts[0] == "packages":
         parts = parts[1:]
     elif not is_bare:
         return False

@@ -18,7 +18,7 @@ import msgspec
 from msgspec.structs import asdict
 
 from wheelyard.sources.candidate import Skipped, SourceItem
-from wheelyard.sources.field_parsing import InvalidDigest, clean_uploader, parse_digests
+from wheelyard.sources.field_parsing import BadDigest, clean_uploader, parse_digests
 from wheelyard.sources.file_tree import FileTree, TreeEntry, read_bounded, to_candidate
 
 META_SUFFIX = ".meta"
@@ -38,7 +38,7 @@ def pypicloud_candidates(tree: FileTree, entry: TreeEntry) -> Iterator[SourceIte
         declared = {"sha256": metadata.get("hash_sha256"), "md5": metadata.get("hash_md5")}
         hashes = parse_digests({name: value for name, value in declared.items() if value})
     except (OSError, ValueError, RecursionError) as error:
-        why = str(error) if isinstance(error, InvalidDigest) else "its .meta cannot be used"
+        why = str(error) if isinstance(error, BadDigest) else "its .meta cannot be used"
         why = f"{why}; the file is taken without it"
         yield Skipped(candidate.location, why, is_error=True)
         yield candidate

@@ -103,13 +103,7 @@ class OpenedSource:
 
 
 def open_source(request: SourceRequest, runtime: Runtime) -> OpenedSource:
-    """
-    Open the source of a request; detect its kind if none is given.
-
-    Raises:
-        Invalid: The source or an option is wrong (code `bad_source`).
-        Unavailable: The source does not answer, or there are no credentials.
-    """
+    """Open a source; detect its kind if none is given; raise Invalid or Unavailable."""
     with ExitStack() as connections:
         factory = _SourceFactory(request, runtime, connections)
         kind = factory.kind()

@@ -4,10 +4,9 @@ The links of an HTML page: a page of the Simple API, or a directory listing of a
 Follows the simple repository API: `<a href>`, `<base href>`, `data-yanked`. Everything else on a
 page is ignored, also `data-requires-python`, because the file itself has it.
 
-Markup is parsed as in the HTML standard where that matters for links: comments, quoted values, and
-elements that contain only text. The time is linear in the length of the page, for any input: each
-pattern is possessive, and an unclosed element extends to the end of the page. Malformed markup
-raises nothing. (`html.parser` takes quadratic time for unclosed elements.)
+Comments, quoted values, and elements that contain only text are parsed as in the HTML standard. The
+time is linear in the length of any page: patterns are possessive, and an unclosed element extends
+to the end (`html.parser` takes quadratic time there). Malformed markup raises nothing.
 """
 
 import html

@@ -7,6 +7,7 @@ whose root lists files instead of projects (GAEPyPI's `/pypi/`).
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
@@ -19,12 +20,7 @@ from wheelyard.http_client.address_policy import FetchError
 from wheelyard.http_client.urls import BadUrl, Url, redact_url
 from wheelyard.sources.candidate import Skipped, SourceItem
 from wheelyard.sources.candidate_filter import is_distribution_name, is_sidecar
-from wheelyard.sources.field_parsing import (
-    InvalidDigest,
-    parse_digests,
-    parse_hash,
-    parse_iso_date,
-)
+from wheelyard.sources.field_parsing import BadDigest, parse_digests, parse_hash, parse_iso_date
 from wheelyard.sources.web.html_links import Link, read_links
 from wheelyard.sources.web.index_client import FetchedPage, IndexClient
 from wheelyard.sources.web.resumable_download import ResumableDownload
@@ -128,11 +124,10 @@ def _decode_json(page: FetchedPage) -> _Document | None:
 
 def _decode_entry(raw: Raw, kind: type[T]) -> T:
     """Return a decoded entry of a list, or one without values if it is malformed."""
-    try:
-        is_small = len(bytes(raw)) <= ENTRY_LIMIT_BYTES
-        return msgspec.json.decode(raw, type=kind) if is_small else kind()
-    except (ValueError, RecursionError):
-        return kind()
+    with suppress(ValueError, RecursionError):
+        if len(bytes(raw)) <= ENTRY_LIMIT_BYTES:
+            return msgspec.json.decode(raw, type=kind)
+    return kind()
 
 
 def _projects_in_json(page: FetchedPage, projects: list[Raw]) -> Iterator[ProjectLink | Skipped]:
@@ -156,7 +151,7 @@ def _file_in_json(page: FetchedPage, entry: Raw, web: IndexClient) -> SourceItem
     try:
         url = _resolve_link(page, page.url, reference)
         digests = parse_digests(hashes if isinstance(hashes, dict) else {})
-    except (BadUrl, InvalidDigest) as error:
+    except (BadUrl, BadDigest) as error:
         location = f"{page.url.redacted}, {quoted(redact_url(filename))}"
         return Skipped(location, str(error), is_error=True)
     return _candidate(
@@ -198,12 +193,10 @@ def _link_in_html(page: FetchedPage, base: Url, link: Link, web: IndexClient) ->
     filename = _filename_of(link)
     if is_distribution_name(filename):
         return _file_in_html(page, base, link, web)
-    try:
+    with suppress(BadUrl):
         url = base.resolved(link.href)
-    except BadUrl:
-        return None
-    if not filename and url.path != base.path and base.contains(url):
-        return Skipped(url.redacted, "it is a folder in a project's page")
+        if not filename and url.path != base.path and base.contains(url):
+            return Skipped(url.redacted, "it is a folder in a project's page")
     return None
 
 
@@ -211,7 +204,7 @@ def _file_in_html(page: FetchedPage, base: Url, link: Link, web: IndexClient) ->
     try:
         url = _resolve_link(page, base, link.href)
         digests = parse_hash(url.fragment)
-    except (BadUrl, InvalidDigest) as error:
+    except (BadUrl, BadDigest) as error:
         location = f"{page.url.redacted}, {quoted(_filename_of(link).rpartition('@')[2])}"
         return Skipped(location, str(error), is_error=True)
     return _candidate(web, url, url.filename, hashes=digests, yanked=link.yanked)

@@ -88,7 +88,9 @@ class _Stream:
                     raise
                 stalled = 0 if self.position > before else stalled + 1
                 resumes += 1
-                validator = _validator(self.response)
+                # only a strong ETag is allowed in If-Range
+                etag, date = map(self.response.headers.get, ("etag", "last-modified"))
+                validator = etag if etag and etag.startswith('"') else date
                 if not validator or stalled > MAX_RESUMES_WITHOUT_PROGRESS or resumes > MAX_RESUMES:
                     raise
                 self._resume(validator)
@@ -103,12 +105,6 @@ class _Stream:
         is_continued = content_range.startswith(f"bytes {self.position}-")
         if self.response.status == OK or not is_continued:
             raise FetchError("the connection broke off, and the server does not go on from there")
-
-
-def _validator(response: ClientResponse) -> str:
-    """Return the strong ETag, else the Last-Modified date, else an empty string."""
-    etag = response.headers.get("etag", "")
-    return etag if etag.startswith('"') else response.headers.get("last-modified", "")
 
 
 @contextmanager
