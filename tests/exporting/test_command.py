@@ -3,9 +3,6 @@
 import gzip
 import os
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,27 +13,12 @@ from tests.exporting.export_fixture import ExportHarness
 from tests.exporting.sites import BASE, broken, pages_of, reader, tree
 from tests.fake_gcs.server import FakeGcs
 from tests.http.packages import wheel
+from tests.storage.small_disk import small_disk
 
 pytestmark = pytest.mark.integration
 
 ELSEWHERE = "https://files.example.com/x"
 AT = ("--base-url", BASE)
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """Mount a small file system, if this process may."""
-    root = folder / "disk"
-    root.mkdir()
-    if os.getuid() or not sys.platform.startswith("linux"):
-        pytest.skip("needs root on Linux, to mount a small disk")
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(root)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("mounting is forbidden here")
-    try:
-        yield root
-    finally:
-        subprocess.run(["umount", "--lazy", root], check=True)
 
 
 def test_what_it_says(stocked: ExportHarness, wheelyard: Typed) -> None:
@@ -115,7 +97,7 @@ def test_linked(stocked: ExportHarness, wheelyard: Typed) -> None:
 
 def test_no_links_between_disks(stocked: ExportHarness, wheelyard: Typed) -> None:
     """Where files cannot be linked, it says so, and what else can be done."""
-    with small_disk(stocked.folder, "4m") as site:
+    with small_disk(stocked.folder, "size=4m") as site:
         done = wheelyard("export", site, "--store", stocked.store, "--files", "link", *AT)
 
     assert done.returncode == 1
@@ -193,7 +175,7 @@ def test_compressed(stocked: ExportHarness, wheelyard: Typed) -> None:
 def test_full_disk(stocked: ExportHarness, wheelyard: Typed) -> None:
     """On a full disk it ends with one sentence, and what is there works."""
     line = ("--store", stocked.store, *AT)
-    with small_disk(stocked.folder, "160k") as site:
+    with small_disk(stocked.folder, "size=160k") as site:
         done = wheelyard("export", site, *line)
 
         assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)

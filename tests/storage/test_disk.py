@@ -1,17 +1,15 @@
 """The order of writes and syncs on disk, and a full disk."""
 
-import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from tests.storage.small_disk import small_disk
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Key, Stored
 from wheelyard.storage.local import LocalStore
@@ -112,7 +110,7 @@ def test_order_of_syncs(tmp_path: Path, what: str, calls: list[str]) -> None:
 
 def test_full_disk(tmp_path: Path) -> None:
     """On a full disk a write is refused as such, leaves nothing, and reading goes on."""
-    with _small_disk(tmp_path) as root:
+    with small_disk(tmp_path, "size=64k,nr_inodes=16") as root:
         store = LocalStore(root, Random())
         store.put(BEFORE, b"there", ABSENT)
         with pytest.raises(Unavailable) as caught:
@@ -129,7 +127,7 @@ def test_full_disk(tmp_path: Path) -> None:
 
 def test_read_only_disk(tmp_path: Path) -> None:
     """A disk that turns read-only refuses writes and answers every read."""
-    with _small_disk(tmp_path) as root:
+    with small_disk(tmp_path, "size=64k,nr_inodes=16") as root:
         store = LocalStore(root, Random())
         version = store.put(BEFORE, b"there", ABSENT)
         _remount(root, "ro")
@@ -160,22 +158,6 @@ def _calls(log: str, root: Path) -> list[str]:
         f"{verb} {'spool' if path.startswith('.spool/') else path or '.'}" for verb, path in ours
     ]
     return [each for each in said if each != "unlink spool"]
-
-
-@contextmanager
-def _small_disk(folder: Path) -> Iterator[Path]:
-    """Mount a file system of 64 KiB and a few files, if this process may."""
-    root = folder / "disk"
-    root.mkdir()
-    if os.getuid() or not sys.platform.startswith("linux"):
-        pytest.skip("needs root on Linux, to mount a small disk")
-    options = ["-t", "tmpfs", "-o", "size=64k,nr_inodes=16", "tmpfs"]
-    if subprocess.run(["mount", *options, root], check=False, capture_output=True).returncode:
-        pytest.skip("mounting is forbidden here")
-    try:
-        yield root
-    finally:
-        subprocess.run(["umount", "--lazy", root], check=True)
 
 
 def _remount(root: Path, how: str) -> None:
