@@ -44,7 +44,7 @@ class AccessSubject:
     credential_scopes: tuple[Scope, ...] = ()
     """Scopes from the credential itself."""
     credential_label: str = ""
-    """What `credential_scopes` are, in words."""
+    """A description of `credential_scopes`."""
     state: str = "active"
     """The state of a token: `active`, `expired`, `revoked` ..."""
 

@@ -24,7 +24,7 @@ MAX_COUNTED_ID_TOKENS: Final = 10_000
 """ID tokens without a `jti` whose uses are in memory."""
 INVALID_TOKEN: Final = "invalid-token"  # noqa: S105 - an error code
 INVALID_REUSE: Final = "invalid-reuse-token"
-"""Error codes of the publishing protocol."""
+"""Error codes of trusted publishing for rejected ID tokens."""
 
 
 class ReplayProtection:

@@ -25,10 +25,10 @@ from wheelyard.operations.publishing_cleanup import PublishingCleanup
 
 INVALID_PAYLOAD: Final = "invalid-payload"
 INVALID_PUBLISHER: Final = "invalid-publisher"
-"""Error codes of the publishing protocol."""
+"""Error codes of trusted publishing."""
 ID_TOKEN_LIMIT_CHARS: Final = 8192
 JWT_PARTS: Final = 3
-"""Header, payload and signature."""
+"""The segments of a JWT: header, payload and signature."""
 CLEANED_PER_MINT: Final = 8
 """Used ID tokens that `mint` checks for removal: more than it adds."""
 

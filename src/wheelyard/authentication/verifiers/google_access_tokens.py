@@ -35,9 +35,9 @@ from wheelyard.model.access import (
 )
 
 TIMEOUT_SECONDS: Final = 3.0
-"""For both requests together."""
+"""Timeout of the requests to Google for one access token, together."""
 MAX_CACHE_SECONDS: Final = 300.0
-"""The longest time that rights are cached."""
+"""The longest time that the rights of an access token are cached."""
 REJECTION_CACHE_SECONDS: Final = 10.0
 """How long a rejection is cached: an administrator may be granting the permission now."""
 REJECTED: Final = "gat_rejected"

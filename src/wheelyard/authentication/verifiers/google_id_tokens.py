@@ -20,7 +20,7 @@ from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, Identity
 from wheelyard.model.claim_matchers import Claims
 
 GOOGLE_ISSUERS: Final = ("https://accounts.google.com", "accounts.google.com")
-"""Both occur in ID tokens."""
+"""The two forms of Google's `iss` claim in ID tokens."""
 ALGORITHMS: Final = frozenset({"RS256"})
 GCLOUD_CLIENT_ID: Final = "32555940559.apps.googleusercontent.com"
 """The OAuth client of gcloud. An ID token with this audience is not for any service."""

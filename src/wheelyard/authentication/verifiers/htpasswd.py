@@ -43,7 +43,7 @@ MAX_CACHED: Final = 4096
 """Right passwords, and as many wrong ones; about 500 bytes each."""
 PASSWORD_LIMIT_BYTES: Final = 1024
 NAME_LIMIT_BYTES: Final = 255
-"""The limit of Apache's htpasswd program."""
+"""The longest user name, as in Apache's htpasswd program."""
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _REMEDY: Final = "Write NAME:HASH, as 'htpasswd -B' does"

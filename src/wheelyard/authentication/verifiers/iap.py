@@ -24,7 +24,7 @@ from wheelyard.model.claim_matchers import Claims
 IAP_ISSUER: Final = "https://cloud.google.com/iap"
 IAP_ALGORITHMS: Final = frozenset({"ES256"})
 IAP_LIFETIME_SECONDS: Final = 660
-"""Ten minutes, and the difference between two clocks."""
+"""The longest lifetime of an assertion: ten minutes, and the difference between two clocks."""
 
 _SUBJECT = re.compile(r"accounts\.google\.com:[0-9]{1,40}")
 

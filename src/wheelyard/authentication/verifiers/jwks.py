@@ -27,18 +27,18 @@ from wheelyard.http_client.address_policy import FetchError
 from wheelyard.http_client.urls import parse_url
 
 FETCH_TIMEOUT_SECONDS: Final = 5.0
-"""For one refresh, and for threads that wait for it."""
+"""Timeout of one refresh of the keys, and of threads that wait for it."""
 MIN_LIFETIME_SECONDS: Final = 300.0
 MAX_LIFETIME_SECONDS: Final = 3600.0
-"""Bounds of a set's lifetime, whatever `max-age` the issuer sends."""
+"""Bounds of the lifetime of a key set, whatever `max-age` the issuer sends."""
 REFRESH_FRACTION: Final = (0.72, 0.88)
 """The part of its lifetime after which a set is refreshed in the background, drawn at random."""
 REFRESH_INTERVAL_SECONDS: Final = 60.0
 """The shortest time between refreshes; an unknown key id is cached for as long."""
 RETRY_INTERVAL_SECONDS: Final = 5.0
-"""The shortest time between refreshes while there are no keys at all."""
+"""The shortest time between refreshes of a key set while there are no keys at all."""
 STALE_LIMIT_SECONDS: Final = 24 * 3600.0
-"""How long after its fetch a set is used if it cannot be refreshed."""
+"""How long after its fetch a key set is used if it cannot be refreshed."""
 MAX_KEYS: Final = 50
 MAX_UNKNOWN_KEY_IDS: Final = 1000
 RSA_BITS: Final = range(2048, 8193)

@@ -26,13 +26,13 @@ import bcrypt
 BCRYPT_LIMIT_BYTES: Final = 72
 """The bytes of a password that bcrypt uses; the rest is ignored."""
 BCRYPT_SLOW_COST: Final = 13
-"""The lowest cost with a warning: about half a second for each check."""
+"""The lowest cost of bcrypt with a warning: about half a second for each check."""
 BCRYPT_MAX_COST: Final = 16
-"""About four seconds for each check."""
+"""The highest accepted cost of bcrypt: about four seconds for each check."""
 SHA_CRYPT_DEFAULT_ROUNDS: Final = 5000
 SHA_CRYPT_MIN_ROUNDS: Final = 1000
 SHA_CRYPT_SLOW_ROUNDS: Final = 100_000
-"""The most rounds without a warning: about 50 ms, in which no other Python code runs."""
+"""The most rounds of SHA-crypt without a warning: about 50 ms, holding the GIL."""
 SHA_CRYPT_MAX_ROUNDS: Final = 1_000_000
 APR1_ROUNDS: Final = 1000
 

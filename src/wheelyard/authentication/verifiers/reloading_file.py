@@ -19,7 +19,7 @@ from wheelyard.errors import Invalid
 from wheelyard.model.text import escaped
 
 CHECK_INTERVAL_SECONDS: Final = 4.0
-"""Between two checks of a file; a server may use the result for one second more."""
+"""Time between two checks of a file for changes; results are cached for one second more."""
 FILE_LIMIT_BYTES: Final = 16 * 1024**2
 MAX_SYMLINKS: Final = 40
 """Symbolic links that lead to one another: the limit of Linux."""

@@ -31,7 +31,7 @@ KID_LIMIT_CHARS: Final = 200
 LEEWAY_SECONDS: Final = 30
 """The accepted difference between the clocks of issuer and index."""
 MAX_LIFETIME_SECONDS: Final = 3700
-"""From `iat` to `exp`: an hour and a little."""
+"""The longest time from `iat` to `exp` of a JWT: an hour and a little."""
 REMOVED_SIGNATURE: Final = "SIGNATURE_REMOVED_BY_GOOGLE"
 """What Cloud Run puts in place of a signature that it has checked itself."""
 CACHE_SECONDS: Final = 300.0

@@ -22,7 +22,7 @@ from wheelyard.model.claim_matchers import Claims
 SIGNATURE_REMOVED: Final = "sig_removed_by_google"
 """The reason for a token whose signature Cloud Run has removed."""
 MAX_CACHED_VERDICTS: Final = 10_000
-"""Entries of each cache."""
+"""The most results of verification in a cache."""
 
 V = TypeVar("V")
 
