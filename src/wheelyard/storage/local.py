@@ -117,15 +117,15 @@ class LocalStore(Store):
         with storage_faults(str(key)):
             with ExitStack() as stack:
                 staged = self._stage(body, stack, is_new=expect == ABSENT)
-                self._sync(staged)
-                version = self._place(key, staged, target, expect)
+                self._fsync(staged)
+                version = self._move_into_place(key, staged, target, expect)
             with suppress(FileNotFoundError):  # deleted meanwhile, with its folder
-                self._sync(target.parent)
+                self._fsync(target.parent)
             return version
 
     def link(self, key: Key, source: Path) -> None:
         """Hard-link a file to a new key; raise Conflict if the key exists, OSError if it fails."""
-        self._place(key, source, Path(self._path(key)), ABSENT)
+        self._move_into_place(key, source, Path(self._path(key)), ABSENT)
 
     def create_all(self, objects: Sequence[tuple[Key, ObjectBody]]) -> list[Key]:
         """See `Store`."""
@@ -137,13 +137,13 @@ class LocalStore(Store):
             for (key, _), path in zip(objects, staged, strict=True):
                 target = Path(self._path(key))
                 try:
-                    self._place(key, path, target, ABSENT, unsynced)
+                    self._move_into_place(key, path, target, ABSENT, unsynced)
                 except Conflict:
                     taken.append(key)
                 unsynced[str(target.parent)] = None
             for folder in unsynced:
                 with suppress(FileNotFoundError):  # deleted meanwhile
-                    self._sync(folder)
+                    self._fsync(folder)
         return taken
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
@@ -157,7 +157,7 @@ class LocalStore(Store):
                 with suppress(FileNotFoundError, NotADirectoryError):
                     target.unlink()
             with suppress(OSError):
-                self._sync(target.parent)
+                self._fsync(target.parent)
                 while str(target.parent) != self._root:
                     target = target.parent
                     target.rmdir()
@@ -202,7 +202,7 @@ class LocalStore(Store):
             self._jitter_mtime(sink.fileno())
         return staged
 
-    def _sync(self, path: Path | str) -> None:
+    def _fsync(self, path: Path | str) -> None:
         if not self._is_site:
             fsync_path(path)
 
@@ -217,7 +217,7 @@ class LocalStore(Store):
         later = found.st_mtime_ns + self._random.randrange(MTIME_JITTER_NS)
         os.utime(descriptor, ns=(found.st_atime_ns, later))
 
-    def _place(
+    def _move_into_place(
         self,
         key: Key,
         staged: Path,
@@ -265,7 +265,7 @@ class LocalStore(Store):
             self._make_folder(above)  # another process may use that one at once
             self._new_folder(folder)
         if unsynced is None:
-            self._sync(above)
+            self._fsync(above)
         else:
             unsynced[above] = None
 
