@@ -47,7 +47,7 @@ class LossyOutput(FileIO):
 
 
 def take_over_output() -> None:
-    """Replace this process's standard output and standard error, if it has them."""
+    """Replace `sys.stdout` and `sys.stderr` by streams that ignore closed pipes."""
     if sys.stdout is not None:
         sys.stdout = _text(sys.stdout, BrokenPipeError)
     if sys.stderr is not None:

@@ -106,7 +106,7 @@ class AddressPolicy:
         self._exempt = {_bare(each) for each in self.named_hosts}
 
     def allowed_addresses(self, host: str, found: Iterable[str]) -> list[str]:
-        """Return the allowed ones of a host's addresses; raise FetchError if there are none."""
+        """Return those of a host's `found` addresses that are allowed, or raise FetchError."""
         every = list(found)
         fit = [each for each in every if self.is_allowed(ip_address(each))]
         if fit:

@@ -93,7 +93,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     roots: Annotated[tuple[str, ...], Meta(title="list of names")] = ()
     """More index roots: `acme` makes `/acme/` and `/acme/NAME/` answer."""
     path_prefix: str = ""
-    """What a proxy puts before every path, such as `/packages`."""
+    """Path prefix that a proxy adds to every path, such as `/packages`."""
     public_url: Url = ""
     """The URL of the index for clients; ends with `path_prefix`."""
     trusted_proxies: Annotated[int, Meta(ge=0)] = 0
@@ -320,38 +320,38 @@ class Setting:
 
     @property
     def key(self) -> str:
-        """Its name in its section."""
+        """The setting's name in its section."""
         return self.path[-1]
 
     @property
     def is_table(self) -> bool:
-        """Whether it is an array of tables, `[[name]]`."""
+        """Whether the setting is an array of tables, `[[name]]`."""
         return self.path[0] in ARRAY_TABLES
 
     @property
     def is_list(self) -> bool:
-        """Whether it is a list of texts."""
+        """Whether the setting is a list of texts."""
         return bool(self.kind == tuple[str, ...])
 
     @property
     def is_secret(self) -> bool:
-        """Whether its value must not be shown."""
+        """Whether the setting is a secret, which must not be shown."""
         return self.key.endswith("_token")
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """Its environment variables, the short one first; empty for an array of tables."""
+        """The setting's environment variables, short one first; empty for an array of tables."""
         long = "_".join(self.path).upper()
         names = () if self.is_table else (_SHORT.get(self.path, long), long)
         return tuple(dict.fromkeys(f"{VARIABLE_PREFIX}{name}" for name in names))
 
     @property
     def variable(self) -> str:
-        """Its shortest variable; empty for an array of tables."""
+        """The setting's short environment variable; empty for an array of tables."""
         return next(iter(self.variables), "")
 
     def value_in(self, settings: Settings) -> Any:  # noqa: ANN401 - of its `kind`
-        """Return its value in `settings`."""
+        """Return the value of this setting in `settings`."""
         value: Any = settings
         for name in self.path:
             value = getattr(value, name)

@@ -1,1 +1,1 @@
-"""Where packages come from: each module reads one system's own layout, and yields candidates."""
+"""Import sources: one module for each kind of source; each yields candidates for an import."""

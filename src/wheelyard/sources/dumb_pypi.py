@@ -41,9 +41,9 @@ class PackageList:
     """A package list that has not been read yet."""
 
     text: str = field(repr=False)
-    """Its location."""
+    """The location of the list."""
     redacted: str
-    """Its location for reports, without credentials."""
+    """The location of the list for reports, without credentials."""
     open: OpenChunks
 
 

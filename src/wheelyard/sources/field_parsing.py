@@ -37,7 +37,7 @@ def parse_epoch_seconds(value: Any) -> datetime | None:  # noqa: ANN401 - float(
 
 
 def file_time(seconds: float) -> datetime | None:
-    """Return the time of a file's `stat`, also before 1990; None if it is out of range."""
+    """Convert a file's modification time (seconds) to UTC; None if it is out of range."""
     with suppress(ValueError, OverflowError, OSError):
         return datetime.fromtimestamp(seconds, UTC)
     return None

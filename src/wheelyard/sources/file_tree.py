@@ -39,12 +39,12 @@ class TreeEntry(Struct, frozen=True, kw_only=True):  # a listing has thousands
 
     @property
     def filename(self) -> str:
-        """The last segment of its path."""
+        """The last segment of the file's path."""
         return self.path.rpartition("/")[2]
 
     @property
     def parts(self) -> list[str]:
-        """The segments of its path."""
+        """The segments of the file's path."""
         return self.path.split("/")
 
 

@@ -19,7 +19,7 @@ from wheelyard.sources.field_parsing import parse_http_date
 from wheelyard.sources.web.index_client import OK, IndexClient
 
 MAX_RESUMES_WITHOUT_PROGRESS: Final = 4
-"""How often in a row the connection may break off without a new byte."""
+"""Resumes in a row that may end without a new byte."""
 MAX_RESUMES: Final = 50
 IDENTITY_ENCODING: Final = {"Accept-Encoding": "identity"}
 
@@ -63,7 +63,7 @@ class ResumableDownload:
 
 @dataclass(slots=True)
 class _Stream:
-    """The bytes of one file, over as many connections as necessary."""
+    """Iterator over the bytes of one file, which resumes on a new connection."""
 
     web: IndexClient
     url: Url
