@@ -1,6 +1,6 @@
 """Responses with pages, cached or rendered, for all handlers that answer with pages."""
 
-from collections.abc import Callable
+from collections.abc import Hashable
 from functools import partial
 from urllib.parse import parse_qs
 
@@ -9,11 +9,11 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.catalog.projects import NameList
 from wheelyard.http.caching.cache_headers import VARY, page_cache_headers
-from wheelyard.http.caching.page_cache import CachedPage
+from wheelyard.http.caching.page_cache import CachedPage, Render
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.conditional_requests import check_if_match
 from wheelyard.http.protocol.error_responses import error_response
-from wheelyard.http.protocol.messages import CSP, Header, Request, Response
+from wheelyard.http.protocol.messages import CSP, HeaderList, Request, Response
 from wheelyard.http.protocol.negotiation import (
     MediaType,
     best_encoding,
@@ -33,7 +33,7 @@ def requested_media_type(request: Request) -> MediaType | None:
     return best_media_type(request.headers.get(b"accept", b""))
 
 
-def page_headers(context: ServerContext, name: NormalizedName | None = None) -> tuple[Header, ...]:
+def page_headers(context: ServerContext, name: NormalizedName | None = None) -> HeaderList:
     """Return the response headers of a page about a project, or (None) about all projects."""
     is_public = context.read_policy.is_public(name)
     max_age = context.index.settings.http.public_max_age
@@ -41,16 +41,12 @@ def page_headers(context: ServerContext, name: NormalizedName | None = None) -> 
 
 
 async def load_page(
-    context: ServerContext,
-    key: tuple[object, ...],
-    version: ObjectVersion,
-    render: Callable[[], bytes],
-    headers: tuple[Header, ...],
+    context: ServerContext, key: Hashable, version: ObjectVersion, render: Render, head: HeaderList
 ) -> CachedPage:
     """Return a page from the cache, or render it in a thread."""
     page = context.pages.get(key, version)
     if page is None:
-        make = partial(context.pages.get_or_render, key, version, render, headers)
+        make = partial(context.pages.get_or_render, key, version, render, head)
         page = await context.documents.coalesce(("page", key, version), make)
     return page
 

@@ -32,9 +32,11 @@ PATH_LIMIT_BYTES: Final = 256
 _NORMAL_PATH_ONLY: Final = frozenset(
     {b"content-length", b"content-type", b"transfer-encoding", b"if-match"}
 )
-_USED: Final = _NORMAL_PATH_ONLY | {
-    *(b"accept", b"accept-encoding", b"authorization", b"if-none-match", b"host")
-}
+_USED: Final = _NORMAL_PATH_ONLY | frozenset(
+    {b"accept", b"accept-encoding", b"authorization", b"if-none-match", b"host"}
+)
+
+CheckHost = Callable[[AsgiScope], Response | None]
 
 
 def fast_path_headers(headers: Sequence[Header]) -> dict[bytes, bytes] | None:
@@ -59,10 +61,7 @@ class FastPath:
     """Answers requests for project pages from memory where that is possible."""
 
     def __init__(
-        self,
-        context: ServerContext,
-        authenticator: RequestAuthenticator,
-        check_host: Callable[[AsgiScope], Response | None],
+        self, context: ServerContext, authenticator: RequestAuthenticator, check_host: CheckHost
     ) -> None:
         self._projects = context.index.projects
         self._pages = context.pages

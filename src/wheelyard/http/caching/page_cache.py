@@ -10,11 +10,12 @@ from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.http.protocol.conditional_requests import is_not_modified
-from wheelyard.http.protocol.messages import NOSNIFF, Header, Response
+from wheelyard.http.protocol.messages import NOSNIFF, HeaderList, Response
 from wheelyard.http.protocol.negotiation import Encoding, MediaType
 from wheelyard.storage.base import ObjectVersion
 
 MIN_COMPRESSED_BYTES = 1024
+Render = Callable[[], bytes]
 Variant = tuple[MediaType, Encoding]
 
 
@@ -26,7 +27,7 @@ class CachedPage:
     digest: str
     """The hash of the body before compression, for the ETag."""
     bodies: dict[Encoding, bytes]
-    headers: tuple[Header, ...]
+    headers: HeaderList
     responses: dict[Variant, tuple[Response, Response]] = field(default_factory=dict)
     """The 200 and the 304 response by media type and encoding, made at the first request."""
 
@@ -68,11 +69,7 @@ class PageCache:
         return page if page is not None and page.version == version else None
 
     def get_or_render(
-        self,
-        key: Hashable,
-        version: ObjectVersion,
-        render: Callable[[], bytes],
-        headers: tuple[Header, ...],
+        self, key: Hashable, version: ObjectVersion, render: Render, headers: HeaderList
     ) -> CachedPage:
         """Return the page under `key`; if it is not cached, render, compress and cache it."""
         page = self.get(key, version)

@@ -19,6 +19,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Wait = Callable[[], Coroutine[Any, Any, None]]
 Header = tuple[bytes, bytes]
+HeaderList = tuple[Header, ...]
 Headers = Mapping[bytes, bytes]
 """Headers by lower-case name; repeated headers are one comma-separated value."""
 
@@ -64,7 +65,7 @@ class Response:
     """A response; `headers` include the length of the body."""
 
     status: int
-    headers: tuple[Header, ...]
+    headers: HeaderList
     body: bytes | Path | Iterator[bytes] = b""
     """The body: bytes, a file for the kernel to send, or chunks to read in a thread."""
 
