@@ -29,7 +29,7 @@ from wheelyard.storage.gcs.bucket_reader import BucketReader
 from wheelyard.storage.gcs.error_mapping import no_credentials
 from wheelyard.storage.gcs.location import BucketLocation
 from wheelyard.storage.gcs.retry import RetryEnvironment
-from wheelyard.storage.gcs.signing import UrlSigner, object_path, signer_for
+from wheelyard.storage.gcs.signed_urls import UrlSigner, object_path, signer_for
 from wheelyard.storage.gcs.store import GcsStore, ImmutablePrefix, UrlFactory
 from wheelyard.storage.instrumented import Operation, OperationCounter
 from wheelyard.storage.split import SplitStore

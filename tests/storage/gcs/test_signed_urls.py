@@ -32,7 +32,7 @@ from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.waiting import until
 from wheelyard.errors import Unavailable
 from wheelyard.storage.gcs.retry import RetryEnvironment
-from wheelyard.storage.gcs.signing import (
+from wheelyard.storage.gcs.signed_urls import (
     IamSigner,
     KeySigner,
     Signer,
@@ -241,7 +241,7 @@ import sys
 from datetime import timedelta
 from google.auth.compute_engine import Credentials
 from wheelyard.storage.gcs.retry import RetryEnvironment
-from wheelyard.storage.gcs.signing import UrlSigner, signer_for
+from wheelyard.storage.gcs.signed_urls import UrlSigner, signer_for
 from wheelyard.wiring.stores import system_runtime
 
 retry_env = RetryEnvironment(system_runtime())
