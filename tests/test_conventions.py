@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import statistics
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,45 @@ from wheelyard.settings.sections import ARRAY_TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "src" / "wheelyard").rglob("*.py"))
+PYTHON = [
+    path
+    for folder in ("src", "keyring", "tests", "benchmarks", "tools")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if ".venv" not in path.parts
+]
 DOCS = ROOT / "docs"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
+
+
+GIVEN_UP = re.compile(
+    r"(?i)(?<![a-z])(afar|belief|believed|desk|doors|excused?|flights|flown|"
+    r"ground|kitchen|lookouts?|sights?|shelf|shelves|town|yards?)(?![a-z])"
+)
+"""Words of the code that the standard terms in docs/glossary.md have replaced."""
+
+
+def test_names_are_standard_terms() -> None:
+    """No name in the code is one of the private words that were given up."""
+    found = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in PYTHON
+        for name in _names(path)
+        if GIVEN_UP.search(name.replace("_", " "))
+    }
+
+    assert found == set()
+
+
+def test_no_class_has_the_name_of_another() -> None:
+    """A public class name means one thing in the whole package."""
+    classes = [
+        node.name
+        for path in SOURCES
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+
+    assert [name for name, count in Counter(classes).items() if count > 1] == []
 
 
 def test_functions_are_short() -> None:
@@ -76,6 +114,18 @@ def test_links_lead_somewhere(page: Path) -> None:
     wrong = [f"{path}#{heading}" for path, heading in links if not _leads(page, path, heading)]
 
     assert wrong == []
+
+
+def _names(path: Path) -> set[str]:
+    """Return every name in a module that its author has chosen, its own included."""
+    fields_of_names = ("id", "attr", "arg", "name", "asname")
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return {path.stem} | {
+        name
+        for node in nodes
+        for field in fields_of_names
+        if isinstance(name := getattr(node, field, None), str)
+    }
 
 
 def _leads(page: Path, path: str, heading: str) -> bool:

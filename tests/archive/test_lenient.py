@@ -45,7 +45,7 @@ def metadata(*lines: str, name: str = "demo", version: str = "1.0") -> bytes:
     return "".join(f"{line}\n" for line in (*head, *lines)).encode()
 
 
-EXCUSED: dict[str, tuple[str, set[str], Callable[[], bytes]]] = {
+WAIVED: dict[str, tuple[str, set[str], Callable[[], bytes]]] = {
     "no RECORD": (
         WHEEL_NAME,
         {"record_mismatch"},
@@ -108,8 +108,8 @@ EXCUSED: dict[str, tuple[str, set[str], Callable[[], bytes]]] = {
 }
 
 
-@pytest.mark.parametrize(("filename", "codes", "build"), EXCUSED.values(), ids=EXCUSED)
-def test_excused(
+@pytest.mark.parametrize(("filename", "codes", "build"), WAIVED.values(), ids=WAIVED)
+def test_waived_rules(
     tmp_path: Path, filename: str, codes: set[str], build: Callable[[], bytes]
 ) -> None:
     """What fails only today's rules is refused as ever, and taken and marked if that is excused."""
@@ -124,7 +124,7 @@ def test_excused(
     assert contents.core.name
 
 
-def test_nothing_to_excuse(tmp_path: Path) -> None:
+def test_nothing_to_waive(tmp_path: Path) -> None:
     """A file that keeps all rules bears no mark, and says the same as ever."""
     strict = inspect_bytes(tmp_path, WHEEL_NAME, wheel_bytes())
 
@@ -234,7 +234,7 @@ NEVER: dict[str, dict[str, tuple[str, Callable[[], bytes]]]] = {
 
 
 @pytest.mark.parametrize(("row", "code"), coded(NEVER))
-def test_never_excused(tmp_path: Path, row: tuple[str, Callable[[], bytes]], code: str) -> None:
+def test_never_waived(tmp_path: Path, row: tuple[str, Callable[[], bytes]], code: str) -> None:
     """Rules that protect the index or its users are never waived."""
     filename, build = row
     with pytest.raises(Invalid) as caught:

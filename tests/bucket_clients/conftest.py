@@ -29,7 +29,7 @@ def cloud(private_key: RSAPrivateKey) -> Iterator[FakeGcs]:
 @pytest.fixture
 def tool(build: Builder) -> Built:
     """Return a project whose version has a `+`, and which wants another one."""
-    return build("hatchling", "yard-tool", "1.5+cpu.1", "yard-base>=2")
+    return build("hatchling", "acme-tool", "1.5+cpu.1", "yard-base>=2")
 
 
 @pytest.fixture

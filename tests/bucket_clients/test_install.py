@@ -46,8 +46,8 @@ def stocked_bucket_index(
         publish(
             running.server,
             build("flit-core", "yard-base", "1!2.0"),
-            build("hatchling", "yard-tool", "1.4", "yard-base>=2"),
-            build("hatchling", "yard-tool", "1.5+cpu.1", "yard-base>=2"),
+            build("hatchling", "acme-tool", "1.4", "yard-base>=2"),
+            build("hatchling", "acme-tool", "1.5+cpu.1", "yard-base>=2"),
         )
         yield running
 

@@ -20,7 +20,7 @@ PROJECT = """\
 name = "consumer"
 version = "0"
 requires-python = ">=3.11"
-dependencies = ["yard-tool"]
+dependencies = ["acme-tool"]
 
 """
 """A project that wants one of ours; what follows tells a client where to find it."""
@@ -30,8 +30,8 @@ dependencies = ["yard-tool"]
 def tool(index: Server, build: Builder) -> Built:
     """A published project that depends on another one; shared by all tests."""
     base = build("flit-core", "yard-base", "2.0")
-    tool = build("hatchling", "yard-tool", "1.5", "yard-base>=2")
-    older = build("hatchling", "yard-tool", "1.4", "yard-base>=2")
+    tool = build("hatchling", "acme-tool", "1.5", "yard-base>=2")
+    older = build("hatchling", "acme-tool", "1.4", "yard-base>=2")
     publish(index, base, older, tool)
     return tool
 
@@ -46,7 +46,7 @@ def test_pip_install(index: Server, sandbox: Sandbox, tool: Built, base: Built) 
     """`pip install` takes the newest version and what it depends on."""
     python = sandbox.python()
 
-    pip_install(sandbox, python, "--index-url", index.index_url, "yard-tool")
+    pip_install(sandbox, python, "--index-url", index.index_url, "acme-tool")
 
     assert_installed(python, tool, base)
 
@@ -90,14 +90,14 @@ def test_uv_pip_install(index: Server, sandbox: Sandbox, tool: Built, base: Buil
     """`uv pip install` takes the newest version and what it depends on."""
     python = sandbox.python()
 
-    uv_pip(sandbox, "install", "--python", python, "--default-index", index.index_url, "yard-tool")
+    uv_pip(sandbox, "install", "--python", python, "--default-index", index.index_url, "acme-tool")
 
     assert_installed(python, tool, base)
 
 
 def test_uv_pip_compile(index: Server, sandbox: Sandbox, tool: Built, base: Built) -> None:
     """`uv pip compile` locks with the hashes of what was published, and `sync` installs that."""
-    (sandbox.folder / "requirements.in").write_text("yard-tool\n")
+    (sandbox.folder / "requirements.in").write_text("acme-tool\n")
     where = ("--default-index", index.index_url)
     python = sandbox.python()
 
@@ -114,7 +114,7 @@ def test_uv_exclude_newer(index: Server, sandbox: Sandbox, tool: Built) -> None:
     python = sandbox.python()
     command = (
         *(program("uv"), "pip", "install", "--python", python, "--no-deps"),
-        *("--default-index", index.index_url, "yard-tool"),
+        *("--default-index", index.index_url, "acme-tool"),
     )
 
     refused = sandbox.attempt(*command, "--exclude-newer", "2020-01-01T00:00:00Z")
@@ -136,9 +136,9 @@ def test_uv_lock(index: Server, sandbox: Sandbox, tool: Built, base: Built) -> N
 
     lock = tomllib.loads((sandbox.folder / "uv.lock").read_text())
     packages = {each["name"]: each for each in lock["package"]}
-    assert packages["yard-tool"]["wheels"][0]["hash"] == f"sha256:{sha256(tool.wheel)}"
-    assert packages["yard-tool"]["wheels"][0]["size"] == tool.wheel.stat().st_size
-    assert packages["yard-tool"]["sdist"]["hash"] == f"sha256:{sha256(tool.sdist)}"
+    assert packages["acme-tool"]["wheels"][0]["hash"] == f"sha256:{sha256(tool.wheel)}"
+    assert packages["acme-tool"]["wheels"][0]["size"] == tool.wheel.stat().st_size
+    assert packages["acme-tool"]["sdist"]["hash"] == f"sha256:{sha256(tool.sdist)}"
     assert_installed(sandbox.folder / ".venv" / "bin" / "python", tool, base)
 
 
@@ -184,7 +184,7 @@ def test_pipenv(index: Server, sandbox: Sandbox, tool: Built, base: Built) -> No
     url = index.index_url.replace(index.token, "${WHEELYARD_TOKEN}")
     (sandbox.folder / "Pipfile").write_text(
         f'[[source]]\nname = "yard"\nurl = "{url}"\nverify_ssl = false\n\n'
-        '[packages]\nyard-tool = "*"\n'
+        '[packages]\nacme-tool = "*"\n'
     )
     settings = {
         "PIPENV_IGNORE_VIRTUALENVS": "1",
@@ -210,7 +210,7 @@ def test_hatch_environment(
     (sandbox.folder / "pyproject.toml").write_text(
         PROJECT
         + "[tool.hatch.envs.default]\nskip-install = true\n"
-        + f'installer = "{installer}"\ndependencies = ["yard-tool"]\n'
+        + f'installer = "{installer}"\ndependencies = ["acme-tool"]\n'
     )
     settings = {
         "PIP_INDEX_URL": index.index_url,

@@ -35,7 +35,7 @@ authors = []
 
 [tool.poetry.dependencies]
 python = "^3.11"
-yard-tool = "<1.6"   # which was yanked: Poetry knows of that since 1.2
+acme-tool = "<1.6"   # which was yanked: Poetry knows of that since 1.2
 
 [[tool.poetry.source]]
 name = "yard"
@@ -59,12 +59,12 @@ class Releases:
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory, build: Builder) -> Iterator[Releases]:
+def published(tmp_path_factory: pytest.TempPathFactory, build: Builder) -> Iterator[Releases]:
     """An index that anyone may read, with something of each kind."""
-    folder = tmp_path_factory.mktemp("shelf")
+    folder = tmp_path_factory.mktemp("published")
     base, source = build("flit-core", "yard-base", "2.0"), build("flit-core", "yard-source")
-    tool = build("hatchling", "yard-tool", "1.5", "yard-base>=2")
-    yanked = build("hatchling", "yard-tool", "1.6", "yard-base>=2")
+    tool = build("hatchling", "acme-tool", "1.5", "yard-base>=2")
+    yanked = build("hatchling", "acme-tool", "1.6", "yard-base>=2")
     with running_server(folder / "server") as server:
         publish(server, base, tool, yanked)
         post(server, source.sdist)
@@ -81,39 +81,39 @@ def shelf(tmp_path_factory: pytest.TempPathFactory, build: Builder) -> Iterator[
         NEWEST,
     ],
 )
-def test_pip(client: str, shelf: Releases, sandbox: Sandbox) -> None:
+def test_pip(client: str, published: Releases, sandbox: Sandbox) -> None:
     """Old and new pip install a wheel with what it depends on, an sdist, and nothing yanked."""
     python = sandbox.python()
     pip, backend = (program(each, "python") for each in (client, "build"))
 
     sandbox.run(
         *(python, "-m", "pip", "install", "--no-cache-dir", "--no-build-isolation"),
-        *("--index-url", shelf.index_url, shelf.tool.name, shelf.source.name),
+        *("--index-url", published.index_url, published.tool.name, published.source.name),
         PYTHONPATH=":".join(str(site_packages(each)) for each in (pip, backend)),
     )
 
-    for project in (shelf.tool, shelf.base, shelf.source):
+    for project in (published.tool, published.base, published.source):
         project.assert_installed(python)
 
 
-def test_uv(shelf: Releases, sandbox: Sandbox) -> None:
+def test_uv(published: Releases, sandbox: Sandbox) -> None:
     """The oldest uv installs a wheel and what it depends on, and nothing yanked."""
     python = sandbox.python()
 
     sandbox.run(
         *(program("uv-0.0.5", "uv"), "pip", "install"),
-        *("--index-url", shelf.index_url, shelf.tool.name),
+        *("--index-url", published.index_url, published.tool.name),
         VIRTUAL_ENV=str(python.parent.parent),
     )
 
-    for project in (shelf.tool, shelf.base):
+    for project in (published.tool, published.base):
         project.assert_installed(python)
 
 
 @needs_python_311
-def test_poetry(shelf: Releases, sandbox: Sandbox) -> None:
+def test_poetry(published: Releases, sandbox: Sandbox) -> None:
     """The oldest Poetry locks a wheel and what it depends on, and installs them."""
-    (sandbox.folder / "pyproject.toml").write_text(PYPROJECT.format(url=shelf.index_url))
+    (sandbox.folder / "pyproject.toml").write_text(PYPROJECT.format(url=published.index_url))
 
     for command in (("lock",), ("install", "--no-root")):
         sandbox.run(
@@ -121,5 +121,5 @@ def test_poetry(shelf: Releases, sandbox: Sandbox) -> None:
             POETRY_VIRTUALENVS_IN_PROJECT="true",
         )
 
-    for project in (shelf.tool, shelf.base):
+    for project in (published.tool, published.base):
         project.assert_installed(sandbox.folder / ".venv" / "bin" / "python")

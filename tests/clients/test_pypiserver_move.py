@@ -56,7 +56,7 @@ def place(sandbox: Sandbox, build: Builder) -> PypiserverFolder:
     packages = sandbox.folder / "data" / "packages"
     (packages / "attic").mkdir(parents=True)
     for built, folder in (
-        (build("hatchling", "yard-moved"), packages),
+        (build("hatchling", "acme-moved"), packages),
         (build("setuptools", "yard-attic"), packages / "attic"),
     ):
         for file in (built.wheel, built.sdist):
@@ -110,7 +110,7 @@ def curl(place: PypiserverFolder, login: str, file: Path) -> str:
 def test_moving(place: PypiserverFolder, build: Builder, actions: str) -> None:
     """pip, twine and curl do with ours what they did with pypiserver, on the same folder."""
     place.arguments[:] = place.line(actions)
-    moved, attic = build("hatchling", "yard-moved"), build("setuptools", "yard-attic")
+    moved, attic = build("hatchling", "acme-moved"), build("setuptools", "yard-attic")
     first, second = build("hatchling", "yard-first"), build("hatchling", "yard-second")
     third, fourth = build("flit-core", "yard-third"), build("flit-core", "yard-fourth")
     is_open = actions == "."

@@ -167,12 +167,12 @@ def stock(index: Index, spool: Path) -> None:
 
 def _import_old(index: Index) -> None:
     """Import files that no upload could bring: with no metadata, or of another time."""
-    shelf = FakeFiles()
+    source = FakeFiles()
     files = (
         Made("bare-1.0.tar.gz", sdist_bytes(pkg_info=None, top=b"bare-1.0")),
         Made("oldest-1.0-py2.7.egg", zip_bytes([Entry(b"oldest.py", b"")])),
         Made("oldest-1.0.win32-py2.7.exe", b"MZ" + bytes(99)),
     )
-    offers = [shelf.offer(each, uploaded_at=THEN, uploaded_by="<ann>") for each in files]
+    offers = [source.offer(each, uploaded_at=THEN, uploaded_by="<ann>") for each in files]
     report = Importer(index.uploads.with_waivers).run(FakeSource(offers), ALICE)
     assert report.refused == [], report.refused

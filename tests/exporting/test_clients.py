@@ -47,7 +47,7 @@ The other places give out the pages that the folder has, and JSON as a live inde
 @pytest.fixture
 def tool(build: Builder) -> Built:
     """Return a project whose version has a `+`, and which wants another one."""
-    return build("hatchling", "yard-tool", "1.5+cpu.1", "yard-base>=2")
+    return build("hatchling", "acme-tool", "1.5+cpu.1", "yard-base>=2")
 
 
 @pytest.fixture
@@ -61,8 +61,8 @@ def dist(build: Builder) -> list[Path]:
     """Return what is published: two projects, one of which has an older version."""
     made = (
         build("flit-core", "yard-base", "1!2.0"),
-        build("hatchling", "yard-tool", "1.4", "yard-base>=2"),
-        build("hatchling", "yard-tool", "1.5+cpu.1", "yard-base>=2"),
+        build("hatchling", "acme-tool", "1.4", "yard-base>=2"),
+        build("hatchling", "acme-tool", "1.5+cpu.1", "yard-base>=2"),
     )
     return [path for each in made for path in (each.wheel, each.sdist)]
 
@@ -97,8 +97,8 @@ def test_from_a_folder(
     """Every client installs from a plain web server, from any path, reading metadata first."""
     CLIENTS[client](index_at(f"{web.address}/{PLACE}"), sandbox, tool, base)
 
-    assert web.asked(rf"GET /{PLACE}/simple/yard-tool/") >= 1
-    assert web.asked(rf"GET /{PLACE}/files/yard-tool/\S*whl\.metadata\S* HTTP\S+ 200") >= 1
+    assert web.asked(rf"GET /{PLACE}/simple/acme-tool/") >= 1
+    assert web.asked(rf"GET /{PLACE}/files/acme-tool/\S*whl\.metadata\S* HTTP\S+ 200") >= 1
     assert web.asked(rf"GET /(?!{PLACE}/)") == 1  # ours, for whether it is up
 
 
@@ -114,14 +114,14 @@ def test_what_nginx_says(exported: Path, tmp_path: Path) -> None:
                 kind, coding = got["Content-Type"], got["Content-Encoding"] or ""
                 return kind, coding, got["Cache-Control"], answer.read()
 
-        html = ask("/simple/yard-tool/", Accept="text/html")
+        html = ask("/simple/acme-tool/", Accept="text/html")
         assert html[:3] == ("text/html", "", "no-cache")
-        found = ask("/simple/yard-tool/", Accept=SIMPLE_JSON)
+        found = ask("/simple/acme-tool/", Accept=SIMPLE_JSON)
         assert found[:3] == (SIMPLE_JSON, "", "no-cache")
-        assert ask("/simple/yard-tool/", Accept_Encoding="gzip")[1] == "gzip"
-        assert ask("/pypi/yard-tool/json")[:3] == ("application/json", "", "no-cache")
+        assert ask("/simple/acme-tool/", Accept_Encoding="gzip")[1] == "gzip"
+        assert ask("/pypi/acme-tool/json")[:3] == ("application/json", "", "no-cache")
         assert ask("/search.json")[0] == "application/json"
-        assert ask("/project/yard-tool/")[0] == "text/html"
+        assert ask("/project/acme-tool/")[0] == "text/html"
         for file in json.loads(found[3])["files"]:
             path = file["url"].removeprefix("../..").replace("!", "%21")
             kind, _, caching, body = ask(path)
@@ -162,7 +162,7 @@ def test_from_a_bucket(
     CLIENTS[client](index_at(f"{cloud.address}/site/{PLACE}"), sandbox, tool, base)
 
     asked = {each.name for each in cloud.log.records("public") if each.status == 200}
-    assert f"{PLACE}/simple/yard-tool/" in asked
+    assert f"{PLACE}/simple/acme-tool/" in asked
     assert any(name.endswith(".whl.metadata") for name in asked)
     assert {each.kind for each in cloud.log.records()} == {"public"}
 
@@ -177,9 +177,9 @@ def test_what_a_bucket_says(cloud: FakeGcs) -> None:
         kinds = (found.fields["contentType"], found.fields["cacheControl"])
         said[name.removeprefix(f"{PLACE}/")] = kinds
 
-    assert said["simple/yard-tool/"] == ("text/html; charset=utf-8", "no-cache")
-    assert said["simple/yard-tool/index.json"] == (SIMPLE_JSON, "no-cache")
-    assert said["pypi/yard-tool/json"] == ("application/json", "no-cache")
+    assert said["simple/acme-tool/"] == ("text/html; charset=utf-8", "no-cache")
+    assert said["simple/acme-tool/index.json"] == (SIMPLE_JSON, "no-cache")
+    assert said["pypi/acme-tool/json"] == ("application/json", "no-cache")
     files = {name: kinds for name, kinds in said.items() if name.startswith("files/")}
     assert len(files) == 9
     for name, (kind, caching) in files.items():

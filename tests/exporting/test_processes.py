@@ -24,9 +24,9 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> ExportHarness:
     """An index with so many projects that several processes export them."""
-    harness, shelf = ExportHarness(tmp_path_factory.mktemp("large")), FakeFiles()
+    harness, files = ExportHarness(tmp_path_factory.mktemp("large")), FakeFiles()
     offers = [
-        shelf.offer(make_wheel(f"demo{number}"))
+        files.offer(make_wheel(f"demo{number}"))
         for number in range(MIN_PROJECTS_FOR_PROCESSES + 50)
     ]
     index = harness.index

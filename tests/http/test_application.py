@@ -102,7 +102,7 @@ def test_the_rest_of_a_refused_body(app: InProcessServer) -> None:
     assert (answer.status, answer.unread) == (405, 0)
 
 
-def test_names_afar(tmp_path: Path) -> None:
+def test_names_on_a_remote_store(tmp_path: Path) -> None:
     """On a bucket, unknown names cost one read of the project list."""
     store = RemoteStore()
     with in_process(tmp_path, store=store, near=False) as app:

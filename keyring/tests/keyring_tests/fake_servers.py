@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 
 IDENTITY = "/computeMetadata/v1/instance/service-accounts/default/identity"
 ACCESS = "/computeMetadata/v1/instance/service-accounts/default/token"
-WHEEL = "yard_tool-1.0-py3-none-any.whl"
+WHEEL = "acme_tool-1.0-py3-none-any.whl"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Index(Listener):
 
     Args:
         login: The user name and password that it wants.
-        stranger: Where `/simple/yard-moved/` leads.
+        stranger: Where `/simple/acme-moved/` leads.
         uploads: How often a file was published.
     """
 
@@ -91,16 +91,16 @@ class Index(Listener):
         del headers
         expected = "Basic " + base64.b64encode(self.login.encode()).decode()
         if seen.authorization != expected:
-            return Reply(401, headers=(("WWW-Authenticate", 'Basic realm="yard"'),))
+            return Reply(401, headers=(("WWW-Authenticate", 'Basic realm="acme"'),))
         if seen.method == "POST":
             self.uploads += 1
             return Reply(200)
-        if seen.path == "/simple/yard-tool/":
+        if seen.path == "/simple/acme-tool/":
             link = f"/files/{WHEEL}#sha256={hashlib.sha256(wheel()).hexdigest()}"
             page = f'<!DOCTYPE html><html><body><a href="{link}">{WHEEL}</a></body></html>'
             return Reply(200, page.encode(), (("Content-Type", "text/html"),))
-        if seen.path == "/simple/yard-moved/":
-            return Reply(302, headers=(("Location", f"{self.stranger}/simple/yard-moved/"),))
+        if seen.path == "/simple/acme-moved/":
+            return Reply(302, headers=(("Location", f"{self.stranger}/simple/acme-moved/"),))
         if seen.path == f"/files/{WHEEL}":
             return Reply(200, wheel(), (("Content-Type", "application/octet-stream"),))
         return Reply(404)
@@ -203,10 +203,10 @@ def program(folder: Path, name: str, *lines: str) -> Path:
 
 def wheel() -> bytes:
     """Make a wheel that holds one line, the same bytes every time."""
-    info = "yard_tool-1.0.dist-info"
+    info = "acme_tool-1.0.dist-info"
     files = {
-        "yard_tool.py": 'NAME = "yard-tool"\n',
-        f"{info}/METADATA": "Metadata-Version: 2.1\nName: yard-tool\nVersion: 1.0\n",
+        "acme_tool.py": 'NAME = "acme-tool"\n',
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: acme-tool\nVersion: 1.0\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: yard\nRoot-Is-Purelib: true\n"
         "Tag: py3-none-any\n",
     }

@@ -74,8 +74,8 @@ def test_others(harness: KeyringHarness) -> None:
     harness.log_in()
     asked = (
         ("python-poetry-check", "python-poetry"),
-        ("poetry-repository-yard", "__poetry_source_empty_username__"),
-        ("poetry-repository-yard", "__token__"),
+        ("poetry-repository-acme", "__poetry_source_empty_username__"),
+        ("poetry-repository-acme", "__token__"),
         ("https://example.com/simple/", "oauth2accesstoken"),
         ("example.com", "oauth2accesstoken"),
         ("system", "oauth2accesstoken"),

@@ -39,10 +39,10 @@ def test_pip(harness: KeyringHarness, provider: str, user: str) -> None:
     harness.log_in()
 
     harness.run(
-        *pip(harness, provider, f"http://{user}{harness.index.address}/simple/", "yard-tool")
+        *pip(harness, provider, f"http://{user}{harness.index.address}/simple/", "acme-tool")
     )
 
-    assert (harness.sandbox.folder / "installed" / "yard_tool.py").exists()
+    assert (harness.sandbox.folder / "installed" / "acme_tool.py").exists()
     assert LOGIN in harness.index.credentials
     if provider == "import":
         assert harness.started == ["auth print-access-token"]
@@ -53,7 +53,7 @@ def test_pip_id_token(harness: KeyringHarness) -> None:
     harness.metadata.id_token = ID_TOKEN
     harness.index.login = f"oauth2accesstoken:{ID_TOKEN}"
 
-    harness.run(*pip(harness, "import", f"{harness.index.url}/simple/", "yard-tool"))
+    harness.run(*pip(harness, "import", f"{harness.index.url}/simple/", "acme-tool"))
 
     assert set(harness.metadata.audiences) == {harness.index.url}
     assert harness.started == []
@@ -64,8 +64,8 @@ def test_pip_index_token(harness: KeyringHarness) -> None:
     harness.log_in()
     harness.index.login = f"__token__:{INDEX_TOKEN}"
 
-    command = pip(harness, "subprocess", f"{harness.index.url}/simple/", "yard-tool")
-    harness.run(*command, WHEELYARD_TOKEN=INDEX_TOKEN)
+    command = pip(harness, "subprocess", f"{harness.index.url}/simple/", "acme-tool")
+    harness.run(*command, WHEELACME_TOKEN=INDEX_TOKEN)
 
     assert harness.index.credentials == {f"__token__:{INDEX_TOKEN}"}
     assert harness.started == []
@@ -75,7 +75,7 @@ def test_pip_index_token(harness: KeyringHarness) -> None:
 def test_pip_redirected(harness: KeyringHarness, provider: str) -> None:
     """A stranger to whom the index sends pip, and who answers 401, is sent no credential."""
     harness.log_in()
-    command = pip(harness, provider, f"{harness.index.url}/simple/", "yard-moved")
+    command = pip(harness, provider, f"{harness.index.url}/simple/", "acme-moved")
 
     done = harness.sandbox.attempt(*command, **harness.environment())
 
@@ -89,7 +89,7 @@ def test_pip_redirected(harness: KeyringHarness, provider: str) -> None:
 def test_pip_stranger(harness: KeyringHarness, provider: str) -> None:
     """A host that is not on the list gets nothing, and no source is asked for a token."""
     harness.log_in()
-    command = pip(harness, provider, f"{harness.stranger.url}/simple/", "yard-tool")
+    command = pip(harness, provider, f"{harness.stranger.url}/simple/", "acme-tool")
 
     done = harness.sandbox.attempt(*command, **harness.environment())
 
@@ -110,9 +110,9 @@ def test_uv(harness: KeyringHarness) -> None:
     harness.log_in()
     url = f"http://oauth2accesstoken@{harness.index.address}/simple/"
 
-    uv(harness, "pip", "install", "--target", "installed", "--index-url", url, "yard-tool")
+    uv(harness, "pip", "install", "--target", "installed", "--index-url", url, "acme-tool")
 
-    assert (harness.sandbox.folder / "installed" / "yard_tool.py").exists()
+    assert (harness.sandbox.folder / "installed" / "acme_tool.py").exists()
 
 
 def test_uv_always(harness: KeyringHarness) -> None:
@@ -120,7 +120,7 @@ def test_uv_always(harness: KeyringHarness) -> None:
     harness.log_in()
     (harness.sandbox.folder / "pyproject.toml").write_text(
         '[project]\nname = "consumer"\nversion = "0"\nrequires-python = ">=3.11"\n'
-        'dependencies = ["yard-tool"]\n\n[[tool.uv.index]]\nname = "yard"\n'
+        'dependencies = ["acme-tool"]\n\n[[tool.uv.index]]\nname = "acme"\n'
         f'url = "{harness.index.url}/simple/"\ndefault = true\nauthenticate = "always"\n'
     )
 
@@ -137,7 +137,7 @@ def test_uv_redirected(harness: KeyringHarness) -> None:
     command = (program("uv"), "--no-cache", "pip", "install", "--target", "installed")
     more = harness.environment(UV_KEYRING_PROVIDER="subprocess")
 
-    done = harness.sandbox.attempt(*command, "--index-url", url, "yard-moved", **more)
+    done = harness.sandbox.attempt(*command, "--index-url", url, "acme-moved", **more)
 
     assert done.returncode != 0
     assert LOGIN in harness.index.credentials
@@ -174,8 +174,8 @@ def test_poetry(harness: KeyringHarness, poetry_python: Path) -> None:
     harness.log_in()
     (harness.sandbox.folder / "pyproject.toml").write_text(
         '[project]\nname = "consumer"\nversion = "0"\nrequires-python = ">=3.11"\n'
-        'dependencies = ["yard-tool"]\n\n[tool.poetry]\npackage-mode = false\n\n'
-        f'[[tool.poetry.source]]\nname = "yard"\nurl = "{harness.index.url}/simple/"\n'
+        'dependencies = ["acme-tool"]\n\n[tool.poetry]\npackage-mode = false\n\n'
+        f'[[tool.poetry.source]]\nname = "acme"\nurl = "{harness.index.url}/simple/"\n'
     )
 
     for command in ("lock", "sync"):
@@ -184,7 +184,7 @@ def test_poetry(harness: KeyringHarness, poetry_python: Path) -> None:
             POETRY_VIRTUALENVS_IN_PROJECT="true",
         )
 
-    assert list(harness.sandbox.folder.glob(".venv/lib/python*/site-packages/yard_tool.py"))
+    assert list(harness.sandbox.folder.glob(".venv/lib/python*/site-packages/acme_tool.py"))
     assert ACCESS_TOKEN not in (harness.sandbox.folder / "poetry.lock").read_text()
     assert LOGIN in harness.index.credentials
 
@@ -196,12 +196,12 @@ def test_poetry_publish(harness: KeyringHarness, poetry_python: Path) -> None:
     dist.mkdir()
     (dist / WHEEL).write_bytes(wheel())
     (harness.sandbox.folder / "pyproject.toml").write_text(
-        '[project]\nname = "yard-tool"\nversion = "1.0"\nrequires-python = ">=3.11"\n'
+        '[project]\nname = "acme-tool"\nversion = "1.0"\nrequires-python = ">=3.11"\n'
     )
 
     harness.run(
-        *(poetry_python, "-m", "poetry", "publish", "--repository", "yard", "--no-interaction"),
-        POETRY_REPOSITORIES_YARD_URL=f"{harness.index.url}/legacy/",
+        *(poetry_python, "-m", "poetry", "publish", "--repository", "acme", "--no-interaction"),
+        POETRY_REPOSITORIES_ACME_URL=f"{harness.index.url}/legacy/",
     )
 
     assert harness.index.uploads == 1

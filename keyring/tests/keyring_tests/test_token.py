@@ -98,8 +98,8 @@ def test_pip(harness: KeyringHarness) -> None:
     harness.log_in()
     _, url, _ = harness.token("--url", harness.index.url)
 
-    command = (program("pip"), "install", "--target", "installed", "--no-cache-dir", "yard-tool")
+    command = (program("pip"), "install", "--target", "installed", "--no-cache-dir", "acme-tool")
     printed = harness.run(*command, PIP_INDEX_URL=url.strip())
 
-    assert (harness.sandbox.folder / "installed" / "yard_tool.py").exists()
+    assert (harness.sandbox.folder / "installed" / "acme_tool.py").exists()
     assert ACCESS_TOKEN not in printed

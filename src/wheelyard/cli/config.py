@@ -183,8 +183,8 @@ def _credentials(settings: Settings, authenticator: Authenticator) -> Iterator[s
         yield f"passwords in {access.htpasswd_file}"
     if google.id_token.audience:
         domains = ", ".join(google.id_token.allowed_domains)
-        web_ui = f" of people at {domains}" if domains else ""
-        yield f"Google ID tokens for {', '.join(google.id_token.audience)}{web_ui}"
+        of_domains = f" of people at {domains}" if domains else ""
+        yield f"Google ID tokens for {', '.join(google.id_token.audience)}{of_domains}"
     if google.access_token.resource:
         yield f"Google access tokens, as {google.access_token.resource} says"
     if settings.iap.audience:

@@ -256,7 +256,7 @@ def test_how_long_rights_are_remembered(
     assert tokens.cached_identity(TOKEN) is None
 
 
-def test_a_token_is_not_believed_beyond_its_end(harness: BucketRightsHarness) -> None:
+def test_a_token_is_not_cached_beyond_its_end(harness: BucketRightsHarness) -> None:
     """Rights end with the token, where Google says when that is."""
     harness.issuer.bearers[TOKEN] = replace(OWNER, expires_in=40)
     tokens = harness.tokens()

@@ -31,7 +31,7 @@ PATH = f"/files/ranges/{DEMO.sha256}/{DEMO.filename}"
 
 
 @pytest.fixture(scope="module")
-def shelf(server: RunningServer) -> RunningServer:
+def published(server: RunningServer) -> RunningServer:
     """The server with a wheel of some ten thousand bytes, and an sdist."""
     publish(server, DEMO, sdist("ranges"))
     return server
@@ -42,9 +42,9 @@ def fetch(server: RunningServer, *headers: str, path: str = PATH) -> RawResponse
     return ask(server, f"GET {path} HTTP/1.1", *headers)
 
 
-def test_whole_file(shelf: RunningServer) -> None:
+def test_whole_file(published: RunningServer) -> None:
     """A file comes as it was sent, may be kept for ever, and is nothing that a browser runs."""
-    answer = fetch(shelf, "Accept-Encoding: gzip, deflate, zstd", "Accept: text/html")
+    answer = fetch(published, "Accept-Encoding: gzip, deflate, zstd", "Accept: text/html")
 
     assert (answer.status, answer.body) == (200, DEMO.data)
     assert answer.header("etag") == f'"{hashlib.sha256(answer.body).hexdigest()}"'
@@ -61,14 +61,14 @@ def test_private_file_is_kept_by_its_reader_only(private: RunningServer) -> None
     assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
 
 
-def test_core_metadata_is_that_of_the_wheel(shelf: RunningServer) -> None:
+def test_core_metadata_is_that_of_the_wheel(published: RunningServer) -> None:
     """`.metadata` is the wheel's METADATA byte for byte, with the digest that the page names."""
     (file,) = (
         file
-        for file in shelf.get("/simple/ranges/", Accept=V1_JSON).json()["files"]
+        for file in published.get("/simple/ranges/", Accept=V1_JSON).json()["files"]
         if file["filename"] == DEMO.filename
     )
-    answer = fetch(shelf, "Accept-Encoding: identity", path=f"{PATH}.metadata")
+    answer = fetch(published, "Accept-Encoding: identity", path=f"{PATH}.metadata")
 
     assert answer.body == DEMO.metadata
     assert file["core-metadata"] == {"sha256": hashlib.sha256(answer.body).hexdigest()}
@@ -76,15 +76,15 @@ def test_core_metadata_is_that_of_the_wheel(shelf: RunningServer) -> None:
     assert answer.header("cache-control") == "public, max-age=31536000, immutable"
 
 
-def test_sdist_has_no_core_metadata(shelf: RunningServer) -> None:
+def test_sdist_has_no_core_metadata(published: RunningServer) -> None:
     """An sdist's metadata may change when it is built, so none is served or promised."""
-    files = shelf.get("/simple/ranges/", Accept=V1_JSON).json()["files"]
+    files = published.get("/simple/ranges/", Accept=V1_JSON).json()["files"]
     (file,) = (file for file in files if file["filename"] == "ranges-1.0.tar.gz")
 
     assert file["core-metadata"] is False
     path = file["url"].removeprefix("../..")
-    assert shelf.get(path).status_code == 200
-    assert shelf.get(f"{path}.metadata").status_code == 404
+    assert published.get(path).status_code == 200
+    assert published.get(f"{path}.metadata").status_code == 404
 
 
 def spellings(package: Package, name: str) -> Iterator[str]:

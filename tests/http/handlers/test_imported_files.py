@@ -28,7 +28,7 @@ FILES = {
         Made("bare-1.0.tar.gz", sdist_bytes(pkg_info=None, top=b"bare-1.0")),
     )
 }
-EXCUSED = {
+WAIVED = {
     "demo-1.0-py3-none-any.whl": ("invalid_metadata",),
     "demo-1.0.tar.gz": ("missing_metadata",),
     "demo-1.0-py2.7.egg": ("invalid_filename", "missing_metadata"),
@@ -39,8 +39,8 @@ EXCUSED = {
 @pytest.fixture(scope="module")
 def old(server: RunningServer) -> RunningServer:
     """The server with a project that has every kind of old file, and one without any metadata."""
-    index, shelf = server.index, FakeFiles()
-    offers = [shelf.offer(made, uploaded_at=THEN, uploaded_by="<ann>") for made in FILES.values()]
+    index, files = server.index, FakeFiles()
+    offers = [files.offer(made, uploaded_at=THEN, uploaded_by="<ann>") for made in FILES.values()]
     report = Importer(index.uploads.with_waivers).run(FakeSource(offers), ALICE)
     assert report.refused == []
     return server
@@ -51,7 +51,7 @@ def test_listed(old: RunningServer) -> None:
     page = old.get("/simple/demo/", accept=JSON).json()
 
     promised = {file["filename"]: bool(file["core-metadata"]) for file in page["files"]}
-    assert promised == {name: name.endswith(".whl") for name in EXCUSED}
+    assert promised == {name: name.endswith(".whl") for name in WAIVED}
     assert {file["upload-time"] for file in page["files"]} == {"2014-05-06T07:08:09.000000Z"}
     html = old.get("/simple/demo/", accept="text/html").text
     assert html.count("data-core-metadata") == 1
@@ -98,6 +98,6 @@ def test_the_page_for_people(old: RunningServer) -> None:
     """The page for people says which rules a file fails that was taken all the same."""
     page = old.get("/project/demo/", accept="text/html").text
 
-    for codes in EXCUSED.values():
+    for codes in WAIVED.values():
         assert f"imported as it is: {', '.join(codes)}<" in page
     assert "by &lt;ann&gt;" in page

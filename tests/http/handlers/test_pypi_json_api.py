@@ -9,7 +9,7 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def shelf(server: RunningServer) -> RunningServer:
+def published(server: RunningServer) -> RunningServer:
     """The server with three releases of one project: the middle one final and not yanked."""
     publish(server, wheel("whole", "1.0"), sdist("whole", "1.0"))
     publish(server, wheel("whole", "1.1"), wheel("whole", "2.0rc1"))
@@ -17,11 +17,11 @@ def shelf(server: RunningServer) -> RunningServer:
     return server
 
 
-def test_file(shelf: RunningServer) -> None:
+def test_file(published: RunningServer) -> None:
     """A file has the whole shape, and its facts are those of the Simple API."""
-    simple = shelf.get("/simple/whole/", Accept="application/json").json()["files"]
+    simple = published.get("/simple/whole/", Accept="application/json").json()["files"]
     by_name = {file["filename"]: file for file in simple}
-    releases = shelf.get("/pypi/whole/json").json()["releases"]
+    releases = published.get("/pypi/whole/json").json()["releases"]
 
     for file in (file for files in releases.values() for file in files):
         same = by_name[file["filename"]]
@@ -33,7 +33,7 @@ def test_file(shelf: RunningServer) -> None:
         assert file["requires_python"] == same.get("requires-python")
         assert file["yanked"] == bool(same["yanked"])
         assert file["yanked_reason"] == (same["yanked"] or None)
-        assert len(shelf.get(file["url"]).content) == file["size"]
+        assert len(published.get(file["url"]).content) == file["size"]
     kinds = [(file["packagetype"], file["python_version"]) for file in releases["1.0"]]
     assert kinds == [("bdist_wheel", "py3"), ("sdist", "source")]
 
@@ -45,9 +45,9 @@ def test_file(shelf: RunningServer) -> None:
         *("/pypi/whole/1.0.0/json", "/pypi/whole/v1.0/json", "/pypi/whole/2.0-rc.1/json"),
     ],
 )
-def test_spellings(shelf: RunningServer, path: str) -> None:
+def test_spellings(published: RunningServer, path: str) -> None:
     """Name and version may have any spelling, with or without a slash at the end."""
-    answer = shelf.get(path)
+    answer = published.get(path)
     assert answer.status_code == 200
     assert answer.json()["info"]["name"] == "whole"
 
@@ -59,9 +59,9 @@ def test_spellings(shelf: RunningServer, path: str) -> None:
         *("/pypi/-/json", "/pypi/whole/1.0%0a/json", "/pypi/whole/%20/json"),
     ],
 )
-def test_nothing(shelf: RunningServer, path: str) -> None:
+def test_nothing(published: RunningServer, path: str) -> None:
     """An unknown project or release, or what is none, is refused as JSON."""
-    answer = shelf.get(path)
+    answer = published.get(path)
     assert answer.status_code in {400, 404}
     assert answer.json().keys() == {"message", "code", "title", "error"}
 

@@ -23,7 +23,7 @@ DATES = (PAST, FUTURE, "garbage")
 
 
 @pytest.fixture(scope="module")
-def shelf(server: RunningServer) -> RunningServer:
+def published(server: RunningServer) -> RunningServer:
     """The server with a wheel of some thousand bytes."""
     publish(server, DEMO)
     return server
@@ -84,13 +84,13 @@ CONDITIONS = {
 
 @pytest.mark.parametrize("row", CONDITIONS)
 @pytest.mark.parametrize("path", [*PAGES, FILE, METADATA])
-def test_condition(shelf: RunningServer, path: str, row: str) -> None:
+def test_condition(published: RunningServer, path: str, row: str) -> None:
     """A condition on a page, a file or its metadata is met or not, alike for GET and HEAD."""
-    whole = ask(shelf, f"GET {path} HTTP/1.1")
+    whole = ask(published, f"GET {path} HTTP/1.1")
     expected = CONDITIONS[row]
     headers = [each.format(whole.header("etag")) for each in expected.headers]
     for method in ("GET", "HEAD"):
-        answer = ask(shelf, f"{method} {path} HTTP/1.1", *headers)
+        answer = ask(published, f"{method} {path} HTTP/1.1", *headers)
         assert answer.status == expected.status
         if answer.status == 412:
             assert dict(answer.headers).keys().isdisjoint({"etag", "last-modified"})
@@ -162,12 +162,12 @@ RANGES = {
 
 @pytest.mark.parametrize("row", RANGES)
 @pytest.mark.parametrize("path", [FILE, METADATA])
-def test_range(shelf: RunningServer, path: str, row: str) -> None:
+def test_range(published: RunningServer, path: str, row: str) -> None:
     """A range of a file or of its metadata is sent exactly, refused with the size, or ignored."""
-    whole = ask(shelf, f"GET {path} HTTP/1.1")
+    whole = ask(published, f"GET {path} HTTP/1.1")
     size, expected, etag = SIZE[path], RANGES[row], whole.header("etag")
     headers = [each.format(etag, etag) for each in expected.headers]
-    answer = ask(shelf, f"GET {path} HTTP/1.1", *headers)
+    answer = ask(published, f"GET {path} HTTP/1.1", *headers)
     assert answer.status == expected.status
     if expected.part is not None:
         first, last = (each % size for each in expected.part)
@@ -181,7 +181,7 @@ def test_range(shelf: RunningServer, path: str, row: str) -> None:
         assert "content-range" not in dict(answer.headers)
         assert answer.body == whole.body or answer.status != 200
     # 14.2: a range is of GET alone
-    head = ask(shelf, f"HEAD {path} HTTP/1.1", *headers)
+    head = ask(published, f"HEAD {path} HTTP/1.1", *headers)
     assert head.status == (answer.status if answer.status in (304, 412) else 200)
     assert "content-range" not in dict(head.headers)
 
@@ -194,10 +194,10 @@ def _without(answer: RawResponse, *names: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_page_has_no_ranges(shelf: RunningServer, path: str) -> None:
+def test_page_has_no_ranges(published: RunningServer, path: str) -> None:
     """A page is always whole, and says nothing of ranges."""
-    whole = ask(shelf, f"GET {path} HTTP/1.1")
-    answer = ask(shelf, f"GET {path} HTTP/1.1", "Range: bytes=0-3")
+    whole = ask(published, f"GET {path} HTTP/1.1")
+    answer = ask(published, f"GET {path} HTTP/1.1", "Range: bytes=0-3")
     assert (answer.status, answer.body) == (200, whole.body)
     assert "accept-ranges" not in dict(answer.headers)
 
@@ -217,24 +217,28 @@ def test_page_has_no_ranges(shelf: RunningServer, path: str) -> None:
     ],
 )
 def test_condition_on_what_is_not_there(
-    shelf: RunningServer, path: str, status: int, condition: str
+    published: RunningServer, path: str, status: int, condition: str
 ) -> None:
     """Without a page or a file, no condition is looked at (13.2.1)."""
-    answer = ask(shelf, f"GET {path} HTTP/1.1", condition.format(OTHER))
+    answer = ask(published, f"GET {path} HTTP/1.1", condition.format(OTHER))
     assert answer.status == status
 
 
 @pytest.mark.parametrize("condition", [OTHER, "*", "garbage"])
-def test_change_on_a_condition(shelf: RunningServer, condition: str) -> None:
+def test_change_on_a_condition(published: RunningServer, condition: str) -> None:
     """A change that is bound to an ETag is not made: nothing that can be changed has one."""
     wanted = 200 if condition == "*" else 412
-    headers = (basic("x", shelf.token), "Content-Type: application/json", f"If-Match: {condition}")
+    headers = (
+        basic("x", published.token),
+        "Content-Type: application/json",
+        f"If-Match: {condition}",
+    )
     path = "/api/v1/projects/conditions/status"
-    answer = ask(shelf, f"POST {path} HTTP/1.1", *headers, body=b'{"status": "deprecated"}')
+    answer = ask(published, f"POST {path} HTTP/1.1", *headers, body=b'{"status": "deprecated"}')
     assert answer.status == wanted
-    shown = shelf.get("/api/v1/projects/conditions").json()["project-status"]["status"]
+    shown = published.get("/api/v1/projects/conditions").json()["project-status"]["status"]
     assert shown == ("deprecated" if wanted == 200 else "active")
-    shelf.change("conditions", "status", status="active")
+    published.change("conditions", "status", status="active")
 
 
 @pytest.mark.parametrize(
@@ -245,15 +249,15 @@ def test_change_on_a_condition(shelf: RunningServer, condition: str) -> None:
         (("Accept: application/nothing", "Accept: text/html"), "text/html; charset=utf-8"),
     ],
 )
-def test_header_in_two_lines(shelf: RunningServer, lines: tuple[str, ...], kind: str) -> None:
+def test_header_in_two_lines(published: RunningServer, lines: tuple[str, ...], kind: str) -> None:
     """A list that comes in two lines is one list (5.3)."""
-    answer = ask(shelf, "GET /simple/conditions/ HTTP/1.1", *lines)
+    answer = ask(published, "GET /simple/conditions/ HTTP/1.1", *lines)
     assert answer.header("content-type") == kind
 
 
-def test_second_content_encoding_hides_no_first(shelf: RunningServer) -> None:
+def test_second_content_encoding_hides_no_first(published: RunningServer) -> None:
     """A body that is said to be compressed is refused, whatever a second line says of it."""
-    lines = ("Content-Encoding: gzip", "Content-Encoding: identity", basic("x", shelf.token))
+    lines = ("Content-Encoding: gzip", "Content-Encoding: identity", basic("x", published.token))
     form = "Content-Type: multipart/form-data; boundary=f"
-    answer = ask(shelf, "POST /legacy/ HTTP/1.1", *lines, form, body=b"--f--\r\n")
+    answer = ask(published, "POST /legacy/ HTTP/1.1", *lines, form, body=b"--f--\r\n")
     assert answer.status == 415

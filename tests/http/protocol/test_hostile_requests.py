@@ -123,7 +123,7 @@ def test_odd_request(stocked: RunningServer, case: str) -> None:
         assert exchange(stocked, data) in expected
 
 
-def test_host_header_is_believed_nowhere(stocked: RunningServer) -> None:
+def test_host_header_is_trusted_nowhere(stocked: RunningServer) -> None:
     """Whatever host a client claims to ask, no page holds it (H03, H48)."""
     forged = ("X-Forwarded-Host: evil.example", "X-Forwarded-Proto: gopher", "Forwarded: host=evil")
     for path in ("/", "/simple/", DEMO, "/project/demo/", "/pypi/demo/json", "/simple/Demo/"):

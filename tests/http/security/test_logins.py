@@ -119,7 +119,7 @@ async def until(is_so: Callable[[], bool]) -> None:
     await asyncio.to_thread(waiting.until, is_so)
 
 
-def test_believed_for_a_second(harness: LoginHarness) -> None:
+def test_trusted_for_a_second(harness: LoginHarness) -> None:
     """An authenticated header is cached for a second, and then verified again."""
     tokens = harness.context.index.tokens
     token, record = tokens.create(TokenRequest(name="ci"), by="local:test")
