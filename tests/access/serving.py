@@ -132,9 +132,9 @@ def served(folder: Path, servers: int = 1) -> Iterator[Served]:
     write_files(folder)
     with running_issuer() as google, ExitStack() as stack:
         serve_google(google)
-        said = values(folder, google, is_open=False)
+        settings = values(folder, google, is_open=False)
         (folder / "wheelyard.toml").write_text(
-            "".join(f"{key} = {as_toml(value)}\n" for key, value in said.items())
+            "".join(f"{key} = {as_toml(value)}\n" for key, value in settings.items())
         )
         ports = tuple(stack.enter_context(_server(folder, google)) for _ in range(servers))
         harness = Served(folder, ports, google)

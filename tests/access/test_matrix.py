@@ -399,9 +399,9 @@ def test_search_behind_the_proxy(proxied: AccessHarness, person: Requester) -> N
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
 def test_programs_behind_the_proxy(proxied: AccessHarness, person: Requester) -> None:
     """Programs are known by their own credentials there, as anywhere; the proxy is not asked."""
-    told = next(each for each in PROXIED if each.role == ADMIN).headers(proxied)
+    iap_headers = next(each for each in PROXIED if each.role == ADMIN).headers(proxied)
     for name in (*EXISTING, *MISSING):
-        answer = proxied.ask("GET", f"/simple/{name}/", (*person.headers(proxied), *told))
+        answer = proxied.ask("GET", f"/simple/{name}/", (*person.headers(proxied), *iap_headers))
         assert answer.status == status_of(person.role, name, RouteCase(""), is_open=True)
 
 

@@ -71,9 +71,9 @@ def test_nobody_sees_a_credential(
     secrets = secrets_in(headers)
     with caplog.at_level(logging.DEBUG):
         answers = ask_everything(harness, headers)
-    said = caplog.text + "".join(f"{each.headers}{each.body!r}" for each in answers)
-    said += "".join(str(record.__dict__) for record in caplog.records)
-    assert [each for each in secrets if each in said] == []
+    logged = caplog.text + "".join(f"{each.headers}{each.body!r}" for each in answers)
+    logged += "".join(str(record.__dict__) for record in caplog.records)
+    assert [each for each in secrets if each in logged] == []
 
 
 @pytest.mark.parametrize("kind", BAD)
@@ -88,8 +88,8 @@ def test_a_credential_in_the_wrong_place(
             for secret in secrets
         ]
     assert {answer.status for answer in answers} <= {400, 401}
-    said = caplog.text + "".join(f"{each.headers}{each.body!r}" for each in answers)
-    assert [each for each in secrets if each in said] == []
+    logged = caplog.text + "".join(f"{each.headers}{each.body!r}" for each in answers)
+    assert [each for each in secrets if each in logged] == []
 
 
 def test_names_of_users(harness: AccessHarness, caplog: pytest.LogCaptureFixture) -> None:

@@ -25,7 +25,7 @@ class CommittingProcess:
 
     def __init__(self, store: Store, seed: int, *, near: bool = True) -> None:
         self.store = FaultyStore(store)
-        self.told = list[AnyEvent]()
+        self.events = list[AnyEvent]()
         clock = Clock()
         runtime = replace(
             fake_runtime(clock, seed), pause=lambda seconds: clock.advance(seconds=seconds)
@@ -39,7 +39,7 @@ class CommittingProcess:
             documents,
             runtime,
             ConflictRetries(runtime=runtime, max_attempts=5),
-            lambda _, event: self.told.append(event),
+            lambda _, event: self.events.append(event),
         )
 
     def submit(self, intent: Intent) -> Project:
@@ -85,10 +85,10 @@ def test_a_commit_whose_reply_is_lost(store: MemoryStore, wish: str, *, near: bo
 
     after = writer.submit(uploads("2.0") if wish == "upload" else deletes_all)
 
-    assert [type(event) for event in writer.told] == [Uploaded if wish == "upload" else Deleted]
+    assert [type(event) for event in writer.events] == [Uploaded if wish == "upload" else Deleted]
     assert after == document(store)
     assert after.commit is not None
-    assert (after.revision, after.commit.events) == (2, tuple(writer.told))
+    assert (after.revision, after.commit.events) == (2, tuple(writer.events))
 
 
 def test_a_writer_remembers_what_it_wrote(store: MemoryStore) -> None:

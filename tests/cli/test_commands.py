@@ -49,8 +49,8 @@ def test_upload_goes_on(published: Path, sandbox: Sandbox, wheelyard: Typed) -> 
 
     assert done.returncode == 1
     assert done.stdout.startswith(WHEEL)
-    said = [line.split(":")[1].strip() for line in done.stderr.splitlines()]
-    assert said == [bad.name, "missing-1.0.tar.gz"]
+    output = [line.split(":")[1].strip() for line in done.stderr.splitlines()]
+    assert output == [bad.name, "missing-1.0.tar.gz"]
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ def test_tokens(wheelyard: Typed, sandbox: Sandbox) -> None:
     words = rf"ci\tread,upload on acme-\*\t{expiry}\tnever used\tactive"
     assert re.fullmatch(words, listed[token[4:14]])
     assert listed[other].endswith("\tlast used 2026-11-20\tactive")
-    told = json.loads(wheelyard("token", "list", "--json").stdout)["tokens"]
-    assert {each["id"]: each["last_used"] for each in told}[other] == "2026-11-20"
+    tokens = json.loads(wheelyard("token", "list", "--json").stdout)["tokens"]
+    assert {each["id"]: each["last_used"] for each in tokens}[other] == "2026-11-20"
     wrong = wheelyard("token", "revoke", token[:-1])
     assert (wrong.returncode, token[:-1] in wrong.stderr) == (1, False)
     done = wheelyard("token", "revoke", token, other)
@@ -229,8 +229,8 @@ def test_refusals(wheelyard: Typed, arguments: list[str], status: int, words: st
     assert done.returncode == status
     assert words in done.stderr
     assert "Traceback" not in done.stderr
-    said = [line for line in done.stderr.splitlines() if not line.startswith(MADE)]
-    assert status == 2 or len(said) == 1
+    output = [line for line in done.stderr.splitlines() if not line.startswith(MADE)]
+    assert status == 2 or len(output) == 1
 
 
 def test_a_port_in_use(wheelyard: Typed) -> None:

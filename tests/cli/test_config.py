@@ -25,19 +25,19 @@ def check(wheelyard: Typed, settings: Path) -> Configured:
 
 def test_what_is_in_force(check: Configured) -> None:
     """Every grant is there in words, with its number and its note, and every way in."""
-    said = check().stdout.splitlines()
+    output = check().stdout.splitlines()
 
-    assert [line for line in said if line.startswith("grant ")] == [
+    assert [line for line in output if line.startswith("grant ")] == [
         "grant 1: domain:acme.dev may read acme-* (everyone employed)",
         "grant 2: htpasswd:ml-ci, user:ana@acme.dev may read, upload to and manage acme-*, tools",
         "grant 3: allAuthenticated may read open-*",
         f"grant 4: {ROBOT}#123 may read and upload to robots",
         f"grant 5: htpasswd:ml-ci, {ROBOT} may read robot-*",
     ]
-    ways = next(line for line in said if line.startswith("credentials: "))
+    ways = next(line for line in output if line.startswith("credentials: "))
     for way in ("API tokens", "1 in ", "passwords in ", "ID tokens for https://", "publishing for"):
         assert way in ways
-    assert [line for line in said if line.startswith("publisher core: https://gitlab.com")]
+    assert [line for line in output if line.startswith("publisher core: https://gitlab.com")]
 
 
 def test_warnings(check: Configured, settings: Path) -> None:
@@ -89,9 +89,9 @@ def test_iap_has_its_own_domains(check: Configured) -> None:
     more = '[google.id_token]\nallowed_domains = ["other.dev"]\n'
     with_domains = SETTINGS.replace("[google.id_token]\n", more)
 
-    said = check('[iap]\naudience = ["/projects/1/apps/acme"]\n', with_domains).stderr
+    output = check('[iap]\naudience = ["/projects/1/apps/acme"]\n', with_domains).stderr
 
-    assert "to no effect" not in said
+    assert "to no effect" not in output
     assert "is not in [google.id_token] allowed_domains" in check("", with_domains).stderr
 
 
@@ -172,5 +172,5 @@ def test_tokens_that_others_may_change(
     assert (f"the folder {store / below};" in line) == (below == "")
 
 
-def _writable(said: str) -> list[str]:
-    return [line for line in said.splitlines() if "every user of this machine" in line]
+def _writable(output: str) -> list[str]:
+    return [line for line in output.splitlines() if "every user of this machine" in line]

@@ -94,10 +94,10 @@ def test_no(explain: Typed, who: str, project: str, action: str, status: str) ->
 )
 def test_other_names(explain: Typed, who: str, project: str, hint: str) -> None:
     """If another principal of the user has access, the output names it."""
-    told = explain(who, project, "read").stdout.splitlines()[2:]
+    hints = explain(who, project, "read").stdout.splitlines()[2:]
 
-    assert len(told) == bool(hint)
-    assert all(line.startswith(f"  {hint}") for line in told)
+    assert len(hints) == bool(hint)
+    assert all(line.startswith(f"  {hint}") for line in hints)
 
 
 def test_without_the_passwords(explain: Typed, settings: Path) -> None:

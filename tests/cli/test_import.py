@@ -67,11 +67,11 @@ def test_json(packages: Path, wheelyard: Typed) -> None:
     """A program gets every number, and each refusal with its code."""
     (packages / "bad-1.0.tar.gz").write_bytes(b"no archive")
 
-    told = json.loads(wheelyard("import", "--json", packages).stdout)
+    report = json.loads(wheelyard("import", "--json", packages).stdout)
 
-    assert told["refusals"][0]["error"] == "invalid_archive"
-    assert told["refusals"][0]["place"] == str(packages / "bad-1.0.tar.gz")
-    numbers = {name: told[name] for name in ("new", "there", "deleted", "passed-over", "refused")}
+    assert report["refusals"][0]["error"] == "invalid_archive"
+    assert report["refusals"][0]["place"] == str(packages / "bad-1.0.tar.gz")
+    numbers = {name: report[name] for name in ("new", "there", "deleted", "passed-over", "refused")}
     assert numbers == {"new": 2, "there": 0, "deleted": 0, "passed-over": 0, "refused": 1}
 
 
@@ -182,15 +182,15 @@ def test_a_credential_is_never_printed(wheelyard: Typed, option: str) -> None:
         link = f"{login}/a-1.zip?token=s3cret"
         server.page("/simple/a/", f'<a href="{link}">a</a><a href="{link}#sha256=0">b</a>')
         places = ["/simple/?token=s3cret", "/nowhere/?token=s3cret", "/packages.json?token=s3cret"]
-        told = [wheelyard("import", option, login + place) for place in places]
+        results = [wheelyard("import", option, login + place) for place in places]
     for place in ("ftp://bob:s3cret@host/", "http://bob:s3cret@ho st/", "http:/bob:s3cret@host/"):
-        told.append(wheelyard("import", option, place))
-        told.append(wheelyard("import", option, "--packages-url", place, "list.json"))
-        told.append(wheelyard("import", option, "--meta", place, "gs://x-packages"))
+        results.append(wheelyard("import", option, place))
+        results.append(wheelyard("import", option, "--packages-url", place, "list.json"))
+        results.append(wheelyard("import", option, "--meta", place, "gs://x-packages"))
 
-    assert "2 refused" in told[0].stdout or '"refused":2' in told[0].stdout
-    assert [each.returncode for each in told] == [1] * len(told)
-    assert [each for each in told if "s3cret" in each.stdout + each.stderr] == []
+    assert "2 refused" in results[0].stdout or '"refused":2' in results[0].stdout
+    assert [each.returncode for each in results] == [1] * len(results)
+    assert [each for each in results if "s3cret" in each.stdout + each.stderr] == []
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
@@ -202,8 +202,8 @@ def test_odd_files(packages: Path, wheelyard: Typed, options: tuple[str, ...]) -
     done = wheelyard("import", *options, packages)
 
     assert done.returncode == 1
-    told = json.loads(done.stdout) if options else None
-    assert "2 files, 1 refused" in done.stdout if told is None else told["new"] == 2
+    results = json.loads(done.stdout) if options else None
+    assert "2 files, 1 refused" in done.stdout if results is None else results["new"] == 2
     assert "udcff-1.0.tar.gz was not imported" in done.stderr
 
 

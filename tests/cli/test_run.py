@@ -120,8 +120,8 @@ def test_options_that_do_nothing(packages: Path, sandbox: Sandbox, serve: Serve)
     serving = serve(*ignored, *more, *ours, str(packages), str(other), command="run")
 
     log = serving.log.read_text()
-    said = ("hash-algo", "fallback-url", "server", "verbose", "log-file", "cache-control")
-    for option in (*said, "overwrite"):
+    without_effect = ("hash-algo", "fallback-url", "server", "verbose", "log-file", "cache-control")
+    for option in (*without_effect, "overwrite"):
         assert f"warning: --{option} does nothing here: " in log
     assert "disable-fallback" not in log
     assert "lists and downloads are one right here" in log

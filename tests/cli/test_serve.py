@@ -185,23 +185,23 @@ def test_what_is_said_in_json(serve: Serve, command: str) -> None:
     serving = serve(*folders, "-a", "list", command=command, **variables)
 
     entries = [json.loads(line) for line in serving.log.read_text().splitlines()]
-    said = [(each["severity"], each["message"]) for each in entries]
-    assert ("WARNING", ADVICE) in said
-    assert ("WARNING", UNKNOWN) in said
-    assert [each for each in said if each[0] == "WARNING" and "both of them need" in each[1]]
-    assert [each for each in said if each[0] == "INFO" and "made a new store at" in each[1]]
-    assert not [message for _, message in said if message.startswith("wheelyard")]
-    assert len(said) == len(set(said))
+    output = [(each["severity"], each["message"]) for each in entries]
+    assert ("WARNING", ADVICE) in output
+    assert ("WARNING", UNKNOWN) in output
+    assert [each for each in output if each[0] == "WARNING" and "both of them need" in each[1]]
+    assert [each for each in output if each[0] == "INFO" and "made a new store at" in each[1]]
+    assert not [message for _, message in output if message.startswith("wheelyard")]
+    assert len(output) == len(set(output))
 
 
 def test_what_is_said_in_text(serve: Serve) -> None:
     """With a log for people, the same is in plain lines, each once."""
-    said = serve(".", command="run", **TALKATIVE).log.read_text().splitlines()
+    output = serve(".", command="run", **TALKATIVE).log.read_text().splitlines()
 
-    assert f"wheelyard: warning: {ADVICE}" in said
-    assert f"wheelyard: warning: {UNKNOWN}" in said
-    assert [line for line in said if line.startswith("wheelyard: made a new store at ")]
-    assert len(said) == 3
+    assert f"wheelyard: warning: {ADVICE}" in output
+    assert f"wheelyard: warning: {UNKNOWN}" in output
+    assert [line for line in output if line.startswith("wheelyard: made a new store at ")]
+    assert len(output) == 3
 
 
 @pytest.mark.parametrize("wrong", ["server.prot=1", "server.host=192.0.2.1"])

@@ -109,8 +109,8 @@ class Built:
         del packed[record]  # installers write their own
 
         assert {name: (site / name).read_bytes() for name in packed} == packed
-        said = subprocess.run([python.parent / self.module], capture_output=True, check=True)
-        assert said.stdout.decode().split() == [self.name, self.version]
+        output = subprocess.run([python.parent / self.module], capture_output=True, check=True)
+        assert output.stdout.decode().split() == [self.name, self.version]
 
 
 Builder = Callable[..., Built]

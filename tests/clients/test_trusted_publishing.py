@@ -209,8 +209,8 @@ def test_by_hand(ci: Ci, sandbox: Sandbox, build: Builder) -> None:
     project = build("hatchling", "yard-hand")
     curl = (system_program("curl"), "-sf", "--cacert", ci.proxy.authority)
     body = json.dumps({"token": ci.of_github()})
-    said = sandbox.run(*curl, "-d", body, f"{ci.proxy.url}/_/oidc/mint-token")
-    token = json.loads(said)["token"]
+    output = sandbox.run(*curl, "-d", body, f"{ci.proxy.url}/_/oidc/mint-token")
+    token = json.loads(output)["token"]
 
     sandbox.run(
         *(program("twine"), "upload", "--repository-url", f"{ci.proxy.url}/legacy/"),

@@ -154,19 +154,19 @@ def write_base(root: Path) -> None:
 def _files_of_packages() -> list[str]:
     """Return the files of the packages of the base, and of all that those need."""
     options = ("--installed", "--recurse", "--important")
-    told = _told(system_program("apt-cache"), "depends", *options, *PACKAGES)
-    packages = {line for line in told.splitlines() if line[:1] not in {"", " ", "<"}}
-    files = set(_told("dpkg-query", "--listfiles", *sorted(packages)).splitlines())
+    output = _output(system_program("apt-cache"), "depends", *options, *PACKAGES)
+    packages = {line for line in output.splitlines() if line[:1] not in {"", " ", "<"}}
+    files = set(_output("dpkg-query", "--listfiles", *sorted(packages)).splitlines())
     return sorted(each for each in files if each[:1] == "/" and not LEFT_OUT.match(each))
 
 
-def _told(*command: str) -> str:
+def _output(*command: str) -> str:
     return subprocess.run(command, check=False, capture_output=True, text=True).stdout
 
 
 def wheels() -> Path:
     """Fetch what the locks of the image name, for the Python of the base; return the folder."""
-    version = _told(PYTHON, "-c", "import sys; print(*sys.version_info[:2], sep='.')").strip()
+    version = _output(PYTHON, "-c", "import sys; print(*sys.version_info[:2], sep='.')").strip()
 
     def fetch(folder: Path) -> None:
         options = ("--quiet", "--only-binary=:all:", "--require-hashes", "--no-deps")

@@ -87,8 +87,8 @@ def running(
     port, log = free_port(), folder / "log.txt"
     found = {**SOURCE, **as_account(cloud, folder), "PORT": str(port), **environment}
     made = (*PRODUCT, "token", "create", "test", "--can", "read,upload,manage")
-    told = sandbox.at(place or sandbox.folder).run(*made, **found)
-    token = TOKEN.search(told)
+    output = sandbox.at(place or sandbox.folder).run(*made, **found)
+    token = TOKEN.search(output)
     assert token is not None
     with log.open("w") as written:
         process = subprocess.Popen(

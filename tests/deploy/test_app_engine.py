@@ -130,14 +130,14 @@ def test_it_runs(deployed: Deployed, sandbox: Sandbox) -> None:
     small = wheel("acme-core")
 
     assert _publish(sandbox, deployed, small)[0] == "200"
-    status, said = _publish(sandbox, deployed, wheel("acme-large", filler=bytes(33_000_000)))
+    status, output = _publish(sandbox, deployed, wheel("acme-large", filler=bytes(33_000_000)))
 
     curl = (system_program("curl"), "-sSf", "--noproxy", "*")
     assert small.filename in sandbox.run(*curl, f"{deployed.trusted_url}/simple/acme-core/")
     assert "401" in sandbox.attempt(*curl, f"{deployed.url}/simple/acme-core/").stderr
     assert status == "413"
-    assert "the limit is 31 MiB" in said
-    assert "wheelyard upload" in said
+    assert "the limit is 31 MiB" in output
+    assert "wheelyard upload" in output
 
 
 def _publish(sandbox: Sandbox, deployed: Deployed, package: Package) -> tuple[str, str]:
@@ -145,5 +145,5 @@ def _publish(sandbox: Sandbox, deployed: Deployed, package: Package) -> tuple[st
     (sandbox.folder / package.filename).write_bytes(package.data)
     form = ("-F", f"content=@{package.filename}", f"{deployed.trusted_url}/legacy/")
     curl = (system_program("curl"), "-sS", "--noproxy", "*", "-w", "\n%{http_code}")
-    said, _, status = sandbox.run(*curl, *form).rpartition("\n")
-    return status, said
+    output, _, status = sandbox.run(*curl, *form).rpartition("\n")
+    return status, output

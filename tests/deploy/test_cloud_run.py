@@ -189,10 +189,10 @@ def test_rendered(sandbox: Sandbox) -> None:
         'note = "Jürgen, Łódź, ${BUCKET}"\n', encoding="utf-8"
     )
 
-    said = sandbox.run(*script, "note.toml", BUCKET="wheels", PYTHONIOENCODING="latin-1")
+    output = sandbox.run(*script, "note.toml", BUCKET="wheels", PYTHONIOENCODING="latin-1")
     done = sandbox.attempt(*script, "note.toml")
 
-    assert said == 'note = "Jürgen, Łódź, wheels"\n'
+    assert output == 'note = "Jürgen, Łódź, wheels"\n'
     assert (done.returncode, done.stdout) == (1, "")
     assert "set BUCKET first" in done.stderr
 

@@ -54,10 +54,10 @@ def _as_git(clone: Path) -> set[str]:
     for ignored in clone.rglob(".gitignore"):
         ignored.unlink()
     options = ("-z", "--others", f"--exclude-from={clone / '.gcloudignore'}")
-    told = subprocess.run(
+    output = subprocess.run(
         [*git, "ls-files", *options], cwd=clone, check=True, capture_output=True, text=True
     )
-    return {name for name in told.stdout.split("\0") if name}
+    return {name for name in output.stdout.split("\0") if name}
 
 
 def _as_buildah(clone: Path) -> set[str]:

@@ -34,9 +34,9 @@ def test_manifests_are_kubernetes(options: tuple[str, ...], sandbox: Sandbox) ->
     text = "\n---\n".join(rendered(GKE / name, sandbox) for name in names)
     (sandbox.folder / "all.yaml").write_text(text)
 
-    told = sandbox.run(program("deploy", "kubernetes-validate"), "--strict", *options, "all.yaml")
+    output = sandbox.run(program("deploy", "kubernetes-validate"), "--strict", *options, "all.yaml")
 
-    assert told.count("passed") == len(names)
+    assert output.count("passed") == len(names)
 
 
 def test_what_is_applied(sandbox: Sandbox) -> None:

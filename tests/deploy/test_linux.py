@@ -157,12 +157,12 @@ def _variables(folder: Path, text: str) -> tuple[dict[str, str], str, int]:
 
 def test_variables(tmp_path: Path) -> None:
     """The file of variables says to the command what it says to the service, or is told of."""
-    found, said, code = _variables(tmp_path, ENVIRONMENT)
+    found, output, code = _variables(tmp_path, ENVIRONMENT)
 
-    assert code == 0, said
+    assert code == 0, output
     assert {name: found.get(name) for name in READ} == READ
     start = f"wheelyard: {tmp_path}/environment, line "
-    numbers = [line.removeprefix(start).partition(":")[0] for line in said.splitlines()]
+    numbers = [line.removeprefix(start).partition(":")[0] for line in output.splitlines()]
     assert numbers == [*NO_VARIABLES]
     assert not {"NAME", "my-var", "9", ""} & set(found)
     assert found["WHEELYARD_CONFIG"] == "/etc/wheelyard/wheelyard.toml"
@@ -175,10 +175,10 @@ def test_variables(tmp_path: Path) -> None:
 )
 def test_variable_that_systemd_reads_otherwise(tmp_path: Path, value: str) -> None:
     """A value that the service would get otherwise stops the command, with file and line."""
-    found, said, code = _variables(tmp_path, f"A=1\nB={value}\n")
+    found, output, code = _variables(tmp_path, f"A=1\nB={value}\n")
 
     assert (found, code) == ({}, 1)
-    assert said.startswith(f"wheelyard: {tmp_path}/environment, line 2: ")
+    assert output.startswith(f"wheelyard: {tmp_path}/environment, line 2: ")
 
 
 def test_cloud_init(tmp_path: Path) -> None:

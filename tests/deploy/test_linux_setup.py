@@ -131,8 +131,8 @@ def install(folder: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copy2)(source, target)
     (root / "clone").chmod(0o700)  # as it is in the home of whoever has cloned it
-    said = container.output("sh", "-c", f"umask 077 && cd /trap && {SCRIPT}")
-    (folder / "first.json").write_text(json.dumps(said))
+    output = container.output("sh", "-c", f"umask 077 && cd /trap && {SCRIPT}")
+    (folder / "first.json").write_text(json.dumps(output))
     place = root / str((root / "opt/wheelyard").readlink()).lstrip("/")
     place.rename(root / "srv/first")  # later runs of the script remove old environments
     container.output("/srv/bin/python", "-m", "venv", f"/{place.relative_to(root)}")

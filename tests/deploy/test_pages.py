@@ -38,12 +38,12 @@ def test_every_page_is_listed() -> None:
 
 def test_every_file_is_named() -> None:
     """No file of deploy/ is there of which no page says what it is for."""
-    said = "\n".join(page.read_text() for page in sorted((REPOSITORY / "docs").rglob("*.md")))
+    docs = "\n".join(page.read_text() for page in sorted((REPOSITORY / "docs").rglob("*.md")))
 
-    assert [str(path.relative_to(FOLDER)) for path in FILES if not _is_named(path, said)] == []
+    assert [str(path.relative_to(FOLDER)) for path in FILES if not _is_named(path, docs)] == []
 
 
-def _is_named(path: Path, said: str) -> bool:
+def _is_named(path: Path, docs: str) -> bool:
     """Return whether a page names a file or its folder, or a file beside it needs it."""
     parts = path.relative_to(FOLDER).parts
     folders = ["/".join(("deploy", *parts[:length])) for length in range(2, len(parts))]
@@ -51,7 +51,7 @@ def _is_named(path: Path, said: str) -> bool:
         folders = [f"kustomize {path.parent.relative_to(REPOSITORY)}"]
     beside = [each.read_text() for each in FILES if each.parent == path.parent != FOLDER]
     name = path.name.removesuffix(".dockerignore")
-    return name in said or any(folder in said for folder in folders) or name in "\n".join(beside)
+    return name in docs or any(folder in docs for folder in folders) or name in "\n".join(beside)
 
 
 def test_variables_are_settings() -> None:

@@ -91,10 +91,10 @@ class Configuration:
     def read(cls, folder: Path, sandbox: Sandbox) -> "Configuration":
         """Read every file of a folder."""
         kinds: dict[str, list[dict[str, Any]]] = {}
-        told = sandbox.run(
+        output = sandbox.run(
             program("deploy", "hcl2tojson"), "--quiet", "--ndjson", *folder.glob("*.tf")
         )
-        for line in told.splitlines():
+        for line in output.splitlines():
             found = json.loads(line)
             found.pop("__file__", None)
             for kind, blocks in found.items():

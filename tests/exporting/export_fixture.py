@@ -93,10 +93,10 @@ class ExportHarness:
 
 
 def observed_export(
-    exports: SiteExporter, told: Callable[[str, str], None], *names: str, in_order: bool = True
+    exports: SiteExporter, on_call: Callable[[str, str], None], *names: str, in_order: bool = True
 ) -> None:
     """Export all changes, or some projects, and report every call on the site."""
-    site = observed(open_site(exports.dest, exports.index), told)
+    site = observed(open_site(exports.dest, exports.index), on_call)
     export = exports.export_to(site)
     export = one_by_one(export) if in_order else export
     if names:

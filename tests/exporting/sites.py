@@ -41,33 +41,33 @@ class ObservedSite(WrappedStore):
     """
     A site's store that reports every call before it happens: its verb, and the path.
 
-    What `told` raises, the call does. A put of something that pages link to is a `file`.
+    What `on_call` raises, the call does. A put of something that pages link to is a `file`.
     """
 
     store: Store
-    told: Callable[[str, str], None]
+    on_call: Callable[[str, str], None]
 
     def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
-        self.told("file" if verb == "put" and key.startswith(FILES) else verb, key)
+        self.on_call("file" if verb == "put" and key.startswith(FILES) else verb, key)
         return act()
 
 
-def observed(site: Site, told: Callable[[str, str], None]) -> Site:
+def observed(site: Site, on_call: Callable[[str, str], None]) -> Site:
     """Return a site that tells of every call that is about to happen."""
 
     def link_file(key: Key, source: Path) -> None:
-        told("file", key)
+        on_call("file", key)
         assert site.link_file is not None
         site.link_file(key, source)
 
     def copy_object(key: Key, expect: ObjectVersion, kind: WebType) -> None:
-        told("file", key)
+        on_call("file", key)
         assert site.copy_object is not None
         site.copy_object(key, expect, kind)
 
     return replace(
         site,
-        store=ObservedSite(site.store, told),
+        store=ObservedSite(site.store, on_call),
         link_file=site.link_file and link_file,
         copy_object=site.copy_object and copy_object,
     )
@@ -181,10 +181,10 @@ def _is_kept(read: Read, link: Link) -> bool:
     return core is not None and hashlib.sha256(core).hexdigest() == link.metadata
 
 
-def _links_of_json(page: str, said: dict[str, list[dict[str, object]]]) -> Iterator[Link]:
-    for each in said.get("projects", ()):
+def _links_of_json(page: str, fields: dict[str, list[dict[str, object]]]) -> Iterator[Link]:
+    for each in fields.get("projects", ()):
         yield Link(f"simple/{each['name']}/")
-    for file in (*said.get("files", ()), *said.get("urls", ())):
+    for file in (*fields.get("files", ()), *fields.get("urls", ())):
         core, url = file["core-metadata"], str(file["url"])
         digests = file.get("hashes") or file.get("digests")
         assert isinstance(digests, dict)
@@ -199,12 +199,12 @@ class _Links(HTMLParser):
         self._page = page
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        said = {name: value or "" for name, value in attrs}
-        if tag != "a" or "nofollow" in said.get("rel", ""):
+        fields = {name: value or "" for name, value in attrs}
+        if tag != "a" or "nofollow" in fields.get("rel", ""):
             return
-        sha256 = urldefrag(said["href"]).fragment.removeprefix("sha256=")
-        metadata = said.get("data-core-metadata", "").removeprefix("sha256=")
-        self.found.append(Link(_path_of(self._page, said["href"]), sha256, metadata))
+        sha256 = urldefrag(fields["href"]).fragment.removeprefix("sha256=")
+        metadata = fields.get("data-core-metadata", "").removeprefix("sha256=")
+        self.found.append(Link(_path_of(self._page, fields["href"]), sha256, metadata))
 
 
 def _path_of(page: str, url: str) -> str:

@@ -170,17 +170,17 @@ def test_from_a_bucket(
 def test_what_a_bucket_says(cloud: FakeGcs) -> None:
     """The bucket says of each object what it is, and how long it may be kept."""
     bucket = cloud.bucket("site")
-    said = {}
+    served = {}
     for name in bucket.names():
         found = bucket.get(name)
         assert found is not None
         kinds = (found.fields["contentType"], found.fields["cacheControl"])
-        said[name.removeprefix(f"{PLACE}/")] = kinds
+        served[name.removeprefix(f"{PLACE}/")] = kinds
 
-    assert said["simple/acme-tool/"] == ("text/html; charset=utf-8", "no-cache")
-    assert said["simple/acme-tool/index.json"] == (SIMPLE_JSON, "no-cache")
-    assert said["pypi/acme-tool/json"] == ("application/json", "no-cache")
-    files = {name: kinds for name, kinds in said.items() if name.startswith("files/")}
+    assert served["simple/acme-tool/"] == ("text/html; charset=utf-8", "no-cache")
+    assert served["simple/acme-tool/index.json"] == (SIMPLE_JSON, "no-cache")
+    assert served["pypi/acme-tool/json"] == ("application/json", "no-cache")
+    files = {name: kinds for name, kinds in served.items() if name.startswith("files/")}
     assert len(files) == 9
     for name, (kind, caching) in files.items():
         is_core = name.endswith(".metadata")

@@ -65,8 +65,8 @@ def test_who_reads_the_site(
     )
 
     assert done.returncode == 0, done.stderr
-    told = f"{PRIVATE}whoever can read {stocked.site} reads everything"
-    assert (told in done.stderr) is is_told
+    warning = f"{PRIVATE}whoever can read {stocked.site} reads everything"
+    assert (warning in done.stderr) is is_told
 
 
 def test_modes(stocked: ExportHarness, wheelyard: Typed) -> None:

@@ -39,11 +39,11 @@ def killer(left: int) -> Callable[[str, str], None]:
     """Return what ends an export before it has written so many times."""
     steps = iter(range(left))
 
-    def told(verb: str, _path: str) -> None:
+    def on_call(verb: str, _path: str) -> None:
         if verb in WRITES and next(steps, None) is None:
             raise ExportKilled
 
-    return told
+    return on_call
 
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["a new site", "a site"])

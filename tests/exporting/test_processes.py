@@ -50,9 +50,9 @@ def test_ctrl_c(large: ExportHarness) -> None:
         while not site.joinpath("project").exists():
             time.sleep(0.001)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        _, said = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=60)
 
-    assert (process.returncode, said) == (130, "\nwheelyard: interrupted\n")
+    assert (process.returncode, errors) == (130, "\nwheelyard: interrupted\n")
     assert len(list(site.joinpath("project").iterdir())) < MIN_PROJECTS_FOR_PROCESSES
     assert not site.joinpath(MANIFEST).exists()
     assert broken(reader(site), pages_of(site), is_begun=True) == []

@@ -52,12 +52,14 @@ def test_two_exports_and_a_publisher(tmp_path: Path, is_first: bool) -> None:  #
             harness.publish(sdist("demo", "1.5"))
         random, scheduler = Random(seed), Scheduler(MemoryStore(lambda: 0.0), sociable=False)
 
-        def told(verb: str, path: str, scheduler: Scheduler = scheduler) -> None:
+        def on_call(verb: str, path: str, scheduler: Scheduler = scheduler) -> None:
             scheduler.gate(verb, path, lambda: None)
 
         for name in EXPORTS:
             scheduler.add(
-                name, name, partial(observed_export, ExportHarness(harness.folder).exports(), told)
+                name,
+                name,
+                partial(observed_export, ExportHarness(harness.folder).exports(), on_call),
             )
         between, is_left = changes(harness), True
         while players := [*sorted(scheduler.waiting()), *(["between"] if is_left else [])]:
@@ -93,14 +95,14 @@ def test_overtaken(harness: ExportHarness, path: str, is_first: bool) -> None:  
     harness.publish(wheel("demo", "2.0"), wheel("other", "1.0"))
     calls = list[str]()
 
-    def told(verb: str, each: str) -> None:
+    def on_call(verb: str, each: str) -> None:
         if (verb, each) == ("put", path) and not calls:
             calls.append(each)
             yank(harness.index, "demo", "2.0")
             harness.publish(wheel("newcomer", "1.0"))
             ExportHarness(harness.folder).export()
 
-    observed_export(harness.exports(), told)
+    observed_export(harness.exports(), on_call)
 
     assert calls == [path]
     harness.export(harness.folder / "fresh")
@@ -116,13 +118,13 @@ def test_a_quarantine_that_ends(harness: ExportHarness, verb: str) -> None:
     set_status(harness.index, "demo", Status.QUARANTINED)
     calls = list[str]()
 
-    def told(each: str, path: str) -> None:
+    def on_call(each: str, path: str) -> None:
         if each == verb and "demo" in path and not calls:
             calls.append(each)
             set_status(harness.index, "demo", Status.ACTIVE)
             ExportHarness(harness.folder).export()
 
-    observed_export(harness.exports(), told)
+    observed_export(harness.exports(), on_call)
 
     assert calls == [verb]
     assert broken(reader(harness.site), pages_of(harness.site)) == []
@@ -139,12 +141,12 @@ def test_deleted_meanwhile(harness: ExportHarness, placing: FileMode, verb: str)
     harness.publish(wheel("demo", "1.0"), wheel("demo", "1.5"))
     calls = list[str]()
 
-    def told(each: str, path: str) -> None:
+    def on_call(each: str, path: str) -> None:
         if each == verb and "demo" in path and not calls:
             calls.append(each)
             delete(harness.index, "demo", "1.0")
 
-    observed_export(harness.exports(asked=asked), told)
+    observed_export(harness.exports(asked=asked), on_call)
 
     assert calls == [verb]
     harness.export(asked=asked)

@@ -102,7 +102,7 @@ async def settle() -> None:
 def play(story: Callable[[Crowd], Awaitable[None]], count: int, after: float = NEVER) -> None:
     """Tell a story of a crowd and so many slots; at the end all of them are free again."""
 
-    async def told() -> None:
+    async def run_story() -> None:
         crowd = Crowd(ConcurrencyLimit(count, "tests", wait_timeout=NEVER, preempt_after=after))
         await story(crowd)
         await crowd.end()
@@ -113,7 +113,7 @@ def play(story: Callable[[Crowd], Awaitable[None]], count: int, after: float = N
         assert again.waiting == 1
         await again.end()
 
-    asyncio.run(told())
+    asyncio.run(run_story())
 
 
 def test_whoever_has_the_fewest_is_next() -> None:

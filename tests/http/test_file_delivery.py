@@ -129,9 +129,9 @@ def test_nothing_signs_just_now(
     runtime = replace(real, monotonic=lambda: real.monotonic() + later[0])
 
     def warnings() -> int:
-        said = [record for record in caplog.records if record.name == "wheelyard"]
-        assert all(record.levelno == logging.WARNING for record in said)
-        return len(said)
+        logged = [record for record in caplog.records if record.name == "wheelyard"]
+        assert all(record.levelno == logging.WARNING for record in logged)
+        return len(logged)
 
     with remote_server(tmp_path, store, runtime=runtime) as server:
         publish(server, DEMO)

@@ -28,14 +28,14 @@ def server() -> Iterator[FakeServer]:
 class Names:
     """A name server that tells of other addresses each time; the last ones for ever."""
 
-    def __init__(self, *told: list[str]) -> None:
-        self.told = list(told)
+    def __init__(self, *answers: list[str]) -> None:
+        self.answers = list(answers)
         self.without_userinfo: list[str] = []
 
     def __call__(self, host: str, _: int) -> list[str]:
         """Return the addresses of a host."""
         self.without_userinfo.append(host)
-        return self.told.pop(0) if len(self.told) > 1 else self.told[0]
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
 @contextmanager

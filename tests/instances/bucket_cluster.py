@@ -66,14 +66,14 @@ class Instance:
 
     def change(self, name: str, verb: str, **body: str) -> None:
         """Do something to a project, by the API; it has to succeed."""
-        status, said = self.ask(
+        status, output = self.ask(
             "POST",
             f"/api/v1/projects/{name}/{verb}",
             json.dumps(body),
             Authorization=f"Bearer {self.token}",
             Content_Type="application/json",
         )
-        assert status == 200, said
+        assert status == 200, output
 
     def ask(
         self, method: str, path: str, body: str | None = None, **headers: str

@@ -66,8 +66,8 @@ def test_life(bucket: Bucket, cluster: BucketCluster) -> None:
         made.filename: made.sha256 for made in (ONE, TWO)
     }
 
-    said = cluster.succeed("yank", "acme-core", "2.0", "--reason", "bad")
-    assert said == "acme-core 2.0: yanked\n"
+    output = cluster.succeed("yank", "acme-core", "2.0", "--reason", "bad")
+    assert output == "acme-core 2.0: yanked\n"
     lines = cluster.succeed("list", "acme-core").splitlines()
     rows = [match.groups() for line in lines if (match := LISTED.fullmatch(line))]
     by = f"local:{getuser()}"

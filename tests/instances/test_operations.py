@@ -178,10 +178,11 @@ def test_metrics(cluster: BucketCluster, token: str, log: RequestLog) -> None:
         assert instance.page("nobody") == {}
         # when a token was used is looked up in the background
         until(lambda: sum(instance.operations().values()) == len(log.records()))
-        told = instance.operations()
+        counted = instance.operations()
 
-    assert told["A", "insert"] == log.count(kind="insert")
-    assert told["A", "list"] == log.count(kind="list")
-    assert told["free", "delete"] == log.count(kind="delete") == 2
+    assert counted["A", "insert"] == log.count(kind="insert")
+    assert counted["A", "list"] == log.count(kind="list")
+    assert counted["free", "delete"] == log.count(kind="delete") == 2
     for price in ("A", "B", "free"):
-        assert sum(count for (each, _), count in told.items() if each == price) == log.count(price)
+        total = sum(count for (each, _), count in counted.items() if each == price)
+        assert total == log.count(price)

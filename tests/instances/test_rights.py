@@ -152,7 +152,7 @@ def test_a_server_that_only_reads_makes_no_store(server: FakeGcs, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("denied", "told"),
+    ("denied", "problems"),
     [
         (["storage.objects.delete"], ["storage.objects.delete"]),
         (
@@ -162,7 +162,7 @@ def test_a_server_that_only_reads_makes_no_store(server: FakeGcs, tmp_path: Path
     ],
 )
 def test_config_check(
-    server: FakeGcs, cluster: BucketCluster, denied: list[str], told: list[str]
+    server: FakeGcs, cluster: BucketCluster, denied: list[str], problems: list[str]
 ) -> None:
     """`config check` names every right that is missing, and changes nothing in the bucket."""
     before = contents(server.bucket("wheels"))
@@ -174,5 +174,5 @@ def test_config_check(
 
     lines = [line for line in done.stderr.splitlines() if "permission" in line]
     assert done.returncode == 1
-    assert len(lines) == len(told)
-    assert all(name in line for name, line in zip(told, lines, strict=True))
+    assert len(lines) == len(problems)
+    assert all(name in line for name, line in zip(problems, lines, strict=True))

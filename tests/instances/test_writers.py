@@ -51,8 +51,8 @@ def upload_all(cluster: BucketCluster, *shares: list[Made]) -> None:
     finally:
         for each in commands:
             end_now(each)
-    told = [errors for _, errors in printed]
-    assert [each.returncode for each in commands] == [0] * len(commands), "\n".join(told)
+    messages = [errors for _, errors in printed]
+    assert [each.returncode for each in commands] == [0] * len(commands), "\n".join(messages)
     assert [len(out.splitlines()) for out, _ in printed] == [len(share) for share in shares]
 
 

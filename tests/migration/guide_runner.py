@@ -93,8 +93,8 @@ class GuideRunner:
 
     def files(self, project: str) -> dict[str, File]:
         """Return the files of a project in the new index."""
-        said = self.wheelyard("list", project, "--json")
-        return {file.filename: file for file in decode(said, type=Project).files}
+        output = self.wheelyard("list", project, "--json")
+        return {file.filename: file for file in decode(output, type=Project).files}
 
     @contextmanager
     def serving(self, *options: str, **environment: str) -> Iterator[Server]:

@@ -60,8 +60,8 @@ class Devpi:
     def add_user(self, name: str) -> str:
         """Make a user; returns what logs them in."""
         self.call("PUT", f"/{name}", {"password": PASSWORD})
-        said = self.call("POST", "/+login", {"user": name, "password": PASSWORD})
-        session = json.loads(said)["result"]["password"]
+        output = self.call("POST", "/+login", {"user": name, "password": PASSWORD})
+        session = json.loads(output)["result"]["password"]
         return b64encode(f"{name}:{session}".encode()).decode()
 
     def add_index(self, login: str, name: str, *bases: str) -> None:

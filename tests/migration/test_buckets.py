@@ -64,13 +64,13 @@ def test_backupni(
     """The token goes on to open the index and `/raw/FILE`; dates and uploaders come along."""
     wheel = old.wheel
     cloud.bucket("pypi-acme-packages").put(wheel.name, wheel.read_bytes())
-    said = {
+    metadata = {
         "filename": wheel.name,
         "hash": f"sha256={digests(old)[wheel.name]}",
         "uploaded_by": "CI",
         "upload_timestamp": int(THEN.timestamp()),
     }
-    cloud.bucket("pypi-acme-meta").put(f"{wheel.name}.meta", json.dumps(said).encode())
+    cloud.bucket("pypi-acme-meta").put(f"{wheel.name}.meta", json.dumps(metadata).encode())
     guide = new_guide(
         "backupni", {}, TOKEN=TOKEN, WHEELYARD_STATIC_TOKEN=TOKEN, **cloud.environment()
     )
@@ -144,7 +144,7 @@ def _put_as_pypicloud(bucket: Bucket, prefix: str, built: Built, file: Path) -> 
     body = file.read_bytes()
     digest = hashlib.md5(file.name.encode()).hexdigest()  # noqa: S324 - where it lies
     name = built.name.lower().replace("_", "-")
-    said = {
+    metadata = {
         "name": name,
         "version": built.version,
         "summary": "A small project that says who it is.",
@@ -152,4 +152,4 @@ def _put_as_pypicloud(bucket: Bucket, prefix: str, built: Built, file: Path) -> 
         "hash_sha256": hashlib.sha256(body).hexdigest(),
         "hash_md5": hashlib.md5(body).hexdigest(),  # noqa: S324 - what it knows
     }
-    bucket.put(f"{prefix}{digest[:4]}/{name}/{file.name}", body, metadata=said)
+    bucket.put(f"{prefix}{digest[:4]}/{name}/{file.name}", body, metadata=metadata)

@@ -42,11 +42,11 @@ def test_gemfury(
     assert None not in site.logins("/acme/") + site.logins("/acme/acme-core/")
     guide.write("Server configuration")
     with guide.serving() as server:
-        said = guide.type("Client configuration")
+        output = guide.type("Client configuration")
         with pytest.raises(ErrorResponse, match="401"):
             fetch(f"{server.url}/acme/acme-core/")
 
-    assert "acme_core-1.1.tar.gz ... ok" in said
+    assert "acme_core-1.1.tar.gz ... ok" in output
     old.assert_installed(python)
     files = guide.files("acme-core")
     assert files[old.wheel.name].uploaded_at == THEN

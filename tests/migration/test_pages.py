@@ -20,10 +20,10 @@ def test_the_way_over(new_guide: NewGuide, old: Built, new: Built, tmp_path: Pat
         (place / file.name).write_bytes(file.read_bytes())
     guide = new_guide("README", {"/srv/old": str(place)})
 
-    said = guide.type("Migration steps")
+    output = guide.type("Migration steps")
 
-    assert f"{place}: imported 3 files\n" in said
-    assert f"{place}: would import 0 files, 3 there already\n" in said
+    assert f"{place}: imported 3 files\n" in output
+    assert f"{place}: would import 0 files, 3 there already\n" in output
     wanted = digests(old) | {new.wheel.name: digests(new)[new.wheel.name]}
     assert {name: file.sha256 for name, file in guide.files("acme-core").items()} == wanted
 

@@ -98,13 +98,13 @@ def test_dumb_pypi_as_a_server(
     guide = new_guide("dumb-pypi", stands_for, **cloud.environment())
     command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
     with running(sandbox, [*command, "--directory", str(site)], f"{url}/packages.json"):
-        said = guide.type("Import")
+        output = guide.type("Import")
     with guide.serving() as server:
         guide.type("Server")
         raw = fetch(f"{server.url}/raw/{other.wheel.name}")
 
-    assert said.count("imported 4 files\n") == 1
-    assert said.count("imported 0 files, 4 there already\n") == 2
+    assert output.count("imported 4 files\n") == 1
+    assert output.count("imported 0 files, 4 there already\n") == 2
     old.assert_installed(python)
     assert raw == other.wheel.read_bytes()
     file = guide.files("acme-core")[old.wheel.name]

@@ -150,7 +150,7 @@ def test_the_journal_tells_who_did_what_when(harness: IndexHarness, life: Lifecy
         expected.append(("token:carol", harness.clock.now, kind))
 
     commits = history(harness.opened(3), DEMO)
-    told = [(e.by, e.at, type(e).__name__) for commit in commits for e in commit.events]
+    recorded = [(e.by, e.at, type(e).__name__) for commit in commits for e in commit.events]
 
-    assert told == expected
+    assert recorded == expected
     assert [commit.number for commit in commits] == list(range(1, 8))

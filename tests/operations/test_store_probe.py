@@ -109,9 +109,9 @@ def test_servers_that_start_together() -> None:
 
 @pytest.mark.parametrize("has_format", [True, False])
 @pytest.mark.parametrize(
-    ("code", "told"), [("storage_denied", 3), ("storage_unavailable", 1), ("bucket_missing", 1)]
+    ("code", "reports"), [("storage_denied", 3), ("storage_unavailable", 1), ("bucket_missing", 1)]
 )
-def test_every_refusal_is_told(code: str, told: int, *, has_format: bool) -> None:
+def test_every_refusal_is_told(code: str, reports: int, *, has_format: bool) -> None:
     """A right that is missing does not hide another one; whatever else is wrong ends the trial."""
 
     def refused() -> None:
@@ -125,5 +125,5 @@ def test_every_refusal_is_told(code: str, told: int, *, has_format: bool) -> Non
 
     found = list(failures_of(steps))
 
-    assert [fault.code for fault in found] == [code] * told
+    assert [fault.code for fault in found] == [code] * reports
     assert [each.key for each in store.list("")] == [FORMAT] * has_format

@@ -88,19 +88,19 @@ def from_json(file: dict[str, Any]) -> tuple[object, ...]:
 @given(PROJECTS)
 def test_both_forms_agree(project: Project) -> None:
     """Whatever a project holds, HTML and JSON have its status and the same of the same files."""
-    said, html = json.loads(detail_json(project)), detail_html(project)
+    parsed, html = json.loads(detail_json(project)), detail_html(project)
     page = Page(html)
-    assert page.meta["pypi:repository-version"] == said["meta"]["api-version"] == "1.4"
-    status = said.get("project-status", {"status": "active"})
+    assert page.meta["pypi:repository-version"] == parsed["meta"]["api-version"] == "1.4"
+    status = parsed.get("project-status", {"status": "active"})
     assert page.meta.get("pypi:project-status", "active") == status["status"]
     assert page.meta.get("pypi:project-status-reason") == status.get("reason")
-    names = [file["filename"] for file in said["files"]]
+    names = [file["filename"] for file in parsed["files"]]
     assert [anchor["text"] for anchor in page.anchors] == HATCH.findall(html.decode()) == names
     assert names == [each.filename for each in served_files(project)]
-    assert list(map(from_html, page.anchors)) == list(map(from_json, said["files"]))
+    assert list(map(from_html, page.anchors)) == list(map(from_json, parsed["files"]))
     assert page.tags <= {"html", "head", "meta", "title", "body", "a"}
-    assert said["versions"] == versions(served_files(project))
-    assert set(said["versions"]) == {each.version for each in served_files(project)}
+    assert parsed["versions"] == versions(served_files(project))
+    assert set(parsed["versions"]) == {each.version for each in served_files(project)}
 
 
 @given(NAMES)
@@ -117,10 +117,10 @@ def test_keys_of_a_file() -> None:
     """A file has the keys of the standard and no others; absent ones are not null."""
     plain = {"filename", "url", "hashes", "core-metadata", "yanked", "size", "upload-time"}
     for requires, keys in ((None, plain), (">=3.9", plain | {"requires-python"})):
-        (said,) = json.loads(detail_json(project(file(requires_python=requires))))["files"]
-        assert said.keys() == keys
-        assert list(said["hashes"]) == ["sha256"]
-        assert said["upload-time"] == "2026-11-20T12:00:00.000000Z"
+        (parsed,) = json.loads(detail_json(project(file(requires_python=requires))))["files"]
+        assert parsed.keys() == keys
+        assert list(parsed["hashes"]) == ["sha256"]
+        assert parsed["upload-time"] == "2026-11-20T12:00:00.000000Z"
 
 
 def test_quarantine_hides_every_file() -> None:

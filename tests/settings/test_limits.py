@@ -35,12 +35,12 @@ def refusal(*flags: str, file: Path | None = None, environ: Mapping[str, str] = 
     """Return why settings are refused: one short line."""
     with pytest.raises(Invalid) as caught:
         load_settings(file=file, environ=environ, flags=flags)
-    told = caught.value.message
+    message = caught.value.message
     assert caught.value.code == "bad_setting"
-    assert told.isprintable()
-    assert "`" not in told
-    assert "$" not in told
-    return told
+    assert message.isprintable()
+    assert "`" not in message
+    assert "$" not in message
+    return message
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,9 @@ def test_flags_without_end(key: str, value: str) -> None:
 @pytest.mark.parametrize("number", [LONG[:4000], "9223372036854775808"])
 def test_a_variable_without_end(number: str) -> None:
     """A number in a variable that is too large for anything is refused."""
-    told = refusal(environ={"WHEELYARD_TRUSTED_PROXIES": number})
+    message = refusal(environ={"WHEELYARD_TRUSTED_PROXIES": number})
 
-    assert "[server] trusted_proxies: expected a smaller number" in told
+    assert "[server] trusted_proxies: expected a smaller number" in message
 
 
 @pytest.mark.parametrize(

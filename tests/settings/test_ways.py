@@ -66,11 +66,11 @@ def as_variable(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def read(folder: Path, setting: Setting, said: Mapping[str, object]) -> LoadedSettings:
+def read(folder: Path, setting: Setting, drawn: Mapping[str, object]) -> LoadedSettings:
     """Read settings, of which one is given in some ways: whole, file, variable, flag, text."""
     file, environ, flags = folder / "wheelyard.toml", dict[str, str](), list[str]()
     file.write_text("")
-    for way, value in said.items():
+    for way, value in drawn.items():
         if way == "whole" or (way == "file" and setting.key == "static_token"):
             environ["WHEELYARD_TOML"] = as_file(setting, value)
         elif way == "file":
@@ -116,12 +116,12 @@ def test_the_same_in_every_way(setting: Setting, folder: Path, data: st.DataObje
 @given(data=st.data())
 def test_order_of_the_ways(setting: Setting, folder: Path, data: st.DataObject) -> None:
     """The command line beats a variable, which beats the file, which beats the default."""
-    said = {way: data.draw(values_of(setting), way) for way in ways_of(setting)}
-    alone = {way: read(folder, setting, {way: value}) for way, value in said.items()}
+    drawn = {way: data.draw(values_of(setting), way) for way in ways_of(setting)}
+    alone = {way: read(folder, setting, {way: value}) for way, value in drawn.items()}
 
-    for count in range(2, len(said) + 1):
-        for chosen in combinations(said, count):
-            found = read(folder, setting, {way: said[way] for way in chosen})
+    for count in range(2, len(drawn) + 1):
+        for chosen in combinations(drawn, count):
+            found = read(folder, setting, {way: drawn[way] for way in chosen})
             assert found.settings == alone[chosen[-1]].settings
             assert found.sources[setting.path] == alone[chosen[-1]].sources[setting.path]
 

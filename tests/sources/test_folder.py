@@ -76,12 +76,12 @@ def test_links_in_circles(folder: Path) -> None:
 
     source = FileTreeSource(FolderTree(folder))
 
-    told = {
+    skipped = {
         Path(each.location).name: each for each in source.candidates() if isinstance(each, Skipped)
     }
-    assert "symbolic links" in told["loop"].why
-    assert "symbolic links" in told["loop-1.0.tar.gz"].why
-    assert told["loop-1.0.tar.gz"].is_error
+    assert "symbolic links" in skipped["loop"].why
+    assert "symbolic links" in skipped["loop-1.0.tar.gz"].why
+    assert skipped["loop-1.0.tar.gz"].is_error
     assert source.total() == before
 
 

@@ -56,13 +56,13 @@ def meta(server: FakeGcs, bucket: Bucket) -> Bucket:
 
 def test_backupni(meta: Bucket) -> None:
     """Time, uploader and digest of a package come from its .meta."""
-    said = {
+    metadata = {
         "filename": WHEEL,
         "hash": f"sha256={sha256(b'wheel')}",
         "uploaded_by": "CI",
         "upload_timestamp": JUNE_SECONDS,
     }
-    meta.put(f"{WHEEL}.meta", json.dumps(said).encode())
+    meta.put(f"{WHEEL}.meta", json.dumps(metadata).encode())
 
     kind, found = taken("gs://wheels", meta="gs://wheels-meta")
 
@@ -98,8 +98,8 @@ def test_backupni_that_is_damaged(meta: Bucket, text: bytes | None, faults: int)
 def test_the_buckets_of_backupni_by_name(server: FakeGcs) -> None:
     """The bucket of descriptions is found by the name of the other one."""
     server.bucket("pypi-acme-packages").put(WHEEL, b"wheel")
-    said = {"filename": WHEEL, "uploaded_by": "CI"}
-    server.bucket("pypi-acme-meta").put(f"{WHEEL}.meta", json.dumps(said).encode())
+    metadata = {"filename": WHEEL, "uploaded_by": "CI"}
+    server.bucket("pypi-acme-meta").put(f"{WHEEL}.meta", json.dumps(metadata).encode())
 
     _, found = taken("gs://pypi-acme-packages", kind="backupni")
 
@@ -197,9 +197,9 @@ def test_a_list_in_a_bucket(bucket: Bucket) -> None:
 @pytest.mark.parametrize("joint", ["_", "-"])
 def test_pypicloud(bucket: Bucket, prefix: str, joint: str) -> None:
     """Its bucket is known by the hashes before the names; digests and uploaders are kept."""
-    said = {"name": "a", "version": "1", "uploader": "ana", "requires-python": ">=3"}
-    said |= {f"hash{joint}sha256": sha256(b"wheel"), f"hash{joint}md5": md5(b"wheel")}
-    bucket.put(f"{prefix}{md5(WHEEL.encode())[:4]}/a/{WHEEL}", b"wheel", metadata=said)
+    metadata = {"name": "a", "version": "1", "uploader": "ana", "requires-python": ">=3"}
+    metadata |= {f"hash{joint}sha256": sha256(b"wheel"), f"hash{joint}md5": md5(b"wheel")}
+    bucket.put(f"{prefix}{md5(WHEEL.encode())[:4]}/a/{WHEEL}", b"wheel", metadata=metadata)
 
     kind, found = taken(f"gs://wheels/{prefix}")
 
@@ -210,8 +210,8 @@ def test_pypicloud(bucket: Bucket, prefix: str, joint: str) -> None:
 
 def test_pypicloud_without_a_hash(bucket: Bucket) -> None:
     """Without hashes before the names it is known by what is said of the objects."""
-    said = {"name": "a", "version": "1", "uploader": "ana"}
-    bucket.put(f"a/{WHEEL}", b"wheel", metadata=said)
+    metadata = {"name": "a", "version": "1", "uploader": "ana"}
+    bucket.put(f"a/{WHEEL}", b"wheel", metadata=metadata)
 
     kind, found = taken("gs://wheels")
 

@@ -64,26 +64,26 @@ def listed(users: GoogleUsersServer, email: str) -> list[dict[str, object]]:
 def test_a_life_of_a_token(users: GoogleUsersServer) -> None:
     """A user creates a token, uploads with it, lists it, and revokes it."""
     answer = asked(users, can=["upload"], days=7)
-    told = answer.json()
-    token = told.pop("token")
+    created = answer.json()
+    token = created.pop("token")
     assert answer.status_code == 201
-    assert told["id"] == token[4:14]
-    assert (told["name"], told["owner"]) == ("my laptop", f"user:{ANA}")
-    assert (told["can"], told["projects"]) == (["read", "upload"], ["acme-core"])
-    assert (told["state"], told["created-by"]) == ("active", f"user:{ANA}")
-    left = datetime.fromisoformat(told["expires"]) - system_runtime().now()
+    assert created["id"] == token[4:14]
+    assert (created["name"], created["owner"]) == ("my laptop", f"user:{ANA}")
+    assert (created["can"], created["projects"]) == (["read", "upload"], ["acme-core"])
+    assert (created["state"], created["created-by"]) == ("active", f"user:{ANA}")
+    left = datetime.fromisoformat(created["expires"]) - system_runtime().now()
     assert timedelta(days=6, hours=23) < left <= timedelta(days=7)
     assert post(users.server, wheel("acme-core"), token=token).status_code == 200
-    (seen,) = [each for each in listed(users, ANA) if each["id"] == told["id"]]
-    assert {**seen, "last-used": None} == told
+    (seen,) = [each for each in listed(users, ANA) if each["id"] == created["id"]]
+    assert {**seen, "last-used": None} == created
 
-    gone = users.ask("DELETE", f"tokens/{told['id']}", users.id_token(ANA))
+    gone = users.ask("DELETE", f"tokens/{created['id']}", users.id_token(ANA))
 
     assert (gone.status_code, gone.content) == (204, b"")
     until(lambda: users.server.get("/simple/", token).status_code == 401)
-    (found,) = [each for each in listed(users, ANA) if each["id"] == told["id"]]
+    (found,) = [each for each in listed(users, ANA) if each["id"] == created["id"]]
     assert (found["state"], found["revoked-by"]) == ("revoked", f"user:{ANA}")
-    assert users.ask("DELETE", f"tokens/{told['id']}", users.id_token(ANA)).status_code == 204
+    assert users.ask("DELETE", f"tokens/{created['id']}", users.id_token(ANA)).status_code == 204
 
 
 def test_when_a_token_was_last_used(users: GoogleUsersServer) -> None:
@@ -219,10 +219,10 @@ def test_whoever_loses_a_grant_loses_it_for_their_tokens(tmp_path: Path) -> None
 
 def test_the_usual_token(users: GoogleUsersServer) -> None:
     """A token for which nothing else is said reads and uploads for 90 days."""
-    told = asked(users).json()
+    created = asked(users).json()
 
-    assert told["can"] == ["read", "upload"]
-    left = datetime.fromisoformat(told["expires"]) - system_runtime().now()
+    assert created["can"] == ["read", "upload"]
+    left = datetime.fromisoformat(created["expires"]) - system_runtime().now()
     assert timedelta(days=89) < left <= timedelta(days=90)
 
 

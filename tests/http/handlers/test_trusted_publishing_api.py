@@ -90,19 +90,19 @@ def test_what_is_no_statement(ci: Ci, body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "code", "said"),
+    ("changes", "code", "named"),
     [
         ({"iss": "https://token.example.com"}, "invalid-payload", "token.example.com"),
         ({"aud": "other.example.com"}, "invalid-token", AUDIENCE),
         ({"sub": "repo:acme/fork:environment:release"}, "invalid-publisher", "acme/fork"),
     ],
 )
-def test_statements_of_others(ci: Ci, changes: dict[str, object], code: str, said: str) -> None:
+def test_statements_of_others(ci: Ci, changes: dict[str, object], code: str, named: str) -> None:
     """A refusal for another job's ID token names its claims, not the expected ones."""
     answer = ci.mint(**changes)
 
     assert refused(answer) == code
-    assert said in answer.text
+    assert named in answer.text
     assert "acme/demo" not in answer.text
 
 
@@ -201,8 +201,8 @@ def test_what_the_log_tells(fresh: Ci, caplog: pytest.LogCaptureFixture) -> None
     about = [line for line in lines if token[4:14] in line]
     assert len(about) == 2
     assert about[0].startswith(f"token minted by publisher:ci-demo: {token[4:14]}, ")
-    for said in (f"issuer {fresh.issuer.url}", "subject repo:acme/demo", "commit 0123abcd"):
-        assert said in about[0]
+    for logged in (f"issuer {fresh.issuer.url}", "subject repo:acme/demo", "commit 0123abcd"):
+        assert logged in about[0]
     assert about[1].startswith(f"token revoked by publisher:ci-demo: {token[4:14]}, ")
     assert [line for line in lines if "invalid-reuse-token" in line]
     secrets = (statement, *statement.split("."), token, token[14:], fresh.server.token[14:])

@@ -83,10 +83,10 @@ def test_a_page_in_memory(proxied: RunningServer) -> None:
 
     pages = entries(proxied, '"/simple/held/"', 4)
     assert sum(entry.get(TRACE, "").endswith(ID) for entry in pages) == 1
-    told = {
+    logged = {
         (each["who"], *map(each["httpRequest"].get, ("status", "responseSize"))) for each in pages
     }
-    assert (len(pages), len(told)) == (4, 1)
+    assert (len(pages), len(logged)) == (4, 1)
 
 
 def test_a_change(proxied: RunningServer) -> None:
@@ -101,20 +101,20 @@ def test_a_change(proxied: RunningServer) -> None:
 
     (first,) = entries(proxied, '"token_created"')
     assert first["audit"]["who"] == "serve"
-    said = [entry["audit"] for entry in entries(proxied, '"project":"changed"')]
-    assert [each["action"] for each in said] == [
+    logged = [entry["audit"] for entry in entries(proxied, '"project":"changed"')]
+    assert [each["action"] for each in logged] == [
         "uploaded",
         "yanked",
         "unyanked",
         "deleted",
         "status_set",
     ]
-    assert {each["who"] for each in said} == {f"token:{proxied.token[4:14]}"}
-    assert {each["address"] for each in said} == {"127.0.0.1"}
-    assert said[0]["files"] == [package.filename]
-    assert (said[0]["sha256"], said[0]["version"]) == (package.sha256, "1.0")
-    assert said[1]["reason"] == "it\u2019s broken"
-    assert (said[4]["status"], said[4]["reason"]) == ("archived", "gone")
+    assert {each["who"] for each in logged} == {f"token:{proxied.token[4:14]}"}
+    assert {each["address"] for each in logged} == {"127.0.0.1"}
+    assert logged[0]["files"] == [package.filename]
+    assert (logged[0]["sha256"], logged[0]["version"]) == (package.sha256, "1.0")
+    assert logged[1]["reason"] == "it\u2019s broken"
+    assert (logged[4]["status"], logged[4]["reason"]) == ("archived", "gone")
 
 
 def test_what_happens_in_another_thread(proxied: RunningServer) -> None:
@@ -150,13 +150,13 @@ def test_nobody_writes_a_line_of_their_own(tmp_path: Path) -> None:
     """Line breaks and control characters in a request stay within its own line."""
     with running_server(tmp_path, config=TEXT) as server:
         answer = ask(server, "GET /a%0ab%22/ HTTP/1.1", 'User-Agent: x" 200 "\x9b2Jy')
-        said = lines_of(server, "wheelyard.access", 1)
+        logged = lines_of(server, "wheelyard.access", 1)
 
     assert answer.status == 400
-    assert len(said) == 1
-    assert '"GET /a%0ab%22/" 400' in said[0]
-    assert "\x9b" not in said[0]
-    assert 'x" 200' not in said[0]
+    assert len(logged) == 1
+    assert '"GET /a%0ab%22/" 400' in logged[0]
+    assert "\x9b" not in logged[0]
+    assert 'x" 200' not in logged[0]
 
 
 def test_a_proxy_that_hands_inventions_on(proxied: RunningServer) -> None:

@@ -98,7 +98,7 @@ def attributes(span: Span) -> dict[str, str | int]:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Collector, str]]:
+def received(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Collector, str]]:
     """What a collector was told of some requests, and the token in them; the rest is told last."""
     with collecting() as collector:
         config = f'[telemetry]\notlp_endpoint = "{collector.url}/"\n'
@@ -114,26 +114,29 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Collector, 
         yield collector, server.token
 
 
-def test_spans(told: tuple[Collector, str]) -> None:
+def test_spans(received: tuple[Collector, str]) -> None:
     """A request is a span of its client's trace, and what it asks of the store is below it."""
-    spans = told[0].spans
+    spans = received[0].spans
     pages = [span for span in spans if span.trace_id.hex() == ID and span.kind == SERVER]
     assert [page.name for page in pages] == ["GET project_detail"] * 2
     for page in pages:
         assert page.parent_span_id.hex() == SPAN
         assert page.start_time_unix_nano <= page.end_time_unix_nano
-        said = attributes(page)
-        assert said["http.response.status_code"] == 200
-        assert (said["http.route"], said["url.path"]) == ("project_detail", "/simple/demo/")
+        page_attributes = attributes(page)
+        assert page_attributes["http.response.status_code"] == 200
+        assert (page_attributes["http.route"], page_attributes["url.path"]) == (
+            "project_detail",
+            "/simple/demo/",
+        )
     (upload,) = (span for span in spans if span.name == "POST upload")
     below = {span.name for span in spans if span.parent_span_id == upload.span_id}
     assert {"store create_all", "store put"} <= below
-    assert {"http.server.request.duration", "wheelyard.store.duration"} <= told[0].measured
+    assert {"http.server.request.duration", "wheelyard.store.duration"} <= received[0].measured
 
 
-def test_no_secret_is_sent(told: tuple[Collector, str]) -> None:
+def test_no_secret_is_sent(received: tuple[Collector, str]) -> None:
     """Neither a credential nor a query is in anything that a collector gets, nor a long path."""
-    collector, token = told
+    collector, token = received
     assert max(len(str(attributes(span).get("url.path"))) for span in collector.spans) == 512
     for _, body in collector.bodies:
         assert token[14:].encode() not in body

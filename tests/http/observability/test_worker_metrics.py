@@ -107,8 +107,8 @@ def test_a_process_that_cannot_begin(tmp_path: Path) -> None:
 
         whole = server.log.rpartition("\n")[0]  # without a line that is being written
         lines = [line for line in whole.splitlines() if line.startswith("{")]
-        said = [json.loads(line) for line in lines]
-        assert any(each["severity"] == "CRITICAL" for each in said)
+        logged = [json.loads(line) for line in lines]
+        assert any(each["severity"] == "CRITICAL" for each in logged)
 
 
 @pytest.mark.slow

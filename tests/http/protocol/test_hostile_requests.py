@@ -252,6 +252,6 @@ def test_names_that_are_not_there_cost_little(stocked: RunningServer) -> None:
 
 def test_log_is_quiet(stocked: RunningServer) -> None:
     """Nothing that a client does wrong is worth a line in the log."""
-    said = [line for line in stocked.log.splitlines() if " wheelyard.audit: " not in line]
-    said = [line for line in said if not line.startswith("wheelyard: made ")]
-    assert said == []
+    logged = [line for line in stocked.log.splitlines() if " wheelyard.audit: " not in line]
+    logged = [line for line in logged if not line.startswith("wheelyard: made ")]
+    assert logged == []

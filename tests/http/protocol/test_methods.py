@@ -53,8 +53,8 @@ def test_methods_of_a_path(stocked: RunningServer, path: str) -> None:
     listed = PATHS[path]
     credential = basic("__token__", stocked.make_token("x", can="read"))
 
-    told = ask(stocked, f"OPTIONS {path} HTTP/1.1")
-    assert (told.status, told.header("allow"), told.body) == (204, listed, b"")
+    options = ask(stocked, f"OPTIONS {path} HTTP/1.1")
+    assert (options.status, options.header("allow"), options.body) == (204, listed, b"")
     for method in EVERY:
         answer = ask(stocked, f"{method} {path} HTTP/1.1", credential)
         assert (answer.status == 405) == (method not in listed.split(", ")), method

@@ -166,7 +166,7 @@ def test_without_a_proxy(peer: str, header: bytes, *, refused: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "address"),
+    ("forwarded", "address"),
     [
         ("192.0.2.1", "192.0.2.1"),
         ("192.0.2.1:50123", "192.0.2.1"),
@@ -180,9 +180,9 @@ def test_without_a_proxy(peer: str, header: bytes, *, refused: bool) -> None:
         ("", "127.0.0.1"),
     ],
 )
-def test_addresses_with_ports(said: str, address: str) -> None:
+def test_addresses_with_ports(forwarded: str, address: str) -> None:
     """The address of a client is read where its proxy writes the port behind it, too."""
-    scope = {"client": ("127.0.0.1", 1), "headers": [(b"x-forwarded-for", said.encode())]}
+    scope = {"client": ("127.0.0.1", 1), "headers": [(b"x-forwarded-for", forwarded.encode())]}
 
     assert client_address(scope, 1) == address
 

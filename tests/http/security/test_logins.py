@@ -102,12 +102,12 @@ def harness(tmp_path: Path) -> LoginHarness:
 def play(harness: LoginHarness, story: Callable[[], Awaitable[None]]) -> None:
     """Run a coroutine with a harness, and close the harness."""
 
-    async def told() -> None:
+    async def run_story() -> None:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             await story()
 
     try:
-        asyncio.run(told())
+        asyncio.run(run_story())
     finally:
         harness.hashing.go_on.set()
         harness.google.go_on.set()
@@ -168,16 +168,16 @@ def test_an_access_token_sent_by_many(harness: LoginHarness) -> None:
 
 
 @pytest.mark.parametrize(
-    ("secret", "said"), [("s3cret", "htpasswd:ana"), ("no", "unauthenticated")]
+    ("secret", "expected"), [("s3cret", "htpasswd:ana"), ("no", "unauthenticated")]
 )
 def test_those_who_come_together_are_hashed_once(
-    harness: LoginHarness, secret: str, said: str
+    harness: LoginHarness, secret: str, expected: str
 ) -> None:
     """A client that opens a hundred connections with one password costs one hash."""
 
     async def story() -> None:
         logins = [harness.log_in("ana", secret) for _ in range(100)]
-        assert set(await asyncio.gather(*logins)) == {said}
+        assert set(await asyncio.gather(*logins)) == {expected}
         assert len(harness.hashing.done) == 1
 
     play(harness, story)

@@ -196,11 +196,11 @@ def test_a_machine_of_googles(server: FakeGcs, bucket: Bucket, tmp_path: Path) -
     server.permissions.token_required = True
     bucket.put(A, b"one")
 
-    said = opened_elsewhere(
+    output = opened_elsewhere(
         tmp_path, API_ENDPOINT_OVERRIDE=server.url, **server.environment(metadata=True)
     )
 
-    assert said == f"None|one|{EMAIL}"
+    assert output == f"None|one|{EMAIL}"
     assert server.log.records("media")[0].authorization
 
 

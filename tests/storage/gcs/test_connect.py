@@ -43,14 +43,14 @@ def test_what_is_said_about_an_object(
 
     found = [bucket.get(f"in/{key}") for key in (A, FILE, f"{FILES}large")]
 
-    said = [each.fields for each in found if each]
-    assert [each["contentType"] for each in said] == [
+    fields = [each.fields for each in found if each]
+    assert [each["contentType"] for each in fields] == [
         "application/json",
         "application/octet-stream",
         "application/octet-stream",
     ]
     kept = f"{scope}, max-age=31536000, immutable"
-    assert [each.get("cacheControl") for each in said] == [None, kept, kept]
+    assert [each.get("cacheControl") for each in fields] == [None, kept, kept]
 
 
 def test_files_in_a_bucket_of_their_own(opener: Opener, server: FakeGcs, bucket: Bucket) -> None:
