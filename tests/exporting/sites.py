@@ -13,7 +13,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 from tests.storage.wrapping import WrappedStore
 from wheelyard.catalog.keys import FILES
 from wheelyard.operations.exporting.manifest import MANIFEST_PATH
-from wheelyard.operations.exporting.site_files import Site
+from wheelyard.operations.exporting.site_distributions import Site
 from wheelyard.storage.base import Key, ObjectVersion, Store, WebType
 
 T = TypeVar("T")

@@ -43,7 +43,7 @@ from wheelyard.operations.exporting.manifest import (
     RequestedOptions,
     load_manifest,
 )
-from wheelyard.operations.exporting.site_files import CopyObject, Site, SiteFiles
+from wheelyard.operations.exporting.site_distributions import CopyObject, Site, SiteDistributions
 from wheelyard.operations.exporting.site_pages import PageWriter, SitePages
 from wheelyard.rendering.web_pages import PageTemplates
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
@@ -115,7 +115,7 @@ class SiteExporter:
             loaded=loaded,
             options=options,
             pages=SitePages(options, templates, partial(_core_of, index), site.serves_index),
-            files=SiteFiles(index.files, site, options.files),
+            files=SiteDistributions(index.files, site, options.files),
             writer=writer,
             retries=retries,
             run_all=run_all,

@@ -26,7 +26,7 @@ from wheelyard.operations.exporting.manifest import (
     Options,
     load_manifest,
 )
-from wheelyard.operations.exporting.site_files import SiteFiles
+from wheelyard.operations.exporting.site_distributions import SiteDistributions
 from wheelyard.operations.exporting.site_pages import (
     INDEX,
     JSON,
@@ -121,7 +121,7 @@ class IncrementalExport:
     options: Options
     """The options for the pages of this export."""
     pages: SitePages
-    files: SiteFiles
+    files: SiteDistributions
     writer: PageWriter
     retries: ConflictRetries
     """For conflicts with another export."""

@@ -50,7 +50,7 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
-class SiteFiles:
+class SiteDistributions:
     """Copies or links distribution files and metadata into the site, and removes them."""
 
     files: Files
