@@ -12,11 +12,11 @@ from wheelyard.http.caching.cache_headers import VARY, page_cache_headers
 from wheelyard.http.caching.page_cache import CachedPage, Render
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.conditional_requests import check_if_match
+from wheelyard.http.protocol.content_encoding import best_encoding
 from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.messages import CSP, HeaderList, Request, Response
 from wheelyard.http.protocol.negotiation import (
     MediaType,
-    best_encoding,
     best_media_type,
     media_type_by_format,
 )

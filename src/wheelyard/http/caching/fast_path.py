@@ -16,8 +16,9 @@ from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import WheelyardError
 from wheelyard.http.caching.page_cache import detail_page_key
 from wheelyard.http.context import ServerContext
+from wheelyard.http.protocol.content_encoding import best_encoding
 from wheelyard.http.protocol.messages import AsgiScope, Header, Headers, Response
-from wheelyard.http.protocol.negotiation import best_encoding, best_media_type
+from wheelyard.http.protocol.negotiation import best_media_type
 from wheelyard.http.protocol.request_headers import HOST
 from wheelyard.http.security.request_authentication import RequestAuthenticator
 from wheelyard.model.access import Action

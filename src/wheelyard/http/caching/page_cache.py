@@ -1,20 +1,18 @@
 """Cache of rendered pages: each is rendered, hashed and compressed once per document version."""
 
-import gzip
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-import zstandard
 from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.http.protocol.conditional_requests import is_not_modified
+from wheelyard.http.protocol.content_encoding import Encoding, encode_body
 from wheelyard.http.protocol.messages import NOSNIFF, HeaderList, Response
-from wheelyard.http.protocol.negotiation import Encoding, MediaType
+from wheelyard.http.protocol.negotiation import MediaType
 from wheelyard.storage.base import ObjectVersion
 
-MIN_COMPRESSED_BYTES = 1024
 Render = Callable[[], bytes]
 Variant = tuple[MediaType, Encoding]
 
@@ -75,10 +73,7 @@ class PageCache:
         page = self.get(key, version)
         if page is None:
             body = render()
-            bodies = {Encoding.IDENTITY: body}
-            if len(body) >= MIN_COMPRESSED_BYTES:
-                bodies[Encoding.GZIP] = gzip.compress(body, 6, mtime=0)
-                bodies[Encoding.ZSTD] = zstandard.ZstdCompressor(level=9).compress(body)
+            bodies = encode_body(body)
             digest = blake2b(body, digest_size=16).hexdigest()
             page = CachedPage(version, digest, bodies, headers)
             # a page takes about 4 KiB besides its bodies

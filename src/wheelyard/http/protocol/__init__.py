@@ -1,1 +1,1 @@
-"""HTTP protocol: requests, responses, routing and negotiation, without any package index."""
+"""HTTP without any package index: requests, responses, routing, negotiation, compression."""

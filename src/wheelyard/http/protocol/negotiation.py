@@ -1,5 +1,5 @@
 """
-Content negotiation (RFC 9110, section 12.5; PEP 691): media type and encoding of a page.
+Content negotiation (RFC 9110, section 12.5; PEP 691): the media type of a page, by Accept.
 
 An `Accept` of `*/*` alone gets HTML, because clients that send it read links.
 """
@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Final
 
 ACCEPT_LIMIT_BYTES: Final = 4096
-"""The longest Accept header that is parsed; a longer one counts as `*/*`."""
+"""The parsed length: a longer Accept counts as `*/*`, the rest of Accept-Encoding is ignored."""
 
 _QUALITY = re.compile(r"q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
 
@@ -47,14 +47,6 @@ _BY_WILDCARD: Final = {
 }
 
 
-class Encoding(Enum):
-    """The content encodings; the value is the letter in the ETag."""
-
-    IDENTITY = "i"
-    GZIP = "g"
-    ZSTD = "z"
-
-
 def media_type_by_format(name: str) -> MediaType | None:
     """Return the media type that `?format=` names, where a blank may stand for `+`."""
     return _BY_NAME.get(name.replace(" ", "+"))
@@ -69,19 +61,13 @@ def best_media_type(accept: bytes) -> MediaType | None:
     return best if qualities.get(best, 0.0) > 0 else None
 
 
-def best_encoding(accept_encoding: bytes) -> Encoding:
-    """Return the smallest encoding that an Accept-Encoding header accepts."""
-    qualities = dict[str, float]()
-    for element in accept_encoding[:ACCEPT_LIMIT_BYTES].decode("latin-1").lower().split(","):
-        name, _, parameters = element.strip().partition(";")
-        quality = _quality(parameters)
-        if quality is not None:
-            qualities[name.strip()] = quality
-    if qualities.get("zstd", 0.0) > 0:
-        return Encoding.ZSTD
-    if qualities.get("gzip", qualities.get("*", 0.0)) > 0:
-        return Encoding.GZIP
-    return Encoding.IDENTITY
+def parse_quality(parameters: str) -> float | None:
+    """Return the value of the parameter `q`, 1 by default; None if it is malformed."""
+    for parameter in parameters.split(";"):
+        if parameter.strip().startswith("q"):
+            match = _QUALITY.fullmatch(parameter.strip())
+            return float(match[1]) if match else None
+    return 1.0
 
 
 def _media_type_qualities(accept: str) -> dict[MediaType, float]:
@@ -89,7 +75,7 @@ def _media_type_qualities(accept: str) -> dict[MediaType, float]:
     found = dict[MediaType, tuple[int, float]]()
     for element in accept.lower().split(","):
         name, _, parameters = element.strip().partition(";")
-        name, quality = name.strip(), _quality(parameters)
+        name, quality = name.strip(), parse_quality(parameters)
         if quality is None:
             continue  # the other elements still count
         exact = _BY_NAME.get(name)
@@ -97,12 +83,3 @@ def _media_type_qualities(accept: str) -> dict[MediaType, float]:
         for each in (exact,) if exact else _BY_WILDCARD.get(name, ()):
             found[each] = max((specificity, quality), found.get(each, (0, 0.0)))
     return {each: quality for each, (_, quality) in found.items()}
-
-
-def _quality(parameters: str) -> float | None:
-    """Return the value of the parameter `q`, 1 by default; None if it is malformed."""
-    for parameter in parameters.split(";"):
-        if parameter.strip().startswith("q"):
-            match = _QUALITY.fullmatch(parameter.strip())
-            return float(match[1]) if match else None
-    return 1.0

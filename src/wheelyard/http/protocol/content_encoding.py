@@ -1,0 +1,49 @@
+"""
+Compression of response bodies: the encodings, the choice by Accept-Encoding, and compressing.
+
+`PageCache` keeps each page in all encodings. A new encoding needs a member of `Encoding`, its place
+in `best_encoding` and its body in `encode_body`.
+"""
+
+import gzip
+from enum import Enum
+from typing import Final
+
+import zstandard
+
+from wheelyard.http.protocol.negotiation import ACCEPT_LIMIT_BYTES, parse_quality
+
+MIN_COMPRESSED_BYTES: Final = 1024
+"""The size of the smallest body that is compressed."""
+
+
+class Encoding(Enum):
+    """The encodings: the name, in lower case, is for Content-Encoding, the value for the ETag."""
+
+    IDENTITY = "i"
+    GZIP = "g"
+    ZSTD = "z"
+
+
+def best_encoding(accept_encoding: bytes) -> Encoding:
+    """Return the encoding for an Accept-Encoding header: ZSTD, else GZIP, else IDENTITY."""
+    qualities = dict[str, float]()
+    for element in accept_encoding[:ACCEPT_LIMIT_BYTES].decode("latin-1").lower().split(","):
+        name, _, parameters = element.strip().partition(";")
+        quality = parse_quality(parameters)
+        if quality is not None:
+            qualities[name.strip()] = quality
+    if qualities.get("zstd", 0.0) > 0:
+        return Encoding.ZSTD
+    if qualities.get("gzip", qualities.get("*", 0.0)) > 0:
+        return Encoding.GZIP
+    return Encoding.IDENTITY
+
+
+def encode_body(body: bytes) -> dict[Encoding, bytes]:
+    """Return `body` in every encoding; if it is under `MIN_COMPRESSED_BYTES`, in IDENTITY only."""
+    bodies = {Encoding.IDENTITY: body}
+    if len(body) >= MIN_COMPRESSED_BYTES:
+        bodies[Encoding.GZIP] = gzip.compress(body, 6, mtime=0)
+        bodies[Encoding.ZSTD] = zstandard.ZstdCompressor(level=9).compress(body)
+    return bodies
