@@ -48,27 +48,27 @@ def test_expiry(harness: IndexHarness) -> None:
     request = TokenRequest(name="ci", lifetime=timedelta(days=1))
     token, record = harness.index.tokens.create(request, by="local:alice")
     harness.clock.now = record.expires_at - timedelta(microseconds=1)
-    harness.index.tokens.record(token)
+    harness.index.tokens.get(token)
 
     harness.clock.now = record.expires_at
 
     assert record.state(harness.clock.now) == "expired"
     assert not harness.index.tokens.any_active()
     with pytest.raises(Unauthenticated):
-        harness.index.tokens.record(token)
+        harness.index.tokens.get(token)
 
 
 def test_revocation(harness: IndexHarness) -> None:
     """A token that is revoked, by its id or itself, opens nothing in any process, and stays so."""
     token, record = harness.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
     other = harness.opened(3)
-    other.tokens.record(token)
+    other.tokens.get(token)
 
     revoked = harness.index.tokens.revoke(token.text, by="local:bob")
 
     for index in (harness.index, other):
         with pytest.raises(Unauthenticated):
-            index.tokens.record(token)
+            index.tokens.get(token)
     assert (revoked.revoked_by, revoked.revoked_at) == ("local:bob", harness.clock.now)
     harness.clock.advance(days=1)
     assert other.tokens.revoke(record.id, by="local:eve") == revoked
@@ -125,7 +125,7 @@ def test_a_wrong_token_is_not_repeated(harness: IndexHarness) -> None:
 def refused(harness: IndexHarness, token: ApiToken) -> tuple[str, str]:
     """Return the error message for a rejected token, and the reason in the log."""
     with pytest.raises(Unauthenticated) as caught:
-        harness.opened(4).tokens.record(token)
+        harness.opened(4).tokens.get(token)
     cause = caught.value.__cause__
     assert isinstance(cause, CredentialRejected)
     return caught.value.short + caught.value.message, cause.reason
@@ -300,7 +300,7 @@ def test_the_day_of_use(harness: IndexHarness) -> None:
     before = harness.bytes_at(keys.token(record.id))
     assert used_on(harness, record, other) == [None, None]
 
-    tokens_over(harness).record(token)
+    tokens_over(harness).get(token)
 
     assert used_on(harness, record, other) == [FIRST, None]
     assert harness.bytes_at(keys.token(record.id)) == before
@@ -312,9 +312,9 @@ def test_another_day(harness: IndexHarness) -> None:
     token, record = made(harness)
     store = FaultyStore(harness.store)
     tokens = tokens_over(harness, store)
-    tokens.record(token)
+    tokens.get(token)
     harness.clock.now = datetime(2026, 1, 1, 23, 59, 59, tzinfo=UTC)
-    tokens.record(token)
+    tokens.get(token)
     assert writes(store) == [keys.last_use(record.id)]
 
     harness.clock.advance(seconds=1)
@@ -329,7 +329,7 @@ def test_a_clock_that_was_wrong(harness: IndexHarness, note: bytes) -> None:
     token, record = made(harness)
     harness.store.put(keys.last_use(record.id), note, None)
 
-    tokens_over(harness).record(token)
+    tokens_over(harness).get(token)
 
     assert used_on(harness, record) == [FIRST]
 
@@ -340,10 +340,10 @@ def test_what_is_no_use(harness: IndexHarness) -> None:
     tokens = tokens_over(harness)
     forged = ApiToken(token.text[:14] + other.text[14:])
     with pytest.raises(Unauthenticated):
-        tokens.record(forged)
+        tokens.get(forged)
     harness.clock.advance(days=91)
     with pytest.raises(Unauthenticated):
-        tokens.record(token)
+        tokens.get(token)
 
     assert used_on(harness, record) == [None]
 
@@ -355,7 +355,7 @@ def test_tokens_of_jobs(harness: IndexHarness) -> None:
     minted = changed(record, publishers=("ci",))
     assert credentials.replace(minted, credentials.get_for_update(record.id))
 
-    tokens_over(harness).record(token)
+    tokens_over(harness).get(token)
 
     assert harness.snapshot(keys.LAST_USES) == {}
 
@@ -366,16 +366,16 @@ def test_a_store_that_is_away(harness: IndexHarness, verb: str) -> None:
     (token, record), (later, second) = made(harness), made(harness)
     store = FaultyStore(harness.store, (Fault(FaultKind.NOT_DONE, verb, f"{keys.LAST_USES}*"),))
     tokens = tokens_over(harness, store)
-    assert tokens.record(token) == record
+    assert tokens.get(token) == record
     asked = [call for call in store.calls if call[1].startswith(keys.LAST_USES)]
 
     harness.clock.advance(minutes=59)
     for each in (token, later):
-        tokens.record(each)
+        tokens.get(each)
     assert [call for call in store.calls if call[1].startswith(keys.LAST_USES)] == asked
     harness.clock.advance(minutes=1)
     for each in (token, later):
-        tokens.record(each)
+        tokens.get(each)
 
     assert used_on(harness, record, second) == [FIRST, FIRST]
 
@@ -386,7 +386,7 @@ def test_one_writer_at_a_time(harness: IndexHarness) -> None:
     begun = list[Callable[[], None]]()
     tokens = tokens_over(harness, start=begun.append)
     for token, _ in both:
-        tokens.record(token)
+        tokens.get(token)
     assert used_on(harness, both[0][1]) == [None]
 
     (work,) = begun
@@ -394,7 +394,7 @@ def test_one_writer_at_a_time(harness: IndexHarness) -> None:
 
     assert used_on(harness, *(record for _, record in both)) == [FIRST, FIRST]
     third, record = made(harness)
-    tokens.record(third)
+    tokens.get(third)
     begun[1]()
     assert used_on(harness, record) == [FIRST]
 
@@ -404,13 +404,13 @@ def test_a_long_list(harness: IndexHarness) -> None:
     every = [made(harness, f"ci {number}") for number in range(SINGLE_READ_LIMIT + 2)]
     users, store = tokens_over(harness), FaultyStore(harness.store)
     for token, _ in every[1:]:
-        users.record(token)
+        users.get(token)
     harness.store.put(Key(f"{keys.LAST_USES}note.txt"), b"?", None)
     records = [record for _, record in every]
     lister = tokens_over(harness, store)
     assert len(lister.last_uses(records)) == SINGLE_READ_LIMIT + 1
     harness.clock.advance(days=1)
-    users.record(every[1][0])
+    users.get(every[1][0])
     store.calls.clear()
 
     days = lister.last_uses(records)
@@ -424,7 +424,7 @@ def test_the_check_knows_the_notes(harness: IndexHarness) -> None:
     (token, record), (gone, other) = made(harness), made(harness)
     tokens = tokens_over(harness)
     for each in (token, gone):
-        tokens.record(each)
+        tokens.get(each)
     assert (harness.check().problems, harness.check().notes) == ([], [])
     harness.store.delete(keys.token(other.id), None)
     stray = Key(f"{keys.LAST_USES}note.txt")

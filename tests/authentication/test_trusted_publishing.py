@@ -86,10 +86,10 @@ def test_a_quarter_of_an_hour(noon: IndexHarness) -> None:
 
     assert minted.expires == NOON + 1 + 900 + 1
     noon.clock.now = datetime.fromtimestamp(minted.expires, UTC) - timedelta(microseconds=1)
-    noon.index.tokens.record(minted.token)
+    noon.index.tokens.get(minted.token)
     noon.clock.advance(microseconds=1)
     with pytest.raises(Unauthenticated):
-        noon.index.tokens.record(minted.token)
+        noon.index.tokens.get(minted.token)
 
 
 def test_a_project_that_does_not_exist_yet(noon: IndexHarness) -> None:
@@ -153,7 +153,7 @@ def test_an_id_that_is_taken(noon: IndexHarness) -> None:
     assert ours.id != theirs.id
     (used,) = noon.snapshot(keys.USED_ID_TOKENS).values()
     assert theirs.id.encode() in used
-    noon.index.tokens.record(theirs)
+    noon.index.tokens.get(theirs)
     noon.clock.advance(days=100)
     twin.cleanup.run()
     assert {each.name for each in noon.index.tokens.all()} == {"ci", "publisher:gh-mylib"}
@@ -168,7 +168,7 @@ def test_burning(noon: IndexHarness) -> None:
     assert other.revoke(token.text)
 
     with pytest.raises(Unauthenticated):
-        noon.index.tokens.record(token)
+        noon.index.tokens.get(token)
     assert noon.index.tokens.all()[0].revoked_by == "publisher:gh-mylib"
     assert refusal(other, GITHUB_SAYS) == INVALID_REUSE
 

@@ -253,7 +253,7 @@ def test_tokens_apart(store: Path, tmp_path: Path) -> None:
     token, record = opened(store).tokens.create(request, by="local:ana")
     (tmp_path / "apart").mkdir()
     (store / "credentials").rename(tmp_path / "apart" / "credentials")
-    assert opened(store, apart=str(tmp_path / "apart")).tokens.record(token) == record
+    assert opened(store, apart=str(tmp_path / "apart")).tokens.get(token) == record
     assert problems(store) == []
 
 

@@ -139,7 +139,7 @@ class ApiTokens:
         snapshot = self.records.peek(token.id, max_age)
         return None if snapshot is None else self._require_active(token, snapshot)
 
-    def record(self, token: ApiToken) -> TokenRecord:
+    def get(self, token: ApiToken) -> TokenRecord:
         """Return the record of a token; may wait for the store. Raises as `peek`."""
         return self._require_active(token, self.records.get(token.id))
 

@@ -195,10 +195,10 @@ class Authenticator:
 
     def _token_record(self, token: ApiToken, address: str) -> TokenRecord:
         if self._is_cached(token):  # 190 bits cannot be guessed: existing tokens are not limited
-            return self.tokens.record(token)
+            return self.tokens.get(token)
         keys = (address_key(address, UNKNOWN_TOKEN),)
         with self._rate_limited(keys, "token", lambda: not self._is_cached(token)):
-            return self.tokens.record(token)
+            return self.tokens.get(token)
 
     def _is_cached(self, token: ApiToken) -> bool:
         snapshot = self.tokens.records.peek(token.id, "any")
