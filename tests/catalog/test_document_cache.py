@@ -58,11 +58,11 @@ class DocumentHarness:
         """Put the document, as another process would."""
         return self.store.put(keys.PROJECT_NAMES, Codec(NameList).encode(NameList(names)), None)
 
-    def store_written(self, value: NameList, version: ObjectVersion) -> None:
+    def cache_written(self, value: NameList, version: ObjectVersion) -> None:
         """Tell that this process has just written over what was there first."""
         since = self.clock.seconds()
         written = Snapshot(value, version, since, since, 100)
-        self.documents.store_written(keys.PROJECT_NAMES, written, over=self.first)
+        self.documents.cache_written(keys.PROJECT_NAMES, written, over=self.first)
 
     def names(self) -> tuple[NormalizedName, ...]:
         """Return what a reader sees."""
@@ -94,7 +94,7 @@ def test_what_this_process_wrote_shows_at_once(harness: DocumentHarness) -> None
         answer = pool.submit(harness.names)
         harness.store.asked.wait(timeout=10)
         value = NameList((FIRST, SECOND))
-        harness.store_written(value, harness.write(FIRST, SECOND))
+        harness.cache_written(value, harness.write(FIRST, SECOND))
         harness.store.go_on.set()
         assert answer.result(timeout=10) == (FIRST, SECOND)
 
@@ -139,7 +139,7 @@ def test_a_reload_beside_a_write(harness: DocumentHarness) -> None:
         reloaded = pool.submit(harness.documents.get, keys.PROJECT_NAMES, "current")
         harness.store.asked.wait(timeout=10)
         value = NameList((FIRST, SECOND))
-        harness.store_written(value, harness.write(FIRST, SECOND))
+        harness.cache_written(value, harness.write(FIRST, SECOND))
         harness.store.go_on.set()
         assert reloaded.result(timeout=10).value == NameList((FIRST,))
 
@@ -171,7 +171,7 @@ def test_a_late_reply_does_not_bring_back_what_was_written_over(harness: Documen
     harness.clock.advance(seconds=FRESHNESS)
     assert harness.names() == (FIRST, SECOND, third)
 
-    harness.store_written(NameList((FIRST, SECOND)), ours)
+    harness.cache_written(NameList((FIRST, SECOND)), ours)
 
     assert harness.names() == (FIRST, SECOND, third)
 

@@ -10,7 +10,7 @@ from packaging.utils import NormalizedName
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.catalog import keys
-from wheelyard.catalog.files import StoredBytes
+from wheelyard.catalog.files import FileContent
 from wheelyard.catalog.projects import NameList
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.distribution_filename import parse_version
@@ -305,7 +305,7 @@ def orphan(harness: IndexHarness) -> None:
     index = harness.opened(7)
     scratch = IndexHarness(harness.folder)
     file = scratch.upload(LOST)
-    index.files.put(DEMO, [StoredBytes(file, LOST.arrival(harness.folder).path, b"metadata")])
+    index.files.put(DEMO, [FileContent(file, LOST.arrival(harness.folder).path, b"metadata")])
 
 
 def test_sweep(full: IndexHarness) -> None:

@@ -177,9 +177,9 @@ class DocumentCache(Generic[T]):
         """Write a document over the version `expect`, and cache it; raise Conflict as a store."""
         body, started_at = self.codec.encode(value), self.now_seconds()
         version = self._store.put(key, body, expect)
-        self.store_written(key, Snapshot(value, version, started_at, started_at, len(body)), expect)
+        self.cache_written(key, Snapshot(value, version, started_at, started_at, len(body)), expect)
 
-    def store_written(self, key: Key, written: Snapshot[T], over: ObjectVersion | None) -> None:
+    def cache_written(self, key: Key, written: Snapshot[T], over: ObjectVersion | None) -> None:
         """
         Cache a document that this process has written over the version `over`.
 

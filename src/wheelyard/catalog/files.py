@@ -22,7 +22,7 @@ RENEWAL_AGE: Final = ORPHAN_AGE / 2
 
 
 @dataclass(frozen=True, slots=True)
-class StoredBytes:
+class FileContent:
     """The bytes of one distribution and of its core metadata."""
 
     file: File
@@ -39,7 +39,7 @@ class Files:
     store: Store
     retries: ConflictRetries
 
-    def put(self, name: NormalizedName, bodies: Sequence[StoredBytes]) -> None:
+    def put(self, name: NormalizedName, bodies: Sequence[FileContent]) -> None:
         """Store distributions and their core metadata durably; existing equal objects stay."""
         objects = dict(each for body in bodies for each in _objects(name, body))
         for key in self.store.create_all(list(objects.items())):
@@ -49,7 +49,7 @@ class Files:
         """Read a listed file and its core metadata; return whether both have their digests."""
         return all(self._digest(key) == expected for key, expected in listed_objects(name, file))
 
-    def repair(self, name: NormalizedName, body: StoredBytes) -> None:
+    def repair(self, name: NormalizedName, body: FileContent) -> None:
         """Write the bytes of a listed file again, over whatever is stored under its key."""
         for key, content in _objects(name, body):
             self.store.put(key, content, None)
@@ -100,7 +100,7 @@ def listed_objects(name: NormalizedName, file: File) -> Iterator[tuple[Key, str]
         yield keys.core_metadata(name, file.sha256, file.filename), file.core_metadata
 
 
-def _objects(name: NormalizedName, body: StoredBytes) -> Iterator[tuple[Key, Path | bytes]]:
+def _objects(name: NormalizedName, body: FileContent) -> Iterator[tuple[Key, Path | bytes]]:
     file = body.file
     yield keys.distribution(name, file.sha256, file.filename), body.path
     if body.core_metadata is not None:

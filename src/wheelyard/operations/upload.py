@@ -19,7 +19,7 @@ from packaging.utils import NormalizedName, canonicalize_version
 from wheelyard.archive.distribution_reader import DistributionContents, read_distribution
 from wheelyard.archive.leniency import Rule
 from wheelyard.archive.limits import GIB, MIB, ArchiveLimits, Deadline
-from wheelyard.catalog.files import Files, StoredBytes
+from wheelyard.catalog.files import FileContent, Files
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Forbidden, Invalid, WheelyardError, quoted
@@ -193,11 +193,11 @@ class Uploads:
 
     def store(self, name: NormalizedName, files: Sequence[ValidatedFile]) -> None:
         """Store the bytes of new files of one project, and lost bytes of listed files."""
-        new = list[StoredBytes]()
+        new = list[FileContent]()
         for each in files:
             if each.contents is None:
                 continue
-            body = StoredBytes(each.file, each.upload.path, each.contents.metadata)
+            body = FileContent(each.file, each.upload.path, each.contents.metadata)
             if each.is_listed:
                 self.files.repair(name, body)
             else:

@@ -142,7 +142,7 @@ class _VerifierFactory:
 
         options = self.settings.google.access_token
         name = parse_location(options.resource).bucket
-        read_only = self._has_packages(name)
+        read_only = self._is_store_bucket(name)
         bucket = access_tokens.AuthorizationBucket(name, read_only=read_only, google=self.google)
         client, clock = self._for_google.json_client, self.runtime.monotonic
         return access_tokens.AccessTokenVerifier(
@@ -184,7 +184,7 @@ class _VerifierFactory:
                 issuers[name] = IssuerConfig(name, keys, algorithms, audiences, lifetime)
         return lambda id_token: verify_jwt(id_token, issuers, self.runtime.seconds())
 
-    def _has_packages(self, bucket: str) -> bool:
+    def _is_store_bucket(self, bucket: str) -> bool:
         """Return whether a bucket is a store: writing there would bypass the index."""
         store, tokens = self.settings.store, self.settings.access.credentials_store
         locations = (store.location, store.files, tokens)

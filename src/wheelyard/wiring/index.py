@@ -26,7 +26,7 @@ from wheelyard.wiring.authentication import build_authenticator
 from wheelyard.wiring.stores import (
     StoreTraits,
     cache_policy_in,
-    no_store,
+    empty_store,
     open_store,
     system_runtime,
 )
@@ -71,7 +71,7 @@ def open_index(settings: Settings, *, create: bool = True) -> Index:
 
 def authenticator_of_settings(settings: Settings) -> Authenticator:
     """Return the authenticator of the settings without opening the store; may raise Invalid."""
-    opened, google = no_store(), google_endpoints(process_environment())
+    opened, google = empty_store(), google_endpoints(process_environment())
     return build_index(
         opened.store, opened.spool, settings, system_runtime(), google=google
     ).authenticator

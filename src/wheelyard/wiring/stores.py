@@ -90,7 +90,7 @@ def open_store(settings: Settings, runtime: Runtime, *, create: bool) -> OpenedS
             code="bad_setting",
         )
     elif not create and not Path(location, keys.FORMAT).is_file():
-        raise _no_store(location)
+        raise _missing_store(location)
     else:
         opened = _open_folder(location, counter, runtime)
     if not credentials:
@@ -101,7 +101,7 @@ def open_store(settings: Settings, runtime: Runtime, *, create: bool) -> OpenedS
     return OpenedStore(SplitStore(opened.store, other.store, CREDENTIALS), opened.spool, traits)
 
 
-def no_store() -> OpenedStore:
+def empty_store() -> OpenedStore:
     """Return an empty store in memory, for commands that need an index but no stored data."""
     return OpenedStore(MemoryStore(time.time), Spool(Path(gettempdir())), StoreTraits())
 
@@ -193,7 +193,7 @@ def _files_location(store: Store, settings: StoreSettings, *, create: bool) -> s
     if found is None:
         if not create:
             next(store.list(keys.FORMAT), None)  # raises if the bucket is missing
-            raise _no_store(settings.location)
+            raise _missing_store(settings.location)
         return settings.files
     if settings.files and settings.files != found.files:
         raise Invalid(
@@ -204,7 +204,7 @@ def _files_location(store: Store, settings: StoreSettings, *, create: bool) -> s
     return found.files
 
 
-def _no_store(location: str) -> Invalid:
+def _missing_store(location: str) -> Invalid:
     return Invalid(
         f"There is no store at {escaped(location)}. Name one with --store, or make one with "
         "'wheelyard serve' or 'wheelyard upload'.",
