@@ -1,1 +1,1 @@
-"""The HTTP client for requests to other servers, protected against SSRF; knows no indexes."""
+"""HTTP client for requests to other servers, protected against SSRF."""

@@ -61,7 +61,7 @@ RESOLVER_THREADS: Final = 4
 
 @dataclass(eq=False)
 class FetchError(Exception):
-    """A request without a usable response."""
+    """A request has no response, or one that cannot be used."""
 
     why: str  # in a few words, without URL, header or body
     status: int = 0  # the HTTP status; 0 if there was none
@@ -82,7 +82,11 @@ def is_public(address: Address) -> bool:
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """Return the addresses of a host name, or of an address in any spelling; raise OSError."""
+    """
+    Return the addresses, as texts, of a host name, or of an address in any spelling.
+
+    Raise OSError or UnicodeError if there are none. It may block for long.
+    """
     return [str(each[4][0]) for each in getaddrinfo(host, port, proto=IPPROTO_TCP)]
 
 
@@ -106,7 +110,11 @@ class AddressPolicy:
         self._exempt = {_bare(each) for each in self.named_hosts}
 
     def allowed_addresses(self, host: str, found: Iterable[str]) -> list[str]:
-        """Return those of a host's `found` addresses that are allowed, or raise FetchError."""
+        """
+        Return those of a host's `found` addresses that are allowed; raise FetchError if none is.
+
+        For a named host without an allowed address, return all. An allowed one ends this exemption.
+        """
         every = list(found)
         fit = [each for each in every if self.is_allowed(ip_address(each))]
         if fit:
@@ -123,7 +131,7 @@ def _bare(host: str) -> str:
 
 
 class _Deadline(local):
-    """The time at which a thread stops waiting for the network, or None."""
+    """The monotonic time at which each thread stops waiting for the network, or None."""
 
     end: float | None = None
 
@@ -139,12 +147,16 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
         self._sockets = httpcore2.SyncBackend()
 
     def close(self) -> None:
-        """Stop the threads that look up names."""
+        """Stop the threads that look up host names, without waiting for them."""
         self._resolvers.shutdown(wait=False, cancel_futures=True)
 
     @contextmanager
     def deadline(self, seconds: float) -> Iterator[None]:
-        """Limit the time that this thread waits for the network; an earlier deadline stays."""
+        """
+        End this thread's network calls in this `with` block `seconds` from now.
+
+        An earlier deadline of an outer block stays.
+        """
         before = self._limit.end
         end = self._monotonic() + seconds
         self._limit.end = end if before is None else min(end, before)
@@ -154,7 +166,11 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
             self._limit.end = before
 
     def remaining_seconds(self, timeout: float | None) -> float | None:
-        """Return the smaller of `timeout` and the time left; raise ReadTimeout if none is left."""
+        """
+        Return `timeout` or the time to this thread's deadline, whichever is less.
+
+        Return None if there is neither. Raise ReadTimeout if the deadline has passed.
+        """
         if self._limit.end is None:
             return timeout
         remaining_seconds = self._limit.end - self._monotonic()
@@ -170,7 +186,12 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
-        """Connect to the first allowed address that answers."""
+        """
+        Resolve `host`, and return a connection to the first allowed address that accepts one.
+
+        Raise FetchError if the name is unknown or no address is allowed, else the last connection
+        error.
+        """
         fault: Exception = httpcore2.ConnectError()
         for address in self._policy.allowed_addresses(host, self._resolved(host, port)):
             left = self.remaining_seconds(timeout)
@@ -197,18 +218,18 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
 
 
 class _TimedStream(httpcore2.NetworkStream):
-    """A connection that keeps the deadline of the thread that uses it."""
+    """A connection whose operations end at the deadline of the thread that uses it."""
 
     def __init__(self, stream: httpcore2.NetworkStream, backend: CheckedNetworkBackend) -> None:
         self._stream = stream
         self._backend = backend
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Read up to `max_bytes`."""
+        """Return up to `max_bytes` bytes that were received; empty at the end."""
         return self._stream.read(max_bytes, self._backend.remaining_seconds(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Write everything."""
+        """Send the whole `buffer` over the connection."""
         self._stream.write(buffer, self._backend.remaining_seconds(timeout))
 
     def close(self) -> None:
@@ -221,11 +242,11 @@ class _TimedStream(httpcore2.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore2.NetworkStream:
-        """Return the connection with TLS."""
+        """Start TLS, and return the encrypted connection, which keeps the deadlines, too."""
         left = self._backend.remaining_seconds(timeout)
         stream = self._stream.start_tls(ssl_context, server_hostname, left)
         return _TimedStream(stream, self._backend)
 
     def get_extra_info(self, info: str) -> object:
-        """Return a property of the connection."""
+        """Return the property `info` of the connection, such as its socket."""
         return self._stream.get_extra_info(info)

@@ -43,7 +43,11 @@ MIN_BYTES_PER_SECOND: Final = 10_000
 
 @dataclass(slots=True)
 class TransferRate:
-    """Transfer rate of one file; an idle timeout alone allows a server to send single bytes."""
+    """
+    Measures how fast one file is received.
+
+    An idle timeout alone would allow a server to send single bytes.
+    """
 
     monotonic: Callable[[], float]
     waited: float = field(default=0.0, init=False)
@@ -51,7 +55,7 @@ class TransferRate:
     size: int = field(default=0, init=False)
 
     def timed(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield the chunks, and measure the waiting time."""
+        """Yield the chunks unchanged; add their sizes to `size`, and the waits to `waited`."""
         source = iter(chunks)
         while True:
             began = self.monotonic()
@@ -66,13 +70,13 @@ class TransferRate:
 
     @property
     def is_too_slow(self) -> bool:
-        """Whether the file is slower than the minimum rate."""
+        """Whether the file came more slowly than the minimum rate, after the grace period."""
         return self.size < MIN_BYTES_PER_SECOND * (self.waited - SLOW_GRACE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
 class ClientResponse:
-    """A response whose body has not been read yet; must be closed."""
+    """A response whose body is still to be read; the caller must close it."""
 
     url: Url
     """The URL after all redirects."""
@@ -83,7 +87,11 @@ class ClientResponse:
     cleanup: ExitStack = field(repr=False)
 
     def chunks(self, transfer_rate: TransferRate | None = None) -> Iterator[bytes]:
-        """Yield the body in chunks; raise FetchError if it breaks off or is too slow."""
+        """
+        Yield the body in chunks; raise FetchError if the connection breaks off.
+
+        With `transfer_rate`, raise it, too, if the body comes too slowly.
+        """
         body = self.response.iter_stream()
         try:
             for chunk in body if transfer_rate is None else transfer_rate.timed(body):
@@ -95,7 +103,7 @@ class ClientResponse:
             raise FetchError(why, is_transient=True) from error
 
     def close(self) -> None:
-        """Release the connection."""
+        """End the response, and release its connection."""
         self.cleanup.close()
 
 
@@ -122,12 +130,12 @@ class HttpClient:
         )
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection of the client, and stop its threads that look up names."""
         self._pool.close()
         self._backend.close()
 
     def deadline(self, seconds: float) -> AbstractContextManager[None]:
-        """Return a context in which this thread waits at most `seconds` for all its requests."""
+        """Return a context manager that ends this thread's network calls after `seconds`."""
         return self._backend.deadline(seconds)
 
     def send(
@@ -136,8 +144,7 @@ class HttpClient:
         """
         Send one request; return the response, of any status, once its headers are there.
 
-        Redirects are not followed. A credential in the URL is not used. `headers` has all headers
-        except Host.
+        Redirects are not followed. A credential in the URL is not used. Host is added to `headers`.
 
         Raises:
             FetchError: There is no response, or the address is not allowed.
@@ -160,13 +167,14 @@ class HttpClient:
         authorization: Callable[[Url], str | None],
     ) -> ClientResponse:
         """
-        Send a request, follow redirects, and return the final response.
+        Send a request without a body, follow redirects, and return the final response.
 
         `headers` are sent to every server, so they have no credential; `authorization` returns the
         Authorization header for a URL, or None.
 
         Raises:
-            FetchError: As for `send`; or there are too many redirects, or a bad one.
+            FetchError: As for `send`; or there are more than MAX_REDIRECTS redirects, or one leads
+                from https to http or to no URL.
         """
         for _ in range(MAX_REDIRECTS + 1):
             login = authorization(url)

@@ -1,5 +1,5 @@
 """
-Parsed http and https URLs, which never print or forward a credential.
+Parsed http and https URLs, with forms for messages and links that have no credential.
 
 Links in pages are often written by hand: spaces and non-ASCII characters are quoted.
 """
@@ -30,7 +30,7 @@ class UserPassword:
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """An absolute http or https URL."""
+    """An absolute http or https URL, in parts."""
 
     scheme: str
     host: str  # in lower case; IPv6 in brackets
@@ -42,7 +42,7 @@ class Url:
 
     @property
     def origin(self) -> tuple[str, str, int]:
-        """Scheme, host and port: what a credential is valid for."""
+        """Scheme, host and port, which decide whether a credential may be sent."""
         return self.scheme, self.host, self.port
 
     @property
@@ -62,12 +62,12 @@ class Url:
 
     @property
     def without_userinfo(self) -> str:
-        """The URL with its query, without user and password."""
+        """The URL with its query, without user, password and fragment."""
         return f"{self.scheme}://{self.authority}{self.target}"
 
     @property
     def filename(self) -> str:
-        """The last segment of the path, unquoted."""
+        """The last segment of the path, with percent-encoding decoded."""
         return unquote(self.path.rpartition("/")[2])
 
     @property
@@ -76,7 +76,11 @@ class Url:
         return self.scheme == "https"
 
     def resolved(self, reference: str) -> "Url":
-        """Return the URL of a relative or absolute reference in this page, or raise BadUrl."""
+        """
+        Return `reference`, relative to this URL or absolute, as a URL without a credential.
+
+        Raise BadUrl if that is no http or https URL, or too long.
+        """
         if len(reference) > MAX_URL_LENGTH:
             raise BadUrl("it is too long")
         try:
@@ -88,24 +92,28 @@ class Url:
         return replace(found, login=None)
 
     def child_folder(self, name: str) -> "Url":
-        """Return the URL of folder `name` in this URL's folder; `name` needs no quoting."""
+        """
+        Return the URL of folder `name` in this URL's folder, without query and credential.
+
+        `name` must have only characters that need no quoting.
+        """
         folder = self.path.rpartition("/")[0]
         return replace(self, path=f"{folder}/{name}/", query="", fragment="", login=None)
 
     def as_folder(self) -> "Url":
-        """Return the URL with a slash at its end, unless it is that of an HTML page."""
+        """Return the URL with a slash at its end, or unchanged if it ends with .html or .htm."""
         if self.path.endswith(("/", ".html", ".htm")):
             return self
         return replace(self, path=f"{self.path}/")
 
     def contains(self, other: "Url") -> bool:
-        """Return whether another URL is below this URL's folder."""
+        """Return whether another URL has this origin, and is below this URL's folder."""
         folder = self.path.rpartition("/")[0] + "/"
         return other.origin == self.origin and other.path.startswith(folder)
 
 
 def parse_url(text: str) -> Url:
-    """Parse a URL; raise BadUrl if it is invalid or has another scheme."""
+    """Return the parts of a URL, also its credential; raise BadUrl unless it is http or https."""
     if len(text) > MAX_URL_LENGTH:
         raise BadUrl("it is too long")
     try:
@@ -140,12 +148,12 @@ def _is_host(host: str) -> bool:
 
 
 def is_url(text: str) -> bool:
-    """Return whether a text begins like an http or https URL."""
+    """Return whether a text begins with `http://` or `https://`, in any case."""
     return text.lower().startswith(("http://", "https://"))
 
 
 def redact_url(text: str) -> str:
-    """Return a location from the command line for messages: without credentials and query."""
+    """Return a location (URL, bucket or path) for messages: without credentials and query."""
     try:
         return parse_url(text.strip()).redacted
     except BadUrl:

@@ -1,1 +1,1 @@
-"""Import sources: one module for each kind of source; each yields candidates for an import."""
+"""Import sources: each kind of source yields the candidates of an import."""

@@ -30,13 +30,17 @@ class _Metadata(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class BackupniSource:
-    """Source of a bucket of packages, and one of metadata."""
+    """Source of a bucket of packages and a bucket of their .meta files."""
 
     packages: FileTree
     meta: FileTree
 
     def candidates(self) -> Iterator[SourceItem]:
-        """Yield the distributions, and what was skipped."""
+        """
+        Yield a `Candidate` for each distribution, with the data of its .meta file.
+
+        Yield a `Skipped` for each other file and each damaged .meta.
+        """
         for found in prefetch_map(self._candidates_of, distribution_entries(self.packages)):
             yield from found
 

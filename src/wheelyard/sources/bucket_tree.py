@@ -33,23 +33,27 @@ class BucketTree:
         return str(self.bucket)
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection to the bucket."""
         self.bucket.close()
 
     def entries(self) -> Iterator[TreeEntry]:
-        """Yield every object, except placeholders for folders, whose names end with a slash."""
+        """Yield the entry of every object whose name does not end with a slash (a folder)."""
         for found in self.bucket.objects():
             if found.name and not found.name.endswith("/"):
                 yield _entry(found)
 
     def find(self, path: str) -> TreeEntry | None:
-        """Return the object with a name below the prefix, None if it is missing."""
+        """Return the entry of the object at a path below the prefix; None if it is missing."""
         found = self.bucket.find(path)
         return None if found is None else _entry(found)
 
     @contextmanager
     def read(self, item: TreeEntry) -> Iterator[Iterator[bytes]]:
-        """Open an object; raise OSError if it is compressed or missing."""
+        """
+        Yield, for a `with` block, an iterator over the chunks of an object.
+
+        Raise OSError if the object is compressed, or was replaced or deleted after the listing.
+        """
         if item.size is None:
             raise unreadable(
                 "it is kept packed (Content-Encoding: gzip), so its bytes are not those that were "
@@ -68,8 +72,8 @@ def open_tree(text: str, runtime: Runtime, excluded: Iterable[Path] = ()) -> Fil
     Return the file tree of a folder, without `excluded` folders, or of `gs://BUCKET/PREFIX`.
 
     Raises:
-        Invalid: The folder is missing or cannot be read, or Google's library is not installed
-            (code `bad_source`).
+        Invalid: The folder is missing, is a file or cannot be read, `text` is a URL or a malformed
+            bucket location, or Google's library is not installed (code `bad_source`).
         Unavailable: There are no credentials for a bucket (code `storage_credentials`).
     """
     if is_bucket(text):
@@ -100,7 +104,8 @@ def open_watched_tree(text: str, stores: Iterable[str], files: str, runtime: Run
     `stores` has the locations of the parts of the store, `files` the key prefix of distributions.
 
     Raises:
-        WheelyardError: As for `open_tree`; or the store's files are in it (code `bad_setting`).
+        WheelyardError: As for `open_tree`; or the location overlaps the distributions of the store
+            (code `bad_setting`).
     """
     text = os.path.expanduser(text)  # noqa: PTH111 - Path's raises for unknown users
     for store in stores:

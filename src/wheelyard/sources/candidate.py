@@ -37,7 +37,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file or line of a source that is not imported, with the reason."""
+    """An entry of a source, such as a file or a line, that is not imported, with the reason."""
 
     location: str
     why: str
@@ -53,20 +53,20 @@ class Source(Protocol):
     """An import source; each kind of source has one implementation."""
 
     def candidates(self) -> Iterator[SourceItem]:
-        """Yield all files in a stable order; raise WheelyardError if the source is unusable."""
+        """Yield all items in a stable order; raise WheelyardError if the source is unusable."""
         ...
 
 
 def bad_source(message: str) -> Invalid:
-    """Return the error for something that cannot be imported from."""
+    """Return Invalid (code `bad_source`) for a source that cannot be imported from."""
     return Invalid(message, code="bad_source", short="Not a source to import from.")
 
 
 def unavailable(message: str) -> Unavailable:
-    """Return the error for a source that does not answer."""
+    """Return Unavailable (code `source_unavailable`) for a source that does not answer."""
     return Unavailable(message, code="source_unavailable", short="The source does not answer.")
 
 
 def unreadable(why: str) -> OSError:
-    """Return the error for one file that cannot be read; the import continues with others."""
+    """Return the OSError for one unreadable file, which does not end the import."""
     return OSError(errno.EIO, why)

@@ -28,17 +28,17 @@ _SDIST: Final = re.compile(r"(.+?)-v?\d.*", re.DOTALL)
 
 
 def is_distribution_name(filename: str) -> bool:
-    """Return whether a file is named like a distribution."""
+    """Return whether a filename has the suffix of a distribution and no dot at its beginning."""
     return filename.endswith(DISTRIBUTION_SUFFIXES) and not filename.startswith(".")
 
 
 def is_sidecar(filename: str) -> bool:
-    """Return whether a file describes distributions or belongs to a site, so is not reported."""
+    """Return whether a file describes distributions, belongs to a site, or is hidden."""
     return filename.endswith(SIDECAR_SUFFIXES) or filename in SITE_FILES or filename.startswith(".")
 
 
 def guess_project(filename: str) -> str:
-    """Return the probable normalised project name of a file."""
+    """Return the probable normalised project name of a distribution, from its filename."""
     if filename.endswith(".whl"):
         return canonicalize_name(filename.partition("-")[0])
     found = _SDIST.fullmatch(filename)
@@ -46,6 +46,6 @@ def guess_project(filename: str) -> str:
 
 
 def matches(project: str, patterns: tuple[str, ...]) -> bool:
-    """Return whether a normalised project name matches a pattern; no patterns match all names."""
+    """Return whether a normalised project name matches one of the patterns, or there are none."""
     # canonicalize_name does not change `*`, `?` and `[...]`; a range such as [a-z] keeps its "-"
     return not patterns or any(fnmatchcase(project, canonicalize_name(each)) for each in patterns)

@@ -90,7 +90,12 @@ class DevpiSource:
     """Whether mirrored files are imported too; a chosen mirror always is."""
 
     def candidates(self) -> Iterator[SourceItem]:
-        """Yield the packages of the chosen indexes, and what was skipped."""
+        """
+        Yield a `Candidate` for each package of the chosen indexes.
+
+        Yield a `Skipped` for each other index that has files, each other type of file in a chosen
+        index, and each package that is missing or has a malformed digest.
+        """
         indexes = self._read_export().indexes
         chosen = self.chosen or _default_indexes(indexes, mirrors=self.mirrors)
         for name in chosen:
@@ -156,7 +161,11 @@ class DevpiSource:
 
 
 def _default_indexes(indexes: Mapping[str, _IndexEntry], *, mirrors: bool) -> tuple[str, ...]:
-    """Return the indexes to import if none were chosen; raise Invalid if there are several."""
+    """
+    Return the indexes to import if none were chosen: the one with own files, and requested mirrors.
+
+    Raise Invalid if several indexes have own files.
+    """
     own = [name for name, each in indexes.items() if each.files and not each.is_mirror]
     if len(own) > 1:
         raise bad_source(

@@ -15,19 +15,19 @@ from wheelyard.sources.file_tree import FileTree, FolderTree, TreeEntry, to_cand
 
 
 def as_listed(tree: FileTree, item: TreeEntry) -> Iterator[SourceItem]:
-    """Yield a file as a candidate with the data of the listing only."""
+    """Yield one candidate, for a file of a tree, with the data of the listing only."""
     yield to_candidate(tree, item)
 
 
 @dataclass(frozen=True, slots=True)
 class FileTreeSource:
-    """Source of all files that are named like distributions; `describe` adds metadata."""
+    """Source of the distributions in a file tree; `describe` yields the items for one file."""
 
     tree: FileTree
     describe: Callable[[FileTree, TreeEntry], Iterator[SourceItem]] = as_listed
 
     def candidates(self) -> Iterator[SourceItem]:
-        """Yield the distributions, and what was skipped."""
+        """Yield the items of each distribution; a `Skipped` for a file that is no distribution."""
         for found in distribution_entries(self.tree):
             if isinstance(found, Skipped):
                 yield found
@@ -35,7 +35,7 @@ class FileTreeSource:
                 yield from self.describe(self.tree, found)
 
     def total(self) -> int | None:
-        """Return the number of distributions in a folder; None for a bucket."""
+        """Return the number of distributions, after a scan of the folder; None for a bucket."""
         if not isinstance(self.tree, FolderTree):
             return None
         return sum(isinstance(each, TreeEntry) for each in distribution_entries(self.tree))
@@ -43,9 +43,9 @@ class FileTreeSource:
 
 def distribution_entries(tree: FileTree) -> Iterator[TreeEntry | Skipped]:
     """
-    Yield the files that are named like distributions; other files as `Skipped`.
+    Yield the files of a tree that are named like distributions; other files as `Skipped`.
 
-    Hidden files, and files that describe distributions, are omitted.
+    Hidden files, files in hidden folders, and files that describe distributions are omitted.
     """
     for found in tree.entries():
         if isinstance(found, Skipped):

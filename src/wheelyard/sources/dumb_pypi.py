@@ -38,7 +38,7 @@ LINE_LIMIT_BYTES: Final = 1024**2
 
 @dataclass(frozen=True, slots=True)
 class PackageList:
-    """A package list that has not been read yet."""
+    """The location of a package list, and a function that opens it."""
 
     text: str = field(repr=False)
     """The location of the list."""
@@ -49,7 +49,7 @@ class PackageList:
 
 @dataclass(frozen=True, slots=True)
 class FileLocator:
-    """Finds the files of a list."""
+    """Finds the files that a package list names."""
 
     redacted: str
     """The location of the files for reports, without credentials."""
@@ -73,7 +73,7 @@ class DumbPypiSource:
     locator: FileLocator
 
     def candidates(self) -> Iterator[SourceItem]:
-        """Yield the files of the list, and the lines that are wrong."""
+        """Yield a `Candidate` for each file; a `Skipped` for each wrong line and missing file."""
         lines = enumerate(_read_lines(self.packages), 1)
         yield from prefetch_map(self._candidate_of, (each for each in lines if each[1].strip()))
 
@@ -102,13 +102,13 @@ class DumbPypiSource:
 
 
 def is_package_list(text: str) -> bool:
-    """Return whether a source is named like a package list."""
+    """Return whether a location has the suffix of a package list; a local one must be a file."""
     is_remote = is_url(text) or is_bucket(text)
     return text.endswith(LIST_SUFFIXES) and (is_remote or Path(text).is_file())
 
 
 def package_list_in_tree(tree: FileTree, name: str, text: str) -> PackageList:
-    """Return the list `name` of a tree, or raise Invalid; `text` is its name in reports."""
+    """Return the list `name` of a tree, or raise Invalid; `text` is its location for reports."""
     entry = tree.find(name)
     if entry is None:
         raise bad_source(f"There is no package list {quoted(name)} in {tree}. Check the name.")
@@ -145,7 +145,7 @@ def locate_in_tree(tree: FileTree) -> FileLocator:
 
 
 def locate_at_url(web: IndexClient, root: Url) -> FileLocator:
-    """Return a locator for the files below a URL; a missing file is noticed when it is read."""
+    """Return a locator for the files in a folder URL; it finds every name, without a request."""
     return FileLocator(
         root.redacted,
         lambda name: ResumableDownload(web, root.resolved(quote(name))).candidate(name),

@@ -32,43 +32,47 @@ class BadDigest(ValueError):
 
 
 def parse_epoch_seconds(value: Any) -> datetime | None:  # noqa: ANN401 - float() decides
-    """Return the time of a number of seconds since the epoch, None if it is invalid."""
+    """Return the UTC time of seconds since the epoch; None if invalid or before 1990."""
     return _plausible(lambda: datetime.fromtimestamp(float(value), UTC))
 
 
 def file_time(seconds: float) -> datetime | None:
-    """Convert a file's modification time (seconds) to UTC; None if it is out of range."""
+    """Return the UTC time of a file's modification time in seconds; None if it is out of range."""
     with suppress(ValueError, OverflowError, OSError):
         return datetime.fromtimestamp(seconds, UTC)
     return None
 
 
 def parse_iso_date(value: object) -> datetime | None:
-    """Return the time of an ISO 8601 text, UTC without a zone; None if it is invalid."""
+    """Return the UTC time of an ISO 8601 text (no zone: UTC); None if invalid or before 1990."""
     return _plausible(lambda: datetime.fromisoformat(str(value)))
 
 
 def parse_http_date(value: object) -> datetime | None:
-    """Return the time of an HTTP date; None if it is invalid."""
+    """Return the UTC time of an HTTP date; None if it is invalid or before 1990."""
     return _plausible(lambda: parsedate_to_datetime(str(value)))
 
 
 def parse_date_parts(parts: list[int] | None) -> datetime | None:
-    """Return the time of `[year, month, day, hour, minute, second]`, UTC; None if invalid."""
+    """
+    Return the UTC time of `[year, month, day, hour, minute, second]`, which are in UTC.
+
+    Return None if the parts are invalid or the time is before 1990.
+    """
     if parts is None or len(parts) != 6:  # noqa: PLR2004 - year to second
         return None
     return parse_iso_date("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}".format(*parts))
 
 
 def clean_uploader(value: object) -> str:
-    """Return an uploader's name as one printable line; empty if it is no text."""
+    """Return an uploader's name as one printable line, cut at a limit; empty if it is no text."""
     if not isinstance(value, str):
         return ""
     return "".join(each if each.isprintable() else " " for each in value).strip()[:UPLOADER_LIMIT]
 
 
 def parse_digests(declared: Mapping[str, object]) -> Mapping[str, str]:
-    """Return the digests of known algorithms; raise InvalidDigest if one is malformed."""
+    """Return the digests of known algorithms in lower case; raise BadDigest if one is malformed."""
     found = dict[str, str]()
     for name, value in declared.items():
         algorithm = name.lower()
@@ -84,7 +88,7 @@ def parse_digests(declared: Mapping[str, object]) -> Mapping[str, str]:
 
 
 def parse_hash(text: str) -> Mapping[str, str]:
-    """Return the digests in `sha256=...` or a URL's fragment; raise InvalidDigest if malformed."""
+    """Return the digests in `sha256=...` or a URL's fragment; raise BadDigest if malformed."""
     return parse_digests(dict(parse_qsl(text.removeprefix("#"), keep_blank_values=True)))
 
 

@@ -27,7 +27,7 @@ SIDECAR_LIMIT_BYTES: Final = 1024**2
 
 
 class TreeEntry(Struct, frozen=True, kw_only=True):  # a listing has thousands
-    """One file of a listing."""
+    """One file in the listing of a tree: path, size, dates, custom metadata, digests, version."""
 
     path: str  # relative to the tree, with slashes
     size: int | None  # None if the stored size differs from the size that is read
@@ -53,7 +53,9 @@ class FileTree(Protocol):
 
     def entries(self) -> Iterator[TreeEntry | Skipped]:
         """
-        Yield every file that is not hidden, in a stable order.
+        Yield every file in a stable order; `Skipped` for what cannot be read or is no file.
+
+        A folder omits hidden files, and files in hidden or excluded folders.
 
         Raises:
             Invalid: The tree does not exist; or, raised at the end, one of its folders cannot be
@@ -63,16 +65,20 @@ class FileTree(Protocol):
         ...
 
     def read(self, item: TreeEntry) -> AbstractContextManager[Iterator[bytes]]:
-        """Open a file; raise OSError if it is missing, Unavailable if the tree does not answer."""
+        """
+        Return a context manager that opens a file and gives an iterator over its chunks.
+
+        Raise OSError if the file is missing, Unavailable if the tree does not answer.
+        """
         ...
 
     def find(self, path: str) -> TreeEntry | None:
-        """Return the file at a path, None if it is missing; raise Unavailable like `read`."""
+        """Return the entry at a path, None if it is missing; raise Unavailable like `read`."""
         ...
 
 
 def to_candidate(tree: FileTree, item: TreeEntry) -> Candidate:
-    """Return a file as a candidate, with the data of the listing."""
+    """Return the candidate for a file, with the data of the listing; nothing is read."""
     return Candidate(
         filename=item.filename,
         location=f"{tree}/{item.path}",
@@ -85,7 +91,7 @@ def to_candidate(tree: FileTree, item: TreeEntry) -> Candidate:
 
 
 def read_bounded(tree: FileTree, item: TreeEntry, limit: int = SIDECAR_LIMIT_BYTES) -> bytearray:
-    """Return all bytes of a file; raise OSError if it has more than `limit`."""
+    """Return all bytes of a file; raise OSError if it has more than `limit` bytes."""
     found = bytearray()
     with tree.read(item) as chunks:
         for chunk in chunks:
@@ -107,7 +113,11 @@ class FolderTree:
         return str(self.root)
 
     def entries(self) -> Iterator[TreeEntry | Skipped]:
-        """Yield every file that is not hidden, after a `stat` of each."""
+        """
+        Yield every visible file, outside hidden and excluded folders, after a `stat` of each.
+
+        Yield `Skipped` for a broken link, and for what is neither a file nor a folder.
+        """
         others = {os.path.realpath(each) for each in self.excluded}
         below = len(os.path.join(self.root, ""))  # noqa: PTH118 - paths are text here, for speed
         waiting, fault = [str(self.root)], None
@@ -128,12 +138,16 @@ class FolderTree:
 
     @contextmanager
     def read(self, item: TreeEntry) -> Iterator[Iterator[bytes]]:
-        """Open a file."""
+        """Yield, for a `with` block, the chunks of a file; raise OSError if it cannot be opened."""
         with (self.root / item.path).open("rb") as file:
             yield iter(partial(file.read, READ_CHUNK_BYTES), b"")
 
     def find(self, path: str) -> TreeEntry | None:
-        """Return the file at a path, which is untrusted; None if missing or outside the folder."""
+        """
+        Return the entry of the file at `path`; None if it is missing or no regular file.
+
+        The path is untrusted: None, too, if it is absolute or has `..`, a backslash or NUL.
+        """
         if "\\" in path or "\0" in path or {"", ".", ".."} & set(path.split("/")):
             return None
         with suppress(OSError):  # a broken link, or deleted meanwhile
@@ -155,7 +169,7 @@ def _leads_to_folder(entry: "os.DirEntry[str]") -> bool:
 
 
 def _to_item(entry: "os.DirEntry[str]", below: int) -> TreeEntry | Skipped:
-    """Return an entry of a folder; the root's path has `below` characters."""
+    """Return a file as `TreeEntry`, else `Skipped`; `below` is the length of the root's path."""
     try:
         found = entry.stat()
     except OSError as error:  # a broken link, or deleted meanwhile

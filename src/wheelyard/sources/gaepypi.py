@@ -20,7 +20,11 @@ def gaepypi_candidates(tree: FileTree, item: TreeEntry) -> Iterator[SourceItem]:
 
 
 def is_gaepypi_path(item: TreeEntry, *, is_bare: bool = False) -> bool:
-    """Return whether a path is GAEPyPI's; with `is_bare`, `packages/` may be missing."""
+    """
+    Return whether a path is `packages/NAME/VERSION/FILE`.
+
+    With `is_bare`, `NAME/VERSION/FILE` is accepted, too.
+    """
     parts = item.parts
     if parts[0] == "packages":
         parts = parts[1:]

@@ -31,7 +31,11 @@ class _Metadata(msgspec.Struct):
 
 
 def pypicloud_candidates(tree: FileTree, entry: TreeEntry) -> Iterator[SourceItem]:
-    """Yield a file with its custom metadata, or with that of its .meta file."""
+    """
+    Yield a file as a candidate with its custom metadata, or with that of its .meta file.
+
+    If these are damaged, yield a `Skipped` with the damage, and the candidate without them.
+    """
     candidate = to_candidate(tree, entry)
     try:
         metadata = entry.attributes or _read_meta_file(tree, entry)
@@ -48,7 +52,11 @@ def pypicloud_candidates(tree: FileTree, entry: TreeEntry) -> Iterator[SourceIte
 
 
 def looks_like_pypicloud(entries: list[TreeEntry], distributions: list[TreeEntry]) -> bool:
-    """Return whether the paths or the metadata of the first entries are pypicloud's."""
+    """
+    Return whether the distributions at the beginning of a listing look like pypicloud's.
+
+    The paths or the metadata decide. `entries` has all files of that beginning, also `.meta` files.
+    """
     if all(_has_hash(entry) or _has_metadata(entry) for entry in distributions):
         return True
     paths = {entry.path for entry in entries}

@@ -76,7 +76,7 @@ class SourceRequest:
 
 @dataclass(frozen=True, slots=True)
 class OpenedSource:
-    """An open source; close it after the last read."""
+    """An open source and its connections; close it after the last read."""
 
     kind: str
     """The kind, given or detected."""
@@ -86,24 +86,28 @@ class OpenedSource:
     connections: ExitStack
 
     def total(self) -> int | None:
-        """Return the number of candidates, None if it is unknown."""
+        """Return the number of candidates after a scan of a folder; None if it is unknown."""
         if self.projects or not isinstance(self.source, FileTreeSource):
             return None
         return self.source.total()
 
     def candidates(self) -> Iterator[SourceItem]:
-        """Yield the candidates of the requested projects, and what was skipped."""
+        """Yield the candidates of the requested projects, and every `Skipped` of the source."""
         for each in self.source.candidates():
             if isinstance(each, Skipped) or matches(guess_project(each.filename), self.projects):
                 yield each
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection of the source."""
         self.connections.close()
 
 
 def open_source(request: SourceRequest, runtime: Runtime) -> OpenedSource:
-    """Open a source; detect its kind if none is given; raise Invalid or Unavailable."""
+    """
+    Return the open source of a request; detect its kind if none is given.
+
+    Raise Invalid or Unavailable if it cannot be opened, or if an option does not fit its kind.
+    """
     with ExitStack() as connections:
         factory = _SourceFactory(request, runtime, connections)
         kind = factory.kind()
@@ -113,7 +117,7 @@ def open_source(request: SourceRequest, runtime: Runtime) -> OpenedSource:
 
 
 def detect_kind(tree: FileTree) -> str:
-    """Return the kind of source that the first files of a tree look like, by default `files`."""
+    """Return `devpi`, `gaepypi`, `pypicloud` or `files`, as the first files of a tree suggest."""
     if tree.find(devpi.INDEX_FILE) is not None:
         return "devpi"
     items = [each for each in islice(tree.entries(), DETECT_LIMIT) if isinstance(each, TreeEntry)]
@@ -127,14 +131,14 @@ def detect_kind(tree: FileTree) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _SourceFactory:
-    """Builds the source of one request."""
+    """Builds the source of one request, and registers its connections to be closed."""
 
     request: SourceRequest
     runtime: Runtime
     connections: ExitStack
 
     def kind(self) -> str:
-        """Return the requested kind, or the detected one."""
+        """Return the requested kind, or detect it; raise Invalid or Unavailable."""
         request = self.request
         for text in (request.text, request.meta, request.packages_url):
             name = redact_url(text)
@@ -153,7 +157,7 @@ class _SourceFactory:
         return detect_kind(self._tree(request.text))
 
     def source(self, kind: str) -> Source:
-        """Return a source of a kind; this is where a new kind is added."""
+        """Return the requested source, as one of `kind`; this is where a new kind is added."""
         request = self.request
         if kind == "index":
             url = _url(request.text)
@@ -176,7 +180,7 @@ class _SourceFactory:
         return tree
 
     def _package_list_source(self) -> Source:
-        """Return the source of a package list."""
+        """Return the source of the requested package list; raise Invalid without --packages-url."""
         text, reference = self.request.text, self.request.packages_url
         if not reference:
             raise bad_source(
@@ -228,7 +232,7 @@ def _url(text: str) -> Url:
 
 
 def _check_options(request: SourceRequest, kind: str) -> None:
-    """Raise Invalid for options that this kind of source would ignore."""
+    """Raise Invalid if an option has no effect on this kind of source."""
     for name, (option, only) in KIND_OPTIONS.items():
         if getattr(request, name) and kind != only:
             raise bad_source(
@@ -240,7 +244,7 @@ def _check_options(request: SourceRequest, kind: str) -> None:
 
 
 def _default_meta_bucket(text: str) -> str:
-    """Return the bucket of backupni's .meta files for a bucket of packages, or raise Invalid."""
+    """Return `gs://NAME-meta` for the packages in `gs://NAME-packages`, or raise Invalid."""
     bucket = text.rstrip("/")
     if is_bucket(bucket) and bucket.endswith("-packages"):
         return bucket.removesuffix("-packages") + "-meta"

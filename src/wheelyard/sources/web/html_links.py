@@ -52,7 +52,7 @@ _TEXT: Final = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An anchor (`<a href>`)."""
+    """An anchor (`<a href>`) of an HTML page, and whether the file it links is yanked."""
 
     href: str
     yanked: str | None
@@ -60,7 +60,11 @@ class Link:
 
 
 def read_links(body: bytes, content_type: str, limit: int) -> tuple[str, list[Link]]:
-    """Return the base URL and the anchors of a page; raise FetchError if one exceeds a limit."""
+    """
+    Return the base URL of a page (empty if it names none) and its anchors.
+
+    Raise FetchError if there are more than `limit` anchors, or the base URL is too long.
+    """
     named = _CHARSET.search(content_type)
     codec = "cp1252" if named and named[1].lower() in LATIN_CHARSETS else "utf-8"
     base, found = "", list[Link]()
@@ -78,7 +82,11 @@ def read_links(body: bytes, content_type: str, limit: int) -> tuple[str, list[Li
 
 
 def _tags(text: str) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Yield the name and the attributes of each element whose tag is closed."""
+    """
+    Yield the name of each complete start tag, in lower case, with its attributes.
+
+    Only `a` and `base` have any: `href` and `data-yanked`, decoded.
+    """
     at = 0
     while found := _MARKUP.search(text, at):
         if found["name"] is None:

@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class SourceCredentials:
-    """The credentials of an import, and to which servers they may be sent."""
+    """The credentials of an import, and the servers that they may be sent to."""
 
     index: Url
     """The URL of the index, as the operator gave it."""
@@ -54,7 +54,7 @@ class SourceCredentials:
     """Netrc entries by host."""
 
     def header_for(self, url: Url) -> str | None:
-        """Return the Authorization header for a request to `url`, or None."""
+        """Return the Authorization header for a request to `url`; None if it gets no credential."""
         is_index = url.origin == self.index.origin
         is_usual = url.is_secure and url.port == DEFAULT_PORTS["https"]
         known = self.known.get(url.host.strip("[]")) if is_index or is_usual else None
@@ -65,7 +65,12 @@ class SourceCredentials:
         return f"Basic {b64encode(pair).decode()}"
 
     def _completed(self, known: UserPassword | None) -> UserPassword | None:
-        """Return the index's credential: from its URL, else the environment, else netrc."""
+        """
+        Return the credential for the index: from its URL, else the environment, else netrc.
+
+        A user name without password in the URL is completed from the other two. `known` is the
+        netrc entry of the host.
+        """
         written = self.index.login
         if written is not None and written.password:
             return written
@@ -77,7 +82,7 @@ class SourceCredentials:
 
 
 def read_netrc(path: Path) -> dict[str, UserPassword]:
-    """Return the entries of a netrc file by host; empty if the file is missing or invalid."""
+    """Return the netrc entries by host, without `default`; empty if missing or invalid."""
     try:
         hosts = netrc(str(path)).hosts
     except (OSError, NetrcParseError, UnicodeError):
@@ -91,7 +96,7 @@ def read_netrc(path: Path) -> dict[str, UserPassword]:
 
 @dataclass(frozen=True, slots=True)
 class FetchedPage:
-    """A page with its whole body."""
+    """A page with its whole body, decompressed."""
 
     url: Url
     """The URL after all redirects."""
@@ -110,20 +115,24 @@ class IndexClient:
         self._client = HttpClient(runtime.monotonic, policy)
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection of the client."""
         self._client.close()
 
     def transfer_rate(self) -> TransferRate:
-        """Return a new measurement of one file's transfer rate."""
+        """Return a new `TransferRate`, to measure the download of one file."""
         return TransferRate(self._runtime.monotonic)
 
     def page(self, url: Url, accept: str) -> FetchedPage:
-        """Return a page; raise FetchError if that fails."""
+        """Fetch a page with retries, and return it; raise FetchError if that fails."""
         headers = {"Accept": accept, "Accept-Encoding": "gzip"}
         return self._with_retries(lambda: self._page(url, headers))
 
     def open(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> ClientResponse:
-        """Return the response once its headers are there; raise FetchError if that fails."""
+        """
+        Send a request with retries, and return the open response once its headers are there.
+
+        Raise FetchError unless its status is 200, or 206 for a Range request.
+        """
         return self._with_retries(lambda: self._send(url, headers, method))
 
     def _with_retries(self, call: Callable[[], T]) -> T:

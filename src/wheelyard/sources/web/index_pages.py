@@ -1,9 +1,9 @@
 """
 Parser for the pages of another index: lists of projects and of files, in JSON or HTML.
 
-Follows the simple repository API. If the content type is plain `application/json`, the content
-decides. Other pages that are understood: nginx's autoindex, whose first link is `../`, and an index
-whose root lists files instead of projects (GAEPyPI's `/pypi/`).
+Follows the simple repository API. A page is JSON if its content type contains `json` or its body
+begins with `{"`. Other pages that are understood: nginx's autoindex, whose first link is `../`, and
+an index whose root lists files instead of projects (GAEPyPI's `/pypi/`).
 """
 
 from collections.abc import Iterator
@@ -45,14 +45,18 @@ T = TypeVar("T", bound=Struct)
 
 @dataclass(frozen=True, slots=True)
 class ProjectLink:
-    """A project of an index, and the URL of its page."""
+    """The name of a project of an index, and the URL of its page."""
 
     name: str  # normalised
     url: Url
 
 
 def parse_projects(page: FetchedPage, web: IndexClient) -> Iterator[ProjectLink | SourceItem]:
-    """Yield the projects, or files, of an index's root page; raise FetchError if it is invalid."""
+    """
+    Yield the projects of an index's root page, or its files; raise FetchError if it is invalid.
+
+    A `Skipped` is yielded for an invalid entry and a link from https to http.
+    """
     document = _decode_json(page)
     if document is not None:
         if document.projects is None:
@@ -75,7 +79,7 @@ def parse_projects(page: FetchedPage, web: IndexClient) -> Iterator[ProjectLink 
 
 
 def parse_files(page: FetchedPage, web: IndexClient) -> Iterator[SourceItem]:
-    """Yield the files on a project's page; raise FetchError if the page is invalid."""
+    """Yield the items of a project's page, without sidecars; raise FetchError if it is invalid."""
     document = _decode_json(page)
     if document is None:
         base, links = _read_page_links(page)
@@ -111,7 +115,7 @@ class _File(Struct, rename="kebab"):
 
 
 def _decode_json(page: FetchedPage) -> _Document | None:
-    """Return the decoded JSON of a page, None if it is HTML."""
+    """Return the decoded JSON of a page, None if it is HTML; raise FetchError if it is unusable."""
     if "json" not in page.content_type and not page.body.lstrip().startswith(b'{"'):
         return None
     if page.body.count(b",") > MAX_JSON_COMMAS:
@@ -123,7 +127,7 @@ def _decode_json(page: FetchedPage) -> _Document | None:
 
 
 def _decode_entry(raw: Raw, kind: type[T]) -> T:
-    """Return a decoded entry of a list, or one without values if it is malformed."""
+    """Return a decoded entry of a list, or one without values if it is malformed or too large."""
     with suppress(ValueError, RecursionError):
         if len(bytes(raw)) <= ENTRY_LIMIT_BYTES:
             return msgspec.json.decode(raw, type=kind)
@@ -174,7 +178,7 @@ def _read_page_links(page: FetchedPage) -> tuple[Url, list[Link]]:
 
 
 def _project_at(base: Url, url: Url) -> str:
-    """Return the project whose page is at `url`, a link of the root page; else an empty string."""
+    """Return the name of the project that a link of the root page leads to, or an empty string."""
     if not base.contains(url):
         return ""
     folder = base.path.rpartition("/")[0] + "/"
@@ -189,7 +193,11 @@ def _project_at(base: Url, url: Url) -> str:
 
 
 def _link_in_html(page: FetchedPage, base: Url, link: Link, web: IndexClient) -> SourceItem | None:
-    """Return the file that a link leads to, a skipped folder, or None for other links."""
+    """
+    Return the item for a link of a project's page, None for a link that is ignored.
+
+    A link to a distribution is a candidate, or `Skipped` if it is malformed; a folder is `Skipped`.
+    """
     filename = _filename_of(link)
     if is_distribution_name(filename):
         return _file_in_html(page, base, link, web)

@@ -31,7 +31,7 @@ _Found = ProjectLink | SourceItem
 
 @dataclass(frozen=True, slots=True)
 class IndexSource:
-    """All files of another index."""
+    """Source of the files of another index, or of its projects that match `projects`."""
 
     web: IndexClient
     root: Url
@@ -39,7 +39,11 @@ class IndexSource:
     """Patterns of project names; empty means all projects."""
 
     def candidates(self) -> Iterator[SourceItem]:
-        """Yield the files of all projects, and what was skipped."""
+        """
+        Yield the files of the wanted projects, and a `Skipped` for each unusable page or entry.
+
+        Raise WheelyardError if the root page is unusable, or the server stops answering.
+        """
         failures = 0
         for candidates, fault in prefetch_map(self._files_of, self._projects()):
             failures = failures + 1 if fault is not None and fault.is_transient else 0
@@ -62,7 +66,11 @@ class IndexSource:
         yield from found
 
     def _root_page_items(self) -> list[_Found]:
-        """Return the wanted projects, or files, of the root page, without duplicates."""
+        """
+        Return the wanted projects or files of the root page, and each `Skipped`; no duplicates.
+
+        Raise WheelyardError if the page cannot be read or is invalid.
+        """
         try:
             page = self.web.page(self.root.as_folder(), ACCEPT)
         except FetchError as fault:
@@ -83,7 +91,11 @@ class IndexSource:
         return matches(name, self.projects)
 
     def _files_of(self, found: _Found) -> tuple[list[SourceItem], FetchError | None]:
-        """Return the files of a project and the error of its page; files are returned as is."""
+        """
+        Return the items of a project's page, and the error if the page cannot be read.
+
+        A file or a `Skipped` of the root page is returned as the only item.
+        """
         if not isinstance(found, ProjectLink):
             return [found], None
         try:
@@ -96,14 +108,14 @@ class IndexSource:
 
 
 def _duplicate_key(found: _Found) -> object:
-    """Return a key that is equal for duplicate links."""
+    """Return a key that is equal for duplicate entries of the root page."""
     if not isinstance(found, Candidate):
         return found
     return found.location, tuple(found.hashes.items()), found.yanked
 
 
 def _root_error(root: Url, fault: FetchError) -> WheelyardError:
-    """Return the error for the operator if the root page cannot be read."""
+    """Return the error, with advice to the operator, that ends the import after `fault`."""
     if fault.status in DENIED_STATUSES:
         return bad_source(
             f"{root.redacted} answers with status {fault.status}. Put the credential into the URL "

@@ -26,20 +26,24 @@ IDENTITY_ENCODING: Final = {"Accept-Encoding": "identity"}
 
 @dataclass(slots=True)
 class ResumableDownload:
-    """One file of another index."""
+    """The download of one file at a URL; `open` may be called again."""
 
     web: IndexClient
     url: Url
     _modified: str | None = field(default=None, init=False)
 
     def candidate(self, filename: str) -> Candidate:
-        """Return the file as an import candidate."""
+        """Return an import candidate named `filename` for the file, without a request."""
         name, date = self.url.redacted, self.last_modified
         return Candidate(filename=filename, location=name, read=self.open, last_modified=date)
 
     @contextmanager
     def open(self) -> Iterator[Iterator[bytes]]:
-        """Open the file; raise OSError if that fails, Unavailable if the server is unreachable."""
+        """
+        Request the file, and yield, for a `with` block, an iterator over its chunks.
+
+        Raise OSError if that or the reading fails, Unavailable if the server is unreachable.
+        """
         with _translated_errors(self.url):
             response = self.web.open(self.url, IDENTITY_ENCODING)
             stream = _Stream(self.web, self.url, response, self.web.transfer_rate())
@@ -50,7 +54,11 @@ class ResumableDownload:
             stream.response.close()
 
     def last_modified(self) -> datetime | None:
-        """Return the Last-Modified date of the file, or None; may send a HEAD request."""
+        """
+        Return the file's Last-Modified date; None if it is unknown.
+
+        Send a HEAD request unless a response has given it before.
+        """
         if self._modified is None:
             try:
                 response = self.web.open(self.url, IDENTITY_ENCODING, "HEAD")
@@ -63,7 +71,7 @@ class ResumableDownload:
 
 @dataclass(slots=True)
 class _Stream:
-    """Iterator over the bytes of one file, which resumes on a new connection."""
+    """The bytes of one file, received over one connection or several in turn."""
 
     web: IndexClient
     url: Url
