@@ -1,1 +1,1 @@
-"""One module a command: it parses arguments, prints, and exits. It decides nothing."""
+"""The command line: commands parse arguments, call other packages, and print the results."""

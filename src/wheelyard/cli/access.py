@@ -26,11 +26,12 @@ def command() -> None:
 @store_options
 def explain_access(who: str, project: str, action: str) -> int:
     """
-    Say whether WHO may do ACTION to PROJECT, which need not exist; exit 0 for yes, 1 for no.
+    Print whether WHO may do ACTION to PROJECT, and why; exit 0 for yes, 1 for no.
 
-    WHO is written as in a grant: user:ana@acme.dev, with commas if somebody goes by several names
-    (user:ana@acme.dev,domain:acme.dev); or token:ID, or anonymous. A service account is
-    serviceAccount:EMAIL, and serviceAccount:EMAIL#NUMBER where its unique id counts.
+    PROJECT need not exist. WHO is written as in a grant: user:ana@acme.dev, with commas for a
+    caller with several principals (user:ana@acme.dev,domain:acme.dev); or token:ID, or anonymous. A
+    service account is serviceAccount:EMAIL, and serviceAccount:EMAIL#NUMBER where its unique id
+    counts.
     """
     with _usage_errors():
         name, wanted = parse_name(project), ACTIONS[action]
@@ -57,7 +58,7 @@ def explain_access(who: str, project: str, action: str) -> int:
 
 @contextmanager
 def _usage_errors() -> Iterator[None]:
-    """Turn Invalid into a usage error (exit status 2), because exit status 1 means "no"."""
+    """Raise UsageError (exit status 2) for Invalid in this block, as exit status 1 means "no"."""
     try:
         yield
     except Invalid as fault:

@@ -1,4 +1,4 @@
-"""`wheelyard check`: verify a store, and mend what can be mended."""
+"""`wheelyard check`: verify a store, and repair what can be repaired."""
 
 from dataclasses import asdict, replace
 
@@ -17,7 +17,11 @@ from wheelyard.operations.check import Findings
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @store_options
 def command(*, rebuild: bool, sweep: bool, as_json: bool) -> int:
-    """Verify every byte, digest, link and document; exit 1 if something is damaged."""
+    """
+    Verify every byte, digest, link and document; exit 1 if something is damaged.
+
+    What can be repaired without a backup is repaired.
+    """
     index = existing_index()
     columns = ("SpinnerColumn", "DownloadColumn", "{task.description}")
     with progress_bar("check", *columns) as update:

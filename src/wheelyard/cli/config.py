@@ -35,17 +35,18 @@ OTHER_CODES: Final = frozenset({"storage_credentials", "storage_unavailable", "o
 
 @click.group("config")
 def command() -> None:
-    """Check the settings, and say what is in force."""
+    """Check the settings, and print those in force."""
 
 
 @command.command("check")
 @store_options
 def check() -> None:
     """
-    Read the settings and every file that they name; exit 1 if something makes no sense.
+    Check the settings and every file that they name, and print those in force.
 
-    Exit 1 as well if a file of passwords or tokens is not there, or if a bucket refuses what the
-    index needs: that is tried, and changes nothing. The rest is said all the same.
+    Exit 1 if a setting is wrong, if a file of passwords or tokens is missing, or if a bucket
+    refuses an operation that the index needs. These operations are tried, and leave the bucket
+    unchanged.
     """
     settings = command_settings()
     missing = _missing_files(settings)
@@ -73,7 +74,11 @@ def check() -> None:
 
 
 def _check_buckets(settings: Settings) -> None:
-    """Try the operations of an index on its buckets; raise the last error, warn of the others."""
+    """
+    Try the operations of an index on its buckets; raise the last error, warn of the others.
+
+    An error that says nothing about permissions is only printed.
+    """
     # a missing permission may affect several operations
     every = {fault.message: fault for fault in _bucket_errors(settings)}.values()
     errors = [fault for fault in every if fault.code not in OTHER_CODES]
@@ -100,7 +105,7 @@ def _bucket_errors(settings: Settings) -> Iterator[WheelyardError]:
 
 
 def _buckets(settings: Settings) -> Iterator[Store]:
-    """Yield a store for each bucket of the settings, and of the format document of the store."""
+    """Yield a store for each bucket that the settings, or the format document, name."""
     location, files = settings.store.location, settings.store.files
     if is_bucket(location):
         store = store_in(location)
@@ -114,7 +119,7 @@ def _buckets(settings: Settings) -> Iterator[Store]:
 
 
 def _missing_files(settings: Settings) -> dict[str, str]:
-    """Return the missing files of passwords and tokens, by setting."""
+    """Return the paths of missing files of passwords and tokens, by key in `[access]`."""
     names = ("htpasswd_file", "static_tokens_file")
     files = {name: getattr(settings.access, name) for name in names}
     return {name: file for name, file in files.items() if file and not Path(file).exists()}
@@ -136,7 +141,7 @@ def _known_names(settings: Settings, authenticator: Authenticator) -> dict[str, 
 
 
 def _summary(settings: Settings, authenticator: Authenticator, config_source: str) -> Iterator[str]:
-    """Yield lines that describe the effective settings."""
+    """Yield the lines of text that describe the effective settings."""
     access, server = settings.access, settings.server
     yield f"settings: {config_source or 'no file; the defaults'}, and the environment"
     yield f"address: {server.host}, port {server.port}; people reach it at {settings.index_url}"
@@ -157,7 +162,7 @@ def _summary(settings: Settings, authenticator: Authenticator, config_source: st
 
 
 def _changed_settings(loaded: LoadedSettings) -> Iterator[str]:
-    """Yield a line for each changed setting, with its source."""
+    """Yield a line for each setting that is not the default, with its value and source."""
     for path, setting in all_settings().items():
         value = setting.value_in(loaded.settings)
         if value != setting.default and path in loaded.sources:
@@ -170,7 +175,7 @@ def _changed_settings(loaded: LoadedSettings) -> Iterator[str]:
 
 
 def _credentials(settings: Settings, authenticator: Authenticator) -> Iterator[str]:
-    """Yield each type of credential that is accepted."""
+    """Yield the description of each type of credential that is accepted."""
     access, google = settings.access, settings.google
     yield "API tokens"
     if access.static_tokens_file:

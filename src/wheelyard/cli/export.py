@@ -41,9 +41,9 @@ def command(
     """
     Write the index to DEST, a folder or gs://BUCKET/PREFIX, for any web server.
 
-    Only what has changed since the last time is written, and what is not said stays as it was then.
-    With --all everything is, which mends a site that somebody has damaged. Whoever can reach DEST
-    can read all of it.
+    Only what has changed since the last export is written; options that are not given stay as they
+    were then. With --all, every page is written again, which repairs a damaged site. Anyone who can
+    read DEST can read everything in it.
     """
     asked = _requested_options(files, base_url, is_gzipped=is_gzipped)
     index = existing_index()
@@ -74,13 +74,21 @@ def _requested_options(
 
 
 def require_site(index: Index, dest: str) -> None:
-    """Raise Invalid unless a site can be written to `dest`; warn if the index is private."""
+    """
+    Raise WheelyardError unless a site can be written to `dest`; warn if the index is private.
+
+    A folder that is missing is created.
+    """
     _exporter(index, dest, RequestedOptions()).open().check_destination()
     _warn_if_private(index, dest)
 
 
 def refresh(index: Index, dest: str, names: Iterable[NormalizedName]) -> int:
-    """Export changed projects to a site, print a summary, and return the exit status."""
+    """
+    Export the projects `names` to a site, print a summary, and return the exit status.
+
+    All projects are exported if the site is new or its options have changed.
+    """
     export = _exporter(index, dest, RequestedOptions()).open()
     return _print_summary(dest, export, export.export_projects(names))
 

@@ -54,10 +54,11 @@ PASSWORD: Final = "WHEELYARD_IMPORT_PASSWORD"  # noqa: S105 - the name of a vari
 @store_options
 def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where it is parsed
     """
-    Take over what SOURCE has: a folder, gs://BUCKET/PREFIX, a package list, or another index's URL.
+    Import SOURCE: a folder, gs://BUCKET/PREFIX, a package list, or another index's URL.
 
-    Nothing there is changed. What is here already is passed by, so that it can be run again at any
-    time. Files that cannot be taken are told of, each with why, and stop nothing.
+    SOURCE is not changed. Files that the index has already are skipped, so the command can be run
+    again at any time. For each file that cannot be imported, the reason is printed, and the import
+    continues.
     """
     settings, dry_run = command_settings(), options["dry_run"]
     opened = open_source(_request(options, settings), system_runtime())
@@ -81,7 +82,7 @@ def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where i
 
 
 def _index(settings: Settings, *, dry_run: bool) -> Index:
-    """Return the index to import into; a dry run creates no store."""
+    """Return the index to import into; in a dry run, one in memory if a folder has no store."""
     if not dry_run:
         return ensure_index(settings)
     location = settings.store.location

@@ -1,4 +1,4 @@
-"""Import with progress bar and error messages, for `wheelyard import` and `serve --watch`."""
+"""Importers for commands, and imports with a progress bar and error messages."""
 
 from collections.abc import Callable
 from threading import Lock
@@ -20,7 +20,11 @@ if TYPE_CHECKING:  # watching a folder does not need to import the HTTP client
 
 
 def build_importer(index: Index, *, is_local: bool, lenient: bool) -> Importer:
-    """Return an importer into an index; `is_local`: the source is on this machine."""
+    """
+    Return an importer into an index.
+
+    `is_local`: the source is on this machine. `lenient`: rules that old files break are waived.
+    """
     uploads = index.uploads.with_waivers if lenient else index.uploads
     return Importer(uploads, is_local=index.is_local and is_local)
 
@@ -32,7 +36,11 @@ def import_source(
     *,
     dry_run: bool = False,
 ) -> Report:
-    """Import a source, print each error; raise WheelyardError if the source is unusable."""
+    """
+    Import a source, print an error for each refused file, and return the report.
+
+    Raise WheelyardError if the source or the store is unusable.
+    """
     amount = "files  {task.fields[amount]}"
     columns = ("importing", "BarColumn", "MofNCompleteColumn", amount, "TimeRemainingColumn")
     total = source.total() if is_terminal() else None
@@ -47,7 +55,7 @@ def import_source(
 
 
 class _ProgressPrinter(ImportProgress):
-    """Updates the progress bar, and prints why files were not imported."""
+    """Updates the progress bar of an import, and prints why files were refused."""
 
     def __init__(self, update: Callable[..., None]) -> None:
         self._update = update
@@ -55,13 +63,13 @@ class _ProgressPrinter(ImportProgress):
         self._size = 0
 
     def read(self, size: int) -> None:
-        """Add bytes to the progress bar; called in several threads."""
+        """Add `size` read bytes to the progress bar; called in several threads."""
         with self._lock:
             self._size += size
         self._update(amount=f"{self._size / 1e6:,.1f} MB")
 
     def done(self, outcome: Outcome) -> None:
-        """Add a file to the progress bar; print the error if it was not imported."""
+        """Count an entry, unless passed over, on the progress bar; print why it was refused."""
         if outcome.status is FileStatus.REFUSED:
             why = f"was not imported: {outcome.why}"
             click.echo(f"wheelyard: {escaped(outcome.location)} {why}", err=True)

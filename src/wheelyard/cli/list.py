@@ -1,4 +1,4 @@
-"""`wheelyard list`: what is in the store."""
+"""`wheelyard list`: print the projects of a store, or the files of one project."""
 
 import click
 from msgspec.json import encode

@@ -46,12 +46,12 @@ class Commands(click.Group):
     """Click group that imports subcommands on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the commands."""
+        """Return the names of all subcommands, in the order of `--help`."""
         del ctx
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command with a name, or None."""
+        """Import and return the subcommand `cmd_name`; None if there is none."""
         del ctx
         if cmd_name not in COMMANDS:
             return None
@@ -61,7 +61,7 @@ class Commands(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands for `--help` without importing them."""
+        """Write the subcommands and their descriptions for `--help`, without importing them."""
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def _run() -> int:
-    """Run the command, print its error, and return the exit status."""
+    """Run the command line, print the error if it fails, and return the exit status."""
     try:
         status = cli.main(prog_name="wheelyard", standalone_mode=False)
         if sys.stdout is not None:

@@ -37,12 +37,16 @@ Tables = Mapping[str, Mapping[str, Any]]
 
 
 def store_options(command: F) -> F:
-    """Add `--store`, `--config` and `--set` to a command."""
+    """Add `--store`, `--config` and `--set` to a command; its function does not receive them."""
     return store_options_with("$WHEELYARD_STORE, else ./wheelyard-data")(command)
 
 
 def store_options_with(default: str) -> Callable[[F], F]:
-    """Return a decorator that adds these options; `default` is the store's, for the help text."""
+    """
+    Return a decorator that adds `--store`, `--config` and `--set` to a command.
+
+    `default` describes the default of `--store`, for the help text.
+    """
     with_config = click.option(
         "--config",
         type=click.Path(path_type=Path),
@@ -74,10 +78,12 @@ def _keep(context: click.Context, option: click.Parameter, value: object) -> Non
 
 def command_settings(overrides: Tables | None = None, defaults: Tables | None = None) -> Settings:
     """
-    Return the effective settings of this command line; warn of values without effect.
+    Return the effective settings of this command line; print warnings about their sources.
 
     `overrides` has the values of options other than those of `store_options`, `defaults` those
-    defaults of this command that differ from the usual ones. Raise Invalid if a value is wrong.
+    defaults of this command that differ from the usual ones. The warnings are about variables and
+    files without effect, and a settings file that other users may change. Raise Invalid if a value
+    is wrong.
     """
     for sentence in ineffective_sources(process_environment()):
         warn(sentence)
@@ -90,7 +96,11 @@ def command_settings(overrides: Tables | None = None, defaults: Tables | None = 
 def loaded_settings(
     overrides: Tables | None = None, defaults: Tables | None = None
 ) -> LoadedSettings:
-    """Return the settings of this command line with the source of each value; print nothing."""
+    """
+    Return the settings of this command line with the source of each value; print nothing.
+
+    The arguments and errors are those of `command_settings`.
+    """
     options = click.get_current_context().meta
     return load_settings(
         file=options[f"{__name__}.config"],
@@ -102,12 +112,12 @@ def loaded_settings(
 
 
 def existing_index() -> Index:
-    """Return the index of the store; raise Invalid unless the store exists."""
+    """Return the index that this command line names; raise Invalid unless its store exists."""
     return open_index(command_settings(), create=False)
 
 
 def ensure_index(settings: Settings) -> Index:
-    """Return the index of the store; create the store if it is missing, and print that."""
+    """Return the index of the settings; if its store is missing, create it and print that."""
     location = settings.store.location
     index = open_index(settings)
     if index.is_new and location != MEMORY_LOCATION:
@@ -133,7 +143,11 @@ def _login_name() -> str:
 
 
 def print_warnings(settings: Settings, authenticator: Authenticator) -> None:
-    """Print the warnings about settings, and about unsafe permissions of credential files."""
+    """
+    Print the warnings about the settings, about password and token files, and about write access.
+
+    Write access is that of other users of this machine to the stored tokens.
+    """
     for file in authenticator.files:
         for sentence in file.warnings:
             warn(sentence)

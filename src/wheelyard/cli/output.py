@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
 
 class LossyOutput(FileIO):
-    """A file descriptor that drops what cannot be written, without raising the `quiet` errors."""
+    """
+    Raw output to a file descriptor that drops everything after its first write error.
+
+    That error is raised unless it is a `quiet` one.
+    """
 
     def __init__(self, descriptor: int, quiet: type[OSError]) -> None:
         super().__init__(descriptor, "w", closefd=False)
@@ -35,7 +39,7 @@ class LossyOutput(FileIO):
         """The first error; nothing is written after it."""
 
     def write(self, data: "ReadableBuffer", /) -> int:
-        """Write the data, or drop it if an earlier write has failed."""
+        """Write or drop the data, and return its bytes; raise a first error that is not quiet."""
         if self.lost is None:
             try:
                 return super().write(data)
@@ -47,7 +51,11 @@ class LossyOutput(FileIO):
 
 
 def take_over_output() -> None:
-    """Replace `sys.stdout` and `sys.stderr` by streams that ignore closed pipes."""
+    """
+    Replace `sys.stdout` and `sys.stderr` by streams that drop output after an error.
+
+    The error is raised once for `sys.stdout`, unless it is a closed pipe; for `sys.stderr`, never.
+    """
     if sys.stdout is not None:
         sys.stdout = _text(sys.stdout, BrokenPipeError)
     if sys.stderr is not None:
@@ -56,7 +64,11 @@ def take_over_output() -> None:
 
 @contextmanager
 def show_token(token_id: str) -> Iterator[None]:
-    """Raise Unavailable after this block, which prints a token, if the output failed."""
+    """
+    Run a block that prints a new token; raise Unavailable if standard output fails.
+
+    The message says how to revoke the token `token_id`.
+    """
     try:
         yield
         error = _lost()
@@ -96,12 +108,16 @@ _PREFIXES: Final = {logging.INFO: "wheelyard: ", logging.WARNING: "wheelyard: wa
 
 
 def warn(what: str) -> None:
-    """Print a warning for the operator."""
+    """Print a warning for the operator, or log or buffer it as `print_message` does."""
     print_message(logging.WARNING, what)
 
 
 def flush_messages(*, in_log: bool) -> None:
-    """Print a server's buffered messages; from now on, print messages immediately."""
+    """
+    Print a server's buffered messages, or log them if `in_log`.
+
+    Later messages are printed or logged immediately. Only the first value of `in_log` counts.
+    """
     meta = click.get_current_context().meta
     meta.setdefault(_IN_LOG, in_log)
     for level, what in meta.pop(_BUFFER, ()):
@@ -109,7 +125,11 @@ def flush_messages(*, in_log: bool) -> None:
 
 
 def print_message(level: int, what: str) -> None:
-    """Print or log a message of `logging.INFO` or `logging.WARNING`, or buffer it."""
+    """
+    Print a message of `logging.INFO` or `logging.WARNING` to standard error.
+
+    Of `serve` and `run`, buffer it before the first `flush_messages`, and then print or log it.
+    """
     context = click.get_current_context()
     default = None if context.command.name in SERVER_COMMANDS else False
     is_in_log = context.meta.get(_IN_LOG, default)

@@ -67,11 +67,12 @@ def _ignored_options(command: F) -> F:
 @store_options_with("$WHEELYARD_STORE, else DIR/.wheelyard")
 def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 - click's
     """
-    Import the packages in DIR, and run the index: with the command line of pypiserver.
+    Import the packages in each DIR, and run the index, with the options of pypiserver.
 
-    What appears in DIR later is imported, too.
+    New files in DIR are imported later, too.
 
-    DIR is ~/packages unless given, and the store is DIR/.wheelyard unless --store says otherwise.
+    DIR is ~/packages by default. The store is .wheelyard in the first DIR, unless --store or a
+    setting names another.
     """
     packages = tuple(each.expanduser() for each in folders or (Path("~/packages"),))
     for folder in packages:

@@ -43,7 +43,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchOptions:
-    """Options of `--watch`: the folders and buckets that are watched for new files."""
+    """The folders and buckets that `serve --watch` or `run` watches, and how."""
 
     places: tuple[str, ...] = ()  # folders and buckets
     lenient: bool = False  # whether old files that fail only current rules are imported
@@ -109,7 +109,11 @@ def command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes where 
 
 
 def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
-    """Return the settings of the options that `serve` and `run` share, by section and key."""
+    """
+    Return the settings of the options that `serve` and `run` share, by section and key.
+
+    The value of an option that was not given is None, or missing. Raise UsageError for bad options.
+    """
     server = {name: options[name] for name in ("host", "port", "workers")}
     access: dict[str, object] = {"anonymous_uploads_anywhere": options["i_know"]}
     passwords, actions = options["passwords"], options["actions"]
@@ -137,7 +141,11 @@ def _parse_actions(actions: str) -> frozenset[str]:
 
 
 def run_index(settings: Settings, options: WatchOptions) -> None:
-    """Run the server, and its watch threads, until a signal; raise WheelyardError if that fails."""
+    """
+    Run the server, and its watch threads, until a signal; raise WheelyardError if that fails.
+
+    With a log in JSON, log the error instead, and raise SystemExit.
+    """
     require_telemetry(settings)
     settings = replace(settings, server=resolve_bind_address(settings.server))
     is_json = settings.log.format == "json"
@@ -176,7 +184,11 @@ def _serve(settings: Settings, options: WatchOptions) -> None:
 
 
 def print_startup_message(index: Index) -> None:
-    """Print the URL, the first token of a new index, and client configuration to paste."""
+    """
+    Print the URL, warnings, and client configuration to paste; create and print a first token.
+
+    `_first_token` decides whether there is one.
+    """
     settings = index.settings
     click.echo(f"wheelyard serves {escaped(settings.store.location)} at {settings.index_url}")
     _print_warnings(index)
@@ -206,7 +218,12 @@ def _print_warnings(index: Index) -> None:
 
 
 def _first_token(index: Index) -> ApiToken | None:
-    """Create and print the first token, if only users of this machine can reach the server."""
+    """
+    Create, print and return the first token of an index, or return None.
+
+    It is created if only users of this machine can reach the server and its store, there are no
+    tokens, no grants, no password file and no anonymous uploads, and the index may be written.
+    """
     settings = index.settings
     access, is_local = settings.access, index.is_local and settings.server.is_loopback
     # an index with its own access rules gets no token that bypasses them

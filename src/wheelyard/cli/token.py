@@ -51,7 +51,7 @@ def command() -> None:
 )
 @store_options
 def create(name: str, can: str, projects: tuple[str, ...], expires: str, owner: str | None) -> None:
-    """Make a token called NAME; standard output gets the token, and nothing else."""
+    """Create a token called NAME; standard output has only the token."""
     settings = command_settings()
     principal, names = _owner(owner, settings) if owner is not None else ("", ())
     request = TokenRequest(
@@ -73,7 +73,7 @@ def create(name: str, can: str, projects: tuple[str, ...], expires: str, owner: 
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @store_options
 def list_tokens(*, as_json: bool) -> None:
-    """List the tokens there are, never the secrets in them; dead ones of CI jobs are left out."""
+    """List the tokens, without their secrets; inactive ones of CI jobs are left out."""
     index = existing_index()
     now = index.runtime.now()
     # the expired tokens of CI jobs: there may be thousands that have not been swept yet
@@ -95,7 +95,7 @@ def list_tokens(*, as_json: bool) -> None:
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @store_options
 def revoke(ids: tuple[str, ...]) -> None:
-    """Revoke tokens, by their ids or whole; every server refuses them within 15 seconds."""
+    """Revoke tokens, each given by id or in full; every server refuses them within 15 seconds."""
     index = existing_index()
     for each in ids:
         record = index.tokens.revoke(each, by=local_caller(index).principal)

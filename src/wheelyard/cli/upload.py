@@ -1,4 +1,4 @@
-"""`wheelyard upload`: publish files straight into a store."""
+"""`wheelyard upload`: publish files directly into a store."""
 
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,9 +24,10 @@ MAX_CONCURRENT_UPLOADS: Final = 8
 @store_options
 def command(files: tuple[Path, ...], dest: str | None) -> int:
     """
-    Publish FILES (wheels and sdists) straight into a store; no server is needed.
+    Publish FILES (wheels and sdists) directly into a store; no server is needed.
 
-    A site at DEST looks as 'wheelyard export' has made it; one that is new has copies of the files.
+    With --export, the changed projects are then exported to DEST, with the options of its last
+    'wheelyard export'. A new site gets every project, and copies of the files.
     """
     index = ensure_index(command_settings())
     if dest is not None:

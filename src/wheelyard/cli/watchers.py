@@ -35,7 +35,12 @@ class WatcherThreads:
     _threads: list[Thread] = field(default_factory=list)
 
     def import_first(self) -> None:
-        """Import the existing files of the folders before the server starts, with progress."""
+        """
+        Import the existing files of the watched folders now, with progress, and print a summary.
+
+        The threads will skip all existing files, also those of buckets, which are not imported
+        here.
+        """
         for watch in self.watches:
             watch.skip_existing()
             if isinstance(watch.tree, FolderTree):
@@ -44,7 +49,7 @@ class WatcherThreads:
                 click.echo(f"{escaped(str(watch.tree))}: {report.summary()}")
 
     def start(self) -> None:
-        """Start the threads, in the main process only, after it has forked its workers."""
+        """Start the threads; with several workers, each waits until these have been forked."""
         delay = FORK_DELAY_SECONDS if self.index.settings.server.workers > 1 else 0.0
         for watch in self.watches:
             # daemon: a store that does not answer must not keep the server from ending
@@ -52,7 +57,7 @@ class WatcherThreads:
             self._threads[-1].start()
 
     def stop(self) -> None:
-        """Stop the threads, after the current import or a timeout."""
+        """Tell the threads to stop and abort their scans; wait for them, for a limited time."""
         for watch in self.watches:
             watch.stop()
         for thread in self._threads:
@@ -60,7 +65,7 @@ class WatcherThreads:
 
 
 def build_watchers(index: Index, options: WatchOptions) -> WatcherThreads:
-    """Return the threads for the watched locations; raise WheelyardError if one is unusable."""
+    """Return the threads, not started, for the watched locations; raise WheelyardError."""
     location, caller = index.settings.store.location, local_caller(index)
     stores = [each for each in (location, index.traits.files) if each]
     watches = list[FolderWatch]()

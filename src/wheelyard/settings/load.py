@@ -1,9 +1,9 @@
 """
 Loading of the settings: the only reader of the environment and of `wheelyard.toml`.
 
-Options beat environment variables, variables beat the file, and the file beats the defaults. Files
-that `wheelyard.toml` names are relative to its folder; those named elsewhere, to the working
-directory.
+`--set` beats other options, options beat environment variables, variables beat the file, and the
+file beats the defaults. Files that `wheelyard.toml` names are relative to its folder; those named
+elsewhere, to the working directory.
 """
 
 import os
@@ -84,15 +84,16 @@ def load_settings(
     Return the effective settings, and the source of each value.
 
     Args:
-        file: The value of `--config`; None takes `$WHEELYARD_TOML`, else `$WHEELYARD_CONFIG`, else
-            `./wheelyard.toml`.
+        file: The value of `--config`; None takes `$WHEELYARD_CONFIG`, else `./wheelyard.toml` if it
+            exists. `$WHEELYARD_TOML` has the text of a file instead.
         overrides: Values of options by section and key; None if an option was not given.
         environ: The environment.
         defaults: Defaults of this command, by section and key, that differ from the usual ones.
         flags: The values of `--set`.
 
     Raises:
-        Invalid: The file is missing or malformed, a key is unknown, or a value is wrong.
+        Invalid: The file is missing or malformed, or named besides `$WHEELYARD_TOML`; a key is
+            unknown, a value is wrong, or settings contradict each other.
     """
     config_source = _config_source(file, environ)
     given = [
@@ -125,7 +126,11 @@ def process_environment() -> Mapping[str, str]:
 
 
 def google_endpoints(environ: Mapping[str, str]) -> GoogleEndpoints:
-    """Return the URLs of Google's services, or of a test server; raise Invalid if it is remote."""
+    """
+    Return the URLs of Google's services, or those of a test server that `environ` names.
+
+    Raise Invalid if the test server is not on this machine.
+    """
     url = environ.get(FAKE_GOOGLE_VARIABLE, "")
     if url and not is_loopback(urlsplit(url).hostname or ""):
         why = "is for tests, and names no server of this machine"
@@ -134,7 +139,7 @@ def google_endpoints(environ: Mapping[str, str]) -> GoogleEndpoints:
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """Return the `WHEELYARD_*` variables that are not known, most of them misspelled."""
+    """Return the names of the `WHEELYARD_*` variables that this version does not know, sorted."""
     settings = all_settings().values()
     known = {VARIABLE_PREFIX + key for key in NON_SETTING_VARIABLES}
     known.update(*(each.variables for each in settings))
@@ -142,7 +147,11 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
 
 
 def ineffective_sources(environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield a warning for each unknown variable, and for a settings file that is not read."""
+    """
+    Yield a warning for each unknown `WHEELYARD_*` variable, with a similar name if there is one.
+
+    Yield one, too, if `./wheelyard.toml` is not read because `WHEELYARD_TOML` is set.
+    """
     # only needed after a spelling mistake
     from difflib import get_close_matches  # noqa: PLC0415
 
@@ -159,7 +168,11 @@ def ineffective_sources(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _config_source(file: Path | None, environ: Mapping[str, str]) -> str:
-    """Return the path of the settings file, or `WHEELYARD_TOML`, or an empty string."""
+    """
+    Return the path of the settings file, `WHEELYARD_TOML` if that is set, or an empty string.
+
+    Raise Invalid if both are given.
+    """
     named = str(file or "") or environ.get(FILE_VARIABLE, "")
     if not environ.get(TEXT_VARIABLE):
         return named or (str(DEFAULT_FILE) if DEFAULT_FILE.exists() else "")
@@ -170,7 +183,11 @@ def _config_source(file: Path | None, environ: Mapping[str, str]) -> str:
 
 
 def _read_file(config_source: str, environ: Mapping[str, str]) -> _Values:
-    """Return the tables of the settings file or of `WHEELYARD_TOML`; raise Invalid."""
+    """
+    Return the tables of the settings file or of `WHEELYARD_TOML`; empty if there is neither.
+
+    Raise Invalid if the text cannot be read or has a wrong form.
+    """
     if not config_source:
         return {}
     try:
@@ -195,7 +212,11 @@ def _read_file(config_source: str, environ: Mapping[str, str]) -> _Values:
 
 
 def _check_brackets(name: str, value: object) -> None:
-    """Raise Invalid unless a top-level name is a section, or an array of tables."""
+    """
+    Raise Invalid unless a top-level value is a table, or for `[[name]]` an array.
+
+    An unknown name with a table is accepted here, and rejected later.
+    """
     if isinstance(value, list if name in ARRAY_TABLES else dict):
         return
     quoted = quote_safely(name)
@@ -221,7 +242,11 @@ def _parse_toml(text: str) -> _Values:
 
 
 def _resolve_file_names(folder: Path, access: _Values) -> None:
-    """Make file names in `[access]` relative to the settings file; raise Invalid for a token."""
+    """
+    Change the file names in the table `[access]`: make them relative to the settings file.
+
+    Raise Invalid if the table has a static token.
+    """
     if "static_token" in access:
         raise bad_setting(
             "[access] static_token: a token is not for a file that others may read. Set "
@@ -235,7 +260,7 @@ def _resolve_file_names(folder: Path, access: _Values) -> None:
 def _from_tables(
     tables: Mapping[str, Any], source: str, above: SettingPath = ()
 ) -> Iterator[_SettingValue]:
-    """Yield the values in nested tables; unknown names are yielded, too, and fail later."""
+    """Yield each value in nested tables, with its path; an unknown name is yielded, too."""
     for name, value in tables.items():
         path = (*above, name)
         if isinstance(value, dict) and path not in all_settings() and names_in(path):
@@ -245,7 +270,7 @@ def _from_tables(
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[_SettingValue]:
-    """Yield the values of environment variables; an empty variable counts as not set."""
+    """Yield the value of each setting whose environment variable is set and not empty."""
     for path, setting in all_settings().items():
         names = (*setting.variables, PLATFORM_VARIABLES.get(path, ""))
         name = next(filter(environ.get, names), None)
@@ -255,7 +280,11 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[_SettingValue]:
 
 
 def _from_flag(flag: str) -> _SettingValue:
-    """Parse a `--set SECTION.KEY=VALUE`; raise Invalid if it is malformed or a secret."""
+    """
+    Return the setting, value and source of a `--set SECTION.KEY=VALUE`.
+
+    Raise Invalid if it is malformed, or if the setting is unknown or a secret.
+    """
     name, equals, text = flag.partition("=")
     if not equals:  # the text is not repeated, because it may be a secret
         form = "SECTION.KEY=VALUE, such as server.port=8080"
@@ -273,7 +302,11 @@ def _from_flag(flag: str) -> _SettingValue:
 
 
 def _parse_flag_value(setting: Setting, text: str) -> object:
-    """Parse the value of a `--set` as TOML; return the text if it is not TOML of that type."""
+    """
+    Return the value of a `--set`, parsed as TOML if it fits, else the text (split for a list).
+
+    Raise Invalid if an array of tables is not written as one.
+    """
     try:
         found = _parse_toml(f"value = {text}")
     except ValueError:
@@ -312,7 +345,7 @@ def _require_utf8(given: _SettingValue) -> None:
 
 
 def _insert(values: _Values, given: _SettingValue) -> None:
-    """Insert a value into nested tables; a later value replaces an earlier one."""
+    """Put a value into nested tables, at its path; an earlier value is replaced."""
     *tables, name = given.path
     for table in tables:
         found = values.setdefault(table, {})
@@ -323,7 +356,7 @@ def _insert(values: _Values, given: _SettingValue) -> None:
 
 
 def _explain(wrong: InvalidField, source: str, config_source: str) -> str:
-    """Return the message for an invalid field; a secret value is not repeated."""
+    """Return the error message for an invalid field; a secret value is not repeated."""
     if wrong.why is FieldFault.UNKNOWN:
         return _unknown_setting(wrong.path)
     # the operator knows the options of the command and the settings file
@@ -360,7 +393,7 @@ def _sections() -> str:
 
 
 def _expected(setting: Setting) -> str:
-    """Return the type of a setting for a message, with its range."""
+    """Return the words for the type and range of a setting in an error message."""
     if get_origin(setting.kind) is Literal:
         *words, last = get_args(setting.kind)
         return f"{', '.join(words)} or {last}"
@@ -372,7 +405,7 @@ def _expected(setting: Setting) -> str:
 
 
 def _found(value: object) -> str:
-    """Return `, and found VALUE`, or an empty string if the value is long or no text or number."""
+    """Return `, and found VALUE`; empty if the value is no text or number, or too large."""
     if isinstance(value, str):
         return f", and found {quote_safely(value)}"
     is_short = isinstance(value, int | float) and abs(value) < 1 << MAX_NUMBER_BITS

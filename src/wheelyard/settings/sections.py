@@ -82,7 +82,7 @@ Domains = Annotated[tuple[str, ...], Meta(title="list of domains")]
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Section `[server]`: address, workers, URLs and proxies of the server."""
+    """Section `[server]`: address, workers, URLs and proxies of the server; read-only mode."""
 
     host: str = "127.0.0.1"
     """Address to listen on."""
@@ -103,7 +103,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach the listener."""
+        """Whether `host` is a loopback address, so that only this machine can connect directly."""
         return is_loopback(self.host)
 
 
@@ -125,7 +125,7 @@ class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Section `[access]`: who may read, and files of passwords and tokens."""
+    """Section `[access]`: reading, passwords, tokens, anonymous uploads, hosts and HTTPS."""
 
     private: bool = False
     """Whether reading needs a credential; any `[[grant]]` closes it too."""
@@ -248,7 +248,7 @@ class TelemetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All settings, by section."""
+    """The values of all settings, by section."""
 
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
@@ -273,7 +273,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def base_url(self) -> str:
-        """The URL of the server, without a slash at the end."""
+        """
+        The URL of the server, without a slash at the end.
+
+        It is `public_url`, or if that is empty, made of `host`, `port` and `path_prefix`.
+        """
         if self.server.public_url:
             return self.server.public_url.rstrip("/")
         host = self.server.host
@@ -290,7 +294,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def private_patterns(self) -> tuple[Pattern, ...]:
-        """`[access] private_names`, parsed."""
+        """The patterns of `[access] private_names`, parsed."""
         return tuple(parse_pattern(each) for each in self.access.private_names)
 
     @property
@@ -309,7 +313,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Name, type and default of one setting."""
+    """The path, type, limits and default of one setting; its value is in `Settings`."""
 
     path: SettingPath
     kind: Any
@@ -320,7 +324,7 @@ class Setting:
 
     @property
     def key(self) -> str:
-        """The setting's name in its section."""
+        """The setting's name in its section, without the section."""
         return self.path[-1]
 
     @property
@@ -340,18 +344,18 @@ class Setting:
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """The setting's environment variables, short one first; empty for an array of tables."""
+        """The names of its `WHEELYARD_` variables, short one first; none for an array of tables."""
         long = "_".join(self.path).upper()
         names = () if self.is_table else (_SHORT.get(self.path, long), long)
         return tuple(dict.fromkeys(f"{VARIABLE_PREFIX}{name}" for name in names))
 
     @property
     def variable(self) -> str:
-        """The setting's short environment variable; empty for an array of tables."""
+        """The name of its short `WHEELYARD_` variable; empty for an array of tables."""
         return next(iter(self.variables), "")
 
     def value_in(self, settings: Settings) -> Any:  # noqa: ANN401 - of its `kind`
-        """Return the value of this setting in `settings`."""
+        """Return the value that this setting has in `settings`."""
         value: Any = settings
         for name in self.path:
             value = getattr(value, name)
@@ -365,12 +369,12 @@ class Setting:
 
 @cache
 def all_settings() -> Mapping[SettingPath, Setting]:
-    """Return all settings by path, in the order of the sections, arrays of tables last."""
+    """Return every setting by its path, in the order of `Settings`; arrays of tables are last."""
     return MappingProxyType({each.path: each for each in _within(Settings, ())})
 
 
 def names_in(section: SettingPath) -> list[str]:
-    """Return the names of the settings and sections directly in a section; `()` is the file."""
+    """Return the names directly in a section, of settings and sections; `()` is the top level."""
     depth = len(section)
     below = (path for path in all_settings() if path[:depth] == section)
     return list(dict.fromkeys(path[depth] for path in below if path[depth:]))

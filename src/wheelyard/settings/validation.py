@@ -1,4 +1,4 @@
-"""Validation of the settings at startup: each error is one line, and stops the start."""
+"""Validation of loaded settings: the first error is raised, with a message of one line."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ _URL: Final = re.compile(r"https?://[^\x00-\x20\x7f/?#@]+(/[^\x00-\x20\x7f?#]*)?
 
 
 def bad_setting(why: str) -> Invalid:
-    """Return the error for an invalid setting; `why` is the rest of a sentence."""
+    """Return Invalid (code `bad_setting`) for a setting; `why` continues the message."""
     return Invalid(f"A setting is wrong: {why}. See docs/settings.md.", code="bad_setting")
 
 
@@ -51,7 +51,7 @@ def quote_safely(text: str) -> str:
 
 def validate(settings: Settings) -> Settings:
     """
-    Return the settings with `path_prefix` normalised.
+    Check the settings, and return them with `path_prefix` normalised.
 
     Raises:
         Invalid: A setting is invalid, or settings contradict each other (code `bad_setting`).
@@ -72,7 +72,7 @@ def is_public(settings: Settings) -> bool:
 
 
 def _grant_to_everybody(settings: Settings) -> Grant | None:
-    """Return the first grant that lets everybody read all projects, or None."""
+    """Return the first grant that gives anonymous clients all projects, or None."""
     everybodys = (each for each in settings.grants.all if ANONYMOUS in each.principals)
     return next((each for each in everybodys if EVERY_PROJECT in each.scope.projects), None)
 
@@ -117,7 +117,7 @@ def _is_host(text: str) -> bool:
 
 
 def _has_host(url: str) -> bool:
-    """Return whether a URL has a host, and a valid port or none."""
+    """Return whether a URL has a host, and no port or one from 1 to 65535."""
     with suppress(ValueError):  # such as an unclosed bracket, or port 65536
         parts = urlsplit(url)
         return bool(parts.hostname) and parts.port != 0
@@ -129,7 +129,7 @@ def _is_folder(text: str) -> bool:
 
 
 def _parse_bucket(text: str) -> BucketLocation | None:
-    """Parse `gs://BUCKET/PREFIX`; return None if it is malformed."""
+    """Return the location that `gs://BUCKET/PREFIX` names; None if it is malformed."""
     with suppress(Invalid):
         return None if "?" in text or "#" in text else parse_location(text)
     return None

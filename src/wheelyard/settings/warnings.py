@@ -16,18 +16,19 @@ NO_AUDIENCE: Final = "[google.id_token] audience is not set, so nobody is known 
 
 
 def warnings_for(settings: Settings) -> list[str]:
-    """Return all warnings about the settings, one sentence each."""
+    """Return a sentence for each warning that follows from the settings alone."""
     parts = (_listener, _grants, _principals, _locations, _publishing, _unused)
     return [sentence for part in parts for sentence in part(settings)]
 
 
 def unmatched_grants(settings: Settings, names: Mapping[str, Collection[str]]) -> Iterator[str]:
     """
-    Yield a warning for each principal of a grant that does not exist.
+    Yield a warning for each principal in a grant that no accepted credential can have.
 
-    Only for `wheelyard config check`: while a server runs, the name may be added to a file.
-    `names` has the names in the files of passwords and tokens by the kind of principal
-    (`htpasswd`, `static`); a missing kind is not compared.
+    Such are names that are missing in the files of passwords and tokens, impossible names of Google
+    accounts, and accounts of domains that are not allowed. Only for `wheelyard config check`: while
+    a server runs, the name may be added to a file. `names` has the names in the files by the kind
+    of principal (`htpasswd`, `static`); a missing kind is not compared.
     """
     places = {"htpasswd": "[access] htpasswd_file", "static": "the static tokens"}
 
@@ -40,7 +41,7 @@ def unmatched_grants(settings: Settings, names: Mapping[str, Collection[str]]) -
 
 
 def accepts_other_credentials(settings: Settings) -> bool:
-    """Return whether credentials other than API tokens are accepted."""
+    """Return whether passwords, static tokens or Google's credentials are accepted."""
     access = settings.access
     has_secrets = access.htpasswd_file or access.static_tokens_file or access.static_token
     return bool(has_secrets) or _knows_google(settings)
@@ -78,7 +79,7 @@ def _listener(settings: Settings) -> Iterator[str]:
 
 
 def _is_behind_proxy(server: ServerSettings) -> bool:
-    """Return whether a proxy or tunnel makes a loopback listener reachable from elsewhere."""
+    """Return whether `trusted_proxies` or `public_url` shows that a proxy or tunnel is used."""
     name = urlsplit(server.public_url).hostname or "localhost"
     return server.trusted_proxies > 0 or not is_loopback(name)
 
@@ -104,7 +105,11 @@ def _grants(settings: Settings) -> Iterator[str]:
 
 
 def _principals(settings: Settings) -> Iterator[str]:
-    """Yield warnings about grants to principals whose type of credential is disabled."""
+    """
+    Yield a warning for each principal in a grant whose kind makes it ineffective.
+
+    Its type of credential is disabled, or (API tokens, trusted publishing) does not use grants.
+    """
     access, audience = settings.access, settings.google.id_token.audience
     disabled = {
         "token": "a token may do what it was made for",
@@ -130,7 +135,7 @@ def _ineffective_grants(settings: Settings, why: Callable[[str, str], str]) -> I
 
 
 def _why_no_account(kind: str, name: str) -> str:
-    """Return why no Google account can have this name, or an empty string."""
+    """Return why no Google account of this kind can have this name, or an empty string."""
     if kind == "user" and name.endswith(SERVICE_ACCOUNT_SUFFIX):
         return f"it is a service account; write serviceAccount:{name}"
     if kind == "serviceAccount" and not name.partition("#")[0].endswith(SERVICE_ACCOUNT_SUFFIX):
@@ -139,7 +144,7 @@ def _why_no_account(kind: str, name: str) -> str:
 
 
 def _why_rejected(kind: str, name: str, settings: Settings) -> str:
-    """Return why ID tokens of this account are rejected, or an empty string."""
+    """Return why ID tokens of this user or domain are rejected, or an empty string."""
     allowed = {domain.lower() for domain in settings.google.id_token.allowed_domains}
     domain = name.rpartition("@")[2]
     # Identity-Aware Proxy does not use `allowed_domains`
