@@ -1,1 +1,1 @@
-"""The catalog: projects, files and credentials as documents in a store; may raise Unavailable."""
+"""The catalog: projects, distributions and credentials in a store; may raise Unavailable."""

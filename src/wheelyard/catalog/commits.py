@@ -2,9 +2,9 @@
 The commit protocol: how a project's document and its journal move from one revision to the next.
 
 The document of revision n contains commit n whole, and its compare-and-swap is the commit point.
-Right after, commit n is written to the journal; if the writer dies in between, the writer of commit
-n+1 does that first. So the journal has no gaps, is ordered and hash-chained, and folding it gives
-the document byte for byte.
+Right after, commit n is written to the journal; if the writer dies in between, the next writer of
+the project does that first. So the journal lacks at most the newest commit. Each commit has the
+digest of the one before, and folding all commits gives the document byte for byte.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,7 +41,12 @@ EventListener = Callable[[NormalizedName, AnyEvent], None]
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A project as the intent last got it, and after the commit."""
+    """
+    The result of an intent: the project it was last called with, and the project after the commit.
+
+    If the commit has the events of several intents, those of the earlier ones are in `before`, and
+    all are in `after`.
+    """
 
     before: Project
     after: Project
@@ -49,7 +54,7 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class _PendingIntent:
-    """An intent and its caller's context: one caller commits on behalf of several."""
+    """An intent that waits for its commit, and the context in which its events are reported."""
 
     intent: Intent
     context: Context
@@ -57,7 +62,7 @@ class _PendingIntent:
 
 @dataclass(frozen=True, slots=True)
 class _Decision:
-    """The result of an intent for the project `before`: events, or a refusal."""
+    """The result of one intent for the project `before`: events, or the error that it raised."""
 
     context: Context
     before: Project
@@ -69,7 +74,7 @@ class _Decision:
 
 
 class Commits:
-    """The only writer of project documents and journals."""
+    """Writes project documents and journals; besides, only `wheelyard check` repairs them."""
 
     def __init__(
         self,
@@ -90,10 +95,11 @@ class Commits:
 
     def submit(self, name: NormalizedName, intent: Intent) -> Committed:
         """
-        Commit the events of `intent`, in one commit with concurrent intents for the project.
+        Commit the events of `intent` to a project, together with those of concurrent intents.
 
-        If it has no events, `before` and `after` are equal. Raises the intent's error, and
-        Unavailable if the outcome is unknown.
+        Blocks until the commit. If no intent has events, nothing is written, and `before` and
+        `after` are equal. Raises the error that `intent` raised, and Unavailable if the outcome is
+        unknown or too many writers change the project.
         """
         return self._group_commit.submit(name, _PendingIntent(intent, copy_context()))
 
@@ -130,7 +136,7 @@ class Commits:
 
     def _was_superseded(self, before: Snapshot[Project], after: Project) -> bool:
         """
-        Return whether another writer has committed meanwhile.
+        Return whether the journal shows that another writer has committed since `before` was read.
 
         Raises Unavailable if the journal has the next commit although the document has not changed:
         then the document is outdated or lost, and a commit would contradict the journal.
@@ -145,7 +151,11 @@ class Commits:
         return self._documents.get(key, "current").version != before.version
 
     def _swap(self, expect: ObjectVersion, after: Project) -> bool:
-        """Write the document; return whether this commit is now part of the project."""
+        """
+        Write the document over the version `expect`; return whether the project has its commit now.
+
+        Raises Unavailable if the write may still happen.
+        """
         key = keys.project(after.name)
         try:
             self._documents.put(key, after, expect)
@@ -162,7 +172,7 @@ class Commits:
         return True
 
     def _was_written(self, written: Project, found: Project | None) -> bool:
-        """Return whether a write without a reply has succeeded: whether `found` has its commit."""
+        """Return whether `found`, read after an unclear write of `written`, includes its commit."""
         own = written.commit
         if own is None or found is None or found.revision < own.number:
             return False

@@ -9,7 +9,7 @@ from wheelyard.errors import OVERLOADED, Unavailable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConflictRetries:
-    """Limits of the attempts, and of the growing random pauses between them."""
+    """Attempts at a compare-and-swap: their limits, and the growing random pauses between them."""
 
     runtime: Runtime
     max_attempts: int = 200
@@ -21,7 +21,7 @@ class ConflictRetries:
     """Seconds."""
 
     def attempts(self) -> Iterator[int]:
-        """Yield 0, 1, 2 and so on, pausing before each but the first."""
+        """Yield 0, 1, 2 and so on up to a limit; pause before each number but the first."""
         waits = backoff_pauses(self.runtime.random, self.first_pause, self.max_pause)
         end = self.runtime.monotonic() + self.timeout
         for attempt in range(self.max_attempts):
@@ -32,7 +32,7 @@ class ConflictRetries:
             yield attempt
 
     def exhausted(self, what: str) -> Unavailable:
-        """Return the Unavailable for `what` after every attempt had a conflict."""
+        """Return the Unavailable (code `overloaded`) after the last conflict over `what`."""
         return Unavailable(
             f"Too many writers are changing {what} at once. Try again in a moment.",
             code=OVERLOADED,

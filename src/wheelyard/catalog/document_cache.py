@@ -1,9 +1,9 @@
 """
 Documents of one kind: their stored form, and a cache of them.
 
-On a local store (a folder, memory) every cached document is revalidated by one `stat` of its
-object. On a remote store a document is cached for `freshness` seconds, and for `stale_if_error`
-seconds while the store does not answer.
+On a local store (a folder, memory) a cached document is revalidated before use, in a folder by one
+`stat` of its file. On a remote store it is used without a read for `freshness` seconds, and while
+the store does not answer until it is `stale_if_error` seconds old.
 """
 
 from dataclasses import dataclass, replace
@@ -43,10 +43,11 @@ MAX_WEIGHT_DIVISOR: Final = 4
 
 class Codec(Generic[T]):
     """
-    The stored form of one kind of document: canonical JSON.
+    Converts values of one class to their stored bytes, canonical JSON, and back.
 
-    Equal values have equal bytes: fields in the order of the class, defaults left out, a newline at
-    the end. The journal's hash chain and the rebuilding of documents need that.
+    Equal values have equal bytes: fields in the order of the class, without defaults if the class
+    omits them, and a newline at the end. The journal's hash chain and the rebuilding of documents
+    need that.
     """
 
     def __init__(self, kind: type[T]) -> None:
@@ -54,11 +55,11 @@ class Codec(Generic[T]):
         self._decoder = Decoder(kind)
 
     def encode(self, value: T) -> bytes:
-        """Return the stored bytes of `value`."""
+        """Return the bytes to store for `value`."""
         return self._encoder.encode(value) + b"\n"
 
     def decode(self, key: Key, body: bytes) -> T:
-        """Return the value of the bytes stored at `key`; raise Unavailable if they are invalid."""
+        """Return the value of the stored bytes `body`; raise Unavailable if they are invalid."""
         try:
             return self._decoder.decode(body)
         except DecodeError as error:
@@ -69,18 +70,18 @@ class Codec(Generic[T]):
 
 
 def digest(body: bytes) -> str:
-    """Return the SHA-256 of stored bytes, 64 hexadecimal digits."""
+    """Return the SHA-256 of `body` as 64 hexadecimal digits."""
     return sha256(body).hexdigest()
 
 
 def damaged(message: str, what: str = "damaged") -> Unavailable:
-    """Return the Unavailable for a document that is damaged or lost."""
+    """Return an Unavailable with code `damaged_document`; `what` is "damaged" or "lost"."""
     return Unavailable(message, code=DAMAGED, short=f"A document of the index is {what}.")
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot(Generic[T]):
-    """A document as it was read; `value` is None if it did not exist."""
+    """A document as it was read or written; `value` is None if it did not exist."""
 
     value: T | None
     version: ObjectVersion
@@ -110,7 +111,8 @@ class DocumentCache(Generic[T]):
     """
     Reads, writes and caches the documents of one kind; safe to share between threads.
 
-    A document that `is_permanent` is never deleted: if it is missing after it was seen, it is lost.
+    A document that `is_permanent` is never deleted: if it is cached and missing from the store, it
+    is lost, and reading it raises Unavailable.
     """
 
     def __init__(
@@ -130,7 +132,12 @@ class DocumentCache(Generic[T]):
         self._cache: LruCache[Key, Snapshot[T]] = LruCache(policy.capacity)
 
     def peek(self, key: Key, max_age: MaxAge = "fresh") -> Snapshot[T] | None:
-        """Return the cached document, None if it is too old or not cached; never blocks."""
+        """
+        Return the cached document; None if it is not cached, or older than `max_age`.
+
+        Does not read a remote store. On a local store, asks whether the cached version is current
+        unless `max_age` is `any`.
+        """
         cached = self._cache.get(key)
         if cached is None or max_age == "any":
             return cached
@@ -148,7 +155,9 @@ class DocumentCache(Generic[T]):
         """
         Return the document, read from the store unless the cached one is recent enough.
 
-        If a remote store does not answer, a stale one is returned, unless `max_age` is `current`.
+        A local store is always asked. If a remote store does not answer, the cached document is
+        returned for `stale_if_error` seconds, unless `max_age` is `current`; else Unavailable is
+        raised.
         """
         if max_age == "current" or self._policy.is_local:
             return self._revalidate(key, max_age)
@@ -167,24 +176,25 @@ class DocumentCache(Generic[T]):
             return stale
 
     def get_listed(self, entry: Entry) -> Snapshot[T]:
-        """Return the document of a listing's entry; read it unless that version is cached."""
+        """Return the cached document if it has the version of `entry`, else read it."""
         cached = self._cache.get(entry.key)
         if cached is not None and cached.version == entry.version:
             return cached
         return self.get(entry.key, "current")
 
     def put(self, key: Key, value: T, expect: ObjectVersion | None) -> None:
-        """Write a document over the version `expect`, and cache it; raise Conflict as a store."""
+        """Write `value` over the version `expect`, and cache it; see `Store.put`."""
         body, started_at = self.codec.encode(value), self.now_seconds()
         version = self._store.put(key, body, expect)
         self.cache_written(key, Snapshot(value, version, started_at, started_at, len(body)), expect)
 
     def cache_written(self, key: Key, written: Snapshot[T], over: ObjectVersion | None) -> None:
         """
-        Cache a document that this process has written over the version `over`.
+        Cache a document that this process has just written to the store over the version `over`.
 
-        Its `validated_at` is the time before the write: later writes of other processes are not in
-        it.
+        If another version than `over` is cached, remove that instead, as it may be newer.
+        `validated_at` of `written` is the time before the write: later writes of other processes
+        are not in it.
         """
         cached = self._cache.get(key)
         if cached is not None and cached.version != over:
@@ -194,7 +204,7 @@ class DocumentCache(Generic[T]):
         self._remember(key, written)
 
     def now_seconds(self) -> float:
-        """Return the time on the clock of `validated_at` and `attempted_at`."""
+        """Return the monotonic time in seconds, the clock of `validated_at` and `attempted_at`."""
         return self._runtime.monotonic()
 
     def _revalidate(self, key: Key, max_age: MaxAge) -> Snapshot[T]:

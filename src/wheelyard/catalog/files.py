@@ -1,4 +1,4 @@
-"""Storage of distributions and their core metadata: written once, under their digest."""
+"""Storage of distributions and their core metadata, under keys with the distribution's digest."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ RENEWAL_AGE: Final = ORPHAN_AGE / 2
 
 @dataclass(frozen=True, slots=True)
 class FileContent:
-    """The bytes of one distribution and of its core metadata."""
+    """A distribution to store: its entry, a local file with its bytes, and its core metadata."""
 
     file: File
     path: Path
@@ -34,33 +34,42 @@ class FileContent:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Stores, checks and removes the distributions of an index."""
+    """Stores, checks, repairs and removes the distributions of an index and their core metadata."""
 
     store: Store
     retries: ConflictRetries
 
     def put(self, name: NormalizedName, bodies: Sequence[FileContent]) -> None:
-        """Store distributions and their core metadata durably; existing equal objects stay."""
+        """
+        Store distributions and their core metadata durably.
+
+        An existing object stays if it has the right size and is younger than `RENEWAL_AGE`; else it
+        is written again.
+        """
         objects = dict(each for body in bodies for each in _objects(name, body))
         for key in self.store.create_all(list(objects.items())):
             self._create(key, objects[key])
 
     def is_intact(self, name: NormalizedName, file: File) -> bool:
-        """Read a listed file and its core metadata; return whether both have their digests."""
+        """
+        Return whether a distribution and its core metadata are stored with their listed digests.
+
+        Reads them whole.
+        """
         return all(self._digest(key) == expected for key, expected in listed_objects(name, file))
 
     def repair(self, name: NormalizedName, body: FileContent) -> None:
-        """Write the bytes of a listed file again, over whatever is stored under its key."""
+        """Write a distribution and its core metadata over whatever is stored at their keys."""
         for key, content in _objects(name, body):
             self.store.put(key, content, None)
 
     def remove(self, name: NormalizedName, file: File) -> None:
-        """Remove a distribution and its core metadata, if they exist."""
+        """Delete a distribution and its core metadata; a missing object is no error."""
         for key, _ in listed_objects(name, file):
             self.store.delete(key, None)
 
     def core_metadata(self, name: NormalizedName, file: File) -> bytes:
-        """Return a distribution's core metadata; raise NotFound if it is missing."""
+        """Return the bytes of a distribution's core metadata; raise NotFound if missing."""
         key = keys.core_metadata(name, file.sha256, file.filename)
         found = self.store.get(key)
         if not isinstance(found, Stored):
@@ -94,7 +103,7 @@ class Files:
 
 
 def listed_objects(name: NormalizedName, file: File) -> Iterator[tuple[Key, str]]:
-    """Yield the key and the expected SHA-256 of each object of a listed file."""
+    """Yield the key and listed SHA-256 of a distribution, and of its core metadata, if any."""
     yield keys.distribution(name, file.sha256, file.filename), file.sha256
     if file.has_metadata:
         yield keys.core_metadata(name, file.sha256, file.filename), file.core_metadata

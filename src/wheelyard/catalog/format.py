@@ -1,5 +1,5 @@
 """
-The format of a store (`wheelyard.json`), and the catalog of a store.
+The format of a store (`wheelyard.json`), and the construction of a store's catalog.
 
 The format keeps an older version of wheelyard from writing into a newer store.
 """
@@ -35,10 +35,10 @@ seconds after its revocation.
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The parts of an open store's catalog."""
+    """The parts of the catalog that `open_catalog` returns."""
 
     is_new: bool
-    """Whether the store was created by this call."""
+    """Whether `open_catalog` has created the store."""
     projects: Projects
     files: Files
     token_records: TokenRecords
@@ -49,10 +49,10 @@ def open_catalog(
     store: Store, runtime: Runtime, policy: CachePolicy, on_event: EventListener, files: str = ""
 ) -> Catalog:
     """
-    Return the catalog of a store; write the format if the store is new.
+    Return the catalog of a store; write `wheelyard.json` if the store is new.
 
     `on_event` is called with each event after its commit. `files` is the location of a new store's
-    distributions, if they have a bucket of their own.
+    distributions, if they have a bucket of their own. Raises Invalid as `ensure_format` does.
     """
     is_new = ensure_format(store, files)
     make_retries = ConflictRetries if policy.is_local else remote_conflict_retries
@@ -72,7 +72,7 @@ def open_catalog(
 
 
 class StoreFormat(Struct, frozen=True, omit_defaults=True):
-    """The stored document `wheelyard.json`."""
+    """The content of `wheelyard.json`."""
 
     format: int
     files: str = ""
@@ -81,7 +81,7 @@ class StoreFormat(Struct, frozen=True, omit_defaults=True):
 
 def read_format(store: Store) -> StoreFormat | None:
     """
-    Return the format of a store; None if there is no store.
+    Return the content of `wheelyard.json`; None if the store has none.
 
     Raises:
         Invalid: The format is another one than `FORMAT` (code `newer_store` or `older_store`), or
@@ -115,12 +115,12 @@ def read_format(store: Store) -> StoreFormat | None:
 
 def ensure_format(store: Store, files: str = "") -> bool:
     """
-    Write the format of a store if it has none; return whether it had none.
+    Write `wheelyard.json` if the store has none; return whether this call has written it.
 
     `files` is the location of a new store's distributions, if they have a bucket of their own.
 
     Raises:
-        Invalid: As `read_format` does, and where a store has projects but no format (code
+        Invalid: As `read_format` does, and if a store has projects but no format (code
             `damaged_document`).
     """
     if read_format(store) is not None:
@@ -140,7 +140,11 @@ def ensure_format(store: Store, files: str = "") -> bool:
 
 
 def rewrite_format(store: Store, retries: ConflictRetries) -> None:
-    """Write `wheelyard.json` again unchanged, to prove that this process can commit."""
+    """
+    Write `wheelyard.json` again unchanged, to prove that this process can write to the store.
+
+    Raises NotFound if it is missing.
+    """
     for _ in retries.attempts():
         found = store.get(keys.FORMAT)
         if not isinstance(found, Stored):

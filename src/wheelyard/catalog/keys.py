@@ -11,7 +11,8 @@ The object layout of a store; the only module that builds and parses keys.
     credentials/uses/<id>.json                             the day of the token's last use
     credentials/used-id-tokens/<yyyymmddhh>/<digest>.json  a used OIDC ID token, by expiry
 
-A key with a digest or a number is written once. The others are changed by compare-and-swap.
+The bytes at a key with a digest or a number never change. The other objects are changed by
+compare-and-swap.
 """
 
 import re
@@ -48,27 +49,27 @@ def project(name: NormalizedName) -> Key:
 
 
 def commit(name: NormalizedName, number: int) -> Key:
-    """Return the key of a project's commit `number`."""
+    """Return the key of the commit `number` in a project's journal."""
     return Key(f"{JOURNAL}{name}/{number:010}.json")
 
 
 def journal(name: NormalizedName) -> str:
-    """Return the prefix of a project's commits."""
+    """Return the prefix of the keys of a project's commits."""
     return f"{JOURNAL}{name}/"
 
 
 def distribution(name: NormalizedName, sha256: str, filename: str) -> Key:
-    """Return the key of a distribution's bytes, which never change: it contains their digest."""
+    """Return the key of a distribution's bytes, which never change: `sha256` is their digest."""
     return Key(f"{FILES}{name}/{sha256}/{filename}")
 
 
 def core_metadata(name: NormalizedName, sha256: str, filename: str) -> Key:
-    """Return the key of a distribution's core metadata; `sha256` is the distribution's."""
+    """Return the key of a distribution's core metadata; `sha256` is the distribution's digest."""
     return Key(f"{FILES}{name}/{sha256}/{filename}.metadata")
 
 
 def probes(prefixes: Sequence[str], unique: str) -> tuple[Key, ...]:
-    """Return, for each prefix, the key of a trial write; `unique` is a random text."""
+    """Return one key for a trial write below each prefix; `unique` is a random text."""
     return tuple(Key(f"{prefix}probe-{unique}") for prefix in prefixes)
 
 
@@ -83,19 +84,19 @@ def last_use(token_id: str) -> Key:
 
 
 def used_id_token(expires_at: datetime, digest: str) -> Key:
-    """Return the key of a used ID token that expires at `expires_at`."""
+    """Return the key of the record of a used ID token; `digest` is that of `digest_of`."""
     return Key(f"{USED_ID_TOKENS}{expires_at.astimezone(UTC).strftime(_HOUR)}/{digest}.json")
 
 
 def project_of(key: Key) -> NormalizedName | None:
-    """Return the project of a document's key; None for any other key."""
+    """Return the project whose document has this key; None if it is not the key of a document."""
     match = _PROJECT.fullmatch(key)
     return NormalizedName(match[1]) if match else None
 
 
 @dataclass(frozen=True, slots=True)
 class FileKey:
-    """The parts of a key under `files/`, of a distribution or its core metadata."""
+    """The parts of a distribution's key; the key of its core metadata has equal parts."""
 
     project: str
     sha256: str
@@ -103,25 +104,25 @@ class FileKey:
 
 
 def parse_file_key(key: Key) -> FileKey | None:
-    """Return the parts of a key under `files/`; None for any other key."""
+    """Return the parts of a distribution's or its core metadata's key; None for any other key."""
     match = _FILE.fullmatch(key)
     return FileKey(*match.groups()) if match else None
 
 
 def commit_number(key: Key) -> int | None:
-    """Return the number of a journal entry's commit; None for any other key."""
+    """Return the commit number in the key of a journal entry; None for any other key."""
     match = _ENTRY.fullmatch(key)
     return int(match[1]) if match else None
 
 
 def token_id_of_use(key: Key) -> str | None:
-    """Return the token id in the key of a last use; None for any other key."""
+    """Return the token id in the key of a token's last use; None for any other key."""
     match = _USE.fullmatch(key)
     return match[1] if match else None
 
 
 def expiry_hour(key: Key) -> datetime | None:
-    """Return the hour in which a used ID token expires; None for any other key."""
+    """Return when the expiry hour in a used ID token's key begins; None for any other key."""
     match = _USED_ID_TOKEN.fullmatch(key)
     try:
         return datetime.strptime(match[1], _HOUR).replace(tzinfo=UTC) if match else None

@@ -31,12 +31,12 @@ class NameList(Struct, frozen=True, dict=True):
 
     @cached_property
     def as_set(self) -> frozenset[NormalizedName]:
-        """The names as a set."""
+        """The project names as a frozenset."""
         return frozenset(self.names)
 
 
 class ProjectNames:
-    """Reads and extends the list of project names."""
+    """Reads the list of project names, and adds names to it."""
 
     def __init__(self, documents: DocumentCache[NameList], retries: ConflictRetries) -> None:
         self._documents = documents
@@ -44,19 +44,23 @@ class ProjectNames:
         self._additions = GroupCommit[str, frozenset[NormalizedName], bool](self._add)
 
     def peek(self, max_age: MaxAge = "fresh") -> Snapshot[NameList] | None:
-        """Return the cached list, None if it is too old or not cached; never blocks."""
+        """
+        Return the cached list; None if it is not cached, or older than `max_age`.
+
+        Does not read a remote store.
+        """
         return self._documents.peek(keys.PROJECT_NAMES, max_age)
 
     def get(self) -> Snapshot[NameList]:
-        """Return the list, read from the store unless a fresh one is cached."""
+        """Return a snapshot of the list, read from the store unless a fresh one is cached."""
         return self._documents.get(keys.PROJECT_NAMES)
 
     def get_current(self) -> NameList:
-        """Return the list as it is in the store now."""
+        """Return the list as it is in the store now; an empty one if the store has none."""
         return self._documents.get(keys.PROJECT_NAMES, "current").value or NameList()
 
     def ensure(self, *names: NormalizedName) -> None:
-        """Add those of `names` to the list that it lacks."""
+        """Add those of `names` that the stored list lacks to it."""
         cached = self.peek("any")
         listed = cached.value.as_set if cached and cached.value else frozenset()
         missing = frozenset(names) - listed
@@ -98,7 +102,12 @@ class Projects:
     commits: Commits
 
     def peek(self, name: NormalizedName, max_age: MaxAge = "fresh") -> Snapshot[Project] | None:
-        """Return the cached document, None if it is too old or not cached; never blocks."""
+        """
+        Return a project's cached document; None if the cache has no answer within `max_age`.
+
+        If the cached list of names lacks the project, the snapshot has no value. Does not read a
+        remote store.
+        """
         snapshot = self.documents.peek(keys.project(name), max_age)
         if snapshot is not None and snapshot.value is not None:
             return snapshot
@@ -106,7 +115,12 @@ class Projects:
         return _missing(names) if names is not None and not _is_listed(names, name) else None
 
     def load(self, name: NormalizedName) -> Snapshot[Project]:
-        """Return the project's document, None in it if the name is not listed; may read it."""
+        """
+        Return a snapshot of a project's document, from the cache or the store.
+
+        It has no value if the project's name is not listed. Raises Unavailable if the name is
+        listed and the document is missing.
+        """
         if not self.was_seen(name):
             names = self.names.get()
             if not _is_listed(names, name):
@@ -124,11 +138,19 @@ class Projects:
         return snapshot
 
     def load_unlisted(self, name: NormalizedName) -> Snapshot[Project]:
-        """Return the project's document, even if its name is not listed."""
+        """
+        Return a snapshot of a project's document, whether or not its name is listed.
+
+        It has no value if there is no document.
+        """
         return self.documents.get(keys.project(name))
 
     def was_seen(self, name: NormalizedName) -> bool:
-        """Return whether this process has seen the project; names are never removed."""
+        """
+        Return whether the cached document or list, of any age, has the project.
+
+        The project then still exists, because names are never removed.
+        """
         cached = self.documents.peek(keys.project(name), "any")
         if cached is not None and cached.value is not None:
             return True
@@ -143,11 +165,15 @@ class Projects:
         return snapshot.value
 
     def get_for_update(self, name: NormalizedName) -> Project:
-        """Return a project for a writer: listed or not, and empty if it does not exist."""
+        """Return a project for a writer, listed or not; an empty one if it does not exist."""
         return self.load_unlisted(name).value or Project(name=name)
 
     def change(self, name: NormalizedName, intent: Intent) -> Committed:
-        """Commit the events of `intent` and list the name; return the project before and after."""
+        """
+        Commit the events of `intent`, and list the project's name; return the result of the commit.
+
+        A project without any commit is not listed.
+        """
         committed = self.commits.submit(name, intent)
         if committed.after.revision:
             self.names.ensure(name)
@@ -155,9 +181,10 @@ class Projects:
 
     def journal(self, project: Project, after: int, last: int) -> Iterator[Commit]:
         """
-        Yield the commits with numbers above `after`, up to `last`, oldest first.
+        Yield the commits with numbers above `after`, up to and including `last`, oldest first.
 
-        The newest commit is taken from the document: the journal may not have it yet.
+        The newest commit is taken from the document: the journal may not have it yet. A commit that
+        the journal lacks is left out.
         """
         codec = Codec(Commit)
         for number in range(after + 1, min(last, project.revision - 1) + 1):
@@ -170,7 +197,7 @@ class Projects:
 
 
 def unknown_project(name: str) -> NotFound:
-    """Return the NotFound for a project that does not exist."""
+    """Return the NotFound for the name of a project that does not exist."""
     return NotFound(
         f"There is no project named {quoted(name)} here. Check the spelling, or upload it first.",
         short="No such project.",

@@ -1,8 +1,8 @@
 """
 Stored credentials: records of API tokens, the days of their last use, and used OIDC ID tokens.
 
-A token's record is created once, and changed only to revoke it. The day of its last use and the ID
-token that it was exchanged for are objects of their own.
+A token's record is created once, and changed only to revoke it. The day of its last use, and the ID
+token that a client exchanged for it, are objects of their own.
 """
 
 import logging
@@ -51,21 +51,21 @@ logger = logging.getLogger("wheelyard")
 
 
 class LastUse(Struct, frozen=True):
-    """The stored document of a token's last use."""
+    """The stored document with the day of a token's last use."""
 
     day: date
     """UTC."""
 
 
 class UsedIdToken(Struct, frozen=True):
-    """The stored document of a used ID token, without the ID token itself."""
+    """The stored document of a used ID token; the ID token itself is not in it."""
 
     token: str
     """The id of the API token that it was exchanged for."""
 
 
 def in_background(work: Callable[[], None]) -> None:
-    """Run a function in a daemon thread, which does not keep the process from exiting."""
+    """Start a daemon thread that runs `work`; it does not keep the process from exiting."""
     Thread(target=work, daemon=True).start()
 
 
@@ -79,19 +79,23 @@ class TokenRecords:
     last_uses: "LastUses"
 
     def peek(self, token_id: str, max_age: MaxAge = "fresh") -> Snapshot[TokenRecord] | None:
-        """Return the cached record, None if it is too old or not cached; never blocks."""
+        """
+        Return the cached record; None if it is not cached, or older than `max_age`.
+
+        Does not read a remote store.
+        """
         return self.documents.peek(keys.token(token_id), max_age)
 
     def get(self, token_id: str) -> Snapshot[TokenRecord]:
-        """Return the record, read from the store unless a fresh one is cached."""
+        """Return a snapshot of a record, read from the store unless a fresh one is cached."""
         return self.documents.get(keys.token(token_id))
 
     def create(self, record: TokenRecord) -> None:
-        """Store a new record; raise Conflict if a token has that id."""
+        """Store a new record; raise Conflict if there is one with its id."""
         create(self.store, keys.token(record.id), self.documents.codec.encode(record))
 
     def replace(self, record: TokenRecord, snapshot: Snapshot[TokenRecord]) -> bool:
-        """Store a changed record; return False if it was changed since `snapshot`."""
+        """Store a changed record; return False if the stored one is newer than `snapshot`."""
         try:
             self.documents.put(keys.token(record.id), record, snapshot.version)
         except Conflict:
@@ -99,7 +103,11 @@ class TokenRecords:
         return True
 
     def get_for_update(self, token_id: str) -> Snapshot[TokenRecord]:
-        """Return the record as it is in the store now; raise NotFound if there is none."""
+        """
+        Return a snapshot of a record as it is in the store now.
+
+        Raises NotFound if there is none, or the id is malformed.
+        """
         is_valid = is_token_id(token_id)
         snapshot = self.documents.get(keys.token(token_id), "current") if is_valid else None
         if snapshot is None or snapshot.value is None:
@@ -111,7 +119,11 @@ class TokenRecords:
         return snapshot
 
     def all(self) -> Iterator[TokenRecord]:
-        """Yield all records but damaged ones, sorted by id; only changed ones are read."""
+        """
+        Yield the records, sorted by id; a record cached in its current version is not read.
+
+        A record whose read raises Unavailable, because it is damaged for example, is left out.
+        """
         for entry in self.store.list(keys.TOKENS):
             with suppress(Unavailable):
                 snapshot = self.documents.get_listed(entry)
@@ -123,9 +135,9 @@ class LastUses:
     """
     The day on which each token was last used; safe to share between threads.
 
-    A request only looks into a cache. A new day is written by one background thread, once for each
-    token and process. If the store refuses a write, the pending days are lost, and nothing is
-    written for `COOL_DOWN`.
+    A request waits for no write: a background thread writes each new day, at most once for each
+    token, day and process. If the store refuses a write, the pending days are lost, and no day is
+    recorded for `COOL_DOWN`.
     """
 
     def __init__(self, store: Store, runtime: Runtime, start: StartThread = in_background) -> None:
@@ -140,7 +152,11 @@ class LastUses:
         self._pending: deque[tuple[str, datetime]] = deque()
 
     def record(self, token_id: str, now: datetime) -> None:
-        """Record that a valid token is used today; never blocks and never raises."""
+        """
+        Have a background thread write that a token was used today, unless this process has.
+
+        Never waits for the store and never raises.
+        """
         if self._recorded.get(token_id) == now.date() or now < self._retry_at:
             return
         with self._lock:
@@ -159,7 +175,7 @@ class LastUses:
 
     def days(self, token_ids: frozenset[str]) -> dict[str, date]:
         """
-        Return the recorded days of tokens; a token without one is left out.
+        Return the day of the last recorded use by token id; a token without one is left out.
 
         A few tokens are read one by one. For more, all last uses are listed, and only those read
         that have changed since this process last read them.
@@ -201,7 +217,11 @@ class LastUses:
             self._documents.put(key, LastUse(day), last.version if last else None)
 
     def _load(self, key: Key, entry: Entry | None = None) -> Snapshot[LastUse] | None:
-        """Return the last use at a key, read unless cached; None if it is damaged."""
+        """
+        Return the last use at `key` as it is in the store now; None if it is damaged.
+
+        With its listed `entry`, it is read only if that version is not cached.
+        """
         try:
             if entry is not None:
                 return self._documents.get_listed(entry)
@@ -217,9 +237,9 @@ class UsedIdTokens:
     """
     OIDC ID tokens that were used: each is recorded once, so that only one process can use it.
 
-    The records are grouped by the hour in which the ID token expires, so that a listing has the
-    expired ones first. Each has the id of the API token that it was exchanged for, which is removed
-    with it.
+    The keys of the records begin with the hour in which the ID token expires, so that a listing has
+    the expired ones first. A record has the id of the API token that the ID token was exchanged
+    for, so that a cleanup can remove both.
     """
 
     store: Store
@@ -236,7 +256,7 @@ class UsedIdTokens:
         create(self.store, key, self.codec.encode(UsedIdToken(token_id)))
 
     def expired_before(self, limit: datetime) -> Iterator[Key]:
-        """Yield the keys of ID tokens whose expiry hour ended before `limit`, oldest first."""
+        """Yield the keys of the records whose expiry hour has ended by `limit`, oldest first."""
         for entry in self.store.list(keys.USED_ID_TOKENS):
             hour = keys.expiry_hour(entry.key)
             if hour is None:
@@ -246,7 +266,7 @@ class UsedIdTokens:
             yield entry.key
 
     def token_of(self, key: Key) -> str | None:
-        """Return the id of the API token for a used ID token; None if it cannot be read."""
+        """Return the API token's id in the record at `key`; None if missing or damaged."""
         found = self.store.get(key)
         if not isinstance(found, Stored):
             return None
@@ -256,11 +276,15 @@ class UsedIdTokens:
             return None
 
     def delete(self, key: Key) -> None:
-        """Remove the record of a used ID token."""
+        """Delete the record of a used ID token at `key`; a missing one is no error."""
         self.store.delete(key, None)
 
 
 def digest_of(issuer: str, jti: str) -> str:
-    """Return the digest that identifies an ID token; unique, as no issuer contains a NUL."""
+    """
+    Return the SHA-256 that identifies an ID token, in hexadecimal.
+
+    It is unique, as no issuer contains a NUL.
+    """
     # a JSON string can hold a lone surrogate
     return sha256(f"{issuer}\0{jti}".encode("utf-8", "surrogatepass")).hexdigest()

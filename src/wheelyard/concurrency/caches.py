@@ -11,7 +11,7 @@ V = TypeVar("V")
 
 
 class LruCache(Generic[K, V]):
-    """A cache of values with weights, whose sum is at most `capacity`."""
+    """A cache of weighted values; `capacity` is the largest sum of their weights."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -20,7 +20,7 @@ class LruCache(Generic[K, V]):
         self._lock = Lock()
 
     def get(self, key: K) -> V | None:
-        """Return the cached value of `key`, or None."""
+        """Return the cached value of `key`, or None; the value counts as the last used one."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -29,7 +29,11 @@ class LruCache(Generic[K, V]):
         return entry[0]
 
     def put(self, key: K, value: V, weight: int) -> None:
-        """Cache `value`, and evict others; a value above the whole capacity is not cached."""
+        """
+        Cache `value`, and evict the least recently used values above the capacity.
+
+        A value heavier than the whole capacity is not cached.
+        """
         with self._lock:
             self._remove(key)
             if weight > self._capacity:
@@ -56,11 +60,11 @@ class ExpiringCache(Generic[K, V]):
         self._entries: LruCache[K, tuple[V, float]] = LruCache(capacity)
 
     def get(self, key: K) -> V | None:
-        """Return the cached value of `key`; None if there is none, or it has expired."""
+        """Return the cached value of `key`; None if it is not cached or has expired."""
         entry = self._entries.get(key)
         return entry[0] if entry is not None and self._monotonic() < entry[1] else None
 
     def put(self, key: K, value: V, seconds: float) -> None:
-        """Cache `value` for so many seconds; not at all if they are not positive."""
+        """Cache `value` for `seconds`; do nothing if `seconds` is not positive."""
         if seconds > 0:
             self._entries.put(key, (value, self._monotonic() + seconds), 1)

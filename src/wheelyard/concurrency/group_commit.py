@@ -1,5 +1,5 @@
 """
-Group commit: concurrent callers with the same key share one write.
+Group commit: concurrent callers with equal keys share one write.
 
 The first caller for a key becomes the leader: it handles all waiting items of that key in one
 batch. When it has to retry, it adds the items that have arrived meanwhile. Afterwards the first
@@ -37,7 +37,7 @@ class GroupCommit(Generic[K, I, R]):
     Args:
         handle: Gets a key and a `TakeItems`, and handles the batch. Returns a result or an error
             for each item that its last call of `TakeItems` returned, in that order. An exception
-            is the outcome of every item.
+            that it raises is raised in every caller of the batch.
     """
 
     def __init__(self, handle: Callable[[K, TakeItems[I]], Sequence[R | WheelyardError]]) -> None:

@@ -16,7 +16,11 @@ class LogRateLimit:
         self._lock = Lock()
 
     def acquire(self) -> int | None:
-        """Return how many messages were suppressed before this one; None to suppress this one."""
+        """
+        Return None if a message must not be logged, else how many were suppressed before it.
+
+        The count is since the last message that was logged.
+        """
         now = self._monotonic()
         with self._lock:
             if now >= self._minute_ends_at:

@@ -15,7 +15,8 @@ def prefetch_map(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """
     Yield `work(item)` for each item, in order, computed ahead in PREFETCH_THREADS threads.
 
-    An exception of `work` is raised in its turn. Closing the iterator waits for running calls.
+    An exception of `work` is raised in its turn. Closing the iterator cancels the calls that have
+    not begun, and waits for running ones.
     """
     pool = ThreadPoolExecutor(PREFETCH_THREADS, "source")
     pending = deque[Future[R]]()

@@ -8,7 +8,7 @@ from random import Random
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """The clocks and the random number generator that an index uses; tests replace them."""
+    """The clocks, pause function and random number generator of an index; tests replace them."""
 
     now: Callable[[], datetime]
     """Returns the time of day, UTC, to the microsecond."""
@@ -32,10 +32,10 @@ def backoff_pauses(
     random: Random, first: float, longest: float, at_least: float = 0.0
 ) -> Iterator[float]:
     """
-    Yield seconds to wait between retries: random, below a limit that doubles up to `longest`.
+    Yield the seconds to wait before each retry, without end: random, up to a growing limit.
 
-    `at_least` is the smallest part of the limit. Randomness (jitter) keeps callers that have failed
-    together from retrying together.
+    The limit is `first`, and doubles up to `longest`; a pause is at least `at_least` times the
+    limit. Randomness (jitter) keeps callers that have failed together from retrying together.
     """
     limit = first
     while True:

@@ -1,4 +1,4 @@
-"""Single-flight for coroutines: concurrent calls with the same key share one task."""
+"""Single-flight for coroutines: concurrent calls with equal keys share one task."""
 
 from asyncio import Task, create_task, get_running_loop, shield, wait
 from collections.abc import Callable, Coroutine, Hashable
@@ -31,8 +31,8 @@ class SingleFlight:
         """
         Return the result of the task that runs for `key`; without one, start a task with `work`.
 
-        If the task takes longer than STALE_AFTER_SECONDS, and `get_stale` has a value, return that
-        value. A cancelled caller does not cancel the task.
+        If the task has run for STALE_AFTER_SECONDS, and `get_stale` returns a value, return that
+        value instead. A cancelled caller does not cancel the task.
         """
         now = get_running_loop().time()
         if key not in self._tasks:

@@ -1,1 +1,1 @@
-"""Stores: a few verbs over named objects, which know nothing of packages."""
+"""Stores of named objects (folder, memory, bucket), which know nothing of packages."""

@@ -17,7 +17,7 @@ from typing import Final, NewType, Protocol
 from wheelyard.errors import Conflict
 
 Key = NewType("Key", str)
-"""A slash-separated path, 1 to 1024 bytes of UTF-8; built only by `wheelyard.catalog.keys`."""
+"""A slash-separated path, 1 to 1024 bytes of UTF-8; a store's are built by `catalog.keys` only."""
 
 ObjectVersion = NewType("ObjectVersion", str)
 """An opaque id of one write of one key; compare with ==, never parse."""
@@ -37,7 +37,7 @@ STORAGE_DENIED: Final = "storage_denied"
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The bytes of a small object, and its version."""
+    """The result of `get` for an object that exists: its bytes and its version."""
 
     body: bytes
     version: ObjectVersion
@@ -69,7 +69,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class WebType:
-    """The headers of an object that is downloaded from a bucket directly."""
+    """The headers that a bucket sends with an object that a client downloads from it directly."""
 
     content_type: str
     cache_control: str
@@ -77,17 +77,26 @@ class WebType:
 
 class Store(Protocol):
     """
-    Objects under keys; safe to share between threads and processes.
+    The operations on objects under keys; safe to share between threads.
 
-    Every method may raise Unavailable, and otherwise only what its docstring names.
+    Every method may raise Unavailable, and otherwise only the errors in its docstring.
     """
 
     def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
-        """Return a small object, NOT_MODIFIED if it has `unless_version`, None if it is absent."""
+        """
+        Return the bytes and version of a small object; None if it does not exist.
+
+        Returns NOT_MODIFIED if its version is `unless_version`.
+        """
         ...
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Return the object's bytes from `start` up to `stop`; raise NotFound if it is absent."""
+        """
+        Return an iterator of the bytes from offset `start` up to `stop`, which is not included.
+
+        A chunk has at most CHUNK_BYTES. Raises NotFound, before it returns, if the object does not
+        exist.
+        """
         ...
 
     def put(
@@ -99,16 +108,18 @@ class Store(Protocol):
         Args:
             key: The object's key.
             body: Its bytes.
-            expect: The version to replace, else raise Conflict. ABSENT: a new key. None: any.
+            expect: The version to replace; ABSENT if the key must be new; None for any. Conflict is
+                raised if the object has another version.
             kind: The headers of downloads from a bucket; None for the store's default.
         """
         ...
 
     def create_all(self, objects: Sequence[tuple[Key, ObjectBody]]) -> list[Key]:
         """
-        Write objects with different keys durably; return the keys that existed and are unchanged.
+        Write objects with different new keys durably; return the keys that existed already.
 
-        The objects appear one by one. After Unavailable, any of them may have been written.
+        The objects at those keys are unchanged. New objects appear one by one. After Unavailable,
+        any of them may have been written.
         """
         taken = list[Key]()
         for key, body in objects:
@@ -119,15 +130,27 @@ class Store(Protocol):
         return taken
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
-        """Delete an object; raise Conflict unless it has the version `expect` (None: any)."""
+        """
+        Delete an object if it has the version `expect`, else raise Conflict.
+
+        With None any version is deleted, and a missing object is no error.
+        """
         ...
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """Yield the objects whose key begins with `prefix` and is greater than `after`, sorted."""
+        """
+        Yield the entries of objects whose key begins with `prefix` and is greater than `after`.
+
+        They are sorted by key.
+        """
         ...
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
-        """Return a download URL that is valid for `lifetime`; None if the store has no URLs."""
+        """
+        Return a URL for clients to download the object; None if the store has no URLs.
+
+        It is valid for at least half of `lifetime`.
+        """
         del key, lifetime
         return None
 
@@ -139,9 +162,9 @@ class Store(Protocol):
 
 def create(store: Store, key: Key, body: bytes) -> ObjectVersion:
     """
-    Write an object under a new key, and return its version.
+    Write an object under a new key, and return its version; raise Conflict if the key exists.
 
-    Raises Conflict only if an object can be read there; otherwise it tries once more.
+    If a conflict is reported but no object can be read there, the write is tried once more.
     """
     try:
         return store.put(key, body, ABSENT)
@@ -152,5 +175,5 @@ def create(store: Store, key: Key, body: bytes) -> ObjectVersion:
 
 
 def conflict_message(key: Key) -> str:
-    """Return the message of the Conflict for an object that another writer has changed."""
+    """Return the message of the Conflict for an object that does not have the expected version."""
     return f"{key} was changed by someone else in the meantime. Read it again and retry."

@@ -20,7 +20,7 @@ NETWORK_TYPES = ("nfs", "cifs", "smb", "fuse.gcsfuse", "fuse.sshfs", "fuse.s3fs"
 
 @contextmanager
 def storage_faults(what: str) -> Iterator[None]:
-    """Turn any OSError of the block into Unavailable, for a full disk with code `storage_full`."""
+    """Turn an OSError of the block into Unavailable about `what`: on a full disk `storage_full`."""
     try:
         yield
     except OSError as error:
@@ -39,11 +39,11 @@ def storage_faults(what: str) -> Iterator[None]:
 
 def open_no_follow(path: str, flags: int) -> int:
     """
-    Open an absolute path and return the descriptor; raise OSError (ELOOP) if a link is on the way.
+    Open an absolute path and return the descriptor; raise OSError (ELOOP) if it has a link in it.
 
-    On Linux the path of the open file is compared, so a link is noticed whenever it was made.
-    Elsewhere the path is resolved after opening, so a folder that was a link only in between is
-    not noticed. With O_DIRECTORY it opens a folder.
+    On Linux the path of the open file is compared, so a symbolic link is noticed whenever it was
+    made. Elsewhere the path is resolved after opening, so a folder that was a link only in between
+    is not noticed. With O_DIRECTORY it opens a folder.
     """
     # O_NOFOLLOW would report a link to a folder as "not a folder"; `_is_at` finds that link.
     # O_NONBLOCK: opening a named pipe must not wait for its writer
@@ -56,7 +56,11 @@ def open_no_follow(path: str, flags: int) -> int:
 
 
 def list_no_follow(folder: str) -> list[tuple[str, bool]]:
-    """Return the names in a folder, except hidden ones, and whether each is a folder."""
+    """
+    Return the name of each entry of a folder, hidden ones left out, and whether it is a folder.
+
+    Raises OSError (ELOOP) if the path has a symbolic link in it.
+    """
     descriptor = open_no_follow(folder, os.O_DIRECTORY)
     try:
         with os.scandir(descriptor) as entries:
@@ -67,7 +71,7 @@ def list_no_follow(folder: str) -> list[tuple[str, bool]]:
 
 
 def require_no_links(path: Path) -> None:
-    """Raise Unavailable if a path has a symbolic link in it."""
+    """Raise Unavailable if an absolute path has a symbolic link in it."""
     if os.path.realpath(path) != str(path):
         raise link_error(str(path))
 
@@ -82,7 +86,7 @@ def link_error(what: str) -> Unavailable:
 
 
 def remote_file_system(folder: Path, mounts: Path = MOUNT_TABLE) -> str | None:
-    """Return the type of the network file system that has `folder`; None if it is local."""
+    """Return the type of `folder`'s network file system; None if it is local or unknown."""
     try:
         lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

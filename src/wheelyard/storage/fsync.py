@@ -19,13 +19,17 @@ def write_all(descriptor: int, body: bytes) -> None:
 
 
 def fsync_path(path: Path | str) -> None:
-    """Wait until a file or folder is durable on the disk."""
+    """Call fsync for a file or folder, and return when it is durable on the disk."""
     with ExitStack() as stack:
         os.fsync(_open(path, stack))
 
 
 def fsync_all(paths: Sequence[Path]) -> None:
-    """Wait until files are durable on the disk; all writes are started before the first wait."""
+    """
+    Call fsync for files, and return when they are durable on the disk.
+
+    On Linux, the writes of a batch of `FSYNC_BATCH` files are started before the first wait.
+    """
     for start in range(0, len(paths), FSYNC_BATCH):
         with ExitStack() as stack:
             descriptors = [_open(path, stack) for path in paths[start : start + FSYNC_BATCH]]

@@ -1,4 +1,4 @@
-"""Metrics of a store: durations of its calls as histograms, and counts of billed operations."""
+"""Metrics of a store: durations of its calls as histograms, and counts of bucket operations."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -38,7 +38,7 @@ CallListener = Callable[[str, str, float], None]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Operation:
-    """A kind of billed operation on a bucket."""
+    """A kind of operation on a bucket, and how Google bills it."""
 
     kind: str
     """insert, copy, list, get, read, delete, or piece: one chunk of a large insert."""
@@ -48,7 +48,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class OperationCounter:
-    """Counts billed operations since the start; safe to share between threads."""
+    """Counts bucket operations since the start, free ones, too; safe to share between threads."""
 
     _counts: Counter[Operation] = field(default_factory=Counter)
     _lock: Lock = field(default_factory=Lock)
@@ -59,7 +59,7 @@ class OperationCounter:
             self._counts[operation] += 1
 
     def counts(self) -> dict[Operation, int]:
-        """Return the number of operations of each kind so far."""
+        """Return how often each operation was counted so far."""
         with self._lock:
             return dict(self._counts)
 
@@ -76,7 +76,7 @@ class Histogram:
 
 
 class Histograms:
-    """Durations since the start, by label values; safe to share between threads."""
+    """A histogram of durations for each set of label values, since the start; thread-safe."""
 
     def __init__(self, bounds: Sequence[float] = BUCKET_BOUNDS_SECONDS) -> None:
         self.bounds = tuple(bounds)
@@ -85,7 +85,7 @@ class Histograms:
         self._lock = Lock()
 
     def add(self, labels: HistogramLabels, seconds: float) -> None:
-        """Record one duration."""
+        """Record one duration in the histogram of `labels`."""
         bucket = bisect_left(self.bounds, seconds)
         with self._lock:
             counts = self._counts.get(labels)
@@ -113,14 +113,14 @@ class StoreMetrics:
     listener: CallListener | None = None
 
     def record(self, verb: str, outcome: str, started_at: float) -> None:
-        """Record the duration of a call that has just ended."""
+        """Record the duration and outcome of a call that has just ended, and call the listener."""
         seconds = self.monotonic() - started_at
         self.timings.add((verb, outcome), seconds)
         if self.listener is not None:
             self.listener(verb, outcome, seconds)
 
     def record_failure(self, verb: str, fault: Exception, started_at: float) -> None:
-        """Record the duration of a call that has just failed."""
+        """Record the duration of a call that has just raised `fault`, with its outcome."""
         outcome = "conflict" if isinstance(fault, Conflict) else "error"
         self.record(verb, "absent" if isinstance(fault, NotFound) else outcome, started_at)
 
@@ -128,10 +128,10 @@ class StoreMetrics:
 @dataclass(frozen=True, slots=True)
 class InstrumentedStore:
     """
-    A store that passes every call on to another one, and records its duration.
+    A store that passes every call on to `inner`, and records its duration.
 
-    A read is timed until its first bytes are there, as the rest depends on its reader. A listing is
-    timed to its end.
+    A read is timed until it returns its iterator, as the rest depends on the consumer. A listing is
+    timed to its end, with the time that its consumer takes.
     """
 
     inner: Store

@@ -60,8 +60,8 @@ class LocalStore(Store):
     """
     Objects as files below the folder `root`, which is created if it does not exist.
 
-    `random` gives different modification times to writes within one tick of the clock. `is_site`: a
-    static site, which is not fsynced, and whose file modes the umask decides.
+    `random` gives different modification times to writes within one tick of the clock. `is_site`:
+    it is a static site, which is not fsynced, and whose file modes the umask decides.
     """
 
     def __init__(self, root: Path, random: Random, *, is_site: bool = False) -> None:
@@ -124,7 +124,11 @@ class LocalStore(Store):
             return version
 
     def link(self, key: Key, source: Path) -> None:
-        """Hard-link a file to a new key; raise Conflict if the key exists, OSError if it fails."""
+        """
+        Make a hard link to the file `source` the object of a new key.
+
+        Raises Conflict if the key exists, and OSError if the link fails.
+        """
         self._move_into_place(key, source, Path(self._path(key)), ABSENT)
 
     def create_all(self, objects: Sequence[tuple[Key, ObjectBody]]) -> list[Key]:
@@ -147,7 +151,7 @@ class LocalStore(Store):
         return taken
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
-        """Delete the object, as in `Store`, and the folders that are empty then."""
+        """Delete the object, as in `Store`, and then the empty folders above it."""
         target = Path(self._path(key))
         with storage_faults(str(key)):
             self._require_no_links(str(target.parent))
@@ -169,11 +173,11 @@ class LocalStore(Store):
             yield from self._walk(prefix[: prefix.rfind("/") + 1], prefix, after)
 
     def path_of(self, key: Key) -> Path:
-        """Return the path at which the object's file is, if it exists."""
+        """Return the path of the object's file, existing or not."""
         return Path(self._path(key))
 
     def _check_root(self) -> None:
-        """Raise Unavailable if the store is missing: an unmounted disk must not look empty."""
+        """Raise Unavailable if the spool is missing: an unmounted disk must not look empty."""
         if not self.spool.folder.is_dir():
             raise Unavailable(
                 "The store is not where it was. Mount its disk again, or restart with the right "
@@ -188,7 +192,7 @@ class LocalStore(Store):
 
     def _stage(self, body: ObjectBody, stack: ExitStack, *, is_new: bool) -> Path:
         """
-        Return a file of the spool with the bytes of `body`; `stack` removes it if it is a copy.
+        Return the path of a spool file with the bytes of `body`; `stack` removes a copy.
 
         A body that is in the spool is used itself if the key `is_new`, because it is only linked. A
         replacement renames its file, so it gets a copy.
@@ -208,7 +212,7 @@ class LocalStore(Store):
 
     def _jitter_mtime(self, descriptor: int) -> None:
         """
-        Move a file's modification time by a random part of `MTIME_JITTER_NS`.
+        Move a file's modification time forward by a random time below `MTIME_JITTER_NS`.
 
         Otherwise an object that is deleted and created again within one tick of the kernel's clock
         could have its old version, because inodes are reused.
@@ -225,7 +229,11 @@ class LocalStore(Store):
         expect: ObjectVersion | None,
         unsynced: dict[str, None] | None = None,
     ) -> ObjectVersion:
-        """Give a staged file its name, and retry if a delete removes the folder meanwhile."""
+        """
+        Give a staged file its name; return its version as an object, or raise Conflict.
+
+        Retries if a delete removes the folder meanwhile.
+        """
         for _ in range(MAX_FOLDER_ATTEMPTS):
             with suppress(FileNotFoundError):
                 self._make_folder(str(target.parent), unsynced)
@@ -252,7 +260,11 @@ class LocalStore(Store):
             return version
 
     def _make_folder(self, folder: str, unsynced: dict[str, None] | None = None) -> None:
-        """Create a folder and its parents; fsync them, or add them to `unsynced` for the caller."""
+        """
+        Create a folder and its missing parents; raise Unavailable if a link is in the path.
+
+        The folder that contains it is fsynced, or added to `unsynced` for the caller to fsync.
+        """
         self._require_no_links(folder)
         if os.path.isdir(folder):  # noqa: PTH112 - a str
             return
@@ -317,7 +329,11 @@ class LocalStore(Store):
 
 
 def _names(folder: str) -> list[tuple[str, bool]]:
-    """Return names in the order of the keys below them: a folder's name ends in '/'."""
+    """
+    Return the names in a folder, and whether each is a folder, in the order of the keys below them.
+
+    A folder's name ends in '/'. Hidden names are left out. A missing folder has no names.
+    """
     try:
         found = list_no_follow(folder.rstrip("/"))
     except (FileNotFoundError, NotADirectoryError):

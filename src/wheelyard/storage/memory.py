@@ -1,4 +1,4 @@
-"""The store in memory, for trials and tests."""
+"""The store in memory, for trials and tests; its objects are lost when the process ends."""
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Two stores that act as one: keys with one prefix are in the second store."""
+"""Two stores that act as one: the keys with a certain prefix are in the second store."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from wheelyard.storage.base import (
 
 @dataclass(frozen=True, slots=True)
 class SplitStore:
-    """Sends keys that begin with `prefix` to the store `separate`, all other keys to `main`."""
+    """A store with the keys that begin with `prefix` in `separate`, and all others in `main`."""
 
     main: Store
     separate: Store

@@ -25,14 +25,18 @@ _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXE
 
 @dataclass(frozen=True, slots=True)
 class Spool:
-    """A folder of temporary files."""
+    """A folder of temporary files for upload bodies."""
 
     folder: Path
     mode: int | None = FILE_MODE
     """The mode of each file; None: the umask decides."""
 
     def create(self) -> tuple[Path, BinaryIO]:
-        """Create an empty temporary file; return its path and handle. The caller removes it."""
+        """
+        Create an empty temporary file; return its path, and it opened for unbuffered writing.
+
+        The caller removes the file.
+        """
         with storage_faults("the spool folder"):
             path = self.folder / f"{FILE_PREFIX}{token_hex(16)}"
             descriptor = os.open(path, _NEW, UMASK_MODE if self.mode is None else self.mode)
