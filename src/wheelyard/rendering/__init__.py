@@ -1,1 +1,1 @@
-"""Renders documents as bytes, for the server and for static exports; pure functions."""
+"""Renders projects as JSON and HTML, for servers and static exports; reads nothing of the store."""

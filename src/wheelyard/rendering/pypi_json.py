@@ -1,7 +1,8 @@
 """
-Documents of PyPI's JSON API (`/pypi/<name>/json`), with all fields that PyPI has.
+Renderer of PyPI's JSON API: `/pypi/<name>/json` and `/pypi/<name>/<version>/json`.
 
-Unknown values are null, empty or -1. Renovate, Dependabot, Poetry and PDM read the documents.
+Fields of PyPI that have no value here are null, empty, 0 or -1. Renovate, Dependabot, Poetry and
+PDM read this API.
 """
 
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ from wheelyard.rendering.simple_pages import file_url, timestamp
 
 @dataclass(frozen=True, slots=True)
 class PypiJsonPage:
-    """The data from which a document of PyPI's JSON API is made."""
+    """The data of a project and one release that `project_json` and `release_json` render."""
 
     name: NormalizedName
     release: Release
@@ -31,13 +32,13 @@ class PypiJsonPage:
 
 
 def project_json(page: PypiJsonPage, releases: Iterable[Release]) -> bytes:
-    """Return `/pypi/<name>/json`: the described release, and the files of all releases."""
+    """Return the bytes of `/pypi/<name>/json`: the described release, and all releases' files."""
     files = {each.version: [_file(page, file) for file in each.files] for each in releases}
     return _encode(page, releases=files)
 
 
 def release_json(page: PypiJsonPage) -> bytes:
-    """Return `/pypi/<name>/<version>/json`: one release and its files."""
+    """Return the bytes of `/pypi/<name>/<version>/json`: one release and its files."""
     return _encode(page)
 
 
@@ -112,7 +113,7 @@ def _file(page: PypiJsonPage, file: File) -> dict[str, object]:
 
 
 def _package_type(filename: str) -> tuple[str, str]:
-    """Return PyPI's `packagetype` and `python_version` of a file."""
+    """Return PyPI's `packagetype` and `python_version` of a file, by its filename."""
     # without parsing the filename of a wheel or an sdist, which nearly all files are
     if filename.endswith(".whl"):
         return "bdist_wheel", filename.split("-")[-3]

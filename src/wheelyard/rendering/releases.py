@@ -23,17 +23,17 @@ class Release:
 
     @property
     def yanked_reason(self) -> str:
-        """The first reason for which a file was yanked, or an empty string."""
+        """The first reason among the yanked files, or an empty string if none has a reason."""
         return next((file.yanked for file in self.files if file.yanked), "")
 
     @property
     def metadata_file(self) -> File:
-        """The file whose core metadata describes the release."""
+        """The first file with core metadata, which describes the release; else the first file."""
         return next((file for file in self.files if file.has_metadata), self.files[0])
 
 
 def releases_of(project: Project) -> tuple[Release, ...]:
-    """Return the project's releases, newest first."""
+    """Return the project's releases, newest first; none if it is quarantined."""
     groups: dict[Version, list[File]] = {}
     for file in served_files(project):
         groups.setdefault(Version(file.version), []).append(file)
@@ -44,7 +44,12 @@ def releases_of(project: Project) -> tuple[Release, ...]:
 
 
 def latest_release(releases: Iterable[Release]) -> Release | None:
-    """Return the newest final release, else the newest pre-release, else the newest yanked one."""
+    """
+    Return the release that describes a project; `releases` are sorted newest first.
+
+    It is the newest final release, else the newest pre-release, both without yanked ones; else the
+    newest yanked one. None if there are no releases.
+    """
     ordered = list(releases)
     unyanked = [release for release in ordered if not release.is_yanked]
     final = (release for release in unyanked if not Version(release.version).is_prerelease)

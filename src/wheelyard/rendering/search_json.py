@@ -12,7 +12,7 @@ from wheelyard.rendering.releases import Release
 
 
 class SearchEntry(Struct, frozen=True, array_like=True):
-    """The entry of a project: `["acme-core", "1.4.0", "What every service needs"]`."""
+    """A project's entry in `/search.json`: `["acme-core", "1.4.0", "What every service needs"]`."""
 
     name: NormalizedName
     version: str
@@ -21,12 +21,12 @@ class SearchEntry(Struct, frozen=True, array_like=True):
 
 
 def search_entry(project: Project, described: Release | None) -> SearchEntry:
-    """Return the search index's entry of a project whose latest release is `described`."""
+    """Return a project's entry in the search index; `described` is its latest release, if any."""
     return SearchEntry(project.name, described.version if described else "", project.summary)
 
 
 def search_json(entries: Iterable[SearchEntry]) -> bytes:
-    """Return the search index as a JSON list, sorted by name, with a line for each entry."""
+    """Return the bytes of `/search.json`: a JSON list, sorted by name, one entry on a line."""
     encoder = Encoder()
     ordered = sorted(entries, key=attrgetter("name"))
     lines = b",\n".join(encoder.encode(each) for each in ordered)

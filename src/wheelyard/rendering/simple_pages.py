@@ -1,8 +1,9 @@
 """
 Pages of the Simple API as JSON and HTML: the project list, and the files of a project.
 
-Version 1.4 of the API (PEPs 503, 592, 629, 658, 691, 700, 714, 792). Links are relative, so a page
-has the same bytes on a server, in a static export, under a path prefix and behind any host name.
+Version 1.4 of the API (PEPs 503, 592, 629, 658, 691, 700, 714, 792). By default, links are
+relative, so a page has the same bytes on a server, in a static export, under a path prefix and
+behind any host name.
 """
 
 import re
@@ -33,19 +34,19 @@ _HEAD: Final = """<!DOCTYPE html>
 
 
 def list_json(names: Sequence[NormalizedName]) -> bytes:
-    """Return the Simple API's list of projects as JSON."""
+    """Return the JSON bytes of the Simple API's list of projects."""
     return Encoder().encode({"meta": _META, "projects": [{"name": name} for name in names]})
 
 
 def list_html(names: Sequence[NormalizedName]) -> bytes:
-    """Return the Simple API's list of projects as HTML."""
+    """Return the HTML bytes of the Simple API's list of projects."""
     links = "".join(f'<a href="{name}/">{name}</a>\n' for name in names)
     page = f"{_HEAD}<title>Simple index</title>\n</head>\n<body>\n{links}</body>\n</html>\n"
     return page.encode()
 
 
 def detail_json(project: Project, files_url: str = FILES_FROM_DETAIL) -> bytes:
-    """Return the Simple API's page of a project as JSON, with links below `files_url`."""
+    """Return the JSON bytes of the Simple API's page of a project; files are below `files_url`."""
     page: dict[str, object] = {"meta": _META, "name": project.name}
     if project.status is not Status.ACTIVE:
         reason = {"reason": project.reason} if project.reason else {}
@@ -59,7 +60,7 @@ def detail_json(project: Project, files_url: str = FILES_FROM_DETAIL) -> bytes:
 
 
 def detail_html(project: Project, files_url: str = FILES_FROM_DETAIL) -> bytes:
-    """Return the Simple API's page of a project as HTML, with links below `files_url`."""
+    """Return the HTML bytes of the Simple API's page of a project; files are below `files_url`."""
     status = ""
     if project.status is not Status.ACTIVE:
         status = f'<meta name="pypi:project-status" content="{project.status.value}">\n'
@@ -89,7 +90,7 @@ def versions(files: Iterable[File]) -> list[str]:
 
 
 def file_url(name: NormalizedName, file: File) -> str:
-    """Return the path of a file below the folder of files, percent-encoded."""
+    """Return `<project>/<sha256>/<filename>`, a path below the folder of files, percent-encoded."""
     filename = file.filename
     if _UNSAFE.search(filename):  # cheaper than `quote`, and rare
         filename = quote(filename, safe="")
@@ -97,7 +98,7 @@ def file_url(name: NormalizedName, file: File) -> str:
 
 
 def timestamp(moment: datetime) -> str:
-    """Return a time in the format of `upload-time`: UTC with microseconds."""
+    """Return a UTC time as text in the format of `upload-time`, with microseconds."""
     return moment.isoformat(timespec="microseconds")[:26] + "Z"  # without the offset
 
 

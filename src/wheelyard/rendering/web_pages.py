@@ -30,8 +30,8 @@ class PageTemplates:
     Args:
         index_url: The URL of the index in install commands.
         is_certain: Whether `index_url` comes from the settings. If not, a script replaces it by
-            the URL in the browser's address bar.
-        files_url: The URL of the folder of files, relative to a project's page.
+            the URL that follows from the browser's address bar.
+        files_url: The URL of the folder of files, relative to a project's page or absolute.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class PageTemplates:
         self._pages = {name: self._environment.get_template(name) for name in TEMPLATES}
 
     def project_list(self, names: Sequence[NormalizedName]) -> bytes:
-        """Return the HTML page with the list of projects."""
+        """Return the bytes of the HTML page with the list of projects."""
         return self._render("index.html", names=names)
 
     def project(
@@ -72,12 +72,12 @@ class PageTemplates:
         described: Release | None,
         core: CoreMetadata | None,
     ) -> bytes:
-        """Return the HTML page of a project, with the core metadata of the `described` release."""
+        """Return the bytes of a project's HTML page; `core` is the metadata of `described`."""
         values = {"project": project, "releases": releases, "described": described, "core": core}
         return self._render("project.html", active=Status.ACTIVE, **values)
 
     def error_page(self, title: str, message: str) -> bytes:
-        """Return the HTML page of an error."""
+        """Return the bytes of the HTML page of an error."""
         return self._render("error.html", title=title, message=message)
 
     def _text(self, template: str) -> Markup:
@@ -120,7 +120,7 @@ def _release_section(release: Release, name: NormalizedName, files_url: str) -> 
 
 
 def _file_row(file: File, url: str, *, has_badge: bool) -> str:
-    """Return a file's row in the HTML table; `has_badge` if it shows that the file is yanked."""
+    """Return a file's row in the HTML table; with `has_badge`, it says if the file is yanked."""
     uploaded_at, badges = file.uploaded_at, ""
     if file.yanked is not None and has_badge:
         badges += f"{_yank_badge(file.yanked)}\n"

@@ -1,8 +1,8 @@
 """
 Handlers that serve distributions and their core metadata.
 
-A file is served if the project's document lists it, and the project's status permits it. HEAD
-and conditional requests are answered from the document, without the bytes of the file.
+A file is served if the caller may read its project, the project's document lists it, and the
+project's status permits it. A 304, a 412 and HEAD of a distribution need no bytes of the file.
 """
 
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ class _RequestedFile:
 
 
 async def file_by_key(request: Request, context: ServerContext) -> Response:
-    """Answer with a distribution or its core metadata, by project, SHA-256 and filename."""
+    """Handle GET `/files/<project>/<sha256>/<filename>`: a distribution or its core metadata."""
     project = request.params["project"]
     requested, sha256 = await _find_listed(request, project, context), request.params["sha256"]
     if requested and requested.project == project and requested.file.sha256 == sha256:
@@ -57,7 +57,7 @@ async def file_by_key(request: Request, context: ServerContext) -> Response:
 
 
 async def file_by_name(request: Request, context: ServerContext) -> Response:
-    """Answer with a distribution or its core metadata, by filename alone."""
+    """Handle GET of a distribution or its core metadata by filename, at a path without SHA-256."""
     sent = request.params.get("project")
     name = None if sent is None else _parse_name_or_none(sent)
     if name is not None:  # before the filename is parsed
@@ -76,7 +76,11 @@ async def file_by_name(request: Request, context: ServerContext) -> Response:
 async def _find_listed(
     request: Request, project: str, context: ServerContext
 ) -> _RequestedFile | None:
-    """Return the requested file if the project's document lists it, and its status serves it."""
+    """
+    Return which listed file the path names; None if its project does not list or serve it.
+
+    Raise WheelyardError if the caller may not read the project.
+    """
     name, sent = _parse_name_or_none(project), request.params["filename"]
     if name is None:
         return None
@@ -120,7 +124,7 @@ async def _respond(request: Request, requested: _RequestedFile, context: ServerC
 async def _whole_or_range(
     request: Request, requested: _RequestedFile, common: tuple[Header, ...], context: ServerContext
 ) -> Response:
-    """Return the response with the whole body or a range; `common` begins with the ETag."""
+    """Return the response 200, 206, 302 or 416 to GET or HEAD; `common` begins with the ETag."""
     file = requested.file
     content = await _core_metadata(requested, context) if requested.is_metadata else None
     size = file.size if content is None else len(content)

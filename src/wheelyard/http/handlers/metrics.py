@@ -2,8 +2,8 @@
 Handler of `/metrics`: durations, operations on a bucket and process metrics, for Prometheus.
 
 The metrics say nothing about packages. So they are public if the server listens on a loopback
-address and has no proxy. Otherwise they need `metrics_token`, which is good for nothing else, or
-the right to administer.
+address, no proxy is configured, and none has forwarded the request. Otherwise they need
+`metrics_token`, which is good for nothing else, or the right to administer.
 """
 
 from hmac import compare_digest
@@ -23,7 +23,7 @@ ACCESS_HINT: Final = "Send the token that [access] metrics_token has, as Bearer 
 
 
 def is_allowed_without_login(request: Request, settings: Settings) -> bool:
-    """Return whether the metrics are public here, or the request has the metrics token."""
+    """Return whether a request needs no login: metrics are public, or it has the metrics token."""
     server = settings.server
     is_direct = not server.trusted_proxies and not has_forwarding_header(request.headers)
     if server.is_loopback and is_direct:
@@ -42,7 +42,7 @@ def is_allowed_without_login(request: Request, settings: Settings) -> bool:
 async def answer_metrics(
     request: Request, context: ServerContext, observer: Instrumentation
 ) -> Response:
-    """Answer with the metrics of all workers; raise Forbidden unless the caller may read them."""
+    """Handle GET `/metrics`: the metrics of all workers; raise Unauthenticated or Forbidden."""
     if not is_allowed_without_login(request, context.index.settings):
         if request.caller.is_anonymous:
             raise Unauthenticated(f"The metrics are not public. {ACCESS_HINT}")

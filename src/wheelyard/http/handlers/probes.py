@@ -16,17 +16,22 @@ UPLOAD_URL_HELP: Final = b"""This is the upload URL of a wheelyard index. Give i
 
 
 async def health(_request: Request) -> Response:
-    """Answer the liveness probe: always 200."""
+    """Handle GET `/health`, the liveness probe: always 200."""
     return make_response(200, TEXT, b"Ok", NO_STORE)
 
 
 async def explain_upload_url(_request: Request) -> Response:
-    """Answer a browser at the upload URL with a text that says what the URL is for."""
+    """Handle GET `/legacy/`, the upload URL: a text that says what the URL is for."""
     return make_response(200, TEXT, UPLOAD_URL_HELP, NO_STORE)
 
 
 async def ready(_request: Request, context: ServerContext) -> Response:
-    """Answer the readiness probe: 503 unless the store can be read and has been written."""
+    """
+    Handle GET `/ready`, the readiness probe: 503 unless the store can be read and written.
+
+    That means that the list of projects can be read, or is cached and not too old; and that a write
+    has succeeded since the start, unless the server is read-only.
+    """
     try:
         await context.documents.load_names()
     except WheelyardError as error:
@@ -41,7 +46,7 @@ async def ready(_request: Request, context: ServerContext) -> Response:
 
 
 async def cacheable_not_found(_request: Request) -> Response:
-    """Answer 404, which browsers and crawlers may cache for a day."""
+    """Handle GET `/favicon.ico` or `/robots.txt`: a 404 that may be cached for a day."""
     response = path_not_found()
     headers = (header for header in response.headers if header != NO_STORE)
     return replace(response, headers=(*headers, (b"cache-control", b"public, max-age=86400")))

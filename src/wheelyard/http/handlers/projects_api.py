@@ -1,4 +1,4 @@
-"""Handlers of `/api/v1/projects`: projects, journals, and changes (docs/api.md)."""
+"""Handlers of `/api/v1/projects`: projects, their journals, and changes of them (docs/api.md)."""
 
 import re
 from typing import Final
@@ -44,7 +44,7 @@ ACTIONS: Final = ("yank", "unyank", "delete", "status")
 
 
 async def list_projects(request: Request, context: ServerContext) -> Response:
-    """Answer with the names of the projects that the caller may read."""
+    """Handle GET `/api/v1/projects`: the names of the projects that the caller may read."""
     snapshot = await context.documents.load_names()
 
     def respond() -> Response:
@@ -55,13 +55,13 @@ async def list_projects(request: Request, context: ServerContext) -> Response:
 
 
 async def get_project(request: Request, context: ServerContext) -> Response:
-    """Answer with a project's status, its files, and the names of its deleted files."""
+    """Handle GET `/api/v1/projects/<name>`: status, files, and the names of deleted files."""
     project = await _readable_project(request, context)
     return await context.pools.run_read(lambda: json_response(200, _project_json(project)))
 
 
 async def get_journal(request: Request, context: ServerContext) -> Response:
-    """Answer with the commits of a project after number `after`, up to a page of them."""
+    """Handle GET `/api/v1/projects/<name>/journal`: one page of commits after number `after`."""
     project, after = await _readable_project(request, context), parse_after(request.query)
     page_size = 1000 if context.index.is_local else 100  # on a bucket, each is a request
     last = min(after + page_size, project.revision)
@@ -78,7 +78,7 @@ async def get_journal(request: Request, context: ServerContext) -> Response:
 
 
 def parse_after(query: bytes) -> int:
-    """Return the commit number in a query's `after`, by default 0; or raise Invalid."""
+    """Return the number in the field `after` of a query string, by default 0; or raise Invalid."""
     values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("after", ["0"])
     if len(values) > 1 or not _NUMBER.fullmatch(values[0]):
         raise Invalid(
@@ -95,7 +95,7 @@ async def _readable_project(request: Request, context: ServerContext) -> Project
 
 
 async def change_project(request: Request, context: ServerContext, action: str) -> Response:
-    """Apply one of ACTIONS, as the JSON body says, and answer with the changed project."""
+    """Handle POST `/api/v1/projects/<name>/<action>`: apply it, and answer with the project."""
     name, caller = parse_project_name(request.params["name"]), request.caller
     if caller.is_anonymous:
         raise invalid_credential()

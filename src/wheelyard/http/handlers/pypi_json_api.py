@@ -16,7 +16,7 @@ from wheelyard.rendering.releases import latest_release, releases_of
 
 
 async def answer_pypi_json(request: Request, context: ServerContext) -> Response:
-    """Answer with PyPI's JSON of a project or a release; the name may be in any spelling."""
+    """Handle GET `/pypi/<name>/json` and `/pypi/<name>/<version>/json`, in any spelling of both."""
     try:
         name = parse_name(request.params["name"])
         context.read_policy.require_project_read(request.caller, name)

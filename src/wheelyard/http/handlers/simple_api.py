@@ -17,7 +17,7 @@ from wheelyard.storage.base import ObjectVersion
 
 
 async def project_list(request: Request, context: ServerContext) -> Response:
-    """Answer `GET /simple/` with the names of the projects that the caller may read."""
+    """Handle GET `/simple/`: the names of the projects that the caller may read."""
     media_type = page_responses.requested_media_type(request)
     if media_type is None:
         return page_responses.not_acceptable()
@@ -33,7 +33,11 @@ async def project_list(request: Request, context: ServerContext) -> Response:
 
 
 async def project_detail(request: Request, context: ServerContext) -> Response:
-    """Answer `GET /simple/<name>/`; redirect a name that is not normalized."""
+    """
+    Handle GET `/simple/<name>/`: the page of a project.
+
+    Redirect a name that is not normalized, and a path at which the page's relative links are wrong.
+    """
     name = parse_project_name(request.params["name"])
     context.read_policy.require_project_read(request.caller, name)
     prefix, root = context.index.settings.server.path_prefix, request.segments[:-1]

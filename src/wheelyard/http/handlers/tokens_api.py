@@ -7,12 +7,14 @@ Handlers of `/api/v1/tokens` and `/api/v1/whoami`: the caller's rights and API t
     DELETE tokens/<id>            for its owner, an administrator, or the token itself
     POST   tokens/self/revoke     for anyone who has the token, as the finder of a leaked one
 
-A token cannot create tokens: only a user who has signed in within the last hour can. When a token
-is used, it gives no rights that its owner does not have at that time.
+A token cannot create tokens: that needs an ID token of the last hour, or a user whom the
+Identity-Aware Proxy has authenticated. When a token is used, it gives no rights that its owner does
+not have at that time.
 
-GET and POST list the records of all tokens, as there is no other list. On a bucket that costs one
-class A operation for each thousand tokens, and one class B operation for each record that this
-process has not read yet; GET reads the days of last use as well. So both are `long_read_limit`ed.
+GET and POST of `tokens` read the records of all tokens, as there is no other list. On a bucket that
+costs one class A operation for each thousand tokens, and one class B operation for each record that
+this process has not read yet; GET reads the days of last use as well. So both are
+`long_read_limit`ed.
 """
 
 from datetime import date, datetime, timedelta
@@ -67,7 +69,7 @@ class NewToken(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def whoami(request: Request) -> Response:
-    """Answer with the caller's principals, which grants name, and the caller's rights."""
+    """Handle GET `/api/v1/whoami`: the caller's principals and rights."""
     caller = request.caller
     body = {
         "principal": caller.principal,
@@ -78,7 +80,7 @@ async def whoami(request: Request) -> Response:
 
 
 async def list_tokens(request: Request, context: ServerContext) -> Response:
-    """Answer with the caller's tokens, or for an administrator with all tokens."""
+    """Handle GET `/api/v1/tokens`: the tokens a caller owns or has sent; for administrators all."""
     if request.caller.is_anonymous:
         raise invalid_credential()
     tokens, now, caller = context.index.tokens, context.index.runtime.now(), request.caller
@@ -104,7 +106,7 @@ async def list_tokens(request: Request, context: ServerContext) -> Response:
 
 
 async def create_token(request: Request, context: ServerContext) -> Response:
-    """Create a token that the caller owns, and answer with its text; or raise Forbidden."""
+    """Handle POST `/api/v1/tokens`: create a token of the caller, and answer with its text."""
     if rejection := _check_change(request, context):
         return rejection
     caller, now = request.caller, context.index.runtime.now()
@@ -129,7 +131,7 @@ async def create_token(request: Request, context: ServerContext) -> Response:
 
 
 async def revoke_token(request: Request, context: ServerContext) -> Response:
-    """Revoke the token whose id is in the path; raise NotFound if the caller may not."""
+    """Handle DELETE `/api/v1/tokens/<id>`: revoke a token; NotFound if the caller may not."""
     if rejection := _check_change(request, context):
         return rejection
     token_id, caller = request.params["id"], request.caller
@@ -143,7 +145,7 @@ async def revoke_token(request: Request, context: ServerContext) -> Response:
 
 
 async def revoke_sent_token(request: Request, context: ServerContext) -> Response:
-    """Revoke the API token that the request was sent with; raise Forbidden without one."""
+    """Handle POST `/api/v1/tokens/self/revoke`: revoke the API token that is the credential."""
     if rejection := _check_change(request, context):
         return rejection
     header = request.headers.get(b"authorization")
@@ -155,7 +157,12 @@ async def revoke_sent_token(request: Request, context: ServerContext) -> Respons
 
 
 def _check_change(request: Request, context: ServerContext) -> Response | None:
-    """Return an error response if a changing request is cross-site or has If-Match, else None."""
+    """
+    Return an error response if a changing request is cross-site or has If-Match, else None.
+
+    Raise Unauthenticated if the caller is anonymous. A request that the Identity-Aware Proxy has
+    authenticated is cross-site unless its headers say that a page of this index has made it.
+    """
     if request.caller.is_anonymous:
         raise invalid_credential()
     # behind the proxy a browser is authenticated by cookies, which any site can make it send
@@ -172,7 +179,11 @@ async def _revoke(token_id: str, caller: Caller, context: ServerContext) -> Resp
 
 
 def _require_signed_in(request: Request, now: datetime) -> None:
-    """Raise Forbidden unless the caller signed in lately, and not with a stored secret."""
+    """
+    Raise Forbidden unless the caller has signed in lately: with an ID token, or at the proxy.
+
+    An ID token must be at most an hour old. API tokens, passwords and static tokens do not count.
+    """
     if not _can_own_tokens(request.caller):
         raise Forbidden(
             "Only a user who has signed in can create a token: send an ID token for this index, "
@@ -225,7 +236,7 @@ def _can_own_tokens(caller: Caller) -> bool:
 def _token_json(
     record: TokenRecord, now: datetime, last_used: date | None = None
 ) -> dict[str, object]:
-    """Return the fields of a token for the API, without the digest of its secret."""
+    """Return the JSON fields of a token, without its secret; `state` is as of `now`."""
     fields: dict[str, object] = {
         "id": record.id,
         "name": record.name,

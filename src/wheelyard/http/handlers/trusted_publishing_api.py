@@ -72,10 +72,10 @@ class _TokenBody(Struct, frozen=True):
 
 
 class TrustedPublishingApi:
-    """The endpoints of trusted publishing, with their rate limits."""
+    """Handles the requests to the endpoints of trusted publishing, within rate limits."""
 
     def __init__(self, context: ServerContext, takes_uploads: Callable[[bytes], bool]) -> None:
-        """`takes_uploads` returns whether a raw path is an upload URL."""
+        """Create the handlers; `takes_uploads` returns whether a raw path is an upload URL."""
         monotonic = context.index.runtime.monotonic
         self._index = context.index
         self._pools = context.pools
@@ -86,7 +86,7 @@ class TrustedPublishingApi:
         """Counts all well-formed tokens, before they are verified."""
 
     async def discovery(self, request: Request) -> Response:
-        """Answer with the URLs of the trusted publishing endpoints, for an upload URL."""
+        """Handle GET `/.well-known/pytp`: the URLs to get an audience, and to mint a token."""
         if self._index.authenticator.trusted_publishing is None:
             return _problem_response(404)
         accepted = request.headers.get(b"accept", b"").decode("latin-1").lower().split(",")
@@ -112,14 +112,14 @@ class TrustedPublishingApi:
         return False
 
     async def audience(self, _request: Request) -> Response:
-        """Answer with the audience that a CI job requests an ID token for."""
+        """Handle GET `/_/oidc/audience`: the audience that a CI job requests an ID token for."""
         publishing = self._index.authenticator.trusted_publishing
         if publishing is None:
             return _not_enabled()
         return json_response(200, {"audience": publishing.audiences[0]})
 
     async def handle(self, request: Request, step: str) -> Response:
-        """Answer a request to `mint` or to `burn` a token, within the rate limits."""
+        """Handle POST `/_/oidc/<step>-token`, with `mint` or `burn` as step, within rate limits."""
         publishing = self._index.authenticator.trusted_publishing
         if publishing is None:
             return _not_enabled()
@@ -149,7 +149,12 @@ class TrustedPublishingApi:
     def _mint_or_revoke(
         self, step: str, token: str, publishing: "TrustedPublishing", keys: tuple[str, ...]
     ) -> Response:
-        """Mint or revoke a token. One that is not genuine does not count against `keys`."""
+        """
+        Return the response to a `mint` or `burn` step; raise WheelyardError if the step fails.
+
+        The step counts against `keys`, unless they are over the limit already, or it fails with a
+        code that is not in GENUINE_CODES.
+        """
         try:
             wait = self._rate_limit.reserve(keys)
         except Unavailable:  # concurrent requests have reserved all that is left
@@ -171,13 +176,13 @@ class TrustedPublishingApi:
             self._rate_limit.release(keys, has_failed=is_genuine)
 
     def _count(self, key: str) -> Response | None:
-        """Count a request; return an error response if it is over the rate limit, else None."""
+        """Count a request for `key`; return a 429 response if it is over the limit, else None."""
         wait = self._rate_limit.count_attempt(key)
         return _rate_limited(wait) if wait else None
 
 
 async def _read_token(request: Request) -> str:
-    """Return the token in a request's JSON body, whatever its Content-Type."""
+    """Return the token in a JSON body of any Content-Type; raise Invalid or TooLarge."""
     body = await read_body(request.receive, BODY_LIMIT_BYTES, BODY_TOO_LONG)
     try:
         return decode(body, type=_TokenBody).token
@@ -186,13 +191,13 @@ async def _read_token(request: Request) -> str:
 
 
 def _public_origin(settings: Settings) -> str:
-    """Return scheme and host of this index from the settings, as a request can name any host."""
+    """Return the scheme and host that the settings name for this index; empty if they name none."""
     hosts = settings.access.trusted_hosts
     return public_origin(settings.server) or (f"https://{hosts[0]}" if hosts else "")
 
 
 def _error_response_for(step: str, error: WheelyardError) -> Response:
-    """Log an error of trusted publishing, and return its response."""
+    """Log the code of an error in a step of trusted publishing, and return the error response."""
     reason = rejection_reason(error, otherwise=error.code)
     logger.info("a step of trusted publishing was refused: %s, %s", step, reason)
     if isinstance(error, Invalid):

@@ -26,14 +26,14 @@ HTML = b"text/html; charset=utf-8"
 
 
 class WebUi:
-    """Answers requests with the HTML pages of the web UI."""
+    """Handles requests for the HTML pages of the web UI."""
 
     def __init__(self, context: ServerContext) -> None:
         self._context = context
 
     @cached_property
     def templates(self) -> "PageTemplates":
-        """The HTML templates, loaded by the first request that can read them."""
+        """The renderer of the HTML pages, made at the first use that can read its templates."""
         settings = self._context.index.settings
         # slow to import: the first page of the Simple API must not wait for this
         with storage_faults("the templates of the pages"):
@@ -47,7 +47,7 @@ class WebUi:
                 raise OSError(str(error)) from error
 
     async def home(self, request: Request) -> Response:
-        """Answer `GET /` with the names of the projects that the caller may read."""
+        """Handle GET `/` for a browser: the names of the projects that the caller may read."""
         snapshot = await self._context.documents.load_names()
         caller = request.caller
 
@@ -59,7 +59,7 @@ class WebUi:
         return page_response(request, page, MediaType.HTML)
 
     async def project(self, request: Request) -> Response:
-        """Answer `GET /project/<name>/` with the releases and metadata of a project."""
+        """Handle GET `/project/<name>/`: releases, metadata; redirect a name not normalized."""
         name = parse_project_name(request.params["name"])
         self._context.read_policy.require_project_read(request.caller, name)
         if name != request.params["name"]:
@@ -71,7 +71,7 @@ class WebUi:
         return page_response(request, page, MediaType.HTML)
 
     def error_page(self, error: WheelyardError) -> Response:
-        """Return an error response with an HTML page, and the other headers of a JSON error."""
+        """Return the HTML response for `error`; all but the body and its headers is as for JSON."""
         plain = error_response_for(error)
         body = self.templates.error_page(REASON_PHRASES[plain.status], error.message)
         of_body = (b"content-", b"x-content-")

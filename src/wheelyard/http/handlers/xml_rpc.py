@@ -1,4 +1,4 @@
-"""Handler of PyPI's old XML-RPC API: each call is answered with a fault and an alternative."""
+"""Handler of PyPI's old XML-RPC API: it answers each call with a fault that names a replacement."""
 
 import re
 from contextlib import suppress
@@ -42,12 +42,12 @@ _METHOD: Final = re.compile(
 
 
 def is_xml_rpc(request: Request) -> bool:
-    """Return whether a POST request is an XML-RPC call."""
+    """Return whether a POST request is an XML-RPC call, by its Content-Type."""
     return request.media_type == b"text/xml"
 
 
 async def answer_call(request: Request, prefix: str) -> Response:
-    """Answer an XML-RPC call with a fault; `prefix` is the path prefix of the index."""
+    """Handle POST of an XML-RPC call: always a fault; `prefix` is the path prefix of the index."""
     method = ""
     with suppress(TooLarge):
         method = method_name(await read_body(request.receive))
@@ -58,6 +58,6 @@ async def answer_call(request: Request, prefix: str) -> Response:
 
 
 def method_name(call: bytes) -> str:
-    """Return the method name in an XML-RPC call, or an empty string."""
+    """Return the method name in the body of an XML-RPC call, or an empty string if it has none."""
     match = _METHOD.search(call)  # no XML is parsed, so no entity is expanded
     return match[1].decode() if match else ""

@@ -1,1 +1,1 @@
-"""The access log, metrics and traces."""
+"""Logs, metrics and traces of a server."""

@@ -1,7 +1,7 @@
 """
-The access log: one line for each request, without secrets.
+The access log: one line for each request except probes without a server error, and no secrets.
 
-Of the URL it has the path, and of the credential the principal that it belongs to.
+A line has the path of the URL without its query, and the principal instead of the credential.
 """
 
 import logging
@@ -18,7 +18,7 @@ access_log = logging.getLogger("wheelyard.access")
 
 
 def log_request(record: RequestRecord, seconds: float) -> None:
-    """Log a request that took `seconds`; `httpRequest` is the field that Cloud Logging knows."""
+    """Log a request that took `seconds`, unless it is a probe with a status below 500."""
     has_failed = record.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     if record.route in PROBE_ROUTES and not has_failed:
         return

@@ -1,8 +1,8 @@
 """
 Instrumentation of requests: durations for the metrics, the access log, and traces.
 
-A request that is answered from memory only adds its duration to a table, unless the settings ask
-for an access log or for OpenTelemetry.
+A request of the fast path only adds its duration to a table, unless the settings ask for an access
+log or for OpenTelemetry.
 """
 
 from asyncio import Event, get_running_loop, sleep, timeout
@@ -51,7 +51,7 @@ class Instrumentation:
         self.timings = Histograms()
         """By route, method and status."""
         self.in_progress = 0
-        """Requests that are being answered, without those that are answered from memory."""
+        """Requests that are being answered, except those of the fast path."""
         self.now = index.runtime.monotonic
         self._proxies = index.settings.server.trusted_proxies
         self._is_logging = index.settings.log.access
@@ -68,7 +68,7 @@ class Instrumentation:
     def record_fast_path(
         self, scope: AsgiScope, response: Response, principal: str, started_at: float
     ) -> None:
-        """Record a project's page that was answered from memory, with its access log line."""
+        """Record a request answered by the fast path, with its log line and span if enabled."""
         seconds = self.now() - started_at
         self.timings.add((DETAIL_ROUTE, "GET", str(response.status)), seconds)
         if self._telemetry or self._is_logging:
@@ -79,14 +79,18 @@ class Instrumentation:
             self._emit(record, "GET", seconds)
 
     def start(self, scope: AsgiScope, started_at: float) -> RequestRecord:
-        """Start to measure a request that is not answered from memory, and return its record."""
+        """
+        Return the new record of a request that the fast path does not answer.
+
+        It counts as in progress until `finish`, and becomes CURRENT_REQUEST.
+        """
         self.in_progress += 1
         record = self._new_record(scope, started_at)
         CURRENT_REQUEST.set(record)
         return record
 
     def finish(self, record: RequestRecord) -> None:
-        """Record status and duration of a request that `start` has begun to measure."""
+        """Record a request from `start` that ends, with its log line and span if enabled."""
         self.in_progress -= 1
         seconds = self.now() - record.started_at
         method = record.scope["method"]
@@ -108,7 +112,7 @@ class Instrumentation:
 
     @property
     def snapshot(self) -> MetricsSnapshot:
-        """The metrics of this process."""
+        """The metrics of this process so far."""
         from wheelyard.http.observability.prometheus import process_metrics  # noqa: PLC0415 - as in `metrics`
 
         return MetricsSnapshot(
@@ -120,7 +124,11 @@ class Instrumentation:
         )
 
     def merged_snapshot(self) -> MetricsSnapshot:
-        """Return the metrics of all workers of this server, running or exited."""
+        """
+        Return the merged metrics of all workers of this server, running or exited.
+
+        Those of this worker are first written to the shared folder, if there is one.
+        """
         if self._folder is None:
             return worker_metrics.merge([self.snapshot])
         # written first, as a value that was reported once must count after this worker's exit, too
@@ -134,13 +142,13 @@ class Instrumentation:
         return snapshot
 
     async def publish_periodically(self) -> None:
-        """Write this worker's metrics to the shared folder every few seconds, if there is one."""
+        """Write this worker's metrics every few seconds, if there is a shared folder for them."""
         while self._folder is not None:
             self._write(self._folder)
             await sleep(worker_metrics.PUBLISH_INTERVAL_SECONDS)
 
     async def close(self) -> None:
-        """Write the last metrics, and export the last spans, within a few seconds."""
+        """Write this worker's last metrics, and export the last spans; wait 5 seconds at most."""
         if self._folder is not None:
             self._write(self._folder)
         telemetry, exported, loop = self._telemetry, Event(), get_running_loop()

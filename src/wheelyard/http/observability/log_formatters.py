@@ -1,5 +1,5 @@
 """
-Formatters of the log on standard error: one line for each event, as text or as JSON.
+Formatters of the log on standard error: each event as text, or as one line of JSON.
 
 The JSON has the fields that Google Cloud Logging knows (on Cloud Run, App Engine and GKE):
 `severity`, `message`, `httpRequest` and the trace.
@@ -20,23 +20,23 @@ from wheelyard.settings.sections import LogSettings
 
 
 class TextFormatter(logging.Formatter):
-    """Formats a log record as a line of text; a change has the address of its client, too."""
+    """Formats a log record as a line of text, and any traceback in the lines after it."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - overrides
-        """Return the text line of a log record, without its traceback."""
+        """Return a record's line, without traceback; a change has the client's address, too."""
         line, request = super().formatMessage(record), CURRENT_REQUEST.get()
         is_change = AUDIT_FIELD in extra_fields(record)
         return f"{line}, from {request.address}" if request and is_change else line
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a log record as a line of JSON."""
+    """Formats a log record as one line of JSON, with any traceback in `message`."""
 
     def __init__(self, project: str = "") -> None:
-        """Create a formatter; traces belong to `project`, a project of Google Cloud."""
+        """Create a formatter; `project` is the Google Cloud project of the traces, or empty."""
         super().__init__()
         self._project = project
 
@@ -65,7 +65,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def extra_fields(record: logging.LogRecord) -> Mapping[str, Any]:
-    """Return the fields of an event that its log record has besides the message."""
+    """Return the structured fields that a log record has besides its message, by name."""
     return dict(getattr(record, EXTRA_FIELDS, {}))
 
 

@@ -1,10 +1,10 @@
 """
 Spans and duration metrics for an OpenTelemetry collector (OTLP over HTTP).
 
-A request is a span in the trace that its client or a proxy sent; a call of the store is a child
-span. Attributes have the names of the semantic conventions for HTTP servers. The library's own
-environment variables (`OTEL_SERVICE_NAME`, `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_TRACES_SAMPLER` ...)
-are in force.
+A request is a span in the trace that its client or a proxy sent, or in a new one; a call of the
+store during the request is a child span. Attributes have the names of the semantic conventions for
+HTTP servers. The library's own environment variables (`OTEL_SERVICE_NAME`,
+`OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_TRACES_SAMPLER` ...) are in force.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class Telemetry:
     """Exports spans and durations to a collector; safe to share between threads."""
 
     def __init__(self, endpoint: str, now: Callable[[], datetime]) -> None:
-        """Connect to a collector; `endpoint` is its URL without `/v1/traces`."""
+        """Start to export; `endpoint` is the collector's URL, without `/v1/traces`."""
         base = endpoint.rstrip("/")
         resource = Resource.create({"service.name": SERVICE, "service.version": version(SERVICE)})
         spans = OTLPSpanExporter(
@@ -68,7 +68,7 @@ class Telemetry:
         )
 
     def start_span(self, scope: AsgiScope, trace: TraceContext | None, ago: float = 0.0) -> Span:
-        """Return a new OpenTelemetry span for a request that started `ago` seconds before."""
+        """Return a new span, in `trace` if any, for a request that started `ago` seconds before."""
         context = None
         if trace is not None and trace.span:
             flags = TraceFlags(TraceFlags.SAMPLED if trace.is_sampled else TraceFlags.DEFAULT)
@@ -89,7 +89,7 @@ class Telemetry:
         )
 
     def end_span(self, span: Span, route: str, method: str, status: int, seconds: float) -> None:
-        """End the span of a request that took `seconds`, and record the duration."""
+        """End the span of a request that took `seconds`, and add the duration to the metrics."""
         span.update_name(f"{method} {route}")
         span.set_attribute("http.route", route)
         span.set_attribute("http.response.status_code", status)
@@ -104,7 +104,7 @@ class Telemetry:
         self._requests.record(seconds, labels, otel.set_span_in_context(span))
 
     def record_store_call(self, verb: str, outcome: str, seconds: float) -> None:
-        """Record a store call that has just ended, as a child span of the current request."""
+        """Record the duration of a store call that has just ended; in a request, also its span."""
         labels = {"wheelyard.store.verb": verb, "wheelyard.store.outcome": outcome}
         request = CURRENT_REQUEST.get()
         self._store_calls.record(seconds, labels)
@@ -119,7 +119,7 @@ class Telemetry:
         span.end()
 
     def close(self) -> None:
-        """Export the spans and durations that are left. A slow collector may take a minute."""
+        """Export the spans and durations that are left, and stop. It may take a minute."""
         self._tracers.shutdown()
         self._meters.shutdown(EXPORT_SECONDS * 1000)
 
@@ -129,7 +129,7 @@ class Telemetry:
 
 
 def _session(endpoint: str) -> Session:
-    """Return an HTTP session that uses no proxy for a collector on this machine."""
+    """Return the HTTP session of an exporter; it uses no proxy for a collector on this machine."""
     session = Session()
     session.trust_env = not is_loopback(urlsplit(endpoint).hostname or "")
     return session

@@ -12,12 +12,12 @@ from wheelyard.storage.instrumented import BUCKET_BOUNDS_SECONDS, Histogram
 
 
 def render_metrics(snapshot: MetricsSnapshot) -> bytes:
-    """Return a snapshot of metrics in the text format of Prometheus."""
+    """Return the bytes of a metrics snapshot in the text format of Prometheus."""
     return generate_latest(_Collector(snapshot))
 
 
 def process_metrics() -> dict[str, float]:
-    """Return the metrics of this process by name: CPU time, memory, file descriptors."""
+    """Return this process's CPU time, memory, descriptors and start time, by Prometheus's names."""
     families = ProcessCollector(registry=None).collect()
     return {family.name: family.samples[0].value for family in families}
 

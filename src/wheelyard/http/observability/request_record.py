@@ -35,7 +35,7 @@ class TraceContext:
 
 @dataclass(slots=True)
 class RequestRecord:
-    """A request that is being answered, for metrics, logs and traces."""
+    """The facts of one request for metrics, logs and traces; completed while it is answered."""
 
     scope: AsgiScope
     started_at: float
@@ -55,7 +55,7 @@ class RequestRecord:
     """Bytes of the response's body; None if they are not known in advance."""
 
     def set_response(self, response: Response, *, has_disconnected: bool = False) -> None:
-        """Record status and size of a response; a client that has disconnected gets status 499."""
+        """Set status and size from a response; the status is 499 if the client has disconnected."""
         self.status = CLIENT_CLOSED_REQUEST if has_disconnected else response.status
         sizes = (int(value) for name, value in response.headers if name == b"content-length")
         self.size = next(sizes, None)
@@ -67,7 +67,7 @@ CURRENT_REQUEST: Final[ContextVar[RequestRecord | None]] = ContextVar("request",
 
 def parse_trace(headers: Headers) -> TraceContext | None:
     """
-    Return the trace context in a request's headers, or None.
+    Return the trace context in a request's headers; None if it is missing or malformed.
 
     `traceparent` is W3C Trace Context, level 1; `X-Cloud-Trace-Context` is Google's older header.
     """
@@ -85,12 +85,12 @@ def parse_trace(headers: Headers) -> TraceContext | None:
 
 
 def in_context(work: Callable[[], T]) -> Callable[[], T]:
-    """Return a function that runs `work` in another thread, as a part of the current request."""
+    """Return a function that runs `work` in any thread, with this thread's CURRENT_REQUEST."""
     return partial(copy_context().run, work)
 
 
 def log_safe(sent: bytes) -> str:
-    """Return up to 512 bytes that a client sent as text for a log: escaped, tokens redacted."""
+    """Return log text for bytes that a client sent: the first 512, escaped, tokens redacted."""
     text = sent[:512].decode("latin-1")
     decoded = unquote(text)
     without_tokens = redact_tokens(decoded)  # finds percent-encoded tokens, too

@@ -1,4 +1,4 @@
-"""The log lines about a store that requests fail on."""
+"""The log of the store errors that make requests fail."""
 
 import logging
 from collections.abc import Callable
@@ -14,7 +14,7 @@ NOT_STORE_ERRORS: Final = frozenset({OVERLOADED, RATE_LIMITED, "identity_unavail
 
 
 class StoreErrorLog:
-    """Logs at most six store errors a minute."""
+    """Logs store errors that made requests fail, at most six a minute."""
 
     def __init__(self, monotonic: Callable[[], float], *, is_local: bool) -> None:
         self._rate_limit = LogRateLimit(6, monotonic)
@@ -22,7 +22,7 @@ class StoreErrorLog:
         self._ignored = NOT_STORE_ERRORS | (set() if is_local else {"storage_unavailable"})
 
     def log(self, error: WheelyardError) -> None:
-        """Log that a request failed, if the store is the reason."""
+        """Log the error of a failed request if it is a store error and the limit permits it."""
         if not isinstance(error, Unavailable) or error.code in self._ignored:
             return
         left_out = self._rate_limit.acquire()

@@ -28,23 +28,23 @@ KEPT_AFTER_EXIT: Final = frozenset({START_TIME, "process_cpu_seconds"})
 
 
 class MetricsSnapshot(Struct, frozen=True, kw_only=True):
-    """The metrics of a process since its start."""
+    """The metrics since the start, of one process or merged of all workers."""
 
     requests: tuple[Histogram, ...] = ()
     """By route, method and status."""
     store_calls: tuple[Histogram, ...] = ()
     """By verb and outcome."""
     operations: tuple[tuple[Operation, int], ...] = ()
-    """The number of billed operations on a bucket, by kind."""
+    """The number of operations on a bucket, free ones too, by kind."""
     in_progress: int = 0
-    """Requests that are being answered."""
+    """Requests that are being answered, except those of the fast path."""
     process: dict[str, float] = {}
     """CPU time, memory and file descriptors, by their Prometheus names."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerMetricsFolder:
-    """The folder with a file of metrics for each worker of a server."""
+    """The folder with a file of metrics for each worker of a server, as one worker uses it."""
 
     folder: Path
     pid: int
@@ -53,7 +53,7 @@ class WorkerMetricsFolder:
     """Returns whether a process with this PID is running."""
 
     def write(self, snapshot: MetricsSnapshot) -> None:
-        """Write this worker's metrics to its file. Errors are ignored: there is a next write."""
+        """Write this worker's metrics to its file; ignore an OSError, as a later write follows."""
         path = self.folder / f"{self.pid}.json"
         with suppress(OSError):
             new = path.with_suffix(".new")
@@ -61,7 +61,7 @@ class WorkerMetricsFolder:
             new.replace(path)
 
     def read_others(self) -> list[MetricsSnapshot]:
-        """Return the metrics of the other workers; of those that have exited, what still counts."""
+        """Return a snapshot of each other worker; of an exited one, only what still counts."""
         snapshots = list[MetricsSnapshot]()
         for path in sorted(self.folder.glob("*.json")):
             if path.stem == str(self.pid):
@@ -77,10 +77,10 @@ class WorkerMetricsFolder:
 
 def merge(workers: Sequence[MetricsSnapshot]) -> MetricsSnapshot:
     """
-    Return the sum of the metrics of several workers.
+    Return the metrics of several workers as one snapshot: sums, but for some process metrics.
 
-    The sum is exact, and does not depend on the order of the workers. Otherwise a counter could go
-    down by the last bit of a float, and Prometheus would take that for a restart of the counter.
+    The sums are exact, and do not depend on the order of the workers. Otherwise a counter could
+    go down by the last bit of a float, and Prometheus would take that for a restart of the counter.
     """
     operations = Counter[Operation]()
     for worker in workers:
@@ -95,7 +95,7 @@ def merge(workers: Sequence[MetricsSnapshot]) -> MetricsSnapshot:
 
 
 def _merge_process(workers: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return sums over workers, but the earliest start and the most file descriptors of one."""
+    """Return sums over workers, but the earliest start and the maximum of file descriptors."""
     names = {name for each in workers for name in each}
     merges = {START_TIME: min, "process_open_fds": max, "process_max_fds": max}
     return {

@@ -1,1 +1,1 @@
-"""The upload form, from the first byte to the upload operation."""
+"""The upload request: its handler, and the parser and the checks of its form."""

@@ -1,4 +1,4 @@
-"""The field `attestations` of an upload (PEP 740): checked, but not stored."""
+"""The field `attestations` of an upload form (PEP 740): it must be JSON, and is not stored."""
 
 from typing import Final
 
@@ -16,7 +16,7 @@ ATTESTATIONS_NOT_STORED: Final = (
 
 
 def contains_attestations(text: str) -> bool:
-    """Return whether the form field `attestations` has any; raise Invalid if it is not JSON."""
+    """Return whether `text`, JSON of the field `attestations`, is not empty; or raise Invalid."""
     try:
         return bool(decode(text))
     except (DecodeError, UnicodeError, RecursionError) as error:

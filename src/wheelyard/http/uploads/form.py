@@ -2,9 +2,9 @@
 Reader of the upload form: streams the file to the spool, and checks the text fields.
 
 The form is that of the packaging specifications' upload API (the "legacy" API). The package is the
-part `content`; without such a part, it is the part with a distribution's filename. The metadata
-comes from the archive, so a field may be missing, empty or UNKNOWN. But text must be UTF-8, and
-the fields that describe the file must be true.
+part `content`, or a part of another name with a distribution's filename; two are an error. The
+metadata comes from the archive, so a field may be missing, empty or UNKNOWN. But text must be
+UTF-8, and the fields that describe the file must agree with it.
 """
 
 from dataclasses import replace
@@ -70,7 +70,7 @@ class UploadFormReader:
 
     def finish(self, last: bytes) -> SpooledUpload | None:
         """
-        Read the last bytes of the form, and return its file; None if `:action` is unsupported.
+        Read the last bytes of the form, and return the spooled file; None for UNSUPPORTED_ACTIONS.
 
         Raise Invalid, besides the errors of `feed`, if the form was cut off (`incomplete_body`),
         has no file (`missing_field`), or a field contradicts the file (`digest_mismatch` ...).
@@ -91,7 +91,7 @@ class UploadFormReader:
         )
 
     def close(self) -> None:
-        """Remove the form's file from the spool."""
+        """Remove the form's file from the spool, if it has one; called after success, too."""
         if self._file is not None:
             self._file.remove()
 
@@ -148,7 +148,7 @@ class UploadFormReader:
             raise field_too_large("The form without its file", FIELDS_LIMIT_BYTES)
 
     def _start_file(self, name: str, filename: str) -> SpoolWriter | None:
-        """Start to spool the package; return None if the part is another file, as a signature."""
+        """Return a new writer for the package; None if the part is another file (a signature)."""
         if name in CHECKED_FIELDS:
             raise invalid_field(
                 f"The field {quoted(name)} must be text, and it was sent as a file."
@@ -178,7 +178,7 @@ class UploadFormReader:
 
     @property
     def _suffixes(self) -> tuple[str, ...]:
-        """The endings by which a filename in another field than `content` is the package."""
+        """The filename endings by which a part other than `content` is the package."""
         zip_sdist = (".zip",) if self._uploads.rules.zip_sdists else ()
         return (".whl", ".tar.gz", *zip_sdist)
 
@@ -222,6 +222,6 @@ class UploadFormReader:
 
 
 def _digest_of_spooled(file: SpoolWriter, algorithm: str, declared: str) -> str:
-    """Read the spooled file again for a digest whose field came after the file (distutils)."""
+    """Return the file's digest, reading it again: the field came after the file (distutils)."""
     with storage_faults("the upload"), file.path.open("rb") as content:
         return file_digest(content, partial(new_hasher, algorithm, declared)).hexdigest()

@@ -27,7 +27,7 @@ def bad_encoding(what: str) -> Invalid:
 
 
 def invalid_field(message: str) -> Invalid:
-    """Return the error for a form field with an invalid value."""
+    """Return the error, with this message, for a form field with an invalid value."""
     return Invalid(message, code="invalid_field")
 
 

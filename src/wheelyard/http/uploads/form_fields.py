@@ -36,7 +36,7 @@ _CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u206
 
 
 class FieldDecoder:
-    """Decodes and checks the text of a form field, chunk by chunk; keeps it if it is needed."""
+    """Decodes and checks the text of a form field, chunk by chunk; keeps it only if it is used."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -49,7 +49,7 @@ class FieldDecoder:
         self._decoder = getincrementaldecoder("utf-8")()
 
     def write(self, data: bytes, *, final: bool = False) -> None:
-        """Decode the next bytes of the field; raise Invalid for bytes that are not allowed."""
+        """Decode the next bytes; raise Invalid if the text has bad characters or is too long."""
         try:
             text = self._decoder.decode(data, final)
         except UnicodeDecodeError as error:
@@ -68,7 +68,11 @@ class FieldDecoder:
 
 
 def checked_value(field: str, text: str) -> str:
-    """Return a form field's value, empty if blank or UNKNOWN; raise Invalid if not accepted."""
+    """
+    Return the value of a checked field; raise Invalid if the field does not accept it.
+
+    It is empty for a blank or UNKNOWN text. A digest is in lower case.
+    """
     if text.strip() in ("", "UNKNOWN"):
         return ""
     if field == ACTION_FIELD and text != "file_upload" and text not in UNSUPPORTED_ACTIONS:
@@ -94,7 +98,7 @@ def checked_value(field: str, text: str) -> str:
 
 
 def new_hasher(algorithm: str, declared: str) -> "Hasher":
-    """Return a hash object for sha256, md5, or a BLAKE2b as long as the digest `declared`."""
+    """Return a new hash object: SHA-256, MD5, else a BLAKE2b as long as the digest `declared`."""
     if algorithm == "sha256":
         return sha256()
     if algorithm == "md5":

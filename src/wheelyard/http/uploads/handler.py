@@ -34,7 +34,7 @@ logger = logging.getLogger("wheelyard")
 
 
 class UploadHandler:
-    """Answers upload requests, and limits how many run at a time."""
+    """Handles upload requests, and limits how many run at a time."""
 
     def __init__(self, context: ServerContext) -> None:
         self._index = context.index
@@ -43,11 +43,11 @@ class UploadHandler:
 
     @property
     def body_limit(self) -> int:
-        """The limit of the body of an upload, in bytes."""
+        """The most bytes that the body of an upload may have."""
         return self._index.uploads.rules.max_size + FIELDS_LIMIT_BYTES
 
     async def handle(self, request: Request) -> Response:
-        """Read the form of an upload, store its file, and answer with name and SHA-256."""
+        """Handle POST of an upload form: store its file, and answer with filename and SHA-256."""
         if rejection := self._check_headers(request):
             return rejection
         boundary = parse_boundary(request.headers.get(b"content-type"))

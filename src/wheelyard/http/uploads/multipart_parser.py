@@ -3,8 +3,9 @@ Incremental, strict parser of multipart/form-data bodies.
 
 It follows RFC 7578, RFC 2046 section 5.1 and, for header parameters, RFC 2183 and RFC 5987. The
 library `multipart` finds the parts. This module adds what the library leaves open, as two readers
-of a body must never see different forms: no data before the first boundary or after the last one,
-no boundary inside a part, and one meaning for each name in a part's headers.
+of a body must never see different forms: no data before the first boundary or after the last one
+(but line ends and blanks), no boundary at the start of a part's content, and one meaning for each
+name in a part's headers.
 """
 
 import re
@@ -53,7 +54,7 @@ class PartHeaders:
 
 
 class _StrictParser(PushMultipartParser):  # type: ignore[misc]  # the library has no types
-    """The library's parser, but blanks and control characters around a header name are errors."""
+    """The library's parser, but a malformed header line of a part is an error."""
 
     def _on_segment_headerline(self, line: bytes) -> None:
         if not _HEADER.fullmatch(line):
@@ -84,7 +85,7 @@ class MultipartParser:
         """The bytes after the closing boundary; None before it has come."""
 
     def feed(self, chunk: bytes) -> Iterator[PartHeaders | bytes | None]:
-        """Parse the next bytes; yield for each part its headers, chunks of content, and None."""
+        """Parse the next bytes; yield a part's headers, then its content in chunks, then None."""
         if self._epilogue is None:
             self._check_start(chunk)
             recent = self._tail + chunk
@@ -133,7 +134,7 @@ class MultipartParser:
             raise bad_multipart("a boundary or a header is damaged, or too long") from error
 
     def _check_content(self, data: bytes) -> None:
-        """Raise Invalid if a boundary follows the headers: for some parsers it ends the part."""
+        """Raise Invalid if a part's content begins with a boundary, where some parsers end it."""
         if len(self._content) < len(self._dashes):
             self._content += data[: len(self._dashes)]
             if self._content.startswith(self._dashes):
@@ -170,7 +171,11 @@ def _part_headers(headers: list[tuple[str, str]]) -> PartHeaders:
 
 
 def _disposition(headers: list[tuple[str, str]]) -> dict[str, str]:
-    """Return the parameters of the Content-Disposition among a part's headers."""
+    """
+    Return the parameters of the Content-Disposition among a part's headers.
+
+    Raise Invalid if a header occurs twice, or the content has a transfer encoding.
+    """
     values = dict(headers)
     if len(values) != len(headers):
         raise bad_multipart("a part has a header twice")
@@ -186,7 +191,7 @@ def _disposition(headers: list[tuple[str, str]]) -> dict[str, str]:
 
 
 def _parameters(text: str) -> dict[str, str]:
-    """Parse header parameters, `; name=value; name="value"`; names become lower-case."""
+    """Parse header parameters, `; name=value; name="value"`, to a dict by lower-case name."""
     text = text.rstrip("; \t")
     parameters: dict[str, str] = {}
     position = 0
@@ -204,7 +209,7 @@ def _parameters(text: str) -> dict[str, str]:
 
 
 def _filename(parameters: dict[str, str]) -> str | None:
-    """Return the filename that `filename` and `filename*` agree on, or None without both."""
+    """Return the filename, without folders, that `filename` and `filename*` agree on, or None."""
     names = [parameters["filename"]] if "filename" in parameters else []
     if "filename*" in parameters:
         match = _EXTENDED.fullmatch(parameters["filename*"])
