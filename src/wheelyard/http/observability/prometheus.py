@@ -50,7 +50,7 @@ class _Collector(Collector):
         )
         operations = core.CounterMetricFamily(
             "wheelyard_storage_operations",  # the library appends `_total`
-            "Billed operations on a bucket, by kind and price class.",
+            "Operations on a bucket, free ones too, by kind and price class.",
             labels=("operation", "class"),
         )
         for operation, count in self.snapshot.operations:
