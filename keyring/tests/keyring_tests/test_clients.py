@@ -65,7 +65,7 @@ def test_pip_index_token(harness: KeyringHarness) -> None:
     harness.index.login = f"__token__:{INDEX_TOKEN}"
 
     command = pip(harness, "subprocess", f"{harness.index.url}/simple/", "acme-tool")
-    harness.run(*command, WHEELACME_TOKEN=INDEX_TOKEN)
+    harness.run(*command, WHEELYARD_TOKEN=INDEX_TOKEN)
 
     assert harness.index.credentials == {f"__token__:{INDEX_TOKEN}"}
     assert harness.started == []
