@@ -40,7 +40,7 @@ class WheelyardError(Exception):
 
 
 class Invalid(WheelyardError):
-    """The request is wrong, so that a retry cannot succeed."""
+    """A request, file, option or setting is wrong, so that a retry cannot succeed."""
 
     family_code = "bad_request"
 
@@ -52,7 +52,7 @@ class Unauthenticated(WheelyardError):
 
 
 class Forbidden(WheelyardError):
-    """The caller lacks the permission."""
+    """The caller lacks a permission, or a setting or the project's status forbids the action."""
 
     family_code = "forbidden"
 
@@ -64,25 +64,29 @@ class NotFound(WheelyardError):
 
 
 class Conflict(WheelyardError):
-    """The name is taken, or another writer changed the object; nothing was written."""
+    """The name is taken, a limit is reached, or another writer was first; nothing was written."""
 
     family_code = "conflict"
 
 
 class TooLarge(WheelyardError):
-    """The request exceeds a limit."""
+    """A request or a file exceeds a limit."""
 
     family_code = "too_large"
 
 
 class Unavailable(WheelyardError):
-    """The store did not answer; the outcome of a write may be unknown, so read before a retry."""
+    """
+    The store, the server or another service cannot answer now; a retry may succeed.
+
+    The outcome of a write may be unknown, so read before a retry.
+    """
 
     family_code = "storage_unavailable"
 
 
 def quoted(value: object) -> str:
-    """Return an untrusted value for a message: ASCII, quoted, at most 60 characters."""
+    """Return the first 60 characters of an untrusted value for a message, in quotes and ASCII."""
     text = str(value)
     cut = text if len(text) <= QUOTE_LIMIT else text[: QUOTE_LIMIT - 3] + "..."
     return ascii(cut)

@@ -1,4 +1,4 @@
-"""Errors for rejected distribution files, one for each error code."""
+"""Errors for rejected distribution files: a function for any code, and one for each usual code."""
 
 from functools import partial
 
@@ -7,7 +7,7 @@ from wheelyard.errors import Invalid, quoted
 
 def invalid_file(code: str, reason: str, member: str | bytes | None = None) -> Invalid:
     """
-    Return the error for a rejected distribution file.
+    Return the Invalid error for a rejected distribution file.
 
     Args:
         code: The error code.

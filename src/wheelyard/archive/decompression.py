@@ -37,7 +37,12 @@ _MAX_STREAMS: Final = 10_000
 
 
 def decompress_tar(suffix: str, context: ReadContext) -> Iterator[bytes]:
-    """Return the decompressed data in chunks of 1 byte to 1 MiB; `suffix` tells the compression."""
+    """
+    Return an iterator of the decompressed data, in chunks of 1 byte to 1 MiB.
+
+    `suffix` names the compression. Raise Invalid, perhaps from the iterator, for damaged data, and
+    for more data than the limits allow.
+    """
     descriptor, limits = context.descriptor, context.limits
     allowed = limits.inflatable(os.fstat(descriptor).st_size, limits.tar_inflated)
     if suffix in GZIP_SUFFIXES:
@@ -66,7 +71,7 @@ class _Decompressor(Protocol):
 
 
 def _check_end_marker(descriptor: int, deadline: Deadline) -> None:
-    """Raise Invalid if an uncompressed archive has no end marker: it may be truncated."""
+    """Raise Invalid if an uncompressed tar archive has no end marker: it may be truncated."""
     at = 0
     while (block := os.pread(descriptor, _BLOCK_BYTES, at)) != bytes(_BLOCK_BYTES):
         deadline.check()
@@ -98,7 +103,7 @@ def _limit_output(source: Iterator[bytes], left: int, deadline: Deadline) -> Ite
 def _decompress_streams(
     descriptor: int, new: Callable[[], _Decompressor], damage: type[Exception]
 ) -> Iterator[bytes]:
-    """Yield the data of consecutive streams; chunks may be empty."""
+    """Yield the decompressed data of all streams in the file; chunks may be empty."""
     source = _read_chunks(descriptor)
     rest, count = next(source, b""), 0
     while rest:
@@ -131,7 +136,7 @@ class _GzipReader:
         self._offset = 0
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the data of the first gzip member; only padding may follow."""
+        """Yield the data of the first gzip member; raise Invalid if more than zeros follow."""
         yield from filter(None, self._member())
         members = 0
         while self._skip_padding():
@@ -143,7 +148,7 @@ class _GzipReader:
                     raise invalid_archive("it has a second gzip member with other files")
 
     def _skip_padding(self) -> bool:
-        """Skip zeros, and return whether another gzip member follows."""
+        """Skip zeros; return whether a gzip member follows, or raise Invalid for other bytes."""
         for chunk in self._compressed():
             self._deadline.check()
             rest = chunk.lstrip(b"\0")
@@ -155,7 +160,7 @@ class _GzipReader:
         return False
 
     def _member(self) -> Iterator[bytes]:
-        """Yield the data of the gzip member at the current offset."""
+        """Yield the inflated data of the gzip member at the offset, and move behind it."""
         inflater = Inflater(GZIP_WINDOW_BITS)
         try:
             for chunk in inflater.chunks(self._compressed()):

@@ -1,5 +1,5 @@
 """
-Validation of a distribution file, and its metadata.
+Validation of a distribution file, and extraction of its metadata.
 
 Besides wheels and sdists, the obsolete formats are read. An egg is a ZIP file. A Windows installer
 is opaque: only its first bytes and its size are checked. No index reads such a file, and no current
@@ -66,10 +66,10 @@ def read_distribution(
     is_lenient: bool = False,
 ) -> DistributionContents:
     """
-    Validate the file at `path` and return what it contains; the file is read once.
+    Validate the distribution file at `path`; return its metadata, warnings and waived rules.
 
     Nothing is extracted, executed or followed, and memory is bounded whatever the headers say. The
-    file must not change any more. If `is_lenient`, each `Rule` is waived.
+    file must not change any more. If `is_lenient`, the file may break each `Rule`.
 
     Raises:
         Invalid: The file is not the distribution that its name promises, or clients would read it
@@ -88,7 +88,7 @@ def read_distribution(
 def _read(
     context: ReadContext, distribution: Distribution
 ) -> tuple[bytes | None, CoreMetadata, tuple[str, ...]]:
-    """Return the raw metadata of a file, the parsed metadata, and warnings."""
+    """Validate a file; return its raw metadata or None, its parsed metadata, and warnings."""
     if isinstance(distribution, Wheel):
         wheel = open_wheel(context, distribution)
         core = _parse_core(wheel.metadata, distribution, context.leniency)
@@ -104,7 +104,11 @@ def _read(
 
 
 def _parse_core(raw: bytes, distribution: Distribution, leniency: Leniency) -> CoreMetadata:
-    """Return the parsed metadata; if it breaks a waived rule, the fields that can be read."""
+    """
+    Return the parsed metadata; of malformed metadata, if that is waived, its valid fields.
+
+    Raise Invalid unless the filename has its name and version, or the difference is waived.
+    """
     with leniency.waiving(Rule.METADATA):
         core = parse_metadata(raw)
         _check_name_and_version(core.name, core.version, distribution, leniency)
@@ -117,7 +121,11 @@ def _parse_core(raw: bytes, distribution: Distribution, leniency: Leniency) -> C
 def _check_name_and_version(
     name: str, version: str, distribution: Distribution, leniency: Leniency
 ) -> None:
-    """Raise Invalid unless the metadata and the filename agree on name and version."""
+    """
+    Raise Invalid unless the name and the version of the metadata, if any, are the filename's.
+
+    Waivers cover any other version, but only names that differ in punctuation.
+    """
     if name and not is_name_of(name, distribution):
         error = invalid_file("name_mismatch", "its Name is not that of the filename", name)
         letters = _NOT_ALPHANUMERIC.sub("", name.lower())
@@ -132,7 +140,7 @@ def _check_name_and_version(
 
 
 def _read_obsolete(context: ReadContext, distribution: ObsoleteDistribution) -> bytes | None:
-    """Return the PKG-INFO of an egg; None if it is missing, or for an installer."""
+    """Validate an egg or an installer; return the PKG-INFO of an egg, else or without it None."""
     signature = _INSTALLER_SIGNATURES.get(distribution.packagetype)
     if signature is None:
         return _read_egg(context)

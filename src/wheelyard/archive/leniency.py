@@ -49,15 +49,15 @@ class Leniency:
 
     @property
     def waived_rules(self) -> tuple[str, ...]:
-        """The codes of the rules that the file breaks, sorted."""
+        """The codes of the rules that were waived for the file so far, sorted."""
         return tuple(sorted(rule.value for rule in self._waived))
 
     def waiving(self, rule: Rule) -> "RuleWaiver":
-        """Return a context manager that suppresses the errors of `rule` if it is waived."""
+        """Return a context manager that suppresses and records errors of `rule`, if lenient."""
         return RuleWaiver(self, rule)
 
     def waive(self, rule: Rule, error: Invalid) -> bool:
-        """Return whether `rule` is waived and covers `error`; if so, record the rule."""
+        """Return whether `error` is of `rule` and the import is lenient; if so, record the rule."""
         is_covered = error.code == rule or error.code in _MORE_CODES.get(rule, ())
         if self.is_lenient and is_covered:
             self._waived.add(rule)
@@ -66,7 +66,7 @@ class Leniency:
 
 @dataclass(frozen=True, slots=True)
 class RuleWaiver:
-    """A context manager that suppresses the errors of one waived rule."""
+    """A context manager that suppresses and records errors of one rule in a lenient import."""
 
     leniency: Leniency
     rule: Rule

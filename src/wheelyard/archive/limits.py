@@ -48,13 +48,13 @@ class ArchiveLimits:
         return min(absolute, max(self.free_inflated, self.inflated_ratio * file_size))
 
     def check_count(self, count: int) -> None:
-        """Raise Invalid (code `archive_bomb`) if an archive has too many members."""
+        """Raise Invalid (code `archive_bomb`) if `count` members are too many for an archive."""
         if count > self.entries:
             raise archive_bomb(f"it has more than {self.entries} members")
 
 
 class Deadline:
-    """A time limit in seconds, on a monotonic clock, for reading one archive."""
+    """A time limit for reading one archive: `seconds` from now, on a monotonic clock."""
 
     __slots__ = ("_clock", "_end")
 
@@ -63,7 +63,7 @@ class Deadline:
         self._end = clock() + seconds
 
     def check(self) -> None:
-        """Raise Invalid (code `archive_bomb`) once the time is up; call it for each chunk."""
+        """Raise Invalid (code `archive_bomb`) if the time is up; readers call it for each chunk."""
         if self._clock() > self._end:
             raise archive_bomb("reading it takes too long")
 

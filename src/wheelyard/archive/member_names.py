@@ -44,7 +44,11 @@ def check_portable_name(name: str, limits: ArchiveLimits, project: str = "") -> 
 
 
 def check_relative_name(name: str, limits: ArchiveLimits) -> None:
-    """Raise Invalid (code `unsafe_archive`) unless the name is sound and stays in the archive."""
+    """
+    Raise Invalid (code `unsafe_archive`) unless a name is relative, without `..`, and sound.
+
+    Sound is what `check_text` accepts.
+    """
     check_text(name, limits)
     path = name.replace("\\", "/")
     if _ABSOLUTE.match(path) or ".." in path.split("/"):
@@ -52,7 +56,11 @@ def check_relative_name(name: str, limits: ArchiveLimits) -> None:
 
 
 def check_text(name: str, limits: ArchiveLimits) -> None:
-    """Raise Invalid (code `unsafe_archive`) for control characters or a name over the limits."""
+    """
+    Raise Invalid (code `unsafe_archive`) for control characters, or a name over the limits.
+
+    The name of a member, or the target of a link, has limits of length and depth.
+    """
     if _CONTROL.search(name):
         raise unsafe_archive("a member's name has a control character", name)
     raw = name.encode(errors="replace")
@@ -66,7 +74,7 @@ def check_text(name: str, limits: ArchiveLimits) -> None:
 
 
 def find_case_collision(names: Iterable[str]) -> str | None:
-    """Return a name that equals an earlier one except for case, None if there is none."""
+    """Return the first name that equals an earlier one except for case, or None."""
     seen: set[int] = set()
     for name in names:
         # Hashes take a tenth of the memory; a collision (1 in 2**61) only causes a warning.
@@ -102,7 +110,11 @@ class MemberPaths:
         """Paths that two or more plain files have."""
 
     def add(self, path: str, kind: MemberKind) -> None:
-        """Add a member; raise Invalid for a duplicate path, unless both are folders or files."""
+        """
+        Add a member of the archive; raise Invalid if it repeats a path.
+
+        Two folders may share a path; two files may, too, and their path is in `duplicates`.
+        """
         before = self._kinds.get(path)
         if before is None:
             self._kinds[path] = kind
@@ -112,11 +124,11 @@ class MemberPaths:
             raise invalid_archive("two members have one name", path)
 
     def kind(self, path: str) -> MemberKind | None:
-        """Return the kind of the member at this path, None if there is none so far."""
+        """Return the kind of the member that was added at this path, or None."""
         return self._kinds.get(path)
 
     def check(self) -> None:
-        """Raise Invalid for members below a file or link, and names equal but for normal form."""
+        """Raise Invalid for a member below a file or link, or names that differ in normal form."""
         # NUL is in no name and sorts first, so children directly follow their folder.
         keys = sorted(path.replace("/", "\0") for path in self._kinds)
         for upper, lower in pairwise(keys):

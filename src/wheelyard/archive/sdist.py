@@ -35,7 +35,7 @@ _FOLDER_ENDS = ("/", "/.")
 
 
 def read_sdist(context: ReadContext, sdist: Sdist) -> bytes | None:
-    """Validate an sdist; return its PKG-INFO, None if it is missing and that rule was waived."""
+    """Validate an sdist; return the bytes of its PKG-INFO, None if its absence was waived."""
     is_zip = sdist.suffix == ZIP_SUFFIX
     top, pkg_info = _read_zip(context) if is_zip else _read_tar(context, sdist.suffix)
     stem = sdist.filename.removesuffix(sdist.suffix)
@@ -49,7 +49,7 @@ def read_sdist(context: ReadContext, sdist: Sdist) -> bytes | None:
 
 
 def _read_zip(context: ReadContext) -> tuple[str, bytes | None]:
-    """Return the top-level folder and PKG-INFO."""
+    """Validate the members of a ZIP sdist; return its top-level folder, and PKG-INFO or None."""
     archive = open_zip(context, check_relative_name)
     tree = _SdistTree()
     pkg_info = None
@@ -69,7 +69,7 @@ def _members(context: ReadContext, suffix: str) -> Iterator[tuple[TarMember, Tar
 
 
 def _read_tar(context: ReadContext, suffix: str) -> tuple[str, bytes | None]:
-    """Return the top-level folder and PKG-INFO."""
+    """Validate the members of a tar sdist; return its top-level folder, and PKG-INFO or None."""
     limits = context.limits
     tree = _SdistTree()
     pkg_info = None
@@ -116,7 +116,7 @@ class _SdistTree:
         self.paths = MemberPaths()
 
     def add(self, name: str, kind: MemberKind, target: str = "") -> bool:
-        """Add a member whose name is relative; return whether it is the PKG-INFO."""
+        """Add a member, or raise Invalid; return whether it is PKG-INFO. Its name is relative."""
         path = normalized_path(name)
         top, slash, _ = path.partition("/")
         if not path or (not slash and kind is not MemberKind.FOLDER):
@@ -133,7 +133,7 @@ class _SdistTree:
         return is_pkg_info
 
     def finish(self) -> str:
-        """Check the complete tree, and return its top-level folder."""
+        """Return the top-level folder of the complete tree; raise Invalid if paths conflict."""
         self.paths.check()
         for path in self._link_folders:
             if self.paths.kind(path) not in {None, MemberKind.FOLDER}:

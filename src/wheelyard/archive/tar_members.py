@@ -80,7 +80,7 @@ class TarStream:
         """The number of bytes that were read or skipped."""
 
     def read(self, size: int) -> bytes:
-        """Return the next `size` bytes, or fewer at the end."""
+        """Return the next `size` bytes of the archive, or fewer at its end."""
         found = self._buffer[self._next : self._next + size]
         self._next += len(found)
         self.position += len(found)
@@ -96,7 +96,7 @@ class TarStream:
         return b"".join(parts)
 
     def skip(self, size: int) -> bool:
-        """Skip `size` bytes; return False if the stream ends before."""
+        """Skip `size` bytes of the archive; return False if it ends before them."""
         self.position += size
         self._next += size
         while self._next > len(self._buffer):
@@ -107,7 +107,7 @@ class TarStream:
         return True
 
     def ends_in_zeros(self) -> bool:
-        """Read to the end, and return whether all remaining bytes are zero."""
+        """Return whether all remaining bytes are zero; read up to the first that is not."""
         zeros = not self._buffer[self._next :].strip(b"\0")
         while zeros and self._refill():
             zeros = not self._buffer.strip(b"\0")
@@ -143,7 +143,7 @@ class _Header:
 
 def tar_members(stream: TarStream, context: ReadContext) -> Iterator[TarMember]:
     """
-    Yield the members; raise Invalid if the archive is ambiguous or has unusual members.
+    Yield the members of a tar archive; raise Invalid if it is ambiguous or has unusual ones.
 
     Before the next member the caller may read up to `size` bytes of data from the stream.
     """
@@ -246,7 +246,7 @@ def _read_extension_data(stream: TarStream, size: int) -> bytes:
 
 
 def _parse_extension(header: _Header, data: bytes) -> dict[str, str]:
-    """Return the fields that an extension sets for the next member."""
+    """Return the fields, by PAX key, that an extension header sets for the next member."""
     if header.type in {_PAX, _PAX_GLOBAL}:
         records = _parse_pax_records(data)
     else:
@@ -321,7 +321,7 @@ def _build_member(header: _Header, extensions: dict[str, str]) -> TarMember:
 
 
 def _is_folder_name(header: _Header, name: str) -> bool:
-    """Return whether a reader that ignores extensions would see the name of a folder."""
+    """Return whether a reader that ignores extensions takes a file or link for a folder."""
     if not header.short_name.endswith(b"/"):
         return False
     # Writers truncate a long name to the size of the field, perhaps behind a slash.

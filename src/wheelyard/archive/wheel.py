@@ -42,7 +42,7 @@ _OBJECT_REFERENCE = re.compile(rf"{_DOTTED_NAME}\s*:\s*{_DOTTED_NAME}\s*(?:\[[\w
 
 @dataclass(frozen=True, slots=True)
 class OpenWheel:
-    """A wheel whose structure, WHEEL and METADATA are valid."""
+    """A wheel whose structure and WHEEL file are valid; its METADATA is read, but not parsed."""
 
     archive: ZipArchive
     folder: str
@@ -51,7 +51,11 @@ class OpenWheel:
     warnings: tuple[str, ...]
 
     def check(self, core: CoreMetadata) -> None:
-        """Raise Invalid unless licence files, entry points and RECORD are valid."""
+        """
+        Raise Invalid unless the wheel's licence files, entry points and RECORD are valid.
+
+        Each member is read. `core` is the parsed METADATA, which names the licence files.
+        """
         context = self.archive.context
         with context.leniency.waiving(Rule.METADATA):
             self._check_license_files(core)
@@ -75,7 +79,11 @@ class OpenWheel:
 
 
 def open_wheel(context: ReadContext, wheel: Wheel) -> OpenWheel:
-    """Return a wheel whose metadata is read; call `OpenWheel.check` to validate its files."""
+    """
+    Return an open wheel with its METADATA; raise Invalid if its structure or WHEEL is wrong.
+
+    `OpenWheel.check` validates its other files.
+    """
     archive = open_zip(context, partial(check_portable_name, project=wheel.project))
     folder = _find_dist_info(context, archive, wheel)
     headers = parse_headers(archive.read_path(f"{folder}/WHEEL", context.limits.wheel_file))
@@ -115,7 +123,7 @@ def _check_wheel_file(headers: Headers, wheel: Wheel) -> list[str]:
 
 
 def _expand_tags(values: tuple[str, ...]) -> set[str]:
-    """Return the tags of `Tag` fields; compressed tag sets are expanded."""
+    """Return the tags of `Tag` fields, compressed tag sets expanded; at most `TAG_LIMIT`."""
     found: set[str] = set()
     for value in values:
         parts = [part.split(".") for part in value.lower().split("-")]
@@ -135,9 +143,10 @@ def _case_warnings(archive: ZipArchive) -> list[str]:
 
 def _check_entry_points(raw: bytes, path: str) -> None:
     """
-    Raise Invalid unless each command has a plain file name and refers to a plain function.
+    Raise Invalid unless the lines are well-formed, and commands have valid names and references.
 
-    `configparser` is not used, as it takes quadratic time for a line of blanks.
+    A command's name is a plain file name; its reference is `module:function`. `configparser` is not
+    used, as it takes quadratic time for a line of blanks.
     """
     try:
         lines = raw.decode().splitlines()
@@ -150,7 +159,11 @@ def _check_entry_points(raw: bytes, path: str) -> None:
 
 
 def _parse_entry_points(lines: list[str], path: str) -> dict[str, dict[str, list[str]]]:
-    """Return the lines of each value by group and name; indented lines continue a value."""
+    """
+    Return the lines of each value, by group and name; raise Invalid for a malformed line.
+
+    Indented lines continue a value.
+    """
     groups: dict[str, dict[str, list[str]]] = {}
     entries: dict[str, list[str]] = {}
     indent = 0

@@ -23,7 +23,11 @@ _COMMAS_PER_LINE = 4
 
 
 def check_record(archive: ZipArchive, path: str) -> None:
-    """Raise Invalid unless RECORD, at `path`, lists exactly the files of the wheel."""
+    """
+    Raise Invalid unless RECORD, at `path`, lists exactly the wheel's files, with their hashes.
+
+    Sizes are compared if RECORD has them. Each member is read.
+    """
     limits, members = archive.context.limits, archive.members
     record = _parse_record(archive.read_path(path, limits.record), path, limits)
     files = {name for name in members if not name.endswith("/")} - _unhashed(path)
@@ -52,7 +56,7 @@ _Record = dict[str, _RecordEntry]
 
 
 def _parse_record(raw: bytes, path: str, limits: ArchiveLimits) -> _Record:
-    """Return the entries of RECORD, without RECORD itself, its signatures, and folders."""
+    """Return the entries of RECORD by path, without RECORD, its signatures, and folders."""
     if max(raw.count(b"\n"), raw.count(b",") // _COMMAS_PER_LINE) >= limits.record_lines:
         raise record_mismatch(f"RECORD has more than {limits.record_lines} lines", path)
     if b"\0" in raw:
@@ -84,7 +88,7 @@ def _unhashed(path: str) -> set[str]:
 
 
 def _check_hash(archive: ZipArchive, member: ZipMember, entry: _RecordEntry) -> None:
-    """Raise Invalid unless a member has the hash and the size that RECORD lists."""
+    """Raise Invalid unless a member has the hash of its RECORD entry, and the size, if any."""
     algorithm, _, expected = entry.hashed.partition("=")
     if algorithm not in _ALGORITHMS:
         raise record_mismatch("RECORD has no hash of SHA-256 or better for a file", member.name)

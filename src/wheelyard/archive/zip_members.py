@@ -85,7 +85,11 @@ class Inflater:
         self.stream = zlib.decompressobj(window_bits)
 
     def chunks(self, source: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield the inflated data up to the end of the stream; raise zlib.error if malformed."""
+        """
+        Yield the inflated data up to the end of the stream, or of `source` if that is cut off.
+
+        Raise zlib.error if the data is malformed. A chunk may be empty.
+        """
         for chunk in source:
             remaining = chunk
             while remaining:
@@ -113,7 +117,7 @@ class ZipMember:
 
     @property
     def kind(self) -> MemberKind:
-        """FOLDER if the name ends with a slash, else FILE."""
+        """The kind of the member: FOLDER if its name ends with a slash, else FILE."""
         return MemberKind.FOLDER if self.name.endswith("/") else MemberKind.FILE
 
 
@@ -128,20 +132,28 @@ class ZipArchive:
     """The offset of each member's data."""
 
     def read_path(self, path: str, limit: int) -> bytes:
-        """Return the data of the member at `path`; raise Invalid if missing or over the limit."""
+        """
+        Return the inflated data of the member at `path`, of at most `limit` bytes.
+
+        Raise Invalid if it is missing, larger, or not as its header says.
+        """
         member = self.members.get(path)
         if member is None:
             raise missing_metadata(f"it has no file {path.rpartition('/')[2]}", path)
         return self.read(member, limit)
 
     def read(self, member: ZipMember, limit: int) -> bytes:
-        """Return the data of a member; raise Invalid before reading if it is over the limit."""
+        """Return the inflated data of a member; raise Invalid, before reading, if over `limit`."""
         if member.size > limit:
             raise archive_bomb(f"a member is larger than {limit} bytes", member.name)
         return b"".join(self.chunks(member))
 
     def chunks(self, member: ZipMember) -> Iterator[bytes]:
-        """Yield the data in chunks of at most 1 MiB; raise Invalid if the header differs."""
+        """
+        Yield a member's inflated data in chunks of at most 1 MiB.
+
+        Raise Invalid if it is malformed, or has not the size and checksum of its header.
+        """
         source = self._compressed(member)
         crc = size = 0
         for chunk in source if member.method == _STORED else _inflate(source, member):
@@ -155,7 +167,7 @@ class ZipArchive:
             raise invalid_archive("a member is not what its header says", member.name)
 
     def verify(self, member: ZipMember) -> None:
-        """Read the data of a member to its end; raises as `chunks` does."""
+        """Read a member to its end; raise Invalid if its data is not as its header says."""
         for _ in self.chunks(member):
             pass
 
@@ -182,7 +194,11 @@ def _inflate(source: Iterator[bytes], member: ZipMember) -> Iterator[bytes]:
 
 
 def open_zip(context: ReadContext, check_name: NameCheck) -> ZipArchive:
-    """Validate the structure of a ZIP file; inflate nothing. `check_name` is run for each name."""
+    """
+    Return an open ZIP file, or raise Invalid if its structure is invalid; inflate nothing.
+
+    `check_name` is called with each member's name, and raises Invalid to reject it.
+    """
     descriptor, limits = context.descriptor, context.limits
     file_size = os.fstat(descriptor).st_size
     directory = _find_directory(descriptor, file_size, limits)
@@ -224,7 +240,7 @@ def _reject_tar_polyglot(descriptor: int) -> None:
 
 
 class _CentralDirectory(NamedTuple):
-    """Where the central directory is, and how many entries it has."""
+    """The number of entries of the central directory, its offset, and its size in bytes."""
 
     entries: int
     offset: int
@@ -232,7 +248,7 @@ class _CentralDirectory(NamedTuple):
 
 
 def _find_directory(descriptor: int, file_size: int, limits: ArchiveLimits) -> _CentralDirectory:
-    """Find the central directory; check the limits before reading anything of that size."""
+    """Return the position of the central directory; raise Invalid if it is over a limit."""
     tail_offset = max(0, file_size - _EOCD.size - _MAX_16)
     tail = os.pread(descriptor, file_size - tail_offset, tail_offset)
     at = tail.rfind(_EOCD_SIGNATURE)
@@ -262,7 +278,11 @@ def _check_comment(tail: bytes, at: int) -> None:
 def _read_end_records(
     descriptor: int, numbers: list[int], stop: int
 ) -> tuple[_CentralDirectory, int]:
-    """Return the directory, and the offset of the first record behind it."""
+    """
+    Return the central directory's position, and the offset of the end record next to it.
+
+    `stop` is the offset of the last end record.
+    """
     zip64 = _read_zip64_record(descriptor, stop)
     if zip64 is None:
         final, begin = numbers, stop
@@ -279,7 +299,7 @@ def _read_end_records(
 
 
 def _read_zip64_record(descriptor: int, stop: int) -> list[int] | None:
-    """Return the six numbers of the ZIP64 end record before `stop`, None if there is none."""
+    """Return the six numbers of the ZIP64 end record that ends at `stop`, or None without one."""
     both = _ZIP64_EOCD.size + _ZIP64_LOCATOR.size
     block = os.pread(descriptor, both, stop - both) if stop >= both else b""
     if not block[_ZIP64_EOCD.size :].startswith(_ZIP64_LOCATOR_SIGNATURE):
@@ -306,7 +326,7 @@ def _read_central_directory(descriptor: int, directory: _CentralDirectory) -> It
 
 
 def _parse_central_entry(block: bytes, at: int) -> tuple[ZipMember, int]:
-    """Return the entry that begins at `at`, and the offset of the next one."""
+    """Return the member of the directory entry at `at`, and the offset of the next entry."""
     fields = _CENTRAL.unpack_from(block, at)
     flags, method, crc, compressed, size = fields[4], fields[5], fields[8], fields[9], fields[10]
     name_size, extra_size, comment_size, disk, _, attributes, offset = fields[11:18]
@@ -366,7 +386,7 @@ def _check_kind(name: str, attributes: int, sizes: _Sizes) -> None:
 
 
 def _check_local_header(descriptor: int, member: ZipMember) -> int:
-    """Compare a member's local header with its directory entry; return the offset of its data."""
+    """Return the offset of a member's data; raise Invalid if its two headers differ."""
     at = member.header_offset
     raw_name = member.name.encode()
     header = os.pread(descriptor, _LOCAL.size + len(raw_name), at)
@@ -389,7 +409,7 @@ def _check_local_header(descriptor: int, member: ZipMember) -> int:
 
 def _check_extra(extra: bytes, raw_name: bytes, sizes: _Sizes, disk: int) -> _Sizes:
     """
-    Check the extra fields of a header; return its sizes, completed by the ZIP64 field.
+    Return the sizes of a header, completed by its ZIP64 field; raise Invalid for bad extra fields.
 
     In `sizes`, as in the header, 0xFFFFFFFF means that the number is in the ZIP64 field.
     """

@@ -31,7 +31,7 @@ _PREFIX = re.compile(r"[a-z0-9-]*")
 
 
 class Action(IntFlag):
-    """What a caller can do with a project; each action implies those before it."""
+    """What a caller can do with projects; each action implies those before it."""
 
     READ = 1
     UPLOAD = 2
@@ -40,17 +40,17 @@ class Action(IntFlag):
 
     @property
     def word(self) -> str:
-        """The name in commands and settings."""
+        """The action's name in commands and settings, such as `upload`."""
         return (self.name or "").lower()
 
     @property
     def verb(self) -> str:
-        """The words in a sentence, before the name of a project."""
+        """The action in a sentence, before the name of a project, such as `upload to`."""
         return "upload to" if self is Action.UPLOAD else self.word
 
     @property
     def with_implied(self) -> "Action":
-        """This action and every one that it implies."""
+        """The flags of this action and of each one that it implies."""
         return Action((1 << self.bit_length()) - 1)
 
 
@@ -90,7 +90,7 @@ class Credential:
 
     @property
     def halves(self) -> Iterator[str]:
-        """The parts in which a token may be sent: the password, and the user name."""
+        """An iterator of texts that may be a token: the Bearer token, or password and user name."""
         yield self.secret
         if not self.is_bearer:
             yield self.user
@@ -98,7 +98,7 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The result of authentication: the principals that a credential proves."""
+    """The result of verifying a credential: the principals that it proves, and its own scopes."""
 
     principal: str
     """The name in journals and logs: `user:ana@acme.dev`, `htpasswd:ml-ci`."""
@@ -110,7 +110,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The sender of a request, with its scopes."""
+    """The sender of a request, or the user of a command, with its principals and scopes."""
 
     principal: str
     """`anonymous`, `token:ID`, `local:NAME`, `user:EMAIL`."""
@@ -120,12 +120,12 @@ class Caller:
 
     @property
     def is_anonymous(self) -> bool:
-        """Whether no credential was given."""
+        """Whether the caller sent no credential."""
         return self.principal == ANONYMOUS
 
     @property
     def display_name(self) -> str:
-        """The subject of error messages, as the beginning of a sentence."""
+        """The caller in words, as the subject at the beginning of an error message."""
         if self.is_anonymous:
             return "Whoever sends no credential"
         if self.principal.partition(":")[0] in _TOKEN_KINDS:
@@ -133,11 +133,11 @@ class Caller:
         return f"You ({escaped(self.principal[:QUOTE_LIMIT])})"
 
     def may(self, action: Action, project: NormalizedName) -> bool:
-        """Return whether this caller may do `action` to `project`, existing or not."""
+        """Return whether the caller may do `action` to `project`, which need not exist."""
         return any(scope.permits(action, project) for scope in self.scopes)
 
     def require(self, action: Action, project: NormalizedName) -> None:
-        """Raise Forbidden unless this caller may do `action` to `project`, existing or not."""
+        """Raise Forbidden unless the caller may do `action` to `project`, which need not exist."""
         if not self.may(action, project):
             message = f"{self.display_name} may not {action.verb} {quoted(project)}."
             raise Forbidden(
@@ -147,11 +147,11 @@ class Caller:
             )
 
     def may_anywhere(self, action: Action) -> bool:
-        """Return whether this caller may do `action` to some project, existing or not."""
+        """Return whether the caller may do `action` to some project, which need not exist."""
         return any(scope.actions & action for scope in self.scopes)
 
     def may_everywhere(self, action: Action) -> bool:
-        """Return whether this caller may do `action` to every project."""
+        """Return whether one of the caller's scopes allows `action` on every project (`*`)."""
         return any(
             scope.actions & action and EVERY_PROJECT in scope.projects for scope in self.scopes
         )
@@ -163,7 +163,7 @@ ANYONE_READS = Scope(Action.READ, (EVERY_PROJECT,))
 
 
 def parse_pattern(text: str) -> Pattern:
-    """Return a normalized project pattern; raise Invalid if the text is malformed."""
+    """Return the project pattern in `text`, normalized; raise Invalid if it is malformed."""
     if "*" not in text:
         return Pattern(parse_name(text))
     if text.isascii():  # lower() turns the Kelvin sign into a plain k
@@ -178,7 +178,11 @@ def parse_pattern(text: str) -> Pattern:
 
 
 def parse_actions(words: Iterable[str]) -> Action:
-    """Return the named actions and those that they imply; raise Invalid for an unknown name."""
+    """
+    Return the named actions and those that they imply.
+
+    Raise Invalid (code `invalid_field`) for any word but read, upload and manage.
+    """
     actions = Action(0)
     for word in words:
         named = _GRANTABLE.get(word.strip().lower())
@@ -192,7 +196,7 @@ def parse_actions(words: Iterable[str]) -> Action:
 
 
 def intersection(scope: Scope, others: Iterable[Scope]) -> tuple[Scope, ...]:
-    """Return the scopes that are both in `scope` and in one of `others`."""
+    """Return the common part of `scope` and each of `others`, without those that have none."""
     common = list[Scope]()
     for other in others:
         actions = scope.actions & other.actions
@@ -204,7 +208,11 @@ def intersection(scope: Scope, others: Iterable[Scope]) -> tuple[Scope, ...]:
 
 
 def is_subset(scope: Scope, scopes: Iterable[Scope]) -> bool:
-    """Return whether `scopes` include all actions on all patterns of `scope`."""
+    """
+    Return whether `scopes` include every action of `scope` on each of its patterns.
+
+    One pattern of `scopes` must match the whole pattern; several narrower ones do not add up.
+    """
     others = tuple(scopes)
     return all(
         any(action & each.actions and matches_any(each.projects, pattern) for each in others)
@@ -215,7 +223,7 @@ def is_subset(scope: Scope, scopes: Iterable[Scope]) -> bool:
 
 
 def matches_any(patterns: Iterable[Pattern], text: str) -> bool:
-    """Return whether one of `patterns` matches a name, or all names that a pattern matches."""
+    """Return whether one of `patterns` matches a name, or every name that a pattern matches."""
     return any(
         text == each or (each.endswith("*") and text.startswith(each[:-1])) for each in patterns
     )

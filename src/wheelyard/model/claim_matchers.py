@@ -1,10 +1,10 @@
 """
 Checks of single claims in a CI job's ID token.
 
-A check fails if the claim is missing, null, or of another type. Nothing is normalized except the
-case of ASCII letters, where a provider ignores it: other letters have look-alikes that fold into
-ASCII. An error message repeats the received claim, which its sender knows, and never the expected
-one, which is configuration.
+A check fails if the claim is of another type, or missing or null where the rule does not allow it.
+Nothing is normalized except the case of ASCII letters, where a provider ignores it: other letters
+have look-alikes that fold into ASCII. An error message repeats the received claim, which its sender
+knows, and never the expected one, which is configuration.
 """
 
 import re
@@ -55,7 +55,7 @@ class ClaimMismatch:
 
     @property
     def description(self) -> str:
-        """A clause about the claim, for the client."""
+        """A clause for the client: the claim, its received value, and the remedy."""
         if self.received is None:
             return f"the claim {self.claim} is not there"
         return f"the claim {self.claim} is {quoted(self.received)}{self.remedy}"
@@ -64,7 +64,12 @@ class ClaimMismatch:
 def equals(
     claim: str, expected: ClaimValue, *, ignores_case: bool = False, may_be_missing: bool = False
 ) -> ClaimRule:
-    """Return the rule that a claim has this value; `ignores_case` is for ASCII letters."""
+    """
+    Return the rule that a claim equals `expected`, in type and value.
+
+    With `ignores_case`, ASCII letters match in either case. With `may_be_missing`, the claim may be
+    missing or null.
+    """
 
     def accepts(value: object, _: Claims) -> bool:
         if value is None:
@@ -77,7 +82,11 @@ def equals(
 
 
 def matches_pattern(claim: str, pattern: str, *, looks_into_lists: bool = False) -> ClaimRule:
-    """Return the rule that a claim, or an element of a list, is a text or has its prefix."""
+    """
+    Return the rule that a claim equals `pattern`, or begins with the text before its star.
+
+    If `looks_into_lists`, one matching element of a list is enough.
+    """
 
     def accepts(value: object, _: Claims) -> bool:
         if looks_into_lists and isinstance(value, list):
@@ -93,13 +102,13 @@ def one_of(claim: str, expected: tuple[str, ...]) -> ClaimRule:
 
 
 def event_in(claim: str, events: tuple[str, ...]) -> ClaimRule:
-    """Return the rule that a claim with the event that started the job is one of `events`."""
+    """Return the rule that the event that started the job, which is `claim`, is one of `events`."""
     return ClaimRule(claim, one_of(claim, events).accepts, _event_remedy)
 
 
 def workflow_file(claim: str, file: str) -> ClaimRule:
     """
-    Return the rule that a claim is the path of a workflow file in the repository of the job.
+    Return the rule that a claim is the workflow `file` of the job's repository, at any revision.
 
     The name of the repository comes from the ID token, because the repository may have been
     renamed. Its ids have been compared by earlier rules.
@@ -116,7 +125,7 @@ def workflow_file(claim: str, file: str) -> ClaimRule:
 
 
 def reusable_workflow_in(claim: str, workflows: tuple[str, ...]) -> ClaimRule:
-    """Return the rule that a claim is the calling workflow, or matches one of the patterns."""
+    """Return the rule that a claim equals `workflow_ref`, or matches one of the patterns."""
 
     def accepts(value: object, claims: Claims) -> bool:
         if not isinstance(value, str):
@@ -127,7 +136,7 @@ def reusable_workflow_in(claim: str, workflows: tuple[str, ...]) -> ClaimRule:
 
 
 def pipeline_file(claim: str, project: str, file: str) -> ClaimRule:
-    """Return the rule that a claim is a pipeline file of GitLab, at the revision of the job."""
+    """Return the rule that a claim is `file` of a GitLab project, at the revision of the job."""
 
     def accepts(value: object, claims: Claims) -> bool:
         revision = _after(value, project, f"//{file}@") if isinstance(value, str) else None
@@ -160,7 +169,7 @@ def find_claim(claims: Claims, name: str) -> object:
 
 
 def numeric_date(value: object) -> float | None:
-    """Return a time claim in seconds since the epoch, or None if it is not a time before 2100."""
+    """Return a time claim between 1970 and 2100 in seconds since the epoch, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if 0 <= value < _MAX_DATE else None
@@ -188,7 +197,7 @@ def _matches(pattern: str, value: object) -> bool:
 
 
 def _after(value: str, head: str, middle: str) -> str | None:
-    """Return the text after `head` (in any case) and `middle`, or None if they do not match."""
+    """Return the rest of `value` after `head` (in any ASCII case) and `middle`, or None."""
     rest = value[len(head) :]
     if ascii_lower(value[: len(head)]) != ascii_lower(head) or not rest.startswith(middle):
         return None
@@ -196,7 +205,7 @@ def _after(value: str, head: str, middle: str) -> str | None:
 
 
 def _event_remedy(value: object) -> str:
-    """Return the end of an error message: how to publish from an allowed event."""
+    """Return the end of an error message: how to publish from an allowed event; may be empty."""
     if not isinstance(value, str):
         return ""
     if value.startswith(UNTRUSTED_EVENT_PREFIXES):

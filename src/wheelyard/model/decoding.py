@@ -1,4 +1,4 @@
-"""Decoding of tables (TOML, JSON) into msgspec structs, with the first invalid field."""
+"""Conversion of parsed TOML and JSON tables to msgspec structs, with the first invalid field."""
 
 from collections.abc import Mapping
 from enum import Enum, auto
@@ -16,7 +16,7 @@ S = TypeVar("S", bound=Struct)
 
 
 class FieldFault(Enum):
-    """The kinds of invalid fields."""
+    """Why a field is invalid: it is unknown, missing, or has a wrong type or value."""
 
     UNKNOWN = auto()
     MISSING = auto()
@@ -25,7 +25,7 @@ class FieldFault(Enum):
 
 class InvalidField(Exception):
     """
-    A field of a table is unknown, missing, or of the wrong type.
+    A field of a table is unknown, missing, or has a wrong type or value.
 
     `path` has the names of the tables that contain the field, and its own name. `field_type` is its
     type, or for an unknown field the struct. `value` is its value, if there is one.
@@ -43,12 +43,12 @@ class InvalidField(Exception):
 
     @property
     def known(self) -> str:
-        """The known keys of the table with an unknown key."""
+        """The keys of the struct, separated by commas; only if the field is unknown."""
         return ", ".join(self.field_type.__struct_fields__)
 
     @property
     def message(self) -> str:
-        """The error message: the field, and the expected type or the known keys."""
+        """The message, without a full stop: the field, and the expected type or known keys."""
         key = escaped(".".join(self.path)[:NAME_LIMIT])
         if self.why is FieldFault.UNKNOWN:
             return f"{key}: there is no such key. The keys are {self.known}"
@@ -58,9 +58,9 @@ class InvalidField(Exception):
 
 def decode_table(table: Mapping[str, object], kind: type[S], *, strict: bool = True) -> S:
     """
-    Decode a table into a struct of type `kind`, which forbids unknown fields.
+    Return a table as a struct of type `kind`; raise InvalidField for the first invalid field.
 
-    Unless `strict`, texts are converted to numbers and booleans. Raise InvalidField.
+    `kind` must forbid unknown fields. Unless `strict`, texts are converted to numbers and booleans.
     """
     try:
         return convert(table, kind, strict=strict)
@@ -96,7 +96,7 @@ def _is_struct(field_type: object) -> TypeGuard[type[Struct]]:
 
 
 def _expected(field_type: Any) -> str:  # noqa: ANN401 - any type that a field may have
-    """Return the name of a type for a message: its `title`, else boolean or text."""
+    """Return a type in words for a message: its `title`, else `true or false` or `a text`."""
     parts = get_args(field_type)
     titled = (each.title for each in parts if isinstance(each, Meta) and each.title)
     return next(titled, "") or ("true or false" if bool in (field_type, *parts) else "a text")

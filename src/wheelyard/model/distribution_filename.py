@@ -1,8 +1,8 @@
 """
-Parser for filenames of sdists and wheels, for project names and versions.
+Parsers for filenames of distributions, for project names and for versions.
 
-Only imports accept obsolete formats: sdists that are not `.tar.gz`, eggs, and installers of
-distutils.
+Uploads accept wheels and `.tar.gz` sdists; `.zip` sdists, too, if the operator allows them. Only
+lenient imports accept the other obsolete formats: further sdists, eggs, installers of distutils.
 
 The order of the checks matters (ASCII, bytes, length, our grammar, then packaging): packaging alone
 accepts newlines, path separators and look-alike letters, and takes seconds for a filename with
@@ -88,12 +88,12 @@ _OBSOLETE = {".egg": "bdist_egg", ".exe": "bdist_wininst", ".msi": "bdist_msi"}
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f/\\%:]")
 
 UniquenessKey = tuple[str, ...]
-"""Unique in a project: two filenames with one key differ only in spelling."""
+"""Two filenames with one key differ only in spelling, or are sdists in two formats."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sdist:
-    """A source distribution."""
+    """The parsed filename of an sdist."""
 
     packagetype: ClassVar[str] = "sdist"
     """What PyPI calls this kind."""
@@ -105,18 +105,18 @@ class Sdist:
 
     @property
     def uniqueness_key(self) -> UniquenessKey:
-        """Tuple that is unique in the project."""
+        """The kind and the version, which sdists of one release share, whatever their suffix."""
         return ("sdist", canonicalize_version(self.version))
 
     @property
     def suffix(self) -> str:
-        """The suffix of the filename: the archive format."""
+        """The suffix of the filename, which names the archive format, such as `.tar.gz`."""
         return next(each for each in SDIST_SUFFIXES if self.filename.endswith(each))
 
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """A built distribution."""
+    """The parsed filename of a wheel."""
 
     packagetype: ClassVar[str] = "bdist_wheel"
     filename: str
@@ -129,18 +129,18 @@ class Wheel:
 
     @property
     def uniqueness_key(self) -> UniquenessKey:
-        """Tuple that is unique in the project."""
+        """Kind, version, build tag and tags; wheels that share them differ only in spelling."""
         return ("wheel", canonicalize_version(self.version), self.build, *self.tags)
 
     @property
     def python_version(self) -> str:
-        """`python_version` in PyPI's JSON API: the Python tag."""
+        """The Python tag of the filename, which is `python_version` in PyPI's JSON API."""
         return self.filename.split("-")[-3]
 
 
 @dataclass(frozen=True, slots=True)
 class ObsoleteDistribution:
-    """A built distribution in an obsolete format: an egg, or an installer for Windows."""
+    """The parsed filename of an egg, or of an installer made by distutils."""
 
     filename: str
     project: NormalizedName
@@ -154,7 +154,7 @@ class ObsoleteDistribution:
 
     @property
     def uniqueness_key(self) -> UniquenessKey:
-        """Tuple that is unique in the project."""
+        """Kind, version, Python version and platform; files that share them differ in spelling."""
         release = canonicalize_version(self.version)
         return (self.packagetype, release, self.python_version, self.platform)
 
@@ -163,7 +163,7 @@ Distribution = Sdist | Wheel | ObsoleteDistribution
 
 
 def parse_name(text: str) -> NormalizedName:
-    """Return the normalised name of a project; raise Invalid (code `invalid_name`)."""
+    """Return a project name, normalised; raise Invalid (code `invalid_name`) if it is malformed."""
     if len(text) <= NAME_LIMIT and _NAME.fullmatch(text):
         try:
             return canonicalize_name(text, validate=True)
@@ -178,7 +178,7 @@ def parse_name(text: str) -> NormalizedName:
 
 
 def parse_version(text: str) -> Version:
-    """Parse a PEP 440 version; raise Invalid (code `invalid_version`), also if it is too long."""
+    """Return a PEP 440 version; raise Invalid (code `invalid_version`) if malformed or too long."""
     if text.isascii() and len(text) <= VERSION_LIMIT and not _DIGITS.search(text):
         with suppress(InvalidVersion, ValueError):
             if text == text.strip():
@@ -204,13 +204,13 @@ def parse_filename(
     filename: str, *, zip_sdists: bool = False, allow_obsolete: bool = False
 ) -> Distribution:
     """
-    Return the distribution that `filename` names.
+    Return the distribution that `filename` names: a wheel or a `.tar.gz` sdist.
 
     With `zip_sdists` also `.zip` sdists, obsolete since PEP 625; with `allow_obsolete` all formats.
 
     Raises:
-        Invalid: It is not the name of a wheel or a `.tar.gz` sdist (code `invalid_filename`), or
-            its version is malformed (code `invalid_version`).
+        Invalid: It is not the name of a distribution in an accepted format (code
+            `invalid_filename`), or its version is malformed (code `invalid_version`).
     """
     if not filename.isascii() or _FORBIDDEN.search(filename):
         raise _bad_filename(filename, "it has characters that no distribution's name has")
@@ -232,7 +232,7 @@ def parse_filename(
 
 
 def parse_known_filename(filename: str) -> Distribution:
-    """Return the distribution of a filename that has been validated: of a project's document."""
+    """Return the distribution that `filename` names, in any format, or raise Invalid."""
     return parse_filename(filename, allow_obsolete=True)
 
 
@@ -304,20 +304,20 @@ def _bad_filename(filename: str, why: str) -> Invalid:
 
 
 def is_name_of(text: str, distribution: Distribution) -> bool:
-    """Return whether a text is the distribution's project name, before or after normalisation."""
+    """Return whether a text is the distribution's project name, in any spelling."""
     with suppress(Invalid):
         return parse_name(text) == distribution.project
     return False
 
 
 def is_version_of(text: str, distribution: Distribution) -> bool:
-    """Return whether a text is the distribution's version, before or after normalisation."""
+    """Return whether a text is the distribution's version, in any spelling: 1.0 for 1.0.0."""
     with suppress(Invalid):
         return parse_version(text) == distribution.version
     return False
 
 
 def is_stem_of(text: str, distribution: Distribution) -> bool:
-    """Return whether a text is the distribution's `name-version`, normalised or not."""
+    """Return whether a text is the distribution's `name-version`, in any spelling."""
     name, _, version = text.rpartition("-")
     return is_name_of(name, distribution) and is_version_of(version, distribution)

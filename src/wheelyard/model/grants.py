@@ -40,7 +40,7 @@ _Texts = tuple[str, ...]
 
 
 class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A `[[grant]]` table."""
+    """The keys of a `[[grant]]` table, not validated yet."""
 
     who: Annotated[_Texts, Meta(min_length=1, title='a list such as ["user:ana@acme.dev"]')]
     projects: Annotated[_Texts, Meta(min_length=1, title='a list such as ["acme-*", "tools"]')]
@@ -50,7 +50,7 @@ class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One `[[grant]]` table."""
+    """A valid `[[grant]]` table: a scope, and the principals that have it."""
 
     number: int
     """Its position among the tables, from 1."""
@@ -71,13 +71,13 @@ class Grants:
     all: tuple[Grant, ...] = ()
 
     def scopes_of(self, principals: Iterable[str]) -> tuple[Scope, ...]:
-        """Return the scopes that grants give to any of these principals."""
+        """Return the scope of each grant that names at least one of these principals."""
         return tuple(each.scope for each in self.all if each.principals.intersection(principals))
 
     def granting(
         self, principals: Iterable[str], action: Action, project: NormalizedName
     ) -> tuple[Grant, ...]:
-        """Return the grants that give any of these principals `action` on `project`."""
+        """Return the grants that give at least one of `principals` `action` on `project`."""
         named = (each for each in self.all if each.principals.intersection(principals))
         return tuple(each for each in named if each.scope.permits(action, project))
 
@@ -127,7 +127,7 @@ def parse_principal(text: str) -> str:
 
 
 def describe_grant(grant: Grant) -> str:
-    """Return a sentence about a grant, without its number."""
+    """Return a grant in words, without its number: principals, actions, projects and note."""
     note = f" ({grant.note})" if grant.note else ""
     return (
         f"{', '.join(sorted(grant.principals))} may {describe_actions(grant.scope.actions)} "
@@ -144,12 +144,12 @@ def describe_actions(actions: Action) -> str:
 
 
 def describe_projects(patterns: tuple[str, ...]) -> str:
-    """Return project patterns in words: "every project", or a list."""
+    """Return project patterns in words: "every project", or the patterns with commas between."""
     return "every project" if EVERY_PROJECT in patterns else ", ".join(patterns)
 
 
 def _check_grantable(who: frozenset[str], scope: Scope) -> None:
-    """Raise Invalid if a scope cannot be granted to these principals."""
+    """Raise Invalid for admin on less than every project, and for more than read to anonymous."""
     if scope.actions & Action.ADMIN and scope.projects != (EVERY_PROJECT,):
         raise Invalid('admin is for everything; write projects = ["*"].')
     if ANONYMOUS in who and scope.actions != Action.READ:

@@ -33,7 +33,11 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]")
 
 
 def parse_any(raw: bytes | None, name: NormalizedName, version: Version | str) -> CoreMetadata:
-    """Parse stored core metadata, leniently if necessary; `raw` is None if a file has none."""
+    """
+    Return the parsed metadata: of `raw`, of its valid fields if it is invalid, else minimal.
+
+    `raw` is None for a file without metadata.
+    """
     if raw is None:
         return minimal_metadata(name, version)
     try:
@@ -64,7 +68,7 @@ def parse_leniently(raw: bytes, name: NormalizedName, version: Version | str) ->
 
 
 def raw_field(raw: bytes, field: str) -> str:
-    """Return the first value of a metadata field, unchecked, or an empty string."""
+    """Return the first value of a metadata field (in lower case), unchecked, or an empty text."""
     head = raw.replace(b"\r\n", b"\n").decode(errors="replace").partition("\n\n")[0]
     for line in _SPLIT.split(head)[:FIELD_LIMIT]:
         name, _, value = line.partition(":")
@@ -74,7 +78,7 @@ def raw_field(raw: bytes, field: str) -> str:
 
 
 def minimal_metadata(name: NormalizedName, version: Version | str) -> CoreMetadata:
-    """Return metadata that has only name and version."""
+    """Return core metadata that has only this name and version."""
     return _parsed("\n", name, version)
 
 

@@ -1,8 +1,9 @@
 """
 Parser for core metadata (METADATA of a wheel, PKG-INFO of an sdist) and its header format.
 
-It checks only what could mislead clients; fields that are only displayed are not checked. Follows
-the core metadata specifications up to 2.6; unknown fields of later minor versions are ignored.
+It checks what could mislead clients; fields that are only displayed may have any printable text.
+Follows the core metadata specifications up to 2.6; unknown fields of later minor versions are
+ignored.
 """
 
 import re
@@ -68,7 +69,11 @@ class Headers:
     body: str
 
     def every(self, name: str) -> tuple[str, ...]:
-        """Return all values of a field, unfolded, without empty ones and placeholders."""
+        """
+        Return all values of a field, unfolded, without empty ones and `UNKNOWN`.
+
+        Raise Invalid for a control character. `name` is in lower case.
+        """
         given = self.fields.get(name)
         if given is None:
             return ()
@@ -76,17 +81,17 @@ class Headers:
         return tuple(value for value in values if value and value != _PLACEHOLDER)
 
     def first(self, name: str) -> str | None:
-        """Return the first value of a field, or None."""
+        """Return the first value of a field that is neither empty nor `UNKNOWN`, or None."""
         return next(iter(self.every(name)), None)
 
     def only(self, name: str) -> str | None:
-        """Return the value of a field, or None; raise Invalid if the field is repeated."""
+        """Return the value of a field, None without one; raise Invalid if the field is repeated."""
         if len(self.fields.get(name, ())) > 1:
             raise _invalid(f"the field {name.title()} is given more than once")
         return self.first(name)
 
     def document(self, name: str) -> str | None:
-        """Return a multi-line value without the indentation of continuation lines, or None."""
+        """Return the lines of a field's first value without their indentation, None without one."""
         value = next(iter(self.fields.get(name, ())), "")
         text = _INDENT.sub("\n", value).strip()
         return text if text and text != _PLACEHOLDER else None
@@ -94,15 +99,15 @@ class Headers:
 
 def parse_headers(raw: bytes) -> Headers:
     """
-    Split the bytes of a METADATA, PKG-INFO or WHEEL file into headers and a body.
+    Return the headers and the body of a METADATA, PKG-INFO or WHEEL file.
 
     `email` is not used: it drops what it cannot parse (a repeated `Requires-Python` disappears),
     takes a lone carriage return for a new header, and recurses into nested messages. This parser
     takes linear time.
 
     Raises:
-        Invalid: The bytes are not UTF-8, a line is not a header, or a limit is exceeded (code
-            `invalid_metadata`).
+        Invalid: The bytes are not UTF-8, a line is not a header, a character is not allowed, or a
+            limit is exceeded (code `invalid_metadata`).
     """
     head, body = _decode(raw)
     fields: dict[str, list[str]] = {}
@@ -157,8 +162,9 @@ class CoreMetadata:
     """
     The core metadata of a distribution.
 
-    Values are unfolded, extras are normalised, and a licence expression is canonical; otherwise
-    they are unchanged. They are untrusted, and have to be escaped in pages.
+    The description and the licence keep their lines; other values are unfolded. Valid extras are
+    normalised, and a licence expression is canonical. Values are untrusted, and have to be escaped
+    in pages.
     """
 
     metadata_version: str
@@ -200,7 +206,7 @@ class CoreMetadata:
 
 def parse_metadata(raw: bytes) -> CoreMetadata:
     """
-    Parse a METADATA or PKG-INFO file; the caller limits its length.
+    Return the core metadata of a METADATA or PKG-INFO file; the caller limits its length.
 
     Raises:
         Invalid: It violates the core metadata specifications in a way that could mislead a client

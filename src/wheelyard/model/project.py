@@ -22,7 +22,7 @@ SUMMARY_LIMIT = 512
 
 
 class File(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A listed distribution: its name, digests, and how it came into the index."""
+    """The record of a project's file: its name, its digests, and how it came into the index."""
 
     filename: str
     version: str
@@ -46,7 +46,7 @@ class File(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def is_wheel(self) -> bool:
-        """Whether this is a wheel."""
+        """Whether the file is a wheel."""
         return self.filename.endswith(".whl")
 
     @property
@@ -56,12 +56,12 @@ class File(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def serves_metadata(self) -> bool:
-        """Whether clients can download its core metadata (PEP 658): only a wheel's is reliable."""
+        """Whether clients can download the file's core metadata (PEP 658): of wheels alone."""
         return self.is_wheel and self.has_metadata
 
 
 class Status(StrEnum):
-    """The project status markers of PEP 792."""
+    """The status of a project, one of the markers of PEP 792."""
 
     ACTIVE = "active"
     ARCHIVED = "archived"
@@ -70,12 +70,12 @@ class Status(StrEnum):
 
     @property
     def takes_uploads(self) -> bool:
-        """Whether files may be uploaded."""
+        """Whether files may be uploaded to a project of this status."""
         return self in (Status.ACTIVE, Status.DEPRECATED)
 
     @property
     def serves_files(self) -> bool:
-        """Whether files are listed and served."""
+        """Whether the files of a project of this status are listed and served."""
         return self is not Status.QUARANTINED
 
 
@@ -89,7 +89,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="wh
 
 
 class Uploaded(Event, frozen=True, kw_only=True, tag="uploaded"):
-    """A file was added."""
+    """A file was added, by an upload or an import."""
 
     file: File
     summary: str = ""
@@ -124,7 +124,7 @@ AnyEvent = Uploaded | Yanked | Unyanked | Deleted | StatusSet
 
 
 class Commit(Struct, frozen=True, kw_only=True):
-    """The events that one write of a project's document added."""
+    """One write of a project's document, with the events that it added."""
 
     number: int
     """1 for the first."""
@@ -154,12 +154,12 @@ class Project(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
 
     @cached_property
     def by_filename(self) -> dict[str, File]:
-        """The files by filename."""
+        """The project's files, by filename."""
         return {file.filename: file for file in self.files}
 
     @cached_property
     def by_release(self) -> dict[str, list[File]]:
-        """The files by version, without its trailing zeros (1.0 and 1 are one release)."""
+        """Lists of the project's files, by version without trailing zeros (1 for 1.0)."""
         found = dict[str, list[File]]()
         for file in self.files:
             found.setdefault(strip_trailing_zeros(file.version), []).append(file)
@@ -167,14 +167,14 @@ class Project(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
 
 
 def fold(project: Project, commit: Commit) -> Project:
-    """Return `project` after a further commit."""
+    """Return `project` after `commit`: with its events applied, and its number as the revision."""
     for event in commit.events:
         project = apply(project, event)
     return replace(project, revision=commit.number, commit=commit)
 
 
 def apply(project: Project, event: AnyEvent) -> Project:
-    """Return `project` after a further event, with its revision unchanged."""
+    """Return `project` after `event`, with its revision and last commit unchanged."""
     match event:
         case Uploaded(file=file, summary=summary):
             files = list(project.files)

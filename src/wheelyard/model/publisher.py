@@ -46,7 +46,7 @@ _PROVIDERS: Final = {each.__struct_config__.tag: each for each in get_args(AnyTa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publisher:
-    """A CI job, or a set of jobs, that may publish to some projects."""
+    """A set of CI jobs, or a service account, that may publish to the projects it names."""
 
     id: str
     issuer: ProviderIssuer
@@ -62,11 +62,11 @@ class Publisher:
 
     @property
     def principal(self) -> str:
-        """The principal in grants and journals."""
+        """The publisher's principal in grants and journals: `publisher:ID`."""
         return f"publisher:{self.id}"
 
     def mismatch(self, claims: Claims) -> ClaimMismatch | None:
-        """Return the first rule that the claims do not satisfy, or None if all are satisfied."""
+        """Return the mismatch of the first rule that the claims do not satisfy, or None."""
         for passed, rule in enumerate(self.rules):
             value = find_claim(claims, rule.claim)
             if not rule.accepts(value, claims):
@@ -75,13 +75,17 @@ class Publisher:
 
 
 def nearest_mismatch(publishers: Iterable[Publisher], claims: Claims) -> str:
-    """Return the wrong claim, in words, for the publisher with the most satisfied rules."""
+    """
+    Return a clause about the first wrong claim, for the publisher with the most rules before it.
+
+    The claims must not satisfy all publishers.
+    """
     mismatches = [each for publisher in publishers if (each := publisher.mismatch(claims))]
     return max(mismatches, key=lambda each: each.passed).description
 
 
 def publishing_log_fields(publisher: Publisher, claims: Claims) -> dict[str, str]:
-    """Return the log fields for verified claims: `issuer`, `subject`, `commit`, `run`."""
+    """Return the log fields `issuer`, `subject`, `commit` and `run` (URL) that claims fill."""
     plain = {
         name: escaped(str(value))[:LOGGED_CLAIM_LIMIT_CHARS]
         for name, value in claims.items()
@@ -98,7 +102,7 @@ def publishing_log_fields(publisher: Publisher, claims: Claims) -> dict[str, str
 
 
 def max_lifetime_by_issuer(publishers: Iterable[Publisher]) -> dict[ProviderIssuer, int]:
-    """Return the issuers of publishers, with the seconds that an ID token of each may live."""
+    """Return the seconds that an ID token may live, by issuer; the longest of its publishers."""
     lifetimes = dict[ProviderIssuer, int]()
     for each in publishers:
         lifetimes[each.issuer] = max(each.max_lifetime, lifetimes.get(each.issuer, 0))
@@ -107,10 +111,10 @@ def max_lifetime_by_issuer(publishers: Iterable[Publisher]) -> dict[ProviderIssu
 
 def parse_publishers(tables: Sequence[Mapping[str, object]]) -> tuple[Publisher, ...]:
     """
-    Return the publishers of the settings.
+    Return the publishers in the `[[publisher]]` tables of the settings.
 
-    Raise Invalid (code `bad_setting`) for a wrong table, a repeated id, or two definitions of an
-    issuer.
+    Raise Invalid (code `bad_setting`) for a wrong table, a repeated id, or one issuer with
+    different definitions.
     """
     publishers = tuple(parse_publisher(table) for table in tables)
     ids, issuers = set[str](), dict[str, ProviderIssuer]()
@@ -125,7 +129,7 @@ def parse_publishers(tables: Sequence[Mapping[str, object]]) -> tuple[Publisher,
 
 
 def parse_publisher(table: Mapping[str, object]) -> Publisher:
-    """Return the publisher in a `[[publisher]]` table; raise Invalid (code `bad_setting`)."""
+    """Return the publisher in a `[[publisher]]` table, or raise Invalid (code `bad_setting`)."""
     provider = table.get("provider")
     kind = _PROVIDERS.get(provider) if isinstance(provider, str) else None
     if kind is None:
@@ -188,7 +192,11 @@ def _check_url(publisher: str, key: str, url: str, issuer: ProviderIssuer) -> No
 
 
 def _check_match(table: Oidc) -> None:
-    """Raise Invalid unless `match` selects a single job or account of the issuer."""
+    """
+    Raise Invalid unless `match` of an OIDC table is valid, and narrow enough.
+
+    It needs an exact `sub`, or exact values of two other claims, of which one is a text.
+    """
     for claim, value in table.match.items():
         if claim in _NOT_IDENTIFYING:
             raise _wrong(table.id, "match", f"{claim} does not say which job the ID token is for")

@@ -137,7 +137,7 @@ Match = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class ProviderIssuer:
-    """The issuer of a provider's ID tokens, and its keys."""
+    """The issuer of a provider's ID tokens, and the URL and the algorithms of its keys."""
 
     names: tuple[str, ...]
     """The accepted values of `iss`."""
@@ -165,7 +165,7 @@ class PublisherTable(
 
 
 class GitHub(PublisherTable, frozen=True, kw_only=True):
-    """GitHub Actions, on github.com or an Enterprise Server."""
+    """A `[[publisher]]` table for GitHub Actions, on github.com or an Enterprise Server."""
 
     issuer: Text = GITHUB_ISSUER
     allow_private_issuer: bool = False
@@ -184,7 +184,7 @@ class GitHub(PublisherTable, frozen=True, kw_only=True):
 
 
 class GitLab(PublisherTable, frozen=True, kw_only=True):
-    """GitLab CI, on gitlab.com or on another instance, which is an issuer of its own."""
+    """A `[[publisher]]` table for GitLab CI, on gitlab.com or an instance with its own issuer."""
 
     issuer: Text = GITLAB_ISSUER
     allow_private_issuer: bool = False
@@ -201,7 +201,11 @@ class GitLab(PublisherTable, frozen=True, kw_only=True):
 
 
 class Google(PublisherTable, frozen=True, kw_only=True):
-    """A service account of Google Cloud; its ID tokens have no `jti`, and are reused."""
+    """
+    A `[[publisher]]` table for a Google service account.
+
+    Its ID tokens have no `jti`, and may be used again.
+    """
 
     email: Email
     sub: AccountId
@@ -210,7 +214,11 @@ class Google(PublisherTable, frozen=True, kw_only=True):
 
 
 class Buildkite(PublisherTable, frozen=True, kw_only=True):
-    """A Buildkite pipeline. It builds forks, too, so a branch or a tag is required."""
+    """
+    A `[[publisher]]` table for a Buildkite pipeline.
+
+    Buildkite builds forks, too, so a branch or a tag is required.
+    """
 
     organization: Text
     pipeline: Text
@@ -224,7 +232,7 @@ class Buildkite(PublisherTable, frozen=True, kw_only=True):
 
 
 class Oidc(PublisherTable, frozen=True, kw_only=True):
-    """Any other OpenID Connect issuer, with a table of expected claims."""
+    """A `[[publisher]]` table for any other OpenID Connect issuer, with the expected claims."""
 
     issuer: Text
     allow_private_issuer: bool = False
@@ -248,7 +256,7 @@ _PATTERN: Final = re.compile(r"[^*]+\*?")
 
 
 def issuer_of(table: AnyTable) -> ProviderIssuer:
-    """Return the issuer of a publisher's ID tokens."""
+    """Return the issuer whose ID tokens a `[[publisher]]` table accepts."""
     match table:
         case Google():
             names = (GOOGLE_ISSUER, GOOGLE_ISSUER.removeprefix("https://"))
@@ -265,7 +273,7 @@ def issuer_of(table: AnyTable) -> ProviderIssuer:
 
 
 def run_url_template_of(table: AnyTable) -> str:
-    """Return the URL of a CI run with the names of claims in braces, or an empty text."""
+    """Return the URL of a CI run with names of claims in braces; empty for Google and OIDC."""
     match table:
         case GitHub():
             host = "github.com" if table.issuer == GITHUB_ISSUER else urlsplit(table.issuer).netloc
@@ -279,7 +287,7 @@ def run_url_template_of(table: AnyTable) -> str:
 
 
 def claim_rules_of(table: AnyTable) -> Iterator[ClaimRule]:
-    """Yield the claim rules of a publisher."""
+    """Yield the claim rules of a `[[publisher]]` table, in order of checking; none for `iss`."""
     match table:
         case GitHub():
             yield from _github_rules(table)
@@ -348,7 +356,7 @@ def _buildkite_rules(table: Buildkite) -> Iterator[ClaimRule]:
 
 
 def _optional(table: PublisherTable, *claims: str) -> Iterator[ClaimRule]:
-    """Return rules for claims that must equal the key of that name, if the table has it."""
+    """Yield, for each of `claims` that is set in the table, the rule that it has that value."""
     return (equals(claim, expected) for claim in claims if (expected := getattr(table, claim)))
 
 
@@ -359,17 +367,17 @@ def _matching(table: PublisherTable, *claims: str) -> Iterator[ClaimRule]:
 
 
 def _boolean_text(table: PublisherTable, claim: str) -> Iterator[ClaimRule]:
-    """Yield the rule for a claim that is `true` or `false` as a text."""
+    """Yield the rule that `claim` is the table's boolean as a text; nothing if it is not set."""
     expected: bool | None = getattr(table, claim)
     if expected is not None:
         yield equals(claim, "true" if expected else "false")
 
 
 def is_exact(value: ClaimValue) -> bool:
-    """Return whether a value of `match` is exact, without a star."""
+    """Return whether a value of `match` has no star at its end; booleans have none."""
     return not (isinstance(value, str) and value.endswith("*"))
 
 
 def is_pattern(value: ClaimValue) -> bool:
-    """Return whether a value of `match` has at most one star, at its end."""
+    """Return whether a value of `match` is a boolean, or a text with a star at most at its end."""
     return not isinstance(value, str) or _PATTERN.fullmatch(value) is not None

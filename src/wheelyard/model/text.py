@@ -1,4 +1,4 @@
-"""Validation, escaping and redaction of one-line texts for journals, pages and terminals."""
+"""Validation, escaping and redaction of texts for journals, pages and terminals."""
 
 import re
 
@@ -21,7 +21,7 @@ def require_one_line(text: str, what: str, limit: int) -> str:
 
     Raises:
         Invalid: It has more than `limit` characters, or a control character (code
-            `invalid_field`). The message begins with `what`.
+            `invalid_field`). The message begins with `what`, a name of the text.
     """
     if len(text) > limit:
         message = f"{what} has {len(text)} characters. Use at most {limit}."
@@ -37,7 +37,7 @@ def require_one_line(text: str, what: str, limit: int) -> str:
 
 
 def to_one_line(text: str, limit: int) -> str:
-    """Return an untrusted `text` as one line of at most `limit` characters."""
+    """Return `text` cut at `limit` characters, with a space for each run of blanks and controls."""
     return " ".join(_NO_TEXT.sub(" ", text).split())[:limit]
 
 
@@ -54,5 +54,5 @@ def counted(number: int, thing: str) -> str:
 
 
 def redact_tokens(text: str) -> str:
-    """Return `text` with `***` instead of each text that has the form of a token."""
+    """Return `text` with each API token, Google access token and JWT as its prefix and `***`."""
     return _SECRETS.sub(lambda found: f"{found[found.lastindex or 0]}***", text)

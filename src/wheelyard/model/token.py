@@ -33,18 +33,18 @@ _TOKEN_ID = re.compile(rf"[0-9A-Za-z]{{{ID_LENGTH}}}")
 
 @dataclass(frozen=True, slots=True)
 class ApiToken:
-    """A well-formed API token; it may be unknown."""
+    """An API token of the right form; it need not have a record."""
 
     text: str = field(repr=False)
 
     @property
     def id(self) -> str:
-        """The public part, which is the key of the record."""
+        """The token's public part, which is the id of its record."""
         return self.text[len(PREFIX) : len(PREFIX) + ID_LENGTH]
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the whole text, hexadecimal."""
+        """The SHA-256 of the whole token, hexadecimal, which its record stores."""
         return sha256(self.text.encode()).hexdigest()
 
 
@@ -70,18 +70,18 @@ class TokenRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def scope(self) -> Scope:
-        """The scope of the token, before the limits of its owner."""
+        """The scope of the token, before it is limited to the scopes of its owner."""
         return Scope(Action(self.actions), self.projects)
 
     def state(self, now: datetime) -> str:
-        """Return `active`, `expired` or `revoked`."""
+        """Return `active`, `expired` or `revoked`: the state of the token at `now`."""
         if self.revoked_at is not None:
             return "revoked"
         return "active" if now < self.expires_at else "expired"
 
     def is_owned_by(self, principal: str, principals: frozenset[str]) -> bool:
         """
-        Return whether a caller with these principals made this token for itself.
+        Return whether the caller `principal`, who has all of `principals`, made it for itself.
 
         An account that was deleted and created again has its old e-mail address and another unique
         id. If the id of the owner is known, it has to be among the principals.
@@ -90,7 +90,7 @@ class TokenRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return bool(self.owner) and self.owner == principal and numbered <= principals
 
     def matches(self, token: ApiToken) -> bool:
-        """Return whether this is the record of `token`; takes constant time."""
+        """Return whether the record has the digest of `token`; takes constant time."""
         return compare_digest(self.sha256, token.digest)
 
 
@@ -100,14 +100,14 @@ def has_token_prefix(text: str) -> bool:
 
 
 def parse_token(text: str) -> ApiToken | None:
-    """Return the API token in a text, or None if it is malformed or its check is wrong."""
+    """Return `text` as an API token, or None if it is malformed or its check is wrong."""
     if _SHAPE.fullmatch(text) and _check(text[:-CHECK_LENGTH]) == text[-CHECK_LENGTH:]:
         return ApiToken(text)
     return None
 
 
 def token_id_in(text: str) -> str | None:
-    """Return the id in a text that is an id or a whole token, else None."""
+    """Return the token id that `text` is, or has if it is a whole API token; else None."""
     if is_token_id(text):
         return text
     token = parse_token(text)
@@ -120,13 +120,13 @@ def is_token_id(text: str) -> bool:
 
 
 def new_token(random: Random) -> ApiToken:
-    """Return a new random token."""
+    """Return a new random API token; nothing is stored."""
     body = PREFIX + "".join(random.choice(ALPHABET) for _ in range(ID_LENGTH + SECRET_LENGTH))
     return ApiToken(body + _check(body))
 
 
 def _check(body: str) -> str:
-    """Return the CRC-32 of a text in base 62."""
+    """Return the CRC-32 of a text as six digits in base 62."""
     number, text = zlib.crc32(body.encode()), ""
     while number:
         number, digit = divmod(number, len(ALPHABET))
