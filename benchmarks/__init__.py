@@ -1,1 +1,1 @@
-"""Figures of wheelyard beside pypiserver's, taken in the same run; see README.md here."""
+"""Benchmarks of wheelyard, most of them beside another program in the same run; see README.md."""

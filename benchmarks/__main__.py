@@ -1,9 +1,9 @@
 """
-Take the figures and print them.
+Run benchmarks and print their figures.
 
     python -m benchmarks [NAME ...]
 
-Without a name, all of them.
+Without a name, run all of them.
 """
 
 import argparse
@@ -31,7 +31,7 @@ FIGURES: dict[str, Callable[[Path], list[Figure]]] = {
 
 
 def main() -> None:
-    """Take the figures that are asked for."""
+    """Run the benchmarks that the command line names, and print their figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", nargs="*", help=", ".join(FIGURES))
     asked: list[str] = parser.parse_args().name or list(FIGURES)

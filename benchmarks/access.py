@@ -1,4 +1,4 @@
-"""Private pages beside public ones in the same run, by credential; and readers beside guesses."""
+"""Cost of private pages, by credential, beside public ones; and of guesses, for one reader."""
 
 import os
 import time
@@ -57,7 +57,7 @@ actions = ["read"]
 
 
 def measure(folder: Path) -> list[Figure]:
-    """Ask for pages of 20 files: a public one without, and a private one with a credential."""
+    """Measure private pages by credential, beside public ones, and a reader beside guesses."""
     store = folder / "store"
     fill_wheelyard(store, collection(2, 20))
     with running_issuer() as google, _serving(folder, store, google) as server:
@@ -68,7 +68,7 @@ def measure(folder: Path) -> list[Figure]:
 
 
 def _cost(server: Server, name: str, header: str) -> Figure:
-    """Compare what a private page costs the server with what a public one does, in turn."""
+    """Return the processor time of a private page with a credential beside that of a public one."""
     private = PIP | {"Authorization": header}
     ours, theirs = in_turn(
         ROUNDS,
@@ -88,9 +88,9 @@ def _cost(server: Server, name: str, header: str) -> Figure:
 
 def _cpu(server: Server, path: str, headers: dict[str, str]) -> float:
     """
-    Return how many microseconds of a processor one request takes.
+    Return the processor time that the server spends on one request, in microseconds.
 
-    Unlike a rate, that does not change with what else the machine is doing meanwhile.
+    Unlike a rate, it does not change with the other load of the machine.
     """
     before = _cpu_seconds(server.pid)
     rate = page_rate(server, path, headers, connections=4, seconds=SECONDS)
@@ -103,7 +103,7 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def _beside_guesses(server: Server, header: str) -> Figure:
-    """Compare a reader while another client guesses passwords with a reader alone."""
+    """Return the page rates of a reader while clients guess passwords, beside its rates alone."""
     reader = PIP | {"Authorization": header}
 
     def rates() -> list[float]:
@@ -130,7 +130,7 @@ def _beside_guesses(server: Server, header: str) -> Figure:
 
 
 def _guess(server: Server, number: int, end: Event) -> Counter[int]:
-    """Send wrong passwords at an even pace, and count what comes back."""
+    """Send wrong passwords at an even pace until `end` is set; return responses by status."""
     answers = Counter[int]()
     connection = HTTPConnection("127.0.0.1", server.port)
     begun, sent = time.perf_counter(), 0
@@ -146,7 +146,7 @@ def _guess(server: Server, number: int, end: Event) -> Counter[int]:
 
 
 def _credentials(store: Path) -> dict[str, str]:
-    """Return an Authorization header for each kind of credential."""
+    """Return Authorization headers, by the name of their credential; make an API token for them."""
     index = open_index(Settings(store=StoreSettings(location=str(store))))
     request = TokenRequest(
         name="benchmark",
@@ -178,7 +178,7 @@ def _credentials(store: Path) -> dict[str, str]:
 
 @contextmanager
 def _serving(folder: Path, store: Path, google: FakeIssuer) -> Iterator[Server]:
-    """Run a server that knows every kind of credential."""
+    """Run a server that accepts each type of credential until the block ends; yield it."""
     google.serve_keys(KEY)
     google.bearers[ACCESS_TOKEN] = Bearer(frozenset({"storage.objects.get"}))
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(10)).decode()

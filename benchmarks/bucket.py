@@ -1,5 +1,5 @@
 """
-A store in a bucket beside one in a folder: memory, speed, and what Google would ask for it.
+A store in a bucket beside one in a folder: memory, rates, and operations on the bucket.
 
 The bucket is the tests' fake GCS server, in another process on the same machine: it answers within
 some milliseconds, which a real one does not, and it takes its share of the processors.
@@ -34,7 +34,7 @@ BOUND = "120 MB"
 
 
 def measure(folder: Path) -> list[Figure]:
-    """Weigh, ask, upload and count, on a bucket and on a folder in turn."""
+    """Measure memory, pages and uploads, in a bucket beside a folder, and count operations."""
     with (
         fake_gcs_server(folder, BUCKET) as url,
         wheelyard_in_bucket(folder, STORE, dependencies(url)) as bucket,
@@ -47,12 +47,16 @@ def measure(folder: Path) -> list[Figure]:
 
 
 def dependencies(url: str) -> dict[str, str]:
-    """Return the environment of a server whose bucket is at `url`; downloads go through it."""
+    """Return the variables of a server whose bucket is at `url`, and which streams downloads."""
     return {"STORAGE_EMULATOR_HOST": url, "WHEELYARD_DOWNLOADS": "proxy"}
 
 
 def weigh(folder: Path, bucket: Server, local: Server, size: int) -> list[Figure]:
-    """Return the memory while a wheel of so many MiB goes up, and while clients download it."""
+    """
+    Return the memory of two servers: at rest, and above that during an upload and downloads.
+
+    The wheel has `size` MiB.
+    """
     wheel = Wheel("heavy", "1.0")
     file = folder / wheel.filename
     with file.open("wb") as target:
@@ -77,7 +81,7 @@ def weigh(folder: Path, bucket: Server, local: Server, size: int) -> list[Figure
 
 
 def weights(server: Server, wheel: Wheel, file: Path) -> tuple[float, float, float]:
-    """Return MB at rest; and the most above that while a wheel goes up, and while it goes down."""
+    """Return a server's memory at rest in MB, and its peaks above that: uploading, downloading."""
     idle = resident(server)
     up = peak_of_upload(server, wheel, file) - idle
     with file.open("rb") as body:
@@ -126,7 +130,7 @@ def _batch(clients: int, each: int) -> Sequence[Wheel]:
 
 
 def _operations(bucket: Server) -> list[Figure]:
-    """Count what each thing costs: operations of class A, and of class B."""
+    """Return how many class A and B operations an upload, and a hot or idle second, cost."""
     known = [Wheel("known", f"1.{number}").form() for number in range(21)]
     new = [Wheel(f"new-{number}", "1.0").form() for number in range(20)]
     upload_all(bucket, known[:1])
@@ -158,7 +162,7 @@ def _operations(bucket: Server) -> list[Figure]:
 
 
 def _counted(server: Server) -> dict[str, float]:
-    """Return how many operations of each class the server has counted."""
+    """Return how many operations on its store a server has counted so far, by class."""
     connection = HTTPConnection("127.0.0.1", server.port)
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()

@@ -1,4 +1,4 @@
-"""Duration of static exports: a full one beside dumb-pypi, and one new file in a large index."""
+"""Costs of static exports: a full one beside dumb-pypi, one with nothing new, and one new file."""
 
 import json
 import os
@@ -27,7 +27,7 @@ SITE = "https://packages.example.com"
 
 
 def measure(folder: Path) -> list[Figure]:
-    """Make the site of 52,000 files, of few projects and of many, again, and after one upload."""
+    """Measure exports of 52,000 files: all, with nothing new, and after one upload."""
     figures = list[Figure]()
     for name, (projects, files) in COLLECTIONS.items():
         place = folder / name.replace(",", "")
@@ -52,7 +52,7 @@ def measure(folder: Path) -> list[Figure]:
 
 
 def _round(folder: Path, each: int, store: Path, listed: Path) -> list[tuple[float, float]]:
-    """Return how long each took that a row is about, and what it is compared with."""
+    """Return for each of `ROWS` a figure of wheelyard, and one to compare it with."""
     site = folder / f"site-{each}"
     export = ("export", "--store", store, "--files", URL, "--base-url", SITE, site)
     settle()
@@ -73,7 +73,7 @@ def _round(folder: Path, each: int, store: Path, listed: Path) -> list[tuple[flo
 
 
 def _describe(store: Path, plan: dict[str, int]) -> None:
-    """Write the core metadata of each project's newest release, which its pages tell of."""
+    """Write the core metadata of each project's newest release into the store, for its pages."""
     for project, count in plan.items():
         *_, newest = wheels(project, count)
         digest = sha256(newest.filename.encode()).hexdigest()
@@ -83,7 +83,7 @@ def _describe(store: Path, plan: dict[str, int]) -> None:
 
 
 def _list(path: Path, plan: dict[str, int]) -> None:
-    """Write what dumb-pypi makes its pages of."""
+    """Write the package list of a collection that dumb-pypi makes its pages of."""
     with path.open("w") as file:
         for project, count in plan.items():
             for wheel in wheels(project, count):
@@ -106,14 +106,14 @@ def _dumb_pypi(listed: Path, target: Path) -> list[str]:
 
 
 def _taken(command: list[str]) -> float:
-    """Return how many seconds a command takes."""
+    """Run a command; return how many seconds it took."""
     begun = time.perf_counter()
     _run(command)
     return time.perf_counter() - begun
 
 
 def _worked(command: list[str]) -> float:
-    """Return how many milliseconds of a processor a command takes."""
+    """Run a command; return how many milliseconds of processor time it took."""
     before = os.times()
     _run(command)
     after = os.times()

@@ -1,4 +1,4 @@
-"""Import rate from a folder, in files per second, beside a plain copy with SHA-256."""
+"""Import rates from a folder, in files per second, beside a plain copy with SHA-256."""
 
 import hashlib
 import os
@@ -26,7 +26,7 @@ RUN = (
 
 
 def measure(folder: Path) -> list[Figure]:
-    """Import 4,000 small wheels of 400 projects, again, and 2,000 of one project."""
+    """Measure imports: 4,000 small wheels of 400 projects, again, and 2,000 of one project."""
     many, one = folder / "many", folder / "one"
     fill_pypiserver(many, collection(PROJECTS, FILES))
     fill_pypiserver(one, {"large": LARGE})
@@ -49,7 +49,11 @@ def measure(folder: Path) -> list[Figure]:
 
 
 def _round(folder: Path, each: int, many: Path, one: Path) -> list[tuple[float, float]]:
-    """Return how long each took, beside a copy of the same; and the most memory."""
+    """
+    Return the seconds of the three imports, each beside those of a plain copy of its files.
+
+    The last pair is the peak memory of the first import in MiB, and 0.
+    """
     store = folder / f"store-{each}"
     settle()
     copied = _copied(many, folder / f"copy-{each}")
@@ -64,7 +68,7 @@ def _round(folder: Path, each: int, many: Path, one: Path) -> list[tuple[float, 
 
 
 def _imported(source: Path, store: Path) -> tuple[float, float]:
-    """Return how long the command took, start included, and how many MB it has had at most."""
+    """Run an import; return its seconds, start included, and its peak memory in MiB."""
     command = [sys.executable, "-c", RUN, "import", "--store", str(store), str(source)]
     variables = environment(store.parent)
     begun = time.perf_counter()
@@ -75,7 +79,7 @@ def _imported(source: Path, store: Path) -> tuple[float, float]:
 
 
 def _copied(source: Path, target: Path) -> float:
-    """Return how long it takes to copy, hash and sync each file, which is the least there is."""
+    """Copy, hash and sync all files of a folder, as an import has to; return the seconds."""
     target.mkdir()
     begun = time.perf_counter()
     for path in sorted(source.iterdir()):

@@ -1,8 +1,8 @@
 """
-Load: as many page requests a second as a server answers, and how long one takes.
+Load on a server: rates of page requests and uploads, and how long one takes.
 
-`wrk` makes the load where it is installed, because it takes next to nothing from the server's
-share of the machine; elsewhere a plain client on asyncio does.
+`wrk` makes the load for page rates where it is installed, because it takes next to nothing from the
+server's share of the machine; elsewhere a plain client on asyncio does.
 """
 
 import asyncio
@@ -33,7 +33,11 @@ ATTEMPTS = 10
 def page_rate(
     server: Server, path: str, headers: dict[str, str], *, connections: int, seconds: float
 ) -> float:
-    """Return how many requests a second are answered, over connections that are kept open."""
+    """
+    Return how many requests for `path` a server answers per second.
+
+    As many `connections` as given send requests without pause; the server may keep them open.
+    """
     if wrk := shutil.which("wrk"):
         lines = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
         url = f"http://127.0.0.1:{server.port}{path}"
@@ -47,7 +51,7 @@ def page_rate(
 
 
 def latencies(server: Server, path: str, headers: dict[str, str], count: int) -> list[float]:
-    """Return how many milliseconds each of so many requests took, one after the other."""
+    """Request `path` so many times over one connection; return the milliseconds of each request."""
     connection = HTTPConnection("127.0.0.1", server.port)
     taken = list[float]()
     for _ in range(count):
@@ -63,7 +67,11 @@ def latencies(server: Server, path: str, headers: dict[str, str], count: int) ->
 
 
 def upload_rate(server: Server, wheels: Iterable[Wheel], *, clients: int) -> float:
-    """Return how many uploads a second are answered, each client sending one after the other."""
+    """
+    Return how many uploads per second a server answers; the clients share the wheels.
+
+    Each client sends its share over one connection, one wheel at a time.
+    """
     forms = [wheel.form() for wheel in wheels]
     shares = [list(islice(forms, start, None, clients)) for start in range(clients)]
     with ThreadPoolExecutor(clients) as pool:
@@ -74,7 +82,7 @@ def upload_rate(server: Server, wheels: Iterable[Wheel], *, clients: int) -> flo
 
 
 def upload_all(server: Server, forms: Iterable[bytes]) -> list[float]:
-    """Upload one form after the other; return how many milliseconds each took."""
+    """Upload forms over one connection, one at a time; return the milliseconds of each."""
     connection, taken = HTTPConnection("127.0.0.1", server.port), list[float]()
     for form in forms:
         begun = time.perf_counter()
@@ -102,7 +110,7 @@ def _upload(connection: HTTPConnection, server: Server, form: bytes) -> None:
 
 
 def upload_headers(server: Server) -> dict[str, str]:
-    """Return the headers of an upload."""
+    """Return the headers of an upload to a server, as twine sends them."""
     return {
         "Authorization": server.authorization,
         "Content-Type": f"multipart/form-data; boundary={BOUNDARY}",

@@ -1,4 +1,4 @@
-"""Resident memory, from /proc: at rest, with every page asked for, and under a large upload."""
+"""Resident memory, from /proc: at rest, after requests for all pages, and under a large upload."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ PIECE = 256 * 1024
 
 
 def measure(folder: Path) -> list[Figure]:
-    """Weigh a server with 4,000 files, then with a wheel of 700 MiB on its way in."""
+    """Measure the memory of servers with 4,000 files, and while each gets a wheel of 700 MiB."""
     plan = collection(200, 20)
     fill_wheelyard(folder / "ours", plan)
     fill_pypiserver(folder / "theirs", plan)
@@ -58,7 +58,7 @@ def _ask_all(server: Server, plan: dict[str, int]) -> None:
 
 
 def peak_of_upload(server: Server, wheel: Wheel, file: Path) -> float:
-    """Upload a large wheel; return the most memory that the server had meanwhile, in MB."""
+    """Upload a large wheel; return the peak memory of the server meanwhile, in MB."""
     forget_peak(server.pid)
     with file.open("rb") as body:
         head, tail = wheel.form_around(file_digest(body, "sha256").hexdigest())
@@ -75,13 +75,13 @@ def peak_of_upload(server: Server, wheel: Wheel, file: Path) -> float:
 
 
 def forget_peak(pid: int) -> None:
-    """Let the peaks of a process and its descendants start from here again."""
+    """Reset the peak memory that the kernel records for a process and its descendants."""
     for each in _family(pid):
         Path(f"/proc/{each}/clear_refs").write_text("5")
 
 
 def peak(pid: int) -> float:
-    """Return the peaks of a process and its descendants, in MB."""
+    """Return the sum of the peak memory of a process and of its descendants, in MB."""
     return sum(_field(each, "status", "VmHWM") for each in _family(pid))
 
 
@@ -94,7 +94,7 @@ def _pieces(head: bytes, file: Path, tail: bytes) -> Iterator[bytes]:
 
 
 def resident(server: Server) -> float:
-    """Return the resident memory of a server, in MB."""
+    """Return the resident memory of a server, all its processes together, in MB."""
     return sum(_field(pid, "status", "VmRSS") for pid in _family(server.pid))
 
 
@@ -103,13 +103,13 @@ def _shared(server: Server) -> float:
 
 
 def _family(pid: int) -> list[int]:
-    """Return a process and all that descend from it."""
+    """Return the ids of a process and of all its descendants."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [pid, *(each for child in children for each in _family(int(child)))]
 
 
 def _field(pid: int, file: str, name: str) -> float:
-    """Return a figure in kB that the kernel gives, as MB."""
+    """Return a field of a file in `/proc/PID`, which the kernel gives in kB, in MB; else 0."""
     text = Path(f"/proc/{pid}/{file}").read_text()
     found = re.search(rf"^{name}:\s+([0-9]+) kB$", text, re.MULTILINE)
     return int(found[1]) * 1024 / 1_000_000 if found else 0.0

@@ -1,4 +1,4 @@
-"""Measured figures, beside those of another product, and the table of them."""
+"""Measured figures, most of them beside figures to compare with, and their table."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,11 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One row of a table: what was measured, once in each round, in turn."""
+    """
+    One row of a table: the values of one measurement, and of another to compare with.
+
+    `ours` has a value for each round, and so has `theirs`, unless it is empty.
+    """
 
     name: str
     unit: str
@@ -23,7 +27,7 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """Ours by theirs, the median over the rounds."""
+        """The median over the rounds of `ours` divided by `theirs`; None without `theirs`."""
         if not self.theirs:
             return None
         return median(mine / other for mine, other in zip(self.ours, self.theirs, strict=True))
@@ -32,14 +36,18 @@ class Figure:
 def in_turn(
     rounds: int, ours: Callable[[int], float], theirs: Callable[[int], float], *, warm: int = 0
 ) -> tuple[Sequence[float], Sequence[float]]:
-    """Measure two things in turn; `warm` rounds, whose numbers are negative, are not counted."""
+    """
+    Return the values of two measurements that take turns, one of each for each round.
+
+    `warm` rounds come first; their numbers are negative, and their values are left out.
+    """
     values = [(ours(each), theirs(each)) for each in range(-warm, rounds)]
     mine, other = zip(*values[warm:], strict=True)
     return mine, other
 
 
 def show(title: str, figures: Sequence[Figure]) -> None:
-    """Print a table of figures: medians, and the smallest and the largest behind them."""
+    """Print figures as a table: the median of each, with its smallest and its largest value."""
     table = Table("figure", "wheelyard", "other", "ratio", "target", title=title, min_width=100)
     for figure in figures:
         ratio = figure.ratio

@@ -1,4 +1,4 @@
-"""Does it take longer when there is more? A small store beside a large one, both ours."""
+"""Durations in a large store beside a small one; and of a large page, beside pypiserver."""
 
 from pathlib import Path
 from statistics import median
@@ -16,7 +16,7 @@ LARGE = "large"
 
 
 def measure(folder: Path) -> list[Figure]:
-    """Ask and upload in a store of 50,000 projects and in one of 10, then for a large page."""
+    """Measure pages and uploads in stores of 50,000 projects and of 10, and a large page."""
     return [*_stores(folder), *_large_pages(folder)]
 
 
@@ -46,14 +46,14 @@ def _stores(folder: Path) -> list[Figure]:
 
 
 def _asks(store: Path) -> tuple[float, float]:
-    """Return how long a page takes at first, and then."""
+    """Return the milliseconds of a started server's first page, and the median of later ones."""
     with wheelyard(store, "/health") as server:
         first = latencies(server, PAGE, PIP, 1)[0]
         return first, median(latencies(server, PAGE, PIP, WARM))
 
 
 def _uploads(server: Server, each: int) -> tuple[float, float]:
-    """Return how long an upload to a known project takes, and one to a new project."""
+    """Return the median milliseconds of an upload to a known project, and to a new project."""
     upload_all(server, [Wheel("known", f"{each}.0").form()])
     known = [Wheel("known", f"{each}.{number}").form() for number in range(1, UPLOADS + 1)]
     new = [Wheel(f"new-{each}-{number}", "1.0").form() for number in range(UPLOADS)]

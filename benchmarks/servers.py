@@ -1,4 +1,4 @@
-"""The servers to compare, each run as its users run it; and our commands."""
+"""The servers to compare, each run as its users run it; and command lines of wheelyard."""
 
 import os
 import re
@@ -24,7 +24,7 @@ CLOCK_STEP = 0.001
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A running server."""
+    """A running server: its port, process, upload API and start time."""
 
     port: int
     pid: int
@@ -36,12 +36,12 @@ class Server:
 
 
 def product(*arguments: object) -> list[str]:
-    """Return a command line for wheelyard."""
+    """Return the command line that runs wheelyard with these arguments."""
     return [sys.executable, "-m", "wheelyard", *map(str, arguments)]
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Return what a command finds in its environment."""
+    """Return all environment variables of a command, with `home` as its home folder."""
     source = str(REPOSITORY / "src")
     return {"HOME": str(home), "LANG": "C.UTF-8", "PATH": os.defpath, "PYTHONPATH": source}
 
@@ -50,7 +50,11 @@ def environment(home: Path) -> dict[str, str]:
 def wheelyard(
     folder: Path, page: str = "/simple/", *options: object, more: Mapping[str, str] | None = None
 ) -> Iterator[Server]:
-    """Run `wheelyard serve` on a store until the block ends."""
+    """
+    Run `wheelyard serve` on the store in `folder` until the block ends; yield the server.
+
+    It has answered `page`. `more` has further environment variables.
+    """
     command = product("serve", "--store", folder, *options)
     with _serving(command, _printed(folder), page, "/legacy/", more=more) as server:
         yield server
@@ -59,9 +63,10 @@ def wheelyard(
 @contextmanager
 def wheelyard_in_bucket(folder: Path, bucket: str, more: Mapping[str, str]) -> Iterator[Server]:
     """
-    Run `wheelyard serve` on a new store in a bucket (`gs://BUCKET/PREFIX`) until the block ends.
+    Run `wheelyard serve` on a new store in a bucket until the block ends; yield the server.
 
-    The folder is for its home and its log; the variables say where the bucket is.
+    `bucket` is `gs://BUCKET/PREFIX`. `folder` is for its home and its log; `more` has environment
+    variables, which say where the bucket is.
     """
     printed = folder / "bucket.printed"
     made = product("token", "create", "benchmark", "--store", bucket)
@@ -75,7 +80,11 @@ def wheelyard_in_bucket(folder: Path, bucket: str, more: Mapping[str, str]) -> I
 
 @contextmanager
 def pypiserver(folder: Path, page: str = "/simple/") -> Iterator[Server]:
-    """Run `pypi-server run` on a folder until the block ends: its own defaults, no passwords."""
+    """
+    Run `pypi-server run` on a folder, with its defaults and no passwords, until the block ends.
+
+    Yield the server once it has answered `page`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     options = ["run", "-i", "127.0.0.1", "-a", ".", "-P", ".", str(folder)]
     command = [str(program("pypiserver", "pypi-server")), *options]
@@ -85,7 +94,7 @@ def pypiserver(folder: Path, page: str = "/simple/") -> Iterator[Server]:
 
 @contextmanager
 def fake_gcs_server(folder: Path, bucket: str) -> Iterator[str]:
-    """Run the fake GCS server in another process; yield its URL."""
+    """Run the fake GCS server as a process until the block ends; yield its URL."""
     command = [sys.executable, "-m", "benchmarks.fake_gcs", bucket]
     printed = folder / "fake-gcs.log"
     with _running(command, printed, {"PYTHONPATH": str(REPOSITORY)}) as process:
@@ -103,7 +112,7 @@ def settle() -> None:
 
 
 def machine() -> str:
-    """Return what kind of machine this is."""
+    """Return a line about this machine: processors, memory, system, Python and load generator."""
     load = shutil.which("wrk")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     model = re.search(r"model name\s*: (.*)", _text(Path("/proc/cpuinfo")))
@@ -114,7 +123,7 @@ def machine() -> str:
 
 
 def basic(user: str, password: str) -> str:
-    """Return an Authorization header."""
+    """Return the value of an Authorization header for Basic authentication."""
     return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
 
 
@@ -127,7 +136,11 @@ def _serving(  # one place for all servers
     authorization: str = "",
     more: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
-    """Run a server until the block ends; without a header, the token counts that it prints."""
+    """
+    Run a server until the block ends; yield it once it has answered `page`.
+
+    Without `authorization`, clients send the token that the server prints.
+    """
     port, begun = free_port(), time.perf_counter()
     option = "-p" if "pypi-server" in command[0] else "--port"
     with _running([*command, option, str(port)], printed, more or {}) as process:

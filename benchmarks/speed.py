@@ -1,4 +1,4 @@
-"""Starts, pages from memory and uploads, beside pypiserver as it comes: without its cache."""
+"""Durations of starts, and rates of pages and uploads, beside pypiserver with its defaults."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ Plan = Callable[[int], Sequence[Wheel]]
 
 
 def cold_start(folder: Path) -> list[Figure]:
-    """Start on nothing, on 4,000 files and on 50,000 projects, up to the whole first page."""
+    """Measure the start up to the whole first page: no files, 4,000 files, 50,000 projects."""
     large = collection(50_000, 1)
     return [
         _started(folder / "empty", {}, 9, "no files", "<= 2x and <= 0.3 s"),
@@ -45,7 +45,7 @@ def _started(folder: Path, plan: dict[str, int], rounds: int, name: str, target:
 
 
 def pages(folder: Path) -> list[Figure]:
-    """Ask for a page of 20 files and for one of 2,000, in a collection of 4,000 files."""
+    """Measure the rates of pages of 20 files and of 2,000, in a collection of 4,000 files."""
     plan = collection(100, 20) | {LARGE: 2000}
     fill_wheelyard(folder / "ours", plan)
     fill_pypiserver(folder / "theirs", plan)
@@ -69,7 +69,7 @@ def _pages(
 def page_rates(
     ours: Server, theirs: Server, path: str, headers: dict[str, str], clients: int
 ) -> tuple[Sequence[float], Sequence[float]]:
-    """Return how many pages a second two servers answer, in turn."""
+    """Return the pages per second of two servers that take turns: three values of each."""
 
     def rate(server: Server) -> Callable[[int], float]:
         return lambda each: page_rate(
@@ -80,7 +80,7 @@ def page_rates(
 
 
 def uploads(folder: Path) -> list[Figure]:
-    """Upload small wheels: as one client, as sixteen, and to a project that has many already."""
+    """Measure the rates of uploads of small wheels: 1 and 16 clients, small and large projects."""
     fill_wheelyard(folder / "ours", {LARGE: 2000})
     fill_pypiserver(folder / "theirs", {LARGE: 2000})
     with wheelyard(folder / "ours-new") as ours, pypiserver(folder / "theirs-new") as theirs:
@@ -106,7 +106,7 @@ def _uploads(ours: Server, theirs: Server, name: str, plan: Plan, clients: int) 
 def upload_rates(
     rounds: int, ours: Server, theirs: Server, plan: Plan, clients: int
 ) -> tuple[Sequence[float], Sequence[float]]:
-    """Return how many uploads a second two servers answer, in turn."""
+    """Return the uploads per second of two servers that take turns: a value of each per round."""
 
     def rate(server: Server) -> Callable[[int], float]:
         def measure(each: int) -> float:

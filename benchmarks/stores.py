@@ -30,33 +30,33 @@ BOUNDARY = "5c4f3d2e1b0a49788796a5b4c3d2e1f0"
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel of a release of a project."""
+    """A small wheel, made in memory from the name and the version of a release."""
 
     project: str
     version: str
 
     @property
     def filename(self) -> str:
-        """Its filename."""
+        """The filename of the wheel."""
         return f"{self.project.replace('-', '_')}-{self.version}-py3-none-any.whl"
 
     @cached_property
     def body(self) -> bytes:
-        """Its bytes, some two kilobytes of them."""
+        """The bytes of the wheel, about a kilobyte."""
         buffer = io.BytesIO()
         self.write(buffer, blocks=0)
         return buffer.getvalue()
 
     @property
     def metadata(self) -> bytes:
-        """Its core metadata."""
+        """The core metadata of the wheel."""
         return (
             f"Metadata-Version: 2.1\nName: {self.project}\nVersion: {self.version}\n"
             "Summary: Something to measure with\nRequires-Python: >=3.9\n\nNothing more.\n"
         ).encode()
 
     def write(self, target: BinaryIO, *, blocks: int) -> None:
-        """Write the wheel, with a data file of so many MiB in it if any."""
+        """Write the wheel into `target`, with a data file of `blocks` MiB, or none for 0."""
         stem = self.project.replace("-", "_")
         info = f"{stem}-{self.version}.dist-info"
         members = {
@@ -76,12 +76,16 @@ class Wheel:
             archive.writestr(f"{info}/RECORD", record)
 
     def form(self) -> bytes:
-        """Return the body of the request that uploads it, as twine words it."""
+        """Return the body of a request that uploads the wheel, as twine writes it."""
         head, tail = self.form_around(sha256(self.body).hexdigest())
         return head + self.body + tail
 
     def form_around(self, digest: str) -> tuple[bytes, bytes]:
-        """Return what stands before and behind the file in the form that uploads it."""
+        """
+        Return the bytes before and after the wheel in a form that uploads it.
+
+        `digest` is the SHA-256 of the wheel.
+        """
         fields = {
             ":action": "file_upload",
             "protocol_version": "1",
@@ -106,20 +110,20 @@ class Wheel:
 
 
 def wheels(project: str, count: int) -> Iterator[Wheel]:
-    """Yield a wheel of each of so many releases."""
+    """Return an iterator of the wheels of `count` releases of a project, 1.0 first."""
     return (Wheel(project, f"1.{minor}") for minor in range(count))
 
 
 def collection(projects: int, files: int) -> dict[str, int]:
-    """Return a plan: so many projects, of so many files each."""
+    """Return the number of files by project, for as many projects, with as many files each."""
     return {f"project-{number:05}": files for number in range(projects)}
 
 
 def fill_wheelyard(folder: Path, plan: Mapping[str, int]) -> None:
     """
-    Write the documents of a collection, as if it had been uploaded, each project in one commit.
+    Write the documents of a collection into a new store, each project as one commit.
 
-    Only the documents are made: pages need nothing else.
+    The files and the journal are missing, and digests are invented: pages need none of these.
     """
     ensure_format(LocalStore(folder, Random()))
     codec, listing = Codec(Project), list[NormalizedName]()
@@ -132,7 +136,7 @@ def fill_wheelyard(folder: Path, plan: Mapping[str, int]) -> None:
 
 
 def fill_pypiserver(folder: Path, plan: Mapping[str, int]) -> None:
-    """Write the wheels of a collection."""
+    """Write the wheels of a collection into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for project, count in plan.items():
         for wheel in wheels(project, count):
