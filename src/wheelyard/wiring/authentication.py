@@ -1,5 +1,5 @@
 """
-Construction of the authenticator from the settings.
+Construction of the authenticator and the authorization rules from the settings.
 
 A verifier that is not configured is not made: no file is read, no certificate authority is loaded,
 and it cannot reach the network. Its module is not imported either, because the cryptography library
@@ -39,8 +39,8 @@ def build_policy(settings: Settings) -> AuthorizationPolicy:
     """
     Return the authorization rules of the settings.
 
-    Without grants every caller may read, unless `private` is set. With grants, only the principals
-    that they name may read.
+    Every caller may read if there are no grants and `private` is not set. Else a caller may read
+    only if a grant or the caller's own credential allows it.
     """
     grants = settings.grants
     is_public = not settings.access.private and not grants.all
@@ -62,9 +62,9 @@ def build_authenticator(
     google: GoogleEndpoints = GOOGLE,
 ) -> Authenticator:
     """
-    Return the authenticator with all verifiers that the settings enable.
+    Return the authenticator with the verifiers that the settings enable.
 
-    Raise Invalid (code `bad_setting`) if a file in the settings cannot be read or parsed.
+    Raises Invalid (code `bad_setting`) if a file in the settings cannot be read or parsed.
     """
     factory = _VerifierFactory(settings, runtime, google)
     access = settings.access
@@ -90,7 +90,7 @@ def build_authenticator(
 
 @dataclass(frozen=True)
 class _VerifierFactory:
-    """Makes verifiers that share an HTTP client and an HMAC key."""
+    """Makes the verifiers of the settings; they share HTTP clients and an HMAC key."""
 
     settings: Settings
     runtime: Runtime
@@ -106,7 +106,7 @@ class _VerifierFactory:
         return self._dependencies(allow_private=self.settings.google.allow_private)
 
     def _dependencies(self, *, allow_private: bool) -> "JwksDependencies":
-        """Return what key sets need; made once for public, and once for private issuers."""
+        """Return the dependencies of key sets for public or private issuers, made once for each."""
         from wheelyard.authentication.verifiers.json_client import JsonClient
         from wheelyard.authentication.verifiers.jwks import JwksDependencies
 
@@ -185,7 +185,11 @@ class _VerifierFactory:
         return lambda id_token: verify_jwt(id_token, issuers, self.runtime.seconds())
 
     def _is_store_bucket(self, bucket: str) -> bool:
-        """Return whether a bucket is a store: writing there would bypass the index."""
+        """
+        Return whether `bucket` has the store, its files or its credentials.
+
+        Writing to it would bypass the index.
+        """
         store, tokens = self.settings.store, self.settings.access.credentials_store
         locations = (store.location, store.files, tokens)
         return any(is_bucket(each) and parse_location(each).bucket == bucket for each in locations)

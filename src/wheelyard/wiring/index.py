@@ -63,7 +63,11 @@ class Index:
 
 
 def open_index(settings: Settings, *, create: bool = True) -> Index:
-    """Open the index of the settings; if its store is missing, create it or raise Invalid."""
+    """
+    Return the index of the settings.
+
+    If its store is missing, creates it if `create` is True, else raises Invalid.
+    """
     runtime, google = system_runtime(), google_endpoints(process_environment())
     opened = open_store(settings, runtime, create=create)
     return build_index(opened.store, opened.spool, settings, runtime, opened.traits, google)
@@ -85,7 +89,11 @@ def build_index(
     traits: StoreTraits | None = None,
     google: GoogleEndpoints = GOOGLE,
 ) -> Index:
-    """Build an index over a store; without `traits` the store is taken as local."""
+    """
+    Return an index over a store, and write the format of a new one.
+
+    Without `traits` the store is taken as local.
+    """
     traits = traits or StoreTraits()
     store_metrics = StoreMetrics(runtime.monotonic)
     store = InstrumentedStore(store, store_metrics)

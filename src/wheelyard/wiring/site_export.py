@@ -1,8 +1,8 @@
 """
 Builds the export of an index to a destination, and runs it in threads or processes.
 
-A site is public for everyone who can reach it. So the destination may not be in the bucket of a
-store, and neither in, around nor equal to the folder of a store.
+A site is public for everyone who can reach it. So the destination may not be in a bucket that holds
+the store or its credentials, and neither in, around nor equal to a folder that does.
 """
 
 import gc
@@ -70,7 +70,7 @@ MAX_PROJECTS_PER_PART: Final = 4000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteExporter:
-    """Exports an index to a site."""
+    """Builds the export of an index to a site."""
 
     index: Index
     dest: str
@@ -80,11 +80,20 @@ class SiteExporter:
     """The number of processes to use, at most."""
 
     def open(self) -> IncrementalExport:
-        """Open the destination and return the export; raise Invalid if it is not allowed."""
+        """
+        Open the destination and return the export to it, not yet run.
+
+        Raises Invalid if the destination is not allowed.
+        """
         return self.export_to(open_site(self.dest, self.index))
 
     def export_to(self, site: Site) -> IncrementalExport:
-        """Return the export to an open site."""
+        """
+        Return the export to an open site, not yet run.
+
+        An option that is not requested is that of the site's last export. Raises Invalid if the
+        export is not allowed.
+        """
         index, loaded = self.index, load_manifest(site.store)
         base = index.settings.server.public_url.rstrip("/")
         previous = loaded.manifest.options if loaded.manifest else Options(base_url=base)
@@ -125,7 +134,11 @@ class SiteExporter:
     def _run_in_processes(
         self, tasks: list[ExportTask], options: Options, writer: PageWriter
     ) -> TaskResults:
-        """Export projects in several processes, as making pages is limited by the processor."""
+        """
+        Export projects in several processes; yield each task with its result, in order.
+
+        Threads would not do, as making pages is limited by the processor.
+        """
         parts = _split(tasks, self.processors)
         requested = RequestedOptions(
             base_url=options.base_url,
@@ -173,7 +186,7 @@ def _split(tasks: list[ExportTask], processors: int) -> list[list[ExportTask]]:
 
 
 def _init_worker() -> None:
-    """Set up a process of the pool: it ends on Ctrl-C and when its parent ends."""
+    """Set up this process of a pool, so that it ends on Ctrl-C and when its parent ends."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # ignored in background jobs
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -197,7 +210,12 @@ def _export_part(
 
 
 def open_site(dest: str, index: Index) -> Site:
-    """Open a site: a folder, which is created, or a prefix of a bucket."""
+    """
+    Return the site at `dest`: a folder, which is created, or a prefix of a bucket.
+
+    Removes what a killed export has left in the folder's spool. Raises Invalid if `dest` is not
+    allowed.
+    """
     _check_destination(dest, index.settings)
     if is_bucket(dest):
         store = store_in(dest, index.traits.operation_counter)
@@ -249,7 +267,7 @@ def _object_copier(store: Store, index: Index) -> CopyObject | None:
 
 
 def _has_files_of(index: Index, dest: str) -> bool:
-    """Return whether the destination is where the store keeps its files."""
+    """Return whether the destination is the separate location of the store's files in a bucket."""
     files = index.traits.files
     return bool(files) and is_bucket(dest) and parse_location(dest) == parse_location(files)
 

@@ -58,7 +58,7 @@ class StoreTraits:
 
 @dataclass(frozen=True, slots=True)
 class OpenedStore:
-    """A store, the folder where uploads to it are spooled, and its properties."""
+    """A store, the spool for uploads to it, and its properties."""
 
     store: Store
     spool: Spool
@@ -69,9 +69,11 @@ def open_store(settings: Settings, runtime: Runtime, *, create: bool) -> OpenedS
     """
     Return the store that the settings name, with `credentials/` in its own location if they say so.
 
+    A missing folder is created; `wheelyard.json` is not written.
+
     Raises:
-        Invalid: The location is unsupported, or there is no store and `create` is False.
-        Unavailable: The store does not answer.
+        Invalid: A location is unsupported, or there is no store and `create` is False.
+        Unavailable: The store does not answer, or there are no credentials for it.
     """
     location, credentials = settings.store.location, settings.access.credentials_store
     counter = OperationCounter()
@@ -107,7 +109,7 @@ def empty_store() -> OpenedStore:
 
 
 def cache_policy_in(traits: StoreTraits, settings: StoreSettings) -> CachePolicy:
-    """Return how long the documents of a store are cached, by its settings."""
+    """Return the cache policy for the documents of a store with these properties and settings."""
     return CachePolicy(
         is_local=traits.is_local,
         freshness=settings.freshness,
@@ -118,17 +120,24 @@ def cache_policy_in(traits: StoreTraits, settings: StoreSettings) -> CachePolicy
 
 def store_in(location: str, operation_counter: OperationCounter | None = None) -> Store:
     """
-    Return the store at a bucket or folder, without download redirects; a bucket is not read yet.
+    Return the store at a bucket or folder, without download redirects.
+
+    A folder is created; no request is sent to a bucket yet.
 
     Raises:
         Invalid: Google's library is not installed (code `bad_setting`).
-        Unavailable: There are no credentials (code `storage_credentials`).
+        Unavailable: There are no credentials (code `storage_credentials`), or the folder cannot be
+            created.
     """
     return _open_separate(location, operation_counter or OperationCounter(), system_runtime()).store
 
 
 def scratch_spool() -> Spool:
-    """Return the user's private temporary folder for uploads to a bucket or to memory."""
+    """
+    Return a spool in the user's private temporary folder, for uploads to a bucket or to memory.
+
+    Creates the folder; raises Unavailable if other users have access to it.
+    """
     folder = Path(gettempdir(), f"wheelyard-{os.getuid()}")
     with storage_faults(f"the folder {folder} for uploads on their way"):
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -139,7 +148,7 @@ def scratch_spool() -> Spool:
 
 
 def system_runtime() -> Runtime:
-    """Return the clocks and the random source of this machine."""
+    """Return a runtime with the clocks and the secure random source of this machine."""
     return Runtime(
         now=partial(datetime.now, UTC),
         monotonic=time.monotonic,

@@ -1,1 +1,1 @@
-"""A store in a bucket; the only room that knows google-cloud-storage."""
+"""The store in a Cloud Storage bucket; the only package that imports google-cloud-storage."""

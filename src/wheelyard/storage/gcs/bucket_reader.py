@@ -2,8 +2,8 @@
 Read-only access to a bucket that is not a wheelyard store, as a source of imports.
 
 An object is read at the generation that was listed, so its bytes are those that the listing
-describes. An object stored with `Content-Encoding: gzip` has another size and other digests than
-its download; it is marked (`is_compressed`), and not read.
+describes. An object stored with `Content-Encoding: gzip` may have another size and other digests
+than its download; `is_compressed` marks it for the importer.
 """
 
 from base64 import b64decode
@@ -63,7 +63,7 @@ class BucketReader:
         return str(self._location)
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close the connections of this reader."""
         self._client.close()
 
     def objects(self) -> Iterator[BucketObject]:
@@ -80,7 +80,7 @@ class BucketReader:
                 yield self._described(blob)
 
     def find(self, name: str) -> BucketObject | None:
-        """Return the metadata of one object; None if it does not exist."""
+        """Return the metadata of the object `name` below the prefix; None if it does not exist."""
         bucket = self._client.bucket(self._location.bucket)
         with bucket_faults(self._location, READ_PERMISSION):
             blob = bucket.get_blob(
@@ -89,7 +89,11 @@ class BucketReader:
             return None if blob is None else self._described(blob)
 
     def read(self, name: str, generation: str) -> Iterator[bytes]:
-        """Return the bytes of one generation; raise NotFound at once if it was replaced."""
+        """
+        Return an iterator of the bytes of one generation of an object.
+
+        Raises NotFound, usually before it returns, if that generation was replaced or deleted.
+        """
         # an open circuit is ignored, or one unreadable file would keep the next from being tried
         policy = RetryPolicy(env=self._env, retry_seconds=RETRY_SECONDS, ignores_circuit=True)
         whole_name = self._location.name_of(name)

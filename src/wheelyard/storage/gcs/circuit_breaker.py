@@ -1,4 +1,8 @@
-"""Circuit breaker of a bucket: while the bucket does not answer, calls fail at once."""
+"""
+Circuit breaker of a bucket: while the bucket does not answer, calls fail at once.
+
+A call opens the circuit if its retries end without an answer, or with a server error.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,14 +29,15 @@ class CircuitBreaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether a call had no answer and none has been answered since."""
+        """Whether a call has failed, and no call has been answered since."""
         return bool(self._open_until)
 
     def acquire(self, *, is_probe: bool = False) -> bool:
         """
         Return whether this call is the probe: the first call after the cool-down.
 
-        Raises CircuitOpen while the circuit is open. A call that `is_probe` already never fails.
+        A call that `is_probe` already stays the probe. Any other call raises CircuitOpen while the
+        circuit is open.
         """
         if is_probe or not self._open_until:
             return is_probe
@@ -46,10 +51,10 @@ class CircuitBreaker:
         return False
 
     def record_success(self) -> None:
-        """Close the circuit: the bucket has answered."""
+        """Close the circuit: the bucket has answered a call."""
         self._open_until = 0.0
 
     def record_failure(self) -> None:
-        """Open the circuit for the cool-down: a call gave up without an answer."""
+        """Open the circuit for the cool-down: a call has given up on the bucket."""
         with self._lock:
             self._open_until = self.monotonic() + COOL_DOWN_SECONDS

@@ -1,11 +1,11 @@
 """
-Connections to Cloud Storage: credentials, endpoint, URL signer, and a count of billed operations.
+Connections to Cloud Storage: credentials, endpoint, URL signer, and a count of operations.
 
 Google's library finds Application Default Credentials itself: the file that
 GOOGLE_APPLICATION_CREDENTIALS names, gcloud's login, or the metadata server. With
 STORAGE_EMULATOR_HOST it connects to an emulator, without credentials.
 
-Each answered request is counted, failed tries included, because it is billed.
+Each answered request about objects is counted, failed tries and free operations included.
 """
 
 import json
@@ -70,7 +70,11 @@ class ConnectedBucket:
 
 
 def open_bucket_reader(location: BucketLocation, runtime: Runtime) -> BucketReader:
-    """Return a reader for a bucket that is not a wheelyard store, without a request to it."""
+    """
+    Return a reader for a bucket that is not a wheelyard store, without a request to it.
+
+    Raises Unavailable (code `storage_credentials`) if there are no credentials.
+    """
     return BucketReader(_connect(location, OperationCounter()), location, RetryEnvironment(runtime))
 
 
@@ -78,7 +82,7 @@ def open_bucket(
     options: BucketOptions, runtime: Runtime, counter: OperationCounter
 ) -> ConnectedBucket:
     """
-    Return the store of a bucket, without a request to it.
+    Return the store of a bucket, and its credentials, without a request to the bucket.
 
     Raises:
         Invalid: `redirect` needs signed URLs, and the credentials cannot sign (code `bad_setting`).
@@ -97,7 +101,7 @@ def open_bucket(
 
 
 def operation_of(method: str, path_and_query: str) -> Operation | None:
-    """Return the kind of operation that a request is; None if it is not about objects."""
+    """Return the operation that an HTTP request to a bucket is; None if it is not about objects."""
     path, _, query = path_and_query.partition("?")
     if path.startswith(("/upload/", "/resumable/upload/")):
         # of a large upload, only the first request is billed
@@ -163,7 +167,7 @@ def _connect(location: BucketLocation, counter: OperationCounter) -> Client:
 
 
 def _new_client() -> Client | bool:
-    """Return a client, or if there are no credentials, whether a file should have had them."""
+    """Return a client; if there are no credentials, return whether a file should have had them."""
     try:
         client = Client(project=None)
         endpoint = client.api_endpoint.rstrip("/")

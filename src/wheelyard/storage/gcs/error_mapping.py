@@ -1,4 +1,4 @@
-"""Translation of the exceptions of Google's libraries into `Unavailable`, with what to do."""
+"""Translation of the exceptions of Google's libraries into `Unavailable`, with advice."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -50,7 +50,7 @@ _PERMISSION: Final = re.compile(r"\bstorage\.[a-z]+\.[a-zA-Z]+\b")
 
 
 def status_of(error: BaseException) -> int:
-    """Return the HTTP status of an error of Google's libraries; 0 if there was no answer."""
+    """Return the HTTP status of an error of Google's libraries; 0 if it has none."""
     if isinstance(error, api.GoogleAPICallError):
         return int(error.code or 0)
     if isinstance(error, storage.InvalidResponse):
@@ -59,7 +59,7 @@ def status_of(error: BaseException) -> int:
 
 
 def retry_after(error: BaseException) -> float:
-    """Return the seconds in the `Retry-After` header of an error's response, else 0."""
+    """Return the seconds in the `Retry-After` header of an error's response; else 0."""
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
     text = headers.get("Retry-After", "")
     # the header may be a date, which is ignored
@@ -98,9 +98,9 @@ def bucket_faults(
 
 def unavailable(error: BaseException, location: BucketLocation, permission: str) -> Unavailable:
     """
-    Return the Unavailable that tells an operator what is wrong with a bucket, and what to do.
+    Return the Unavailable for an error of a bucket: what is wrong, and what an operator can do.
 
-    The message names `permission`, unless the answer of the bucket names another one.
+    If a permission is missing, the message has the one in the bucket's answer, else `permission`.
     """
     status, bucket = status_of(error), f"gs://{location.bucket}"
     if isinstance(error, auth.TransportError):

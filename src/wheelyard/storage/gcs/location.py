@@ -35,7 +35,7 @@ def is_bucket(location: str) -> bool:
 
 
 def parse_location(text: str) -> BucketLocation:
-    """Parse a `gs://` URL; raise Invalid (code `bad_setting`) if it is malformed."""
+    """Return the location that a `gs://` URL names; raise Invalid (`bad_setting`) if malformed."""
     bucket, _, path = text.removeprefix(SCHEME).partition("/")
     parts = path.strip("/").split("/") if path.strip("/") else []
     prefix = "".join(f"{part}/" for part in parts)

@@ -1,9 +1,9 @@
 """
 Downloads of an object's bytes: whole, or as a stream that resumes after a broken connection.
 
-A stream is one request however long it is, because each request costs an operation. After a break,
-the rest is requested of the same generation, so that bytes of two writes never mix. A stream of a
-whole object is compared with the bucket's checksum before its last chunk is yielded.
+An unbroken stream is one request however long it is, because each request costs an operation. After
+a break, the rest is requested of the same generation, so that bytes of two writes never mix. A
+stream of a whole object is compared with the bucket's checksum before its last chunk is yielded.
 
 A small object is read whole, and again from its beginning after a break: its generation may have
 been replaced meanwhile.
@@ -68,11 +68,15 @@ class ObjectDownload:
     response: requests.Response | None = None
 
     def read_whole(self, unless: int | None) -> tuple[bytes, str] | None:
-        """Return all bytes and their generation, or None if the generation is `unless`."""
+        """
+        Return all bytes and their generation, or None if the generation is `unless`.
+
+        Raises the library's NotFound if the object does not exist.
+        """
         return self.policy.run(lambda: self._read_whole(unless))
 
     def open(self, start: int, stop: int | None) -> bool:
-        """Request the bytes from `start` up to `stop`; return whether the object exists."""
+        """Request the stream from `start` up to `stop`; return whether the object exists."""
         self.position = self.stop = start
         is_empty = stop is not None and stop <= start
         # HTTP has no empty range; the first byte shows as well whether the object exists
@@ -96,7 +100,11 @@ class ObjectDownload:
         return True
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the bytes, resuming after breaks; closing the iterator closes the connection."""
+        """
+        Yield the bytes of the opened stream, resuming after breaks.
+
+        Closing the iterator closes the connection.
+        """
         fruitless, resumes = 0, 0
         try:
             while self.position < self.stop:
@@ -153,7 +161,11 @@ class ObjectDownload:
     def _media(
         self, parameters: dict[str, str], headers: dict[str, str], timeouts: tuple[float, float]
     ) -> requests.Response:
-        """Request the object's bytes; return the response once its headers are there."""
+        """
+        Request the object's bytes; return the response once its headers are there.
+
+        Raises the library's exception for an error status.
+        """
         bucket, name = quote(self.location.bucket, safe="~"), quote(self.name, safe="~")
         response: requests.Response = self.client._http.get(  # noqa: SLF001 - the one session
             f"{self.client.api_endpoint}/download/storage/v1/b/{bucket}/o/{name}",

@@ -47,11 +47,11 @@ class RetryEnvironment:
         self.breaker = CircuitBreaker(runtime.monotonic)
 
     def backoff_pauses(self) -> Iterator[float]:
-        """Yield the seconds to wait before each further try: random, and growing."""
+        """Yield the seconds to wait before each further try: random, up to a growing limit."""
         return backoff_pauses(self.runtime.random, FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
 
     def attempts(self, limit: int) -> Iterator[int]:
-        """Yield 0, 1, 2 and so on up to `limit` numbers; pause before each but the first."""
+        """Yield the numbers from 0 to `limit - 1`; pause before each but the first."""
         pauses = self.backoff_pauses()
         for attempt in range(limit):
             if attempt:
@@ -79,11 +79,15 @@ class RetryPolicy:
     """Whether the bucket may have executed a try that failed here."""
 
     def __call__(self, call: Callable[[], T]) -> Callable[[], T]:
-        """Return a function that runs `call` with these retries."""
+        """Return a function without parameters that runs `call` with these retries."""
         return partial(self.run, call)
 
     def run(self, call: Callable[[], T]) -> T:
-        """Return the result of `call`, retried after transient errors; raise its last error."""
+        """
+        Return the result of `call`, retried after transient errors; raise its last error.
+
+        Raises CircuitOpen, without the call, while the circuit is open.
+        """
         started_at, breaker = self.env.runtime.monotonic(), self.env.breaker
         pauses, is_probe = self.env.backoff_pauses(), False
         while True:

@@ -80,7 +80,7 @@ def signing_time(now: float, lifetime: timedelta) -> datetime:
 
 
 def object_path(bucket: str, name: str) -> str:
-    """Return the URL path of an object at Cloud Storage, quoted once."""
+    """Return the path of an object in a Cloud Storage URL, percent-encoded once."""
     return f"/{quote(bucket, safe='')}/{quote(name)}"
 
 
@@ -88,7 +88,8 @@ def signed_url(request: SigningRequest, email: str, sign: Callable[[bytes], byte
     """
     Return the signed URL of a download.
 
-    `sign` returns the signature of the service account `email`: RSA PKCS #1 v1.5 with SHA-256.
+    `sign` returns the signature of its argument by the service account `email`: RSA PKCS #1 v1.5
+    with SHA-256.
     """
     stamp = request.signed_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     scope = f"{stamp[:8]}/auto/storage/goog4_request"
@@ -147,7 +148,11 @@ class IamSigner:
 
     @property
     def email(self) -> str:
-        """The service account, read once from the metadata server if unknown; or Unavailable."""
+        """
+        The service account's e-mail, read once from the metadata server if it is unknown.
+
+        Raises Unavailable if it cannot be read.
+        """
         with self._lock:
             if self._email == UNKNOWN_EMAIL:
                 self._email = self._fetch_email()
@@ -235,7 +240,7 @@ def signer_for(
 
 
 class UrlSigner:
-    """Signed URLs of objects, each cached for half of its lifetime."""
+    """Makes signed URLs for downloads, and reuses each for at most half of its lifetime."""
 
     def __init__(
         self,
@@ -253,7 +258,7 @@ class UrlSigner:
 
     def url(self, bucket: str, name: str, lifetime: timedelta) -> str:
         """
-        Return a URL for GET of one object, valid for at least half of `lifetime`.
+        Return a signed URL for GET of one object, valid for at least half of `lifetime`.
 
         Raises:
             Unavailable: Code signing_denied or signing_unavailable; the failure is not cached.
@@ -278,7 +283,7 @@ class UrlSigner:
         return future.result()
 
     def _sign(self, request: SigningRequest, future: Future[str]) -> None:
-        """Sign a URL for the callers that wait for `future`."""
+        """Sign a URL, cache it, and set it, or the error, as the outcome of `future`."""
         try:
             url = signed_url(request, self._signer.email, self._signer.sign)
             self._urls.put(request, url, 1)

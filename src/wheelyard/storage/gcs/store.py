@@ -4,11 +4,12 @@ The store in a Google Cloud Storage bucket.
 An object's version is its generation. Every conditional write names a generation as its
 precondition, so the bucket itself decides races.
 
-If the answer to a write was lost, or was that the precondition failed, the object is read to find
-out what happened. Every write puts a random `write-id` into the object's metadata, and the
-generation that it replaced (`write-over`). If the id is there, the write has succeeded. If another
-write has replaced the expected generation, this one has failed. If the object still has the
-expected generation, the precondition held, so the answer was wrong.
+A failed precondition is a lost race. But if an earlier try may have succeeded, or if the same
+precondition fails in the next call, too, the object is read to find out what happened. Every write
+puts a random `write-id` into the object's metadata, and a conditional write the generation that it
+expects to replace (`write-over`). If the id is there, the write has succeeded. If another write has
+replaced the expected generation, this one has failed. If the object still has the expected
+generation, the precondition held, so the answer was wrong.
 """
 
 import logging
@@ -96,7 +97,7 @@ UrlFactory = Callable[[str, str, timedelta], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImmutablePrefix:
-    """A key prefix of objects that never change, and their `Cache-Control` header."""
+    """The key prefix of objects that never change, and their `Cache-Control` header."""
 
     prefix: str
     cache_control: str
@@ -115,16 +116,16 @@ class Mutation:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The keyword arguments that each call of Google's library gets."""
+        """The keyword arguments for Google's library that set the precondition and the retries."""
         return {"if_generation_match": generation_of(self.expect), "retry": self.policy}
 
     def resolve(self, found: Blob | None, error: Exception) -> ObjectVersion | None:
         """
         Return the version that the mutation has made, or None if the bucket contradicts itself.
 
-        `found` is the object, read after the last try, which has raised `error`. Raises Conflict if
-        another version was there before, Unavailable if the outcome is unknown, and `error` if it
-        is no failed precondition.
+        `found` is the object, read after the last try, which has raised `error`; None if it does
+        not exist. Raises Conflict if another version was there before, Unavailable if the outcome
+        is unknown, and `error` if it is not a failed precondition.
         """
         metadata = (found and found.metadata) or {}
         if found is not None and metadata.get(WRITE_ID) == self.write_id:
@@ -144,7 +145,7 @@ class Mutation:
 
 
 class GcsStore(Store):
-    """Objects in a bucket; safe to share between threads, not across a fork."""
+    """A store in a bucket; safe to share between threads, not across a fork."""
 
     def __init__(
         self,
@@ -184,7 +185,7 @@ class GcsStore(Store):
         return Stored(found[0], ObjectVersion(found[1]))
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Return the bytes of part of an object as a stream that resumes after a break."""
+        """See `Store`; the stream resumes after a broken connection."""
         stream = self._stream(key)
         with self._faults(READ_PERMISSION):
             exists = stream.open(start, stop)
@@ -278,7 +279,11 @@ class GcsStore(Store):
                 yield Entry(key, blob.size, version_of(blob), blob.time_created.timestamp())
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
-        """Return a download URL of the object, or None if the server streams downloads itself."""
+        """
+        Return a download URL of the object, or None if the server streams downloads itself.
+
+        A signed URL is valid for at least half of `lifetime`.
+        """
         if self._url_factory is None:
             return None
         return self._url_factory(self._location.bucket, self._location.name_of(key), lifetime)
@@ -314,8 +319,9 @@ class GcsStore(Store):
         """
         Run `make`, which carries out `change`; if its outcome is unclear, read the object.
 
-        Returns the version that was read, None if nothing was read. A failed precondition is a lost
-        race (Conflict); if the same precondition fails again, the object is read.
+        Returns None if `make` has succeeded, else the version that the object, once read, shows for
+        `change`. A failed precondition is a lost race (Conflict); if the same precondition fails in
+        the next call, too, the object is read.
         """
         for _ in self._env.attempts(MAX_PRECONDITION_TRIES):
             try:
@@ -334,7 +340,12 @@ class GcsStore(Store):
         raise _precondition_error(change.key, self._location)
 
     def _raise_unless_repeated(self, change: Mutation, error: Exception) -> None:
-        """Raise Conflict or `error` unless the precondition has failed before, or is not set."""
+        """
+        Raise Conflict for a failed precondition, unless it has failed in an earlier call, too.
+
+        Returns then, and if the write has no precondition, so that the caller reads the object.
+        Status 429 is a Conflict if it is not retried. Any other `error` is raised.
+        """
         policy = change.policy
         if isinstance(error, api.TooManyRequests) and not policy.retries_rate_limit:
             raise Conflict(conflict_message(change.key)) from error
@@ -407,7 +418,11 @@ def _blobs_of(blobs: HTTPIterator) -> Iterator[Blob]:
 
 
 def generation_of(version: ObjectVersion | None) -> int | None:
-    """Return the generation for a precondition: 0 if the object must be absent, None for any."""
+    """
+    Return the generation for a precondition: 0 if the object must be absent, None for any.
+
+    A version of another kind of store gives a generation that no object has.
+    """
     if version is None:
         return None
     if not version:
