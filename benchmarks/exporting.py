@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from benchmarks.report import Figure
-from benchmarks.servers import environment, product, settle
+from benchmarks.servers import environment, settle, wheelyard_command
 from benchmarks.stores import Wheel, collection, fill_wheelyard, wheels
 from tests.clients.harness import program
 from wheelyard.catalog import keys
@@ -58,7 +58,7 @@ def _round(folder: Path, each: int, store: Path, listed: Path) -> list[tuple[flo
     settle()
     theirs = _taken(_dumb_pypi(listed, folder / f"theirs-{each}"))
     settle()
-    made = _taken(product(*export))
+    made = _taken(wheelyard_command(*export))
     settle()
     plain, one = folder / f"plain-{each}.d", folder / f"one-{each}.d"
     for place, version in ((plain, f"2.{each}"), (one, f"3.{each}")):
@@ -66,9 +66,12 @@ def _round(folder: Path, each: int, store: Path, listed: Path) -> list[tuple[flo
         wheel = Wheel("project-00007", version)
         (place / wheel.filename).write_bytes(wheel.body)
     upload = ("upload", "--store", store)
-    idle, start = _worked(product(*export)), _worked(product("export", "--help"))
-    alone = _worked(product(*upload, *plain.iterdir()))
-    both = _worked(product(*upload, "--export", site, *one.iterdir()))
+    idle, start = (
+        _worked(wheelyard_command(*export)),
+        _worked(wheelyard_command("export", "--help")),
+    )
+    alone = _worked(wheelyard_command(*upload, *plain.iterdir()))
+    both = _worked(wheelyard_command(*upload, "--export", site, *one.iterdir()))
     return [(made, theirs), (idle, start), (both, alone)]
 
 

@@ -35,7 +35,7 @@ class Server:
     """Seconds from the start of the process to the whole of its first answer."""
 
 
-def product(*arguments: object) -> list[str]:
+def wheelyard_command(*arguments: object) -> list[str]:
     """Return the command line that runs wheelyard with these arguments."""
     return [sys.executable, "-m", "wheelyard", *map(str, arguments)]
 
@@ -55,7 +55,7 @@ def wheelyard(
 
     It has answered `page`. `more` has further environment variables.
     """
-    command = product("serve", "--store", folder, *options)
+    command = wheelyard_command("serve", "--store", folder, *options)
     with _serving(command, _printed(folder), page, "/legacy/", more=more) as server:
         yield server
 
@@ -69,11 +69,11 @@ def wheelyard_in_bucket(folder: Path, bucket: str, more: Mapping[str, str]) -> I
     variables, which say where the bucket is.
     """
     printed = folder / "bucket.printed"
-    made = product("token", "create", "benchmark", "--store", bucket)
+    made = wheelyard_command("token", "create", "benchmark", "--store", bucket)
     with _running(made, printed, more) as making:
         making.wait(TIMEOUT_SECONDS)
     token = _token(printed)
-    command = product("serve", "--store", bucket)
+    command = wheelyard_command("serve", "--store", bucket)
     with _serving(command, printed, "/health", "/legacy/", token, more) as server:
         yield server
 
