@@ -37,7 +37,7 @@ def measure(folder: Path) -> list[Figure]:
     """Measure memory, pages and uploads, in a bucket beside a folder, and count operations."""
     with (
         fake_gcs_server(folder, BUCKET) as url,
-        wheelyard_in_bucket(folder, STORE, dependencies(url)) as bucket,
+        wheelyard_in_bucket(folder, STORE, bucket_variables(url)) as bucket,
         wheelyard(folder / "local", "/health") as local,
     ):
         memory = weigh(folder, bucket, local, LARGE_MIB)
@@ -46,7 +46,7 @@ def measure(folder: Path) -> list[Figure]:
         return [*memory, *_pages(bucket, local), *_uploads(bucket, local), *_operations(bucket)]
 
 
-def dependencies(url: str) -> dict[str, str]:
+def bucket_variables(url: str) -> dict[str, str]:
     """Return the variables of a server whose bucket is at `url`, and which streams downloads."""
     return {"STORAGE_EMULATOR_HOST": url, "WHEELYARD_DOWNLOADS": "proxy"}
 

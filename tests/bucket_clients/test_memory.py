@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.bucket import BUCKET, STORE, dependencies, weights
+from benchmarks.bucket import BUCKET, STORE, bucket_variables, weights
 from benchmarks.servers import fake_gcs_server, wheelyard_in_bucket
 from benchmarks.stores import Wheel
 
@@ -24,7 +24,7 @@ def test_a_large_wheel(tmp_path: Path) -> None:
 
     with (
         fake_gcs_server(tmp_path, BUCKET) as url,
-        wheelyard_in_bucket(tmp_path, STORE, dependencies(url)) as server,
+        wheelyard_in_bucket(tmp_path, STORE, bucket_variables(url)) as server,
     ):
         _, up, down = weights(server, wheel, file)
 
