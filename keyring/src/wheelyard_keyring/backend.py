@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # at run time the other modules are imported by the first req
 
 
 class WheelyardKeyring(KeyringBackend):
-    """The keyring backend with tokens of Google or WHEELYARD_TOKEN, for hosts of the allow list."""
+    """The keyring backend that has credentials for the hosts of the allow list, and stores none."""
 
     priority = 9.1
     """Tried before keyrings.google-artifactregistry-auth (9), below the chain of backends (10)."""
@@ -32,24 +32,24 @@ class WheelyardKeyring(KeyringBackend):
         self._lock = Lock()
 
     def get_credential(self, service: str, username: str | None) -> SimpleCredential | None:
-        """Return user name and password for a host of the allow list, else None."""
+        """Return user name and password for the URL of an allowed host, or None; never raises."""
         found = self._get(service, username)
         return SimpleCredential(found.username, found.password) if found else None
 
     def get_password(self, service: str, username: str | None) -> str | None:
-        """Return the password for a host of the allow list, else None."""
+        """Return the password for the URL of an allowed host, or None; never raises."""
         found = self._get(service, username)
         return found.password if found else None
 
     def set_password(self, service: str, username: str, password: str) -> None:
-        """Raise PasswordSetError for a host of the allow list, else NotImplementedError."""
+        """Always raise: PasswordSetError for an allowed host, else NotImplementedError."""
         del password
         if self._is_allowed(service, username):
             raise PasswordSetError("Tokens for this host are made when they are needed.")
         raise NotImplementedError("wheelyard-keyring stores no passwords.")
 
     def delete_password(self, service: str, username: str) -> None:
-        """Raise PasswordDeleteError for a host of the allow list, else NotImplementedError."""
+        """Always raise: PasswordDeleteError for an allowed host, else NotImplementedError."""
         if self._is_allowed(service, username):
             raise PasswordDeleteError("Tokens for this host are never stored.")
         raise NotImplementedError("wheelyard-keyring stores no passwords.")

@@ -1,9 +1,9 @@
 """
 The credentials of this process: obtained once for each host, and cached.
 
-For a host off the list, or a user name of another password, no program is run and no server host.
-twine asks twice in one run and needs one answer; pip asks once for each index. So a credential,
-or its absence, is cached for five minutes: longer than most processes last.
+For a host off the list, or a user name of another password, no program is run and no server is
+asked. twine asks twice in one run and needs one answer; pip asks once for each index. So a
+credential, or its absence, is cached for five minutes: longer than most processes last.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CACHE_SECONDS: Final = 300.0
 
 
 def system_cache() -> CredentialCache:
-    """Return a cache with this process's settings and clocks."""
+    """Return a new, empty cache with the settings, clocks and messages of this process."""
     return CredentialCache(real_settings, system_runtime())
 
 
@@ -32,7 +32,7 @@ class CredentialCache:
     Finds and caches credentials for one process. Safe for use by several threads.
 
     Args:
-        read_settings: Called once, at the first request; may raise BadSettingError.
+        read_settings: Called once, for the first valid URL; may raise BadSettingError.
         runtime: The clocks, and the function that prints messages.
     """
 
@@ -48,9 +48,10 @@ class CredentialCache:
 
     def get(self, service: str, username: str | None) -> Credential | None:
         """
-        Return the credential for a URL; None if its host is not allowed or no source has one.
+        Return the cached or new credential for a URL; None if not allowed or no source has one.
 
-        A host without a scheme gets nothing. `username` is the user that the client wants, if any.
+        `username` is the user that the client wants, if any. One outside of `USERS` gets nothing,
+        and neither does a host without a scheme.
         """
         with self._lock:
             host = self.allowed_host(service, username)
@@ -67,7 +68,11 @@ class CredentialCache:
             return credential
 
     def allowed_host(self, service: str, username: str | None) -> RequestedHost | None:
-        """Return the host of a service; None if this backend may not send credentials there."""
+        """
+        Return the host of a URL; None if it is not listed, unsafe, or for another user name.
+
+        Prints a message, once for each host, if a listed host would get it over plain http.
+        """
         host = parse_service(service) if (username or "") in USERS else None
         with self._lock:
             if host is None or not self._lists(host):
@@ -84,7 +89,7 @@ class CredentialCache:
         return self._settings.lists(host)
 
     def _is_safe(self, host: RequestedHost) -> bool:
-        """Return whether transport to that host is encrypted or local; print a warning if not."""
+        """Return whether transport to that host is encrypted or local; if not, print that once."""
         if not host.is_safe and host.root not in self._insecure:
             self._insecure.add(host.root)
             self._explain(f"{host.root} gets no credential over plain http: use https://.")

@@ -47,13 +47,13 @@ class RequestedHost:
 
     @property
     def address(self) -> str:
-        """The host as in a URL, with its port unless it is the default of the scheme."""
+        """The host as in a URL: IPv6 in brackets; with its port if the scheme has another one."""
         name = f"[{self.name}]" if ":" in self.name else self.name
         return name if self.port == DEFAULT_PORTS[self.scheme] else f"{name}:{self.port}"
 
     @property
     def root(self) -> str:
-        """The URL of the host, without a trailing slash."""
+        """The URL of the host, without a path or a trailing slash."""
         return f"{self.scheme}://{self.address}"
 
 
@@ -71,13 +71,13 @@ class AllowedHost:
     port: int | None
 
     def covers(self, host: RequestedHost) -> bool:
-        """Return whether name and port match; the scheme is not compared."""
+        """Return whether a requested host has this name and port (None: its scheme's own port)."""
         port = DEFAULT_PORTS[host.scheme] if self.port is None else self.port
         return (self.name, port) == (host.name, host.port)
 
 
 def parse_service(service: str) -> RequestedHost | None:
-    """Return the host of the URL that a client passes as service; None unless it is http(s)."""
+    """Return the host of the http or https URL that a client requests; None if it is not one."""
     if " " in service or "\\" in service or not service.isprintable():
         return None
     try:
@@ -92,7 +92,7 @@ def parse_service(service: str) -> RequestedHost | None:
 
 
 def parse_host(text: str) -> AllowedHost | None:
-    """Parse `host` or `host:port`; return None for any other text."""
+    """Return the allowed host in `host` or `host:port`; None if the text is neither."""
     match = _AUTHORITY.fullmatch(text)
     name = match and _canonical(match["name"])
     if not match or not name:
@@ -101,7 +101,11 @@ def parse_host(text: str) -> AllowedHost | None:
 
 
 def _canonical(name: str) -> str | None:
-    """Return the normalized form of a host name; None if the name is invalid."""
+    """
+    Return a host name in lower case without a last dot, or an IPv6 address without brackets.
+
+    Return None if the name is invalid.
+    """
     if name.startswith("["):
         return _address(name[1:-1])
     lower = name.lower().removesuffix(".")

@@ -18,7 +18,7 @@ from wheelyard_keyring.settings import FILE, VARIABLE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns 0, 1 if there is no credential, 2 if the host gets none."""
+    """Print the credential for a host; return 0, 1 if it has none, 2 if it is not allowed."""
     options = _parser().parse_args(arguments)
     credentials = system_cache()
     # a client's host alone may be one over http; what a person types, and is shown again, is not

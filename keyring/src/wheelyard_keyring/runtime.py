@@ -1,4 +1,4 @@
-"""Credentials, and the clocks and messages that are injected into the other modules."""
+"""The credential, and the clock, sleep and message functions that other modules are given."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Credential:
 
 @dataclass(frozen=True)
 class Runtime:
-    """The injected clock, sleep function and message output."""
+    """The injected clock, sleep and message functions."""
 
     say: Callable[[str], None]
     """Prints one sentence on standard error. Standard output is for the credential."""
@@ -30,7 +30,7 @@ class Runtime:
 
 
 def system_runtime() -> Runtime:
-    """Return the runtime of a real process."""
+    """Return the runtime with the real clock and sleep, and messages on standard error."""
     return Runtime(_say, time.sleep, time.monotonic)
 
 

@@ -44,7 +44,7 @@ class Settings:
         has_bad_token: Whether WHEELYARD_TOKEN is malformed.
         metadata_server: Host, or host and port.
         search_path: The folders with programs, as in PATH.
-        credentials_file: Application default credentials; need not exist.
+        credentials_file: The absolute path of application default credentials; may not exist.
     """
 
     hosts: frozenset[AllowedHost] = frozenset()
@@ -58,7 +58,7 @@ class Settings:
     credentials_file: Path | None = None
 
     def lists(self, host: RequestedHost) -> bool:
-        """Return whether a host is on the allow list."""
+        """Return whether name and port of a requested host are on the allow list."""
         return any(allowed.covers(host) for allowed in self.hosts)
 
 
@@ -70,14 +70,14 @@ def real_settings() -> Settings:
 
 def load_settings(environ: Mapping[str, str], home: Path) -> Settings:
     """
-    Read the settings from an environment and the file in a home directory.
+    Return the settings from an environment and from the file in a home directory.
 
     Args:
         environ: The environment.
         home: The home directory; if it is not an absolute path, no file is read.
 
     Raises:
-        BadSettingError: The file, or a list of hosts, is invalid.
+        BadSettingError: The file cannot be read or is invalid, or a host is invalid.
     """
     file = home / FILE
     values = _read(file) if home.is_absolute() else {}
@@ -152,7 +152,11 @@ def _listed(hosts: Iterable[str], where: str) -> list[AllowedHost]:
 
 
 def _credentials_file(environ: Mapping[str, str], home: Path) -> Path | None:
-    """Return the path where Google's libraries look for application default credentials."""
+    """
+    Return the path of application default credentials, as Google's libraries find it.
+
+    It need not exist. Return None for a relative path.
+    """
     folder = environ.get("CLOUDSDK_CONFIG")
     if not folder and os.name == "nt":
         folder = str(Path(environ.get("APPDATA", ""), "gcloud"))

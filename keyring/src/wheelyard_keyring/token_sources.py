@@ -4,10 +4,10 @@ The sources of credentials, tried in order until one has a token.
 1. WHEELYARD_TOKEN, an API token of the index. A malformed one ends the search: a user who sets it
    does not want another identity.
 2. The command of the settings.
-3. An ID token of the metadata server, which is valid for this index only.
+3. An ID token of the metadata server, which is valid for one audience, by default this index.
 4. An access token: of application default credentials in a file, of the metadata server, of gcloud.
 
-The caller has checked that the host is on the allow list.
+The setting `mode` can leave out 3 or 4. The caller has checked that the host is on the allow list.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ _JWT: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 
 @dataclass(frozen=True)
 class TokenSources:
-    """Finds a credential for a host, in the order above."""
+    """Finds a credential for a host, from the first source that has one."""
 
     settings: Settings
     runtime: Runtime
 
     def find(self, host: RequestedHost) -> Credential | None:
-        """Return the first credential for a host, or None after a message with the reason."""
+        """Return the credential of the first source that has one, or None after a message."""
         if self.settings.token:
             return Credential(TOKEN_USER, self.settings.token)
         if self.settings.has_bad_token:
@@ -107,8 +107,9 @@ class TokenSources:
         """
         Return an access token for the application default credentials in a file, or None.
 
-        google-auth is used for files only. It could ask the metadata server as well, but it does so
-        through the proxies of the environment, and waits long where there is no such server.
+        google-auth is used for files only; a message says if it is not installed. It could ask the
+        metadata server as well, but it does so through the proxies of the environment, and waits
+        long where there is no such server.
         """
         file = self.settings.credentials_file
         if file is None or not file.is_file():
@@ -144,20 +145,20 @@ class MetadataServer:
 
     Args:
         address: Host, or host and port.
-        runtime: The clock.
+        runtime: The function that waits between attempts.
     """
 
     address: str
     runtime: Runtime
 
     def id_token(self, audience: str) -> str | None:
-        """Return an ID token for an audience, or None if the server has none."""
+        """Return an ID token for an audience, or None if the metadata server gives none."""
         query = urlencode({"audience": audience, "format": "full"})
         token = (self._ask(f"{ACCOUNT_PATH}/identity?{query}") or "").strip()
         return token if len(token) <= JWT_LIMIT_CHARS and _JWT.fullmatch(token) else None
 
     def access_token(self) -> str | None:
-        """Return an access token, or None if the server has none."""
+        """Return an access token, or None if the metadata server gives none."""
         try:
             answer = json.loads(self._ask(f"{ACCOUNT_PATH}/token") or "null")
         except ValueError:
@@ -179,7 +180,7 @@ class MetadataServer:
         return None
 
     def _once(self, path: str) -> tuple[int, str]:
-        """Return status and body of one request; 404 if there is no metadata server."""
+        """Send one GET request; return status and body, or 404 if there is no metadata server."""
         connection = HTTPConnection(self.address, timeout=SERVER_TIMEOUT_SECONDS)
         try:
             with suppress(gaierror, timeout):  # a TimeoutError only since Python 3.10
@@ -203,10 +204,10 @@ def token_from_command(
     timeout_seconds: float = COMMAND_TIMEOUT_SECONDS,
 ) -> str | None:
     """
-    Return the token that a command prints, or None if it fails or prints anything else.
+    Return the token that a command prints; None if it fails, is slow, or prints anything else.
 
     The command runs without a shell and without a terminal. With `quiet` its messages are dropped;
-    otherwise they go to standard error. `search_path` has folders, as PATH does.
+    otherwise they go to standard error. The program is searched in `search_path`, a PATH.
     """
     program = _find_program(command[0], search_path)
     if program is None:
@@ -227,10 +228,11 @@ def token_from_command(
 
 def _find_program(name: str, search_path: str) -> str | None:
     """
-    Return the absolute path of a program, or None.
+    Return the absolute path of a program by its name, or None.
 
-    Only absolute folders of PATH are searched. An empty or relative entry, and the current folder
-    that Windows adds, would let the author of a project run a `gcloud` of their own.
+    An absolute path is returned unchanged. Only absolute folders of `search_path` are searched. An
+    empty or relative entry, and the current folder that Windows adds, would let the author of a
+    project run a `gcloud` of their own.
     """
     if os.path.dirname(name):  # noqa: PTH120 - a Path would lose the ./ that tells
         return name if Path(name).is_absolute() else None
@@ -240,6 +242,6 @@ def _find_program(name: str, search_path: str) -> str | None:
 
 
 def _clean(printed: object) -> str | None:
-    """Return a printed token, or None unless it is a single printable word."""
+    """Return a printed token without blanks around it; None unless it is one printable word."""
     token = printed.strip() if isinstance(printed, str) else ""
     return token if len(token) <= TOKEN_LIMIT_CHARS and _PRINTABLE.fullmatch(token) else None

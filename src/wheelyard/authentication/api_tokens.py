@@ -49,7 +49,11 @@ class ApiTokens:
     """Whether the day of the last use of a token is recorded."""
 
     def create(self, request: TokenRequest, by: str) -> tuple[ApiToken, TokenRecord]:
-        """Create a token; its text is not stored. Raise Invalid for bad name or lifetime."""
+        """
+        Return a new API token and its stored record, which does not have the token's text.
+
+        `by` is the principal that makes the token. Raise Invalid for a bad name or lifetime.
+        """
         self._check(request)
         now, token = self.runtime.now(), new_token(self.runtime.random)
         record = TokenRecord(
@@ -69,7 +73,7 @@ class ApiTokens:
         return token, record
 
     def store(self, token: ApiToken, record: TokenRecord) -> tuple[ApiToken, TokenRecord]:
-        """Store a new record; if its id is taken, make another token and return that."""
+        """Store the record of a new token; return both, with another token if its id was taken."""
         for _ in self.records.retries.attempts():
             try:
                 self.records.create(record)
@@ -81,11 +85,19 @@ class ApiTokens:
         raise self.records.retries.exhausted("the tokens")
 
     def all(self) -> list[TokenRecord]:
-        """Return all records, also of revoked and expired tokens, oldest first."""
+        """
+        Return the records of all tokens, also of revoked and expired ones, oldest first.
+
+        Damaged records are left out.
+        """
         return sorted(self.records.all(), key=lambda record: (record.created_at, record.id))
 
     def check_quota(self, owner: str, names: frozenset[str]) -> None:
-        """Raise Conflict (code `too_many_tokens`) if an owner has no quota for one more token."""
+        """
+        Raise Conflict (`too_many_tokens`) if an owner has `MAX_TOKENS_PER_OWNER` active tokens.
+
+        `names` are all principals of the owner.
+        """
         now = self.runtime.now()
         owned = (each for each in self.records.all() if each.is_owned_by(owner, names))
         if sum(each.state(now) == "active" for each in owned) >= MAX_TOKENS_PER_OWNER:
@@ -97,19 +109,20 @@ class ApiTokens:
             )
 
     def last_uses(self, records: Iterable[TokenRecord]) -> dict[str, date]:
-        """Return the day (UTC) of each token's last use, by id, without unused tokens."""
+        """Return the day (UTC) of the last use of these tokens, by id; unused ones are left out."""
         return self.records.last_uses.days(frozenset(each.id for each in records))
 
     def any_active(self) -> bool:
-        """Return whether there is an active token."""
+        """Return whether the store has a token that is neither revoked nor expired."""
         now = self.runtime.now()
         return any(record.state(now) == "active" for record in self.records.all())
 
     def revoke(self, text: str, by: str) -> TokenRecord:
         """
-        Revoke a token, given its id or its text; a revoked token stays unchanged.
+        Revoke the API token with this id, or with the id in this whole token; return its record.
 
-        Raise NotFound for an unknown token, without `text` in the message: it may be a secret.
+        The secret in the token is not checked. The record of a revoked token stays unchanged. Raise
+        NotFound for an unknown token; its message never has a whole token, which is a secret.
         """
         token_id = token_id_in(text)
         if token_id is None:
@@ -132,15 +145,19 @@ class ApiTokens:
 
     def peek(self, token: ApiToken, max_age: MaxAge = "fresh") -> TokenRecord | None:
         """
-        Return the record of a token if it is cached and not older than `max_age`, else None.
+        Return a token's cached record; None without one, or if it is older than `max_age`.
 
-        Raise Unauthenticated if the token is unknown, revoked or expired.
+        Does not wait for a remote store. Records the use, and raises Unauthenticated, as `get`.
         """
         snapshot = self.records.peek(token.id, max_age)
         return None if snapshot is None else self._require_active(token, snapshot)
 
     def get(self, token: ApiToken) -> TokenRecord:
-        """Return the record of a token; may wait for the store. Raises as `peek`."""
+        """
+        Return the record of an active token, from the cache or the store, and record its use.
+
+        Raise Unauthenticated if the token is unknown, revoked or expired, or its secret is wrong.
+        """
         return self._require_active(token, self.records.get(token.id))
 
     def _require_active(self, token: ApiToken, snapshot: Snapshot[TokenRecord]) -> TokenRecord:
@@ -176,7 +193,7 @@ class ApiTokens:
 
 
 def invalid_credential() -> Unauthenticated:
-    """Return the error for every rejected credential; its message never says why."""
+    """Return the error for a missing or invalid credential; its message does not say why."""
     return Unauthenticated(
         "Missing or invalid credential. Send a token of this index as the password, with any user "
         "name ('wheelyard token create NAME' makes one), or whatever else its operator takes: a "

@@ -61,10 +61,10 @@ logger = logging.getLogger("wheelyard")
 
 class RejectionLog:
     """
-    Log lines about rejected credentials, with a rate limit; thread-safe.
+    Writes log lines about rejected credentials, with a rate limit; thread-safe.
 
-    A line has nothing of the credential, and a user name only if that user exists: people type
-    passwords into the field for the name.
+    A line has no secret, and a principal only if it exists: people type passwords into the field
+    for the user name, so the caller of `log` checks that first.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -73,7 +73,11 @@ class RejectionLog:
         self._removed_signatures = LogRateLimit(1, monotonic)
 
     def log(self, reason: str, network: str, name: str = "") -> None:
-        """Log a rejection with reason code, client network and principal, up to a rate limit."""
+        """
+        Log a rejection with its reason code and client network, unless too many were logged.
+
+        `name` is the principal, or empty if it is unknown.
+        """
         if reason == SIGNATURE_REMOVED and self._removed_signatures.acquire() is not None:
             logger.warning(
                 "Cloud Run has removed a token's signature: its own check of callers is on. "
@@ -116,23 +120,24 @@ class Authenticator:
 
     @property
     def files(self) -> tuple[ReloadingFile[Any], ...]:
-        """The files with credentials."""
+        """The configured credential files: of htpasswd users and of static tokens."""
         files = (self.htpasswd.file if self.htpasswd else None, self.static_tokens.file)
         return tuple(file for file in files if file is not None)
 
     def needs_file_check(self, credential: Credential) -> bool:
-        """Return whether `authenticate_cached` may read a file, and so has to run in a thread."""
+        """Return whether `authenticate_cached` may read a file now, so that it needs a thread."""
         return self.may_block(credential) and any(file.needs_check for file in self.files)
 
     def may_block(self, credential: Credential) -> bool:
-        """Return whether verification may hash a password, or wait for Google."""
+        """Return False for an API token, else True: verification may hash, or wait for Google."""
         return not any(has_token_prefix(half) for half in credential.halves)
 
     def authenticate_cached(self, credential: Credential) -> Caller | None:
         """
-        Return the caller from the caches, or None if verification is needed.
+        Return the caller; None if that needs a remote store, Google or the hash of a password.
 
-        Raise Unauthenticated if the credential is known to be invalid.
+        Raise Unauthenticated, and log it, if the credential is known to be invalid. May read a
+        changed credential file.
         """
         with self._logging_rejections(credential, credential.client_network):
             token = api_token_in(credential)
@@ -143,7 +148,11 @@ class Authenticator:
             return None if identity is None else self.policy.authorize(identity)
 
     def authenticate_stale(self, credential: Credential) -> Caller | None:
-        """Return the caller of an API token by a stale record; only for when the store is down."""
+        """
+        Return the caller of an API token by its cached, maybe stale record; None without one.
+
+        Only for when the store does not answer. Raise Unauthenticated if the token is not active.
+        """
         token = api_token_in(credential)
         record = None if token is None else self.tokens.peek(token, "stale")
         return None if record is None else self.caller_for_token(record)
@@ -152,7 +161,8 @@ class Authenticator:
         """
         Return the caller; may wait for the store, for Google, or for a password hash.
 
-        Failures are counted for the network of `address`.
+        Rejections are logged. Wrong passwords, rejected access tokens and unknown API tokens count
+        for the rate limit of the network of `address`.
 
         Raises:
             Unauthenticated: The credential is invalid.
@@ -168,7 +178,12 @@ class Authenticator:
             return self.policy.authorize(identity)
 
     def caller_for_token(self, record: TokenRecord) -> Caller:
-        """Return the caller for an active API token, with its present scopes."""
+        """
+        Return the caller for the record of an API token, with its present scopes.
+
+        The state of the token is not checked. Raise Unauthenticated if it was minted and none of
+        its publishers is configured any more.
+        """
         if record.publishers:
             service = self.trusted_publishing
             minted = service.identity(record) if service else None
@@ -184,7 +199,11 @@ class Authenticator:
         return Caller(principal, (*scopes, *self.policy.public), frozenset({principal}))
 
     def verified_recently(self, credential: Credential) -> bool:
-        """Return whether a password was right lately; failures of other clients do not block it."""
+        """
+        Return whether this password was right in the last day, for its user and client network.
+
+        Return False for a credential that is not a password.
+        """
         return (
             self.htpasswd is not None
             and classify(credential) is CredentialType.PASSWORD
@@ -206,7 +225,11 @@ class Authenticator:
 
     @contextmanager
     def _logging_rejections(self, credential: Credential, address: str) -> Iterator[None]:
-        """Log why a credential is rejected. A verifier that is unavailable is no rejection."""
+        """
+        Log why the wrapped code rejects a credential; not for a user name without a password.
+
+        Of the Unavailable errors, only `rate_limited` is a rejection.
+        """
         try:
             yield
         except (Unauthenticated, Unavailable) as fault:
@@ -266,7 +289,11 @@ class Authenticator:
     def _rate_limited(
         self, keys: tuple[str, ...], prefix: str, counts: Callable[[], bool] = lambda: True
     ) -> Iterator[None]:
-        """Count a rejection of the wrapped verification if `counts()`; raise at the limit."""
+        """
+        Count the wrapped verification as failed if it raises Unauthenticated and `counts()`.
+
+        If no try is left, raise Unavailable (`rate_limited`) instead of running it.
+        """
         wait = self.rate_limit.reserve(keys)
         if wait:
             raise Unavailable(
@@ -303,7 +330,11 @@ class Authenticator:
 
 
 def _checked_type(credential: Credential) -> CredentialType:
-    """Return the type of a credential; raise Unauthenticated if it can never be valid."""
+    """
+    Return the type of a credential, not verified; raise Unauthenticated if it can never be valid.
+
+    That is a service account's key, an empty secret, or a token that is not UTF-8.
+    """
     if is_service_account_key(credential):
         raise Unauthenticated(
             "A service account's key is not a credential here, and has now been shown to "
@@ -318,7 +349,7 @@ def _checked_type(credential: Credential) -> CredentialType:
 
 
 def rejection_reason(fault: WheelyardError, otherwise: str) -> str:
-    """Return the reason code in the causes of an error, or `otherwise`."""
+    """Return the reason of the first CredentialRejected among an error's causes, or `otherwise`."""
     cause: BaseException | None = fault
     while cause is not None:
         if isinstance(cause, CredentialRejected):

@@ -12,7 +12,7 @@ DEFAULT_HTPASSWD_SCOPE: Final = Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationPolicy:
-    """The authorization rules of an index."""
+    """The authorization rules of an index: grants, public scopes, and the scope of passwords."""
 
     grants: Grants
     public: tuple[Scope, ...]
@@ -22,11 +22,15 @@ class AuthorizationPolicy:
 
     @property
     def allows_anonymous_uploads(self) -> bool:
-        """Whether uploads are allowed without a credential."""
+        """Whether a caller without a credential may upload to some project."""
         return any(scope.actions & Action.UPLOAD for scope in self.public)
 
     def authorize(self, identity: Identity) -> Caller:
-        """Return the caller for an identity, with all its scopes."""
+        """
+        Return the caller for an identity: with its own scopes, those of grants, and public ones.
+
+        While no grant is configured, a user of the htpasswd file has `htpasswd_scope` as well.
+        """
         scopes = (*identity.scopes, *self.scopes_for(identity.principals))
         if not self.grants.all and identity.principal.startswith("htpasswd:"):
             scopes = (self.htpasswd_scope, *scopes)

@@ -1,8 +1,8 @@
 """
-The type of a credential, recognized by its shape; nothing is verified here.
+The type of a credential, recognized by its user name and shape; nothing is verified here.
 
-Exactly one type is tried for each credential. So no credential is shown to a verifier, or to
-Google, that it was not made for.
+Each credential has exactly one type, and only the verifiers of this type get it. So Google gets
+only what is sent as a Google access token, by user name or by shape.
 """
 
 import re
@@ -34,7 +34,11 @@ class CredentialType(Enum):
 
 
 def api_token_in(credential: Credential) -> ApiToken | None:
-    """Return the API token in a credential, or None; raise Unauthenticated if it is malformed."""
+    """
+    Return the API token in the password or the user name of a credential, or None.
+
+    Raise Unauthenticated if one has the prefix of an API token and is malformed.
+    """
     for half in credential.halves:
         if has_token_prefix(half):
             token = parse_token(half)
@@ -45,7 +49,7 @@ def api_token_in(credential: Credential) -> ApiToken | None:
 
 
 def classify(credential: Credential) -> CredentialType:
-    """Return the type of a credential; PASSWORD unless it has the shape of another type."""
+    """Return the type that a credential's user name and shape show; PASSWORD if they show none."""
     is_token = credential.is_bearer or credential.user in TOKEN_USERS
     if is_token and _is_jwt(credential.secret):
         return CredentialType.ID_TOKEN
@@ -57,7 +61,11 @@ def classify(credential: Credential) -> CredentialType:
 
 
 def is_service_account_key(credential: Credential) -> bool:
-    """Return whether a credential is the key file of a Google service account."""
+    """
+    Return whether a credential looks like a Google service account's key file, plain or Base64.
+
+    A user name that is only used with such keys is enough.
+    """
     secret = credential.secret
     if credential.user in SERVICE_ACCOUNT_KEY_USERS:
         return True

@@ -38,7 +38,7 @@ _UNIQUE_ID: Final = re.compile(r"#[0-9]+\Z")
 
 @dataclass(frozen=True, slots=True)
 class AccessSubject:
-    """The caller that `access explain` is asked about."""
+    """The caller that `access explain` is asked about, and what its credential adds."""
 
     caller: Caller
     credential_scopes: tuple[Scope, ...] = ()
@@ -51,7 +51,7 @@ class AccessSubject:
 
 @dataclass(frozen=True, slots=True)
 class AccessExplanation:
-    """The answer of `access explain`."""
+    """The answer of `access explain`: whether access is allowed, and why."""
 
     allowed: bool
     reasons: tuple[str, ...]
@@ -62,7 +62,7 @@ class AccessExplanation:
 
 def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
     """
-    Return the caller for principals as in a grant, separated by commas, or for one `token:ID`.
+    Return the subject for principals as in a grant, separated by commas, or for one `token:ID`.
 
     Raise Invalid for text that is not a principal, NotFound for an unknown token.
     """
@@ -92,7 +92,7 @@ def explain(
     authenticator: Authenticator,
     private_patterns: tuple[Pattern, ...],
 ) -> AccessExplanation:
-    """Return whether a caller may do `action` to `project`, existing or not, and why."""
+    """Explain whether `subject` may do `action` to `project`, existing or not, and why."""
     caller, hints = subject.caller, _hints(subject.caller, action, project, authenticator)
     if subject.state != "active":
         response, hints = f"401, because the token is {subject.state}", iter(())
@@ -141,7 +141,7 @@ def _hints(
 
 
 def _hint(own: str, wanted: str) -> str:
-    """Return how a caller with the principal `own` might be `wanted`; empty if it cannot be."""
+    """Return advice why a grant to `wanted` is not one to `own`; empty if they are not related."""
     kind, _, address = own.partition(":")
     if wanted.startswith(f"{own}#") and kind == "serviceAccount":
         return "ask for it so, if that is the account's unique id"
@@ -167,7 +167,11 @@ def _token_subject(record: TokenRecord, authenticator: Authenticator) -> AccessS
 def _credential_scopes(
     principals: list[str], authenticator: Authenticator
 ) -> tuple[tuple[Scope, ...], str]:
-    """Return the scopes of a static token or of a publisher, and their label."""
+    """
+    Return the scopes of the first static token or publisher among the principals, and a label.
+
+    Both are empty if there is none.
+    """
     for identity in authenticator.static_tokens.identities:
         if identity.principal in principals:
             return identity.scopes, "what the static token itself is good for"
@@ -180,7 +184,7 @@ def _credential_scopes(
 
 
 def _with_implied(principals: list[str]) -> Iterator[str]:
-    """Yield principals, and those that such a caller always has as well."""
+    """Yield the principals, and those that they imply, such as `anonymous`; some more than once."""
     yield ANONYMOUS
     for principal in principals:
         yield principal

@@ -1,8 +1,9 @@
 """
 Replay protection for the ID tokens of trusted publishing.
 
-An ID token with a `jti` claim is good for one API token: its use is recorded in the store. ID
-tokens without one (Google's) are limited to some uses an hour, counted in this process.
+An ID token of a single-use issuer needs a `jti` claim, and is good for one API token: its use is
+recorded in the store. ID tokens of issuers without `jti` (Google) are limited to some uses an hour,
+counted in this process.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ INVALID_REUSE: Final = "invalid-reuse-token"
 
 class ReplayProtection:
     """
-    Limits how often an ID token can be exchanged; thread-safe.
+    Limits how often an ID token can be exchanged for an API token; thread-safe.
 
     Only for verified ID tokens, so that strangers cannot fill the memory.
     """
@@ -41,9 +42,10 @@ class ReplayProtection:
 
     def consume(self, id_token: str, claims: Claims, token_id: str, *, is_single_use: bool) -> str:
         """
-        Record a use of an ID token for the API token `token_id`; return its digest for the log.
+        Record that a verified ID token is exchanged for the API token with the id `token_id`.
 
-        Raise Invalid if the ID token has no uses left, or needs a `jti` and has none.
+        Return the SHA-256 of the ID token without its signature, hexadecimal, for the log. Raise
+        Invalid if it has no uses left, or `is_single_use` and it has no `jti`.
         """
         # A use without a jti is recorded as well, so that cleanup finds the API token.
         jti = claims.get("jti") if is_single_use else token_id
@@ -73,7 +75,7 @@ class ReplayProtection:
         return digest.hex()
 
     def _count_use(self, digest: bytes) -> bool:
-        """Count one use; return whether it is within the limit."""
+        """Count a use of the ID token with this digest; return whether it is within `MAX_USES`."""
         with self._lock:
             uses = self._uses.get(digest)
             if uses is None:

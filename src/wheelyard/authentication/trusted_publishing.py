@@ -1,9 +1,9 @@
 """
 Trusted publishing: exchanges the ID token of a CI job for a short-lived API token.
 
-The order matters. An issuer that is not configured is rejected before anything is fetched. An ID
-token is marked as used after all other checks, so that a mistake does not cost it. The API token is
-stored after that: a crash costs the job another ID token, and never makes two API tokens of one.
+The order matters. An issuer that is not configured is rejected before anything is fetched. The use
+of an ID token is recorded after all other checks, so that a mistake does not cost it. The API token
+is stored after that: a crash costs the job one use, and never gives it one API token too many.
 """
 
 from collections.abc import Callable
@@ -45,13 +45,13 @@ class MintedToken:
 
     @property
     def expires(self) -> int:
-        """The time of expiry, in seconds since the epoch."""
+        """The time at which the API token expires, in whole seconds since the epoch."""
         return int(self.record.expires_at.timestamp())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustedPublishing:
-    """The exchange of ID tokens for API tokens."""
+    """Exchanges ID tokens of CI jobs for API tokens, and revokes these."""
 
     publishers: tuple[Publisher, ...]
     audiences: tuple[str, ...]
@@ -63,10 +63,10 @@ class TrustedPublishing:
 
     def mint(self, id_token: str) -> MintedToken:
         """
-        Return a new API token for the publishers that an ID token belongs to.
+        Store and return a new API token for all publishers that an ID token fits.
 
         Raise Invalid, with a code of the publishing protocol, if the ID token is rejected; raise
-        Unavailable, without a new API token, if the store or the issuer does not answer.
+        Unavailable, without returning a token, if the store or the issuer does not answer.
         """
         issuer = _issuer_of(id_token)
         candidates = [each for each in self.publishers if issuer in each.issuer.names]
@@ -97,7 +97,7 @@ class TrustedPublishing:
         return MintedToken(token, record)
 
     def revoke(self, text: str) -> bool:
-        """Revoke a minted API token; return whether the text is one."""
+        """Revoke the minted API token with this text; return False if it is no minted token."""
         token = parse_token(text)
         if token is None:
             return False
@@ -109,9 +109,9 @@ class TrustedPublishing:
 
     def identity(self, record: TokenRecord) -> Identity | None:
         """
-        Return the identity of a minted API token, or None if its publishers are not configured.
+        Return the identity of a minted API token; None if none of its publishers is configured.
 
-        Its scope is what its publishers may do now, and never more than when it was minted.
+        Its scope is what it was minted for, without projects that its publishers no longer have.
         """
         publishers = [each for each in self.publishers if each.id in record.publishers]
         if not publishers:
@@ -162,7 +162,7 @@ class TrustedPublishing:
 
 
 def _issuer_of(id_token: str) -> str:
-    """Return the unverified `iss` claim of an ID token; raise Invalid if it has none."""
+    """Return the unverified `iss` claim of an ID token; raise Invalid if it cannot be read."""
     parts = id_token.split(".") if len(id_token) <= ID_TOKEN_LIMIT_CHARS else []
     if len(parts) == JWT_PARTS and all(parts) and id_token.isascii():
         with suppress(CredentialRejected):

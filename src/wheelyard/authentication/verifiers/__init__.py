@@ -1,1 +1,1 @@
-"""Verification of credentials: one module for each type. What a caller may do is decided above."""
+"""Verifiers of credentials, one module for each type, and the modules that these share."""

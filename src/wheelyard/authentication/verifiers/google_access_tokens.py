@@ -4,8 +4,8 @@ Google access tokens: the caller's rights are the permissions of the token on a 
 The account of a token is not asked for: a token that was made for another application names the
 same account. Google is asked what this token may do to a bucket, which gives its bearer no more
 than Google does anyway. A token may be narrower than its account, so the scopes of a token that
-could write are asked for as well. The token is sent to the two hosts of `GoogleEndpoints`, in a
-header or a body, and is not stored.
+could write are asked for as well. The token is sent to `storage` and `tokeninfo` of
+`GoogleEndpoints`, in a header or a body, and is not stored.
 """
 
 import logging
@@ -61,7 +61,7 @@ logger = logging.getLogger("wheelyard")
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationBucket:
-    """The bucket whose IAM policy grants the rights."""
+    """The Cloud Storage bucket whose IAM policy gives Google access tokens their rights here."""
 
     bucket: str
     read_only: bool = False
@@ -73,7 +73,7 @@ class AuthorizationBucket:
 
     @property
     def permissions_url(self) -> str:
-        """The URL that tells which of the permissions the token in the header has."""
+        """The URL at which Google answers which permissions on the bucket a Bearer token has."""
         granted = Action.READ if self.read_only else ALL_ACTIONS
         query = [("permissions", name) for name, action in PERMISSIONS.items() if action & granted]
         bucket = f"{self.google.storage}/storage/v1/b/{quote(self.bucket, '')}"
@@ -98,12 +98,17 @@ class AccessTokenVerifier:
         self._cache_seconds = min(cache_seconds, MAX_CACHE_SECONDS)
 
     def cached_identity(self, token: str) -> Identity | None:
-        """Return the identity of a token that was verified before, or None; never waits."""
+        """Return the identity of an access token if it is cached, else None; never waits."""
         found = self._cache.get(self._key(token)) if _TOKEN.fullmatch(token) else None
         return found if isinstance(found, Identity) else None
 
     def verify(self, token: str) -> Identity:
-        """Return the identity of a token, with its rights to every project; may wait for Google."""
+        """
+        Return the identity of an access token, from the cache or Google.
+
+        Its scope is what the token may do, for every project; without permissions it has none.
+        Raises as `Verifier.verify`.
+        """
         if not _TOKEN.fullmatch(token):
             raise invalid_access_token() from CredentialRejected("auth_malformed")
         key = self._key(token)
@@ -119,7 +124,11 @@ class AccessTokenVerifier:
         return self._cache.key("gat", self._resource.bucket, "", token)
 
     def _ask_google(self, key: bytes, token: str) -> tuple[Identity | CredentialRejected, float]:
-        """Return the result for a token, and for how many seconds to cache it."""
+        """
+        Return the identity or the rejection of a token, and for how many seconds to cache it.
+
+        Raise Unavailable if Google does not answer.
+        """
         deadline = self._monotonic() + TIMEOUT_SECONDS
         try:
             actions = self._permitted_actions(token)
@@ -136,7 +145,11 @@ class AccessTokenVerifier:
         return _identity(key, actions), seconds if actions else REJECTION_CACHE_SECONDS
 
     def _permitted_actions(self, token: str) -> Action | None:
-        """Return what the token may do to the bucket, or None if Google rejects the token."""
+        """
+        Return the actions that the token's permissions on the bucket give; may be no action.
+
+        Return None if Google rejects the token.
+        """
         response = self._json_client.get(
             self._resource.permissions_url, timeout=TIMEOUT_SECONDS, bearer=token
         )
@@ -156,7 +169,11 @@ class AccessTokenVerifier:
         return actions & (Action.READ if self._resource.read_only else ALL_ACTIONS)
 
     def _scopes(self, token: str, timeout: float) -> tuple[frozenset[str], float]:
-        """Return the scopes of a token and its remaining seconds; no scopes if it is rejected."""
+        """
+        Return the OAuth scopes of a token, and the seconds until it expires.
+
+        If Google rejects the token, that is no scopes, and `MAX_CACHE_SECONDS`.
+        """
         form = {"access_token": token}
         response = self._json_client.post_form(
             self._resource.google.tokeninfo, form, timeout=timeout

@@ -1,11 +1,11 @@
-"""URLs of Google that verify credentials."""
+"""The URLs of Google that the verifiers of Google credentials fetch."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class GoogleEndpoints:
-    """The URLs of Google that verify credentials."""
+    """The URLs of Google that the verifiers of Google credentials fetch."""
 
     keys: str = "https://www.googleapis.com/oauth2/v3/certs"
     """Public keys of ID tokens."""
@@ -22,5 +22,5 @@ GOOGLE = GoogleEndpoints()
 
 
 def endpoints_at(url: str) -> GoogleEndpoints:
-    """Return the endpoints of one server that replaces Google, for tests."""
+    """Return endpoints that are all on the server at `url`, which replaces Google in tests."""
     return GoogleEndpoints(f"{url}/keys", f"{url}/keys", url, f"{url}/tokeninfo")

@@ -55,7 +55,12 @@ def google_verifier(
 
 
 def _identify(claims: Claims, allowed_domains: frozenset[str]) -> Identity:
-    """Return the identity in an ID token; raise CredentialRejected unless it is allowed."""
+    """
+    Return the identity of the account in verified claims of an ID token.
+
+    Raise CredentialRejected if its e-mail address is not verified, a user is of no allowed domain,
+    or the token was made for gcloud.
+    """
     if claims.get("azp") == GCLOUD_CLIENT_ID == claims.get("aud"):
         raise CredentialRejected("jwt_aud")
     if claims.get("email_verified") is not True:
@@ -76,13 +81,13 @@ def _identify(claims: Claims, allowed_domains: frozenset[str]) -> Identity:
 
 
 def google_identity(principal: str, principals: list[str], domain: str | None) -> Identity:
-    """Return an identity with the principals that every Google account has as well."""
+    """Return an identity with `principals`, its domain, `anonymous` and `allAuthenticated`."""
     domains = [] if domain is None else [f"domain:{domain}"]
     return Identity(principal, frozenset({ANONYMOUS, ALL_AUTHENTICATED, *principals, *domains}))
 
 
 def email_of(claims: Claims) -> str:
-    """Return the e-mail address in lower case; raise CredentialRejected unless it is ASCII."""
+    """Return the claim `email` in lower case; raise CredentialRejected unless it is valid ASCII."""
     email = claims.get("email")
     if not isinstance(email, str) or not _EMAIL.fullmatch(email):
         raise CredentialRejected("jwt_email")
@@ -90,7 +95,11 @@ def email_of(claims: Claims) -> str:
 
 
 def domain_of(claims: Claims) -> str | None:
-    """Return the domain of an account in lower case, or None; raise CredentialRejected if bad."""
+    """
+    Return the claim `hd`, a domain, in lower case; None if it is missing.
+
+    Raise CredentialRejected if it is malformed.
+    """
     domain = claims.get("hd")
     if domain is None:
         return None

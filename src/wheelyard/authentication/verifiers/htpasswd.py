@@ -5,10 +5,10 @@ Users and passwords of an htpasswd file.
     ana:$2y$10$...
     ml-ci:$6$...:ignored, as in Apache and nginx
 
-A hash is slow on purpose, and clients send the password with every request. So a result is cached
-for five minutes, under an HMAC of name and password. It holds only while the user's line in the
-file is unchanged: a removed user is rejected at the next check of the file. A wrong password is
-cached for seconds, because some clients repeat one at once.
+A hash is slow on purpose, and clients send the password with every request. So a right password is
+cached for five minutes, under an HMAC of name, password and client network. The result holds only
+while the user's hash in the file is unchanged: a removed user is rejected at the next check of the
+file. A wrong password is cached for seconds, because some clients repeat one at once.
 
 Neither the response nor its time tells whether a user exists: for an unknown user a dummy hash is
 computed. Errors about a line give its number and never its content.
@@ -70,7 +70,7 @@ class HtpasswdVerifier:
     """
     Verifies passwords against an htpasswd file, with a cache; thread-safe.
 
-    The caller limits how many threads are in `verify` at once. Raise Invalid (code
+    The caller limits how many threads are in `verify` at once. The constructor raises Invalid (code
     `bad_setting`) if the file cannot be read, or has an invalid line.
     """
 
@@ -90,9 +90,10 @@ class HtpasswdVerifier:
 
     def cached_identity(self, name: str, password: str, network: str = "") -> Identity | None:
         """
-        Return the identity for a cached password, or None; never hashes, may reload the file.
+        Return the identity of a user whose password is cached as right, or None; never hashes.
 
-        Raise Unauthenticated if the name or the password is known to be wrong.
+        May reload the file. Raise Unauthenticated if name and password are cached as wrong, or
+        malformed.
         """
         key = cache_key(self._successes, name, password, network)
         hashed = self.file.current().hashes.get(name)
@@ -105,18 +106,22 @@ class HtpasswdVerifier:
         return None
 
     def verified_recently(self, name: str, password: str, network: str = "") -> bool:
-        """Return whether the password was right within a day, with the hash of today."""
+        """Return whether this password was right in the last day, by the user's present hash."""
         with suppress(Unauthenticated):
             success = self._successes.get(cache_key(self._successes, name, password, network))
             return success is not None and success.hashed == self.file.value.hashes.get(name)
         return False
 
     def has_user(self, name: str) -> bool:
-        """Return whether the file has a user; the result must never reach a client."""
+        """Return whether the file has a user of this name; the result must never reach a client."""
         return name in self.file.value.hashes
 
     def verify(self, name: str, password: str, network: str = "") -> Identity:
-        """Return the identity of a user; may hash. Raise Unauthenticated for a wrong password."""
+        """
+        Return the identity of a user, from the cache or by hashing the password.
+
+        Raise Unauthenticated for an unknown user or a wrong password.
+        """
         cached = self.cached_identity(name, password, network)
         if cached is not None:
             return cached
@@ -139,9 +144,9 @@ class HtpasswdVerifier:
 
 def cache_key(cache: VerificationCache[Any], name: str, password: str, network: str = "") -> bytes:
     """
-    Return the cache key of a name and a password from a client network.
+    Return the cache key of a name and a password, from a client network if one is given.
 
-    Raise Unauthenticated if one of them is too long, empty, or not valid text.
+    Raise Unauthenticated if one is too long or not valid text, or the password is empty.
     """
     try:
         size = len(password.encode())
@@ -155,7 +160,7 @@ def cache_key(cache: VerificationCache[Any], name: str, password: str, network: 
 
 def parse_htpasswd(text: str) -> ParsedFile[HtpasswdFile]:
     """
-    Return the users of an htpasswd file, with warnings about weak and slow hashes.
+    Return the parsed text of an htpasswd file, with warnings about weak and slow hashes.
 
     Raise Invalid for a malformed line, an unsupported hash, or a name that occurs twice.
     """

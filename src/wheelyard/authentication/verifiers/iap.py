@@ -36,7 +36,11 @@ def iap_verifier(
     now: Callable[[], float],
     verification_cache: VerificationCache[Identity],
 ) -> IdTokenVerifier:
-    """Return a verifier of IAP assertions for `/projects/NUMBER/global/backendServices/ID`."""
+    """
+    Return a verifier of the IAP assertions for `audiences`.
+
+    An audience looks like `/projects/NUMBER/global/backendServices/ID`.
+    """
     keys = JwksCache(IAP_ISSUER, IAP_ALGORITHMS, dependencies, keys_url)
     issuer = IssuerConfig(IAP_ISSUER, keys, IAP_ALGORITHMS, audiences, IAP_LIFETIME_SECONDS)
     return IdTokenVerifier({IAP_ISSUER: issuer}, _identify, now, verification_cache)
@@ -46,7 +50,7 @@ def _identify(claims: Claims) -> Identity:
     """
     Return the identity in an assertion; raise CredentialRejected unless it is a Google account.
 
-    A service account gets no principal that a grant can name: it has ID tokens for that.
+    A service account gets no `serviceAccount:` principal for grants: it has ID tokens for that.
     """
     if "gcip" in claims or not _SUBJECT.fullmatch(str(claims["sub"])):
         raise CredentialRejected("jwt_email")

@@ -1,9 +1,9 @@
 """
 HTTPS client for small JSON documents of hosts that the operator has configured; SSRF-safe.
 
-It follows no redirects, connects to no private address, and limits size and time. One timeout
-covers a whole request. A connection serves one request: requests are rare here, and no response can
-be mixed with the rest of another.
+It follows no redirects, connects to no private address unless that is allowed, and limits size and
+time. One timeout covers a whole request. A connection serves one request: requests are rare here,
+and no response can be mixed with the rest of another.
 """
 
 import json
@@ -31,7 +31,7 @@ _HEADERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class JsonResponse:
-    """A response of any status."""
+    """A response of any status, with its body in memory."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -39,7 +39,11 @@ class JsonResponse:
     body: bytes = field(repr=False)
 
     def document(self) -> dict[str, object]:
-        """Return the JSON object in the body; raise FetchError unless the status is 200."""
+        """
+        Return the JSON object in the body.
+
+        Raise FetchError if the status is not 200, or the body is not a JSON object.
+        """
         if self.status != HTTPStatus.OK:
             raise FetchError(f"it answered {self.status}")
         try:
@@ -70,20 +74,21 @@ class JsonClient:
 
     def get(self, url: str, *, timeout: float, bearer: str | None = None) -> JsonResponse:
         """
-        Return the response to a GET request; `bearer` is a token for the Authorization header.
+        Return the response to a GET request, whatever its status.
 
-        Raise FetchError if the URL or the address is not allowed, or the timeout (seconds) is over.
+        `bearer` is a token for the Authorization header; `timeout` is in seconds. Raise FetchError
+        if the URL or the address is not allowed, or there is no complete response in time.
         """
         headers = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
         return self._exchange("GET", url, headers, None, timeout)
 
     def post_form(self, url: str, form: Mapping[str, str], *, timeout: float) -> JsonResponse:
-        """Return the response to a POST request with a form in its body; raises as `get`."""
+        """Return the response to a POST request with a URL-encoded form; raises as `get`."""
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         return self._exchange("POST", url, headers, urlencode(form).encode(), timeout)
 
     def close(self) -> None:
-        """Stop the threads that resolve host names."""
+        """Close every connection, and stop the threads that resolve host names."""
         for client in self._clients.values():
             client.close()
 

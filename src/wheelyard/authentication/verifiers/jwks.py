@@ -76,7 +76,11 @@ class _KeySet:
 
 
 class JwksCache:
-    """The cached key set of one issuer; thread-safe. Without `url`, discovery tells the URL."""
+    """
+    The cached key set of one issuer; thread-safe.
+
+    Without `url`, the URL of the set comes from the issuer's discovery document.
+    """
 
     def __init__(
         self,
@@ -101,10 +105,10 @@ class JwksCache:
 
     def key(self, kid: str) -> PublicKey | None:
         """
-        Return the key with an id, or None if the issuer has no such key.
+        Return the public key with an id, or None if the issuer has no such key.
 
-        Waits for the issuer if there is no valid set, or if the id is unknown. Raise Unavailable if
-        that refresh fails and no usable set has the key.
+        Waits for the issuer if no set can be used as it is, or if the id is new to the cache. Raise
+        Unavailable if that refresh fails and no usable set has the key.
         """
         now, key_set = self._monotonic(), self._key_set
         serves_stale = self._has_failed and self._is_usable(now)
@@ -136,7 +140,11 @@ class JwksCache:
             self._fetch_and_unlock(interval)
 
     def _find_unknown(self, kid: str) -> PublicKey | None:
-        """Return a key that may have been added since the last refresh."""
+        """
+        Return the key with an id that is not in the cached set, after a refresh if that is due.
+
+        Return None if the issuer has no such key; raise Unavailable if the refresh failed.
+        """
         if self._unknown_ids.get(kid):
             return None
         has_refreshed = self._refresh(REFRESH_INTERVAL_SECONDS)
@@ -149,14 +157,18 @@ class JwksCache:
         return None
 
     def _refresh(self, interval: float) -> bool:
-        """Refresh the set, or wait for another thread that does; return False on a timeout."""
+        """
+        Fetch the keys unless the last attempt is too recent, first waiting for a running refresh.
+
+        Return False if that wait timed out; True even if the fetch failed.
+        """
         has_lock = self._refreshing.acquire(timeout=FETCH_TIMEOUT_SECONDS)
         if has_lock:
             self._fetch_and_unlock(interval)
         return has_lock
 
     def _fetch_and_unlock(self, interval: float) -> None:
-        """Fetch the keys unless the last attempt is too recent; then release the lock."""
+        """Fetch the keys unless the last attempt is too recent; log a failure; release the lock."""
         try:
             if self._may_fetch(interval):
                 self._key_set = self._fetch()
@@ -188,7 +200,7 @@ class JwksCache:
         return _KeySet(keys, now, refresh_at, now + lifetime)
 
     def _discover_url(self) -> str:
-        """Return the `jwks_uri` of the discovery document; it must be on the issuer's origin."""
+        """Return the `jwks_uri` of the discovery document; raise FetchError for another origin."""
         url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
         document = self._client.get(url, timeout=FETCH_TIMEOUT_SECONDS).document()
         keys_url = document.get("jwks_uri")
@@ -227,7 +239,7 @@ def parse_key(jwk: object) -> PublicKey | None:
 
 
 def _public_key(jwk: Mapping[str, str]) -> PublicKey | None:
-    """Return the public key of a JWK; private parts that the issuer has published are ignored."""
+    """Return the RSA or P-256 public key of a JWK, or None; its private parts are ignored."""
     public = {name: jwk.get(name) for name in ("kty", "crv", "n", "e", "x", "y")}
     if jwk.get("kty") == "RSA":
         rsa = RSAAlgorithm.from_jwk(public)

@@ -2,7 +2,8 @@
 Rate limit for failed logins: a token bucket for each client network, and one for each user name.
 
 A failure takes a try out of both buckets; tries are refilled evenly over a minute. While a bucket
-is empty, logins are rejected before a password is hashed.
+is empty, logins are rejected before a password is hashed. Rejected access tokens and unknown API
+tokens count in a bucket for network and type alone.
 
 A login reserves its tries before it is verified, and gives them back unless it fails. So parallel
 logins cannot fail more often than the limit. If all remaining tries are reserved, the next login
@@ -63,14 +64,18 @@ class LoginRateLimit:
         self._changed = Condition()
 
     def seconds_until(self, keys: Iterable[str]) -> float:
-        """Return how many seconds to wait for a try in all buckets, 0 for none; counts nothing."""
+        """
+        Return the seconds until each of these buckets has a try, 0 if all have one.
+
+        Reserved tries count as available; nothing is taken or reserved.
+        """
         missing = ((1 - self._remaining(key), self._capacity_of(key)) for key in keys)
         waits = (60 * part / capacity for part, capacity in missing if part > _ROUNDING_ERROR)
         return max(waits, default=0.0)
 
     def reserve(self, keys: tuple[str, ...]) -> float:
         """
-        Reserve a try and return 0, or return how many seconds to wait for one.
+        Reserve a try in each bucket and return 0, or return the seconds until all have one.
 
         Waits in this thread while all remaining tries are reserved; raises Unavailable (code
         `overloaded`) after the timeout. If only the name has no try left, the extra try of an idle
@@ -83,7 +88,7 @@ class LoginRateLimit:
         return decision[0]
 
     def release(self, keys: tuple[str, ...], *, has_failed: bool) -> None:
-        """Give back the reserved tries of a login; if it has failed, count it."""
+        """End the reservation of a login's tries; take them out of the buckets if it has failed."""
         with self._changed:
             self._reserved.subtract(keys)
             self._reserved += Counter()  # removes zeros
@@ -92,14 +97,14 @@ class LoginRateLimit:
             self._changed.notify_all()
 
     def count_attempt(self, key: str) -> float:
-        """Count an attempt, whether or not it fails; return the seconds to wait, 0 for none."""
+        """Take a try out of a bucket and return 0; if it has none, return the seconds to wait."""
         wait = self.seconds_until((key,))
         if not wait:
             self.record_failure((key,))
         return wait
 
     def record_failure(self, keys: Iterable[str]) -> None:
-        """Count a failed login that had reserved nothing."""
+        """Take a try out of each of these buckets, for a failed login that had reserved none."""
         with self._changed:
             self._count(keys)
 
@@ -109,7 +114,11 @@ class LoginRateLimit:
             self._store(key, max(self._remaining(key) - 1, -self._capacity_of(key)))
 
     def _try_to_reserve(self, keys: tuple[str, ...]) -> tuple[float] | None:
-        """Reserve a try, or return the seconds to wait; None if it depends on reserved tries."""
+        """
+        Reserve a try in each bucket and return (0.0,), or return the seconds until all have one.
+
+        None means: wait, because all remaining tries are reserved.
+        """
         wait = self.seconds_until(keys)
         is_extra = wait > 0 and self._has_extra_try(keys[0])
         if wait and not is_extra:
@@ -125,7 +134,7 @@ class LoginRateLimit:
         return (0.0,)
 
     def _has_extra_try(self, network: str) -> bool:
-        """Return whether a network has tries left and no recent failure."""
+        """Return whether a network's bucket has a try, and none was taken in the last minute."""
         bucket = self._buckets.get(network)
         is_idle = bucket is None or self._monotonic() - bucket[1] >= IDLE_NETWORK_SECONDS
         return is_idle and not self.seconds_until((network,))
@@ -134,7 +143,7 @@ class LoginRateLimit:
         self._buckets.put(key, (tries, self._monotonic()), 1)
 
     def _remaining(self, key: str) -> float:
-        """Return the tries in a bucket, with those that were refilled since."""
+        """Return the tries that are in a bucket now, refilled ones included; may be negative."""
         capacity, bucket = float(self._capacity_of(key)), self._buckets.get(key)
         if bucket is None:
             return capacity
@@ -149,18 +158,30 @@ class LoginRateLimit:
 
 
 def address_key(address: str, kind: str = "address") -> str:
-    """Return the key of a client network for a kind of credential; non-IP addresses share one."""
+    """
+    Return the bucket key for a kind of attempt and the network of an address.
+
+    All addresses that are no IP addresses share one key.
+    """
     return f"{kind}:{network_of(address)}"
 
 
 def login_keys(address: str, name: str) -> tuple[str, str]:
-    """Return the keys of a login: client network, and hash of the name (it may be a password)."""
+    """
+    Return the two bucket keys of a login: of the client's network, and of the user name.
+
+    The name is hashed in its key, because it may be a password.
+    """
     digest = blake2b(name.encode(errors="surrogatepass"), digest_size=16).hexdigest()
     return address_key(address), f"{_NAME}:{digest}"
 
 
 def client_network(address: str) -> str:
-    """Return the address that stands for one client: itself, or the first of its IPv6 /64."""
+    """
+    Return the address that stands for one client: itself, or the first of its IPv6 /64.
+
+    Return `-` for text that is no IP address.
+    """
     parsed = _parsed(address)
     if isinstance(parsed, IPv6Address):
         return str(ip_network((int(parsed), CUSTOMER_PREFIX_V6), strict=False).network_address)
@@ -168,7 +189,7 @@ def client_network(address: str) -> str:
 
 
 def network_of(address: str) -> str:
-    """Return the /24 or the /48 of an address, or `-` if it is no IP address."""
+    """Return the IPv4 /24 or IPv6 /48 of an address, as text; `-` if it is no IP address."""
     parsed = _parsed(address)
     if parsed is None:
         return "-"
@@ -177,7 +198,7 @@ def network_of(address: str) -> str:
 
 
 def _parsed(address: str) -> IPv4Address | IPv6Address | None:
-    """Return an IP address, mapped ones as IPv4; None if the text is no IP address."""
+    """Return a parsed IP address, an IPv4-mapped one as IPv4; None if the text is no IP address."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:

@@ -6,7 +6,7 @@ Verification of passwords against the hashes of htpasswd files.
     $apr1$            Apache's MD5 in 1000 rounds: accepted with a warning
     {SHA}             SHA-1 without salt: accepted with a warning
 
-A hash that could never match, that is too weak, or that would take seconds to check is rejected
+A hash that could never match, that is too weak, or that would take too long to check is rejected
 when the file is loaded, and not when the user logs in.
 """
 
@@ -78,7 +78,7 @@ _sha1: Final[_Algorithm] = partial(sha1, usedforsecurity=False)
 
 @dataclass(frozen=True, slots=True)
 class PasswordHash:
-    """A supported hash in its parts; the head is the text before the digest."""
+    """A hash of a supported scheme, in its parts; the head is the text before the digest."""
 
     scheme: Scheme
     cost: int
@@ -101,7 +101,7 @@ class PasswordHash:
 
     @property
     def dummy_hash(self) -> str:
-        """A hash that takes as long to check and has no known password."""
+        """A hash without a known password, of this scheme and cost, and as slow to check."""
         if self.scheme == "SHA":
             return f"{self.head}{'A' * 27}="
         return self.head + "." * len(self.digest)
@@ -109,7 +109,7 @@ class PasswordHash:
 
 def parse_hash(hashed: str) -> PasswordHash:
     """
-    Return a hash in its parts.
+    Return the parts of a hash of an htpasswd file.
 
     Raise ValueError, with the rest of a sentence about the hash, if it is not supported.
     """
@@ -131,7 +131,7 @@ def parse_hash(hashed: str) -> PasswordHash:
 
 
 def verify_password(password: bytes, hashed: str) -> bool:
-    """Return whether a password has this hash; may take up to some seconds."""
+    """Return whether a password has this hash; False if it is unsupported. May take seconds."""
     with suppress(ValueError):  # not supported, or the library cannot read it
         parts = parse_hash(hashed)
         if b"\0" in password:  # C programs end a password here, so no such hash exists
@@ -192,7 +192,7 @@ def _sha_crypt_digest(algorithm: _Algorithm, password: bytes, salt: bytes, round
 def _run_rounds(
     algorithm: _Algorithm, digest: bytes, password: bytes, salt: bytes, rounds: int
 ) -> bytes:
-    """Return `digest` after the rounds of apr1 and SHA-crypt, which are the same."""
+    """Return `digest` after `rounds` rounds of hashing, as apr1 and SHA-crypt both do them."""
     parts = [_round_parts(number, password, salt) for number in range(2 * 3 * 7)]
     for before, after in islice(cycle(parts), rounds):
         digest = algorithm(before + digest + after).digest()
@@ -200,7 +200,7 @@ def _run_rounds(
 
 
 def _round_parts(number: int, password: bytes, salt: bytes) -> tuple[bytes, bytes]:
-    """Return the bytes before and after the digest in a round; they repeat after 42 rounds."""
+    """Return the bytes before and after the digest in a round; they repeat every 42 rounds."""
     middle = (salt if number % 3 else b"") + (password if number % 7 else b"")
     return (password + middle, b"") if number % 2 else (b"", middle + password)
 
@@ -210,14 +210,19 @@ def _repeat(digest: bytes, length: int) -> bytes:
 
 
 def _bits(number: int) -> Iterator[int]:
-    """Yield the bits of `number`, lowest first, up to the highest set bit."""
+    """Yield the bits of `number`, lowest first, up to the highest set bit; none for 0."""
     while number:
         yield number & 1
         number >>= 1
 
 
 def _encode(digest: bytes, order: tuple[tuple[int, ...], ...]) -> str:
-    """Return a digest in the alphabet of crypt: big-endian groups of bytes, 6 bits a letter."""
+    """
+    Return a digest in crypt's variant of Base64.
+
+    Each tuple of `order` has the positions of bytes that form one big-endian number, of which the
+    lowest 6 bits are written first.
+    """
     text = ""
     for positions in order:
         number = int.from_bytes(bytes(digest[each] for each in positions))

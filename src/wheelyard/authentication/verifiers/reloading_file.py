@@ -1,9 +1,9 @@
 """
 Credential files that are reloaded when they change, and checks of their permissions.
 
-A file is accepted as a whole or not at all. It is checked every few seconds, and read again if its
-modification time, inode or size has changed. If the new content is invalid, the last valid content
-stays in use; the log says so once, and once more after the repair.
+A file is accepted as a whole or not at all. `current` checks it at most every few seconds, and
+reads it again if its times, inode, size or write access have changed. If the new content is
+invalid, the last valid content stays in use; the log says so once, and once more after the repair.
 """
 
 import logging
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ParsedFile(Generic[T]):
-    """The value of a file, and warnings for the operator."""
+    """The value that was parsed from a file, and warnings for the operator."""
 
     value: T
     warnings: tuple[str, ...] = ()
@@ -41,8 +41,8 @@ class ReloadingFile(Generic[T]):
     """
     A credential file with its last valid content; thread-safe.
 
-    `parse` returns a value for the text, or raises Invalid with a sentence about it. The first
-    read raises Invalid (code `bad_setting`) if the file cannot be read or parsed.
+    `parse` returns value and warnings for the text, or raises Invalid with a sentence about it. The
+    constructor reads the file, and raises Invalid (code `bad_setting`) if that or `parse` fails.
     """
 
     def __init__(
@@ -60,21 +60,25 @@ class ReloadingFile(Generic[T]):
 
     @property
     def value(self) -> T:
-        """The last valid value; does not check the file."""
+        """The value of the last valid content; the file is not checked for changes."""
         return self._content.value
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Warnings for the operator, in sentences that name the file."""
+        """Warnings about the last valid content and its permissions; each names the file."""
         return tuple(f"{self._shown}: {each}." for each in self._content.warnings)
 
     @property
     def needs_check(self) -> bool:
-        """Whether the next `current` will check the file."""
+        """Whether `current` would check the file for changes now."""
         return self._monotonic() - self._checked_at >= CHECK_INTERVAL_SECONDS
 
     def current(self) -> T:
-        """Return the value, after a check of the file if it is time; one thread checks for all."""
+        """
+        Return the last valid value, after a check of the file for changes if one is due.
+
+        While one thread checks, the others get the old value at once.
+        """
         if self.needs_check and self._lock.acquire(blocking=False):
             try:
                 self._check()
@@ -157,7 +161,11 @@ def _mode(path: Path) -> int:
 
 
 def _folders_to(path: Path, links: int) -> Iterator[Path]:
-    """Yield every folder in which the system looks up a name to reach a path."""
+    """
+    Yield the folders in which the system looks up a name to reach a path; some more than once.
+
+    At most `links` symbolic links are followed one after the other.
+    """
     yield from path.parents
     for each in (path, *path.parents):
         try:

@@ -64,7 +64,7 @@ class IssuerConfig:
 
 class IdTokenVerifier:
     """
-    Verifies the signed tokens of some issuers, with a cache; thread-safe.
+    Verifies signed tokens (JWTs) of the given issuers, with a cache; thread-safe.
 
     `identify` returns the identity for verified claims, or raises CredentialRejected.
     """
@@ -82,13 +82,17 @@ class IdTokenVerifier:
         self._cache = verification_cache
 
     def cached_identity(self, token: str) -> Identity | None:
-        """Return the identity of a token that was verified before, or None; never waits."""
+        """Return the identity of a signed token if it is cached, else None; never waits."""
         if len(token) > JWT_LIMIT_BYTES or not token.isascii():
             return None
         return self._cache.get(self._cache.key("signed", token))
 
     def verify(self, token: str) -> Identity:
-        """Return the identity of a token, as `Verifier.verify`; may wait for the issuer's keys."""
+        """
+        Return the identity of a signed token, cached or verified now; may wait for the keys.
+
+        Raises as `Verifier.verify`.
+        """
         identity = self.cached_identity(token)
         if identity is not None:
             return identity
@@ -106,7 +110,7 @@ class IdTokenVerifier:
 
 
 def verify_jwt(token: str, issuers: Mapping[str, IssuerConfig], now: float) -> Claims:
-    """Return the claims of a token, as `verified_claims`; raise Unauthenticated if rejected."""
+    """Return the claims of a token as `verified_claims`, but raise Unauthenticated if rejected."""
     try:
         return verified_claims(token, issuers, now)
     except CredentialRejected as rejected:
@@ -115,9 +119,10 @@ def verify_jwt(token: str, issuers: Mapping[str, IssuerConfig], now: float) -> C
 
 def verified_claims(token: str, issuers: Mapping[str, IssuerConfig], now: float) -> Claims:
     """
-    Return the claims of a token after all checks; `now` is in seconds since the epoch.
+    Return the claims of a token after checks of its issuer, audience, signature and times.
 
-    Raise CredentialRejected if it is invalid, Unavailable if the keys cannot be fetched.
+    `now` is in seconds since the epoch. Raise CredentialRejected if the token is invalid,
+    Unavailable if the issuer's keys cannot be fetched.
     """
     header, unverified = _decode_unverified(token)
     issuer = issuers.get(_text(unverified, "iss", "jwt_iss"))
@@ -158,7 +163,11 @@ def verified_claims(token: str, issuers: Mapping[str, IssuerConfig], now: float)
 
 
 def _decode_unverified(token: str) -> tuple[Claims, Claims]:
-    """Return header and claims of a token, without any verification."""
+    """
+    Return header and claims of a token, without any verification.
+
+    Raise CredentialRejected if it is malformed, or Cloud Run has removed its signature.
+    """
     is_jwt = token.isascii() and token.count(".") == 2  # noqa: PLR2004 - between the three parts
     if len(token) > JWT_LIMIT_BYTES or not is_jwt:
         raise CredentialRejected("auth_malformed")
@@ -181,7 +190,7 @@ def _checked_kid(header: Claims, issuer: IssuerConfig) -> str:
 
 
 def _check_times(claims: Claims, issuer: IssuerConfig, now: float) -> None:
-    """Raise CredentialRejected unless a token is valid now and does not live too long."""
+    """Raise CredentialRejected unless a token is valid at `now` and not made for too long."""
     issued_at, expires_at = _time(claims, "iat"), _time(claims, "exp")
     not_before = _time(claims, "nbf") if "nbf" in claims else issued_at
     is_current = (

@@ -51,7 +51,7 @@ _TOML_LINE: Final = re.compile(r"at line [0-9]+")
 
 
 class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A `[[token]]` table."""
+    """The fields of a `[[token]]` table in the file of static tokens."""
 
     name: Annotated[str, Meta(pattern=r"\S", title='a name, such as "ci"')]
     value: str | None = None
@@ -85,7 +85,8 @@ class StaticTokens:
     """
     The static tokens of an index, from a file and from the environment; thread-safe.
 
-    Raise Invalid (code `bad_setting`) if the file cannot be read, or a token is invalid.
+    The constructor raises Invalid (code `bad_setting`) if the file cannot be read, or a token is
+    invalid.
     """
 
     def __init__(
@@ -102,12 +103,12 @@ class StaticTokens:
 
     @property
     def identities(self) -> tuple[Identity, ...]:
-        """The identities of all tokens, expired ones included."""
+        """The identities of all static tokens, expired ones included."""
         return tuple(token.identity for token in self._all)
 
     @property
     def expired(self) -> frozenset[str]:
-        """The principals of expired tokens."""
+        """The principals of the static tokens that have expired."""
         now = self._now()
         return frozenset(each.identity.principal for each in self._all if each.is_expired(now))
 
@@ -120,8 +121,8 @@ class StaticTokens:
         """
         Return the identity of the first secret that is a static token, or None.
 
-        The secrets are both halves of Basic credentials, or a Bearer token. Raise Unauthenticated
-        if the token has expired.
+        The secrets are both halves of Basic credentials, or a Bearer token. May reload the file.
+        Raise Unauthenticated if that token has expired.
         """
         tokens = self.file.current() if self.file else {}
         # the file may have the digest of a short text, which could be guessed
@@ -139,7 +140,11 @@ class StaticTokens:
 
 
 def parse_static_tokens(text: str) -> ParsedFile[_TokensByDigest]:
-    """Return the tokens of a file by digest; raise Invalid with the number of a wrong table."""
+    """
+    Return the tokens in the text of a file, by the SHA-256 of each.
+
+    Raise Invalid if the text is malformed; for a wrong table the message has its number.
+    """
     tokens: dict[bytes, _StaticToken] = {}
     names = {ENVIRONMENT_TOKEN}
     for number, table in enumerate(_tables(text), start=1):
@@ -176,7 +181,7 @@ def _tables(text: str) -> list[dict[str, object]]:
 
 
 def _parse_token(table: Mapping[str, object]) -> tuple[bytes, str, _StaticToken]:
-    """Return the digest, the name and the token of a `[[token]]` table."""
+    """Return digest, name and token of a `[[token]]` table; raise Invalid if it is malformed."""
     try:
         fields = decode_table(table, _Table)
     except InvalidField as wrong:
@@ -196,7 +201,7 @@ def _parse_token(table: Mapping[str, object]) -> tuple[bytes, str, _StaticToken]
 
 
 def _check_value(value: str) -> None:
-    """Raise Invalid unless a text can be a static token."""
+    """Raise Invalid unless a text can be a static token: long enough, printable, no API token."""
     if has_token_prefix(value):
         raise Invalid(
             f"it begins with {PREFIX}, as the tokens do that wheelyard makes. Choose another text, "

@@ -31,15 +31,15 @@ class Verifier(Protocol):
     """Verifies credentials of one type; thread-safe."""
 
     def cached_identity(self, token: str) -> Identity | None:
-        """Return the identity if it is cached, else None; never waits."""
+        """Return the identity of a token if it is cached, else None; never waits."""
         ...
 
     def verify(self, token: str) -> Identity:
         """
-        Return the identity; may wait.
+        Return the identity of a token, cached or verified now; may wait.
 
-        Raise Unauthenticated, with a fixed message, if the credential is invalid, and Unavailable
-        if it cannot be verified now.
+        Raise Unauthenticated, with a fixed message, if the token is invalid, and Unavailable if it
+        cannot be verified now.
         """
         ...
 
@@ -56,7 +56,7 @@ class VerificationCache(ExpiringCache[bytes, V]):
     """
     Results of verification, each under an HMAC of the credential with a key of this process.
 
-    So no credential can be read from memory, and different types cannot share an entry.
+    So no credential can be read from the cache, and different types cannot share an entry.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class VerificationCache(ExpiringCache[bytes, V]):
         self._process_key = process_key
 
     def key(self, *parts: str) -> bytes:
-        """Return the cache key of a credential: the HMAC of its type, context and secret."""
+        """Return the cache key of a credential: the HMAC of its parts (type, context, secret)."""
         return hmac.digest(self._process_key, "\0".join(parts).encode(), "sha256")
 
 
@@ -83,7 +83,7 @@ def decode_segment(segment: str) -> Claims:
 
 
 def invalid_id_token() -> Unauthenticated:
-    """Return the error for every signed token that is rejected."""
+    """Return the error for a rejected signed token: an ID token, or an assertion of IAP."""
     return Unauthenticated(
         "This signed token is not valid here. Get a new one, and have it made out to this index "
         "as its audience.",
@@ -92,7 +92,7 @@ def invalid_id_token() -> Unauthenticated:
 
 
 def invalid_access_token() -> Unauthenticated:
-    """Return the error for every Google access token that is rejected."""
+    """Return the error for a rejected Google access token."""
     return Unauthenticated(
         "This Google access token is not valid. Get a new one: 'gcloud auth print-access-token'.",
         short="Invalid Google access token.",
@@ -100,7 +100,7 @@ def invalid_access_token() -> Unauthenticated:
 
 
 def invalid_password(reason: str) -> Unauthenticated:
-    """Return the error for every rejected password, with its reason for the log as the cause."""
+    """Return the error for a rejected password; its cause has `reason`, a code for the log."""
     fault = Unauthenticated(
         "Wrong name or password. Send those that the operator of this index gave you.",
         short="Wrong name or password.",
@@ -110,7 +110,7 @@ def invalid_password(reason: str) -> Unauthenticated:
 
 
 def verification_unavailable(who: str) -> Unavailable:
-    """Return the error for a credential that cannot be verified while `who` does not answer."""
+    """Return the error for a credential that cannot be verified because `who` does not answer."""
     return Unavailable(
         f"{who} does not answer, so this credential cannot be verified. Try again in a moment.",
         code="identity_unavailable",
@@ -119,7 +119,7 @@ def verification_unavailable(who: str) -> Unavailable:
 
 
 def too_many_logins() -> Unavailable:
-    """Return the error for a credential that is not verified because too many others are."""
+    """Return the error for a login that is not verified because too many are in progress."""
     return Unavailable(
         "Too many logins are being checked. Try again in a moment.",
         code="overloaded",
