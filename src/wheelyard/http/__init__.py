@@ -1,1 +1,1 @@
-"""The web server as an ASGI application; the only package that uses HTTP and asyncio."""
+"""The web server, an ASGI application; below it, only `concurrency/single_flight.py` is async."""

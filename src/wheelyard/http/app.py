@@ -1,7 +1,8 @@
 """
 The ASGI application: routes a request, authenticates its caller and sends the response.
 
-Pages that are in memory are answered by `caching/fast_path.py`, without the router or a thread.
+A request for a project page in memory may be answered by `caching/fast_path.py`, without the router
+or a thread.
 """
 
 import logging
@@ -69,7 +70,7 @@ class App:
         self.routes = build_router(*parts)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        """Handle a connection by ASGI 3: HTTP and lifespan; a WebSocket is closed."""
+        """Handle one ASGI scope: answer an HTTP request, run the lifespan, or close a WebSocket."""
         if scope["type"] == "http":
             await self._serve_request(scope, receive, send)
         elif scope["type"] == "lifespan":
@@ -109,7 +110,7 @@ class App:
     async def _respond(
         self, scope: AsgiScope, receive: Receive, send: Send, record: RequestRecord
     ) -> None:
-        """Route and answer a request, then discard what is left of its body."""
+        """Answer a request, with an error if it fails; then discard the rest of its body."""
         headers = request_headers.join_headers(scope["headers"])
         body = RequestBody(receive, scope, headers, self._body_timeouts)
         has_disconnected = False
@@ -199,7 +200,7 @@ class App:
         return await self._authenticator.authenticate(header, address, record.cache_key)
 
     def _remember(self, raw_path: bytes, request: Request, record: RequestRecord) -> None:
-        """Let later requests of this caller for a canonical path of a page take the fast path."""
+        """Let this caller's later requests for a canonical `raw_path` take the fast path."""
         name, prefix = parse_name(request.params["name"]), self._index.settings.server.path_prefix
         is_canonical = raw_path == build_path(prefix, (*request.segments[:-1], name), b"").encode()
         if is_canonical and record.cache_key is not None:

@@ -1,15 +1,16 @@
 """
 Limit of concurrent expensive requests, with fair sharing between clients.
 
-A `ConcurrencyLimit` has a number of slots. Each request holds one slot while it runs. All requests
-with one credential count as one client. A client may hold every slot while no other client waits.
-When others wait, a free slot goes to the client that holds the fewest slots, and within a client to
-the request that has waited longest.
+A `ConcurrencyLimit` has a number of slots. Each request holds one slot while it runs. A client is a
+string, such as a principal or a network. A client may hold every slot while no other client waits.
+A free slot goes to the waiting client that holds the fewest slots, and within a client to the
+request that has waited longest.
 
 A slot whose holder still receives its request body can be preempted. When a request has waited for
-`preempt_after` seconds, and another client holds at least two slots more than the waiting client,
-the slowest body of the client with the most slots is refused. So with n slots, a new client gets
-one within about that time, as long as fewer than n other clients have open bodies.
+`preempt_after` seconds, one such slot is preempted, of a client that holds at least two slots more
+than the waiting client: the slowest body of the client with the most slots is refused. So with n
+slots, a new client gets one within about that time, as long as fewer than n other clients have open
+bodies.
 """
 
 from asyncio import Future, Timeout, get_running_loop, timeout, wait
@@ -59,7 +60,7 @@ class Slot:
         return chunk, self.is_receiving
 
     def preempt(self) -> None:
-        """Take the slot from its request: `next_chunk` raises Unavailable from now on."""
+        """Make `next_chunk` raise Unavailable from now on, even in a call that waits already."""
         self.is_preempted = True
         if self._read_timeout is not None:
             self._read_timeout.reschedule(get_running_loop().time())
@@ -98,9 +99,10 @@ class ConcurrencyLimit:
     @asynccontextmanager
     async def acquire(self, client: str) -> AsyncIterator[Slot]:
         """
-        Hold a slot for one request of a client; wait until one is free.
+        Wait for a slot for one request of `client`, and hold it within an `async with` block.
 
-        Raise Unavailable (code `overloaded`) if that takes too long, or too many already wait.
+        Raise Unavailable (code `overloaded`) after `wait_timeout` seconds, or at once if
+        `max_waiting` requests of the client wait already.
         """
         slot = await self._acquire(client)
         try:
@@ -139,7 +141,7 @@ class ConcurrencyLimit:
             del self._queues[client]
 
     def _preempt_for(self, client: str) -> None:
-        """Take a slot from the client that holds the most, if it holds two more than `client`."""
+        """Preempt the slowest body of a client with at least 2 slots more than `client`, if any."""
         counts, now = self._slot_counts(), get_running_loop().time()
 
         def rank(slot: Slot) -> tuple[int, float]:
@@ -154,7 +156,7 @@ class ConcurrencyLimit:
             self._release(slowest)
 
     def _release(self, slot: Slot) -> None:
-        """Pass a slot on to the waiting client that holds the fewest slots."""
+        """Free a slot, and give one to the waiting client that holds the fewest slots."""
         self._slots.remove(slot)
         if self._queues:
             client = min(self._queues, key=self._slot_counts().__getitem__)

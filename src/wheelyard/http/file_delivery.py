@@ -1,8 +1,8 @@
 """
 File delivery: response bodies of distributions, and their core metadata.
 
-A file of a local store is sent by the kernel, by its path. If the store can sign URLs, the client
-is redirected to a signed URL. Otherwise, or while signing fails, this process reads the bytes.
+In a folder, a whole file is sent by the kernel, by its path. If the store can sign URLs, the client
+is redirected to a signed URL. Otherwise (or while signing fails) this process reads the bytes.
 """
 
 import logging
@@ -40,14 +40,14 @@ logger = logging.getLogger("wheelyard")
 
 @dataclass(frozen=True, slots=True)
 class CoreMetadataCache:
-    """The core metadata of listed files; both methods may read from the store."""
+    """Reads the core metadata of listed files, from a cache or from the store."""
 
     files: Files
     cache: LruCache[str, bytes]
     """Core metadata by digest; without capacity for a local store."""
 
     def load(self, name: NormalizedName, file: File) -> CoreMetadata:
-        """Return the parsed core metadata of a listed file, or raise Unavailable."""
+        """Return a file's core metadata, minimal if it has none; raise Unavailable if lost."""
         try:
             raw = self.load_bytes(name, file) if file.has_metadata else None
         except NotFound as error:
@@ -55,7 +55,7 @@ class CoreMetadataCache:
         return parse_any(raw, name, file.version)
 
     def load_bytes(self, name: NormalizedName, file: File) -> bytes:
-        """Return a file's core metadata; raise NotFound if it is lost, damaged or deleted."""
+        """Return the bytes of a file's core metadata; raise NotFound if missing or damaged."""
         cached = self.cache.get(file.core_metadata)
         if cached is not None:
             return cached
@@ -67,7 +67,7 @@ class CoreMetadataCache:
 
 
 def missing_file_error(file: File) -> Unavailable:
-    """Return the error for a listed file whose bytes are missing from the store."""
+    """Return the Unavailable (503) for a listed file whose bytes are missing or have changed."""
     # not 404, after which installers would try another index
     return Unavailable(
         f"The store has lost {file.filename}. Run 'wheelyard check' and restore it from a backup.",
@@ -76,7 +76,7 @@ def missing_file_error(file: File) -> Unavailable:
 
 
 class FileDelivery:
-    """Opens the response body of a distribution: a path, chunks or a signed URL."""
+    """Decides how a distribution is sent: by its path, by a signed URL, or chunk by chunk."""
 
     def __init__(self, index: Index) -> None:
         self._files = index.files
@@ -88,7 +88,11 @@ class FileDelivery:
     def open_body(
         self, name: NormalizedName, file: File, part: ByteRange | None
     ) -> Path | Iterator[bytes] | str:
-        """Return the path, the chunks or a signed URL of a file; raise NotFound if it is lost."""
+        """
+        Return a path, a signed URL, or an iterator of the chunks of `part` (None: of the file).
+
+        A path or a URL is for the whole file. Raise NotFound if the file is found to be missing.
+        """
         key = keys.distribution(name, file.sha256, file.filename)
         path = self._files.store.path_of(key)
         if path is not None:
@@ -115,7 +119,7 @@ class FileDelivery:
 
 
 def _check_file(path: Path, file: File) -> None:
-    """Raise NotFound or Unavailable unless a regular file is there, reached without links."""
+    """Raise NotFound or Unavailable unless `path` is a file of the listed size, behind no link."""
     # Granian opens the path again: a writer to the store could put a link there in between
     try:
         descriptor = open_no_follow(str(path), os.O_RDONLY)
@@ -138,7 +142,7 @@ def _check_file(path: Path, file: File) -> None:
 
 
 class _ExactLength:
-    """Iterates over a body of `size` bytes; raises if it is short, which a client cannot notice."""
+    """Yields the chunks of a body; raises Unavailable at the end unless they are `size` bytes."""
 
     def __init__(self, chunks: Iterator[bytes], size: int) -> None:
         self._chunks = chunks
@@ -162,5 +166,5 @@ class _ExactLength:
         raise StopIteration
 
     def close(self) -> None:
-        """Close the stream of the store."""
+        """Close the iterator of chunks that the store has returned, if it can be closed."""
         getattr(self._chunks, "close", lambda: None)()

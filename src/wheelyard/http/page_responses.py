@@ -25,7 +25,7 @@ from wheelyard.storage.base import ObjectVersion
 
 
 def requested_media_type(request: Request) -> MediaType | None:
-    """Return the media type that `?format=` or Accept asks for; None if there is no such one."""
+    """Return the media type that `?format=`, or else Accept, asks for; None if it is not served."""
     if b"format=" in request.query:
         query = parse_qs(request.query.decode("latin-1"), keep_blank_values=True)
         if "format" in query:
@@ -34,7 +34,7 @@ def requested_media_type(request: Request) -> MediaType | None:
 
 
 def page_headers(context: ServerContext, name: NormalizedName | None = None) -> HeaderList:
-    """Return the response headers of a page about a project, or (None) about all projects."""
+    """Return CSP, Cache-Control and Vary of a project's page; for None, of one of all projects."""
     is_public = context.read_policy.is_public(name)
     max_age = context.index.settings.http.public_max_age
     return (CSP, *page_cache_headers(max_age, is_public=is_public))
@@ -43,7 +43,7 @@ def page_headers(context: ServerContext, name: NormalizedName | None = None) -> 
 async def load_page(
     context: ServerContext, key: Hashable, version: ObjectVersion, render: Render, head: HeaderList
 ) -> CachedPage:
-    """Return a page from the cache, or render it in a thread."""
+    """Return the page of `key` and `version`; if it is not cached, render it in a thread."""
     page = context.pages.get(key, version)
     if page is None:
         make = partial(context.pages.get_or_render, key, version, render, head)
@@ -52,19 +52,19 @@ async def load_page(
 
 
 def page_response(request: Request, page: CachedPage, media_type: MediaType) -> Response:
-    """Return `page` in an encoding that the client accepts, or 304, or 412."""
+    """Return a 200 response with `page` in an encoding that the client accepts, or 304, or 412."""
     encoding = best_encoding(request.headers.get(b"accept-encoding", b""))
     response = page.response(media_type, encoding, request.headers.get(b"if-none-match"))
     return check_if_match(request.headers, dict(response.headers)[b"etag"]) or response
 
 
 def visibility_key(caller: Caller) -> tuple[Scope, ...] | None:
-    """Return a cache key for the set of project names that `caller` may see; None for all."""
+    """Return a cache key for the set of projects that `caller` may read; None for all projects."""
     return None if caller.may_everywhere(Action.READ) else caller.scopes
 
 
 def visible_names(names: Snapshot[NameList], caller: Caller) -> tuple[NormalizedName, ...]:
-    """Return the project names that `caller` may read."""
+    """Return those of `names` that `caller` may read."""
     every = names.value.names if names.value else ()
     if visibility_key(caller) is None:
         return every

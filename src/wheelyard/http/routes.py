@@ -160,7 +160,7 @@ def _api(context: ServerContext) -> Iterator[Route]:
 
 
 async def redirect_to_slash(request: Request, context: ServerContext) -> Response:
-    """Redirect a path without its slash to the page, if the caller may read the page."""
+    """Handle GET of a path without its slash: redirect, if the caller may read the project."""
     if "name" in request.params:
         name = parse_project_name(request.params["name"])
         context.read_policy.require_project_read(request.caller, name)
@@ -169,7 +169,7 @@ async def redirect_to_slash(request: Request, context: ServerContext) -> Respons
 
 
 def wants_html(request: Request) -> bool:
-    """Return whether `/` is answered with the web page, not with the Simple API."""
+    """Return whether a request for `/` gets the web page, not a page of the Simple API."""
     return requested_media_type(request) in (None, MediaType.HTML)
 
 

@@ -3,7 +3,7 @@ The web server (Granian): listening, HTTP/2 limits, worker processes and gracefu
 
 A single worker runs in this process, which starts faster and takes less memory; several workers are
 processes of their own. At SIGTERM or SIGINT the server accepts no more requests and finishes the
-running ones; at a second signal it exits at once.
+running ones, for 60 seconds at most; at a second signal it exits at once.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ logger = logging.getLogger("wheelyard")
 
 def resolve_bind_address(server: ServerSettings) -> ServerSettings:
     """
-    Return the settings with an address for a host name, and a free port for port 0.
+    Return `server` with its host name resolved to an IP address, and port 0 to a free port.
 
     Raises:
         Invalid: The port is in use or not permitted, or the host is not an address of this machine
@@ -91,7 +91,7 @@ def resolve_bind_address(server: ServerSettings) -> ServerSettings:
 def run_server(
     settings: Settings, index: Index, on_shutdown: Callable[[], None] = lambda: None
 ) -> None:
-    """Serve an index until a signal; then call `on_shutdown`, and exit the process."""
+    """Serve an index until SIGTERM or SIGINT; then call `on_shutdown`, and exit with status 0."""
     configure_logging(settings.log)
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: sys.exit(0))  # until requests are served
@@ -120,7 +120,7 @@ def run_server(
 
 
 def _start_store_probe(index: Index, result_file: Path | None) -> store_probe.StoreProbe:
-    """Start to probe whether the store can be written; a read-only server has nothing to probe."""
+    """Start and return the probe of writes to the store; a read-only server's writes nothing."""
     steps = list[store_probe.Step]()
     if not index.settings.server.read_only:
         steps.append(partial(rewrite_format, index.files.store, index.files.retries))
@@ -180,7 +180,7 @@ def _serve_in_workers(settings: Settings, folder: Path) -> None:
 
 
 def _should_log(workers: Any, record: logging.LogRecord) -> bool:  # noqa: ANN401 - as below
-    """Return whether to log a message of Granian; False after a signal has stopped the server."""
+    """Return whether to log a message of Granian: not if a signal stops the server. May wait."""
     del record
     if not workers.interrupt_signal:
         # the worker may have got the signal before this process
@@ -189,7 +189,7 @@ def _should_log(workers: Any, record: logging.LogRecord) -> bool:  # noqa: ANN40
 
 
 def _handle_signals(workers: Any, folder: Path) -> None:  # noqa: ANN401 - Granian names no type
-    """Install signal handlers in the manager: the first signal stops workers, the second kills."""
+    """Install the manager's signal handler: a first signal stops workers, a second kills them."""
     manager = os.getpid()
 
     def stop(*_: object) -> None:
@@ -215,7 +215,7 @@ def _print_shutdown_notice() -> None:
 
 
 def _max_connections() -> int:
-    """Raise the limit of file descriptors; return half of it, for as many connections."""
+    """Raise the limit of file descriptors; return the limit of connections, about half of it."""
     limits, most = resource.getrlimit(resource.RLIMIT_NOFILE), MAX_FILE_DESCRIPTORS
     soft, hard = (most if limit == resource.RLIM_INFINITY else limit for limit in limits)
     if soft < min(hard, most):
@@ -226,7 +226,11 @@ def _max_connections() -> int:
 
 
 def create_worker_app(settings: Settings, folder: Path, manager: int) -> App:
-    """Return the application of one worker process; all share the folder for metrics."""
+    """
+    Return the application of this worker process; retry until the index can be opened.
+
+    The workers share `folder`. A thread stops this worker when the process `manager` was killed.
+    """
     configure_logging(settings.log)
     threading.Thread(target=_exit_with_manager, args=(manager, folder), daemon=True).start()
     while True:
@@ -244,7 +248,7 @@ def create_worker_app(settings: Settings, folder: Path, manager: int) -> App:
 
 
 def _exit_with_manager(manager: int, folder: Path) -> None:
-    """Stop this worker when its manager was killed, so that a new server can use the port."""
+    """Wait until the manager is killed, then stop this worker: a new server may need the port."""
     while os.getppid() == manager:
         sleep(1)
     logger.error("the manager process was killed, so this worker stops")
@@ -263,7 +267,7 @@ def _is_process_running(pid: int) -> bool:
 
 
 def _granian_options(server: ServerSettings) -> dict[str, Any]:
-    """Return the options of Granian that both modes share."""
+    """Return the options of Granian that are equal for one worker and for several."""
     return {
         "address": server.host,
         "port": server.port,

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class ThreadPools:
-    """The thread pools of one server process; three of them have a configurable size."""
+    """The thread pools of one server process; the arguments are the sizes of three of them."""
 
     def __init__(self, reads: int, writes: int, passwords: int) -> None:
         self.reads = ThreadPoolExecutor(reads, "read")  # store reads and rendering
@@ -22,20 +22,20 @@ class ThreadPools:
         self.tokens = ThreadPoolExecutor(16, "verify")  # signatures, requests to Google
 
     async def run_read(self, work: Callable[[], T]) -> T:
-        """Run blocking work in the pool for reads."""
+        """Run blocking work in the pool for reads, and return its result."""
         return await self.run_in(self.reads, work)
 
     async def run_write(self, work: Callable[[], T]) -> T:
-        """Run blocking work in the pool for writes."""
+        """Run blocking work in the pool for writes, and return its result."""
         return await self.run_in(self.writes, work)
 
     @staticmethod
     async def run_in(pool: Executor, work: Callable[[], T]) -> T:
-        """Run blocking work in `pool`, with the context variables of the request."""
+        """Run blocking work in `pool`, in the context of the request, and return its result."""
         return await get_running_loop().run_in_executor(pool, in_context(work))
 
     def close(self) -> None:
-        """Wait for running and queued writes; cancel what is queued in the other pools."""
+        """Wait for running work and for queued writes; cancel what is queued in the other pools."""
         self.writes.shutdown()
         for pool in (self.reads, self.streams, self.passwords, self.tokens):
             pool.shutdown(cancel_futures=True)

@@ -13,7 +13,7 @@ PUBLIC_FILE: Final[Header] = (b"cache-control", b"public, max-age=31536000, immu
 
 
 def page_cache_headers(public_max_age: int, *, is_public: bool) -> tuple[Header, ...]:
-    """Return Cache-Control and Vary of a page; caches may keep a public page for so long."""
+    """Return Cache-Control and Vary of a page; `public_max_age` is for public ones, in seconds."""
     if not is_public:
         return (VARY_BY_CALLER, PRIVATE_PAGE)
     lifetime = f"max-age={public_max_age}" if public_max_age else "no-cache"
@@ -21,5 +21,5 @@ def page_cache_headers(public_max_age: int, *, is_public: bool) -> tuple[Header,
 
 
 def file_cache_headers(*, is_public: bool) -> tuple[Header, ...]:
-    """Return Cache-Control and Vary of a file, which never changes."""
+    """Return the Cache-Control of a file (fresh for a year), and Vary unless it is public."""
     return (PUBLIC_FILE,) if is_public else (PRIVATE_FILE, VARY_FILE)

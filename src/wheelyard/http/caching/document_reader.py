@@ -43,7 +43,12 @@ class DocumentReader:
     async def load_project(
         self, name: NormalizedName, on_read: OnRead = lambda _: None
     ) -> Snapshot[Project]:
-        """Return a project's document; if it has to be read, that thread calls `on_read`."""
+        """
+        Return the snapshot of a project's document, which may be stale if the store is slow.
+
+        If a thread reads it for this call, the thread calls `on_read` with the snapshot: not if the
+        document is cached, or is being read for another call.
+        """
         projects = self._projects
 
         def read(load: Load = projects.load) -> Snapshot[Project]:
@@ -68,20 +73,20 @@ class DocumentReader:
     async def require_project(
         self, name: NormalizedName, on_read: OnRead = lambda _: None
     ) -> tuple[Project, ObjectVersion]:
-        """Return a project and its document's version, or raise NotFound."""
+        """Return a project and its document's version, or raise NotFound; see `load_project`."""
         snapshot = await self.load_project(name, on_read)
         if snapshot.value is None:
             raise project_not_found(name)
         return snapshot.value, snapshot.version
 
     async def load_names(self) -> Snapshot[NameList]:
-        """Return the list of all project names, from the cache or the store."""
+        """Return a snapshot of the list of all project names, a stale one if the store is slow."""
         names = self._projects.names
         read_remote = partial(self._pools.run_read, names.get)
         return await self._load("names", names.peek, names.get, read_remote)
 
     async def is_file_listed(self, name: NormalizedName, file: File) -> bool:
-        """Return whether the project's document in the store, read anew, lists the file."""
+        """Return whether the project's document, read anew from the store, lists exactly `file`."""
         read = partial(self._projects.documents.get, keys.project(name), "current")
         document = (await self._pools.run_read(read)).value
         return document is not None and document.by_filename.get(file.filename) == file
@@ -92,7 +97,12 @@ class DocumentReader:
         work: Callable[[], T],
         get_stale: Callable[[], T | None] = lambda: None,
     ) -> T:
-        """Run blocking work in a thread; on a remote store, concurrent calls share one run."""
+        """
+        Return the result of blocking work, run in a thread.
+
+        On a remote store, concurrent calls with one `key` share one run. If that is slow, they
+        return the value of `get_stale` unless it is None.
+        """
         if self._is_local:
             return await self._pools.run_read(work)
         return await self.in_flight.run(key, partial(self._pools.run_read, work), get_stale)
@@ -104,7 +114,7 @@ class DocumentReader:
         read: Callable[[], Snapshot[T]],
         read_remote: Callable[[], Coroutine[Any, Any, Snapshot[T]]],
     ) -> Snapshot[T]:
-        """Return a fresh document from the cache, or read it; a slow remote read may be stale."""
+        """Return a fresh snapshot, cached or read; if a remote read is slow, a stale one."""
         fresh = peek("fresh")
         if fresh is not None:
             return fresh

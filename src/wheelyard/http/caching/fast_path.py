@@ -3,7 +3,8 @@ The fast path: project pages answered from memory, without the router, a thread 
 
 A request takes the fast path if its caller was authenticated within the last second, has had the
 same page at the same path before, and the page of the current document version is in the
-`PageCache`. Every other request takes the normal path through `App`, which then calls `remember`.
+`PageCache`. Every other request takes the normal path through `App`, which calls `remember` after
+it has answered with such a page. Anonymous callers count as authenticated.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,7 +42,7 @@ CheckHost = Callable[[AsgiScope], Response | None]
 
 
 def fast_path_headers(headers: Sequence[Header]) -> dict[bytes, bytes] | None:
-    """Return the request headers that decide on a page; None if the fast path cannot serve it."""
+    """Return the headers that decide on a page, by name; None if only `App` can answer them."""
     if len(headers) > MAX_HEADERS:
         return None
     found: dict[bytes, bytes] = {}
@@ -59,7 +60,7 @@ def fast_path_headers(headers: Sequence[Header]) -> dict[bytes, bytes] | None:
 
 
 class FastPath:
-    """Answers requests for project pages from memory where that is possible."""
+    """Answers requests for project pages in memory, of callers that have had the page before."""
 
     def __init__(
         self, context: ServerContext, authenticator: RequestAuthenticator, check_host: CheckHost
@@ -74,14 +75,14 @@ class FastPath:
         self._encoding_for = lru_cache(256)(best_encoding)
 
     def remember(self, cache_key: bytes, raw_path: bytes, name: NormalizedName) -> None:
-        """Record that a caller (by cache key) has got a project's page at a URL path."""
+        """Record that a caller (by cache key) has got a project's page at a short URL path."""
         if len(raw_path) <= PATH_LIMIT_BYTES:
             self._paths.put(cache_key + raw_path, name, 256 + 2 * len(raw_path))
 
     def response(
         self, scope: AsgiScope, headers: Headers, cache_key: bytes
     ) -> tuple[Response, str] | None:
-        """Return a project page from memory, and the caller's principal, if it is there."""
+        """Return the response and the caller's principal; None if only `App` can answer."""
         if scope["method"] != "GET" or scope["query_string"]:
             return None
         name = self._paths.get(cache_key + scope["raw_path"])

@@ -19,7 +19,7 @@ Variant = tuple[MediaType, Encoding]
 
 @dataclass(frozen=True, slots=True)
 class CachedPage:
-    """A page in every encoding, made from one version of a document."""
+    """A page rendered from one document version, in every encoding; if small, in IDENTITY only."""
 
     version: ObjectVersion
     digest: str
@@ -32,7 +32,11 @@ class CachedPage:
     def response(
         self, media_type: MediaType, encoding: Encoding, if_none_match: bytes | None
     ) -> Response:
-        """Return the page, or 304 Not Modified if the client has it already."""
+        """
+        Return the page (200), or 304 if If-None-Match has its ETag of any encoding.
+
+        If the page has no body in `encoding`, it is sent in IDENTITY.
+        """
         if encoding not in self.bodies:
             encoding = Encoding.IDENTITY
         both = self.responses.get((media_type, encoding))
@@ -56,20 +60,20 @@ class CachedPage:
 
 
 class PageCache:
-    """Rendered pages by key, in at most `capacity` bytes of memory."""
+    """A cache of rendered pages by key, which takes at most `capacity` bytes of memory."""
 
     def __init__(self, capacity: int) -> None:
         self._pages: LruCache[Hashable, CachedPage] = LruCache(capacity)
 
     def get(self, key: Hashable, version: ObjectVersion) -> CachedPage | None:
-        """Return the page under `key` if it was made from this version of its document."""
+        """Return the page cached under `key`; None if there is none of this document version."""
         page = self._pages.get(key)
         return page if page is not None and page.version == version else None
 
     def get_or_render(
         self, key: Hashable, version: ObjectVersion, render: Render, headers: HeaderList
     ) -> CachedPage:
-        """Return the page under `key`; if it is not cached, render, compress and cache it."""
+        """Return the page of `key` and `version`; if it is not cached, render and cache it."""
         page = self.get(key, version)
         if page is None:
             body = render()

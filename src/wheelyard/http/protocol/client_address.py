@@ -18,10 +18,10 @@ _WITH_PORT: Final = re.compile(r"\[([^\[\]]+)\](?::[0-9]*)?|([^:]+):[0-9]*")
 
 def client_address(scope: AsgiScope, trusted_proxies: int) -> str:
     """
-    Return the address of the client behind so many trusted proxies.
+    Return the IP address of the client, which is behind `trusted_proxies` proxies (0: none).
 
     Each trusted proxy appends the address that it sees to X-Forwarded-For. Earlier entries may be
-    invented by the client, and are not used.
+    invented by the client, and are not used. An address that is not valid becomes 0.0.0.0.
     """
     peer = str((scope.get("client") or (UNKNOWN_ADDRESS,))[0])
     if trusted_proxies:
@@ -36,7 +36,7 @@ def client_address(scope: AsgiScope, trusted_proxies: int) -> str:
 
 
 def has_forwarding_header(headers: Iterable[bytes]) -> bool:
-    """Return whether one of these header names is one that proxies add."""
+    """Return whether reverse proxies add a header with one of these (lower-case) names."""
     return any(name in _FORWARDING_HEADERS or name.startswith(b"x-forwarded-") for name in headers)
 
 

@@ -10,12 +10,12 @@ _ETAG: Final = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 
 
 def is_not_modified(if_none_match: bytes | None, etag: bytes) -> bool:
-    """Return whether If-None-Match is `*` or has an ETag that is `etag` or begins with it."""
+    """Return whether If-None-Match is `*` or names an ETag, even weak, that begins with `etag`."""
     return if_none_match is not None and (etag in if_none_match or if_none_match.strip() == b"*")
 
 
 def check_if_match(headers: Headers, etag: bytes | None) -> Response | None:
-    """Return a 412 response if there is an If-Match without the strong ETag `etag`, else None."""
+    """Return None if If-Match is missing, `*` or has the strong ETag `etag`; else a 412."""
     if_match = headers.get(b"if-match")
     if if_match is None or if_match.strip() == b"*" or etag in _ETAG.findall(if_match):
         return None

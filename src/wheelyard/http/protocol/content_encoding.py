@@ -26,7 +26,7 @@ class Encoding(Enum):
 
 
 def best_encoding(accept_encoding: bytes) -> Encoding:
-    """Return the encoding for an Accept-Encoding header: ZSTD, else GZIP, else IDENTITY."""
+    """Return ZSTD if Accept-Encoding accepts it, else GZIP (also by `*`), else IDENTITY."""
     qualities = dict[str, float]()
     for element in accept_encoding[:ACCEPT_LIMIT_BYTES].decode("latin-1").lower().split(","):
         name, _, parameters = element.strip().partition(";")

@@ -47,17 +47,17 @@ def error_response_for(error: WheelyardError) -> Response:
 
 
 def status_of(error: WheelyardError) -> int:
-    """Return the HTTP status of an error."""
+    """Return the HTTP status of an error, by its code or else by its class."""
     return STATUS_BY_CODE.get(error.code, STATUS_BY_TYPE[type(error)])
 
 
 def retry_after(seconds: int = 5) -> Header:
-    """Return a Retry-After header for 429 and 503."""
+    """Return a Retry-After header that asks the client to wait for `seconds`."""
     return (b"retry-after", b"%d" % seconds)
 
 
 def error_response(status: int, code: str, message: str, short: str, *headers: Header) -> Response:
-    """Return an error response; programs read `code`, and uv shows `short`."""
+    """Return a response with an error as JSON: programs read `code`, and uv shows `short`."""
     title = REASON_PHRASES[status]
     body = {"message": message, "code": f"{status} {short}", "title": title, "error": code}
     extra = {401: (CHALLENGE,), 429: (retry_after(),), 503: (retry_after(),)}.get(status, ())
@@ -78,7 +78,7 @@ def file_not_found() -> Response:
 
 
 def method_not_allowed(method: str, allowed: Sequence[str]) -> Response:
-    """Return the response to OPTIONS (204), or to a method that the path does not have (405)."""
+    """Return the response to OPTIONS (204) or to an unsupported method (405); both have Allow."""
     methods = ", ".join(allowed)
     header = (b"allow", methods.encode())
     if method == "OPTIONS":
@@ -88,6 +88,6 @@ def method_not_allowed(method: str, allowed: Sequence[str]) -> Response:
 
 
 def read_only_error() -> Response:
-    """Return the 403 response to a change of a read-only server."""
+    """Return the 403 response to a request that would write, on a read-only server."""
     message = "This server takes no uploads and no changes. Use another server of the same index."
     return error_response(403, "read_only", message, "This index is read-only.")

@@ -30,7 +30,7 @@ S = TypeVar("S", bound=Struct)
 async def read_body(
     receive: Receive, limit: int = BODY_LIMIT_BYTES, too_long: str = BODY_TOO_LONG
 ) -> bytes:
-    """Return a whole request body; raise TooLarge(`too_long`) if it has more than `limit` bytes."""
+    """Return a whole request body; raise TooLarge (message: `too_long`) above `limit` bytes."""
     body, more = b"", True
     while more:
         chunk, more = await next_chunk(receive)
@@ -41,7 +41,7 @@ async def read_body(
 
 
 def json_response(status: int, body: object, *headers: Header) -> Response:
-    """Return a response with `body` as JSON, which caches may not store."""
+    """Return a response with `body` encoded as JSON; caches may not store it."""
     return make_response(status, JSON, encode(body), CSP, NO_STORE, *headers)
 
 
@@ -49,9 +49,9 @@ def decode_json(
     body: bytes, kind: type[S], expected: Mapping[str, str] = MappingProxyType({})
 ) -> S:
     """
-    Decode a request body, a JSON object, to a value of `kind`; raise Invalid unless it is one.
+    Return a request body, a JSON object, decoded as a `kind`; raise Invalid if it is not one.
 
-    `expected` describes, for errors, the values of fields that are neither strings nor enums.
+    `expected` describes the values of each field that is neither a string nor an enum, for errors.
     """
     try:
         sent = decode(body)

@@ -33,7 +33,7 @@ logger = logging.getLogger("wheelyard")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request with its route parameters and its authenticated caller."""
+    """A request with its route parameters and its caller, who may be anonymous."""
 
     method: str
     segments: tuple[str, ...]
@@ -51,18 +51,18 @@ class Request:
 
     @property
     def client_key(self) -> str:
-        """The client for concurrency limits: the principal, or an anonymous caller's network."""
+        """The client for a `ConcurrencyLimit`: the principal, or an anonymous caller's network."""
         return address_key(self.address) if self.caller.is_anonymous else self.caller.principal
 
     @property
     def media_type(self) -> bytes:
-        """The Content-Type of the body, in lower case, without parameters."""
+        """The media type of the request body, in lower case and without parameters."""
         return self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response; `headers` include the length of the body."""
+    """A response; `headers` include Content-Length, except with status 204 or 304."""
 
     status: int
     headers: HeaderList
@@ -71,14 +71,14 @@ class Response:
 
 
 def make_response(status: int, content_type: bytes, body: bytes, *headers: Header) -> Response:
-    """Return a response with `body`, its length and its media type."""
+    """Return a response with `body`, Content-Type, Content-Length, `nosniff` and `headers`."""
     length = (b"content-length", b"%d" % len(body))
     every = ((b"content-type", content_type), length, NOSNIFF, *headers)
     return Response(status, every, body)
 
 
 def redirect(status: int, location: str, *headers: Header) -> Response:
-    """Return a redirect to a path of this host or to a URL; `location` is ASCII."""
+    """Return a redirect to an (ASCII) path or URL; without `headers`, caches may not store it."""
     target = location.encode("ascii")
     length = (b"content-length", b"0")
     return Response(status, ((b"location", target), length, NOSNIFF, *(headers or (NO_STORE,))))
@@ -87,7 +87,12 @@ def redirect(status: int, location: str, *headers: Header) -> Response:
 async def send_response(
     response: Response, method: str, send: Send, pool: Executor, hung_up: Wait | None = None
 ) -> None:
-    """Send a response; chunks are read in `pool`, until `hung_up` returns: the client is gone."""
+    """
+    Send a response by ASGI (to HEAD without its body).
+
+    A body of chunks is read in `pool`, and closed at the end. Once `hung_up` has returned, because
+    the client has disconnected, no more chunks are read.
+    """
     start = {"type": "http.response.start", "status": response.status, "headers": response.headers}
     body = b"" if method == "HEAD" else response.body
     if isinstance(body, bytes):

@@ -24,7 +24,7 @@ class _MediaTypeTraits:
 
 
 class MediaType(Enum):
-    """The media types of a page of the Simple API; a client's equal preferences get the first."""
+    """The media types of a page of the Simple API; of equal preferences, the first is sent."""
 
     JSON = _MediaTypeTraits(b"application/vnd.pypi.simple.v1+json", "j", is_json=True)
     PLAIN_JSON = _MediaTypeTraits(b"application/json", "p", is_json=True)
@@ -48,12 +48,16 @@ _BY_WILDCARD: Final = {
 
 
 def media_type_by_format(name: str) -> MediaType | None:
-    """Return the media type that `?format=` names, where a blank may stand for `+`."""
+    """Return the media type that `?format=` names, where a blank counts as `+`; None if unknown."""
     return _BY_NAME.get(name.replace(" ", "+"))
 
 
 def best_media_type(accept: bytes) -> MediaType | None:
-    """Return the media type that an Accept header prefers; None if it accepts none of them."""
+    """
+    Return the media type that an Accept header prefers; None if it accepts none of them.
+
+    An empty header, or one above `ACCEPT_LIMIT_BYTES`, prefers HTML.
+    """
     if not accept.strip() or len(accept) > ACCEPT_LIMIT_BYTES:
         return MediaType.HTML
     qualities = _media_type_qualities(accept.decode("latin-1"))
@@ -62,7 +66,7 @@ def best_media_type(accept: bytes) -> MediaType | None:
 
 
 def parse_quality(parameters: str) -> float | None:
-    """Return the value of the parameter `q`, 1 by default; None if it is malformed."""
+    """Return the value of `q` among the parameters, 1 without it; None if it is malformed."""
     for parameter in parameters.split(";"):
         if parameter.strip().startswith("q"):
             match = _QUALITY.fullmatch(parameter.strip())
@@ -71,7 +75,7 @@ def parse_quality(parameters: str) -> float | None:
 
 
 def _media_type_qualities(accept: str) -> dict[MediaType, float]:
-    """Return the quality of each accepted media type; the most specific range decides."""
+    """Return qualities by media type, as the most specific matching ranges of Accept give them."""
     found = dict[MediaType, tuple[int, float]]()
     for element in accept.lower().split(","):
         name, _, parameters = element.strip().partition(";")

@@ -21,12 +21,17 @@ class ByteRange:
 
     @property
     def size(self) -> int:
-        """The number of bytes; 0 for a range that begins behind the end of the body."""
+        """The number of bytes; 0 for a range outside the body."""
         return self.stop - self.start
 
 
 def requested_range(request: Request, etag: bytes, size: int) -> ByteRange | None:
-    """Return the range that a request asks for, of a body of `size` bytes; None for the whole."""
+    """
+    Return the range that is asked for, of a body of `size` bytes; None for the whole body.
+
+    A range outside the body has size 0. Return None, too, if Range is malformed or has several
+    ranges, if If-Range is another ETag than `etag`, and for HEAD.
+    """
     if request.method == "HEAD" or request.headers.get(b"if-range", etag) != etag:
         return None  # RFC 9110: only GET has ranges
     header = request.headers.get(b"range", b"").decode("latin-1")
@@ -43,12 +48,12 @@ def requested_range(request: Request, etag: bytes, size: int) -> ByteRange | Non
 
 
 def content_range(part: ByteRange, size: int) -> Header:
-    """Return the Content-Range header of a partial response."""
+    """Return the Content-Range header for `part` of a body of `size` bytes."""
     return (b"content-range", b"bytes %d-%d/%d" % (part.start, part.stop - 1, size))
 
 
 def range_not_satisfiable(size: int) -> Response:
-    """Return the 416 response for a range behind the end of a body of `size` bytes."""
+    """Return the 416 response for a range outside a body of `size` bytes."""
     message = f"The file has {size} bytes, and the range begins behind them."
     total = (b"content-range", b"bytes */%d" % size)
     return error_response(416, "range_not_satisfiable", message, "Range not satisfiable.", total)

@@ -26,7 +26,7 @@ class SlowClient(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BodyTimeouts:
-    """The minimum rate of a request body."""
+    """The minimum rate of a request body, and how far the body may be behind it."""
 
     idle_seconds: float = 30.0
     """How many seconds a body may be behind the minimum rate."""
@@ -59,7 +59,7 @@ class RequestBody:
         """Whether all of the body was received, or the client has disconnected."""
 
     async def __call__(self) -> Message:
-        """Return the next ASGI event of the body, or raise SlowClient."""
+        """Return the next ASGI event, a body chunk or the disconnect; or raise SlowClient."""
         now = get_running_loop().time
         asked_at = now()
         try:
@@ -76,7 +76,7 @@ class RequestBody:
         return message
 
     async def wait_for_disconnect(self) -> None:
-        """Wait until the client disconnects; only for after the end of the request body."""
+        """Wait until the client disconnects; call it only after the end of the request body."""
         while (await self._receive())["type"] == "http.request":
             pass
 
@@ -90,7 +90,7 @@ async def next_chunk(receive: Receive) -> tuple[bytes, bool]:
 
 
 async def drain(body: RequestBody, limit: int) -> None:
-    """Read the rest of a request body and discard it, at most `limit` bytes."""
+    """Read and discard the rest of a request body; stop after `limit` bytes or if it is slow."""
     with suppress(TimeoutError, SlowClient):
         async with timeout(BODY_TIMEOUT_SECONDS):
             while limit > 0 and not body.has_ended:

@@ -22,7 +22,7 @@ _NOT_REPEATABLE: Final = frozenset({b"authorization", b"host", b"content-length"
 
 
 def join_headers(headers: Sequence[Header]) -> dict[bytes, bytes]:
-    """Return headers by name; repeated headers become one list (RFC 9110, 5.3)."""
+    """Return headers by name; the values of a repeated one are joined by commas (RFC 9110, 5.3)."""
     if len(found := dict(headers)) == len(headers):
         return found
     values: dict[bytes, list[bytes]] = {name: [] for name in found}
@@ -32,7 +32,12 @@ def join_headers(headers: Sequence[Header]) -> dict[bytes, bytes]:
 
 
 def check_limits(scope: AsgiScope, joined: Headers) -> Response | None:
-    """Return an error response if the URL or the headers exceed a limit, else None."""
+    """
+    Return an error response if the URL or the headers are refused, else None.
+
+    Refused are: a URL or headers above the limits, a repetition of a header that may be sent only
+    once, a malformed Content-Length, and a request by HTTP/1.1 without Host.
+    """
     if len(scope["raw_path"]) + len(scope["query_string"]) > URL_LIMIT_BYTES:
         return error_response(414, "uri_too_long", "The URL is too long.", "URL too long.")
     headers = scope["headers"]

@@ -2,7 +2,8 @@
 Router: URL path parsing and the route of a path.
 
 Repeated `/` count as one (pipenv sends them), each segment is decoded once, and paths that proxies
-and servers interpret differently are refused. Then patterns are tried in the order of the table.
+and servers interpret differently are refused. A path is compared with the fixed patterns, and then
+with the others in the order of the table.
 
 In a pattern, `{name}` matches one segment, and `{*}` any number of them. A pattern ends with `/`,
 without it, or with `/?`, which matches both.
@@ -34,7 +35,7 @@ _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def decode_path(raw: bytes) -> str:
-    """Return a raw path decoded; raise Invalid or NotFound if it is malformed or ambiguous."""
+    """Return a raw path decoded; raise Invalid if it is malformed, NotFound if it is ambiguous."""
     if _BAD_ESCAPE.search(raw):
         raise _bad_path("has a '%' that is not followed by two hexadecimal digits")
     segments = "".join(f"/{_decoded(part)}" for part in raw.split(b"/") if part)
@@ -43,7 +44,7 @@ def decode_path(raw: bytes) -> str:
 
 def build_path(prefix: str, segments: tuple[str, ...], query: bytes) -> str:
     """
-    Return a percent-encoded path with a slash at the end, and the query.
+    Return a URL path, percent-encoded and with a slash at the end, and its query.
 
     A query that seems to contain a secret is left out.
     """
@@ -81,7 +82,7 @@ def never(_request: Request) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A row of the routing table."""
+    """A row of the routing table: the handler of the paths that match a pattern."""
 
     name: str
     """The name of the route in metrics and logs; several routes may share one."""
@@ -103,7 +104,7 @@ class Route:
 
 
 async def answer_not_found(_request: Request) -> Response:
-    """Answer a request without a route with 404."""
+    """Handle a request whose path has no route: return 404."""
     return path_not_found()
 
 
@@ -130,7 +131,11 @@ class Router:
         return chain(self._fixed.values(), (route for _, route in self._patterns))
 
     def parse_path(self, raw: bytes) -> str:
-        """Return a raw URL path decoded, without the prefix; raise Invalid or NotFound."""
+        """
+        Return a raw URL path, decoded and without the prefix, which `at_root` paths may lack.
+
+        Raise Invalid if it is malformed, NotFound if it is ambiguous or outside of the prefix.
+        """
         path, prefix = decode_path(raw), self._prefix
         if not prefix or self._fixed.get(path, NO_ROUTE).at_root:
             return path
@@ -139,7 +144,7 @@ class Router:
         return path.removeprefix(prefix)
 
     def match(self, path: str, method: str) -> RouteMatch:
-        """Return the route of a path; if none of its routes has the method, return the first."""
+        """Return a path's first route with the method, else its first route, else `NO_ROUTE`."""
         first: RouteMatch | None = None
         for found in self._matches(path):
             if method in found[0].methods:
@@ -148,7 +153,7 @@ class Router:
         return first or (NO_ROUTE, {})
 
     def allowed_methods(self, path: str) -> tuple[str, ...]:
-        """Return the methods of all routes of a path; with OPTIONS, if there are any."""
+        """Return the methods of all routes of a path, and OPTIONS; empty if it has no route."""
         taken = {method for route, _ in self._matches(path) for method in route.methods}
         return (*(each for each in ALL_METHODS if each in taken), "OPTIONS") if taken else ()
 

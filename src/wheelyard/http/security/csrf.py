@@ -7,7 +7,8 @@ neither header.
 
 A page can make its own host name resolve to this machine (DNS rebinding), and then has the same
 origin as the index. So if the index listens on loopback only, or allows anonymous uploads, browsers
-may change something only under an IP address, `localhost`, or the host of `public_url`.
+may change something only under an IP address, `localhost`, or the host of `public_url`. With
+`trusted_hosts`, `host_policy.py` checks the host instead.
 """
 
 from ipaddress import ip_address
@@ -23,19 +24,19 @@ SAFE_FETCH_SITES: Final = frozenset({"same-origin", "none"})
 
 
 def is_cross_site(headers: Headers, settings: Settings) -> bool:
-    """Return whether a page that is not part of this index has made the request."""
+    """Return whether a page of another site, or under an unknown host name, made the request."""
     return _has_other_origin(headers, settings.server) or _is_dns_rebinding(headers, settings)
 
 
 def is_same_origin(headers: Headers, server: ServerSettings) -> bool:
-    """Return whether a browser says that a page of this index has made the request."""
+    """Return whether a browser's headers say that a page of this index has made the request."""
     if _has_other_origin(headers, server):
         return False
     return b"origin" in headers or header_text(headers, b"sec-fetch-site") == "same-origin"
 
 
 def cross_site_error() -> Response:
-    """Return the error response to a cross-site request."""
+    """Return the 403 response to a cross-site request."""
     message = (
         "A page of another site has sent this request, or a page under an unknown host name. Send "
         "it from a program or a page of the index, whose URL [server] public_url has to be."
@@ -44,7 +45,7 @@ def cross_site_error() -> Response:
 
 
 def public_origin(server: ServerSettings) -> str:
-    """Return scheme and host of `public_url`; empty if it is not set."""
+    """Return `public_url` without its path, such as `https://host:8443`; empty if it is not set."""
     parts = urlsplit(server.public_url)
     return f"{parts.scheme}://{parts.netloc}".lower() if parts.netloc else ""
 
@@ -86,11 +87,11 @@ def _is_local(host: str) -> bool:
 
 
 def header_text(headers: Headers, name: bytes, default: str = "") -> str:
-    """Return the value of a header in lower case, or `default` if it is missing."""
+    """Return the value of a header, stripped and in lower case; `default` if it is missing."""
     return headers.get(name, default.encode()).decode("latin-1").strip().lower()
 
 
 def strip_port(host: str) -> str:
-    """Return a value of Host without its port; an IPv6 address keeps its brackets."""
+    """Return the value of a Host header without its port; an IPv6 address keeps its brackets."""
     name, colon, port = host.rpartition(":")
     return name if colon and port.isdecimal() else host

@@ -18,7 +18,7 @@ HTTPS: Final = "https"
 
 @dataclass(frozen=True, slots=True)
 class HostPolicy:
-    """The allowed hosts, and whether credentials need HTTPS."""
+    """Which values of the Host header are allowed, and whether credentials need HTTPS."""
 
     hosts: frozenset[str]
     """The allowed values of Host, in lower case; empty allows any."""
@@ -40,7 +40,7 @@ class HostPolicy:
         return cls(hosts, paths, access.require_https, server.trusted_proxies)
 
     def check(self, scope: AsgiScope, headers: Headers) -> Response | None:
-        """Return an error response if the host or the scheme is not allowed, else None."""
+        """Return the response to a host not allowed (421), or a credential without HTTPS (403)."""
         if not self._is_allowed_host(headers) and scope["raw_path"] not in self.exempt_paths:
             message = "This index has another host name. Use the URL that its operator gave you."
             return error_response(421, "unknown_host", message, "Unknown host.")
@@ -58,7 +58,7 @@ class HostPolicy:
         return not self.hosts or host in self.hosts or strip_port(host) in self.hosts
 
     def _is_encrypted(self, scope: AsgiScope, headers: Headers) -> bool:
-        """Return whether the client used HTTPS, or is on this machine."""
+        """Return whether the client used HTTPS, or is on this machine and is no proxy."""
         if scope.get("scheme") == HTTPS:
             return True
         if not self.trusted_proxies:

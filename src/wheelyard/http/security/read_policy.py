@@ -12,7 +12,7 @@ from wheelyard.model.distribution_filename import parse_name
 
 @dataclass(frozen=True, slots=True)
 class ReadPolicy:
-    """Decides reads by name patterns alone, so that no answer tells whether a project exists."""
+    """Decides who may read a project, by its name alone: no error tells whether it exists."""
 
     anonymous: Caller
     """The caller of a request without a credential."""
@@ -25,7 +25,12 @@ class ReadPolicy:
         return self.anonymous.may(Action.READ, name)
 
     def require_project_read(self, caller: Caller, name: NormalizedName) -> None:
-        """Raise Unauthenticated, Forbidden or NotFound unless `caller` may read `name`."""
+        """
+        Raise an error unless `caller` may read `name`.
+
+        It is Unauthenticated if the caller is anonymous, Forbidden if the name matches
+        `private_names`, else NotFound.
+        """
         if caller.may(Action.READ, name):
             return
         if caller.is_anonymous:
@@ -47,7 +52,7 @@ def require_any_read(caller: Caller) -> None:
 
 
 def parse_project_name(segment: str) -> NormalizedName:
-    """Return the project that a segment of a path names, or raise NotFound."""
+    """Return a segment of a path as a normalized project name; raise NotFound if invalid."""
     try:
         return parse_name(segment)
     except WheelyardError as error:
@@ -55,7 +60,7 @@ def parse_project_name(segment: str) -> NormalizedName:
 
 
 def project_not_found(name: str) -> NotFound:
-    """Return the error for a project that does not exist or is hidden from the caller."""
+    """Return the NotFound for a project that does not exist or is hidden from the caller."""
     return NotFound(
         f"There is no project {name[:60]!a} here, or your credential may not read it. "
         "Check the spelling and the credential.",

@@ -33,7 +33,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class RequestAuthenticator:
-    """Authenticates the callers of requests, and caches each caller for a second."""
+    """Authenticates callers; caches those with an Authorization header for a second."""
 
     def __init__(self, context: ServerContext) -> None:
         runtime = context.index.runtime
@@ -51,7 +51,11 @@ class RequestAuthenticator:
         return blake2b(hashed, digest_size=16, key=self._hash_key).digest()
 
     def cached_caller(self, cache_key: bytes) -> Caller | None:
-        """Return the caller that was authenticated under `cache_key` within the last second."""
+        """
+        Return the caller that was authenticated under `cache_key` in the last second, or None.
+
+        The empty key is the anonymous caller's.
+        """
         return self._callers.get(cache_key) if cache_key else self._anonymous
 
     async def authenticate(self, header: bytes | None, address: str, cache_key: bytes) -> Caller:
@@ -71,10 +75,10 @@ class RequestAuthenticator:
 
     async def authenticate_iap(self, verifier: Verifier, assertion: str) -> Caller:
         """
-        Return the caller by the signed assertion of Identity-Aware Proxy, empty if there is none.
+        Return the caller whom an assertion signed by Identity-Aware Proxy names.
 
         Raises:
-            Unauthenticated: There is no assertion, or it is not valid.
+            Unauthenticated: The assertion is empty (the request has none), or not valid.
             Unavailable: The proxy's public keys cannot be fetched.
         """
         if not assertion:
@@ -115,7 +119,7 @@ class RequestAuthenticator:
         return await context.documents.coalesce(key, verify, find_stale)
 
     def _cache(self, cache_key: bytes, authenticate: Callable[[], C]) -> C:
-        """Call `authenticate`, and cache the caller; the time counts from the start of the call."""
+        """Return what `authenticate` returns; cache a caller until a second after the start."""
         now = self._context.index.runtime.monotonic
         started_at, caller = now(), authenticate()
         if caller is not None:
@@ -123,7 +127,7 @@ class RequestAuthenticator:
         return caller
 
     async def _verify_apart(self, credential: Credential, verify: Callable[[], Caller]) -> Caller:
-        """Verify a credential in the pool for passwords or tokens; a password waits for a slot."""
+        """Run `verify` in the pool for passwords or tokens; a password waits for a slot first."""
         context = self._context
         if classify(credential) is not CredentialType.PASSWORD:
             return await context.pools.run_in(context.pools.tokens, verify)
@@ -135,7 +139,7 @@ class RequestAuthenticator:
 
 def parse_authorization(header: bytes, network: str = "") -> Credential:
     """
-    Return the credential in an Authorization header.
+    Return the credential in an Authorization header, with the client `network`; verify nothing.
 
     Raises:
         Unauthenticated: The scheme is neither Basic nor Bearer, or the Basic pair is malformed.
