@@ -1,7 +1,7 @@
 """
-The audit log: one line for each change, with the principal who made it.
+The audit log: one line for each change of a project or an API token, with its principal.
 
-The journal is authoritative. A line is written right after the commit, so it is missing if the
+The journal is authoritative. A line is written right after the change, so it is missing if the
 process ends in between.
 """
 
@@ -26,8 +26,8 @@ def log_event(project: NormalizedName, event: AnyEvent) -> None:
     """
     Log a committed event of a project.
 
-    The action is `uploaded`, `imported` (from another index), `yanked`, `unyanked`, `deleted` or
-    `status_set`.
+    The action is `uploaded`, `imported` (if the source gave an upload time), `yanked`, `unyanked`,
+    `deleted` or `status_set`.
     """
     files: tuple[str, ...]
     match event:
@@ -48,14 +48,14 @@ def log_event(project: NormalizedName, event: AnyEvent) -> None:
 
 
 def log_token(action: str, principal: str, token_id: str, fields: Mapping[str, str]) -> None:
-    """Log a change of a token: `token_created`, `token_revoked` or `token_minted`."""
+    """Log a change of an API token: `token_created`, `token_revoked` or `token_minted`."""
     _log(action, principal, token_id, fields, {"token": token_id})
 
 
 def _log(
     action: str, principal: str, target: str, fields: Mapping[str, str], about: Mapping[str, object]
 ) -> None:
-    """Log a change: `fields` in the line, too, unless they are empty; `about` for JSON only."""
+    """Log one change with those `fields` that are not empty; only a JSON line has `about`."""
     known = {name: value for name, value in fields.items() if value}
     logger.info(
         "%s by %s: %s%s",

@@ -1,9 +1,10 @@
 """
-Verification of a whole store: bytes, digests, documents, journals and names; repair and sweep.
+Verification of a whole store: bytes, documents, journals, names and tokens; repair and sweep.
 
-A problem is damage: listed bytes that are missing or changed, or a journal and a document that
-disagree. A note is a harmless leftover. Only problems make the command fail. What can be repaired
-without a backup is repaired. With `sweep`, leftovers are deleted.
+A problem is damage, such as listed bytes that are missing or changed, or a journal and a document
+that disagree. A note is about a harmless leftover or a foreign object. Only problems make the
+command fail. The last journal entry and missing project names are always repaired, documents only
+with `rebuild`. With `sweep`, leftovers are deleted.
 """
 
 import re
@@ -32,7 +33,7 @@ from wheelyard.storage.spool import Spool
 _PROJECT_NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
 CheckProgress = Callable[[str, int], None]
-"""Called with the name of the file that is verified, and the bytes of it just read."""
+"""Called with a distribution's filename, and how many bytes were just read; 0 at its start."""
 
 
 @dataclass(slots=True)
@@ -54,17 +55,17 @@ class Findings:
     """Leftovers that were deleted."""
 
     def add(self, other: "Findings") -> None:
-        """Add the results of another check."""
+        """Add the counts and messages of `other` to these."""
         for each in fields(self):
             setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
     def add_foreign_object(self, key: Key) -> None:
-        """Add a note about an object that wheelyard has not written."""
+        """Add a note that the object at `key` is not one of wheelyard's."""
         self.notes.append(f"{key} is no object of wheelyard's")
 
 
 def read_or_report(store: Store, key: Key, findings: Findings) -> Stored | WheelyardError | None:
-    """Return an object, None if missing; if it cannot be read, report a problem and the error."""
+    """Return an object, None if missing; if reading fails, add a problem and return the error."""
     try:
         found = store.get(key)
     except WheelyardError as error:
@@ -76,7 +77,11 @@ def read_or_report(store: Store, key: Key, findings: Findings) -> Stored | Wheel
 
 
 def repair(store: Store, key: Key, body: bytes, expect: ObjectVersion, findings: Findings) -> bool:
-    """Write a missing or outdated object; return whether it was written by this call."""
+    """
+    Write an object over the version `expect`; return whether that succeeded.
+
+    A conflict is ignored, as another process was first; any other failure is added as a problem.
+    """
     try:
         store.put(key, body, expect)
     except Conflict:
@@ -89,23 +94,23 @@ def repair(store: Store, key: Key, body: bytes, expect: ObjectVersion, findings:
 
 @dataclass(frozen=True, slots=True)
 class CheckedProject:
-    """The result of the check of one project."""
+    """A checked project: its document, and whether document and journal agree."""
 
     name: NormalizedName
     project: Project | None
-    """The document, read or computed again; None if neither was possible."""
+    """The document, read or rebuilt; None if it is missing or damaged."""
     is_consistent: bool
-    """Whether document and journal agree; if not, it is unknown which bytes belong to it."""
+    """Whether document and journal are intact and agree; if not, its list of files is uncertain."""
 
     def listed_keys(self) -> Iterator[Key]:
-        """Yield the keys of all objects of its files."""
+        """Yield the keys of the distributions and core metadata that the project lists."""
         for file in self.project.files if self.project else ():
             yield from (key for key, _ in listed_objects(self.name, file))
 
 
 @dataclass(slots=True)
 class ProjectCheck:
-    """The check of one project; adds its results to `findings`."""
+    """Checks a project's journal, document and files; adds the results to `findings`."""
 
     store: Store
     name: NormalizedName
@@ -115,10 +120,10 @@ class ProjectCheck:
     documents: Codec[Project] = field(default_factory=lambda: Codec(Project))
     is_consistent: bool = True
     damaged: dict[int, ObjectVersion] = field(default_factory=dict)
-    """The versions of unreadable journal entries, by number."""
+    """The object versions of malformed journal entries, by number."""
 
     def run(self, *, rebuild: bool) -> CheckedProject:
-        """Check the project; with `rebuild`, write its document again from the journal."""
+        """Check one project and return it; `rebuild` rewrites its document from its journal."""
         commits = self._journal()
         # read after the journal, so that a concurrent commit cannot make the document older
         found = read_or_report(self.store, keys.project(self.name), self.findings)
@@ -187,7 +192,11 @@ class ProjectCheck:
         return None
 
     def _complete(self, commits: dict[int, Commit], project: Project) -> bool:
-        """Add commits made since, write the last one if missing; return False if they differ."""
+        """
+        Add newer commits to `commits`; return False if they contradict the document's last commit.
+
+        If the journal lacks the document's last commit, or has it damaged, it is written there.
+        """
         first_missing = max(commits, default=0) + 1
         for number in range(first_missing, project.revision):
             if number not in self.damaged and (commit := self._commit(number)) is not None:
@@ -253,7 +262,7 @@ Names = frozenset[NormalizedName]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The check of a whole store, which repairs what it can, and can delete leftovers."""
+    """Checks a whole store, repairs simple damage; can rebuild documents, and delete leftovers."""
 
     store: Store
     spool: Spool
@@ -270,7 +279,11 @@ class Check:
         rebuild: bool = False,
         sweep: bool = False,
     ) -> Findings:
-        """Check the whole store; `rebuild` recomputes documents, `sweep` deletes leftovers."""
+        """
+        Check the whole store and return the findings.
+
+        `rebuild` makes the documents from their journals again; `sweep` deletes leftovers.
+        """
         findings = Findings()
         checked = dict[NormalizedName, CheckedProject]()
         names = self._project_names(findings)
@@ -315,7 +328,11 @@ class Check:
         return sorted(found)
 
     def _repair_names(self, checked: Iterable[CheckedProject], findings: Findings) -> Names | None:
-        """Add missing projects to the list of names; return its old names, None if unreadable."""
+        """
+        Add missing projects to the list of names, and report names whose project is lost.
+
+        Return the names that were listed before; None if the list is missing or unreadable.
+        """
         found = read_or_report(self.store, keys.PROJECT_NAMES, findings)
         stored = found if isinstance(found, Stored) else None
         codec, known = Codec(NameList), None
@@ -403,7 +420,12 @@ class Check:
     def _orphaned_objects(
         self, checked: CheckedProjects, known: Names | None, findings: Findings
     ) -> Iterator[tuple[Entry, keys.FileKey]]:
-        """Yield objects that no project lists, with the file they were for; skip uncertain ones."""
+        """
+        Yield the objects under `files/` that no project lists, with their parsed keys.
+
+        Objects of projects that are inconsistent or perhaps lost are left out; each foreign key
+        adds a note.
+        """
         listed = {key for each in checked.values() for key in each.listed_keys()}
         for entry in self.store.list(keys.FILES):
             if entry.key in listed:

@@ -40,7 +40,11 @@ class Selection:
     """Whether files that are deleted already count as found, so that a delete can be repeated."""
 
     def files_of(self, project: Project) -> tuple[File, ...]:
-        """Return the selected files; raise NotFound if there are none."""
+        """
+        Return the selected files of `project`; raise NotFound if there are none.
+
+        With `allow_deleted`, return an empty tuple if they are deleted already.
+        """
         if not project.revision:
             raise unknown_project(project.name)
         selected = tuple(
@@ -73,8 +77,9 @@ class Lifecycle:
     """
     Changes published files and projects.
 
-    Each method raises WheelyardError if the caller may not manage the project, the reason is not
-    one line of text, nothing is selected, or the store does not answer.
+    Each method returns the project after the change. It raises WheelyardError if the caller may not
+    manage the project, the reason is not one line of text, the project or the selected files do
+    not exist, or the store does not answer.
     """
 
     projects: Projects
@@ -84,7 +89,7 @@ class Lifecycle:
     def yank(
         self, caller: Caller, name: NormalizedName, selection: Selection, reason: str
     ) -> Project:
-        """Yank files: installers skip them unless a version is pinned (PEP 592)."""
+        """Yank files (PEP 592), or change the reason of a yank; return the changed project."""
 
         def select(project: Project) -> list[File]:
             return [file for file in selection.files_of(project) if file.yanked != reason]
@@ -94,7 +99,7 @@ class Lifecycle:
     def unyank(
         self, caller: Caller, name: NormalizedName, selection: Selection, reason: str
     ) -> Project:
-        """Revert a yank; the journal records the reason."""
+        """Unyank files and return the changed project; the journal records the reason."""
 
         def select(project: Project) -> list[File]:
             return [file for file in selection.files_of(project) if file.yanked is not None]
@@ -104,7 +109,7 @@ class Lifecycle:
     def delete(
         self, caller: Caller, name: NormalizedName, selection: Selection, reason: str
     ) -> Project:
-        """Delete files for good; their names cannot be reused."""
+        """Delete files for good and return the changed project; filenames cannot be reused."""
         wanted = replace(selection, allow_deleted=True)
         committed = self._change(caller, name, Deleted, wanted.files_of, reason)
         for file in wanted.files_of(committed.before):
@@ -114,7 +119,7 @@ class Lifecycle:
     def set_status(
         self, caller: Caller, name: NormalizedName, status: Status, reason: str
     ) -> Project:
-        """Set the project's status (PEP 792)."""
+        """Set a project's status (PEP 792) with its reason; return the changed project."""
         _check_request(caller, name, reason)
 
         def intent(project: Project) -> tuple[AnyEvent, ...]:

@@ -1,8 +1,8 @@
 """
-Removal of what trusted publishing leaves in the store: used ID tokens, and expired API tokens.
+Removal of records that trusted publishing leaves: of used ID tokens, and of expired API tokens.
 
-Both have to be kept for a while after they expire. They are removed after that, even if nothing is
-published that way any more.
+Both have to be kept for a while after they expire. After that, each exchange of an ID token removes
+a few, and `wheelyard check --sweep` removes all, even if nothing is published that way any more.
 """
 
 from contextlib import suppress
@@ -28,7 +28,7 @@ server still accepts the ID token, it could be used twice.
 
 @dataclass(frozen=True, slots=True)
 class PublishingCleanup:
-    """Removes used ID tokens, and the API tokens that were minted for them."""
+    """Removes the records of used ID tokens, and of the expired API tokens minted for them."""
 
     used_id_tokens: UsedIdTokens
     token_records: TokenRecords
@@ -37,9 +37,10 @@ class PublishingCleanup:
 
     def run(self, at_most: int | None = None) -> int:
         """
-        Remove used ID tokens an hour after their API tokens have expired; return how many.
+        Remove used ID tokens with their API tokens, once both expired an hour ago or earlier.
 
-        `at_most` limits how many are checked. Raise Unavailable if the store does not answer.
+        Return how many ID tokens were removed. At most `at_most` are checked; None for all. Raise
+        Unavailable if the store does not answer.
         """
         now = self.runtime.now()
         removed = 0
@@ -54,7 +55,12 @@ class PublishingCleanup:
         return removed
 
     def _remove_token(self, token_id: str, limit: datetime) -> bool:
-        """Remove a minted token that expired by `limit`; return whether no record is left."""
+        """
+        Remove the record of a minted API token that expired by `limit`.
+
+        Return False if the token expires later or was changed just now, so that the record of its
+        ID token has to stay; else True, even if there was nothing to remove.
+        """
         if not is_token_id(token_id):
             return True
         try:

@@ -1,5 +1,5 @@
 """
-The search index: an entry for each project, cached until the project changes.
+The search index: an entry for each listed project, made again only if its document changes.
 
 A refresh of the index costs a request for each thousand projects, and one for each changed project.
 """
@@ -30,7 +30,7 @@ _CachedEntry = tuple[ObjectVersion, SearchEntry]
 
 @dataclass(slots=True)
 class SearchIndex:
-    """The cached search index; safe to share between threads."""
+    """The search index, cached for a second, a minute for a bucket; thread-safe."""
 
     projects: Projects
     is_local: bool
@@ -39,7 +39,7 @@ class SearchIndex:
     _lock: Lock = field(default_factory=Lock)
 
     def entries(self) -> tuple[SearchEntry, ...]:
-        """Return the search index: an entry for each project, sorted by name."""
+        """Return an entry for each listed project, sorted by name; may read the store."""
         with self._lock:
             now = self.projects.documents.now_seconds()
             if now >= self._expires_at or not self._cached:

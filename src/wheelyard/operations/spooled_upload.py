@@ -39,7 +39,7 @@ class SourceMetadata:
     """The reason of the yank, which may be empty; None if the file is not yanked."""
 
     def upload_time(self, now: datetime) -> datetime | None:
-        """Return the time of the upload in UTC, at most `now`; None if unknown."""
+        """Return the time of the upload in UTC, from 1970 to `now`; None if unknown."""
         at = self.uploaded_at
         if at is None:
             return None
@@ -49,18 +49,18 @@ class SourceMetadata:
 
     @property
     def uploader(self) -> str:
-        """The uploader, as one line."""
+        """The uploader as one line of text, cut at `UPLOADER_LIMIT`; empty if unknown."""
         return to_one_line(self.uploaded_by, UPLOADER_LIMIT)
 
     @property
     def yank_reason(self) -> str | None:
-        """The reason of the yank, as one line; None if it is not yanked."""
+        """The reason of the yank as one line, maybe empty; None if the file is not yanked."""
         return None if self.yanked is None else to_one_line(self.yanked, YANK_REASON_LIMIT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpooledUpload:
-    """A received file in the spool, with its size and digest."""
+    """A received file in the spool, with its size and digest, and the fields of its form."""
 
     distribution: Distribution
     """The parsed filename, from `Uploads.authorize`."""
@@ -119,7 +119,7 @@ class SpoolWriter:
         return {name: hasher.hexdigest() for name, hasher in self._hashers.items()}
 
     def upload(self) -> SpooledUpload:
-        """Return the complete file."""
+        """Return the file, once all bytes are written, without form fields or source metadata."""
         return SpooledUpload(
             distribution=self.distribution,
             path=self.path,
@@ -128,11 +128,11 @@ class SpoolWriter:
         )
 
     def close(self) -> None:
-        """Close the file and keep it."""
+        """Close the file, which stays in the spool."""
         self._sink.close()
 
     def remove(self) -> None:
-        """Close and remove the file; only log a failure, as the operation itself is finished."""
+        """Close the file and remove it from the spool, if it is still there; only log a failure."""
         for step in (self._sink.close, self.path.unlink):
             try:
                 step()

@@ -1,9 +1,10 @@
 """
-A probe that reads and writes the store, to find out whether the index may use it.
+A probe that uses the store, to find out whether the index may read and write it.
 
 The permissions on a bucket cannot be looked up, as conditions, holds and proxies decide, too. So
-an existing object is written again with its own bytes: this needs the permissions of a commit and
-changes nothing. A server does so when it starts, and retries with backoff until it succeeds.
+the format object is written again with its own bytes, which needs the permissions of a commit;
+where there is none, an empty object is created and deleted. A server probes writing when it starts,
+unless it is read-only, and retries with backoff until it succeeds.
 """
 
 import logging
@@ -34,12 +35,12 @@ logger = logging.getLogger("wheelyard")
 
 
 def read_steps(store: Store, key: Key) -> tuple[Step, ...]:
-    """Return the read operations to probe; `key` may be missing."""
+    """Return the steps that list and read `key`, which may be missing."""
     return (lambda: next(store.list(key), None), lambda: store.get(key))
 
 
 def write_steps(store: Store, key: Key, retries: ConflictRetries) -> tuple[Step, ...]:
-    """Return the write operations to probe: on the format object if there is one, else on `key`."""
+    """Return steps that rewrite the format object; if none can be read, create and delete `key`."""
     with suppress(WheelyardError):
         if isinstance(store.get(FORMAT), Stored):
             return (lambda: rewrite_format(store, retries),)
@@ -47,7 +48,7 @@ def write_steps(store: Store, key: Key, retries: ConflictRetries) -> tuple[Step,
 
 
 def scratch_write_steps(store: Store, key: Key) -> tuple[Step, ...]:
-    """Return write operations for a store without a format object: create and delete `key`."""
+    """Return the steps that write an empty object at `key`, and delete it."""
     return (lambda: store.put(key, b"", None), lambda: store.delete(key, None))
 
 
@@ -63,28 +64,28 @@ def failures_of(steps: Iterable[Step]) -> Iterator[WheelyardError]:
 
 
 class StoreProbe:
-    """Runs steps in the background until all succeed; shares the result in `status_file`."""
+    """Repeats the steps until all succeed; keeps the reason of a failure, also in `status_file`."""
 
     def __init__(
         self, steps: Sequence[Step], runtime: Runtime, status_file: Path | None = None
     ) -> None:
         self.reason = NOT_PROBED_YET
-        """Why the store cannot be written; empty once a write has succeeded."""
+        """Why the store cannot be written; empty once all steps have succeeded."""
         self._steps = steps
         self._runtime = runtime
         self._status_file = status_file
         self._first_result = Event()
 
     def start(self) -> None:
-        """Probe in a background thread until the probe succeeds."""
+        """Start `run` in a daemon thread, and return at once."""
         Thread(target=self.run, name="store-probe", daemon=True).start()
 
     def wait(self, seconds: float) -> None:
-        """Wait up to `seconds` for the first result."""
+        """Wait up to `seconds` until the first run of the steps has succeeded or failed."""
         self._first_result.wait(seconds)
 
     def run(self) -> None:
-        """Probe until the probe succeeds; log the first failure, each other reason, and success."""
+        """Run the steps, with pauses, until all succeed; log new reasons, and success after one."""
         pauses = backoff_pauses(
             self._runtime.random, FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS, at_least=0.5
         )
@@ -112,12 +113,12 @@ class StoreProbe:
 
 
 def always_writable() -> str:
-    """Return the empty reason, for a store that is not probed."""
+    """Return an empty text: the `Reason` of a server that does not probe its store."""
     return ""
 
 
 def recorded_reason(status_file: Path) -> str:
-    """Return the reason that the server's probe has written; empty once it has succeeded."""
+    """Return the reason in the `status_file` of the server's probe; empty once it has succeeded."""
     try:
         return status_file.read_text()
     except OSError:

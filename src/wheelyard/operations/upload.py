@@ -60,7 +60,7 @@ class UploadRules:
 
 @dataclass(frozen=True, slots=True)
 class UploadResult:
-    """The outcome of an accepted upload."""
+    """The entry of an accepted file in its project, and advice for the publisher."""
 
     file: File
     """The entry in the project."""
@@ -82,13 +82,13 @@ class ValidatedFile:
 
     @property
     def summary(self) -> str:
-        """The one-line summary in its metadata; empty if there is none."""
+        """The summary in its metadata, cut at `SUMMARY_LIMIT`; empty if missing or not read."""
         return ((self.contents and self.contents.core.summary) or "")[:SUMMARY_LIMIT]
 
 
 @dataclass(frozen=True, slots=True)
 class AddFiles:
-    """The intent to add files to one project; files that it cannot have are left out."""
+    """The intent to add files to one project; files that the project rejects are left out."""
 
     validated_against: Project
     """The project as it was when the files were validated."""
@@ -102,7 +102,7 @@ class AddFiles:
     """Whether one version may have several sdists in different formats."""
 
     def __call__(self, project: Project) -> tuple[AnyEvent, ...]:
-        """Return the events that add the acceptable new files to `project`."""
+        """Return one event for each file that is new to `project` and not rejected by it."""
         return tuple(
             Uploaded(at=self.at, by=self.by, file=each.file, summary=each.summary)
             for each in self.files
@@ -110,7 +110,7 @@ class AddFiles:
         )
 
     def outcomes(self, project: Project) -> list[File | WheelyardError]:
-        """Return, for each file, its entry in `project` or the error that rejects it."""
+        """Return for each file its entry, listed in `project` or new, or the rejecting error."""
         return [self._outcome(project, each) or each.file for each in self.files]
 
     def _outcome(self, project: Project, each: ValidatedFile) -> File | WheelyardError | None:
@@ -139,7 +139,12 @@ class Uploads:
         return replace(self, rules=replace(self.rules, lenient=True))
 
     def authorize(self, filename: str, caller: Caller) -> Distribution:
-        """Parse a filename; raise Forbidden or Invalid if the caller may not upload such a file."""
+        """
+        Return the parsed filename of a file that the caller wants to upload.
+
+        Raise Invalid if it is malformed or its project name is reserved. Raise Forbidden if the
+        caller may not upload to the project, or the cached project accepts no uploads.
+        """
         rules = self.rules
         distribution = parse_filename(
             filename, zip_sdists=rules.zip_sdists, allow_obsolete=rules.lenient
@@ -159,13 +164,14 @@ class Uploads:
 
     def accept(self, upload: SpooledUpload, caller: Caller) -> UploadResult:
         """
-        Validate, store and list an authorized file; equal bytes again change nothing.
+        Validate, store and list an authorized file; return its entry in the project and advice.
+
+        A file that is listed with equal bytes already changes nothing, but lost bytes are restored.
 
         Raises:
-            Invalid: The file or the form is not valid.
+            Invalid: The file or the form is not valid, or the filename cannot be used again.
             Forbidden: The project accepts no uploads.
             Conflict: The filename is listed with other bytes (code `file_exists`).
-            TooLarge: The file is over the limit.
             Unavailable: The store does not answer.
         """
         name = upload.distribution.project
@@ -192,7 +198,7 @@ class Uploads:
         return ValidatedFile(upload, file, contents, is_listed=listed is not None)
 
     def store(self, name: NormalizedName, files: Sequence[ValidatedFile]) -> None:
-        """Store the bytes of new files of one project, and lost bytes of listed files."""
+        """Store bytes and metadata of a project's new files, and those that listed files lost."""
         new = list[FileContent]()
         for each in files:
             if each.contents is None:
@@ -213,7 +219,11 @@ class Uploads:
     def accept_path(
         self, path: Path, caller: Caller, progress: Callable[[int], None]
     ) -> UploadResult:
-        """Upload a copy of a local file; raises as `accept`, and Invalid if it is unreadable."""
+        """
+        Upload a local file, by way of the spool; call `progress` with the size of each chunk.
+
+        Raises as `authorize` and `accept`; also Invalid if it cannot be opened, and TooLarge.
+        """
         distribution = self.authorize(path.name, caller)
         writer = SpoolWriter(self.spool, distribution, self.rules.max_size, "the upload", {})
         try:
@@ -255,7 +265,7 @@ class Uploads:
     def _waived_rules(
         self, distribution: Distribution, contents: DistributionContents
     ) -> tuple[str, ...]:
-        """Return the codes of the waived rules that a file breaks, also that of its format."""
+        """Return the codes of the waived rules that a file breaks, with that for its format."""
         suffixes = (SDIST_SUFFIX, ZIP_SUFFIX) if self.rules.zip_sdists else (SDIST_SUFFIX,)
         if distribution.filename.endswith((".whl", *suffixes)):
             return contents.waived_rules
@@ -263,7 +273,7 @@ class Uploads:
 
 
 def _version(contents: DistributionContents, distribution: Distribution) -> str:
-    """Return the version as the metadata spells it, or the filename's if they differ."""
+    """Return the version of the metadata, or of the filename if they are not equal (PEP 440)."""
     version = distribution.version
     with suppress(Invalid):
         in_metadata = parse_version(contents.core.version)
@@ -286,7 +296,7 @@ def _copy(path: Path, writer: SpoolWriter, progress: Callable[[int], None]) -> N
 
 
 def _check_form(upload: SpooledUpload) -> None:
-    """Raise Invalid unless name and version in the form are those of the filename."""
+    """Raise Invalid if the form has a name or version that is not the filename's."""
     distribution = upload.distribution
     if upload.form_name and parse_name(upload.form_name) != distribution.project:
         raise _form_mismatch("name", distribution.project, upload.form_name)

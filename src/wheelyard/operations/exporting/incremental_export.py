@@ -66,7 +66,7 @@ ExportProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """How many projects were exported, and the errors."""
+    """The result of an export: numbers of projects, and error messages."""
 
     projects: int
     """The number of projects that were exported."""
@@ -84,7 +84,7 @@ class _Run:
     manifest: Manifest
     """Empty if the loaded one is not valid for the options of this export."""
     existing: Versions | None = None
-    """All pages of the site if all are made again, else None: the manifest has them."""
+    """The versions of all pages of the site if all are made again, else None: see `manifest`."""
     vanished: Mapping[str, ManifestEntry] = field(default_factory=dict)
     """Projects of the site that the store lacks, as after a restore from a backup."""
     entries: dict[str, ManifestEntry] = field(default_factory=dict)
@@ -101,11 +101,11 @@ class _Run:
 
     @property
     def list_versions(self) -> Versions:
-        """The versions of the project lists and of the search index before this run."""
+        """The versions before this run of at least the project lists and the search index."""
         return self.manifest.lists if self.existing is None else self.existing
 
     def page_versions(self, name: str, paths: Iterable[Key]) -> dict[Key, ObjectVersion]:
-        """Return the versions of a project's pages before this run."""
+        """Return the versions before this run, as far as known, of a project's pages at `paths`."""
         if self.existing is not None:
             return {path: self.existing[path] for path in paths if path in self.existing}
         entry = self.manifest.projects.get(name)
@@ -114,7 +114,7 @@ class _Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncrementalExport:
-    """Writes the changed projects of an index to one site; exports may run concurrently."""
+    """Writes the changed projects of an index to a site, even while other exports do so."""
 
     projects: Projects
     loaded: LoadedManifest
@@ -131,16 +131,20 @@ class IncrementalExport:
     """Whether the `files/` folder of the site is not that of the store itself."""
 
     def check_destination(self) -> None:
-        """Raise Invalid (code `bad_destination`) if the site has pages that no export has made."""
+        """Raise Invalid (`bad_destination`) if the site has pages, and no export began there."""
         if self.loaded.manifest is None:
             self._check_ownership(self._existing_pages())
 
     def run(self, progress: ExportProgress, *, everything: bool = False) -> ExportResult:
         """
-        Export the changed projects; if `everything`, all, and replace any existing page.
+        Export the changed projects, the lists and the search index; return the result.
+
+        All projects are exported if the site is new or was made with other options or by another
+        version, or if `everything`, which also replaces pages that no export has made.
 
         Raises:
-            Invalid: The site has pages that no export has made (code `bad_destination`).
+            Invalid: The site has pages, and no export began there; or a file cannot be linked (code
+                `bad_destination`).
             Unavailable: The store or the site does not answer.
         """
         run = self._prepare(everything=everything)
@@ -158,7 +162,11 @@ class IncrementalExport:
         return self._export(stale, run, progress)
 
     def export_projects(self, names: Iterable[NormalizedName]) -> ExportResult:
-        """Export only these projects; export all if the site is new or its options changed."""
+        """
+        Export only these projects, changed or not; return the result.
+
+        All are exported if the site is new, or was made with other options or by another version.
+        """
         manifest = self.loaded.manifest
         if manifest is None or self._valid_manifest(manifest) is not manifest:
             return self.run(_ignore_progress)
@@ -166,7 +174,7 @@ class IncrementalExport:
         return self._export(sorted(set(names)), run, _ignore_progress)
 
     def export_project(self, task: ExportTask) -> TaskResult:
-        """Export one project; return its manifest entry, or the error message if data is lost."""
+        """Export one project; return its manifest entry, or an error if the store has lost data."""
         try:
             return self._export_project(task)
         except Unavailable as fault:
@@ -253,7 +261,12 @@ class IncrementalExport:
     def _write_project(
         self, name: NormalizedName, expected: Versions
     ) -> tuple[Project, ManifestEntry]:
-        """Write files and pages of a project; its document is read after `expected`."""
+        """
+        Write a project's missing files, and its pages over the versions `expected`.
+
+        The document is read now, after `expected`. Return the project and its manifest entry; raise
+        Conflict if a page has another version.
+        """
         key = keys.project(name)
         snapshot = self.projects.documents.get(key, "current")
         project = snapshot.value
@@ -323,7 +336,11 @@ class IncrementalExport:
         raise self.retries.exhausted("the search index")
 
     def _merge_manifest(self, before: LoadedManifest, expected: Versions, run: _Run) -> Manifest:
-        """Write the search index, delete pages of vanished projects, and write the manifest."""
+        """
+        Write the search index, delete pages of vanished projects, and write the merged manifest.
+
+        Return that manifest; raise Conflict if a page or `before` is outdated.
+        """
         valid = self._valid_manifest(before.manifest).without(run.vanished)
         merged = valid.merged(run.entries, self._is_latest)
         search_index = search_json(each.search_entry for each in merged.projects.values())
@@ -344,7 +361,7 @@ class IncrementalExport:
         return self.projects.documents.get(key, "current").version == entry.document_version
 
     def _valid_manifest(self, found: Manifest | None) -> Manifest:
-        """Return `found` if its pages have the options of this export, else an empty manifest."""
+        """Return `found` if it has the options and generator of this export, else an empty one."""
         return (found or Manifest(self.options)).valid_for(self.options)
 
 

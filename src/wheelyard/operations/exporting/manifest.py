@@ -32,7 +32,7 @@ MANIFEST_PATH: Final = Key(f"{EXPORT_PREFIX}manifest.json")
 
 
 class FileMode(StrEnum):
-    """How distribution files get into the site."""
+    """Whether distributions are copied or linked into the site, or left on another server."""
 
     COPY = "copy"
     LINK = "link"
@@ -56,12 +56,12 @@ class Options(Struct, frozen=True, kw_only=True):
 
     @property
     def files_from_page(self) -> str:
-        """The URL of the files, relative to a project's page or absolute."""
+        """The base URL of the files for links on a project's page, relative to it or absolute."""
         return self.files_url if self.files is FileMode.LEAVE else FILES_FROM_DETAIL
 
     @property
     def files_from_root(self) -> str:
-        """The URL of the files, absolute or from the root of the host."""
+        """The base URL of the files for the JSON API, absolute or from the root of the host."""
         return self.files_url if self.files is FileMode.LEAVE else f"{self.base_url}/files"
 
 
@@ -78,7 +78,7 @@ class RequestedOptions:
     """The `store_fingerprint` of the store to export."""
 
     def merged_with(self, previous: Options) -> Options:
-        """Return the new options of the site; raise Invalid if it is of another store."""
+        """Return `previous` with these changes; raise Invalid if the site is of another store."""
         if self.store and previous.store and self.store != previous.store:
             raise Invalid(
                 "This site was made from another store. Choose another place; or, if it is the "
@@ -121,7 +121,7 @@ class Manifest(Struct, frozen=True):
     def merged(
         self, entries: Mapping[str, ManifestEntry], is_latest: Callable[[str, ManifestEntry], bool]
     ) -> "Manifest":
-        """Add entries that have a later revision, or are of the current document (`is_latest`)."""
+        """Return the manifest with `entries`, except older ones for which `is_latest` is false."""
         later = {
             name: entry
             for name, entry in entries.items()
@@ -132,7 +132,7 @@ class Manifest(Struct, frozen=True):
         return replace(self, projects=dict(sorted((self.projects | later).items())))
 
     def without(self, entries: Mapping[str, ManifestEntry]) -> "Manifest":
-        """Return the manifest without exactly these entries."""
+        """Return the manifest without the projects whose entry is equal to that in `entries`."""
         kept = {name: each for name, each in self.projects.items() if entries.get(name) != each}
         return replace(self, projects=kept)
 
@@ -142,7 +142,7 @@ class Manifest(Struct, frozen=True):
         return entry is not None and entry.document_version == document_version
 
     def valid_for(self, options: Options) -> "Manifest":
-        """Return this manifest if its pages have these options, else an empty one."""
+        """Return this manifest if it has `options` and this `page_generator`, else an empty one."""
         if (self.options, self.generator) == (options, page_generator()):
             return self
         return Manifest(options, page_generator())
@@ -158,7 +158,7 @@ class LoadedManifest:
 
 
 def load_manifest(site: Store) -> LoadedManifest:
-    """Read the manifest of a site."""
+    """Return the manifest of a site (None if missing or malformed), with its version."""
     stored = site.get(MANIFEST_PATH)
     if not isinstance(stored, Stored):
         return LoadedManifest(None, ABSENT)
@@ -169,10 +169,10 @@ def load_manifest(site: Store) -> LoadedManifest:
 
 
 def store_fingerprint(location: str) -> str:
-    """Return a digest that identifies a store without showing its location."""
+    """Return 32 hexadecimal digits that identify a store without showing its location."""
     return sha256(os.fsencode(location)).hexdigest()[:32]
 
 
 def page_generator() -> str:
-    """Return the version of the code that makes pages; after a change all pages are made again."""
+    """Return wheelyard's version and page revision; if they change, all pages are made again."""
     return f"wheelyard {version('wheelyard')}, page revision {PAGE_REVISION}"

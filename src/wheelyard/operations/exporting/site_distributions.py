@@ -1,4 +1,4 @@
-"""Distribution files and core metadata in a site: copied or linked, and removed."""
+"""Distributions and their core metadata in a site: copied or linked, and removed."""
 
 import errno
 from collections.abc import Callable, Iterator
@@ -51,14 +51,18 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class SiteDistributions:
-    """Copies or links distribution files and metadata into the site, and removes them."""
+    """Copies or links distributions and core metadata into the site, and removes them."""
 
     files: Files
     site: Site
     mode: FileMode
 
     def copy_missing(self, project: Project) -> None:
-        """Put missing files of a project into the site; raise NotFound if the store lost one."""
+        """
+        Copy or link a project's missing or incomplete files into the site; with LEAVE, do nothing.
+
+        Raise NotFound if the store has lost one, Invalid if it cannot be linked.
+        """
         required = required_objects(project)
         if self.mode is FileMode.LEAVE or not required:
             return
@@ -70,7 +74,11 @@ class SiteDistributions:
                 self._add(key, found.version if found else ABSENT)
 
     def remove_unavailable(self, project: Project) -> None:
-        """Remove deleted files from the site, and all files of a quarantined project."""
+        """
+        Remove a project's deleted files from the site, or all files if it is quarantined.
+
+        With LEAVE, do nothing.
+        """
         if self.mode is FileMode.LEAVE:
             return
         required, deleted = required_objects(project), set(project.deleted_filenames)
@@ -134,7 +142,11 @@ class SiteDistributions:
 
 
 def required_objects(project: Project) -> dict[Key, int | None]:
-    """Return the keys of the files that a project's pages link to, with their known sizes."""
+    """
+    Return the keys of the distributions and core metadata that a project's pages link to.
+
+    The values are the sizes of distributions, and None for core metadata.
+    """
     required = dict[Key, int | None]()
     for file in served_files(project):
         parts = (project.name, file.sha256, file.filename)

@@ -38,7 +38,7 @@ Versions = Mapping[Key, ObjectVersion]
 
 @dataclass(frozen=True, slots=True)
 class SitePage:
-    """A page of the site; `body` is None to delete it."""
+    """A page to write to a site, or to delete if `body` is None."""
 
     path: Key
     kind: WebType
@@ -57,14 +57,18 @@ class SitePages:
     """Whether web servers answer `simple/` with `simple/index.html`."""
 
     def project_paths(self, name: NormalizedName) -> tuple[Key, ...]:
-        """Return the paths of all pages of a project, with those that may be missing."""
+        """Return the paths of all pages that a project may have, existing or not."""
         folders = (f"simple/{name}/", f"project/{name}/")
         plain = (f"simple/{name}/index.json", f"pypi/{name}/json")
         paths = [path for folder in folders for path in self._folder_paths(folder)]
         return self._with_gzip((*paths, *plain))
 
     def project_pages(self, project: Project) -> tuple[list[SitePage], SearchEntry]:
-        """Return a project's pages, and its entry in the search index."""
+        """
+        Return a project's rendered pages, and its entry for the search index.
+
+        Raise NotFound if the store has lost the core metadata that they show.
+        """
         releases = releases_of(project)
         described = latest_release(releases)
         pages = list(self._make_project_pages(project, releases, described))
@@ -88,18 +92,22 @@ class SitePages:
 
     @property
     def list_paths(self) -> tuple[Key, ...]:
-        """The paths of the pages that list every project."""
+        """The paths of the pages that list all projects: Simple API and web UI."""
         paths = (*self._folder_paths("simple/"), "simple/index.json", INDEX)
         return self._with_gzip(paths)
 
     def list_pages(self, names: Sequence[NormalizedName]) -> Iterator[SitePage]:
-        """Yield the pages that list every project."""
+        """Yield the rendered pages that list the projects `names`: Simple API and web UI."""
         yield from self._html("simple/", simple_pages.list_html(names))
         yield from self._page("simple/index.json", SIMPLE_JSON, simple_pages.list_json(names))
         yield from self._page(INDEX, HTML, self.templates.project_list(names))
 
     def obsolete_gzip_paths(self, names: Iterable[str]) -> frozenset[Key]:
-        """Return the paths of compressed pages if there should be none, else nothing."""
+        """
+        Return the `.gz` paths of all pages if this export writes no compressed pages, else none.
+
+        `names` are the projects whose pages are meant, besides the lists and the search index.
+        """
         if self.options.is_gzipped:
             return frozenset()
         of_projects = (path for name in names for path in self.project_paths(NormalizedName(name)))
@@ -108,15 +116,15 @@ class SitePages:
 
     @property
     def search_paths(self) -> tuple[Key, ...]:
-        """The paths of the search index."""
+        """The paths of the search index: `search.json`, and its `.gz` if pages are compressed."""
         return self._with_gzip((SEARCH,))
 
     def search_pages(self, body: bytes) -> Iterator[SitePage]:
-        """Yield `search.json`, the index of the web UI's search."""
+        """Yield the search index with this body: `search.json`, and its `.gz` if compressed."""
         yield from self._page(SEARCH, JSON, body)
 
     def _folder_paths(self, folder: str) -> tuple[str, ...]:
-        """Return the paths of a folder's page."""
+        """Return the paths of a folder's page: `index.html`, and `FOLDER/` in a bucket."""
         index = f"{folder}{INDEX}"
         return (index,) if self.serves_index else (index, folder)
 
@@ -140,24 +148,29 @@ class SitePages:
 
 @dataclass(slots=True)
 class PageWriter:
-    """Writes pages to a site and counts them; thread-safe."""
+    """Writes and deletes pages of a site, and counts the written ones; thread-safe."""
 
     site: Store
     written: int = 0
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     def count(self, written: int) -> None:
-        """Add to the number of written pages."""
+        """Add `written` to the number of written pages."""
         with self._lock:
             self.written += written
 
     def current_versions(self, paths: Iterable[Key]) -> dict[Key, ObjectVersion]:
-        """Return the current versions of the existing pages."""
+        """Return the versions, read now, of those pages at `paths` that exist."""
         stored = ((path, self.site.get(path)) for path in paths)
         return {path: each.version for path, each in stored if isinstance(each, Stored)}
 
     def write(self, pages: Iterable[SitePage], expected: Versions) -> dict[Key, ObjectVersion]:
-        """Write pages over their expected versions; raise Conflict at the first that differs."""
+        """
+        Write or delete pages over their expected versions; return the versions of the written ones.
+
+        A page without an expected version must be new; none is deleted. Raise Conflict at the first
+        page that has another version; those before it stay written.
+        """
         written = dict[Key, ObjectVersion]()
         for page in pages:
             before = expected.get(page.path, ABSENT)

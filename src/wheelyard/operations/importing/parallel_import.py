@@ -49,7 +49,11 @@ class Importer:
         dry_run: bool = False,
         progress: ImportProgress | None = None,
     ) -> Report:
-        """Import all distributions of a source; in a dry run, only read and validate them."""
+        """
+        Import the distributions of a source, in a dry run only validate them; return the report.
+
+        Raise WheelyardError if the store does not answer or the source is unusable.
+        """
         observer = progress or ImportProgress()
         context = ImportContext(
             uploads=self.uploads,
@@ -76,25 +80,25 @@ class Importer:
 
 @dataclass(slots=True)
 class FileBatches:
-    """Groups the files of each project into batches of `batch_size`; a batch is one commit."""
+    """Groups the waiting files of an import by project, into batches of `batch_size` or fewer."""
 
     batch_size: int
     _items: dict[NormalizedName, list[ImportItem]] = field(default_factory=dict)
     _count: int = 0
 
     def add(self, item: ImportItem) -> None:
-        """Add one file to the batch of its project."""
+        """Add a file to the waiting batch of its project."""
         self._items.setdefault(item.distribution.project, []).append(item)
         self._count += 1
 
     def take_full(self, name: NormalizedName) -> Batch | None:
-        """Remove and return the batch of `name` if full, else the oldest if too many files wait."""
+        """Remove and return the batch of `name` if full, the oldest if too many wait, else None."""
         if len(self._items.get(name, ())) >= self.batch_size:
             return self._take(name)
         return self.take_oldest() if self._count > MAX_PENDING_FILES else None
 
     def take_oldest(self, growing: NormalizedName | None = None) -> Batch | None:
-        """Remove and return the oldest batch that is not of the project `growing`, if any."""
+        """Remove and return the oldest batch but that of `growing`; None if there is no other."""
         name = next((each for each in self._items if each != growing), None)
         return None if name is None else self._take(name)
 
@@ -106,7 +110,7 @@ class FileBatches:
 
 @dataclass(slots=True)
 class _WorkerPool:
-    """The worker threads of an import, and the batches that they import."""
+    """Starts the batches of an import in worker threads, and adds their outcomes to `report`."""
 
     context: ImportContext
     observer: ImportProgress
@@ -121,7 +125,11 @@ class _WorkerPool:
     _names: set[NormalizedName] = field(default_factory=set)
 
     def add(self, offer: Candidate | Skipped) -> None:
-        """Add an entry of the source to a batch; start full batches, and wait if all are busy."""
+        """
+        Add an entry of the source to the batch of its project, or report why it cannot be imported.
+
+        Start full batches, and one more if a worker is idle; wait if too many are started.
+        """
         if isinstance(offer, Skipped):
             status = FileStatus.REFUSED if offer.is_error else FileStatus.PASSED_OVER
             code = "bad_source" if offer.is_error else ""
@@ -145,7 +153,7 @@ class _WorkerPool:
             self._start(batch)
 
     def finish(self) -> None:
-        """Start all remaining batches and wait for them."""
+        """Start the remaining batches, wait for all, and list the names of imported projects."""
         while (batch := self.batches.take_oldest()) is not None:
             self._start(batch)
         while self._running:
@@ -153,7 +161,7 @@ class _WorkerPool:
         self._write_names()
 
     def abort(self) -> None:
-        """Add the names of imported projects to the list of names, if the store still answers."""
+        """After an error, list the names of already imported projects, if the store answers."""
         for future in self._running:
             if not future.cancelled() and future.exception() is None:
                 self._record_name(future.result())

@@ -44,7 +44,7 @@ class ImportItem:
 
     @property
     def key(self) -> tuple[NormalizedName, UniquenessKey]:
-        """The uniqueness key: of two items with equal keys the first one is imported."""
+        """The project and uniqueness key; of items with equal ones, the first valid one wins."""
         return self.distribution.project, self.distribution.uniqueness_key
 
 
@@ -54,17 +54,17 @@ Batch = list[ImportItem]
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """The outcomes of a batch."""
+    """The outcomes of the files of a batch, and whether their project exists."""
 
     name: NormalizedName
     is_project: bool
-    """Whether the project exists now."""
+    """Whether the project exists now; False if its document is damaged."""
     outcomes: list[Outcome]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportContext:
-    """The uploader, the callbacks and the state that all batches of one import share."""
+    """The upload operation, caller, callback and state that all batches of one import share."""
 
     uploads: Uploads
     caller: Caller
@@ -78,13 +78,17 @@ class ImportContext:
     _lock: Lock = field(default_factory=Lock)
 
     def latest(self, name: NormalizedName) -> Project:
-        """Return the current project; in a dry run, as it would be."""
+        """Return a project as it is now; in a dry run, as if its files so far were imported."""
         return (self.dry_run_projects or {}).get(name) or self.uploads.projects.get_for_update(name)
 
     def commit(
         self, name: NormalizedName, files: Sequence[ValidatedFile], intent: Intent
     ) -> Committed:
-        """Store files and commit the intent to add them; in a dry run, only apply the intent."""
+        """
+        Store `files` and commit `intent`; return the project before and after.
+
+        In a dry run, only apply the intent to the project in memory.
+        """
         if self.dry_run_projects is None:
             self.uploads.store(name, files)
             return self.uploads.projects.commits.submit(name, intent)
@@ -97,7 +101,11 @@ class ImportContext:
 
 
 def import_batch(context: ImportContext, batch: Batch) -> BatchResult:
-    """Import the new files of a batch; raise Unavailable if the store does not answer."""
+    """
+    Import the new files of a batch; return the outcomes of all its files.
+
+    Raise Unavailable if the store does not answer. Return early if `context.stopped` is set.
+    """
     work: _BatchImport | None = None
     name = batch[0].distribution.project
     try:
@@ -124,7 +132,7 @@ def import_batch(context: ImportContext, batch: Batch) -> BatchResult:
 
 
 def refused(candidate: Candidate, fault: WheelyardError, hint: str = "") -> Outcome:
-    """Return the outcome of a refused file."""
+    """Return the outcome of a file that is refused for `fault`; its reason ends with `hint`."""
     return Outcome(
         location=candidate.location,
         status=FileStatus.REFUSED,
@@ -169,7 +177,7 @@ class _BatchImport:
             self.commit()
 
     def commit(self) -> None:
-        """Store and commit the pending files, and record their outcomes."""
+        """Store, commit and report the pending files, then delete them from the spool."""
         context, pending = self._context, self._pending
         if not pending:
             return
@@ -191,14 +199,14 @@ class _BatchImport:
         self.close()
 
     def close(self) -> None:
-        """Delete the pending files from the spool."""
+        """Forget the pending files, committed or not, and delete them from the spool."""
         for _, each in self._pending:
             each.upload.path.unlink(missing_ok=True)
         self._pending, self._size = [], 0
         self._pending_keys.clear()
 
     def _skip(self, item: ImportItem) -> Outcome | None:
-        """Return the outcome of a file that need not be fetched, None if it must be."""
+        """Return the outcome of a file that need not be fetched; None if it must be fetched."""
         candidate = item.candidate
         if item.distribution.uniqueness_key in self._deleted_keys:
             return Outcome(location=candidate.location, status=FileStatus.DELETED)
@@ -263,7 +271,7 @@ def _fetch(
 
 
 def _chunks(candidate: Candidate) -> Iterator[bytes]:
-    """Yield the bytes of a file; raise Invalid if only this file cannot be read."""
+    """Yield a file's bytes in chunks; if that fails, raise Invalid to refuse only this file."""
     try:
         with candidate.read() as chunks:
             yield from chunks

@@ -1,4 +1,4 @@
-"""The report of an import: the status of each file of the source."""
+"""The report of an import: the number of files by status, and the refused ones."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ class FileStatus(Enum):
     DELETED = "deleted"
     """It was deleted from the index, and is not added again."""
     PASSED_OVER = "passed_over"
-    """It is not a distribution file."""
+    """It is not a distribution, or not one that the source lists."""
     REFUSED = "refused"
 
 
@@ -44,7 +44,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class Report:
-    """The numbers of imported, skipped and refused files so far, and the refusals."""
+    """The number of files by status so far, and the outcomes of the first refused ones."""
 
     counts: Counter[FileStatus] = field(default_factory=Counter)
     waived_rules: Counter[str] = field(default_factory=Counter)
@@ -53,14 +53,14 @@ class Report:
     """The first refused files, at most `MAX_REFUSALS`."""
 
     def add(self, outcome: Outcome) -> None:
-        """Count one outcome."""
+        """Count an outcome; keep it if it is one of the first refusals."""
         self.counts[outcome.status] += 1
         self.waived_rules.update(outcome.waived_rules)
         if outcome.status is FileStatus.REFUSED and len(self.refused) < MAX_REFUSALS:
             self.refused.append(outcome)
 
     def summary(self, *, dry_run: bool = False) -> str:
-        """Return the totals in one line."""
+        """Return one line of text with the number of files by status, for operators."""
         counts = self.counts
         parts = [
             f"{'would import' if dry_run else 'imported'} {counted(counts[FileStatus.NEW], 'file')}"
@@ -84,4 +84,4 @@ class ImportProgress:
         """Called by worker threads after each read, with the number of bytes."""
 
     def done(self, outcome: Outcome) -> None:
-        """Called by the importing thread with each outcome, in no particular order."""
+        """Called with each outcome, in no particular order, by the thread that runs the import."""

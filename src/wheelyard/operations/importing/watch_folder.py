@@ -1,9 +1,9 @@
 """
-Watching a folder or a bucket (`serve --watch`): new files are imported.
+Watching a folder or a bucket (`serve --watch`): new and changed files are imported.
 
 The folder is scanned periodically. A scan opens no file and asks the store nothing about known
-files: the version of each processed file is remembered. An error is logged once and retried at
-the next scan.
+files: the version of each processed file is remembered. After an error of a scan, which is logged
+once, the next scan tries again. A refused file is retried after a pause if the reason may pass.
 """
 
 import logging
@@ -40,7 +40,7 @@ class _Stopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _FileState:
-    """The version of a known file, and when and why it is retried."""
+    """The version of a known file, when to retry it, and why it was not imported."""
 
     version: str
     retry_at: float = -inf
@@ -53,7 +53,7 @@ class _FileState:
 
 @dataclass(slots=True, kw_only=True)
 class FolderWatch:
-    """Imports new files of one folder or bucket."""
+    """Scans one folder or bucket again and again, and imports new and changed files."""
 
     tree: FileTree
     importer: Importer
@@ -81,7 +81,7 @@ class FolderWatch:
             self.stopped.wait(max(self.interval, IDLE_PAUSE_FACTOR * duration if is_idle else 0.0))
 
     def stop(self) -> None:
-        """Stop the watch and abort a running scan; files that were accepted stay."""
+        """Make the watch end and abort a running scan; return at once. Imported files stay."""
         self.stopped.set()
 
     def skip_existing(self) -> None:
@@ -93,7 +93,7 @@ class FolderWatch:
         self.is_first_scan = False
 
     def scan(self) -> "Scan":
-        """Scan once, import new and changed files, and return the finished scan."""
+        """Scan once, import new and changed files, log errors, and return the finished scan."""
         scan = Scan(self)
         try:
             self.importer.run(scan, self.caller, progress=scan)
@@ -125,7 +125,11 @@ class Scan(ImportProgress):
         return not self._has_candidates and not self._errors
 
     def candidates(self) -> Iterator[Candidate | Skipped]:
-        """Yield the files to import: new ones, changed ones, and those whose retry is due."""
+        """
+        Yield the files to import: new or changed ones that are complete, and those due for a retry.
+
+        An error of the listing is logged and ends the iteration.
+        """
         tree = self._watch.tree
         try:
             for found in distribution_entries(tree):
@@ -141,7 +145,7 @@ class Scan(ImportProgress):
         self._check_stopped()
 
     def done(self, outcome: Outcome) -> None:
-        """Remember the outcome of a file; log a refusal, unless it was logged before."""
+        """Remember the outcome of a file and when to retry it; log a refusal for a new reason."""
         known = self._found[outcome.location]
         if outcome.why != known.reason:
             self._report.add(outcome)
@@ -156,13 +160,13 @@ class Scan(ImportProgress):
         self._check_stopped()
 
     def log_error(self, message: str, *, is_bug: bool = False) -> None:
-        """Log an error of this scan, unless the last scan had it, too."""
+        """Record an error of this scan; log it unless the last scan had it, too."""
         self._errors.add(message)
         if message not in self._watch.errors:
             logger.warning("%s: %s", escaped(self._root), message, exc_info=is_bug)
 
     def finish(self) -> None:
-        """Store the found files in the watch, and log a summary if anything is new."""
+        """Store found files and errors in the watch; log a summary after news or the first scan."""
         watch, counts, is_complete = self._watch, self._report.counts, not self._errors
         name = escaped(self._root)
         # an incomplete scan says nothing about files it has not found
