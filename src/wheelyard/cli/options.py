@@ -129,7 +129,8 @@ def local_caller(index: Index) -> Caller:
     """
     Return the caller that stands for the user of this command, who may do everything.
 
-    On a bucket the caller's name is the e-mail of the Google credentials, if they have one.
+    On a bucket the caller's name is the e-mail of the Google credentials, if they have one; else it
+    is `local:` and the login name.
     """
     everything = Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,))
     email = index.traits.account_email()

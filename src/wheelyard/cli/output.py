@@ -65,7 +65,7 @@ def take_over_output() -> None:
 @contextmanager
 def show_token(token_id: str) -> Iterator[None]:
     """
-    Run a block that prints a new token; raise Unavailable if standard output fails.
+    Raise Unavailable after this `with` block, which prints a token, if standard output failed.
 
     The message says how to revoke the token `token_id`.
     """

@@ -98,7 +98,7 @@ def access_options(command: F) -> F:
 @access_options
 @store_options
 def command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes where it is parsed
-    """Run the index."""
+    """Run the server of the index, until a signal stops it."""
     if not options["places"] and (options["lenient"] or options["every"]):
         raise click.UsageError("--lenient and --watch-every go with --watch.")
     overrides = overrides_of(options)

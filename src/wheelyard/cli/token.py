@@ -95,7 +95,11 @@ def list_tokens(*, as_json: bool) -> None:
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @store_options
 def revoke(ids: tuple[str, ...]) -> None:
-    """Revoke tokens, each given by id or in full; every server refuses them within 15 seconds."""
+    """
+    Revoke tokens, each given by its id or in full.
+
+    By default, every server refuses a revoked token within 15 seconds.
+    """
     index = existing_index()
     for each in ids:
         record = index.tokens.revoke(each, by=local_caller(index).principal)

@@ -1,1 +1,1 @@
-"""Settings: their sections and defaults, loading, validation at startup, and warnings."""
+"""Settings: their sections and defaults, loading, validation, and warnings."""

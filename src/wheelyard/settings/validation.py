@@ -72,7 +72,7 @@ def is_public(settings: Settings) -> bool:
 
 
 def _grant_to_everybody(settings: Settings) -> Grant | None:
-    """Return the first grant that gives anonymous clients all projects, or None."""
+    """Return the first grant that lets anonymous clients read all projects, or None."""
     everybodys = (each for each in settings.grants.all if ANONYMOUS in each.principals)
     return next((each for each in everybodys if EVERY_PROJECT in each.scope.projects), None)
 

@@ -39,7 +39,7 @@ class BackupniSource:
         """
         Yield a `Candidate` for each distribution, with the data of its .meta file.
 
-        Yield a `Skipped` for each other file and each damaged .meta.
+        Yield a `Skipped` for each damaged .meta, and for other files but hidden files and sidecars.
         """
         for found in prefetch_map(self._candidates_of, distribution_entries(self.packages)):
             yield from found

@@ -17,7 +17,7 @@ OpenChunks = Callable[[], AbstractContextManager[Iterator[bytes]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One file of a source that can be imported; it has not been read or checked yet."""
+    """A file of a source that an import may add; it has not been read or checked yet."""
 
     filename: str  # the last segment of its path
     location: str  # path or URL for reports, without credentials

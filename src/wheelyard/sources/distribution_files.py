@@ -27,7 +27,7 @@ class FileTreeSource:
     describe: Callable[[FileTree, TreeEntry], Iterator[SourceItem]] = as_listed
 
     def candidates(self) -> Iterator[SourceItem]:
-        """Yield the items of each distribution; a `Skipped` for a file that is no distribution."""
+        """Yield the items of each distribution, and every `Skipped` of `distribution_entries`."""
         for found in distribution_entries(self.tree):
             if isinstance(found, Skipped):
                 yield found
@@ -43,9 +43,9 @@ class FileTreeSource:
 
 def distribution_entries(tree: FileTree) -> Iterator[TreeEntry | Skipped]:
     """
-    Yield the files of a tree that are named like distributions; other files as `Skipped`.
+    Yield the entries of a tree that are named like distributions, and `Skipped` for other files.
 
-    Hidden files, files in hidden folders, and files that describe distributions are omitted.
+    Hidden files, files in hidden folders, and sidecars (`is_sidecar`) are omitted.
     """
     for found in tree.entries():
         if isinstance(found, Skipped):

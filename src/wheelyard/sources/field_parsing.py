@@ -65,14 +65,18 @@ def parse_date_parts(parts: list[int] | None) -> datetime | None:
 
 
 def clean_uploader(value: object) -> str:
-    """Return an uploader's name as one printable line, cut at a limit; empty if it is no text."""
+    """Return a name as one printable line of up to UPLOADER_LIMIT characters; empty if no text."""
     if not isinstance(value, str):
         return ""
     return "".join(each if each.isprintable() else " " for each in value).strip()[:UPLOADER_LIMIT]
 
 
 def parse_digests(declared: Mapping[str, object]) -> Mapping[str, str]:
-    """Return the digests of known algorithms in lower case; raise BadDigest if one is malformed."""
+    """
+    Return the digests of known algorithms, by algorithm, in lower case; others are ignored.
+
+    Raise BadDigest if a digest of a known algorithm is malformed.
+    """
     found = dict[str, str]()
     for name, value in declared.items():
         algorithm = name.lower()

@@ -78,7 +78,7 @@ class FileTree(Protocol):
 
 
 def to_candidate(tree: FileTree, item: TreeEntry) -> Candidate:
-    """Return the candidate for a file, with the data of the listing; nothing is read."""
+    """Return the candidate for a file of a tree, from the listing; nothing is read."""
     return Candidate(
         filename=item.filename,
         location=f"{tree}/{item.path}",
@@ -116,7 +116,8 @@ class FolderTree:
         """
         Yield every visible file, outside hidden and excluded folders, after a `stat` of each.
 
-        Yield `Skipped` for a broken link, and for what is neither a file nor a folder.
+        Yield `Skipped` for a broken link, and for what is neither a file nor a folder. Raise
+        Invalid at the end if a folder could not be read.
         """
         others = {os.path.realpath(each) for each in self.excluded}
         below = len(os.path.join(self.root, ""))  # noqa: PTH118 - paths are text here, for speed

@@ -1,9 +1,10 @@
 """
 Import source `index`: another index by its URL, with the Simple API in JSON or HTML.
 
-Some pages are prefetched at a time, so that memory is bounded. A project whose page cannot be read
-is an error in the report. A server that is unreachable, or answers with errors only, ends the
-import; the next import continues there.
+Some pages are prefetched at a time, so that memory is bounded. A project page that cannot be read
+is an error in the report, but not with 410, and with 404 only if projects were named. A server that
+is unreachable, or fails MAX_FAILURES times in a row, ends the import; the next import skips what
+the index has by then.
 """
 
 from collections.abc import Iterator

@@ -57,7 +57,7 @@ class ResumableDownload:
         """
         Return the file's Last-Modified date; None if it is unknown.
 
-        Send a HEAD request unless a response has given it before.
+        Send a HEAD request if no response for the file has been received yet.
         """
         if self._modified is None:
             try:
