@@ -12,7 +12,7 @@ from wheelyard.storage.base import ObjectVersion
 
 
 async def answer_search(request: Request, context: ServerContext) -> Response:
-    """Handle GET `/search.json`: the entries of the projects that the caller may read."""
+    """Handle GET `/search.json`: names, versions and summaries of projects the caller may read."""
     async with context.long_read_limit.acquire(request.client_key):
         entries = await context.pools.run_read(context.index.search.entries)
     caller = request.caller

@@ -131,7 +131,7 @@ async def create_token(request: Request, context: ServerContext) -> Response:
 
 
 async def revoke_token(request: Request, context: ServerContext) -> Response:
-    """Handle DELETE `/api/v1/tokens/<id>`: revoke a token; NotFound if the caller may not."""
+    """Handle DELETE `/api/v1/tokens/<id>`: revoke it, or raise NotFound if the caller may not."""
     if rejection := _check_change(request, context):
         return rejection
     token_id, caller = request.params["id"], request.caller
@@ -145,7 +145,7 @@ async def revoke_token(request: Request, context: ServerContext) -> Response:
 
 
 async def revoke_sent_token(request: Request, context: ServerContext) -> Response:
-    """Handle POST `/api/v1/tokens/self/revoke`: revoke the API token that is the credential."""
+    """Handle POST `/api/v1/tokens/self/revoke`: revoke the API token sent as the credential."""
     if rejection := _check_change(request, context):
         return rejection
     header = request.headers.get(b"authorization")
@@ -180,9 +180,10 @@ async def _revoke(token_id: str, caller: Caller, context: ServerContext) -> Resp
 
 def _require_signed_in(request: Request, now: datetime) -> None:
     """
-    Raise Forbidden unless the caller has signed in lately: with an ID token, or at the proxy.
+    Raise Forbidden unless the caller has signed in with Google lately, directly or at the proxy.
 
-    An ID token must be at most an hour old. API tokens, passwords and static tokens do not count.
+    An ID token must be at most an hour old. No other credential counts, such as an API token or a
+    password.
     """
     if not _can_own_tokens(request.caller):
         raise Forbidden(

@@ -59,7 +59,7 @@ class WebUi:
         return page_response(request, page, MediaType.HTML)
 
     async def project(self, request: Request) -> Response:
-        """Handle GET `/project/<name>/`: releases, metadata; redirect a name not normalized."""
+        """Handle GET `/project/<name>/`: a project's page; redirect a name in another spelling."""
         name = parse_project_name(request.params["name"])
         self._context.read_policy.require_project_read(request.caller, name)
         if name != request.params["name"]:
@@ -71,7 +71,7 @@ class WebUi:
         return page_response(request, page, MediaType.HTML)
 
     def error_page(self, error: WheelyardError) -> Response:
-        """Return the HTML response for `error`; all but the body and its headers is as for JSON."""
+        """Return the HTML error response for `error`, with the status of the JSON response."""
         plain = error_response_for(error)
         body = self.templates.error_page(REASON_PHRASES[plain.status], error.message)
         of_body = (b"content-", b"x-content-")

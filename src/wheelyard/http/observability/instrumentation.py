@@ -68,7 +68,7 @@ class Instrumentation:
     def record_fast_path(
         self, scope: AsgiScope, response: Response, principal: str, started_at: float
     ) -> None:
-        """Record a request answered by the fast path, with its log line and span if enabled."""
+        """Record a request answered by the fast path; log it and export its span, if enabled."""
         seconds = self.now() - started_at
         self.timings.add((DETAIL_ROUTE, "GET", str(response.status)), seconds)
         if self._telemetry or self._is_logging:
@@ -90,7 +90,7 @@ class Instrumentation:
         return record
 
     def finish(self, record: RequestRecord) -> None:
-        """Record a request from `start` that ends, with its log line and span if enabled."""
+        """Record the end of a request from `start`; log it and export its span, if enabled."""
         self.in_progress -= 1
         seconds = self.now() - record.started_at
         method = record.scope["method"]
@@ -142,7 +142,7 @@ class Instrumentation:
         return snapshot
 
     async def publish_periodically(self) -> None:
-        """Write this worker's metrics every few seconds, if there is a shared folder for them."""
+        """Write this worker's metrics every few seconds; return at once without a folder."""
         while self._folder is not None:
             self._write(self._folder)
             await sleep(worker_metrics.PUBLISH_INTERVAL_SECONDS)

@@ -22,7 +22,7 @@ class StoreErrorLog:
         self._ignored = NOT_STORE_ERRORS | (set() if is_local else {"storage_unavailable"})
 
     def log(self, error: WheelyardError) -> None:
-        """Log the error of a failed request if it is a store error and the limit permits it."""
+        """Log a store error, at most six a minute; ignore errors that are logged elsewhere."""
         if not isinstance(error, Unavailable) or error.code in self._ignored:
             return
         left_out = self._rate_limit.acquire()

@@ -28,7 +28,7 @@ KEPT_AFTER_EXIT: Final = frozenset({START_TIME, "process_cpu_seconds"})
 
 
 class MetricsSnapshot(Struct, frozen=True, kw_only=True):
-    """The metrics since the start, of one process or merged of all workers."""
+    """The metrics of a process, or of all workers together, since the start."""
 
     requests: tuple[Histogram, ...] = ()
     """By route, method and status."""

@@ -16,7 +16,7 @@ ATTESTATIONS_NOT_STORED: Final = (
 
 
 def contains_attestations(text: str) -> bool:
-    """Return whether `text`, JSON of the field `attestations`, is not empty; or raise Invalid."""
+    """Return whether the text of `attestations` has any; raise Invalid if it is not JSON."""
     try:
         return bool(decode(text))
     except (DecodeError, UnicodeError, RecursionError) as error:

@@ -174,7 +174,7 @@ def _disposition(headers: list[tuple[str, str]]) -> dict[str, str]:
     """
     Return the parameters of the Content-Disposition among a part's headers.
 
-    Raise Invalid if a header occurs twice, or the content has a transfer encoding.
+    Raise Invalid if a header occurs twice, or the content has an encoding such as base64.
     """
     values = dict(headers)
     if len(values) != len(headers):
@@ -191,7 +191,7 @@ def _disposition(headers: list[tuple[str, str]]) -> dict[str, str]:
 
 
 def _parameters(text: str) -> dict[str, str]:
-    """Parse header parameters, `; name=value; name="value"`, to a dict by lower-case name."""
+    """Return the header parameters in `; name=value; name="value"`, by lower-case name."""
     text = text.rstrip("; \t")
     parameters: dict[str, str] = {}
     position = 0
