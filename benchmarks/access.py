@@ -68,7 +68,7 @@ def measure(folder: Path) -> list[Figure]:
 
 
 def _cost(server: Server, name: str, header: str) -> Figure:
-    """Return the processor time of a private page with a credential beside that of a public one."""
+    """Return a figure: processor time of a private page with a credential beside a public one."""
     private = PIP | {"Authorization": header}
     ours, theirs = in_turn(
         ROUNDS,
@@ -103,7 +103,7 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def _beside_guesses(server: Server, header: str) -> Figure:
-    """Return the page rates of a reader while clients guess passwords, beside its rates alone."""
+    """Return a figure: page rates of a reader while clients guess passwords, beside without."""
     reader = PIP | {"Authorization": header}
 
     def rates() -> list[float]:

@@ -53,7 +53,7 @@ def bucket_variables(url: str) -> dict[str, str]:
 
 def weigh(folder: Path, bucket: Server, local: Server, size: int) -> list[Figure]:
     """
-    Return the memory of two servers: at rest, and above that during an upload and downloads.
+    Return figures of the memory of two servers: at rest, during an upload, during downloads.
 
     The wheel has `size` MiB.
     """
@@ -130,7 +130,7 @@ def _batch(clients: int, each: int) -> Sequence[Wheel]:
 
 
 def _operations(bucket: Server) -> list[Figure]:
-    """Return how many class A and B operations an upload, and a hot or idle second, cost."""
+    """Return the numbers of class A and B operations: of an upload, a hot and an idle second."""
     known = [Wheel("known", f"1.{number}").form() for number in range(21)]
     new = [Wheel(f"new-{number}", "1.0").form() for number in range(20)]
     upload_all(bucket, known[:1])

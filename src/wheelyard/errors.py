@@ -25,9 +25,9 @@ class WheelyardError(Exception):
     """
     Base class of wheelyard's exceptions; only its subclasses are raised.
 
-    `message` has one or two sentences for the user: what was rejected, and what to do next; quote
-    untrusted values with `quoted`. `code` is a stable snake_case name for programs. `short` has a
-    few words that uv prints with the status; by default the first sentence.
+    `message` has sentences for the user: what was rejected, and what to do next; quote untrusted
+    values with `quoted`. `code` is a stable snake_case name for programs. `short` has a few words
+    that uv prints with the status; by default the first sentence.
     """
 
     family_code: ClassVar[str] = "error"

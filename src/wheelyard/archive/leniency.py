@@ -27,9 +27,9 @@ class Rule(StrEnum):
     METADATA = "invalid_metadata"
     """The metadata is malformed; clients read it in the file itself."""
     NAME = "name_mismatch"
-    """The name is spelled otherwise than in the filename."""
+    """The name of the metadata or of an sdist's folder is spelled otherwise than the file's."""
     VERSION = "version_mismatch"
-    """The version is spelled otherwise than in the filename."""
+    """The version is another than in the filename, whose version counts."""
 
 
 WAIVABLE_CODES: Final = frozenset[str](Rule)

@@ -1,1 +1,1 @@
-"""Frozen values, parsed at the door: what is inside is already valid. No I/O, no clock."""
+"""Frozen values, and parsers that accept only valid ones. No I/O, no clock."""

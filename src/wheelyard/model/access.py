@@ -196,7 +196,7 @@ def parse_actions(words: Iterable[str]) -> Action:
 
 
 def intersection(scope: Scope, others: Iterable[Scope]) -> tuple[Scope, ...]:
-    """Return the common part of `scope` and each of `others`, without those that have none."""
+    """Return what `scope` has in common with each of `others`, without empty scopes."""
     common = list[Scope]()
     for other in others:
         actions = scope.actions & other.actions

@@ -105,7 +105,7 @@ class Sdist:
 
     @property
     def uniqueness_key(self) -> UniquenessKey:
-        """The kind and the version, which sdists of one release share, whatever their suffix."""
+        """A tuple of kind and version; sdists of one release share it, whatever their suffix."""
         return ("sdist", canonicalize_version(self.version))
 
     @property
@@ -129,7 +129,7 @@ class Wheel:
 
     @property
     def uniqueness_key(self) -> UniquenessKey:
-        """Kind, version, build tag and tags; wheels that share them differ only in spelling."""
+        """A tuple of kind, version, build tag and tags; unique except for the spelling."""
         return ("wheel", canonicalize_version(self.version), self.build, *self.tags)
 
     @property
@@ -154,7 +154,7 @@ class ObsoleteDistribution:
 
     @property
     def uniqueness_key(self) -> UniquenessKey:
-        """Kind, version, Python version and platform; files that share them differ in spelling."""
+        """A tuple of kind, version, Python version and platform; unique except for the spelling."""
         release = canonicalize_version(self.version)
         return (self.packagetype, release, self.python_version, self.platform)
 

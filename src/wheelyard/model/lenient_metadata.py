@@ -34,9 +34,9 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]")
 
 def parse_any(raw: bytes | None, name: NormalizedName, version: Version | str) -> CoreMetadata:
     """
-    Return the parsed metadata: of `raw`, of its valid fields if it is invalid, else minimal.
+    Return the metadata in `raw`; if it is invalid, its valid fields; if it is None, a minimum.
 
-    `raw` is None for a file without metadata.
+    `raw` is stored core metadata. The minimum is the name and the version.
     """
     if raw is None:
         return minimal_metadata(name, version)

@@ -85,13 +85,17 @@ class Headers:
         return next(iter(self.every(name)), None)
 
     def only(self, name: str) -> str | None:
-        """Return the value of a field, None without one; raise Invalid if the field is repeated."""
+        """
+        Return the value of a field, or None; raise Invalid if the field is repeated.
+
+        A value that is empty or `UNKNOWN` counts as None.
+        """
         if len(self.fields.get(name, ())) > 1:
             raise _invalid(f"the field {name.title()} is given more than once")
         return self.first(name)
 
     def document(self, name: str) -> str | None:
-        """Return the lines of a field's first value without their indentation, None without one."""
+        """Return a field's first value with its line breaks, but without indentation, or None."""
         value = next(iter(self.fields.get(name, ())), "")
         text = _INDENT.sub("\n", value).strip()
         return text if text and text != _PLACEHOLDER else None

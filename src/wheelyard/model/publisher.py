@@ -76,16 +76,20 @@ class Publisher:
 
 def nearest_mismatch(publishers: Iterable[Publisher], claims: Claims) -> str:
     """
-    Return a clause about the first wrong claim, for the publisher with the most rules before it.
+    Return a clause about the wrong claim, for the publisher of which most rules were satisfied.
 
-    The claims must not satisfy all publishers.
+    At least one publisher must have a mismatch.
     """
     mismatches = [each for publisher in publishers if (each := publisher.mismatch(claims))]
     return max(mismatches, key=lambda each: each.passed).description
 
 
 def publishing_log_fields(publisher: Publisher, claims: Claims) -> dict[str, str]:
-    """Return the log fields `issuer`, `subject`, `commit` and `run` (URL) that claims fill."""
+    """
+    Return a dictionary of log fields: `issuer`, `subject`, `commit`, `run`; without empty ones.
+
+    `claims` are verified. `run` is the URL of the CI run.
+    """
     plain = {
         name: escaped(str(value))[:LOGGED_CLAIM_LIMIT_CHARS]
         for name, value in claims.items()
@@ -195,7 +199,7 @@ def _check_match(table: Oidc) -> None:
     """
     Raise Invalid unless `match` of an OIDC table is valid, and narrow enough.
 
-    It needs an exact `sub`, or exact values of two other claims, of which one is a text.
+    It needs an exact `sub`, or exact values of two other claims, at least one of them a text.
     """
     for claim, value in table.match.items():
         if claim in _NOT_IDENTIFYING:
