@@ -118,7 +118,7 @@ class SpoolWriter:
         """The digests of the bytes written so far, in hexadecimal, by algorithm."""
         return {name: hasher.hexdigest() for name, hasher in self._hashers.items()}
 
-    def upload(self) -> SpooledUpload:
+    def to_upload(self) -> SpooledUpload:
         """Return the file, once all bytes are written, without form fields or source metadata."""
         return SpooledUpload(
             distribution=self.distribution,

@@ -228,7 +228,7 @@ class Uploads:
         writer = SpoolWriter(self.spool, distribution, self.rules.max_size, "the upload", {})
         try:
             _copy(path, writer, progress)
-            return self.accept(writer.upload(), caller)
+            return self.accept(writer.to_upload(), caller)
         finally:
             writer.remove()
 

@@ -84,7 +84,7 @@ class UploadFormReader:
             raise self._missing_file()
         self._check_file(file)
         return replace(
-            file.upload(),
+            file.to_upload(),
             form_name=fields.get("name", ""),
             form_version=fields.get("version", ""),
             has_attestations=self._has_attestations,

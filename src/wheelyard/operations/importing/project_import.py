@@ -267,7 +267,7 @@ def _fetch(
     metadata = SourceMetadata(
         uploaded_at=uploaded_at, uploaded_by=candidate.uploaded_by, yanked=candidate.yanked
     )
-    return replace(writer.upload(), source_metadata=metadata)
+    return replace(writer.to_upload(), source_metadata=metadata)
 
 
 def _chunks(candidate: Candidate) -> Iterator[bytes]:
