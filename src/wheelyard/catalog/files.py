@@ -51,11 +51,7 @@ class Files:
             self._create(key, objects[key])
 
     def is_intact(self, name: NormalizedName, file: File) -> bool:
-        """
-        Return whether a distribution and its core metadata are stored with their listed digests.
-
-        Reads them whole.
-        """
+        """Return whether a stored distribution and its core metadata have their listed digests."""
         return all(self._digest(key) == expected for key, expected in listed_objects(name, file))
 
     def repair(self, name: NormalizedName, body: FileContent) -> None:

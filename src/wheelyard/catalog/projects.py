@@ -44,11 +44,7 @@ class ProjectNames:
         self._additions = GroupCommit[str, frozenset[NormalizedName], bool](self._add)
 
     def peek(self, max_age: MaxAge = "fresh") -> Snapshot[NameList] | None:
-        """
-        Return the cached list; None if it is not cached, or older than `max_age`.
-
-        Does not read a remote store.
-        """
+        """Return the list if it is cached and recent enough, else None; reads no remote store."""
         return self._documents.peek(keys.PROJECT_NAMES, max_age)
 
     def get(self) -> Snapshot[NameList]:
@@ -138,19 +134,11 @@ class Projects:
         return snapshot
 
     def load_unlisted(self, name: NormalizedName) -> Snapshot[Project]:
-        """
-        Return a snapshot of a project's document, whether or not its name is listed.
-
-        It has no value if there is no document.
-        """
+        """Return a project's document, listed or not; the value is None if it is missing."""
         return self.documents.get(keys.project(name))
 
     def was_seen(self, name: NormalizedName) -> bool:
-        """
-        Return whether the cached document or list, of any age, has the project.
-
-        The project then still exists, because names are never removed.
-        """
+        """Return whether the cached document or list has the project; names are never removed."""
         cached = self.documents.peek(keys.project(name), "any")
         if cached is not None and cached.value is not None:
             return True

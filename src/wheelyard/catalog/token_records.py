@@ -79,11 +79,7 @@ class TokenRecords:
     last_uses: "LastUses"
 
     def peek(self, token_id: str, max_age: MaxAge = "fresh") -> Snapshot[TokenRecord] | None:
-        """
-        Return the cached record; None if it is not cached, or older than `max_age`.
-
-        Does not read a remote store.
-        """
+        """Return the record if it is cached and recent enough, else None; reads no remote store."""
         return self.documents.peek(keys.token(token_id), max_age)
 
     def get(self, token_id: str) -> Snapshot[TokenRecord]:
@@ -103,11 +99,7 @@ class TokenRecords:
         return True
 
     def get_for_update(self, token_id: str) -> Snapshot[TokenRecord]:
-        """
-        Return a snapshot of a record as it is in the store now.
-
-        Raises NotFound if there is none, or the id is malformed.
-        """
+        """Return the record as it is in the store now; raise NotFound if there is none."""
         is_valid = is_token_id(token_id)
         snapshot = self.documents.get(keys.token(token_id), "current") if is_valid else None
         if snapshot is None or snapshot.value is None:
@@ -153,9 +145,9 @@ class LastUses:
 
     def record(self, token_id: str, now: datetime) -> None:
         """
-        Have a background thread write that a token was used today, unless this process has.
+        Have a background thread record that a token is used today, unless this process has.
 
-        Never waits for the store and never raises.
+        Never waits for the store, and never raises. During the cool-down it does nothing.
         """
         if self._recorded.get(token_id) == now.date() or now < self._retry_at:
             return
@@ -281,10 +273,6 @@ class UsedIdTokens:
 
 
 def digest_of(issuer: str, jti: str) -> str:
-    """
-    Return the SHA-256 that identifies an ID token, in hexadecimal.
-
-    It is unique, as no issuer contains a NUL.
-    """
+    """Return the hex SHA-256 that identifies an ID token; unique, as no issuer contains a NUL."""
     # a JSON string can hold a lone surrogate
     return sha256(f"{issuer}\0{jti}".encode("utf-8", "surrogatepass")).hexdigest()

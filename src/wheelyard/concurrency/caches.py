@@ -29,11 +29,7 @@ class LruCache(Generic[K, V]):
         return entry[0]
 
     def put(self, key: K, value: V, weight: int) -> None:
-        """
-        Cache `value`, and evict the least recently used values above the capacity.
-
-        A value heavier than the whole capacity is not cached.
-        """
+        """Cache `value` unless `weight` exceeds the capacity; evict the least recently used."""
         with self._lock:
             self._remove(key)
             if weight > self._capacity:

@@ -16,11 +16,7 @@ class LogRateLimit:
         self._lock = Lock()
 
     def acquire(self) -> int | None:
-        """
-        Return None if a message must not be logged, else how many were suppressed before it.
-
-        The count is since the last message that was logged.
-        """
+        """Return the number of suppressed messages before this one; None to suppress this one."""
         now = self._monotonic()
         with self._lock:
             if now >= self._minute_ends_at:

@@ -34,8 +34,8 @@ def backoff_pauses(
     """
     Yield the seconds to wait before each retry, without end: random, up to a growing limit.
 
-    The limit is `first`, and doubles up to `longest`; a pause is at least `at_least` times the
-    limit. Randomness (jitter) keeps callers that have failed together from retrying together.
+    The limit begins at `first` and doubles up to `longest`; a pause is at least `at_least` times
+    the limit. Randomness (jitter) keeps callers that have failed together from retrying together.
     """
     limit = first
     while True:

@@ -83,11 +83,7 @@ class Store(Protocol):
     """
 
     def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
-        """
-        Return the bytes and version of a small object; None if it does not exist.
-
-        Returns NOT_MODIFIED if its version is `unless_version`.
-        """
+        """Return a small object; NOT_MODIFIED if it has `unless_version`; None if it is absent."""
         ...
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
@@ -138,11 +134,7 @@ class Store(Protocol):
         ...
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """
-        Yield the entries of objects whose key begins with `prefix` and is greater than `after`.
-
-        They are sorted by key.
-        """
+        """Yield the entries whose key begins with `prefix` and is greater than `after`, sorted."""
         ...
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:

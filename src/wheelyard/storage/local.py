@@ -124,11 +124,7 @@ class LocalStore(Store):
             return version
 
     def link(self, key: Key, source: Path) -> None:
-        """
-        Make a hard link to the file `source` the object of a new key.
-
-        Raises Conflict if the key exists, and OSError if the link fails.
-        """
+        """Hard-link a file to a new key; raise Conflict if the key exists, OSError if it fails."""
         self._move_into_place(key, source, Path(self._path(key)), ABSENT)
 
     def create_all(self, objects: Sequence[tuple[Key, ObjectBody]]) -> list[Key]:

@@ -32,11 +32,7 @@ class Spool:
     """The mode of each file; None: the umask decides."""
 
     def create(self) -> tuple[Path, BinaryIO]:
-        """
-        Create an empty temporary file; return its path, and it opened for unbuffered writing.
-
-        The caller removes the file.
-        """
+        """Create an empty temporary file; return its path and a writer. The caller removes it."""
         with storage_faults("the spool folder"):
             path = self.folder / f"{FILE_PREFIX}{token_hex(16)}"
             descriptor = os.open(path, _NEW, UMASK_MODE if self.mode is None else self.mode)

@@ -63,11 +63,7 @@ class Index:
 
 
 def open_index(settings: Settings, *, create: bool = True) -> Index:
-    """
-    Return the index of the settings.
-
-    If its store is missing, creates it if `create` is True, else raises Invalid.
-    """
+    """Return the index of the settings; if its store is missing, `create` it or raise Invalid."""
     runtime, google = system_runtime(), google_endpoints(process_environment())
     opened = open_store(settings, runtime, create=create)
     return build_index(opened.store, opened.spool, settings, runtime, opened.traits, google)

@@ -80,11 +80,7 @@ class SiteExporter:
     """The number of processes to use, at most."""
 
     def open(self) -> IncrementalExport:
-        """
-        Open the destination and return the export to it, not yet run.
-
-        Raises Invalid if the destination is not allowed.
-        """
+        """Return the export to `dest`, not yet run; raise Invalid if `dest` is not allowed."""
         return self.export_to(open_site(self.dest, self.index))
 
     def export_to(self, site: Site) -> IncrementalExport:

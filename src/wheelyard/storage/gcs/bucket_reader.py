@@ -89,11 +89,7 @@ class BucketReader:
             return None if blob is None else self._described(blob)
 
     def read(self, name: str, generation: str) -> Iterator[bytes]:
-        """
-        Return an iterator of the bytes of one generation of an object.
-
-        Raises NotFound, usually before it returns, if that generation was replaced or deleted.
-        """
+        """Return an iterator of the bytes of one generation; raise NotFound if it was replaced."""
         # an open circuit is ignored, or one unreadable file would keep the next from being tried
         policy = RetryPolicy(env=self._env, retry_seconds=RETRY_SECONDS, ignores_circuit=True)
         whole_name = self._location.name_of(name)

@@ -100,11 +100,7 @@ class ObjectDownload:
         return True
 
     def chunks(self) -> Iterator[bytes]:
-        """
-        Yield the bytes of the opened stream, resuming after breaks.
-
-        Closing the iterator closes the connection.
-        """
+        """Yield the bytes, resuming after breaks; closing the iterator closes the connection."""
         fruitless, resumes = 0, 0
         try:
             while self.position < self.stop:
