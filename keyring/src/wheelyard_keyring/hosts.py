@@ -47,7 +47,7 @@ class RequestedHost:
 
     @property
     def address(self) -> str:
-        """The host as in a URL: IPv6 in brackets; with its port if the scheme has another one."""
+        """The host as in a URL: IPv6 in brackets, and the port unless it is the scheme's own."""
         name = f"[{self.name}]" if ":" in self.name else self.name
         return name if self.port == DEFAULT_PORTS[self.scheme] else f"{name}:{self.port}"
 

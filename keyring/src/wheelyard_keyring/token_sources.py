@@ -60,7 +60,7 @@ class TokenSources:
     runtime: Runtime
 
     def find(self, host: RequestedHost) -> Credential | None:
-        """Return the credential of the first source that has one, or None after a message."""
+        """Return the credential of the first source that has one; or print why, and return None."""
         if self.settings.token:
             return Credential(TOKEN_USER, self.settings.token)
         if self.settings.has_bad_token:

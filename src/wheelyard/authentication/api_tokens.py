@@ -145,9 +145,10 @@ class ApiTokens:
 
     def peek(self, token: ApiToken, max_age: MaxAge = "fresh") -> TokenRecord | None:
         """
-        Return a token's cached record; None without one, or if it is older than `max_age`.
+        Return the cached record of an active token; None if none younger than `max_age` is cached.
 
-        Does not wait for a remote store. Records the use, and raises Unauthenticated, as `get`.
+        Records the use, and never waits for a remote store. Raise Unauthenticated if the token is
+        unknown, revoked or expired by that record, or its secret is wrong.
         """
         snapshot = self.records.peek(token.id, max_age)
         return None if snapshot is None else self._require_active(token, snapshot)

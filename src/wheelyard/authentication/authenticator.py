@@ -74,7 +74,7 @@ class RejectionLog:
 
     def log(self, reason: str, network: str, name: str = "") -> None:
         """
-        Log a rejection with its reason code and client network, unless too many were logged.
+        Log a rejection with its reason code and client network, up to a limit for each minute.
 
         `name` is the principal, or empty if it is unknown.
         """
@@ -149,7 +149,7 @@ class Authenticator:
 
     def authenticate_stale(self, credential: Credential) -> Caller | None:
         """
-        Return the caller of an API token by its cached, maybe stale record; None without one.
+        Return the caller of an API token by its cached record, which may be stale; else None.
 
         Only for when the store does not answer. Raise Unauthenticated if the token is not active.
         """

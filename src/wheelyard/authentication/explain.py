@@ -62,7 +62,7 @@ class AccessExplanation:
 
 def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
     """
-    Return the subject for principals as in a grant, separated by commas, or for one `token:ID`.
+    Return the AccessSubject for principals, separated by commas, or for one `token:ID`.
 
     Raise Invalid for text that is not a principal, NotFound for an unknown token.
     """
@@ -92,7 +92,7 @@ def explain(
     authenticator: Authenticator,
     private_patterns: tuple[Pattern, ...],
 ) -> AccessExplanation:
-    """Explain whether `subject` may do `action` to `project`, existing or not, and why."""
+    """Return the explanation whether `subject` may do `action` to `project`, existing or not."""
     caller, hints = subject.caller, _hints(subject.caller, action, project, authenticator)
     if subject.state != "active":
         response, hints = f"401, because the token is {subject.state}", iter(())

@@ -81,7 +81,7 @@ def _identify(claims: Claims, allowed_domains: frozenset[str]) -> Identity:
 
 
 def google_identity(principal: str, principals: list[str], domain: str | None) -> Identity:
-    """Return an identity with `principals`, its domain, `anonymous` and `allAuthenticated`."""
+    """Return an identity with `principals`, any `domain`, `anonymous` and `allAuthenticated`."""
     domains = [] if domain is None else [f"domain:{domain}"]
     return Identity(principal, frozenset({ANONYMOUS, ALL_AUTHENTICATED, *principals, *domains}))
 

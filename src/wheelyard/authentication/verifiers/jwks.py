@@ -58,7 +58,7 @@ class PublicKey:
 
 @dataclass(frozen=True, slots=True)
 class JwksDependencies:
-    """HTTP client, clock, randomness and threads for key sets."""
+    """The HTTP client, clock, randomness and background threads that a `JwksCache` uses."""
 
     json_client: JsonClient
     monotonic: Callable[[], float]

@@ -46,7 +46,7 @@ _ROUNDING_ERROR: Final = 1e-9
 
 
 class LoginRateLimit:
-    """Counts failed logins in token buckets, one for each key; thread-safe."""
+    """Limits failed logins with token buckets, one for each key; thread-safe."""
 
     def __init__(
         self,

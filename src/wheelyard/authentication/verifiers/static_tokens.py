@@ -141,7 +141,7 @@ class StaticTokens:
 
 def parse_static_tokens(text: str) -> ParsedFile[_TokensByDigest]:
     """
-    Return the tokens in the text of a file, by the SHA-256 of each.
+    Return the parsed text of a file: its static tokens, by their SHA-256.
 
     Raise Invalid if the text is malformed; for a wrong table the message has its number.
     """
