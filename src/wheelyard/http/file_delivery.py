@@ -142,7 +142,7 @@ def _check_file(path: Path, file: File) -> None:
 
 
 class _ExactLength:
-    """Yields the chunks of a body; raises Unavailable at the end unless they are `size` bytes."""
+    """Iterator of a body's chunks; raises Unavailable at the end if they are not `size` bytes."""
 
     def __init__(self, chunks: Iterator[bytes], size: int) -> None:
         self._chunks = chunks

@@ -15,7 +15,7 @@ def is_not_modified(if_none_match: bytes | None, etag: bytes) -> bool:
 
 
 def check_if_match(headers: Headers, etag: bytes | None) -> Response | None:
-    """Return None if If-Match is missing, `*` or has the strong ETag `etag`; else a 412."""
+    """Return None if If-Match is missing, `*` or has the strong ETag `etag`; else a 412 error."""
     if_match = headers.get(b"if-match")
     if if_match is None or if_match.strip() == b"*" or etag in _ETAG.findall(if_match):
         return None

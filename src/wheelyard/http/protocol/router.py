@@ -44,7 +44,7 @@ def decode_path(raw: bytes) -> str:
 
 def build_path(prefix: str, segments: tuple[str, ...], query: bytes) -> str:
     """
-    Return a URL path, percent-encoded and with a slash at the end, and its query.
+    Return a URL path that ends with a slash, percent-encoded, and its query, as one string.
 
     A query that seems to contain a secret is left out.
     """

@@ -40,7 +40,7 @@ class HostPolicy:
         return cls(hosts, paths, access.require_https, server.trusted_proxies)
 
     def check(self, scope: AsgiScope, headers: Headers) -> Response | None:
-        """Return the response to a host not allowed (421), or a credential without HTTPS (403)."""
+        """Return an error response (421: unknown host; 403: credential without HTTPS) or None."""
         if not self._is_allowed_host(headers) and scope["raw_path"] not in self.exempt_paths:
             message = "This index has another host name. Use the URL that its operator gave you."
             return error_response(421, "unknown_host", message, "Unknown host.")
