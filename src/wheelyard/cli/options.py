@@ -144,11 +144,7 @@ def _login_name() -> str:
 
 
 def print_warnings(settings: Settings, authenticator: Authenticator) -> None:
-    """
-    Print the warnings about the settings, about password and token files, and about write access.
-
-    Write access is that of other users of this machine to the stored tokens.
-    """
+    """Print the warnings about settings, credential files, and write access to stored tokens."""
     for file in authenticator.files:
         for sentence in file.warnings:
             warn(sentence)

@@ -54,11 +54,7 @@ def parse_http_date(value: object) -> datetime | None:
 
 
 def parse_date_parts(parts: list[int] | None) -> datetime | None:
-    """
-    Return the UTC time of `[year, month, day, hour, minute, second]`, which are in UTC.
-
-    Return None if the parts are invalid or the time is before 1990.
-    """
+    """Return the UTC time of six numbers, year to second; None if invalid or before 1990."""
     if parts is None or len(parts) != 6:  # noqa: PLR2004 - year to second
         return None
     return parse_iso_date("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}".format(*parts))
@@ -72,11 +68,7 @@ def clean_uploader(value: object) -> str:
 
 
 def parse_digests(declared: Mapping[str, object]) -> Mapping[str, str]:
-    """
-    Return the digests of known algorithms, by algorithm, in lower case; others are ignored.
-
-    Raise BadDigest if a digest of a known algorithm is malformed.
-    """
+    """Return the digests of known algorithms, by algorithm; raise BadDigest if one is malformed."""
     found = dict[str, str]()
     for name, value in declared.items():
         algorithm = name.lower()

@@ -103,11 +103,7 @@ class OpenedSource:
 
 
 def open_source(request: SourceRequest, runtime: Runtime) -> OpenedSource:
-    """
-    Return the open source of a request; detect its kind if none is given.
-
-    Raise Invalid or Unavailable if it cannot be opened, or if an option does not fit its kind.
-    """
+    """Open the source of a request, and return it; raise Invalid or Unavailable."""
     with ExitStack() as connections:
         factory = _SourceFactory(request, runtime, connections)
         kind = factory.kind()
