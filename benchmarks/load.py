@@ -36,7 +36,7 @@ def page_rate(
     """
     Return how many requests for `path` a server answers per second.
 
-    As many `connections` as given send requests without pause; the server may keep them open.
+    As many clients as `connections` send them without pause for `seconds`.
     """
     if wrk := shutil.which("wrk"):
         lines = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]

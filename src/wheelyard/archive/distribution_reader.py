@@ -45,7 +45,7 @@ _INSTALLER_SIGNATURES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class DistributionContents:
-    """The metadata, warnings and waived rules of a valid distribution file."""
+    """The metadata of a valid distribution file, the warnings about it, and its waived rules."""
 
     metadata: bytes | None
     """The exact bytes of METADATA or PKG-INFO; None if it is missing and that rule was waived."""

@@ -1,9 +1,9 @@
 """
 Validation of member names, and the paths that members are unpacked to.
 
-Each path must belong to one member. If two members have one path, some programs write through the
-first one, which may be a link, and others replace it. Names that differ only in case or Unicode
-normal form are one path on some file systems.
+Only folders, and in an sdist files with equal bytes, may share a path. If other members did, some
+programs would write through the first one, which may be a link, and others would replace it. Names
+that differ only in case or Unicode normal form are one path on some file systems.
 """
 
 import re

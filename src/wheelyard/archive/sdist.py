@@ -116,7 +116,7 @@ class _SdistTree:
         self.paths = MemberPaths()
 
     def add(self, name: str, kind: MemberKind, target: str = "") -> bool:
-        """Add a member, or raise Invalid; return whether it is PKG-INFO. Its name is relative."""
+        """Add a member with a relative name; return whether it is PKG-INFO, or raise Invalid."""
         path = normalized_path(name)
         top, slash, _ = path.partition("/")
         if not path or (not slash and kind is not MemberKind.FOLDER):

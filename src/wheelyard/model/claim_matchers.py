@@ -45,7 +45,7 @@ class ClaimRule:
 
 @dataclass(frozen=True, slots=True)
 class ClaimMismatch:
-    """The first rule of a publisher that an ID token does not satisfy."""
+    """The first rule of a publisher that an ID token breaks: its claim, the value and a remedy."""
 
     passed: int
     """The number of satisfied rules before it."""
@@ -146,7 +146,7 @@ def pipeline_file(claim: str, project: str, file: str) -> ClaimRule:
 
 
 def max_lifetime(seconds: int) -> ClaimRule:
-    """Return the rule that at most `seconds` are between `iat` and `exp`."""
+    """Return the rule that `exp` is at most `seconds` after `iat`, and that both are times."""
 
     def accepts(value: object, claims: Claims) -> bool:
         issued_at, expires_at = numeric_date(claims.get("iat")), numeric_date(value)

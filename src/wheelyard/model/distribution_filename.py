@@ -194,8 +194,8 @@ def strip_trailing_zeros(version: str) -> str:
     """
     Return a normalised version without trailing zeros of its release segment: 1 for 1.0.0.
 
-    Equal to `packaging.utils.canonicalize_version`, but without parsing: it is called for all
-    releases of a project when a file is added.
+    Equal to `packaging.utils.canonicalize_version`, but without parsing, which takes too long for
+    all files of a project.
     """
     return _TRAILING_ZEROS.sub(r"\1", version)
 

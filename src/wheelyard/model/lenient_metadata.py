@@ -47,7 +47,7 @@ def parse_any(raw: bytes | None, name: NormalizedName, version: Version | str) -
 
 
 def parse_leniently(raw: bytes, name: NormalizedName, version: Version | str) -> CoreMetadata:
-    """Return the valid fields of invalid metadata, with the given name and version."""
+    """Return core metadata with this name and version, and the valid fields of `raw`."""
     kept = dict[str, list[str]]()
     text = raw.replace(b"\r\n", b"\n").decode(errors="replace").removeprefix("\ufeff")
     head, _, body = text.partition("\n\n")

@@ -102,7 +102,7 @@ class _FilesEvent(Event, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Yanked(_FilesEvent, frozen=True, kw_only=True, omit_defaults=True, tag="yanked"):
-    """Files were yanked (PEP 592)."""
+    """Files were yanked (PEP 592), for a reason that may be empty."""
 
 
 class Unyanked(_FilesEvent, frozen=True, kw_only=True, omit_defaults=True, tag="unyanked"):
