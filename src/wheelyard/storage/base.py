@@ -112,7 +112,7 @@ class Store(Protocol):
 
     def create_all(self, objects: Sequence[tuple[Key, ObjectBody]]) -> list[Key]:
         """
-        Write objects with different new keys durably; return the keys that existed already.
+        Write objects with different keys durably; return the keys that existed already.
 
         The objects at those keys are unchanged. New objects appear one by one. After Unavailable,
         any of them may have been written.
