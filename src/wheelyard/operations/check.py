@@ -123,7 +123,7 @@ class ProjectCheck:
     """The object versions of malformed journal entries, by number."""
 
     def run(self, *, rebuild: bool) -> CheckedProject:
-        """Check one project and return it; `rebuild` rewrites its document from its journal."""
+        """Check one project and return it; `rebuild` writes its document as its journal says."""
         commits = self._journal()
         # read after the journal, so that a concurrent commit cannot make the document older
         found = read_or_report(self.store, keys.project(self.name), self.findings)
@@ -282,7 +282,7 @@ class Check:
         """
         Check the whole store and return the findings.
 
-        `rebuild` makes the documents from their journals again; `sweep` deletes leftovers.
+        `rebuild` rewrites documents that differ from their journals; `sweep` deletes leftovers.
         """
         findings = Findings()
         checked = dict[NormalizedName, CheckedProject]()

@@ -32,7 +32,7 @@ REASON_LIMIT: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Selects all files of one version, or one of its files."""
+    """Selects all files of one version of a project, or only the one named `filename`."""
 
     version: Version
     filename: str | None = None

@@ -145,7 +145,7 @@ class SpoolWriter:
 
 
 def file_too_large(limit: int) -> TooLarge:
-    """Return the error for a file of more than `limit` bytes."""
+    """Return the TooLarge for a file of more than `limit` bytes."""
     readable = f"{limit} bytes" if limit % MIB else f"{limit // MIB} MiB"
     return TooLarge(
         f"File too large, the limit is {readable}. Ask for a higher [uploads] max_file_size; or, "

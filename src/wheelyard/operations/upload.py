@@ -346,7 +346,7 @@ def find_identical(
 
 
 def filename_taken(filename: str) -> Conflict:
-    """Return the error for a filename that is listed with other bytes."""
+    """Return the Conflict for a filename that is listed with other bytes."""
     fact = f"File already exists ({quoted(filename)}, with different content)."
     message = f"{fact} Use a new version."
     return Conflict(message, code="file_exists", short=message)

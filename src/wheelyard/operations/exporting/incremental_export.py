@@ -96,7 +96,7 @@ class _Run:
 
     @property
     def is_full(self) -> bool:
-        """Whether every page is made again."""
+        """Whether this run makes all pages of the site again."""
         return self.existing is not None
 
     @property
@@ -366,7 +366,7 @@ class IncrementalExport:
 
 
 def missing_document(name: NormalizedName) -> Unavailable:
-    """Return the error for a project whose document the store has lost."""
+    """Return the Unavailable for a project whose document the store has lost."""
     return Unavailable(
         f"The document of {name} is lost. Run 'wheelyard check --rebuild', or restore it from a "
         "backup, and export again.",

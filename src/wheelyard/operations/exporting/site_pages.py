@@ -106,7 +106,7 @@ class SitePages:
         """
         Return the `.gz` paths of all pages if this export writes no compressed pages, else none.
 
-        `names` are the projects whose pages are meant, besides the lists and the search index.
+        `names` are the projects of the site.
         """
         if self.options.is_gzipped:
             return frozenset()
@@ -168,8 +168,8 @@ class PageWriter:
         """
         Write or delete pages over their expected versions; return the versions of the written ones.
 
-        A page without an expected version must be new; none is deleted. Raise Conflict at the first
-        page that has another version; those before it stay written.
+        Without an expected version, a page must not exist yet, and a deletion is skipped. Raise
+        Conflict at the first page that has another version; those before it stay written.
         """
         written = dict[Key, ObjectVersion]()
         for page in pages:

@@ -128,7 +128,8 @@ class _WorkerPool:
         """
         Add an entry of the source to the batch of its project, or report why it cannot be imported.
 
-        Start full batches, and one more if a worker is idle; wait if too many are started.
+        Start full batches, and one that is not full if a worker is idle; wait if too many are
+        started.
         """
         if isinstance(offer, Skipped):
             status = FileStatus.REFUSED if offer.is_error else FileStatus.PASSED_OVER
@@ -153,7 +154,7 @@ class _WorkerPool:
             self._start(batch)
 
     def finish(self) -> None:
-        """Start the remaining batches, wait for all, and list the names of imported projects."""
+        """Import the remaining batches, and add their projects to the list of names."""
         while (batch := self.batches.take_oldest()) is not None:
             self._start(batch)
         while self._running:
@@ -161,7 +162,7 @@ class _WorkerPool:
         self._write_names()
 
     def abort(self) -> None:
-        """After an error, list the names of already imported projects, if the store answers."""
+        """After an error, add projects imported so far to the list of names, if possible."""
         for future in self._running:
             if not future.cancelled() and future.exception() is None:
                 self._record_name(future.result())

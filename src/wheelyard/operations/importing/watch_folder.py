@@ -85,7 +85,7 @@ class FolderWatch:
         self.stopped.set()
 
     def skip_existing(self) -> None:
-        """Mark all existing files as processed, without importing them."""
+        """Mark all existing files as processed, so that no scan imports them until they change."""
         root = str(self.tree)
         for found in distribution_entries(self.tree):
             location, version = _location_and_version(root, found)
