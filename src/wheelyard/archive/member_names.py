@@ -1,7 +1,7 @@
 """
 Validation of member names, and the paths that members are unpacked to.
 
-Only folders, and in an sdist files with equal bytes, may share a path. If other members did, some
+Only folders, and in a tar archive files with equal bytes, may share a path. If others did, some
 programs would write through the first one, which may be a link, and others would replace it. Names
 that differ only in case or Unicode normal form are one path on some file systems.
 """
