@@ -121,7 +121,11 @@ class TarStream:
 
 @dataclass(frozen=True, slots=True)
 class TarMember:
-    """The header of one tar member; its data comes next in the stream."""
+    """
+    The name, kind, size and link target of one tar member, without its data.
+
+    The caller may read the data from the `TarStream` until it asks for the next member.
+    """
 
     name: str
     kind: MemberKind

@@ -154,7 +154,11 @@ class _WorkerPool:
             self._start(batch)
 
     def finish(self) -> None:
-        """Import the remaining batches, and add their projects to the list of names."""
+        """
+        Import the remaining batches, and wait for all that are running.
+
+        Then add the projects of the whole import to the list of names, except those already added.
+        """
         while (batch := self.batches.take_oldest()) is not None:
             self._start(batch)
         while self._running:

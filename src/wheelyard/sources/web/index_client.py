@@ -54,7 +54,11 @@ class SourceCredentials:
     """Netrc entries by host."""
 
     def header_for(self, url: Url) -> str | None:
-        """Return the Authorization header for a request to `url`; None if it gets no credential."""
+        """
+        Return the Authorization header for a request to `url`.
+
+        None if no credential is known for its host, or it is neither the index nor https on 443.
+        """
         is_index = url.origin == self.index.origin
         is_usual = url.is_secure and url.port == DEFAULT_PORTS["https"]
         known = self.known.get(url.host.strip("[]")) if is_index or is_usual else None
