@@ -5,6 +5,7 @@ import json
 import re
 import statistics
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -33,13 +34,37 @@ GIVEN_UP = re.compile(
 """Words of the code that the standard terms in docs/glossary.md have replaced."""
 
 
+def is_given_up(text: str) -> bool:
+    """Return whether one of the given-up words is in a name, or in a whole module."""
+    return GIVEN_UP.search(text.replace("_", " ")) is not None
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    """Return the syntax tree of a module."""
+    return ast.parse(path.read_text())
+
+
+def names_in(path: Path) -> set[str]:
+    """Return every name in a module that its author has chosen, its own included."""
+    fields_of_names = ("id", "attr", "arg", "name", "asname")
+    return {path.stem} | {
+        name
+        for node in ast.walk(tree(path))
+        for field in fields_of_names
+        if isinstance(name := getattr(node, field, None), str)
+    }
+
+
 def test_names_are_standard_terms() -> None:
     """No name in the code is one of the private words that were given up."""
+    # most modules have none of them anywhere, and to parse them all takes seconds
+    suspects = [path for path in PYTHON if is_given_up(f"{path.stem} {path.read_text()}")]
     found = {
         f"{path.relative_to(ROOT)}: {name}"
-        for path in PYTHON
-        for name in _names(path)
-        if GIVEN_UP.search(name.replace("_", " "))
+        for path in suspects
+        for name in names_in(path)
+        if is_given_up(name)
     }
 
     assert found == set()
@@ -50,7 +75,7 @@ def test_no_class_has_the_name_of_another() -> None:
     classes = [
         node.name
         for path in SOURCES
-        for node in ast.parse(path.read_text()).body
+        for node in tree(path).body
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     ]
 
@@ -62,7 +87,7 @@ def test_functions_are_short() -> None:
     sizes = {
         f"{path.name}:{node.name}": (node.end_lineno or 0) - node.lineno + 1
         for path in SOURCES
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(tree(path))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
 
@@ -80,10 +105,9 @@ def test_every_table_is_documented() -> None:
 def test_every_refusal_is_documented() -> None:
     """docs/errors.md lists every code that a refusal gives, and none that nothing gives."""
     listed = set(re.findall(r"^\| `(\w+)` \|", (DOCS / "errors.md").read_text(), re.MULTILINE))
-    trees = [ast.parse(path.read_text()) for path in SOURCES]
-    written = {text for tree in trees for node in ast.walk(tree) for text in _texts(node)}
+    written = {text for path in SOURCES for node in ast.walk(tree(path)) for text in _texts(node)}
 
-    assert {code for tree in trees for code in _codes(tree)} <= listed
+    assert {code for path in SOURCES for code in _codes(tree(path))} <= listed
     assert listed <= written
 
 
@@ -114,21 +138,6 @@ def test_links_lead_somewhere(page: Path) -> None:
     wrong = [f"{path}#{heading}" for path, heading in links if not _leads(page, path, heading)]
 
     assert wrong == []
-
-
-def _names(path: Path) -> set[str]:
-    """Return the names in a module that may be given up, its own included."""
-    text = path.read_text()
-    if not GIVEN_UP.search(text.replace("_", " ")):  # most have none, and parsing takes seconds
-        return {path.stem}
-    fields_of_names = ("id", "attr", "arg", "name", "asname")
-    nodes = ast.walk(ast.parse(text))
-    return {path.stem} | {
-        name
-        for node in nodes
-        for field in fields_of_names
-        if isinstance(name := getattr(node, field, None), str)
-    }
 
 
 def _leads(page: Path, path: str, heading: str) -> bool:
