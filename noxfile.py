@@ -91,6 +91,13 @@ def settings(session: nox.Session) -> None:
 
 
 @nox.session
+def commands(session: nox.Session) -> None:
+    """Write the commands of docs/commands.md again, from their help texts."""
+    install_project(session)
+    session.run("python", "-m", "tools.command_reference")
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Compile the locks again; `-- --upgrade` takes the newest of everything."""
     if session.venv_backend != "none":

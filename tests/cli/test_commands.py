@@ -244,14 +244,6 @@ def test_a_port_in_use(wheelyard: Typed) -> None:
     assert "Cannot listen" in done.stderr
 
 
-def test_help(wheelyard: Typed) -> None:
-    """Every command explains itself."""
-    commands = re.findall(r"^  (\w+)  ", wheelyard("--help").stdout, re.MULTILINE)
-
-    assert len(commands) > 5
-    assert [name for name in commands if wheelyard(name, "--help").returncode] == []
-
-
 def test_check_names_strays_safely(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
     """A stray file's name can neither colour a terminal nor forge a line of a check's report."""
     del published

@@ -7,6 +7,7 @@ import click
 from msgspec.structs import replace
 
 from wheelyard.authentication.explain import explain, parse_subject
+from wheelyard.cli.help_text import examples
 from wheelyard.cli.options import command_settings, existing_index, store_options
 from wheelyard.errors import Invalid
 from wheelyard.model.distribution_filename import parse_name
@@ -14,11 +15,22 @@ from wheelyard.model.grants import ACTIONS, describe_actions
 from wheelyard.wiring.index import authenticator_of_settings
 
 
+@examples(
+    "access.md",
+    "wheelyard access explain user:ana@acme.dev acme-core upload",
+    "wheelyard access explain anonymous acme-core read",
+)
 @click.group("access")
 def command() -> None:
     """Explain who may do what, and why."""
 
 
+@examples(
+    "access.md",
+    "wheelyard access explain user:ana@acme.dev acme-core upload",
+    "wheelyard access explain token:x7Kq2mPz4A acme-core manage",
+    "wheelyard access explain anonymous acme-core read",
+)
 @command.command("explain")
 @click.argument("who")
 @click.argument("project")

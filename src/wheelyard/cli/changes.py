@@ -1,10 +1,12 @@
 """`wheelyard yank`, `unyank`, `delete` and `status`: change a release or a project."""
 
 from collections.abc import Callable
+from typing import Final
 
 import click
 from packaging.utils import NormalizedName
 
+from wheelyard.cli.help_text import examples
 from wheelyard.cli.options import existing_index, local_caller, store_options
 from wheelyard.model.access import Caller
 from wheelyard.model.distribution_filename import parse_name, parse_version
@@ -13,8 +15,11 @@ from wheelyard.operations.lifecycle import Lifecycle, Selection
 
 Change = Callable[[Lifecycle, Caller, NormalizedName, Selection, str], Project]
 
+PAGE: Final = "projects.md"
 
-def _command(change: Change, what: str, done: str) -> click.Command:
+
+def _command(change: Change, what: str, done: str, *lines: str) -> click.Command:
+    @examples(PAGE, *lines)
     @click.command(help=what)
     @click.argument("project")
     @click.argument("version")
@@ -35,15 +40,30 @@ yank = _command(
     Lifecycle.yank,
     "Mark VERSION of PROJECT, or one file of it, as not to be chosen any more.",
     "yanked",
+    "wheelyard yank acme-core 1.0 --reason 'loses data on 3.14'",
+    "wheelyard yank acme-core 1.0 --file acme_core-1.0-py3-none-any.whl",
 )
-unyank = _command(Lifecycle.unyank, "Take the mark of `yank` back.", "no longer yanked")
+unyank = _command(
+    Lifecycle.unyank,
+    "Take the mark of `yank` back.",
+    "no longer yanked",
+    "wheelyard unyank acme-core 1.0",
+    "wheelyard unyank acme-core 1.0 --file acme_core-1.0-py3-none-any.whl",
+)
 delete = _command(
     Lifecycle.delete,
     "Remove VERSION of PROJECT, or one file of it, for good: no filename ever comes back.",
     "deleted",
+    "wheelyard delete acme-core 1.0 --reason 'contains a secret'",
+    "wheelyard delete acme-core 1.0 --file acme_core-1.0-py3-none-any.whl",
 )
 
 
+@examples(
+    PAGE,
+    "wheelyard status acme-core archived",
+    "wheelyard status acme-core deprecated --reason 'use acme-kernel'",
+)
 @click.command("status")
 @click.argument("project")
 @click.argument("status", type=click.Choice([status.value for status in Status]))

@@ -5,12 +5,19 @@ from dataclasses import asdict, replace
 import click
 from msgspec.json import encode
 
+from wheelyard.cli.help_text import examples
 from wheelyard.cli.options import existing_index, store_options
 from wheelyard.cli.output import progress_bar
 from wheelyard.model.text import counted, escaped
 from wheelyard.operations.check import Findings
 
 
+@examples(
+    "store.md",
+    "wheelyard check",
+    "wheelyard check --sweep --json",
+    "wheelyard check --store gs://acme-packages",
+)
 @click.command("check")
 @click.option("--rebuild", is_flag=True, help="Fold every journal again into its document.")
 @click.option("--sweep", is_flag=True, help="Remove what dead uploads and tokens left.")

@@ -14,6 +14,7 @@ from wheelyard.authentication.verifiers.static_tokens import ENVIRONMENT_TOKEN
 from wheelyard.catalog.conflict_retry import remote_conflict_retries
 from wheelyard.catalog.format import read_format
 from wheelyard.catalog.keys import probes
+from wheelyard.cli.help_text import examples
 from wheelyard.cli.options import command_settings, loaded_settings, print_warnings, store_options
 from wheelyard.cli.output import warn
 from wheelyard.errors import Invalid, WheelyardError
@@ -33,11 +34,22 @@ OTHER_CODES: Final = frozenset({"storage_credentials", "storage_unavailable", "o
 """Codes of errors that do not show whether a permission is missing."""
 
 
+@examples(
+    "settings.md",
+    "wheelyard config check",
+    "wheelyard config check --config /etc/wheelyard/wheelyard.toml",
+)
 @click.group("config")
 def command() -> None:
     """Check the settings, and print those in force."""
 
 
+@examples(
+    "settings.md",
+    "wheelyard config check",
+    "wheelyard config check --config /etc/wheelyard/wheelyard.toml",
+    "wheelyard config check --set server.public_url=https://packages.example.com",
+)
 @command.command("check")
 @store_options
 def check() -> None:

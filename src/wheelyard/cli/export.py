@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import click
 from packaging.utils import NormalizedName
 
+from wheelyard.cli.help_text import complete_path, examples
 from wheelyard.cli.options import existing_index, store_options
 from wheelyard.cli.output import progress_bar, warn
 from wheelyard.errors import Invalid, quoted
@@ -22,8 +23,14 @@ from wheelyard.wiring.index import Index
 from wheelyard.wiring.site_export import SiteExporter
 
 
+@examples(
+    "static-site.md",
+    "wheelyard export /srv/www/packages --base-url https://packages.example.com",
+    "wheelyard export gs://acme-site --gzip",
+    "wheelyard export site --files link --all",
+)
 @click.command("export")
-@click.argument("dest", metavar="DEST")
+@click.argument("dest", metavar="DEST", shell_complete=complete_path)
 @click.option(
     "--files",
     metavar="copy|link|URL",

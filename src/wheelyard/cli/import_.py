@@ -9,6 +9,7 @@ from msgspec.json import encode
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
+from wheelyard.cli.help_text import complete_path, examples
 from wheelyard.cli.import_progress import build_importer, import_source
 from wheelyard.cli.options import command_settings, ensure_index, local_caller, store_options
 from wheelyard.http_client.urls import UserPassword, redact_url
@@ -26,8 +27,14 @@ PASSWORD: Final = "WHEELYARD_IMPORT_PASSWORD"  # noqa: S105 - the name of a vari
 """Variables with the credentials of the other index, besides its URL and netrc."""
 
 
+@examples(
+    "importing.md",
+    "wheelyard import ~/packages --dry-run",
+    "wheelyard import https://packages.example.com/simple/ --project 'acme-*'",
+    "wheelyard import gs://old-packages --lenient",
+)
 @click.command("import")
-@click.argument("source", metavar="SOURCE")
+@click.argument("source", metavar="SOURCE", shell_complete=complete_path)
 @click.option("--dry-run", is_flag=True, help="Read and check everything, and write nothing.")
 @click.option("--lenient", is_flag=True, help="Take old files that fail only today's rules.")
 @click.option(

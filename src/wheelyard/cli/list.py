@@ -3,12 +3,19 @@
 import click
 from msgspec.json import encode
 
+from wheelyard.cli.help_text import examples
 from wheelyard.cli.options import existing_index, store_options
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.project import File
 from wheelyard.model.text import escaped
 
 
+@examples(
+    "projects.md",
+    "wheelyard list",
+    "wheelyard list acme-core",
+    "wheelyard list acme-core --json",
+)
 @click.command("list")
 @click.argument("project", required=False)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")

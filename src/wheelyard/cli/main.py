@@ -7,34 +7,50 @@ Exit status: 0 success, 1 failure, 2 wrong usage, 130 Ctrl-C.
 import logging
 import sys
 from importlib import import_module
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from wheelyard.cli.help_text import examples
 from wheelyard.cli.output import take_over_output
 from wheelyard.errors import WheelyardError
 from wheelyard.model.text import escaped
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 INTERRUPTED_STATUS: Final = 130
 """The exit status after Ctrl-C, as in shells."""
 
-COMMANDS: Final = {
-    "serve": "run the index",
-    "run": "the same with pypiserver's command line, and its folders of packages",
-    "upload": "publish files straight into a store, no server needed",
-    "import": "take over what another index, a folder or a bucket has",
-    "list": "list the projects, or the files of one",
-    "yank": "mark a release, or one file, as not to be chosen any more",
-    "unyank": "take that mark back",
-    "delete": "remove a release, or one file, for good",
-    "status": "set a project's status",
-    "export": "write a static site that needs no server",
-    "token": "create, list and revoke API tokens",
-    "access": "explain who may do what, and why",
-    "config": "check the settings, and say what is in force",
-    "check": "verify every byte and link, and mend what can be mended",
+COMMAND_GROUPS: Final = {
+    "Serve": {
+        "serve": "run the index",
+        "run": "the same with pypiserver's command line, and its folders of packages",
+    },
+    "Publish and import": {
+        "upload": "publish files straight into a store, no server needed",
+        "import": "take over what another index, a folder or a bucket has",
+    },
+    "Manage": {
+        "list": "list the projects, or the files of one",
+        "yank": "mark a release, or one file, as not to be chosen any more",
+        "unyank": "take that mark back",
+        "delete": "remove a release, or one file, for good",
+        "status": "set a project's status",
+    },
+    "Access": {
+        "token": "create, list and revoke API tokens",
+        "access": "explain who may do what, and why",
+    },
+    "Store and checks": {
+        "check": "verify every byte and link, and mend what can be mended",
+        "export": "write a static site that needs no server",
+        "config": "check the settings, and say what is in force",
+    },
 }
-"""The subcommands and their descriptions; a module is imported only when its command runs."""
+"""The subcommands and their descriptions, as `--help` groups them."""
+COMMANDS: Final = {name: what for group in COMMAND_GROUPS.values() for name, what in group.items()}
+"""The subcommands; a module is imported only when its command runs."""
 COMMAND_LOCATIONS: Final = {
     "import": ("import_", "command"),
     **{name: ("changes", name) for name in ("yank", "unyank", "delete", "status")},
@@ -63,10 +79,21 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the subcommands and their descriptions for `--help`, without importing them."""
         del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        width = max(map(len, COMMANDS))
+        for title, group in COMMAND_GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), what) for name, what in group.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Return the subcommands that begin with `incomplete`, without importing them."""
+        from click.shell_completion import CompletionItem  # only needed by a shell
+
+        found = (each for each in COMMANDS.items() if each[0].startswith(incomplete))
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [*(CompletionItem(name, help=what) for name, what in found), *options]
 
 
+@examples("commands.md", "wheelyard serve", "wheelyard upload dist/*", "wheelyard upload --help")
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="wheelyard", message="%(prog)s %(version)s")
 def cli() -> None:

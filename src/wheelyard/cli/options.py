@@ -12,6 +12,7 @@ import click
 from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.verifiers.reloading_file import write_access_warnings
 from wheelyard.catalog import keys
+from wheelyard.cli.help_text import complete_path
 from wheelyard.cli.output import print_message, warn
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.text import escaped
@@ -57,6 +58,7 @@ def store_options_with(default: str) -> Callable[[F], F]:
     with_store = click.option(
         "--store",
         metavar="PLACE",
+        shell_complete=complete_path,
         expose_value=False,
         callback=_keep,
         help=f"A folder, or gs://BUCKET/PREFIX.  [default: {default}]",

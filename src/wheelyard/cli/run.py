@@ -6,6 +6,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from wheelyard.cli.help_text import examples
 from wheelyard.cli.options import command_settings, loaded_settings, store_options_with
 from wheelyard.cli.output import warn
 from wheelyard.cli.serve import WatchOptions, access_options, overrides_of, run_index
@@ -49,6 +50,11 @@ def _ignored_options(command: F) -> F:
     return click.option("--disable-fallback", is_flag=True, hidden=True)(command)
 
 
+@examples(
+    "migration/pypiserver.md",
+    "wheelyard run ~/packages",
+    "wheelyard run -p 8080 -P .htpasswd -a update,download,list ~/packages",
+)
 @click.command("run")
 @click.argument("folders", nargs=-1, metavar="[DIR]...", type=click.Path(path_type=Path))
 @click.option("-p", "--port", type=int, help="Port to listen on.  [default: $PORT, else 8080]")

@@ -15,6 +15,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
+from wheelyard.cli.help_text import complete_path, examples
 from wheelyard.cli.options import command_settings, ensure_index, print_warnings, store_options
 from wheelyard.cli.output import flush_messages, show_token, warn
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
@@ -57,6 +58,7 @@ def access_options(command: F) -> F:
         "-P",
         "--passwords",
         metavar="FILE",
+        shell_complete=complete_path,
         help="htpasswd file: whose names may read and upload; '.' for none, with '-a .'.",
     )
     actions = click.option(
@@ -75,6 +77,12 @@ def access_options(command: F) -> F:
     return passwords(actions(i_know(command)))
 
 
+@examples(
+    "operating.md",
+    "wheelyard serve",
+    "wheelyard serve --store gs://acme-packages --host 0.0.0.0 --private",
+    "wheelyard serve --watch ~/packages --port 9000",
+)
 @click.command("serve")
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on.  [default: $PORT, else 8080]")
@@ -85,6 +93,7 @@ def access_options(command: F) -> F:
     "places",
     multiple=True,
     metavar="PLACE",
+    shell_complete=complete_path,
     help="Import what is and what appears in a folder, or gs://BUCKET/PREFIX.",
 )
 @click.option(

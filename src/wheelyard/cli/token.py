@@ -8,6 +8,7 @@ from msgspec.json import encode
 
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.explain import parse_subject
+from wheelyard.cli.help_text import examples
 from wheelyard.cli.options import (
     command_settings,
     ensure_index,
@@ -27,11 +28,23 @@ OWNERS = ("user:", "serviceAccount:")
 UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
+@examples(
+    "tokens.md",
+    "wheelyard token create ci --project 'acme-*' --expires 30d",
+    "wheelyard token list",
+    "wheelyard token revoke x7Kq2mPz4A",
+)
 @click.group("token")
 def command() -> None:
     """Create, list and revoke API tokens."""
 
 
+@examples(
+    "tokens.md",
+    "wheelyard token create ci --project 'acme-*' --expires 30d",
+    "wheelyard token create readers --can read",
+    "wheelyard token create ana --can manage --owner user:ana@acme.dev",
+)
 @command.command("create")
 @click.argument("name")
 @click.option("--can", default="read,upload", show_default=True, help="read, upload, manage.")
@@ -69,6 +82,11 @@ def create(name: str, can: str, projects: tuple[str, ...], expires: str, owner: 
         click.echo(token.text)
 
 
+@examples(
+    "tokens.md",
+    "wheelyard token list",
+    "wheelyard token list --json",
+)
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @store_options
@@ -91,6 +109,11 @@ def list_tokens(*, as_json: bool) -> None:
         click.echo("\t".join((*columns, record.state(now), *minted)))
 
 
+@examples(
+    "tokens.md",
+    "wheelyard token revoke x7Kq2mPz4A",
+    "wheelyard token revoke x7Kq2mPz4A Zb91LmQw0c --store gs://acme-packages",
+)
 @command.command("revoke")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @store_options

@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from wheelyard.cli.help_text import complete_path, examples
 from wheelyard.cli.options import command_settings, ensure_index, local_caller, store_options
 from wheelyard.cli.output import progress_bar
 from wheelyard.errors import Invalid, WheelyardError
@@ -18,9 +19,21 @@ MAX_CONCURRENT_UPLOADS: Final = 8
 """Concurrent uploads to a bucket, which answers slowly; files of one project share a commit."""
 
 
+@examples(
+    "publish.md",
+    "wheelyard upload dist/*",
+    "wheelyard upload --store gs://acme-packages dist/*",
+    "wheelyard upload dist/* --export /srv/www/packages",
+)
 @click.command("upload")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--export", "dest", metavar="DEST", help="Refresh this static site afterwards.")
+@click.option(
+    "--export",
+    "dest",
+    metavar="DEST",
+    shell_complete=complete_path,
+    help="Refresh this static site afterwards.",
+)
 @store_options
 def command(files: tuple[Path, ...], dest: str | None) -> int:
     """
