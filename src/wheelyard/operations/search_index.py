@@ -6,6 +6,7 @@ A refresh of the index costs a request for each thousand projects, and one for e
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from math import inf
 from threading import Lock
 from typing import Final
 
@@ -13,6 +14,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.projects import Projects
+from wheelyard.errors import Unavailable
 from wheelyard.rendering.releases import latest_release, releases_of
 from wheelyard.rendering.search_json import SearchEntry, search_entry
 from wheelyard.storage.base import Entry, ObjectVersion, Stored
@@ -35,14 +37,19 @@ class SearchIndex:
     projects: Projects
     is_local: bool
     _cached: dict[NormalizedName, _CachedEntry] = field(default_factory=dict)
-    _expires_at: float = 0.0
+    _expires_at: float = -inf
     _lock: Lock = field(default_factory=Lock)
 
     def entries(self) -> tuple[SearchEntry, ...]:
-        """Return an entry for each listed project, sorted by name; may read the store."""
+        """
+        Return an entry for each listed project, sorted by name; may read the store.
+
+        A project whose document is damaged has none. Raises Unavailable if the store does not
+        answer.
+        """
         with self._lock:
             now = self.projects.documents.now_seconds()
-            if now >= self._expires_at or not self._cached:
+            if now >= self._expires_at:
                 self._cached = self._refreshed()
                 ttl = LOCAL_TTL_SECONDS if self.is_local else REMOTE_TTL_SECONDS
                 self._expires_at = now + ttl
@@ -67,6 +74,9 @@ class SearchIndex:
         stored = self.projects.store.get(document.key)
         if not isinstance(stored, Stored):
             return None
-        project = self.projects.documents.codec.decode(document.key, stored.body)
+        try:
+            project = self.projects.documents.codec.decode(document.key, stored.body)
+        except Unavailable:  # damaged: the other projects are found all the same
+            return None
         described = latest_release(releases_of(project))
         return stored.version, search_entry(project, described)

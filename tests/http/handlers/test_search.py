@@ -13,10 +13,12 @@ from tests.http.servers import RunningServer
 from tests.operations.in_memory_index import ALICE
 from tests.storage.gcs.opened import EMULATOR
 from tests.waiting import until
+from wheelyard.catalog import keys
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.search_index import LOCAL_TTL_SECONDS
 from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.storage.base import Stored
 from wheelyard.wiring.index import open_index
 
 pytestmark = pytest.mark.integration
@@ -53,6 +55,17 @@ def test_life_of_a_project(tmp_path: Path) -> None:
         life.yank(ALICE, parse_name("a-b"), Selection(parse_version("1.1")), "")
         life.delete(ALICE, parse_name("a"), Selection(parse_version("2.0")), "")
         assert found() == [["a", "", ""], ["a-b", "1.0", "<b>Zweites</b>, größer"]]
+
+
+def test_damaged_document(tmp_path: Path) -> None:
+    """A project whose document is damaged is not found, and every other one is."""
+    with in_process(tmp_path) as app:
+        app.publish(wheel("a", "1.0"), wheel("b", "1.0"))
+        store, key = app.index.projects.store, keys.project(parse_name("a"))
+        stored = store.get(key)
+        assert isinstance(stored, Stored)
+        store.put(key, b"{", expect=stored.version)
+        assert json.loads(app.get("/search.json").body) == [["b", "1.0", ""]]
 
 
 def test_caching(stocked: RunningServer) -> None:
