@@ -121,6 +121,16 @@ def test_one_new_file(cloud: FakeGcs, index: Index, tmp_path: Path) -> None:
     assert broken_links(cloud.bucket("site")) == []
 
 
+@pytest.mark.usefixtures("cloud")
+def test_files_in_a_private_bucket() -> None:
+    """Where only the index may read the store's files, no site may be in their bucket."""
+    index = open_index(
+        Settings(store=StoreSettings(location="gs://wheels/store", files="gs://site/files"))
+    )
+    with pytest.raises(Invalid, match=r"in the bucket of gs://site/files"):
+        export(index, "gs://site/elsewhere")
+
+
 def test_files_in_a_public_bucket(cloud: FakeGcs, tmp_path: Path) -> None:
     """Where the store's files are public themselves, a site may be beside them, and links there."""
     place = StoreSettings(location="gs://wheels/store", files="gs://site/open", downloads="public")

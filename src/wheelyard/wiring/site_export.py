@@ -212,7 +212,7 @@ def open_site(dest: str, index: Index) -> Site:
     Removes what a killed export has left in the folder's spool. Raises Invalid if `dest` is not
     allowed.
     """
-    _check_destination(dest, index.settings)
+    _check_destination(dest, index)
     if is_bucket(dest):
         store = store_in(dest, index.traits.operation_counter)
         copier = _object_copier(store, index)
@@ -226,13 +226,16 @@ def open_site(dest: str, index: Index) -> Site:
     return Site(folder, folder.spool, serves_index=True, link_file=folder.link)
 
 
-def _check_destination(dest: str, settings: Settings) -> None:
+def _check_destination(dest: str, index: Index) -> None:
     if not is_bucket(dest) and ("://" in dest or dest in ("", MEMORY_LOCATION)):
         raise Invalid(
             f"A site cannot be written to {quoted(dest)}. Give a folder, or gs://BUCKET/PREFIX.",
             code=BAD_DESTINATION,
         )
-    for each in (settings.store.location, settings.access.credentials_store):
+    store, credentials = index.settings.store, index.settings.access.credentials_store
+    # a bucket of files that everyone may read has nothing that a site beside them would show
+    files = "" if store.downloads == "public" else index.traits.files
+    for each in (store.location, credentials, files):
         if not each or each == MEMORY_LOCATION or is_bucket(each) != is_bucket(dest):
             continue
         if not is_bucket(dest):
