@@ -64,6 +64,19 @@ def test_an_export(tmp_path: Path) -> None:
     assert found["b-1.tar.gz"].uploaded_by == ""
 
 
+def test_a_linked_folder(tmp_path: Path) -> None:
+    """A file that the export names by way of a link to a folder elsewhere is not taken."""
+    index = {"indexconfig": {"type": "stage"}, "files": [entry("ana/prod", WHEEL, b"x")]}
+    export = write(tmp_path / "out", {"ana/prod": index})
+    (export / "ana").rename(tmp_path / "elsewhere")
+    (export / "ana").symlink_to(tmp_path / "elsewhere")
+
+    _, found = taken(export)
+
+    assert found.candidates == []
+    assert [each.is_error for each in found.passed_over] == [True]
+
+
 def test_several_indexes(tmp_path: Path) -> None:
     """Of several indexes one has to be chosen; mirrored files are taken if asked for."""
     indexes = {

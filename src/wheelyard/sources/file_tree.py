@@ -147,9 +147,13 @@ class FolderTree:
         """
         Return the entry of the file at `path`; None if it is missing or no regular file.
 
-        The path is untrusted: None, too, if it is absolute or has `..`, a backslash or NUL.
+        The path is untrusted: None, too, if it is absolute, has `..`, a backslash or NUL, or leads
+        through a link to a folder.
         """
+        folders = path.split("/")[:-1]
         if "\\" in path or "\0" in path or {"", ".", ".."} & set(path.split("/")):
+            return None
+        if any(Path(self.root, *folders[: n + 1]).is_symlink() for n in range(len(folders))):
             return None
         with suppress(OSError):  # a broken link, or deleted meanwhile
             found = (self.root / path).stat()
