@@ -121,10 +121,11 @@ def test_some_projects(server: FakeServer) -> None:
     simple(server, "a", "abc", "b")
     for name in ("a", "abc"):
         project(server, name, {"filename": f"{name}-1.zip", "url": "x", "hashes": {}})
+    server.serve("/simple/gone/", CannedResponse(status=410))
 
-    _, found = taken(f"{server.url}/simple/", projects=("A", "nope"))
+    _, found = taken(f"{server.url}/simple/", projects=("A", "nope", "gone"))
     assert (found.names, server.asked("/simple/")) == (["a-1.zip"], [])
-    assert [each.why for each in found.faults] == ["the index has no such project"]
+    assert [each.why for each in found.faults] == ["the index has no such project"] * 2
 
     assert taken(f"{server.url}/simple/", projects=("a*",))[1].names == ["a-1.zip", "abc-1.zip"]
     assert server.asked("/simple/b/") == []

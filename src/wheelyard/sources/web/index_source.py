@@ -2,9 +2,9 @@
 Import source `index`: another index by its URL, with the Simple API in JSON or HTML.
 
 Some pages are prefetched at a time, so that memory is bounded. A project page that cannot be read
-is an error in the report, but not with 410, and with 404 only if projects were named. A server that
-is unreachable, or fails MAX_FAILURES times in a row, ends the import; the next import skips what
-the index has by then.
+is an error in the report; with 404 or 410 only if projects were named. A server that is
+unreachable, or fails MAX_FAILURES times in a row, ends the import; the next import skips what the
+index has by then.
 """
 
 from collections.abc import Iterator
@@ -102,10 +102,9 @@ class IndexSource:
         try:
             return list(parse_files(self.web.page(found.url, ACCEPT), self.web)), None
         except FetchError as fault:
-            named = bool(self.projects) and fault.status == NOT_FOUND
-            is_error = named or fault.status not in (NOT_FOUND, GONE)
-            why = "the index has no such project" if named else fault.why
-            return [Skipped(found.url.redacted, why, is_error=is_error)], fault
+            is_missing, named = fault.status in (NOT_FOUND, GONE), bool(self.projects)
+            why = "the index has no such project" if is_missing and named else fault.why
+            return [Skipped(found.url.redacted, why, is_error=named or not is_missing)], fault
 
 
 def _duplicate_key(found: _Found) -> object:
