@@ -179,6 +179,7 @@ NEVER: dict[str, dict[str, tuple[str, Callable[[], bytes]]]] = {
         ),
     },
     "invalid_archive": {
+        "nothing in it": ("demo-1.0.zip", lambda: zip_bytes([])),
         "one name twice": (WHEEL_NAME, lambda: wheel_bytes(Entry(b"a", b""), Entry(b"a", b""))),
         "encrypted": (WHEEL_NAME, lambda: wheel_bytes(Entry(b"a", b"x", both={"flags": 1}))),
         "overlapping": (WHEEL_NAME, lambda: wheel_bytes(Entry(b"a", b"x", central={"offset": 0}))),

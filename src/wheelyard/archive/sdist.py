@@ -133,7 +133,9 @@ class _SdistTree:
         return is_pkg_info
 
     def finish(self) -> str:
-        """Return the top-level folder of the complete tree; raise Invalid if paths conflict."""
+        """Return the top-level folder; raise Invalid if there is none, or if paths conflict."""
+        if not self._top:
+            raise invalid_archive("it is empty", "")
         self.paths.check()
         for path in self._link_folders:
             if self.paths.kind(path) not in {None, MemberKind.FOLDER}:
