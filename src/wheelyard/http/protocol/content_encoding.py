@@ -26,9 +26,15 @@ class Encoding(Enum):
 
 
 def best_encoding(accept_encoding: bytes) -> Encoding:
-    """Return ZSTD if Accept-Encoding accepts it, else GZIP (also by `*`), else IDENTITY."""
+    """
+    Return ZSTD if Accept-Encoding accepts it, else GZIP (also by `*`), else IDENTITY.
+
+    A header above `ACCEPT_LIMIT_BYTES` accepts IDENTITY only.
+    """
     qualities = dict[str, float]()
-    for element in accept_encoding[:ACCEPT_LIMIT_BYTES].decode("latin-1").lower().split(","):
+    if len(accept_encoding) > ACCEPT_LIMIT_BYTES:
+        return Encoding.IDENTITY
+    for element in accept_encoding.decode("latin-1").lower().split(","):
         name, _, parameters = element.strip().partition(";")
         quality = parse_quality(parameters)
         if quality is not None:
