@@ -45,7 +45,7 @@ def measure(folder: Path) -> list[Figure]:
         for row, (name, count) in enumerate(zip(names, counts, strict=True))
     ]
     most = [each[3][0] for each in rounds]
-    return [*figures, Figure(name="import, most memory", unit="MB", ours=most)]
+    return [*figures, Figure(name="import, most memory", unit="MiB", ours=most)]
 
 
 def _round(folder: Path, each: int, many: Path, one: Path) -> list[tuple[float, float]]:
