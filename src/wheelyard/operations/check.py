@@ -116,8 +116,8 @@ class ProjectCheck:
     name: NormalizedName
     findings: Findings
     progress: CheckProgress
-    commits: Codec[Commit] = field(default_factory=lambda: Codec(Commit))
-    documents: Codec[Project] = field(default_factory=lambda: Codec(Project))
+    commit_codec: Codec[Commit] = field(default_factory=lambda: Codec(Commit))
+    document_codec: Codec[Project] = field(default_factory=lambda: Codec(Project))
     is_consistent: bool = True
     damaged: dict[int, ObjectVersion] = field(default_factory=dict)
     """The object versions of malformed journal entries, by number."""
@@ -143,7 +143,7 @@ class ProjectCheck:
         elif project is None or stored is None:
             advice = "fold it again with --rebuild" if folded else "restore it from a backup"
             self._inconsistent(f"its document is missing or damaged; {advice}")
-        elif folded is not None and self.documents.encode(folded) != stored.body:
+        elif folded is not None and self.document_codec.encode(folded) != stored.body:
             self._inconsistent(
                 "its document is not what its journal says; fold it again with --rebuild"
             )
@@ -164,7 +164,7 @@ class ProjectCheck:
     def _document(self, stored: Stored | None) -> Project | None:
         with suppress(WheelyardError):
             if stored is not None:
-                project = self.documents.decode(keys.project(self.name), stored.body)
+                project = self.document_codec.decode(keys.project(self.name), stored.body)
                 return project if project.name == self.name else None
         return None
 
@@ -179,7 +179,7 @@ class ProjectCheck:
         return commits
 
     def _commit(self, number: int) -> Commit | None:
-        key, codec = keys.commit(self.name, number), self.commits
+        key, codec = keys.commit(self.name, number), self.commit_codec
         found = read_or_report(self.store, key, self.findings)
         if not isinstance(found, Stored):
             self.is_consistent = self.is_consistent and found is None
@@ -206,7 +206,7 @@ class ProjectCheck:
             return last is None or commits[last.number] == last
         commits[last.number] = last
         expect = self.damaged.pop(last.number, ABSENT)
-        key, body = keys.commit(self.name, last.number), self.commits.encode(last)
+        key, body = keys.commit(self.name, last.number), self.commit_codec.encode(last)
         if repair(self.store, key, body, expect, self.findings):
             self.findings.repaired.append(f"{self.name}: journal entry {last.number} written")
         return True
@@ -223,11 +223,11 @@ class ProjectCheck:
                 )
                 return None
             folded = fold(folded, commit)
-            previous = digest(self.commits.encode(commit))
+            previous = digest(self.commit_codec.encode(commit))
         return folded if commits else None
 
     def _rebuild(self, folded: Project, stored: Stored | None) -> Project:
-        body = self.documents.encode(folded)
+        body = self.document_codec.encode(folded)
         self.findings.rebuilt += 1
         if stored is None or stored.body != body:
             expect = stored.version if stored else ABSENT

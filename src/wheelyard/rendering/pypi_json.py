@@ -19,7 +19,7 @@ from wheelyard.rendering.simple_pages import file_url, timestamp
 
 
 @dataclass(frozen=True, slots=True)
-class PypiJsonPage:
+class PypiJsonData:
     """The data of a project and one release that `project_json` and `release_json` render."""
 
     name: NormalizedName
@@ -31,18 +31,18 @@ class PypiJsonPage:
     """The URL of the folder of files: absolute, or a path from the root of the host."""
 
 
-def project_json(page: PypiJsonPage, releases: Iterable[Release]) -> bytes:
+def project_json(page: PypiJsonData, releases: Iterable[Release]) -> bytes:
     """Return the bytes of `/pypi/<name>/json`: the described release, and all releases' files."""
     files = {each.version: [_file(page, file) for file in each.files] for each in releases}
     return _encode(page, releases=files)
 
 
-def release_json(page: PypiJsonPage) -> bytes:
+def release_json(page: PypiJsonData) -> bytes:
     """Return the bytes of `/pypi/<name>/<version>/json`: one release and its files."""
     return _encode(page)
 
 
-def _encode(page: PypiJsonPage, **releases: object) -> bytes:
+def _encode(page: PypiJsonData, **releases: object) -> bytes:
     return Encoder().encode(
         {
             "info": _info(page),
@@ -54,7 +54,7 @@ def _encode(page: PypiJsonPage, **releases: object) -> bytes:
     )
 
 
-def _info(page: PypiJsonPage) -> dict[str, object]:
+def _info(page: PypiJsonData) -> dict[str, object]:
     core, release = page.core, page.release
     return {
         "author": core.author or "",
@@ -90,7 +90,7 @@ def _info(page: PypiJsonPage) -> dict[str, object]:
     }
 
 
-def _file(page: PypiJsonPage, file: File) -> dict[str, object]:
+def _file(page: PypiJsonData, file: File) -> dict[str, object]:
     packagetype, python_version = _package_type(file.filename)
     uploaded = timestamp(file.uploaded_at)
     return {

@@ -232,10 +232,10 @@ def _check_destination(dest: str, index: Index) -> None:
             f"A site cannot be written to {quoted(dest)}. Give a folder, or gs://BUCKET/PREFIX.",
             code=BAD_DESTINATION,
         )
-    store, credentials = index.settings.store, index.settings.access.credentials_store
+    settings = index.settings
     # a bucket of files that everyone may read has nothing that a site beside them would show
-    files = "" if store.downloads == "public" else index.traits.files
-    for each in (store.location, credentials, files):
+    files = "" if settings.store.downloads == "public" else index.traits.files
+    for each in (settings.store.location, settings.access.credentials_store, files):
         if not each or each == MEMORY_LOCATION or is_bucket(each) != is_bucket(dest):
             continue
         if not is_bucket(dest):

@@ -11,7 +11,7 @@ from wheelyard.http.protocol.messages import Request, Response
 from wheelyard.http.protocol.negotiation import MediaType
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.project import Project
-from wheelyard.rendering.pypi_json import PypiJsonPage, project_json, release_json
+from wheelyard.rendering.pypi_json import PypiJsonData, project_json, release_json
 from wheelyard.rendering.releases import latest_release, releases_of
 
 
@@ -44,5 +44,5 @@ def _render(project: Project, version: Version | None, context: ServerContext) -
     server = context.index.settings.server
     files_url = f"{server.public_url.rstrip('/') or server.path_prefix}/files"
     metadata = context.core_metadata.load(name, release.metadata_file)
-    page = PypiJsonPage(name, release, metadata, files_url)
+    page = PypiJsonData(name, release, metadata, files_url)
     return project_json(page, releases) if version is None else release_json(page)

@@ -12,7 +12,7 @@ from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File, Project
 from wheelyard.operations.exporting.manifest import Options
 from wheelyard.rendering import simple_pages
-from wheelyard.rendering.pypi_json import PypiJsonPage, project_json
+from wheelyard.rendering.pypi_json import PypiJsonData, project_json
 from wheelyard.rendering.releases import Release, latest_release, releases_of
 from wheelyard.rendering.search_json import SearchEntry, search_entry
 from wheelyard.rendering.web_pages import PageTemplates
@@ -84,7 +84,7 @@ class SitePages:
         yield from self._page(f"simple/{name}/index.json", SIMPLE_JSON, body)
         json_body = None
         if described is not None and core is not None:
-            page = PypiJsonPage(name, described, core, self.options.files_from_root)
+            page = PypiJsonData(name, described, core, self.options.files_from_root)
             json_body = project_json(page, releases)
         yield from self._page(f"pypi/{name}/json", JSON, json_body)
         html = self.templates.project(project, releases, described, core)
