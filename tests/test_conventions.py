@@ -100,6 +100,7 @@ def test_every_table_is_documented() -> None:
     page = (DOCS / "settings.md").read_text()
 
     assert [name for name in ARRAY_TABLES if f"\n[[{name}]]\n" not in page] == []
+    assert "\n[groups]\n" in page
 
 
 def test_every_refusal_is_documented() -> None:

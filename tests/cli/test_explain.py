@@ -51,6 +51,23 @@ def test_yes(explain: Typed, who: str, project: str, action: str, reason: str) -
     assert f"\n  {reason}" in done.stdout
 
 
+def test_through_a_group(wheelyard: Typed) -> None:
+    """For access by a group, the output names the grant, the group and the member."""
+    grant = 'grant=[{who=["group:team"], projects=["ml-*"], actions=["upload"]}]'
+    groups = ("--set", "groups.team=htpasswd:ml-ci,domain:acme.dev", "--set", grant)
+
+    who = "user:ana@acme.dev,domain:acme.dev"
+    done = wheelyard("access", "explain", who, "ml-core", "upload", *groups)
+    other = wheelyard("access", "explain", "user:ana@acme.dev", "ml-core", "upload", *groups)
+    group = wheelyard("access", "explain", "group:team", "ml-core", "upload", *groups)
+
+    reason = "grant 1: group:team may read and upload to ml-*; domain:acme.dev is in group:team"
+    assert f"\n  {reason}\n" in done.stdout
+    assert (done.returncode, other.returncode, group.returncode) == (0, 1, 2)
+    assert "grant 1 is for domain:acme.dev: ask for user:ana@acme.dev,domain" in other.stdout
+    assert "Name one of its members" in group.stderr
+
+
 @pytest.mark.parametrize(
     ("who", "project", "action", "status"),
     [

@@ -7,7 +7,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid
 from wheelyard.model.access import Action
-from wheelyard.model.grants import Grant, Grants, parse_grant, parse_principal
+from wheelyard.model.grants import Grant, Grants, parse_grant, parse_groups, parse_principal
 
 TABLE: dict[str, object] = {
     "who": ["user:ana@acme.dev"],
@@ -78,6 +78,34 @@ def test_groups_are_explained() -> None:
     """A grant to a Google group is refused with the alternative."""
     with pytest.raises(Invalid, match="IAM policy"):
         parse_principal("group:team@acme.dev")
+
+
+def test_a_group() -> None:
+    """A grant to a group is one to each of its members, and says through which group."""
+    groups = parse_groups({"team": ["htpasswd:ml-ci", "user:Ana@acme.dev"], "empty": []})
+    table = {**TABLE, "who": ["group:team", "group:empty", "htpasswd:bo"]}
+    every = Grants((parse_grant(1, table, groups),), groups)
+
+    for name in ("htpasswd:ml-ci", "user:ana@acme.dev", "htpasswd:bo"):
+        assert every.granting([name], Action.UPLOAD, CORE) == every.all
+    assert every.granting(["group:team", "htpasswd:ana"], Action.READ, CORE) == ()
+    (found,) = every.all
+    assert every.memberships(found, ["htpasswd:bo", "htpasswd:ml-ci"]) == ()
+    assert every.memberships(found, ["htpasswd:ml-ci"]) == ("htpasswd:ml-ci is in group:team",)
+
+
+@pytest.mark.parametrize(
+    ("who", "words"),
+    [
+        ("group:taem", "'group:taem' names no group. There are ops, team; list its members"),
+        ("group:team@acme.dev", "no credential tells of Google groups"),
+    ],
+)
+def test_no_group(who: str, words: str) -> None:
+    """A grant to an unknown group is refused with the groups that there are."""
+    with pytest.raises(Invalid) as caught:
+        parse_grant(1, {**TABLE, "who": [who]}, parse_groups({"team": [], "ops": []}))
+    assert words in caught.value.message
 
 
 @pytest.mark.parametrize(

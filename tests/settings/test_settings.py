@@ -190,7 +190,7 @@ def test_values_after_set() -> None:
     assert settings.access.trusted_hosts == ("packages.example.com", "b")
     assert (settings.server.roots, settings.server.host) == (("acme",), "::1")
     assert settings.log.project == "123"
-    assert settings.grants.all[0].number == 1
+    assert settings.grants.all[0].id == "1"
     nothing = read("access.trusted_hosts=", WHEELYARD_TRUSTED_HOSTS="a")
     assert nothing.access.trusted_hosts == ()
 
@@ -207,6 +207,8 @@ def test_values_after_set() -> None:
         ("server.port=", "from 0 to 65535, and found '' (--set server.port)."),
         ("server.roots=[1]", "[server] roots: expected a list of texts (--set server.roots)."),
         ("grant=all", "--set grant: expected a list of tables as TOML, such as grant=[{...}]."),
+        ("groups=all", '--set groups: expected a table as TOML, such as groups={team=["htpasswd'),
+        ("groups.a.b=x", "[groups] has no settings in it."),
         ("=1", "there is no section ''."),
         ("server.\nport=1\n[x]\ny=1", "expected a number from 0 to 65535, and found"),
         ("grant.who=1", "[[grant]] has no settings in it."),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.settings.written import as_toml
 from wheelyard.settings.load import LoadedSettings, load_settings
-from wheelyard.settings.sections import Setting, all_settings
+from wheelyard.settings.sections import GROUPS, Setting, all_settings
 
 EVERY: Final = [each for each in all_settings().values() if each.key != "publisher"]
 PROPERTY: Final = settings(max_examples=12, deadline=None)
@@ -38,6 +38,10 @@ FORMS: Final[Mapping[str, str]] = {
 
 def values_of(setting: Setting) -> st.SearchStrategy[Any]:
     """Return values that a setting may have, none of them empty."""
+    if setting.key == GROUPS:
+        members = st.from_regex("htpasswd:[a-z]{1,8}", fullmatch=True)
+        names = st.from_regex("[a-z]{1,8}", fullmatch=True)
+        return st.dictionaries(names, st.lists(members), min_size=1)
     if setting.is_table:
         names = st.from_regex("[a-z]{1,8}", fullmatch=True)
         grant = {"who": ["anonymous"], "actions": ["read"]}

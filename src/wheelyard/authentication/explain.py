@@ -113,9 +113,10 @@ def explain(
 def _reasons(
     subject: AccessSubject, action: Action, project: NormalizedName, authenticator: Authenticator
 ) -> Iterator[str]:
-    policy = authenticator.policy
-    for grant in policy.grants.granting(subject.caller.principals | {ANONYMOUS}, action, project):
-        yield f"grant {grant.number}: {describe_grant(grant)}"
+    policy, principals = authenticator.policy, subject.caller.principals | {ANONYMOUS}
+    for grant in policy.grants.granting(principals, action, project):
+        ways = (describe_grant(grant), *policy.grants.memberships(grant, principals))
+        yield f"grant {grant.id}: {'; '.join(ways)}"
     from_grants = policy.grants.scopes_of((ANONYMOUS,))
     for scope in policy.public:
         if scope not in from_grants and scope.permits(action, project):

@@ -164,8 +164,11 @@ def _summary(settings: Settings, authenticator: Authenticator, config_source: st
     if server.read_only:
         yield "uploads and changes: by nobody, as [server] read_only says"
     yield f"credentials: {'; '.join(_credentials(settings, authenticator))}"
-    for grant in settings.grants.all:
-        yield f"grant {grant.number}: {describe_grant(grant)}"
+    grants = settings.grants
+    for grant in grants.all:
+        yield f"grant {grant.id}: {describe_grant(grant)}"
+    for name, members in grants.groups.items():
+        yield f"group {name}: {', '.join(sorted(members)) or 'nobody'}"
     for publisher in settings.publishers if settings.publisher else ():
         provider = publisher.issuer.names[0]
         yield f"publisher {publisher.id}: {provider} may upload to {', '.join(publisher.projects)}"
@@ -182,7 +185,7 @@ def _changed_settings(loaded: LoadedSettings) -> Iterator[str]:
             if setting.is_secret:
                 shown = "(not shown)"
             elif setting.is_table:
-                shown = str(len(value) if isinstance(value, tuple) else 0)
+                shown = str(len(value) if isinstance(value, tuple | dict) else 0)
             yield f"{setting} = {shown}, from {loaded.sources[path]}"
 
 

@@ -1,12 +1,14 @@
 """
-Grants: the `[[grant]]` tables of the settings give principals actions on projects.
+Grants give principals actions on projects; a group is a name for several principals.
 
-Grants only add up. No grant takes rights away, so their order does not matter.
+They are the `[[grant]]` tables and the table `[groups]` of the settings. Grants only add up. No
+grant takes rights away, so their order does not matter.
 """
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
@@ -35,8 +37,14 @@ _PRINCIPAL_PATTERNS: Final = {
     "static": re.compile(r"[^\x00-\x1f\x7f]{1,100}"),
     "token": re.compile(r"[0-9A-Za-z]{10}"),
 }
+_GROUP: Final = "group:"
+"""The beginning of a group in a grant, as in `group:team`."""
+_GROUP_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _CASE_INSENSITIVE_KINDS: Final = frozenset({"user", "serviceAccount", "domain"})
 _Texts = tuple[str, ...]
+Groups = Mapping[str, frozenset[str]]
+"""The members of each group, by its name; no group is a member."""
+NO_GROUPS: Final[Groups] = MappingProxyType({})
 
 
 class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,23 +60,26 @@ class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Grant:
     """A valid `[[grant]]` table: a scope, and the principals that have it."""
 
-    number: int
+    id: str
     """Its position among the tables, from 1."""
+    who: frozenset[str]
+    """The principals and groups that it names; a group as `group:NAME`."""
     principals: frozenset[str]
-    """The principals that have the scope."""
+    """The principals that have the scope, the members of its groups, too."""
     scope: Scope
     note: str = ""
 
     def __str__(self) -> str:
         note = f" ({self.note})" if self.note else ""
-        return f"grant {self.number}{note}"
+        return f"grant {self.id}{note}"
 
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """All grants of the settings."""
+    """All grants of the settings, and the groups that they name."""
 
     all: tuple[Grant, ...] = ()
+    groups: Groups = field(default_factory=lambda: NO_GROUPS)
 
     def scopes_of(self, principals: Iterable[str]) -> tuple[Scope, ...]:
         """Return the scope of each grant that names at least one of these principals."""
@@ -81,22 +92,97 @@ class Grants:
         named = (each for each in self.all if each.principals.intersection(principals))
         return tuple(each for each in named if each.scope.permits(action, project))
 
+    def memberships(self, grant: Grant, principals: Iterable[str]) -> tuple[str, ...]:
+        """Return why a grant that names none of `principals` is theirs: "X is in group:NAME"."""
+        if grant.who.intersection(principals):
+            return ()
+        groups = {each: self.groups.get(each.removeprefix(_GROUP)) or () for each in grant.who}
+        return tuple(
+            f"{member} is in {group}"
+            for group, members in sorted(groups.items())
+            for member in sorted(set(principals).intersection(members))
+        )
 
-def parse_grant(number: int, table: Mapping[str, object]) -> Grant:
+
+def parse_grant(number: int, table: Mapping[str, object], groups: Groups = NO_GROUPS) -> Grant:
     """
     Return the grant in a `[[grant]]` table; `number` is its position among the tables, from 1.
 
-    Raise Invalid (code `bad_setting`) for unknown or missing keys and for invalid values.
+    Raise Invalid (code `bad_setting`) for unknown or missing keys, for invalid values, and for a
+    group that is not one of `groups`.
     """
     try:
         found = decode_table(table, _Table)
-        who = frozenset(map(parse_principal, found.who))
+        who = frozenset(parse_grantee(each, groups) for each in found.who)
         scope = Scope(_actions(found.actions), tuple(map(parse_pattern, found.projects)))
         _check_grantable(who, scope)
     except (InvalidField, Invalid) as fault:
         why = fault.message if isinstance(fault, Invalid) else f"{fault.message}."
         raise Invalid(f"[[grant]] number {number}: {why}", code="bad_setting") from fault
-    return Grant(number, who, scope, found.note)
+    return Grant(str(number), who, expand(who, groups), scope, found.note)
+
+
+def parse_groups(table: Mapping[str, object]) -> Groups:
+    """Return the groups in the table `[groups]`; raise Invalid (code `bad_setting`) for others."""
+    groups = dict[str, frozenset[str]]()
+    for name, members in table.items():
+        try:
+            groups[parse_group_name(name)] = frozenset(map(parse_member, _texts(members)))
+        except Invalid as fault:
+            why = f"[groups] {quoted(name)}: {fault.message}"
+            raise Invalid(why, code="bad_setting") from fault
+    return MappingProxyType(groups)
+
+
+def parse_group_name(text: str) -> str:
+    """Return the name of a group; raise Invalid (code `bad_setting`) for any other text."""
+    if not _GROUP_NAME.fullmatch(text):
+        raise Invalid(
+            f"{quoted(text)} cannot be the name of a group. Use up to 63 letters, digits, dots, "
+            "hyphens and underscores, the first of them a letter or a digit.",
+            code="bad_setting",
+        )
+    return text
+
+
+def parse_member(text: str) -> str:
+    """Return a principal that can be in a group; raise Invalid for `anonymous` and for groups."""
+    if text.startswith(_GROUP) and "@" not in text:
+        why = f"{quoted(text)} is a group, and groups are not nested. List its members."
+    elif text == ANONYMOUS:
+        why = f"{ANONYMOUS} is in no group. Name it in the grant itself."
+    else:
+        return parse_principal(text)
+    raise Invalid(why, code="bad_setting")
+
+
+def parse_grantee(text: str, groups: Groups) -> str:
+    """
+    Return a principal, or one of `groups` as `group:NAME`.
+
+    Raise Invalid (code `bad_setting`) for any other text.
+    """
+    name = text.removeprefix(_GROUP)
+    if name == text or "@" in name:
+        return parse_principal(text)
+    if name not in groups:
+        known = f"There are {', '.join(sorted(groups))}" if groups else "There is none"
+        raise Invalid(
+            f"{quoted(text)} names no group. {known}; list its members in [groups].",
+            code="bad_setting",
+        )
+    return text
+
+
+def expand(who: Iterable[str], groups: Groups) -> frozenset[str]:
+    """Return the principals in `who`, with the members of each `group:NAME` in its place."""
+    principals = set[str]()
+    for each in who:
+        if each.startswith(_GROUP):
+            principals |= groups.get(each.removeprefix(_GROUP), frozenset())
+        else:
+            principals.add(each)
+    return frozenset(principals)
 
 
 def parse_principal(text: str) -> str:
@@ -108,6 +194,11 @@ def parse_principal(text: str) -> str:
     if text in (ANONYMOUS, ALL_AUTHENTICATED):
         return text
     kind, _, name = text.partition(":")
+    if kind == "group" and "@" not in name:
+        raise Invalid(
+            f"{quoted(text)} is a group of grants, and no caller. Name one of its members.",
+            code="bad_setting",
+        )
     if kind == "group":
         raise Invalid(
             f"{quoted(text)}: no credential tells of Google groups. Let an IAM policy name the "
@@ -120,17 +211,17 @@ def parse_principal(text: str) -> str:
             f"{quoted(text)} is nobody that a grant can name. Write {ANONYMOUS}, "
             f"{ALL_AUTHENTICATED}, or one of user:EMAIL, serviceAccount:EMAIL, "
             "serviceAccount:EMAIL#NUMBER, domain:DOMAIN, htpasswd:NAME, static:NAME, token:ID, "
-            "publisher:ID.",
+            "publisher:ID; in a grant, a group is group:NAME.",
             code="bad_setting",
         )
     return f"{kind}:{name}"
 
 
 def describe_grant(grant: Grant) -> str:
-    """Return a grant in words, without its number: principals, actions, projects and note."""
+    """Return a grant in words, without its id: whom it names, actions, projects and note."""
     note = f" ({grant.note})" if grant.note else ""
     return (
-        f"{', '.join(sorted(grant.principals))} may {describe_actions(grant.scope.actions)} "
+        f"{', '.join(sorted(grant.who))} may {describe_actions(grant.scope.actions)} "
         f"{describe_projects(grant.scope.projects)}{note}"
     )
 
@@ -146,6 +237,12 @@ def describe_actions(actions: Action) -> str:
 def describe_projects(patterns: tuple[str, ...]) -> str:
     """Return project patterns in words: "every project", or the patterns with commas between."""
     return "every project" if EVERY_PROJECT in patterns else ", ".join(patterns)
+
+
+def _texts(value: object) -> _Texts:
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return tuple(value)
+    raise Invalid('Expected a list such as ["htpasswd:ml-ci", "user:ana@acme.dev"].')
 
 
 def _check_grantable(who: frozenset[str], scope: Scope) -> None:

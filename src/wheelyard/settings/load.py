@@ -26,6 +26,7 @@ from wheelyard.model.text import escaped
 from wheelyard.settings.sections import (
     ARRAY_TABLES,
     COMMAND_LINE_OPTIONS,
+    GROUPS,
     PLATFORM_VARIABLES,
     VARIABLE_PREFIX,
     Setting,
@@ -34,6 +35,7 @@ from wheelyard.settings.sections import (
     all_settings,
     is_loopback,
     names_in,
+    setting_at,
 )
 from wheelyard.settings.validation import MAX_NUMBER_BITS, bad_setting, quote_safely, validate
 
@@ -159,7 +161,7 @@ def ineffective_sources(environ: Mapping[str, str]) -> Iterator[str]:
     names = [each.removeprefix(VARIABLE_PREFIX) for each in (*known, FILE_VARIABLE, TEXT_VARIABLE)]
     for variable in unknown_variables(environ):
         name = variable.removeprefix(VARIABLE_PREFIX)
-        is_table = name.lower() in ARRAY_TABLES
+        is_table = name.lower() in ARRAY_TABLES | {GROUPS}
         similar = ["TOML"] if is_table else get_close_matches(name, names, 1, 0.7)
         hint = f"; did you mean {VARIABLE_PREFIX}{similar[0]}?" if similar else ""
         yield f"{variable} is no setting and is ignored{hint}"
@@ -290,7 +292,7 @@ def _from_flag(flag: str) -> _SettingValue:
         form = "SECTION.KEY=VALUE, such as server.port=8080"
         raise bad_setting(f"--set: expected {form}, and found no =")
     path = tuple(part.strip() for part in name.split("."))
-    setting = all_settings().get(path)
+    setting = setting_at(path)
     if setting is None:
         raise bad_setting(f"--set {quote_safely(name)}: {_unknown_setting(path)}")
     if setting.is_secret:
@@ -305,13 +307,18 @@ def _parse_flag_value(setting: Setting, text: str) -> object:
     """
     Return the value of a `--set`, parsed as TOML if it fits, else the text (split for a list).
 
-    Raise Invalid if an array of tables is not written as one.
+    Raise Invalid if a table or an array of tables is not written as one.
     """
     try:
         found = _parse_toml(f"value = {text}")
     except ValueError:
         found = {}
     value = found.get("value", text) if len(found) == 1 else text
+    if setting.key == GROUPS:
+        if not isinstance(value, dict):
+            example = f'{GROUPS}={{team=["htpasswd:ml-ci"]}}'
+            raise bad_setting(f"--set {GROUPS}: expected a table as TOML, such as {example}")
+        return value
     if setting.is_table:
         if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
             example = f"{setting.key}=[{{...}}]"
@@ -341,7 +348,7 @@ def _require_utf8(given: _SettingValue) -> None:
     for each in given.value if isinstance(given.value, list) else [given.value]:
         if isinstance(each, str) and not _is_utf8(each):
             why = "expected text in UTF-8, and found other bytes"
-            raise bad_setting(f"{all_settings()[given.path]}: {why} ({given.source})")
+            raise bad_setting(f"{setting_at(given.path)}: {why} ({given.source})")
 
 
 def _insert(values: _Values, given: _SettingValue) -> None:

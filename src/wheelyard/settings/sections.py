@@ -18,7 +18,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import fields
 
 from wheelyard.model.access import Pattern, parse_pattern
-from wheelyard.model.grants import Grants, parse_grant
+from wheelyard.model.grants import Grants, parse_grant, parse_groups
 
 if TYPE_CHECKING:
     from wheelyard.model.publisher import Publisher
@@ -34,6 +34,8 @@ SettingPath = tuple[str, ...]
 VARIABLE_PREFIX: Final = "WHEELYARD_"
 ARRAY_TABLES: Final = frozenset({"grant", "publisher"})
 """Arrays of tables, `[[name]]` in TOML."""
+GROUPS: Final = "groups"
+"""The table whose keys are names that the operator has chosen."""
 PLATFORM_VARIABLES: Final[Mapping[SettingPath, str]] = MappingProxyType(
     {("server", "port"): "PORT", ("log", "project"): "GOOGLE_CLOUD_PROJECT"}
 )
@@ -261,6 +263,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     trusted_publishing: PublishingSettings = PublishingSettings()
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    groups: dict[str, Any] = {}
+    """The table `[groups]`, as written."""
     grant: tuple[dict[str, Any], ...] = ()
     """`[[grant]]` tables, as written."""
     publisher: tuple[dict[str, Any], ...] = ()
@@ -299,8 +303,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def grants(self) -> Grants:
-        """The `[[grant]]` tables, parsed."""
-        return Grants(tuple(parse_grant(number, each) for number, each in enumerate(self.grant, 1)))
+        """The `[[grant]]` tables and `[groups]`, parsed."""
+        groups = parse_groups(self.groups)
+        parsed = (parse_grant(number, each, groups) for number, each in enumerate(self.grant, 1))
+        return Grants(tuple(parsed), groups)
 
     @property
     def publishers(self) -> "tuple[Publisher, ...]":
@@ -329,8 +335,8 @@ class Setting:
 
     @property
     def is_table(self) -> bool:
-        """Whether the setting is an array of tables, `[[name]]`."""
-        return self.path[0] in ARRAY_TABLES
+        """Whether the setting is an array of tables, `[[name]]`, or the table `[groups]`."""
+        return self.path[0] in ARRAY_TABLES or self.path == (GROUPS,)
 
     @property
     def is_list(self) -> bool:
@@ -344,14 +350,14 @@ class Setting:
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """The names of its `WHEELYARD_` variables, short one first; none for an array of tables."""
+        """The names of its `WHEELYARD_` variables, short one first; none for a table."""
         long = "_".join(self.path).upper()
         names = () if self.is_table else (_SHORT.get(self.path, long), long)
         return tuple(dict.fromkeys(f"{VARIABLE_PREFIX}{name}" for name in names))
 
     @property
     def variable(self) -> str:
-        """The name of its short `WHEELYARD_` variable; empty for an array of tables."""
+        """The name of its short `WHEELYARD_` variable; empty for a table."""
         return next(iter(self.variables), "")
 
     def value_in(self, settings: Settings) -> Any:  # noqa: ANN401 - of its `kind`
@@ -363,7 +369,7 @@ class Setting:
 
     def __str__(self) -> str:  # as in the file
         if self.is_table:
-            return f"[[{self.key}]]"
+            return f"[{GROUPS}]" if self.key == GROUPS else f"[[{self.key}]]"
         return f"[{'.'.join(self.path[:-1])}] {self.key}"
 
 
@@ -371,6 +377,13 @@ class Setting:
 def all_settings() -> Mapping[SettingPath, Setting]:
     """Return every setting by its path, in the order of `Settings`; arrays of tables are last."""
     return MappingProxyType({each.path: each for each in _within(Settings, ())})
+
+
+def setting_at(path: SettingPath) -> Setting | None:
+    """Return the setting at a path, which may be one name in `[groups]`; None if there is none."""
+    if path[:-1] == (GROUPS,):
+        return Setting(path, tuple[str, ...], Meta(), ())
+    return all_settings().get(path)
 
 
 def names_in(section: SettingPath) -> list[str]:

@@ -59,6 +59,8 @@ def validate(settings: Settings) -> Settings:
     checks = (_invalid_values, _location_errors, _contradictions)
     for why in chain.from_iterable(check(settings) for check in checks):
         raise bad_setting(why)
+    if settings.groups:
+        _ = settings.grants  # raises for an invalid one
     if settings.publisher:
         _ = settings.publishers  # raises for an invalid one
     server = settings.server

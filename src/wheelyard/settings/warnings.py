@@ -127,11 +127,14 @@ def _principals(settings: Settings) -> Iterator[str]:
 
 
 def _ineffective_grants(settings: Settings, why: Callable[[str, str], str]) -> Iterator[str]:
-    for grant in settings.grants.all:
-        for principal in sorted(grant.principals):
+    grants = settings.grants
+    named = {str(each): each.who for each in grants.all}
+    named |= {f"group {name}": members for name, members in grants.groups.items()}
+    for subject, principals in named.items():
+        for principal in sorted(principals):
             kind, _, name = principal.partition(":")
             if reason := why(kind, name):
-                yield f"{grant} names {quoted(principal)} to no effect: {reason}"
+                yield f"{subject} names {quoted(principal)} to no effect: {reason}"
 
 
 def _why_no_account(kind: str, name: str) -> str:
