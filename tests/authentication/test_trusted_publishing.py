@@ -45,7 +45,7 @@ from wheelyard.authentication.trusted_publishing import INVALID_PAYLOAD, INVALID
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.catalog import keys
 from wheelyard.errors import Invalid, Unauthenticated, Unavailable
-from wheelyard.model.access import Action, Credential, parse_pattern
+from wheelyard.model.access import Action, Credential, Scope, parse_pattern
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.publisher import parse_publishers
 from wheelyard.model.token import ApiToken, parse_token
@@ -55,7 +55,7 @@ from wheelyard.model.token import ApiToken, parse_token
 def test_a_job_gets_a_token(noon: IndexHarness, table: Table, says: Table) -> None:
     """The statement of a publisher's job becomes a token that may upload to its projects."""
     service = publishing(noon.index)
-    (project,) = publisher(table).projects
+    (project,) = map(parse_name, publisher(table).projects)
 
     minted = service.mint(signed(says))
 
@@ -215,16 +215,53 @@ def test_a_publisher_that_changes(noon: IndexHarness) -> None:
     """A token opens what its publisher may do now, and never more than when it was minted."""
     record = publishing(noon.index).mint(signed(GITHUB_SAYS)).record
 
-    def scopes(*projects: str) -> tuple[str, ...]:
-        other = publisher(GITHUB, projects=list(projects))
+    def scopes(*projects: str, actions: tuple[str, ...] = ("upload",)) -> tuple[Scope, ...]:
+        other = publisher(GITHUB, projects=list(projects), actions=actions)
         rules = PublishingRules(publishers=(other,), audiences=(AUDIENCE,))
         identity = publishing(noon.index, rules).identity(record)
         assert identity is not None
-        (scope,) = identity.scopes
-        return scope.projects
+        return identity.scopes
 
-    assert scopes("mylib", "other") == (parse_pattern("mylib"),)
+    mylib = (parse_pattern("mylib"),)
+    assert scopes("mylib", "other") == (Scope(Action.UPLOAD.with_implied, mylib),)
+    assert scopes("*", actions=("read",)) == (Scope(Action.READ, mylib),)
     assert scopes("other") == ()
+
+
+READER: Table = {**GITHUB, "id": "reader", "actions": ["read"], "projects": ["acme-*"]}
+
+
+def test_a_job_that_reads(noon: IndexHarness) -> None:
+    """A publisher with the action read gives its jobs a token that reads, and does no more."""
+    rules = PublishingRules(publishers=parse_publishers([READER]), audiences=(AUDIENCE,))
+    service = publishing(noon.index, rules)
+    token = service.mint(signed(GITHUB_SAYS)).token
+
+    who = bearer(service, token)
+
+    assert who.principal == "publisher:reader"
+    assert who.may(Action.READ, parse_name("acme-core"))
+    assert not who.may_anywhere(Action.UPLOAD)
+    assert not who.may(Action.READ, parse_name("mylib"))
+    wider = PublishingRules(
+        publishers=(publisher(READER, actions=["upload"], projects=["acme-core"]),),
+        audiences=(AUDIENCE,),
+    )
+    assert not bearer(publishing(noon.index, wider), token).may_anywhere(Action.UPLOAD)
+
+
+def test_a_job_that_reads_and_uploads(noon: IndexHarness) -> None:
+    """A job of two publishers uploads to the projects of the one, and reads those of the other."""
+    both = PublishingRules(publishers=parse_publishers([GITHUB, READER]), audiences=(AUDIENCE,))
+    service = publishing(noon.index, both)
+
+    who = bearer(service, service.mint(signed(GITHUB_SAYS)).token)
+
+    assert who.principal == "publisher:gh-mylib,reader"
+    assert who.may(Action.UPLOAD, parse_name("mylib"))
+    assert who.may(Action.READ, parse_name("acme-core"))
+    assert not who.may(Action.UPLOAD, parse_name("acme-core"))
+    assert not who.may(Action.READ, parse_name("other"))
 
 
 def test_gitlab_of_ones_own(noon: IndexHarness) -> None:

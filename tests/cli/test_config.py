@@ -8,6 +8,7 @@ import pytest
 
 from tests.cli.conftest import ROBOT, SETTINGS, STATIC, WEAK, Done, Typed
 from tests.clients.harness import Sandbox
+from tests.settings.written import PUBLISHER
 
 Configured = Callable[..., Done]
 
@@ -37,7 +38,19 @@ def test_what_is_in_force(check: Configured) -> None:
     ways = next(line for line in output if line.startswith("credentials: "))
     for way in ("API tokens", "1 in ", "passwords in ", "ID tokens for https://", "publishing for"):
         assert way in ways
-    assert [line for line in output if line.startswith("publisher core: https://gitlab.com")]
+    assert "publisher core: https://gitlab.com may read and upload to acme-core" in output
+
+
+def test_a_publisher_that_reads(check: Configured) -> None:
+    """A publisher that only reads is told apart, and one that would manage stops the start."""
+    reader = PUBLISHER.replace('"core"', '"tests"').replace('["acme-core"]', '["*"]')
+
+    output = check(f'{reader}actions = ["read"]\n').stdout.splitlines()
+
+    assert "publisher tests: https://gitlab.com may read every project" in output
+    refused = check(f'{reader}actions = ["read", "manage"]\n')
+    assert refused.returncode == 1
+    assert "[[publisher]] 'tests': actions: expected" in refused.stderr
 
 
 def test_warnings(check: Configured, settings: Path) -> None:

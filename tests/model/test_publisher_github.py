@@ -73,12 +73,12 @@ def test_what_to_do_about_an_event() -> None:
     """A job of the wrong event is told how it could publish."""
     ours = publisher(GITHUB)
     assert matches(ours, {**GITHUB_SAYS, "event_name": "workflow_run"}) == (
-        "the claim event_name is 'workflow_run', which the [[publisher]] does not list. Publish "
-        "from a push, or ask the operator of this index to add it to events of the [[publisher]]"
+        "the claim event_name is 'workflow_run', which the [[publisher]] does not list. Run the "
+        "job for a push, or ask the operator of this index to add it to events of the [[publisher]]"
     )
     assert matches(ours, {**GITHUB_SAYS, "event_name": "pull_request_target"}) == (
-        "the claim event_name is 'pull_request_target', and nothing is published from it. Publish "
-        "from a push instead"
+        "the claim event_name is 'pull_request_target', and its jobs get no token. Run the job for "
+        "a push instead"
     )
 
 

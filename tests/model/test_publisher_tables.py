@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.model.jobs import BUILDKITE, GITHUB, GITLAB, GOOGLE, JOBS, OIDC, Table, publisher
 from tests.model.statements import ANYTHING, PUBLISH
 from wheelyard.errors import Invalid
+from wheelyard.model.access import Action
 from wheelyard.model.publisher import max_lifetime_by_issuer, parse_publisher, parse_publishers
 from wheelyard.model.publisher_claim_rules import ProviderIssuer
 
@@ -41,6 +42,29 @@ def test_projects() -> None:
     assert publisher(GITHUB, projects=["My_Lib", "my.lib", "other"]).projects == ("my-lib", "other")
 
 
+@pytest.mark.parametrize(
+    ("actions", "can"),
+    [
+        (None, Action.UPLOAD.with_implied),
+        (["upload"], Action.UPLOAD.with_implied),
+        (["read", "upload"], Action.UPLOAD.with_implied),
+        (["read"], Action.READ),
+    ],
+)
+def test_actions(actions: list[str] | None, can: Action) -> None:
+    """A publisher uploads, which implies reading, unless its table says that it only reads."""
+    assert publisher(GITHUB, actions=actions).actions == can
+
+
+def test_projects_to_read() -> None:
+    """A publisher that only reads may read all projects whose names begin in one way."""
+    reader = publisher(GITHUB, actions=["read"], projects=["Acme_*", "tools"])
+
+    assert reader.projects == ("acme-*", "tools")
+    with pytest.raises(Invalid, match=r"a star at the end of a name needs actions = \["):
+        publisher(GITHUB, projects=["acme-*"])
+
+
 WRONG_TABLES = [
     (GITHUB, {"projct": ["mylib"]}, "projct"),
     (GITHUB, {"project_path": "group/tools"}, "project_path"),
@@ -59,6 +83,11 @@ WRONG_TABLES = [
     (GITHUB, {"projects": ["a/b"]}, "projects"),
     (GITHUB, {"actions": ["manage"]}, "actions"),
     (GITHUB, {"actions": []}, "actions"),
+    (GITHUB, {"actions": ["read", "manage"]}, "actions"),
+    (GITHUB, {"actions": ["admin"]}, "actions"),
+    (GITHUB, {"actions": "read"}, "actions"),
+    (GITHUB, {"actions": ["read", "upload"], "projects": ["acme-*"]}, "projects"),
+    (GITHUB, {"actions": ["read"], "projects": ["a*b"]}, "projects"),
     (GITHUB, {"repository": "octo-repo"}, "repository"),
     (GITHUB, {"repository_id": None}, "repository_id"),
     (GITHUB, {"repository_id": 0}, "repository_id"),

@@ -71,7 +71,7 @@ def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
     kind, _, name = first.partition(":")
     if kind == "token":
         record = authenticator.tokens.records.get_for_update(name).value
-        assert record is not None  # noqa: S101 - `latest` raises for none
+        assert record is not None  # noqa: S101 - `get_for_update` raises for none
         return _token_subject(record, authenticator)
     if principals == [ANONYMOUS]:
         return AccessSubject(Caller(ANONYMOUS, policy.public, frozenset({ANONYMOUS})))
@@ -179,8 +179,7 @@ def _credential_scopes(
     service = authenticator.trusted_publishing
     for publisher in service.publishers if service else ():
         if publisher.principal in principals:
-            patterns = tuple(Pattern(name) for name in publisher.projects)
-            return (Scope(Action.UPLOAD.with_implied, patterns),), "what the publisher may do"
+            return (publisher.scope,), "what the publisher may do"
     return (), ""
 
 

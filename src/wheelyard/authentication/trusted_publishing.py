@@ -16,7 +16,7 @@ from wheelyard.authentication.api_tokens import NAME_LIMIT_CHARS, ApiTokens
 from wheelyard.authentication.replay_protection import INVALID_TOKEN, ReplayProtection
 from wheelyard.authentication.verifiers.verifier import CredentialRejected, decode_segment
 from wheelyard.errors import Invalid, Unauthenticated, WheelyardError, quoted
-from wheelyard.model.access import ANONYMOUS, Action, Identity, Pattern, Scope
+from wheelyard.model.access import ANONYMOUS, Identity, intersection
 from wheelyard.model.claim_matchers import Claims
 from wheelyard.model.publisher import Publisher, nearest_mismatch, publishing_log_fields
 from wheelyard.model.token import ApiToken, TokenRecord, new_token, parse_token
@@ -72,7 +72,7 @@ class TrustedPublishing:
         candidates = [each for each in self.publishers if issuer in each.issuer.names]
         if not candidates:
             raise Invalid(
-                f"Nobody publishes here with ID tokens of the issuer {quoted(issuer)}. The "
+                f"No job gets a token here for ID tokens of the issuer {quoted(issuer)}. The "
                 "operator of this index adds a [[publisher]] for it.",
                 code=INVALID_PAYLOAD,
             )
@@ -111,17 +111,15 @@ class TrustedPublishing:
         """
         Return the identity of a minted API token; None if none of its publishers is configured.
 
-        Its scope is what it was minted for, without projects that its publishers no longer have.
+        Its scopes are those of its publishers, as far as they were in it when it was minted.
         """
         publishers = [each for each in self.publishers if each.id in record.publishers]
         if not publishers:
             return None
-        allowed = {Pattern(name) for each in publishers for name in each.projects}
-        projects = tuple(each for each in record.projects if each in allowed)
         return Identity(
             _principal(publishers),
             frozenset({ANONYMOUS, *(each.principal for each in publishers)}),
-            (Scope(Action(record.actions), projects),),
+            intersection(record.scope, (each.scope for each in publishers)),
         )
 
     def _verified_claims(self, id_token: str) -> Claims:
@@ -146,13 +144,13 @@ class TrustedPublishing:
     def _store(self, token: ApiToken, publishers: list[Publisher]) -> tuple[ApiToken, TokenRecord]:
         now, principal = self.tokens.runtime.now(), _principal(publishers)
         whole = now if now.microsecond == 0 else now.replace(microsecond=0) + timedelta(seconds=1)
-        names = dict.fromkeys(name for each in publishers for name in each.projects)
+        projects = dict.fromkeys(each for publisher in publishers for each in publisher.projects)
         record = TokenRecord(
             id=token.id,
             sha256=token.digest,
             name=principal[:NAME_LIMIT_CHARS],
-            actions=int(Action.UPLOAD.with_implied),
-            projects=tuple(map(Pattern, names)),
+            actions=max(int(each.actions) for each in publishers),
+            projects=tuple(projects),
             created_at=now,
             created_by=principal,
             expires_at=whole + self.cleanup.token_lifetime,

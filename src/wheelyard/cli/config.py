@@ -19,7 +19,7 @@ from wheelyard.cli.options import command_settings, loaded_settings, print_warni
 from wheelyard.cli.output import warn
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.observability.instrumentation import require_telemetry
-from wheelyard.model.grants import describe_grant
+from wheelyard.model.grants import describe_actions, describe_grant, describe_projects
 from wheelyard.model.text import escaped
 from wheelyard.operations.store_probe import failures_of, read_steps, write_steps
 from wheelyard.settings.load import LoadedSettings
@@ -170,8 +170,8 @@ def _summary(settings: Settings, authenticator: Authenticator, config_source: st
     for name, members in grants.groups.items():
         yield f"group {name}: {', '.join(sorted(members)) or 'nobody'}"
     for publisher in settings.publishers if settings.publisher else ():
-        provider = publisher.issuer.names[0]
-        yield f"publisher {publisher.id}: {provider} may upload to {', '.join(publisher.projects)}"
+        can = f"{describe_actions(publisher.actions)} {describe_projects(publisher.projects)}"
+        yield f"publisher {publisher.id}: {publisher.issuer.names[0]} may {can}"
     if access.anonymous_uploads:
         yield "uploads: by anybody"
 

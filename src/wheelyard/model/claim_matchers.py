@@ -21,7 +21,7 @@ ClaimValue = str | bool
 """The expected value of a claim."""
 
 UNTRUSTED_EVENT_PREFIXES: Final = ("pull_request", "merge_request", "external_pull_request")
-"""Beginnings of events that never publish, because they may run the code of a stranger."""
+"""Beginnings of events whose jobs get no token, as they may run the code of a stranger."""
 
 _LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _WORKFLOWS: Final = "/.github/workflows/"
@@ -205,12 +205,12 @@ def _after(value: str, head: str, middle: str) -> str | None:
 
 
 def _event_remedy(value: object) -> str:
-    """Return the end of an error message: how to publish from an allowed event; may be empty."""
+    """Return the end of an error message: how to use an allowed event; may be empty."""
     if not isinstance(value, str):
         return ""
     if value.startswith(UNTRUSTED_EVENT_PREFIXES):
-        return ", and nothing is published from it. Publish from a push instead"
+        return ", and its jobs get no token. Run the job for a push instead"
     return (
-        ", which the [[publisher]] does not list. Publish from a push, or ask the operator of "
+        ", which the [[publisher]] does not list. Run the job for a push, or ask the operator of "
         "this index to add it to events of the [[publisher]]"
     )

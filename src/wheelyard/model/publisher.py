@@ -1,5 +1,5 @@
 """
-Trusted publishers: CI jobs that may publish to projects without a stored secret.
+Trusted publishers: CI jobs that may publish to projects, or read them, without a stored secret.
 
 A `[[publisher]]` table is parsed into claim rules. An ID token that satisfies all of them belongs
 to the publisher. The projects need not exist yet.
@@ -13,9 +13,8 @@ from ipaddress import ip_address
 from typing import Final, get_args
 from urllib.parse import urlsplit
 
-from packaging.utils import NormalizedName
-
 from wheelyard.errors import Invalid, quoted
+from wheelyard.model.access import Action, Pattern, Scope, parse_actions, parse_pattern
 from wheelyard.model.claim_matchers import ClaimMismatch, ClaimRule, Claims, find_claim, one_of
 from wheelyard.model.decoding import InvalidField, decode_table
 from wheelyard.model.distribution_filename import parse_name
@@ -46,11 +45,14 @@ _PROVIDERS: Final = {each.__struct_config__.tag: each for each in get_args(AnyTa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publisher:
-    """A set of CI jobs, or a service account, that may publish to the projects it names."""
+    """A set of CI jobs, or a service account, that may upload to its projects, or read them."""
 
     id: str
     issuer: ProviderIssuer
-    projects: tuple[NormalizedName, ...]
+    projects: tuple[Pattern, ...]
+    """Exact names, unless it may only read."""
+    actions: Action
+    """`READ`, or `UPLOAD` with what it implies."""
     rules: tuple[ClaimRule, ...]
     """The conditions on the claims of an ID token, `iss` first."""
     is_single_use: bool
@@ -64,6 +66,11 @@ class Publisher:
     def principal(self) -> str:
         """The publisher's principal in grants and journals: `publisher:ID`."""
         return f"publisher:{self.id}"
+
+    @property
+    def scope(self) -> Scope:
+        """The scope of its tokens."""
+        return Scope(self.actions, self.projects)
 
     def mismatch(self, claims: Claims) -> ClaimMismatch | None:
         """Return the mismatch of the first rule that the claims do not satisfy, or None."""
@@ -152,10 +159,13 @@ def parse_publisher(table: Mapping[str, object]) -> Publisher:
     # the metadata server of Google returns an ID token several times
     has_jti = parsed.require_jti if isinstance(parsed, Oidc) else not isinstance(parsed, Google)
     _check_issuer(parsed, issuer)
+    actions = parse_actions(parsed.actions)
+    projects = (_pattern(parsed.id, each, actions) for each in parsed.projects)
     return Publisher(
         id=parsed.id,
         issuer=issuer,
-        projects=tuple(dict.fromkeys(_project(parsed.id, each) for each in parsed.projects)),
+        projects=tuple(dict.fromkeys(projects)),
+        actions=actions,
         rules=(one_of("iss", issuer.names), *claim_rules_of(parsed)),
         is_single_use=has_jti,
         max_lifetime=parsed.max_lifetime,
@@ -163,11 +173,14 @@ def parse_publisher(table: Mapping[str, object]) -> Publisher:
     )
 
 
-def _project(publisher: str, text: str) -> NormalizedName:
+def _pattern(publisher: str, text: str, actions: Action) -> Pattern:
+    """Return a project as a pattern; raise Invalid for a star, unless `actions` is reading."""
     try:
-        return parse_name(text)
+        return parse_pattern(text) if actions == Action.READ else Pattern(parse_name(text))
     except Invalid as fault:
         why = f"{quoted(text)} is not the exact name of a project"
+        if "*" in text:
+            why = f'{why}; a star at the end of a name needs actions = ["read"]'
         raise _wrong(publisher, "projects", why) from fault
 
 

@@ -80,11 +80,14 @@ Events = Annotated[
     ],
     Meta(
         min_length=1,
-        title="a list such as push and release; pull requests and merge requests never publish",
+        title="a list such as push and release; pull requests and merge requests get no token",
     ),
 ]
 Projects = Annotated[tuple[Text, ...], Meta(min_length=1, title="a list of project names")]
-Actions = Annotated[tuple[Literal["upload"]], Meta(title='["upload"], which it is anyway')]
+Actions = Annotated[
+    tuple[Literal["read", "upload"], ...],
+    Meta(min_length=1, title='["upload"] (the default), ["read"], or both'),
+]
 Repository = Annotated[
     str, Meta(pattern=r"\A[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+\Z", title="OWNER/NAME")
 ]

@@ -113,7 +113,7 @@ def _principals(settings: Settings) -> Iterator[str]:
     access, audience = settings.access, settings.google.id_token.audience
     disabled = {
         "token": "a token may do what it was made for",
-        "publisher": "its tokens may publish to the projects of its [[publisher]], and no more",
+        "publisher": "its tokens may do what its [[publisher]] says, and no more",
     }
     if not audience:
         disabled["serviceAccount"] = NO_AUDIENCE
