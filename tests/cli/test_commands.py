@@ -4,6 +4,7 @@ import json
 import os
 import re
 import socket
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,56 @@ def test_upload_goes_on(published: Path, sandbox: Sandbox, wheelyard: Typed) -> 
     assert done.stdout.startswith(WHEEL)
     output = [line.split(":")[1].strip() for line in done.stderr.splitlines()]
     assert output == [bad.name, "missing-1.0.tar.gz"]
+
+
+def test_upload_says_what_is_new(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
+    """`upload` says of each file whether it is new, and of a pattern that nothing matched."""
+    (sandbox.folder / "dist").mkdir()
+    new = sandbox.folder / "dist" / "acme_core-2.0-py3-none-any.whl"
+    new.write_bytes(make_wheel("acme_core", "2.0").body)
+
+    done = wheelyard("upload", published, "dist/*", "build/*.whl", published)
+
+    there = f"{WHEEL}  sha256:{sha256(published.read_bytes()).hexdigest()}  already there"
+    added = f"{new.name}  sha256:{sha256(new.read_bytes()).hexdigest()}  uploaded"
+    assert done.stdout.splitlines() == [there, added, there]
+    assert re.fullmatch(r"wheelyard: build/\*.whl: Nothing matched .*\n", done.stderr)
+    assert done.returncode == 1
+
+
+def test_upload_for_programs(published: Path, wheelyard: Typed) -> None:
+    """`--json` has the same facts of each file, and of the refreshed site."""
+    done = wheelyard("upload", published, "x/*.whl", "--json", "--export", "site")
+
+    files = json.loads(done.stdout)["files"]
+    digest = sha256(published.read_bytes()).hexdigest()
+    assert files[0] == {
+        "path": str(published),
+        "status": "there",
+        "filename": WHEEL,
+        "sha256": digest,
+    }
+    assert (files[1]["path"], files[1]["status"], files[1]["error"]) == (
+        "x/*.whl",
+        "refused",
+        "invalid_filename",
+    )
+    assert json.loads(done.stdout)["export"]["exported"] == 1
+
+
+@pytest.mark.parametrize(
+    "line", ["upload WHEEL", "import .", "export site", "check"], ids=lambda line: line.split()[0]
+)
+def test_quiet(published: Path, wheelyard: Typed, line: str) -> None:
+    """With `--quiet` a command says only what went wrong; with `--json` too, its JSON alone."""
+    typed = line.replace("WHEEL", published.name).split()
+
+    quiet = wheelyard(*typed, "--quiet")
+    program = wheelyard(*typed, "-q", "--json")
+
+    assert (quiet.returncode, quiet.stdout) == (0, "")
+    assert [each for each in quiet.stderr.splitlines() if "warning" not in each] == []
+    assert json.loads(program.stdout)
 
 
 @pytest.mark.parametrize(

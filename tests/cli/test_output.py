@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.clients.harness import REPOSITORY, Sandbox
+from wheelyard.cli.output import progress_bar
 
 pytestmark = pytest.mark.integration
 
@@ -67,3 +69,29 @@ def test_letters_that_a_terminal_has_not(sandbox: Sandbox) -> None:
 
     assert "\\u03b1" in typed(sandbox, line).stdout
     assert os.linesep in typed(sandbox, "wheelyard token list").stdout
+
+
+def test_plain_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    """Long work says every ten seconds how far it is, where there is no terminal."""
+    times = iter((0.0, 1.0, 10.0, 11.0, 19.0, 20.5))
+    with (
+        click.Context(click.Command("check")),
+        progress_bar(
+            "check", "DownloadColumn", total=8_000_000, clock=lambda: next(times)
+        ) as update,
+    ):
+        for _ in range(5):
+            update(advance=1_000_000, description="acme")
+
+    assert capsys.readouterr().err.splitlines() == [
+        "wheelyard: check: 2.0 MB of 8.0 MB",
+        "wheelyard: check: 5.0 MB of 8.0 MB",
+    ]
+
+
+def test_plain_progress_of_short_work(capsys: pytest.CaptureFixture[str]) -> None:
+    """Short work says nothing of its progress."""
+    with click.Context(click.Command("check")), progress_bar("check") as update:
+        update(completed=1, total=2)
+
+    assert capsys.readouterr().err == ""

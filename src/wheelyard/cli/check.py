@@ -3,11 +3,10 @@
 from dataclasses import asdict, replace
 
 import click
-from msgspec.json import encode
 
 from wheelyard.cli.help_text import examples
 from wheelyard.cli.options import existing_index, store_options
-from wheelyard.cli.output import progress_bar
+from wheelyard.cli.output import output_options, print_json, print_line, progress_bar
 from wheelyard.model.text import counted, escaped
 from wheelyard.operations.check import Findings
 
@@ -21,9 +20,9 @@ from wheelyard.operations.check import Findings
 @click.command("check")
 @click.option("--rebuild", is_flag=True, help="Fold every journal again into its document.")
 @click.option("--sweep", is_flag=True, help="Remove what dead uploads and tokens left.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@output_options
 @store_options
-def command(*, rebuild: bool, sweep: bool, as_json: bool) -> int:
+def command(*, rebuild: bool, sweep: bool) -> int:
     """
     Verify every byte, digest, link and document; exit 1 if something is damaged.
 
@@ -42,12 +41,9 @@ def command(*, rebuild: bool, sweep: bool, as_json: bool) -> int:
         notes=[escaped(line) for line in findings.notes],
         repaired=[escaped(line) for line in findings.repaired],
     )
-    if as_json:
-        names = {"repaired": "mended"}
-        found = {names.get(name, name): value for name, value in asdict(findings).items()}
-        click.echo(encode(found))
-    else:
-        _report(findings, rebuild=rebuild)
+    names = {"repaired": "mended"}
+    print_json({names.get(name, name): value for name, value in asdict(findings).items()})
+    _report(findings, rebuild=rebuild)
     return 1 if findings.problems else 0
 
 
@@ -55,13 +51,13 @@ def _report(findings: Findings, *, rebuild: bool) -> None:
     for line in findings.problems:
         click.echo(f"wheelyard: problem: {line}", err=True)
     for line in findings.repaired:
-        click.echo(f"mended: {line}")
+        print_line(f"mended: {line}")
     for line in findings.notes:
-        click.echo(f"note: {line}")
+        print_line(f"note: {line}")
     if rebuild:
-        click.echo(f"rebuilt {findings.rebuilt} documents from their journals")
+        print_line(f"rebuilt {findings.rebuilt} documents from their journals")
     if findings.swept:
-        click.echo(f"swept {findings.swept} leftovers")
+        print_line(f"swept {findings.swept} leftovers")
     verdict = counted(len(findings.problems), "problem") if findings.problems else "clean"
     counts = f"{findings.projects} projects, {findings.files} files, {findings.size} bytes read"
-    click.echo(f"{verdict}: {counts}")
+    print_line(f"{verdict}: {counts}")

@@ -11,7 +11,14 @@ from packaging.utils import NormalizedName
 
 from wheelyard.cli.help_text import complete_path, examples
 from wheelyard.cli.options import existing_index, store_options
-from wheelyard.cli.output import progress_bar, warn
+from wheelyard.cli.output import (
+    output_options,
+    print_json,
+    print_line,
+    printable,
+    progress_bar,
+    warn,
+)
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.text import counted, escaped
 from wheelyard.operations.exporting.incremental_export import ExportResult, IncrementalExport
@@ -41,6 +48,7 @@ from wheelyard.wiring.site_export import SiteExporter
 @click.option(
     "--all", "everything", is_flag=True, help="Write every page again, over whatever is there."
 )
+@output_options
 @store_options
 def command(
     *, dest: str, files: str | None, base_url: str | None, is_gzipped: bool | None, everything: bool
@@ -65,6 +73,7 @@ def command(
         done = export.run(
             lambda count, total: update(completed=count, total=total), everything=everything
         )
+    print_json(_described(dest, export, done))
     return _print_summary(dest, export, done)
 
 
@@ -90,14 +99,17 @@ def require_site(index: Index, dest: str) -> None:
     _warn_if_private(index, dest)
 
 
-def refresh(index: Index, dest: str, names: Iterable[NormalizedName]) -> int:
+def refresh(
+    index: Index, dest: str, names: Iterable[NormalizedName]
+) -> tuple[int, dict[str, object]]:
     """
-    Export the projects `names` to a site, print a summary, and return the exit status.
+    Export the projects `names` to a site, print a summary; return the exit status, and the JSON.
 
     All projects are exported if the site is new or its options have changed.
     """
     export = _exporter(index, dest, RequestedOptions()).open()
-    return _print_summary(dest, export, export.export_projects(names))
+    done = export.export_projects(names)
+    return _print_summary(dest, export, done), _described(dest, export, done)
 
 
 def _exporter(index: Index, dest: str, asked: RequestedOptions, workers: int = 1) -> SiteExporter:
@@ -119,13 +131,23 @@ def _warn_if_private(index: Index, dest: str) -> None:
 def _print_summary(dest: str, export: IncrementalExport, done: ExportResult) -> int:
     if not export.options.base_url:
         warn("without --base-url, the URLs in /pypi/NAME/json begin at the root of the host")
-    click.echo(
+    print_line(
         f"{escaped(dest)}: {counted(done.total, 'project')}, {done.projects} of them exported "
         f"anew, {counted(export.writer.written, 'page')} written"
     )
     for message in done.failed:
         click.echo(f"wheelyard: {message}", err=True)
     return 1 if done.failed else 0
+
+
+def _described(dest: str, export: IncrementalExport, done: ExportResult) -> dict[str, object]:
+    return {
+        "site": printable(dest),
+        "projects": done.total,
+        "exported": done.projects,
+        "pages": export.writer.written,
+        "failed": done.failed,
+    }
 
 
 def _url(text: str, option: str) -> str:

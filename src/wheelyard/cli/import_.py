@@ -1,17 +1,18 @@
 """`wheelyard import`: import from another index, a folder or a bucket."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import click
-from msgspec.json import encode
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
 from wheelyard.cli.help_text import complete_path, examples
 from wheelyard.cli.import_progress import build_importer, import_source
 from wheelyard.cli.options import command_settings, ensure_index, local_caller, store_options
+from wheelyard.cli.output import output_options, print_json, print_line, print_message, printable
 from wheelyard.http_client.urls import UserPassword, redact_url
 from wheelyard.model.text import escaped
 from wheelyard.operations.importing.report import FileStatus, Report
@@ -57,7 +58,7 @@ PASSWORD: Final = "WHEELYARD_IMPORT_PASSWORD"  # noqa: S105 - the name of a vari
     is_flag=True,
     help="Follow links to private addresses of other hosts than SOURCE's, too.",
 )
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@output_options
 @store_options
 def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where it is parsed
     """
@@ -71,20 +72,18 @@ def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where i
     opened = open_source(_request(options, settings), system_runtime())
     try:
         if options["kind"] == AUTO:
-            click.echo(f"wheelyard: taken for {KIND_TITLES[opened.kind]}", err=True)
+            print_message(logging.INFO, f"taken for {KIND_TITLES[opened.kind]}")
         index = _index(settings, dry_run=dry_run)
         is_local = "://" not in options["source"] + options["packages_url"]
         importer = build_importer(index, is_local=is_local, lenient=options["lenient"])
         report = import_source(importer, opened, local_caller(index), dry_run=dry_run)
     finally:
         opened.close()
-    if options["as_json"]:
-        click.echo(encode(_described(report, opened.kind, dry_run=dry_run)))
-    else:
-        source = escaped(redact_url(options["source"]))
-        click.echo(f"{source}: {report.summary(dry_run=dry_run)}")
-        for code, count in sorted(report.waived_rules.items()):
-            click.echo(f"excused: {code} ({count})")
+    print_json(_described(report, opened.kind, dry_run=dry_run))
+    source = escaped(redact_url(options["source"]))
+    print_line(f"{source}: {report.summary(dry_run=dry_run)}")
+    for code, count in sorted(report.waived_rules.items()):
+        print_line(f"excused: {code} ({count})")
     return 1 if report.counts[FileStatus.REFUSED] else 0
 
 
@@ -115,7 +114,6 @@ def _request(options: Mapping[str, Any], settings: Settings) -> SourceRequest:
 
 
 def _described(report: Report, kind: str, *, dry_run: bool) -> dict[str, object]:
-    # a file name may contain bytes that are not UTF-8
     return {
         "source": kind,
         "dry-run": dry_run,
@@ -123,9 +121,9 @@ def _described(report: Report, kind: str, *, dry_run: bool) -> dict[str, object]
         "excused": dict(sorted(report.waived_rules.items())),
         "refusals": [
             {
-                "place": each.location.encode(errors="backslashreplace").decode(),
+                "place": printable(each.location),
                 "error": each.code,
-                "message": each.why.encode(errors="backslashreplace").decode(),
+                "message": printable(each.why),
             }
             for each in report.refused
         ],

@@ -11,10 +11,12 @@ are printed like those of every other command.
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BufferedWriter, FileIO, TextIOWrapper
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from threading import Lock
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
 
 import click
 
@@ -23,6 +25,11 @@ from wheelyard.model.text import escaped
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+
+F = TypeVar("F", bound=Callable[..., object])
+
+PLAIN_INTERVAL_SECONDS: Final = 10.0
+"""The time between two lines about the progress of a command whose output is no terminal."""
 
 
 class LossyOutput(FileIO):
@@ -138,6 +145,8 @@ def print_message(level: int, what: str) -> None:
             context.meta[_BUFFER] = []
             context.call_on_close(lambda: flush_messages(in_log=False))
         context.meta[_BUFFER].append((level, what))
+    elif level == logging.INFO and context.meta.get(f"{__name__}.quiet"):
+        return
     elif is_in_log:
         logging.getLogger("wheelyard").log(level, "%s", escaped(what))
     else:
@@ -149,21 +158,77 @@ def is_terminal() -> bool:
     return sys.stderr.isatty()
 
 
+def output_options(command: F) -> F:
+    """
+    Add `--quiet` and `--json` to a command; its function does not receive them.
+
+    `print_line`, `print_json` and `progress_bar` obey them.
+    """
+    quiet = click.option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        expose_value=False,
+        callback=_keep,
+        help="No progress and no results: only what went wrong.",
+    )
+    as_json = click.option(
+        "--json", is_flag=True, expose_value=False, callback=_keep, help="For programs."
+    )
+    return quiet(as_json(command))
+
+
+def _keep(context: click.Context, option: click.Parameter, value: object) -> None:
+    context.meta[f"{__name__}.{option.name}"] = value
+
+
+def _is_given(option: str) -> bool:
+    return bool(click.get_current_context().meta.get(f"{__name__}.{option}"))
+
+
+def print_line(line: str) -> None:
+    """Print a line of a command's result, unless the command has `--quiet` or `--json`."""
+    if not _is_given("quiet") and not _is_given("json"):
+        click.echo(line)
+
+
+def printable(name: str) -> str:
+    """Return a name of a file for JSON: bytes in it that are not UTF-8 are escaped."""
+    return name.encode(errors="backslashreplace").decode()
+
+
+def print_json(result: object) -> None:
+    """Print the result of a command as JSON, if it has `--json`."""
+    if _is_given("json"):
+        from msgspec.json import encode  # not for `wheelyard --help`
+
+        click.echo(encode(result))
+
+
 @contextmanager
 def progress_bar(
     what: str,
     *columns: str,
     total: int | None = None,
+    clock: Callable[[], float] = monotonic,
     **fields: Any,  # noqa: ANN401 - rich's
 ) -> Iterator[Any]:
     """
-    Yield a function that updates a progress bar, drawn only if standard error is a terminal.
+    Yield a function that updates a progress bar on standard error; threads may call it.
+
+    Where that is no terminal, a plain line says from time to time how far the work is. With
+    `--quiet` there is neither.
 
     The function takes the arguments of rich's `Progress.update`. `columns` are names of column
-    classes of `rich.progress`, or format strings for the task and its `fields`.
+    classes of `rich.progress`, or format strings for the task and its `fields`; with a
+    `DownloadColumn`, the work is counted in bytes.
     """
-    if not is_terminal():
+    if _is_given("quiet"):
         yield lambda **_: None
+        return
+    if not is_terminal():
+        is_size = "DownloadColumn" in columns
+        yield _PlainProgress(what, total, clock, is_size=is_size).update
         return
     from rich import progress
     from rich.console import Console
@@ -172,3 +237,44 @@ def progress_bar(
     with progress.Progress(*made, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total, **fields)
         yield lambda **changes: bar.update(task, **changes)
+
+
+class _PlainProgress:
+    """Prints a line about long work, every `PLAIN_INTERVAL_SECONDS` at most."""
+
+    def __init__(
+        self, what: str, total: int | None, clock: Callable[[], float], *, is_size: bool
+    ) -> None:
+        self._what = what
+        self._done = 0
+        self._total = total
+        self._clock = clock
+        self._is_size = is_size
+        self._next = clock() + PLAIN_INTERVAL_SECONDS
+        self._lock = Lock()
+        self._context = click.get_current_context()
+
+    def update(
+        self,
+        *,
+        advance: int = 0,
+        completed: int | None = None,
+        total: int | None = None,
+        **fields: object,
+    ) -> None:
+        """Take the arguments of rich's `Progress.update`, and print a line if it is time."""
+        del fields
+        with self._lock:
+            self._done = self._done + advance if completed is None else completed
+            self._total = total or self._total
+            now = self._clock()
+            if now < self._next:
+                return
+            self._next = now + PLAIN_INTERVAL_SECONDS
+            of = f" of {self._amount(self._total)}" if self._total else ""
+            line = f"{self._what}: {self._amount(self._done)}{of}"
+            with self._context.scope(cleanup=False):  # also in a thread that click does not know
+                print_message(logging.INFO, line)
+
+    def _amount(self, number: int) -> str:
+        return f"{number / 1e6:,.1f} MB" if self._is_size else f"{number:,}"

@@ -64,6 +64,8 @@ class UploadResult:
 
     file: File
     """The entry in the project."""
+    is_new: bool
+    """Whether this upload has added it; False if it was listed with equal bytes."""
     warnings: tuple[str, ...] = ()
     """Advice for the publisher, in sentences."""
 
@@ -184,8 +186,10 @@ class Uploads:
         if isinstance(outcome, WheelyardError):
             raise outcome
         warnings = validated.contents.warnings if validated.contents is not None else ()
+        is_new = outcome is validated.file and not validated.is_listed
         # a group commit may have deleted it again
-        return UploadResult(committed.after.by_filename.get(outcome.filename, outcome), warnings)
+        file = committed.after.by_filename.get(outcome.filename, outcome)
+        return UploadResult(file, is_new, warnings)
 
     def validate(self, upload: SpooledUpload, caller: Caller, before: Project) -> ValidatedFile:
         """Validate a file for the project `before`, without storing it; raises as `accept`."""
