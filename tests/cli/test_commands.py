@@ -187,11 +187,17 @@ def test_tokens(wheelyard: Typed, sandbox: Sandbox) -> None:
     assert listed[other].endswith("\tlast used 2026-11-20\tactive")
     tokens = json.loads(wheelyard("token", "list", "--json").stdout)["tokens"]
     assert {each["id"]: each["last_used"] for each in tokens}[other] == "2026-11-20"
+    rotated = wheelyard("token", "rotate", "b", "--overlap", "0")
+    assert re.fullmatch(r"wyd_[0-9A-Za-z]{48}\n", rotated.stdout)
+    assert rotated.stderr.startswith(f"{other} is revoked; instead of it:\nToken ")
+    listed = dict(line.split("\t", 1) for line in wheelyard("token", "list").stdout.splitlines())
+    assert listed[other].endswith(f"\trevoked\treplaced by {rotated.stdout[4:14]}")
+    assert rotated.stdout.strip() not in str(listed) + rotated.stderr
     wrong = wheelyard("token", "revoke", token[:-1])
     assert (wrong.returncode, token[:-1] in wrong.stderr) == (1, False)
     done = wheelyard("token", "revoke", token, other)
     assert done.stdout == f"{token[4:14]}: revoked\n{other}: revoked\n"
-    assert wheelyard("token", "list").stdout.count("\trevoked\n") == 2
+    assert wheelyard("token", "list").stdout.count("\trevoked") == 2
 
 
 @pytest.mark.parametrize(

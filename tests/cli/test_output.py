@@ -51,10 +51,17 @@ def test_nobody_reads(tokens: Sandbox, line: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("lost", [pytest.param(f">{FULL}", marks=needs_full), "| true", ">&-"])
-def test_a_token_that_nobody_saw(sandbox: Sandbox, lost: str) -> None:
+@pytest.mark.parametrize(
+    "lost",
+    [
+        pytest.param(f"create ci >{FULL}", marks=needs_full),
+        *("create ci | true", "create ci >&-", "rotate a | true"),
+    ],
+)
+def test_a_token_that_nobody_saw(tokens: Sandbox, lost: str) -> None:
     """A token that was made and could not be shown is named, so that it can be revoked."""
-    done = typed(sandbox, f"wheelyard token create ci {lost}")
+    sandbox = tokens
+    done = typed(sandbox, f"wheelyard token {lost}")
 
     assert done.returncode == 1
     found = re.search(r"Revoke it with '(wheelyard token revoke \w{10})'", done.stderr)

@@ -1,6 +1,6 @@
 """API tokens: creation, listing, revocation and verification."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
@@ -126,21 +126,34 @@ class ApiTokens:
         """
         token_id = token_id_in(text)
         if token_id is None:
-            raise NotFound(
-                "This is neither a token nor the id of one. Give the ten characters after 'wyd_', "
-                "which 'wheelyard token list' shows, too.",
-                short="No such token.",
-            )
+            raise no_token_id()
+        now = self.runtime.now()
+
+        def revoked(record: TokenRecord) -> TokenRecord:
+            is_revoked = record.revoked_at is not None
+            return record if is_revoked else replace(record, revoked_at=now, revoked_by=by)
+
+        before, after = self.update(token_id, revoked)
+        if before != after:
+            log_token("token_revoked", by, token_id, {"name": after.name})
+        return after
+
+    def update(
+        self, token_id: str, change: Callable[[TokenRecord], TokenRecord]
+    ) -> tuple[TokenRecord, TokenRecord]:
+        """
+        Store `change(record)` as the record of a token, with compare-and-swap; return both.
+
+        After a conflict, `change` is called again, with the record of that time. It may return the
+        record itself, or raise. Raise NotFound for an unknown token.
+        """
         for _ in self.records.retries.attempts():
             snapshot = self.records.get_for_update(token_id)
             record = snapshot.value
             assert record is not None  # noqa: S101 - `get_for_update` raises if it is missing
-            if record.revoked_at is not None:
-                return record
-            revoked = replace(record, revoked_at=self.runtime.now(), revoked_by=by)
-            if self.records.replace(revoked, snapshot):
-                log_token("token_revoked", by, token_id, {"name": record.name})
-                return revoked
+            changed = change(record)
+            if changed == record or self.records.replace(changed, snapshot):
+                return record, changed
         raise self.records.retries.exhausted(f"the token {token_id}")
 
     def peek(self, token: ApiToken, max_age: MaxAge = "fresh") -> TokenRecord | None:
@@ -191,6 +204,15 @@ class ApiTokens:
             )
         if wrong:
             raise Invalid(wrong, code="invalid_field")
+
+
+def no_token_id() -> NotFound:
+    """Return the error for a text that is neither a token nor an id; its message has no secret."""
+    return NotFound(
+        "This is neither a token nor the id of one. Give the ten characters after 'wyd_', which "
+        "'wheelyard token list' shows, too.",
+        short="No such token.",
+    )
 
 
 def invalid_credential() -> Unauthenticated:

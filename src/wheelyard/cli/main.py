@@ -39,7 +39,7 @@ COMMAND_GROUPS: Final = {
         "status": "set a project's status",
     },
     "Access": {
-        "token": "create, list and revoke API tokens",
+        "token": "create, list, rotate and revoke API tokens",
         "access": "explain who may do what, and why",
     },
     "Store and checks": {

@@ -1,4 +1,4 @@
-"""`wheelyard token`: create, list and revoke API tokens."""
+"""`wheelyard token`: create, list, rotate and revoke API tokens."""
 
 import re
 from datetime import date, timedelta
@@ -8,6 +8,7 @@ from msgspec.json import encode
 
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.explain import parse_subject
+from wheelyard.authentication.token_rotation import find_token, rotate
 from wheelyard.cli.help_text import examples
 from wheelyard.cli.options import (
     command_settings,
@@ -31,12 +32,12 @@ UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1
 @examples(
     "tokens.md",
     "wheelyard token create ci --project 'acme-*' --expires 30d",
-    "wheelyard token list",
+    "wheelyard token rotate ci --overlap 12h",
     "wheelyard token revoke x7Kq2mPz4A",
 )
 @click.group("token")
 def command() -> None:
-    """Create, list and revoke API tokens."""
+    """Create, list, rotate and revoke API tokens."""
 
 
 @examples(
@@ -77,7 +78,7 @@ def create(name: str, can: str, projects: tuple[str, ...], expires: str, owner: 
     )
     index = ensure_index(settings)
     token, record = index.tokens.create(request, by=local_caller(index).principal)
-    click.echo(f"Token {record.id}, {_scope_text(record)}, until {_expiry(record)}:", err=True)
+    click.echo(_announcement(record), err=True)
     with show_token(record.id):
         click.echo(token.text)
 
@@ -105,8 +106,44 @@ def list_tokens(*, as_json: bool) -> None:
     for record in shown:
         used = f"last used {days[record.id]}" if record.id in days else "never used"
         columns = (record.id, escaped(record.name), _scope_text(record), _expiry(record), used)
-        minted = ("minted",) if record.publishers else ()
-        click.echo("\t".join((*columns, record.state(now), *minted)))
+        more = ("minted",) if record.publishers else ()
+        if record.rotation:
+            more = (f"replaced by {record.rotation.successor}",)
+        click.echo("\t".join((*columns, record.state(now), *more)))
+
+
+@examples(
+    "tokens.md",
+    "wheelyard token rotate ci",
+    "wheelyard token rotate x7Kq2mPz4A --overlap 1h",
+    "wheelyard token rotate ci | gh secret set WHEELYARD_TOKEN",
+)
+@command.command("rotate")
+@click.argument("token", metavar="NAME|ID")
+@click.option(
+    "--overlap",
+    default="24h",
+    show_default=True,
+    help="How long the old token lives on: 1h, 7d; 0 ends it at once.",
+)
+@store_options
+def rotate_token(token: str, overlap: str) -> None:
+    """
+    Replace a token by a new one with the same name, rights and lifetime.
+
+    Standard output has only the new token. The old one expires when --overlap has passed, or
+    earlier by itself.
+    """
+    lasting = timedelta(0) if overlap == "0" else _duration(overlap)
+    index = existing_index()
+    old = find_token(index.tokens, token)
+    rotated = rotate(index.tokens, old, lasting, by=local_caller(index).principal)
+    new, old = rotated.new, rotated.old
+    end = "is revoked" if old.revoked_at else f"ends {_expiry(old)}"
+    click.echo(f"{old.id} {end}; instead of it:", err=True)
+    click.echo(_announcement(new), err=True)
+    with show_token(new.id):
+        click.echo(rotated.token.text)
 
 
 @examples(
@@ -151,6 +188,10 @@ def _duration(text: str) -> timedelta:
     return int(match[1]) * UNITS[match[2]]
 
 
+def _announcement(record: TokenRecord) -> str:
+    return f"Token {record.id}, {_scope_text(record)}, until {_expiry(record)}:"
+
+
 def _scope_text(record: TokenRecord) -> str:
     return f"{','.join(_actions(record))} on {','.join(record.projects)}"
 
@@ -176,4 +217,5 @@ def _described(index: Index, record: TokenRecord, last_used: date | None) -> dic
         "state": record.state(index.runtime.now()),
         "owner": record.owner,
         "publishers": record.publishers,
+        "replaced_by": record.rotation.successor if record.rotation else "",
     }

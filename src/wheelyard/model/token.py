@@ -11,7 +11,7 @@ import re
 import string
 import zlib
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from hmac import compare_digest
 from random import Random
@@ -48,6 +48,15 @@ class ApiToken:
         return sha256(self.text.encode()).hexdigest()
 
 
+class Rotation(Struct, frozen=True):
+    """The stored facts about the rotation of a token: its replacement by a new one."""
+
+    successor: str
+    """The id of the new token."""
+    expires_at: datetime
+    """When the old token would have expired without the rotation."""
+
+
 class TokenRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The stored record of an API token; it does not have the token itself."""
 
@@ -67,6 +76,14 @@ class TokenRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The principal that made it for itself, and limits it; empty for an operator's token."""
     owner_names: tuple[str, ...] = ()
     """All principals of its owner, for grants."""
+    rotation: Rotation | None = None
+    """Set once a new token has replaced it; it then expires soon."""
+
+    @property
+    def lifetime(self) -> timedelta:
+        """The time from its creation to its expiry, as if it had never been rotated."""
+        expires_at = self.rotation.expires_at if self.rotation else self.expires_at
+        return expires_at - self.created_at
 
     @property
     def scope(self) -> Scope:

@@ -48,7 +48,11 @@ def log_event(project: NormalizedName, event: AnyEvent) -> None:
 
 
 def log_token(action: str, principal: str, token_id: str, fields: Mapping[str, str]) -> None:
-    """Log a change of an API token: `token_created`, `token_revoked` or `token_minted`."""
+    """
+    Log a change of an API token.
+
+    The action is `token_created`, `token_rotated`, `token_revoked` or `token_minted`.
+    """
     _log(action, principal, token_id, fields, {"token": token_id})
 
 

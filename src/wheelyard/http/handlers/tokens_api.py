@@ -251,6 +251,8 @@ def _token_json(
     }
     if record.revoked_at is not None:
         fields |= {"revoked": timestamp(record.revoked_at), "revoked-by": record.revoked_by}
+    if record.rotation is not None:
+        fields["replaced-by"] = record.rotation.successor
     if record.publishers:
         fields["publishers"] = record.publishers
     return fields

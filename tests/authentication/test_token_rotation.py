@@ -1,0 +1,233 @@
+"""Rotation of API tokens: the new token, the life of the old one, and what is refused."""
+
+import logging
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.exporting.sites import ObservedSite
+from tests.operations.in_memory_index import IndexHarness, fake_runtime
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.authentication.token_rotation import RotatedToken, find_token, rotate
+from wheelyard.catalog import keys
+from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
+from wheelyard.model.access import Action, parse_pattern
+from wheelyard.model.token import ApiToken, TokenRecord
+from wheelyard.settings.sections import Settings, TokenSettings
+from wheelyard.storage.base import Store
+from wheelyard.storage.spool import Spool
+from wheelyard.wiring.index import Index, build_index
+
+DAY = timedelta(days=1)
+CI = TokenRequest(
+    name="ci",
+    actions=Action.UPLOAD.with_implied,
+    projects=(parse_pattern("acme-*"),),
+    lifetime=30 * DAY,
+    owner="user:ana@acme.dev",
+    owner_names=("user:ana@acme.dev", "domain:acme.dev"),
+)
+
+
+def made(index: Index, request: TokenRequest = CI) -> tuple[ApiToken, TokenRecord]:
+    """Make a token."""
+    return index.tokens.create(request, by="local:alice")
+
+
+def rotated(index: Index, text: str = "ci", overlap: timedelta = DAY) -> RotatedToken:
+    """Rotate a token, given by its name or id."""
+    return rotate(index.tokens, find_token(index.tokens, text), overlap, by="local:bob")
+
+
+def works(harness: IndexHarness, token: ApiToken) -> bool:
+    """Whether a server that has read nothing yet accepts a token."""
+    with suppress(Unauthenticated):
+        return harness.opened(9).tokens.get(token) is not None
+    return False
+
+
+def over(harness: IndexHarness, store: Store) -> Index:
+    """Return an index over another store, as another process has it."""
+    return build_index(store, Spool(harness.folder), Settings(), fake_runtime(harness.clock, 7))
+
+
+def test_the_new_token(harness: IndexHarness, caplog: pytest.LogCaptureFixture) -> None:
+    """The new token has the name, rights, owner and lifetime of the old one, and both work."""
+    caplog.set_level(logging.INFO, "wheelyard.audit")
+    old, record = made(harness.index)
+    harness.clock.advance(days=20)
+
+    done = rotated(harness.index)
+
+    new = done.new
+    for name in ("name", "actions", "projects", "owner", "owner_names", "lifetime"):
+        assert getattr(new, name) == getattr(record, name)
+    assert (new.created_by, new.created_at) == ("local:bob", harness.clock.now)
+    assert works(harness, old)
+    assert works(harness, done.token)
+    assert f"token rotated by local:bob: {record.id}, name ci, successor {new.id}" in caplog.text
+    harness.clock.advance(days=1)
+    assert not works(harness, old)
+    assert works(harness, done.token)
+
+
+@given(st.timedeltas(timedelta(0), 400 * DAY), st.timedeltas(timedelta(0), 29 * DAY))
+def test_the_old_token_ends(overlap: timedelta, age: timedelta) -> None:
+    """The old token ends when the overlap has passed, and never later than by itself."""
+    harness = IndexHarness(Path())
+    _, record = made(harness.index)
+    harness.clock.now += age
+
+    old = rotated(harness.index, record.id, overlap).old
+
+    assert old.expires_at == min(record.expires_at, harness.clock.now + overlap)
+    assert old.state(harness.clock.now) == ("active" if overlap else "revoked")
+
+
+def test_again_within_the_overlap(harness: IndexHarness) -> None:
+    """Within the overlap the name means the new token, and the old one is not rotated again."""
+    _, record = made(harness.index)
+    first = rotated(harness.index)
+
+    with pytest.raises(Conflict, match=f"wheelyard token rotate {first.new.id}'"):
+        rotated(harness.index, record.id)
+    second = rotated(harness.index)
+
+    assert second.old.id == first.new.id
+    assert find_token(harness.index.tokens, "ci") == second.new
+
+
+def test_a_new_token_that_was_lost(harness: IndexHarness) -> None:
+    """Where the new token is revoked, as nobody saw it, the old one can be rotated again."""
+    _, record = made(harness.index)
+    lost = rotated(harness.index)
+    harness.index.tokens.revoke(lost.new.id, by="local:bob")
+
+    again = rotated(harness.index)
+
+    assert again.old.id == record.id
+    assert again.new.lifetime == record.lifetime
+    assert again.old.lifetime == record.lifetime
+
+
+def test_a_shared_name(harness: IndexHarness) -> None:
+    """A name of two active tokens is refused with both ids, and each id means one of them."""
+    tokens = [made(harness.index)[1] for _ in range(2)]
+
+    with pytest.raises(Conflict) as caught:
+        rotated(harness.index)
+
+    assert all(each.id in caught.value.message for each in tokens)
+    assert rotated(harness.index, tokens[0].id).old.id == tokens[0].id
+
+
+def test_what_is_not_rotated(harness: IndexHarness) -> None:
+    """Tokens that ended, of CI jobs, and unknown ones are refused, and no secret is repeated."""
+    token, record = made(harness.index)
+    _, other = made(harness.index)
+    harness.index.tokens.revoke(other.id, by="local:eve")
+    wrong = token.text[:-1]
+    for text in ("other", "0123456789", wrong, token.text.replace(record.id, "0123456789")):
+        with pytest.raises(NotFound) as caught:
+            rotated(harness.index, text)
+        assert token.text[14:46] not in caught.value.message
+
+    with pytest.raises(Invalid, match="is revoked"):
+        rotated(harness.index, other.id)
+    assert rotated(harness.index, token.text).old.id == record.id
+    harness.clock.advance(days=365)
+    with pytest.raises(Invalid, match="is expired"):
+        rotated(harness.index, record.id)
+    with pytest.raises(NotFound, match="no active token called 'ci'"):
+        rotated(harness.index)
+
+
+def test_a_shorter_limit(harness: IndexHarness) -> None:
+    """A token lives no longer than the settings allow today."""
+    _, record = made(harness.index, TokenRequest(name="ci", lifetime=365 * DAY))
+    assert record.lifetime == 365 * DAY
+    index = build_index(
+        harness.store,
+        Spool(harness.folder),
+        Settings(tokens=TokenSettings(max_days=90)),
+        fake_runtime(harness.clock, 7),
+    )
+
+    assert rotated(index).new.lifetime == 90 * DAY
+
+
+@pytest.mark.parametrize("overlap", [DAY, timedelta(0)])
+def test_two_at_once(harness: IndexHarness, overlap: timedelta) -> None:
+    """Of two rotations at once one succeeds; the token of the other is revoked, and not shown."""
+    _, record = made(harness.index)
+    winners = list[RotatedToken]()
+
+    def first(verb: str, key: str) -> None:
+        if verb == "put" and key == keys.token(record.id) and not winners:
+            winners.append(rotated(harness.opened(3), record.id, overlap))
+
+    index = over(harness, ObservedSite(harness.store, first))
+    with pytest.raises(Conflict, match="by somebody else just now"):
+        rotated(index)
+
+    (winner,) = winners
+    now = harness.clock.now
+    active = {each.id for each in harness.opened(4).tokens.all() if each.state(now) == "active"}
+    assert active == ({winner.new.id, record.id} if overlap else {winner.new.id})
+
+
+@pytest.mark.parametrize("kind", [FaultKind.NOT_DONE, FaultKind.DONE])
+def test_an_outage(harness: IndexHarness, kind: FaultKind) -> None:
+    """A rotation that fails says so with both ids, and can be done again by the name."""
+    old, record = made(harness.index)
+    index = over(harness, FaultyStore(harness.store, (Fault(kind, "put", keys.token(record.id)),)))
+
+    with pytest.raises(Unavailable) as caught:
+        rotated(index)
+
+    assert f"wheelyard token rotate {record.id}'" in caught.value.message
+    assert works(harness, old)
+    again = rotated(harness.opened(5))
+    assert (again.old.id, again.new.lifetime) == (record.id, record.lifetime)
+
+
+def test_an_outage_that_lasts(harness: IndexHarness) -> None:
+    """Where the new token could not be revoked either, it is named, and ids still work."""
+    _, record = made(harness.index)
+    faults = (Fault(FaultKind.NOT_DONE, "put", "*", nth=2, times=9),)
+    with pytest.raises(Unavailable) as caught:
+        rotated(over(harness, FaultyStore(harness.store, faults)))
+
+    (new,) = {each.id for each in harness.index.tokens.all()} - {record.id}
+    assert f"wheelyard token revoke {new}'" in caught.value.message
+    with pytest.raises(Conflict):
+        rotated(harness.opened(5))
+    assert rotated(harness.opened(5), record.id).old.id == record.id
+
+
+@pytest.mark.parametrize("kind", [FaultKind.CRASH, FaultKind.CRASH_AFTER])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_crash(harness: IndexHarness, kind: FaultKind, nth: int) -> None:
+    """Wherever a rotation dies, the old token still works, and can be rotated or has been."""
+    old, record = made(harness.index)
+    store = FaultyStore(harness.store, (Fault(kind, "put", f"{keys.TOKENS}*", nth=nth),))
+    with pytest.raises(ProcessCrash):
+        rotated(over(harness, store))
+
+    assert works(harness, old)
+    found = harness.opened(5).tokens.all()
+    assert len(found) <= 2
+    text = "ci" if any(each.rotation for each in found) else record.id
+    assert works(harness, rotated(harness.opened(6), text).token)
+
+
+def test_a_store_of_yesterday(harness: IndexHarness) -> None:
+    """A token that was never rotated is stored as before."""
+    _, record = made(harness.index)
+
+    assert b"rotation" not in harness.bytes_at(keys.token(record.id))
