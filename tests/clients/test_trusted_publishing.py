@@ -1,14 +1,17 @@
-"""Publishing from a CI job without a stored secret: `uv publish`, as it stands."""
+"""CI jobs without a stored secret: `uv publish` as it stands, and the jobs that only install."""
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from subprocess import CompletedProcess
+from typing import Any
 from uuid import uuid4
 
 import pytest
+import yaml
 
 from tests.authentication.verifiers.fake_issuer import (
     CannedResponse,
@@ -16,9 +19,9 @@ from tests.authentication.verifiers.fake_issuer import (
     rsa_key,
     running_issuer,
 )
-from tests.clients.harness import Sandbox, program, system_program
+from tests.clients.harness import REPOSITORY, Sandbox, program, system_program
 from tests.clients.projects import Builder, Built
-from tests.clients.reading import assert_published
+from tests.clients.reading import assert_published, publish
 from tests.clients.servers import TOKEN, Server
 from tests.clients.tls import Proxy, running_proxy
 from tests.http.servers import RunningServer, running_server
@@ -36,6 +39,9 @@ KEY = rsa_key("ci")
 CONFIG = """\
 [server]
 public_url = "https://packages.example.com"
+
+[access]
+private = true
 
 [trusted_publishing]
 audience = ["packages.example.com"]
@@ -61,7 +67,43 @@ project_path = "group/tools"
 project_id = 46573356
 namespace_id = 68413579
 projects = ["yard-lab"]
+
+[[publisher]]
+id = "gh-read"
+provider = "github"
+issuer = "{github}"
+allow_private_issuer = true
+repository = "octo-org/octo-repo"
+repository_id = 456789
+owner_id = 123456
+workflow = "test.yml"
+projects = ["yard-re*"]
+actions = ["read"]
+
+[[publisher]]
+id = "gl-read"
+provider = "gitlab"
+issuer = "{gitlab}"
+allow_private_issuer = true
+project_path = "group/reader"
+project_id = 7
+namespace_id = 8
+projects = ["*"]
+actions = ["read"]
+
+[[publisher]]
+id = "gcb-read"
+provider = "oidc"
+issuer = "{google}"
+allow_private_issuer = true
+require_jti = false
+match = {{ sub = "104857600123456789012", email = "build@acme.iam.gserviceaccount.com" }}
+projects = ["yard-read"]
+actions = ["read"]
 """
+PAGE = (REPOSITORY / "docs" / "trusted-publishing.md").read_text()
+TEST_WORKFLOW = "octo-org/octo-repo/.github/workflows/test.yml@refs/heads/main"
+METADATA = "/computeMetadata/v1/instance/service-accounts/default/identity"
 
 
 @dataclass(frozen=True)
@@ -72,11 +114,12 @@ class Ci:
     proxy: Proxy
     github: FakeIssuer
     gitlab: FakeIssuer
+    google: FakeIssuer
 
     @property
     def server(self) -> Server:
         """The index, for looking at it."""
-        return Server(self.site.address, self.site.token, self.site.store, private=False)
+        return Server(self.site.address, self.site.token, self.site.store, private=True)
 
     def of_github(self, **changes: object) -> str:
         """Return what GitHub states of a job."""
@@ -125,14 +168,16 @@ def shared_ci(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ci]:
     """Two services and an index."""
     folder = tmp_path_factory.mktemp("ci")
     with ExitStack() as stack:
-        github, gitlab = (stack.enter_context(running_issuer()) for _ in range(2))
+        github, gitlab, google = (stack.enter_context(running_issuer()) for _ in range(3))
+        google.serve_keys(KEY)
+        google.serve_discovery()
         for issuer, path in ((github, "/.well-known/jwks"), (gitlab, "/oauth/discovery/keys")):
             issuer.serve_keys(KEY)
             issuer.answers[path] = issuer.answers["/keys"]
-        config = CONFIG.format(github=github.url, gitlab=gitlab.url)
+        config = CONFIG.format(github=github.url, gitlab=gitlab.url, google=google.url)
         site = stack.enter_context(running_server(folder / "site", config=config))
         proxy = stack.enter_context(running_proxy(folder, site.address))
-        yield Ci(site, proxy, github, gitlab)
+        yield Ci(site, proxy, github, gitlab, google)
 
 
 @pytest.fixture
@@ -162,7 +207,7 @@ def test_github(ci: Ci, sandbox: Sandbox, build: Builder) -> None:
     assert asked.path.endswith(f"audience={AUDIENCE}")
     (token,) = set(ci.tokens)
     until(lambda: ci.site.get("/simple/", token).status_code == 401)
-    (file, *_) = ci.site.get("/api/v1/projects/yard-hub").json()["files"]
+    (file, *_) = ci.site.get("/api/v1/projects/yard-hub", ci.site.token).json()["files"]
     assert file["uploaded-by"] == "publisher:gh-yard"
 
 
@@ -223,3 +268,118 @@ def test_by_hand(ci: Ci, sandbox: Sandbox, build: Builder) -> None:
     burn = json.dumps({"token": token})
     assert sandbox.run(*curl, "-d", burn, f"{ci.proxy.url}/_/oidc/burn-token") == "{}"
     until(lambda: ci.site.get("/simple/", token).status_code == 401)
+
+
+def documented(title: str) -> dict[str, Any]:
+    """Return the job of the documentation that comes after some words."""
+    _, _, after = PAGE.partition("\n## Installing in CI\n")[2].partition(f"\n{title}")
+    block = re.search(r"```yaml\n(.*?)```", after, re.DOTALL)
+    assert block is not None
+    found: dict[str, Any] = yaml.safe_load(block[1])
+    return found
+
+
+def installed(ci: Ci, sandbox: Sandbox, lines: list[str], **job: str) -> str:
+    """Run the lines of a job, each in a shell of its own as on GitHub; return what they printed."""
+    python = sandbox.python("published")
+    tools = sandbox.folder / "tools"
+    tools.mkdir()
+    pip = f"{program('pip')} --python {python}"
+    for name, command in (("pip", pip), ("uv", program("uv")), ("python", sys.executable)):
+        (tools / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+        (tools / name).chmod(0o755)
+    stand_ins = {
+        "https://pypi.acme.dev": ci.proxy.url,
+        "machine pypi.acme.dev": "machine 127.0.0.1",
+        "metadata.google.internal": ci.google.url.removeprefix("http://"),
+        "acme-core": "yard-read",
+    }
+    github = sandbox.folder / "github_env"
+    github.touch()
+    authority = str(ci.proxy.authority)
+    printed = ""
+    for line in lines:
+        script = re.sub("|".join(map(re.escape, stand_ins)), lambda m: stand_ins[m[0]], line)
+        printed += sandbox.run(
+            *(system_program("bash"), "--noprofile", "--norc", "-eo", "pipefail", "-c", script),
+            PATH=f"{tools}:{sandbox.environment()['PATH']}",
+            GITHUB_ENV=str(github),
+            RUNNER_TEMP=str(sandbox.home),
+            **dict.fromkeys(("SSL_CERT_FILE", "CURL_CA_BUNDLE", "PIP_CERT"), authority),
+            **dict(each.split("=", 1) for each in github.read_text().splitlines()),
+            **job,
+        )
+    for folder in (python.parent.parent, sandbox.folder / ".venv"):
+        assert [*folder.glob("lib/python*/site-packages/yard_read-*.dist-info")]
+    return printed
+
+
+@pytest.fixture
+def readable(ci: Ci, build: Builder) -> Ci:
+    """The same, with a private project to install."""
+    if ci.site.get("/simple/yard-read/", ci.site.token).status_code != 200:
+        publish(ci.server, build("hatchling", "yard-read"))
+    return ci
+
+
+def test_installing_on_github(readable: Ci, sandbox: Sandbox) -> None:
+    """The documented job on GitHub installs with pip and uv by a token that cannot upload."""
+    (job,) = documented("index is `pypi.acme.dev`")["jobs"].values()
+    assert job["permissions"]["id-token"] == "write"
+    says = {"workflow_ref": TEST_WORKFLOW, "job_workflow_ref": TEST_WORKFLOW, "environment": None}
+    lines = [step["run"] for step in job["steps"] if "run" in step]
+
+    printed = installed(readable, sandbox, lines, **readable.on_github(readable.of_github(**says)))
+
+    (token,) = set(TOKEN.findall(printed))
+    assert printed.count(token) == printed.count(f"::add-mask::{token}\n") == 1
+    assert (sandbox.home / "netrc").stat().st_mode & 0o077 == 0
+    (rights, *_) = readable.site.get("/api/v1/whoami", token).json()["rights"]
+    assert rights == {"can": ["read"], "projects": ["yard-re*"]}
+    assert readable.site.get("/simple/yard-read/", token).status_code == 200
+    assert readable.site.get("/simple/yard-hub/", token).status_code == 404
+    files, login = {"content": ("yard_read-2.0-py3-none-any.whl", b"")}, ("__token__", token)
+    assert readable.site.client.post("/legacy/", files=files, auth=login).status_code == 403
+
+
+def test_a_job_that_gets_no_token(readable: Ci, sandbox: Sandbox) -> None:
+    """The documented job on GitHub ends where it gets no token, and says which claim differs."""
+    (job,) = documented("index is `pypi.acme.dev`")["jobs"].values()
+    line = next(step["run"] for step in job["steps"] if "run" in step)
+    request = readable.on_github(readable.of_github(event_name="pull_request"))
+
+    with pytest.raises(AssertionError) as caught:
+        installed(readable, sandbox, [line], **request)
+
+    assert "the claim event_name is 'pull_request', and its jobs get no token" in str(caught.value)
+
+
+def test_installing_on_gitlab(readable: Ci, sandbox: Sandbox) -> None:
+    """The documented job on GitLab installs with pip and uv, and its log has no token."""
+    job = documented("GitLab CI; ")["test"]
+    (variable,) = job["id_tokens"]
+    place = f"{readable.gitlab.url.partition('://')[2]}/group/reader//.gitlab-ci.yml"
+    ids = {"project_id": "7", "namespace_id": "8", "project_path": "group/reader"}
+    says = ids | {f"job_{name}": value for name, value in ids.items()}
+    uri = {"ci_config_ref_uri": f"{place}@refs/heads/main"}
+    given = {variable: readable.of_gitlab(**says, **uri)}
+
+    printed = installed(readable, sandbox, ["\n".join(job["script"])], **given)
+
+    assert not TOKEN.search(printed)
+
+
+def test_installing_on_cloud_build(readable: Ci, sandbox: Sandbox) -> None:
+    """The documented build installs with pip and uv, and its log has no token."""
+    (step,) = documented("Cloud Build, with")["steps"]
+    account: dict[str, object] = {
+        "sub": "104857600123456789012",
+        "email": "build@acme.iam.gserviceaccount.com",
+    }
+    statement = _statement(account, readable.google, {"jti": None})
+    readable.google.answers[METADATA] = CannedResponse(statement.encode())
+
+    assert not TOKEN.search(installed(readable, sandbox, [step["script"]]))
+
+    asked = next(each for each in readable.google.seen if each.path.startswith(METADATA))
+    assert "audience=pypi.acme.dev" in asked.path
