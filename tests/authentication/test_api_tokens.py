@@ -399,6 +399,24 @@ def test_one_writer_at_a_time(harness: IndexHarness) -> None:
     assert used_on(harness, record) == [FIRST]
 
 
+def test_no_thread_for_a_note(harness: IndexHarness) -> None:
+    """Where no thread can be started, a token works, and its next use is noted."""
+    token, record = made(harness)
+    starts = iter([False, True])
+
+    def start(work: Callable[[], None]) -> None:
+        if not next(starts):
+            raise RuntimeError("can't start new thread")
+        work()
+
+    tokens = tokens_over(harness, start=start)
+    tokens.get(token)
+    assert used_on(harness, record) == [None]
+    tokens.get(token)
+
+    assert used_on(harness, record) == [FIRST]
+
+
 def test_a_long_list(harness: IndexHarness) -> None:
     """For many tokens the days are listed, and those that have not changed are not read again."""
     every = [made(harness, f"ci {number}") for number in range(SINGLE_READ_LIMIT + 2)]

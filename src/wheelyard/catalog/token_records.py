@@ -164,6 +164,9 @@ class LastUses:
         except RuntimeError:  # no more threads
             with self._lock:
                 self._is_writing = False
+                for unwritten, _ in self._pending:
+                    self._recorded.discard(unwritten)  # the next use tries again
+                self._pending.clear()
 
     def days(self, token_ids: frozenset[str]) -> dict[str, date]:
         """
