@@ -417,6 +417,19 @@ def test_no_thread_for_a_note(harness: IndexHarness) -> None:
     assert used_on(harness, record) == [FIRST]
 
 
+def test_a_list_during_an_outage(harness: IndexHarness) -> None:
+    """A list of tokens leaves out a damaged one, and is an error if one cannot be read."""
+    (_, intact), (_, damaged) = made(harness), made(harness)
+    harness.store.put(keys.token(damaged.id), b"?", None)
+    assert tokens_over(harness).all() == [intact]
+    fault = Fault(FaultKind.NOT_DONE, "get", keys.token(intact.id), times=2)
+    tokens = tokens_over(harness, FaultyStore(harness.store, (fault,)))
+
+    for list_them in (tokens.all, tokens.any_active):
+        with pytest.raises(Unavailable):
+            list_them()
+
+
 def test_a_long_list(harness: IndexHarness) -> None:
     """For many tokens the days are listed, and those that have not changed are not read again."""
     every = [made(harness, f"ci {number}") for number in range(SINGLE_READ_LIMIT + 2)]

@@ -8,7 +8,6 @@ token that a client exchanged for it, are objects of their own.
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
@@ -114,13 +113,18 @@ class TokenRecords:
         """
         Yield the records, sorted by id; a record cached in its current version is not read.
 
-        A record whose read raises Unavailable, because it is damaged for example, is left out.
+        A damaged record is left out: `check` reports it. Raise Unavailable if the store does not
+        answer.
         """
         for entry in self.store.list(keys.TOKENS):
-            with suppress(Unavailable):
+            try:
                 snapshot = self.documents.get_listed(entry)
-                if snapshot.value is not None:
-                    yield snapshot.value
+            except Unavailable as fault:
+                if fault.code != DAMAGED:
+                    raise
+                continue
+            if snapshot.value is not None:
+                yield snapshot.value
 
 
 class LastUses:

@@ -237,7 +237,7 @@ def _first_token(index: Index) -> ApiToken | None:
     access, is_local = settings.access, index.is_local and settings.server.is_loopback
     # an index with its own access rules gets no token that bypasses them
     has_rules = settings.grant or access.htpasswd_file or access.anonymous_uploads
-    if settings.server.read_only or not is_local or has_rules or index.tokens.all():
+    if settings.server.read_only or not is_local or has_rules:
         return None
     request = TokenRequest(
         name="first token, made by serve",
@@ -245,6 +245,8 @@ def _first_token(index: Index) -> ApiToken | None:
         projects=(EVERY_PROJECT,),
     )
     try:
+        if index.tokens.all():
+            return None
         token, record = index.tokens.create(request, by="serve")
     except Unavailable as fault:  # a read-only store needs no token
         warn(f"no first token was made: {fault.message}")
