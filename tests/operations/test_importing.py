@@ -62,8 +62,24 @@ def test_what_a_source_does_not_know(harness: IndexHarness, files: FakeFiles) ->
 
     (file,) = harness.index.projects.get(DEMO).files
     assert (file.uploaded_at, file.uploaded_by, file.yanked) == (START, "local:alice", None)
-    assert file.imported_at is None
+    assert file.imported_at == START
     assert harness.index.projects.get(NormalizedName("asked")).files[0].uploaded_at == LONG_AGO
+
+
+@pytest.mark.parametrize("said", [None, LONG_AGO, START + timedelta(days=9)])
+def test_an_unchanged_file_is_not_read_again(
+    harness: IndexHarness, files: FakeFiles, said: datetime | None
+) -> None:
+    """An unchanged file is not read again, whatever its source says about its upload."""
+    offer = replace(files.offer(make_wheel(), uploaded_at=said), changed_at=LONG_AGO.timestamp())
+    taken(harness, offer)
+    read = list(files.read)
+    harness.clock.advance(seconds=1)
+
+    report = taken(harness, offer)
+
+    assert report.counts == counted(there=1)
+    assert files.read == read
 
 
 @pytest.mark.parametrize(

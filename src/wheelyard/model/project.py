@@ -32,7 +32,7 @@ class File(Struct, frozen=True, kw_only=True, omit_defaults=True):
     size: int
     """Bytes."""
     uploaded_at: datetime
-    """UTC; for an imported file the upload time at its source."""
+    """UTC; for an imported file the upload time at its source, if that is known."""
     uploaded_by: str
     core_metadata: str
     """SHA-256 of the stored METADATA or PKG-INFO; empty if the file has none."""
@@ -40,7 +40,7 @@ class File(Struct, frozen=True, kw_only=True, omit_defaults=True):
     yanked: str | None = None
     """The reason, perhaps empty, if the file is yanked; else None."""
     imported_at: datetime | None = None
-    """UTC; when the file was imported, if `uploaded_at` is from its source."""
+    """UTC; when the file was imported; None if it was uploaded."""
     waived_rules: tuple[str, ...] = ()
     """Sorted codes of the rules that the file breaks; a lenient import waived them."""
 

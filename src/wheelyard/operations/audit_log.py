@@ -26,8 +26,7 @@ def log_event(project: NormalizedName, event: AnyEvent) -> None:
     """
     Log a committed event of a project.
 
-    The action is `uploaded`, `imported` (if the source gave an upload time), `yanked`, `unyanked`,
-    `deleted` or `status_set`.
+    The action is `uploaded`, `imported`, `yanked`, `unyanked`, `deleted` or `status_set`.
     """
     files: tuple[str, ...]
     match event:

@@ -249,7 +249,8 @@ class Uploads:
     def _new_entry(
         self, upload: SpooledUpload, contents: DistributionContents, caller: Caller
     ) -> File:
-        now, source = self.runtime.now(), upload.source_metadata or SourceMetadata()
+        now, is_import = self.runtime.now(), upload.source_metadata is not None
+        source = upload.source_metadata or SourceMetadata()
         uploaded_at, metadata = source.upload_time(now), contents.metadata
         distribution = upload.distribution
         return File(
@@ -262,7 +263,7 @@ class Uploads:
             core_metadata="" if metadata is None else sha256(metadata).hexdigest(),
             requires_python=contents.core.requires_python,
             yanked=source.yank_reason,
-            imported_at=None if uploaded_at is None else now,
+            imported_at=now if is_import else None,
             waived_rules=self._waived_rules(distribution, contents),
         )
 

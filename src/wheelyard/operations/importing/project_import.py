@@ -219,11 +219,14 @@ class _BatchImport:
         return refused(candidate, filename_taken(candidate.filename)) if expected else None
 
     def _is_unchanged(self, listed: File, candidate: Candidate) -> bool:
+        if listed.imported_at is None:
+            return False
+        at_source = SourceMetadata(uploaded_at=candidate.uploaded_at)
+        uploaded_at = at_source.upload_time(listed.imported_at) or listed.imported_at
         return (
-            listed.imported_at is not None
-            and listed.imported_at < self._context.started_at
+            listed.imported_at < self._context.started_at
             and candidate.size == listed.size
-            and candidate.uploaded_at == listed.uploaded_at
+            and uploaded_at == listed.uploaded_at
             and candidate.changed_at is not None  # it also changes if another file is moved there
             and candidate.changed_at < listed.imported_at.timestamp()
         )
