@@ -156,7 +156,9 @@ def test_an_id_that_is_taken(noon: IndexHarness) -> None:
     noon.index.tokens.get(theirs)
     noon.clock.advance(days=100)
     twin.cleanup.run()
-    assert {each.name for each in noon.index.tokens.all()} == {"ci", "publisher:gh-mylib"}
+    assert {each.name for each in noon.index.tokens.all()} == {
+        *("ci", "https://github.com/octo-org/octo-repo/actions/runs/1234567890")
+    }
 
 
 def test_burning(noon: IndexHarness) -> None:

@@ -190,13 +190,14 @@ class Authenticator:
             if minted is None:  # its publisher was removed from the settings
                 raise invalid_credential() from CredentialRejected("publisher_gone")
             scopes = (*minted.scopes, *self.policy.public)
-            return Caller(minted.principal, scopes, minted.principals)
+            return Caller(minted.principal, scopes, minted.principals, record.name)
         principal = f"token:{record.id}"
         scopes = (record.scope,)
         if record.owner:
             allowed = self.policy.scopes_for(frozenset(record.owner_names))
             scopes = intersection(record.scope, allowed)
-        return Caller(principal, (*scopes, *self.policy.public), frozenset({principal}))
+        scopes = (*scopes, *self.policy.public)
+        return Caller(principal, scopes, frozenset({principal}), record.name)
 
     def verified_recently(self, credential: Credential) -> bool:
         """

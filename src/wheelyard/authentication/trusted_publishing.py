@@ -12,13 +12,18 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from wheelyard.authentication.api_tokens import NAME_LIMIT_CHARS, ApiTokens
+from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.authentication.replay_protection import INVALID_TOKEN, ReplayProtection
 from wheelyard.authentication.verifiers.verifier import CredentialRejected, decode_segment
 from wheelyard.errors import Invalid, Unauthenticated, WheelyardError, quoted
 from wheelyard.model.access import ANONYMOUS, Identity, intersection
 from wheelyard.model.claim_matchers import Claims
-from wheelyard.model.publisher import Publisher, nearest_mismatch, publishing_log_fields
+from wheelyard.model.publisher import (
+    Publisher,
+    job_name,
+    nearest_mismatch,
+    publishing_log_fields,
+)
 from wheelyard.model.token import ApiToken, TokenRecord, new_token, parse_token
 from wheelyard.operations.audit_log import log_token
 from wheelyard.operations.publishing_cleanup import PublishingCleanup
@@ -89,7 +94,7 @@ class TrustedPublishing:
         digest = self.replay_protection.consume(
             id_token, claims, token.id, is_single_use=is_single_use
         )
-        token, record = self._store(token, publishers)
+        token, record = self._store(token, publishers, job_name(publishers[0], claims))
         with suppress(WheelyardError):  # a later run does it
             self.cleanup.run(CLEANED_PER_MINT)
         fields = publishing_log_fields(publishers[0], claims) | {"statement": digest}
@@ -141,14 +146,16 @@ class TrustedPublishing:
             )
         return claims
 
-    def _store(self, token: ApiToken, publishers: list[Publisher]) -> tuple[ApiToken, TokenRecord]:
+    def _store(
+        self, token: ApiToken, publishers: list[Publisher], name: str
+    ) -> tuple[ApiToken, TokenRecord]:
         now, principal = self.tokens.runtime.now(), _principal(publishers)
         whole = now if now.microsecond == 0 else now.replace(microsecond=0) + timedelta(seconds=1)
         projects = dict.fromkeys(each for publisher in publishers for each in publisher.projects)
         record = TokenRecord(
             id=token.id,
             sha256=token.digest,
-            name=principal[:NAME_LIMIT_CHARS],
+            name=name,
             actions=max(int(each.actions) for each in publishers),
             projects=tuple(projects),
             created_at=now,

@@ -117,6 +117,8 @@ class Caller:
     scopes: tuple[Scope, ...]
     principals: frozenset[str] = frozenset()
     """All principals by which a grant can name this caller."""
+    name: str = ""
+    """The name of the caller's API token, which the principal lacks; else empty."""
 
     @property
     def is_anonymous(self) -> bool:

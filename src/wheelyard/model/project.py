@@ -43,6 +43,8 @@ class File(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """UTC; when the file was imported; None if it was uploaded."""
     waived_rules: tuple[str, ...] = ()
     """Sorted codes of the rules that the file breaks; a lenient import waived them."""
+    uploaded_by_name: str = ""
+    """The name that the token in `uploaded_by` had; empty for any other uploader."""
 
     @property
     def is_wheel(self) -> bool:
@@ -86,6 +88,8 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="wh
     """UTC."""
     by: str
     """The principal: `token:ID`, `local:NAME`."""
+    by_name: str = ""
+    """The name that the token in `by` had, which may be deleted since; else empty."""
 
 
 class Uploaded(Event, frozen=True, kw_only=True, tag="uploaded"):

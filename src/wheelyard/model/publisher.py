@@ -32,7 +32,7 @@ from wheelyard.model.publisher_claim_rules import (
     issuer_of,
     run_url_template_of,
 )
-from wheelyard.model.text import escaped
+from wheelyard.model.text import escaped, to_one_line
 
 LOGGED_CLAIM_LIMIT_CHARS: Final = 200
 
@@ -110,6 +110,18 @@ def publishing_log_fields(publisher: Publisher, claims: Claims) -> dict[str, str
     issuer, subject = plain.get("iss", ""), plain.get("sub", "")
     fields = {"issuer": issuer, "subject": subject, "commit": commit, "run": run}
     return {name: value for name, value in fields.items() if value}
+
+
+def job_name(publisher: Publisher, claims: Claims) -> str:
+    """
+    Return a name for the job of verified claims, for people who read the journal.
+
+    It is the URL of the CI run if that is known, else a verified e-mail address, else the subject.
+    """
+    known = publishing_log_fields(publisher, claims)
+    email = claims.get("email") if claims.get("email_verified") is True else None
+    name = known.get("run") or (email if isinstance(email, str) else known.get("subject", ""))
+    return to_one_line(name, LOGGED_CLAIM_LIMIT_CHARS)
 
 
 def max_lifetime_by_issuer(publishers: Iterable[Publisher]) -> dict[ProviderIssuer, int]:

@@ -127,8 +127,8 @@ class Lifecycle:
                 raise unknown_project(name)
             if (project.status, project.reason) == (status, reason):
                 return ()
-            at, by = self.runtime.now(), caller.principal
-            return (StatusSet(at=at, by=by, status=status, reason=reason),)
+            at, by, by_name = self.runtime.now(), caller.principal, caller.name
+            return (StatusSet(at=at, by=by, by_name=by_name, status=status, reason=reason),)
 
         return self.projects.change(name, intent).after
 
@@ -144,8 +144,10 @@ class Lifecycle:
 
         def intent(project: Project) -> tuple[AnyEvent, ...]:
             names = tuple(each.filename for each in select(project))
-            at, by = self.runtime.now(), caller.principal
-            return (event(at=at, by=by, filenames=names, reason=reason),) if names else ()
+            if not names:
+                return ()
+            at, by, by_name = self.runtime.now(), caller.principal, caller.name
+            return (event(at=at, by=by, by_name=by_name, filenames=names, reason=reason),)
 
         return self.projects.change(name, intent)
 

@@ -98,15 +98,21 @@ class AddFiles:
     """Files whose names differ in more than spelling."""
     at: datetime
     """The time of the events, in UTC."""
-    by: str
-    """The principal who adds them."""
+    caller: Caller
+    """Who adds them."""
     is_lenient: bool = False
     """Whether one version may have several sdists in different formats."""
 
     def __call__(self, project: Project) -> tuple[AnyEvent, ...]:
         """Return one event for each file that is new to `project` and not rejected by it."""
         return tuple(
-            Uploaded(at=self.at, by=self.by, file=each.file, summary=each.summary)
+            Uploaded(
+                at=self.at,
+                by=self.caller.principal,
+                by_name=self.caller.name,
+                file=each.file,
+                summary=each.summary,
+            )
             for each in self.files
             if self._outcome(project, each) is None
         )
@@ -218,7 +224,7 @@ class Uploads:
         self, before: Project, files: Sequence[ValidatedFile], caller: Caller
     ) -> AddFiles:
         """Return the intent to add files that were validated against the project `before`."""
-        return AddFiles(before, files, self.runtime.now(), caller.principal, self.rules.lenient)
+        return AddFiles(before, files, self.runtime.now(), caller, self.rules.lenient)
 
     def accept_path(
         self, path: Path, caller: Caller, progress: Callable[[int], None]
@@ -265,6 +271,7 @@ class Uploads:
             yanked=source.yank_reason,
             imported_at=now if is_import else None,
             waived_rules=self._waived_rules(distribution, contents),
+            uploaded_by_name="" if source.uploader else caller.name,
         )
 
     def _waived_rules(
