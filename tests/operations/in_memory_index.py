@@ -100,4 +100,6 @@ def code_of(fault: WheelyardError) -> tuple[str, str]:
 def history(index: Index, name: NormalizedName) -> list[Commit]:
     """Return every commit of a project."""
     project = index.projects.get(name)
-    return list(index.projects.journal(project, 0, project.revision))
+    numbers = range(1, project.revision + 1)
+    found = [index.projects.commit(project, number) for number in numbers]
+    return [each for each in found if each is not None]

@@ -7,9 +7,10 @@ missing. A server that has not read the list yet may begin at the document: it t
 whose first upload was interrupted before its name was listed.
 """
 
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
@@ -22,6 +23,8 @@ from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.errors import OVERLOADED, Conflict, NotFound, Unavailable, quoted
 from wheelyard.model.project import Commit, Project
 from wheelyard.storage.base import ABSENT, Store, Stored
+
+_COMMITS: Final = Codec(Commit)
 
 
 class NameList(Struct, frozen=True, dict=True):
@@ -152,6 +155,10 @@ class Projects:
             raise unknown_project(name)
         return snapshot.value
 
+    def get_current(self, name: NormalizedName) -> Project:
+        """Return a project as it is in the store now; raise NotFound as `get` does."""
+        return self.documents.get(keys.project(name), "current").value or self.get(name)
+
     def get_for_update(self, name: NormalizedName) -> Project:
         """Return a project for a writer, listed or not; an empty one if it does not exist."""
         return self.load_unlisted(name).value or Project(name=name)
@@ -167,21 +174,22 @@ class Projects:
             self.names.ensure(name)
         return committed
 
-    def journal(self, project: Project, after: int, last: int) -> Iterator[Commit]:
+    def commit(self, project: Project, number: int) -> Commit | None:
         """
-        Yield the commits with numbers above `after`, up to and including `last`, oldest first.
+        Return the commit `number` of a project; None if the journal has lost it.
 
-        The newest commit is taken from the document: the journal may not have it yet. A commit that
-        the journal lacks is left out.
+        The newest commit is taken from the document: the journal may not have it yet. Any other
+        entry that is missing or damaged is lost.
         """
-        codec = Codec(Commit)
-        for number in range(after + 1, min(last, project.revision - 1) + 1):
-            key = keys.commit(project.name, number)
-            entry = self.store.get(key)
+        if project.commit is not None and number == project.commit.number:
+            return project.commit
+        key = keys.commit(project.name, number)
+        entry = self.store.get(key)
+        with suppress(Unavailable):
             if isinstance(entry, Stored):
-                yield codec.decode(key, entry.body)
-        if project.commit is not None and after < project.revision <= last:
-            yield project.commit
+                commit = _COMMITS.decode(key, entry.body)
+                return commit if commit.number == number else None
+        return None
 
 
 def unknown_project(name: str) -> NotFound:

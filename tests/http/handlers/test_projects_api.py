@@ -31,9 +31,20 @@ def test_project(stocked: RunningServer) -> None:
     assert [file["sha256"] for file in page["files"]] == [f["hashes"]["sha256"] for f in simple]
     assert page["files"][0].keys() == {
         *("filename", "version", "sha256", "size", "upload-time", "uploaded-by"),
-        *("requires-python", "yanked"),
+        *("requires-python", "yanked", "uploaded-by-name"),
     }
     assert page["files"][0]["uploaded-by"] == f"token:{stocked.token[4:14]}"
+
+
+def test_a_journal_with_a_hole(server: RunningServer) -> None:
+    """The numbers of commits that the journal has lost are in the response, beside the others."""
+    publish(server, wheel("hole", "1.0"), wheel("hole", "1.1"), wheel("hole", "1.2"))
+    assert "lost" not in server.get(f"{API}/hole/journal").json()
+    (server.store / "journal" / "hole" / "0000000002.json").unlink()
+
+    page = server.get(f"{API}/hole/journal").json()
+
+    assert ([each["number"] for each in page["commits"]], page["lost"]) == ([1, 3], [2])
 
 
 def test_whole_life(server: RunningServer) -> None:

@@ -67,8 +67,12 @@ async def get_journal(request: Request, context: ServerContext) -> Response:
     last = min(after + page_size, project.revision)
 
     def respond() -> Response:
-        commits = list(context.index.projects.journal(project, after, last))
+        projects, numbers = context.index.projects, range(after + 1, last + 1)
+        found = {number: projects.commit(project, number) for number in numbers}
+        commits = [each for each in found.values() if each is not None]
         page: dict[str, object] = {"name": project.name, "commits": commits}
+        if len(commits) < len(found):
+            page["lost"] = [number for number, each in found.items() if each is None]
         if last < project.revision:
             page["next"] = last
         return json_response(200, page)
@@ -146,6 +150,7 @@ def _file_json(file: File) -> dict[str, object]:
         "size": file.size,
         "upload-time": timestamp(file.uploaded_at),
         "uploaded-by": file.uploaded_by,
+        **({"uploaded-by-name": file.uploaded_by_name} if file.uploaded_by_name else {}),
         "requires-python": file.requires_python,
         "yanked": False if file.yanked is None else file.yanked or True,
     }
