@@ -182,9 +182,9 @@ def test_tokens(wheelyard: Typed, sandbox: Sandbox) -> None:
     assert MADE not in second.stderr
     listed = dict(line.split("\t", 1) for line in wheelyard("token", "list").stdout.splitlines())
     expiry = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
-    words = rf"ci\tread,upload on acme-\*\t{expiry}\tnever used\tactive"
+    words = rf"ci\tread,upload on acme-\*\t{expiry}\tnever used\tactive\tby local:\S+"
     assert re.fullmatch(words, listed[token[4:14]])
-    assert listed[other].endswith("\tlast used 2026-11-20\tactive")
+    assert "\tlast used 2026-11-20\tactive\tby local:" in listed[other]
     tokens = json.loads(wheelyard("token", "list", "--json").stdout)["tokens"]
     assert {each["id"]: each["last_used"] for each in tokens}[other] == "2026-11-20"
     rotated = wheelyard("token", "rotate", "b", "--overlap", "0")

@@ -199,5 +199,5 @@ def test_minted_tokens(wheelyard: Typed, index: Index) -> None:
     listed = wheelyard("token", "list").stdout
 
     assert listed.startswith(made["job"])
-    assert listed.endswith("\tactive\tminted\n")
+    assert listed.endswith("\tactive\tby publisher:core\tminted\n")
     assert made["old job"] not in listed

@@ -126,6 +126,24 @@ class TokenRecords:
             if snapshot.value is not None:
                 yield snapshot.value
 
+    def name_of(self, principal: str) -> str:
+        """
+        Return the name of the API token that is this principal (`token:ID`).
+
+        Return an empty text for other principals, and for a token whose record is gone or damaged.
+        Raise Unavailable if the store does not answer.
+        """
+        kind, _, token_id = principal.partition(":")
+        if kind != "token" or not is_token_id(token_id):
+            return ""
+        try:
+            record = self.get(token_id).value
+        except Unavailable as fault:
+            if fault.code != DAMAGED:
+                raise
+            return ""
+        return record.name if record else ""
+
 
 class LastUses:
     """

@@ -1,11 +1,17 @@
 """`wheelyard list`: print the projects of a store, or the files of one project."""
 
+from collections.abc import Sequence
+
 import click
 from msgspec.json import encode
 
+from wheelyard.catalog.token_records import TokenRecords
 from wheelyard.cli.help_text import examples
 from wheelyard.cli.options import existing_index, store_options
+from wheelyard.cli.output import warn
+from wheelyard.errors import Unavailable
 from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.principals import with_name
 from wheelyard.model.project import File
 from wheelyard.model.text import escaped
 
@@ -30,7 +36,7 @@ def command(project: str | None, *, as_json: bool) -> None:
         lines = list[str](names)
     else:
         found = one = index.projects.get(parse_name(project))
-        lines = [_line(file) for file in one.files]
+        lines = _lines(one.files, index.tokens.records)
         if one.status.value != "active" and not as_json:
             reason = f": {escaped(one.reason)}" if one.reason else ""
             click.echo(f"wheelyard: {one.name} is {one.status.value}{reason}", err=True)
@@ -38,8 +44,20 @@ def command(project: str | None, *, as_json: bool) -> None:
         click.echo(line)
 
 
-def _line(file: File) -> str:
+def _lines(files: Sequence[File], records: TokenRecords) -> list[str]:
+    # older versions did not store the names
+    unnamed = {file.uploaded_by for file in files if not file.uploaded_by_name}
+    names = dict[str, str]()
+    try:
+        names = {each: records.name_of(each) for each in unnamed}
+    except Unavailable as fault:
+        warn(f"the names of tokens cannot be read: {fault.message}")
+    return [_line(file, file.uploaded_by_name or names.get(file.uploaded_by, "")) for file in files]
+
+
+def _line(file: File, uploader_name: str) -> str:
+    uploader = escaped(with_name(file.uploaded_by, uploader_name))
     when = file.uploaded_at.strftime("%Y-%m-%d %H:%M")
     reason = f": {escaped(file.yanked)}" if file.yanked else ""
     yanked = "" if file.yanked is None else f"\tyanked{reason}"
-    return f"{file.filename}\t{file.size}\t{when}\t{escaped(file.uploaded_by)}{yanked}"
+    return f"{file.filename}\t{file.size}\t{when}\t{uploader}{yanked}"

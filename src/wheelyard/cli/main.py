@@ -33,6 +33,7 @@ COMMAND_GROUPS: Final = {
     },
     "Manage": {
         "list": "list the projects, or the files of one",
+        "journal": "print who did what, when, and with which credential",
         "yank": "mark a release, or one file, as not to be chosen any more",
         "unyank": "take that mark back",
         "delete": "remove a release, or one file, for good",

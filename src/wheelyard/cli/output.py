@@ -88,6 +88,11 @@ def show_token(token_id: str) -> Iterator[None]:
         ) from error
 
 
+def is_output_lost() -> bool:
+    """Return whether standard output takes nothing more: it is closed, or writing has failed."""
+    return _lost() is not None
+
+
 def _lost() -> OSError | None:
     if sys.stdout is None:
         return OSError(0, "there is no standard output")

@@ -1,6 +1,5 @@
 """`wheelyard token`: create, list, rotate and revoke API tokens."""
 
-import re
 from datetime import date, timedelta
 
 import click
@@ -18,15 +17,16 @@ from wheelyard.cli.options import (
     store_options,
 )
 from wheelyard.cli.output import show_token
+from wheelyard.cli.times import parse_duration
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.access import EVERY_PROJECT, Action, parse_actions, parse_pattern
+from wheelyard.model.principals import with_name
 from wheelyard.model.text import escaped
 from wheelyard.model.token import TokenRecord
 from wheelyard.settings.sections import Settings
 from wheelyard.wiring.index import Index, authenticator_of_settings
 
 OWNERS = ("user:", "serviceAccount:")
-UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
 @examples(
@@ -72,7 +72,7 @@ def create(name: str, can: str, projects: tuple[str, ...], expires: str, owner: 
         name=name,
         actions=parse_actions(can.split(",")),
         projects=tuple(parse_pattern(each) for each in projects) or (EVERY_PROJECT,),
-        lifetime=_duration(expires),
+        lifetime=parse_duration(expires),
         owner=principal,
         owner_names=names,
     )
@@ -99,17 +99,25 @@ def list_tokens(*, as_json: bool) -> None:
     tokens = index.tokens.all()
     shown = [each for each in tokens if not each.publishers or each.state(now) == "active"]
     days = index.tokens.last_uses(shown)
+    names = {f"token:{each.id}": each.name for each in tokens}
     if as_json:
-        described = [_described(index, each, days.get(each.id)) for each in shown]
+        described = [
+            {
+                **_described(index, each, days.get(each.id)),
+                "created_by_name": names.get(each.created_by, ""),
+            }
+            for each in shown
+        ]
         click.echo(encode({"tokens": described}))
         return
     for record in shown:
         used = f"last used {days[record.id]}" if record.id in days else "never used"
         columns = (record.id, escaped(record.name), _scope_text(record), _expiry(record), used)
+        by = escaped(with_name(record.created_by, names.get(record.created_by, "")))
         more = ("minted",) if record.publishers else ()
         if record.rotation:
             more = (f"replaced by {record.rotation.successor}",)
-        click.echo("\t".join((*columns, record.state(now), *more)))
+        click.echo("\t".join((*columns, record.state(now), f"by {by}", *more)))
 
 
 @examples(
@@ -134,7 +142,7 @@ def rotate_token(token: str, overlap: str) -> None:
     Standard output has only the new token. The old one expires when --overlap has passed, or
     earlier by itself.
     """
-    lasting = timedelta(0) if overlap == "0" else _duration(overlap)
+    lasting = timedelta(0) if overlap == "0" else parse_duration(overlap)
     index = existing_index()
     old = find_token(index.tokens, token)
     rotated = rotate(index.tokens, old, lasting, by=local_caller(index).principal)
@@ -178,14 +186,6 @@ def _owner(text: str, settings: Settings) -> tuple[str, tuple[str, ...]]:
             code="invalid_field",
         )
     return principals.pop(), tuple(sorted(names))
-
-
-def _duration(text: str) -> timedelta:
-    match = re.fullmatch(r"([0-9]{1,5})([hdw])", text, re.ASCII)
-    if match is None:
-        message = f"{quoted(text)} is no length of time. Write 12h, 90d or 8w."
-        raise Invalid(message, code="invalid_field")
-    return int(match[1]) * UNITS[match[2]]
 
 
 def _announcement(record: TokenRecord) -> str:

@@ -1,0 +1,120 @@
+"""`wheelyard journal`: print who did what to one project or to all, and go on printing."""
+
+import logging
+from collections.abc import Collection
+from typing import Final
+
+import click
+from msgspec.json import encode
+
+from wheelyard.cli.help_text import examples
+from wheelyard.cli.options import existing_index, store_options
+from wheelyard.cli.output import is_output_lost, print_message, progress_bar, warn
+from wheelyard.cli.times import parse_since
+from wheelyard.errors import Unavailable
+from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.principals import with_name
+from wheelyard.model.text import escaped
+from wheelyard.operations.journal import (
+    BEGINNING,
+    JournalEntry,
+    JournalPart,
+    JournalReader,
+    StoreJournals,
+)
+from wheelyard.wiring.index import Index
+
+LOCAL_PAUSE_SECONDS: Final = 1.0
+REMOTE_PAUSE_SECONDS: Final = 10.0
+"""The pause of `--follow` between two looks; a look at a bucket costs money."""
+
+
+@examples(
+    "projects.md",
+    "wheelyard journal acme-core",
+    "wheelyard journal --since 7d --by ci",
+    "wheelyard journal --follow --json",
+)
+@click.command("journal")
+@click.argument("project", required=False)
+@click.option("--since", metavar="TIME", help="2026-01-31, 2026-01-31T12:00:00Z (UTC), 12h, 7d.")
+@click.option(
+    "--by", default="", metavar="WHO", help="A principal, a token's id or name, an e-mail."
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs: one object a line.")
+@click.option("--follow", is_flag=True, help="Go on with new entries until Ctrl-C.")
+@store_options
+def command(project: str | None, since: str | None, by: str, *, as_json: bool, follow: bool) -> int:
+    """
+    Print who did what to PROJECT, or to all projects, when, and with which credential.
+
+    Entries come in order of time, oldest first. The status is 1 if an entry could not be read.
+    """
+    name = None if project is None else parse_name(project)
+    index = existing_index()
+    source = StoreJournals(index.projects, index.tokens.records, name)
+    start = BEGINNING if since is None else max(parse_since(since, index.runtime.now()), BEGINNING)
+    reader = JournalReader(source, start, by)
+    if follow:
+        return _follow(reader, index, as_json=as_json)
+    part = _read_with_progress(reader)
+    _print(part, as_json=as_json)
+    if not part.entries and not part.problems:
+        print_message(logging.INFO, "there is no such entry")
+    return 1 if part.problems else 0
+
+
+def _read_with_progress(reader: JournalReader) -> JournalPart:
+    columns = ("SpinnerColumn", "MofNCompleteColumn", "{task.description}")
+    with progress_bar("journal", *columns) as update:
+        return reader.read(lambda total, name: update(total=total, advance=1, description=name))
+
+
+def _print(part: JournalPart, told: Collection[str] = (), *, as_json: bool) -> None:
+    """Print the entries of a part, and those of its problems that were not `told` before."""
+    for entry in part.entries:
+        click.echo(encode(entry) if as_json else _line(entry))
+    for problem in dict.fromkeys(part.problems):
+        if problem not in told:
+            warn(problem)
+
+
+def _follow(reader: JournalReader, index: Index, *, as_json: bool) -> int:
+    """Print entries as they come, until nobody reads the output any more; return the status."""
+    pause = LOCAL_PAUSE_SECONDS if index.is_local else REMOTE_PAUSE_SECONDS
+    read, told = _read_with_progress, list[str]()
+    is_away, status = False, 0
+    while not is_output_lost():
+        try:
+            part = read(reader)
+        except Unavailable as fault:
+            if not is_away:
+                warn(f"{fault.message} The journal is read again as soon as that works.")
+            is_away = True
+        else:
+            if is_away:
+                print_message(logging.INFO, "the journal can be read again")
+            _print(part, told, as_json=as_json)
+            is_away, told = False, part.problems
+            status = 1 if part.problems else status
+            read = _read_quietly
+        index.runtime.pause(pause)
+    return status
+
+
+def _read_quietly(reader: JournalReader) -> JournalPart:
+    return reader.read(lambda *_: None)
+
+
+def _line(entry: JournalEntry) -> str:
+    what = f"{entry.what} {entry.status}".rstrip()
+    columns = (
+        entry.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        entry.project,
+        what,
+        ", ".join(entry.files),
+        with_name(entry.by, entry.by_name),
+        entry.credential,
+        f"uploaded by {entry.uploaded_by}" if entry.uploaded_by else entry.reason,
+    )
+    return "\t".join(map(escaped, columns)).rstrip("\t")

@@ -1,0 +1,264 @@
+"""
+The journals of one project or of all, read for people and programs: who did what, and when.
+
+`JournalReader` filters and sorts. Where the commits come from is a `JournalSource`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
+
+from msgspec import Struct
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.projects import Projects
+from wheelyard.catalog.token_records import TokenRecords
+from wheelyard.concurrency.prefetch import prefetch_map
+from wheelyard.errors import Unavailable
+from wheelyard.model.principals import credential_of, is_match
+from wheelyard.model.project import AnyEvent, Commit, StatusSet, Uploaded
+from wheelyard.model.text import redact_tokens
+from wheelyard.storage.base import ObjectVersion
+
+CLOCK_TOLERANCE: Final = timedelta(hours=1)
+"""How much earlier than the commit before it an event may be: clocks differ, and uploads wait."""
+BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""A time before every event."""
+NUMBERS_TOLD: Final = 10
+"""Lost commits of a project that a problem names."""
+
+
+class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One event of a journal; this is also the JSON that is printed."""
+
+    at: datetime
+    project: NormalizedName
+    commit: int
+    """The number of its commit."""
+    what: str
+    """`uploaded`, `imported`, `yanked`, `unyanked`, `deleted` or `status`."""
+    files: tuple[str, ...]
+    by: str
+    """The principal."""
+    by_name: str
+    """The name of the token in `by`; empty if it has none, or if it is not known any more."""
+    credential: str
+    """The type of credential, for people."""
+    status: str = ""
+    """The new status of the project."""
+    reason: str = ""
+    sha256: str = ""
+    """The digest of an uploaded or imported file."""
+    uploaded_by: str = ""
+    """The uploader of an imported file, by its source."""
+
+
+class JournalSource(Protocol):
+    """Where commits come from; safe to share between threads."""
+
+    def changed(self, since: datetime) -> Sequence[NormalizedName]:
+        """
+        Return the projects that may have new commits: at first all, then those changed since.
+
+        Projects that have not changed after the time `since` may be left out. Raise Unavailable.
+        """
+        ...
+
+    def commits(self, name: NormalizedName, after: int) -> Iterator[tuple[int, Commit | None]]:
+        """
+        Yield a project's commits with their numbers, newest first, down to the one behind `after`.
+
+        None is a commit that the journal has lost. Raise NotFound for an unknown project, and
+        Unavailable.
+        """
+        ...
+
+    def name_of(self, principal: str) -> str:
+        """Return the name of the token that is this principal, or an empty text; or Unavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoreJournals:
+    """The journals of a store: those of all projects, or that of the project `only`."""
+
+    projects: Projects
+    tokens: TokenRecords
+    only: NormalizedName | None = None
+    _versions: dict[NormalizedName, ObjectVersion] = field(default_factory=dict)
+
+    def changed(self, since: datetime) -> Sequence[NormalizedName]:
+        """
+        Return the projects whose documents have changed since the last call, from one listing.
+
+        The first call also returns the names that have no document: it is lost.
+        """
+        if self.only is not None:
+            return (self.only,)  # reading it tells whether it has changed
+        limit = (since - CLOCK_TOLERANCE).timestamp()
+        listed = {
+            keys.project_of(each.key): each for each in self.projects.store.list(keys.PROJECTS)
+        }
+        names = () if self._versions else self.projects.names.get_current().names
+        lost = [name for name in names if name not in listed]
+        changed = list[NormalizedName]()
+        for name, entry in listed.items():
+            if name is not None and self._versions.get(name) != entry.version:
+                self._versions[name] = entry.version
+                if entry.modified >= limit:
+                    changed.append(name)
+        return changed + lost
+
+    def commits(self, name: NormalizedName, after: int) -> Iterator[tuple[int, Commit | None]]:
+        """Yield a project's commits; each but the newest is an object of its own to read."""
+        project = self.projects.get_current(name)
+        numbers = range(project.revision, after, -1)
+
+        def read(number: int) -> tuple[int, Commit | None]:
+            return number, self.projects.commit(project, number)
+
+        # several projects are read at a time anyway
+        yield from map(read, numbers) if self.only is None else prefetch_map(read, numbers)
+
+    def name_of(self, principal: str) -> str:
+        """Return the name of an API token if its record still exists."""
+        return self.tokens.name_of(principal)
+
+
+@dataclass(frozen=True, slots=True)
+class JournalPart:
+    """Entries, in order of time, and problems: sentences about what could not be read."""
+
+    entries: list[JournalEntry]
+    problems: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _ProjectPart:
+    """What was read of one project; `newest` is the number of its last commit."""
+
+    name: NormalizedName
+    entries: list[JournalEntry]
+    problems: list[str]
+    newest: int | None
+    """None if reading has failed, so that nothing was read."""
+
+
+@dataclass(slots=True)
+class JournalReader:
+    """
+    Reads the entries of a source from the time `since` on; with `by`, only those of a principal.
+
+    `is_match` of `model/principals.py` says which `by` means a principal.
+    """
+
+    source: JournalSource
+    since: datetime = BEGINNING
+    by: str = ""
+    _newest: dict[NormalizedName, int] = field(default_factory=dict)
+    _failed: list[NormalizedName] = field(default_factory=list)
+
+    def read(self, progress: Callable[[int, str], None]) -> JournalPart:
+        """
+        Return all entries that no call has returned before, in order of their times.
+
+        `progress` is called with the number of projects and the name of each project. A project
+        that cannot be read is a problem, and the next call tries it again. Raise Unavailable if not
+        even the projects are known, and NotFound for an unknown project.
+        """
+        names = list(dict.fromkeys([*self.source.changed(self.since), *self._failed]))
+        whole = JournalPart([], [])
+        self._failed = []
+        for part in prefetch_map(self._read_project, names):
+            progress(len(names), part.name)
+            whole.entries.extend(part.entries)
+            whole.problems.extend(part.problems)
+            if part.newest is None:
+                self._failed.append(part.name)
+            else:
+                self._newest[part.name] = part.newest
+        # a stable sort: in a project, entries of one time stay in the order of its commits
+        whole.entries.sort(key=lambda entry: entry.at)
+        return whole
+
+    def _read_project(self, name: NormalizedName) -> _ProjectPart:
+        after = self._newest.get(name, 0)
+        limit = self.since - CLOCK_TOLERANCE
+        commits, lost, newest = list[Commit](), list[int](), after
+        problems = list[str]()
+        try:
+            for number, commit in self.source.commits(name, after):
+                newest = max(newest, number)
+                if commit is None:
+                    lost.append(number)
+                elif all(event.at < limit for event in commit.events):
+                    break
+                else:
+                    commits.append(commit)
+        except Unavailable as fault:
+            return _ProjectPart(name, [], [f"{name} cannot be read: {fault.message}"], None)
+        if lost:
+            problems.append(_lost_message(name, lost))
+        entries = [
+            entry for commit in reversed(commits) for entry in self._entries(name, commit, problems)
+        ]
+        return _ProjectPart(name, entries, problems, newest)
+
+    def _entries(
+        self, name: NormalizedName, commit: Commit, problems: list[str]
+    ) -> Iterator[JournalEntry]:
+        """Yield the entries of a commit that the filters let pass."""
+        for event in commit.events:
+            if event.at < self.since:
+                continue
+            by_name = event.by_name or self._name_of(event.by, problems)
+            if not self.by or is_match(self.by, event.by, by_name):
+                yield _entry(name, commit.number, event, by_name)
+
+    def _name_of(self, principal: str, problems: list[str]) -> str:
+        try:
+            return self.source.name_of(principal)
+        except Unavailable as fault:
+            problems.append(f"the name of {principal} cannot be read: {fault.message}")
+            return ""
+
+
+def _entry(name: NormalizedName, number: int, event: AnyEvent, by_name: str) -> JournalEntry:
+    files: tuple[str, ...] = ()
+    reason = status = digest = uploaded_by = ""
+    what = str(event.__struct_config__.tag)
+    match event:
+        case Uploaded(file=file):
+            files, digest = (file.filename,), file.sha256
+            if file.imported_at is not None:
+                what = "imported"
+                uploaded_by = file.uploaded_by if file.uploaded_by != event.by else ""
+        case StatusSet():
+            status, reason = event.status.value, event.reason
+        case _:
+            files, reason = event.filenames, event.reason
+    return JournalEntry(
+        at=event.at,
+        project=name,
+        commit=number,
+        what=what,
+        files=files,
+        by=event.by,
+        by_name=by_name,
+        credential=credential_of(event.by),
+        status=status,
+        reason=redact_tokens(reason),
+        sha256=digest,
+        uploaded_by=uploaded_by,
+    )
+
+
+def _lost_message(name: NormalizedName, lost: list[int]) -> str:
+    numbers = ", ".join(map(str, sorted(lost)[:NUMBERS_TOLD]))
+    more = f" and {len(lost) - NUMBERS_TOLD} more" if len(lost) > NUMBERS_TOLD else ""
+    return (
+        f"the journal of {name} has lost its entries {numbers}{more}. Run 'wheelyard check', and "
+        "restore them from a backup"
+    )

@@ -1,0 +1,102 @@
+"""`wheelyard journal`: its lines, its filters, and `--follow`."""
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import WHEELYARD, WHERE, Typed
+from tests.clients.harness import Sandbox
+from tests.operations.distributions import make_wheel
+from tests.waiting import TIMEOUT_SECONDS
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def store(sandbox: Sandbox, wheelyard: Typed) -> Path:
+    """The store of two published projects, one of them yanked."""
+    for name in ("acme_core", "acme_tools"):
+        publish(name, sandbox, wheelyard)
+    assert wheelyard("yank", "acme-core", "1.0", "--reason", "it broke").returncode == 0
+    return sandbox.folder / "wheelyard-data"
+
+
+def publish(name: str, sandbox: Sandbox, wheelyard: Typed) -> None:
+    """Publish a wheel into the store of the sandbox."""
+    made = make_wheel(name, "1.0")
+    (sandbox.folder / made.filename).write_bytes(made.body)
+    assert wheelyard("upload", sandbox.folder / made.filename).returncode == 0
+
+
+def test_lines(store: Path, wheelyard: Typed) -> None:
+    """Each entry is a line with its time, project, what, files, who, credential and reason."""
+    token = wheelyard("token", "create", "laptop\u00a0of Ana", "--can", "read").stdout
+    rewrite(store, "acme-tools", b'"by":"local:', f'"by":"token:{token[4:14]}","x":"'.encode())
+
+    done = wheelyard("journal")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [line[1:4] for line in lines] == [
+        ["acme-core", "uploaded", "acme_core-1.0-py3-none-any.whl"],
+        ["acme-tools", "uploaded", "acme_tools-1.0-py3-none-any.whl"],
+        ["acme-core", "yanked", "acme_core-1.0-py3-none-any.whl"],
+    ]
+    assert lines[1][4:] == [f"token:{token[4:14]} (laptop\\xa0of Ana)", "API token"]
+    assert lines[2][5:] == ["command line", "it broke"]
+    since = wheelyard("journal", "--since", lines[2][0], "Acme.Core", "--json").stdout
+    assert [json.loads(line)["what"] for line in since.splitlines()][-1:] == ["yanked"]
+
+
+def rewrite(store: Path, project: str, old: bytes, new: bytes) -> None:
+    """Replace something in a project's document."""
+    document = store / "projects" / f"{project}.json"
+    body = document.read_bytes()
+    assert old in body
+    document.write_bytes(body.replace(old, new))
+
+
+def test_what_is_not_there(store: Path, wheelyard: Typed) -> None:
+    """What cannot be read fails the command, an unknown project too, but no filter does."""
+    (store / "journal" / "acme-core" / "0000000001.json").unlink()
+
+    lost = wheelyard("journal", "--json")
+
+    assert lost.returncode == 1
+    assert [json.loads(line)["what"] for line in lost.stdout.splitlines()] == ["uploaded", "yanked"]
+    assert "the journal of acme-core has lost its entries 1. Run 'wheelyard check'" in lost.stderr
+    assert "no project named 'acme'" in wheelyard("journal", "acme").stderr
+    assert "'soon' is no time" in wheelyard("journal", "--since", "soon").stderr
+    nobody = wheelyard("journal", "--by", "nobody", "acme-tools")
+    assert (nobody.returncode, nobody.stdout) == (0, "")
+    assert nobody.stderr == "wheelyard: there is no such entry\n"
+
+
+@pytest.mark.parametrize(("ending", "status"), [("Ctrl-C", 130), ("closed pipe", 0)])
+def test_follow(store: Path, sandbox: Sandbox, wheelyard: Typed, ending: str, status: int) -> None:
+    """New entries are printed as they come, until Ctrl-C or until nobody reads them."""
+    assert store.is_dir()
+    with subprocess.Popen(
+        [*WHEELYARD, "journal", "--follow", "--json"],
+        cwd=sandbox.folder,
+        env=sandbox.environment() | WHERE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert [json.loads(process.stdout.readline())["commit"] for _ in range(3)] == [1, 1, 2]
+            publish("acme_new", sandbox, wheelyard)
+            assert json.loads(process.stdout.readline())["project"] == "acme-new"
+            if ending == "Ctrl-C":
+                os.kill(process.pid, signal.SIGINT)
+            else:
+                process.stdout.close()
+                publish("acme_newer", sandbox, wheelyard)
+            assert process.wait(TIMEOUT_SECONDS) == status
+        finally:
+            process.kill()

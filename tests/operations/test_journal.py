@@ -1,0 +1,239 @@
+"""The journals of all projects, as they are read for people."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.utils import NormalizedName
+
+from tests.authentication.publishing_fixture import publishing, signed
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
+from tests.model.jobs import GITHUB_SAYS
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import ALICE, START, IndexHarness
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.catalog import keys
+from wheelyard.errors import Unavailable
+from wheelyard.model.access import Action, Caller
+from wheelyard.model.distribution_filename import parse_version
+from wheelyard.model.principals import credential_of, is_match
+from wheelyard.model.project import Status
+from wheelyard.operations.journal import BEGINNING, JournalPart, JournalReader, StoreJournals
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.storage.base import Store
+
+DEMO, OTHER = NormalizedName("demo"), NormalizedName("other")
+RELEASE = Selection(parse_version("1.0"))
+
+
+def reader(
+    harness: IndexHarness,
+    store: Store | None = None,
+    only: NormalizedName | None = None,
+    **filters: object,
+) -> JournalReader:
+    """Return a reader with empty caches, perhaps over another store or of one project."""
+    whole = IndexHarness(harness.folder, clock=harness.clock)
+    whole.store = store or harness.store
+    index = whole.opened(seed=7)
+    source = StoreJournals(index.projects, index.tokens.records, only)
+    return replace(JournalReader(source), **filters)  # type: ignore[arg-type]
+
+
+def read(journal: JournalReader) -> JournalPart:
+    """Read what is new."""
+    return journal.read(lambda *_: None)
+
+
+def told(part: JournalPart) -> list[tuple[str, str, str]]:
+    """Return project, action and name of each entry."""
+    return [(each.project, each.what, each.by_name or each.by) for each in part.entries]
+
+
+def caller_of(harness: IndexHarness, name: str) -> Caller:
+    """Return the caller of a new API token that may do everything."""
+    request = TokenRequest(name=name, actions=Action.MANAGE.with_implied)
+    _, record = harness.index.tokens.create(request, by="local:alice")
+    return harness.index.authenticator.caller_for_token(record)
+
+
+def test_all_projects_in_order_of_time(harness: IndexHarness) -> None:
+    """The entries of all projects come in order of time, each with the name of its token."""
+    ci = caller_of(harness, "ci")
+    harness.upload(make_wheel("demo"), ci)
+    harness.clock.advance(minutes=1)
+    harness.upload(make_wheel("other"))
+    harness.clock.advance(minutes=1)
+    harness.index.lifecycle.yank(ci, DEMO, RELEASE, "see wyd_secret")
+    harness.index.lifecycle.set_status(ci, OTHER, Status.ARCHIVED, "")
+    harness.store.delete(keys.token(ci.principal[6:]), None)
+
+    part = read(reader(harness))
+
+    assert told(part) == [
+        ("demo", "uploaded", "ci"),
+        ("other", "uploaded", "local:alice"),
+        ("demo", "yanked", "ci"),
+        ("other", "status", "ci"),
+    ]
+    assert [each.credential for each in part.entries[:2]] == ["API token", "command line"]
+    assert (part.entries[2].reason, part.entries[3].status) == ("see wyd_***", "archived")
+    assert harness.index.projects.get(DEMO).files[0].uploaded_by_name == "ci"
+    assert harness.check().problems == []
+
+
+def test_the_name_of_a_job(noon: IndexHarness) -> None:
+    """An upload by trusted publishing names the run of the CI job."""
+    service = publishing(noon.index)
+    authenticator = replace(noon.index.authenticator, trusted_publishing=service)
+    job = authenticator.caller_for_token(service.mint(signed(GITHUB_SAYS)).record)
+    noon.upload(make_wheel("mylib"), job)
+
+    (entry,) = read(reader(noon)).entries
+
+    run = "https://github.com/octo-org/octo-repo/actions/runs/1234567890"
+    assert (entry.by, entry.by_name) == ("publisher:gh-mylib", run)
+    assert entry.credential == "trusted publisher"
+
+
+def test_an_event_of_an_older_version(harness: IndexHarness) -> None:
+    """An event without a name shows its token's name as long as the token's record exists."""
+    ci = caller_of(harness, "ci")
+    harness.upload(make_wheel(), replace(ci, name=""))
+    assert [each.by_name for each in read(reader(harness)).entries] == ["ci"]
+    away = Fault(FaultKind.NOT_DONE, "get", f"{keys.TOKENS}*")
+    part = read(reader(harness, FaultyStore(harness.store, (away,))))
+    assert told(part) == [("demo", "uploaded", ci.principal)]
+    assert [ci.principal in problem for problem in part.problems] == [True]
+
+    harness.store.put(keys.token(ci.principal[6:]), b"?", None)
+
+    part = read(reader(harness))
+    assert (told(part), part.problems) == ([("demo", "uploaded", ci.principal)], [])
+
+
+def test_since_reads_no_more_than_it_needs(harness: IndexHarness) -> None:
+    """Only projects that have changed since then are read, each from its end."""
+    harness.upload(make_wheel("other"))
+    for _ in range(5):
+        harness.clock.advance(days=1)
+        harness.upload(make_wheel("demo", f"1.{harness.clock.now.day}"))
+    store = FaultyStore(harness.store)
+    journal = reader(harness, store, since=harness.clock.now - timedelta(days=1))
+    store.calls.clear()
+
+    part = read(journal)
+
+    assert [each.at.day for each in part.entries] == [5, 6]
+    touched = {key for verb, key in store.calls if verb == "get"}
+    entries = {str(keys.commit(DEMO, number)) for number in (3, 4)}
+    assert touched == {keys.PROJECT_NAMES, keys.project(DEMO), *entries}
+
+
+def test_by(harness: IndexHarness) -> None:
+    """A filter takes a principal, a token's id or its name."""
+    ci = caller_of(harness, "ci")
+    harness.upload(make_wheel("demo"), ci)
+    harness.upload(make_wheel("other"))
+
+    for by in ("ci", ci.principal, ci.principal[6:]):
+        assert told(read(reader(harness, by=by))) == [("demo", "uploaded", "ci")]
+    assert told(read(reader(harness, by="alice"))) == [("other", "uploaded", "local:alice")]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "principal", "matches"),
+    [
+        ("Ana@Acme.dev", "user:ana@acme.dev", True),
+        ("ana@acme.dev", "ana@acme.dev", True),
+        ("CI", "static:ci", False),
+        ("b", "publisher:a,b", True),
+        ("user", "user:ana@acme.dev", False),
+        ("", "anonymous", False),
+    ],
+)
+def test_what_a_filter_means(wanted: str, principal: str, matches: bool) -> None:  # noqa: FBT001
+    """The case of letters counts except in an e-mail address; a job has all its publishers."""
+    assert is_match(wanted, principal, "") is matches
+
+
+@given(st.text())
+def test_any_principal_has_a_credential(principal: str) -> None:
+    """Any text in an old journal has a type of credential, perhaps an unknown one."""
+    assert isinstance(credential_of(principal), str)
+
+
+def test_what_is_lost_is_told(harness: IndexHarness) -> None:
+    """Lost entries and documents are problems; everything else is read all the same."""
+    for version in ("1.0", "1.1", "1.2"):
+        harness.upload(make_wheel("demo", version))
+    harness.upload(make_wheel("other"))
+    harness.upload(make_wheel("third"))
+    harness.store.delete(keys.commit(DEMO, 1), None)
+    harness.store.put(keys.commit(DEMO, 2), b"?", None)
+    harness.store.delete(keys.project(OTHER), None)
+
+    part = read(reader(harness))
+
+    assert [(each.project, each.commit) for each in part.entries] == [("demo", 3), ("third", 1)]
+    assert [problem.partition(".")[0] for problem in part.problems] == [
+        "the journal of demo has lost its entries 1, 2",
+        "other cannot be read: The document of other is lost",
+    ]
+
+
+def test_following(harness: IndexHarness) -> None:
+    """Each read has what is new, of new projects too, and costs one listing if there is nothing."""
+    harness.upload(make_wheel("demo"))
+    store = FaultyStore(harness.store)
+    journal = reader(harness, store)
+    assert told(read(journal)) == [("demo", "uploaded", "local:alice")]
+    store.calls.clear()
+    assert read(journal) == JournalPart([], [])
+    assert store.calls == [("list", keys.PROJECTS)]
+
+    harness.index.lifecycle.yank(ALICE, DEMO, RELEASE, "")
+    harness.upload(make_wheel("other"))
+
+    assert told(read(journal)) == [
+        ("demo", "yanked", "local:alice"),
+        ("other", "uploaded", "local:alice"),
+    ]
+
+
+@pytest.mark.parametrize(("verb", "key"), [("list", "*"), ("get", "journal/demo/*")])
+def test_following_through_an_outage(harness: IndexHarness, verb: str, key: str) -> None:
+    """An outage is told, and afterwards no entry is missing and none is doubled."""
+    for version in ("1.0", "1.1", "1.2"):
+        harness.upload(make_wheel("demo", version))
+    harness.upload(make_wheel("other"))
+    faults = (Fault(FaultKind.NOT_DONE, verb, key),)
+    journal = reader(harness, FaultyStore(harness.store, faults))
+
+    try:
+        first = read(journal)
+    except Unavailable:
+        first = JournalPart([], [])
+    second = read(journal)
+
+    found = [(each.project, each.commit) for each in (*first.entries, *second.entries)]
+    assert sorted(found) == [("demo", 1), ("demo", 2), ("demo", 3), ("other", 1)]
+    assert (verb == "list") == (first.problems == [])
+    assert second.problems == []
+
+
+def test_the_journal_of_one_project(harness: IndexHarness) -> None:
+    """The journal of one project remains when all its files are deleted."""
+    harness.upload(make_wheel("demo"))
+    harness.upload(make_wheel("other"))
+    harness.index.lifecycle.delete(ALICE, DEMO, RELEASE, "old")
+
+    part = read(reader(harness, only=DEMO, since=BEGINNING))
+
+    assert [(each.what, each.reason) for each in part.entries] == [
+        ("uploaded", ""),
+        ("deleted", "old"),
+    ]
+    assert part.entries[0].at == START
