@@ -23,6 +23,7 @@ WHEEL = "acme_core-1.0-py3-none-any.whl"
 ODD = os.fsdecode(b"\xff")
 """The argument that a shell passes for an empty text."""
 MADE = "wheelyard: made a new store at "
+HERE = "There is no store at ./wheelyard-data."
 
 
 @pytest.fixture
@@ -169,7 +170,9 @@ def test_life(published: Path, wheelyard: Typed) -> None:
 def test_tokens(wheelyard: Typed, sandbox: Sandbox) -> None:
     """`create` prints the token and nothing else, `list` no secret; `revoke` takes either form."""
     first = wheelyard(
-        "token", "create", "ci", "--can", "upload", "--project", "Acme_*", LOGNAME=ODD
+        *("token", "create", "ci", "--can", "upload", "--project", "Acme_*"),
+        LOGNAME=ODD,
+        WHEELYARD_STORE="./wheelyard-data",
     )
     second = wheelyard("token", "create", "b")
     token, other = first.stdout.strip(), second.stdout[4:14]
@@ -219,7 +222,9 @@ def test_a_token_for_somebody(
     wheelyard: Typed, sandbox: Sandbox, typed: str, owner: str, names: set[str]
 ) -> None:
     """An operator creates a token for a user, by the principals that grants name."""
-    token = wheelyard("token", "create", "laptop", "--owner", typed).stdout
+    token = wheelyard(
+        *("token", "create", "laptop", "--owner", typed), WHEELYARD_STORE="wheelyard-data"
+    ).stdout
 
     (listed,) = json.loads(wheelyard("token", "list", "--json").stdout)["tokens"]
     assert listed["owner"] == owner
@@ -267,7 +272,7 @@ def test_odd_text_that_is_there(published: Path, sandbox: Sandbox, wheelyard: Ty
         (["list", "--store", "."], 1, "There is no store at ."),
         (["delete", "x", "1.0", "--reason", ODD, "--store", "."], 1, "There is no store at ."),
         (["token", "create", "x", "--expires", "soon"], 1, "12h, 90d or 8w"),
-        (["token", "create", ODD], 1, "The name of a token has the character"),
+        (["token", "create", ODD, "--store", "new"], 1, "The name of a token has the character"),
         (["upload", "nowhere"], 1, "There is no file nowhere."),
         (["upload", "."], 1, ". is no file"),
         (["token", "create"], 2, "Missing argument"),
@@ -290,8 +295,8 @@ def test_refusals(wheelyard: Typed, arguments: list[str], status: int, words: st
     assert status == 2 or len(output) == 1
 
 
-def test_a_port_in_use(wheelyard: Typed) -> None:
-    """A second server on a port is refused before it makes a token."""
+def test_a_port_in_use(wheelyard: Typed, sandbox: Sandbox) -> None:
+    """A second server on a port is refused before it makes a store and a token."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -299,6 +304,56 @@ def test_a_port_in_use(wheelyard: Typed) -> None:
 
     assert (done.returncode, done.stdout) == (1, "")
     assert "Cannot listen" in done.stderr
+    assert not (sandbox.folder / "wheelyard-data").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        *(("list", HERE), ("list acme-core", HERE), ("yank x 1", HERE), ("unyank x 1", HERE)),
+        *(("delete x 1", HERE), ("status x active", HERE), ("check", HERE), ("export site", HERE)),
+        *(("token create ci", HERE), ("token list", HERE), ("token revoke x", HERE)),
+        *(("access explain token:x x read", HERE), ("upload --store new BAD", "refused")),
+        *(("upload BAD", "refused"), ("import .", "refused"), ("import . --dry-run", "refused")),
+        *(("serve -P nowhere", "cannot be read"), ("serve --watch nowhere", "cannot be read")),
+        *(("run -P nowhere .", "cannot be read"), ("config check --store new", "store: new")),
+    ],
+)
+def test_no_store_is_made(wheelyard: Typed, sandbox: Sandbox, line: str, words: str) -> None:
+    """A command that publishes nothing and serves nothing leaves the folder as it was."""
+    bad = sandbox.folder / "bad-1.0.tar.gz"
+    bad.write_text("no archive")
+    before = sorted(sandbox.folder.iterdir())
+
+    done = wheelyard(*line.replace("BAD", bad.name).split())
+
+    assert words in done.stdout + done.stderr
+    assert sorted(sandbox.folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("line", ["upload", "import", "token create ci --store"])
+def test_a_store_is_made(wheelyard: Typed, sandbox: Sandbox, line: str) -> None:
+    """The first accepted file makes the store, as does a token for a given place."""
+    wheel = make_wheel("acme_core", "1.0").write(sandbox.folder)
+    place = {"upload": wheel, "import": sandbox.folder}.get(line, "./wheelyard-data")
+
+    done = wheelyard(*line.split(), place)
+
+    assert done.returncode == 0
+    assert f"{MADE}./wheelyard-data\n" in done.stderr
+    assert MADE not in wheelyard(*line.split(), place).stderr
+
+
+def test_missing_folder_of_tokens(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
+    """A command that writes no token makes no folder for tokens."""
+    del published
+    apart = {"WHEELYARD_CREDENTIALS_STORE": "tokens"}
+
+    assert wheelyard("list", **apart).stdout == "acme-core\n"
+    assert wheelyard("token", "list", **apart).returncode == 0
+    assert not (sandbox.folder / "tokens").exists()
+    assert wheelyard("token", "create", "ci", **apart).returncode == 0
+    assert (sandbox.folder / "tokens").exists()
 
 
 def test_check_names_strays_safely(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:

@@ -175,7 +175,7 @@ def test_tokens_that_others_may_change(
     """Where others may write to the folder of the tokens, wherever that is, it is told of."""
     where = ["--set", f"access.credentials_store={apart}"] if apart else []
     store = sandbox.folder / (apart or "wheelyard-data")
-    assert wheelyard("token", "create", "ci", *where).returncode == 0
+    assert wheelyard("token", "create", "ci", *where, "--store", "wheelyard-data").returncode == 0
     assert _writable(wheelyard("config", "check", *where).stderr) == []
 
     (store / below).chmod(0o757)

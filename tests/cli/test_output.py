@@ -21,7 +21,11 @@ needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no device th
 
 def typed(sandbox: Sandbox, line: str) -> subprocess.CompletedProcess[str]:
     """Run a line of shell, in which `wheelyard` is ours, and whose status is that of a failure."""
-    setting = {"PYTHONPATH": str(REPOSITORY / "src"), "PYTHON": sys.executable}
+    setting = {
+        "PYTHONPATH": str(REPOSITORY / "src"),
+        "PYTHON": sys.executable,
+        "WHEELYARD_STORE": "wheelyard-data",
+    }
     script = f'wheelyard() {{ "$PYTHON" -m wheelyard "$@"; }}; set -o pipefail; {line}'
     return sandbox.attempt("bash", "-c", script, **setting)
 

@@ -69,7 +69,7 @@ def test_end_at_once(serve: Serve, options: list[str]) -> None:
 
 def test_end_before_the_beginning(sandbox: Sandbox, wheelyard: Typed) -> None:
     """A server that waits for its first write ends in good order, and leaves nothing behind."""
-    wheelyard("token", "create", "ci")
+    wheelyard("token", "create", "ci", "--store", "wheelyard-data")
     shard = blake2b(FORMAT.encode(), digest_size=1).hexdigest()
     temporary = sandbox.folder / "temporary"
     temporary.mkdir()
@@ -88,7 +88,7 @@ def test_end_before_the_beginning(sandbox: Sandbox, wheelyard: Typed) -> None:
 
 def test_a_watch_ends_before_the_beginning(sandbox: Sandbox, wheelyard: Typed) -> None:
     """What is to be done at the end is done, if the server ends while it waits for a write, too."""
-    wheelyard("token", "create", "ci")
+    wheelyard("token", "create", "ci", "--store", "wheelyard-data")
     shard = blake2b(FORMAT.encode(), digest_size=1).hexdigest()
     with (sandbox.folder / "wheelyard-data" / ".locks" / shard).open("a") as lock:
         flock(lock, LOCK_EX)
@@ -154,7 +154,7 @@ def test_json_on_any_terminal(serve: Serve) -> None:
 
 def test_a_store_that_takes_no_token(sandbox: Sandbox, serve: Serve, wheelyard: Typed) -> None:
     """Where no token can be written the server says so, and serves what is there."""
-    wheelyard("token", "create", "ci")
+    wheelyard("token", "create", "ci", "--store", "wheelyard-data")
     tokens = sandbox.folder / "wheelyard-data" / "credentials"
     for path in sorted(tokens.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()

@@ -57,7 +57,7 @@ def test_life(bucket: Bucket, cluster: BucketCluster) -> None:
     first = cluster.run("upload", *cluster.written(ONE, TWO))
     assert (first.returncode, first.stderr) == (0, "wheelyard: made a new store at gs://wheels\n")
     assert first.stdout == "".join(
-        f"{made.filename}  sha256:{made.sha256}\n" for made in (ONE, TWO)
+        f"{made.filename}  sha256:{made.sha256}  uploaded\n" for made in (ONE, TWO)
     )
     assert cluster.succeed("list") == "acme-core\n"
     assert json.loads(cluster.succeed("list", "--json")) == {"projects": [{"name": "acme-core"}]}

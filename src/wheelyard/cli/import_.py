@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from msgspec.structs import replace
 
-from wheelyard.catalog import keys
 from wheelyard.cli.help_text import complete_path, examples
 from wheelyard.cli.import_progress import build_importer, import_source
 from wheelyard.cli.options import command_settings, ensure_index, local_caller, store_options
@@ -17,10 +15,10 @@ from wheelyard.http_client.urls import UserPassword, redact_url
 from wheelyard.model.text import escaped
 from wheelyard.operations.importing.report import FileStatus, Report
 from wheelyard.settings.load import process_environment
-from wheelyard.settings.sections import MEMORY_LOCATION, Settings
+from wheelyard.settings.sections import Settings
 from wheelyard.sources.source_factory import AUTO, KIND_TITLES, KINDS, SourceRequest, open_source
 from wheelyard.storage.gcs.location import is_bucket
-from wheelyard.wiring.index import Index, open_index
+from wheelyard.wiring.index import open_index
 from wheelyard.wiring.stores import system_runtime
 
 USERNAME: Final = "WHEELYARD_IMPORT_USERNAME"
@@ -73,7 +71,8 @@ def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where i
     try:
         if options["kind"] == AUTO:
             print_message(logging.INFO, f"taken for {KIND_TITLES[opened.kind]}")
-        index = _index(settings, dry_run=dry_run)
+        creates = not dry_run or not is_bucket(settings.store.location)  # a folder: when it writes
+        index = ensure_index(settings) if creates else open_index(settings, create=False)
         is_local = "://" not in options["source"] + options["packages_url"]
         importer = build_importer(index, is_local=is_local, lenient=options["lenient"])
         report = import_source(importer, opened, local_caller(index), dry_run=dry_run)
@@ -85,17 +84,6 @@ def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where i
     for code, count in sorted(report.waived_rules.items()):
         print_line(f"excused: {code} ({count})")
     return 1 if report.counts[FileStatus.REFUSED] else 0
-
-
-def _index(settings: Settings, *, dry_run: bool) -> Index:
-    """Return the index to import into; in a dry run, one in memory if a folder has no store."""
-    if not dry_run:
-        return ensure_index(settings)
-    location = settings.store.location
-    is_folder = location != MEMORY_LOCATION and not is_bucket(location)
-    if is_folder and not Path(location, keys.FORMAT).is_file():
-        settings = replace(settings, store=replace(settings.store, location=MEMORY_LOCATION))
-    return open_index(settings, create=False)
 
 
 def _request(options: Mapping[str, Any], settings: Settings) -> SourceRequest:

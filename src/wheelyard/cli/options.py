@@ -119,12 +119,25 @@ def existing_index() -> Index:
 
 
 def ensure_index(settings: Settings) -> Index:
-    """Return the index of the settings; if its store is missing, create it and print that."""
-    location = settings.store.location
-    index = open_index(settings)
+    """
+    Return the index of the settings; if its store is missing, create it and print that.
+
+    A folder is only created by the first write, or by `traits.make`.
+    """
+    location, context = settings.store.location, click.get_current_context()
+
+    def print_made() -> None:
+        print_message(logging.INFO, f"made a new store at {location}", context)
+
+    index = open_index(settings, on_first_write=print_made)
     if index.is_new and location != MEMORY_LOCATION:
-        print_message(logging.INFO, f"made a new store at {location}")
+        print_made()
     return index
+
+
+def is_store_given() -> bool:
+    """Return whether this command line, a variable or a settings file names the store."""
+    return ("store", "location") in loaded_settings().sources
 
 
 def local_caller(index: Index) -> Caller:

@@ -136,13 +136,14 @@ def flush_messages(*, in_log: bool) -> None:
         print_message(level, what)
 
 
-def print_message(level: int, what: str) -> None:
+def print_message(level: int, what: str, context: click.Context | None = None) -> None:
     """
     Print a message of `logging.INFO` or `logging.WARNING` to standard error.
 
     Of `serve` and `run`, buffer it before the first `flush_messages`, and then print or log it.
+    `context` is the command's, for a thread that click has not started.
     """
-    context = click.get_current_context()
+    context = context or click.get_current_context()
     default = None if context.command.name in SERVER_COMMANDS else False
     is_in_log = context.meta.get(_IN_LOG, default)
     if is_in_log is None:
@@ -278,8 +279,7 @@ class _PlainProgress:
             self._next = now + PLAIN_INTERVAL_SECONDS
             of = f" of {self._amount(self._total)}" if self._total else ""
             line = f"{self._what}: {self._amount(self._done)}{of}"
-            with self._context.scope(cleanup=False):  # also in a thread that click does not know
-                print_message(logging.INFO, line)
+            print_message(logging.INFO, line, self._context)
 
     def _amount(self, number: int) -> str:
         return f"{number / 1e6:,.1f} MB" if self._is_size else f"{number:,}"

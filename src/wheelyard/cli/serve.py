@@ -177,6 +177,7 @@ def _serve(settings: Settings, options: WatchOptions) -> None:
     is_read_only = settings.server.read_only
     index = open_index(settings, create=False) if is_read_only else ensure_index(settings)
     if not options.places:
+        index.traits.make()
         print_startup_message(index)
         run_server(settings, index)
         return
@@ -186,6 +187,7 @@ def _serve(settings: Settings, options: WatchOptions) -> None:
     watchers = build_watchers(index, options)
     if options.import_first:
         watchers.import_first()
+    index.traits.make()
     print_startup_message(index)
     configure_logging(settings.log)
     watchers.start()

@@ -13,6 +13,7 @@ from wheelyard.cli.options import (
     command_settings,
     ensure_index,
     existing_index,
+    is_store_given,
     local_caller,
     store_options,
 )
@@ -76,7 +77,7 @@ def create(name: str, can: str, projects: tuple[str, ...], expires: str, owner: 
         owner=principal,
         owner_names=names,
     )
-    index = ensure_index(settings)
+    index = ensure_index(settings) if is_store_given() else existing_index()
     token, record = index.tokens.create(request, by=local_caller(index).principal)
     click.echo(_announcement(record), err=True)
     with show_token(record.id):

@@ -1,5 +1,6 @@
 """Builds an `Index`: the store, the catalog, the operations and authentication of a process."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -62,10 +63,16 @@ class Index:
         return self.traits.is_local
 
 
-def open_index(settings: Settings, *, create: bool = True) -> Index:
-    """Return the index of the settings; if its store is missing, `create` it or raise Invalid."""
+def open_index(
+    settings: Settings, *, create: bool = True, on_first_write: Callable[[], None] | None = None
+) -> Index:
+    """
+    Return the index of the settings; if its store is missing, `create` it or raise Invalid.
+
+    With `on_first_write`, a folder without a store gets one from the first write, which calls that.
+    """
     runtime, google = system_runtime(), google_endpoints(process_environment())
-    opened = open_store(settings, runtime, create=create)
+    opened = open_store(settings, runtime, create=create, on_first_write=on_first_write)
     return build_index(opened.store, opened.spool, settings, runtime, opened.traits, google)
 
 

@@ -15,12 +15,13 @@ from typing import Final
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import CachePolicy
-from wheelyard.catalog.format import read_format
+from wheelyard.catalog.format import ensure_format, read_format
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
 from wheelyard.model.text import escaped
 from wheelyard.settings.sections import MEMORY_LOCATION, MIB, Settings, StoreSettings
 from wheelyard.storage.base import Store
+from wheelyard.storage.deferred import DeferredSpool, DeferredStore
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.gcs.location import is_bucket, parse_location
 from wheelyard.storage.instrumented import OperationCounter
@@ -48,6 +49,8 @@ class StoreTraits:
     """The location of the distributions, if they have a bucket of their own."""
     credentials: str = ""
     """The location of `credentials/`, if it is a separate one."""
+    make: Callable[[], object] = lambda: None
+    """Makes the folders that otherwise the first write makes."""
 
     @property
     def separate_prefixes(self) -> tuple[str, ...]:
@@ -65,42 +68,67 @@ class OpenedStore:
     traits: StoreTraits
 
 
-def open_store(settings: Settings, runtime: Runtime, *, create: bool) -> OpenedStore:
+def open_store(
+    settings: Settings,
+    runtime: Runtime,
+    *,
+    create: bool,
+    on_first_write: Callable[[], None] | None = None,
+) -> OpenedStore:
     """
     Return the store that the settings name, with `credentials/` in its own location if they say so.
 
-    A missing folder is created; `wheelyard.json` is not written.
+    A missing folder is created; `wheelyard.json` is not written. With `on_first_write`, the first
+    write creates the folder and `wheelyard.json`, and calls that. Without `create`, the first write
+    to `credentials/` creates a missing folder for these.
 
     Raises:
         Invalid: A location is unsupported, or there is no store and `create` is False.
         Unavailable: The store does not answer, or there are no credentials for it.
     """
-    location, credentials = settings.store.location, settings.access.credentials_store
-    counter = OperationCounter()
-    if location == MEMORY_LOCATION:
+    credentials, counter = settings.access.credentials_store, OperationCounter()
+    if settings.store.location == MEMORY_LOCATION:
         return OpenedStore(MemoryStore(time.time), scratch_spool(), StoreTraits())
+    opened = _open_main(settings, counter, runtime, create=create, on_first_write=on_first_write)
+    if not credentials:
+        return opened
+    if is_bucket(credentials) or Path(credentials).exists() or (create and not on_first_write):
+        other = _open_separate(credentials, counter, runtime)
+    else:
+        other = _defer_folder(
+            MemoryStore(time.time), counter, partial(_folder, credentials, runtime)
+        )
+    return _with_credentials(opened, other, credentials)
+
+
+def _open_main(
+    settings: Settings,
+    counter: OperationCounter,
+    runtime: Runtime,
+    *,
+    create: bool,
+    on_first_write: Callable[[], None] | None,
+) -> OpenedStore:
+    location = settings.store.location
     if is_bucket(location):
         opened = _open_bucket(settings, location, counter, runtime)
         files = _files_location(opened.store, settings.store, create=create)
-        if files:
-            opened = _open_bucket(settings, location, counter, runtime, files)
-            opened.store.get(keys.PROBE)  # raises if the bucket of the files is missing
-    elif "://" in location:
+        if not files:
+            return opened
+        opened = _open_bucket(settings, location, counter, runtime, files)
+        opened.store.get(keys.PROBE)  # raises if the bucket of the files is missing
+        return opened
+    if "://" in location:
         raise Invalid(
             f"The store {escaped(location)} is of a kind that this version cannot open. Give "
             "--store a folder, or gs://BUCKET/PREFIX.",
             code="bad_setting",
         )
-    elif not create and not Path(location, keys.FORMAT).is_file():
+    if not create and not Path(location, keys.FORMAT).is_file():
         raise _missing_store(location)
-    else:
-        opened = _open_folder(location, counter, runtime)
-    if not credentials:
-        return opened
-    other = _open_separate(credentials, counter, runtime)
-    is_local = opened.traits.is_local and other.traits.is_local
-    traits = replace(opened.traits, is_local=is_local, credentials=credentials)
-    return OpenedStore(SplitStore(opened.store, other.store, CREDENTIALS), opened.spool, traits)
+    if on_first_write is not None and _has_no_store(location):
+        return _defer_store(location, counter, runtime, on_first_write)
+    return _open_folder(location, counter, runtime)
 
 
 def empty_store() -> OpenedStore:
@@ -165,8 +193,43 @@ def _open_separate(location: str, counter: OperationCounter, runtime: Runtime) -
 
 
 def _open_folder(location: str, counter: OperationCounter, runtime: Runtime) -> OpenedStore:
-    store = LocalStore(Path(location), runtime.random)
+    store = _folder(location, runtime)
     return OpenedStore(store, store.spool, StoreTraits(operation_counter=counter))
+
+
+def _folder(location: str, runtime: Runtime) -> LocalStore:
+    return LocalStore(Path(location), runtime.random)
+
+
+def _has_no_store(location: str) -> bool:
+    """Return whether a folder, existing or not, has neither a store nor the rest of one."""
+    folder = Path(location)
+    if folder.exists() and not folder.is_dir():
+        return False
+    return not any((folder / name).exists() for name in (keys.FORMAT, keys.PROJECTS))
+
+
+def _defer_store(
+    location: str, counter: OperationCounter, runtime: Runtime, on_first_write: Callable[[], None]
+) -> OpenedStore:
+    def make() -> LocalStore:
+        store = _folder(location, runtime)
+        if ensure_format(store):  # else another process was first
+            on_first_write()
+        return store
+
+    before = MemoryStore(time.time)
+    ensure_format(before)
+    return _defer_folder(before, counter, make)
+
+
+def _defer_folder(
+    before: Store, counter: OperationCounter, make: Callable[[], LocalStore]
+) -> OpenedStore:
+    """Return a store that the first write makes; until then, uploads wait in a scratch folder."""
+    store, scratch = DeferredStore(before, make), scratch_spool()
+    traits = StoreTraits(operation_counter=counter, make=store.ensure_made)
+    return OpenedStore(store, DeferredSpool(scratch.folder, scratch.mode, store=store), traits)
 
 
 def _open_bucket(
@@ -195,6 +258,17 @@ def _open_bucket(
         files=files,
     )
     return OpenedStore(opened.store, scratch_spool(), traits)
+
+
+def _with_credentials(opened: OpenedStore, other: OpenedStore, location: str) -> OpenedStore:
+    makes = (opened.traits.make, other.traits.make)
+    traits = replace(
+        opened.traits,
+        is_local=opened.traits.is_local and other.traits.is_local,
+        credentials=location,
+        make=lambda: [make() for make in makes],
+    )
+    return OpenedStore(SplitStore(opened.store, other.store, CREDENTIALS), opened.spool, traits)
 
 
 def _files_location(store: Store, settings: StoreSettings, *, create: bool) -> str:

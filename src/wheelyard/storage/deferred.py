@@ -1,0 +1,91 @@
+"""A store in a folder that its first write makes, so that a refused upload leaves no folder."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from threading import Lock
+from typing import BinaryIO
+
+from wheelyard.storage.base import (
+    Entry,
+    Found,
+    Key,
+    ObjectBody,
+    ObjectVersion,
+    Store,
+    WebType,
+)
+from wheelyard.storage.local import LocalStore
+from wheelyard.storage.spool import Spool
+
+
+@dataclass(slots=True)
+class DeferredStore:
+    """
+    The store that `make` returns, which is called by the first write; until then it is `before`.
+
+    `make` is called again by the next write if it raises.
+    """
+
+    before: Store
+    make: Callable[[], LocalStore]
+    made: LocalStore | None = None
+    _lock: Lock = field(default_factory=Lock)
+
+    def ensure_made(self) -> LocalStore:
+        """Make the store if it is not there yet, and return it."""
+        with self._lock:
+            if self.made is None:
+                self.made = self.make()
+            return self.made
+
+    def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
+        """See `Store`."""
+        return self._now.get(key, unless_version)
+
+    def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """See `Store`."""
+        return self._now.read(key, start, stop)
+
+    def put(
+        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
+    ) -> ObjectVersion:
+        """See `Store`."""
+        return self.ensure_made().put(key, body, expect, kind)
+
+    def create_all(self, objects: Sequence[tuple[Key, ObjectBody]]) -> list[Key]:
+        """See `Store`; to create nothing makes nothing."""
+        return self.ensure_made().create_all(objects) if objects else []
+
+    def delete(self, key: Key, expect: ObjectVersion | None) -> None:
+        """See `Store`."""
+        self._now.delete(key, expect)
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """See `Store`."""
+        return self._now.list(prefix, after)
+
+    def sign(self, key: Key, lifetime: timedelta) -> str | None:
+        """See `Store`."""
+        return self._now.sign(key, lifetime)
+
+    def path_of(self, key: Key) -> Path | None:
+        """See `Store`."""
+        return self._now.path_of(key)
+
+    @property
+    def _now(self) -> Store:
+        return self.made or self.before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeferredSpool(Spool):
+    """The spool of a deferred store, and another one until that is made."""
+
+    store: DeferredStore
+
+    def create(self) -> tuple[Path, BinaryIO]:
+        """See `Spool`."""
+        made = self.store.made
+        return Spool.create(self) if made is None else made.spool.create()
