@@ -194,7 +194,7 @@ def test_tokens(wheelyard: Typed, sandbox: Sandbox) -> None:
     assert re.fullmatch(r"wyd_[0-9A-Za-z]{48}\n", rotated.stdout)
     assert rotated.stderr.startswith(f"{other} is revoked; instead of it:\nToken ")
     listed = dict(line.split("\t", 1) for line in wheelyard("token", "list").stdout.splitlines())
-    assert listed[other].endswith(f"\trevoked\treplaced by {rotated.stdout[4:14]}")
+    assert listed[other].endswith(f"\treplaced by {rotated.stdout[4:14]}")
     assert rotated.stdout.strip() not in str(listed) + rotated.stderr
     wrong = wheelyard("token", "revoke", token[:-1])
     assert (wrong.returncode, token[:-1] in wrong.stderr) == (1, False)
