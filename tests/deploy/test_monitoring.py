@@ -16,6 +16,7 @@ from tests.http.packages import publish, wheel
 from tests.http.remote_store import RemoteStore, remote_server
 from tests.http.servers import RunningServer, running_server
 from tests.test_conventions import headings
+from tests.waiting import until
 from wheelyard.storage.instrumented import Operation, OperationCounter
 
 FOLDER = DEPLOY / "monitoring"
@@ -53,6 +54,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         publish(server, wheel())
         for path in ("/simple/", "/simple/demo/", "/ready", "/metrics"):
             assert server.get(path).status_code == 200
+        until(lambda: "wheelyard_expiring_tokens " in server.get("/metrics").text)
         yield server
 
 

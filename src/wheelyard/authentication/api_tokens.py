@@ -1,19 +1,21 @@
-"""API tokens: creation, listing, revocation and verification."""
+"""API tokens: creation, listing, revocation, verification, and warnings before they expire."""
 
+import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from datetime import date, timedelta
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from msgspec.structs import replace
 
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.catalog.document_cache import MaxAge, Snapshot
-from wheelyard.catalog.token_records import TokenRecords
+from wheelyard.catalog.token_records import RECORDED_LIMIT, TokenRecords
+from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated
 from wheelyard.model.access import EVERY_PROJECT, Action, Pattern
-from wheelyard.model.text import require_one_line
+from wheelyard.model.text import escaped, require_one_line
 from wheelyard.model.token import ApiToken, TokenRecord, new_token, token_id_in
 from wheelyard.operations.audit_log import log_token
 
@@ -22,6 +24,8 @@ DEFAULT_ACTIONS: Final = Action.READ | Action.UPLOAD
 NAME_LIMIT_CHARS: Final = 100
 MAX_TOKENS_PER_OWNER: Final = 100
 """The quota for tokens that callers make for themselves."""
+
+logger = logging.getLogger("wheelyard")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,30 @@ class TokenRequest:
     """All principals of the owner, for grants."""
 
 
+class ExpiryLog:
+    """
+    Warns in the log of used tokens that expire soon: once for each token, day (UTC) and process.
+
+    That needs no listing of the tokens. Safe to share between threads.
+    """
+
+    def __init__(self) -> None:
+        self._days: LruCache[str, date] = LruCache(RECORDED_LIMIT)
+
+    def warn(self, record: TokenRecord, now: datetime) -> None:
+        """Warn of a token that is used now, if it expires soon and today has had no warning."""
+        if not record.expires_soon(now) or self._days.get(record.id) == now.date():
+            return
+        self._days.put(record.id, now.date(), 1)
+        logger.warning(
+            "the token %s (%s) is in use and expires %s: 'wheelyard token rotate %s' replaces it",
+            record.id,
+            escaped(record.name),
+            f"{record.expires_at:%Y-%m-%d %H:%M} UTC",
+            record.id,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class ApiTokens:
     """Creates, lists, revokes and verifies the API tokens of an index."""
@@ -47,6 +75,7 @@ class ApiTokens:
     max_lifetime: timedelta
     records_usage: bool = True
     """Whether the day of the last use of a token is recorded."""
+    expiry_log: ExpiryLog = field(default_factory=ExpiryLog)
 
     def create(self, request: TokenRequest, by: str) -> tuple[ApiToken, TokenRecord]:
         """
@@ -91,6 +120,12 @@ class ApiTokens:
         Damaged records are left out.
         """
         return sorted(self.records.all(), key=lambda record: (record.created_at, record.id))
+
+    def expiring(self) -> list[TokenRecord]:
+        """Return the records of the tokens that expire soon, the first one first; reads all."""
+        now = self.runtime.now()
+        soon = (each for each in self.records.all() if each.expires_soon(now))
+        return sorted(soon, key=lambda record: record.expires_at)
 
     def check_quota(self, owner: str, names: frozenset[str]) -> None:
         """
@@ -183,6 +218,7 @@ class ApiTokens:
         now = self.runtime.now()
         if record.state(now) != "active":
             raise invalid_credential() from CredentialRejected(f"token_{record.state(now)}")
+        self.expiry_log.warn(record, now)
         if self.records_usage and not record.publishers:  # minted tokens live for minutes
             self.records.last_uses.record(record.id, now)
         return record

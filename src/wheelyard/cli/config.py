@@ -27,7 +27,7 @@ from wheelyard.settings.sections import Settings, all_settings
 from wheelyard.settings.warnings import unmatched_grants
 from wheelyard.storage.base import Store
 from wheelyard.storage.gcs.location import is_bucket
-from wheelyard.wiring.index import authenticator_of_settings
+from wheelyard.wiring.index import authenticator_of_settings, open_index
 from wheelyard.wiring.stores import store_in, system_runtime
 
 OTHER_CODES: Final = frozenset({"storage_credentials", "storage_unavailable", "overloaded"})
@@ -58,7 +58,7 @@ def check() -> None:
 
     Exit 1 if a setting is wrong, if a file of passwords or tokens is missing, or if a bucket
     refuses an operation that the index needs. These operations are tried, and leave the bucket
-    unchanged.
+    unchanged. A token that expires within 14 days is a warning.
     """
     settings = command_settings()
     missing = _missing_files(settings)
@@ -83,6 +83,23 @@ def check() -> None:
         )
     require_telemetry(settings)
     _check_buckets(settings)
+    _warn_of_expiring_tokens(settings)
+
+
+def _warn_of_expiring_tokens(settings: Settings) -> None:
+    """Print a warning for each token that expires soon; make no store, and raise no error."""
+    folders = (settings.store.location, settings.access.credentials_store)
+    if not all(is_bucket(each) or Path(each).is_dir() for each in folders if each):
+        return
+    try:
+        tokens = open_index(settings, create=False).tokens.expiring()
+    except WheelyardError as fault:
+        click.echo(escaped(f"tokens: not looked at. {fault.message}"))
+        return
+    for each in tokens:
+        expiry = f"{each.expires_at:%Y-%m-%d %H:%M} UTC"
+        how = f"'wheelyard token rotate {each.id}' replaces it"
+        warn(f"the token {each.id} ({each.name}) expires {expiry}; {how}")
 
 
 def _check_buckets(settings: Settings) -> None:

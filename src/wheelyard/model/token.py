@@ -26,6 +26,8 @@ PREFIX: Final = "wyd_"
 ID_LENGTH: Final = 10
 SECRET_LENGTH: Final = 32
 CHECK_LENGTH: Final = 6
+EXPIRY_WARNING: Final = timedelta(days=14)
+"""How long before its expiry a token is reported."""
 
 _SHAPE = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{ID_LENGTH + SECRET_LENGTH + CHECK_LENGTH}}}")
 _TOKEN_ID = re.compile(rf"[0-9A-Za-z]{{{ID_LENGTH}}}")
@@ -95,6 +97,16 @@ class TokenRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
         if self.revoked_at is not None:
             return "revoked"
         return "active" if now < self.expires_at else "expired"
+
+    def expires_soon(self, now: datetime) -> bool:
+        """
+        Return whether it is active and expires within `EXPIRY_WARNING`.
+
+        Never for the token of a CI job, which lives for minutes, nor for one that was rotated.
+        """
+        is_reported = not (self.publishers or self.rotation)
+        is_near = self.expires_at - now <= EXPIRY_WARNING
+        return is_near and is_reported and self.state(now) == "active"
 
     def is_owned_by(self, principal: str, principals: frozenset[str]) -> bool:
         """

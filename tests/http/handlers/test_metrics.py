@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ from tests.http.packages import publish, wheel
 from tests.http.raw_client import RawResponse, ask, basic
 from tests.http.remote_store import RemoteStore, remote_server
 from tests.http.servers import RunningServer, running_server
-from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
+from tests.waiting import until
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings, StoreSettings
 from wheelyard.storage.instrumented import Operation, OperationCounter
+from wheelyard.wiring.index import open_index
 
 pytestmark = pytest.mark.integration
 
@@ -72,8 +76,10 @@ def test_operations_are_counted(tmp_path: Path) -> None:
 
 
 def test_requests_are_timed(tmp_path: Path) -> None:
-    """Prometheus reads how many requests, and how many verbs of the store, took how long."""
+    """Prometheus reads how many requests and store calls took how long, and what expires soon."""
     with running_server(tmp_path) as server:
+        index = open_index(Settings(store=StoreSettings(location=str(server.store))))
+        index.tokens.create(TokenRequest(name="x", lifetime=timedelta(days=1)), by="local:alice")
         publish(server, wheel())
         publish(server, wheel())
         for _ in range(3):
@@ -81,6 +87,8 @@ def test_requests_are_timed(tmp_path: Path) -> None:
         assert server.ask("HEAD", "/simple/nothing/").status_code == 404
         assert server.ask("BREW", "/tea/").status_code == 405
         figures = figures_of(ask(server, GET))
+        expiring = "wheelyard_expiring_tokens"
+        until(lambda: figures_of(ask(server, GET)).get(expiring) == 1)  # counted in the background
 
     name = "wheelyard_http_request_duration_seconds"
     detail = 'method="GET",route="project_detail",status="200"'

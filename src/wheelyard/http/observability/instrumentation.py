@@ -15,6 +15,7 @@ from wheelyard.errors import Invalid
 from wheelyard.http.observability import worker_metrics
 from wheelyard.http.observability.access_log import log_request
 from wheelyard.http.observability.request_record import CURRENT_REQUEST, RequestRecord, parse_trace
+from wheelyard.http.observability.token_expiry import ExpiringTokens
 from wheelyard.http.observability.worker_metrics import MetricsSnapshot, WorkerMetricsFolder
 from wheelyard.http.protocol.client_address import client_address
 from wheelyard.http.protocol.messages import AsgiScope, Response
@@ -55,6 +56,7 @@ class Instrumentation:
         self.now = index.runtime.monotonic
         self._proxies = index.settings.server.trusted_proxies
         self._is_logging = index.settings.log.access
+        self._expiring_tokens = ExpiringTokens(index.tokens)
         self._telemetry: Telemetry | None = None
         if index.settings.telemetry.otlp_endpoint:
             require_telemetry(index.settings)
@@ -121,14 +123,17 @@ class Instrumentation:
             operations=tuple(sorted(self._index.traits.operation_counter.counts().items())),
             in_progress=self.in_progress,
             process=process_metrics(),
+            expiring_tokens=self._expiring_tokens.last_count,
         )
 
     def merged_snapshot(self) -> MetricsSnapshot:
         """
         Return the merged metrics of all workers of this server, running or exited.
 
-        Those of this worker are first written to the shared folder, if there is one.
+        Those of this worker are first written to the shared folder, if there is one. The tokens
+        that expire soon are counted for a later call, if that is due.
         """
+        self._expiring_tokens.refresh()
         if self._folder is None:
             return worker_metrics.merge([self.snapshot])
         # written first, as a value that was reported once must count after this worker's exit, too

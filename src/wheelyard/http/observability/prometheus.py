@@ -8,6 +8,7 @@ from prometheus_client import ProcessCollector, core, generate_latest
 from prometheus_client.registry import Collector
 
 from wheelyard.http.observability.worker_metrics import MetricsSnapshot
+from wheelyard.model.token import EXPIRY_WARNING
 from wheelyard.storage.instrumented import BUCKET_BOUNDS_SECONDS, Histogram
 
 
@@ -56,6 +57,13 @@ class _Collector(Collector):
         for operation, count in self.snapshot.operations:
             operations.add_metric((operation.kind, operation.price_class), count)
         yield operations
+        if self.snapshot.expiring_tokens is not None:
+            yield core.GaugeMetricFamily(
+                "wheelyard_expiring_tokens",
+                f"Active API tokens that expire within {EXPIRY_WARNING.days} days, without those "
+                "of CI jobs and those that were rotated; counted once an hour.",
+                self.snapshot.expiring_tokens[1],
+            )
         for name, value in self.snapshot.process.items():
             is_counter = name == "process_cpu_seconds"
             family = core.CounterMetricFamily if is_counter else core.GaugeMetricFamily

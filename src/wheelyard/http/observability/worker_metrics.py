@@ -40,6 +40,8 @@ class MetricsSnapshot(Struct, frozen=True, kw_only=True):
     """Requests that are being answered, except those of the fast path."""
     process: dict[str, float] = {}
     """CPU time, memory and file descriptors, by their Prometheus names."""
+    expiring_tokens: tuple[float, int] | None = None
+    """When the tokens that expire soon were counted, in seconds since the epoch, and the count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ def merge(workers: Sequence[MetricsSnapshot]) -> MetricsSnapshot:
     """
     Return the metrics of several workers as one snapshot: sums, but for some process metrics.
 
+    All workers count the same tokens, so the latest count is taken.
+
     The sums are exact, and do not depend on the order of the workers. Otherwise a counter could
     go down by the last bit of a float, and Prometheus would take that for a restart of the counter.
     """
@@ -91,6 +95,7 @@ def merge(workers: Sequence[MetricsSnapshot]) -> MetricsSnapshot:
         operations=tuple(sorted(operations.items())),
         in_progress=sum(worker.in_progress for worker in workers),
         process=_merge_process([worker.process for worker in workers]),
+        expiring_tokens=max(filter(None, (each.expiring_tokens for each in workers)), default=None),
     )
 
 

@@ -1,0 +1,104 @@
+"""Warnings before API tokens expire: which tokens, how often, and at what cost."""
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from tests.catalog.faulty_store import Fault, FaultyStore
+from tests.catalog.faulty_store import FaultKind as Kind
+from tests.operations.in_memory_index import IndexHarness, fake_runtime
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.authentication.token_rotation import rotate
+from wheelyard.http.observability.token_expiry import ExpiringTokens
+from wheelyard.http.observability.worker_metrics import MetricsSnapshot, merge
+from wheelyard.model.token import ApiToken, TokenRecord
+from wheelyard.settings.sections import Settings
+from wheelyard.storage.spool import Spool
+from wheelyard.wiring.index import build_index
+
+
+def made(harness: IndexHarness, days: int, name: str = "ci") -> tuple[ApiToken, TokenRecord]:
+    """Make a token that lives for some days."""
+    request = TokenRequest(name=name, lifetime=timedelta(days=days))
+    return harness.index.tokens.create(request, by="local:alice")
+
+
+def test_which_tokens(harness: IndexHarness) -> None:
+    """Active tokens are reported two weeks before they expire; rotated and jobs' ones never."""
+    later, soon = made(harness, 15)[1], made(harness, 14)[1]
+    revoked, rotated = made(harness, 3)[1], made(harness, 2)[1]
+    made(harness, 1)
+    records = harness.index.tokens.records
+    records.create(replace(soon, id="0123456789", publishers=("ci",)))
+    harness.index.tokens.revoke(revoked.id, by="local:bob")
+    new = rotate(harness.index.tokens, rotated, timedelta(hours=1), by="local:bob").new
+    assert len(harness.index.tokens.expiring()) == 3
+    harness.clock.advance(days=1)
+
+    assert harness.index.tokens.expiring() == [new, soon, later]
+
+
+def test_the_log(harness: IndexHarness, caplog: pytest.LogCaptureFixture) -> None:
+    """A token that is used shortly before it expires is logged once a day, and unused ones not."""
+    token, record = made(harness, 16, "laptop")
+    unused, _ = made(harness, 10)
+
+    def lines() -> list[str]:
+        return [each for each in caplog.messages if "is in use and expires" in each]
+
+    harness.index.tokens.get(token)
+    assert lines() == []
+    for day in (1, 2):
+        harness.clock.advance(days=2)
+        for _ in range(3):
+            harness.index.tokens.get(token)
+            harness.index.tokens.peek(token)
+        assert len(lines()) == day
+    assert lines()[0] == (
+        f"the token {record.id} (laptop) is in use and expires 2026-01-17 00:00 UTC: "
+        f"'wheelyard token rotate {record.id}' replaces it"
+    )
+    assert caplog.records[-1].levelno == logging.WARNING
+    assert token.text[14:46] not in caplog.text
+    assert unused.id not in caplog.text
+
+
+def test_the_count(harness: IndexHarness) -> None:
+    """The tokens are counted when somebody asks, once an hour, and an outage keeps the count."""
+    made(harness, 5)
+    faults = (Fault(Kind.NOT_DONE, "list", "*", nth=2),)
+    store = FaultyStore(harness.store, faults)
+    index = build_index(store, Spool(harness.folder), Settings(), fake_runtime(harness.clock, 7))
+    begun = list[Callable[[], None]]()
+    counter = ExpiringTokens(index.tokens, begun.append)
+
+    def ask() -> tuple[float, int] | None:
+        counter.refresh()
+        while begun:
+            begun.pop()()
+        return counter.last_count
+
+    calls = len(store.calls)
+    assert counter.last_count is None
+    first = (harness.clock.seconds(), 1)
+    assert ask() == first
+    made(harness, 5)
+    assert ask() == first
+    assert [verb for verb, _ in store.calls[calls:]] == ["list", "get"]
+    harness.clock.advance(hours=1)
+    assert ask() == first
+    harness.clock.advance(hours=1)
+    assert ask() == (harness.clock.seconds(), 2)
+
+
+def test_several_workers() -> None:
+    """Of several workers' counts of the same tokens, the latest is shown."""
+    counts = ((100.0, 7), None, (200.0, 2))
+
+    merged = merge([MetricsSnapshot(expiring_tokens=each) for each in counts])
+
+    assert merged.expiring_tokens == (200.0, 2)
+    assert merge([MetricsSnapshot()]).expiring_tokens is None
