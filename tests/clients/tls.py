@@ -1,4 +1,4 @@
-"""A proxy that speaks TLS for a plain server, as stands before any index that CI jobs reach."""
+"""Certificates, and a proxy that speaks TLS for a plain server, as stands before many an index."""
 
 import ssl
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ from threading import Thread
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
@@ -93,24 +94,60 @@ def _pass_on(source: socket, target: socket, heard: list[bytes]) -> None:
         target.shutdown(SHUT_WR)
 
 
+class Authority:
+    """An authority that issues certificates for loopback."""
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _name("Tests of wheelyard")
+        root = _certificate(self._name, self._name, self._key, path_length=0)
+        usage = dict.fromkeys(
+            [
+                "digital_signature",
+                "content_commitment",
+                "key_encipherment",
+                "data_encipherment",
+                "key_agreement",
+                "encipher_only",
+                "decipher_only",
+            ],
+            False,
+        )
+        allowed = x509.KeyUsage(**usage, key_cert_sign=True, crl_sign=True)
+        root = root.add_extension(allowed, critical=True)
+        self.pem = root.sign(self._key, SHA256()).public_bytes(Encoding.PEM)
+
+    def issue(
+        self,
+        *names: x509.GeneralName,
+        key: CertificateIssuerPrivateKeyTypes | None = None,
+        days: tuple[int, int] = (-1, 30),
+    ) -> tuple[bytes, bytes]:
+        """Return a certificate, for 127.0.0.1 if no name is given, and its key."""
+        key = key or ec.generate_private_key(ec.SECP256R1())
+        there = x509.SubjectAlternativeName(names or [x509.IPAddress(ip_address("127.0.0.1"))])
+        leaf = _certificate(_name("127.0.0.1"), self._name, key, path_length=None, days=days)
+        # Python from 3.13 on wants the identifier, too
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        leaf = leaf.add_extension(there, critical=False).add_extension(issuer, critical=False)
+        signed = leaf.sign(self._key, SHA256())
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return signed.public_bytes(Encoding.PEM), private
+
+
 @cache
 def _certificates() -> tuple[bytes, bytes]:
     """Return an authority's certificate, and a certificate by it with its key, for loopback."""
-    authority, key = (
-        ec.generate_private_key(ec.SECP256R1()),
-        ec.generate_private_key(ec.SECP256R1()),
-    )
-    issuer = _name("Tests of wheelyard")
-    root = _certificate(issuer, issuer, authority, path_length=0).sign(authority, SHA256())
-    here = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    leaf = _certificate(_name("127.0.0.1"), issuer, key, path_length=None)
-    signed = leaf.add_extension(here, critical=False).sign(authority, SHA256())
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return root.public_bytes(Encoding.PEM), signed.public_bytes(Encoding.PEM) + private
+    authority = Authority()
+    return authority.pem, b"".join(authority.issue())
 
 
 def _certificate(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, path_length: int | None
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: CertificateIssuerPrivateKeyTypes,
+    path_length: int | None,
+    days: tuple[int, int] = (-1, 1),
 ) -> x509.CertificateBuilder:
     today = system_runtime().now()
     return (
@@ -119,8 +156,8 @@ def _certificate(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(today - DAY)
-        .not_valid_after(today + DAY)
+        .not_valid_before(today + days[0] * DAY)
+        .not_valid_after(today + days[1] * DAY)
         .add_extension(x509.BasicConstraints(path_length is not None, path_length), critical=True)
     )
 

@@ -125,8 +125,13 @@ def test_prefix_and_public_url() -> None:
 
 def test_files_beside_the_file(tmp_path: Path) -> None:
     """A file that the settings name is looked for beside them, one on the command line is not."""
-    text = '[access]\nhtpasswd_file = "users"\nstatic_tokens_file = "/etc/tokens.toml"'
-    access = settings_of(text, tmp_path).access
+    text = '[access]\nhtpasswd_file = "users"\nstatic_tokens_file = "/etc/tokens.toml"\n'
+    found = settings_of(text + '[server]\ncertificate = "a.pem"\nkey = "b.pem"', tmp_path)
+    access = found.access
+    assert (found.server.certificate, found.server.key) == (
+        str(tmp_path / "a.pem"),
+        str(tmp_path / "b.pem"),
+    )
     assert access.htpasswd_file == str(tmp_path / "users")
     assert access.static_tokens_file == "/etc/tokens.toml"
 

@@ -9,6 +9,7 @@ from wheelyard.settings.warnings import warnings_for
 
 PROXIED = '[server]\npublic_url = "https://packages.example.com"\n'
 BUCKET = '[store]\nlocation = "gs://acme"\n'
+TLS = 'certificate = "a.pem"\nkey = "b.pem"\n'
 PUBLIC = '[server]\nhost = "192.0.2.1"\n'
 
 
@@ -19,6 +20,8 @@ PUBLIC = '[server]\nhost = "192.0.2.1"\n'
         ('[server]\nhost = "0.0.0.0"', "may read every package"),
         ('[server]\nhost = "0.0.0.0"', "credentials may come over plain HTTP"),
         ("[access]\nrequire_https = true", "no proxy is trusted"),
+        (PUBLIC + TLS + "[access]\nrequire_https = true\nprivate = true", None),
+        (PROXIED + TLS + "[access]\nprivate = true", None),
         (PROXIED, "everybody shares one limit"),
         (PROXIED, "may read every package"),
         (PROXIED.replace("https", "http"), "credentials may come over plain HTTP"),

@@ -16,6 +16,7 @@ from wheelyard.settings.sections import GROUPS, Setting, all_settings
 EVERY: Final = [each for each in all_settings().values() if each.key != "publisher"]
 PROPERTY: Final = settings(max_examples=12, deadline=None)
 BASE: Final[Mapping[str, Mapping[str, Any]]] = {
+    "server": {"certificate": "/etc/chain.pem", "key": "/etc/key.pem"},
     "store": {"location": "gs://kept", "files": "gs://open"},
     "google": {"id_token": {"audience": ["https://packages.example.com"]}},
 }
@@ -26,6 +27,8 @@ FORMS: Final[Mapping[str, str]] = {
     "public_url": f"https://{WORD}[.]example[.]com",
     "otlp_endpoint": f"http://{WORD}:4318",
     "location": "gs://kept-[a-z]{1,8}/index",
+    "certificate": f"/etc/{WORD}",
+    "key": f"/etc/{WORD}",
     "htpasswd_file": f"/etc/{WORD}",
     "static_tokens_file": f"/etc/{WORD}",
     "files": "gs://open-[a-z]{1,8}/files",

@@ -15,7 +15,13 @@ from wheelyard.catalog.conflict_retry import remote_conflict_retries
 from wheelyard.catalog.format import read_format
 from wheelyard.catalog.keys import probes
 from wheelyard.cli.help_text import examples
-from wheelyard.cli.options import command_settings, loaded_settings, print_warnings, store_options
+from wheelyard.cli.options import (
+    command_settings,
+    loaded_settings,
+    print_warnings,
+    store_options,
+    tls_files,
+)
 from wheelyard.cli.output import warn
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.observability.instrumentation import require_telemetry
@@ -174,6 +180,9 @@ def _summary(settings: Settings, authenticator: Authenticator, config_source: st
     access, server = settings.access, settings.server
     yield f"settings: {config_source or 'no file; the defaults'}, and the environment"
     yield f"address: {server.host}, port {server.port}; people reach it at {settings.index_url}"
+    for file in tls_files(settings):
+        names = ", ".join(file.value.names) or "no name"
+        yield f"TLS: by this server; its certificate is for {names}, until {file.value.until}"
     tokens = access.credentials_store
     yield f"store: {settings.store.location}" + (f"; tokens in {tokens}" if tokens else "")
     closed = "whoever has a credential" if access.private else "anybody"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from getpass import getuser
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -27,6 +27,10 @@ from wheelyard.settings.sections import MEMORY_LOCATION, Settings
 from wheelyard.settings.warnings import warnings_for
 from wheelyard.storage.gcs.location import is_bucket
 from wheelyard.wiring.index import Index, open_index
+from wheelyard.wiring.stores import system_runtime
+
+if TYPE_CHECKING:
+    from wheelyard.http.tls_certificate import TlsFiles
 
 LOGIN_NAME_LIMIT: Final = 100
 """Characters of an operating system user's name in a journal."""
@@ -158,9 +162,19 @@ def _login_name() -> str:
     return "unknown"
 
 
+def tls_files(settings: Settings) -> "tuple[TlsFiles, ...]":
+    """Return the certificate and key of the server, if it has some; raise Invalid if invalid."""
+    if not settings.server.certificate:
+        return ()
+    # imported only if needed: cryptography takes a while to import
+    from wheelyard.http.tls_certificate import open_tls_files
+
+    return (open_tls_files(settings, system_runtime()),)
+
+
 def print_warnings(settings: Settings, authenticator: Authenticator) -> None:
-    """Print the warnings about settings, credential files, and write access to stored tokens."""
-    for file in authenticator.files:
+    """Print the warnings about settings, files of secrets, and write access to stored tokens."""
+    for file in (*authenticator.files, *tls_files(settings)):
         for sentence in file.warnings:
             warn(sentence)
     store = settings.access.credentials_store or settings.store.location

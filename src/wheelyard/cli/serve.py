@@ -16,7 +16,13 @@ from packaging.utils import NormalizedName
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.cli.help_text import complete_path, examples
-from wheelyard.cli.options import command_settings, ensure_index, print_warnings, store_options
+from wheelyard.cli.options import (
+    command_settings,
+    ensure_index,
+    print_warnings,
+    store_options,
+    tls_files,
+)
 from wheelyard.cli.output import flush_messages, show_token, warn
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.http.observability.instrumentation import require_telemetry
@@ -156,6 +162,7 @@ def run_index(settings: Settings, options: WatchOptions) -> None:
     With a log in JSON, log the error instead, and raise SystemExit.
     """
     require_telemetry(settings)
+    tls_files(settings)  # raises Invalid before a store is made
     settings = replace(settings, server=resolve_bind_address(settings.server))
     is_json = settings.log.format == "json"
     if is_json:  # every line of the log has to be JSON

@@ -21,7 +21,7 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
 from time import sleep
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings, HTTP2Settings
@@ -30,6 +30,7 @@ from msgspec.structs import replace
 
 from wheelyard.catalog.format import rewrite_format
 from wheelyard.catalog.keys import probes
+from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.app import App
 from wheelyard.http.observability.log_formatters import configure_logging
@@ -39,6 +40,7 @@ from wheelyard.model.text import escaped
 from wheelyard.operations import store_probe
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.wiring.index import Index, open_index
+from wheelyard.wiring.stores import system_runtime
 
 LISTEN_BACKLOG: Final = 1024
 HTTP2_MAX_STREAMS: Final = 64
@@ -58,6 +60,8 @@ MAX_FILE_DESCRIPTORS: Final = 65_536
 """The highest file descriptor limit that a process sets for itself."""
 
 logger = logging.getLogger("wheelyard")
+
+T = TypeVar("T")
 
 
 def resolve_bind_address(server: ServerSettings) -> ServerSettings:
@@ -105,7 +109,7 @@ def run_server(
                 serve = partial(_serve_in_workers, settings, Path(folder))
             else:
                 app = App(index, write_failure=lambda: probe.reason)
-                serve = partial(_serve_in_process, settings.server, app)
+                serve = partial(_serve_in_process, _server_of(settings, app, index.runtime))
             probe.wait(FIRST_WRITE_TIMEOUT_SECONDS)
             serve()
     except SystemExit as end:
@@ -131,26 +135,62 @@ def _start_store_probe(index: Index, result_file: Path | None) -> store_probe.St
     return probe
 
 
-def _serve_in_process(server: ServerSettings, app: App) -> None:
-    from granian.server.embed import Server  # noqa: PLC0415 - not needed with workers
-
-    embedded = Server(app, **_granian_options(server))
-
+def _serve_in_process(create_server: Callable[[], Any], *, is_worker: bool = False) -> None:
     async def serve() -> None:
-        loop = asyncio.get_running_loop()
+        server, loop = create_server(), asyncio.get_running_loop()
 
         def stop() -> None:
-            if embedded.interrupt_signal:
+            if server.interrupt_signal:
                 os._exit(1)  # the second signal; the store survives an exit at any time
-            embedded.stop()  # type: ignore[no-untyped-call]
-            loop.call_later(SHUTDOWN_NOTICE_SECONDS, _print_shutdown_notice)
+            server.stop()
+            if not is_worker:  # the manager prints it
+                loop.call_later(SHUTDOWN_NOTICE_SECONDS, _print_shutdown_notice)
             loop.call_later(GRACEFUL_SHUTDOWN_SECONDS, os._exit, 0)
 
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, stop)
-        await embedded.serve()
+        await server.serve()
 
     asyncio.run(serve())
+
+
+def _server_of(settings: Settings, app: App, runtime: Runtime) -> Callable[[], Any]:
+    """
+    Return a function that creates the server: Granian's, or `TlsServer` if there is a certificate.
+
+    Raise Invalid if the certificate cannot be used.
+    """
+    server, options = settings.server, _granian_options(settings.server)
+    if not server.certificate:
+        from granian.server.embed import Server  # noqa: PLC0415 - not needed with workers
+
+        return lambda: Server(app, **options)
+    from wheelyard.http.tls_certificate import open_tls_files  # noqa: PLC0415 - only for TLS
+    from wheelyard.http.tls_server import TlsServer  # noqa: PLC0415 - only for TLS
+
+    files = open_tls_files(settings, runtime)
+    return lambda: TlsServer(app, files, _listening_socket(server), options, runtime.now)
+
+
+def _listening_socket(server: ServerSettings) -> socket.socket:
+    """Return a listening socket; with several workers, each has its own at the same address."""
+    listener = socket.socket(socket.AF_INET6 if ":" in server.host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if server.workers > 1:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.setblocking(False)  # noqa: FBT003
+    listener.bind((server.host, server.port))
+    listener.listen(LISTEN_BACKLOG)
+    return listener
+
+
+def _serve_tls_in_worker(
+    settings: Settings, _number: int, _name: object, load: Callable[[], App], *_: object
+) -> None:
+    """Run a worker process that speaks TLS; Granian gives the arguments after the first one."""
+    create_server = _retried(partial(_server_of, settings, load(), system_runtime()))
+    _serve_in_process(create_server, is_worker=True)
 
 
 def _serve_in_workers(settings: Settings, folder: Path) -> None:
@@ -171,8 +211,10 @@ def _serve_in_workers(settings: Settings, folder: Path) -> None:
     # called after the manager has set its own handlers, and before it starts workers
     workers.on_startup(partial(_handle_signals, workers, folder))
     load = partial(create_worker_app, settings, folder, os.getpid())
+    has_tls = bool(settings.server.certificate)
+    spawn = partial(_serve_tls_in_worker, settings) if has_tls else None
     try:
-        workers.serve(target_loader=load, wrap_loader=False)
+        workers.serve(spawn_target=spawn, target_loader=load, wrap_loader=False)
     except SystemExit:
         # Ctrl-C reaches the workers, too; Granian counts a worker that ends first as failed
         if not workers.interrupt_signal:
@@ -233,14 +275,23 @@ def create_worker_app(settings: Settings, folder: Path, manager: int) -> App:
     """
     configure_logging(settings.log)
     threading.Thread(target=_exit_with_manager, args=(manager, folder), daemon=True).start()
+
+    def create() -> App:
+        metrics = WorkerMetricsFolder(folder, os.getpid(), _is_process_running)
+        index = open_index(settings, create=not settings.server.read_only)
+        write_failure: store_probe.Reason = store_probe.always_writable
+        if not settings.server.read_only:
+            write_failure = partial(store_probe.recorded_reason, folder / PROBE_FILE)
+        return App(index, metrics_folder=metrics, write_failure=write_failure)
+
+    return _retried(create)
+
+
+def _retried(create: Callable[[], T]) -> T:
+    """Return what `create` returns; log a WheelyardError, and call it again."""
     while True:
         try:
-            metrics = WorkerMetricsFolder(folder, os.getpid(), _is_process_running)
-            index = open_index(settings, create=not settings.server.read_only)
-            write_failure: store_probe.Reason = store_probe.always_writable
-            if not settings.server.read_only:
-                write_failure = partial(store_probe.recorded_reason, folder / PROBE_FILE)
-            return App(index, metrics_folder=metrics, write_failure=write_failure)
+            return create()
         except WheelyardError as error:
             # if it exited, the manager would soon give up, and stop the other workers, too
             logger.critical("a worker cannot start, and tries again: %s", error.message)

@@ -52,6 +52,13 @@ NON_SETTING_VARIABLES: Final = frozenset(
 )
 """Known variables that are not settings: of this module, the keyring backend, and one command."""
 
+FILE_SETTINGS: Final[tuple[SettingPath, ...]] = (
+    ("access", "htpasswd_file"),
+    ("access", "static_tokens_file"),
+    ("server", "certificate"),
+    ("server", "key"),
+)
+
 _Values = dict[str, Any]
 _NOTHING: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 _TYPE_NAMES: Final = {bool: "true or false", int: "a number", str: "text"}
@@ -209,7 +216,7 @@ def _read_file(config_source: str, environ: Mapping[str, str]) -> _Values:
     for name, value in values.items():
         _check_brackets(name, value)
     if is_file:
-        _resolve_file_names(path.parent, values.get("access", {}))
+        _resolve_file_names(path.parent, values)
     return values
 
 
@@ -243,20 +250,21 @@ def _parse_toml(text: str) -> _Values:
         raise ValueError("its brackets are too deep in one another") from error
 
 
-def _resolve_file_names(folder: Path, access: _Values) -> None:
+def _resolve_file_names(folder: Path, values: _Values) -> None:
     """
-    Change the file names in the table `[access]`: make them relative to the settings file.
+    Change the file names in the tables: make them relative to the settings file.
 
-    Raise Invalid if the table has a static token.
+    Raise Invalid if `[access]` has a static token.
     """
-    if "static_token" in access:
+    if "static_token" in values.get("access", {}):
         raise bad_setting(
             "[access] static_token: a token is not for a file that others may read. Set "
             "WHEELYARD_STATIC_TOKEN, or write it into a static_tokens_file"
         )
-    for name in ("htpasswd_file", "static_tokens_file"):
-        if isinstance(access.get(name), str) and access[name]:
-            access[name] = str(folder / access[name])
+    for section, name in FILE_SETTINGS:
+        table = values.get(section, {})
+        if isinstance(table.get(name), str) and table[name]:
+            table[name] = str(folder / table[name])
 
 
 def _from_tables(

@@ -100,6 +100,10 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The URL of the index for clients; ends with `path_prefix`."""
     trusted_proxies: Annotated[int, Meta(ge=0)] = 0
     """Proxies that set `X-Forwarded-For` and `X-Forwarded-Proto`; 0: these are ignored."""
+    certificate: FileName = ""
+    """Certificate and chain in PEM, to [speak TLS](tls.md) without a proxy; needs `key`."""
+    key: FileName = ""
+    """The private key of `certificate`, in PEM, without a password."""
     read_only: bool = False
     """Whether every upload and change is refused (403), and nothing is written."""
 
@@ -280,7 +284,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """
         The URL of the server, without a slash at the end.
 
-        It is `public_url`, or if that is empty, made of `host`, `port` and `path_prefix`.
+        It is `public_url`, or if that is empty, made of `host`, `port` and `path_prefix`; https
+        if there is a certificate.
         """
         if self.server.public_url:
             return self.server.public_url.rstrip("/")
@@ -289,7 +294,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             # such as 0.0.0.0, which means all addresses of this machine and is invalid in a URL
             host = "127.0.0.1" if ip_address(host).is_unspecified else host
         host = f"[{host}]" if ":" in host else host
-        return f"http://{host}:{self.server.port}{self.server.path_prefix}"
+        scheme = "https" if self.server.certificate else "http"
+        return f"{scheme}://{host}:{self.server.port}{self.server.path_prefix}"
 
     @property
     def token_lifetime_limit(self) -> timedelta:

@@ -14,7 +14,13 @@ from wheelyard.errors import Invalid, quoted
 from wheelyard.model.access import ANONYMOUS, EVERY_PROJECT, parse_pattern
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import Grant
-from wheelyard.settings.sections import MEMORY_LOCATION, Settings, StoreSettings, all_settings
+from wheelyard.settings.sections import (
+    MEMORY_LOCATION,
+    ServerSettings,
+    Settings,
+    StoreSettings,
+    all_settings,
+)
 from wheelyard.storage.gcs.location import BucketLocation, is_bucket, parse_location
 
 RESERVED_ROOTS: Final = frozenset(
@@ -167,6 +173,8 @@ _RULES: Final[dict[str, tuple[Callable[[str], bool], str]]] = {
         _is_url,
         "a URL such as https://packages.example.com, without a name and a password in it",
     ),
+    "server.certificate": (lambda text: "\0" not in text, _FILE_ADVICE),
+    "server.key": (lambda text: "\0" not in text, _FILE_ADVICE),
     "store.location": (_is_location, "a folder, gs://BUCKET/PREFIX, or memory:"),
     "store.files": (lambda text: _parse_bucket(text) is not None, _BUCKET_ADVICE),
     "access.private_names": (_is_pattern, "acme-core, or the beginning of names, as acme-*"),
@@ -239,6 +247,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
     if prefix and url and not urlsplit(url).path.rstrip("/").endswith(f"/{prefix}"):
         why = f"expected it to end with the path_prefix, {quote_safely(prefix)}"
         yield f"[server] public_url: {why}"
+    yield from _tls_errors(server)
     if access.require_https and url.lower().startswith("http://") and server.trusted_proxies:
         yield (
             "[access] require_https: [server] public_url begins with http://, so everybody is sent "
@@ -267,6 +276,18 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         why = f"{grant} lets everybody read every project. Leave one of the two out"
         yield f"[access] private: {why}"
     yield from _publishing_errors(settings)
+
+
+def _tls_errors(server: ServerSettings) -> Iterator[str]:
+    if bool(server.certificate) != bool(server.key):
+        missing = "key" if server.certificate else "certificate"
+        yield f"[server] {missing}: TLS needs a certificate and its key. Set both, or neither"
+    is_plain = server.public_url.lower().startswith("http://") and not server.trusted_proxies
+    if server.certificate and is_plain:
+        yield (
+            "[server] public_url: it begins with http://, and with a certificate the server "
+            "answers https:// only. Write https://, or leave certificate and key out"
+        )
 
 
 def _publishing_errors(settings: Settings) -> Iterator[str]:

@@ -59,10 +59,13 @@ def _listener(settings: Settings) -> Iterator[str]:
         yield "anyone who can reach this address may publish under any name"
     is_plain = not server.public_url.startswith("https://") and not access.require_https
     is_exposed = not server.is_loopback or server.public_url
+    if server.certificate:
+        return  # what follows is about a server that speaks no TLS itself
     if is_reachable and is_exposed and is_plain:
         yield (
             "credentials may come over plain HTTP, where others can read them; put a proxy that "
-            "ends TLS before the server, and set [access] require_https"
+            "ends TLS before the server, and set [access] require_https; or set [server] "
+            "certificate and key"
         )
     if access.require_https and not server.trusted_proxies:
         yield (

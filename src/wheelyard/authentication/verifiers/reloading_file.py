@@ -43,12 +43,17 @@ class ReloadingFile(Generic[T]):
 
     `parse` returns value and warnings for the text, or raises Invalid with a sentence about it. The
     constructor reads the file, and raises Invalid (code `bad_setting`) if that or `parse` fails.
+    The files in `beside` are no secrets. They are read with it, and `parse` gets their texts, too.
     """
 
     def __init__(
-        self, path: Path, parse: Callable[[str], ParsedFile[T]], monotonic: Callable[[], float]
+        self,
+        path: Path,
+        parse: Callable[..., ParsedFile[T]],
+        monotonic: Callable[[], float],
+        beside: tuple[Path, ...] = (),
     ) -> None:
-        self._path = path
+        self._paths = (path, *beside)
         self._shown = escaped(str(path))
         self._parse = parse
         self._monotonic = monotonic
@@ -66,7 +71,7 @@ class ReloadingFile(Generic[T]):
     @property
     def warnings(self) -> tuple[str, ...]:
         """Warnings about the last valid content and its permissions; each names the file."""
-        return tuple(f"{self._shown}: {each}." for each in self._content.warnings)
+        return self._content.warnings
 
     @property
     def needs_check(self) -> bool:
@@ -89,7 +94,7 @@ class ReloadingFile(Generic[T]):
     def _check(self) -> None:
         old_warnings = self.warnings
         try:
-            fingerprint = _fingerprint(self._path.stat(), tuple(write_access_warnings(self._path)))
+            fingerprint = "/".join(_fingerprint(each, each.stat()) for each in self._paths)
             # A second change within a tick of the kernel's clock leaves the same time, so a new
             # file is read once more.
             if fingerprint != self._fingerprint or not self._is_settled:
@@ -99,7 +104,7 @@ class ReloadingFile(Generic[T]):
             self._log_error(fault.message)
             return
         except OSError as error:
-            self._log_error(_unreadable(self._shown, error).message)
+            self._log_error(_unreadable(escaped(str(error.filename)), error).message)
             return
         finally:
             self._checked_at = self._monotonic()
@@ -116,22 +121,23 @@ class ReloadingFile(Generic[T]):
             self._last_error = message
 
     def _read(self) -> tuple[str, ParsedFile[T]]:
+        found = [_read_file(path) for path in self._paths]
         try:
-            with self._path.open("rb") as file:
-                status = os.fstat(file.fileno())  # before reading, so that a later change shows
-                body = file.read(FILE_LIMIT_BYTES + 1)
-        except OSError as error:
-            raise _unreadable(self._shown, error) from error
-        try:
-            content = self._parse(_text(body))
+            content = self._parse(*(_text(body) for _, body in found))
         except Invalid as fault:
             raise Invalid(f"{self._shown}: {fault.message}", code="bad_setting") from None
-        writable = tuple(write_access_warnings(self._path))
-        warnings = (*writable, *content.warnings)
-        if status.st_mode & S_IROTH:
+        pairs = [(path, status) for path, (status, _) in zip(self._paths, found, strict=True)]
+        warnings = [
+            f"{escaped(str(path))}: {each}."
+            for path, _ in pairs
+            for each in write_access_warnings(path)
+        ]
+        warnings += [f"{self._shown}: {each}." for each in content.warnings]
+        if found[0][0].st_mode & S_IROTH:
             readable = "every user of this machine may read it; take that away with 'chmod o-r'"
-            warnings = (readable, *warnings)
-        return _fingerprint(status, writable), ParsedFile(content.value, warnings)
+            warnings.insert(0, f"{self._shown}: {readable}.")
+        fingerprint = "/".join(_fingerprint(path, status) for path, status in pairs)
+        return fingerprint, ParsedFile(content.value, tuple(warnings))
 
 
 def write_access_warnings(path: Path) -> Iterator[str]:
@@ -187,8 +193,18 @@ def _text(body: bytes) -> str:
     raise reason  # outside of the handler: the decoder's error contains the whole file
 
 
-def _fingerprint(status: os.stat_result, warnings: tuple[str, ...]) -> str:
+def _read_file(path: Path) -> tuple[os.stat_result, bytes]:
+    """Return the status of a file before it was read, so that a later change shows; its bytes."""
+    try:
+        with path.open("rb") as file:
+            return os.fstat(file.fileno()), file.read(FILE_LIMIT_BYTES + 1)
+    except OSError as error:
+        raise _unreadable(escaped(str(path)), error) from error
+
+
+def _fingerprint(path: Path, status: os.stat_result) -> str:
     # the modes of folders count, too: the file itself does not change with them
+    warnings = tuple(write_access_warnings(path))
     return f"{status.st_mtime_ns}.{status.st_ctime_ns}.{status.st_ino}.{status.st_size}.{warnings}"
 
 

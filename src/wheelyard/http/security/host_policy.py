@@ -59,9 +59,9 @@ class HostPolicy:
 
     def _is_encrypted(self, scope: AsgiScope, headers: Headers) -> bool:
         """Return whether the client used HTTPS, or is on this machine and is no proxy."""
-        if scope.get("scheme") == HTTPS:
-            return True
         if not self.trusted_proxies:
+            if scope.get("scheme") == HTTPS:
+                return True
             peer = str((scope.get("client") or ("",))[0])
             return is_loopback(peer) and not has_forwarding_header(headers)
         # each proxy appends, as to X-Forwarded-For

@@ -1,0 +1,169 @@
+"""
+The certificate and the private key with which the server itself speaks TLS, from PEM files.
+
+What is accepted here, the TLS library of the web server (rustls with ring) accepts as well.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509 import (
+    Certificate,
+    DNSName,
+    ExtensionNotFound,
+    IPAddress,
+    SubjectAlternativeName,
+    Version,
+    load_pem_x509_certificates,
+)
+
+from wheelyard.authentication.verifiers.reloading_file import ParsedFile, ReloadingFile
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Invalid
+from wheelyard.model.text import escaped
+from wheelyard.settings.sections import Settings
+
+EXPIRY_WARNING: Final = timedelta(days=14)
+"""How long before a certificate expires its operator is warned."""
+RSA_BITS: Final = range(2048, 4097)
+CURVES: Final = ("secp256r1", "secp384r1")
+KEY_ADVICE: Final = "Make one for RSA of 2048 to 4096 bits, P-256, P-384 or Ed25519"
+PRIVATE_KEY_END: Final = "PRIVATE KEY-----"
+
+_PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class TlsCertificate:
+    """A certificate with its chain and its private key, in PEM, that clients can verify now."""
+
+    pem: bytes = field(repr=False)
+    """The private key, then the chain."""
+    names: tuple[str, ...]
+    """The host names and IP addresses that it is for."""
+    expires: datetime
+
+    def write_to(self, folder: str) -> Path:
+        """Write the key and the chain to a new file in a folder; return its path."""
+        path = Path(folder, "server.pem")
+        path.write_bytes(self.pem)
+        return path
+
+    @property
+    def until(self) -> str:
+        """When it expires, for messages."""
+        return f"{self.expires:%Y-%m-%d %H:%M} UTC"
+
+    def expiry_warning(self, now: datetime) -> str:
+        """Return a clause if the certificate expires soon, else an empty string."""
+        if self.expires - now > EXPIRY_WARNING:
+            return ""
+        return f"the certificate expires at {self.until}; renew it"
+
+
+TlsFiles = ReloadingFile[TlsCertificate]
+
+
+def open_tls_files(settings: Settings, runtime: Runtime) -> TlsFiles:
+    """Read and return the files of `[server] certificate` and `key`; raise Invalid if invalid."""
+    server = settings.server
+    host = urlsplit(settings.base_url).hostname or ""
+    parse = partial(_parse, Path(server.certificate), host, runtime.now)
+    return ReloadingFile(Path(server.key), parse, runtime.monotonic, (Path(server.certificate),))
+
+
+def _parse(
+    path: Path, host: str, now: Callable[[], datetime], key_text: str, chain_text: str
+) -> ParsedFile[TlsCertificate]:
+    """
+    Return the certificate of two texts in PEM, and warnings; raise Invalid.
+
+    `path` is the certificate's, for messages; `host` is the one under which clients reach it.
+    """
+    shown, key = escaped(str(path)), _parse_key(key_text)
+    try:
+        chain = load_pem_x509_certificates(chain_text.encode())
+    except ValueError:
+        chain = []
+    if not chain:
+        raise Invalid(f"There is no whole certificate in {shown}. Put one there, in PEM.")
+    leaf = chain[0]
+    if leaf.version != Version.v3:
+        raise Invalid(f"The certificate in {shown} is of version 1. Make one of version 3.")
+    if leaf.public_key() != key.public_key():
+        raise Invalid(
+            f"It is not the key of the first certificate in {shown}. Put the two there that "
+            "belong together."
+        )
+    expires, begins = leaf.not_valid_after_utc, leaf.not_valid_before_utc
+    if not begins <= now() <= expires:
+        when = f"from {begins:%Y-%m-%d %H:%M} to {expires:%Y-%m-%d %H:%M} UTC"
+        raise Invalid(f"The certificate in {shown} is valid {when} only. Put a valid one there.")
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    pem += b"".join(each.public_bytes(Encoding.PEM) for each in chain)
+    found = TlsCertificate(pem, tuple(_names(leaf)), expires)
+    return ParsedFile(found, tuple(_warnings(found, host, now())))
+
+
+def _parse_key(text: str) -> _PrivateKey:
+    # what stands before it may be a certificate, or the parameters of a curve
+    start = max(0, text.rfind("-----BEGIN", 0, text.find(PRIVATE_KEY_END) + 1))
+    try:
+        key = load_pem_private_key(text[start:].encode(), None)
+    except TypeError:
+        reason = Invalid(
+            "The private key in it has a password, which nobody could type at a start. Write it "
+            "without one: openssl pkey -in FILE -out NEW."
+        )
+    except (ValueError, UnsupportedAlgorithm):
+        reason = Invalid("There is no whole private key in it. Put one there, in PEM.")
+    else:
+        if isinstance(key, ed25519.Ed25519PrivateKey):
+            return key
+        if isinstance(key, rsa.RSAPrivateKey) and key.key_size in RSA_BITS:
+            return key
+        if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in CURVES:
+            return key
+        reason = Invalid(f"The private key in it is of a kind that is not spoken. {KEY_ADVICE}.")
+    raise reason  # outside of the handler: the library's error may quote the key
+
+
+def _names(leaf: Certificate) -> Iterator[str]:
+    with suppress(ExtensionNotFound, ValueError):
+        found = leaf.extensions.get_extension_for_class(SubjectAlternativeName).value
+        yield from found.get_values_for_type(DNSName)
+        yield from map(str, found.get_values_for_type(IPAddress))
+
+
+def _warnings(certificate: TlsCertificate, host: str, now: datetime) -> Iterator[str]:
+    if not any(_matches(name.lower(), host) for name in certificate.names):
+        names = ", ".join(map(escaped, certificate.names)) or "no name (subjectAltName)"
+        yield (
+            f"its certificate is for {names}, and clients are sent to {escaped(host)}, which they "
+            "will refuse; set [server] public_url to a URL with a name of the certificate"
+        )
+    if warning := certificate.expiry_warning(now):
+        yield warning
+
+
+def _matches(name: str, host: str) -> bool:
+    """Return whether a certificate for `name`, which may begin with `*.`, is one for `host`."""
+    with suppress(ValueError):
+        return ip_address(host) == ip_address(name)
+    wildcard, _, domain = name.partition(".")
+    return name == host or (wildcard == "*" and domain == host.partition(".")[2])
