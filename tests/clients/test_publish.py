@@ -1,14 +1,18 @@
 """Publishing with the tool that one already uses, and getting the same files back."""
 
 import json
+import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from tests.clients.harness import Sandbox, program, system_program, wheelyard
+from tests.clients.harness import SOURCE, Sandbox, program, system_program, wheelyard
 from tests.clients.projects import BACKENDS, Builder, Built, sha256, write_project
 from tests.clients.reading import assert_published, listed
 from tests.clients.servers import Server
@@ -180,3 +184,53 @@ def twine_command(server: Server, *files: Path) -> list[str | Path]:
 def twine_login(token: str) -> Mapping[str, str]:
     """The environment variables of twine."""
     return {"TWINE_USERNAME": "__token__", "TWINE_PASSWORD": token}
+
+
+@pytest.mark.parametrize("ci", ["github", "gitlab", "cloud-build"])
+def test_lines_for_ci(index: Server, sandbox: Sandbox, build: Builder, ci: str) -> None:
+    """The lines that a CI service is given with a token publish and install; none has the token."""
+    project = build("flit-core", f"yard-{ci}")
+    shutil.copytree(project.folder / "dist", sandbox.folder / "dist")
+    typed = (*("token", "create", ci, "--project", project.name, "--for-ci"), ci)
+    place = ("--store", index.store, "--set", f"server.public_url={index.url}")
+    done = sandbox.attempt(sys.executable, "-m", "wheelyard", *typed, *place, **SOURCE)
+    token = done.stdout.strip()
+    assert token not in done.stderr
+    advice, _, after = done.stderr.partition("store it:\n")
+    assert "trusted publishing gives each job one" in advice
+    (job,) = re.findall(r"^and add this to .*:\n\n((?:  .*\n)+)", after, re.MULTILINE)
+
+    for script, environment in scripts_of(ci, yaml.safe_load(textwrap.dedent(job))):
+        given = {name: re.sub(SECRET, token, text) for name, text in environment.items()}
+        sandbox.run("/bin/sh", "-ec", script, **given, **tools(sandbox), WHEELYARD_TOKEN=token)
+
+    project.assert_installed(sandbox.folder / "venv" / "bin" / "python")
+
+
+SECRET = r"\$\{\{ secrets\.WHEELYARD_TOKEN \}\}|\$WHEELYARD_TOKEN"
+"""How GitHub and GitLab write the variable in the environment of a job."""
+
+
+def scripts_of(ci: str, job: Any) -> list[tuple[str, dict[str, str]]]:  # noqa: ANN401 - YAML's
+    """Return the scripts of a job, and the environment of each."""
+    match ci:
+        case "github":
+            return [(step["run"], step["env"]) for step in job]
+        case "gitlab":
+            return [("\n".join(e["script"]), e.get("variables", {})) for e in job.values()]
+        case _:
+            assert [each["secretEnv"] for each in job["steps"]] == [["WHEELYARD_TOKEN"]] * 2
+            return [(step["script"], {}) for step in job["steps"]]
+
+
+def tools(sandbox: Sandbox) -> dict[str, str]:
+    """Return the path to uv, and to a pip that installs into an environment of the sandbox."""
+    folder, python = sandbox.folder / "tools", sandbox.folder / "venv" / "bin" / "python"
+    if not folder.exists():
+        folder.mkdir()
+        pip = f"{program('pip')} --python {sandbox.python()}"
+        for name, command in (("pip", pip), ("uv", program("uv"))):
+            (folder / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+            (folder / name).chmod(0o755)
+    assert python.exists()
+    return {"PATH": f"{folder}:{sandbox.environment()['PATH']}"}

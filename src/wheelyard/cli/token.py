@@ -24,6 +24,7 @@ from wheelyard.model.access import EVERY_PROJECT, Action, parse_actions, parse_p
 from wheelyard.model.principals import with_name
 from wheelyard.model.text import escaped
 from wheelyard.model.token import TokenRecord
+from wheelyard.rendering.ci_settings import SERVICES, ci_lines
 from wheelyard.settings.sections import Settings
 from wheelyard.wiring.index import Index, authenticator_of_settings
 
@@ -44,7 +45,7 @@ def command() -> None:
 @examples(
     "tokens.md",
     "wheelyard token create ci --project 'acme-*' --expires 30d",
-    "wheelyard token create readers --can read",
+    "wheelyard token create ci-of-core --project acme-core --for-ci github",
     "wheelyard token create ana --can manage --owner user:ana@acme.dev",
 )
 @command.command("create")
@@ -64,8 +65,21 @@ def command() -> None:
     help="user:EMAIL or serviceAccount:EMAIL, and with a comma domain:DOMAIN: it opens nothing "
     "that is not open to them.",
 )
+@click.option(
+    "--for-ci",
+    "ci",
+    type=click.Choice(sorted(SERVICES)),
+    help="Print the lines for this CI service on standard error.",
+)
 @store_options
-def create(name: str, can: str, projects: tuple[str, ...], expires: str, owner: str | None) -> None:
+def create(
+    name: str,
+    can: str,
+    projects: tuple[str, ...],
+    expires: str,
+    owner: str | None,
+    ci: str | None,
+) -> None:
     """Create a token called NAME; standard output has only the token."""
     settings = command_settings()
     principal, names = _owner(owner, settings) if owner is not None else ("", ())
@@ -82,6 +96,9 @@ def create(name: str, can: str, projects: tuple[str, ...], expires: str, owner: 
     click.echo(_announcement(record), err=True)
     with show_token(record.id):
         click.echo(token.text)
+    if ci is not None:
+        url = settings.base_url if settings.server.public_url else ""
+        click.echo(f"\n{ci_lines(SERVICES[ci], record.scope, url)}", err=True, nl=False)
 
 
 @examples(
