@@ -4,12 +4,13 @@ import json
 import os
 import re
 import socket
+import subprocess
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Typed
+from tests.cli.conftest import WHEELYARD, WHERE, Typed
 from tests.clients.harness import Sandbox
 from tests.operations.distributions import make_wheel
 from wheelyard.model.distribution_filename import parse_name
@@ -111,7 +112,7 @@ def test_quiet(published: Path, wheelyard: Typed, line: str) -> None:
         *(
             ["list"],
             ["upload", WHEEL],
-            ["delete", "acme-core", "1.0"],
+            ["delete", "acme-core", "1.0", "--yes"],
             ["status", "acme-core", "active"],
         ),
         *(["check", "--rebuild", "--sweep"], ["token", "create", "ci"], ["token", "list"]),
@@ -162,9 +163,51 @@ def test_life(published: Path, wheelyard: Typed) -> None:
     assert wheelyard("status", "acme-core", "archived").returncode == 0
     assert "archived" in wheelyard("upload", published).stderr
     assert wheelyard("status", "acme-core", "active").returncode == 0
-    assert wheelyard("delete", "acme-core", "1.0", "--file", WHEEL).returncode == 0
+    assert wheelyard("delete", "acme-core", "1.0", "--file", WHEEL, "--yes").returncode == 0
     assert "deleted" in wheelyard("upload", published).stderr
     assert wheelyard("list", "acme-core").stdout == ""
+
+
+def test_a_set_of_versions(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
+    """`yank` and `delete` take a set of versions, and print each file that they touch."""
+    del published
+    newer = make_wheel("acme_core", "2.0").write(sandbox.folder)
+    assert wheelyard("upload", newer).returncode == 0
+    chosen = ("acme-core", "--versions", "<2")
+
+    assert wheelyard("yank", *chosen).stdout == f"acme-core 1.0: yanked  {WHEEL}\n"
+    assert wheelyard("yank", *chosen).stdout == "acme-core <2: already yanked\n"
+    trial = wheelyard("delete", *chosen, "--dry-run")
+    assert (trial.returncode, trial.stdout) == (0, f"acme-core 1.0: would be deleted  {WHEEL}\n")
+    assert WHEEL in wheelyard("list", "acme-core").stdout
+    assert wheelyard("delete", *chosen, "--yes").stdout == f"acme-core 1.0: deleted  {WHEEL}\n"
+    assert wheelyard("delete", *chosen, "--yes").stdout == "acme-core <2: already deleted\n"
+    assert wheelyard("list", "acme-core").stdout.split("\t")[0] == newer.name
+
+
+def test_a_question(published: Path, sandbox: Sandbox) -> None:
+    """On a terminal, `delete` shows the files, and deletes them only after their name was typed."""
+    del published
+    terminal, end = os.openpty()
+    for typed, status in (b"acme\n", 1), (b"acme-core\n", 0):
+        os.write(terminal, typed)
+        done = subprocess.run(
+            [*WHEELYARD, "delete", "acme-core", "1.0"],
+            cwd=sandbox.folder,
+            env=sandbox.environment() | WHERE,
+            stdin=end,
+            stderr=end,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        asked = os.read(terminal, 10_000).decode()
+        assert f"acme-core 1.0: would be deleted  {WHEEL}" in asked
+        assert "type the name 'acme-core'" in asked
+        assert done.returncode == status
+        assert done.stdout == ("" if status else f"acme-core 1.0: deleted  {WHEEL}\n")
+    os.close(terminal)
+    os.close(end)
 
 
 def test_tokens(wheelyard: Typed, sandbox: Sandbox) -> None:
@@ -270,7 +313,12 @@ def test_odd_text_that_is_there(published: Path, sandbox: Sandbox, wheelyard: Ty
     [
         (["list", "--store", "s3://bucket"], 1, "'s3://bucket' is none"),
         (["list", "--store", "."], 1, "There is no store at ."),
-        (["delete", "x", "1.0", "--reason", ODD, "--store", "."], 1, "There is no store at ."),
+        (["delete", "x", "1", "--yes", "--reason", ODD, "--store", "."], 1, "There is no store"),
+        (["delete", "x", "1.0"], 2, "Give --yes"),
+        (["delete", "x", "--yes"], 2, "either VERSION or --versions"),
+        (["yank", "x", "1.0", "--versions", "<2"], 2, "either VERSION or --versions"),
+        (["yank", "x", "--versions", ""], 1, "'' is not a set of versions"),
+        (["yank", "x", "--versions", "1.0"], 1, "'1.0' is not a set of versions"),
         (["token", "create", "x", "--expires", "soon"], 1, "12h, 90d or 8w"),
         (["token", "create", ODD, "--store", "new"], 1, "The name of a token has the character"),
         (["upload", "nowhere"], 1, "There is no file nowhere."),
@@ -311,7 +359,12 @@ def test_a_port_in_use(wheelyard: Typed, sandbox: Sandbox) -> None:
     ("line", "words"),
     [
         *(("list", HERE), ("list acme-core", HERE), ("yank x 1", HERE), ("unyank x 1", HERE)),
-        *(("delete x 1", HERE), ("status x active", HERE), ("check", HERE), ("export site", HERE)),
+        *(
+            ("delete x 1 --yes", HERE),
+            ("status x active", HERE),
+            ("check", HERE),
+            ("export site", HERE),
+        ),
         *(("token create ci", HERE), ("token list", HERE), ("token revoke x", HERE)),
         *(("access explain token:x x read", HERE), ("upload --store new BAD", "refused")),
         *(("upload BAD", "refused"), ("import .", "refused"), ("import . --dry-run", "refused")),

@@ -49,7 +49,7 @@ def test_examples(path: str) -> None:
         lexer.whitespace_split = True
         words = [*lexer]
         typed = words[words.index("wheelyard") + 1 :]
-        end = next((at for at, word in enumerate(typed) if word[0] in SHELL), len(typed))
+        end = next((at for at, word in enumerate(typed) if set(word) <= set(SHELL)), len(typed))
         context = parsed(cli, CONTEXTS["wheelyard"], typed[:end])
         assert f"{context.command_path} ".startswith(f"{path} ")
 

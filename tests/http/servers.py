@@ -92,7 +92,7 @@ class RunningServer:
         assert found is not None, answer.text
         return int(float(found[1])) - 1  # this one
 
-    def change(self, name: str, verb: str, **body: str) -> Answer:
+    def change(self, name: str, verb: str, **body: str | bool) -> Answer:
         """Change a project by the API."""
         auth = ("__token__", self.token)
         answer = self.client.post(f"/api/v1/projects/{name}/{verb}", json=body, auth=auth)

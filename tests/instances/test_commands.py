@@ -67,7 +67,7 @@ def test_life(bucket: Bucket, cluster: BucketCluster) -> None:
     }
 
     output = cluster.succeed("yank", "acme-core", "2.0", "--reason", "bad")
-    assert output == "acme-core 2.0: yanked\n"
+    assert output == f"acme-core 2.0: yanked  {TWO.filename}\n"
     lines = cluster.succeed("list", "acme-core").splitlines()
     rows = [match.groups() for line in lines if (match := LISTED.fullmatch(line))]
     by = f"local:{getuser()}"
@@ -75,12 +75,14 @@ def test_life(bucket: Bucket, cluster: BucketCluster) -> None:
         (ONE.filename, str(len(ONE.body)), by, None),
         (TWO.filename, str(len(TWO.body)), by, "yanked: bad"),
     ]
-    assert cluster.succeed("unyank", "acme-core", "2.0") == "acme-core 2.0: no longer yanked\n"
+    output = cluster.succeed("unyank", "acme-core", "2.0")
+    assert output == f"acme-core 2.0: no longer yanked  {TWO.filename}\n"
     assert cluster.succeed("status", "acme-core", "archived") == "acme-core: archived\n"
     closed = cluster.run("upload", *cluster.written(make_wheel("acme_core", "3.0")))
     assert (closed.returncode, "is archived" in closed.stderr) == (1, True)
     assert cluster.succeed("status", "acme-core", "active") == "acme-core: active\n"
-    assert cluster.succeed("delete", "acme-core", "1.0") == "acme-core 1.0: deleted\n"
+    output = cluster.succeed("delete", "acme-core", "1.0", "--yes")
+    assert output == f"acme-core 1.0: deleted  {ONE.filename}\n"
     gone = cluster.run("upload", *cluster.written(ONE))
     assert (gone.returncode, "has been deleted" in gone.stderr) == (1, True)
 

@@ -177,9 +177,9 @@ def test_upload(server: FakeGcs, bucket: Bucket, cluster: BucketCluster, moment:
 @pytest.mark.parametrize("moment", DELETE, ids=str)
 def test_delete(server: FakeGcs, bucket: Bucket, stocked: BucketCluster, moment: KillPoint) -> None:
     """A delete, killed anywhere, is finished by the same command again, and by a sweep."""
-    die(server, stocked, moment, "delete", "demo", "1.0")
+    die(server, stocked, moment, "delete", "demo", "1.0", "--yes")
     assert_nothing_dangles(bucket)
-    stocked.succeed("delete", "demo", "1.0")
+    stocked.succeed("delete", "demo", "1.0", "--yes")
 
     assert_healed(bucket, stocked.folder, ZERO.filename)
     left = {name for name in bucket.names("files/") if ONE.sha256 in name}

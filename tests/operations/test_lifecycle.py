@@ -9,7 +9,7 @@ from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, history
 from wheelyard.errors import Forbidden, Invalid, NotFound
 from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, Action, Caller, Scope
-from wheelyard.model.distribution_filename import parse_version
+from wheelyard.model.distribution_filename import parse_version, parse_version_set
 from wheelyard.model.project import Project, Status
 from wheelyard.operations.lifecycle import Lifecycle, Selection
 
@@ -19,9 +19,9 @@ FIRST = Selection(parse_version("1.0"))
 
 Change = Callable[..., Project]
 CHANGES: dict[str, Change] = {
-    "yank": lambda life, who, why="broken": life.yank(who, DEMO, FIRST, why),
-    "unyank": lambda life, who, why="": life.unyank(who, DEMO, FIRST, why),
-    "delete": lambda life, who, why="": life.delete(who, DEMO, FIRST, why),
+    "yank": lambda life, who, why="broken": life.yank(who, DEMO, FIRST, why).project,
+    "unyank": lambda life, who, why="": life.unyank(who, DEMO, FIRST, why).project,
+    "delete": lambda life, who, why="": life.delete(who, DEMO, FIRST, why).project,
     "status": lambda life, who, why="done": life.set_status(who, DEMO, Status.ARCHIVED, why),
 }
 
@@ -41,11 +41,11 @@ def yanked(project: Project) -> dict[str, str | None]:
 
 def test_yank_and_unyank(life: Lifecycle) -> None:
     """A release is yanked with a reason, and the mark can be taken back."""
-    marked = life.yank(ALICE, DEMO, FIRST, "broken")
+    marked = life.yank(ALICE, DEMO, FIRST, "broken").project
     expected = {WHEEL.filename: "broken", SDIST.filename: "broken", TWO.filename: None}
     assert yanked(marked) == expected
 
-    cleared = life.unyank(ALICE, DEMO, FIRST, "")
+    cleared = life.unyank(ALICE, DEMO, FIRST, "").project
 
     assert set(yanked(cleared).values()) == {None}
 
@@ -54,19 +54,54 @@ def test_one_file_of_a_release(life: Lifecycle) -> None:
     """One file of a release can be yanked alone, also without a reason."""
     selection = Selection(parse_version("1"), SDIST.filename)
 
-    assert yanked(life.yank(ALICE, DEMO, selection, ""))[SDIST.filename] == ""
+    assert yanked(life.yank(ALICE, DEMO, selection, "").project)[SDIST.filename] == ""
     assert yanked(life.projects.get(DEMO))[WHEEL.filename] is None
 
 
 def test_delete(harness: IndexHarness, life: Lifecycle) -> None:
     """What is deleted is unlisted, and its bytes and metadata are gone from the store."""
-    after = life.delete(ALICE, DEMO, FIRST, "leaked")
+    after = life.delete(ALICE, DEMO, FIRST, "leaked").project
 
     assert [file.filename for file in after.files] == [TWO.filename]
     assert after.deleted_filenames == tuple(sorted((WHEEL.filename, SDIST.filename)))
     left = harness.snapshot("files/")
     assert sorted(key.split("/")[-1] for key in left) == [TWO.filename, f"{TWO.filename}.metadata"]
     assert harness.check().notes == []
+
+
+VERSIONS = ("1.9rc1", "1.9", "2.0rc1")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("<2", ["1.0", "1.9", "1.9rc1"]),
+        ("==1.*", ["1.0", "1.9", "1.9rc1"]),
+        (">=1.9rc1,!=1.9", ["1.9rc1", "2.0", "2.0rc1"]),
+        ("~=2.0rc1", ["2.0", "2.0rc1"]),
+    ],
+)
+def test_a_set_of_versions(
+    harness: IndexHarness, life: Lifecycle, text: str, expected: list[str]
+) -> None:
+    """A set of versions has pre-releases, too, and all its files change in one commit."""
+    for version in VERSIONS:
+        harness.upload(make_wheel(version=version))
+    before = life.projects.get(DEMO)
+    selection = Selection(parse_version_set(text))
+
+    trial = life.delete(ALICE, DEMO, selection, "", dry_run=True)
+    marked = life.yank(ALICE, DEMO, selection, "old")
+    gone = life.delete(ALICE, DEMO, selection, "old")
+
+    assert sorted({file.version for file in gone.files}) == expected
+    assert [file.filename for file in trial.files] == [file.filename for file in gone.files]
+    assert (trial.project, trial.files) == (before, marked.files)
+    assert gone.project.revision == before.revision + 2
+    kept = [file.filename for file in gone.project.files]
+    assert sorted([*kept, *gone.project.deleted_filenames]) == sorted(before.by_filename)
+    again = life.delete(ALICE, DEMO, selection, "old")
+    assert (again.project, again.files) == (gone.project, ())
 
 
 @pytest.mark.parametrize("change", list(CHANGES))
@@ -83,6 +118,7 @@ def test_a_change_again_changes_nothing(life: Lifecycle, change: str) -> None:
         Selection(parse_version("3.0")),
         Selection(parse_version("2.0"), WHEEL.filename),
         Selection(parse_version("1.0"), "demo-1.0.zip"),
+        Selection(parse_version_set(">2")),
     ],
 )
 def test_nothing_is_selected(life: Lifecycle, selection: Selection) -> None:
@@ -124,7 +160,7 @@ def test_a_reason_is_one_line_of_text(life: Lifecycle, change: str) -> None:
 @pytest.mark.parametrize("reason", ["x" * 1024, "l\u00f6scht \u6570\u636e \U0001f600 'x' \\"])
 def test_a_reason_in_any_script(life: Lifecycle, reason: str) -> None:
     """Whatever can be read in one line is a reason, and is kept as it was written."""
-    assert yanked(life.yank(ALICE, DEMO, FIRST, reason))[WHEEL.filename] == reason
+    assert yanked(life.yank(ALICE, DEMO, FIRST, reason).project)[WHEEL.filename] == reason
 
 
 @pytest.mark.parametrize("change", list(CHANGES))

@@ -1,62 +1,137 @@
 """`wheelyard yank`, `unyank`, `delete` and `status`: change a release or a project."""
 
 from collections.abc import Callable
-from typing import Final
+from functools import partial, wraps
+from typing import Final, TypeVar, cast
 
 import click
 from packaging.utils import NormalizedName
 
 from wheelyard.cli.help_text import examples
 from wheelyard.cli.options import existing_index, local_caller, store_options
-from wheelyard.model.access import Caller
-from wheelyard.model.distribution_filename import parse_name, parse_version
-from wheelyard.model.project import Project, Status
-from wheelyard.operations.lifecycle import Lifecycle, Selection
+from wheelyard.cli.output import confirm_name, is_interactive
+from wheelyard.model.distribution_filename import parse_name, parse_version, parse_version_set
+from wheelyard.model.project import Status
+from wheelyard.operations.lifecycle import Changed, Lifecycle, Selection
 
-Change = Callable[[Lifecycle, Caller, NormalizedName, Selection, str], Project]
+F = TypeVar("F", bound=Callable[..., object])
+
+Change = Callable[..., Changed]
 
 PAGE: Final = "projects.md"
 
 
-def _command(change: Change, what: str, done: str, *lines: str) -> click.Command:
+def release_options(command: F) -> F:
+    """Add the releases to choose, `--file` and `--reason` to a command, which gets a Selection."""
+
+    @wraps(command)
+    def with_selection(
+        *, version: str | None, versions: str | None, filename: str | None, **options: object
+    ) -> object:
+        if (version is None) == (versions is None):
+            raise click.UsageError("Give either VERSION or --versions.")
+        wanted = (
+            parse_version(version) if version is not None else parse_version_set(versions or "")
+        )
+        return command(selection=Selection(wanted, filename), **options)
+
+    for option in (
+        click.option("--reason", default="", help="Why; it is kept in the journal."),
+        click.option("--file", "filename", metavar="NAME", help="Only this file of the release."),
+        click.option(
+            "--versions",
+            metavar="SET",
+            help="Every release of a set, by PEP 440: '<2', '==1.*', '>=1.0,!=1.5'. Pre-releases "
+            "count, too: '<2' has 1.9rc1, and not 2.0rc1.",
+        ),
+        click.argument("version", required=False),
+        click.argument("project"),
+    ):
+        with_selection = option(with_selection)
+    return cast("F", with_selection)
+
+
+def _yank_command(change: Change, what: str, done: str, undone: str, *lines: str) -> click.Command:
     @examples(PAGE, *lines)
     @click.command(help=what)
-    @click.argument("project")
-    @click.argument("version")
-    @click.option("--file", "filename", metavar="NAME", help="Only this file of the release.")
-    @click.option("--reason", default="", help="Why; it is kept in the journal.")
+    @release_options
     @store_options
-    def command(project: str, version: str, filename: str | None, reason: str) -> None:
-        index = existing_index()
-        name, parsed = parse_name(project), parse_version(version)
-        caller, selection = local_caller(index), Selection(parsed, filename)
-        change(index.lifecycle, caller, name, selection, reason)
-        click.echo(f"{name} {parsed}: {done}")
+    def command(project: str, selection: Selection, reason: str) -> None:
+        index, name = existing_index(), parse_name(project)
+        changed = change(index.lifecycle, local_caller(index), name, selection, reason)
+        _print_files(name, selection, changed, done, undone)
 
     return command
 
 
-yank = _command(
+yank = _yank_command(
     Lifecycle.yank,
     "Mark VERSION of PROJECT, or one file of it, as not to be chosen any more.",
     "yanked",
+    "already yanked",
     "wheelyard yank acme-core 1.0 --reason 'loses data on 3.14'",
+    "wheelyard yank acme-core --versions '<2' --reason 'no longer supported'",
     "wheelyard yank acme-core 1.0 --file acme_core-1.0-py3-none-any.whl",
 )
-unyank = _command(
+unyank = _yank_command(
     Lifecycle.unyank,
     "Take the mark of `yank` back.",
     "no longer yanked",
+    "not yanked",
     "wheelyard unyank acme-core 1.0",
-    "wheelyard unyank acme-core 1.0 --file acme_core-1.0-py3-none-any.whl",
+    "wheelyard unyank acme-core --versions '>=1.5,<2'",
 )
-delete = _command(
-    Lifecycle.delete,
-    "Remove VERSION of PROJECT, or one file of it, for good: no filename ever comes back.",
-    "deleted",
+
+
+@examples(
+    PAGE,
     "wheelyard delete acme-core 1.0 --reason 'contains a secret'",
-    "wheelyard delete acme-core 1.0 --file acme_core-1.0-py3-none-any.whl",
+    "wheelyard delete acme-core --versions '<2' --dry-run",
+    "wheelyard delete acme-core --versions '<2' --yes",
 )
+@click.command("delete")
+@release_options
+@click.option("--dry-run", is_flag=True, help="Print what would be deleted, and delete nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask; needed where there is no terminal.")
+@store_options
+def delete(
+    *, project: str, selection: Selection, reason: str, dry_run: bool, yes: bool
+) -> int | None:
+    """
+    Remove VERSION of PROJECT, or one file of it, for good: no filename ever comes back.
+
+    On a terminal it shows the files, and asks for the name of the project.
+    """
+    if not (dry_run or yes or is_interactive()):
+        raise click.UsageError("Nobody can be asked here. Give --yes to delete, or --dry-run.")
+    index, name = existing_index(), parse_name(project)
+    change = partial(index.lifecycle.delete, local_caller(index), name, selection, reason)
+    if not yes:
+        found = change(dry_run=True)
+        is_question = not dry_run and bool(found.files)
+        _print_files(name, selection, found, "would be deleted", "already deleted", err=is_question)
+        if not is_question:
+            return 0
+        if not confirm_name(name, "These filenames can never be used again."):
+            click.echo("wheelyard: nothing was deleted", err=True)
+            return 1
+    _print_files(name, selection, change(), "deleted", "already deleted")
+    return 0
+
+
+def _print_files(
+    name: NormalizedName,
+    selection: Selection,
+    changed: Changed,
+    done: str,
+    undone: str,
+    *,
+    err: bool = False,
+) -> None:
+    for file in changed.files:
+        click.echo(f"{name} {file.version}: {done}  {file.filename}", err=err)
+    if not changed.files:
+        click.echo(f"{name} {selection.versions}: {undone}")
 
 
 @examples(

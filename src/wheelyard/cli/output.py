@@ -211,6 +211,17 @@ def print_json(result: object) -> None:
         click.echo(encode(result))
 
 
+def is_interactive() -> bool:
+    """Return whether a person can be asked: standard input and error are a terminal."""
+    return sys.stdin is not None and sys.stdin.isatty() and is_terminal()
+
+
+def confirm_name(name: str, consequence: str) -> bool:
+    """Ask a person to type `name` for what cannot be undone; return whether they did."""
+    question = f"{consequence} To go on, type the name '{name}'"
+    return bool(click.prompt(question, default="", show_default=False, err=True).strip() == name)
+
+
 @contextmanager
 def progress_bar(
     what: str,

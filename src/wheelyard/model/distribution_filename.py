@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar, NewType
 
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import (
     InvalidName,
     InvalidSdistFilename,
@@ -39,6 +40,8 @@ NAME_LIMIT = 128
 """Characters of a project name."""
 VERSION_LIMIT = 128
 """Characters of a version."""
+VERSION_SET_LIMIT = 256
+"""Characters of a set of versions."""
 DIGIT_RUN_LIMIT = 64
 """Digits in a row, in a version."""
 TAG_LIMIT = 1000
@@ -187,6 +190,26 @@ def parse_version(text: str) -> Version:
         f"{quoted(text)} is not a version by PEP 440. Use for example 1.0, 1.0rc1 or 1.0+local.",
         code="invalid_version",
         short="Not a valid version.",
+    )
+
+
+def parse_version_set(text: str) -> SpecifierSet:
+    """
+    Return a set of versions by PEP 440, such as `<2` or `>=1.0,!=1.5`.
+
+    Raise Invalid (code `invalid_version`) if it is malformed, too long or empty, or compares text
+    (`===`).
+    """
+    if text.isascii() and text.isprintable() and len(text) <= VERSION_SET_LIMIT:
+        is_whole = all(clause.strip() for clause in text.split(",")) and "===" not in text
+        with suppress(InvalidSpecifier, ValueError):
+            if is_whole and not _DIGITS.search(text):
+                return SpecifierSet(text)
+    raise Invalid(
+        f"{quoted(text)} is not a set of versions by PEP 440. Use for example <2, ==1.* or "
+        ">=1.0,!=1.5, in quotes.",
+        code="invalid_version",
+        short="Not a valid set of versions.",
     )
 
 

@@ -185,7 +185,8 @@ def apply(project: Project, event: AnyEvent) -> Project:
             insort(files, file, key=lambda each: each.filename)
             return replace(project, files=tuple(files), summary=summary or project.summary)
         case Deleted(filenames=filenames):
-            kept = tuple(file for file in project.files if file.filename not in filenames)
+            gone = frozenset(filenames)
+            kept = tuple(file for file in project.files if file.filename not in gone)
             deleted = tuple(sorted({*project.deleted_filenames, *filenames}))
             return replace(project, files=kept, deleted_filenames=deleted)
         case Yanked(filenames=filenames, reason=reason):
@@ -197,8 +198,8 @@ def apply(project: Project, event: AnyEvent) -> Project:
 
 
 def _with_yank(project: Project, filenames: tuple[str, ...], yanked: str | None) -> Project:
+    wanted = frozenset(filenames)
     files = tuple(
-        replace(file, yanked=yanked) if file.filename in filenames else file
-        for file in project.files
+        replace(file, yanked=yanked) if file.filename in wanted else file for file in project.files
     )
     return replace(project, files=files)

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from wheelyard.catalog.commits import Committed
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.projects import Projects, unknown_project
 from wheelyard.concurrency.runtime import Runtime
@@ -32,9 +32,13 @@ REASON_LIMIT: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Selects all files of one version of a project, or only the one named `filename`."""
+    """
+    Selects all files of one version, or of a set of versions, or only the one named `filename`.
 
-    version: Version
+    Pre-releases are in a set as PEP 440 orders them: `<2` has 1.9rc1 and not 2.0rc1.
+    """
+
+    versions: Version | SpecifierSet
     filename: str | None = None
     allow_deleted: bool = False
     """Whether files that are deleted already count as found, so that a delete can be repeated."""
@@ -50,11 +54,11 @@ class Selection:
         selected = tuple(
             file
             for file in project.files
-            if Version(file.version) == self.version
+            if self._has(Version(file.version))
             and (self.filename is None or file.filename == self.filename)
         )
         if not selected and not (self.allow_deleted and self._was_deleted(project)):
-            what = f"version {self.version}"
+            what = f"version {self.versions}"
             if self.filename is not None:
                 what = f"file {quoted(self.filename)} of {what}"
             raise NotFound(
@@ -67,9 +71,23 @@ class Selection:
     def _was_deleted(self, project: Project) -> bool:
         deleted = (parse_known_filename(each) for each in project.deleted_filenames)
         return any(
-            each.version == self.version and self.filename in (None, each.filename)
-            for each in deleted
+            self._has(each.version) and self.filename in (None, each.filename) for each in deleted
         )
+
+    def _has(self, version: Version) -> bool:
+        if isinstance(self.versions, Version):
+            return version == self.versions
+        return self.versions.contains(version, prereleases=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The result of a change of files."""
+
+    project: Project
+    """The project after the change; in a dry run, as it is."""
+    files: tuple[File, ...]
+    """The files, as they were, that the change has changed, or would change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +95,9 @@ class Lifecycle:
     """
     Changes published files and projects.
 
-    Each method returns the project after the change. It raises WheelyardError if the caller may not
+    All files of a change are one commit. In a dry run nothing is written.
+
+    Each method returns the result of the change. It raises WheelyardError if the caller may not
     manage the project, the reason is not one line of text, the project or the selected files do
     not exist, or the store does not answer.
     """
@@ -87,34 +107,52 @@ class Lifecycle:
     runtime: Runtime
 
     def yank(
-        self, caller: Caller, name: NormalizedName, selection: Selection, reason: str
-    ) -> Project:
-        """Yank files (PEP 592), or change the reason of a yank; return the changed project."""
+        self,
+        caller: Caller,
+        name: NormalizedName,
+        selection: Selection,
+        reason: str,
+        *,
+        dry_run: bool = False,
+    ) -> Changed:
+        """Yank files (PEP 592), or change the reason of a yank."""
 
         def select(project: Project) -> list[File]:
             return [file for file in selection.files_of(project) if file.yanked != reason]
 
-        return self._change(caller, name, Yanked, select, reason).after
+        return self._change(caller, name, Yanked, select, reason, dry_run=dry_run)
 
     def unyank(
-        self, caller: Caller, name: NormalizedName, selection: Selection, reason: str
-    ) -> Project:
-        """Unyank files and return the changed project; the journal records the reason."""
+        self,
+        caller: Caller,
+        name: NormalizedName,
+        selection: Selection,
+        reason: str,
+        *,
+        dry_run: bool = False,
+    ) -> Changed:
+        """Unyank files; the journal records the reason."""
 
         def select(project: Project) -> list[File]:
             return [file for file in selection.files_of(project) if file.yanked is not None]
 
-        return self._change(caller, name, Unyanked, select, reason).after
+        return self._change(caller, name, Unyanked, select, reason, dry_run=dry_run)
 
     def delete(
-        self, caller: Caller, name: NormalizedName, selection: Selection, reason: str
-    ) -> Project:
-        """Delete files for good and return the changed project; filenames cannot be reused."""
+        self,
+        caller: Caller,
+        name: NormalizedName,
+        selection: Selection,
+        reason: str,
+        *,
+        dry_run: bool = False,
+    ) -> Changed:
+        """Delete files for good; filenames cannot be reused."""
         wanted = replace(selection, allow_deleted=True)
-        committed = self._change(caller, name, Deleted, wanted.files_of, reason)
-        for file in wanted.files_of(committed.before):
+        changed = self._change(caller, name, Deleted, wanted.files_of, reason, dry_run=dry_run)
+        for file in () if dry_run else changed.files:
             self.files.remove(name, file)
-        return committed.after
+        return changed
 
     def set_status(
         self, caller: Caller, name: NormalizedName, status: Status, reason: str
@@ -139,7 +177,9 @@ class Lifecycle:
         event: type[Yanked | Unyanked | Deleted],
         select: Callable[[Project], Sequence[File]],
         reason: str,
-    ) -> Committed:
+        *,
+        dry_run: bool,
+    ) -> Changed:
         _check_request(caller, name, reason)
 
         def intent(project: Project) -> tuple[AnyEvent, ...]:
@@ -149,7 +189,11 @@ class Lifecycle:
             at, by, by_name = self.runtime.now(), caller.principal, caller.name
             return (event(at=at, by=by, by_name=by_name, filenames=names, reason=reason),)
 
-        return self.projects.change(name, intent)
+        if dry_run:
+            project = self.projects.get_for_update(name)
+            return Changed(project, tuple(select(project)))
+        committed = self.projects.change(name, intent)
+        return Changed(committed.after, tuple(select(committed.before)))
 
 
 def _check_request(caller: Caller, name: NormalizedName, reason: str) -> None:

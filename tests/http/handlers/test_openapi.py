@@ -15,7 +15,12 @@ from wheelyard.errors import WheelyardError
 from wheelyard.http.handlers.projects_api import parse_after
 from wheelyard.http.handlers.tokens_api import NewToken
 from wheelyard.model.access import parse_pattern
-from wheelyard.model.distribution_filename import parse_known_filename, parse_name, parse_version
+from wheelyard.model.distribution_filename import (
+    parse_known_filename,
+    parse_name,
+    parse_version,
+    parse_version_set,
+)
 from wheelyard.model.project import Status
 from wheelyard.model.text import require_one_line
 from wheelyard.model.token import is_token_id
@@ -46,6 +51,7 @@ PARSERS: dict[str, tuple[dict[str, Any], Callable[[str], object]]] = {
     "name": (SCHEMAS["Name"], parse_name),
     "normalised-name": (SCHEMAS["NormalizedName"], lambda text: holds(parse_name(text) == text)),
     "version": (SCHEMAS["Version"], parse_version),
+    "versions": (SCHEMAS["VersionSet"], parse_version_set),
     "pattern": (SCHEMAS["Pattern"]["anyOf"][1], starred),
     "reason": (SCHEMAS["Reason"], lambda text: require_one_line(text, "The reason", REASON_LIMIT)),
     "token-id": (SCHEMAS["TokenId"], lambda text: holds(is_token_id(text))),
@@ -53,6 +59,7 @@ PARSERS: dict[str, tuple[dict[str, Any], Callable[[str], object]]] = {
 }
 ODD = "\u212a \u0130 \u017f \u0661 \u00e9 \u202e \u2028 \x85 \U0001f600 \x00 / \\ % :"
 WORDS = "a Z 0 - _ . * + ! v rc RC alpha preview post rev r dev 1 1.0 abcde01234"
+WORDS += " < > = == != ~= === <=1.0 ==1.* ,"
 LONG = ("9" * 65, "9" * 64, "x" * 130, " ", "\n", "\xa0")
 TEXT = st.sampled_from([*ODD.split(" "), *WORDS.split(), *LONG])
 TEXTS = st.lists(TEXT, max_size=7).map("".join) | st.text(max_size=12)

@@ -47,6 +47,19 @@ def test_a_journal_with_a_hole(server: RunningServer) -> None:
     assert ([each["number"] for each in page["commits"]], page["lost"]) == ([1, 3], [2])
 
 
+def test_a_set_of_versions(server: RunningServer) -> None:
+    """All releases of a set change in one commit, and a dry run says what they are."""
+    publish(server, wheel("many", "1.0"), wheel("many", "1.5rc1"), wheel("many", "2.0"))
+
+    trial = server.change("many", "delete", versions="<2", dry_run=True).json()
+    page = server.change("many", "delete", versions="<2").json()
+
+    expected = ["many-1.0-py3-none-any.whl", "many-1.5rc1-py3-none-any.whl"]
+    assert (trial["changed"], trial["revision"]) == (expected, 3)
+    assert (page["changed"], page["revision"]) == (expected, 4)
+    assert [file["version"] for file in page["files"]] == ["2.0"]
+
+
 def test_whole_life(server: RunningServer) -> None:
     """Everything that is done to a project is in its journal: what, by whom, when, in order."""
     publish(server, wheel("life", "1.0"), sdist("life", "1.0"), wheel("life", "1.1"))
@@ -65,6 +78,12 @@ def test_whole_life(server: RunningServer) -> None:
     assert pages[3]["deleted"] == ["life-1.0.tar.gz"]
     assert len(pages[3]["files"]) == 2
     journal = server.get(f"{API}/life/journal").json()
+    assert [page.get("changed") for page in pages] == [
+        ["life-1.0-py3-none-any.whl", "life-1.0.tar.gz"],
+        ["life-1.0.tar.gz"],
+        None,
+        ["life-1.0.tar.gz"],
+    ]
     assert journal["name"] == "life"
     assert [commit["number"] for commit in journal["commits"]] == list(range(1, 8))
     events = [event for commit in journal["commits"] for event in commit["events"]]
@@ -92,11 +111,16 @@ def test_whole_life(server: RunningServer) -> None:
         ("yank", b'{"version": "1.0", "file": "../../x"}', 404, "not_found"),
         ("delete", b'{"version": "9.9"}', 404, "not_found"),
         ("delete", b'{"version": null}', 400, "invalid_field"),
+        ("delete", b'{"versions": "<1"}', 404, "not_found"),
+        ("delete", b'{"versions": ""}', 400, "invalid_field"),
+        ("delete", b'{"versions": "1.0"}', 400, "invalid_version"),
+        ("delete", b'{"version": "1.0", "versions": "<2"}', 400, "invalid_field"),
+        ("delete", b'{"version": "1.0", "dry_run": true}', 200, None),
         ("status", b'{"status": 1}', 400, "invalid_field"),
     ],
 )
 def test_wrong_body(
-    stocked: RunningServer, verb: str, body: bytes, status: int, error: str
+    stocked: RunningServer, verb: str, body: bytes, status: int, error: str | None
 ) -> None:
     """A change that makes no sense is refused, and nothing is changed."""
     before = stocked.get(f"{API}/demo").json()
@@ -106,7 +130,7 @@ def test_wrong_body(
         headers={"Content-Type": "application/json"},
         auth=("__token__", stocked.token),
     )
-    assert (answer.status_code, answer.json()["error"]) == (status, error)
+    assert (answer.status_code, answer.json().get("error")) == (status, error)
     assert answer.headers["Content-Type"] == "application/json"
     assert stocked.get(f"{API}/demo").json() == before
 
@@ -117,6 +141,8 @@ def test_wrong_body(
         ("yank", "nonsense", "the body is not JSON."),
         ("yank", "[]", "the body is no JSON object."),
         ("yank", "{}", "version is missing."),
+        ("yank", '{"version": "1", "versions": "<2"}', "version or versions, not both."),
+        ("yank", '{"version": "1", "dry_run": 1}', "dry_run must be true or false."),
         ("yank", '{"version": 1}', "version must be a string."),
         ("yank", '{"version": "1.0", "x": 1}', "unknown field 'x'."),
         ("yank", '{"version": "1.0", "file": 1}', "file must be a string."),

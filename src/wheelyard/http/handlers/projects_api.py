@@ -16,7 +16,7 @@ from wheelyard.http.protocol.json_body import decode_json, json_response, read_b
 from wheelyard.http.protocol.messages import JSON, Request, Response
 from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.model.access import Action
-from wheelyard.model.distribution_filename import parse_version
+from wheelyard.model.distribution_filename import parse_version, parse_version_set
 from wheelyard.model.project import File, Project, Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.rendering.simple_pages import timestamp
@@ -25,11 +25,25 @@ _NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
 class ReleaseChange(Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of a request to yank, unyank or delete a release, or one file of it."""
+    """The body of a request to yank, unyank or delete releases, or one file of them."""
 
-    version: str
+    version: str = ""
+    versions: str = ""
+    """A set of versions; one of these two is sent."""
     file: str | None = None
     reason: str = ""
+    dry_run: bool = False
+    """Whether nothing is changed, and the response says what would be."""
+
+    @property
+    def selection(self) -> Selection:
+        """The files that the body selects; Invalid if it is malformed."""
+        if bool(self.version) == bool(self.versions):
+            what = "version or versions, not both" if self.version else "version is missing"
+            message = f'{what}. Send "version": "1.0", or "versions": "<2".'
+            raise Invalid(message, code="invalid_field", short=f"{what}.")
+        versions = parse_version(self.version) if self.version else parse_version_set(self.versions)
+        return Selection(versions, self.file)
 
 
 class StatusChange(Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,16 +129,18 @@ async def change_project(request: Request, context: ServerContext, action: str) 
         if action == "status":
             status = decode_json(body, StatusChange)
             project = lifecycle.set_status(caller, name, status.status, status.reason)
-        else:
-            release = decode_json(body, ReleaseChange)
-            selection = Selection(parse_version(release.version), release.file)
-            changes = {
-                "yank": lifecycle.yank,
-                "unyank": lifecycle.unyank,
-                "delete": lifecycle.delete,
-            }
-            project = changes[action](caller, name, selection, release.reason)
-        return json_response(200, _project_json(project))
+            return json_response(200, _project_json(project))
+        release = decode_json(body, ReleaseChange, {"dry_run": "true or false"})
+        changes = {
+            "yank": lifecycle.yank,
+            "unyank": lifecycle.unyank,
+            "delete": lifecycle.delete,
+        }
+        changed = changes[action](
+            caller, name, release.selection, release.reason, dry_run=release.dry_run
+        )
+        files = [file.filename for file in changed.files]
+        return json_response(200, {**_project_json(changed.project), "changed": files})
 
     return await context.pools.run_write(respond)
 
