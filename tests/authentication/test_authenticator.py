@@ -69,6 +69,14 @@ def is_let_in(access: AccessHarness, credential: Credential, address: str = HERE
     return False
 
 
+def test_a_password_is_no_bearer_token(access: AccessHarness) -> None:
+    """A password is accepted as one half of Basic only, also when it was verified just now."""
+    assert is_let_in(access, Credential("reader", PASSWORD))
+
+    with pytest.raises(Unauthenticated):
+        is_let_in(access, Credential("reader", PASSWORD, is_bearer=True))
+
+
 def test_guesses_are_put_off(access: AccessHarness, caplog: pytest.LogCaptureFixture) -> None:
     """After three wrong passwords, logins are refused at that address, and only there."""
     guess(access, HERE, Credential("reader", "guess"))

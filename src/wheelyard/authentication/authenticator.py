@@ -266,7 +266,7 @@ class Authenticator:
                 return self.id_tokens.cached_identity(secret)
             case CredentialType.ACCESS_TOKEN if self.access_tokens:
                 return self.access_tokens.cached_identity(secret)
-            case CredentialType.PASSWORD if self.htpasswd:
+            case CredentialType.PASSWORD if self.htpasswd and not credential.is_bearer:
                 user, network = credential.user, credential.client_network
                 return self.htpasswd.cached_identity(user, secret, network)
             case _:
