@@ -239,8 +239,9 @@ def _first_token(index: Index) -> ApiToken | None:
     """
     Create, print and return the first token of an index, or return None.
 
-    It is created if only users of this machine can reach the server and its store, there are no
-    tokens, no grants, no password file and no anonymous uploads, and the index may be written.
+    It is created if the server listens on a loopback address, and the store is on this machine and
+    may be written; if there are no tokens, no grants, no password file and no anonymous uploads. A
+    proxy on this machine that passes requests of others on makes no difference.
     """
     settings = index.settings
     access, is_local = settings.access, index.is_local and settings.server.is_loopback
