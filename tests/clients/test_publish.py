@@ -16,6 +16,7 @@ from tests.clients.harness import SOURCE, Sandbox, program, system_program, whee
 from tests.clients.projects import BACKENDS, Builder, Built, sha256, write_project
 from tests.clients.reading import assert_published, listed
 from tests.clients.servers import Server
+from wheelyard.rendering.client_settings import CLIENTS, ClientSettings
 
 pytestmark = pytest.mark.clients
 
@@ -27,9 +28,14 @@ ATTESTATION = {
 FROM_A_FOLDER: dict[str, tuple[str, str]] = {
     "poetry": ("poetry-core", "publish --no-interaction --repository yard"),
     "pdm": ("pdm-backend", "publish --no-build --repository {url}"),
-    "hatch": ("hatchling", "publish --no-prompt --repo {url}"),
+    "hatch": ("hatchling", "publish --no-prompt --repo wheelyard"),
 }
 """Clients that publish what was built in a project's folder: the backend, and what is typed."""
+
+
+def printed(client: str, server: Server) -> str:
+    """Return what `wheelyard print-settings --with-token` prints for an index."""
+    return CLIENTS[client](ClientSettings(root=server.url, token=server.token))
 
 
 def logins(server: Server) -> dict[str, str]:
@@ -41,8 +47,6 @@ def logins(server: Server) -> dict[str, str]:
         "PDM_PUBLISH_USERNAME": "__token__",
         "PDM_PUBLISH_PASSWORD": server.token,
         "PDM_CHECK_UPDATE": "false",
-        "HATCH_INDEX_USER": "__token__",
-        "HATCH_INDEX_AUTH": server.token,
         "FLIT_INDEX_URL": server.upload_url,
         "FLIT_USERNAME": "__token__",
         "FLIT_PASSWORD": server.token,
@@ -62,13 +66,19 @@ def test_twine_from_every_backend(
 
 
 def test_twine_other_bytes(index: Server, sandbox: Sandbox, build: Builder) -> None:
-    """A published version cannot be replaced: twine says so, and the first files stay."""
+    """
+    A published version cannot be replaced: twine says so, and the first files stay.
+
+    twine reads the printed `.pypirc`.
+    """
     first = build("hatchling", "yard-frozen")
     other = build("hatchling", "yard-frozen", "1.0", "packaging")
+    (sandbox.home / ".pypirc").write_text(printed("twine", index))
+    command = (program("twine"), "upload", "--non-interactive", "--repository", "wheelyard")
     for _ in "again":
-        sandbox.run(*twine_command(index, first.wheel), **twine_login(index.token))
+        sandbox.run(*command, first.wheel)
 
-    done = sandbox.attempt(*twine_command(index, other.wheel), **twine_login(index.token))
+    done = sandbox.attempt(*command, other.wheel)
 
     assert done.returncode == 1
     assert "409" in done.stdout + done.stderr
@@ -114,13 +124,15 @@ def test_from_a_folder(index: Server, sandbox: Sandbox, build: Builder, client: 
     backend, line = FROM_A_FOLDER[client]
     project = build(backend, f"yard-{client}")
     there = sandbox.at(shutil.copytree(project.folder, sandbox.folder / "project"))
+    (sandbox.home / "hatch.toml").write_text(printed("hatch", index))
     command = [str(program(client)), *line.format(url=index.upload_url).split()]
 
-    there.run(*command, **logins(index))
+    environment = {**logins(index), "HATCH_CONFIG": str(sandbox.home / "hatch.toml")}
+    there.run(*command, **environment)
 
     assert_published(index, sandbox, project)
     if client == "hatch":
-        assert "already exists" in there.run(*command, **logins(index))
+        assert "already exists" in there.run(*command, **environment)
 
 
 def test_flit(index: Server, sandbox: Sandbox) -> None:

@@ -30,6 +30,7 @@ COMMAND_GROUPS: Final = {
     "Publish and import": {
         "upload": "publish files straight into a store, no server needed",
         "import": "take over what another index, a folder or a bucket has",
+        "print-settings": "print what pip, uv, Poetry and others need in their files",
     },
     "Manage": {
         "list": "list the projects, or the files of one",
@@ -54,6 +55,7 @@ COMMANDS: Final = {name: what for group in COMMAND_GROUPS.values() for name, wha
 """The subcommands; a module is imported only when its command runs."""
 COMMAND_LOCATIONS: Final = {
     "import": ("import_", "command"),
+    "print-settings": ("print_settings", "command"),
     **{name: ("changes", name) for name in ("yank", "unyank", "delete", "status")},
 }
 """Module and name of each command that is not `command` in the module of its own name."""

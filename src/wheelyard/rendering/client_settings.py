@@ -1,0 +1,182 @@
+"""
+The configuration text of each client for one index, complete, to be appended to the client's file.
+
+Where a client can take named projects from this index and all others from its usual one, the text
+does that: a private name is then never looked up in public. Any root URL gives a well-formed text.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+NAME: Final = "wheelyard"
+"""The name of the index in the configuration of a client."""
+USER: Final = "__token__"
+LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+"""Hosts that pip trusts over plain http."""
+_SAFE: Final = "/%:!&'()*+,;=~[]"
+"""Characters of a URL that mean nothing to TOML, INI or a client that replaces variables."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSettings:
+    """What the configuration of a client is made from."""
+
+    root: str
+    """The URL of the index without a slash at its end."""
+    projects: Sequence[str] = ()
+    """Normalised names, without duplicates, of the projects that come from this index."""
+    token: str = ""
+    """A secret of letters, digits and `-._~`; empty leaves credentials out."""
+
+    @property
+    def plain_index_url(self) -> str:
+        """The URL for installers without a credential."""
+        return f"{self._quoted}/simple/"
+
+    @property
+    def index_url(self) -> str:
+        """The URL for installers, with the credential if there is one."""
+        login = f"://{USER}:{self.token}@" if self.token else "://"
+        return self.plain_index_url.replace("://", login, 1)
+
+    @property
+    def upload_url(self) -> str:
+        """The URL that clients publish to."""
+        return f"{self._quoted}/legacy/"
+
+    @property
+    def untrusted_host(self) -> str:
+        """Host and port if pip would refuse them, as they have no TLS, else an empty string."""
+        parts = urlsplit(self._quoted)
+        is_trusted = parts.scheme == "https" or parts.hostname in LOCAL_HOSTS
+        return "" if is_trusted else parts.netloc
+
+    def for_each(self, lines: str) -> str:
+        """Return `lines` for each project, with its name for NAME, or as a comment for none."""
+        if self.projects:
+            return "".join(f"\n{lines.replace('NAME', name)}" for name in self.projects)
+        comments = "".join(f"# {line}\n" for line in lines.splitlines())
+        return f"\n# For each project that comes from this index:\n{comments}"
+
+    @property
+    def _quoted(self) -> str:
+        return quote(self.root, safe=_SAFE)
+
+
+def _pip(settings: ClientSettings) -> str:
+    host, names = settings.untrusted_host, " ".join(settings.projects or ("NAME",))
+    trusted = f"trusted-host = {host}\n" if host else ""
+    return f"""\
+# pip.conf: pip then takes all packages from this index. If there is a section [global] already, put
+# the lines below it.
+# Never add the public index as extra-index-url: whoever publishes a private name there, with a
+# higher version, replaces your package. For packages that need public ones, leave these lines out,
+# and install every private package as a file:
+#     pip download --no-deps --index-url {settings.plain_index_url} -d private {names}
+#     pip install private/*
+# Credential: ~/.netrc or a keyring.
+[global]
+index-url = {settings.index_url}
+{trusted}"""
+
+
+def _uv(settings: ClientSettings) -> str:
+    sources = settings.for_each(f'[tool.uv.sources.NAME]\nindex = "{NAME}"\n')
+    return f"""\
+# pyproject.toml. What has a source here comes from this index only, all else from the others. So
+# every private project needs one, and a place in dependencies, also if only private ones need it.
+# Credential: UV_INDEX_{NAME.upper()}_USERNAME={USER} and
+# UV_INDEX_{NAME.upper()}_PASSWORD, or ~/.netrc.
+[[tool.uv.index]]
+name = "{NAME}"
+url = "{settings.index_url}"
+publish-url = "{settings.upload_url}"
+explicit = true
+{sources}"""
+
+
+def _poetry(settings: ClientSettings) -> str:
+    lines = f'[tool.poetry.dependencies.NAME]\nversion = "*"\nsource = "{NAME}"\n'
+    return f"""\
+# pyproject.toml. What has this source comes from this index only, all else from the others. So
+# every private project needs it, and a place in dependencies, also if only private ones need it:
+#     poetry add --source {NAME} NAME
+# Credential: POETRY_HTTP_BASIC_{NAME.upper()}_USERNAME={USER} and
+# POETRY_HTTP_BASIC_{NAME.upper()}_PASSWORD, or ~/.netrc.
+[[tool.poetry.source]]
+name = "{NAME}"
+url = "{settings.index_url}"
+priority = "explicit"
+{settings.for_each(lines)}"""
+
+
+def _pdm(settings: ClientSettings) -> str:
+    names = ", ".join(f'"{name}"' for name in settings.projects)
+    return f"""\
+# pyproject.toml. What include_packages has comes from this index only, all else from the others. So
+# it has to have every private project; patterns such as "acme-*" are allowed.
+# Credential: {USER}:${{WHEELYARD_TOKEN}}@ before the host.
+[[tool.pdm.source]]
+name = "{NAME}"
+url = "{settings.index_url}"
+verify_ssl = {_verifies(settings)}
+include_packages = [{names}]
+exclude_packages = ["*"]
+"""
+
+
+def _pipenv(settings: ClientSettings) -> str:
+    packages = settings.for_each(f'[packages.NAME]\nversion = "*"\nindex = "{NAME}"\n')
+    return f"""\
+# Pipfile, after the [[source]] of public packages. What has this index comes from it only, all else
+# from the first one. So every private project needs it, also if only private ones need that.
+# Credential: {USER}:${{WHEELYARD_TOKEN}}@ before the host.
+[[source]]
+name = "{NAME}"
+url = "{settings.index_url.removesuffix("/")}"
+verify_ssl = {_verifies(settings)}
+{packages}"""
+
+
+def _twine(settings: ClientSettings) -> str:
+    password = f"password = {settings.token}\n" if settings.token else ""
+    return f"""\
+# ~/.pypirc, for: twine upload --repository {NAME} dist/*
+# If the file has a section [distutils] already, add the name to its index-servers instead.
+[distutils]
+index-servers =
+    {NAME}
+
+[{NAME}]
+repository = {settings.upload_url}
+username = {USER}
+{password}"""
+
+
+def _hatch(settings: ClientSettings) -> str:
+    token = f'auth = "{settings.token}"\n' if settings.token else ""
+    return f"""\
+# config.toml of Hatch (`hatch config find`), for: hatch publish --repo {NAME}
+# Hatch installs with pip or uv, by their settings.
+[publish.index.repos.{NAME}]
+url = "{settings.upload_url}"
+user = "{USER}"
+{token}"""
+
+
+def _verifies(settings: ClientSettings) -> str:
+    return "false" if settings.untrusted_host else "true"
+
+
+INSTALLERS: Final[dict[str, Callable[[ClientSettings], str]]] = {
+    "pip": _pip,
+    "uv": _uv,
+    "poetry": _poetry,
+    "pdm": _pdm,
+    "pipenv": _pipenv,
+}
+PUBLISHERS: Final[dict[str, Callable[[ClientSettings], str]]] = {"twine": _twine, "hatch": _hatch}
+CLIENTS: Final = {**INSTALLERS, **PUBLISHERS}
+"""For each client, by the name of its command: the function that returns its text."""

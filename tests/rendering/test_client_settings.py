@@ -1,0 +1,116 @@
+"""The configuration text of each client, read by the parser of its format."""
+
+import tomllib
+from collections.abc import Callable
+from configparser import RawConfigParser
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wheelyard.rendering.client_settings import CLIENTS, ClientSettings
+
+SECRET = "wyd_3fA9xK27Qm"
+ROOT = "https://packages.example.com/acme"
+INDEX, UPLOAD = f"{ROOT}/simple/", f"{ROOT}/legacy/"
+NAMES = ("acme-core", "acme-lib")
+NAMED = {"name": "wheelyard", "url": INDEX}
+READ: dict[str, Callable[[str], Any]] = {
+    "uv": lambda text: tomllib.loads(text)["tool"]["uv"],
+    "poetry": lambda text: tomllib.loads(text)["tool"]["poetry"],
+    "pdm": lambda text: tomllib.loads(text)["tool"]["pdm"],
+    "pipenv": tomllib.loads,
+    "hatch": lambda text: tomllib.loads(text)["publish"]["index"]["repos"]["wheelyard"],
+    "pip": lambda text: ini(text)["global"],
+    "twine": lambda text: ini(text)["wheelyard"],
+}
+EXPECTED: dict[str, dict[str, Any]] = {
+    "uv": {
+        "index": [{**NAMED, "publish-url": UPLOAD, "explicit": True}],
+        "sources": {name: {"index": "wheelyard"} for name in NAMES},
+    },
+    "poetry": {
+        "source": [{**NAMED, "priority": "explicit"}],
+        "dependencies": {name: {"version": "*", "source": "wheelyard"} for name in NAMES},
+    },
+    "pdm": {
+        "source": [
+            {
+                **NAMED,
+                "verify_ssl": True,
+                "include_packages": list(NAMES),
+                "exclude_packages": ["*"],
+            }
+        ]
+    },
+    "pipenv": {
+        "source": [{"name": "wheelyard", "url": INDEX[:-1], "verify_ssl": True}],
+        "packages": {name: {"version": "*", "index": "wheelyard"} for name in NAMES},
+    },
+    "hatch": {"url": UPLOAD, "user": "__token__"},
+    "pip": {"index-url": INDEX},
+    "twine": {"repository": UPLOAD, "username": "__token__"},
+}
+
+
+def ini(text: str) -> dict[str, dict[str, str]]:
+    """Read a text as pip and twine do."""
+    parser = RawConfigParser()
+    parser.read_string(text)
+    return {name: dict(parser[name]) for name in parser.sections()}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_text(client: str) -> None:
+    """The text says where the index is, and takes the named projects from it alone."""
+    text = CLIENTS[client](ClientSettings(root=ROOT, projects=NAMES))
+
+    assert READ[client](text) == EXPECTED[client]
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_token(client: str) -> None:
+    """A token is where the client looks for it, and nowhere without being asked for."""
+    text = CLIENTS[client](ClientSettings(root=ROOT, projects=NAMES, token=SECRET))
+
+    assert text.count(SECRET) == 1
+    login = f"__token__:{SECRET}@"
+    assert login in text or READ[client](text).get({"hatch": "auth"}.get(client, "password"))
+
+
+def test_plain_http_from_elsewhere() -> None:
+    """Where pip refuses plain http, the settings say that it is meant."""
+    settings = ClientSettings(root="http://10.0.0.5:8080")
+
+    assert READ["pip"](CLIENTS["pip"](settings))["trusted-host"] == "10.0.0.5:8080"
+    assert READ["pdm"](CLIENTS["pdm"](settings))["source"][0]["verify_ssl"] is False
+    assert READ["pipenv"](CLIENTS["pipenv"](settings))["source"][0]["verify_ssl"] is False
+
+
+@given(path=st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_root(path: str) -> None:
+    """Whatever the root is, each text has the form of its file, and no other setting."""
+    settings = ClientSettings(root=f"https://packages.example.com/{path}")
+
+    for client, make in CLIENTS.items():
+        text = make(settings)
+        expected = EXPECTED[client].keys() - {"sources", "dependencies", "packages"}
+        assert READ[client](text).keys() == expected
+        assert "$" not in text.replace("${WHEELYARD_TOKEN}", "")
+
+
+def test_no_project() -> None:
+    """Without a project nothing comes from the index, and a comment shows how to change that."""
+    texts = {client: make(ClientSettings(root=ROOT)) for client, make in CLIENTS.items()}
+
+    assert READ["pdm"](texts["pdm"])["source"][0]["include_packages"] == []
+    for client in ("uv", "poetry", "pipenv"):
+        assert (
+            READ[client](texts[client]).keys().isdisjoint({"sources", "dependencies", "packages"})
+        )
+        shown = texts[client].replace("# [", "[").replace("# version", "version")
+        shown = shown.replace("# source", "source").replace("# index", "index")
+        named = READ[client](shown.replace("NAME", "acme-core"))
+        one = {"acme-core": next(iter(EXPECTED[client].popitem()[1].values()))}
+        assert one in named.values()
