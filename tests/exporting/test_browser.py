@@ -76,7 +76,7 @@ def test_a_site(exported: Path, tmp_path: Path) -> None:
     with python_web(exported, tmp_path) as web:
         told = seen(f"http://{web.address}/deep/down/probe.html?x=1#y", tmp_path)
 
-        line = f"pip install --index-url http://{web.address}/deep/down/simple/ NAME"
+        line = f"uv pip install --index http://{web.address}/deep/down/simple/ NAME"
     assert line in told["text"]
     counts = {text: f"{len(names)} found" if text.strip() else "" for text, names in FOUND.items()}
     assert told["found"] == {text: [names, counts[text]] for text, names in FOUND.items()}

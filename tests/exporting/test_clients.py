@@ -13,22 +13,23 @@ from tests.clients import test_install as known
 from tests.clients.conftest import build as _build
 from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox, wheelyard
 from tests.clients.projects import Builder, Built
+from tests.clients.public_index import PublicIndex
 from tests.clients.servers import Server
 from tests.exporting.serving import WebServer, nginx_web, python_web
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 
 pytestmark = pytest.mark.clients
 
-build = _build
+build, public = _build, known.public
 
 PLACE = "a/b/c"
 """The folder of the site in the web server's root."""
 SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 
-Install = Callable[[Server, Sandbox, Built, Built], None]
+Install = Callable[[Server, PublicIndex, Sandbox, Built, Built], None]
 
 CLIENTS: dict[str, Install] = {
-    "pip": known.test_pip_install,
+    "pip": lambda index, _, *rest: known.test_pip_install(index, *rest),
     "uv": known.test_uv_pip_install,
     "uv-lock": known.test_uv_lock,
     "poetry": known.test_poetry,
@@ -92,10 +93,10 @@ def index_at(address: str) -> Server:
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_from_a_folder(
-    web: WebServer, sandbox: Sandbox, tool: Built, base: Built, client: str
+    web: WebServer, public: PublicIndex, sandbox: Sandbox, tool: Built, base: Built, client: str
 ) -> None:
     """Every client installs from a plain web server, from any path, reading metadata first."""
-    CLIENTS[client](index_at(f"{web.address}/{PLACE}"), sandbox, tool, base)
+    CLIENTS[client](index_at(f"{web.address}/{PLACE}"), public, sandbox, tool, base)
 
     assert web.asked(rf"GET /{PLACE}/simple/acme-tool/") >= 1
     assert web.asked(rf"GET /{PLACE}/files/acme-tool/\S*whl\.metadata\S* HTTP\S+ 200") >= 1
@@ -154,12 +155,12 @@ def cloud(dist: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.mark.parametrize("client", READERS)
 def test_from_a_bucket(
-    cloud: FakeGcs, sandbox: Sandbox, tool: Built, base: Built, client: str
+    cloud: FakeGcs, public: PublicIndex, sandbox: Sandbox, tool: Built, base: Built, client: str
 ) -> None:
     """Clients install from a public bucket by the plain URLs of its objects."""
     cloud.log.clear()
 
-    CLIENTS[client](index_at(f"{cloud.address}/site/{PLACE}"), sandbox, tool, base)
+    CLIENTS[client](index_at(f"{cloud.address}/site/{PLACE}"), public, sandbox, tool, base)
 
     asked = {each.name for each in cloud.log.records("public") if each.status == 200}
     assert f"{PLACE}/simple/acme-tool/" in asked

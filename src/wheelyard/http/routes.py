@@ -100,11 +100,18 @@ def _index(context: ServerContext, web_ui: WebUi) -> Iterator[Route]:
             return await web_ui.home(request)
         return await project_list(request, context)
 
+    async def setup(request: Request) -> Response:
+        if wants_html(request):
+            return await web_ui.setup(request)
+        return await detail_page(replace(request, params={"name": "setup"}))
+
     yield Route("upload-url", "/legacy/?", explain_upload_url, is_public=always)
     pypi_json = partial(answer_pypi_json, context=context)
     list_page = partial(project_list, context=context)
     detail_page = partial(project_detail, context=context)
     add_slash = partial(redirect_to_slash, context=context)
+    yield Route("setup", "/setup/", setup, accepts_iap=wants_html, is_html=True)
+    yield Route("redirect", "/setup", add_slash)
     roots = (f"/{root}" for root in context.index.settings.server.roots)
     # `/pypi/simple/` comes before `/pypi/<name>/`
     for root in ("/pypi/simple", "/{root}/+simple", "/simple", "/pypi", "/+simple", *roots, ""):
@@ -169,7 +176,7 @@ async def redirect_to_slash(request: Request, context: ServerContext) -> Respons
 
 
 def wants_html(request: Request) -> bool:
-    """Return whether a request for `/` gets the web page, not a page of the Simple API."""
+    """Return whether a request for `/` or `/setup/` gets the web page, not the Simple API's."""
     return requested_media_type(request) in (None, MediaType.HTML)
 
 

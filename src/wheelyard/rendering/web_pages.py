@@ -1,9 +1,10 @@
 """
-HTML pages of the web UI: the project list, a project, and an error.
+HTML pages of the web UI: the project list, a project, settings for clients, and an error.
 
 The tables of files are built in Python, as that is much faster than a template.
 """
 
+import re
 from base64 import b64encode
 from collections.abc import Sequence
 from hashlib import sha256
@@ -15,10 +16,11 @@ from packaging.utils import NormalizedName
 
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File, Project, Status
+from wheelyard.rendering.client_settings import CLIENTS, INSTALLERS, ClientSettings
 from wheelyard.rendering.releases import Release
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL, file_url
 
-TEMPLATES = ("layout.html", "index.html", "project.html", "error.html")
+TEMPLATES = ("layout.html", "index.html", "project.html", "setup.html", "error.html")
 
 _HEAD = "<thead><tr><th>File</th><th>Size</th><th>Uploaded</th></tr></thead>\n<tbody>\n"
 
@@ -76,6 +78,14 @@ class PageTemplates:
         values = {"project": project, "releases": releases, "described": described, "core": core}
         return self._render("project.html", active=Status.ACTIVE, **values)
 
+    def setup(self, *, can_publish: bool) -> bytes:
+        """Return the bytes of the HTML page with the settings of each client for this index."""
+        settings = ClientSettings(root=self._index_url.removesuffix("/simple/"))
+        root = settings.upload_url.removesuffix("/legacy/")
+        shown = CLIENTS if can_publish else INSTALLERS
+        texts = {client: self._with_links(make(settings), root) for client, make in shown.items()}
+        return self._render("setup.html", texts=texts)
+
     def error_page(self, title: str, message: str) -> bytes:
         """Return the bytes of the HTML page of an error."""
         return self._render("error.html", title=title, message=message)
@@ -87,6 +97,18 @@ class PageTemplates:
         if self._is_certain:
             return Markup.escape(self._index_url)
         return Markup('<span data-root="{}simple/">{}</span>').format(root, self._index_url)
+
+    def _with_links(self, text: str, root: str) -> Markup:
+        """Return `text`, escaped; a script replaces each URL below `root` if that is uncertain."""
+        if self._is_certain:
+            return Markup.escape(text)
+        first, *others = re.split(f"({re.escape(root)}/[a-z]+/?)", text)
+        made = Markup.escape(first)
+        for url, rest in zip(others[::2], others[1::2], strict=True):
+            made += Markup('<span data-root="..{}">{}</span>{}').format(
+                url.removeprefix(root), url, rest
+            )
+        return made
 
     def _sections(self, name: NormalizedName, releases: Sequence[Release]) -> Markup:
         sections = [_release_section(each, name, self._files_url) for each in releases]

@@ -11,6 +11,7 @@ import pytest
 from tests.http.in_process import in_process
 from tests.http.packages import publish, sdist, wheel
 from tests.http.servers import RunningServer
+from wheelyard.rendering.client_settings import CLIENTS, ClientSettings
 from wheelyard.settings.sections import ServerSettings, Settings
 
 pytestmark = pytest.mark.integration
@@ -40,6 +41,7 @@ class Page(HTMLParser):
         self.tags: set[str] = set()
         self.attributes: set[str] = set()
         self.links: list[str] = []
+        self.roots: set[str] = set()
         self.text = ""
         self.scripts: list[str] = []
         self._open: list[str] = []
@@ -51,6 +53,7 @@ class Page(HTMLParser):
         """Take an element."""
         self.tags.add(tag)
         self.attributes |= {name for name, _ in attrs}
+        self.roots |= {value or "" for name, value in attrs if name == "data-root"}
         self.links += [value or "" for name, value in attrs if name == "href"]
         if tag not in VOID:
             self._open.append(tag)
@@ -99,7 +102,29 @@ def test_home_lists_projects(stocked: RunningServer) -> None:
     """The home page names every project, links to its page, and says how to install."""
     page = read(stocked, "/")
     assert {"project/demo/", "project/epoch/", "project/local/"} <= set(page.links)
-    assert f"pip install --index-url {stocked.url}/simple/ NAME" in page.text
+    assert f"uv pip install --index {stocked.url}/simple/ NAME" in page.text
+
+
+def test_setup_page_has_the_settings_of_each_client(tmp_path: Path) -> None:
+    """The set-up page has the text of `print-settings` for this server, behind a proxy, too."""
+    root = "https://packages.example.com/py"
+    server = ServerSettings(public_url=root, path_prefix="/py")
+    with in_process(tmp_path, Settings(server=server)) as app:
+        page = Page(app.get("/py/setup/", ("Accept", "text/html")).body.decode())
+    for make in CLIENTS.values():
+        assert make(ClientSettings(root=root)) in page.text
+
+
+def test_setup_page_finds_its_address(stocked: RunningServer) -> None:
+    """Where no setting says what the server's URL is, the browser's address bar does."""
+    page = read(stocked, "/setup/")
+
+    text = CLIENTS["uv"](ClientSettings(root=stocked.url))
+    assert text in page.text
+    assert {"../simple/", "../simple", "../legacy/"} == page.roots
+    assert "setup/" in read(stocked, "/").links
+    assert stocked.get("/setup/", Accept="application/json").status_code == 404  # no such project
+    assert stocked.get("/setup", Accept="text/html").headers["Location"] == "/setup/"
 
 
 def test_project_page_has_what_people_need(stocked: RunningServer) -> None:
@@ -107,7 +132,7 @@ def test_project_page_has_what_people_need(stocked: RunningServer) -> None:
     page = read(stocked, "/project/demo/")
     files = stocked.get("/simple/demo/", Accept="application/json").json()["files"]
 
-    assert f"pip install --index-url {stocked.url}/simple/ demo" in page.text
+    assert f"uv pip install --index {stocked.url}/simple/ demo" in page.text
     for wanted in ("A demo of <b>it</b>", "1.0", "1.1", ">=3.10", "Requires Python"):
         assert wanted in page.text
     for file in files:
@@ -121,9 +146,9 @@ def test_project_page_has_what_people_need(stocked: RunningServer) -> None:
 @pytest.mark.parametrize("name", ["demo", "epoch", "local"])
 def test_every_link_leads_somewhere(stocked: RunningServer, name: str) -> None:
     """No link of a page is broken."""
-    for path in ("/", f"/project/{name}/"):
+    for path in ("/", "/setup/", f"/project/{name}/"):
         links = read(stocked, path).links
-        assert len(links) >= 2
+        assert links
         for link in links:
             assert stocked.get(urljoin(path, link)).status_code == 200, link
 

@@ -1,4 +1,4 @@
-"""Handlers of the web UI: `/`, `/project/<name>/` and error pages."""
+"""Handlers of the web UI: `/`, `/project/<name>/`, `/setup/` and error pages."""
 
 from functools import cached_property, partial
 from importlib import invalidate_caches
@@ -17,6 +17,7 @@ from wheelyard.http.protocol.router import build_path
 from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.model.project import Project
 from wheelyard.rendering.releases import latest_release, releases_of
+from wheelyard.storage.base import ABSENT
 from wheelyard.storage.filesystem import storage_faults
 
 if TYPE_CHECKING:
@@ -68,6 +69,17 @@ class WebUi:
         project, version = await self._context.documents.require_project(name)
         key, render = ("project", name), partial(self._render, project)
         page = await load_page(self._context, key, version, render, self._headers(name))
+        return page_response(request, page, MediaType.HTML)
+
+    async def setup(self, request: Request) -> Response:
+        """Handle GET `/setup/` for a browser: the settings of each client for this index."""
+        is_read_only = self._context.index.settings.server.read_only
+
+        def render() -> bytes:
+            return self.templates.setup(can_publish=not is_read_only)
+
+        # it is made from no document, and so from no version of one
+        page = await load_page(self._context, ("setup",), ABSENT, render, self._headers())
         return page_response(request, page, MediaType.HTML)
 
     def error_page(self, error: WheelyardError) -> Response:

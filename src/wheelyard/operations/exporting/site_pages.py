@@ -92,12 +92,15 @@ class SitePages:
 
     @property
     def list_paths(self) -> tuple[Key, ...]:
-        """The paths of the pages that list all projects: Simple API and web UI."""
-        paths = (*self._folder_paths("simple/"), "simple/index.json", INDEX)
+        """The paths of the pages that belong to no project: lists of all of them, and `setup/`."""
+        folders = (*self._folder_paths("simple/"), *self._folder_paths("setup/"))
+        paths = (*folders, "simple/index.json", INDEX)
         return self._with_gzip(paths)
 
     def list_pages(self, names: Sequence[NormalizedName]) -> Iterator[SitePage]:
-        """Yield the rendered pages that list the projects `names`: Simple API and web UI."""
+        """Yield the rendered pages that belong to no project; the lists have `names`."""
+        # before the page that links to it
+        yield from self._html("setup/", self.templates.setup(can_publish=False))
         yield from self._html("simple/", simple_pages.list_html(names))
         yield from self._page("simple/index.json", SIMPLE_JSON, simple_pages.list_json(names))
         yield from self._page(INDEX, HTML, self.templates.project_list(names))
