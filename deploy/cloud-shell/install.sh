@@ -186,7 +186,7 @@ case $tokens in
 esac
 cat << LINES
 
-Install:  pip install --index-url ${INDEX_URL/:\/\//:\/\/__token__:TOKEN@}/simple/ NAME
+Install:  uv pip install --index ${INDEX_URL/:\/\//:\/\/__token__:TOKEN@}/simple/ NAME
 Publish:  twine upload --repository-url $INDEX_URL/legacy/ -u __token__ -p TOKEN dist/*
 Remove:   PROJECT_ID=$PROJECT_ID REGION=$REGION BUCKET=$BUCKET SIGNER_ROLE_ID=$SIGNER_ROLE_ID $(printf %q "$clone/deploy/cloud-shell/remove.sh")
 

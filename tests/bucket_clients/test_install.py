@@ -11,17 +11,20 @@ from tests.bucket_clients.bucket_server import BucketIndex, as_account, running_
 from tests.clients import test_install as known
 from tests.clients.harness import Sandbox
 from tests.clients.projects import Builder, Built
+from tests.clients.public_index import PublicIndex
 from tests.clients.reading import publish
 from tests.clients.servers import Server
 from tests.fake_gcs.server import FakeGcs
 
 pytestmark = pytest.mark.clients
 
-Install = Callable[[Server, Sandbox, Built, Built], None]
+public = known.public
+
+Install = Callable[[Server, PublicIndex, Sandbox, Built, Built], None]
 Mode = Literal["redirect", "proxy"]
 
 CLIENTS: dict[str, Install] = {
-    "pip": known.test_pip_install,
+    "pip": lambda index, _, *rest: known.test_pip_install(index, *rest),
     "uv": known.test_uv_pip_install,
     "uv-lock": known.test_uv_lock,
     "poetry": known.test_poetry,
@@ -33,6 +36,10 @@ The install tests of an index in a folder, run here with a private index in a bu
 
 Hatch is not here: it has pip or uv install, as `tests/clients` shows.
 """
+
+
+READERS = ("pip", "uv")
+"""Clients that take every package from this index, also the dependency."""
 
 
 @contextmanager
@@ -74,24 +81,36 @@ def proxying(
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_redirect(
-    redirecting: BucketIndex, sandbox: Sandbox, tool: Built, base: Built, client: str
+    redirecting: BucketIndex,
+    public: PublicIndex,
+    sandbox: Sandbox,
+    tool: Built,
+    base: Built,
+    client: str,
 ) -> None:
     """Every client installs from a private index in a bucket, and tells the bucket no secret."""
     redirecting.cloud.log.clear()
 
-    CLIENTS[client](redirecting.server, sandbox, tool, base)
+    CLIENTS[client](redirecting.server, public, sandbox, tool, base)
 
-    assert_downloaded(redirecting, "redirect", tool, base)
+    # the others take the dependency from the public index
+    ours = (tool, base) if client in READERS else (tool,)
+    assert_downloaded(redirecting, "redirect", *ours)
 
 
-@pytest.mark.parametrize("client", ["pip", "uv"])
+@pytest.mark.parametrize("client", READERS)
 def test_proxy(
-    proxying: BucketIndex, sandbox: Sandbox, tool: Built, base: Built, client: str
+    proxying: BucketIndex,
+    public: PublicIndex,
+    sandbox: Sandbox,
+    tool: Built,
+    base: Built,
+    client: str,
 ) -> None:
     """Where files go through the index, clients never hear of the bucket: as from a folder."""
     proxying.cloud.log.clear()
 
-    CLIENTS[client](proxying.server, sandbox, tool, base)
+    CLIENTS[client](proxying.server, public, sandbox, tool, base)
 
     assert_downloaded(proxying, "proxy", tool, base)
 

@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ from uv import find_uv_bin
 
 from tests.clients.harness import Sandbox, program, wheelyard
 from tests.clients.projects import Builder, Built, sha256
+from tests.clients.public_index import PublicIndex, public_index
 from tests.clients.reading import publish
 from tests.clients.servers import Server
+from tests.http.packages import wheel
+from wheelyard.rendering.client_settings import CLIENTS, ClientSettings
 
 pytestmark = pytest.mark.clients
 
@@ -42,13 +46,38 @@ def base(build: Builder) -> Built:
     return build("flit-core", "yard-base", "2.0")
 
 
-def test_pip_install(index: Server, sandbox: Sandbox, tool: Built, base: Built) -> None:
-    """`pip install` takes the newest version and what it depends on."""
-    python = sandbox.python()
+@pytest.fixture
+def public(base: Built) -> Iterator[PublicIndex]:
+    """A public index with that dependency, and with a stranger's files under our name."""
+    strangers = (wheel("acme-tool", "9.9"), wheel("acme-tool", "1.5"))
+    files = {each.filename: each.data for each in strangers}
+    with public_index({base.wheel.name: base.wheel.read_bytes(), **files}) as public:
+        yield public
 
-    pip_install(sandbox, python, "--index-url", index.index_url, "acme-tool")
+
+def test_pip_install(index: Server, sandbox: Sandbox, tool: Built, base: Built) -> None:
+    """`pip install` takes the newest version and what it depends on, by the printed `pip.conf`."""
+    python, settings = sandbox.python(), sandbox.home / "pip.conf"
+    settings.write_text(printed("pip", index, token=index.token))
+
+    sandbox.run(*pip_command(python), "acme-tool", PIP_CONFIG_FILE=str(settings))
 
     assert_installed(python, tool, base)
+
+
+def test_pip_with_public_packages(
+    index: Server, public: PublicIndex, sandbox: Sandbox, tool: Built, base: Built
+) -> None:
+    """Private packages reach pip as files, so their names are never looked up in public."""
+    python = sandbox.python()
+    private = ("--no-deps", "--index-url", index.index_url, "--dest", "private", "acme-tool")
+
+    sandbox.run(program("pip"), "--python", python, "download", *private)
+    (file,) = (sandbox.folder / "private").iterdir()
+    pip_install(sandbox, python, "--index-url", public.url, file)
+
+    assert_installed(python, tool, base)
+    assert_apart(public)
 
 
 @pytest.mark.parametrize("place", ["url", "netrc"])
@@ -69,15 +98,22 @@ def test_pip_token(index: Server, sandbox: Sandbox, build: Builder, place: str) 
     project.assert_installed(python)
 
 
-def test_pip_require_hashes(index: Server, sandbox: Sandbox, tool: Built, base: Built) -> None:
-    """A requirements file with hashes installs, and with a wrong hash it does not."""
+def test_pip_require_hashes(
+    index: Server, public: PublicIndex, sandbox: Sandbox, tool: Built, base: Built
+) -> None:
+    """
+    A requirements file with hashes installs, and with a wrong hash it does not.
+
+    With hashes a second index is safe, too: a stranger's file of the same version is not taken.
+    """
     good = "".join(
         f"{each.requirement} --hash=sha256:{sha256(each.wheel)}\n" for each in (tool, base)
     )
     (sandbox.folder / "good.txt").write_text(good)
     (sandbox.folder / "bad.txt").write_text(re.sub("[0-9a-f]{64}", "0" * 64, good))
     python = sandbox.python()
-    command = (*pip_command(python), "--index-url", index.index_url, "--require-hashes", "-r")
+    indexes = ("--index-url", public.url, "--extra-index-url", index.index_url)
+    command = (*pip_command(python), *indexes, "--require-hashes", "-r")
 
     refused = sandbox.attempt(*command, "bad.txt")
     sandbox.run(*command, "good.txt")
@@ -86,13 +122,17 @@ def test_pip_require_hashes(index: Server, sandbox: Sandbox, tool: Built, base: 
     assert_installed(python, tool, base)
 
 
-def test_uv_pip_install(index: Server, sandbox: Sandbox, tool: Built, base: Built) -> None:
-    """`uv pip install` takes the newest version and what it depends on."""
+def test_uv_pip_install(
+    index: Server, public: PublicIndex, sandbox: Sandbox, tool: Built, base: Built
+) -> None:
+    """`uv pip install --index` takes what we have from us, and never looks it up in public."""
     python = sandbox.python()
+    indexes = ("--index", index.index_url, "--default-index", public.url)
 
-    uv_pip(sandbox, "install", "--python", python, "--default-index", index.index_url, "acme-tool")
+    uv_pip(sandbox, "install", "--python", python, *indexes, "acme-tool")
 
     assert_installed(python, tool, base)
+    assert not public.was_asked_for("acme-tool")
 
 
 def test_uv_pip_compile(index: Server, sandbox: Sandbox, tool: Built, base: Built) -> None:
@@ -125,14 +165,19 @@ def test_uv_exclude_newer(index: Server, sandbox: Sandbox, tool: Built) -> None:
     tool.assert_installed(python)
 
 
-def test_uv_lock(index: Server, sandbox: Sandbox, tool: Built, base: Built) -> None:
+def test_uv_lock(
+    index: Server, public: PublicIndex, sandbox: Sandbox, tool: Built, base: Built
+) -> None:
     """`uv lock` records URL, size and digest of each file; `uv sync` installs from the lock."""
-    source = f'[[tool.uv.index]]\nname = "yard"\nurl = "{index.url}/simple/"\ndefault = true\n'
-    (sandbox.folder / "pyproject.toml").write_text(PROJECT + source)
-    login = {"UV_INDEX_YARD_USERNAME": "__token__", "UV_INDEX_YARD_PASSWORD": index.token}
+    (sandbox.folder / "pyproject.toml").write_text(PROJECT + printed("uv", index, "acme-tool"))
+    settings = {
+        "UV_DEFAULT_INDEX": public.url,
+        "UV_INDEX_WHEELYARD_USERNAME": "__token__",
+        "UV_INDEX_WHEELYARD_PASSWORD": index.token,
+    }
 
-    sandbox.run(program("uv"), "lock", **login)
-    sandbox.run(program("uv"), "sync", "--locked", "--no-install-project", **login)
+    sandbox.run(program("uv"), "lock", **settings)
+    sandbox.run(program("uv"), "sync", "--locked", "--no-install-project", **settings)
 
     lock = tomllib.loads((sandbox.folder / "uv.lock").read_text())
     packages = {each["name"]: each for each in lock["package"]}
@@ -140,51 +185,62 @@ def test_uv_lock(index: Server, sandbox: Sandbox, tool: Built, base: Built) -> N
     assert packages["acme-tool"]["wheels"][0]["size"] == tool.wheel.stat().st_size
     assert packages["acme-tool"]["sdist"]["hash"] == f"sha256:{sha256(tool.sdist)}"
     assert_installed(sandbox.folder / ".venv" / "bin" / "python", tool, base)
+    assert_apart(public)
 
 
-def test_poetry(index: Server, sandbox: Sandbox, tool: Built, base: Built) -> None:
+def test_poetry(
+    index: Server, public: PublicIndex, sandbox: Sandbox, tool: Built, base: Built
+) -> None:
     """`poetry lock` records the digests, `poetry sync` installs from the lock."""
     (sandbox.folder / "pyproject.toml").write_text(
         PROJECT
         + "[tool.poetry]\npackage-mode = false\n\n"
-        + f'[[tool.poetry.source]]\nname = "yard"\nurl = "{index.url}/simple/"\n'
+        + f'[[tool.poetry.source]]\nname = "public"\nurl = "{public.url}"\n'
+        + printed("poetry", index, "acme-tool")
     )
     settings = {
         "POETRY_VIRTUALENVS_IN_PROJECT": "true",
-        "POETRY_HTTP_BASIC_YARD_USERNAME": "__token__",
-        "POETRY_HTTP_BASIC_YARD_PASSWORD": index.token,
+        "POETRY_HTTP_BASIC_WHEELYARD_USERNAME": "__token__",
+        "POETRY_HTTP_BASIC_WHEELYARD_PASSWORD": index.token,
     }
 
     sandbox.run(program("poetry"), "lock", "--no-interaction", **settings)
     sandbox.run(program("poetry"), "sync", "--no-interaction", **settings)
 
     lock = tomllib.loads((sandbox.folder / "poetry.lock").read_text())
-    assert locked_digests(lock) == digests(tool, base)
+    assert locked_digests(lock) == {*digests(tool), sha256(base.wheel)}
     assert_installed(sandbox.folder / ".venv" / "bin" / "python", tool, base)
+    assert_apart(public)
 
 
-def test_pdm(index: Server, sandbox: Sandbox, tool: Built, base: Built) -> None:
+def test_pdm(
+    index: Server, public: PublicIndex, sandbox: Sandbox, tool: Built, base: Built
+) -> None:
     """`pdm lock` records the digests, `pdm sync` installs from the lock."""
     (sandbox.folder / "pyproject.toml").write_text(
-        PROJECT + f'[[tool.pdm.source]]\nname = "pypi"\nurl = "{index.index_url}"\n'
+        PROJECT
+        + f'[[tool.pdm.source]]\nname = "pypi"\nurl = "{public.url}"\n'
+        + printed("pdm", index, "acme-tool", token="${WHEELYARD_TOKEN}")
     )
     sandbox.python(".venv")
-    settings = {"PDM_CHECK_UPDATE": "false"}
+    settings = {"PDM_CHECK_UPDATE": "false", "WHEELYARD_TOKEN": index.token}
 
     sandbox.run(program("pdm"), "lock", **settings)
     sandbox.run(program("pdm"), "sync", "--no-self", **settings)
 
     lock = tomllib.loads((sandbox.folder / "pdm.lock").read_text())
-    assert locked_digests(lock) == digests(tool, base)
+    assert locked_digests(lock) == {*digests(tool), sha256(base.wheel)}
     assert_installed(sandbox.folder / ".venv" / "bin" / "python", tool, base)
+    assert_apart(public)
 
 
-def test_pipenv(index: Server, sandbox: Sandbox, tool: Built, base: Built) -> None:
+def test_pipenv(
+    index: Server, public: PublicIndex, sandbox: Sandbox, tool: Built, base: Built
+) -> None:
     """`pipenv lock` records the digests, `pipenv sync` installs from the lock."""
-    url = index.index_url.replace(index.token, "${WHEELYARD_TOKEN}")
     (sandbox.folder / "Pipfile").write_text(
-        f'[[source]]\nname = "yard"\nurl = "{url}"\nverify_ssl = false\n\n'
-        '[packages]\nacme-tool = "*"\n'
+        f'[[source]]\nname = "pypi"\nurl = "{public.url}"\nverify_ssl = true\n\n'
+        + printed("pipenv", index, "acme-tool", token="${WHEELYARD_TOKEN}")
     )
     settings = {
         "PIPENV_IGNORE_VIRTUALENVS": "1",
@@ -198,8 +254,9 @@ def test_pipenv(index: Server, sandbox: Sandbox, tool: Built, base: Built) -> No
 
     lock = json.loads((sandbox.folder / "Pipfile.lock").read_text())
     hashes = {each for package in lock["default"].values() for each in package["hashes"]}
-    assert hashes == {f"sha256:{digest}" for digest in digests(tool, base)}
+    assert hashes == {f"sha256:{each}" for each in (*digests(tool), sha256(base.wheel))}
     assert_installed(sandbox.folder / ".venv" / "bin" / "python", tool, base)
+    assert_apart(public)
 
 
 @pytest.mark.parametrize("installer", ["pip", "uv"])
@@ -242,6 +299,17 @@ def test_pip_yanked(index: Server, sandbox: Sandbox, build: Builder) -> None:
     older.assert_installed(careless)
     yanked.assert_installed(resolute)
     assert "eats data" in printed
+
+
+def printed(client: str, index: Server, *projects: str, token: str = "") -> str:
+    """What `wheelyard print-settings` prints for an index."""
+    return CLIENTS[client](ClientSettings(root=index.url, projects=projects, token=token))
+
+
+def assert_apart(public: PublicIndex) -> None:
+    """See that the dependency came from the public index, and that our name was not asked there."""
+    assert public.was_asked_for("yard-base")
+    assert not public.was_asked_for("acme-tool")
 
 
 def pip_command(python: Path) -> list[str | Path]:

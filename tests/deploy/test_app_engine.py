@@ -98,6 +98,18 @@ def test_what_is_sent(bundle: Path) -> None:
     assert "${" not in (bundle / "app.yaml").read_text() + (bundle / "wheelyard.toml").read_text()
 
 
+def test_wheel_of_the_clone(bundle: Path, sandbox: Sandbox) -> None:
+    """The wheel that is built from the clone installs as a tool, and runs outside the clone."""
+    (built,) = bundle.glob("wheelyard-*.whl")
+    source = ("--offline", "--no-index", f"--find-links={wheels()}")
+    sandbox.run(find_uv_bin(), "tool", "install", "--python", sys.executable, *source, built)
+    program = sandbox.home / ".local" / "bin" / "wheelyard"
+
+    printed = sandbox.run(program, "print-settings", "uv", "--url", "https://pypi.acme.dev")
+
+    assert 'url = "https://pypi.acme.dev/simple/"' in printed
+
+
 def test_bundle_overwrites_nothing_else(sandbox: Sandbox) -> None:
     """A folder that was not made here is left alone, even one with another app in it."""
     (sandbox.folder / "precious").mkdir()

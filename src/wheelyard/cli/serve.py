@@ -286,10 +286,13 @@ def _client_configuration(index: Index, token: str) -> str:
         user, token = "NAME", "PASSWORD"
     is_open = Caller(ANONYMOUS, index.authenticator.policy.public).may_anywhere(Action.READ)
     read = url if is_open else f"{scheme}://{user}:{token}@{rest}"
+    printing = f"wheelyard print-settings CLIENT --url {settings.base_url} --project NAME"
     install = f"""
-Install   pip install --index-url {read} NAME
-          uv pip install --index-url {read} NAME
-          poetry source add --priority=primary wheelyard {url}
+Install   uv pip install --index {read} NAME
+          pip download --no-deps --index-url {read} -d private NAME && pip install private/*
+          poetry source add --priority=explicit wheelyard {url}
+          poetry add --source wheelyard NAME
+          {printing}   # pip, uv, poetry, pdm, pipenv, twine or hatch
 """
     if settings.server.read_only:
         return install
