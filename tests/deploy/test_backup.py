@@ -2,12 +2,10 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from datetime import timedelta
 from itertools import count, pairwise
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pytest
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.cli.conftest import called
 from tests.clients.harness import REPOSITORY, system_program
 from tests.fake_gcs.server import running_fake_gcs
 from tests.http.packages import post, publish, wheel
@@ -31,24 +30,26 @@ from wheelyard.wiring.stores import system_runtime
 
 PAGE = REPOSITORY / "docs" / "backup.md"
 MESSAGES = REPOSITORY / "docs" / "troubleshooting.md"
-(TAR,) = re.finditer(
-    r"^\$ (tar -C \./wheelyard-data .+ -czf) \S+ (.+)$", PAGE.read_text(), re.MULTILINE
-)
-PARTS = TAR[2].split()
-"""The parts of a store in the order in which the page copies them."""
 SOURCE = {"PYTHONPATH": str(REPOSITORY / "src")}
 DEMO = NormalizedName("demo")
-
-
-def tarred(store: Path, archive: Path) -> subprocess.CompletedProcess[str]:
-    """Back a store up by the page's own line."""
-    line = TAR[1].replace("./wheelyard-data", str(store))
-    return run(*line.split(), archive, *(each for each in PARTS if (store / each).exists()))
 
 
 def block(after: str) -> str:
     """Return the first block of shell lines behind some words of the page."""
     return PAGE.read_text().partition(after)[2].partition("```sh\n")[2].partition("```")[0]
+
+
+def typed(after: str, store: Path, backup: Path, **found: str) -> subprocess.CompletedProcess[str]:
+    """Run a block of the page, with other places, from the folder that has both of them."""
+    text = block(after).replace("/var/lib/wheelyard", str(store))
+    product = backup.parent / "wheelyard"
+    product.write_text(f'#!/bin/sh\nexec {sys.executable} -m wheelyard "$@"\n')
+    product.chmod(0o755)
+    found["PATH"] = f"{product.parent}:{Path(system_program('rsync')).parent}:{os.defpath}"
+    text = text.replace("/mnt/backup/wheelyard", str(backup))
+    done = run("/bin/sh", "-ec", text, folder=store, **found)
+    assert done.returncode == 0, done.stderr
+    return done
 
 
 def opened(folder: Path | str, apart: str = "") -> Index:
@@ -72,6 +73,11 @@ def run(
     )
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """Return the variables of a command that runs inside this process."""
+    return {"HOME": str(folder), "TMPDIR": str(folder)}
+
+
 def take(index: Index, folder: Path, *projects: str, version: str = "1.0") -> None:
     """Publish a wheel of each project."""
     folder.mkdir(exist_ok=True)
@@ -89,17 +95,6 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
-def copied(store: Path, copy: Path, between: Callable[[int], None]) -> None:
-    """Copy the parts of a store, and let something happen after each of them."""
-    copy.mkdir()
-    for number, name in enumerate(PARTS):
-        if (store / name).is_dir():
-            shutil.copytree(store / name, copy / name)
-        elif (store / name).exists():
-            shutil.copy2(store / name, copy / name)
-        between(number)
-
-
 def publishing(store: Path, dist: Path) -> Callable[[int], None]:
     """Return what publishes and yanks, of old projects and new ones, each time it is called."""
     index = opened(store)
@@ -110,34 +105,6 @@ def publishing(store: Path, dist: Path) -> Callable[[int], None]:
         index.lifecycle.yank(ALICE, DEMO, chosen, "broken")
 
     return publish_more
-
-
-def test_published_meanwhile(store: Path, tmp_path: Path) -> None:
-    """Whatever is published and yanked during a backup, the copy is sound once it is folded."""
-    copy = tmp_path / "copy"
-    copied(store, copy, publishing(store, tmp_path / "dist"))
-
-    assert problems(copy, rebuild=True) == []
-    assert problems(copy) == []
-    kept = {file.filename for file in opened(copy).projects.get(DEMO).files}
-    assert {"demo-1.0-py3-none-any.whl", "demo-2.0-py3-none-any.whl"} <= kept
-
-
-def test_deleted_meanwhile(store: Path, tmp_path: Path) -> None:
-    """A file that is deleted before its bytes are copied is named, and can be deleted there too."""
-    copy, when = tmp_path / "copy", PARTS.index("files") - 1
-
-    def delete(number: int) -> None:
-        if number == when:
-            opened(store).lifecycle.delete(ALICE, DEMO, Selection(Version("1.0")), "")
-
-    copied(store, copy, delete)
-
-    found = problems(copy, rebuild=True)
-    assert found
-    assert all("files/demo/" in each and "missing" in each for each in found)
-    opened(copy).lifecycle.delete(ALICE, DEMO, Selection(Version("1.0")), "")
-    assert problems(copy) == []
 
 
 def busy(server: RunningServer, stop: threading.Event, answers: list[Answer]) -> None:
@@ -151,71 +118,74 @@ def busy(server: RunningServer, stop: threading.Event, answers: list[Answer]) ->
             server.change(name, "delete", version=f"1.{number}")
 
 
-@pytest.mark.slow
 def test_a_busy_server(tmp_path: Path) -> None:
-    """Backups of a server that works on, made by the page's own line, can be restored."""
+    """Copies of a server that works on are sound, and have all that was answered before them."""
     with running_server(tmp_path / "site") as server:
-        before = [wheel("calm", f"1.{number}") for number in range(5)]
-        publish(server, *before)
         stop, answers = threading.Event(), list[Answer]()
         thread = threading.Thread(target=busy, args=(server, stop, answers))
         thread.start()
-        made = [tmp_path / f"{number}.tar.gz" for number in range(3)]
-        for archive in made:
-            before_it = len(answers)
-            until(lambda least=before_it + 3: len(answers) > least)  # type: ignore[misc]
-            done = tarred(server.store, archive)
-            assert done.returncode in {0, 1}, done.stderr
+        for number in range(3):
+            until(lambda least=5 * number + 5: len(answers) > least)  # type: ignore[misc]
+            published = wheel("calm", f"1.{number}")
+            publish(server, published)
+            done = called(tmp_path, environment(tmp_path), "copy", server.store, tmp_path / "copy")
+            assert done.returncode == 0, done.stderr
+            assert problems(tmp_path / "copy") == []
+            calm = opened(tmp_path / "copy").projects.get(NormalizedName("calm"))
+            assert published.filename in calm.by_filename
         stop.set()
         thread.join()
     assert {answer.status_code for answer in answers} == {200}
-    for archive in made:
-        place = tmp_path / archive.name.partition(".")[0]
-        place.mkdir()
-        assert run("tar", "-C", place, "-xzf", archive).returncode == 0
-        found = problems(place, rebuild=True)
-        assert [each for each in found if not re.match(r"busy.: files/.+ missing", each)] == []
-        kept = opened(place).projects.get(NormalizedName("calm")).by_filename
-        assert set(kept) == {each.filename for each in before}
 
 
 def test_a_folder_for_each_day(store: Path, tmp_path: Path) -> None:
-    """The lines for rsync make a whole copy, and a second one that takes next to no room."""
-    path = f"{Path(system_program('rsync')).parent}:{os.defpath}"
-    script = block("takes no space").replace("/srv/backup", str(tmp_path / "backup"))
-    script = script.replace("/var/lib/wheelyard\n", f"{store}\n")
-    for name in ("%Y-%m-%d", "later-%Y"):
-        done = run("/bin/sh", "-c", script.replace("%Y-%m-%d", name), PATH=path)
-        assert done.returncode == 0, done.stderr
-        take(opened(store), tmp_path / "dist", "demo", version=f"4.{len(name)}")
-    days = [each for each in sorted((tmp_path / "backup/wheelyard").iterdir()) if each.is_dir()]
-    for day in days:
-        assert problems(day, rebuild=True) == []
-    (old,) = days[0].glob("files/demo/*/demo-1.0-py3-none-any.whl")
-    assert old.samefile(days[1] / old.relative_to(days[0]))
+    """The script makes a whole copy, and a second one that takes next to no room."""
+    backup = tmp_path / "backup"
+    backup.mkdir()
+    typed("### A folder for each day", store, backup)
+    (first,) = backup.glob("20*")
+    first = first.rename(backup / "first")
+    take(opened(store), tmp_path / "dist", "demo", version="4.0")
+    typed("### A folder for each day", store, backup)
+    (second,) = backup.glob("20*")
+
+    assert [problems(each) for each in (first, second)] == [[], []]
+    assert len(opened(first).projects.get(DEMO).files) == 2
+    assert len(opened(second).projects.get(DEMO).files) == 3
+    (old,) = first.glob("files/demo/*/demo-1.0-py3-none-any.whl")
+    assert old.samefile(second / old.relative_to(first))
+
+
+def test_one_project(store: Path, tmp_path: Path) -> None:
+    """The lines for one project bring back its bytes, and keep what came after the backup."""
+    index, backup = opened(store), tmp_path / "backup"
+    take(index, tmp_path / "dist", "acme_core")
+    assert called(tmp_path, environment(tmp_path), "copy", store, backup).returncode == 0
+    index.lifecycle.yank(ALICE, NormalizedName("acme-core"), Selection(Version("1.0")), "broken")
+    (damaged,) = store.glob("files/acme-core/*/acme_core-1.0-*.whl")
+    damaged.write_bytes(b"?")
+    assert len(problems(store)) == 1
+
+    typed("### Restore one project", store, backup)
+
+    assert problems(store) == []
+    (file,) = opened(store).projects.get(NormalizedName("acme-core")).files
+    assert file.yanked == "broken"
 
 
 def test_as_it_was(store: Path, tmp_path: Path) -> None:
     """The lines for a day in the past bring back what was deleted since, and nothing newer."""
     before = opened(store).projects.get(DEMO).files
-    backup = tmp_path / "backup.tar.gz"
-    assert tarred(store, backup).returncode == 0
-    now = system_runtime().now()
-    for path in (store / "journal").rglob("*.json"):
-        os.utime(path, ((now - timedelta(days=2)).timestamp(),) * 2)
-    moment = (now - timedelta(days=1)).strftime("%Y-%m-%d %H:%M:%S UTC")
+    backup = tmp_path / "backup"
+    assert called(tmp_path, environment(tmp_path), "copy", store, backup).returncode == 0
+    moment = system_runtime().now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     index = opened(store)
     publishing(store, tmp_path / "dist")(1)
     index.lifecycle.delete(ALICE, DEMO, Selection(Version("1.0")), "")
     index.lifecycle.yank(ALICE, DEMO, Selection(Version("2.0")), "")
 
-    product = tmp_path / "wheelyard"
-    product.write_text(f'#!/bin/sh\nexec {sys.executable} -m wheelyard "$@"\n')
-    product.chmod(0o755)
-    found = {"TIME": moment, "BACKUP": str(backup), "PATH": f"{tmp_path}:{os.defpath}"}
-    done = run("/bin/sh", "-ec", block("### Restore to a point in time"), folder=store, **found)
+    typed("### Restore to a point in time", store, backup, TIME=moment, BACKUP=str(backup))
 
-    assert done.returncode == 0, done.stderr
     index = opened(store)
     assert index.projects.get(DEMO).files == before
     assert index.projects.names.get_current().names == ("demo", "other")
@@ -229,20 +199,19 @@ def every_object(index: Index) -> dict[Key, bytes]:
     return {key: b"".join(index.projects.store.read(key)) for key in keys}
 
 
-def test_moving(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_moving(store: Path, tmp_path: Path) -> None:
     """From a folder through two buckets into another folder, everything stays what it is."""
     index = opened(store)
     index.lifecycle.yank(ALICE, DEMO, Selection(Version("1.0")), "broken")
+    index.tokens.create(TokenRequest(name="ci"), by="local:ana")
     before = every_object(index)
     places = [str(store), "gs://one/team", "gs://two", str(tmp_path / "last")]
     with running_fake_gcs("one", "two") as server:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+        found = environment(tmp_path) | server.environment()
         for source, target in pairwise(places):
-            store_there = opened(target).projects.store
-            for key, body in every_object(opened(source)).items():  # as rsync does
-                store_there.put(key, body, None)
-            assert every_object(opened(target)) == before
-            assert opened(target).projects.get(DEMO) == index.projects.get(DEMO)
+            done = called(tmp_path, found, "copy", source, target, "--with-credentials")
+            assert done.returncode == 0, done.stderr
+    assert every_object(opened(tmp_path / "last")) == before
     assert problems(tmp_path / "last") == []
     take(opened(tmp_path / "last"), tmp_path / "dist", "demo", version="6.0")
 

@@ -7,6 +7,7 @@ The object layout of a store; the only module that builds and parses keys.
     journal/<project>/<number>.json                        commit `number`
     projects/<project>.json                                the project's document: folded commits
     projects.json                                          all project names
+    incoming/<project>.json                                commits that a copy is adding
     credentials/tokens/<id>.json                           an API token's record, with its digest
     credentials/uses/<id>.json                             the day of the token's last use
     credentials/used-id-tokens/<yyyymmddhh>/<digest>.json  a used OIDC ID token, by expiry
@@ -31,11 +32,14 @@ PROBE = Key(f"{FILES}probe")
 """Never written: reading it shows whether the bucket of the files exists."""
 PROJECTS = "projects/"
 JOURNAL = "journal/"
+INCOMING = "incoming/"
+CREDENTIALS = "credentials/"
 TOKENS = "credentials/tokens/"
 LAST_USES = "credentials/uses/"
 USED_ID_TOKENS = "credentials/used-id-tokens/"
 
 _PROJECT = re.compile(rf"{PROJECTS}([a-z0-9-]+)\.json")
+_INCOMING = re.compile(rf"{INCOMING}([a-z0-9-]+)\.json")
 _FILE = re.compile(rf"{FILES}([a-z0-9-]+)/([0-9a-f]{{64}})/([^/]+?)(?:\.metadata)?")
 _ENTRY = re.compile(rf"{JOURNAL}[a-z0-9-]+/([0-9]{{10}})\.json")
 _USE = re.compile(rf"{LAST_USES}([0-9A-Za-z]{{10}})\.json")
@@ -56,6 +60,11 @@ def commit(name: NormalizedName, number: int) -> Key:
 def journal(name: NormalizedName) -> str:
     """Return the prefix of the keys of a project's commits."""
     return f"{JOURNAL}{name}/"
+
+
+def incoming(name: NormalizedName) -> Key:
+    """Return the key of the commits that a copy is adding to a project."""
+    return Key(f"{INCOMING}{name}.json")
 
 
 def distribution(name: NormalizedName, sha256: str, filename: str) -> Key:
@@ -91,6 +100,12 @@ def used_id_token(expires_at: datetime, digest: str) -> Key:
 def project_of(key: Key) -> NormalizedName | None:
     """Return the project whose document has this key; None if it is not the key of a document."""
     match = _PROJECT.fullmatch(key)
+    return NormalizedName(match[1]) if match else None
+
+
+def project_of_incoming(key: Key) -> NormalizedName | None:
+    """Return the project that a copy is adding commits to; None for any other key."""
+    match = _INCOMING.fullmatch(key)
     return NormalizedName(match[1]) if match else None
 
 

@@ -46,6 +46,7 @@ COMMAND_GROUPS: Final = {
     },
     "Store and checks": {
         "check": "verify every byte and link, and mend what can be mended",
+        "copy": "copy a store to another place, to back it up or to move it",
         "export": "write a static site that needs no server",
         "config": "check the settings, and say what is in force",
     },

@@ -52,13 +52,6 @@ def store_options_with(default: str) -> Callable[[F], F]:
 
     `default` describes the default of `--store`, for the help text.
     """
-    with_config = click.option(
-        "--config",
-        type=click.Path(path_type=Path),
-        expose_value=False,
-        callback=_keep,
-        help="Settings file.  [default: $WHEELYARD_CONFIG, else ./wheelyard.toml if there]",
-    )
     with_store = click.option(
         "--store",
         metavar="PLACE",
@@ -66,6 +59,18 @@ def store_options_with(default: str) -> Callable[[F], F]:
         expose_value=False,
         callback=_keep,
         help=f"A folder, or gs://BUCKET/PREFIX.  [default: {default}]",
+    )
+    return lambda command: with_store(settings_options(command))
+
+
+def settings_options(command: F) -> F:
+    """Add `--config` and `--set` to a command; its function does not receive them."""
+    with_config = click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        expose_value=False,
+        callback=_keep,
+        help="Settings file.  [default: $WHEELYARD_CONFIG, else ./wheelyard.toml if there]",
     )
     with_flags = click.option(
         "--set",
@@ -75,7 +80,7 @@ def store_options_with(default: str) -> Callable[[F], F]:
         callback=_keep,
         help="Any setting, as store.freshness=5; may be given again.",
     )
-    return lambda command: with_store(with_config(with_flags(command)))
+    return with_config(with_flags(command))
 
 
 def _keep(context: click.Context, option: click.Parameter, value: object) -> None:
@@ -110,7 +115,7 @@ def loaded_settings(
     options = click.get_current_context().meta
     return load_settings(
         file=options[f"{__name__}.config"],
-        overrides={"store": {"location": options[f"{__name__}.store"]}, **(overrides or {})},
+        overrides={"store": {"location": options.get(f"{__name__}.store")}, **(overrides or {})},
         environ=process_environment(),
         defaults=defaults or {},
         flags=options[f"{__name__}.set"],

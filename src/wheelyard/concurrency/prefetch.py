@@ -11,19 +11,21 @@ R = TypeVar("R")
 PREFETCH_THREADS: Final = 8
 
 
-def prefetch_map(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+def prefetch_map(
+    work: Callable[[T], R], items: Iterable[T], threads: int = PREFETCH_THREADS
+) -> Iterator[R]:
     """
-    Yield `work(item)` for each item, in order, computed ahead in PREFETCH_THREADS threads.
+    Yield `work(item)` for each item, in order, computed ahead in so many threads.
 
     An exception of `work` is raised in its turn. Closing the iterator cancels the calls that have
     not begun, and waits for running ones.
     """
-    pool = ThreadPoolExecutor(PREFETCH_THREADS, "source")
+    pool = ThreadPoolExecutor(threads, "prefetch")
     pending = deque[Future[R]]()
     try:
         for item in items:
             pending.append(pool.submit(work, item))
-            if len(pending) >= 2 * PREFETCH_THREADS:
+            if len(pending) >= 2 * threads:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

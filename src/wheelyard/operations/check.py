@@ -18,6 +18,7 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
+from wheelyard.catalog.commit_transfer import finish_transfer
 from wheelyard.catalog.document_cache import Codec, digest
 from wheelyard.catalog.files import ORPHAN_AGE, listed_objects
 from wheelyard.catalog.projects import NameList, Projects
@@ -286,6 +287,7 @@ class Check:
         """
         findings = Findings()
         checked = dict[NormalizedName, CheckedProject]()
+        self._finish_transfers(findings)
         names = self._project_names(findings)
         for found, project in self._check_projects(names, progress, rebuild=rebuild):
             findings.add(found)
@@ -296,6 +298,23 @@ class Check:
         if sweep:
             findings.swept += self.publishing_cleanup.run()
         return findings
+
+    def _finish_transfers(self, findings: Findings) -> None:
+        """Complete what an interrupted `wheelyard copy` into this store has begun to write."""
+        for entry in self.store.list(keys.INCOMING):
+            name = keys.project_of_incoming(entry.key)
+            if name is None:
+                findings.add_foreign_object(entry.key)
+                continue
+            try:
+                finish_transfer(self.store, entry.key)
+            except WheelyardError as fault:
+                findings.problems.append(
+                    f"{entry.key}, of an interrupted copy, cannot be used: {fault.message} If it "
+                    "is still there, remove it"
+                )
+            else:
+                findings.repaired.append(f"{name}: completed what an interrupted copy began")
 
     def _check_projects(
         self, names: Iterable[NormalizedName], progress: CheckProgress, *, rebuild: bool

@@ -30,8 +30,6 @@ from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.split import SplitStore
 from wheelyard.storage.spool import Spool
 
-CREDENTIALS: Final = "credentials/"
-"""The key prefix of API tokens and used ID tokens."""
 DOCUMENT_CAPACITY: Final = 16 * MIB
 """Bytes of memory for the documents of one kind."""
 
@@ -55,7 +53,7 @@ class StoreTraits:
     @property
     def separate_prefixes(self) -> tuple[str, ...]:
         """The key prefixes that are in another location than the rest of the store."""
-        locations = {keys.FILES: self.files, CREDENTIALS: self.credentials}
+        locations = {keys.FILES: self.files, keys.CREDENTIALS: self.credentials}
         return tuple(prefix for prefix, location in locations.items() if location)
 
 
@@ -268,7 +266,9 @@ def _with_credentials(opened: OpenedStore, other: OpenedStore, location: str) ->
         credentials=location,
         make=lambda: [make() for make in makes],
     )
-    return OpenedStore(SplitStore(opened.store, other.store, CREDENTIALS), opened.spool, traits)
+    return OpenedStore(
+        SplitStore(opened.store, other.store, keys.CREDENTIALS), opened.spool, traits
+    )
 
 
 def _files_location(store: Store, settings: StoreSettings, *, create: bool) -> str:

@@ -1,0 +1,128 @@
+"""`wheelyard copy`: copy a store to another place, to back it up or to move it."""
+
+import os
+from typing import Final
+
+import click
+from msgspec.structs import replace
+
+from wheelyard.cli.help_text import complete_path, examples
+from wheelyard.cli.options import command_settings, ensure_index, settings_options
+from wheelyard.cli.output import output_options, print_json, print_line, progress_bar
+from wheelyard.errors import Invalid, Unavailable
+from wheelyard.model.text import counted, escaped
+from wheelyard.operations.store_copy import CopyReport, StoreCopy
+from wheelyard.settings.sections import MEMORY_LOCATION, Settings, StoreSettings
+from wheelyard.storage.gcs.location import is_bucket, parse_location
+from wheelyard.wiring.index import Index, open_index
+
+LOCAL_THREADS: Final = 4
+REMOTE_THREADS: Final = 16
+"""Objects that are copied at a time."""
+
+
+@examples(
+    "backup.md",
+    "wheelyard copy ./wheelyard-data /mnt/backup/wheelyard",
+    "wheelyard copy gs://acme-packages gs://acme-backup --with-credentials",
+    "wheelyard copy --quiet gs://acme-packages/team ./copy",
+)
+@click.command("copy")
+@click.argument("source", metavar="FROM", shell_complete=complete_path)
+@click.argument("target", metavar="TO", shell_complete=complete_path)
+@click.option(
+    "--with-credentials",
+    is_flag=True,
+    help="Also the API tokens, as digests, and the access rules of the store.",
+)
+@output_options
+@settings_options
+def command(*, source: str, target: str, with_credentials: bool) -> int:
+    """
+    Copy the store FROM into the store TO; each is a folder or gs://BUCKET/PREFIX.
+
+    Only what TO lacks is written, and every digest is verified. FROM may be written meanwhile: what
+    arrives is its state when the copy began. After an interruption, copy again.
+
+    Files that were deleted in FROM stay in TO, unlisted, until 'wheelyard check --sweep' there. A
+    project that was changed in TO is left alone, and the command fails.
+    """
+    settings = command_settings()
+    _require_apart([source], [target])
+    source_index = open_index(_settings_of(settings, source), create=False)
+    _require_apart(_locations(source_index), [target])
+    target_index = ensure_index(_settings_of(settings, target))
+    _require_apart(_locations(source_index), _locations(target_index))
+    is_local = source_index.is_local and target_index.is_local
+    copy = StoreCopy(
+        source=source_index.projects.store,
+        target=target_index.projects.store,
+        names=target_index.projects.names,
+        spool=target_index.spool,
+        runtime=target_index.runtime,
+        threads=LOCAL_THREADS if is_local else REMOTE_THREADS,
+    )
+    with progress_bar("copy", "SpinnerColumn", "DownloadColumn", "{task.description}") as update:
+        try:
+            report = copy.run(
+                lambda name, size: update(advance=size, description=name),
+                with_credentials=with_credentials,
+            )
+        except Unavailable as fault:
+            raise Unavailable(
+                f"{fault.message} What was copied stays; copy again to go on from there.",
+                code=fault.code,
+            ) from fault
+    report.problems = [escaped(each) for each in report.problems]
+    for problem in report.problems:
+        click.echo(f"wheelyard: not copied: {problem}", err=True)
+    print_line(_summary(target, report, with_credentials=with_credentials))
+    print_json(report)
+    return 1 if report.problems else 0
+
+
+def _summary(target: str, report: CopyReport, *, with_credentials: bool) -> str:
+    moment = f" as of {report.moment:%Y-%m-%d %H:%M:%S} UTC" if report.moment else ""
+    written = f"{counted(report.files, 'object')} written, {report.size} bytes"
+    credentials = f", {counted(report.credentials, 'credential')}" if with_credentials else ""
+    return (
+        f"{escaped(target)}: {counted(report.projects, 'project')}{moment}, {report.changed} of "
+        f"them changed; {written}{credentials}"
+    )
+
+
+def _settings_of(settings: Settings, location: str) -> Settings:
+    """Return the settings for a store: what they say of the configured one is for no other one."""
+    if location == MEMORY_LOCATION:
+        raise Invalid(
+            "A store in memory is empty, and ends with the command. Name a folder or a bucket.",
+            code="bad_setting",
+        )
+    if _place(location) == _place(settings.store.location):
+        return settings
+    access = replace(settings.access, credentials_store="")
+    store = StoreSettings(location=location, downloads="proxy")
+    return replace(settings, store=store, access=access)
+
+
+def _locations(index: Index) -> list[str]:
+    """Return every location in which a store has objects."""
+    traits = index.traits
+    return [index.settings.store.location, *filter(None, (traits.files, traits.credentials))]
+
+
+def _require_apart(source: list[str], target: list[str]) -> None:
+    for one in source:
+        for other in target:
+            if _place(one).startswith(_place(other)) or _place(other).startswith(_place(one)):
+                raise Invalid(
+                    f"{escaped(one)} of FROM and {escaped(other)} of TO are the same place, or one "
+                    "is in the other. Name another place for TO.",
+                    code="bad_setting",
+                )
+
+
+def _place(location: str) -> str:
+    """Return a location in the one form that its other spellings have, too; it ends in a slash."""
+    path = str(parse_location(location)) if is_bucket(location) else os.path.realpath(location)
+    return f"{path.rstrip('/')}/"

@@ -1,0 +1,394 @@
+"""
+Copying a store into another one: incremental, verified, and safe while the source is written.
+
+What arrives is the state of the source at one moment: the time of the newest commit that the copy
+finds when it begins. A commit with a later time is left to the next copy. First the bytes of all
+projects are copied, then each project's commits are added (`catalog/commit_transfer.py`), and then
+the names. So the target can be served at any time, also after a copy that was interrupted. The next
+copy continues: it compares what both stores list, and copies only what the target lacks.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import Final, TypeVar
+
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.commit_transfer import (
+    DOCUMENTS,
+    diverged,
+    finish_transfer,
+    fold_all,
+    read_commit,
+    read_document,
+    transfer,
+)
+from wheelyard.catalog.document_cache import DAMAGED, Codec, digest
+from wheelyard.catalog.files import RENEWAL_AGE, listed_objects
+from wheelyard.catalog.projects import NameList, ProjectNames
+from wheelyard.concurrency.prefetch import prefetch_map
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Conflict, NotFound, Unavailable, WheelyardError
+from wheelyard.model.project import Commit, Project
+from wheelyard.model.token import TokenRecord
+from wheelyard.storage.base import ABSENT, Entry, Key, Store, Stored
+from wheelyard.storage.filesystem import storage_faults
+from wheelyard.storage.fsync import write_all
+from wheelyard.storage.spool import Spool
+
+MAX_RETRIES: Final = 4
+"""How often the bytes are copied again for a later moment, because files were deleted."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+CopyProgress = Callable[[str, int], None]
+"""Called in several threads with a project's name and the bytes of it that were just copied."""
+
+
+@dataclass(slots=True)
+class CopyReport:
+    """The results of a copy."""
+
+    moment: datetime | None = None
+    """UTC; the time of the newest commit in the source. Later ones are not in the target."""
+    projects: int = 0
+    """Projects that the target has as they were at that moment."""
+    changed: int = 0
+    """Projects of which commits were copied."""
+    files: int = 0
+    """Objects with the bytes or the core metadata of a distribution that were written."""
+    size: int = 0
+    """Bytes of these objects."""
+    credentials: int = 0
+    """Objects below `credentials/` that were written."""
+    problems: list[str] = field(default_factory=list)
+    """Projects that stay in the target as they were; each sentence says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreCopy:
+    """A copy from one store to another one, which has the same format."""
+
+    source: Store
+    target: Store
+    names: ProjectNames
+    """The list of names of the target."""
+    spool: Spool
+    """Where the bytes of an object wait until their digest is verified."""
+    runtime: Runtime
+    threads: int
+
+    def run(self, progress: CopyProgress, *, with_credentials: bool = False) -> CopyReport:
+        """
+        Copy all projects, then the list of names, then credentials if asked for.
+
+        A damaged project is reported and left out. Raises Unavailable if one of the stores does not
+        answer, or is full; a later copy continues.
+        """
+        copying = _Copying(self, progress)
+        copying.finish_transfers()
+        plans = copying.copy_bytes()
+        for _ in range(MAX_RETRIES):
+            if not copying.deleted:
+                break
+            plans = copying.copy_bytes()
+        copying.copy_commits(plans)
+        if with_credentials:
+            copying.copy_credentials()
+        return copying.finished_report()
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """A state of the source: each project up to its first commit after `at`."""
+
+    at: datetime | None = None
+    revisions: Mapping[NormalizedName, int] = field(default_factory=dict)
+    """Revisions that were read before `at` was known; none of their commits is later."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Missing:
+    """An object of a project that the target lacks."""
+
+    name: NormalizedName
+    key: Key
+    sha256: str
+    filename: str
+    is_new: bool
+    """Whether the target has nothing at its key."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What the target needs of a project, so that it has it as it was at the moment."""
+
+    name: NormalizedName
+    revision: int
+    sha256: str
+    """The digest of the document of this revision."""
+    is_changed: bool
+    missing: tuple[_Missing, ...]
+
+
+@dataclass(slots=True)
+class _Copying:
+    """One run of a copy: its report, and the projects that it had to leave out."""
+
+    copy: StoreCopy
+    progress: CopyProgress
+    report: CopyReport = field(default_factory=CopyReport)
+    problems: dict[str, str] = field(default_factory=dict)
+    """The reason by project, or by the key of a credential."""
+    deleted: set[NormalizedName] = field(default_factory=set)
+    """Projects of which a file was deleted in the source before its bytes were copied."""
+
+    def finish_transfers(self) -> None:
+        """Complete what an interrupted copy has begun to write; problems are found again later."""
+        entries = [entry.key for entry in self.copy.target.list(keys.INCOMING)]
+        for _ in self._each(lambda key: finish_transfer(self.copy.target, key), entries, str):
+            pass
+
+    def copy_bytes(self) -> list[_Plan]:
+        """Copy all bytes that the target lacks for one moment; return what else it needs."""
+        self.problems.clear()
+        self.deleted.clear()
+        moment, plans = self._read_moment(), list[_Plan]()
+        self.report.moment = moment.at
+        present = {entry.key: entry for entry in self.copy.target.list(keys.FILES)}
+
+        def missing() -> Iterator[_Missing]:
+            for plan in self._each(
+                lambda name: self._plan(name, moment, present), self._names(), str
+            ):
+                if plan is not None:
+                    plans.append(plan)
+                    yield from plan.missing
+
+        for size in self._each(self._copy_object, missing(), lambda each: each.name):
+            self.report.files += 1 if size is not None else 0
+            self.report.size += size or 0
+        return plans
+
+    def copy_commits(self, plans: list[_Plan]) -> None:
+        """Add the commits of all projects whose bytes are there, and then their names."""
+        arrived = list[NormalizedName]()
+        complete = (plan for plan in plans if plan.name not in self.problems)
+        try:
+            for plan in self._each(self._copy_project, complete, lambda each: each.name):
+                if plan is not None:
+                    arrived.append(plan.name)
+                    self.report.changed += plan.is_changed
+        finally:
+            self.copy.names.ensure(*arrived)
+        self.report.projects = len(arrived)
+
+    def copy_credentials(self) -> None:
+        """Copy the credentials that the target lacks, and those that have changed."""
+        present = {entry.key for entry in self.copy.target.list(keys.CREDENTIALS)}
+        wanted = (
+            (entry.key, entry.key in present)
+            for entry in self.copy.source.list(keys.CREDENTIALS)
+            if entry.key not in present or not entry.key.startswith(keys.USED_ID_TOKENS)
+        )  # the record of a used ID token never changes
+        for is_written in self._each(self._copy_credential, wanted, lambda each: each[0]):
+            self.report.credentials += bool(is_written)
+
+    def finished_report(self) -> CopyReport:
+        """Return the report, with all problems."""
+        self.report.problems = [f"{what}: {why}" for what, why in sorted(self.problems.items())]
+        return self.report
+
+    def _each(
+        self, work: Callable[[T], R], items: Iterable[T], name_of: Callable[[T], str]
+    ) -> Iterator[R | None]:
+        """Yield the result of `work` for each item; None if it failed, with the reason noted."""
+
+        def attempt(item: T) -> R | None:
+            try:
+                return work(item)
+            except WheelyardError as fault:
+                if isinstance(fault, Unavailable) and fault.code != DAMAGED:
+                    raise
+                self.problems.setdefault(name_of(item), fault.message)
+                return None
+
+        return prefetch_map(attempt, items, self.copy.threads)
+
+    def _names(self) -> list[NormalizedName]:
+        """Return the projects of the source: those with a document, and those that are listed."""
+        names = {keys.project_of(entry.key) for entry in self.copy.source.list(keys.PROJECTS)}
+        found = self.copy.source.get(keys.PROJECT_NAMES)
+        try:
+            if isinstance(found, Stored):
+                names |= Codec(NameList).decode(keys.PROJECT_NAMES, found.body).as_set
+        except Unavailable as fault:
+            self.problems[keys.PROJECT_NAMES] = fault.message
+        return sorted(filter(None, names))
+
+    def _read_moment(self) -> _Moment:
+        at, revisions = None, dict[NormalizedName, int]()
+        for project in self._each(self._newest, self._names(), str):
+            if project is not None and project.commit is not None:
+                revisions[project.name] = project.revision
+                times = [event.at for event in project.commit.events]
+                at = max([*times, at] if at else times)
+        return _Moment(at, revisions)
+
+    def _newest(self, name: NormalizedName) -> Project:
+        with self._source_faults():
+            project, _ = read_document(self.copy.source, name)
+        if not project.revision:
+            raise NotFound("its document in FROM is lost. Run 'wheelyard check' there.")
+        return project
+
+    def _plan(
+        self, name: NormalizedName, moment: _Moment, present: Mapping[Key, Entry]
+    ) -> _Plan | None:
+        """Compare a project in both stores; return None if it did not exist at the moment."""
+        newest = self._newest(name)
+        there, _ = read_document(self.copy.target, name)
+        self._require_common(newest, there)
+        revision = self._revision_at(newest, moment)
+        if not revision:
+            return None
+        project = newest
+        if revision <= there.revision:
+            project = there
+        elif revision < newest.revision:
+            project = fold_all(there, self._commits(newest, there.revision, revision))
+        body = DOCUMENTS.encode(project)
+        if project is there and revision == newest.revision and DOCUMENTS.encode(newest) != body:
+            raise Conflict(
+                "the documents of FROM and TO differ, and their last commits do not. Run "
+                "'wheelyard check' on both."
+            )
+        return _Plan(
+            name=name,
+            revision=project.revision,
+            sha256=digest(body),
+            is_changed=project.revision > there.revision,
+            missing=tuple(self._missing(project, there, present)),
+        )
+
+    def _require_common(self, newest: Project, there: Project) -> None:
+        """Raise Conflict unless the target's project is the source's, or an earlier state of it."""
+        if there.revision > newest.revision or (
+            there.commit is not None and self._commit(newest, there.revision) != there.commit
+        ):
+            raise diverged()
+
+    def _revision_at(self, newest: Project, moment: _Moment) -> int:
+        revision = moment.revisions.get(newest.name, 0)
+        while revision < newest.revision:
+            commit = self._commit(newest, revision + 1)
+            if moment.at is None or any(event.at > moment.at for event in commit.events):
+                break
+            revision += 1
+        return revision
+
+    def _missing(
+        self, project: Project, there: Project, present: Mapping[Key, Entry]
+    ) -> Iterator[_Missing]:
+        listed = {key for file in there.files for key, _ in listed_objects(there.name, file)}
+        oldest = self.copy.runtime.seconds() - RENEWAL_AGE.total_seconds()
+        for file in project.files:
+            for key, expected in listed_objects(project.name, file):
+                entry = present.get(key)
+                is_whole = entry is not None and (
+                    expected != file.sha256 or entry.size == file.size
+                )
+                # a sweep of the target may delete old bytes that it does not list
+                is_safe = key in listed or (entry is not None and entry.modified > oldest)
+                if not (is_whole and is_safe):
+                    yield _Missing(project.name, key, expected, file.filename, entry is None)
+
+    def _copy_object(self, missing: _Missing) -> int:
+        """Copy one object through the spool, and return its size."""
+        try:
+            return self._copy_verified(missing)
+        except NotFound as fault:
+            if missing.filename not in self._newest(missing.name).deleted_filenames:
+                raise
+            self.deleted.add(missing.name)
+            raise Conflict("files were deleted while they were copied. Copy again.") from fault
+
+    def _copy_verified(self, missing: _Missing) -> int:
+        actual, size = sha256(), 0
+        path, spooled = self.copy.spool.create()
+        try:
+            with spooled, storage_faults(missing.key), self._source_faults():
+                for chunk in self.copy.source.read(missing.key):
+                    write_all(spooled.fileno(), chunk)
+                    actual.update(chunk)
+                    size += len(chunk)
+                    self.progress(missing.name, len(chunk))
+            if actual.hexdigest() != missing.sha256:
+                raise Conflict(
+                    f"{missing.key} is damaged in FROM: its bytes have another digest. Run "
+                    "'wheelyard check' there."
+                )
+            if missing.is_new:
+                self.copy.target.create_all([(missing.key, path)])  # or another copy was faster
+            else:
+                self.copy.target.put(missing.key, path, None)
+        finally:
+            path.unlink(missing_ok=True)
+        return size
+
+    def _copy_project(self, plan: _Plan) -> _Plan:
+        if plan.is_changed:
+            newest = self._newest(plan.name)
+            there, _ = read_document(self.copy.target, plan.name)
+            commits = self._commits(newest, there.revision, plan.revision)
+            if digest(DOCUMENTS.encode(fold_all(there, commits))) != plan.sha256:
+                raise Conflict(
+                    "its document in FROM is not what its journal says. Run 'wheelyard check' "
+                    "there."
+                )
+            if commits:
+                transfer(self.copy.target, plan.name, commits)
+        return plan
+
+    def _copy_credential(self, wanted: tuple[Key, bool]) -> bool:
+        key, is_present = wanted
+        with self._source_faults():
+            found = self.copy.source.get(key)
+        there = self.copy.target.get(key) if is_present else None
+        version = there.version if isinstance(there, Stored) else ABSENT
+        if not isinstance(found, Stored) or not _is_newer(key, found, there):
+            return False
+        self.copy.target.put(key, found.body, version)
+        return True
+
+    def _commits(self, newest: Project, after: int, last: int) -> list[Commit]:
+        return [self._commit(newest, number) for number in range(after + 1, last + 1)]
+
+    def _commit(self, newest: Project, number: int) -> Commit:
+        with self._source_faults():
+            return read_commit(self.copy.source, newest, number)
+
+    @contextmanager
+    def _source_faults(self) -> Iterator[None]:
+        """Raise Conflict if an object of the source is unreadable, Unavailable if all of it is."""
+        try:
+            yield
+        except Unavailable as fault:
+            self.copy.source.get(keys.FORMAT)
+            raise Conflict(fault.message, code=fault.code) from fault
+
+
+def _is_newer(key: Key, found: Stored, there: object) -> bool:
+    """Return whether the target needs a credential of the source; it keeps its revocations."""
+    if not isinstance(there, Stored):
+        return True
+    if not key.startswith(keys.TOKENS):
+        return found.body != there.body
+    records = Codec(TokenRecord)
+    ours, theirs = records.decode(key, found.body), records.decode(key, there.body)
+    return ours != theirs and not (theirs.revoked_at and not ours.revoked_at)

@@ -1,0 +1,482 @@
+"""Copies of stores: what arrives, what a later copy adds, and what is refused."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from packaging.utils import NormalizedName
+
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.operations.distributions import make_sdist, make_wheel
+from tests.operations.in_memory_index import ALICE, IndexHarness
+from tests.storage.wrapping import WrappedStore
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.catalog import keys
+from wheelyard.errors import Unavailable
+from wheelyard.model.distribution_filename import parse_version
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.operations.store_copy import CopyReport, StoreCopy
+from wheelyard.storage.base import Key, Store
+
+T = TypeVar("T")
+
+DEMO, OTHER = NormalizedName("demo"), NormalizedName("other")
+FIRST = Selection(parse_version("1.0"))
+
+
+def stocked(folder: Path) -> IndexHarness:
+    """Return an index with two projects: one has a yanked file, and one that was deleted."""
+    source = IndexHarness(folder)
+    for made in (make_wheel(), make_wheel(version="0.9"), make_sdist(), make_wheel("other")):
+        source.upload(made)
+    source.index.lifecycle.yank(ALICE, DEMO, FIRST, "broken")
+    source.index.lifecycle.delete(ALICE, DEMO, Selection(parse_version("0.9")), "")
+    source.clock.advance(hours=1)
+    return source
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> IndexHarness:
+    """An index with two projects."""
+    return stocked(tmp_path)
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> IndexHarness:
+    """An empty index."""
+    return IndexHarness(tmp_path)
+
+
+@dataclass
+class BusyStore(WrappedStore):
+    """A store in which something happens just before each call."""
+
+    store: Store
+    happens: Callable[[str, str], object]
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    _is_happening: bool = False
+
+    def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
+        self.calls.append((verb, key))
+        if not self._is_happening:
+            self._is_happening = True
+            self.happens(verb, key)
+            self._is_happening = False
+        return act()
+
+
+def once(verb: str, prefix: str, happens: Callable[[], object]) -> Callable[[str, str], object]:
+    """Return what lets something happen once, before a verb is asked about such a key."""
+    calls = count()
+
+    def on_call(called: str, key: str) -> None:
+        if called == verb and key.startswith(prefix) and not next(calls):
+            happens()
+
+    return on_call
+
+
+def copy(
+    source: IndexHarness,
+    target: IndexHarness,
+    *,
+    read_from: Store | None = None,
+    write_to: Store | None = None,
+    with_credentials: bool = False,
+) -> CopyReport:
+    """Copy one index into the other."""
+    index = target.opened(seed=3)
+    copying = StoreCopy(
+        source=read_from or source.store,
+        target=write_to or target.store,
+        names=index.projects.names,
+        spool=index.spool,
+        runtime=index.runtime,
+        threads=1,
+    )
+    return copying.run(lambda _, __: None, with_credentials=with_credentials)
+
+
+def left_out(report: CopyReport) -> list[str]:
+    """Return what was not copied."""
+    return [each.partition(":")[0] for each in report.problems]
+
+
+def test_everything_arrives(source: IndexHarness, target: IndexHarness) -> None:
+    """A copy has every object of the store, byte for byte, and a check finds nothing."""
+    copied = copy(source, target)
+
+    assert (copied.projects, copied.changed, copied.files, copied.problems) == (2, 2, 6, [])
+    assert target.snapshot() == source.snapshot()
+    assert target.check().problems == target.check().notes == target.check().repaired == []
+
+
+def test_nothing_is_written_twice(source: IndexHarness, target: IndexHarness) -> None:
+    """A second copy only reads a few documents, and one after a change writes what was added."""
+    copy(source, target)
+    here, there = FaultyStore(source.store), FaultyStore(target.store)
+    again = copy(source, target, read_from=here, write_to=there)
+    source.upload(make_wheel(version="2.0"))
+    later = copy(source, target)
+
+    assert (again.changed, again.files) == (0, 0)
+    assert {verb for verb, _ in there.calls} == {"get", "list"}
+    documents = [("get", keys.project(name)) for name in (DEMO, OTHER)]
+    read = [("get", keys.PROJECT_NAMES), *documents]
+    assert [each for each in here.calls if each[0] != "list"] == 2 * read
+    assert [each for each in there.calls if each[0] == "get"] == documents
+    assert (later.changed, later.files) == (1, 2)
+    assert target.snapshot() == source.snapshot()
+
+
+def test_one_moment_arrives(source: IndexHarness, target: IndexHarness) -> None:
+    """What is published while a copy runs is left to the next copy, in every project."""
+    before = source.snapshot()
+
+    def publish() -> None:
+        source.clock.advance(seconds=5)
+        for made in (make_wheel("other", "2.0"), make_wheel(version="2.0"), make_wheel("third")):
+            source.upload(made)
+
+    busy = BusyStore(target.store, once("get", keys.project(DEMO), publish))
+    copied = copy(source, target, write_to=busy)
+    arrived = target.snapshot()
+    copy(source, target)
+
+    assert copied.problems == []
+    assert arrived == before
+    assert target.snapshot() == source.snapshot()
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of the source, so many calls of its store after the one before; 0: at once."""
+
+    pause: int
+    name: NormalizedName
+    deletes: bool
+
+
+CHANGES = st.builds(
+    Change,
+    st.sampled_from([0, 0, 1, 2, 3, 5, 8]),
+    st.sampled_from([DEMO, OTHER, NormalizedName("third")]),
+    st.booleans(),
+)
+
+
+class Changing:
+    """Makes the changes of an index, one by one, and notes its documents after each."""
+
+    def __init__(self, source: IndexHarness, changes: list[Change]) -> None:
+        self.source = source
+        self.states = [source.snapshot(keys.PROJECTS)]
+        self._steps = iter([step for each in changes for step in (*([None] * each.pause), each)])
+        self._numbers = count(2)
+
+    def on_call(self, _verb: str, _key: str) -> None:
+        """Make the changes that come before this call of the store."""
+        while change := next(self._steps, None):
+            self._make(change)
+
+    def _make(self, change: Change) -> None:
+        self.source.clock.advance(seconds=1)
+        index = self.source.opened(seed=next(self._numbers) + 10)
+        files = index.projects.get_for_update(change.name).files
+        if change.deletes and files:
+            chosen = Selection(parse_version(files[-1].version))
+            index.lifecycle.delete(ALICE, change.name, chosen, "")
+        else:
+            self.source.upload(make_wheel(change.name, f"{next(self._numbers)}.0"))
+        self.states.append(self.source.snapshot(keys.PROJECTS))
+
+
+@settings(max_examples=40)
+@given(st.lists(CHANGES, max_size=10))
+def test_any_moment(changes: list[Change]) -> None:
+    """Whatever is published, yanked and deleted at any time, the copy is the index at one time."""
+    with TemporaryDirectory() as folder:
+        source, target = stocked(Path(folder)), IndexHarness(Path(folder))
+        changing = Changing(source, changes)
+
+        copied = copy(source, target, read_from=BusyStore(source.store, changing.on_call))
+
+        if not copied.problems:
+            assert target.snapshot(keys.PROJECTS) in changing.states
+        assert target.check().problems == target.check().repaired == []
+        assert copy(source, target).problems == []
+        assert target.snapshot(keys.PROJECTS) == changing.states[-1]
+
+
+def test_published_while_it_begins(source: IndexHarness, target: IndexHarness) -> None:
+    """If the copy has one upload, it has every upload that was answered before that one."""
+
+    def publish() -> None:
+        for made in (make_wheel(version="2.0"), make_wheel("third"), make_wheel("other", "2.0")):
+            source.clock.advance(seconds=5)
+            source.upload(made)
+
+    busy = BusyStore(source.store, once("get", keys.project(OTHER), publish))
+    copied = copy(source, target, read_from=busy)
+
+    assert (copied.projects, copied.problems) == (3, [])
+    assert target.snapshot() == source.snapshot()
+
+
+def test_a_file_that_is_deleted_meanwhile(source: IndexHarness, target: IndexHarness) -> None:
+    """If a file is deleted before it is copied, all projects arrive as they are after that."""
+
+    def delete() -> None:
+        source.clock.advance(seconds=5)
+        source.upload(make_wheel("other", "2.0"))
+        source.clock.advance(seconds=5)
+        source.index.lifecycle.delete(ALICE, DEMO, FIRST, "")
+
+    busy = BusyStore(source.store, once("read", f"{keys.FILES}{DEMO}/", delete))
+    copied = copy(source, target, read_from=busy)
+
+    assert copied.problems == []
+    assert target.snapshot() == source.snapshot()
+
+
+def test_files_that_are_deleted_all_the_time(source: IndexHarness, target: IndexHarness) -> None:
+    """If a project loses files faster than they are copied, it is left out, and that is said."""
+    numbers = count(2)
+
+    def delete(verb: str, key: str) -> None:
+        if verb == "read" and key.startswith(f"{keys.FILES}{DEMO}/"):
+            source.clock.advance(seconds=5)
+            for version in {file.version for file in source.index.projects.get(DEMO).files}:
+                chosen = Selection(parse_version(version))
+                source.index.lifecycle.delete(ALICE, DEMO, chosen, "")
+            source.upload(make_wheel(version=f"{next(numbers)}.0"))
+
+    copied = copy(source, target, read_from=BusyStore(source.store, delete))
+
+    assert left_out(copied) == [DEMO]
+    assert target.check().problems == []
+    assert set(target.snapshot(keys.PROJECTS)) == {keys.project(OTHER)}
+
+
+def test_files_that_were_deleted_stay(source: IndexHarness, target: IndexHarness) -> None:
+    """A deleted file disappears from the pages of the copy; its bytes go with a sweep there."""
+    copy(source, target)
+    source.index.lifecycle.delete(ALICE, DEMO, FIRST, "")
+    copy(source, target)
+
+    assert target.opened(seed=4).projects.get(DEMO).files == ()
+    assert target.check().problems == []
+    assert target.check(sweep=True).swept == 4
+    assert target.snapshot() == source.snapshot()
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["a new store", "a store"])
+def test_a_copy_that_dies(tmp_path: Path, *, is_first: bool) -> None:
+    """Wherever a copy dies, a check finds the target sound, and the next copy goes on."""
+    for nth in count(1):
+        source, target = stocked(tmp_path), IndexHarness(tmp_path)
+        if not is_first:
+            copy(source, target)
+        source.upload(make_wheel(version="2.0"))
+        source.upload(make_wheel(version="3.0"))
+        source.index.lifecycle.delete(ALICE, DEMO, Selection(parse_version("2.0")), "")
+        source.upload(make_wheel("third"))
+        kind = FaultKind.CRASH if nth % 2 else FaultKind.CRASH_AFTER
+        faults = [Fault(kind, verb, nth=(nth + 1) // 2) for verb in ("put", "delete")]
+        dying = FaultyStore(target.store, tuple(faults))
+        try:
+            copy(source, target, write_to=dying)
+        except ProcessCrash:
+            sound = IndexHarness(tmp_path)
+            for key, body in target.snapshot().items():
+                sound.store.put(Key(key), body, None)
+            assert sound.check().problems == [], nth
+            assert sound.check().repaired == [], nth
+            for each in (target, sound):
+                assert copy(source, each).problems == [], nth
+                each.clock.advance(days=2)
+                each.check(sweep=True)
+                assert each.snapshot() == source.snapshot(), nth
+        else:
+            assert nth > 20
+            return
+
+
+def test_two_copies_at_once(source: IndexHarness, target: IndexHarness) -> None:
+    """A copy that begins while another one writes does no harm, and what is missing comes later."""
+    for prefix in (keys.FILES, keys.INCOMING, keys.PROJECTS, keys.JOURNAL):
+        source.upload(make_wheel(version=f"{len(prefix)}.0"))
+        source.upload(make_wheel(version=f"{len(prefix)}.1"))
+        happens = once("put", prefix, lambda: copy(source, target))
+        copy(source, target, write_to=BusyStore(target.store, happens))
+        assert target.check().problems == []
+
+    assert copy(source, target).problems == []
+    assert target.snapshot() == source.snapshot()
+
+
+def damage(harness: IndexHarness, prefix: str, body: bytes | None, ending: str = "") -> None:
+    """Overwrite the objects with this prefix and ending, or delete them."""
+    for key in harness.snapshot(prefix):
+        if key.endswith(ending):
+            if body is None:
+                harness.store.delete(Key(key), None)
+            else:
+                harness.store.put(Key(key), body, None)
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["a new store", "a store"])
+@pytest.mark.parametrize("body", [b"?", None], ids=["damaged", "lost"])
+@pytest.mark.parametrize(
+    ("prefix", "ending"),
+    [
+        (f"{keys.FILES}{DEMO}/", "demo-2.0-py3-none-any.whl"),
+        (f"{keys.FILES}{DEMO}/", "demo-2.0-py3-none-any.whl.metadata"),
+        (keys.project(DEMO), ""),
+        (keys.commit(DEMO, 6), ""),
+    ],
+)
+def test_damage_in_the_source(
+    source: IndexHarness,
+    target: IndexHarness,
+    prefix: str,
+    ending: str,
+    body: bytes | None,
+    *,
+    is_first: bool,
+) -> None:
+    """A damaged project stays as it was, which is told; the others arrive."""
+    if not is_first:
+        copy(source, target)
+    before = target.snapshot(keys.project(DEMO))
+    source.upload(make_wheel(version="2.0"))
+    source.upload(make_wheel(version="3.0"))
+    source.upload(make_wheel("other", "2.0"))
+    damage(source, prefix, body, ending)
+
+    copied = copy(source, target)
+
+    assert left_out(copied) == [DEMO]
+    assert target.snapshot(keys.project(DEMO)) == before
+    assert target.bytes_at(keys.project(OTHER)) == source.bytes_at(keys.project(OTHER))
+    assert target.check().problems == []
+
+
+def test_a_document_that_was_changed(source: IndexHarness, target: IndexHarness) -> None:
+    """A document that is not what its journal says is told, and not copied."""
+    body = source.bytes_at(keys.project(DEMO))
+    source.store.put(keys.project(DEMO), body.replace(b'"broken"', b'"intact"'), None)
+
+    assert left_out(copy(source, target)) == [DEMO]
+    source.store.put(keys.project(DEMO), body, None)
+    copy(source, target)
+    source.store.put(keys.project(DEMO), body.replace(b'"broken"', b'"intact"'), None)
+    assert left_out(copy(source, target)) == [DEMO]
+
+
+@pytest.mark.parametrize("verb", ["read", "get"])
+def test_unreadable(source: IndexHarness, target: IndexHarness, verb: str) -> None:
+    """What cannot be read, as by a broken disk, is left out; a store that is away ends the copy."""
+    broken = FaultyStore(source.store, (Fault(FaultKind.NOT_DONE, verb, "*/demo*", times=99),))
+    assert left_out(copy(source, target, read_from=broken)) == [DEMO]
+
+    away = FaultyStore(source.store, (Fault(FaultKind.NOT_DONE, "get", nth=5, times=99),))
+    with pytest.raises(Unavailable):
+        copy(source, target, read_from=away)
+    full = FaultyStore(target.store, (Fault(FaultKind.NOT_DONE, "put", times=99),))
+    with pytest.raises(Unavailable):
+        copy(source, target, write_to=full)
+    assert copy(source, target).problems == []
+    assert target.snapshot() == source.snapshot()
+
+
+@pytest.mark.parametrize("is_ahead", [True, False], ids=["ahead", "diverged"])
+def test_a_target_that_went_its_own_way(
+    source: IndexHarness, target: IndexHarness, *, is_ahead: bool
+) -> None:
+    """A project that was changed in the target is named and left alone; the others arrive."""
+    copy(source, target)
+    target.clock.advance(hours=2)
+    target.upload(make_wheel(version="2.0"))
+    before = target.snapshot()
+    if not is_ahead:
+        source.upload(make_wheel(version="3.0"))
+        source.upload(make_wheel(version="4.0"))
+
+    copied = copy(source, target)
+
+    assert left_out(copied) == [DEMO]
+    assert copied.projects == 1
+    assert target.snapshot() == before
+
+
+def test_a_target_that_is_written_meanwhile(source: IndexHarness, target: IndexHarness) -> None:
+    """An upload to the target in the middle of a copy wins, and the copy says so."""
+    copy(source, target)
+    source.upload(make_wheel(version="3.0"))
+    source.upload(make_wheel(version="4.0"))
+    upload = once("put", keys.project(DEMO), lambda: target.upload(make_wheel(version="2.0")))
+
+    copied = copy(source, target, write_to=BusyStore(target.store, upload))
+
+    assert left_out(copied) == [DEMO]
+    assert target.check().problems == []
+    assert "demo-2.0-py3-none-any.whl" in target.opened(seed=4).projects.get(DEMO).by_filename
+
+
+def bytes_of(harness: IndexHarness) -> Iterator[str]:
+    """Yield the keys of all wheels."""
+    yield from (key for key in harness.snapshot(keys.FILES) if key.endswith(".whl"))
+
+
+def test_what_the_target_lost(source: IndexHarness, target: IndexHarness) -> None:
+    """Bytes that are missing in the target, or have another size, are copied again."""
+    copy(source, target)
+    one, two = bytes_of(target)
+    target.store.delete(Key(one), None)
+    target.store.put(Key(two), b"?", None)
+
+    assert copy(source, target).files == 2
+    assert target.snapshot() == source.snapshot()
+
+
+def test_a_sweep_before_the_documents(source: IndexHarness, target: IndexHarness) -> None:
+    """A sweep of the target between two copies, or during one, takes nothing that is needed."""
+    copy(source, target)
+    damage(target, keys.PROJECTS, None)
+    damage(target, keys.JOURNAL, None)
+    damage(target, keys.PROJECT_NAMES, b'{"names":[]}')
+    target.clock.advance(days=2)
+    sweep = once("put", keys.INCOMING, lambda: target.check(sweep=True))
+
+    copied = copy(source, target, write_to=BusyStore(target.store, sweep))
+
+    assert copied.problems == []
+    assert target.check().problems == []
+
+
+def test_credentials(source: IndexHarness, target: IndexHarness) -> None:
+    """Tokens are copied only if asked for, with later revocations, which nothing takes back."""
+    tokens = [
+        source.index.tokens.create(TokenRequest(name="ci"), by="local:alice") for _ in range(2)
+    ]
+    copy(source, target)
+    assert target.snapshot(keys.CREDENTIALS) == {}
+
+    first = copy(source, target, with_credentials=True)
+    source.index.tokens.revoke(tokens[0][1].id, by="local:alice")
+    second = copy(source, target, with_credentials=True)
+    assert (first.credentials, second.credentials) == (2, 1)
+    assert target.snapshot() == source.snapshot()
+    assert not any(token.text in str(target.snapshot()) for token, _ in tokens)
+
+    target.opened(seed=4).tokens.revoke(tokens[1][1].id, by="local:alice")
+    assert copy(source, target, with_credentials=True).credentials == 0
+    damage(source, keys.TOKENS, b"?")
+    assert len(copy(source, target, with_credentials=True).problems) == 2
