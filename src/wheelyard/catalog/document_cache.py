@@ -6,6 +6,7 @@ On a local store (a folder, memory) a cached document is revalidated before use,
 the store does not answer until it is `stale_if_error` seconds old.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final, Generic, Literal, TypeVar
@@ -150,6 +151,21 @@ class DocumentCache(Generic[T]):
             return cached if now - cached.validated_at < self._policy.stale_if_error else None
         is_fresh = max_age == "fresh" and now - cached.attempted_at < self._policy.freshness
         return cached if is_fresh else None
+
+    def watch(self, key: Key, version: ObjectVersion) -> Callable[[], bool]:
+        """
+        Return a function that tells whether this version of a document is still `fresh`.
+
+        The function does not read a remote store. It raises nothing but Unavailable.
+        """
+        if self._policy.is_local:
+            return self._store.watch(key, version)
+
+        def is_fresh() -> bool:
+            snapshot = self.peek(key)
+            return snapshot is not None and snapshot.version == version
+
+        return is_fresh
 
     def get(self, key: Key, max_age: MaxAge = "fresh") -> Snapshot[T]:
         """

@@ -7,6 +7,7 @@ missing. A server that has not read the list yet may begin at the document: it t
 whose first upload was interrupted before its name was listed.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +23,7 @@ from wheelyard.catalog.document_cache import Codec, DocumentCache, MaxAge, Snaps
 from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.errors import OVERLOADED, Conflict, NotFound, Unavailable, quoted
 from wheelyard.model.project import Commit, Project
-from wheelyard.storage.base import ABSENT, Store, Stored
+from wheelyard.storage.base import ABSENT, ObjectVersion, Store, Stored
 
 _COMMITS: Final = Codec(Commit)
 
@@ -49,6 +50,10 @@ class ProjectNames:
     def peek(self, max_age: MaxAge = "fresh") -> Snapshot[NameList] | None:
         """Return the list if it is cached and recent enough, else None; reads no remote store."""
         return self._documents.peek(keys.PROJECT_NAMES, max_age)
+
+    def watch(self, version: ObjectVersion) -> Callable[[], bool]:
+        """Return a function that tells whether this version of the list is still fresh."""
+        return self._documents.watch(keys.PROJECT_NAMES, version)
 
     def get(self) -> Snapshot[NameList]:
         """Return a snapshot of the list, read from the store unless a fresh one is cached."""
@@ -112,6 +117,10 @@ class Projects:
             return snapshot
         names = self.names.peek(max_age)
         return _missing(names) if names is not None and not _is_listed(names, name) else None
+
+    def watch(self, name: NormalizedName, version: ObjectVersion) -> Callable[[], bool]:
+        """Return a function that tells whether this version of a project is still fresh."""
+        return self.documents.watch(keys.project(name), version)
 
     def load(self, name: NormalizedName) -> Snapshot[Project]:
         """

@@ -1,21 +1,20 @@
 """
 The ASGI application: routes a request, authenticates its caller and sends the response.
 
-A request for a project page in memory may be answered by `caching/fast_path.py`, without the router
-or a thread.
+A request that is identical to an earlier one may be answered by `caching/fast_path.py`, without the
+router or a thread.
 """
 
 import logging
 from asyncio import create_task
 from contextlib import suppress
 from dataclasses import replace
-from http import HTTPStatus
 
 from wheelyard.errors import WheelyardError
-from wheelyard.http.caching.fast_path import FastPath, fast_path_headers
+from wheelyard.http.caching.fast_path import FastPath
 from wheelyard.http.context import build_context
 from wheelyard.http.handlers.web_ui import WebUi
-from wheelyard.http.observability.instrumentation import DETAIL_ROUTE, Instrumentation
+from wheelyard.http.observability.instrumentation import Instrumentation
 from wheelyard.http.observability.request_record import RequestRecord, log_safe
 from wheelyard.http.observability.worker_metrics import WorkerMetricsFolder
 from wheelyard.http.protocol import error_responses, request_body, request_headers
@@ -31,7 +30,7 @@ from wheelyard.http.protocol.messages import (
     send_response,
 )
 from wheelyard.http.protocol.request_body import BodyTimeouts, RequestBody
-from wheelyard.http.protocol.router import NO_ROUTE, Route, build_path
+from wheelyard.http.protocol.router import NO_ROUTE, Route
 from wheelyard.http.routes import IAP_ASSERTION_HEADER, build_router
 from wheelyard.http.security.csrf import cross_site_error, is_cross_site
 from wheelyard.http.security.host_policy import HostPolicy
@@ -39,7 +38,6 @@ from wheelyard.http.security.read_policy import require_any_read
 from wheelyard.http.security.request_authentication import RequestAuthenticator
 from wheelyard.http.uploads.handler import UploadHandler
 from wheelyard.model.access import Caller
-from wheelyard.model.distribution_filename import parse_name
 from wheelyard.operations.store_probe import Reason, always_writable
 from wheelyard.wiring.index import Index
 
@@ -65,7 +63,8 @@ class App:
         self._instrumentation = Instrumentation(index, metrics_folder)
         self._upload_handler = UploadHandler(self._context)
         self._web_ui = WebUi(self._context)
-        self._fast_path = FastPath(self._context, self._authenticator, self._check_host)
+        check_host = None if self._host_policy is None else self._check_host
+        self._fast_path = FastPath(self._authenticator, check_host, self._trusted_proxies)
         parts = (self._context, self._upload_handler, self._web_ui, self._instrumentation)
         self.routes = build_router(*parts)
 
@@ -90,18 +89,15 @@ class App:
     async def _serve_request(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         instrumentation = self._instrumentation
         started_at = instrumentation.now()
-        headers, cache_key, found = fast_path_headers(scope["headers"]), None, None
-        if headers is not None:
-            address = client_address(scope, self._trusted_proxies)
-            cache_key = self._authenticator.cache_key(headers.get(b"authorization"), address)
-            found = self._fast_path.response(scope, headers, cache_key)
+        key = self._fast_path.key_of(scope)
+        found = None if key is None else self._fast_path.response(key, scope)
         if found is not None:
-            response, principal = found
-            await send_response(response, "GET", send, self._context.pools.streams)
-            instrumentation.record_fast_path(scope, response, principal, started_at)
+            response, caller, labels = found
+            await send_response(response, scope["method"], send, self._context.pools.streams)
+            instrumentation.record_fast_path(scope, response, caller, labels, started_at)
             return
         record = instrumentation.start(scope, started_at)
-        record.cache_key = cache_key
+        record.request_key = key
         try:
             await self._respond(scope, receive, send, record)
         finally:
@@ -171,8 +167,8 @@ class App:
         except WheelyardError as error:
             is_browser = b"text/html" in headers.get(b"accept", b"")
             return self._error_response(error, as_html=route.is_html and is_browser)
-        if response.status == HTTPStatus.OK and route.name == DETAIL_ROUTE:
-            self._remember(scope["raw_path"], request, record)
+        if record.request_key is not None and record.caller is not None:
+            self._fast_path.remember(record.request_key, record.caller, response, route.name)
         return response
 
     async def _handle(self, request: Request, route: Route, record: RequestRecord) -> Response:
@@ -183,28 +179,19 @@ class App:
             if settings.server.read_only:
                 return error_responses.read_only_error()
         if not is_public:
-            caller = await self._authenticate(request, route, record)
-            request, record.principal = replace(request, caller=caller), caller.principal
+            caller = await self._authenticate(request, route)
+            request, record.caller = replace(request, caller=caller), caller
             if route.needs_read:  # before any lookup, so that 401 tells nothing of what exists
                 require_any_read(caller)
         return await route.handler(request)
 
-    async def _authenticate(self, request: Request, route: Route, record: RequestRecord) -> Caller:
+    async def _authenticate(self, request: Request, route: Route) -> Caller:
         verifier = self._index.authenticator.iap
         if verifier is not None and route.accepts_iap(request):
             assertion = request.headers.get(IAP_ASSERTION_HEADER, b"").decode("latin-1")
             return await self._authenticator.authenticate_iap(verifier, assertion)
-        header, address = request.headers.get(b"authorization"), request.address
-        if record.cache_key is None:
-            record.cache_key = self._authenticator.cache_key(header, address)
-        return await self._authenticator.authenticate(header, address, record.cache_key)
-
-    def _remember(self, raw_path: bytes, request: Request, record: RequestRecord) -> None:
-        """Let this caller's later requests for a canonical `raw_path` take the fast path."""
-        name, prefix = parse_name(request.params["name"]), self._index.settings.server.path_prefix
-        is_canonical = raw_path == build_path(prefix, (*request.segments[:-1], name), b"").encode()
-        if is_canonical and record.cache_key is not None:
-            self._fast_path.remember(record.cache_key, raw_path, name)
+        header = request.headers.get(b"authorization")
+        return await self._authenticator.authenticate(header, request.address)
 
     def _error_response(self, error: WheelyardError, *, as_html: bool) -> Response:
         self._context.store_errors.log(error)

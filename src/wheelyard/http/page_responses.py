@@ -1,6 +1,7 @@
 """Responses with pages, cached or rendered, for all handlers that answer with pages."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from dataclasses import replace
 from functools import partial
 from urllib.parse import parse_qs
 
@@ -9,7 +10,7 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.catalog.projects import NameList
 from wheelyard.http.caching.cache_headers import VARY, page_cache_headers
-from wheelyard.http.caching.page_cache import CachedPage, Render
+from wheelyard.http.caching.page_cache import CachedPage, PageCache, Render
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.conditional_requests import check_if_match
 from wheelyard.http.protocol.content_encoding import best_encoding
@@ -51,11 +52,25 @@ async def load_page(
     return page
 
 
-def page_response(request: Request, page: CachedPage, media_type: MediaType) -> Response:
-    """Return a 200 response with `page` in an encoding that the client accepts, or 304, or 412."""
+def page_response(
+    request: Request,
+    page: CachedPage,
+    media_type: MediaType,
+    repeat_from: PageCache | None = None,
+    is_current: Callable[[], bool] = lambda: True,
+) -> Response:
+    """
+    Return a 200 response with `page` in an encoding that the client accepts, or 304, or 412.
+
+    With `repeat_from`, identical requests get the same response as long as that cache has the page
+    and `is_current` returns True.
+    """
     encoding = best_encoding(request.headers.get(b"accept-encoding", b""))
     response = page.response(media_type, encoding, request.headers.get(b"if-none-match"))
-    return check_if_match(request.headers, dict(response.headers)[b"etag"]) or response
+    rejection = check_if_match(request.headers, dict(response.headers)[b"etag"])
+    if rejection is not None or repeat_from is None:
+        return rejection or response
+    return replace(response, repeat=repeat_from.repeat(page, response, is_current))
 
 
 def visibility_key(caller: Caller) -> tuple[Scope, ...] | None:

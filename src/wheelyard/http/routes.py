@@ -22,7 +22,7 @@ from wheelyard.http.handlers.simple_api import project_detail, project_list
 from wheelyard.http.handlers.trusted_publishing_api import TrustedPublishingApi
 from wheelyard.http.handlers.web_ui import WebUi
 from wheelyard.http.handlers.xml_rpc import answer_call, is_xml_rpc
-from wheelyard.http.observability.instrumentation import DETAIL_ROUTE, Instrumentation
+from wheelyard.http.observability.instrumentation import Instrumentation
 from wheelyard.http.page_responses import requested_media_type
 from wheelyard.http.protocol.messages import Request, Response, redirect
 from wheelyard.http.protocol.negotiation import MediaType
@@ -121,7 +121,7 @@ def _index(context: ServerContext, web_ui: WebUi) -> Iterator[Route]:
         route = Route("project_list", f"{root}/", list_page)
         yield route if root else replace(route, handler=home, accepts_iap=wants_html)
         yield Route("redirect", root, add_slash)
-        yield Route(DETAIL_ROUTE, f"{root}/{{name}}/", detail_page)
+        yield Route("project_detail", f"{root}/{{name}}/", detail_page)
         yield Route("redirect", f"{root}/{{name}}", add_slash)
     yield Route(
         "project_page", "/project/{name}/", web_ui.project, accepts_iap=always, is_html=True

@@ -8,7 +8,7 @@ see the latest finished write. `tests/storage/conformance.py` asserts the contra
 is unchanged), or raise `Unavailable` (the outcome is unknown: read the object to find out).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -145,6 +145,14 @@ class Store(Protocol):
         """
         del key, lifetime
         return None
+
+    def watch(self, key: Key, version: ObjectVersion) -> Callable[[], bool]:
+        """
+        Return a function that tells whether the object has `version` now.
+
+        It is for one version that is asked about often, and raises nothing but Unavailable.
+        """
+        return lambda: isinstance(self.get(key, version), NotModified)
 
     def path_of(self, key: Key) -> Path | None:
         """Return the path of the object's file, existing or not; None if it is not a local file."""

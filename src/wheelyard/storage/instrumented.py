@@ -182,6 +182,10 @@ class InstrumentedStore:
         with self._timed("sign"):
             return self.inner.sign(key, lifetime)
 
+    def watch(self, key: Key, version: ObjectVersion) -> Callable[[], bool]:
+        """See `Store`; the calls of the function are not recorded."""
+        return self.inner.watch(key, version)
+
     def path_of(self, key: Key) -> Path | None:
         """See `Store`; not recorded, as it does not use the disk or network."""
         return self.inner.path_of(key)

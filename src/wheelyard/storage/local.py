@@ -18,7 +18,7 @@ server reads it, so the umask decides the modes.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from errno import EISDIR, ELOOP
 from fcntl import LOCK_EX, flock
@@ -95,6 +95,24 @@ class LocalStore(Store):
             return None
         except OSError as error:
             raise _unreadable(key, error) from error
+
+    def watch(self, key: Key, version: ObjectVersion) -> Callable[[], bool]:
+        """See `Store`; the function makes one system call."""
+        path, lstat = self._path(key), os.lstat
+        if version == ABSENT:
+            return super().watch(key, version)
+        modified, inode, size = map(int, version.split("."))
+
+        def is_unchanged() -> bool:
+            try:
+                found = lstat(path)
+            except OSError:
+                return False
+            # as in `_version`
+            is_same = found.st_mtime_ns == modified and found.st_ino == inode
+            return is_same and found.st_size == size
+
+        return is_unchanged
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """See `Store`."""

@@ -1,6 +1,6 @@
 """Two stores that act as one: the keys with a certain prefix are in the second store."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from heapq import merge
@@ -63,6 +63,10 @@ class SplitStore:
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """See `Store`."""
         return self._of(key).sign(key, lifetime)
+
+    def watch(self, key: Key, version: ObjectVersion) -> Callable[[], bool]:
+        """See `Store`."""
+        return self._of(key).watch(key, version)
 
     def path_of(self, key: Key) -> Path | None:
         """See `Store`."""

@@ -16,6 +16,7 @@ log in, and a distributed attack has one try a minute for each network.
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from threading import Condition
@@ -176,6 +177,7 @@ def login_keys(address: str, name: str) -> tuple[str, str]:
     return address_key(address), f"{_NAME}:{digest}"
 
 
+@lru_cache(1024)  # parsing takes longer than the rest of a request that a cache answers
 def client_network(address: str) -> str:
     """
     Return the address that stands for one client: itself, or the first of its IPv6 /64.

@@ -1,109 +1,101 @@
 """
-The fast path: project pages answered from memory, without the router, a thread or a task.
+The fast path: answers a request that is identical to an earlier one, without the router or a task.
 
-A request takes the fast path if its caller was authenticated within the last second, has had the
-same page at the same path before, and the page of the current document version is in the
-`PageCache`. Every other request takes the normal path through `App`, which calls `remember` after
-it has answered with such a page. Anonymous callers count as authenticated.
+`App` answers a request on the ordinary path, and gives the response to `remember`. An identical
+request of the same caller gets that response again as long as its `Response.repeat` returns it. So
+the fast path has no rules of its own: it only knows which parts of a request an answer may depend
+on. A caller counts as the same if its credential was verified within the last second.
 """
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Final
-
-from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import WheelyardError
-from wheelyard.http.caching.page_cache import detail_page_key
-from wheelyard.http.context import ServerContext
-from wheelyard.http.protocol.content_encoding import best_encoding
-from wheelyard.http.protocol.messages import AsgiScope, Header, Headers, Response
-from wheelyard.http.protocol.negotiation import best_media_type
-from wheelyard.http.protocol.request_headers import HOST
+from wheelyard.http.protocol.client_address import client_address
+from wheelyard.http.protocol.messages import AsgiScope, Response
 from wheelyard.http.security.request_authentication import RequestAuthenticator
-from wheelyard.model.access import Action
+from wheelyard.model.access import Caller
 from wheelyard.settings.sections import MIB
 
+CAPACITY_BYTES: Final = 4 * MIB
+"""The memory for remembered requests; the pages themselves are in the `PageCache`."""
+ENTRY_BYTES: Final = 1024
+"""The estimated memory of a remembered request, besides the bytes of its key."""
 MAX_HEADERS: Final = 24
 HEADER_LIMIT_BYTES: Final = 1024
 """The longest header (name and value) on the fast path, except Authorization."""
-PATH_LIMIT_BYTES: Final = 256
-"""The longest URL path that the fast path remembers."""
 
-_NORMAL_PATH_ONLY: Final = frozenset(
-    {b"content-length", b"content-type", b"transfer-encoding", b"if-match"}
+_DECIDING_HEADERS: Final = frozenset(
+    b"accept accept-encoding content-length content-type host if-match if-none-match if-range "
+    b"range transfer-encoding".split()
 )
-_USED: Final = _NORMAL_PATH_ONLY | frozenset(
-    {b"accept", b"accept-encoding", b"authorization", b"if-none-match", b"host"}
-)
+"""The headers that an answer to GET or HEAD may depend on, besides Authorization."""
+_BODY_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
+"""Only the ordinary path reads bodies."""
+_AUTHORIZATION: Final = b"authorization"
+_METHODS: Final = frozenset({"GET", "HEAD"})
 
-CheckHost = Callable[[AsgiScope], Response | None]
-
-
-def fast_path_headers(headers: Sequence[Header]) -> dict[bytes, bytes] | None:
-    """Return the headers that decide on a page, by name; None if only `App` can answer them."""
-    if len(headers) > MAX_HEADERS:
-        return None
-    found: dict[bytes, bytes] = {}
-    for name, value in headers:
-        if len(name) + len(value) > HEADER_LIMIT_BYTES and name != b"authorization":
-            return None
-        if name in _USED:
-            if name in found:
-                return None
-            found[name] = value
-    host = found.get(b"host")
-    if not host or not HOST.fullmatch(host) or not _NORMAL_PATH_ONLY.isdisjoint(found):
-        return None
-    return found
+RequestKey = tuple[bytes, str, *tuple[str | bytes, ...]]
+"""The key of the cached caller, the method, and what else an answer may depend on."""
+Labels = tuple[str, str, str]
+"""Route, method and status, for the metrics."""
+_Entry = tuple[Caller, Callable[[], Response | None], Labels]
 
 
 class FastPath:
-    """Answers requests for project pages in memory, of callers that have had the page before."""
+    """Remembers the responses to requests, and repeats them."""
 
     def __init__(
-        self, context: ServerContext, authenticator: RequestAuthenticator, check_host: CheckHost
+        self,
+        authenticator: RequestAuthenticator,
+        check_host: Callable[[AsgiScope], Response | None] | None,
+        trusted_proxies: int,
     ) -> None:
-        self._projects = context.index.projects
-        self._pages = context.pages
         self._authenticator = authenticator
         self._check_host = check_host
-        self._paths: LruCache[bytes, NormalizedName] = LruCache(4 * MIB)
-        """Project names by caller (cache key) and raw path; only paths that the caller may read."""
-        self._media_type_for = lru_cache(256)(best_media_type)
-        self._encoding_for = lru_cache(256)(best_encoding)
+        self._trusted_proxies = trusted_proxies
+        self._entries: LruCache[RequestKey, _Entry] = LruCache(CAPACITY_BYTES)
 
-    def remember(self, cache_key: bytes, raw_path: bytes, name: NormalizedName) -> None:
-        """Record that a caller (by cache key) has got a project's page at a short URL path."""
-        if len(raw_path) <= PATH_LIMIT_BYTES:
-            self._paths.put(cache_key + raw_path, name, 256 + 2 * len(raw_path))
+    def key_of(self, scope: AsgiScope) -> RequestKey | None:
+        """Return the key of a request; None if only the ordinary path can answer it."""
+        headers, method = scope["headers"], scope["method"]
+        if method not in _METHODS or len(headers) > MAX_HEADERS:
+            return None
+        caller_key = b""
+        key = [scope["http_version"], scope["raw_path"], scope["query_string"]]
+        for name, value in headers:
+            if name == _AUTHORIZATION:
+                if caller_key:
+                    return None
+                address = client_address(scope, self._trusted_proxies)
+                caller_key = self._authenticator.cache_key(value, address)
+            elif len(value) > HEADER_LIMIT_BYTES:
+                return None
+            elif name in _DECIDING_HEADERS:
+                key += (name, value)
+        return (caller_key, method, *key)
 
-    def response(
-        self, scope: AsgiScope, headers: Headers, cache_key: bytes
-    ) -> tuple[Response, str] | None:
-        """Return the response and the caller's principal; None if only `App` can answer."""
-        if scope["method"] != "GET" or scope["query_string"]:
+    def response(self, key: RequestKey, scope: AsgiScope) -> tuple[Response, Caller, Labels] | None:
+        """Return the response to a request, its caller and its labels; None if none is known."""
+        entry = self._entries.get(key)
+        if entry is None:
             return None
-        name = self._paths.get(cache_key + scope["raw_path"])
-        if name is None or self._check_host(scope):
+        caller, repeat, labels = entry
+        current = self._authenticator.cached_caller(key[0])
+        if current is not caller and current != caller:
             return None
-        caller = self._authenticator.cached_caller(cache_key)
-        if caller is None or not caller.may(Action.READ, name):
+        if self._check_host is not None and self._check_host(scope) is not None:
             return None
         try:
-            response = self._cached_page(name, headers)
+            response = repeat()
         except WheelyardError:
-            return None
-        return None if response is None else (response, caller.principal)
+            return None  # the ordinary path reports it
+        return None if response is None else (response, caller, labels)
 
-    def _cached_page(self, name: NormalizedName, headers: Headers) -> Response | None:
-        snapshot = self._projects.peek(name)
-        media_type = self._media_type_for(headers.get(b"accept", b""))
-        if snapshot is None or media_type is None:
-            return None
-        page = self._pages.get(detail_page_key(name, media_type), snapshot.version)
-        if page is None:
-            return None
-        encoding = self._encoding_for(headers.get(b"accept-encoding", b""))
-        return page.response(media_type, encoding, headers.get(b"if-none-match"))
+    def remember(self, key: RequestKey, caller: Caller, response: Response, route: str) -> None:
+        """Remember the response of the ordinary path to a caller, if it may be repeated."""
+        if response.repeat is not None and _BODY_HEADERS.isdisjoint(key):
+            labels = (route, key[1], str(response.status))
+            size = ENTRY_BYTES + sum(map(len, key))
+            self._entries.put(key, (caller, response.repeat, labels), size)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from weakref import ref
 
 from packaging.utils import NormalizedName
 
@@ -21,6 +22,7 @@ Variant = tuple[MediaType, Encoding]
 class CachedPage:
     """A page rendered from one document version, in every encoding; if small, in IDENTITY only."""
 
+    key: Hashable
     version: ObjectVersion
     digest: str
     """The hash of the body before compression, for the ETag."""
@@ -70,6 +72,18 @@ class PageCache:
         page = self._pages.get(key)
         return page if page is not None and page.version == version else None
 
+    def repeat(
+        self, page: CachedPage, response: Response, is_current: Callable[[], bool]
+    ) -> Callable[[], Response | None]:
+        """
+        Return a function that returns `response`, one of `page`, as long as it `is_current`.
+
+        The function returns None once the page has left the cache. It keeps no page in memory, and
+        may raise Unavailable.
+        """
+        key, version, found = page.key, page.version, ref(response)
+        return lambda: found() if is_current() and self.get(key, version) is not None else None
+
     def get_or_render(
         self, key: Hashable, version: ObjectVersion, render: Render, headers: HeaderList
     ) -> CachedPage:
@@ -79,7 +93,7 @@ class PageCache:
             body = render()
             bodies = encode_body(body)
             digest = blake2b(body, digest_size=16).hexdigest()
-            page = CachedPage(version, digest, bodies, headers)
+            page = CachedPage(key, version, digest, bodies, headers)
             # a page takes about 4 KiB besides its bodies
             self._pages.put(key, page, 4096 + sum(map(len, bodies.values())))
         return page

@@ -29,7 +29,8 @@ async def project_list(request: Request, context: ServerContext) -> Response:
 
     key = ("list", media_type.value.is_json, page_responses.visibility_key(request.caller))
     page = await load_page(context, key, snapshot.version, render, page_headers(context))
-    return page_response(request, page, media_type)
+    is_current = context.index.projects.names.watch(snapshot.version)
+    return page_response(request, page, media_type, context.pages, is_current)
 
 
 async def project_detail(request: Request, context: ServerContext) -> Response:
@@ -66,4 +67,5 @@ async def project_detail(request: Request, context: ServerContext) -> Response:
     page = rendered.get(version)
     if page is None:
         page = await load_page(context, key, version, partial(rendering, project), headers)
-    return page_response(request, page, media_type)
+    is_current = context.index.projects.watch(name, version)
+    return page_response(request, page, media_type, context.pages, is_current)

@@ -22,7 +22,7 @@ def log_request(record: RequestRecord, seconds: float) -> None:
     has_failed = record.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     if record.route in PROBE_ROUTES and not has_failed:
         return
-    scope, principal = record.scope, record.principal
+    scope, principal = record.scope, record.caller.principal if record.caller else ""
     path = log_safe(scope["raw_path"])
     agent = log_safe(dict(scope["headers"]).get(b"user-agent", b""))
     request: dict[str, Any] = {

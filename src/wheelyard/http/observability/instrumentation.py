@@ -19,6 +19,7 @@ from wheelyard.http.observability.token_expiry import ExpiringTokens
 from wheelyard.http.observability.worker_metrics import MetricsSnapshot, WorkerMetricsFolder
 from wheelyard.http.protocol.client_address import client_address
 from wheelyard.http.protocol.messages import AsgiScope, Response
+from wheelyard.model.access import Caller
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.instrumented import Histograms
 from wheelyard.wiring.index import Index
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 SHUTDOWN_TIMEOUT_SECONDS: Final = 5.0
 """Seconds that the last export to an OpenTelemetry collector may take."""
-DETAIL_ROUTE: Final = "project_detail"
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 
@@ -68,17 +68,22 @@ class Instrumentation:
             index.store_metrics.listener = self._telemetry.record_store_call
 
     def record_fast_path(
-        self, scope: AsgiScope, response: Response, principal: str, started_at: float
+        self,
+        scope: AsgiScope,
+        response: Response,
+        caller: Caller,
+        labels: tuple[str, str, str],
+        started_at: float,
     ) -> None:
         """Record a request answered by the fast path; log it and export its span, if enabled."""
         seconds = self.now() - started_at
-        self.timings.add((DETAIL_ROUTE, "GET", str(response.status)), seconds)
+        self.timings.add(labels, seconds)
         if self._telemetry or self._is_logging:
             record = self._new_record(scope, started_at, seconds)
             CURRENT_REQUEST.set(record)
-            record.route, record.principal = DETAIL_ROUTE, principal
+            record.route, record.caller = labels[0], caller
             record.set_response(response)
-            self._emit(record, "GET", seconds)
+            self._emit(record, labels[1], seconds)
 
     def start(self, scope: AsgiScope, started_at: float) -> RequestRecord:
         """

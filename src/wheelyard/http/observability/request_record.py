@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
 from wheelyard.http.protocol.messages import AsgiScope, Headers, Response
+from wheelyard.model.access import Caller
 from wheelyard.model.text import escaped, redact_tokens
 
 T = TypeVar("T")
@@ -46,10 +47,10 @@ class RequestRecord:
     span: Any = None
     """The OpenTelemetry span, if OpenTelemetry is on."""
     route: str = UNMATCHED_ROUTE
-    cache_key: bytes | None = None
-    """The key of the cached caller; None before authentication."""
-    principal: str = ""
-    """Of the caller; empty before authentication."""
+    request_key: tuple[bytes, str, *tuple[str | bytes, ...]] | None = None
+    """The key of the request on the fast path; None if its answer is not repeated."""
+    caller: Caller | None = None
+    """None before authentication."""
     status: int = CLIENT_CLOSED_REQUEST
     size: int | None = None
     """Bytes of the response's body; None if they are not known in advance."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 
@@ -28,6 +29,11 @@ def client_address(scope: AsgiScope, trusted_proxies: int) -> str:
         values = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
         seen = b",".join(values).decode("latin-1").split(",")
         peer = seen[-trusted_proxies if len(seen) >= trusted_proxies else 0].strip() or peer
+    return _normalized(peer)
+
+
+@lru_cache(1024)  # the same few clients and proxies send all requests of a moment
+def _normalized(peer: str) -> str:
     peer = peer.partition("%")[0]  # an IPv6 zone may be any text
     try:
         return str(ip_address(peer))

@@ -60,7 +60,7 @@ class Request:
         return self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Response:
     """A response; `headers` include Content-Length, except with status 204 or 304."""
 
@@ -68,6 +68,12 @@ class Response:
     headers: HeaderList
     body: bytes | Path | Iterator[bytes] = b""
     """The body: bytes, a file for the kernel to send, or chunks to read in a thread."""
+    repeat: Callable[[], "Response | None"] | None = None
+    """
+    Returns the response to an identical request of the same caller; None once it may be another.
+
+    It is None itself if each request needs an answer of its own.
+    """
 
 
 def make_response(status: int, content_type: bytes, body: bytes, *headers: Header) -> Response:

@@ -58,7 +58,7 @@ class RequestAuthenticator:
         """
         return self._callers.get(cache_key) if cache_key else self._anonymous
 
-    async def authenticate(self, header: bytes | None, address: str, cache_key: bytes) -> Caller:
+    async def authenticate(self, header: bytes | None, address: str) -> Caller:
         """
         Return the caller by the Authorization header; without one, the anonymous caller.
 
@@ -67,6 +67,7 @@ class RequestAuthenticator:
             Invalid: The header is malformed.
             Unavailable: The credential cannot be verified now, or too many logins have failed.
         """
+        cache_key = self.cache_key(header, address)
         caller = self.cached_caller(cache_key)
         if caller is None and header is not None:
             credential = parse_authorization(header, client_network(address))

@@ -1,0 +1,220 @@
+"""The fast path, which repeats the response to an identical request."""
+
+import sys
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from random import Random
+from types import FrameType
+
+import pytest
+
+import wheelyard
+from tests.http.in_process import InProcessResponse, InProcessServer, in_process
+from tests.operations.distributions import make_wheel
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.http.security.request_authentication import CACHED_CALLER_SECONDS
+from wheelyard.model.access import parse_actions, parse_pattern
+from wheelyard.settings.sections import AccessSettings, Settings
+from wheelyard.storage.local import LocalStore
+
+DEMO = make_wheel("demo")
+PAGE = "/simple/demo/"
+AS_HTML = f"{PAGE}?format=text/html"
+MAX_CALLS = 24
+"""Calls of Python functions for a request on the fast path, with a credential."""
+
+Header = tuple[str, str]
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[InProcessServer]:
+    """An application with one project, which anybody may read."""
+    with in_process(tmp_path) as app:
+        app.publish(DEMO)
+        yield app
+
+
+def is_same(one: InProcessResponse, other: InProcessResponse) -> bool:
+    """Return whether two responses have the same status, headers and body."""
+    return (one.status, one.headers, one.body) == (other.status, other.headers, other.body)
+
+
+MANY = [("x-y", "z" * 1000)] * 24
+"""More headers than the fast path takes, with Host."""
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("target", [PAGE, "/simple/", "/pypi/demo/json", AS_HTML])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("accept", "application/vnd.pypi.simple.v1+json"), ("accept-encoding", "gzip, deflate")],
+        [("accept", "text/html"), ("user-agent", "pip/26.0"), ("cache-control", "max-age=0")],
+        [("if-none-match", "*")],
+        MANY[1:],
+    ],
+    ids=["none", "uv", "pip", "known", "many"],
+)
+def test_identical_request(
+    app: InProcessServer, target: str, method: str, headers: list[Header]
+) -> None:
+    """An identical request gets the same response again, at once."""
+    first = app.get(target, *headers, method=method)
+    second = app.get(target, *headers, method=method)
+
+    assert (first.was_quick, second.was_quick) == (False, True)
+    assert first.status in {200, 304}
+    assert is_same(first, second)
+
+
+@pytest.mark.parametrize(
+    ("target", "method", "headers"),
+    [
+        ("/simple/Demo/", "GET", []),
+        ("/simple/nothing/", "GET", []),
+        (PAGE, "POST", []),
+        (PAGE, "GET", [("if-match", '"x"')]),
+        (PAGE, "GET", [("content-length", "0")]),
+        (PAGE, "GET", [("transfer-encoding", "chunked")]),
+        (PAGE, "GET", [("authorization", "Basic eDp5")]),
+        (PAGE, "GET", [("authorization", "Basic eDp5"), ("authorization", "Basic eDp5")]),
+        (PAGE, "GET", [("x", "y" * 1025)]),
+        (PAGE, "GET", MANY),
+    ],
+    ids=[
+        "name",
+        "missing",
+        "post",
+        "match",
+        "length",
+        "chunked",
+        "login",
+        "logins",
+        "long",
+        "many",
+    ],
+)
+def test_ordinary_path(
+    app: InProcessServer, target: str, method: str, headers: list[Header]
+) -> None:
+    """Every other request is looked at from its beginning, each time."""
+    answers = [app.get(target, *headers, method=method) for _ in range(2)]
+
+    assert [each.was_quick for each in answers] == [False, False]
+    assert is_same(*answers)
+
+
+METHODS = ("GET", "HEAD")
+TARGETS = (PAGE, AS_HTML, "/simple/", "/simple", "/simple/secret/", "/pypi/demo/json")
+ACCEPT = ("", "application/vnd.pypi.simple.v1+json", "x/y")
+ENCODING = ("", "gzip", "zstd")
+ETAGS = ("", "*", PAGE, "/simple/")
+CALLERS = ("", "all", "demo", "wrong")
+
+
+def test_requests_in_any_order(tmp_path: Path) -> None:
+    """Whatever was requested before, and by whom, each request gets its own response."""
+    private = Settings(access=AccessSettings(private_names=("secret",)))
+    requests = list(product(METHODS, TARGETS, ACCEPT, ENCODING, ETAGS, CALLERS))
+    Random(1).shuffle(requests)
+    with in_process(tmp_path, private) as app:
+        app.publish(*(make_wheel("demo", f"{each}.0") for each in range(6)), make_wheel("secret"))
+        logins = {"wrong": "x", "all": token(app, "*"), "demo": token(app, "demo")}
+        etags = {each: app.get(each).headers["etag"] for each in (PAGE, "/simple/")}
+
+        def ask(request: tuple[str, ...], *more: Header) -> InProcessResponse:
+            method, target, accept, encoding, etag, who = request
+            named = {"accept": accept, "accept-encoding": encoding}
+            named["if-none-match"] = etags.get(etag, etag)
+            headers = [(name, value) for name, value in named.items() if value]
+            if who:
+                headers.append(login(logins[who]))
+            return app.get(target, *headers, *more, method=method)
+
+        quick = 0
+        for request in requests:
+            found, expected = ask(request), ask(request, ("x-long", "x" * 1025))
+            assert is_same(found, expected), request
+            quick += ask(request).was_quick
+    assert quick > len(requests) // 4
+
+
+def token(app: InProcessServer, project: str) -> str:
+    """Return a new token that may read a project."""
+    request = TokenRequest(
+        name="t", actions=parse_actions(["read"]), projects=(parse_pattern(project),)
+    )
+    return app.index.tokens.create(request, by="local:test")[0].text
+
+
+def login(secret: str) -> Header:
+    """Return the header of a token."""
+    return ("authorization", "Basic " + b64encode(f"__token__:{secret}".encode()).decode())
+
+
+def test_a_new_page(app: InProcessServer) -> None:
+    """A page that is in memory is not shown any more after an upload has changed it."""
+    old = [app.get(PAGE) for _ in range(2)][-1]
+    newer = make_wheel("demo", "2.0")
+    app.publish(newer)
+
+    first, second = app.get(PAGE), app.get(PAGE)
+
+    assert [each.was_quick for each in (old, first, second)] == [True, False, True]
+    assert newer.filename not in old.body.decode()
+    assert newer.filename in first.body.decode()
+    assert second.body == first.body
+
+
+def test_a_revoked_token(tmp_path: Path) -> None:
+    """A token that was revoked opens a page in memory for one more second."""
+    with in_process(tmp_path, Settings(access=AccessSettings(private=True))) as app:
+        app.publish(DEMO)
+        secret = token(app, "demo")
+        assert [app.get(PAGE, login(secret)).was_quick for _ in range(2)] == [False, True]
+        app.index.tokens.revoke(secret, by="local:test")
+        app.clock.advance(seconds=CACHED_CALLER_SECONDS)
+
+        assert app.get(PAGE, login(secret)).status == 401
+
+
+def test_a_page_in_memory_under_another_name(tmp_path: Path) -> None:
+    """Where only some names are answered, a page in memory is kept from all others."""
+    trusted = AccessSettings(trusted_hosts=("index",))
+    with in_process(tmp_path, Settings(access=trusted)) as app:
+        app.publish(DEMO)
+        assert [app.get(PAGE).was_quick for _ in range(2)] == [False, True]
+
+        assert app.get(PAGE, host="evil").status == 421
+        assert app.get(PAGE).was_quick
+
+
+def test_work(tmp_path: Path) -> None:
+    """In a folder, a page in memory costs one look at its document, and few calls."""
+    looks, calls = list[str](), Counter[str]()
+    source = str(Path(wheelyard.__file__).parent)
+
+    def count(frame: FrameType, event: str, called: object) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(source):
+            calls[frame.f_code.co_qualname] += 1
+        elif event == "c_call" and getattr(called, "__module__", "") == "posix":
+            looks.append(getattr(called, "__name__", ""))
+
+    with in_process(tmp_path, store=LocalStore(tmp_path / "store", Random(1))) as app:
+        app.publish(DEMO)
+        header = login(token(app, "demo"))
+        for _ in range(2):
+            app.get(PAGE, header)
+        sys.setprofile(count)
+        try:
+            answer = app.get(PAGE, header)
+        finally:
+            sys.setprofile(None)
+
+    assert answer.was_quick
+    assert looks == ["lstat"]
+    assert calls.total() <= MAX_CALLS, calls
