@@ -70,6 +70,10 @@ class DeferredStore:
         """See `Store`."""
         return self._now.sign(key, lifetime)
 
+    def watch(self, key: Key, version: ObjectVersion) -> Callable[[], bool]:
+        """See `Store`."""
+        return self._now.watch(key, version)
+
     def path_of(self, key: Key) -> Path | None:
         """See `Store`."""
         return self._now.path_of(key)
