@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
@@ -113,6 +113,31 @@ def test_a_new_token_that_was_lost(harness: IndexHarness) -> None:
     assert again.old.id == record.id
     assert again.new.lifetime == record.lifetime
     assert again.old.lifetime == record.lifetime
+
+
+HOURS = st.integers(0, 48)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["rotate", "lose", "wait"]), HOURS), max_size=8))
+@example([("rotate", 24), ("rotate", 0)])
+@example([("rotate", 24), ("rotate", 0), ("lose", 0)])
+def test_one_name_means_one_token(steps: list[tuple[str, int]]) -> None:
+    """However often a token is rotated, and new ones lost, its name means one token or none."""
+    harness = IndexHarness(Path())
+    made(harness.index)
+    for step, hours in steps:
+        if step == "wait":
+            harness.clock.advance(hours=hours)
+            continue
+        try:
+            done = rotated(harness.index, overlap=timedelta(hours=hours))
+        except NotFound:
+            now = harness.clock.now
+            assert all(each.state(now) != "active" for each in harness.index.tokens.all())
+            return
+        assert done.new.lifetime == CI.lifetime
+        if step == "lose":
+            harness.index.tokens.revoke(done.new.id, by="local:bob")
 
 
 def test_a_shared_name(harness: IndexHarness) -> None:

@@ -6,9 +6,10 @@ crash in between leaves two working tokens and never none, and of two rotations 
 succeeds. The new token of the other one is revoked; nobody has seen it.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
@@ -38,7 +39,7 @@ def find_token(tokens: ApiTokens, text: str) -> TokenRecord:
     """
     Return the record of the active token with this id or name, or with the id in this whole token.
 
-    A token that was rotated already does not count for its name while its successor is active.
+    A token that was rotated does not count for its name while the one that replaces it is active.
     Raise NotFound if there is no active token, Conflict if several have the name.
     """
     token_id = token_id_in(text)
@@ -49,12 +50,8 @@ def find_token(tokens: ApiTokens, text: str) -> TokenRecord:
         raise no_token_id()
     now = tokens.runtime.now()
     named = {each.id: each for each in tokens.all() if each.name == text and not each.publishers}
-    active = {each.id: each for each in named.values() if each.state(now) == "active"}
-    found = [
-        each
-        for each in active.values()
-        if each.rotation is None or each.rotation.successor not in active
-    ]
+    active = [each for each in named.values() if each.state(now) == "active"]
+    found = [each for each in active if _replacement(each, named.get, now) is None]
     if not found:
         raise NotFound(
             f"There is no active token called {quoted(text)}. See 'wheelyard token list'; a token "
@@ -137,9 +134,29 @@ def _require_rotatable(tokens: ApiTokens, record: TokenRecord) -> None:
             f"Token {record.id} is {state}. A rotation revives no token; make a new one with "
             "'wheelyard token create'."
         )
-    successor = record.rotation and tokens.records.get(record.rotation.successor).value
-    if successor and successor.state(now) == "active":
+    replacement = _replacement(record, lambda each: tokens.records.get(each).value, now)
+    if replacement is not None:
         raise Conflict(
             f"Token {record.id} was rotated already. Rotate the one that replaces it: "
-            f"'wheelyard token rotate {successor.id}'."
+            f"'wheelyard token rotate {replacement.id}'."
         )
+
+
+def _replacement(
+    record: TokenRecord, find: Callable[[str], TokenRecord | None], now: datetime
+) -> TokenRecord | None:
+    """
+    Return the last active token that replaces this one, or replaces its successor, and so on.
+
+    Return None if there is none, because the new tokens were revoked, for example. `find` returns
+    the record with an id.
+    """
+    last, seen = None, {record.id}
+    while record.rotation and record.rotation.successor not in seen:
+        seen.add(record.rotation.successor)
+        successor = find(record.rotation.successor)
+        if successor is None:
+            break
+        record = successor
+        last = record if record.state(now) == "active" else last
+    return last
