@@ -146,7 +146,9 @@ def test_other_users(container: Container, user: str) -> None:
     """It runs as its own user, and as any other with any other group."""
     own = replace(container, user=user, variables={})
 
-    assert TOKEN.search(own.output("wheelyard", "token", "create", "ci"))
+    assert TOKEN.search(
+        own.output("wheelyard", "token", "create", "ci", "--store", "wheelyard-data")
+    )
 
 
 def test_what_is_in_it(container: Container) -> None:
