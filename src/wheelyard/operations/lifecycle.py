@@ -58,7 +58,8 @@ class Selection:
             and (self.filename is None or file.filename == self.filename)
         )
         if not selected and not (self.allow_deleted and self._was_deleted(project)):
-            what = f"version {self.versions}"
+            is_set = isinstance(self.versions, SpecifierSet)
+            what = f"version {f'in {quoted(str(self.versions))}' if is_set else self.versions}"
             if self.filename is not None:
                 what = f"file {quoted(self.filename)} of {what}"
             raise NotFound(
