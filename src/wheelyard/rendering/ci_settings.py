@@ -131,7 +131,7 @@ def ci_lines(service: CiService, scope: Scope, url: str) -> str:
     for placeholder, value in known.items():
         job = job.replace(placeholder, value)
     pages = f"to publish ({service.page})\nand " if uploads else ""
-    hint = "" if url else "\nYOUR-INDEX stands for the host of the index: [server] public_url.\n"
+    hint = "" if url else "YOUR-INDEX stands for the host of the index: [server] public_url.\n"
     return f"""\
 {service.title} needs no stored token: trusted publishing gives each job one for minutes,
 {pages}to install (docs/trusted-publishing.md#installing-in-ci).
@@ -141,4 +141,6 @@ To use this token all the same, store it:
 {indent(service.storing, "  ")}
 and add this to {service.place}:
 
-{indent(job, "  ")}{hint}"""
+{indent(job, "  ")}
+pip asks only this index there: docs/private-and-public.md says what public dependencies need.
+{hint}"""
