@@ -1,0 +1,216 @@
+"""`wheelyard copy`, as it is typed: folders, buckets, refusals, a full disk, and kills."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from signal import SIGKILL
+
+import pytest
+
+from tests.cli.conftest import WHERE, Typed
+from tests.clients.harness import Sandbox
+from tests.fake_gcs.server import FakeGcs, running_fake_gcs
+from tests.forking import ProcessEnvironment, fork
+from tests.operations.distributions import make_wheel
+from tests.storage.gcs.opened import EMULATOR
+from tests.storage.small_disk import small_disk
+
+pytestmark = pytest.mark.integration
+
+FILES = '{"format":2,"files":"gs://files"}\n'
+MADE = "wheelyard: made a new store at "
+
+
+@pytest.fixture
+def store(sandbox: Sandbox, wheelyard: Typed) -> Path:
+    """A store with two projects of two files each, and a token."""
+    dist = sandbox.folder / "dist"
+    dist.mkdir()
+    for name in ("demo", "other"):
+        for version in ("1.0", "2.0"):
+            make_wheel(name, version, content=bytes(50_000)).write(dist)
+    place = sandbox.folder / "store"
+    assert wheelyard("upload", "-q", "--store", place, *dist.iterdir()).returncode == 0
+    assert wheelyard("token", "create", "ci", "--store", place).returncode == 0
+    assert wheelyard("yank", "demo", "1.0", "--store", place).returncode == 0
+    return place
+
+
+@pytest.fixture
+def google() -> Iterator[FakeGcs]:
+    """A fake GCS server with some buckets."""
+    with running_fake_gcs("packages", "files", "backup", "secrets") as server:
+        yield server
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every object of a store in a folder."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    found = {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+    return {name: body for name, body in found.items() if not name.startswith(".")}
+
+
+def test_what_it_says(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
+    """It says where it made a store, of which moment the copy is, and what it wrote."""
+    there = sandbox.folder / "backup"
+    first = wheelyard("copy", store, there)
+    token = wheelyard("copy", store, there, "--with-credentials")
+    quiet = wheelyard("copy", "--quiet", store, there)
+    again = wheelyard("copy", "--json", store, there)
+
+    assert (first.returncode, first.stderr) == (0, f"{MADE}{there}\n")
+    assert first.stdout.startswith(f"{there}: 2 projects as of 20")
+    assert " UTC, 2 of them changed; 8 objects written, " in first.stdout
+    assert token.stdout.endswith("0 of them changed; 0 objects written, 0 bytes, 1 credential\n")
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+    result = json.loads(again.stdout)
+    assert again.stderr == ""
+    assert result.pop("moment").endswith("Z")
+    counts = dict.fromkeys(("changed", "files", "size", "credentials"), 0)
+    assert result == {"projects": 2, "problems": [], **counts}
+    assert contents(there) == contents(store)
+
+
+def test_problems(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
+    """A damaged file fails the copy, names its project, and keeps no other one from arriving."""
+    there = sandbox.folder / "backup"
+    (damaged,) = store.glob("files/demo/*/demo-2.0-*.whl")
+    damaged.write_bytes(bytes(damaged.stat().st_size))
+
+    done = wheelyard("copy", store, there, "--quiet")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "wheelyard: not copied: demo: files/demo/" in done.stderr
+    assert "is damaged in FROM" in done.stderr
+    assert wheelyard("list", "--store", there).stdout == "other\n"
+    assert wheelyard("check", "--store", there).returncode == 0
+
+
+def test_in_use(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
+    """What was published in TO is never overwritten, and the copy says which project it left."""
+    there = sandbox.folder / "backup"
+    wheelyard("copy", store, there)
+    more = make_wheel("demo", "3.0").write(sandbox.folder)
+    assert wheelyard("upload", "--store", there, more).returncode == 0
+    before = contents(there)
+
+    done = wheelyard("copy", store, there)
+
+    assert done.returncode == 1
+    assert done.stdout.startswith(f"{there}: 1 project as of ")
+    assert "not copied: demo: TO has changes of this project that FROM lacks" in done.stderr
+    assert contents(there) == before
+
+
+def test_refused_places(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
+    """A store is copied neither to itself nor into itself, and nowhere from a missing one."""
+    before = contents(sandbox.folder)
+    (sandbox.folder / "link").symlink_to(store)
+    inside = f"{store}/backup"
+    for source, target in (
+        *((store, store), (store, "./store/"), (store, "link"), (store, inside), (inside, store)),
+        *(("gs://packages", "gs://packages/team"), ("gs://packages/team/", "gs://packages/team")),
+        *(("missing", "new"), ("memory:", "new"), (store, "memory:"), (store, "gs://x")),
+        (store, "s3://bucket"),
+    ):
+        done = wheelyard("copy", source, target)
+        assert (done.returncode, done.stdout) == (1, ""), (source, target)
+        assert len(done.stderr.splitlines()) == 1
+        assert "Traceback" not in done.stderr
+    (sandbox.folder / "link").unlink()
+    assert contents(sandbox.folder) == before
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_another_format(store: Path, wheelyard: Typed, sandbox: Sandbox, number: int) -> None:
+    """A store of another format is neither read nor written."""
+    other = sandbox.folder / "other"
+    other.mkdir()
+    other.joinpath("wheelyard.json").write_text(f'{{"format":{number}}}\n')
+    before = contents(sandbox.folder)
+
+    for places in ((store, other), (other, sandbox.folder / "new")):
+        done = wheelyard("copy", *places)
+        assert done.returncode == 1
+        assert f"format {number}" in done.stderr
+    assert contents(sandbox.folder) == before
+
+
+def test_buckets(store: Path, wheelyard: Typed, sandbox: Sandbox, google: FakeGcs) -> None:
+    """Files that have a bucket of their own are copied from there and to there."""
+    where = {EMULATOR: google.url}
+    google.bucket("packages").put("wheelyard.json", FILES.encode())
+    there = sandbox.folder / "there"
+    for places in ((store, "gs://packages"), ("gs://packages", "gs://backup/a"), ()):
+        source, target = places or ("gs://backup/a", there)
+        assert wheelyard("copy", "--with-credentials", source, target, **where).returncode == 0
+    assert contents(there) == contents(store)
+    assert len(google.bucket("files").names("files/")) == 8
+    assert google.bucket("packages").names("files/") == []
+    assert len(google.bucket("backup").names("a/files/")) == 8
+    caching = google.bucket("backup").get(google.bucket("backup").names("a/files/")[0])
+    assert caching is not None
+    assert "immutable" in str(caching)
+
+    for target in ("gs://files", "gs://files/x"):
+        assert "same place" in wheelyard("copy", "gs://packages", target, **where).stderr
+
+    google.log.clear()
+    again = wheelyard("copy", "gs://packages", "gs://backup/a", **where)
+    assert " 0 of them changed; 0 objects written" in again.stdout
+    assert google.log.records(kind="insert") == []
+    documents = [each for each in google.log.records(price="B") if "projects/" in each.name]
+    assert len(documents) == 3 * 2
+    assert len(google.log.records(price="A")) <= 5
+
+
+def test_tokens_apart(store: Path, wheelyard: Typed, sandbox: Sandbox, google: FakeGcs) -> None:
+    """The location of the tokens in the settings is that of the configured store, both ways."""
+    where = {EMULATOR: google.url}
+    config = sandbox.folder / "wheelyard.toml"
+    config.write_text(
+        '[store]\nlocation = "gs://packages"\n[access]\ncredentials_store = "gs://secrets"\n'
+    )
+    there = sandbox.folder / "there"
+    for places in ((store, "gs://packages"), ("gs://packages", there)):
+        assert wheelyard("copy", "--with-credentials", *places, **where).returncode == 0
+
+    assert len(google.bucket("secrets").names("credentials/tokens/")) == 1
+    assert google.bucket("packages").names("credentials/") == []
+    assert contents(there) == contents(store)
+
+
+def test_full_disk(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
+    """On a full disk it ends with one sentence, TO is sound, and with more room it goes on."""
+    with small_disk(sandbox.folder, "size=200k") as there:
+        done = wheelyard("copy", store, there, "--quiet")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "no room left" in done.stderr.splitlines()[-1]
+        assert "copy again to go on from there" in done.stderr
+        subprocess.run(["mount", "-o", "remount,size=4m", there], check=True)
+        assert wheelyard("check", "--store", there).returncode == 0
+        assert wheelyard("copy", store, there, "--with-credentials").returncode == 0
+        assert contents(there) == contents(store)
+
+
+@pytest.mark.parametrize("steps", [30, 60, 80])
+def test_killed(store: Path, wheelyard: Typed, sandbox: Sandbox, steps: int) -> None:
+    """Killed at any step, it leaves a sound store, which the next copy completes."""
+    there, log = sandbox.folder / "there", sandbox.folder / "log.txt"
+    dependencies = ProcessEnvironment(
+        folder=sandbox.folder,
+        environment=sandbox.environment() | WHERE,
+        output=log,
+        errors=log,
+        store=str(there),
+        steps=steps,
+    )
+
+    process = fork(["copy", "--with-credentials", str(store), str(there)], dependencies)
+    process.join()
+
+    assert process.exitcode == -SIGKILL, log.read_text()
+    assert wheelyard("check", "--store", there).returncode == 0
+    assert wheelyard("copy", "--with-credentials", store, there).returncode == 0
+    assert contents(there) == contents(store)
