@@ -62,7 +62,7 @@ def test_what_it_says(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
     assert (first.returncode, first.stderr) == (0, f"{MADE}{there}\n")
     assert first.stdout.startswith(f"{there}: 2 projects as of 20")
     assert " UTC, 2 of them changed; 8 objects written, " in first.stdout
-    assert token.stdout.endswith("0 of them changed; 0 objects written, 0 bytes, 1 credential\n")
+    assert token.stdout.endswith("0 objects written, 0 bytes, 1 object of credentials\n")
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
     result = json.loads(again.stdout)
     assert again.stderr == ""

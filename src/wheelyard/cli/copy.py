@@ -84,7 +84,9 @@ def command(*, source: str, target: str, with_credentials: bool) -> int:
 def _summary(target: str, report: CopyReport, *, with_credentials: bool) -> str:
     moment = f" as of {report.moment:%Y-%m-%d %H:%M:%S} UTC" if report.moment else ""
     written = f"{counted(report.files, 'object')} written, {report.size} bytes"
-    credentials = f", {counted(report.credentials, 'credential')}" if with_credentials else ""
+    credentials = (
+        f", {counted(report.credentials, 'object')} of credentials" if with_credentials else ""
+    )
     return (
         f"{escaped(target)}: {counted(report.projects, 'project')}{moment}, {report.changed} of "
         f"them changed; {written}{credentials}"
