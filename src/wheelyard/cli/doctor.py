@@ -1,0 +1,68 @@
+"""`wheelyard doctor`: say why an install or a publish does not work from this machine."""
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from wheelyard.cli.help_text import examples
+from wheelyard.cli.output import output_options, print_json, print_line, printable
+from wheelyard.doctor.examination import examination
+from wheelyard.doctor.findings import Finding, Machine, Outcome, shown
+from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.text import escaped, redact_tokens
+from wheelyard.settings.load import process_environment
+from wheelyard.wiring.stores import system_runtime
+
+CHECK_WIDTH: Final = 10
+OUTCOME_WIDTH: Final = 7
+
+
+@examples(
+    "troubleshooting.md",
+    "wheelyard doctor",
+    "wheelyard doctor https://packages.example.com/simple/",
+    "wheelyard doctor https://packages.example.com --project acme-core",
+)
+@click.command("doctor")
+@click.argument("url", required=False)
+@click.option("--project", metavar="NAME", default="", help="The project that does not work.")
+@output_options
+def command(url: str | None, project: str) -> int:
+    """
+    Say why an install or a publish does not work from this machine.
+
+    URL is the server's or its index's; without it, the index that pip or uv asks is examined. Each
+    line is one check: of settings and credentials, the network, and the server. Nothing is changed,
+    and no secret is printed. Exit 1 if a check failed.
+    """
+    runtime = system_runtime()
+    machine = Machine(
+        process_environment(), Path.home(), Path.cwd(), runtime.now, runtime.monotonic
+    )
+    chosen = examination(url, parse_name(project) if project else "", machine)
+    index = shown(chosen.url)
+    print_line(f"index: {escaped(index)} (of {escaped(chosen.source)})")
+    findings = list[Finding]()
+    for each in chosen.run():
+        findings.append(each)
+        _print(each)
+    print_json({"index": index, "checks": [_json(each) for each in findings]})
+    return int(any(each.outcome is Outcome.FAILED for each in findings))
+
+
+def _print(finding: Finding) -> None:
+    outcome, check = finding.outcome.ljust(OUTCOME_WIDTH), finding.check.ljust(CHECK_WIDTH)
+    print_line(f"{outcome}  {check}  {escaped(redact_tokens(finding.text))}")
+    if finding.advice:
+        print_line(f"{'':{OUTCOME_WIDTH}}  {'':{CHECK_WIDTH}}  -> {escaped(finding.advice)}")
+
+
+def _json(finding: Finding) -> dict[str, str]:
+    outcome, text = finding.outcome.lower(), redact_tokens(finding.text)
+    return {
+        "check": finding.check,
+        "outcome": outcome,
+        "text": printable(text),
+        "advice": finding.advice,
+    }

@@ -1,0 +1,232 @@
+"""
+The settings of installers and publishers: which files and variables have them, and which one wins.
+
+pip: global files, the user's, the environment's `pip.conf`, `$PIP_CONFIG_FILE`, variables `PIP_*`.
+uv: system, user, project, variables `UV_*`; or `$UV_CONFIG_FILE` alone.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from configparser import Error as ConfigError
+from configparser import RawConfigParser
+from dataclasses import dataclass, field
+from os import devnull
+from pathlib import Path
+from typing import Any, Final
+
+from wheelyard.doctor.findings import Machine
+from wheelyard.http_client.urls import Url, parse_url
+
+PIP_SECTIONS: Final = ("global", "install")
+"""The sections that `pip install` reads; the later one wins, whatever files they are in."""
+UV_VARIABLES: Final = {
+    "default-index": ("UV_INDEX_URL", "UV_DEFAULT_INDEX"),
+    "index": ("UV_EXTRA_INDEX_URL", "UV_INDEX"),
+    "publish-url": ("UV_PUBLISH_URL",),
+}
+"""Variables of uv by key; the later one wins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """The text of a setting, and the file or variable that has it."""
+
+    text: str = field(repr=False)
+    source: str
+
+    @property
+    def url(self) -> Url | None:
+        """The text as a URL; None if it is none."""
+        try:
+            return parse_url(self.text.strip())
+        except ValueError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """The settings of one client: values by key, the one that wins last."""
+
+    client: str
+    values: Mapping[str, tuple[Value, ...]]
+    files: tuple[str, ...]
+    """The files that were read, in that order."""
+    problems: tuple[str, ...]
+    """Sentences about files that cannot be read."""
+
+    def winner(self, *keys: str) -> Value | None:
+        """Return the value that is used, of the first of the keys that has one."""
+        return next((self.values[key][-1] for key in keys if key in self.values), None)
+
+    def text(self, key: str) -> str:
+        """Return the text of the value that is used, or an empty string."""
+        found = self.winner(key)
+        return "" if found is None else found.text.strip()
+
+
+class _Collector:
+    """Collects the settings of one client."""
+
+    def __init__(self, client: str) -> None:
+        self.client = client
+        self.values = dict[str, list[Value]]()
+        self.files = list[str]()
+        self.problems = list[str]()
+
+    def add(self, key: str, text: object, source: str) -> None:
+        if isinstance(text, str) and text.strip():
+            self.values.setdefault(key, []).append(Value(text.strip(), source))
+
+    def read(self, path: Path) -> str | None:
+        """Return the text of a file; None if it is missing; note a file that cannot be read."""
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "it is not UTF-8"
+            self.problems.append(f"{path} cannot be read: {why}")
+            return None
+        self.files.append(str(path))
+        return text
+
+    def tables(self, path: Path) -> dict[str, Any]:
+        """Return the tables of a TOML file; empty if it is missing or malformed."""
+        try:
+            return tomllib.loads(self.read(path) or "")
+        except ValueError:  # its message may quote a secret
+            self.problems.append(f"{path} is no valid TOML")
+            return {}
+
+    def sections(self, path: Path) -> RawConfigParser:
+        """Return the sections of an INI file; none if it is missing or malformed."""
+        parser = RawConfigParser()
+        try:
+            parser.read_string(self.read(path) or "")
+        except ConfigError:
+            self.problems.append(f"{path} is malformed")
+            return RawConfigParser()
+        return parser
+
+    def done(self) -> ClientSettings:
+        values = {key: tuple(found) for key, found in self.values.items()}
+        return ClientSettings(self.client, values, tuple(self.files), tuple(self.problems))
+
+
+def pip_settings(machine: Machine) -> ClientSettings:
+    """Return what `pip install` reads."""
+    found, environ = _Collector("pip"), machine.environ
+    parsers = [(path, found.sections(path)) for path in _pip_files(machine)]
+    for section in PIP_SECTIONS:
+        for path, parser in parsers:
+            for key, text in parser.items(section) if parser.has_section(section) else ():
+                found.add(key.lower().replace("_", "-").removeprefix("--"), text, str(path))
+    for name in sorted(environ):
+        if name.startswith("PIP_") and name != "PIP_CONFIG_FILE":
+            found.add(name[4:].lower().replace("_", "-"), environ[name], f"${name}")
+    return found.done()
+
+
+def _pip_files(machine: Machine) -> Iterator[Path]:
+    named = machine.environ.get("PIP_CONFIG_FILE", "")
+    if named == devnull:
+        return
+    yield from (folder / "pip" / "pip.conf" for folder in machine.system_folders())
+    yield machine.etc / "pip.conf"
+    if not (named and Path(named).exists()):
+        yield machine.home / ".pip" / "pip.conf"
+        yield machine.config_folder() / "pip" / "pip.conf"
+    _, prefix = machine.variable("VIRTUAL_ENV", "CONDA_PREFIX")
+    if prefix:
+        yield Path(prefix) / "pip.conf"
+    if named:
+        yield machine.folder / named
+
+
+def uv_settings(machine: Machine) -> ClientSettings:
+    """Return what uv reads: its indexes, and where it publishes."""
+    found = _Collector("uv")
+    for path in _uv_files(machine):
+        tables = found.tables(path)
+        if path.name == "pyproject.toml":
+            tables = _table(_table(tables, "tool"), "uv")
+        _add_uv_tables(found, tables, str(path))
+    for key, names in UV_VARIABLES.items():
+        for name in names:
+            for text in reversed(machine.environ.get(name, "").split()):
+                # an index may have a name before its URL
+                is_named = "=" in text.partition("://")[0]
+                found.add(key, text.partition("=")[2] if is_named else text, f"${name}")
+    return found.done()
+
+
+def _add_uv_tables(found: _Collector, tables: dict[str, Any], source: str) -> None:
+    for table in (tables, _table(tables, "pip")):
+        found.add("default-index", table.get("index-url"), source)
+        found.add("publish-url", table.get("publish-url"), source)
+    # the first of a file is asked first, so that it is the last that is added
+    for index in reversed(_list(tables, "index")):
+        key = "default-index" if index.get("default") is True else "index"
+        found.add(key, index.get("url"), source)
+        found.add("publish-url", index.get("publish-url"), source)
+
+
+def _uv_files(machine: Machine) -> Iterator[Path]:
+    if named := machine.environ.get("UV_CONFIG_FILE"):
+        yield machine.folder / named
+        return
+    if machine.environ.get("UV_NO_CONFIG"):
+        return
+    yield from (folder / "uv" / "uv.toml" for folder in reversed(machine.system_folders()))
+    yield machine.etc / "uv" / "uv.toml"
+    yield machine.config_folder() / "uv" / "uv.toml"
+    for folder in (machine.folder, *machine.folder.parents):
+        if (folder / "uv.toml").exists():
+            yield folder / "uv.toml"
+            return
+        if _has_uv_table(folder / "pyproject.toml"):
+            yield folder / "pyproject.toml"
+            return
+
+
+def _has_uv_table(path: Path) -> bool:
+    return "uv" in _table(_Collector("uv").tables(path), "tool")
+
+
+def other_settings(machine: Machine) -> Iterator[ClientSettings]:
+    """Yield the sources of Poetry and PDM in `pyproject.toml`, if there are some."""
+    for folder in (machine.folder, *machine.folder.parents):
+        path = folder / "pyproject.toml"
+        if path.exists():
+            for client in ("poetry", "pdm"):
+                found = _Collector(client)
+                for source in _list(_table(_table(found.tables(path), "tool"), client), "source"):
+                    found.add("index", source.get("url"), str(path))
+                if found.values:
+                    yield found.done()
+            return
+
+
+def publish_settings(machine: Machine) -> ClientSettings:
+    """Return the URLs, users and passwords of `.pypirc`, as `NAME.repository`; and twine's own."""
+    found = _Collector("twine")
+    parser = found.sections(machine.home / ".pypirc")
+    for name in parser.sections():
+        for key in ("repository", "username", "password"):
+            found.add(
+                f"{name}.{key}", parser.get(name, key, fallback=""), f"{machine.home}/.pypirc"
+            )
+    for key in ("repository-url", "username", "password"):
+        name = f"TWINE_{key.upper().replace('-', '_')}"
+        found.add(key, machine.environ.get(name), f"${name}")
+    return found.done()
+
+
+def _table(tables: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = tables.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _list(tables: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    found = tables.get(name)
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []

@@ -1,0 +1,113 @@
+"""The credential that clients send to a server, and the file, variable or program that has it."""
+
+import subprocess
+from dataclasses import dataclass, field
+from netrc import NetrcParseError, netrc
+from pathlib import Path
+from shutil import which
+from typing import Final
+
+from wheelyard.doctor.client_settings import Value
+from wheelyard.doctor.findings import Machine
+from wheelyard.http_client.urls import Url, UserPassword
+
+KEYRING_SECONDS: Final = 5.0
+"""How long the program `keyring` may take; it may wait for somebody to unlock it."""
+TOKEN_USER: Final = "__token__"  # noqa: S105 - the name of a user
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A user and a password, and where they are from."""
+
+    login: UserPassword = field(repr=False)
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialSearch:
+    """The credentials for a server in the order in which pip asks for them, and notes."""
+
+    found: tuple[Credential, ...]
+    notes: tuple[str, ...]
+    """Sentences about places that are there, and have nothing for the server."""
+
+
+def find_credentials(
+    url: Url, source: str, configured: list[Value], machine: Machine
+) -> CredentialSearch:
+    """
+    Return the credentials for a URL: its own, of index URLs, of netrc, keyring and a variable.
+
+    `source` is the file, variable or option that has the URL.
+    """
+    found, notes = list[Credential](), list[str]()
+    if url.login is not None:
+        found.append(Credential(url.login, f"the URL of {source}"))
+    for value in configured:
+        other = value.url
+        if other is not None and other.login is not None and other.origin == url.origin:
+            found.append(Credential(other.login, f"the URL of {value.source}"))
+    _search_netrc(url, machine, found, notes)
+    _search_keyring(url, machine, found, notes)
+    name, token = machine.variable("WHEELYARD_TOKEN")
+    if token and token.isascii() and token.isprintable():
+        found.append(
+            Credential(UserPassword(TOKEN_USER, token), f"${name}, which pip and uv do not read")
+        )
+    return CredentialSearch(tuple(found), tuple(notes))
+
+
+def _search_netrc(url: Url, machine: Machine, found: list[Credential], notes: list[str]) -> None:
+    named, host = machine.environ.get("NETRC", ""), url.host.strip("[]")
+    places = (Path(named),) if named else (machine.home / ".netrc", machine.home / "_netrc")
+    path = next((each for each in places if each.exists()), None)
+    if path is None:
+        if named:
+            notes.append(f"$NETRC names {named}, which is not there")
+        return
+    try:
+        entries = netrc(str(path)).hosts
+    except (OSError, NetrcParseError, UnicodeError) as error:
+        # the message of a parse error may quote a password
+        why = error.strerror if isinstance(error, OSError) else "it is malformed, so that it is"
+        notes.append(f"{path} cannot be read: {why or 'an error'} ignored")
+        return
+    key = host if host in entries else "default"
+    if key not in entries:
+        others = ", ".join(sorted(entries)) or "no machine"
+        notes.append(f"{path} is for {others}, and not for {host}")
+        return
+    login, _, password = entries[key]
+    place = str(path) if key == host else f"{path} (its entry 'default')"
+    found.append(Credential(UserPassword(login, password or ""), place))
+
+
+def _search_keyring(url: Url, machine: Machine, found: list[Credential], notes: list[str]) -> None:
+    program = which("keyring", path=machine.environ.get("PATH"))
+    if program is None:
+        return
+    user = url.login.username if url.login is not None else TOKEN_USER
+    for name in (url.redacted, url.authority):
+        try:
+            asked = subprocess.run(  # noqa: S603 - as pip and uv do
+                [program, "get", name, user or TOKEN_USER],
+                env=dict(machine.environ),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+                timeout=KEYRING_SECONDS,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            notes.append(f"{program} does not answer")
+            return
+        password = asked.stdout.decode(errors="replace").strip()
+        if asked.returncode == 0 and password:
+            login = UserPassword(user or TOKEN_USER, password)
+            found.append(
+                Credential(
+                    login,
+                    f"the keyring ({program}; uv asks it with UV_KEYRING_PROVIDER=subprocess only)",
+                )
+            )
+            return

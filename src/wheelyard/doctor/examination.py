@@ -1,0 +1,171 @@
+"""The whole examination: settings, network and server, in this order."""
+
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from wheelyard.doctor.client_settings import (
+    ClientSettings,
+    Value,
+    other_settings,
+    pip_settings,
+    publish_settings,
+    uv_settings,
+)
+from wheelyard.doctor.connection import Connections, ProxyRules
+from wheelyard.doctor.credentials import Credential, CredentialSearch, find_credentials
+from wheelyard.doctor.findings import Finding, Machine, Outcome
+from wheelyard.doctor.network_checks import (
+    Authorities,
+    authorities,
+    check_connection,
+    check_name,
+    check_proxy,
+)
+from wheelyard.doctor.server_checks import ServerCheck
+from wheelyard.doctor.settings_checks import check_client, configured_indexes, used_index
+from wheelyard.errors import Invalid
+from wheelyard.http_client.urls import BadUrl, Url, UserPassword, parse_url
+
+COMMAND_LINE: Final = "the command line"
+MIN_SECRET_LENGTH: Final = 4
+"""A shorter word is no secret, and may be a part of any text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """An examination of an index URL from a machine."""
+
+    machine: Machine
+    clients: tuple[ClientSettings, ...]
+    """pip, uv, and others that are used here."""
+    url: Url
+    """The index URL; it may have a credential."""
+    given: Url
+    """The URL that it was made of."""
+    source: str
+    """The file, variable or option that has the URL."""
+    project: str
+    secrets: set[str] = field(default_factory=set, repr=False)
+
+    def run(self) -> Iterator[Finding]:
+        """Yield all findings; a failed check leaves out those that depend on it."""
+        for finding in self._findings():
+            yield replace(finding, text=self._without_secrets(finding.text))
+
+    def _without_secrets(self, text: str) -> str:
+        """Return a text without the secrets that a response may have quoted."""
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return text
+
+    def _keep_secret(self, *logins: UserPassword | None) -> None:
+        words = (each.password or each.username for each in logins if each is not None)
+        self.secrets.update(word for word in words if len(word) >= MIN_SECRET_LENGTH)
+
+    def _findings(self) -> Iterator[Finding]:
+        pip = self.clients[0]
+        for client in self.clients:
+            yield from check_client(client, self.url, self.machine.environ.get("PATH", ""))
+        rules = ProxyRules(_with_proxy_of(pip, self.machine))
+        for step in (check_proxy, check_name):
+            finding = step(self.url, rules)
+            yield finding
+            if finding.outcome is Outcome.FAILED:
+                return
+        lists = authorities(pip, self.machine)
+        findings = list(check_connection(self.url, lists, rules))
+        yield from findings
+        if any(each.outcome is Outcome.FAILED for each in findings):
+            return
+        yield from self._server(lists[0], rules)
+
+    def _server(self, trusted: Authorities, rules: ProxyRules) -> Iterator[Finding]:
+        tls = trusted.context() if self.url.is_secure else ssl.create_default_context()
+        connections = Connections(tls, rules, self.machine.monotonic)
+        indexes = configured_indexes(list(self.clients))
+        configured = [each for each in indexes if each.source != self.source]
+        search = find_credentials(self.url, self.source, configured, self.machine)
+        self._keep_secret(*(each.login for each in search.found))
+        index = replace(self.url, login=None)
+        given = replace(self.given, login=None)
+        check = ServerCheck(index, given, connections, self.machine, search, self.project)
+        yield from check.run()
+        if check.is_ours:
+            yield from self._publishing(check)
+
+    def _publishing(self, check: ServerCheck) -> Iterator[Finding]:
+        """Say whether the credentials that are set for publishing to this server may upload."""
+        for credential in publish_credentials(self.url, self.machine):
+            self._keep_secret(credential.login)
+            search = CredentialSearch((credential,), ())
+            yield replace(check, search=search, credential=credential).publishing()
+
+
+def examination(text: str | None, project: str, machine: Machine) -> Examination:
+    """Return the examination of a URL, or of the one that pip or uv asks; raise Invalid."""
+    clients = (pip_settings(machine), uv_settings(machine), *other_settings(machine))
+    if text is None:
+        found = next(filter(None, map(used_index, clients)), None)
+        if found is None:
+            raise Invalid(
+                "No index is set here for pip or uv, so that both ask the public one. Give the URL "
+                "of yours: wheelyard doctor URL.",
+                code="bad_setting",
+            )
+        text, source = found.text, found.source
+    else:
+        source = COMMAND_LINE
+    try:
+        given = parse_url(text.strip())
+    except BadUrl as error:
+        message = (
+            f"The URL of {source} cannot be used: {error}. Give one that begins with https://."
+        )
+        raise Invalid(message, code="bad_setting") from None
+    url = _index_of(given) if source == COMMAND_LINE else given
+    return Examination(machine, clients, url, given, source, project)
+
+
+def _index_of(url: Url) -> Url:
+    """Return the index URL for any URL of a server: its root, its index, or where one uploads."""
+    folder, simple, _ = url.as_folder().path.partition("/simple/")
+    path = folder + simple
+    if not simple and not url.path.rstrip("/").endswith("simple"):  # as in /+simple/
+        path = f"{url.path.rstrip('/').removesuffix('/legacy')}/simple/"
+    return replace(url, path=path, query="", fragment="")
+
+
+def _with_proxy_of(pip: ClientSettings, machine: Machine) -> dict[str, str]:
+    """Return the environment with pip's own setting of a proxy, which beats the variables."""
+    proxy = pip.text("proxy")
+    return {**machine.environ, **({"http_proxy": proxy, "https_proxy": proxy} if proxy else {})}
+
+
+def publish_credentials(url: Url, machine: Machine) -> Iterator[Credential]:
+    """Yield what twine and uv are told to publish to this server with."""
+    twine, uv = publish_settings(machine), uv_settings(machine)
+
+    def is_here(value: Value | None) -> bool:
+        found = None if value is None else value.url
+        return found is not None and found.origin == url.origin
+
+    for key, values in twine.values.items():
+        name, dot, last = key.rpartition(".")
+        if dot and last == "repository" and is_here(values[-1]):
+            user, password = twine.text(f"{name}.username"), twine.text(f"{name}.password")
+            if password:
+                place = f"[{name}] in {values[-1].source}"
+                yield Credential(UserPassword(user or "__token__", password), place)
+    password = twine.text("password")
+    if password and is_here(twine.winner("repository-url")):
+        user = twine.text("username") or "__token__"
+        yield Credential(UserPassword(user, password), "$TWINE_PASSWORD")
+    token = machine.environ.get("UV_PUBLISH_TOKEN") or machine.environ.get("UV_PUBLISH_PASSWORD")
+    if token and is_here(uv.winner("publish-url")):
+        user = machine.environ.get("UV_PUBLISH_USERNAME") or "__token__"
+        name = (
+            "UV_PUBLISH_TOKEN" if machine.environ.get("UV_PUBLISH_TOKEN") else "UV_PUBLISH_PASSWORD"
+        )
+        yield Credential(UserPassword(user, token), f"${name}")

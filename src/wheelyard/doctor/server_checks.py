@@ -1,0 +1,318 @@
+"""Checks by requests: server, clock, credential, rights, project page, file and publishing."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from hashlib import sha256
+from http import HTTPStatus
+from typing import Any, Final
+
+from packaging.utils import canonicalize_name
+
+from wheelyard.doctor.connection import Answer, Connections, RequestFailed
+from wheelyard.doctor.credentials import Credential, CredentialSearch
+from wheelyard.doctor.findings import Finding, Machine, Outcome, failed, ok, shown, warning
+from wheelyard.http_client.urls import BadUrl, Url
+from wheelyard.model.access import Pattern, matches_any
+from wheelyard.model.text import counted
+
+OK: Final = HTTPStatus.OK
+PARTIAL: Final = HTTPStatus.PARTIAL_CONTENT
+NOT_MODIFIED: Final = HTTPStatus.NOT_MODIFIED
+NOT_FOUND: Final = HTTPStatus.NOT_FOUND
+JSON_PAGE: Final = "application/vnd.pypi.simple.v1+json"
+ACCEPT: Final = f"{JSON_PAGE}, text/html;q=0.5"
+MAX_CLOCK_DIFFERENCE: Final = timedelta(minutes=2)
+FILE_LIMIT_BYTES: Final = 32 * 1024**2
+"""The largest file whose digest is checked."""
+RANGE_BYTES: Final = 10
+MESSAGE_LENGTH: Final = 160
+TRY_AGAIN: Final = "Try again; then ask the operator of the server, whose log says more."
+TOKENS_PAGE: Final = "docs/credentials.md"
+LINK: Final = re.compile(r"""<a\s[^>]{0,2000}?href\s*=\s*["']([^"'>]{1,4000})["']""", re.IGNORECASE)
+NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+DIGEST: Final = re.compile(r"sha256=([0-9a-f]{64})\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    """A file of a project's page."""
+
+    url: Url
+    size: int | None
+    sha256: str
+
+
+@dataclass(slots=True)
+class ServerCheck:
+    """The examined server, and what earlier checks have found out about it."""
+
+    index: Url
+    """The index URL, without a credential."""
+    given: Url
+    """The URL that it was made of."""
+    connections: Connections
+    machine: Machine
+    search: CredentialSearch
+    project: str
+    """The project to look at, normalized; empty for the first visible one."""
+    is_ours: bool = False
+    credential: Credential | None = field(default=None, repr=False)
+    scopes: list[Mapping[str, Any]] = field(default_factory=list)
+    """The rights of the credential: `can` and `projects` of each."""
+
+    def run(self) -> Iterator[Finding]:
+        """Yield the findings; stop where later checks make no sense."""
+        try:
+            anonymous = self._get(self._api("whoami"), "application/json", is_anonymous=True)
+        except RequestFailed as fault:
+            advice = TRY_AGAIN if self.index.is_secure else "Does the URL begin with https://?"
+            yield failed("server", f"{self.index.authority}: {fault}", advice)
+            return
+        rights = _object(anonymous)
+        challenge = anonymous.headers.get("www-authenticate", "")
+        self.is_ours = "rights" in rights or 'realm="wheelyard"' in challenge
+        yield self._server(anonymous)
+        yield from self._clock(anonymous)
+        for finding in self._credentials():
+            yield finding
+            if finding.outcome is Outcome.FAILED:
+                return
+        try:
+            yield from self._index()
+        except RequestFailed as fault:
+            yield failed("index", str(fault), TRY_AGAIN)
+
+    def _api(self, name: str) -> Url:
+        root = self.index.path.rstrip("/").rpartition("/")[0]
+        return replace(self.index, path=f"{root}/api/v1/{name}")
+
+    def _get(self, url: Url, accept: str, *, is_anonymous: bool = False, **more: str) -> Answer:
+        login = None
+        if self.credential is not None and not is_anonymous and url.origin == self.index.origin:
+            login = self.credential.login
+        headers = {"Accept": accept} | {key.replace("_", "-"): text for key, text in more.items()}
+        return self.connections.request(url, headers, login)
+
+    def _server(self, answer: Answer) -> Finding:
+        if self.is_ours:
+            return ok("server", f"wheelyard answers at {shown(self.index)}")
+        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            text = f"it answers with status {answer.status}"
+            return failed("server", text, TRY_AGAIN)
+        software = answer.headers.get("server", "")
+        named = f" ({software})" if software else ""
+        text = f"not a wheelyard{named}, so that rights are not known"
+        return ok("server", text)
+
+    def _clock(self, answer: Answer) -> Iterator[Finding]:
+        try:
+            there = parsedate_to_datetime(answer.headers.get("date", ""))
+            difference = abs(self.machine.now() - there)
+        except (TypeError, ValueError):
+            return
+        seconds = round(difference.total_seconds())
+        if difference > MAX_CLOCK_DIFFERENCE:
+            text = f"this machine's and the server's differ by {seconds} s"
+            advice = "Set this machine's clock (timedatectl): certificates and tokens have times."
+            yield warning("clock", text, advice)
+        else:
+            yield ok("clock", f"differs by {seconds} s from the server's")
+
+    def _credentials(self) -> Iterator[Finding]:
+        if not self.search.found:
+            for note in self.search.notes:
+                advice = "Correct it, if it should have a credential for this server."
+                yield warning("credential", note, advice)
+            yield ok("credential", "there is none for this server; requests are anonymous")
+            return
+        self.credential, *others = self.search.found
+        login = self.credential.login
+        # a user without a password may be a token
+        user = f"user {login.username}" if login.password else "without a password"
+        also = f"; asked later, so not used: {', '.join(each.source for each in others)}"
+        yield ok("credential", f"{self.credential.source}, {user}{also if others else ''}")
+        if self.is_ours:
+            yield self._rights()
+
+    def _rights(self) -> Finding:
+        assert self.credential is not None  # noqa: S101 - by the callers
+        source = self.credential.source
+        try:
+            answer = self._get(self._api("whoami"), "application/json")
+        except RequestFailed as fault:
+            return failed("rights", str(fault), TRY_AGAIN)
+        if answer.status != OK:
+            text = f"the server refuses the credential of {source} (status {answer.status})"
+            advice = f"It is wrong, expired or revoked: make a new one ({TOKENS_PAGE})."
+            return failed("rights", f"{text}: {_message(answer)}", advice)
+        found = _object(answer)
+        self.scopes = [each for each in _list(found, "rights") if isinstance(each, dict)]
+        rights = dict[str, dict[object, None]]()  # by projects, as several grants may name them
+        for each in self.scopes:
+            projects = ", ".join(map(str, _list(each, "projects")))
+            rights.setdefault(projects, {}).update(dict.fromkeys(_list(each, "can")))
+        shown_rights = [f"{', '.join(map(str, can))} {each}" for each, can in rights.items()]
+        text = f"{found.get('principal', '?')} may {'; '.join(shown_rights) or 'do nothing'}"
+        if not rights:
+            return failed("rights", text, "Ask the operator for a grant, or make another token.")
+        return ok("rights", text)
+
+    def publishing(self) -> Finding:
+        """Say whether the credential, one for publishing, may upload."""
+        found = self._rights()
+        if found.outcome is Outcome.FAILED:
+            return replace(found, check="publish")
+        assert self.credential is not None  # noqa: S101 - by the caller
+        text = f"{self.credential.source}: {found.text}"
+        if any(_may_upload(each, self.project) for each in self.scopes):
+            return ok("publish", text)
+        of_project = f" to {self.project}" if self.project else ""
+        advice = "Make a token with --can read,upload for that project, and put it there."
+        return failed("publish", f"{text}, and not upload{of_project}", advice)
+
+    def _index(self) -> Iterator[Finding]:
+        answer = self._get(self.index, ACCEPT)
+        if answer.status == NOT_FOUND and not self.is_ours and self.given.path != self.index.path:
+            self.index = self.given  # some indexes are not at /simple/
+            answer = self._get(self.index, ACCEPT)
+        names = list[str]()
+        if fault := self._page_fault("index", answer, "this index"):
+            yield fault
+            if answer.status != NOT_FOUND:  # some indexes have no list of projects
+                return
+        else:
+            names = _names(answer)
+            yield ok("index", f"lists {counted(len(names), 'project')}")
+        name = self.project or next(filter(NAME.fullmatch, names), "")
+        if name:
+            yield from self._project(name)
+        elif not fault:
+            text = "there is no project that this credential may read"
+            yield warning("project", text, "Name one with --project, or ask for the right to read.")
+
+    def _page_fault(self, check: str, answer: Answer, what: str) -> Finding | None:
+        """Return the finding for an error response; None if the page is there."""
+        if answer.status == OK:
+            return None
+        text = f"{what}: status {answer.status}, {_message(answer)}"
+        advice = {
+            401: f"Use {'another' if self.credential else 'a'} credential: {TOKENS_PAGE}.",
+            403: "Ask the operator for a grant, or use another token.",
+            NOT_FOUND: "Check the spelling; the URL of an index ends with /simple/.",
+        }
+        if check == "project":
+            advice[NOT_FOUND] = "Check the name; or this credential may not read it (see rights)."
+        return failed(check, text, advice.get(answer.status, TRY_AGAIN))
+
+    def _project(self, name: str) -> Iterator[Finding]:
+        page = self._get(self.index.as_folder().child_folder(name), ACCEPT)
+        if fault := self._page_fault("project", page, name):
+            yield fault
+            return
+        files = _files(page)
+        yield ok("project", f"{name} has {counted(len(files), 'file')}")
+        yield self._conditional(page)
+        small = [each for each in files if (each.size or 0) <= FILE_LIMIT_BYTES and each.sha256]
+        if small:
+            yield from self._file(min(small, key=lambda each: each.size or 0))
+
+    def _conditional(self, page: Answer) -> Finding:
+        etag = page.headers.get("etag")
+        if etag is None:
+            return ok("caching", "the page has no ETag, so that it is sent each time")
+        again = self._get(page.url, ACCEPT, If_None_Match=etag)
+        if again.status == NOT_MODIFIED:
+            return ok("caching", "an unchanged page is not sent again")
+        text = f"a request with If-None-Match is {again.status}, and not 304"
+        return warning("caching", text, "A proxy may change pages; installs are slower only.")
+
+    def _file(self, file: ListedFile) -> Iterator[Finding]:
+        name = file.url.filename
+        part = self._get(file.url, "*/*", Range=f"bytes=0-{RANGE_BYTES - 1}")
+        if part.status == PARTIAL and len(part.body) <= RANGE_BYTES:
+            yield ok("range", f"{len(part.body)} bytes of {name} came alone")
+        elif fault := self._page_fault("file", part, name):
+            yield fault
+            return
+        else:
+            text = f"a request for {RANGE_BYTES} bytes of {name} got {len(part.body)}"
+            yield warning("range", text, "A proxy may ignore ranges; large wheels are slower only.")
+        whole = self._get(file.url, "*/*")
+        if fault := self._page_fault("file", whole, name):
+            yield fault
+        elif sha256(whole.body).hexdigest() != file.sha256:
+            text = f"{name} has not the SHA-256 of its page"
+            advice = (
+                "A proxy changes files, or the store is damaged: wheelyard check on the server."
+            )
+            yield failed("file", text, advice)
+        else:
+            yield ok("file", f"{name} has the SHA-256 of its page")
+
+
+def _object(answer: Answer) -> Mapping[str, Any]:
+    try:
+        found = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _message(answer: Answer) -> str:
+    """Return the message of an error response, or the beginning of its body."""
+    found = _object(answer)
+    text = found.get("message") or found.get("detail")
+    if isinstance(text, str):
+        return text.partition(". ")[0][:MESSAGE_LENGTH]
+    body = answer.body[:MESSAGE_LENGTH].decode(errors="replace")
+    return " ".join(body.split()) or "no message"
+
+
+def _list(found: Mapping[str, Any], name: str) -> list[Any]:
+    value = found.get(name)
+    return value if isinstance(value, list) else []
+
+
+def _may_upload(scope: Mapping[str, Any], project: str) -> bool:
+    """Return whether a scope allows uploads, to a project if one is named."""
+    patterns = [Pattern(each) for each in _list(scope, "projects") if isinstance(each, str)]
+    is_for = not project or matches_any(patterns, project)
+    return "upload" in _list(scope, "can") and is_for
+
+
+def _names(answer: Answer) -> list[str]:
+    """Return the names of an index's projects, normalized."""
+    found = _object(answer)
+    if "projects" in found:
+        names = [each.get("name") for each in _list(found, "projects") if isinstance(each, dict)]
+        return [canonicalize_name(each) for each in names if isinstance(each, str)]
+    links = LINK.findall(answer.body.decode(errors="replace"))
+    return [canonicalize_name(each.rstrip("/").rpartition("/")[2]) for each in links]
+
+
+def _files(answer: Answer) -> list[ListedFile]:
+    """Return the files of a project's page that have usable URLs."""
+    found, page = list[ListedFile](), _object(answer)
+    if "files" in page:
+        for each in _list(page, "files"):
+            hashes = each.get("hashes") if isinstance(each, dict) else None
+            if isinstance(hashes, dict) and isinstance(each.get("url"), str):
+                size = each.get("size")
+                _add(found, answer.url, each["url"], str(hashes.get("sha256", "")), size)
+    else:
+        for link in LINK.findall(answer.body.decode(errors="replace")):
+            digest = DIGEST.search(link)
+            _add(found, answer.url, link, digest[1] if digest else "", None)
+    return found
+
+
+def _add(found: list[ListedFile], page: Url, link: str, digest: str, size: object) -> None:
+    try:
+        url = replace(page.resolved(link.replace("&amp;", "&")), fragment="")
+    except BadUrl:
+        return
+    found.append(ListedFile(url, size if isinstance(size, int) else None, digest))
