@@ -20,7 +20,7 @@ from tests.http.packages import publish, wheel
 from tests.http.servers import RunningServer, running_server
 from wheelyard.doctor.client_settings import pip_settings, uv_settings
 from wheelyard.doctor.examination import examination
-from wheelyard.doctor.findings import Finding, Machine, Outcome
+from wheelyard.doctor.findings import CheckOutcome, Finding, Machine
 from wheelyard.errors import Invalid
 from wheelyard.wiring.stores import system_runtime
 
@@ -99,7 +99,7 @@ def one(findings: list[Finding], check: str) -> Finding:
 
 def failures(findings: list[Finding]) -> list[str]:
     """Return the names of the checks that failed."""
-    return [each.check for each in findings if each.outcome is Outcome.FAILED]
+    return [each.check for each in findings if each.outcome is CheckOutcome.FAILED]
 
 
 def test_healthy(laptop: Laptop, server: RunningServer) -> None:
@@ -110,7 +110,7 @@ def test_healthy(laptop: Laptop, server: RunningServer) -> None:
 
     findings = laptop.examine(project="demo")
 
-    assert {each.outcome for each in findings} == {Outcome.OK}
+    assert {each.outcome for each in findings} == {CheckOutcome.OK}
     checks = " ".join(each.check for each in findings)
     network, asked = "pip proxy name connection", "server clock credential rights index"
     assert checks == f"{network} {asked} project caching range file"
@@ -247,7 +247,7 @@ def test_clock(laptop: Laptop, server: RunningServer) -> None:
 
     findings = list(examination(with_token(server, server.token), "", late).run())
 
-    assert one(findings, "clock").outcome is Outcome.WARNING
+    assert one(findings, "clock").outcome is CheckOutcome.WARNING
     assert "differ by 3" in one(findings, "clock").text
 
 
@@ -267,7 +267,7 @@ def test_other_server(laptop: Laptop) -> None:
         server.shutdown()
 
     assert one(findings, "server").text.startswith("not a wheelyard (SimpleHTTP")
-    assert one(findings, "range").outcome is Outcome.WARNING
+    assert one(findings, "range").outcome is CheckOutcome.WARNING
     assert failures(findings) == ["file"]
 
 
@@ -278,7 +278,7 @@ def test_pip_files(laptop: Laptop, server: RunningServer, sandbox: Sandbox) -> N
 
     finding = one(laptop.examine(server.url), "pip")
 
-    assert finding.outcome is Outcome.WARNING
+    assert finding.outcome is CheckOutcome.WARNING
     assert finding.text == f"asks {server.url}/simple/ ({used})"
     assert finding.advice == f"Other values have no effect: http://old.example/simple/ ({legacy})."
     sandbox = replace(sandbox, home=laptop.home)

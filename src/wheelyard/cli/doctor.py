@@ -8,7 +8,7 @@ import click
 from wheelyard.cli.help_text import examples
 from wheelyard.cli.output import output_options, print_json, print_line, printable
 from wheelyard.doctor.examination import examination
-from wheelyard.doctor.findings import Finding, Machine, Outcome, shown
+from wheelyard.doctor.findings import CheckOutcome, Finding, Machine, shown
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.text import escaped, redact_tokens
 from wheelyard.settings.load import process_environment
@@ -48,7 +48,7 @@ def command(url: str | None, project: str) -> int:
         findings.append(each)
         _print(each)
     print_json({"index": index, "checks": [_json(each) for each in findings]})
-    return int(any(each.outcome is Outcome.FAILED for each in findings))
+    return int(any(each.outcome is CheckOutcome.FAILED for each in findings))
 
 
 def _print(finding: Finding) -> None:

@@ -44,7 +44,7 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
-class ClientSettings:
+class FoundSettings:
     """The settings of one client: values by key, the one that wins last."""
 
     client: str
@@ -108,12 +108,12 @@ class _Collector:
             return RawConfigParser()
         return parser
 
-    def done(self) -> ClientSettings:
+    def done(self) -> FoundSettings:
         values = {key: tuple(found) for key, found in self.values.items()}
-        return ClientSettings(self.client, values, tuple(self.files), tuple(self.problems))
+        return FoundSettings(self.client, values, tuple(self.files), tuple(self.problems))
 
 
-def pip_settings(machine: Machine) -> ClientSettings:
+def pip_settings(machine: Machine) -> FoundSettings:
     """Return what `pip install` reads."""
     found, environ = _Collector("pip"), machine.environ
     parsers = [(path, found.sections(path)) for path in _pip_files(machine)]
@@ -143,7 +143,7 @@ def _pip_files(machine: Machine) -> Iterator[Path]:
         yield machine.folder / named
 
 
-def uv_settings(machine: Machine) -> ClientSettings:
+def uv_settings(machine: Machine) -> FoundSettings:
     """Return what uv reads: its indexes, and where it publishes."""
     found = _Collector("uv")
     for path in _uv_files(machine):
@@ -193,7 +193,7 @@ def _has_uv_table(path: Path) -> bool:
     return "uv" in _table(_Collector("uv").tables(path), "tool")
 
 
-def other_settings(machine: Machine) -> Iterator[ClientSettings]:
+def other_settings(machine: Machine) -> Iterator[FoundSettings]:
     """Yield the sources of Poetry and PDM in `pyproject.toml`, if there are some."""
     for folder in (machine.folder, *machine.folder.parents):
         path = folder / "pyproject.toml"
@@ -207,7 +207,7 @@ def other_settings(machine: Machine) -> Iterator[ClientSettings]:
             return
 
 
-def publish_settings(machine: Machine) -> ClientSettings:
+def publish_settings(machine: Machine) -> FoundSettings:
     """Return the URLs, users and passwords of `.pypirc`, as `NAME.repository`; and twine's own."""
     found = _Collector("twine")
     parser = found.sections(machine.home / ".pypirc")

@@ -17,7 +17,7 @@ TOKEN_USER: Final = "__token__"  # noqa: S105 - the name of a user
 
 
 @dataclass(frozen=True, slots=True)
-class Credential:
+class FoundCredential:
     """A user and a password, and where they are from."""
 
     login: UserPassword = field(repr=False)
@@ -28,7 +28,7 @@ class Credential:
 class CredentialSearch:
     """The credentials for a server in the order in which pip asks for them, and notes."""
 
-    found: tuple[Credential, ...]
+    found: tuple[FoundCredential, ...]
     notes: tuple[str, ...]
     """Sentences about places that are there, and have nothing for the server."""
 
@@ -41,24 +41,28 @@ def find_credentials(
 
     `source` is the file, variable or option that has the URL.
     """
-    found, notes = list[Credential](), list[str]()
+    found, notes = list[FoundCredential](), list[str]()
     if url.login is not None:
-        found.append(Credential(url.login, f"the URL of {source}"))
+        found.append(FoundCredential(url.login, f"the URL of {source}"))
     for value in configured:
         other = value.url
         if other is not None and other.login is not None and other.origin == url.origin:
-            found.append(Credential(other.login, f"the URL of {value.source}"))
+            found.append(FoundCredential(other.login, f"the URL of {value.source}"))
     _search_netrc(url, machine, found, notes)
     _search_keyring(url, machine, found, notes)
     name, token = machine.variable("WHEELYARD_TOKEN")
     if token and token.isascii() and token.isprintable():
         found.append(
-            Credential(UserPassword(TOKEN_USER, token), f"${name}, which pip and uv do not read")
+            FoundCredential(
+                UserPassword(TOKEN_USER, token), f"${name}, which pip and uv do not read"
+            )
         )
     return CredentialSearch(tuple(found), tuple(notes))
 
 
-def _search_netrc(url: Url, machine: Machine, found: list[Credential], notes: list[str]) -> None:
+def _search_netrc(
+    url: Url, machine: Machine, found: list[FoundCredential], notes: list[str]
+) -> None:
     named, host = machine.environ.get("NETRC", ""), url.host.strip("[]")
     places = (Path(named),) if named else (machine.home / ".netrc", machine.home / "_netrc")
     path = next((each for each in places if each.exists()), None)
@@ -80,10 +84,12 @@ def _search_netrc(url: Url, machine: Machine, found: list[Credential], notes: li
         return
     login, _, password = entries[key]
     place = str(path) if key == host else f"{path} (its entry 'default')"
-    found.append(Credential(UserPassword(login, password or ""), place))
+    found.append(FoundCredential(UserPassword(login, password or ""), place))
 
 
-def _search_keyring(url: Url, machine: Machine, found: list[Credential], notes: list[str]) -> None:
+def _search_keyring(
+    url: Url, machine: Machine, found: list[FoundCredential], notes: list[str]
+) -> None:
     program = which("keyring", path=machine.environ.get("PATH"))
     if program is None:
         return
@@ -105,7 +111,7 @@ def _search_keyring(url: Url, machine: Machine, found: list[Credential], notes: 
         if asked.returncode == 0 and password:
             login = UserPassword(user or TOKEN_USER, password)
             found.append(
-                Credential(
+                FoundCredential(
                     login,
                     f"the keyring ({program}; uv asks it with UV_KEYRING_PROVIDER=subprocess only)",
                 )

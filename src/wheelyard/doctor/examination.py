@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from wheelyard.doctor.client_settings import (
-    ClientSettings,
+    FoundSettings,
     Value,
     other_settings,
     pip_settings,
@@ -14,8 +14,8 @@ from wheelyard.doctor.client_settings import (
     uv_settings,
 )
 from wheelyard.doctor.connection import Connections, ProxyRules
-from wheelyard.doctor.credentials import Credential, CredentialSearch, find_credentials
-from wheelyard.doctor.findings import Finding, Machine, Outcome
+from wheelyard.doctor.credentials import CredentialSearch, FoundCredential, find_credentials
+from wheelyard.doctor.findings import CheckOutcome, Finding, Machine
 from wheelyard.doctor.network_checks import (
     Authorities,
     authorities,
@@ -38,7 +38,7 @@ class Examination:
     """An examination of an index URL from a machine."""
 
     machine: Machine
-    clients: tuple[ClientSettings, ...]
+    clients: tuple[FoundSettings, ...]
     """pip, uv, and others that are used here."""
     url: Url
     """The index URL; it may have a credential."""
@@ -72,12 +72,12 @@ class Examination:
         for step in (check_proxy, check_name):
             finding = step(self.url, rules)
             yield finding
-            if finding.outcome is Outcome.FAILED:
+            if finding.outcome is CheckOutcome.FAILED:
                 return
         lists = authorities(pip, self.machine)
         findings = list(check_connection(self.url, lists, rules))
         yield from findings
-        if any(each.outcome is Outcome.FAILED for each in findings):
+        if any(each.outcome is CheckOutcome.FAILED for each in findings):
             return
         yield from self._server(lists[0], rules)
 
@@ -137,13 +137,13 @@ def _index_of(url: Url) -> Url:
     return replace(url, path=path, query="", fragment="")
 
 
-def _with_proxy_of(pip: ClientSettings, machine: Machine) -> dict[str, str]:
+def _with_proxy_of(pip: FoundSettings, machine: Machine) -> dict[str, str]:
     """Return the environment with pip's own setting of a proxy, which beats the variables."""
     proxy = pip.text("proxy")
     return {**machine.environ, **({"http_proxy": proxy, "https_proxy": proxy} if proxy else {})}
 
 
-def publish_credentials(url: Url, machine: Machine) -> Iterator[Credential]:
+def publish_credentials(url: Url, machine: Machine) -> Iterator[FoundCredential]:
     """Yield what twine and uv are told to publish to this server with."""
     twine, uv = publish_settings(machine), uv_settings(machine)
 
@@ -157,15 +157,15 @@ def publish_credentials(url: Url, machine: Machine) -> Iterator[Credential]:
             user, password = twine.text(f"{name}.username"), twine.text(f"{name}.password")
             if password:
                 place = f"[{name}] in {values[-1].source}"
-                yield Credential(UserPassword(user or "__token__", password), place)
+                yield FoundCredential(UserPassword(user or "__token__", password), place)
     password = twine.text("password")
     if password and is_here(twine.winner("repository-url")):
         user = twine.text("username") or "__token__"
-        yield Credential(UserPassword(user, password), "$TWINE_PASSWORD")
+        yield FoundCredential(UserPassword(user, password), "$TWINE_PASSWORD")
     token = machine.environ.get("UV_PUBLISH_TOKEN") or machine.environ.get("UV_PUBLISH_PASSWORD")
     if token and is_here(uv.winner("publish-url")):
         user = machine.environ.get("UV_PUBLISH_USERNAME") or "__token__"
         name = (
             "UV_PUBLISH_TOKEN" if machine.environ.get("UV_PUBLISH_TOKEN") else "UV_PUBLISH_PASSWORD"
         )
-        yield Credential(UserPassword(user, token), f"${name}")
+        yield FoundCredential(UserPassword(user, token), f"${name}")

@@ -14,7 +14,7 @@ _TOKEN: Final = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_-]{16,}")
 """A part of a path that may be a secret, as some services have it in their index URLs."""
 
 
-class Outcome(StrEnum):
+class CheckOutcome(StrEnum):
     """What a check has found."""
 
     OK = "ok"
@@ -27,7 +27,7 @@ class Finding:
     """The result of one check."""
 
     check: str
-    outcome: Outcome
+    outcome: CheckOutcome
     text: str
     """What was found; it may quote foreign text, and has no secret."""
     advice: str = ""
@@ -70,14 +70,14 @@ def shown(url: Url) -> str:
 
 def ok(check: str, text: str) -> Finding:
     """Return a finding without a fault."""
-    return Finding(check, Outcome.OK, text)
+    return Finding(check, CheckOutcome.OK, text)
 
 
 def warning(check: str, text: str, advice: str) -> Finding:
     """Return a finding that need not be a fault."""
-    return Finding(check, Outcome.WARNING, text, advice)
+    return Finding(check, CheckOutcome.WARNING, text, advice)
 
 
 def failed(check: str, text: str, advice: str) -> Finding:
     """Return a finding that stops an install or a publish."""
-    return Finding(check, Outcome.FAILED, text, advice)
+    return Finding(check, CheckOutcome.FAILED, text, advice)

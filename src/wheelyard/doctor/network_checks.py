@@ -14,7 +14,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from wheelyard.doctor.client_settings import ClientSettings, Value
+from wheelyard.doctor.client_settings import FoundSettings, Value
 from wheelyard.doctor.connection import (
     TIMEOUT_SECONDS,
     Connections,
@@ -53,7 +53,7 @@ class Authorities:
         return found
 
 
-def authorities(pip: ClientSettings, machine: Machine) -> list[Authorities]:
+def authorities(pip: FoundSettings, machine: Machine) -> list[Authorities]:
     """Return the lists of authorities of pip and uv; one if they trust the same file."""
 
     def variable(*names: str) -> Value | None:

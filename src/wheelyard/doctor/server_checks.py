@@ -13,8 +13,8 @@ from typing import Any, Final
 from packaging.utils import canonicalize_name
 
 from wheelyard.doctor.connection import Answer, Connections, RequestFailed
-from wheelyard.doctor.credentials import Credential, CredentialSearch
-from wheelyard.doctor.findings import Finding, Machine, Outcome, failed, ok, shown, warning
+from wheelyard.doctor.credentials import CredentialSearch, FoundCredential
+from wheelyard.doctor.findings import CheckOutcome, Finding, Machine, failed, ok, shown, warning
 from wheelyard.http_client.urls import BadUrl, Url
 from wheelyard.model.access import Pattern, matches_any
 from wheelyard.model.text import counted
@@ -60,7 +60,7 @@ class ServerCheck:
     project: str
     """The project to look at, normalized; empty for the first visible one."""
     is_ours: bool = False
-    credential: Credential | None = field(default=None, repr=False)
+    credential: FoundCredential | None = field(default=None, repr=False)
     scopes: list[Mapping[str, Any]] = field(default_factory=list)
     """The rights of the credential: `can` and `projects` of each."""
 
@@ -79,7 +79,7 @@ class ServerCheck:
         yield from self._clock(anonymous)
         for finding in self._credentials():
             yield finding
-            if finding.outcome is Outcome.FAILED:
+            if finding.outcome is CheckOutcome.FAILED:
                 return
         try:
             yield from self._index()
@@ -164,7 +164,7 @@ class ServerCheck:
     def publishing(self) -> Finding:
         """Say whether the credential, one for publishing, may upload."""
         found = self._rights()
-        if found.outcome is Outcome.FAILED:
+        if found.outcome is CheckOutcome.FAILED:
             return replace(found, check="publish")
         assert self.credential is not None  # noqa: S101 - by the caller
         text = f"{self.credential.source}: {found.text}"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from shutil import which
 from typing import Final
 
-from wheelyard.doctor.client_settings import ClientSettings, Value
+from wheelyard.doctor.client_settings import FoundSettings, Value
 from wheelyard.doctor.findings import Finding, ok, shown, warning
 from wheelyard.http_client.urls import Url
 
@@ -13,7 +13,7 @@ INDEX_KEYS: Final = {"pip": ("index-url",), "uv": ("default-index", "index")}
 MORE_KEYS: Final = ("extra-index-url", "index")
 
 
-def configured_indexes(clients: list[ClientSettings]) -> list[Value]:
+def configured_indexes(clients: list[FoundSettings]) -> list[Value]:
     """Return all index URLs of the clients, those that are used first."""
     keys = (*dict.fromkeys(key for each in INDEX_KEYS.values() for key in each), *MORE_KEYS)
     return [
@@ -24,12 +24,12 @@ def configured_indexes(clients: list[ClientSettings]) -> list[Value]:
     ]
 
 
-def used_index(client: ClientSettings) -> Value | None:
+def used_index(client: FoundSettings) -> Value | None:
     """Return the index URL that a client asks; None if it asks the public index."""
     return client.winner(*INDEX_KEYS.get(client.client, ("index",)))
 
 
-def check_client(client: ClientSettings, url: Url, path: str) -> Iterator[Finding]:
+def check_client(client: FoundSettings, url: Url, path: str) -> Iterator[Finding]:
     """
     Say which index a client asks, by which file, and what is set besides that has no effect.
 
@@ -56,7 +56,7 @@ def check_client(client: ClientSettings, url: Url, path: str) -> Iterator[Findin
         yield warning(name, text, "Take it away.")
 
 
-def _index_finding(client: ClientSettings, index: Value, url: Url) -> Finding:
+def _index_finding(client: FoundSettings, index: Value, url: Url) -> Finding:
     name, found = client.client, index.url
     if found is None:
         text = f"the index in {index.source} is no URL"
