@@ -13,7 +13,7 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.project import Commit, File
-from wheelyard.operations.check import Findings
+from wheelyard.operations.findings import Findings
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key, Store, Stored
 from wheelyard.storage.memory import MemoryStore

@@ -15,7 +15,7 @@ from wheelyard.catalog.projects import NameList
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Status
-from wheelyard.operations.check import Findings
+from wheelyard.operations.findings import Findings
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Key

@@ -35,9 +35,11 @@ from wheelyard.authentication.verifiers.verifier import (
     CredentialRejected,
     Verifier,
 )
+from wheelyard.catalog.document_cache import MaxAge
 from wheelyard.concurrency.log_rate_limit import LogRateLimit
 from wheelyard.errors import RATE_LIMITED, Unauthenticated, Unavailable, WheelyardError
 from wheelyard.model.access import ANONYMOUS, Caller, Credential, Identity, intersection
+from wheelyard.model.grants import Grants
 from wheelyard.model.text import escaped
 from wheelyard.model.token import ApiToken, TokenRecord, has_token_prefix, parse_token
 
@@ -132,20 +134,23 @@ class Authenticator:
         """Return False for an API token, else True: verification may hash, or wait for Google."""
         return not any(has_token_prefix(half) for half in credential.halves)
 
-    def authenticate_cached(self, credential: Credential) -> Caller | None:
+    def authenticate_cached(
+        self, credential: Credential, grants: Grants | None = None
+    ) -> Caller | None:
         """
         Return the caller; None if that needs a remote store, Google or the hash of a password.
 
-        Raise Unauthenticated, and log it, if the credential is known to be invalid. May read a
-        changed credential file.
+        Without `grants`, those in force are taken. Raise Unauthenticated, and log it, if the
+        credential is known to be invalid. May read a changed credential file.
         """
         with self._logging_rejections(credential, credential.client_network):
             token = api_token_in(credential)
             if token is not None:
                 record = self.tokens.peek(token)
-                return None if record is None else self.caller_for_token(record)
+                return None if record is None else self._peek_token_caller(record, "fresh")
             identity = self._cached_identity(credential)
-            return None if identity is None else self.policy.authorize(identity)
+            grants = grants or (self.policy.access.peek() if identity else None)
+            return self.policy.authorize(identity, grants) if identity and grants else None
 
     def authenticate_stale(self, credential: Credential) -> Caller | None:
         """
@@ -155,14 +160,16 @@ class Authenticator:
         """
         token = api_token_in(credential)
         record = None if token is None else self.tokens.peek(token, "stale")
-        return None if record is None else self.caller_for_token(record)
+        return None if record is None else self._peek_token_caller(record, "stale")
 
-    def authenticate(self, credential: Credential, address: str) -> Caller:
+    def authenticate(
+        self, credential: Credential, address: str, grants: Grants | None = None
+    ) -> Caller:
         """
         Return the caller; may wait for the store, for Google, or for a password hash.
 
-        Rejections are logged. Wrong passwords, rejected access tokens and unknown API tokens count
-        for the rate limit of the network of `address`.
+        Without `grants`, those in force are taken. Rejections are logged. Wrong passwords, rejected
+        access tokens and unknown API tokens count for the rate limit of the network of `address`.
 
         Raises:
             Unauthenticated: The credential is invalid.
@@ -175,14 +182,15 @@ class Authenticator:
             identity = self._cached_identity(credential)
             if identity is None:
                 identity = self._verify_rate_limited(credential, address)
-            return self.policy.authorize(identity)
+            return self.policy.authorize(identity, grants or self.policy.access.load())
 
-    def caller_for_token(self, record: TokenRecord) -> Caller:
+    def caller_for_token(self, record: TokenRecord, grants: Grants | None = None) -> Caller:
         """
         Return the caller for the record of an API token, with its present scopes.
 
-        The state of the token is not checked. Raise Unauthenticated if it was minted and none of
-        its publishers is configured any more.
+        Without `grants`, those in force are read if the token has an owner. The state of the token
+        is not checked. Raise Unauthenticated if it was minted and none of its publishers is
+        configured any more.
         """
         if record.publishers:
             service = self.trusted_publishing
@@ -194,7 +202,8 @@ class Authenticator:
         principal = f"token:{record.id}"
         scopes = (record.scope,)
         if record.owner:
-            allowed = self.policy.scopes_for(frozenset(record.owner_names))
+            grants = grants or self.policy.access.load()
+            allowed = self.policy.scopes_for(frozenset(record.owner_names), grants)
             scopes = intersection(record.scope, allowed)
         scopes = (*scopes, *self.policy.public)
         return Caller(principal, scopes, frozenset({principal}), record.name)
@@ -212,6 +221,11 @@ class Authenticator:
                 credential.user, credential.secret, credential.client_network
             )
         )
+
+    def _peek_token_caller(self, record: TokenRecord, max_age: MaxAge) -> Caller | None:
+        """Return the caller; None if the rights of a token's owner have to be read first."""
+        grants = self.policy.access.peek(max_age) if record.owner else None
+        return None if record.owner and grants is None else self.caller_for_token(record, grants)
 
     def _token_record(self, token: ApiToken, address: str) -> TokenRecord:
         if self._is_cached(token):  # 190 bits cannot be guessed: existing tokens are not limited

@@ -1,41 +1,47 @@
-"""Authorization: the scopes of an identity, from grants and from its own credential."""
+"""
+Authorization: the scopes of an identity, from grants and from its own credential.
+
+Grants in the store may change at any time, so callers pass those that are in force: they know
+whether they may wait for the store.
+"""
 
 from dataclasses import dataclass
 from typing import Final
 
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Identity, Scope
 from wheelyard.model.grants import Grants
+from wheelyard.operations.access_control import AccessControl
 
 DEFAULT_HTPASSWD_SCOPE: Final = Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,))
-"""The scope of a password while no grant is configured, as in pypiserver."""
+"""The scope of a password while the settings have no grant, as in pypiserver."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationPolicy:
     """The authorization rules of an index: grants, public scopes, and the scope of passwords."""
 
-    grants: Grants
+    access: AccessControl
     public: tuple[Scope, ...]
-    """The scopes of every caller, with or without a credential."""
-    htpasswd_scope: Scope = DEFAULT_HTPASSWD_SCOPE
-    """The scope of a user of the htpasswd file while no grant is configured."""
+    """The scopes of every caller, with or without a credential; from the settings alone."""
+    htpasswd_scope: Scope | None
+    """The scope of a user of the htpasswd file while the settings have no grant, else None."""
 
     @property
     def allows_anonymous_uploads(self) -> bool:
         """Whether a caller without a credential may upload to some project."""
         return any(scope.actions & Action.UPLOAD for scope in self.public)
 
-    def authorize(self, identity: Identity) -> Caller:
+    def authorize(self, identity: Identity, grants: Grants) -> Caller:
         """
         Return the caller for an identity: with its own scopes, those of grants, and public ones.
 
-        While no grant is configured, a user of the htpasswd file has `htpasswd_scope` as well.
+        A user of the htpasswd file has `htpasswd_scope` as well.
         """
-        scopes = (*identity.scopes, *self.scopes_for(identity.principals))
-        if not self.grants.all and identity.principal.startswith("htpasswd:"):
+        scopes = (*identity.scopes, *self.scopes_for(identity.principals, grants))
+        if self.htpasswd_scope is not None and identity.principal.startswith("htpasswd:"):
             scopes = (self.htpasswd_scope, *scopes)
         return Caller(identity.principal, scopes, identity.principals)
 
-    def scopes_for(self, principals: frozenset[str]) -> tuple[Scope, ...]:
-        """Return the scopes that grants give to these principals, and the public ones."""
-        return (*self.grants.scopes_of(principals), *self.public)
+    def scopes_for(self, principals: frozenset[str], grants: Grants) -> tuple[Scope, ...]:
+        """Return the scopes that `grants` give to these principals, and the public ones."""
+        return (*grants.scopes_of(principals), *self.public)

@@ -21,6 +21,7 @@ from wheelyard.model.access import (
     matches_any,
 )
 from wheelyard.model.grants import (
+    Grants,
     describe_actions,
     describe_grant,
     describe_projects,
@@ -41,6 +42,8 @@ class AccessSubject:
     """The caller that `access explain` is asked about, and what its credential adds."""
 
     caller: Caller
+    grants: Grants
+    """The grants in force."""
     credential_scopes: tuple[Scope, ...] = ()
     """Scopes from the credential itself."""
     credential_label: str = ""
@@ -68,21 +71,23 @@ def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
     """
     principals = [parse_principal(each.strip()) for each in _SEPARATOR.split(text)]
     first, policy = principals[0], authenticator.policy
+    grants = policy.access.load()
     kind, _, name = first.partition(":")
     if kind == "token":
         record = authenticator.tokens.records.get_for_update(name).value
         assert record is not None  # noqa: S101 - `get_for_update` raises for none
-        return _token_subject(record, authenticator)
+        return _token_subject(record, grants, authenticator)
     if principals == [ANONYMOUS]:
-        return AccessSubject(Caller(ANONYMOUS, policy.public, frozenset({ANONYMOUS})))
+        return AccessSubject(Caller(ANONYMOUS, policy.public, frozenset({ANONYMOUS})), grants)
     scopes, label = _credential_scopes(principals, authenticator)
     principal = next((each for each in principals if each.startswith("htpasswd:")), first)
-    caller = policy.authorize(Identity(principal, frozenset(_with_implied(principals)), scopes))
+    identity = Identity(principal, frozenset(_with_implied(principals)), scopes)
+    caller = policy.authorize(identity, grants)
     if principal in authenticator.static_tokens.expired:
-        return AccessSubject(caller, state="expired")
-    if kind == "htpasswd" and not policy.grants.all:
+        return AccessSubject(caller, grants, state="expired")
+    if kind == "htpasswd" and policy.htpasswd_scope is not None:
         scopes, label = (policy.htpasswd_scope,), "what a password is good for without a [[grant]]"
-    return AccessSubject(caller, scopes, label)
+    return AccessSubject(caller, grants, scopes, label)
 
 
 def explain(
@@ -93,7 +98,7 @@ def explain(
     private_patterns: tuple[Pattern, ...],
 ) -> AccessExplanation:
     """Return the explanation whether `subject` may do `action` to `project`, existing or not."""
-    caller, hints = subject.caller, _hints(subject.caller, action, project, authenticator)
+    caller, hints = subject.caller, _hints(subject, action, project)
     if subject.state != "active":
         response, hints = f"401, because the token is {subject.state}", iter(())
     elif caller.may(action, project):
@@ -114,10 +119,10 @@ def _reasons(
     subject: AccessSubject, action: Action, project: NormalizedName, authenticator: Authenticator
 ) -> Iterator[str]:
     policy, principals = authenticator.policy, subject.caller.principals | {ANONYMOUS}
-    for grant in policy.grants.granting(principals, action, project):
-        ways = (describe_grant(grant), *policy.grants.memberships(grant, principals))
+    for grant in subject.grants.granting(principals, action, project):
+        ways = (describe_grant(grant), *subject.grants.memberships(grant, principals))
         yield f"grant {grant.id}: {'; '.join(ways)}"
-    from_grants = policy.grants.scopes_of((ANONYMOUS,))
+    from_grants = subject.grants.scopes_of((ANONYMOUS,))
     for scope in policy.public:
         if scope not in from_grants and scope.permits(action, project):
             if scope == ANYONE_READS:
@@ -130,13 +135,11 @@ def _reasons(
             yield f"{subject.credential_label}: {what}"
 
 
-def _hints(
-    caller: Caller, action: Action, project: NormalizedName, authenticator: Authenticator
-) -> Iterator[str]:
-    for grant in authenticator.policy.grants.all:
+def _hints(subject: AccessSubject, action: Action, project: NormalizedName) -> Iterator[str]:
+    for grant in subject.grants.all:
         if grant.scope.permits(action, project):
             for wanted in sorted(grant.principals):
-                for own in sorted(caller.principals):
+                for own in sorted(subject.caller.principals):
                     if hint := _hint(own, wanted):
                         yield f"{grant} is for {wanted}: {hint}"
 
@@ -153,16 +156,20 @@ def _hint(own: str, wanted: str) -> str:
     return ""
 
 
-def _token_subject(record: TokenRecord, authenticator: Authenticator) -> AccessSubject:
+def _token_subject(
+    record: TokenRecord, grants: Grants, authenticator: Authenticator
+) -> AccessSubject:
     try:
-        caller = authenticator.caller_for_token(record)
+        caller = authenticator.caller_for_token(record, grants)
     except Unauthenticated:
-        return AccessSubject(Caller(f"token:{record.id}", ()), state="of a publisher that is gone")
+        nobody = Caller(f"token:{record.id}", ())
+        return AccessSubject(nobody, grants, state="of a publisher that is gone")
     scopes = tuple(scope for scope in caller.scopes if scope not in authenticator.policy.public)
     label = "what the token itself is good for"
     if record.owner:
         label = f"what the token is good for, inside the rights of its owner {record.owner}"
-    return AccessSubject(caller, scopes, label, record.state(authenticator.tokens.runtime.now()))
+    state = record.state(authenticator.tokens.runtime.now())
+    return AccessSubject(caller, grants, scopes, label, state)
 
 
 def _credential_scopes(

@@ -10,6 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.catalog import keys
+from wheelyard.catalog.access_records import AccessRecords
 from wheelyard.catalog.commits import Commits, EventListener
 from wheelyard.catalog.conflict_retry import ConflictRetries, remote_conflict_retries
 from wheelyard.catalog.document_cache import DAMAGED, CachePolicy, Codec, DocumentCache
@@ -18,6 +19,7 @@ from wheelyard.catalog.projects import NameList, ProjectNames, Projects
 from wheelyard.catalog.token_records import LastUses, TokenRecords, UsedIdTokens
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable
+from wheelyard.model.access_rules import AccessRules
 from wheelyard.model.project import Project
 from wheelyard.model.token import TokenRecord
 from wheelyard.storage.base import Store, Stored, create
@@ -26,10 +28,10 @@ FORMAT: Final = 2
 """The only format that this version reads and writes."""
 TOKEN_FRESHNESS: Final = 14.0
 """
-Seconds for which a token's record is cached with a remote store.
+Seconds for which a token's record, and the grants of the store, are cached with a remote store.
 
-A server caches an authenticated caller for one second more, so a token is accepted for at most 15
-seconds after its revocation.
+A server caches an authenticated caller for one second more, so a token or a grant works for at most
+15 seconds after its revocation.
 """
 
 
@@ -43,6 +45,7 @@ class Catalog:
     files: Files
     token_records: TokenRecords
     used_id_tokens: UsedIdTokens
+    access_records: AccessRecords
 
 
 def open_catalog(
@@ -61,6 +64,7 @@ def open_catalog(
     documents = DocumentCache(store, Codec(Project), runtime, policy, is_permanent=True)
     name_lists = DocumentCache(store, Codec(NameList), runtime, policy, is_permanent=True)
     records = DocumentCache(store, Codec(TokenRecord), runtime, token_policy)
+    access = DocumentCache(store, Codec(AccessRules), runtime, token_policy)
     commits = Commits(store, documents, runtime, retries, on_event)
     return Catalog(
         is_new=is_new,
@@ -68,6 +72,7 @@ def open_catalog(
         files=Files(store, retries),
         token_records=TokenRecords(store, records, retries, LastUses(store, runtime)),
         used_id_tokens=UsedIdTokens(store),
+        access_records=AccessRecords(store, access, retries, runtime),
     )
 
 

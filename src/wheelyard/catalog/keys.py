@@ -8,6 +8,8 @@ The object layout of a store; the only module that builds and parses keys.
     projects/<project>.json                                the project's document: folded commits
     projects.json                                          all project names
     incoming/<project>.json                                commits that a copy is adding
+    credentials/access.json                                grants and groups of the store
+    credentials/access/<number>.json                       change `number` of them
     credentials/tokens/<id>.json                           an API token's record, with its digest
     credentials/uses/<id>.json                             the day of the token's last use
     credentials/used-id-tokens/<yyyymmddhh>/<digest>.json  a used OIDC ID token, by expiry
@@ -34,6 +36,8 @@ PROJECTS = "projects/"
 JOURNAL = "journal/"
 INCOMING = "incoming/"
 CREDENTIALS = "credentials/"
+ACCESS = Key("credentials/access.json")
+ACCESS_JOURNAL = "credentials/access/"
 TOKENS = "credentials/tokens/"
 LAST_USES = "credentials/uses/"
 USED_ID_TOKENS = "credentials/used-id-tokens/"
@@ -42,6 +46,7 @@ _PROJECT = re.compile(rf"{PROJECTS}([a-z0-9-]+)\.json")
 _INCOMING = re.compile(rf"{INCOMING}([a-z0-9-]+)\.json")
 _FILE = re.compile(rf"{FILES}([a-z0-9-]+)/([0-9a-f]{{64}})/([^/]+?)(?:\.metadata)?")
 _ENTRY = re.compile(rf"{JOURNAL}[a-z0-9-]+/([0-9]{{10}})\.json")
+_ACCESS_ENTRY = re.compile(rf"{ACCESS_JOURNAL}([0-9]{{10}})\.json")
 _USE = re.compile(rf"{LAST_USES}([0-9A-Za-z]{{10}})\.json")
 _USED_ID_TOKEN = re.compile(rf"{USED_ID_TOKENS}([0-9]{{10}})/[0-9a-f]{{64}}\.json")
 _HOUR = "%Y%m%d%H"
@@ -80,6 +85,11 @@ def core_metadata(name: NormalizedName, sha256: str, filename: str) -> Key:
 def probes(prefixes: Sequence[str], unique: str) -> tuple[Key, ...]:
     """Return one key for a trial write below each prefix; `unique` is a random text."""
     return tuple(Key(f"{prefix}probe-{unique}") for prefix in prefixes)
+
+
+def access_commit(number: int) -> Key:
+    """Return the key of the change `number` of the grants and groups in the store."""
+    return Key(f"{ACCESS_JOURNAL}{number:010}.json")
 
 
 def token(token_id: str) -> Key:
@@ -127,6 +137,12 @@ def parse_file_key(key: Key) -> FileKey | None:
 def commit_number(key: Key) -> int | None:
     """Return the commit number in the key of a journal entry; None for any other key."""
     match = _ENTRY.fullmatch(key)
+    return int(match[1]) if match else None
+
+
+def access_commit_number(key: Key) -> int | None:
+    """Return the number in the key of a change of grants and groups; None for any other key."""
+    match = _ACCESS_ENTRY.fullmatch(key)
     return int(match[1]) if match else None
 
 

@@ -1,28 +1,241 @@
-"""`wheelyard access`: who may do what, and why."""
+"""`wheelyard access`: grants and groups in the store; who may do what, and why."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
+from msgspec.json import encode
 from msgspec.structs import replace
 
+from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.explain import explain, parse_subject
+from wheelyard.catalog import keys
 from wheelyard.cli.help_text import examples
-from wheelyard.cli.options import command_settings, existing_index, store_options
-from wheelyard.errors import Invalid
+from wheelyard.cli.options import (
+    command_settings,
+    existing_index,
+    local_caller,
+    store_options,
+)
+from wheelyard.cli.output import warn
+from wheelyard.errors import Invalid, Unavailable
+from wheelyard.model.access_rules import describe_event, describe_fields
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.grants import ACTIONS, describe_actions
-from wheelyard.wiring.index import authenticator_of_settings
+from wheelyard.model.grants import (
+    ACTIONS,
+    GrantFields,
+    describe_actions,
+    describe_grant,
+    groups_in,
+)
+from wheelyard.model.text import escaped
+from wheelyard.operations.access_control import AccessList, ListedGrant
+from wheelyard.settings.sections import MEMORY_LOCATION, Settings
+from wheelyard.settings.warnings import stored_grant_warnings
+from wheelyard.storage.gcs.location import is_bucket
+from wheelyard.wiring.index import authenticator_of_settings, open_index
+
+with_note = click.option("--note", default="", help="Why; the history shows it.")
 
 
 @examples(
     "access.md",
+    "wheelyard access grant group:ml-team --project 'ml-*' --can upload",
     "wheelyard access explain user:ana@acme.dev acme-core upload",
-    "wheelyard access explain anonymous acme-core read",
+    "wheelyard access show",
 )
 @click.group("access")
 def command() -> None:
-    """Explain who may do what, and why."""
+    """
+    Grant and revoke rights, and explain who may do what, and why.
+
+    Grants and groups of the store add to those of the settings, and need no restart: every server
+    on the store obeys a change within 15 seconds.
+    """
+
+
+@examples(
+    "access.md",
+    "wheelyard access grant user:ana@acme.dev --project acme-core --can manage",
+    "wheelyard access grant group:ml-team --project 'ml-*' --can upload",
+    "wheelyard access grant user:bo@acme.dev --project '*' --can admin",
+)
+@command.command("grant")
+@click.argument("who", nargs=-1, required=True)
+@click.option(
+    "--project",
+    "projects",
+    multiple=True,
+    required=True,
+    metavar="PATTERN",
+    help="acme-core, or acme-*, or '*' for every project; may be given again.",
+)
+@click.option("--can", required=True, help="read, upload, manage; or admin, for every project.")
+@with_note
+@store_options
+def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, note: str) -> None:
+    """
+    Let WHO act on projects; standard output has only the grant's id.
+
+    WHO is written as in a [[grant]] of the settings: user:ana@acme.dev, htpasswd:ml-ci,
+    group:ml-team. It cannot be anonymous.
+    """
+    index = existing_index()
+    actions = tuple(word.strip() for word in can.split(","))
+    fields = GrantFields(who=who, projects=projects, actions=actions, note=note)
+    grant_id = index.access.grant(fields, by=local_caller(index).principal)
+    made = next(each for each in index.access.load().all if each.id == grant_id)
+    click.echo(escaped(f"Grant {grant_id}: {describe_grant(made)}"), err=True)
+    for sentence in stored_grant_warnings(index.settings, made):
+        warn(sentence)
+    click.echo(grant_id)
+
+
+@examples(
+    "access.md",
+    "wheelyard access revoke g1f0c92ab",
+    "wheelyard access revoke g1f0c92ab g77d0e3c4 --note 'left the team'",
+)
+@command.command("revoke")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@with_note
+@store_options
+def revoke(ids: tuple[str, ...], note: str) -> None:
+    """
+    Revoke grants of the store, each by its id; 'wheelyard access show' lists them.
+
+    Every server on the store obeys within 15 seconds.
+    """
+    index = existing_index()
+    for each in ids:
+        index.access.revoke(each, by=local_caller(index).principal, note=note)
+        click.echo(f"{each}: revoked")
+
+
+@examples(
+    "access.md",
+    "wheelyard access group set ml-team htpasswd:ml-ci user:bo@acme.dev",
+    "wheelyard access group add ml-team user:ana@acme.dev",
+    "wheelyard access group remove ml-team user:bo@acme.dev",
+)
+@command.group("group")
+def group() -> None:
+    """
+    Change the groups of the store.
+
+    If the settings have a group of the same name, its members are those of both.
+    """
+
+
+@examples(
+    "access.md",
+    "wheelyard access group set ml-team htpasswd:ml-ci user:bo@acme.dev",
+    "wheelyard access group set ml-team",
+)
+@group.command("set")
+@click.argument("name")
+@click.argument("who", nargs=-1)
+@with_note
+@store_options
+def set_group(name: str, who: tuple[str, ...], note: str) -> None:
+    """Make the group NAME, or replace its members, by WHO; without WHO it has no members."""
+    index = existing_index()
+    index.access.set_group(name, who, by=local_caller(index).principal, note=note)
+
+
+@examples(
+    "access.md",
+    "wheelyard access group add ml-team user:ana@acme.dev",
+    "wheelyard access group add ml-team user:ana@acme.dev --note 'TEAM-12'",
+)
+@group.command("add")
+@click.argument("name")
+@click.argument("who", nargs=-1, required=True)
+@with_note
+@store_options
+def add_to_group(name: str, who: tuple[str, ...], note: str) -> None:
+    """Add WHO to the group NAME."""
+    index = existing_index()
+    index.access.add_to_group(name, who, by=local_caller(index).principal, note=note)
+
+
+@examples(
+    "access.md",
+    "wheelyard access group remove ml-team user:bo@acme.dev",
+    "wheelyard access group remove ml-team user:bo@acme.dev --note TEAM-13",
+)
+@group.command("remove")
+@click.argument("name")
+@click.argument("who", nargs=-1, required=True)
+@with_note
+@store_options
+def remove_from_group(name: str, who: tuple[str, ...], note: str) -> None:
+    """Remove WHO from the group NAME."""
+    index = existing_index()
+    index.access.remove_from_group(name, who, by=local_caller(index).principal, note=note)
+
+
+@examples(
+    "access.md",
+    "wheelyard access group delete ml-team",
+    "wheelyard access group delete ml-team --note 'merged into research'",
+)
+@group.command("delete")
+@click.argument("name")
+@with_note
+@store_options
+def delete_group(name: str, note: str) -> None:
+    """Delete the group NAME from the store; refused while a grant of the store names it."""
+    index = existing_index()
+    index.access.delete_group(name, by=local_caller(index).principal, note=note)
+
+
+@examples(
+    "access.md",
+    "wheelyard access show",
+    "wheelyard access show --json",
+    "wheelyard access show --history",
+)
+@command.command("show")
+@click.option("--history", is_flag=True, help="The changes in the store: who, when, what and why.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@store_options
+def show(*, history: bool, as_json: bool) -> None:
+    """Print all grants and groups, and whether each is in the settings or in the store."""
+    access = existing_index().access
+    if history:
+        commits = list(access.history())
+        if as_json:
+            click.echo(encode({"changes": [each.event for each in commits]}))
+            return
+        for each in commits:
+            event = each.event
+            columns = (f"{event.at:%Y-%m-%d %H:%M:%S} UTC", event.by, describe_event(event))
+            click.echo("\t".join(map(escaped, columns)))
+        return
+    found = access.show()
+    if as_json:
+        click.echo(encode(found))
+        return
+    for line in _lines(found):
+        click.echo(escaped(line))
+
+
+def _lines(found: AccessList) -> Iterator[str]:
+    known = {each.name for each in found.groups}
+    for each in found.grants:
+        fields = GrantFields(who=each.who, projects=each.projects, actions=each.can, note=each.note)
+        gone = "".join(f"; no group {name}" for name in sorted(groups_in(each.who) - known))
+        yield f"grant {each.id} ({_origin(each)}): {describe_fields(fields)}{gone}"
+    for one in found.groups:
+        yield f"group {one.name} ({one.source}): {', '.join(one.members) or 'nobody'}"
+
+
+def _origin(grant: ListedGrant) -> str:
+    if grant.created is None:
+        return grant.source
+    return f"{grant.source}, {grant.created:%Y-%m-%d} by {grant.created_by}"
 
 
 @examples(
@@ -47,15 +260,10 @@ def explain_access(who: str, project: str, action: str) -> int:
     """
     with _usage_errors():
         name, wanted = parse_name(project), ACTIONS[action]
-    if who.startswith("token:"):
-        index = existing_index()
-        settings, authenticator = index.settings, index.authenticator
-    else:  # no store is needed
-        settings = command_settings()
-        # grants do not depend on passwords, and the file may be missing here
-        authenticator = authenticator_of_settings(
-            replace(settings, access=replace(settings.access, htpasswd_file=""))
-        )
+    settings = command_settings()
+    # grants do not depend on passwords, and the file may be missing here
+    settings = replace(settings, access=replace(settings.access, htpasswd_file=""))
+    authenticator = _authenticator(settings, needs_store=who.startswith("token:"))
     with _usage_errors():
         subject = parse_subject(who, authenticator)
     found = explain(subject, wanted, name, authenticator, settings.private_patterns)
@@ -66,6 +274,24 @@ def explain_access(who: str, project: str, action: str) -> int:
     for hint in found.hints:
         click.echo(f"  {hint}")
     return 0 if found.allowed else 1
+
+
+def _authenticator(settings: Settings, *, needs_store: bool) -> Authenticator:
+    """
+    Return the authenticator of an index; if there is no store yet, that of the settings alone.
+
+    The same, with a warning, if the store cannot be opened. With `needs_store` raise instead.
+    """
+    location = settings.store.location
+    is_folder = not is_bucket(location) and location != MEMORY_LOCATION
+    if needs_store or not is_folder or Path(location, keys.FORMAT).is_file():
+        try:
+            return open_index(settings, create=False).authenticator
+        except (Invalid, Unavailable) as fault:
+            if needs_store:
+                raise
+            warn(f"the grants in the store are left out here: {fault.message}")
+    return authenticator_of_settings(settings)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from wheelyard.cli.help_text import examples
 from wheelyard.cli.options import existing_index, store_options
 from wheelyard.cli.output import output_options, print_json, print_line, progress_bar
 from wheelyard.model.text import counted, escaped
-from wheelyard.operations.check import Findings
+from wheelyard.operations.findings import Findings
 
 
 @examples(

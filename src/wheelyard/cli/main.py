@@ -42,7 +42,7 @@ COMMAND_GROUPS: Final = {
     },
     "Access": {
         "token": "create, list, rotate and revoke API tokens",
-        "access": "explain who may do what, and why",
+        "access": "grant and revoke rights, and explain who may do what",
     },
     "Store and checks": {
         "check": "verify every byte and link, and mend what can be mended",

@@ -240,8 +240,9 @@ def _first_token(index: Index) -> ApiToken | None:
     Create, print and return the first token of an index, or return None.
 
     It is created if the server listens on a loopback address, and the store is on this machine and
-    may be written; if there are no tokens, no grants, no password file and no anonymous uploads. A
-    proxy on this machine that passes requests of others on makes no difference.
+    may be written; if there are no tokens, no grants, no password file and no anonymous uploads; in
+    the store, even grants of the past count. A proxy on this machine that passes requests of others
+    on makes no difference.
     """
     settings = index.settings
     access, is_local = settings.access, index.is_local and settings.server.is_loopback
@@ -255,7 +256,7 @@ def _first_token(index: Index) -> ApiToken | None:
         projects=(EVERY_PROJECT,),
     )
     try:
-        if index.tokens.all():
+        if index.access.records.exist() or index.tokens.all():
             return None
         token, record = index.tokens.create(request, by="serve")
     except Unavailable as fault:  # a read-only store needs no token

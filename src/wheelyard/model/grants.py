@@ -47,8 +47,10 @@ Groups = Mapping[str, frozenset[str]]
 NO_GROUPS: Final[Groups] = MappingProxyType({})
 
 
-class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The keys of a `[[grant]]` table, not validated yet."""
+class GrantFields(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """The keys of a `[[grant]]` table, and the stored form of a grant; not validated yet."""
 
     who: Annotated[_Texts, Meta(min_length=1, title='a list such as ["user:ana@acme.dev"]')]
     projects: Annotated[_Texts, Meta(min_length=1, title='a list such as ["acme-*", "tools"]')]
@@ -58,10 +60,10 @@ class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A valid `[[grant]]` table: a scope, and the principals that have it."""
+    """A valid grant: a scope, and the principals that have it."""
 
     id: str
-    """Its position among the tables, from 1."""
+    """Its position among the tables of the settings, from 1; of a stored grant `g` and digits."""
     who: frozenset[str]
     """The principals and groups that it names; a group as `group:NAME`."""
     principals: frozenset[str]
@@ -76,7 +78,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """All grants of the settings, and the groups that they name."""
+    """Grants that are in force together, and the groups that they name."""
 
     all: tuple[Grant, ...] = ()
     groups: Groups = field(default_factory=lambda: NO_GROUPS)
@@ -96,11 +98,10 @@ class Grants:
         """Return why a grant that names none of `principals` is theirs: "X is in group:NAME"."""
         if grant.who.intersection(principals):
             return ()
-        groups = {each: self.groups.get(each.removeprefix(_GROUP)) or () for each in grant.who}
         return tuple(
-            f"{member} is in {group}"
-            for group, members in sorted(groups.items())
-            for member in sorted(set(principals).intersection(members))
+            f"{member} is in {_GROUP}{name}"
+            for name in sorted(groups_in(grant.who))
+            for member in sorted(self.groups.get(name, frozenset()).intersection(principals))
         )
 
 
@@ -112,14 +113,18 @@ def parse_grant(number: int, table: Mapping[str, object], groups: Groups = NO_GR
     group that is not one of `groups`.
     """
     try:
-        found = decode_table(table, _Table)
-        who = frozenset(parse_grantee(each, groups) for each in found.who)
-        scope = Scope(_actions(found.actions), tuple(map(parse_pattern, found.projects)))
-        _check_grantable(who, scope)
+        return build_grant(str(number), decode_table(table, GrantFields), groups)
     except (InvalidField, Invalid) as fault:
         why = fault.message if isinstance(fault, Invalid) else f"{fault.message}."
         raise Invalid(f"[[grant]] number {number}: {why}", code="bad_setting") from fault
-    return Grant(str(number), who, expand(who, groups), scope, found.note)
+
+
+def build_grant(grant_id: str, fields: GrantFields, groups: Groups) -> Grant:
+    """Return a grant; raise Invalid for invalid values, and for a group not among `groups`."""
+    who = frozenset(parse_grantee(each, groups) for each in fields.who)
+    scope = Scope(_actions(fields.actions), tuple(map(parse_pattern, fields.projects)))
+    _check_grantable(who, scope)
+    return Grant(grant_id, who, expand(who, groups), scope, fields.note)
 
 
 def parse_groups(table: Mapping[str, object]) -> Groups:
@@ -174,15 +179,15 @@ def parse_grantee(text: str, groups: Groups) -> str:
     return text
 
 
+def groups_in(who: Iterable[str]) -> frozenset[str]:
+    """Return the names of the groups in `who`, each of which stands there as `group:NAME`."""
+    return frozenset(each.removeprefix(_GROUP) for each in who if each.startswith(_GROUP))
+
+
 def expand(who: Iterable[str], groups: Groups) -> frozenset[str]:
     """Return the principals in `who`, with the members of each `group:NAME` in its place."""
-    principals = set[str]()
-    for each in who:
-        if each.startswith(_GROUP):
-            principals |= groups.get(each.removeprefix(_GROUP), frozenset())
-        else:
-            principals.add(each)
-    return frozenset(principals)
+    named = frozenset(each for each in who if not each.startswith(_GROUP))
+    return named.union(*(groups.get(name, ()) for name in groups_in(who)))
 
 
 def parse_principal(text: str) -> str:

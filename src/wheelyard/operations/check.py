@@ -1,5 +1,5 @@
 """
-Verification of a whole store: bytes, documents, journals, names and tokens; repair and sweep.
+Verification of a whole store: bytes, documents, journals, names, tokens, grants; repair and sweep.
 
 A problem is damage, such as listed bytes that are missing or changed, or a journal and a document
 that disagree. A note is about a harmless leftover or a foreign object. Only problems make the
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
@@ -27,6 +27,8 @@ from wheelyard.errors import Conflict, NotFound, WheelyardError
 from wheelyard.model.project import Commit, File, Project, fold
 from wheelyard.model.text import counted
 from wheelyard.model.token import TokenRecord, is_token_id
+from wheelyard.operations.access_check import AccessCheck
+from wheelyard.operations.findings import Findings, read_or_report, repair
 from wheelyard.operations.publishing_cleanup import PublishingCleanup
 from wheelyard.storage.base import ABSENT, Entry, Key, ObjectVersion, Store, Stored
 from wheelyard.storage.spool import Spool
@@ -35,62 +37,6 @@ _PROJECT_NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
 CheckProgress = Callable[[str, int], None]
 """Called with a distribution's filename, and how many bytes were just read; 0 at its start."""
-
-
-@dataclass(slots=True)
-class Findings:
-    """The results of a check: counts, damage, notes and repairs."""
-
-    projects: int = 0
-    files: int = 0
-    size: int = 0
-    """Bytes that were read and hashed."""
-    problems: list[str] = field(default_factory=list)
-    """Damage; each sentence says what the operator can do."""
-    notes: list[str] = field(default_factory=list)
-    """Harmless leftovers of crashes or operators."""
-    repaired: list[str] = field(default_factory=list)
-    rebuilt: int = 0
-    """Documents that were computed again from their journal."""
-    swept: int = 0
-    """Leftovers that were deleted."""
-
-    def add(self, other: "Findings") -> None:
-        """Add the counts and messages of `other` to these."""
-        for each in fields(self):
-            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
-
-    def add_foreign_object(self, key: Key) -> None:
-        """Add a note that the object at `key` is not one of wheelyard's."""
-        self.notes.append(f"{key} is no object of wheelyard's")
-
-
-def read_or_report(store: Store, key: Key, findings: Findings) -> Stored | WheelyardError | None:
-    """Return an object, None if missing; if reading fails, add a problem and return the error."""
-    try:
-        found = store.get(key)
-    except WheelyardError as error:
-        findings.problems.append(
-            f"{key} cannot be read: {error.message} If something else lies in its place, remove it"
-        )
-        return error
-    return found if isinstance(found, Stored) else None
-
-
-def repair(store: Store, key: Key, body: bytes, expect: ObjectVersion, findings: Findings) -> bool:
-    """
-    Write an object over the version `expect`; return whether that succeeded.
-
-    A conflict is ignored, as another process was first; any other failure is added as a problem.
-    """
-    try:
-        store.put(key, body, expect)
-    except Conflict:
-        return False
-    except WheelyardError as fault:
-        findings.problems.append(f"{key} could not be repaired: {fault.message}")
-        return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +240,7 @@ class Check:
             checked[project.name] = project
         known = self._repair_names(checked.values(), findings)
         self._check_tokens(findings, sweep=sweep)
+        AccessCheck(self.store, findings).run(rebuild=rebuild)
         self._check_leftovers(checked, known, findings, sweep=sweep)
         if sweep:
             findings.swept += self.publishing_cleanup.run()

@@ -1,11 +1,13 @@
 """Warnings about settings that are valid but probably unintended."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Final
 from urllib.parse import urlsplit
 
 from wheelyard.errors import quoted
 from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, EVERY_PROJECT
+from wheelyard.model.grants import Grant, Grants
 from wheelyard.settings.sections import ServerSettings, Settings, all_settings, is_loopback
 from wheelyard.settings.validation import is_public
 from wheelyard.storage.gcs.location import is_bucket, parse_location
@@ -17,8 +19,14 @@ NO_AUDIENCE: Final = "[google.id_token] audience is not set, so nobody is known 
 
 def warnings_for(settings: Settings) -> list[str]:
     """Return a sentence for each warning that follows from the settings alone."""
-    parts = (_listener, _grants, _principals, _locations, _publishing, _unused)
-    return [sentence for part in parts for sentence in part(settings)]
+    grants = settings.grants
+    parts = (
+        _listener(settings),
+        _grants(settings, grants.all),
+        _principals(settings, _named(grants)),
+        *(part(settings) for part in (_locations, _publishing, _unused)),
+    )
+    return list(chain.from_iterable(parts))
 
 
 def unmatched_grants(settings: Settings, names: Mapping[str, Collection[str]]) -> Iterator[str]:
@@ -37,7 +45,23 @@ def unmatched_grants(settings: Settings, names: Mapping[str, Collection[str]]) -
             return "" if name in names[kind] else f"there is no such name in {places[kind]}"
         return _why_no_account(kind, name) or _why_rejected(kind, name, settings)
 
-    return _ineffective_grants(settings, why)
+    return _ineffective(_named(settings.grants), why)
+
+
+def stored_grant_warnings(settings: Settings, grant: Grant) -> Iterator[str]:
+    """Yield a warning for each way in which a grant of the store may not do what is expected."""
+    if is_public(settings):
+        yield (
+            "anybody may read every project all the same, because the settings say so; close "
+            "reading with [access] private, or with a [[grant]] in the settings"
+        )
+    elif settings.access.htpasswd_file and not settings.grant:
+        yield (
+            "every name in [access] htpasswd_file may upload to every project, until there is a "
+            "[[grant]] in the settings; those of the store change no default"
+        )
+    yield from _grants(settings, (grant,))
+    yield from _principals(settings, {str(grant): grant.who})
 
 
 def accepts_other_credentials(settings: Settings) -> bool:
@@ -87,8 +111,8 @@ def _is_behind_proxy(server: ServerSettings) -> bool:
     return server.trusted_proxies > 0 or not is_loopback(name)
 
 
-def _grants(settings: Settings) -> Iterator[str]:
-    grants, google = settings.grants.all, settings.google.id_token
+def _grants(settings: Settings, grants: Iterable[Grant]) -> Iterator[str]:
+    google = settings.google.id_token
     everybody = [each for each in grants if ALL_AUTHENTICATED in each.principals]
     if everybody and google.audience and not google.allowed_domains:
         yield (
@@ -107,9 +131,15 @@ def _grants(settings: Settings) -> Iterator[str]:
         )
 
 
-def _principals(settings: Settings) -> Iterator[str]:
+def _named(grants: Grants) -> dict[str, frozenset[str]]:
+    """Return the names in each grant and each group, by what a message calls it."""
+    groups = {f"group {name}": members for name, members in grants.groups.items()}
+    return {**{str(each): each.who for each in grants.all}, **groups}
+
+
+def _principals(settings: Settings, named: Mapping[str, frozenset[str]]) -> Iterator[str]:
     """
-    Yield a warning for each principal in a grant whose kind makes it ineffective.
+    Yield a warning for each principal in a grant or group whose kind makes it ineffective.
 
     Its type of credential is disabled, or (API tokens, trusted publishing) does not use grants.
     """
@@ -126,13 +156,12 @@ def _principals(settings: Settings) -> Iterator[str]:
         disabled["htpasswd"] = "there is no [access] htpasswd_file"
     if not access.static_tokens_file and not access.static_token:
         disabled["static"] = "there is no static token"
-    return _ineffective_grants(settings, lambda kind, _: disabled.get(kind, ""))
+    return _ineffective(named, lambda kind, _: disabled.get(kind, ""))
 
 
-def _ineffective_grants(settings: Settings, why: Callable[[str, str], str]) -> Iterator[str]:
-    grants = settings.grants
-    named = {str(each): each.who for each in grants.all}
-    named |= {f"group {name}": members for name, members in grants.groups.items()}
+def _ineffective(
+    named: Mapping[str, frozenset[str]], why: Callable[[str, str], str]
+) -> Iterator[str]:
     for subject, principals in named.items():
         for principal in sorted(principals):
             kind, _, name = principal.partition(":")

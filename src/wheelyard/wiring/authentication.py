@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.authentication.authenticator import Authenticator, RejectionLog
-from wheelyard.authentication.authorization import AuthorizationPolicy
+from wheelyard.authentication.authorization import DEFAULT_HTPASSWD_SCOPE, AuthorizationPolicy
 from wheelyard.authentication.replay_protection import ReplayProtection
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
 from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit
@@ -22,6 +22,7 @@ from wheelyard.authentication.verifiers.static_tokens import StaticTokens
 from wheelyard.authentication.verifiers.verifier import VerificationCache, Verifier
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.access import ANONYMOUS, ANYONE_READS, EVERY_PROJECT, Action, Scope
+from wheelyard.operations.access_control import AccessControl
 from wheelyard.operations.publishing_cleanup import PublishingCleanup
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.gcs.location import is_bucket, parse_location
@@ -35,27 +36,29 @@ PROCESS_KEY_BYTES: Final = 32
 """Random bytes of the HMAC key for cached credentials, one for each process."""
 
 
-def build_policy(settings: Settings) -> AuthorizationPolicy:
+def build_policy(settings: Settings, access: AccessControl) -> AuthorizationPolicy:
     """
-    Return the authorization rules of the settings.
+    Return the authorization rules of the settings, with the grants in force.
 
-    Every caller may read if there are no grants and `private` is not set. Else a caller may read
-    only if a grant or the caller's own credential allows it.
+    Every caller may read if the settings have no grants and `private` is not set. Else a caller may
+    read only if a grant or the caller's own credential allows it. Grants in the store change no
+    default: if they did, a lost document would open what they had closed.
     """
-    grants = settings.grants
+    grants = access.configured
     is_public = not settings.access.private and not grants.all
     public: tuple[Scope, ...] = (ANYONE_READS,) if is_public else ()
     if settings.access.anonymous_uploads:
         public = (*public, Scope(Action.UPLOAD, (EVERY_PROJECT,)))  # does not imply reading
     public = (*public, *grants.scopes_of((ANONYMOUS,)))
-    if settings.access.htpasswd_may_manage:
-        manage = Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,))
-        return AuthorizationPolicy(grants, public, manage)
-    return AuthorizationPolicy(grants, public)
+    of_passwords = None if grants.all else DEFAULT_HTPASSWD_SCOPE
+    if of_passwords and settings.access.htpasswd_may_manage:
+        of_passwords = Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,))
+    return AuthorizationPolicy(access, public, of_passwords)
 
 
 def build_authenticator(
     settings: Settings,
+    access_control: AccessControl,
     tokens: ApiTokens,
     cleanup: PublishingCleanup,
     runtime: Runtime,
@@ -83,7 +86,7 @@ def build_authenticator(
         access_tokens=factory.access_tokens() if settings.google.access_token.resource else None,
         iap=factory.iap() if settings.iap.audience else None,
         rate_limit=LoginRateLimit(access.failed_login_per_minute, runtime.monotonic),
-        policy=build_policy(settings),
+        policy=build_policy(settings, access_control),
         rejection_log=RejectionLog(runtime.monotonic),
     )
 

@@ -12,6 +12,7 @@ from wheelyard.catalog.files import Files
 from wheelyard.catalog.format import open_catalog
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.runtime import Runtime
+from wheelyard.operations.access_control import AccessControl
 from wheelyard.operations.audit_log import log_event
 from wheelyard.operations.check import Check
 from wheelyard.operations.lifecycle import Lifecycle
@@ -54,6 +55,7 @@ class Index:
     search: SearchIndex
     lifecycle: Lifecycle
     tokens: ApiTokens
+    access: AccessControl
     authenticator: Authenticator
     check: Check
 
@@ -105,6 +107,7 @@ def build_index(
     projects, files, credentials = catalog.projects, catalog.files, catalog.token_records
     limit, notes = settings.token_lifetime_limit, not settings.server.read_only
     tokens = ApiTokens(credentials, runtime, limit, records_usage=notes)
+    access = AccessControl(settings.grants, catalog.access_records, runtime)
     lifetime = timedelta(seconds=settings.trusted_publishing.token_seconds)
     publishing_cleanup = PublishingCleanup(catalog.used_id_tokens, credentials, runtime, lifetime)
     rules = UploadRules(
@@ -124,6 +127,9 @@ def build_index(
         search=SearchIndex(projects, traits.is_local),
         lifecycle=Lifecycle(projects, files, runtime),
         tokens=tokens,
-        authenticator=build_authenticator(settings, tokens, publishing_cleanup, runtime, google),
+        access=access,
+        authenticator=build_authenticator(
+            settings, access, tokens, publishing_cleanup, runtime, google
+        ),
         check=Check(store, spool, projects, runtime, publishing_cleanup, check_threads),
     )

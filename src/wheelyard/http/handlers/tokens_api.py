@@ -116,7 +116,8 @@ async def create_token(request: Request, context: ServerContext) -> Response:
         return error_response(415, "unsupported_media_type", message, "Send application/json.")
     wanted = _parse_request(await read_body(request.receive), caller, now)
     # without the scopes of anonymous callers: nobody needs a token for those
-    own_scopes = context.index.authenticator.policy.grants.scopes_of(caller.principals)
+    grants = await context.pools.run_read(context.index.access.load)
+    own_scopes = grants.scopes_of(caller.principals)
     if not access.is_subset(Scope(wanted.actions, wanted.projects), own_scopes):
         raise Forbidden(
             "A token may do no more than its owner. Ask for fewer projects or actions; "

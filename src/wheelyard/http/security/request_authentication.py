@@ -22,6 +22,7 @@ from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import HEADERS_TOO_LARGE
 from wheelyard.model.access import Caller, Credential
+from wheelyard.model.grants import Grants
 
 C = TypeVar("C", bound=Caller | None)
 
@@ -97,16 +98,18 @@ class RequestAuthenticator:
                 reason = rejection_reason(error, otherwise=error.code)
                 authenticator.rejection_log.log(reason, "the proxy")
                 raise
-        return authenticator.policy.authorize(identity)
+        return authenticator.policy.authorize(identity, await self._grants())
 
     async def _verify(self, credential: Credential, address: str, cache_key: bytes) -> Caller:
         context, authenticator = self._context, self._context.index.authenticator
 
-        def find() -> Caller | None:
-            return self._cache(cache_key, lambda: authenticator.authenticate_cached(credential))
+        def find(grants: Grants | None = None) -> Caller | None:
+            authenticate = partial(authenticator.authenticate_cached, credential, grants)
+            return self._cache(cache_key, authenticate)
 
-        def verify() -> Caller:
-            return self._cache(cache_key, lambda: authenticator.authenticate(credential, address))
+        def verify(grants: Grants | None = None) -> Caller:
+            authenticate = partial(authenticator.authenticate, credential, address, grants)
+            return self._cache(cache_key, authenticate)
 
         reads_file = authenticator.needs_file_check(credential)
         caller = await context.pools.run_read(find) if reads_file else find()
@@ -114,10 +117,24 @@ class RequestAuthenticator:
             return caller
         key = ("caller", cache_key)
         if authenticator.may_block(credential):
-            verify_apart = partial(self._verify_apart, credential, verify)
+            # not in the threads for passwords: these few are not to wait for the store
+            grants = await self._grants()
+            verify_apart = partial(self._verify_apart, credential, partial(verify, grants))
+            caller = find(grants)
+            if caller is not None:
+                return caller
             return await context.documents.in_flight.run(key, verify_apart)
         find_stale = partial(authenticator.authenticate_stale, credential)
         return await context.documents.coalesce(key, verify, find_stale)
+
+    async def _grants(self) -> Grants:
+        """Return the grants in force; if a remote store is slow, those known last."""
+        access = self._context.index.access
+        grants = access.peek()
+        if grants is None:
+            get_stale = partial(access.peek, "stale")
+            return await self._context.documents.coalesce("grants", access.load, get_stale)
+        return grants
 
     def _cache(self, cache_key: bytes, authenticate: Callable[[], C]) -> C:
         """Return what `authenticate` returns; cache a caller until a second after the start."""

@@ -1,0 +1,333 @@
+"""
+The grants and groups in force: those of the settings and those of the store, which add up.
+
+Those of the store change while servers run. Each server reads them again after as long as it keeps
+a token's record, so that a change is in force everywhere within 15 seconds.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.access_records import AccessRecords
+from wheelyard.catalog.document_cache import MaxAge, Snapshot, damaged
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Conflict, Invalid, NotFound, quoted
+from wheelyard.model.access_rules import (
+    AccessCommit,
+    AccessRules,
+    AnyAccessEvent,
+    Granted,
+    GroupChanged,
+    GroupDeleted,
+    Revoked,
+    describe_event,
+    merge,
+    parse_granted,
+)
+from wheelyard.model.grants import (
+    ACTIONS,
+    Grant,
+    GrantFields,
+    Grants,
+    groups_in,
+    parse_group_name,
+    parse_member,
+)
+from wheelyard.model.text import require_one_line
+from wheelyard.operations.audit_log import log_access
+from wheelyard.storage.base import ObjectVersion
+
+NOTE_LIMIT_CHARS: Final = 200
+
+_Members = frozenset[str]
+
+
+class ListedGrant(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A grant in a list for people and programs."""
+
+    id: str
+    source: str
+    """`settings` or `store`."""
+    who: tuple[str, ...]
+    projects: tuple[str, ...]
+    can: tuple[str, ...]
+    note: str = ""
+    created: datetime | None = None
+    created_by: str = ""
+
+
+class ListedGroup(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the settings or the store say of one group, in a list for people and programs."""
+
+    name: str
+    source: str
+    members: tuple[str, ...] = ()
+
+
+class AccessList(Struct, frozen=True, kw_only=True):
+    """All grants and groups, first those of the settings."""
+
+    grants: tuple[ListedGrant, ...]
+    groups: tuple[ListedGroup, ...]
+
+
+class AccessControl:
+    """Returns the grants in force, and changes those of the store; safe to share by threads."""
+
+    def __init__(self, configured: Grants, records: AccessRecords, runtime: Runtime) -> None:
+        self.configured = configured
+        """The grants and groups of the settings."""
+        self.records = records
+        self._runtime = runtime
+        self._merged: tuple[ObjectVersion, Grants] | None = None
+
+    def peek(self, max_age: MaxAge = "fresh") -> Grants | None:
+        """
+        Return the grants in force; None if those of the store have to be read first.
+
+        Does not read a remote store. Raise Unavailable if they are damaged.
+        """
+        snapshot = self.records.peek(max_age)
+        return None if snapshot is None else self._merge(snapshot)
+
+    def load(self) -> Grants:
+        """
+        Return the grants in force, read from the store if they may have changed.
+
+        Raise Unavailable if they cannot be read, or are damaged: no right is given, or taken away,
+        without knowing them.
+        """
+        return self._merge(self.records.get())
+
+    def show(self) -> AccessList:
+        """Return all grants and groups as they are in the store and in the settings now."""
+        rules = self.records.get("current").value or AccessRules()
+        own = self.configured
+        stored = [
+            replace(_listed(each.id, "store", each.grant), created=each.at, created_by=each.by)
+            for each in rules.grants
+        ]
+        tables = {"settings": own.groups, "store": rules.groups}
+        return AccessList(
+            grants=(*(_listed(each.id, "settings", _fields(each)) for each in own.all), *stored),
+            groups=tuple(
+                ListedGroup(name=name, source=source, members=tuple(sorted(members)))
+                for source, groups in tables.items()
+                for name, members in groups.items()
+            ),
+        )
+
+    def history(self) -> Iterator[AccessCommit]:
+        """Yield the changes of the grants and groups in the store, oldest first."""
+        return self.records.history()
+
+    def grant(self, fields: GrantFields, by: str) -> str:
+        """
+        Add a grant to the store and return its id; that of an equal one, if there is one.
+
+        Raise Invalid for an unknown group, `anonymous`, or invalid fields.
+        """
+        require_one_line(fields.note, "A note", NOTE_LIMIT_CHARS)
+        grant_id = f"g{self._runtime.new_id()[:8]}"
+        draft = Granted(at=self._runtime.now(), by=by, id=grant_id, grant=fields)
+        with _field_errors():
+            canonical = _fields(parse_granted(draft, {}))
+
+        def intent(rules: AccessRules) -> AnyAccessEvent | None:
+            unknown = sorted(groups_in(canonical.who) - {*self.configured.groups, *rules.groups})
+            if unknown:
+                raise Invalid(
+                    f"There is no group {quoted(unknown[0])}. Make it with 'wheelyard access group "
+                    f"set {unknown[0]} PRINCIPAL...'.",
+                    code="invalid_field",
+                )
+            if any(each.grant == canonical for each in rules.grants):
+                return None
+            return replace(draft, grant=canonical)
+
+        rules = self._commit(intent)
+        return next(each.id for each in rules.grants if each.grant == canonical)
+
+    def revoke(self, grant_id: str, by: str, note: str = "") -> None:
+        """Remove a grant from the store; raise NotFound if it is not there."""
+
+        def intent(rules: AccessRules) -> AnyAccessEvent:
+            if any(each.id == grant_id for each in rules.grants):
+                return Revoked(at=self._runtime.now(), by=by, note=note, id=grant_id)
+            if any(each.id == grant_id for each in self.configured.all):
+                raise Invalid(
+                    f"Grant {grant_id} is in the settings. Remove it there, and restart the "
+                    "servers."
+                )
+            raise NotFound(
+                f"There is no grant {quoted(grant_id)} in the store. 'wheelyard access show' lists "
+                "those there are.",
+                short="No such grant.",
+            )
+
+        self._commit(intent)
+
+    def set_group(self, name: str, members: Iterable[str], by: str, note: str = "") -> None:
+        """Make a group in the store, or give it these members instead of its own."""
+        wanted = _members(members)
+        self._change_group(name, lambda known: (wanted, (known or frozenset()) - wanted), by, note)
+
+    def add_to_group(self, name: str, members: Iterable[str], by: str, note: str = "") -> None:
+        """Add members to a group; raise NotFound if there is none."""
+        wanted = _members(members)
+
+        def changes(known: _Members | None) -> tuple[_Members, _Members]:
+            if known is None and name not in self.configured.groups:
+                raise _no_group(name)
+            return wanted, frozenset()
+
+        self._change_group(name, changes, by, note)
+
+    def remove_from_group(self, name: str, members: Iterable[str], by: str, note: str = "") -> None:
+        """Remove members from a group; raise Invalid for one whom the settings name."""
+        removed = _members(members)
+        for each in sorted(removed & self.configured.groups.get(name, frozenset())):
+            raise Invalid(
+                f"{each} is in the group {name} by the settings. Remove it there, and restart the "
+                "servers.",
+                code="invalid_field",
+            )
+
+        def changes(known: _Members | None) -> tuple[_Members, _Members]:
+            for each in sorted(removed - (known or frozenset())):
+                raise NotFound(
+                    f"{each} is not in the group {name}. 'wheelyard access show' lists its "
+                    "members.",
+                    short="No such member.",
+                )
+            return frozenset(), removed
+
+        self._change_group(name, changes, by, note)
+
+    def delete_group(self, name: str, by: str, note: str = "") -> None:
+        """Remove a group from the store; raise Conflict if it would leave a grant without it."""
+
+        def intent(rules: AccessRules) -> AnyAccessEvent:
+            if name not in rules.groups:
+                raise _no_group(name)
+            users = [each.id for each in rules.grants if name in groups_in(each.grant.who)]
+            if users and name not in self.configured.groups:
+                raise Conflict(
+                    f"The group {name} has grants: {', '.join(users)}. Revoke them first with "
+                    "'wheelyard access revoke'.",
+                    code="group_in_use",
+                    short="The group has grants.",
+                )
+            return GroupDeleted(at=self._runtime.now(), by=by, note=note, name=name)
+
+        self._commit(intent)
+
+    def _change_group(
+        self,
+        name: str,
+        changes: Callable[[_Members | None], tuple[_Members, _Members]],
+        by: str,
+        note: str,
+    ) -> None:
+        """
+        Commit what `changes` returns: whom to add to a group of the store, and whom to remove.
+
+        It is called with the present members; with None if the store does not have the group.
+        """
+        require_one_line(note, "A note", NOTE_LIMIT_CHARS)
+        with _field_errors():
+            parse_group_name(name)
+
+        def intent(rules: AccessRules) -> AnyAccessEvent | None:
+            known = frozenset(rules.groups[name]) if name in rules.groups else None
+            added, removed = changes(known)
+            added -= known or frozenset()
+            if known is not None and not added and not removed:
+                return None
+            return GroupChanged(
+                at=self._runtime.now(),
+                by=by,
+                note=note,
+                name=name,
+                added=tuple(sorted(added)),
+                removed=tuple(sorted(removed)),
+            )
+
+        self._commit(intent)
+
+    def _commit(self, intent: Callable[[AccessRules], AnyAccessEvent | None]) -> AccessRules:
+        made: AnyAccessEvent | None = None
+
+        def remembered(rules: AccessRules) -> AnyAccessEvent | None:
+            nonlocal made
+            made = intent(rules)
+            return made
+
+        rules = self.records.change(remembered)
+        if made is not None:
+            log_access(made.by, describe_event(made))
+        return rules
+
+    def _merge(self, snapshot: Snapshot[AccessRules]) -> Grants:
+        if snapshot.value is None:
+            return self.configured
+        merged = self._merged
+        if merged is None or merged[0] != snapshot.version:
+            try:
+                merged = snapshot.version, merge(self.configured, snapshot.value)
+            except Invalid as fault:
+                raise damaged(
+                    f"The document {keys.ACCESS} is damaged: {fault.message} Run 'wheelyard "
+                    "check', which says what can be done about it."
+                ) from fault
+            self._merged = merged
+        return merged[1]
+
+
+@contextmanager
+def _field_errors() -> Iterator[None]:
+    """Give an Invalid of this block the code of a field of a request, not that of a setting."""
+    try:
+        yield
+    except Invalid as fault:
+        raise Invalid(fault.message, code="invalid_field") from fault
+
+
+def _members(names: Iterable[str]) -> _Members:
+    with _field_errors():
+        return frozenset(map(parse_member, names))
+
+
+def _no_group(name: str) -> NotFound:
+    return NotFound(
+        f"There is no group {quoted(name)} in the store. 'wheelyard access show' lists those there "
+        "are; 'wheelyard access group set' makes one.",
+        short="No such group.",
+    )
+
+
+def _fields(grant: Grant) -> GrantFields:
+    """Return a grant as it is stored; equal grants have equal fields."""
+    return GrantFields(
+        who=tuple(sorted(grant.who)),
+        projects=tuple(sorted(set(grant.scope.projects))),
+        actions=tuple(word for word, action in ACTIONS.items() if action & grant.scope.actions),
+        note=grant.note,
+    )
+
+
+def _listed(grant_id: str, source: str, fields: GrantFields) -> ListedGrant:
+    return ListedGrant(
+        id=grant_id,
+        source=source,
+        who=fields.who,
+        projects=fields.projects,
+        can=fields.actions,
+        note=fields.note,
+    )

@@ -1,0 +1,98 @@
+"""`wheelyard access`: grants and groups in the store, from the command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Done, Typed
+
+OPEN = "anybody may read every project all the same"
+
+
+@pytest.fixture
+def access(wheelyard: Typed, settings: Path) -> Typed:
+    """Type a subcommand of `access`, for an index whose settings have five grants."""
+    assert wheelyard("token", "create", "ci", "--store", "there").returncode == 0
+
+    def run(*arguments: str) -> Done:
+        return wheelyard("access", *arguments, "--config", settings, "--store", "there")
+
+    return run
+
+
+def test_a_team(access: Typed) -> None:
+    """A team gets rights to projects, and loses them, without a change of the settings."""
+    assert access("group", "set", "team", "htpasswd:ml-ci", "user:Bo@acme.dev").returncode == 0
+    granted = access("grant", "group:team", "--project", "ml-*", "--can", "upload", "--note", "why")
+    grant_id = granted.stdout.strip()
+    who = f"grant {grant_id}: group:team may read and upload to ml-* (why); user:bo@acme.dev is in"
+    assert who in access("explain", "user:bo@acme.dev", "ml-core", "upload").stdout
+    assert f"Grant {grant_id}: group:team may" in granted.stderr
+
+    shown = access("show").stdout.splitlines()
+    assert shown[0] == "grant 1 (settings): domain:acme.dev may read acme-* (everyone employed)"
+    assert shown[-2].startswith(f"grant {grant_id} (store, 20")
+    assert shown[-1] == "group team (store): htpasswd:ml-ci, user:bo@acme.dev"
+    listed = json.loads(access("show", "--json").stdout)
+    assert (listed["grants"][-1]["id"], listed["grants"][-1]["note"]) == (grant_id, "why")
+
+    assert access("group", "add", "team", "user:ana@acme.dev").returncode == 0
+    assert access("group", "remove", "team", "user:bo@acme.dev").returncode == 0
+    assert access("explain", "user:bo@acme.dev", "ml-core", "upload").returncode == 1
+    assert access("revoke", grant_id).stdout == f"{grant_id}: revoked\n"
+    assert access("group", "delete", "team", "--note", "it is over").returncode == 0
+    history = [line.split("\t") for line in access("show", "--history").stdout.splitlines()]
+    assert [line[2] for line in history[-2:]] == [
+        f"revoked {grant_id}",
+        "group team: deleted (it is over)",
+    ]
+    assert all(line[1].startswith("local:") for line in history)
+    changes = json.loads(access("show", "--history", "--json").stdout)["changes"]
+    assert [each["what"] for each in changes[-2:]] == ["revoked", "group-deleted"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["grant", "group:taem", "--project", "*", "--can", "read"], "There is no group 'taem'"),
+        (["grant", "anonymous", "--project", "*", "--can", "read"], "Write a [[grant]] into the"),
+        (["revoke", "1"], "Grant 1 is in the settings"),
+        (["revoke", "g0"], "There is no grant 'g0'"),
+        (["group", "add", "taem", "htpasswd:a"], "There is no group 'taem'"),
+    ],
+    ids=str,
+)
+def test_refusals(access: Typed, arguments: list[str], words: str) -> None:
+    """A change that makes no sense is refused in a line that says what to do."""
+    done = access(*arguments)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert words in done.stderr
+
+
+def test_open_by_default(wheelyard: Typed, tmp_path: Path) -> None:
+    """Who grants rights is told while everybody has more by the defaults."""
+    users, store = tmp_path / "users", ("--store", str(tmp_path / "store"))
+    users.write_text("")
+    assert wheelyard("token", "create", "ci", *store).returncode == 0
+    grant = ("access", "grant", "htpasswd:a", "--project", "*", "--can", "upload", *store)
+    closed = ("--set", "access.private=true", "--set", f"access.htpasswd_file={users}")
+
+    done = wheelyard(*grant)
+    assert OPEN in done.stderr
+    assert "there is no [access] htpasswd_file" in done.stderr
+    done = wheelyard(*grant, *closed)
+    assert OPEN not in done.stderr
+    assert "every name in [access] htpasswd_file may upload to every project" in done.stderr
+
+
+def test_without_the_store(access: Typed, wheelyard: Typed) -> None:
+    """Where the store cannot be opened, the explanation says that its grants are left out."""
+    access("grant", "user:bo@else.dev", "--project", "*", "--can", "read")
+    asked = ("access", "explain", "user:bo@else.dev", "acme-core", "read")
+
+    assert wheelyard(*asked, "--store", "there").returncode == 0
+    done = wheelyard(*asked, "--store", "gs://nowhere", "--set", "access.private=true")
+    assert done.returncode == 1
+    assert "the grants in the store are left out here" in done.stderr

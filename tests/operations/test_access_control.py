@@ -1,0 +1,321 @@
+"""Grants and groups in the store: changes, refusals, crashes, history, and the check of them."""
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from packaging.utils import NormalizedName
+
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.operations.in_memory_index import START, IndexHarness, fake_runtime
+from wheelyard.catalog import keys
+from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError
+from wheelyard.model.access import Action
+from wheelyard.model.access_rules import AccessRules, AnyAccessEvent, GroupChanged, describe_event
+from wheelyard.model.grants import GrantFields
+from wheelyard.operations.access_control import AccessControl
+from wheelyard.settings.sections import Settings
+from wheelyard.storage.base import Key
+from wheelyard.storage.spool import Spool
+from wheelyard.wiring.index import build_index
+
+CORE = NormalizedName("acme-core")
+ANA, BO = "htpasswd:ana", "user:bo@acme.dev"
+CONFIGURED = Settings(
+    groups={"ops": [ANA]},
+    grant=({"who": ["group:ops"], "projects": ["ops-*"], "actions": ["upload"]},),
+)
+
+
+def grant(*who: str, **changes: tuple[str, ...] | str) -> GrantFields:
+    """Return a grant to read acme-core that differs in these fields."""
+    fields = {"projects": ("acme-core",), "actions": ("read",), **changes}
+    return GrantFields(who=who, **fields)  # type: ignore[arg-type]
+
+
+def access_of(
+    harness: IndexHarness, *faults: Fault, configured: Settings = CONFIGURED, seed: int = 3
+) -> AccessControl:
+    """Return the grants as another process sees them, whose store has faults."""
+    store = FaultyStore(harness.store, faults)
+    runtime = fake_runtime(harness.clock, seed)
+    return build_index(store, Spool(harness.folder), configured, runtime).access
+
+
+@pytest.fixture
+def harness(tmp_path: Path) -> IndexHarness:
+    """An empty index."""
+    return IndexHarness(tmp_path)
+
+
+@pytest.fixture
+def access(harness: IndexHarness) -> AccessControl:
+    """Its grants, with some in the settings."""
+    return access_of(harness)
+
+
+def may(access: AccessControl, who: str, action: Action = Action.READ, on: str = CORE) -> bool:
+    """Return whether somebody may do something to a project."""
+    return bool(access.load().granting([who], action, NormalizedName(on)))
+
+
+def history(access: AccessControl) -> list[str]:
+    """Return the changes in words."""
+    return [describe_event(each.event) for each in access.history()]
+
+
+def test_they_add_up(harness: IndexHarness, access: AccessControl) -> None:
+    """Grants and groups of the store add to those of the settings, in every process."""
+    other = access_of(harness)
+    assert not may(other, BO)
+
+    first = access.grant(grant(BO, note="on duty"), by="local:ana")
+    access.add_to_group("ops", [BO, ANA], by="local:ana")
+    second = access.grant(grant("group:ops", actions=("manage",)), by="local:ana")
+
+    assert may(other, BO)
+    assert may(other, BO, Action.UPLOAD, "ops-tools")
+    assert may(other, ANA, Action.MANAGE)
+    access.revoke(second, by="local:ana", note="done")
+    access.remove_from_group("ops", [BO], by="local:ana")
+    assert may(other, BO)
+    assert not may(other, BO, Action.UPLOAD, "ops-tools")
+    assert not may(other, ANA)
+    access.revoke(first, by="local:bo")
+    access.delete_group("ops", by="local:bo")
+    assert not may(other, BO)
+    assert may(other, ANA, Action.UPLOAD, "ops-tools")
+    assert history(other) == [
+        f"granted {first}: {BO} may read acme-core (on duty)",
+        f"group ops: added {ANA}, {BO}",
+        f"granted {second}: group:ops may read, upload to and manage acme-core",
+        f"revoked {second} (done)",
+        f"group ops: removed {BO}",
+        f"revoked {first}",
+        "group ops: deleted",
+    ]
+    assert {(each.event.at, each.event.by) for each in other.history()} == {
+        (START, "local:ana"),
+        (START, "local:bo"),
+    }
+
+
+def test_the_list(access: AccessControl) -> None:
+    """The list says of each grant and group whether it is in the settings or in the store."""
+    made = access.grant(grant(BO), by="local:ana")
+    access.set_group("ops", [BO], by="local:ana")
+
+    found = access.show()
+
+    assert [(each.id, each.source, each.created_by) for each in found.grants] == [
+        ("1", "settings", ""),
+        (made, "store", "local:ana"),
+    ]
+    assert [(each.name, each.source, each.members) for each in found.groups] == [
+        ("ops", "settings", (ANA,)),
+        ("ops", "store", (BO,)),
+    ]
+
+
+def test_nothing_to_do(access: AccessControl) -> None:
+    """An equal grant has the id of the first, and a change without effect is not recorded."""
+    made = access.grant(grant(ANA, BO, projects=("Acme_Core", "acme-core")), by="local:ana")
+    assert access.grant(grant(BO, ANA), by="local:bo") == made
+    access.set_group("team", [], by="local:ana")
+    access.set_group("team", [], by="local:ana")
+    access.add_to_group("team", [ANA], by="local:ana")
+    access.add_to_group("team", [ANA], by="local:ana")
+
+    assert history(access)[1:] == ["group team: made", f"group team: added {ANA}"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (grant("anonymous"), "anonymous cannot have a grant in the store. Write a [[grant]]"),
+        (grant("group:team"), "There is no group 'team'. Make it with 'wheelyard access group set"),
+        (grant("group:team@acme.dev"), "no credential tells of Google groups"),
+        (grant("ana"), "'ana' is nobody that a grant can name"),
+        (grant(ANA, projects=("a*b",)), "'a*b' is not a project pattern"),
+        (grant(ANA, actions=("write",)), "'write' is no action"),
+        (grant(ANA, actions=("admin",)), "admin is for everything"),
+        (grant(ANA, note="two\nlines"), "A note has the character"),
+    ],
+    ids=str,
+)
+def test_no_grant(access: AccessControl, fields: GrantFields, words: str) -> None:
+    """A grant that makes no sense is refused with what to do, and nothing is written."""
+    with pytest.raises(WheelyardError) as caught:
+        access.grant(fields, by="local:ana")
+
+    assert words in caught.value.message
+    assert caught.value.code == "invalid_field"
+    assert not access.records.exist()
+
+
+def test_refusals(access: AccessControl) -> None:
+    """What is in the settings, is needed by a grant, or is not there cannot be taken away."""
+    access.set_group("team", [ANA], by="local:ana")
+    used = access.grant(grant("group:team"), by="local:ana")
+
+    def refused(change: str, *arguments: object) -> str:
+        with pytest.raises(WheelyardError) as caught:
+            getattr(access, change)(*arguments, by="local:ana")
+        return caught.value.message
+
+    assert "is in the settings. Remove it there" in refused("revoke", "1")
+    assert "There is no grant 'g0' in the store" in refused("revoke", "g0")
+    assert f"The group team has grants: {used}" in refused("delete_group", "team")
+    assert "There is no group 'ops' in the store" in refused("delete_group", "ops")
+    assert "There is no group 'taem'" in refused("add_to_group", "taem", [ANA])
+    assert "is in the group ops by the settings" in refused("remove_from_group", "ops", [ANA])
+    assert f"{BO} is not in the group team" in refused("remove_from_group", "team", [BO])
+    assert "cannot be the name of a group" in refused("set_group", "the team", [])
+    assert "anonymous is in no group" in refused("set_group", "team", ["anonymous"])
+    assert "groups are not nested" in refused("set_group", "team", ["group:ops"])
+    assert len(history(access)) == 2
+
+
+def test_a_group_that_went(harness: IndexHarness, access: AccessControl) -> None:
+    """A stored grant to a group that the settings had once is for nobody."""
+    made = access.grant(grant("group:ops"), by="local:ana")
+
+    other = access_of(harness, configured=Settings())
+
+    assert not may(other, ANA)
+    assert [each.id for each in other.show().grants] == [made]
+
+
+def test_two_at_once(harness: IndexHarness, access: AccessControl) -> None:
+    """Of two changes at the same time none is lost: the second is made again on top."""
+    other, seen = access_of(harness, seed=4), list[int]()
+
+    def change(rules: AccessRules) -> AnyAccessEvent:
+        seen.append(rules.revision)
+        if len(seen) == 1:
+            other.grant(grant(BO), by="local:bo")
+        return GroupChanged(at=START, by="local:ana", name="team", added=(ANA,))
+
+    after = access.records.change(change)
+
+    assert seen == [0, 1]
+    assert (len(after.grants), list(after.groups)) == (1, ["team"])
+    assert len(history(access)) == 2
+
+
+@pytest.mark.parametrize("kind", [FaultKind.CRASH, FaultKind.CRASH_AFTER])
+@pytest.mark.parametrize("verb_key", [keys.ACCESS, keys.access_commit(1)])
+def test_crashes(harness: IndexHarness, kind: FaultKind, verb_key: str) -> None:
+    """After a crash at any write, the grant is there whole or not at all, and so is its entry."""
+    with pytest.raises(ProcessCrash):
+        access_of(harness, Fault(kind, "put", verb_key)).grant(grant(BO), by="local:ana")
+
+    other = access_of(harness, seed=4)
+    expected = kind is FaultKind.CRASH_AFTER or verb_key != keys.ACCESS
+    assert may(other, BO) is expected
+    assert len(history(other)) == expected
+    other.grant(grant(ANA), by="local:bo")
+    assert [each.number for each in other.history()] == list(range(1, expected + 2))
+    assert harness.check().problems == []
+
+
+def test_lost_answers(harness: IndexHarness) -> None:
+    """A write whose answer was lost is found again; one whose outcome is unknown is an error."""
+    fault = Fault(FaultKind.DONE, "put", keys.ACCESS)
+    made = access_of(harness, fault).grant(grant(BO), by="local:ana")
+    assert may(access_of(harness), BO)
+    fault = Fault(FaultKind.NOT_DONE, "put", keys.ACCESS)
+    with pytest.raises(Unavailable):
+        access_of(harness, fault, seed=4).revoke(made, by="local:ana")
+    fault = Fault(FaultKind.LOST_RACE, "put", keys.ACCESS, times=3)
+    access_of(harness, fault, seed=4).revoke(made, by="local:ana")
+    assert len(history(access_of(harness))) == 2
+
+
+def test_an_outage(harness: IndexHarness, access: AccessControl) -> None:
+    """While the store does not answer, no rights are known, instead of some."""
+    access.grant(grant(BO), by="local:ana")
+    with pytest.raises(Unavailable):
+        access_of(harness, Fault(FaultKind.NOT_DONE, "get", keys.ACCESS)).load()
+
+
+def test_the_check_mends(harness: IndexHarness, access: AccessControl) -> None:
+    """The check writes a lost last entry, and with --rebuild the document from its journal."""
+    access.grant(grant(BO), by="local:ana")
+    access.set_group("team", [ANA], by="local:ana")
+    assert (harness.check().problems, harness.check().notes) == ([], [])
+    whole = harness.bytes_at(keys.ACCESS)
+
+    for damage in (b"?", None):
+        harness.store.delete(keys.access_commit(2), None)
+        if damage:
+            harness.store.put(keys.access_commit(2), damage, None)
+        assert harness.check().repaired == [f"{keys.ACCESS}: journal entry 2 written"]
+        assert harness.check().problems == []
+
+        harness.store.delete(keys.ACCESS, None)
+        if damage:
+            harness.store.put(keys.ACCESS, damage, None)
+        (problem,) = harness.check().problems
+        assert "--rebuild" in problem
+        assert harness.check(rebuild=True).repaired
+        assert harness.bytes_at(keys.ACCESS) == whole
+
+
+def test_the_check_finds(harness: IndexHarness, access: AccessControl) -> None:
+    """A broken journal, and a document of another history, are problems; both stay as they are."""
+    harness.store.put(Key(f"{keys.ACCESS_JOURNAL}x.json"), b"?", None)
+    access.grant(grant(BO), by="local:ana")
+    older = harness.bytes_at(keys.ACCESS)
+    access.grant(grant(ANA), by="local:ana")
+    assert [each for each in harness.check().notes if "x.json" in each]
+
+    first = harness.bytes_at(keys.access_commit(1))
+    harness.store.delete(keys.access_commit(1), None)
+    assert "0000000001.json is missing" in harness.check(rebuild=True).problems[0]
+    harness.store.put(keys.access_commit(1), first, None)
+    harness.store.put(keys.ACCESS, older, None)
+    with pytest.raises(Unavailable, match="disagree about commit 2"):
+        access_of(harness).grant(grant("htpasswd:eve"), by="local:eve")
+    assert harness.check(rebuild=True).problems == []
+    assert may(access_of(harness), ANA)
+
+
+PRINCIPALS = st.lists(st.sampled_from([ANA, BO, "static:ci"]), min_size=1, max_size=2)
+GRANTEES = st.one_of(PRINCIPALS, st.sampled_from([["group:a"], ["group:ops"]]))
+CHANGES = st.one_of(
+    st.tuples(st.just("grant"), st.tuples(GRANTEES.map(lambda who: grant(*who)))),
+    st.tuples(st.just("revoke"), st.tuples(st.integers(0, 2))),
+    st.tuples(
+        st.sampled_from(["set_group", "add_to_group", "remove_from_group"]),
+        st.tuples(st.just("a"), PRINCIPALS),
+    ),
+    st.tuples(st.just("delete_group"), st.just(("a",))),
+)
+
+
+@given(st.lists(st.tuples(st.booleans(), CHANGES), min_size=6, max_size=10))
+@settings(
+    max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+def test_any_changes(
+    tmp_path: Path, changes: list[tuple[bool, tuple[str, tuple[object, ...]]]]
+) -> None:
+    """Whatever two processes change in turn, the document is what the journal says."""
+    harness = IndexHarness(tmp_path)
+    processes = access_of(harness, seed=5), access_of(harness, seed=6)
+    for is_second, (name, arguments) in changes:
+        access = processes[is_second]
+        ids = [each.id for each in access.show().grants]
+        # a grant to revoke is drawn as its place in the list; the first is in the settings
+        known = [
+            ids[min(each, len(ids) - 1)] if isinstance(each, int) else each for each in arguments
+        ]
+        with suppress(NotFound, Conflict, Invalid):
+            getattr(access, name)(*known, by="local:ana")
+    assert processes[0].load() == processes[1].load()
+    assert (harness.check().problems, harness.check().repaired) == ([], [])
+    revision = (processes[0].records.get().value or AccessRules()).revision
+    assert revision == len(history(processes[1]))
