@@ -254,6 +254,8 @@ def test_lists_for_people_and_programs(harness: AccessHarness, person: Requester
             assert listed.status == 401
         else:
             assert [each for each in (*EXISTING, OTHER) if each.encode() in listed.body] == expected
+    setup = harness.ask("GET", "/setup/", (*person.headers(harness), ("accept", "text/html")))
+    assert setup.status == (401 if is_unknown(person, harness) else 200)
 
 
 def seen(person: Requester, *, is_open: bool) -> list[str]:
@@ -370,6 +372,7 @@ def test_pages_behind_the_proxy(proxied: AccessHarness, person: Requester) -> No
     home = proxied.ask("GET", "/", headers)
     is_refused = person.role in {ANONYMOUS, INVALID}
     assert home.status == (401 if is_refused else 200)
+    assert proxied.ask("GET", "/setup/", headers).status == home.status
     for name in (*EXISTING, *MISSING):
         page = proxied.ask("GET", f"/project/{name}/", headers)
         expected = status_of(person.role, name, RouteCase(""), is_open=True)

@@ -134,6 +134,9 @@ def test_a_name(serve: Serve, options: list[str]) -> None:
     assert "at http://127.0.0.1:" in printed
     where = f" --store '{store}'" if options else ""
     assert f"wheelyard token create NAME --can read,upload{where}\n" in printed
+    assert f"uv pip install --index http://127.0.0.1:{serving.port}/simple/ NAME\n" in printed
+    assert "poetry source add --priority=explicit" in printed
+    assert f"wheelyard print-settings CLIENT --url http://127.0.0.1:{serving.port} " in printed
     assert serving.log.read_text() == f"wheelyard: made a new store at {store}\n"
 
 

@@ -69,11 +69,10 @@ def _pip(settings: ClientSettings) -> str:
     host, names = settings.untrusted_host, " ".join(settings.projects or ("NAME",))
     trusted = f"trusted-host = {host}\n" if host else ""
     return f"""\
-# pip.conf: pip then takes all packages from this index. If there is a section [global] already, put
-# the lines below it.
-# Never add the public index as extra-index-url: whoever publishes a private name there, with a
-# higher version, replaces your package. For packages that need public ones, leave these lines out,
-# and install every private package as a file:
+# pip.conf. If it has a section [global] already, put the lines into that section.
+# pip takes all packages from this index then. Never add the public index as extra-index-url: a
+# stranger who publishes a private name there, with a higher version, replaces your package. For
+# packages that need public ones leave these lines out, and install each private package as a file:
 #     pip download --no-deps --index-url {settings.plain_index_url} -d private {names}
 #     pip install private/*
 # Credential: ~/.netrc or a keyring.
@@ -85,8 +84,8 @@ index-url = {settings.index_url}
 def _uv(settings: ClientSettings) -> str:
     sources = settings.for_each(f'[tool.uv.sources.NAME]\nindex = "{NAME}"\n')
     return f"""\
-# pyproject.toml. What has a source here comes from this index only, all else from the others. So
-# every private project needs one, and a place in dependencies, also if only private ones need it.
+# pyproject.toml. List every private project here, also one that only another private project needs,
+# and add each to the dependencies. uv looks up all other names in the other indexes.
 # Credential: UV_INDEX_{NAME.upper()}_USERNAME={USER} and
 # UV_INDEX_{NAME.upper()}_PASSWORD, or ~/.netrc.
 [[tool.uv.index]]
@@ -100,9 +99,9 @@ explicit = true
 def _poetry(settings: ClientSettings) -> str:
     lines = f'[tool.poetry.dependencies.NAME]\nversion = "*"\nsource = "{NAME}"\n'
     return f"""\
-# pyproject.toml. What has this source comes from this index only, all else from the others. So
-# every private project needs it, and a place in dependencies, also if only private ones need it:
-#     poetry add --source {NAME} NAME
+# pyproject.toml. List every private project here, also one that only another private project needs,
+# and add each to the dependencies; "poetry add --source {NAME} NAME" does both.
+# Poetry looks up all other names in the other sources.
 # Credential: POETRY_HTTP_BASIC_{NAME.upper()}_USERNAME={USER} and
 # POETRY_HTTP_BASIC_{NAME.upper()}_PASSWORD, or ~/.netrc.
 [[tool.poetry.source]]
@@ -115,8 +114,8 @@ priority = "explicit"
 def _pdm(settings: ClientSettings) -> str:
     names = ", ".join(f'"{name}"' for name in settings.projects)
     return f"""\
-# pyproject.toml. What include_packages has comes from this index only, all else from the others. So
-# it has to have every private project; patterns such as "acme-*" are allowed.
+# pyproject.toml. List every private project in include_packages, also one that only another private
+# project needs; "acme-*" is allowed. PDM looks up all other names in the other sources.
 # Credential: {USER}:${{WHEELYARD_TOKEN}}@ before the host.
 [[tool.pdm.source]]
 name = "{NAME}"
@@ -130,8 +129,8 @@ exclude_packages = ["*"]
 def _pipenv(settings: ClientSettings) -> str:
     packages = settings.for_each(f'[packages.NAME]\nversion = "*"\nindex = "{NAME}"\n')
     return f"""\
-# Pipfile, after the [[source]] of public packages. What has this index comes from it only, all else
-# from the first one. So every private project needs it, also if only private ones need that.
+# Pipfile, after the [[source]] of public packages. List every private project here, also one that
+# only another private project needs. Pipenv looks up all other names in the first source.
 # Credential: {USER}:${{WHEELYARD_TOKEN}}@ before the host.
 [[source]]
 name = "{NAME}"
