@@ -20,6 +20,7 @@ from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable
 from wheelyard.model.distribution_filename import parse_version
+from wheelyard.model.grants import GrantFields
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.store_copy import CopyReport, StoreCopy
 from wheelyard.storage.base import Key, Store
@@ -480,3 +481,33 @@ def test_credentials(source: IndexHarness, target: IndexHarness) -> None:
     assert copy(source, target, with_credentials=True).credentials == 0
     damage(source, keys.TOKENS, b"?")
     assert len(copy(source, target, with_credentials=True).problems) == 2
+
+
+def test_grants_and_groups(source: IndexHarness, target: IndexHarness) -> None:
+    """Grants and groups are copied with the credentials, unless they were changed in the target."""
+    fields = GrantFields(who=("htpasswd:ana",), projects=("*",), actions=("read",))
+    source.index.access.grant(fields, by="local:alice")
+    copy(source, target)
+    assert target.snapshot(keys.CREDENTIALS) == {}
+    source.store.delete(keys.access_commit(1), None)  # as after a crash
+
+    first = copy(source, target, with_credentials=True)
+    source.index.access.set_group("team", [], by="local:alice")
+    source.index.access.set_group("team", ["htpasswd:bo"], by="local:alice")
+    faults = FaultyStore(target.store, (Fault(FaultKind.CRASH, "put", keys.ACCESS),))
+    with pytest.raises(ProcessCrash):
+        copy(source, target, write_to=faults, with_credentials=True)
+    second = copy(source, target, with_credentials=True)
+    third = copy(source, target, with_credentials=True)
+    assert [each.credentials for each in (first, second, third)] == [2, 3, 0]
+    assert target.snapshot() == source.snapshot()
+    assert target.check().problems == []
+
+    target.opened(seed=4).access.delete_group("team", by="local:bo")
+    (ahead,) = copy(source, target, with_credentials=True).problems
+    source.index.access.add_to_group("team", ["htpasswd:cy"], by="local:alice")
+    source.index.access.add_to_group("team", ["htpasswd:dan"], by="local:alice")
+    (diverged,) = copy(source, target, with_credentials=True).problems
+    assert ahead == diverged
+    assert "were changed there" in diverged
+    assert target.check().problems == []

@@ -35,6 +35,7 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, NotFound, Unavailable, WheelyardError
 from wheelyard.model.project import Commit, Project
 from wheelyard.model.token import TokenRecord
+from wheelyard.operations.access_copy import copy_access
 from wheelyard.storage.base import ABSENT, Entry, Key, Store, Stored
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.fsync import write_all
@@ -189,15 +190,21 @@ class _Copying:
         self.report.projects = len(arrived)
 
     def copy_credentials(self) -> None:
-        """Copy the credentials that the target lacks, and those that have changed."""
+        """Copy the credentials that the target lacks, and those that have changed; and grants."""
         present = {entry.key for entry in self.copy.target.list(keys.CREDENTIALS)}
         wanted = (
             (entry.key, entry.key in present)
             for entry in self.copy.source.list(keys.CREDENTIALS)
             if entry.key not in present or not entry.key.startswith(keys.USED_ID_TOKENS)
+            if not entry.key.startswith((keys.ACCESS, keys.ACCESS_JOURNAL))
         )  # the record of a used ID token never changes
         for is_written in self._each(self._copy_credential, wanted, lambda each: each[0]):
             self.report.credentials += bool(is_written)
+        stores = (self.copy.source, self.copy.target)
+        for written in self._each(
+            lambda each: copy_access(*each), (stores,), lambda _: keys.ACCESS
+        ):
+            self.report.credentials += written or 0
 
     def finished_report(self) -> CopyReport:
         """Return the report, with all problems."""
