@@ -2,8 +2,8 @@
 HTTP client: requests, redirects, timeouts and the minimum transfer rate.
 
 The credential is chosen for each URL again, so that no redirect receives one of another host.
-Redirects from https to http are refused. Certificates are verified. Proxies of the environment are
-not used, because a proxy hides which address is reached. There are no cookies.
+Redirects from https to http are refused. Certificates are verified. A proxy is used only if one is
+given, because a proxy hides which address is reached. There are no cookies.
 
 Based on httpcore2, because httpx2 cannot connect to a chosen address, and logs URLs with secrets.
 """
@@ -25,11 +25,14 @@ CONNECT_TIMEOUT_SECONDS, IDLE_TIMEOUT_SECONDS = 10.0, 60.0
 """Seconds to connect to one address, and seconds without data before and in a response."""
 RESPONSE_START_TIMEOUT_SECONDS: Final = 60.0
 """Seconds to connect, to send the request, and to receive all response headers."""
+Content = bytes | Iterator[bytes] | None
+"""The body of a request; chunks of a length that is unknown, unless Content-Length is sent."""
 MAX_REDIRECTS: Final = 10
 REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
 TRANSPORT_ERRORS: Final = (
     httpcore2.NetworkError,
     httpcore2.ProtocolError,
+    httpcore2.ProxyError,
     httpcore2.TimeoutException,
     ssl.SSLError,
 )
@@ -111,7 +114,8 @@ class HttpClient:
     """
     HTTP client that connects to the addresses of `policy`; safe to share between threads.
 
-    `monotonic` is a clock in seconds; `tls` by default trusts the authorities of this machine.
+    `monotonic` is a clock in seconds; `tls` by default trusts the authorities of this machine. With
+    `proxy`, every connection goes through that proxy, and `policy` decides about its address alone.
     """
 
     def __init__(
@@ -119,12 +123,14 @@ class HttpClient:
         monotonic: Callable[[], float],
         policy: AddressPolicy,
         tls: ssl.SSLContext | None = None,
+        proxy: Url | None = None,
     ) -> None:
         self.tls = tls or httpcore2.default_ssl_context()
         self._backend = CheckedNetworkBackend(monotonic, policy)
         self._pool = httpcore2.ConnectionPool(
             network_backend=self._backend,
             ssl_context=self.tls,
+            proxy=None if proxy is None else _core_proxy(proxy),
             max_connections=MAX_CONNECTIONS,
             keepalive_expiry=30.0,
         )
@@ -139,19 +145,25 @@ class HttpClient:
         return self._backend.deadline(seconds)
 
     def send(
-        self, method: str, url: Url, headers: Mapping[str, str], content: bytes | None = None
+        self,
+        method: str,
+        url: Url,
+        headers: Mapping[str, str],
+        content: Content = None,
+        seconds: float = RESPONSE_START_TIMEOUT_SECONDS,
     ) -> ClientResponse:
         """
         Send one request; return the response, of any status, once its headers are there.
 
         Redirects are not followed. A credential in the URL is not used. Host is added to `headers`.
+        `seconds` is the time limit until the headers of the response are there.
 
         Raises:
             FetchError: There is no response, or the address is not allowed.
         """
         with ExitStack() as stack:
             try:
-                with self._backend.deadline(RESPONSE_START_TIMEOUT_SECONDS):
+                with self._backend.deadline(seconds):
                     request = self._request(method, url, headers, content)
                     response = stack.enter_context(request)
             except TRANSPORT_ERRORS as error:
@@ -187,7 +199,7 @@ class HttpClient:
         raise FetchError("it leads round in circles")
 
     def _request(
-        self, method: str, url: Url, headers: Mapping[str, str], content: bytes | None
+        self, method: str, url: Url, headers: Mapping[str, str], content: Content
     ) -> AbstractContextManager[httpcore2.Response]:
         host = url.host.strip("[]")
         core_url = httpcore2.URL(scheme=url.scheme, host=host, port=url.port, target=url.target)
@@ -213,7 +225,16 @@ def _followed(url: Url, location: str) -> Url:
     return target
 
 
+def _core_proxy(proxy: Url) -> httpcore2.Proxy:
+    login = proxy.login
+    auth = None if login is None else (login.username.encode(), login.password.encode())
+    url = httpcore2.URL(scheme=proxy.scheme, host=proxy.host.strip("[]"), port=proxy.port)
+    return httpcore2.Proxy(url, auth)
+
+
 def _unanswered(error: Exception) -> FetchError:
+    if isinstance(error, httpcore2.ProxyError):
+        return FetchError("the proxy of the environment does not connect to it")
     if isinstance(error, ssl.SSLError) or "certificate" in str(error).lower():
         return FetchError("its certificate is not trusted", is_unreachable=True)
     if isinstance(error, CONNECTION_ERRORS):

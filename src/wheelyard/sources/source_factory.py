@@ -16,6 +16,7 @@ from typing import Final
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import quoted
 from wheelyard.http_client.address_policy import AddressPolicy
+from wheelyard.http_client.netrc_file import read_netrc
 from wheelyard.http_client.urls import BadUrl, Url, UserPassword, is_url, parse_url, redact_url
 from wheelyard.sources import devpi, dumb_pypi
 from wheelyard.sources.backupni import BackupniSource
@@ -26,7 +27,7 @@ from wheelyard.sources.distribution_files import FileTreeSource, as_listed
 from wheelyard.sources.file_tree import FileTree, TreeEntry
 from wheelyard.sources.gaepypi import gaepypi_candidates, is_gaepypi_path
 from wheelyard.sources.pypicloud import looks_like_pypicloud, pypicloud_candidates
-from wheelyard.sources.web.index_client import IndexClient, SourceCredentials, read_netrc
+from wheelyard.sources.web.index_client import IndexClient, SourceCredentials
 from wheelyard.sources.web.index_source import IndexSource
 from wheelyard.sources.web.resumable_download import ResumableDownload
 from wheelyard.storage.gcs.location import is_bucket

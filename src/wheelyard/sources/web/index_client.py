@@ -11,22 +11,16 @@ The `default` entry of netrc is ignored, because it would be sent to any host th
 
 import zlib
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from netrc import NetrcParseError, netrc
-from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
-from wheelyard.concurrency.runtime import Runtime, backoff_pauses
+from wheelyard.concurrency.runtime import Runtime
 from wheelyard.http_client.address_policy import AddressPolicy, FetchError
 from wheelyard.http_client.client import ClientResponse, HttpClient, TransferRate
+from wheelyard.http_client.retries import status_error, with_retries
 from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword
 
-MAX_ATTEMPTS: Final = 5
-FIRST_PAUSE, MAX_PAUSE = 0.5, 8.0
-MAX_RETRY_AFTER_SECONDS: Final = 60.0
-"""Longest pause, in seconds, that a Retry-After header can ask for."""
 PAGE_LIMIT_BYTES: Final = 64 * 1024**2
 """Bytes of a decompressed page."""
 PAGE_TIMEOUT_SECONDS: Final = 600.0
@@ -36,10 +30,6 @@ DECOMPRESS_CHUNK_BYTES: Final = 1024**2
 
 OK, PARTIAL, NOT_FOUND, GONE = 200, 206, 404, 410
 DENIED_STATUSES: Final = frozenset({401, 403, 407})
-TRANSIENT_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""HTTP statuses after which a request is retried."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +75,6 @@ class SourceCredentials:
         return written
 
 
-def read_netrc(path: Path) -> dict[str, UserPassword]:
-    """Return the netrc entries by host, without `default`; empty if missing or invalid."""
-    try:
-        hosts = netrc(str(path)).hosts
-    except (OSError, NetrcParseError, UnicodeError):
-        return {}
-    return {
-        host.lower(): UserPassword(entry[0], entry[2] or "")
-        for host, entry in hosts.items()
-        if host != "default"
-    }
-
-
 @dataclass(frozen=True, slots=True)
 class FetchedPage:
     """A page with its whole body, decompressed."""
@@ -129,7 +106,7 @@ class IndexClient:
     def page(self, url: Url, accept: str) -> FetchedPage:
         """Fetch a page with retries, and return it; raise FetchError if that fails."""
         headers = {"Accept": accept, "Accept-Encoding": "gzip"}
-        return self._with_retries(lambda: self._page(url, headers))
+        return with_retries(lambda: self._page(url, headers), self._runtime)
 
     def open(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> ClientResponse:
         """
@@ -137,19 +114,7 @@ class IndexClient:
 
         Raise FetchError unless its status is 200, or 206 for a Range request.
         """
-        return self._with_retries(lambda: self._send(url, headers, method))
-
-    def _with_retries(self, call: Callable[[], T]) -> T:
-        waits = backoff_pauses(self._runtime.random, FIRST_PAUSE, MAX_PAUSE, at_least=0.5)
-        waits = islice(waits, MAX_ATTEMPTS - 1)
-        while True:
-            try:
-                return call()
-            except FetchError as fault:
-                pause = next(waits, None)
-                if pause is None or not fault.is_transient:
-                    raise
-                self._runtime.pause(max(min(fault.wait, MAX_RETRY_AFTER_SECONDS), pause))
+        return with_retries(lambda: self._send(url, headers, method), self._runtime)
 
     def _send(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> ClientResponse:
         sent = {"User-Agent": "wheelyard", **headers}
@@ -157,7 +122,7 @@ class IndexClient:
         if response.status == OK or (response.status == PARTIAL and "Range" in headers):
             return response
         response.close()
-        raise _status_error(response)
+        raise status_error(response)
 
     def _page(self, url: Url, headers: Mapping[str, str]) -> FetchedPage:
         end = self._runtime.monotonic() + PAGE_TIMEOUT_SECONDS
@@ -173,17 +138,6 @@ class IndexClient:
         finally:
             response.close()
         return FetchedPage(response.url, response.headers.get("content-type", ""), bytes(found))
-
-
-def _status_error(response: ClientResponse) -> FetchError:
-    text = response.headers.get("retry-after", "")
-    wait = float(text) if text.isascii() and text.isdigit() and text else 0.0
-    return FetchError(
-        f"it answers with status {response.status}",
-        status=response.status,
-        is_transient=response.status in TRANSIENT_STATUSES,
-        wait=wait,
-    )
 
 
 def _decompressed(response: ClientResponse) -> Iterator[bytes]:
