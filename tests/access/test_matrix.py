@@ -45,6 +45,7 @@ pytestmark = pytest.mark.integration
 V1 = ("accept", "application/vnd.pypi.simple.v1+json")
 JSON = ("content-type", "application/json")
 NUMBERS = count(1)
+CHANGED = "/api/v1/projects?changed-since=1970-01-01T00:00:00Z"
 WRITERS = {UPLOADERS, MANAGERS, ADMIN, PUBLISHER}
 
 
@@ -248,7 +249,7 @@ def test_lists(harness: AccessHarness, person: Requester, path: str) -> None:
 def test_lists_for_people_and_programs(harness: AccessHarness, person: Requester) -> None:
     """The page for people, what it searches in, and the API list what the Simple API lists."""
     expected = seen(person, is_open=is_open(harness))
-    for path in ("/", "/api/v1/projects", "/search.json"):
+    for path in ("/", "/api/v1/projects", CHANGED, "/search.json"):
         listed = harness.ask("GET", path, (*person.headers(harness), ("accept", "text/html")))
         if is_unknown(person, harness):
             assert listed.status == 401

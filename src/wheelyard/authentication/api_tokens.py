@@ -41,6 +41,24 @@ class TokenRequest:
     owner_names: tuple[str, ...] = ()
     """All principals of the owner, for grants."""
 
+    def __post_init__(self) -> None:
+        if self.actions & Action.ADMIN and self.projects != (EVERY_PROJECT,):
+            raise Invalid(
+                "A token with admin is for every project. Name no project, or leave admin out.",
+                code="invalid_field",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ListedToken:
+    """A token as a list shows it."""
+
+    record: TokenRecord
+    state: str
+    """`active`, `expired` or `revoked`."""
+    last_used: date | None
+    """The last day (UTC) on which it was accepted, if recorded."""
+
 
 class ExpiryLog:
     """
@@ -159,9 +177,7 @@ class ApiTokens:
         The secret in the token is not checked. The record of a revoked token stays unchanged. Raise
         NotFound for an unknown token; its message never has a whole token, which is a secret.
         """
-        token_id = token_id_in(text)
-        if token_id is None:
-            raise no_token_id()
+        token_id = require_token_id(text)
         now = self.runtime.now()
 
         def revoked(record: TokenRecord) -> TokenRecord:
@@ -249,6 +265,14 @@ def no_token_id() -> NotFound:
         "'wheelyard token list' shows, too.",
         short="No such token.",
     )
+
+
+def require_token_id(text: str) -> str:
+    """Return the id that is `text`, or is in this whole token; raise NotFound for other text."""
+    token_id = token_id_in(text)
+    if token_id is None:
+        raise no_token_id()
+    return token_id
 
 
 def invalid_credential() -> Unauthenticated:

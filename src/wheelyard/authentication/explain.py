@@ -8,7 +8,7 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.authenticator import Authenticator
-from wheelyard.errors import Unauthenticated
+from wheelyard.errors import Invalid, Unauthenticated, quoted
 from wheelyard.model.access import (
     ALL_AUTHENTICATED,
     ANONYMOUS,
@@ -35,6 +35,8 @@ _SEPARATOR: Final = re.compile(
 )
 """The comma between principals; the name of a static token may contain a comma."""
 _UNIQUE_ID: Final = re.compile(r"#[0-9]+\Z")
+OWNER_PREFIXES: Final = ("user:", "serviceAccount:")
+"""The prefixes of principals that can own a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,28 @@ def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
     if kind == "htpasswd" and policy.htpasswd_scope is not None:
         scopes, label = (policy.htpasswd_scope,), "what a password is good for without a [[grant]]"
     return AccessSubject(caller, grants, scopes, label)
+
+
+def parse_owner(text: str) -> tuple[str, tuple[str, ...]]:
+    """
+    Return the principal that is to own a token, and all principals by which grants can name it.
+
+    Raise Invalid unless `text` is `user:EMAIL` or `serviceAccount:EMAIL`, perhaps with its domain.
+    """
+    try:
+        principals = [parse_principal(each.strip()) for each in _SEPARATOR.split(text)]
+    except Invalid as fault:
+        raise Invalid(fault.message, code="invalid_field") from fault
+    owners = {_UNIQUE_ID.sub("", each) for each in principals if each.startswith(OWNER_PREFIXES)}
+    if len(owners) != 1 or not all(
+        each.startswith((*OWNER_PREFIXES, "domain:")) for each in principals
+    ):
+        raise Invalid(
+            f"{quoted(text)} owns no tokens. Write user:EMAIL or serviceAccount:EMAIL, and perhaps "
+            "domain:DOMAIN after a comma.",
+            code="invalid_field",
+        )
+    return owners.pop(), tuple(sorted(set(_with_implied(principals))))
 
 
 def explain(

@@ -159,6 +159,7 @@ def _api(context: ServerContext) -> Iterator[Route]:
     for path, answer, methods in (
         ("tokens", tokens_api.list_tokens, GET),
         ("tokens", tokens_api.create_token, POST),
+        ("tokens/rotate", tokens_api.rotate_token, POST),
         ("tokens/{id}", tokens_api.revoke_token, DELETE),
         ("tokens/self/revoke", tokens_api.revoke_sent_token, POST),
     ):

@@ -55,7 +55,7 @@ class Action(IntFlag):
 
 
 _GRANTABLE = {action.word: action for action in (Action.READ, Action.UPLOAD, Action.MANAGE)}
-"""The actions that a token can have."""
+"""The actions of publishers and static tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,18 +179,21 @@ def parse_pattern(text: str) -> Pattern:
     )
 
 
-def parse_actions(words: Iterable[str]) -> Action:
+def parse_actions(words: Iterable[str], *, admin: bool = False) -> Action:
     """
     Return the named actions and those that they imply.
 
-    Raise Invalid (code `invalid_field`) for any word but read, upload and manage.
+    Raise Invalid (code `invalid_field`) for any word but read, upload and manage, and with `admin`
+    but admin.
     """
+    known = _GRANTABLE | ({"admin": Action.ADMIN} if admin else {})
     actions = Action(0)
     for word in words:
-        named = _GRANTABLE.get(word.strip().lower())
+        named = known.get(word.strip().lower())
         if named is None:
+            *most, last = known
             raise Invalid(
-                f"{quoted(word)} is not an action. Use read, upload or manage.",
+                f"{quoted(word)} is not an action. Use {', '.join(most)} or {last}.",
                 code="invalid_field",
             )
         actions |= named.with_implied

@@ -1,8 +1,8 @@
 """Yank, unyank and delete of files, and the status of projects."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
@@ -26,6 +26,8 @@ from wheelyard.model.project import (
 )
 from wheelyard.model.text import require_one_line
 
+ReleaseAction = Literal["yank", "unyank", "delete"]
+"""A change of the files of a release."""
 REASON_LIMIT: Final = 1024
 """The most characters of a reason."""
 
@@ -195,6 +197,13 @@ class Lifecycle:
             return Changed(project, tuple(select(project)))
         committed = self.projects.change(name, intent)
         return Changed(committed.after, tuple(select(committed.before)))
+
+
+RELEASE_ACTIONS: Final[Mapping[ReleaseAction, Callable[..., Changed]]] = {
+    "yank": Lifecycle.yank,
+    "unyank": Lifecycle.unyank,
+    "delete": Lifecycle.delete,
+}
 
 
 def _check_request(caller: Caller, name: NormalizedName, reason: str) -> None:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
+from msgspec import Struct
 from packaging.utils import NormalizedName, canonicalize_version
 
 from wheelyard.archive.distribution_reader import DistributionContents, read_distribution
@@ -68,6 +69,22 @@ class UploadResult:
     """Whether this upload has added it; False if it was listed with equal bytes."""
     warnings: tuple[str, ...] = ()
     """Advice for the publisher, in sentences."""
+
+    @property
+    def published(self) -> "PublishedFile":
+        """What a publisher is told of the file."""
+        status: Literal["uploaded", "there"] = "uploaded" if self.is_new else "there"
+        return PublishedFile(self.file.filename, self.file.sha256, status, self.warnings)
+
+
+class PublishedFile(Struct, frozen=True, omit_defaults=True):
+    """What a publisher is told of an accepted file, by a command or a server."""
+
+    filename: str
+    sha256: str
+    status: Literal["uploaded", "there"]
+    """`there` if it was listed with the same content already."""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

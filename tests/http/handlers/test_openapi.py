@@ -13,7 +13,7 @@ from tests.clients.harness import REPOSITORY
 from wheelyard.authentication.api_tokens import NAME_LIMIT_CHARS
 from wheelyard.errors import WheelyardError
 from wheelyard.http.handlers.projects_api import parse_after
-from wheelyard.http.handlers.tokens_api import NewToken
+from wheelyard.http.handlers.tokens_api import NewToken, TokenRotation
 from wheelyard.model.access import parse_pattern
 from wheelyard.model.distribution_filename import (
     parse_known_filename,
@@ -128,6 +128,10 @@ def test_numbers_and_words() -> None:
     hints = NewToken.__annotations__
     assert f"ge={NEW_TOKEN['days']['minimum']}, le={NEW_TOKEN['days']['maximum']}" in str(
         hints["days"]
+    )
+    hours = SCHEMAS["TokenRotation"]["properties"]["hours"]
+    assert f"ge={hours['minimum']}, le={hours['maximum']}" in str(
+        TokenRotation.__annotations__["hours"]
     )
     for field in ("projects", "can"):
         limits = f"min_length={NEW_TOKEN[field]['minItems']}, max_length=100"

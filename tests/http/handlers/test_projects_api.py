@@ -24,7 +24,10 @@ def test_project(stocked: RunningServer) -> None:
     """A project has its status, its files with who brought them, and what was deleted."""
     page = stocked.get(f"{API}/demo").json()
 
-    assert page.keys() == {"name", "revision", "project-status", "files", "deleted"}
+    assert page.keys() == {
+        *("name", "revision", "project-status", "summary", "files", "deleted", "commit"),
+    }
+    assert (page["summary"], page["commit"]["number"]) == ("A demo of <b>it</b>", 3)
     assert (page["name"], page["revision"], page["deleted"]) == ("demo", 3, [])
     assert page["project-status"] == {"status": "active"}
     simple = stocked.get("/simple/demo/", Accept="application/json").json()["files"]
@@ -32,6 +35,7 @@ def test_project(stocked: RunningServer) -> None:
     assert page["files"][0].keys() == {
         *("filename", "version", "sha256", "size", "upload-time", "uploaded-by"),
         *("requires-python", "yanked", "uploaded-by-name"),
+        *("core-metadata", "imported", "waived-rules"),
     }
     assert page["files"][0]["uploaded-by"] == f"token:{stocked.token[4:14]}"
 
@@ -187,8 +191,16 @@ def test_rest_of_a_journal(stocked: RunningServer) -> None:
     commits = stocked.get(f"{API}/demo/journal").json()["commits"]
     for after in range(len(commits) + 2):
         page = stocked.get(f"{API}/demo/journal?after={after}").json()
-        assert page == {"name": "demo", "commits": commits[after:]}
+        assert page == {"name": "demo", "revision": len(commits), "commits": commits[after:]}
     assert stocked.get(f"{API}/demo/journal?x=1").json()["commits"] == commits
+
+
+@pytest.mark.parametrize("since", ["", "yesterday", "2026-01-31", "2026-01-31T12:00:00"])
+def test_a_time_without_an_offset(stocked: RunningServer, since: str) -> None:
+    """A time means nothing without its offset."""
+    answer = stocked.get(f"{API}?changed-since={since}")
+
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_field")
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,29 @@ def test_nothing_is_told_that_a_token_is_known_by(users: GoogleUsersServer) -> N
         assert record.sha256 not in answer.text
 
 
+def test_tokens_for_others(users: GoogleUsersServer) -> None:
+    """An administrator makes tokens for others and for nobody, and nobody else does."""
+    eve = f"user:{EVE},domain:acme.dev"
+    for owner, names in ((None, ()), (eve, (f"user:{EVE}", "domain:acme.dev"))):
+        token = made(users, ROOT, owner=owner)
+        record = users.index.tokens.records.get(token[4:14]).value
+        assert record is not None
+        assert (record.owner, record.created_by) == (names[0] if names else "", f"user:{ROOT}")
+        assert set(names) <= set(record.owner_names)
+        assert make(users, ANA, {"owner": owner}).status_code == 403
+    assert make(users, ANA, {"owner": "htpasswd:bob"}).status_code == 400
+
+
+def test_ones_own_name(users: GoogleUsersServer) -> None:
+    """Who names itself as the owner gets no principal that its credential does not prove."""
+    token = made(users, ANA, owner=f"user:{ANA},domain:other.example")
+
+    record = users.index.tokens.records.get(token[4:14]).value
+    assert record is not None
+    assert record.owner == f"user:{ANA}"
+    assert "domain:other.example" not in record.owner_names
+
+
 def test_who_sees_which(users: GoogleUsersServer) -> None:
     """People see their own tokens, an administrator sees all of them, and a token sees itself."""
     ana, eve = made(users), made(users, EVE, projects=["shared"], can=["read"])

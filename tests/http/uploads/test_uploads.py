@@ -102,7 +102,9 @@ def test_new_file(server: RunningServer, package: Package) -> None:
         "title": "OK",
         "filename": package.filename,
         "sha256": package.sha256,
+        "status": "uploaded",
     }
+    assert post(server, package).json()["status"] == "there"
     files = server.get("/simple/fresh/", Accept=V1_JSON).json()["files"]
     assert package.filename in [file["filename"] for file in files]
 

@@ -1,7 +1,10 @@
 """Handlers of `/api/v1/projects`: projects, their journals, and changes of them (docs/api.md)."""
 
 import re
-from typing import Final
+from collections.abc import Iterable
+from datetime import datetime
+from functools import partial
+from typing import Final, Literal
 from urllib.parse import parse_qs
 
 from msgspec import Struct
@@ -18,7 +21,8 @@ from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_version, parse_version_set
 from wheelyard.model.project import File, Project, Status
-from wheelyard.operations.lifecycle import Selection
+from wheelyard.operations.journal import BEGINNING, StoreJournals
+from wheelyard.operations.lifecycle import RELEASE_ACTIONS, ReleaseAction, Selection
 from wheelyard.rendering.simple_pages import timestamp
 
 _NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
@@ -53,23 +57,40 @@ class StatusChange(Struct, frozen=True, forbid_unknown_fields=True):
     reason: str = ""
 
 
-ACTIONS: Final = ("yank", "unyank", "delete", "status")
+ProjectAction = ReleaseAction | Literal["status"]
+ACTIONS: Final[tuple[ProjectAction, ...]] = ("yank", "unyank", "delete", "status")
 """The changes of a project: the last segment of the path."""
 
 
 async def list_projects(request: Request, context: ServerContext) -> Response:
-    """Handle GET `/api/v1/projects`: the names of the projects that the caller may read."""
-    snapshot = await context.documents.load_names()
+    """
+    Handle GET `/api/v1/projects`: the names of the projects that the caller may read.
+
+    With `changed-since`, they are only those that have changed since that time, as a listing of the
+    store says, and perhaps some more.
+    """
+    since, caller = parse_changed_since(request.query), request.caller
+    if since is None:
+        snapshot = await context.documents.load_names()
+        return await context.pools.run_read(
+            lambda: _names_response(visible_names(snapshot, caller))
+        )
+    journals = StoreJournals(context.index.projects, context.index.tokens.records)
 
     def respond() -> Response:
-        names = visible_names(snapshot, request.caller)
-        return json_response(200, {"projects": [{"name": name} for name in names]})
+        changed = journals.changed(since)
+        return _names_response(sorted(name for name in changed if caller.may(Action.READ, name)))
 
-    return await context.pools.run_read(respond)
+    async with context.long_read_limit.acquire(request.client_key):
+        return await context.pools.run_read(respond)
+
+
+def _names_response(names: Iterable[str]) -> Response:
+    return json_response(200, {"projects": [{"name": name} for name in names]})
 
 
 async def get_project(request: Request, context: ServerContext) -> Response:
-    """Handle GET `/api/v1/projects/<name>`: status, files, and the names of deleted files."""
+    """Handle GET `/api/v1/projects/<name>`: status, files, deleted files, and the last commit."""
     project = await _readable_project(request, context)
     return await context.pools.run_read(lambda: json_response(200, _project_json(project)))
 
@@ -84,7 +105,8 @@ async def get_journal(request: Request, context: ServerContext) -> Response:
         projects, numbers = context.index.projects, range(after + 1, last + 1)
         found = {number: projects.commit(project, number) for number in numbers}
         commits = [each for each in found.values() if each is not None]
-        page: dict[str, object] = {"name": project.name, "commits": commits}
+        page: dict[str, object] = {"name": project.name, "revision": project.revision}
+        page["commits"] = commits
         if len(commits) < len(found):
             page["lost"] = [number for number, each in found.items() if each is None]
         if last < project.revision:
@@ -97,13 +119,39 @@ async def get_journal(request: Request, context: ServerContext) -> Response:
 
 def parse_after(query: bytes) -> int:
     """Return the number in the field `after` of a query string, by default 0; or raise Invalid."""
-    values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("after", ["0"])
-    if len(values) > 1 or not _NUMBER.fullmatch(values[0]):
+    text = _query_field(query, "after")
+    if text is None:
+        return 0
+    if not _NUMBER.fullmatch(text):
         raise Invalid(
-            f"'after' is {quoted(values[-1])}. Send the number of one commit, in digits.",
+            f"'after' is {quoted(text)}. Send the number of one commit, in digits.",
             code="invalid_field",
         )
-    return int(values[0])
+    return int(text)
+
+
+def parse_changed_since(query: bytes) -> datetime | None:
+    """Return the time in the field `changed-since`, None if it is missing; or raise Invalid."""
+    text = _query_field(query, "changed-since")
+    if text is None:
+        return None
+    try:
+        since = datetime.fromisoformat(text)
+    except ValueError:
+        since = datetime.min  # noqa: DTZ901 - it has no offset, which is what counts
+    if since.tzinfo is None:
+        raise Invalid(
+            f"'changed-since' is {quoted(text)}. Send a time with its offset, such as "
+            "2026-01-31T12:00:00Z.",
+            code="invalid_field",
+        )
+    return max(since, BEGINNING)
+
+
+def _query_field(query: bytes, name: str) -> str | None:
+    """Return the values of a field of a query string, joined; None if it is missing."""
+    values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(name)
+    return None if values is None else ", ".join(values)
 
 
 async def _readable_project(request: Request, context: ServerContext) -> Project:
@@ -112,7 +160,9 @@ async def _readable_project(request: Request, context: ServerContext) -> Project
     return (await context.documents.require_project(name))[0]
 
 
-async def change_project(request: Request, context: ServerContext, action: str) -> Response:
+async def change_project(
+    request: Request, context: ServerContext, action: ProjectAction
+) -> Response:
     """Handle POST `/api/v1/projects/<name>/<action>`: apply it, and answer with the project."""
     name, caller = parse_project_name(request.params["name"]), request.caller
     if caller.is_anonymous:
@@ -131,15 +181,9 @@ async def change_project(request: Request, context: ServerContext, action: str) 
             project = lifecycle.set_status(caller, name, status.status, status.reason)
             return json_response(200, _project_json(project))
         release = decode_json(body, ReleaseChange, {"dry_run": "true or false"})
-        changes = {
-            "yank": lifecycle.yank,
-            "unyank": lifecycle.unyank,
-            "delete": lifecycle.delete,
-        }
-        changed = changes[action](
-            caller, name, release.selection, release.reason, dry_run=release.dry_run
-        )
-        files = [file.filename for file in changed.files]
+        change = partial(RELEASE_ACTIONS[action], lifecycle, caller, name)
+        changed = change(release.selection, release.reason, dry_run=release.dry_run)
+        files = [_file_json(file) for file in changed.files]
         return json_response(200, {**_project_json(changed.project), "changed": files})
 
     return await context.pools.run_write(respond)
@@ -153,8 +197,10 @@ def _project_json(project: Project) -> dict[str, object]:
         "name": project.name,
         "revision": project.revision,
         "project-status": status,
+        "summary": project.summary,
         "files": [_file_json(file) for file in project.files],
         "deleted": project.deleted_filenames,
+        "commit": project.commit,
     }
 
 
@@ -169,4 +215,7 @@ def _file_json(file: File) -> dict[str, object]:
         **({"uploaded-by-name": file.uploaded_by_name} if file.uploaded_by_name else {}),
         "requires-python": file.requires_python,
         "yanked": False if file.yanked is None else file.yanked or True,
+        "core-metadata": file.core_metadata,
+        "imported": None if file.imported_at is None else timestamp(file.imported_at),
+        "waived-rules": file.waived_rules,
     }

@@ -4,12 +4,13 @@ Handlers of `/api/v1/tokens` and `/api/v1/whoami`: the caller's rights and API t
     GET    whoami                 the caller's principals and rights
     GET    tokens                 the caller's tokens; for an administrator all tokens
     POST   tokens                 {"name": "ci", "can": ["upload"], "projects": ["acme-core"]}
+    POST   tokens/rotate          {"token": "ci", "hours": 24}
     DELETE tokens/<id>            for its owner, an administrator, or the token itself
     POST   tokens/self/revoke     for anyone who has the token, as the finder of a leaked one
 
-A token cannot create tokens: that needs an ID token of the last hour, or a user whom the
-Identity-Aware Proxy has authenticated. When a token is used, it gives no rights that its owner does
-not have at that time.
+An administrator creates tokens for others, and tokens without an owner. Everybody else creates
+tokens of their own, with an ID token of the last hour or behind the Identity-Aware Proxy: no token
+creates a token. When a token is used, it gives no rights that its owner does not have at that time.
 
 GET and POST of `tokens` read the records of all tokens, as there is no other list. On a bucket that
 costs one class A operation for each thousand tokens, and one class B operation for each record that
@@ -20,10 +21,12 @@ this process has not read yet; GET reads the days of last use as well. So both a
 from datetime import date, datetime, timedelta
 from typing import Annotated, Final
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from wheelyard.authentication import api_tokens
 from wheelyard.authentication.api_tokens import TokenRequest, invalid_credential
+from wheelyard.authentication.explain import OWNER_PREFIXES, parse_owner
+from wheelyard.authentication.token_rotation import find_token, rotate
 from wheelyard.authentication.verifiers.verifier import decode_segment
 from wheelyard.errors import Forbidden, Invalid, NotFound
 from wheelyard.http.context import ServerContext
@@ -41,14 +44,13 @@ from wheelyard.rendering.simple_pages import timestamp
 
 REAUTHENTICATION_WINDOW: Final = timedelta(hours=1)
 """The age at which an ID token is too old to create an API token with it."""
-OWNER_PREFIXES: Final = ("user:", "serviceAccount:")
-"""The prefixes of principals that have signed in, and can own a token."""
 MAX_PATTERNS: Final = 100
 """Project patterns of one token."""
 FIELD_VALUES: Final = {
     "projects": f"a list of 1 to {MAX_PATTERNS} patterns",
-    "can": "a list of some of read, upload and manage",
+    "can": "a list of some of read, upload, manage and admin",
     "days": "a number from 1 to 36500",
+    "hours": "a number from 0 to 876000",
     "expires": "a time with its offset, such as 2030-01-31T00:00:00Z",
 }
 """The accepted values of the fields of a new token that are not strings, for error messages."""
@@ -62,10 +64,21 @@ class NewToken(Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     projects: StringList
     can: StringList | None = None
-    """Some of `read`, `upload`, `manage`; by default read and upload."""
+    """Some of `read`, `upload`, `manage`, `admin`; by default read and upload."""
     days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
     expires: Annotated[datetime, Meta(tz=True)] | None = None
     """Instead of `days`."""
+    owner: str | UnsetType | None = UNSET
+    """The caller by default; None for nobody, or somebody else: for administrators."""
+
+
+class TokenRotation(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a request for the rotation of a token."""
+
+    token: str
+    """Its id or its name."""
+    hours: Annotated[int, Meta(ge=0, le=876_000)] = 24
+    """How long the old token lives on."""
 
 
 async def whoami(request: Request) -> Response:
@@ -106,15 +119,37 @@ async def list_tokens(request: Request, context: ServerContext) -> Response:
 
 
 async def create_token(request: Request, context: ServerContext) -> Response:
-    """Handle POST `/api/v1/tokens`: create a token of the caller, and answer with its text."""
+    """Handle POST `/api/v1/tokens`: create a token, and answer with its text."""
     if rejection := _check_change(request, context):
         return rejection
-    caller, now = request.caller, context.index.runtime.now()
-    _require_signed_in(request, now)
-    if request.media_type != JSON:
-        message = 'Send the token as JSON, with "Content-Type: application/json".'
-        return error_response(415, "unsupported_media_type", message, "Send application/json.")
+    caller, now, tokens = request.caller, context.index.runtime.now(), context.index.tokens
+    is_admin = caller.may_everywhere(Action.ADMIN)
+    if not is_admin:
+        _require_signed_in(request, now)
+    if rejection := _check_media_type(request):
+        return rejection
     wanted = _parse_request(await read_body(request.receive), caller, now)
+    if wanted.owner == caller.principal:
+        _require_signed_in(request, now)
+        _require_own_rights(wanted, context, caller)
+        async with context.long_read_limit.acquire(request.client_key):
+            await context.pools.run_read(
+                lambda: tokens.check_quota(caller.principal, caller.principals)
+            )
+    elif not is_admin:
+        raise Forbidden(
+            "Only an administrator makes tokens for others, or tokens of nobody. Leave the owner "
+            f"out, or name yourself: {caller.principal}.",
+            short="Only an administrator makes tokens for others.",
+        )
+    token, record = await context.pools.run_write(
+        lambda: tokens.create(wanted, by=caller.principal)
+    )
+    return json_response(201, {"token": token.text, **_token_json(record, now)})
+
+
+def _require_own_rights(wanted: TokenRequest, context: ServerContext, caller: Caller) -> None:
+    """Raise Forbidden if a token could do more than grants allow its owner, the caller."""
     # without the scopes of anonymous callers: nobody needs a token for those
     grants = await context.pools.run_read(context.index.access.load)
     own_scopes = grants.scopes_of(caller.principals)
@@ -124,11 +159,39 @@ async def create_token(request: Request, context: ServerContext) -> Response:
             "/api/v1/whoami has your rights.",
             short="More than you may do.",
         )
-    tokens, principal = context.index.tokens, caller.principal
+
+
+async def rotate_token(request: Request, context: ServerContext) -> Response:
+    """
+    Handle POST `/api/v1/tokens/rotate`: replace a token by a new one; answer with its text.
+
+    An administrator may rotate each token, given by name or id; its owner, who has signed in, may
+    do so by id.
+    """
+    if rejection := _check_change(request, context):
+        return rejection
+    caller, now, tokens = request.caller, context.index.runtime.now(), context.index.tokens
+    is_admin = caller.may_everywhere(Action.ADMIN)
+    if not is_admin:
+        _require_signed_in(request, now)
+    if rejection := _check_media_type(request):
+        return rejection
+    wanted = decode_json(await read_body(request.receive), TokenRotation, FIELD_VALUES)
     async with context.long_read_limit.acquire(request.client_key):
-        await context.pools.run_read(lambda: tokens.check_quota(principal, caller.principals))
-    token, record = await context.pools.run_write(lambda: tokens.create(wanted, by=principal))
-    return json_response(201, {"token": token.text, **_token_json(record, now)})
+        if is_admin:
+            old = await context.pools.run_read(lambda: find_token(tokens, wanted.token))
+        else:
+            found = await context.pools.run_read(lambda: _find_record(wanted.token, context))
+            if found is None or not _owns(caller, found):
+                raise _no_such_token()
+            old = found
+            await context.pools.run_read(
+                lambda: tokens.check_quota(caller.principal, caller.principals)
+            )
+    overlap = timedelta(hours=wanted.hours)
+    rotated = await context.pools.run_write(lambda: rotate(tokens, old, overlap, caller.principal))
+    made = {"token": rotated.token.text, **_token_json(rotated.new, now)}
+    return json_response(201, {**made, "replaces": _token_json(rotated.old, now)})
 
 
 async def revoke_token(request: Request, context: ServerContext) -> Response:
@@ -138,10 +201,7 @@ async def revoke_token(request: Request, context: ServerContext) -> Response:
     token_id, caller = request.params["id"], request.caller
     record = await context.pools.run_read(lambda: _find_record(token_id, context))
     if record is None or not (_owns(caller, record) or caller.may_everywhere(Action.ADMIN)):
-        raise NotFound(
-            "There is no token with this id, or it is not yours. See /api/v1/tokens.",
-            short="No such token.",
-        )
+        raise _no_such_token()
     return await _revoke(token_id, caller, context)
 
 
@@ -155,6 +215,20 @@ async def revoke_sent_token(request: Request, context: ServerContext) -> Respons
     if token is None:
         raise Forbidden("This is not an API token. Send the token that is to be revoked.")
     return await _revoke(token.id, request.caller, context)
+
+
+def _check_media_type(request: Request) -> Response | None:
+    if request.media_type == JSON:
+        return None
+    message = 'Send the token as JSON, with "Content-Type: application/json".'
+    return error_response(415, "unsupported_media_type", message, "Send application/json.")
+
+
+def _no_such_token() -> NotFound:
+    return NotFound(
+        "There is no token with this id, or it is not yours. See /api/v1/tokens.",
+        short="No such token.",
+    )
 
 
 def _check_change(request: Request, context: ServerContext) -> Response | None:
@@ -188,8 +262,8 @@ def _require_signed_in(request: Request, now: datetime) -> None:
     """
     if not _can_own_tokens(request.caller):
         raise Forbidden(
-            "Only a user who has signed in can create a token: send an ID token for this index, "
-            "or ask its operator to use 'wheelyard token create'.",
+            "Only an administrator, or a user who has signed in, can create a token: send an ID "
+            "token for this index, or ask its operator to use 'wheelyard token create'.",
             short="Sign in to create tokens.",
         )
     header = request.headers.get(b"authorization")
@@ -209,13 +283,22 @@ def _parse_request(body: bytes, caller: Caller, now: datetime) -> TokenRequest:
         lifetime = fields.expires - now
     else:
         lifetime = timedelta(fields.days) if fields.days else api_tokens.DEFAULT_LIFETIME
+    owner, names = caller.principal, tuple(sorted(caller.principals))
+    if fields.owner is None:
+        owner, names = "", ()
+    elif fields.owner is not UNSET:
+        owner, others = parse_owner(fields.owner)
+        # a caller's own principals are those that the credential proves, whatever is sent
+        names = names if owner == caller.principal else others
     return TokenRequest(
         name=fields.name,
-        actions=access.parse_actions(fields.can) if fields.can else api_tokens.DEFAULT_ACTIONS,
+        actions=access.parse_actions(fields.can, admin=True)
+        if fields.can
+        else api_tokens.DEFAULT_ACTIONS,
         projects=tuple(sorted({access.parse_pattern(each) for each in fields.projects})),
         lifetime=lifetime,
-        owner=caller.principal,
-        owner_names=tuple(sorted(caller.principals)),
+        owner=owner,
+        owner_names=names,
     )
 
 

@@ -10,7 +10,9 @@ from asyncio import timeout
 from functools import partial
 from typing import Final
 
+from msgspec import to_builtins
 from msgspec.json import encode
+from msgspec.structs import replace
 
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.http.concurrency_limit import ConcurrencyLimit, Slot
@@ -22,9 +24,9 @@ from wheelyard.http.uploads.attestations import ATTESTATIONS_NOT_STORED
 from wheelyard.http.uploads.form import FIELDS_LIMIT_BYTES, UploadFormReader
 from wheelyard.http.uploads.multipart_parser import parse_boundary
 from wheelyard.model.access import Action
-from wheelyard.model.project import File
 from wheelyard.model.text import escaped
 from wheelyard.operations.spooled_upload import file_too_large
+from wheelyard.operations.upload import PublishedFile
 
 BATCH_BYTES: Final = 256 * 1024
 """Bytes of the body that are collected before a thread parses them."""
@@ -68,14 +70,15 @@ class UploadHandler:
                 accepted = await self._pools.run_write(partial(uploads.accept, upload, caller))
             finally:
                 form.close()
-        file, warnings = accepted.file, accepted.warnings
+        published = accepted.published
         if upload.has_attestations:
             principal = escaped(caller.principal)
             logger.warning(
-                "the attestations that %s sent with %s were not kept", principal, file.filename
+                "the attestations that %s sent with %s were not kept", principal, published.filename
             )
-            warnings = (*warnings, ATTESTATIONS_NOT_STORED)
-        return _success(request, file, warnings, self._index.settings.server.roots)
+            warnings = (*published.warnings, ATTESTATIONS_NOT_STORED)
+            published = replace(published, warnings=warnings)
+        return _success(request, published, self._index.settings.server.roots)
 
     def _check_headers(self, request: Request) -> Response | None:
         """Return the error response if caller or headers rule out an upload, else None."""
@@ -112,15 +115,10 @@ class UploadHandler:
         return bytes(batch)
 
 
-def _success(
-    request: Request, file: File, warnings: tuple[str, ...], roots: tuple[str, ...]
-) -> Response:
+def _success(request: Request, file: PublishedFile, roots: tuple[str, ...]) -> Response:
     agent = request.headers.get(b"user-agent", b"")
     if request.params.get("root") in roots and agent.startswith(b"curl/"):
-        lines = ("~~> Processing package upload", f"{file.filename} ... ok", *warnings, "")
+        lines = ("~~> Processing package upload", f"{file.filename} ... ok", *file.warnings, "")
         return make_response(200, TEXT, "\n".join(lines).encode(), NO_STORE)
-    body: dict[str, object] = {"message": "OK", "code": "200 OK", "title": "OK"}
-    body |= {"filename": file.filename, "sha256": file.sha256}
-    if warnings:
-        body["warnings"] = warnings
+    body = {"message": "OK", "code": "200 OK", "title": "OK", **to_builtins(file)}
     return make_response(200, JSON, encode(body), NO_STORE)
