@@ -8,15 +8,14 @@ import click
 from packaging.utils import NormalizedName
 
 from wheelyard.cli.help_text import examples
-from wheelyard.cli.options import existing_index, local_caller, store_options
+from wheelyard.cli.managed_index import managed_index, managed_options
 from wheelyard.cli.output import confirm_name, is_interactive
 from wheelyard.model.distribution_filename import parse_name, parse_version, parse_version_set
 from wheelyard.model.project import Status
-from wheelyard.operations.lifecycle import Changed, Lifecycle, Selection
+from wheelyard.model.text import escaped
+from wheelyard.operations.lifecycle import Changed, ReleaseAction, Selection
 
 F = TypeVar("F", bound=Callable[..., object])
-
-Change = Callable[..., Changed]
 
 PAGE: Final = "projects.md"
 
@@ -51,21 +50,23 @@ def release_options(command: F) -> F:
     return cast("F", with_selection)
 
 
-def _yank_command(change: Change, what: str, done: str, undone: str, *lines: str) -> click.Command:
+def _yank_command(
+    action: ReleaseAction, what: str, done: str, undone: str, *lines: str
+) -> click.Command:
     @examples(PAGE, *lines)
     @click.command(help=what)
     @release_options
-    @store_options
+    @managed_options
     def command(project: str, selection: Selection, reason: str) -> None:
-        index, name = existing_index(), parse_name(project)
-        changed = change(index.lifecycle, local_caller(index), name, selection, reason)
+        index, name = managed_index(), parse_name(project)
+        changed = index.change(action, name, selection, reason)
         _print_files(name, selection, changed, done, undone)
 
     return command
 
 
 yank = _yank_command(
-    Lifecycle.yank,
+    "yank",
     "Mark VERSION of PROJECT, or one file of it, as not to be chosen any more.",
     "yanked",
     "already yanked",
@@ -74,7 +75,7 @@ yank = _yank_command(
     "wheelyard yank acme-core 1.0 --file acme_core-1.0-py3-none-any.whl",
 )
 unyank = _yank_command(
-    Lifecycle.unyank,
+    "unyank",
     "Take the mark of `yank` back.",
     "no longer yanked",
     "not yanked",
@@ -93,7 +94,7 @@ unyank = _yank_command(
 @release_options
 @click.option("--dry-run", is_flag=True, help="Print what would be deleted, and delete nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask; needed where there is no terminal.")
-@store_options
+@managed_options
 def delete(
     *, project: str, selection: Selection, reason: str, dry_run: bool, yes: bool
 ) -> int | None:
@@ -104,8 +105,8 @@ def delete(
     """
     if not (dry_run or yes or is_interactive()):
         raise click.UsageError("Nobody can be asked here. Give --yes to delete, or --dry-run.")
-    index, name = existing_index(), parse_name(project)
-    change = partial(index.lifecycle.delete, local_caller(index), name, selection, reason)
+    index, name = managed_index(), parse_name(project)
+    change = partial(index.change, "delete", name, selection, reason)
     if not yes:
         found = change(dry_run=True)
         is_question = not dry_run and bool(found.files)
@@ -129,7 +130,7 @@ def _print_files(
     err: bool = False,
 ) -> None:
     for file in changed.files:
-        click.echo(f"{name} {file.version}: {done}  {file.filename}", err=err)
+        click.echo(f"{name} {escaped(file.version)}: {done}  {escaped(file.filename)}", err=err)
     if not changed.files:
         click.echo(f"{name} {selection.versions}: {undone}")
 
@@ -143,10 +144,10 @@ def _print_files(
 @click.argument("project")
 @click.argument("status", type=click.Choice([status.value for status in Status]))
 @click.option("--reason", default="", help="Shown on the project's pages.")
-@store_options
+@managed_options
 def status(project: str, status: str, reason: str) -> None:
     """Set the STATUS of PROJECT: archived takes no uploads, quarantined serves no files."""
-    index = existing_index()
+    index = managed_index()
     name = parse_name(project)
-    index.lifecycle.set_status(local_caller(index), name, Status(status), reason)
+    index.set_status(name, Status(status), reason)
     click.echo(f"{name}: {status}")

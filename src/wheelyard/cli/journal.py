@@ -8,7 +8,7 @@ import click
 from msgspec.json import encode
 
 from wheelyard.cli.help_text import examples
-from wheelyard.cli.options import existing_index, store_options
+from wheelyard.cli.managed_index import ManagedIndex, managed_index, managed_options
 from wheelyard.cli.output import is_output_lost, print_message, progress_bar, warn
 from wheelyard.cli.times import parse_since
 from wheelyard.errors import Unavailable
@@ -20,9 +20,7 @@ from wheelyard.operations.journal import (
     JournalEntry,
     JournalPart,
     JournalReader,
-    StoreJournals,
 )
-from wheelyard.wiring.index import Index
 
 LOCAL_PAUSE_SECONDS: Final = 1.0
 REMOTE_PAUSE_SECONDS: Final = 10.0
@@ -43,7 +41,7 @@ REMOTE_PAUSE_SECONDS: Final = 10.0
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs: one object a line.")
 @click.option("--follow", is_flag=True, help="Go on with new entries until Ctrl-C.")
-@store_options
+@managed_options
 def command(project: str | None, since: str | None, by: str, *, as_json: bool, follow: bool) -> int:
     """
     Print who did what to PROJECT, or to all projects, when, and with which credential.
@@ -51,10 +49,9 @@ def command(project: str | None, since: str | None, by: str, *, as_json: bool, f
     Entries come in order of time, oldest first. The status is 1 if an entry could not be read.
     """
     name = None if project is None else parse_name(project)
-    index = existing_index()
-    source = StoreJournals(index.projects, index.tokens.records, name)
+    index = managed_index()
     start = BEGINNING if since is None else max(parse_since(since, index.runtime.now()), BEGINNING)
-    reader = JournalReader(source, start, by)
+    reader = JournalReader(index.journals(name), start, by)
     if follow:
         return _follow(reader, index, as_json=as_json)
     part = _read_with_progress(reader)
@@ -79,7 +76,7 @@ def _print(part: JournalPart, told: Collection[str] = (), *, as_json: bool) -> N
             warn(problem)
 
 
-def _follow(reader: JournalReader, index: Index, *, as_json: bool) -> int:
+def _follow(reader: JournalReader, index: ManagedIndex, *, as_json: bool) -> int:
     """Print entries as they come, until nobody reads the output any more; return the status."""
     pause = LOCAL_PAUSE_SECONDS if index.is_local else REMOTE_PAUSE_SECONDS
     read, told = _read_with_progress, list[str]()

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import click
 from msgspec.json import encode
 
-from wheelyard.catalog.token_records import TokenRecords
 from wheelyard.cli.help_text import examples
-from wheelyard.cli.options import existing_index, store_options
+from wheelyard.cli.managed_index import ManagedIndex, managed_index, managed_options
 from wheelyard.cli.output import warn
 from wheelyard.errors import Unavailable
 from wheelyard.model.distribution_filename import parse_name
@@ -20,23 +19,22 @@ from wheelyard.model.text import escaped
     "projects.md",
     "wheelyard list",
     "wheelyard list acme-core",
-    "wheelyard list acme-core --json",
+    "wheelyard list acme-core --server https://packages.acme.dev",
 )
 @click.command("list")
 @click.argument("project", required=False)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-@store_options
+@managed_options
 def command(project: str | None, *, as_json: bool) -> None:
     """List the projects, or the files of PROJECT."""
-    index = existing_index()
+    index = managed_index()
     if project is None:
-        known = index.projects.names.get().value
-        names = known.names if known else ()
+        names = index.names()
         found: object = {"projects": [{"name": name} for name in names]}
-        lines = list[str](names)
+        lines = [escaped(name) for name in names]
     else:
-        found = one = index.projects.get(parse_name(project))
-        lines = _lines(one.files, index.tokens.records)
+        found = one = index.project(parse_name(project))
+        lines = _lines(one.files, index)
         if one.status.value != "active" and not as_json:
             reason = f": {escaped(one.reason)}" if one.reason else ""
             click.echo(f"wheelyard: {one.name} is {one.status.value}{reason}", err=True)
@@ -44,12 +42,12 @@ def command(project: str | None, *, as_json: bool) -> None:
         click.echo(line)
 
 
-def _lines(files: Sequence[File], records: TokenRecords) -> list[str]:
+def _lines(files: Sequence[File], index: ManagedIndex) -> list[str]:
     # older versions did not store the names
     unnamed = {file.uploaded_by for file in files if not file.uploaded_by_name}
     names = dict[str, str]()
     try:
-        names = {each: records.name_of(each) for each in unnamed}
+        names = {each: index.name_of(each) for each in unnamed}
     except Unavailable as fault:
         warn(f"the names of tokens cannot be read: {fault.message}")
     return [_line(file, file.uploaded_by_name or names.get(file.uploaded_by, "")) for file in files]
@@ -60,4 +58,4 @@ def _line(file: File, uploader_name: str) -> str:
     when = file.uploaded_at.strftime("%Y-%m-%d %H:%M")
     reason = f": {escaped(file.yanked)}" if file.yanked else ""
     yanked = "" if file.yanked is None else f"\tyanked{reason}"
-    return f"{file.filename}\t{file.size}\t{when}\t{uploader}{yanked}"
+    return f"{escaped(file.filename)}\t{file.size}\t{when}\t{uploader}{yanked}"

@@ -57,7 +57,7 @@ def store_options_with(default: str) -> Callable[[F], F]:
         metavar="PLACE",
         shell_complete=complete_path,
         expose_value=False,
-        callback=_keep,
+        callback=keep_option,
         help=f"A folder, or gs://BUCKET/PREFIX.  [default: {default}]",
     )
     return lambda command: with_store(settings_options(command))
@@ -69,7 +69,7 @@ def settings_options(command: F) -> F:
         "--config",
         type=click.Path(path_type=Path),
         expose_value=False,
-        callback=_keep,
+        callback=keep_option,
         help="Settings file.  [default: $WHEELYARD_CONFIG, else ./wheelyard.toml if there]",
     )
     with_flags = click.option(
@@ -77,13 +77,19 @@ def settings_options(command: F) -> F:
         multiple=True,
         metavar="SECTION.KEY=VALUE",
         expose_value=False,
-        callback=_keep,
+        callback=keep_option,
         help="Any setting, as store.freshness=5; may be given again.",
     )
     return with_config(with_flags(command))
 
 
-def _keep(context: click.Context, option: click.Parameter, value: object) -> None:
+def given_option(name: str) -> Any:  # noqa: ANN401 - of any type
+    """Return the value of an option that `keep_option` has kept; None if it was not given."""
+    return click.get_current_context().meta.get(f"{__name__}.{name}")
+
+
+def keep_option(context: click.Context, option: click.Parameter, value: object) -> None:
+    """Keep the value of an option for `given_option`; a callback of click."""
     context.meta[f"{__name__}.{option.name}"] = value
 
 
@@ -112,13 +118,12 @@ def loaded_settings(
 
     The arguments and errors are those of `command_settings`.
     """
-    options = click.get_current_context().meta
     return load_settings(
-        file=options[f"{__name__}.config"],
-        overrides={"store": {"location": options.get(f"{__name__}.store")}, **(overrides or {})},
+        file=given_option("config"),
+        overrides={"store": {"location": given_option("store")}, **(overrides or {})},
         environ=process_environment(),
         defaults=defaults or {},
-        flags=options[f"{__name__}.set"],
+        flags=given_option("set"),
     )
 
 

@@ -4,28 +4,26 @@ import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from glob import glob, has_magic
 from pathlib import Path
-from typing import Final
 
 import click
 from msgspec import Struct
 
 from wheelyard.cli.help_text import complete_path, examples
-from wheelyard.cli.options import command_settings, ensure_index, local_caller, store_options
+from wheelyard.cli.managed_index import LocalIndex, ManagedIndex, managed_index, managed_options
+from wheelyard.cli.options import command_settings, ensure_index
 from wheelyard.cli.output import output_options, print_json, print_line, printable, progress_bar
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.text import escaped
-from wheelyard.operations.upload import UploadResult
-
-MAX_CONCURRENT_UPLOADS: Final = 8
-"""Concurrent uploads to a bucket, which answers slowly; files of one project share a commit."""
+from wheelyard.operations.upload import PublishedFile
+from wheelyard.wiring.index import Index
 
 
 @examples(
     "publish.md",
     "wheelyard upload dist/*",
-    "wheelyard upload --store gs://acme-packages dist/*",
     "wheelyard upload dist/* --export /srv/www/packages",
+    "wheelyard upload --server https://packages.acme.dev dist/*",
 )
 @click.command("upload")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -37,33 +35,28 @@ MAX_CONCURRENT_UPLOADS: Final = 8
     help="Refresh this static site afterwards.",
 )
 @output_options
-@store_options
+@managed_options
 def command(files: tuple[Path, ...], dest: str | None) -> int:
     """
-    Publish FILES (wheels and sdists) directly into a store; no server is needed.
+    Publish FILES (wheels and sdists) directly into a store, or to a server.
 
     For each file it says 'uploaded', or 'already there' if the index has it with the same content.
 
     With --export, the changed projects are then exported to DEST, with the options of its last
     'wheelyard export'. A new site gets every project, and copies of the files.
     """
-    index = ensure_index(command_settings())
-    if dest is not None:
-        from wheelyard.cli.export import require_site
-
-        require_site(index, dest)  # before the upload, which cannot be undone
-    caller = local_caller(index)
-    threads = 1 if index.is_local else MAX_CONCURRENT_UPLOADS
+    index = managed_index(lambda: ensure_index(command_settings()))
+    exported = None if dest is None else _exported(index, dest)
     columns = ("BarColumn", "DownloadColumn", "TransferSpeedColumn", "TimeRemainingColumn")
     paths = [path for each in files for path in _matches(each)]
     existing = {path for path in paths if os.path.isfile(path)}  # noqa: PTH113 - raises nothing
     bar = progress_bar("upload", *columns, total=sum(path.stat().st_size for path in existing))
-    with bar as update, ThreadPoolExecutor(threads) as pool:
+    with bar as update, ThreadPoolExecutor(index.concurrent_uploads) as pool:
 
-        def publish(path: Path) -> UploadResult:
+        def publish(path: Path) -> PublishedFile:
             if path not in existing:
                 raise _no_file(path)  # a missing file is reported before an invalid filename
-            return index.uploads.accept_path(path, caller, lambda size: update(advance=size))
+            return index.upload(path, lambda size: update(advance=size))
 
         outcomes = [pool.submit(publish, path) for path in paths]
         try:
@@ -73,14 +66,25 @@ def command(files: tuple[Path, ...], dest: str | None) -> int:
     accepted = [each.filename for each in results if each.filename]
     status = 0 if len(accepted) == len(results) else 1
     site = dict[str, object]()
-    if dest is not None and accepted:
+    if dest is not None and exported is not None and accepted:
         from wheelyard.cli.export import refresh
 
         names = {parse_known_filename(each).project for each in accepted}
-        export_status, site = refresh(index, dest, names)
+        export_status, site = refresh(exported, dest, names)
         status = max(status, export_status)
     print_json({"files": results, **({"export": site} if site else {})})
     return status
+
+
+def _exported(index: ManagedIndex, dest: str) -> Index:
+    """Return the index whose site is `dest`; raise an error, before the upload, if it cannot be."""
+    from wheelyard.cli.export import require_site
+
+    if not isinstance(index, LocalIndex):
+        message = "--export needs the store itself. Leave --server out, or export where it is."
+        raise click.UsageError(message)
+    require_site(index.index, dest)
+    return index.index
 
 
 def _matches(path: Path) -> list[Path]:
@@ -119,21 +123,20 @@ class FileResult(Struct, omit_defaults=True):
     message: str = ""
 
 
-def _print_result(path: Path, outcome: Future[UploadResult]) -> FileResult:
+def _print_result(path: Path, outcome: Future[PublishedFile]) -> FileResult:
     """Wait for a file's upload, print the result, and return it."""
     try:
-        accepted = outcome.result()
+        file = outcome.result()
     except WheelyardError as fault:
         name = path.name if path.name and not has_magic(path.name) else str(path)
         click.echo(f"wheelyard: {escaped(name)}: {fault.message}", err=True)
         message = printable(fault.message)
         return FileResult(printable(str(path)), "refused", error=fault.code, message=message)
-    file = accepted.file
-    what = "uploaded" if accepted.is_new else "already there"
-    print_line(f"{file.filename}  sha256:{file.sha256}  {what}")
-    for warning in accepted.warnings:
+    filename = escaped(file.filename)
+    what = "uploaded" if file.status == "uploaded" else "already there"
+    print_line(f"{filename}  sha256:{file.sha256}  {what}")
+    for warning in file.warnings:
         click.echo(f"wheelyard: warning: {path.name}: {escaped(warning)}", err=True)
-    status = "uploaded" if accepted.is_new else "there"
     return FileResult(
-        printable(str(path)), status, file.filename, file.sha256, warnings=accepted.warnings
+        printable(str(path)), file.status, file.filename, file.sha256, warnings=file.warnings
     )

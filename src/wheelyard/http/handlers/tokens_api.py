@@ -131,7 +131,7 @@ async def create_token(request: Request, context: ServerContext) -> Response:
     wanted = _parse_request(await read_body(request.receive), caller, now)
     if wanted.owner == caller.principal:
         _require_signed_in(request, now)
-        _require_own_rights(wanted, context, caller)
+        await _require_own_rights(wanted, context, caller)
         async with context.long_read_limit.acquire(request.client_key):
             await context.pools.run_read(
                 lambda: tokens.check_quota(caller.principal, caller.principals)
@@ -148,7 +148,7 @@ async def create_token(request: Request, context: ServerContext) -> Response:
     return json_response(201, {"token": token.text, **_token_json(record, now)})
 
 
-def _require_own_rights(wanted: TokenRequest, context: ServerContext, caller: Caller) -> None:
+async def _require_own_rights(wanted: TokenRequest, context: ServerContext, caller: Caller) -> None:
     """Raise Forbidden if a token could do more than grants allow its owner, the caller."""
     # without the scopes of anonymous callers: nobody needs a token for those
     grants = await context.pools.run_read(context.index.access.load)

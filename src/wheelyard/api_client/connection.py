@@ -1,0 +1,244 @@
+"""
+Requests to `/api/v1/` of one server, with its credential; its errors as errors of wheelyard.
+
+No redirect is followed, so the credential reaches the named server alone. Over plain http it is
+only sent to this machine. Proxies of the environment are used, except for this machine.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from typing import Final, TypeVar
+
+from msgspec import DecodeError, Struct, ValidationError
+from msgspec.json import Decoder, encode
+
+from wheelyard import errors
+from wheelyard.api_client.credentials import TOKEN_VARIABLE, ServerCredential
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Invalid, Unauthenticated, Unavailable, WheelyardError
+from wheelyard.http_client.address_policy import AddressPolicy, FetchError
+from wheelyard.http_client.client import (
+    REDIRECT_STATUSES,
+    RESPONSE_START_TIMEOUT_SECONDS,
+    ClientResponse,
+    HttpClient,
+)
+from wheelyard.http_client.proxies import proxy_for
+from wheelyard.http_client.retries import status_error, with_retries
+from wheelyard.http_client.urls import BadUrl, Url, parse_url
+from wheelyard.model.text import escaped
+from wheelyard.settings.sections import is_loopback
+
+MAX_ATTEMPTS: Final = 3
+"""Attempts of a request that may be repeated."""
+RETRIED_STATUSES: Final = frozenset({502, 503, 504})
+ANSWER_LIMIT_BYTES: Final = 64 * 1024**2
+INDEX_PATHS: Final = ("simple/", "legacy/")
+"""The ends of URLs for installers and publishing clients, which people copy."""
+_CLASSES: Final[Mapping[int, type[WheelyardError]]] = {
+    401: errors.Unauthenticated,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    409: errors.Conflict,
+    413: errors.TooLarge,
+    429: errors.Unavailable,
+}
+"""The class of an error by its status; others are Invalid below 500 and Unavailable above."""
+
+Body = Callable[[], Iterator[bytes]]
+T = TypeVar("T")
+
+
+class _Refusal(Struct, frozen=True):
+    """The body of an error."""
+
+    message: str
+    error: str
+
+
+_REFUSALS: Final = Decoder(_Refusal)
+
+
+def parse_server(text: str) -> Url:
+    """Return the root URL of a server; raise Invalid if it is no URL, or has a credential in it."""
+    try:
+        url = parse_url(text)
+    except BadUrl as error:
+        message = "--server: write the root URL of a server, such as https://packages.acme.dev/."
+        raise Invalid(message, code="bad_setting") from error
+    if url.login is not None or url.query:
+        raise Invalid(
+            "--server: the URL has a credential or a query, which others on this machine can read. "
+            f"Write the root URL alone, and the token into {TOKEN_VARIABLE}.",
+            code="bad_setting",
+        )
+    path = f"{url.path.rstrip('/')}/"
+    for each in INDEX_PATHS:
+        path = path.removesuffix(each)
+    return parse_url(f"{url.scheme}://{url.authority}{path}")
+
+
+class ApiConnection:
+    """Sends requests to one server; safe to share between threads."""
+
+    def __init__(self, server: Url, credential: ServerCredential | None, runtime: Runtime) -> None:
+        is_here = is_loopback(server.host.strip("[]"))
+        if credential is not None and not (server.is_secure or is_here):
+            raise Invalid(
+                f"{server.redacted} would get the credential of {credential.source} unencrypted. "
+                "Write https://, or make a tunnel to a port of this machine ('ssh -L').",
+                code="https_required",
+            )
+        self.server, self.runtime = server, runtime
+        self._credential = credential
+        try:
+            proxy = None if is_here else proxy_for(server)
+        except FetchError as fault:
+            raise self._no_answer(fault) from fault
+        policy = AddressPolicy(is_allowed=lambda _: True)
+        self._client = HttpClient(runtime.monotonic, policy, proxy=proxy)
+
+    @property
+    def has_credential(self) -> bool:
+        """Whether requests have a credential."""
+        return self._credential is not None
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._client.close()
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        fields: object = None,
+        *,
+        repeats: bool = True,
+    ) -> T:
+        """
+        Send a request, with `fields` as JSON if there are any; return the answer as a `kind`.
+
+        If it `repeats`, it is sent again after a transient failure.
+        """
+        content = None if fields is None else encode(fields)
+        headers = {} if content is None else {"Content-Type": "application/json"}
+
+        def attempt() -> T:
+            url = self._url(f"api/v1/{path}")
+            response = self._client.send(method, url, self._headers(headers), content)
+            return self._decoded(response, kind)
+
+        return self._with_retries(attempt, MAX_ATTEMPTS if repeats else 1)
+
+    def post_form(
+        self, path: str, headers: Mapping[str, str], body: Body, seconds: float, kind: type[T]
+    ) -> T:
+        """
+        Send a body in chunks to a path below the root; return the answer as a `kind`.
+
+        `body` is called for each attempt. `seconds` is the time limit of one attempt.
+        """
+
+        def attempt() -> T:
+            limit = RESPONSE_START_TIMEOUT_SECONDS + seconds
+            sent = self._headers(headers)
+            return self._decoded(
+                self._client.send("POST", self._url(path), sent, body(), limit), kind
+            )
+
+        return self._with_retries(attempt, MAX_ATTEMPTS)
+
+    def _url(self, path: str) -> Url:
+        return parse_url(f"{self.server.without_userinfo}{path}")
+
+    def _headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        sent = {"User-Agent": "wheelyard", "Accept": "application/json", **headers}
+        if self._credential is not None:
+            sent["Authorization"] = self._credential.header
+        return sent
+
+    def _with_retries(self, attempt: Callable[[], T], attempts: int) -> T:
+        try:
+            return with_retries(attempt, self.runtime, attempts)
+        except FetchError as fault:
+            if isinstance(fault.__cause__, WheelyardError):
+                raise fault.__cause__ from None
+            raise self._no_answer(fault) from fault
+
+    def _no_answer(self, fault: FetchError) -> Unavailable:
+        return Unavailable(
+            f"No answer from {self.server.redacted}: {fault.why}. Check the URL after --server and "
+            "whether the server runs, and try again.",
+            code="server_unavailable",
+        )
+
+    def _decoded(self, response: ClientResponse, kind: type[T]) -> T:
+        """Return the body of a response; raise its error, as a FetchError if it is transient."""
+        with closing(response):
+            body = bytearray()
+            for chunk in response.chunks():
+                body += chunk
+                if len(body) > ANSWER_LIMIT_BYTES:
+                    raise FetchError(f"the answer is larger than {ANSWER_LIMIT_BYTES >> 20} MiB")
+        if response.status in range(200, 300):
+            try:
+                return Decoder(kind).decode(body or b"null")
+            except (DecodeError, ValidationError, UnicodeDecodeError) as error:
+                raise self._no_index(response) from error
+        refusal = self._refusal(response, bytes(body))
+        if response.status in RETRIED_STATUSES:
+            raise status_error(response) from refusal
+        raise refusal
+
+    def _refusal(self, response: ClientResponse, body: bytes) -> WheelyardError:
+        status = response.status
+        if status in REDIRECT_STATUSES:
+            return self._redirected(response)
+        try:
+            told = _REFUSALS.decode(body)
+        except (DecodeError, ValidationError, UnicodeDecodeError):
+            return self._no_index(response)
+        if status == 401:  # noqa: PLR2004 - its name says no more
+            return self._unauthenticated(told)
+        other: type[WheelyardError] = Invalid if status < 500 else Unavailable  # noqa: PLR2004
+        return _CLASSES.get(status, other)(escaped(told.message), code=escaped(told.error))
+
+    def _unauthenticated(self, told: _Refusal) -> Unauthenticated:
+        server = self.server.redacted
+        if self._credential is None:
+            return Unauthenticated(
+                f"{server} asks for a credential. Put a token into {TOKEN_VARIABLE}, or a user "
+                "name and a password into the keyring or ~/.netrc.",
+                code=escaped(told.error),
+            )
+        return Unauthenticated(
+            f"{server} does not accept the credential of {self._credential.source}. It may have "
+            "expired, be revoked, or be for another server.",
+            code=escaped(told.error),
+        )
+
+    def _redirected(self, response: ClientResponse) -> Invalid:
+        try:
+            target = f"to {self.server.resolved(response.headers.get('location', '')).redacted}"
+        except BadUrl:
+            target = "to somewhere else"
+        return Invalid(
+            f"{self.server.redacted} redirects {target}. Give --server the root URL of the index "
+            "itself; a page for logging in keeps programs out.",
+            code="no_index",
+        )
+
+    def _no_index(self, response: ClientResponse) -> WheelyardError:
+        server, status = self.server.redacted, response.status
+        if status >= 500:  # noqa: PLR2004 - a gateway before the server
+            return Unavailable(
+                f"{server} answers with status {status}. Try again; if that does not help, ask its "
+                "operator.",
+                code="server_unavailable",
+            )
+        return Invalid(
+            f"{server} does not answer as a wheelyard server of this version (status {status}). "
+            "Give --server the root URL of one, past any login page.",
+            code="no_index",
+        )

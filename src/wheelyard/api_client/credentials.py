@@ -1,0 +1,78 @@
+"""
+The credential for a server: from `WHEELYARD_TOKEN`, else a keyring, else a netrc file.
+
+The keyring is asked by its command, which works wherever it is installed: beside wheelyard, or as a
+tool of its own.
+"""
+
+import subprocess
+import sys
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from os import pathsep
+from pathlib import Path
+from shutil import which
+from typing import Final
+
+from wheelyard.errors import Invalid
+from wheelyard.http_client.netrc_file import read_netrc
+from wheelyard.http_client.urls import Url, UserPassword
+
+TOKEN_VARIABLE: Final = "WHEELYARD_TOKEN"  # noqa: S105 - the name of a variable
+TOKEN_USER: Final = "__token__"  # noqa: S105 - the name of a user
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCredential:
+    """The value of an Authorization header, and where it was found."""
+
+    header: str = field(repr=False)
+    source: str
+    """For messages: `WHEELYARD_TOKEN`, `the keyring`, or the path of a netrc file."""
+
+
+def find_credential(server: Url, environ: Mapping[str, str]) -> ServerCredential | None:
+    """Return the credential for a server; None if there is none. Raise Invalid for a malformed."""
+    token = environ.get(TOKEN_VARIABLE, "").strip()
+    if token:
+        if not token.isascii() or not token.isprintable() or " " in token:
+            message = f"{TOKEN_VARIABLE} has characters that no token has. Copy the token again."
+            raise Invalid(message, code="bad_setting")
+        return ServerCredential(f"Bearer {token}", TOKEN_VARIABLE)
+    login = _from_keyring(server, environ)
+    if login is not None:
+        return ServerCredential(_basic(login), "the keyring")
+    path = Path(environ.get("NETRC") or Path.home() / ".netrc")
+    login = read_netrc(path).get(server.host.strip("[]"))
+    return None if login is None else ServerCredential(_basic(login), str(path))
+
+
+def _basic(login: UserPassword) -> str:
+    return "Basic " + b64encode(f"{login.username}:{login.password}".encode()).decode()
+
+
+def _from_keyring(server: Url, environ: Mapping[str, str]) -> UserPassword | None:
+    """Return what a keyring has for the URL of a server, as pip and twine ask, or for its host."""
+    beside = Path(sys.executable).parent
+    program = which("keyring", path=f"{environ.get('PATH', '')}{pathsep}{beside}")
+    if program is None:
+        return None
+    for arguments in _questions(server):
+        asked = subprocess.run(  # noqa: S603 - as pip and uv do
+            [program, *arguments],
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        lines = asked.stdout.decode(errors="replace").splitlines()
+        if asked.returncode == 0 and lines and lines[-1]:
+            return UserPassword(lines[0] if len(lines) > 1 else TOKEN_USER, lines[-1])
+    return None
+
+
+def _questions(server: Url) -> Iterator[tuple[str, ...]]:
+    yield "--mode", "creds", "get", server.redacted
+    yield "get", server.redacted, TOKEN_USER
+    yield "get", server.authority, TOKEN_USER

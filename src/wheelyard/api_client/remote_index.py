@@ -1,0 +1,164 @@
+"""The index of a server, as the commands use it: each method is a request to `/api/v1/`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from wheelyard.api_client.answers import (
+    ChangeAnswer,
+    NamesAnswer,
+    ProjectAnswer,
+    RotationAnswer,
+    TokenAnswer,
+    TokensAnswer,
+)
+from wheelyard.api_client.connection import ApiConnection, parse_server
+from wheelyard.api_client.credentials import find_credential
+from wheelyard.api_client.journals import RemoteJournals
+from wheelyard.api_client.upload_form import open_form
+from wheelyard.authentication.api_tokens import ListedToken, TokenRequest, require_token_id
+from wheelyard.authentication.token_rotation import RotatedToken
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.http_client.client import MIN_BYTES_PER_SECOND
+from wheelyard.model.access import Action
+from wheelyard.model.project import Project, Status
+from wheelyard.model.token import ApiToken, TokenRecord, has_token_prefix, token_id_in
+from wheelyard.operations.lifecycle import Changed, ReleaseAction, Selection
+from wheelyard.operations.upload import PublishedFile
+from wheelyard.rendering.simple_pages import timestamp
+
+CONCURRENT_UPLOADS: Final = 4
+"""The server shares its places for uploads between its callers."""
+DAY: Final = timedelta(days=1)
+
+
+def open_remote_index(server: str, environ: Mapping[str, str], runtime: Runtime) -> "RemoteIndex":
+    """Return the index of a server; raise Invalid for a URL or credential that cannot be used."""
+    url = parse_server(server)
+    return RemoteIndex(ApiConnection(url, find_credential(url, environ), runtime))
+
+
+class RemoteIndex:
+    """What a person may do with the index of a server; errors are those of the local commands."""
+
+    def __init__(self, connection: ApiConnection) -> None:
+        self._connection = connection
+        self._token_names: dict[str, str] | None = None
+
+    def close(self) -> None:
+        """Close the connections to the server."""
+        self._connection.close()
+
+    @property
+    def runtime(self) -> Runtime:
+        """The clocks of this process."""
+        return self._connection.runtime
+
+    @property
+    def url(self) -> str:
+        """The root URL of the server, without a slash at its end."""
+        return self._connection.server.redacted.rstrip("/")
+
+    @property
+    def is_local(self) -> bool:
+        """False: each read is a request."""
+        return False
+
+    def name_of(self, principal: str) -> str:
+        """Return the name of the API token that is this principal, if the caller may know it."""
+        if not principal.startswith("token:"):
+            return ""
+        if self._token_names is None:
+            tokens = self.tokens() if self._connection.has_credential else []
+            self._token_names = {f"token:{each.record.id}": each.record.name for each in tokens}
+        return self._token_names.get(principal, "")
+
+    def journals(self, only: NormalizedName | None) -> RemoteJournals:
+        """Return the journals of all projects, or that of one."""
+        return RemoteJournals(self._connection, self.name_of, only)
+
+    def names(self) -> Sequence[NormalizedName]:
+        """Return the names of the projects that the caller may read, sorted."""
+        found = self._connection.send("GET", "projects", NamesAnswer)
+        return [each.name for each in found.projects]
+
+    def project(self, name: NormalizedName) -> Project:
+        """Return a project; raise NotFound if it does not exist or the caller may not read it."""
+        return self._connection.send("GET", f"projects/{name}", ProjectAnswer).project()
+
+    def change(
+        self,
+        action: ReleaseAction,
+        name: NormalizedName,
+        selection: Selection,
+        reason: str,
+        *,
+        dry_run: bool = False,
+    ) -> Changed:
+        """Yank, unyank or delete files; return the result."""
+        versions, is_one = selection.versions, isinstance(selection.versions, Version)
+        fields = {
+            "version" if is_one else "versions": str(versions),
+            "file": selection.filename,
+            "reason": reason,
+            "dry_run": dry_run,
+        }
+        path = f"projects/{name}/{action}"
+        return self._connection.send("POST", path, ChangeAnswer, fields).changed_files()
+
+    def set_status(self, name: NormalizedName, status: Status, reason: str) -> Project:
+        """Set a project's status; return the changed project."""
+        fields = {"status": status, "reason": reason}
+        path = f"projects/{name}/status"
+        return self._connection.send("POST", path, ProjectAnswer, fields).project()
+
+    @property
+    def concurrent_uploads(self) -> int:
+        """The number of files to upload at a time."""
+        return CONCURRENT_UPLOADS
+
+    def upload(self, path: Path, progress: Callable[[int], None]) -> PublishedFile:
+        """Upload a file; call `progress` with the size of each chunk."""
+        form = open_form(path, self._connection.runtime.new_id(), progress)
+        seconds = form.size / MIN_BYTES_PER_SECOND
+        return self._connection.post_form("legacy/", form.headers, form, seconds, PublishedFile)
+
+    def tokens(self) -> list[ListedToken]:
+        """Return all tokens for an administrator, else the caller's own, oldest first."""
+        found = self._connection.send("GET", "tokens", TokensAnswer)
+        return [each.listed() for each in found.tokens]
+
+    def create_token(self, request: TokenRequest) -> tuple[str, TokenRecord]:
+        """Create a token; return its text and its record."""
+        days, rest = divmod(request.lifetime, DAY)
+        expires = timestamp(self._connection.runtime.now() + request.lifetime)
+        fields = {
+            "name": request.name,
+            "projects": request.projects,
+            "can": [each.word for each in Action if each & request.actions],
+            "owner": ",".join(each for each in request.owner_names if ":" in each) or None,
+            **({"expires": expires} if rest else {"days": days}),
+        }
+        made = self._connection.send("POST", "tokens", TokenAnswer, fields, repeats=False)
+        return made.token, made.record
+
+    def rotate_token(self, text: str, overlap: timedelta) -> RotatedToken:
+        """Replace a token, given by its name, its id or in full; only name or id are sent."""
+        token = text if token_id_in(text) is None and not has_token_prefix(text) else None
+        fields = {
+            "token": token or require_token_id(text),
+            "hours": overlap // timedelta(hours=1),
+        }
+        path = "tokens/rotate"
+        made = self._connection.send("POST", path, RotationAnswer, fields, repeats=False)
+        return RotatedToken(ApiToken(made.token), made.record, made.replaces.record)
+
+    def revoke_token(self, text: str) -> str:
+        """Revoke a token, given by its id or in full; return its id. Only the id is sent."""
+        token_id = require_token_id(text)
+        self._connection.send("DELETE", f"tokens/{token_id}", type(None))
+        return token_id

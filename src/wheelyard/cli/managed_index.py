@@ -1,0 +1,225 @@
+"""
+The index that a command manages: that of a store, or with `--server` that of a server.
+
+Both have the same methods, values and errors, so that a command is written once. With `--server` no
+settings are read.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+
+import click
+from packaging.utils import NormalizedName
+
+from wheelyard.authentication.api_tokens import ListedToken, TokenRequest
+from wheelyard.authentication.token_rotation import RotatedToken, find_token, rotate
+from wheelyard.cli.options import (
+    existing_index,
+    given_option,
+    keep_option,
+    local_caller,
+    store_options,
+)
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.model.access import Caller
+from wheelyard.model.project import Project, Status
+from wheelyard.model.token import TokenRecord
+from wheelyard.operations.journal import JournalSource, StoreJournals
+from wheelyard.operations.lifecycle import RELEASE_ACTIONS, Changed, ReleaseAction, Selection
+from wheelyard.operations.upload import PublishedFile
+from wheelyard.settings.load import process_environment
+from wheelyard.wiring.index import Index
+from wheelyard.wiring.stores import system_runtime
+
+F = TypeVar("F", bound=Callable[..., object])
+BUCKET_UPLOADS: Final = 8
+"""Concurrent uploads to a bucket, which answers slowly; files of one project share a commit."""
+LOCAL_OPTIONS: Final = ("store", "set")
+"""Options that mean nothing for a server, which has its own settings."""
+
+
+class ManagedIndex(Protocol):
+    """What the commands do with an index."""
+
+    @property
+    def runtime(self) -> Runtime:
+        """The clocks of this process."""
+
+    @property
+    def url(self) -> str:
+        """The root URL for clients, without a slash at its end; empty if it is not known."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the store is on this machine, so that reads cost next to nothing."""
+
+    def name_of(self, principal: str) -> str:
+        """Return the name of the API token that is this principal, or an empty text."""
+
+    def journals(self, only: NormalizedName | None) -> JournalSource:
+        """Return the journals of all projects, or that of one."""
+
+    def names(self) -> Sequence[str]:
+        """Return the names of the projects, sorted."""
+
+    def project(self, name: NormalizedName) -> Project:
+        """Return a project; raise NotFound if there is none."""
+
+    def change(
+        self,
+        action: ReleaseAction,
+        name: NormalizedName,
+        selection: Selection,
+        reason: str,
+        *,
+        dry_run: bool = False,
+    ) -> Changed:
+        """Yank, unyank or delete files; return the result."""
+
+    def set_status(self, name: NormalizedName, status: Status, reason: str) -> Project:
+        """Set a project's status; return the changed project."""
+
+    @property
+    def concurrent_uploads(self) -> int:
+        """The number of files to upload at a time."""
+
+    def upload(self, path: Path, progress: Callable[[int], None]) -> PublishedFile:
+        """Upload a file; call `progress` with the size of each chunk."""
+
+    def tokens(self) -> list[ListedToken]:
+        """Return the tokens, oldest first."""
+
+    def create_token(self, request: TokenRequest) -> tuple[str, TokenRecord]:
+        """Create a token; return its text and its record."""
+
+    def rotate_token(self, text: str, overlap: timedelta) -> RotatedToken:
+        """Replace a token, given by its name, its id or in full, by a new one; return both."""
+
+    def revoke_token(self, text: str) -> str:
+        """Revoke a token, given by its id or in full; return its id."""
+
+
+def managed_options(command: F) -> F:
+    """Add `--server` and the options of `store_options` to a command."""
+    with_server = click.option(
+        "--server",
+        metavar="URL",
+        expose_value=False,
+        callback=keep_option,
+        help="The root URL of a server, instead of a store; its credential is $WHEELYARD_TOKEN, "
+        "or of the keyring or ~/.netrc.",
+    )
+    return with_server(store_options(command))
+
+
+def managed_index(open_local: Callable[[], Index] = existing_index) -> ManagedIndex:
+    """
+    Return the index of `--server`, else that of a store, as `open_local` opens it.
+
+    Raise UsageError for `--server` with an option for a store.
+    """
+    server = given_option("server")
+    if server is None:
+        index = open_local()
+        return LocalIndex(index, local_caller(index))
+    for name in LOCAL_OPTIONS:
+        if given_option(name):
+            message = f"--server and --{name} exclude each other: a server has its own settings."
+            raise click.UsageError(message)
+    from wheelyard.api_client.remote_index import open_remote_index
+
+    remote = open_remote_index(str(server), process_environment(), system_runtime())
+    click.get_current_context().call_on_close(remote.close)
+    return remote
+
+
+@dataclass(frozen=True, slots=True)
+class LocalIndex:
+    """The index of a store, and the caller that stands for the user of the command."""
+
+    index: Index
+    caller: Caller
+
+    @property
+    def runtime(self) -> Runtime:
+        """The clocks of this process."""
+        return self.index.runtime
+
+    @property
+    def url(self) -> str:
+        """The root URL for clients, without a slash at its end; empty if it is not known."""
+        settings = self.index.settings
+        return settings.base_url if settings.server.public_url else ""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the store is on this machine, so that reads cost next to nothing."""
+        return self.index.is_local
+
+    def name_of(self, principal: str) -> str:
+        """Return the name of the API token that is this principal, or an empty text."""
+        return self.index.tokens.records.name_of(principal)
+
+    def journals(self, only: NormalizedName | None) -> JournalSource:
+        """Return the journals of all projects, or that of one."""
+        return StoreJournals(self.index.projects, self.index.tokens.records, only)
+
+    def names(self) -> Sequence[str]:
+        """Return the names of the projects, sorted."""
+        known = self.index.projects.names.get().value
+        return known.names if known else ()
+
+    def project(self, name: NormalizedName) -> Project:
+        """Return a project; raise NotFound if there is none."""
+        return self.index.projects.get(name)
+
+    def change(
+        self,
+        action: ReleaseAction,
+        name: NormalizedName,
+        selection: Selection,
+        reason: str,
+        *,
+        dry_run: bool = False,
+    ) -> Changed:
+        """Yank, unyank or delete files; return the result."""
+        change = partial(RELEASE_ACTIONS[action], self.index.lifecycle, self.caller)
+        return change(name, selection, reason, dry_run=dry_run)
+
+    def set_status(self, name: NormalizedName, status: Status, reason: str) -> Project:
+        """Set a project's status; return the changed project."""
+        return self.index.lifecycle.set_status(self.caller, name, status, reason)
+
+    @property
+    def concurrent_uploads(self) -> int:
+        """The number of files to upload at a time."""
+        return 1 if self.index.is_local else BUCKET_UPLOADS
+
+    def upload(self, path: Path, progress: Callable[[int], None]) -> PublishedFile:
+        """Upload a file; call `progress` with the size of each chunk."""
+        return self.index.uploads.accept_path(path, self.caller, progress).published
+
+    def tokens(self) -> list[ListedToken]:
+        """Return the tokens, oldest first."""
+        index = self.index
+        records, now = index.tokens.all(), index.runtime.now()
+        days = index.tokens.last_uses([each for each in records if not each.publishers])
+        return [ListedToken(each, each.state(now), days.get(each.id)) for each in records]
+
+    def create_token(self, request: TokenRequest) -> tuple[str, TokenRecord]:
+        """Create a token; return its text and its record."""
+        token, record = self.index.tokens.create(request, by=self.caller.principal)
+        return token.text, record
+
+    def rotate_token(self, text: str, overlap: timedelta) -> RotatedToken:
+        """Replace a token, given by its name, its id or in full, by a new one; return both."""
+        tokens = self.index.tokens
+        return rotate(tokens, find_token(tokens, text), overlap, by=self.caller.principal)
+
+    def revoke_token(self, text: str) -> str:
+        """Revoke a token, given by its id or in full; return its id."""
+        return self.index.tokens.revoke(text, by=self.caller.principal).id

@@ -1,0 +1,199 @@
+"""The client of a server's API: credentials stay with the server, and each error is a sentence."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+
+import pytest
+
+from tests.clients.servers import free_port
+from tests.sources.web.fake_server import CannedResponse, FakeServer, running_fake_server
+from wheelyard.api_client.connection import ApiConnection, parse_server
+from wheelyard.api_client.credentials import ServerCredential
+from wheelyard.api_client.remote_index import RemoteIndex
+from wheelyard.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+    WheelyardError,
+)
+from wheelyard.http_client.proxies import proxy_for
+from wheelyard.http_client.urls import parse_url
+from wheelyard.wiring.stores import system_runtime
+
+pytestmark = pytest.mark.integration
+
+SECRET = "Bearer a-secret-of-somebody"
+PROJECTS = "/api/v1/projects"
+GOOD = CannedResponse(b'{"projects": [{"name": "demo"}]}')
+HTML = CannedResponse(b"<html>Log in</html>", headers={"Content-Type": "text/html"})
+
+Opened = Callable[..., RemoteIndex]
+
+
+def refusal(status: int, error: str, message: str = "So it is.", **headers: str) -> CannedResponse:
+    """Return an error as a server writes it."""
+    body = f'{{"message": "{message}", "code": "{status} x", "title": "x", "error": "{error}"}}'
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return CannedResponse(body.encode(), status=status, headers=named)
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    """Run a server."""
+    with running_fake_server() as running:
+        yield running
+
+
+@pytest.fixture
+def pauses() -> list[float]:
+    """The pauses that a client made."""
+    return []
+
+
+@pytest.fixture
+def opened(pauses: list[float]) -> Iterator[Opened]:
+    """Open the index of a server, with a credential; no pause takes time."""
+    runtime = replace(system_runtime(), pause=pauses.append, random=random.Random(1))
+    with ExitStack() as connections:
+
+        def open_at(url: str, secret: str = SECRET) -> RemoteIndex:
+            credential = ServerCredential(secret, "WHEELYARD_TOKEN") if secret else None
+            index = RemoteIndex(ApiConnection(parse_server(url), credential, runtime))
+            connections.callback(index.close)
+            return index
+
+        yield open_at
+
+
+@pytest.mark.parametrize("path", ["", "/", "/simple/", "/simple", "/legacy/", "/below/simple/"])
+def test_the_url_of_a_server(server: FakeServer, opened: Opened, path: str) -> None:
+    """The URLs that installers and publishing clients have lead to the same server."""
+    server.serve(PROJECTS, GOOD)
+    server.serve(f"/below{PROJECTS}", GOOD)
+
+    assert opened(f"{server.url}{path}").names() == ["demo"]
+
+    (request,) = server.seen
+    assert request.headers["authorization"] == SECRET
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        *(("ftp://host/", "root URL"), ("host", "root URL"), ("https://", "root URL")),
+        *(("https://me:secret@host/", "credential"), ("https://host/?token=secret", "credential")),
+        ("http://packages.acme.dev/", "unencrypted"),
+        ("http://127.0.0.1.acme.dev/", "unencrypted"),
+    ],
+)
+def test_what_is_no_url_of_a_server(opened: Opened, url: str, words: str) -> None:
+    """A URL that has a secret, or would send one unencrypted, is refused and not repeated."""
+    with pytest.raises(Invalid, match=words) as refused:
+        opened(url)
+
+    assert "secret" not in refused.value.message
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_no_redirect_gets_the_credential(server: FakeServer, opened: Opened, status: int) -> None:
+    """A redirect, such as to a page for logging in, is named and not followed."""
+    with running_fake_server() as other:
+        location = {"Location": f"{other.url}/login?secret=1"}
+        server.serve(PROJECTS, CannedResponse(status=status, headers=location))
+
+        with pytest.raises(Invalid, match="redirects to") as refused:
+            opened(server.url).names()
+
+        assert f"{other.url}/login" in refused.value.message
+        assert "secret" not in refused.value.message
+        assert other.seen == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        (HTML, Invalid, "does not answer as a wheelyard server"),
+        (replace(HTML, status=404), Invalid, "does not answer as a wheelyard server"),
+        (CannedResponse(b'{"projects": [1]}'), Invalid, "does not answer as a wheelyard server"),
+        (CannedResponse(b"\xff"), Invalid, "does not answer as a wheelyard server"),
+        (replace(HTML, status=500), Unavailable, "status 500"),
+        (refusal(401, "unauthenticated"), Unauthenticated, "credential of WHEELYARD_TOKEN"),
+        (refusal(403, "forbidden"), Forbidden, "So it is."),
+        (refusal(404, "not_found", "\\u001b[2J"), NotFound, r"\\x1b\[2J"),
+        (refusal(409, "conflict"), Conflict, "So it is."),
+        (refusal(429, "rate_limited", Retry_After="60"), Unavailable, "So it is."),
+        (refusal(507, "storage_full"), Unavailable, "So it is."),
+        (refusal(412, "precondition_failed"), Invalid, "So it is."),
+    ],
+)
+def test_refusals(
+    server: FakeServer,
+    opened: Opened,
+    pauses: list[float],
+    answer: CannedResponse,
+    kind: type[WheelyardError],
+    words: str,
+) -> None:
+    """Whatever a server, or something before it, refuses becomes one sentence, at once."""
+    server.serve(PROJECTS, answer)
+
+    with pytest.raises(kind, match=words) as refused:
+        opened(server.url).names()
+
+    assert (len(server.seen), pauses) == (1, [])
+    assert SECRET not in refused.value.message
+
+
+def test_no_credential(server: FakeServer, opened: Opened) -> None:
+    """Who has no credential is told where one is looked for."""
+    server.serve(PROJECTS, refusal(401, "unauthenticated"))
+
+    with pytest.raises(Unauthenticated, match=r"WHEELYARD_TOKEN, .* keyring or ~/\.netrc"):
+        opened(server.url, "").names()
+
+
+def test_transient_failures(server: FakeServer, opened: Opened, pauses: list[float]) -> None:
+    """A server that is busy, or breaks off, is asked again after a pause, three times in all."""
+    busy = refusal(503, "overloaded", "Try again.", Retry_After="5")
+    server.serve(PROJECTS, busy, replace(GOOD, breaks_at=3), GOOD)
+    assert opened(server.url).names() == ["demo"]
+    assert pauses[0] == 5
+    server.serve(PROJECTS, busy)
+
+    with pytest.raises(Unavailable, match="Try again"):
+        opened(server.url).names()
+
+    assert len(server.asked(PROJECTS)) == 6
+
+
+def test_nobody_there(opened: Opened, pauses: list[float]) -> None:
+    """A server that does not run is reported with its URL."""
+    url = f"http://127.0.0.1:{free_port()}/"
+
+    with pytest.raises(Unavailable, match=f"No answer from {url}: it cannot be reached"):
+        opened(url).names()
+
+    assert len(pauses) == 2
+
+
+def test_proxies(server: FakeServer, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy of the environment is used, unless NO_PROXY or this machine is asked for."""
+    server.serve(PROJECTS, GOOD)
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    monkeypatch.setenv("NO_PROXY", "direct.invalid")
+
+    assert opened(server.url).names() == opened("http://packages.invalid", "").names() == ["demo"]
+
+    assert [each.path for each in server.seen] == [
+        PROJECTS,
+        f"http://packages.invalid:80{PROJECTS}",
+    ]
+    assert proxy_for(parse_url("http://direct.invalid/")) is None
+    monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:1")
+    with pytest.raises(Unavailable, match="the proxy of the environment"):
+        opened("http://packages.invalid", "")

@@ -1,0 +1,81 @@
+"""Where the credential for a server is found, and in which order."""
+
+from base64 import b64decode
+from pathlib import Path
+
+import pytest
+
+from wheelyard.api_client.credentials import ServerCredential, find_credential
+from wheelyard.errors import Invalid
+from wheelyard.http_client.urls import parse_url
+
+pytestmark = pytest.mark.integration
+
+SERVER = parse_url("https://packages.acme.dev/")
+KEYRING = """#!/bin/sh
+case "$*" in
+"{question}") printf '{answer}' ;;
+*) echo "no password" >&2; exit 1 ;;
+esac
+"""
+
+
+def found(tmp_path: Path, server: str = SERVER.redacted, **environ: str) -> ServerCredential | None:
+    """Look for a credential, with the programs and the netrc file of a folder."""
+    places = {"PATH": f"{tmp_path}:/usr/bin:/bin", "NETRC": str(tmp_path / "netrc")}
+    return find_credential(parse_url(server), places | environ)
+
+
+def install_keyring(tmp_path: Path, question: str, answer: str) -> None:
+    """Make a keyring that has one credential."""
+    program = tmp_path / "keyring"
+    program.write_text(KEYRING.format(question=question, answer=answer))
+    program.chmod(0o700)
+
+
+@pytest.fixture(autouse=True)
+def no_keyring(tmp_path: Path) -> None:
+    """A keyring that has nothing stands before those of this machine."""
+    install_keyring(tmp_path, "", "")
+
+
+def login(credential: ServerCredential | None) -> str:
+    """Return user name and password."""
+    assert credential is not None
+    return b64decode(credential.header.removeprefix("Basic ")).decode()
+
+
+def test_the_order(tmp_path: Path) -> None:
+    """The variable comes first, then the keyring, then the netrc file; an empty one is none."""
+    assert found(tmp_path) is None
+    (tmp_path / "netrc").write_text("machine packages.acme.dev login ana password in-netrc\n")
+    last = found(tmp_path, WHEELYARD_TOKEN="")
+    assert (login(last), last and last.source) == ("ana:in-netrc", str(tmp_path / "netrc"))
+    assert found(tmp_path, "https://other.acme.dev/") is None
+    install_keyring(tmp_path, "--mode creds get https://packages.acme.dev/", "ana\\nin-keyring\\n")
+    second = found(tmp_path)
+    assert (login(second), second and second.source) == ("ana:in-keyring", "the keyring")
+
+    first = found(tmp_path, WHEELYARD_TOKEN=" a-token\n")
+
+    assert first == ServerCredential("Bearer a-token", "WHEELYARD_TOKEN")
+    assert "a-token" not in repr(first)
+
+
+@pytest.mark.parametrize(
+    "question", ["get https://packages.acme.dev/ __token__", "get packages.acme.dev __token__"]
+)
+def test_older_keyrings(tmp_path: Path, question: str) -> None:
+    """A keyring that needs a user name is asked for that of tokens, by the URL and by the host."""
+    install_keyring(tmp_path, question, "in-keyring\\n")
+
+    assert login(found(tmp_path)) == "__token__:in-keyring"
+
+
+@pytest.mark.parametrize("token", ["two words", "a\r\nHost: b", "t\u00f6ken"])
+def test_what_is_no_token(tmp_path: Path, token: str) -> None:
+    """A variable with something else in it is refused, and not repeated."""
+    with pytest.raises(Invalid, match="WHEELYARD_TOKEN has characters") as refused:
+        found(tmp_path, WHEELYARD_TOKEN=token)
+
+    assert token not in refused.value.message

@@ -1,0 +1,220 @@
+"""`--server`: the commands do to a server what they do to its store, in the same words."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Done, Typed
+from tests.clients.harness import Sandbox
+from tests.http.packages import Package, sdist, wheel
+from tests.http.servers import RunningServer, running_server
+
+pytestmark = pytest.mark.integration
+
+ADMIN = "a-static-token-of-many-characters"
+CONFIG = """
+[access]
+static_tokens_file = "tokens.toml"
+
+[[grant]]
+who = ["static:root"]
+projects = ["*"]
+actions = ["admin"]
+
+[[grant]]
+who = ["user:ana@acme.dev"]
+projects = ["acme-*"]
+actions = ["upload"]
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A private server with an administrator, whose token is `ADMIN`."""
+    folder = tmp_path_factory.mktemp("managed")
+    tokens = folder / "tokens.toml"
+    tokens.write_text(f'[[token]]\nname = "root"\nvalue = "{ADMIN}"\nprojects = ["*"]\n')
+    tokens.chmod(0o600)
+    with running_server(folder, "--private", config=CONFIG) as server:
+        yield server
+
+
+@pytest.fixture
+def remote(wheelyard: Typed, server: RunningServer) -> Typed:
+    """Type a command with `--server`, as the administrator."""
+
+    def run(*arguments: str | Path, **environment: str) -> Done:
+        named = {"WHEELYARD_TOKEN": ADMIN, "WHEELYARD_STORE": "/nowhere"} | environment
+        return wheelyard(*arguments, "--server", server.url, **named)
+
+    return run
+
+
+@pytest.fixture
+def local(wheelyard: Typed, server: RunningServer) -> Typed:
+    """Type the same command with `--store`, on the machine of the server."""
+
+    def run(*arguments: str | Path, **environment: str) -> Done:
+        return wheelyard(*arguments, "--store", str(server.store), **environment)
+
+    return run
+
+
+def put(folder: Path, *packages: Package) -> list[Path]:
+    """Write distributions into a folder."""
+    for each in packages:
+        (folder / each.filename).write_bytes(each.data)
+    return [folder / each.filename for each in packages]
+
+
+def printed(done: Done) -> tuple[str, str, str]:
+    """Return what a command left, without digests, tokens, their ids, and who asked."""
+    secret = re.compile(r"[0-9a-f]{64}|wyd_\w+|\b\w{10}(?=,|\t|:)|local:\w+|static:root")
+    out, errors = (secret.sub("***", each) for each in (done.stdout, done.stderr))
+    return str(done.returncode), out, errors
+
+
+def test_a_release(remote: Typed, local: Typed, sandbox: Sandbox) -> None:
+    """A release is uploaded, yanked and deleted; its project gets a status."""
+    for name in ("demo", "twin"):
+        put(sandbox.folder, *(wheel(name, each) for each in ("1.0", "1.1", "1.2")), sdist(name))
+        (sandbox.folder / f"{name}-1.3.tar.gz").write_bytes(b"no archive")
+    for line in (
+        *("upload {}-*", "upload {}-* --json", "upload missing.whl", "list {}"),
+        *("yank {} 1.0 --reason bad", "yank {} 1.1", "unyank {} --versions <1.1", "yank {} 9"),
+        "yank {} 1.0 --file {}-1.0.tar.gz",
+        *("delete {} 1.2 --dry-run", "delete {} 1.2", "delete {} 1.2 --yes"),
+        *("delete {} 1.2 --yes", "upload {}-1.2*", "list {}"),
+        *("status {} deprecated", "status {} lost"),
+    ):
+        done = printed(remote(*line.replace("{}", "demo").split()))
+        expected = printed(local(*line.replace("{}", "twin").split()))
+        assert done == tuple(each.replace("twin", "demo") for each in expected), line
+
+
+def test_lists(remote: Typed, local: Typed, sandbox: Sandbox) -> None:
+    """Projects and files are listed with all that is known of them, imported ones too."""
+    (path,) = put(sandbox.folder, wheel("old", "1.0", "Summary: An old one"))
+    os.utime(path, (1_500_000_000, 1_500_000_000))
+    assert local("import", path.parent).returncode == 0
+    assert local("yank", "old", "1.0").returncode == 0
+    assert local("upload", *put(sandbox.folder, wheel("old", "1.1"))).returncode == 0
+    assert local("status", "old", "deprecated", "--reason", "too old").returncode == 0
+
+    for arguments in ([], ["--json"], ["old"], ["old", "--json"], ["no/name"]):
+        done = remote("list", *arguments)
+        assert printed(done) == printed(local("list", *arguments)), arguments
+        assert arguments != ["old", "--json"] or '"imported_at"' in done.stdout
+
+
+def test_journal(remote: Typed, local: Typed, sandbox: Sandbox, server: RunningServer) -> None:
+    """The journal of a project, and of all, is the same from anywhere; so are its limits."""
+    paths = put(sandbox.folder, *(wheel("diary", f"1.{number}") for number in range(3)))
+    assert remote("upload", *paths, WHEELYARD_TOKEN=server.token).returncode == 0
+    assert remote("yank", "diary", "1.0", "--reason", "bad").returncode == 0
+    for arguments in (
+        *(["diary"], ["diary", "--json"], [], ["--since", "2h"], ["--since", "2099-01-01"]),
+        *(["--by", "static:root"], ["--by", "first token, made by serve"]),
+    ):
+        assert printed(remote("journal", *arguments)) == printed(local("journal", *arguments))
+    assert "There is no project 'nothing' here" in remote("journal", "nothing").stderr
+
+
+def test_tokens(remote: Typed, local: Typed, server: RunningServer) -> None:
+    """An administrator makes tokens for others, lists all of them, and revokes any."""
+    create = ["token", "create", "ci", "--can", "manage", "--project", "demo", "--expires", "8w"]
+    made = [
+        each(*create, *owner)
+        for owner in ([], ["--owner", "user:ana@acme.dev"])
+        for each in (remote, local)
+    ]
+    assert printed(made[0]) == printed(made[1])
+    assert printed(made[2]) == printed(made[3])
+    hours = remote("token", "create", "short", "--expires", "36h")
+    assert hours.returncode == 0
+
+    rotate = ["token", "rotate", made[0].stdout[4:14], "--overlap", "2h"]
+    rotated = remote(*rotate)
+    assert rotated.returncode == 0
+    assert re.search(
+        r"ends .* UTC; instead of it:\nToken \w{10}, read,upload,manage", rotated.stderr
+    )
+    assert "was rotated already" in remote(*rotate).stderr
+    assert "tokens are called 'ci'" in remote("token", "rotate", "ci").stderr
+    short = remote("token", "rotate", "short", "--overlap", "0")
+    assert f"{hours.stdout[4:14]} is revoked; instead of it:" in short.stderr
+
+    for arguments in (["token", "list"], ["token", "list", "--json"]):
+        assert remote(*arguments).stdout == local(*arguments).stdout
+    ids = [each.stdout[4:14] for each in made]
+    revoked = remote("token", "revoke", ids[0], made[1].stdout.strip())
+    assert revoked.stdout == f"{ids[0]}: revoked\n{ids[1]}: revoked\n"
+    assert local("token", "list").stdout.count("\trevoked\t") == 3
+    assert printed(remote("token", "revoke", "nobody")) == printed(
+        local("token", "revoke", "nobody")
+    )
+    assert ADMIN not in server.log
+
+
+def test_an_administrators_token(remote: Typed, local: Typed) -> None:
+    """An API token that was made with `admin` does the same, and is for every project."""
+    admin = local("token", "create", "admin", "--can", "admin").stdout.strip()
+    listed = remote("token", "list", WHEELYARD_TOKEN=admin)
+    assert listed.stdout.count("\n") == local("token", "list").stdout.count("\n")
+    assert f"{admin[4:14]}\tadmin\tread,upload,manage,admin on *" in listed.stdout
+
+    for run in (remote, local):
+        done = run("token", "create", "less", "--can", "admin", "--project", "acme-*")
+        assert (done.returncode, "is for every project" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["yank", "demo", "1.0"], "This token may not manage 'demo'."),
+        (["token", "create", "more"], "Only an administrator, or a user who has signed in"),
+        (["list", "demo"], "There is no project 'demo' here, or your credential may not read it."),
+        (["upload", "demo-1.0.tar.gz"], "This token may not upload."),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_who_may_not(
+    remote: Typed, server: RunningServer, sandbox: Sandbox, arguments: list[str], words: str
+) -> None:
+    """A token without the rights is told what it lacks."""
+    (sandbox.folder / "demo-1.0.tar.gz").write_bytes(b"no archive")
+
+    done = remote(*arguments, WHEELYARD_TOKEN=server.make_token("other", can="read"))
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert words in done.stderr
+    assert "wyd_" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["list", "--store", "store"],
+        ["token", "list", "--store", "store"],
+        ["list", "--set", "store.location=store"],
+        ["upload", "demo.whl", "--export", "site"],
+    ],
+    ids=" ".join,
+)
+def test_not_together(remote: Typed, sandbox: Sandbox, arguments: list[str]) -> None:
+    """`--server` together with an option for a store is a wrong usage, and makes nothing."""
+    done = remote(*arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--server" in done.stderr
+    assert list(sandbox.folder.iterdir()) == []
+
+
+def test_a_settings_file(remote: Typed, sandbox: Sandbox) -> None:
+    """`--server` wins over a settings file, even over one that is wrong."""
+    (sandbox.folder / "wheelyard.toml").write_text("nonsense")
+
+    assert remote("list").returncode == 0
