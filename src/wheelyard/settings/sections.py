@@ -200,7 +200,7 @@ class IapSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class PublishingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Section `[trusted_publishing]`: uploads from CI jobs without a stored secret."""
+    """Section `[trusted_publishing]`: tokens for CI jobs, to upload or read without a secret."""
 
     audience: Annotated[tuple[str, ...], Meta(title="list, 5 at most")] = ()
     """Audience of the ID tokens of CI jobs for this index; clients request the first."""
