@@ -10,7 +10,7 @@ import click
 import pytest
 
 from tests.clients.harness import REPOSITORY, Sandbox
-from wheelyard.cli.output import progress_bar
+from wheelyard.cli.output import output_options, progress_bar
 
 pytestmark = pytest.mark.integration
 
@@ -80,6 +80,29 @@ def test_letters_that_a_terminal_has_not(sandbox: Sandbox) -> None:
 
     assert "\\u03b1" in typed(sandbox, line).stdout
     assert os.linesep in typed(sandbox, "wheelyard token list").stdout
+
+
+@pytest.mark.parametrize("is_quiet", [False, True])
+def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch, *, is_quiet: bool) -> None:
+    """On a terminal long work draws a progress bar on standard error, without `--quiet`."""
+    terminal, end = os.openpty()
+    os.write(end, b"|")
+    monkeypatch.setenv("TERM", "xterm")
+
+    @click.command("check")
+    @output_options
+    def command() -> None:
+        with progress_bar("check", "MofNCompleteColumn", total=2) as update:
+            update(completed=2)
+
+    with os.fdopen(end, "w") as errors, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", errors)
+        command.main(["--quiet"] if is_quiet else [], standalone_mode=False)
+
+    drawn = os.read(terminal, 10_000)
+    os.close(terminal)
+    assert (drawn == b"|") is is_quiet
+    assert (b"2/2" in drawn) is not is_quiet
 
 
 def test_plain_progress(capsys: pytest.CaptureFixture[str]) -> None:
