@@ -364,6 +364,7 @@ def test_damage_in_the_source(
     copied = copy(source, target)
 
     assert left_out(copied) == [DEMO]
+    assert "FROM" in copied.problems[0]
     assert target.snapshot(keys.project(DEMO)) == before
     assert target.bytes_at(keys.project(OTHER)) == source.bytes_at(keys.project(OTHER))
     assert target.check().problems == []
@@ -429,6 +430,17 @@ def test_a_target_that_is_written_meanwhile(source: IndexHarness, target: IndexH
     assert left_out(copied) == [DEMO]
     assert target.check().problems == []
     assert "demo-2.0-py3-none-any.whl" in target.opened(seed=4).projects.get(DEMO).by_filename
+
+
+def test_damage_in_the_target(source: IndexHarness, target: IndexHarness) -> None:
+    """A damaged document in the target is told, and its project is left alone."""
+    copy(source, target)
+    damage(target, keys.project(DEMO), b"?")
+
+    copied = copy(source, target)
+
+    assert [each[:14] for each in copied.problems] == ["demo: in TO: T"]
+    assert target.bytes_at(keys.project(DEMO)) == b"?"
 
 
 def bytes_of(harness: IndexHarness) -> Iterator[str]:

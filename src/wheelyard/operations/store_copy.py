@@ -248,7 +248,7 @@ class _Copying:
         return _Moment(at, revisions)
 
     def _newest(self, name: NormalizedName) -> Project:
-        with self._source_faults():
+        with self._faults_of_source():
             project, _ = read_document(self.copy.source, name)
         if not project.revision:
             raise NotFound("its document in FROM is lost. Run 'wheelyard check' there.")
@@ -259,7 +259,7 @@ class _Copying:
     ) -> _Plan | None:
         """Compare a project in both stores; return None if it did not exist at the moment."""
         newest = self._newest(name)
-        there, _ = read_document(self.copy.target, name)
+        there = self._there(name)
         self._require_common(newest, there)
         revision = self._revision_at(newest, moment)
         if not revision:
@@ -329,7 +329,7 @@ class _Copying:
         actual, size = sha256(), 0
         path, spooled = self.copy.spool.create()
         try:
-            with spooled, storage_faults(missing.key), self._source_faults():
+            with spooled, storage_faults(missing.key), self._faults_of_source():
                 for chunk in self.copy.source.read(missing.key):
                     write_all(spooled.fileno(), chunk)
                     actual.update(chunk)
@@ -351,7 +351,7 @@ class _Copying:
     def _copy_project(self, plan: _Plan) -> _Plan:
         if plan.is_changed:
             newest = self._newest(plan.name)
-            there, _ = read_document(self.copy.target, plan.name)
+            there = self._there(plan.name)
             commits = self._commits(newest, there.revision, plan.revision)
             if digest(DOCUMENTS.encode(fold_all(there, commits))) != plan.sha256:
                 raise Conflict(
@@ -364,7 +364,7 @@ class _Copying:
 
     def _copy_credential(self, wanted: tuple[Key, bool]) -> bool:
         key, is_present = wanted
-        with self._source_faults():
+        with self._faults_of_source():
             found = self.copy.source.get(key)
         there = self.copy.target.get(key) if is_present else None
         version = there.version if isinstance(there, Stored) else ABSENT
@@ -377,17 +377,27 @@ class _Copying:
         return [self._commit(newest, number) for number in range(after + 1, last + 1)]
 
     def _commit(self, newest: Project, number: int) -> Commit:
-        with self._source_faults():
+        with self._faults_of_source():
             return read_commit(self.copy.source, newest, number)
 
+    def _there(self, name: NormalizedName) -> Project:
+        try:
+            return read_document(self.copy.target, name)[0]
+        except Unavailable as fault:
+            if fault.code != DAMAGED:
+                raise
+            raise Conflict(f"in TO: {fault.message}") from fault
+
     @contextmanager
-    def _source_faults(self) -> Iterator[None]:
+    def _faults_of_source(self) -> Iterator[None]:
         """Raise Conflict if an object of the source is unreadable, Unavailable if all of it is."""
         try:
             yield
+        except NotFound as fault:
+            raise NotFound(f"in FROM: {fault.message}") from fault
         except Unavailable as fault:
             self.copy.source.get(keys.FORMAT)
-            raise Conflict(fault.message, code=fault.code) from fault
+            raise Conflict(f"in FROM: {fault.message}") from fault
 
 
 def _is_newer(key: Key, found: Stored, there: object) -> bool:
