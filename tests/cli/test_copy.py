@@ -99,7 +99,7 @@ def test_in_use(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
 
     assert done.returncode == 1
     assert done.stdout.startswith(f"{there}: 1 project as of ")
-    assert "not copied: demo: TO has changes of this project that FROM lacks" in done.stderr
+    assert "not copied: demo: TO has changes that FROM lacks" in done.stderr
     assert contents(there) == before
 
 

@@ -103,10 +103,9 @@ def finish_transfer(store: Store, key: Key) -> None:
 
 
 def diverged() -> Conflict:
-    """Return the Conflict for a project that has commits here which the other store lacks."""
+    """Return the Conflict for what has commits in the target that the source lacks."""
     return Conflict(
-        "TO has changes of this project that FROM lacks, so nothing of it was written. Copy to "
-        "another place."
+        "TO has changes that FROM lacks, so it was left as it is there. Copy to another place."
     )
 
 

@@ -11,7 +11,7 @@ from wheelyard.cli.options import command_settings, ensure_index, settings_optio
 from wheelyard.cli.output import output_options, print_json, print_line, progress_bar
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.text import counted, escaped
-from wheelyard.operations.store_copy import CopyReport, StoreCopy
+from wheelyard.operations.copying.store_copy import CopyReport, StoreCopy
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, StoreSettings
 from wheelyard.storage.gcs.location import is_bucket, parse_location
 from wheelyard.wiring.index import Index, open_index
@@ -33,7 +33,7 @@ REMOTE_THREADS: Final = 16
 @click.option(
     "--with-credentials",
     is_flag=True,
-    help="Also the API tokens, as digests, and the access rules of the store.",
+    help="Also the API tokens, as digests, and the grants of the store.",
 )
 @output_options
 @settings_options
@@ -59,7 +59,7 @@ def command(*, source: str, target: str, with_credentials: bool) -> int:
         target=target_index.projects.store,
         names=target_index.projects.names,
         spool=target_index.spool,
-        runtime=target_index.runtime,
+        retries=target_index.files.retries,
         threads=LOCAL_THREADS if is_local else REMOTE_THREADS,
     )
     with progress_bar("copy", "SpinnerColumn", "DownloadColumn", "{task.description}") as update:

@@ -9,7 +9,6 @@ copy continues: it compares what both stores list, and copies only what the targ
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -27,16 +26,16 @@ from wheelyard.catalog.commit_transfer import (
     read_document,
     transfer,
 )
+from wheelyard.catalog.conflict_retry import ConflictRetries
 from wheelyard.catalog.document_cache import DAMAGED, Codec, digest
 from wheelyard.catalog.files import RENEWAL_AGE, listed_objects
 from wheelyard.catalog.projects import NameList, ProjectNames
 from wheelyard.concurrency.prefetch import prefetch_map
-from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, NotFound, Unavailable, WheelyardError
 from wheelyard.model.project import Commit, Project
-from wheelyard.model.token import TokenRecord
-from wheelyard.operations.access_copy import copy_access
-from wheelyard.storage.base import ABSENT, Entry, Key, Store, Stored
+from wheelyard.operations.copying.credential_copy import CredentialCopy
+from wheelyard.operations.copying.source_faults import source_faults
+from wheelyard.storage.base import Entry, Key, Store, Stored
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.fsync import write_all
 from wheelyard.storage.spool import Spool
@@ -81,7 +80,7 @@ class StoreCopy:
     """The list of names of the target."""
     spool: Spool
     """Where the bytes of an object wait until their digest is verified."""
-    runtime: Runtime
+    retries: ConflictRetries
     threads: int
 
     def run(self, progress: CopyProgress, *, with_credentials: bool = False) -> CopyReport:
@@ -190,20 +189,9 @@ class _Copying:
         self.report.projects = len(arrived)
 
     def copy_credentials(self) -> None:
-        """Copy the credentials that the target lacks, and those that have changed; and grants."""
-        present = {entry.key for entry in self.copy.target.list(keys.CREDENTIALS)}
-        wanted = (
-            (entry.key, entry.key in present)
-            for entry in self.copy.source.list(keys.CREDENTIALS)
-            if entry.key not in present or not entry.key.startswith(keys.USED_ID_TOKENS)
-            if not entry.key.startswith((keys.ACCESS, keys.ACCESS_JOURNAL))
-        )  # the record of a used ID token never changes
-        for is_written in self._each(self._copy_credential, wanted, lambda each: each[0]):
-            self.report.credentials += bool(is_written)
-        stores = (self.copy.source, self.copy.target)
-        for written in self._each(
-            lambda each: copy_access(*each), (stores,), lambda _: keys.ACCESS
-        ):
+        """Copy the credentials that the target lacks, and those that have changed."""
+        work = CredentialCopy(self.copy.source, self.copy.target, self.copy.retries)
+        for written in self._each(work.copy, work.wanted(), lambda each: each[0]):
             self.report.credentials += written or 0
 
     def finished_report(self) -> CopyReport:
@@ -248,7 +236,7 @@ class _Copying:
         return _Moment(at, revisions)
 
     def _newest(self, name: NormalizedName) -> Project:
-        with self._faults_of_source():
+        with source_faults(self.copy.source):
             project, _ = read_document(self.copy.source, name)
         if not project.revision:
             raise NotFound("its document in FROM is lost. Run 'wheelyard check' there.")
@@ -303,7 +291,7 @@ class _Copying:
         self, project: Project, there: Project, present: Mapping[Key, Entry]
     ) -> Iterator[_Missing]:
         listed = {key for file in there.files for key, _ in listed_objects(there.name, file)}
-        oldest = self.copy.runtime.seconds() - RENEWAL_AGE.total_seconds()
+        oldest = self.copy.retries.runtime.seconds() - RENEWAL_AGE.total_seconds()
         for file in project.files:
             for key, expected in listed_objects(project.name, file):
                 entry = present.get(key)
@@ -329,7 +317,7 @@ class _Copying:
         actual, size = sha256(), 0
         path, spooled = self.copy.spool.create()
         try:
-            with spooled, storage_faults(missing.key), self._faults_of_source():
+            with spooled, storage_faults(missing.key), source_faults(self.copy.source):
                 for chunk in self.copy.source.read(missing.key):
                     write_all(spooled.fileno(), chunk)
                     actual.update(chunk)
@@ -362,22 +350,11 @@ class _Copying:
                 transfer(self.copy.target, plan.name, commits)
         return plan
 
-    def _copy_credential(self, wanted: tuple[Key, bool]) -> bool:
-        key, is_present = wanted
-        with self._faults_of_source():
-            found = self.copy.source.get(key)
-        there = self.copy.target.get(key) if is_present else None
-        version = there.version if isinstance(there, Stored) else ABSENT
-        if not isinstance(found, Stored) or not _is_newer(key, found, there):
-            return False
-        self.copy.target.put(key, found.body, version)
-        return True
-
     def _commits(self, newest: Project, after: int, last: int) -> list[Commit]:
         return [self._commit(newest, number) for number in range(after + 1, last + 1)]
 
     def _commit(self, newest: Project, number: int) -> Commit:
-        with self._faults_of_source():
+        with source_faults(self.copy.source):
             return read_commit(self.copy.source, newest, number)
 
     def _there(self, name: NormalizedName) -> Project:
@@ -387,25 +364,3 @@ class _Copying:
             if fault.code != DAMAGED:
                 raise
             raise Conflict(f"in TO: {fault.message}") from fault
-
-    @contextmanager
-    def _faults_of_source(self) -> Iterator[None]:
-        """Raise Conflict if an object of the source is unreadable, Unavailable if all of it is."""
-        try:
-            yield
-        except NotFound as fault:
-            raise NotFound(f"in FROM: {fault.message}") from fault
-        except Unavailable as fault:
-            self.copy.source.get(keys.FORMAT)
-            raise Conflict(f"in FROM: {fault.message}") from fault
-
-
-def _is_newer(key: Key, found: Stored, there: object) -> bool:
-    """Return whether the target needs a credential of the source; it keeps its revocations."""
-    if not isinstance(there, Stored):
-        return True
-    if not key.startswith(keys.TOKENS):
-        return found.body != there.body
-    records = Codec(TokenRecord)
-    ours, theirs = records.decode(key, found.body), records.decode(key, there.body)
-    return ours != theirs and not (theirs.revoked_at and not ours.revoked_at)

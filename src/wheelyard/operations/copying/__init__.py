@@ -1,0 +1,1 @@
+"""Copies of stores: projects, and the credentials if asked for."""
