@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Callable
 from configparser import RawConfigParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from wheelyard.rendering.client_settings import CLIENTS, ClientSettings
 SECRET = "wyd_3fA9xK27Qm"
 ROOT = "https://packages.example.com/acme"
 INDEX, UPLOAD = f"{ROOT}/simple/", f"{ROOT}/legacy/"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "private-and-public.md"
 NAMES = ("acme-core", "acme-lib")
 NAMED = {"name": "wheelyard", "url": INDEX}
 READ: dict[str, Callable[[str], Any]] = {
@@ -67,6 +69,18 @@ def test_text(client: str) -> None:
     text = CLIENTS[client](ClientSettings(root=ROOT, projects=NAMES))
 
     assert READ[client](text) == EXPECTED[client]
+
+
+@pytest.mark.parametrize(
+    ("client", "projects"),
+    [("uv", NAMES), ("poetry", NAMES), ("pdm", ("acme-*",)), ("pipenv", NAMES)],
+)
+def test_page(client: str, projects: tuple[str, ...]) -> None:
+    """The page about private and public packages shows what is printed."""
+    text = CLIENTS[client](ClientSettings(root="http://127.0.0.1:8080", projects=projects))
+
+    lines = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))
+    assert lines in PAGE.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("client", CLIENTS)

@@ -47,7 +47,7 @@ def check_client(client: FoundSettings, url: Url, path: str) -> Iterator[Finding
     extra = client.winner("extra-index-url")
     if extra is not None:
         text = f"extra-index-url in {extra.source}: pip takes the highest version of all indexes"
-        yield warning(name, text, "docs/install.md says how to use public packages safely.")
+        yield warning(name, text, "docs/private-and-public.md says what to do instead.")
     if url.host in client.text("trusted-host").split():
         text = f"trusted-host in {client.values['trusted-host'][-1].source} names {url.host}"
         yield warning(name, f"{text}: its certificate is not verified", "Take it away.")
