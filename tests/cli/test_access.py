@@ -21,7 +21,7 @@ def access(wheelyard: Typed, settings: Path) -> Typed:
     return run
 
 
-def test_a_team(access: Typed) -> None:
+def test_a_team(access: Typed, wheelyard: Typed) -> None:
     """A team gets rights to projects, and loses them, without a change of the settings."""
     assert access("group", "set", "team", "htpasswd:ml-ci", "user:Bo@acme.dev").returncode == 0
     granted = access("grant", "group:team", "--project", "ml-*", "--can", "upload", "--note", "why")
@@ -50,6 +50,14 @@ def test_a_team(access: Typed) -> None:
     assert all(line[1].startswith("local:") for line in history)
     changes = json.loads(access("show", "--history", "--json").stdout)["changes"]
     assert [each["what"] for each in changes[-2:]] == ["revoked", "group-deleted"]
+    journal = wheelyard("journal", "--store", "there").stdout.splitlines()
+    assert [line.split("\t")[1:3] for line in journal[-2:]] == [
+        ["-", "revoked"],
+        ["-", "group-deleted"],
+    ]
+    assert journal[-1].endswith("\tcommand line\tgroup team: deleted (it is over)")
+    entries = wheelyard("journal", "--store", "there", "--by", "nobody", "--json")
+    assert (entries.returncode, entries.stdout) == (0, "")
 
 
 @pytest.mark.parametrize(

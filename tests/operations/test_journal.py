@@ -49,7 +49,7 @@ def read(journal: JournalReader) -> JournalPart:
 
 def told(part: JournalPart) -> list[tuple[str, str, str]]:
     """Return project, action and name of each entry."""
-    return [(each.project, each.what, each.by_name or each.by) for each in part.entries]
+    return [(str(each.project), each.what, each.by_name or each.by) for each in part.entries]
 
 
 def caller_of(harness: IndexHarness, name: str) -> Caller:

@@ -79,18 +79,22 @@ class AccessRecords:
                 return after
         raise self.retries.exhausted("the grants and groups")
 
-    def history(self) -> Iterator[AccessCommit]:
-        """Yield the commits of the journal, oldest first; raise Unavailable at a damaged entry."""
-        number = 0
-        for entry in self.store.list(keys.ACCESS_JOURNAL):
-            found = self.store.get(entry.key) if keys.access_commit_number(entry.key) else None
-            if isinstance(found, Stored):
-                commit = self.commits.decode(entry.key, found.body)
-                number = commit.number
-                yield commit
-        newest = self.get("current").value
-        if newest is not None and newest.commit is not None and newest.revision == number + 1:
-            yield newest.commit  # its writer has died before it wrote the entry
+    def history(self, after: int = 0) -> Iterator[AccessCommit]:
+        """
+        Yield the commits of the journal behind the number `after`, oldest first.
+
+        Raise Unavailable at an entry that is damaged or missing.
+        """
+        newest = (self.get("current").value or AccessRules()).commit
+        last = newest.number if newest else 0
+        for number in range(after + 1, last):
+            key = keys.access_commit(number)
+            found = self.store.get(key)
+            if not isinstance(found, Stored):
+                raise damaged(f"The journal has no {key}. Run 'wheelyard check'.", "lost")
+            yield self.commits.decode(key, found.body)
+        if newest is not None and newest.number > after:
+            yield newest
 
     def _new_commit(self, rules: AccessRules, event: AnyAccessEvent) -> AccessCommit:
         previous = digest(self.commits.encode(rules.commit)) if rules.commit else ""

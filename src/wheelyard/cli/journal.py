@@ -8,7 +8,12 @@ import click
 from msgspec.json import encode
 
 from wheelyard.cli.help_text import examples
-from wheelyard.cli.managed_index import ManagedIndex, managed_index, managed_options
+from wheelyard.cli.managed_index import (
+    LocalIndex,
+    ManagedIndex,
+    managed_index,
+    managed_options,
+)
 from wheelyard.cli.output import is_output_lost, print_message, progress_bar, warn
 from wheelyard.cli.times import parse_since
 from wheelyard.errors import Unavailable
@@ -46,12 +51,17 @@ def command(project: str | None, since: str | None, by: str, *, as_json: bool, f
     """
     Print who did what to PROJECT, or to all projects, when, and with which credential.
 
+    Without PROJECT, changes of the grants and groups in the store are among the entries.
+
     Entries come in order of time, oldest first. The status is 1 if an entry could not be read.
     """
     name = None if project is None else parse_name(project)
     index = managed_index()
     start = BEGINNING if since is None else max(parse_since(since, index.runtime.now()), BEGINNING)
-    reader = JournalReader(index.journals(name), start, by)
+    history = None
+    if name is None and isinstance(index, LocalIndex):
+        history = index.index.access.history
+    reader = JournalReader(index.journals(name), start, by, history)
     if follow:
         return _follow(reader, index, as_json=as_json)
     part = _read_with_progress(reader)
@@ -107,7 +117,7 @@ def _line(entry: JournalEntry) -> str:
     what = f"{entry.what} {entry.status}".rstrip()
     columns = (
         entry.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        entry.project,
+        entry.project or "-",
         what,
         ", ".join(entry.files),
         with_name(entry.by, entry.by_name),

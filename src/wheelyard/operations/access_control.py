@@ -123,9 +123,9 @@ class AccessControl:
             ),
         )
 
-    def history(self) -> Iterator[AccessCommit]:
-        """Yield the changes of the grants and groups in the store, oldest first."""
-        return self.records.history()
+    def history(self, after: int = 0) -> Iterator[AccessCommit]:
+        """Yield the changes of the grants and groups in the store behind `after`, oldest first."""
+        return self.records.history(after)
 
     def grant(self, fields: GrantFields, by: str) -> str:
         """

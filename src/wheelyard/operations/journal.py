@@ -1,6 +1,8 @@
 """
 The journals of one project or of all, read for people and programs: who did what, and when.
 
+With all projects come the changes of the grants and groups in the store.
+
 `JournalReader` filters and sorts. Where the commits come from is a `JournalSource`.
 """
 
@@ -17,6 +19,7 @@ from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.token_records import TokenRecords
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.errors import Unavailable
+from wheelyard.model.access_rules import AccessCommit, describe_event
 from wheelyard.model.principals import credential_of, is_match
 from wheelyard.model.project import AnyEvent, Commit, StatusSet, Uploaded
 from wheelyard.model.text import redact_tokens
@@ -34,11 +37,15 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One event of a journal; this is also the JSON that is printed."""
 
     at: datetime
-    project: NormalizedName
+    project: NormalizedName | None
+    """None for a change of the grants and groups in the store."""
     commit: int
     """The number of its commit."""
     what: str
-    """`uploaded`, `imported`, `yanked`, `unyanked`, `deleted` or `status`."""
+    """
+    `uploaded`, `imported`, `yanked`, `unyanked`, `deleted` or `status`; `granted`, `revoked`,
+    `group` or `group-deleted`.
+    """
     files: tuple[str, ...]
     by: str
     """The principal."""
@@ -49,6 +56,7 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: str = ""
     """The new status of the project."""
     reason: str = ""
+    """The reason; of a change of grants or groups the change in words."""
     sha256: str = ""
     """The digest of an uploaded or imported file."""
     uploaded_by: str = ""
@@ -157,6 +165,9 @@ class JournalReader:
     source: JournalSource
     since: datetime = BEGINNING
     by: str = ""
+    access_history: Callable[[int], Iterator[AccessCommit]] | None = None
+    """Yields the changes of grants and groups behind a number, if they are wanted."""
+    _newest_access: int = 0
     _newest: dict[NormalizedName, int] = field(default_factory=dict)
     _failed: list[NormalizedName] = field(default_factory=list)
 
@@ -179,9 +190,21 @@ class JournalReader:
                 self._failed.append(part.name)
             else:
                 self._newest[part.name] = part.newest
+        self._read_access(whole)
         # a stable sort: in a project, entries of one time stay in the order of its commits
         whole.entries.sort(key=lambda entry: entry.at)
         return whole
+
+    def _read_access(self, whole: JournalPart) -> None:
+        """Add the changes of grants and groups that no call has returned before."""
+        try:
+            for each in self.access_history(self._newest_access) if self.access_history else ():
+                self._newest_access = each.number
+                is_wanted = not self.by or is_match(self.by, each.event.by, "")
+                if each.event.at >= self.since and is_wanted:
+                    whole.entries.append(_access_entry(each))
+        except Unavailable as fault:
+            whole.problems.append(f"the changes of grants cannot be read: {fault.message}")
 
     def _read_project(self, name: NormalizedName) -> _ProjectPart:
         after = self._newest.get(name, 0)
@@ -252,6 +275,21 @@ def _entry(name: NormalizedName, number: int, event: AnyEvent, by_name: str) -> 
         reason=redact_tokens(reason),
         sha256=digest,
         uploaded_by=uploaded_by,
+    )
+
+
+def _access_entry(commit: AccessCommit) -> JournalEntry:
+    event = commit.event
+    return JournalEntry(
+        at=event.at,
+        project=None,
+        commit=commit.number,
+        what=str(event.__struct_config__.tag),
+        files=(),
+        by=event.by,
+        by_name="",
+        credential=credential_of(event.by),
+        reason=redact_tokens(describe_event(event)),
     )
 
 
