@@ -365,6 +365,8 @@ def test_a_port_in_use(wheelyard: Typed, sandbox: Sandbox) -> None:
             ("check", HERE),
             ("export site", HERE),
         ),
+        *(("journal", HERE), ("token rotate x", HERE), ("access show", HERE)),
+        ("copy nowhere to", "There is no store at nowhere."),
         *(("token create ci", HERE), ("token list", HERE), ("token revoke x", HERE)),
         *(("access explain token:x x read", HERE), ("upload --store new BAD", "refused")),
         *(("upload BAD", "refused"), ("import .", "refused"), ("import . --dry-run", "refused")),

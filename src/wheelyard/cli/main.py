@@ -25,7 +25,7 @@ INTERRUPTED_STATUS: Final = 130
 COMMAND_GROUPS: Final = {
     "Serve": {
         "serve": "run the index",
-        "run": "the same with pypiserver's command line, and its folders of packages",
+        "run": "the same, with the command line and folders of pypiserver",
     },
     "Publish and import": {
         "upload": "publish files straight into a store, no server needed",
@@ -49,7 +49,7 @@ COMMAND_GROUPS: Final = {
         "copy": "copy a store to another place, to back it up or to move it",
         "export": "write a static site that needs no server",
         "config": "check the settings, and say what is in force",
-        "doctor": "say why an install or a publish does not work from this machine",
+        "doctor": "say why an install or a publish does not work here",
     },
 }
 """The subcommands and their descriptions, as `--help` groups them."""
