@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from uv import find_uv_bin
 
-from tests.clients.harness import SOURCE, Sandbox, new_sandbox, program
+from tests.clients.harness import REPOSITORY, SOURCE, Sandbox, new_sandbox, program
 from tests.clients.projects import Builder
 from tests.clients.servers import PROMPT, TOKEN, free_port, running
 from tests.clients.tls import Authority
@@ -89,6 +89,13 @@ def test_printed(server: TlsServer) -> None:
     """Every URL that the start prints begins with https."""
     assert f"at {server.url}/simple/" in server.printed
     assert "http://" not in server.printed
+
+
+def test_health_of_the_image(server: TlsServer, sandbox: Sandbox) -> None:
+    """The health check of the image speaks TLS with a server that does."""
+    check = REPOSITORY / "deploy" / "image" / "health.py"
+
+    sandbox.run(sys.executable, "-IS", check, WHEELYARD_PORT=server.url.rpartition(":")[2])
 
 
 def test_workers(tmp_path: Path) -> None:

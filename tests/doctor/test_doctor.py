@@ -3,12 +3,13 @@
 import json
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from hashlib import sha256
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
@@ -52,7 +53,7 @@ class Laptop:
         """Return what programs see there."""
         project, runtime = self.folder / "work", system_runtime()
         project.mkdir(exist_ok=True)
-        found = Machine(environ, self.home, project, runtime.now, runtime.monotonic)
+        found = Machine(environ, self.home, project, runtime.now)
         return replace(found, etc=self.folder / "etc")
 
     def examine(self, url: str | None = None, project: str = "", **environ: str) -> list[Finding]:
@@ -261,10 +262,8 @@ def test_other_server(laptop: Laptop) -> None:
     (folder / "demo" / "index.html").write_text(f'<a href="{file}#sha256={digest}">{file}</a>')
     (folder / "demo" / file).write_bytes(b"these bytes")
     handler = partial(SimpleHTTPRequestHandler, directory=str(folder.parent))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        findings = laptop.examine(f"http://127.0.0.1:{server.server_port}")
-        server.shutdown()
+    with answering(handler) as url:
+        findings = laptop.examine(url)
 
     assert one(findings, "server").text.startswith("not a wheelyard (SimpleHTTP")
     assert one(findings, "range").outcome is CheckOutcome.WARNING
@@ -326,15 +325,40 @@ def test_no_index(laptop: Laptop) -> None:
 
 
 def test_command(laptop: Laptop, server: RunningServer, sandbox: Sandbox) -> None:
-    """The command prints a line for each check, or JSON, and exits 1 if a check failed."""
+    """The command prints a line for each check, escaped, or JSON, and exits 1 if one failed."""
     command = (sys.executable, "-m", "wheelyard", "doctor")
     sandbox = replace(sandbox, home=laptop.home)
-    url = with_token(server, server.token)
 
-    shown = sandbox.run(*command, url, **SOURCE)
-    failed = sandbox.attempt(*command, url, "--project", "none", "--json", **SOURCE)
+    told = sandbox.run(*command, with_token(server, server.token), "--json", **SOURCE)
+    with answering(Hostile) as url:
+        failed = sandbox.attempt(*command, url, **SOURCE)
 
-    assert "\nok       rights      token:" in shown
-    assert server.token not in shown
+    checks = {each["check"]: each["outcome"] for each in json.loads(told)["checks"]}
+    assert checks["file"] == "ok"
+    assert server.token not in told
     assert failed.returncode == 1
-    assert json.loads(failed.stdout)["checks"][-1]["outcome"] == "failed"
+    assert "\nFAILED   index       this index: status 404, \\x1b[2J" in failed.stdout
+    assert failed.stdout.replace("\n", "").isprintable()
+
+
+class Hostile(BaseHTTPRequestHandler):
+    """Answers each request with characters that control a terminal."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self.send_response(404)
+        self.end_headers()
+        self.wfile.write(json.dumps({"message": "\x1b[2J\u202e"}).encode())
+
+
+@contextmanager
+def answering(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Serve by a handler, and yield the URL."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -117,6 +117,7 @@ def test_refused(files: PairOfFiles, broken: Callable[[Pair], Pair], message: st
     assert str(files.key) in caught.value.message
 
 
+@pytest.mark.integration
 def test_documented(tmp_path: Path) -> None:
     """The lines for an own authority make a pair that the server takes and clients verify."""
     system_program("openssl")

@@ -36,10 +36,8 @@ def command(url: str | None, project: str) -> int:
     line is one check: of settings and credentials, the network, and the server. Nothing is changed,
     and no secret is printed. Exit 1 if a check failed.
     """
-    runtime = system_runtime()
-    machine = Machine(
-        process_environment(), Path.home(), Path.cwd(), runtime.now, runtime.monotonic
-    )
+    now = system_runtime().now
+    machine = Machine(process_environment(), Path.home(), Path.cwd(), now)
     chosen = examination(url, parse_name(project) if project else "", machine)
     index = shown(chosen.url)
     print_line(f"index: {escaped(index)} (of {escaped(chosen.source)})")

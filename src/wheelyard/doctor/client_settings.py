@@ -23,6 +23,7 @@ UV_VARIABLES: Final = {
     "default-index": ("UV_INDEX_URL", "UV_DEFAULT_INDEX"),
     "index": ("UV_EXTRA_INDEX_URL", "UV_INDEX"),
     "publish-url": ("UV_PUBLISH_URL",),
+    "system-certs": ("UV_NATIVE_TLS", "UV_SYSTEM_CERTS"),
 }
 """Variables of uv by key; the later one wins."""
 
@@ -164,6 +165,8 @@ def _add_uv_tables(found: _Collector, tables: dict[str, Any], source: str) -> No
     for table in (tables, _table(tables, "pip")):
         found.add("default-index", table.get("index-url"), source)
         found.add("publish-url", table.get("publish-url"), source)
+        if True in (table.get("system-certs"), table.get("native-tls")):
+            found.add("system-certs", "true", source)
     # the first of a file is asked first, so that it is the last that is added
     for index in reversed(_list(tables, "index")):
         key = "default-index" if index.get("default") is True else "index"
@@ -177,8 +180,8 @@ def _uv_files(machine: Machine) -> Iterator[Path]:
         return
     if machine.environ.get("UV_NO_CONFIG"):
         return
-    yield from (folder / "uv" / "uv.toml" for folder in reversed(machine.system_folders()))
     yield machine.etc / "uv" / "uv.toml"
+    yield from (folder / "uv" / "uv.toml" for folder in reversed(machine.system_folders()))
     yield machine.config_folder() / "uv" / "uv.toml"
     for folder in (machine.folder, *machine.folder.parents):
         if (folder / "uv.toml").exists():

@@ -7,10 +7,17 @@ Built on the standard library, whose steps (name, connection, tunnel, TLS) can b
 import socket
 import ssl
 from base64 import b64encode
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import (
+    HTTPConnection,
+    HTTPException,
+    HTTPSConnection,
+    IncompleteRead,
+    RemoteDisconnected,
+)
+from threading import Timer
 from typing import Final
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
@@ -93,7 +100,6 @@ class Connections:
 
     tls: ssl.SSLContext
     proxies: ProxyRules
-    monotonic: Callable[[], float]
 
     def request(self, url: Url, headers: Mapping[str, str], login: UserPassword | None) -> Answer:
         """Send GET, follow redirects and return the response; raise RequestFailed."""
@@ -125,7 +131,7 @@ class Connections:
         return connection
 
     def _request(self, url: Url, headers: Mapping[str, str], login: UserPassword | None) -> Answer:
-        end, proxy = self.monotonic() + TOTAL_SECONDS, self.proxies.proxy_for(url)
+        proxy = self.proxies.proxy_for(url)
         sent = {"Host": url.authority, "User-Agent": USER_AGENT, **headers}
         if login is not None:
             sent["Authorization"] = basic(login)
@@ -134,23 +140,33 @@ class Connections:
             target = url.without_userinfo
             sent |= _proxy_headers(proxy)
         try:
-            with closing(self.connect(url)) as connection:
+            with closing(self.connect(url)) as connection, _deadline(connection):
                 connection.request("GET", target, headers=sent)
                 response = connection.getresponse()
                 known = {name.lower(): text for name, text in response.getheaders()}
-                return Answer(url, response.status, known, self._body(response, end))
+                body = response.read(BODY_LIMIT_BYTES + 1)
         except (OSError, HTTPException) as error:
             raise RequestFailed(explained(error)) from None
+        if len(body) > BODY_LIMIT_BYTES:
+            raise RequestFailed("its response is too large")
+        return Answer(url, response.status, known, body)
 
-    def _body(self, response: HTTPResponse, end: float) -> bytes:
-        body = bytearray()
-        while chunk := response.read1(65536):
-            body += chunk
-            if len(body) > BODY_LIMIT_BYTES:
-                raise RequestFailed("its response is too large")
-            if self.monotonic() > end:
-                raise RequestFailed(f"its response takes more than {TOTAL_SECONDS:.0f} seconds")
-        return bytes(body)
+
+@contextmanager
+def _deadline(connection: HTTPConnection) -> Iterator[None]:
+    """Break a connection off after a time, also if single bytes keep coming."""
+
+    def end() -> None:
+        with suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_RDWR)
+
+    timer = Timer(TOTAL_SECONDS, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def basic(login: UserPassword) -> str:
@@ -164,14 +180,15 @@ def _proxy_headers(proxy: Proxy) -> dict[str, str]:
 
 def explained(error: Exception) -> str:
     """Return a clause for an error of a connection; none of them quotes what was sent."""
-    if isinstance(error, TimeoutError):
-        return f"it does not answer within {TIMEOUT_SECONDS:.0f} seconds"
-    if isinstance(error, socket.gaierror):
-        return "its name cannot be resolved"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate cannot be verified: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS fails: {error.reason or 'no TLS is spoken there'}"
-    if isinstance(error, OSError):
-        return error.strerror or str(error) or "the connection fails"
+    match error:
+        case IncompleteRead() | RemoteDisconnected():
+            return f"the connection breaks off, or the response takes {TOTAL_SECONDS:.0f} seconds"
+        case TimeoutError():
+            return f"it does not answer within {TIMEOUT_SECONDS:.0f} seconds"
+        case ssl.SSLCertVerificationError():
+            return f"its certificate cannot be verified: {error.verify_message}"
+        case ssl.SSLError():
+            return f"TLS fails: {error.reason or 'no TLS is spoken there'}"
+        case OSError():
+            return error.strerror or str(error) or "the connection fails"
     return f"it answers with what is no HTTP ({type(error).__name__})"

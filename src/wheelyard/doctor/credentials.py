@@ -57,6 +57,12 @@ def find_credentials(
                 UserPassword(TOKEN_USER, token), f"${name}, which pip and uv do not read"
             )
         )
+    # a user alone in a URL is completed by what netrc or the keyring has for that user
+    first = found[0].login if found else None
+    if first is not None and not first.password:
+        found.sort(
+            key=lambda each: not (each.login.password and each.login.username == first.username)
+        )
     return CredentialSearch(tuple(found), tuple(notes))
 
 
@@ -74,8 +80,8 @@ def _search_netrc(
         entries = netrc(str(path)).hosts
     except (OSError, NetrcParseError, UnicodeError) as error:
         # the message of a parse error may quote a password
-        why = error.strerror if isinstance(error, OSError) else "it is malformed, so that it is"
-        notes.append(f"{path} cannot be read: {why or 'an error'} ignored")
+        why = error.strerror if isinstance(error, OSError) else "it is malformed"
+        notes.append(f"{path} is ignored: {why}")
         return
     key = host if host in entries else "default"
     if key not in entries:

@@ -65,7 +65,7 @@ class Examination:
         self.secrets.update(word for word in words if len(word) >= MIN_SECRET_LENGTH)
 
     def _findings(self) -> Iterator[Finding]:
-        pip = self.clients[0]
+        pip, uv, *_ = self.clients
         for client in self.clients:
             yield from check_client(client, self.url, self.machine.environ.get("PATH", ""))
         rules = ProxyRules(_with_proxy_of(pip, self.machine))
@@ -74,7 +74,7 @@ class Examination:
             yield finding
             if finding.outcome is CheckOutcome.FAILED:
                 return
-        lists = authorities(pip, self.machine)
+        lists = authorities(pip, uv, self.machine)
         findings = list(check_connection(self.url, lists, rules))
         yield from findings
         if any(each.outcome is CheckOutcome.FAILED for each in findings):
@@ -83,7 +83,7 @@ class Examination:
 
     def _server(self, trusted: Authorities, rules: ProxyRules) -> Iterator[Finding]:
         tls = trusted.context() if self.url.is_secure else ssl.create_default_context()
-        connections = Connections(tls, rules, self.machine.monotonic)
+        connections = Connections(tls, rules)
         indexes = configured_indexes(list(self.clients))
         configured = [each for each in indexes if each.source != self.source]
         search = find_credentials(self.url, self.source, configured, self.machine)
@@ -138,9 +138,10 @@ def _index_of(url: Url) -> Url:
 
 
 def _with_proxy_of(pip: FoundSettings, machine: Machine) -> dict[str, str]:
-    """Return the environment with pip's own setting of a proxy, which beats the variables."""
+    """Return the environment with pip's own setting of a proxy, which beats all variables."""
     proxy = pip.text("proxy")
-    return {**machine.environ, **({"http_proxy": proxy, "https_proxy": proxy} if proxy else {})}
+    own = {"http_proxy": proxy, "https_proxy": proxy, "no_proxy": "", "NO_PROXY": ""}
+    return {**machine.environ, **(own if proxy else {})}
 
 
 def publish_credentials(url: Url, machine: Machine) -> Iterator[FoundCredential]:

@@ -43,7 +43,6 @@ class Machine:
     folder: Path
     """The working directory."""
     now: Callable[[], datetime]
-    monotonic: Callable[[], float]
     etc: Path = Path("/etc")
     """The folder of the system's settings."""
 

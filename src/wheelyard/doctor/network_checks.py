@@ -53,7 +53,7 @@ class Authorities:
         return found
 
 
-def authorities(pip: FoundSettings, machine: Machine) -> list[Authorities]:
+def authorities(pip: FoundSettings, uv: FoundSettings, machine: Machine) -> list[Authorities]:
     """Return the lists of authorities of pip and uv; one if they trust the same file."""
 
     def variable(*names: str) -> Value | None:
@@ -62,8 +62,10 @@ def authorities(pip: FoundSettings, machine: Machine) -> list[Authorities]:
 
     of_pip = pip.winner("cert") or variable("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
     of_uv = variable("SSL_CERT_FILE")
+    if of_uv is None and not uv.text("system-certs"):
+        return [Authorities("pip (uv has a list of its own, unless UV_SYSTEM_CERTS is 1)", of_pip)]
     if of_pip is None or of_uv is None or of_pip.text == of_uv.text:
-        return [Authorities("pip" if of_pip else "each client", of_pip or of_uv)]
+        return [Authorities("each client", of_pip or of_uv)]
     return [Authorities("pip", of_pip), Authorities("uv", of_uv)]
 
 
@@ -121,7 +123,7 @@ def _addresses(host: str, port: int) -> list[str]:
 def check_connection(url: Url, lists: list[Authorities], rules: ProxyRules) -> Iterator[Finding]:
     """Connect to the server, and verify its certificate by each list of authorities."""
     if not url.is_secure:
-        yield _connected(url, Connections(ssl.create_default_context(), rules, lambda: 0.0))
+        yield _connected(url, Connections(ssl.create_default_context(), rules))
         if not _is_local(url):
             text = "the URL begins with http://, so that pip refuses it, and others can read tokens"
             advice = "Ask the operator for an https:// URL (docs/tls.md, docs/operating.md)."
@@ -135,7 +137,7 @@ def check_connection(url: Url, lists: list[Authorities], rules: ProxyRules) -> I
             text = f"{each.client} cannot read its authorities, {each.shown}: {why}"
             yield failed("TLS", text, "Correct the setting, or take it away.")
             continue
-        yield _connected(url, Connections(context, rules, lambda: 0.0), each)
+        yield _connected(url, Connections(context, rules), each)
 
 
 def _is_local(url: Url) -> bool:
@@ -191,7 +193,7 @@ def _certificate(url: Url, rules: ProxyRules) -> tuple[str, str, str, str]:
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE  # nothing is sent there
     try:
-        connection = Connections(unverified, rules, lambda: 0.0).connect(url)
+        connection = Connections(unverified, rules).connect(url)
         with closing(connection):
             assert isinstance(connection.sock, ssl.SSLSocket)  # noqa: S101 - the URL is https
             content = connection.sock.getpeercert(binary_form=True)

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
@@ -15,9 +16,11 @@ from packaging.utils import canonicalize_name
 from wheelyard.doctor.connection import Answer, Connections, RequestFailed
 from wheelyard.doctor.credentials import CredentialSearch, FoundCredential
 from wheelyard.doctor.findings import CheckOutcome, Finding, Machine, failed, ok, shown, warning
+from wheelyard.http_client.address_policy import FetchError
 from wheelyard.http_client.urls import BadUrl, Url
 from wheelyard.model.access import Pattern, matches_any
 from wheelyard.model.text import counted
+from wheelyard.sources.web.html_links import read_links
 
 OK: Final = HTTPStatus.OK
 PARTIAL: Final = HTTPStatus.PARTIAL_CONTENT
@@ -26,15 +29,16 @@ NOT_FOUND: Final = HTTPStatus.NOT_FOUND
 JSON_PAGE: Final = "application/vnd.pypi.simple.v1+json"
 ACCEPT: Final = f"{JSON_PAGE}, text/html;q=0.5"
 MAX_CLOCK_DIFFERENCE: Final = timedelta(minutes=2)
-FILE_LIMIT_BYTES: Final = 32 * 1024**2
+FILE_LIMIT_BYTES: Final = 8 * 1024**2
 """The largest file whose digest is checked."""
+MAX_DIGITS: Final = 20
 RANGE_BYTES: Final = 10
 MESSAGE_LENGTH: Final = 160
 TRY_AGAIN: Final = "Try again; then ask the operator of the server, whose log says more."
 TOKENS_PAGE: Final = "docs/credentials.md"
-LINK: Final = re.compile(r"""<a\s[^>]{0,2000}?href\s*=\s*["']([^"'>]{1,4000})["']""", re.IGNORECASE)
 NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-DIGEST: Final = re.compile(r"sha256=([0-9a-f]{64})\Z")
+DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+MAX_LINKS: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +245,12 @@ class ServerCheck:
         else:
             text = f"a request for {RANGE_BYTES} bytes of {name} got {len(part.body)}"
             yield warning("range", text, "A proxy may ignore ranges; large wheels are slower only.")
+        total = part.headers.get("content-range", "").rpartition("/")[2]
+        if (
+            total.isdecimal() and len(total) < MAX_DIGITS and int(total) > FILE_LIMIT_BYTES
+        ):  # HTML has no sizes
+            yield ok("file", f"{name} is too large to be read here")
+            return
         whole = self._get(file.url, "*/*")
         if fault := self._page_fault("file", whole, name):
             yield fault
@@ -290,29 +300,37 @@ def _names(answer: Answer) -> list[str]:
     if "projects" in found:
         names = [each.get("name") for each in _list(found, "projects") if isinstance(each, dict)]
         return [canonicalize_name(each) for each in names if isinstance(each, str)]
-    links = LINK.findall(answer.body.decode(errors="replace"))
+    _, links = _links(answer)
     return [canonicalize_name(each.rstrip("/").rpartition("/")[2]) for each in links]
 
 
 def _files(answer: Answer) -> list[ListedFile]:
     """Return the files of a project's page that have usable URLs."""
-    found, page = list[ListedFile](), _object(answer)
+    page, found = _object(answer), list[ListedFile]()
     if "files" in page:
-        for each in _list(page, "files"):
-            hashes = each.get("hashes") if isinstance(each, dict) else None
-            if isinstance(hashes, dict) and isinstance(each.get("url"), str):
-                size = each.get("size")
-                _add(found, answer.url, each["url"], str(hashes.get("sha256", "")), size)
-    else:
-        for link in LINK.findall(answer.body.decode(errors="replace")):
-            digest = DIGEST.search(link)
-            _add(found, answer.url, link, digest[1] if digest else "", None)
+        for each in filter(lambda entry: isinstance(entry, dict), _list(page, "files")):
+            hashes = each.get("hashes")
+            digest = hashes.get("sha256") if isinstance(hashes, dict) else ""
+            _add_file(found, answer.url, str(each.get("url")), str(digest), each.get("size"))
+        return found
+    base, links = _links(answer)
+    for link in links:
+        _add_file(found, base, link, link.rpartition("#sha256=")[2], None)
     return found
 
 
-def _add(found: list[ListedFile], page: Url, link: str, digest: str, size: object) -> None:
+def _add_file(found: list[ListedFile], base: Url, link: str, digest: str, size: object) -> None:
+    with suppress(BadUrl):
+        url = replace(base.resolved(link), fragment="")
+        known = digest if DIGEST.fullmatch(digest) else ""
+        found.append(ListedFile(url, size if isinstance(size, int) else None, known))
+
+
+def _links(answer: Answer) -> tuple[Url, list[str]]:
+    """Return the base of the links of an HTML page, and the links; raise RequestFailed."""
+    kind = answer.headers.get("content-type", "")
     try:
-        url = replace(page.resolved(link.replace("&amp;", "&")), fragment="")
-    except BadUrl:
-        return
-    found.append(ListedFile(url, size if isinstance(size, int) else None, digest))
+        base, links = read_links(answer.body, kind, MAX_LINKS)
+        return answer.url.resolved(base) if base else answer.url, [each.href for each in links]
+    except (FetchError, BadUrl) as error:
+        raise RequestFailed(f"{shown(answer.url)}: {error}") from None
