@@ -9,7 +9,8 @@ else by the next writer or by `wheelyard check`.
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Final
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.conflict_retry import ConflictRetries
@@ -25,6 +26,9 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import OVERLOADED, Conflict, Unavailable
 from wheelyard.model.access_rules import AccessCommit, AccessRules, AnyAccessEvent, fold
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store, Stored
+
+COMMITS: Final = Codec(AccessCommit)
+RULES: Final = Codec(AccessRules)
 
 AccessIntent = Callable[[AccessRules], AnyAccessEvent | None]
 """
@@ -42,7 +46,6 @@ class AccessRecords:
     documents: DocumentCache[AccessRules]
     retries: ConflictRetries
     runtime: Runtime
-    commits: Codec[AccessCommit] = field(default_factory=lambda: Codec(AccessCommit))
 
     def peek(self, max_age: MaxAge = "fresh") -> Snapshot[AccessRules] | None:
         """Return the document if it is cached and recent enough, else None; see DocumentCache."""
@@ -85,19 +88,12 @@ class AccessRecords:
 
         Raise Unavailable at an entry that is damaged or missing.
         """
-        newest = (self.get("current").value or AccessRules()).commit
-        last = newest.number if newest else 0
-        for number in range(after + 1, last):
-            key = keys.access_commit(number)
-            found = self.store.get(key)
-            if not isinstance(found, Stored):
-                raise damaged(f"The journal has no {key}. Run 'wheelyard check'.", "lost")
-            yield self.commits.decode(key, found.body)
-        if newest is not None and newest.number > after:
-            yield newest
+        rules = self.get("current").value or AccessRules()
+        for number in range(after + 1, rules.revision + 1):
+            yield read_commit(self.store, rules, number)
 
     def _new_commit(self, rules: AccessRules, event: AnyAccessEvent) -> AccessCommit:
-        previous = digest(self.commits.encode(rules.commit)) if rules.commit else ""
+        previous = digest(COMMITS.encode(rules.commit)) if rules.commit else ""
         number, commit_id = rules.revision + 1, self.runtime.new_id()
         return AccessCommit(number=number, id=commit_id, previous=previous, event=event)
 
@@ -137,14 +133,14 @@ class AccessRecords:
         if found is None or found.revision <= after.revision:
             return found is not None and found.commit == after.commit
         entry = self.store.get(keys.access_commit(after.revision))
-        own = self.commits.encode(after.commit) if after.commit else b""
+        own = COMMITS.encode(after.commit) if after.commit else b""
         return isinstance(entry, Stored) and entry.body == own
 
     def _ensure_journaled(self, rules: AccessRules) -> None:
         commit = rules.commit
         if commit is None:
             return
-        key, body = keys.access_commit(commit.number), self.commits.encode(commit)
+        key, body = keys.access_commit(commit.number), COMMITS.encode(commit)
         entry = self.store.get(key)
         if entry is None:
             with suppress(Conflict):
@@ -152,6 +148,17 @@ class AccessRecords:
         entry = entry or self.store.get(key)
         if not isinstance(entry, Stored) or entry.body != body:
             raise _contradiction(commit.number)
+
+
+def read_commit(store: Store, rules: AccessRules, number: int) -> AccessCommit:
+    """Return a commit of a store's rules; raise Unavailable if it is missing or damaged."""
+    if rules.commit is not None and number == rules.revision:
+        return rules.commit  # it may not be in the journal yet
+    key = keys.access_commit(number)
+    found = store.get(key)
+    if not isinstance(found, Stored):
+        raise damaged(f"The journal has no {key}. Run 'wheelyard check'.", "lost")
+    return COMMITS.decode(key, found.body)
 
 
 def _contradiction(number: int) -> Unavailable:

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.access_records import AccessRecords
+from wheelyard.catalog.access_records import RULES, AccessRecords
 from wheelyard.catalog.commits import Commits, EventListener
 from wheelyard.catalog.conflict_retry import ConflictRetries, remote_conflict_retries
 from wheelyard.catalog.document_cache import DAMAGED, CachePolicy, Codec, DocumentCache
@@ -19,7 +19,6 @@ from wheelyard.catalog.projects import NameList, ProjectNames, Projects
 from wheelyard.catalog.token_records import LastUses, TokenRecords, UsedIdTokens
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable
-from wheelyard.model.access_rules import AccessRules
 from wheelyard.model.project import Project
 from wheelyard.model.token import TokenRecord
 from wheelyard.storage.base import Store, Stored, create
@@ -64,7 +63,7 @@ def open_catalog(
     documents = DocumentCache(store, Codec(Project), runtime, policy, is_permanent=True)
     name_lists = DocumentCache(store, Codec(NameList), runtime, policy, is_permanent=True)
     records = DocumentCache(store, Codec(TokenRecord), runtime, token_policy)
-    access = DocumentCache(store, Codec(AccessRules), runtime, token_policy)
+    access = DocumentCache(store, RULES, runtime, token_policy)
     commits = Commits(store, documents, runtime, retries, on_event)
     return Catalog(
         is_new=is_new,

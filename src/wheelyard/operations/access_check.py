@@ -9,14 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import Codec, digest
+from wheelyard.catalog.access_records import COMMITS, RULES
+from wheelyard.catalog.document_cache import digest
 from wheelyard.errors import WheelyardError
 from wheelyard.model.access_rules import AccessCommit, AccessRules, fold, merge
 from wheelyard.model.grants import Grants
 from wheelyard.operations.findings import Findings, read_or_report, repair
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store, Stored
-
-_COMMITS, _RULES = Codec(AccessCommit), Codec(AccessRules)
 
 
 @dataclass(slots=True)
@@ -58,7 +57,7 @@ class AccessCheck:
                 "who have a grant; fold it again with --rebuild"
             )
             return
-        body, expect = _RULES.encode(folded), found.version if found else ABSENT
+        body, expect = RULES.encode(folded), found.version if found else ABSENT
         if repair(self.store, keys.ACCESS, body, expect, self.findings):
             self.findings.rebuilt += 1
             self.findings.repaired.append(f"{keys.ACCESS}: written again from its journal")
@@ -72,8 +71,8 @@ class AccessCheck:
         if isinstance(found, Stored):
             self.damaged[number] = found.version
             with suppress(WheelyardError):
-                commit = _COMMITS.decode(key, found.body)
-                if commit.number == number and _COMMITS.encode(commit) == found.body:
+                commit = COMMITS.decode(key, found.body)
+                if commit.number == number and COMMITS.encode(commit) == found.body:
                     self.commits[number] = commit
                     del self.damaged[number]
 
@@ -91,7 +90,7 @@ class AccessCheck:
             return last is None or self.commits[last.number] == last
         self.commits[last.number] = last
         expect = self.damaged.pop(last.number, ABSENT)
-        key, body = keys.access_commit(last.number), _COMMITS.encode(last)
+        key, body = keys.access_commit(last.number), COMMITS.encode(last)
         if repair(self.store, key, body, expect, self.findings):
             self.findings.repaired.append(f"{keys.ACCESS}: journal entry {last.number} written")
         return True
@@ -108,7 +107,7 @@ class AccessCheck:
                     "from a backup"
                 )
                 return None
-            rules, previous = fold(rules, commit), digest(_COMMITS.encode(commit))
+            rules, previous = fold(rules, commit), digest(COMMITS.encode(commit))
         return rules
 
 
@@ -116,7 +115,7 @@ def _document(found: Stored | None) -> AccessRules | None:
     """Return the document; None if it is missing, damaged, or has an impossible grant."""
     with suppress(WheelyardError):
         if found is not None:
-            rules = _RULES.decode(keys.ACCESS, found.body)
+            rules = RULES.decode(keys.ACCESS, found.body)
             merge(Grants(), rules)
             return rules
     return None
