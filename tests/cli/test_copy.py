@@ -103,6 +103,17 @@ def test_in_use(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
     assert contents(there) == before
 
 
+def test_nothing_to_copy(wheelyard: Typed, sandbox: Sandbox) -> None:
+    """The copy of an empty store is an empty store."""
+    (sandbox.folder / "empty").mkdir()
+    (sandbox.folder / "empty" / "wheelyard.json").write_text('{"format":2}\n')
+
+    done = wheelyard("copy", "empty", "there")
+
+    assert done.stdout == "there: 0 projects, 0 of them changed; 0 objects written, 0 bytes\n"
+    assert wheelyard("check", "--store", "there").returncode == 0
+
+
 def test_refused_places(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
     """A store is copied neither to itself nor into itself, and nowhere from a missing one."""
     before = contents(sandbox.folder)
@@ -112,7 +123,7 @@ def test_refused_places(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None
         *((store, store), (store, "./store/"), (store, "link"), (store, inside), (inside, store)),
         *(("gs://packages", "gs://packages/team"), ("gs://packages/team/", "gs://packages/team")),
         *(("missing", "new"), ("memory:", "new"), (store, "memory:"), (store, "gs://x")),
-        (store, "s3://bucket"),
+        *((store, "s3://bucket"), (store, ""), ("", "new")),
     ):
         done = wheelyard("copy", source, target)
         assert (done.returncode, done.stdout) == (1, ""), (source, target)

@@ -53,6 +53,7 @@ def command(*, source: str, target: str, with_credentials: bool) -> int:
     _require_apart(_locations(source_index), [target])
     target_index = ensure_index(_settings_of(settings, target))
     _require_apart(_locations(source_index), _locations(target_index))
+    target_index.traits.make()
     is_local = source_index.is_local and target_index.is_local
     copy = StoreCopy(
         source=source_index.projects.store,
@@ -126,5 +127,9 @@ def _require_apart(source: list[str], target: list[str]) -> None:
 
 def _place(location: str) -> str:
     """Return a location in the one form that its other spellings have, too; it ends in a slash."""
+    if not location:
+        raise Invalid(
+            "FROM or TO is empty. Name a folder, or gs://BUCKET/PREFIX.", code="bad_setting"
+        )
     path = str(parse_location(location)) if is_bucket(location) else os.path.realpath(location)
     return f"{path.rstrip('/')}/"
