@@ -359,6 +359,22 @@ def test_elsewhere(harness: AccessHarness, person: Requester) -> None:
         assert harness.ask("GET", path, headers).status == (401 if is_refused else 404)
 
 
+@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+def test_rights(harness: AccessHarness, person: Requester) -> None:
+    """Only administrators see who has which rights, and change that."""
+    headers = person.headers(harness)
+    refused = 401 if person.role in {ANONYMOUS, INVALID} else 403
+    question = "who=user:ana@acme.dev&project=secret-lib&action=read"
+    for path in ("", "/history", f"/explain?{question}"):
+        found = harness.ask("GET", f"/api/v1/access{path}", headers).status
+        assert found == (200 if person.role == ADMIN else refused)
+    for change in ("grant", "revoke", "group"):
+        path, body = f"/api/v1/access/{change}", b'{"id": "g0"}'
+        found = harness.ask("POST", path, (*headers, JSON), body).status
+        expected = 404 if change == "revoke" else 400
+        assert found == (expected if person.role == ADMIN else refused)
+
+
 @pytest.fixture(scope="module")
 def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccessHarness]:
     """An index whose web UI is behind IAP."""

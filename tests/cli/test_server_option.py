@@ -17,6 +17,7 @@ pytestmark = pytest.mark.integration
 ADMIN = "a-static-token-of-many-characters"
 CONFIG = """
 [access]
+private = true
 static_tokens_file = "tokens.toml"
 
 [[grant]]
@@ -38,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     tokens = folder / "tokens.toml"
     tokens.write_text(f'[[token]]\nname = "root"\nvalue = "{ADMIN}"\nprojects = ["*"]\n')
     tokens.chmod(0o600)
-    with running_server(folder, "--private", config=CONFIG) as server:
+    with running_server(folder, config=CONFIG) as server:
         yield server
 
 
@@ -58,7 +59,8 @@ def local(wheelyard: Typed, server: RunningServer) -> Typed:
     """Type the same command with `--store`, on the machine of the server."""
 
     def run(*arguments: str | Path, **environment: str) -> Done:
-        return wheelyard(*arguments, "--store", str(server.store), **environment)
+        places = ("--store", server.store, "--config", server.folder / "wheelyard.toml")
+        return wheelyard(*arguments, *places, **environment)
 
     return run
 
@@ -171,9 +173,39 @@ def test_an_administrators_token(remote: Typed, local: Typed) -> None:
         assert (done.returncode, "is for every project" in done.stderr) == (1, True)
 
 
+def test_access(remote: Typed, local: Typed) -> None:
+    """An administrator grants, revokes and explains rights from anywhere."""
+    for line in (
+        *("group set NAME user:bo@acme.dev htpasswd:ci", "group add NAME user:eve@acme.dev"),
+        *("grant group:NAME --project NAME-* --can upload --note why", "grant anonymous"),
+        *("grant group:NAME --project * --can fly", "grant user:x --project * --can read"),
+        *("group remove NAME user:bo@acme.dev", "group remove NAME user:bo@acme.dev"),
+        *("explain user:eve@acme.dev NAME-core upload", "explain user:eve@acme.dev NAME read"),
+        *("explain anonymous NAME read", "explain token:0123456789 NAME read"),
+        *("explain somebody NAME read", "explain anonymous NAME fly", "group delete NAME"),
+        *("revoke g0", "revoke 1", "group delete nobodys"),
+    ):
+        done = printed(remote("access", *line.replace("NAME", "here").split()))
+        expected = printed(local("access", *line.replace("NAME", "near").split()))
+        seen = tuple(re.sub(r"g[0-9a-f]{8}", "***", each) for each in done)
+        named = (re.sub(r"g[0-9a-f]{8}", "***", each.replace("near", "here")) for each in expected)
+        assert seen == tuple(named), line
+
+    for arguments in ([], ["--json"], ["--history"], ["--history", "--json"]):
+        shown = remote("access", "show", *arguments).stdout
+        assert shown == local("access", "show", *arguments).stdout
+    shown = remote("access", "show").stdout
+    found = re.search(r"grant (g\w+) \(store, .* by static:root\)", shown)
+    assert found is not None
+    assert remote("access", "revoke", found[1]).stdout == f"{found[1]}: revoked\n"
+    assert remote("access", "group", "delete", "here").returncode == 0
+    assert "here" not in remote("access", "show").stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["access", "show"], "This token may not see or change rights."),
         (["yank", "demo", "1.0"], "This token may not manage 'demo'."),
         (["token", "create", "more"], "Only an administrator, or a user who has signed in"),
         (["list", "demo"], "There is no project 'demo' here, or your credential may not read it."),

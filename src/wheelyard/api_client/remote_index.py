@@ -19,6 +19,7 @@ from wheelyard.api_client.answers import (
 from wheelyard.api_client.connection import ApiConnection, parse_server
 from wheelyard.api_client.credentials import find_credential
 from wheelyard.api_client.journals import RemoteJournals
+from wheelyard.api_client.remote_access import RemoteAccess
 from wheelyard.api_client.upload_form import open_form
 from wheelyard.authentication.api_tokens import ListedToken, TokenRequest, require_token_id
 from wheelyard.authentication.token_rotation import RotatedToken
@@ -76,6 +77,11 @@ class RemoteIndex:
             tokens = self.tokens() if self._connection.has_credential else []
             self._token_names = {f"token:{each.record.id}": each.record.name for each in tokens}
         return self._token_names.get(principal, "")
+
+    @property
+    def access(self) -> RemoteAccess:
+        """The grants and groups."""
+        return RemoteAccess(self._connection)
 
     def journals(self, only: NormalizedName | None) -> RemoteJournals:
         """Return the journals of all projects, or that of one."""

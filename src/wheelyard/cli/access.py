@@ -7,32 +7,28 @@ from pathlib import Path
 import click
 from msgspec.json import encode
 from msgspec.structs import replace
+from packaging.utils import NormalizedName
 
 from wheelyard.authentication.authenticator import Authenticator
-from wheelyard.authentication.explain import explain, parse_subject
+from wheelyard.authentication.explain import AccessExplanation, explain, parse_subject
 from wheelyard.catalog import keys
 from wheelyard.cli.help_text import examples
-from wheelyard.cli.options import (
-    command_settings,
-    existing_index,
-    local_caller,
-    store_options,
-)
+from wheelyard.cli.managed_index import managed_index, managed_options, remote_index
+from wheelyard.cli.options import command_settings
 from wheelyard.cli.output import warn
 from wheelyard.errors import Invalid, Unavailable
+from wheelyard.model.access import Action
 from wheelyard.model.access_rules import describe_event, describe_fields
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import (
     ACTIONS,
     GrantFields,
     describe_actions,
-    describe_grant,
     groups_in,
 )
 from wheelyard.model.text import escaped
 from wheelyard.operations.access_control import AccessList, ListedGrant
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
-from wheelyard.settings.warnings import stored_grant_warnings
 from wheelyard.storage.gcs.location import is_bucket
 from wheelyard.wiring.index import authenticator_of_settings, open_index
 
@@ -73,7 +69,7 @@ def command() -> None:
 )
 @click.option("--can", required=True, help="read, upload, manage; or admin, for every project.")
 @with_note
-@store_options
+@managed_options
 def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, note: str) -> None:
     """
     Let WHO act on projects; standard output has only the grant's id.
@@ -81,15 +77,13 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, note: str) 
     WHO is written as in a [[grant]] of the settings: user:ana@acme.dev, htpasswd:ml-ci,
     group:ml-team. It cannot be anonymous.
     """
-    index = existing_index()
     actions = tuple(word.strip() for word in can.split(","))
     fields = GrantFields(who=who, projects=projects, actions=actions, note=note)
-    grant_id = index.access.grant(fields, by=local_caller(index).principal)
-    made = next(each for each in index.access.load().all if each.id == grant_id)
-    click.echo(escaped(f"Grant {grant_id}: {describe_grant(made)}"), err=True)
-    for sentence in stored_grant_warnings(index.settings, made):
+    made = managed_index().access.grant(fields)
+    click.echo(escaped(f"Grant {made.id}: {made.text}"), err=True)
+    for sentence in made.warnings:
         warn(sentence)
-    click.echo(grant_id)
+    click.echo(escaped(made.id))
 
 
 @examples(
@@ -100,16 +94,16 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, note: str) 
 @command.command("revoke")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @with_note
-@store_options
+@managed_options
 def revoke(ids: tuple[str, ...], note: str) -> None:
     """
     Revoke grants of the store, each by its id; 'wheelyard access show' lists them.
 
     Every server on the store obeys within 15 seconds.
     """
-    index = existing_index()
+    access = managed_index().access
     for each in ids:
-        index.access.revoke(each, by=local_caller(index).principal, note=note)
+        access.revoke(each, note)
         click.echo(f"{each}: revoked")
 
 
@@ -137,11 +131,10 @@ def group() -> None:
 @click.argument("name")
 @click.argument("who", nargs=-1)
 @with_note
-@store_options
+@managed_options
 def set_group(name: str, who: tuple[str, ...], note: str) -> None:
     """Make the group NAME, or replace its members, by WHO; without WHO it has no members."""
-    index = existing_index()
-    index.access.set_group(name, who, by=local_caller(index).principal, note=note)
+    managed_index().access.edit_group("set", name, who, note)
 
 
 @examples(
@@ -153,11 +146,10 @@ def set_group(name: str, who: tuple[str, ...], note: str) -> None:
 @click.argument("name")
 @click.argument("who", nargs=-1, required=True)
 @with_note
-@store_options
+@managed_options
 def add_to_group(name: str, who: tuple[str, ...], note: str) -> None:
     """Add WHO to the group NAME."""
-    index = existing_index()
-    index.access.add_to_group(name, who, by=local_caller(index).principal, note=note)
+    managed_index().access.edit_group("add", name, who, note)
 
 
 @examples(
@@ -169,11 +161,10 @@ def add_to_group(name: str, who: tuple[str, ...], note: str) -> None:
 @click.argument("name")
 @click.argument("who", nargs=-1, required=True)
 @with_note
-@store_options
+@managed_options
 def remove_from_group(name: str, who: tuple[str, ...], note: str) -> None:
     """Remove WHO from the group NAME."""
-    index = existing_index()
-    index.access.remove_from_group(name, who, by=local_caller(index).principal, note=note)
+    managed_index().access.edit_group("remove", name, who, note)
 
 
 @examples(
@@ -184,33 +175,31 @@ def remove_from_group(name: str, who: tuple[str, ...], note: str) -> None:
 @group.command("delete")
 @click.argument("name")
 @with_note
-@store_options
+@managed_options
 def delete_group(name: str, note: str) -> None:
     """Delete the group NAME from the store; refused while a grant of the store names it."""
-    index = existing_index()
-    index.access.delete_group(name, by=local_caller(index).principal, note=note)
+    managed_index().access.edit_group("delete", name, (), note)
 
 
 @examples(
     "access.md",
     "wheelyard access show",
-    "wheelyard access show --json",
     "wheelyard access show --history",
+    "wheelyard access show --server https://packages.acme.dev",
 )
 @command.command("show")
 @click.option("--history", is_flag=True, help="The changes in the store: who, when, what and why.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-@store_options
+@managed_options
 def show(*, history: bool, as_json: bool) -> None:
     """Print all grants and groups, and whether each is in the settings or in the store."""
-    access = existing_index().access
+    access = managed_index().access
     if history:
-        commits = list(access.history())
+        changes = access.history()
         if as_json:
-            click.echo(encode({"changes": [each.event for each in commits]}))
+            click.echo(encode({"changes": changes}))
             return
-        for each in commits:
-            event = each.event
+        for event in changes:
             columns = (f"{event.at:%Y-%m-%d %H:%M:%S} UTC", event.by, describe_event(event))
             click.echo("\t".join(map(escaped, columns)))
         return
@@ -248,7 +237,7 @@ def _origin(grant: ListedGrant) -> str:
 @click.argument("who")
 @click.argument("project")
 @click.argument("action", type=click.Choice(list(ACTIONS)))
-@store_options
+@managed_options
 def explain_access(who: str, project: str, action: str) -> int:
     """
     Print whether WHO may do ACTION to PROJECT, and why; exit 0 for yes, 1 for no.
@@ -260,20 +249,30 @@ def explain_access(who: str, project: str, action: str) -> int:
     """
     with _usage_errors():
         name, wanted = parse_name(project), ACTIONS[action]
+    remote = remote_index()
+    if remote is not None:
+        with _usage_errors():
+            found = remote.access.explain(who, name, action)
+    else:
+        found = _explain(who, wanted, name)
+    may = "may" if found.allowed else "may not"
+    click.echo(f"{'yes' if found.allowed else 'no'}: {who} {may} {describe_actions(wanted)} {name}")
+    for reason in found.reasons:
+        click.echo(escaped(f"  {reason}" if found.allowed else f"  they see {reason}"))
+    for hint in found.hints:
+        click.echo(escaped(f"  {hint}"))
+    return 0 if found.allowed else 1
+
+
+def _explain(who: str, wanted: Action, name: NormalizedName) -> AccessExplanation:
+    """Return the explanation for a store; for its settings alone if there is no store yet."""
     settings = command_settings()
     # grants do not depend on passwords, and the file may be missing here
     settings = replace(settings, access=replace(settings.access, htpasswd_file=""))
     authenticator = _authenticator(settings, needs_store=who.startswith("token:"))
     with _usage_errors():
         subject = parse_subject(who, authenticator)
-    found = explain(subject, wanted, name, authenticator, settings.private_patterns)
-    may = "may" if found.allowed else "may not"
-    click.echo(f"{'yes' if found.allowed else 'no'}: {who} {may} {describe_actions(wanted)} {name}")
-    for reason in found.reasons:
-        click.echo(f"  {reason}" if found.allowed else f"  they see {reason}")
-    for hint in found.hints:
-        click.echo(f"  {hint}")
-    return 0 if found.allowed else 1
+    return explain(subject, wanted, name, authenticator, settings.private_patterns)
 
 
 def _authenticator(settings: Settings, *, needs_store: bool) -> Authenticator:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import click
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import ListedToken, TokenRequest
 from wheelyard.authentication.token_rotation import RotatedToken, find_token, rotate
+from wheelyard.cli.managed_access import LocalAccess, ManagedAccess
 from wheelyard.cli.options import (
     existing_index,
     given_option,
@@ -34,6 +35,9 @@ from wheelyard.operations.upload import PublishedFile
 from wheelyard.settings.load import process_environment
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import system_runtime
+
+if TYPE_CHECKING:  # it is imported for --server alone
+    from wheelyard.api_client.remote_index import RemoteIndex
 
 F = TypeVar("F", bound=Callable[..., object])
 BUCKET_UPLOADS: Final = 8
@@ -102,6 +106,10 @@ class ManagedIndex(Protocol):
     def revoke_token(self, text: str) -> str:
         """Revoke a token, given by its id or in full; return its id."""
 
+    @property
+    def access(self) -> ManagedAccess:
+        """The grants and groups."""
+
 
 def managed_options(command: F) -> F:
     """Add `--server` and the options of `store_options` to a command."""
@@ -117,15 +125,23 @@ def managed_options(command: F) -> F:
 
 
 def managed_index(open_local: Callable[[], Index] = existing_index) -> ManagedIndex:
+    """Return the index of `--server`, else that of a store, as `open_local` opens it."""
+    remote = remote_index()
+    if remote is not None:
+        return remote
+    index = open_local()
+    return LocalIndex(index, local_caller(index))
+
+
+def remote_index() -> "RemoteIndex | None":
     """
-    Return the index of `--server`, else that of a store, as `open_local` opens it.
+    Return the index of `--server`, None if that is not given; it is closed with the command.
 
     Raise UsageError for `--server` with an option for a store.
     """
     server = given_option("server")
     if server is None:
-        index = open_local()
-        return LocalIndex(index, local_caller(index))
+        return None
     for name in LOCAL_OPTIONS:
         if given_option(name):
             message = f"--server and --{name} exclude each other: a server has its own settings."
@@ -214,6 +230,11 @@ class LocalIndex:
         """Create a token; return its text and its record."""
         token, record = self.index.tokens.create(request, by=self.caller.principal)
         return token.text, record
+
+    @property
+    def access(self) -> ManagedAccess:
+        """The grants and groups."""
+        return LocalAccess(self.index, self.caller.principal)
 
     def rotate_token(self, text: str, overlap: timedelta) -> RotatedToken:
         """Replace a token, given by its name, its id or in full, by a new one; return both."""

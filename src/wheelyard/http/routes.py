@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Final
 
 from wheelyard.http.context import ServerContext
-from wheelyard.http.handlers import projects_api, tokens_api
+from wheelyard.http.handlers import access_api, projects_api, tokens_api
 from wheelyard.http.handlers.file_downloads import file_by_key, file_by_name
 from wheelyard.http.handlers.metrics import answer_metrics, is_allowed_without_login
 from wheelyard.http.handlers.probes import cacheable_not_found, explain_upload_url, health, ready
@@ -54,7 +54,13 @@ def build_router(
 
     publishing = _trusted_publishing(TrustedPublishingApi(context, takes_uploads))
     fixed = (*_operations(context, metrics), *publishing)
-    others = (_files(context), _api(context), _index(context, web_ui), _uploads(context, uploads))
+    others = (
+        _files(context),
+        _api(context),
+        _access_api(context),
+        _index(context, web_ui),
+        _uploads(context, uploads),
+    )
     router = Router(context.index.settings.server.path_prefix, fixed, chain(*others))
     return router
 
@@ -165,6 +171,18 @@ def _api(context: ServerContext) -> Iterator[Route]:
     ):
         handler = partial(answer, context=context)
         yield Route("api", f"/api/v1/{path}/?", handler, methods, accepts_iap=_has_iap_assertion)
+
+
+def _access_api(context: ServerContext) -> Iterator[Route]:
+    for path, answer in (
+        ("", access_api.show_access),
+        ("/history", access_api.show_history),
+        ("/explain", access_api.explain_access),
+    ):
+        yield Route("api", f"/api/v1/access{path}/?", partial(answer, context=context))
+    for change in access_api.CHANGES:
+        handler = partial(access_api.change_access, change=change, context=context)
+        yield Route("api", f"/api/v1/access/{change}/?", handler, POST)
 
 
 async def redirect_to_slash(request: Request, context: ServerContext) -> Response:

@@ -8,7 +8,7 @@ a token's record, so that a change is in force everywhere within 15 seconds.
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -43,6 +43,8 @@ from wheelyard.model.text import require_one_line
 from wheelyard.operations.audit_log import log_access
 from wheelyard.storage.base import ObjectVersion
 
+GroupChange = Literal["set", "add", "remove", "delete"]
+"""A change of a group; `set` also makes one."""
 NOTE_LIMIT_CHARS: Final = 200
 
 _Members = frozenset[str]
@@ -75,6 +77,16 @@ class AccessList(Struct, frozen=True, kw_only=True):
 
     grants: tuple[ListedGrant, ...]
     groups: tuple[ListedGroup, ...]
+
+
+class AddedGrant(Struct, frozen=True):
+    """A grant that was added to the store, for people and programs."""
+
+    id: str
+    text: str
+    """What it grants, in words."""
+    warnings: tuple[str, ...] = ()
+    """Why it may not do what is expected, in sentences."""
 
 
 class AccessControl:
@@ -227,6 +239,20 @@ class AccessControl:
             return GroupDeleted(at=self._runtime.now(), by=by, note=note, name=name)
 
         self._commit(intent)
+
+    def edit_group(
+        self, change: GroupChange, name: str, members: Iterable[str], by: str, note: str
+    ) -> None:
+        """Make or change a group, or delete it; raises as the method of that change."""
+        if change == "delete":
+            self.delete_group(name, by, note)
+            return
+        changes = {
+            "set": self.set_group,
+            "add": self.add_to_group,
+            "remove": self.remove_from_group,
+        }
+        changes[change](name, members, by, note)
 
     def _change_group(
         self,

@@ -12,7 +12,8 @@ from wheelyard.catalog.files import Files
 from wheelyard.catalog.format import open_catalog
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.operations.access_control import AccessControl
+from wheelyard.model.grants import GrantFields, describe_grant
+from wheelyard.operations.access_control import AccessControl, AddedGrant
 from wheelyard.operations.audit_log import log_event
 from wheelyard.operations.check import Check
 from wheelyard.operations.lifecycle import Lifecycle
@@ -21,6 +22,7 @@ from wheelyard.operations.search_index import SearchIndex
 from wheelyard.operations.upload import UploadRules, Uploads
 from wheelyard.settings.load import google_endpoints, process_environment
 from wheelyard.settings.sections import MIB, Settings
+from wheelyard.settings.warnings import stored_grant_warnings
 from wheelyard.storage.base import Store
 from wheelyard.storage.instrumented import InstrumentedStore, StoreMetrics
 from wheelyard.storage.spool import Spool
@@ -63,6 +65,13 @@ class Index:
     def is_local(self) -> bool:
         """Whether the store is on this machine, so that reads need no worker thread."""
         return self.traits.is_local
+
+    def add_grant(self, fields: GrantFields, by: str) -> AddedGrant:
+        """Add a grant to the store; return it, with warnings that the settings give reason for."""
+        grant_id = self.access.grant(fields, by)
+        made = next(each for each in self.access.load().all if each.id == grant_id)
+        warnings = tuple(stored_grant_warnings(self.settings, made))
+        return AddedGrant(grant_id, describe_grant(made), warnings)
 
 
 def open_index(

@@ -1,0 +1,125 @@
+"""
+Handlers of `/api/v1/access`, for administrators: grants and groups, and explanations.
+
+    GET   access                  all grants and groups
+    GET   access/history          the changes of those in the store
+    GET   access/explain          ?who=user:ana@acme.dev&project=acme-core&action=upload
+    POST  access/grant            {"who": [...], "projects": [...], "actions": [...], "note": ""}
+    POST  access/revoke           {"id": "g1f0c92ab", "note": ""}
+    POST  access/group            {"change": "add", "name": "ml-team", "who": [...], "note": ""}
+"""
+
+from typing import Final
+from urllib.parse import parse_qs
+
+from msgspec import Struct
+
+from wheelyard.authentication.api_tokens import invalid_credential
+from wheelyard.authentication.explain import explain, parse_subject
+from wheelyard.errors import Forbidden, Invalid, quoted
+from wheelyard.http.context import ServerContext
+from wheelyard.http.protocol.conditional_requests import check_if_match
+from wheelyard.http.protocol.error_responses import error_response
+from wheelyard.http.protocol.json_body import decode_json, json_response, read_body
+from wheelyard.http.protocol.messages import JSON, NO_STORE, NOSNIFF, Request, Response
+from wheelyard.model.access import Action
+from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.grants import ACTIONS, GrantFields
+from wheelyard.operations.access_control import GroupChange
+
+CHANGES: Final = ("grant", "revoke", "group")
+"""The changes: the last segment of the path."""
+GRANT_VALUES: Final = dict.fromkeys(("who", "projects", "actions"), "a list of strings")
+
+
+class GrantRevocation(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a request to revoke a grant."""
+
+    id: str
+    note: str = ""
+
+
+class GroupEdit(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a request to change a group."""
+
+    change: GroupChange
+    name: str
+    who: tuple[str, ...] = ()
+    note: str = ""
+
+
+async def show_access(request: Request, context: ServerContext) -> Response:
+    """Handle GET `/api/v1/access`: all grants and groups, of the settings and of the store."""
+    _require_admin(request)
+    access = context.index.access
+    return await context.pools.run_read(lambda: json_response(200, access.show()))
+
+
+async def show_history(request: Request, context: ServerContext) -> Response:
+    """Handle GET `/api/v1/access/history`: the changes in the store, oldest first."""
+    _require_admin(request)
+
+    def respond() -> Response:
+        changes = [each.event for each in context.index.access.history()]
+        return json_response(200, {"changes": changes})
+
+    async with context.long_read_limit.acquire(request.client_key):
+        return await context.pools.run_read(respond)
+
+
+async def explain_access(request: Request, context: ServerContext) -> Response:
+    """Handle GET `/api/v1/access/explain`: whether somebody may do something, and why."""
+    _require_admin(request)
+    fields = parse_qs(request.query.decode("latin-1"), keep_blank_values=True)
+    who, project, action = (fields.get(each, [""])[0] for each in ("who", "project", "action"))
+    if action not in ACTIONS:
+        message = f"'action' is {quoted(action)}. Send one of {', '.join(ACTIONS)}."
+        raise Invalid(message, code="invalid_field")
+    name, index = parse_name(project), context.index
+
+    def respond() -> Response:
+        subject = parse_subject(who, index.authenticator)
+        patterns = index.settings.private_patterns
+        return json_response(
+            200, explain(subject, ACTIONS[action], name, index.authenticator, patterns)
+        )
+
+    return await context.pools.run_read(respond)
+
+
+async def change_access(request: Request, context: ServerContext, change: str) -> Response:
+    """Handle POST `/api/v1/access/<change>`: change the grants and groups of the store."""
+    _require_admin(request)
+    if rejection := check_if_match(request.headers, None):
+        return rejection
+    if request.media_type != JSON:
+        message = 'Send the change as JSON, with "Content-Type: application/json".'
+        return error_response(415, "unsupported_media_type", message, "Send application/json.")
+    body, index, by = await read_body(request.receive), context.index, request.caller.principal
+
+    def respond() -> Response:
+        if change == "grant":
+            made = index.add_grant(decode_json(body, GrantFields, GRANT_VALUES), by)
+            return json_response(201, made)
+        if change == "revoke":
+            revoked = decode_json(body, GrantRevocation)
+            index.access.revoke(revoked.id, by, revoked.note)
+        else:
+            edit = decode_json(body, GroupEdit, {"change": "set, add, remove or delete"})
+            index.access.edit_group(edit.change, edit.name, edit.who, by, edit.note)
+        return Response(204, (NOSNIFF, NO_STORE))
+
+    return await context.pools.run_write(respond)
+
+
+def _require_admin(request: Request) -> None:
+    """Raise Unauthenticated or Forbidden unless the caller is an administrator."""
+    if request.caller.is_anonymous:
+        raise invalid_credential()
+    if not request.caller.may_everywhere(Action.ADMIN):
+        fact = f"{request.caller.display_name} may not see or change rights."
+        raise Forbidden(
+            f"{fact} Use a credential of an administrator: one with a grant of admin, or a token "
+            "of 'wheelyard token create NAME --can admin'.",
+            short=fact,
+        )
