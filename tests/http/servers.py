@@ -100,7 +100,7 @@ class RunningServer:
         return answer
 
     def make_token(
-        self, *projects: str, can: str = "read,upload", lifetime: timedelta = timedelta(days=1)
+        self, *projects: str, can: str = "read,upload", lifetime: timedelta = timedelta(days=30)
     ) -> str:
         """Make another token."""
         return token_of(self.index, *projects, can=can, lifetime=lifetime)
@@ -122,7 +122,7 @@ class RunningServer:
 
 
 def token_of(
-    index: Index, *projects: str, can: str, lifetime: timedelta = timedelta(days=1)
+    index: Index, *projects: str, can: str, lifetime: timedelta = timedelta(days=30)
 ) -> str:
     """Make a token of an index, for all projects if none is named."""
     patterns = tuple(parse_pattern(each) for each in projects or ("*",))

@@ -25,8 +25,8 @@ EVERY: Final = (*ALL_METHODS, "OPTIONS", "PUT", "PATCH", "TRACE", "BREW", "get",
 
 LISTED: Final = {
     READ_OR_UPLOAD: (
-        "/ * /simple /simple/ /pypi/ /acme/ /acme /demo/ /+simple/ /legacy /legacy/ /RPC2 /health/ "
-        "/api/v1/tokens"
+        "/ * /simple /simple/ /pypi/ /acme/ /acme /demo/ /setup /setup/ /+simple/ /legacy /legacy/ "
+        "/RPC2 /health/ /api/v1/tokens"
     ),
     READ: (
         "/pypi/simple/ /legacy/+simple/ /simple/demo /simple/demo/ /simple/nothing/ /acme/demo/ "
