@@ -1,14 +1,8 @@
-"""
-The credential for a server: from `WHEELYARD_TOKEN`, else a keyring, else a netrc file.
+"""The credential for a server: from `WHEELYARD_TOKEN`, else a keyring, else a netrc file."""
 
-The keyring is asked by its command, which works wherever it is installed: beside wheelyard, or as a
-tool of its own.
-"""
-
-import subprocess
 import sys
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import pathsep
 from pathlib import Path
@@ -16,11 +10,11 @@ from shutil import which
 from typing import Final
 
 from wheelyard.errors import Invalid
+from wheelyard.http_client.keyring_program import ask_keyring
 from wheelyard.http_client.netrc_file import read_netrc
 from wheelyard.http_client.urls import Url, UserPassword
 
 TOKEN_VARIABLE: Final = "WHEELYARD_TOKEN"  # noqa: S105 - the name of a variable
-TOKEN_USER: Final = "__token__"  # noqa: S105 - the name of a user
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +47,6 @@ def _basic(login: UserPassword) -> str:
 
 
 def _from_keyring(server: Url, environ: Mapping[str, str]) -> UserPassword | None:
-    """Return what a keyring has for the URL of a server, as pip and twine ask, or for its host."""
     beside = Path(sys.executable).parent
     program = which("keyring", path=f"{environ.get('PATH', '')}{pathsep}{beside}")
-    if program is None:
-        return None
-    for arguments in _questions(server):
-        asked = subprocess.run(  # noqa: S603 - as pip and uv do
-            [program, *arguments],
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        )
-        lines = asked.stdout.decode(errors="replace").splitlines()
-        if asked.returncode == 0 and lines and lines[-1]:
-            return UserPassword(lines[0] if len(lines) > 1 else TOKEN_USER, lines[-1])
-    return None
-
-
-def _questions(server: Url) -> Iterator[tuple[str, ...]]:
-    yield "--mode", "creds", "get", server.redacted
-    yield "get", server.redacted, TOKEN_USER
-    yield "get", server.authority, TOKEN_USER
+    return None if program is None else ask_keyring(program, server, environ)

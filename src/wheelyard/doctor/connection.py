@@ -17,7 +17,7 @@ from http.client import (
     IncompleteRead,
     RemoteDisconnected,
 )
-from threading import Timer
+from threading import Event, Timer
 from typing import Final
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
@@ -26,7 +26,7 @@ from wheelyard.http_client.urls import BadUrl, Url, UserPassword, parse_url
 
 TIMEOUT_SECONDS: Final = 5.0
 """How long a connection, and each part of a response, may take."""
-TOTAL_SECONDS: Final = 20.0
+TOTAL_SECONDS: Final = 10.0
 """How long a whole response may take."""
 BODY_LIMIT_BYTES: Final = 64 * 1024**2
 MAX_REDIRECTS: Final = 5
@@ -154,11 +154,13 @@ class Connections:
 
 @contextmanager
 def _deadline(connection: HTTPConnection) -> Iterator[None]:
-    """Break a connection off after a time, also if single bytes keep coming."""
+    """Break a connection off after TOTAL_SECONDS; then raise RequestFailed, whatever has come."""
+    is_over, opened = Event(), connection.sock  # which the response takes over
 
     def end() -> None:
+        is_over.set()
         with suppress(OSError):
-            connection.sock.shutdown(socket.SHUT_RDWR)
+            opened.shutdown(socket.SHUT_RDWR)
 
     timer = Timer(TOTAL_SECONDS, end)
     timer.daemon = True
@@ -167,6 +169,8 @@ def _deadline(connection: HTTPConnection) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+        if is_over.is_set():
+            raise RequestFailed(f"its response takes more than {TOTAL_SECONDS:.0f} seconds")
 
 
 def basic(login: UserPassword) -> str:
@@ -182,7 +186,7 @@ def explained(error: Exception) -> str:
     """Return a clause for an error of a connection; none of them quotes what was sent."""
     match error:
         case IncompleteRead() | RemoteDisconnected():
-            return f"the connection breaks off, or the response takes {TOTAL_SECONDS:.0f} seconds"
+            return "the connection breaks off"
         case TimeoutError():
             return f"it does not answer within {TIMEOUT_SECONDS:.0f} seconds"
         case ssl.SSLCertVerificationError():

@@ -1,6 +1,5 @@
 """The credential that clients send to a server, and the file, variable or program that has it."""
 
-import subprocess
 from dataclasses import dataclass, field
 from netrc import NetrcParseError, netrc
 from pathlib import Path
@@ -9,11 +8,11 @@ from typing import Final
 
 from wheelyard.doctor.client_settings import Value
 from wheelyard.doctor.findings import Machine
+from wheelyard.http_client.keyring_program import TOKEN_USER, ask_keyring
 from wheelyard.http_client.urls import Url, UserPassword
 
 KEYRING_SECONDS: Final = 5.0
-"""How long the program `keyring` may take; it may wait for somebody to unlock it."""
-TOKEN_USER: Final = "__token__"  # noqa: S105 - the name of a user
+"""How long one question to the program `keyring` may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,27 +98,11 @@ def _search_keyring(
     program = which("keyring", path=machine.environ.get("PATH"))
     if program is None:
         return
-    user = url.login.username if url.login is not None else TOKEN_USER
-    for name in (url.redacted, url.authority):
-        try:
-            asked = subprocess.run(  # noqa: S603 - as pip and uv do
-                [program, "get", name, user or TOKEN_USER],
-                env=dict(machine.environ),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=False,
-                timeout=KEYRING_SECONDS,
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            notes.append(f"{program} does not answer")
-            return
-        password = asked.stdout.decode(errors="replace").strip()
-        if asked.returncode == 0 and password:
-            login = UserPassword(user or TOKEN_USER, password)
-            found.append(
-                FoundCredential(
-                    login,
-                    f"the keyring ({program}; uv asks it with UV_KEYRING_PROVIDER=subprocess only)",
-                )
-            )
-            return
+    try:
+        login = ask_keyring(program, url, machine.environ, KEYRING_SECONDS)
+    except OSError:
+        notes.append(f"{program} does not answer")
+        return
+    if login is not None:
+        place = f"the keyring ({program}; uv asks it with UV_KEYRING_PROVIDER=subprocess only)"
+        found.append(FoundCredential(login, place))

@@ -73,7 +73,7 @@ class ServerCheck:
         try:
             anonymous = self._get(self._api("whoami"), "application/json", is_anonymous=True)
         except RequestFailed as fault:
-            advice = TRY_AGAIN if self.index.is_secure else "Does the URL begin with https://?"
+            advice = TRY_AGAIN if self.index.is_secure else f"{TRY_AGAIN} Or write https://."
             yield failed("server", f"{self.index.authority}: {fault}", advice)
             return
         rights = _object(anonymous)
