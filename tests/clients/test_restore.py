@@ -3,15 +3,14 @@
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.clients.harness import REPOSITORY, SOURCE, Sandbox, program
-from tests.clients.projects import Builder, sha256
-from tests.durability.serving import first_token, get, server
+from tests.durability.serving import first_token, get, post, server
+from tests.operations.distributions import make_wheel
 
 pytestmark = pytest.mark.clients
 
@@ -31,34 +30,35 @@ def typed(after: str, sandbox: Sandbox, store: Path, backup: Path) -> str:
     return sandbox.run("/bin/sh", "-ec", text, **found)
 
 
-def test_the_machine_is_lost(sandbox: Sandbox, build: Builder) -> None:
+def test_the_machine_is_lost(sandbox: Sandbox) -> None:
     """The server is killed and its folder lost: after a restore, pip and twine go on as before."""
     store, log, backup = (sandbox.folder / each for each in ("store", "log", "backup"))
-    kept, lost = build("hatchling", "yard-kept"), build("hatchling", "yard-lost")
-    target = sandbox.folder / "installed"
-
-    def publish(port: int, wheel: Path) -> subprocess.CompletedProcess[str]:
-        login = {"TWINE_USERNAME": "__token__", "TWINE_PASSWORD": first_token(log)}
-        url = f"http://127.0.0.1:{port}/legacy/"
-        command = (program("twine"), "upload", "--disable-progress-bar", "--repository-url", url)
-        return sandbox.attempt(*command, wheel, **login)
+    kept, lost = make_wheel("yard_kept"), make_wheel("yard_lost")
+    target = sandbox.folder / "downloaded"
 
     with server(store, log, "--private") as first:
-        assert publish(first.port, kept.wheel).returncode == 0
+        token = first_token(log)
+        assert post(first.port, token, kept) == 200
         printed = typed("## Back up\n", sandbox, store, backup)
         assert re.search(r"backup: 1 project as of 20.*, 2 objects of credentials\n", printed)
-        assert publish(first.port, lost.wheel).returncode == 0
+        assert post(first.port, token, lost) == 200
     shutil.rmtree(store)
 
     typed("### Restore everything", sandbox, store, backup)
 
-    lock = sandbox.folder / "requirements.txt"
-    lock.write_text(f"yard-kept==1.0 --hash=sha256:{sha256(kept.wheel)}\n")
     with server(store, sandbox.folder / "log2", "--private") as second:
+        url = f"http://127.0.0.1:{second.port}"
         assert get(second.port, "/simple/yard-kept/")[0] == 401
-        assert publish(second.port, lost.wheel).returncode == 0
-        url = f"http://__token__:{first_token(log)}@127.0.0.1:{second.port}/simple/"
-        install = ("install", "--no-deps", "--target", target, "--index-url", url)
-        sandbox.run(program("pip"), *install, "--require-hashes", "--requirement", lock)
-        sandbox.run(program("pip"), *install, "yard-lost")
-    assert {"yard_kept", "yard_lost"} <= {path.name for path in target.iterdir()}
+        login = {"TWINE_USERNAME": "__token__", "TWINE_PASSWORD": token}
+        wheel = lost.write(sandbox.folder)
+        upload = ("upload", "--disable-progress-bar", "--repository-url", f"{url}/legacy/")
+        sandbox.run(program("twine"), *upload, wheel, **login)
+        lock = sandbox.folder / "requirements.txt"
+        lock.write_text(
+            f"yard-kept==1.0 --hash=sha256:{kept.sha256}\n"
+            f"yard-lost==1.0 --hash=sha256:{lost.sha256}\n"
+        )
+        index = f"{url.replace('//', f'//__token__:{token}@')}/simple/"
+        locked = ("--require-hashes", "--requirement", lock, "--index-url", index)
+        sandbox.run(program("pip"), "download", "--dest", target, *locked)
+    assert {path.name for path in target.iterdir()} == {kept.filename, lost.filename}
