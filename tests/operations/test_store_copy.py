@@ -386,6 +386,24 @@ def test_a_document_that_was_changed(source: IndexHarness, target: IndexHarness)
     assert left_out(copy(source, target)) == [DEMO]
 
 
+def test_a_newer_version(source: IndexHarness, target: IndexHarness) -> None:
+    """What a newer version has written, and this one does not know, is left to a newer version."""
+    copy(source, target)
+    before = target.snapshot()
+    source.upload(make_wheel(version="2.0"))
+    body = source.bytes_at(keys.project(DEMO))
+    body = body.replace(b'"what":', b'"since":"tomorrow","what":')
+    source.store.put(keys.project(DEMO), body, None)
+
+    copied = copy(source, target)
+
+    assert left_out(copied) == [DEMO]
+    assert "Upgrade wheelyard" in copied.problems[0]
+    assert target.snapshot(keys.JOURNAL) == {
+        key: body for key, body in before.items() if key.startswith(keys.JOURNAL)
+    }
+
+
 @pytest.mark.parametrize("verb", ["read", "get"])
 def test_unreadable(source: IndexHarness, target: IndexHarness, verb: str) -> None:
     """What cannot be read, as by a broken disk, is left out; a store that is away ends the copy."""

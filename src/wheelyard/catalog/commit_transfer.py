@@ -39,7 +39,7 @@ def read_document(store: Store, name: NormalizedName) -> tuple[Project, ObjectVe
     found = store.get(key)
     if not isinstance(found, Stored):
         return Project(name=name), ABSENT
-    return DOCUMENTS.decode(key, found.body), found.version
+    return DOCUMENTS.decode_whole(key, found.body), found.version
 
 
 def read_commit(store: Store, project: Project, number: int) -> Commit:
@@ -50,7 +50,7 @@ def read_commit(store: Store, project: Project, number: int) -> Commit:
     found = store.get(key)
     if not isinstance(found, Stored):
         raise damaged(f"The journal has no {key}. Run 'wheelyard check' on this store.", "lost")
-    return COMMITS.decode(key, found.body)
+    return COMMITS.decode_whole(key, found.body)
 
 
 def fold_all(project: Project, commits: Sequence[Commit]) -> Project:
@@ -91,7 +91,7 @@ def finish_transfer(store: Store, key: Key) -> None:
     name, found = keys.project_of_incoming(key), store.get(key)
     if name is None or not isinstance(found, Stored):
         return
-    commits = _INCOMING.decode(key, found.body).commits
+    commits = _INCOMING.decode_whole(key, found.body).commits
     is_ours = _write_document(store, name, commits)
     if is_ours:
         entries = [(keys.commit(name, each.number), COMMITS.encode(each)) for each in commits]
@@ -126,4 +126,4 @@ def _write_document(store: Store, name: NormalizedName, commits: Sequence[Commit
 def _journaled(store: Store, name: NormalizedName, number: int) -> Commit | None:
     key = keys.commit(name, number)
     found = store.get(key)
-    return COMMITS.decode(key, found.body) if isinstance(found, Stored) else None
+    return COMMITS.decode_whole(key, found.body) if isinstance(found, Stored) else None

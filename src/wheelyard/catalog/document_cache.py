@@ -69,6 +69,16 @@ class Codec(Generic[T]):
                 "can be done about it."
             ) from error
 
+    def decode_whole(self, key: Key, body: bytes) -> T:
+        """Return the value of `body`; raise Unavailable if invalid, or if a part is unknown."""
+        value = self.decode(key, body)
+        if self.encode(value) != body:
+            raise damaged(
+                f"The document {key} has parts that this version of wheelyard does not know. "
+                "Upgrade wheelyard. If that does not help, run 'wheelyard check'."
+            )
+        return value
+
 
 def digest(body: bytes) -> str:
     """Return the SHA-256 of `body` as 64 hexadecimal digits."""

@@ -100,14 +100,14 @@ class CredentialCopy:
         key = keys.access_commit(number)
         with source_faults(self.source):
             found = self.source.get(key)
-            return _COMMITS.decode(key, found.body) if isinstance(found, Stored) else None
+            return _COMMITS.decode_whole(key, found.body) if isinstance(found, Stored) else None
 
 
 def _read_rules(store: Store) -> tuple[AccessRules, ObjectVersion]:
     found = store.get(keys.ACCESS)
     if not isinstance(found, Stored):
         return AccessRules(), ABSENT
-    return _RULES.decode(keys.ACCESS, found.body), found.version
+    return _RULES.decode_whole(keys.ACCESS, found.body), found.version
 
 
 def _digest(commit: AccessCommit | None) -> str:
@@ -118,7 +118,7 @@ def _is_newer(key: Key, found: Stored, there: object) -> bool:
     """Return whether the target needs an object of the source; it keeps its revocations."""
     if not isinstance(there, Stored):
         return True
-    if not key.startswith(keys.TOKENS):
+    if found.body == there.body or not key.startswith(keys.TOKENS):
         return found.body != there.body
     ours, theirs = _RECORDS.decode(key, found.body), _RECORDS.decode(key, there.body)
-    return ours != theirs and not (theirs.revoked_at and not ours.revoked_at)
+    return theirs.revoked_at is None or ours.revoked_at is not None

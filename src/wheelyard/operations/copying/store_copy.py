@@ -9,7 +9,7 @@ copy continues: it compares what both stores list, and copies only what the targ
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Final, TypeVar
@@ -167,7 +167,7 @@ class _Copying:
                 lambda name: self._plan(name, moment, present), self._names(), str
             ):
                 if plan is not None:
-                    plans.append(plan)
+                    plans.append(replace(plan, missing=()))
                     yield from plan.missing
 
         for size in self._each(self._copy_object, missing(), lambda each: each.name):
