@@ -23,6 +23,7 @@ from wheelyard.storage.local import LocalStore
 DEMO = make_wheel("demo")
 PAGE = "/simple/demo/"
 AS_HTML = f"{PAGE}?format=text/html"
+METADATA = f"/packages/{DEMO.filename}.metadata"
 MAX_CALLS = 24
 """Calls of Python functions for a request on the fast path, with a credential."""
 
@@ -47,7 +48,7 @@ MANY = [("x-y", "z" * 1000)] * 24
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize("target", [PAGE, "/simple/", "/pypi/demo/json", AS_HTML])
+@pytest.mark.parametrize("target", [PAGE, "/simple/", "/pypi/demo/json", AS_HTML, METADATA])
 @pytest.mark.parametrize(
     "headers",
     [
@@ -109,7 +110,7 @@ def test_ordinary_path(
 
 
 METHODS = ("GET", "HEAD")
-TARGETS = (PAGE, AS_HTML, "/simple/", "/simple", "/simple/secret/", "/pypi/demo/json")
+TARGETS = (PAGE, AS_HTML, "/simple/", "/simple", "/simple/secret/", "/pypi/demo/json", METADATA)
 ACCEPT = ("", "application/vnd.pypi.simple.v1+json", "x/y")
 ENCODING = ("", "gzip", "zstd")
 ETAGS = ("", "*", PAGE, "/simple/")

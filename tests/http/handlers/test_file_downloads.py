@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import zstandard
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
@@ -72,8 +73,32 @@ def test_core_metadata_is_that_of_the_wheel(published: RunningServer) -> None:
 
     assert answer.body == DEMO.metadata
     assert file["core-metadata"] == {"sha256": hashlib.sha256(answer.body).hexdigest()}
-    assert answer.header("etag") == f'"{file["core-metadata"]["sha256"]}"'
+    assert answer.header("vary") == "Accept-Encoding"
     assert answer.header("cache-control") == "public, max-age=31536000, immutable"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_compressed_core_metadata(server: RunningServer, method: str) -> None:
+    """Core metadata of a usual length is sent compressed, and a range of it as it is."""
+    package = wheel("described", "1.0", *(f"Classifier: Topic {n}" for n in range(99)))
+    publish(server, package)
+    path = f"/packages/{package.filename}.metadata"
+    etags = set()
+    for encoding in ("gzip", "zstd", "identity"):  # the client itself decodes gzip only
+        answer = server.client.request(method, path, headers={"Accept-Encoding": encoding})
+        assert answer.headers.get("content-encoding", "identity") == encoding
+        if method == "GET":
+            zstd = zstandard.ZstdDecompressor() if encoding == "zstd" else None
+            found = zstd.decompress(answer.content) if zstd else answer.content
+            assert found == package.metadata
+        is_shorter = int(answer.headers["content-length"]) < len(package.metadata) // 2
+        assert is_shorter == (encoding != "identity")
+        etags.add(answer.headers["etag"])
+    assert len(etags) == 3
+    ranged = {"Accept-Encoding": "gzip", "Range": "bytes=0-7"}
+    if method == "GET":
+        answer = server.client.get(path, headers=ranged)
+        assert (answer.status_code, answer.content) == (206, package.metadata[:8])
 
 
 def test_sdist_has_no_core_metadata(published: RunningServer) -> None:

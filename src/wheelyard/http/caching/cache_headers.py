@@ -7,6 +7,8 @@ from wheelyard.http.protocol.messages import Header
 VARY: Final[Header] = (b"vary", b"Accept, Accept-Encoding")
 VARY_BY_CALLER: Final[Header] = (b"vary", b"Accept, Accept-Encoding, Authorization")
 VARY_FILE: Final[Header] = (b"vary", b"Authorization")
+VARY_METADATA: Final[Header] = (b"vary", b"Accept-Encoding")
+VARY_METADATA_BY_CALLER: Final[Header] = (b"vary", b"Accept-Encoding, Authorization")
 PRIVATE_PAGE: Final[Header] = (b"cache-control", b"private, no-cache")
 PRIVATE_FILE: Final[Header] = (b"cache-control", b"private, max-age=31536000, immutable")
 PUBLIC_FILE: Final[Header] = (b"cache-control", b"public, max-age=31536000, immutable")
@@ -23,3 +25,10 @@ def page_cache_headers(public_max_age: int, *, is_public: bool) -> tuple[Header,
 def file_cache_headers(*, is_public: bool) -> tuple[Header, ...]:
     """Return the Cache-Control of a file (fresh for a year), and Vary unless it is public."""
     return (PUBLIC_FILE,) if is_public else (PRIVATE_FILE, VARY_FILE)
+
+
+def metadata_cache_headers(*, is_public: bool) -> tuple[Header, ...]:
+    """Return Cache-Control and Vary of a file's core metadata, which is compressed as pages are."""
+    if is_public:
+        return (PUBLIC_FILE, VARY_METADATA)
+    return (PRIVATE_FILE, VARY_METADATA_BY_CALLER)
