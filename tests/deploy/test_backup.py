@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -211,7 +212,11 @@ def test_moving(store: Path, tmp_path: Path) -> None:
     with running_fake_gcs("one", "two") as server:
         found = environment(tmp_path) | server.environment()
         for source, target in pairwise(places):
-            done = called(tmp_path, found, "copy", source, target, "--with-credentials")
+            line = block("Copy into a bucket of another project").replace("$BUCKET", "FROM")
+            program, *words = shlex.split(line.replace("$BACKUP_BUCKET", "TO"))
+            assert program == "wheelyard"
+            typed_words = {"gs://FROM": source, "gs://TO": target}
+            done = called(tmp_path, found, *(typed_words.get(word, word) for word in words))
             assert done.returncode == 0, done.stderr
     assert every_object(opened(tmp_path / "last")) == before
     assert problems(tmp_path / "last") == []

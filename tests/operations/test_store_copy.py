@@ -465,6 +465,23 @@ def test_damage_in_the_target(source: IndexHarness, target: IndexHarness) -> Non
     assert target.bytes_at(keys.project(DEMO)) == b"?"
 
 
+def test_what_a_dead_copy_left_is_damaged(source: IndexHarness, target: IndexHarness) -> None:
+    """Unusable commits of an interrupted copy are told by the next copy, and named by a check."""
+    copy(source, target)
+    source.upload(make_wheel(version="2.0"))
+    target.store.put(keys.incoming(DEMO), b"?", None)
+    target.store.put(Key(f"{keys.INCOMING}what"), b"?", None)
+
+    (told,) = copy(source, target).problems
+    findings = target.check()
+
+    assert "run 'wheelyard check' on TO" in told
+    assert [each.partition(",")[0] for each in findings.problems] == [keys.incoming(DEMO)]
+    assert [each for each in findings.notes if "no object of wheelyard's" in each]
+    damage(target, keys.INCOMING, None)
+    assert copy(source, target).problems == target.check().problems == []
+
+
 def bytes_of(harness: IndexHarness) -> Iterator[str]:
     """Yield the keys of all wheels."""
     yield from (key for key in harness.snapshot(keys.FILES) if key.endswith(".whl"))

@@ -77,7 +77,10 @@ def transfer(store: Store, name: NormalizedName, commits: Sequence[Commit]) -> N
     try:
         store.put(keys.incoming(name), body, ABSENT)
     except Conflict as error:
-        raise Conflict("another copy is writing this project. Copy again when it ends.") from error
+        raise Conflict(
+            "another copy is writing this project. Copy again when it ends; if there is none, run "
+            "'wheelyard check' on TO."
+        ) from error
     finish_transfer(store, keys.incoming(name))
 
 
