@@ -440,6 +440,21 @@ def test_a_target_that_went_its_own_way(
     assert target.snapshot() == before
 
 
+def test_what_is_left_and_a_backup(source: IndexHarness, target: IndexHarness) -> None:
+    """Copies of a damaged store and of its backup give each project as it was last, or before."""
+    backup = clone(source)
+    for name in ("demo", "other"):
+        source.upload(make_wheel(name, "2.0"))
+    damage(source, f"{keys.FILES}{DEMO}/", b"?")
+
+    assert left_out(copy(source, target)) == [DEMO]
+    assert left_out(copy(backup, target)) == [OTHER]
+
+    assert target.bytes_at(keys.project(DEMO)) == backup.bytes_at(keys.project(DEMO))
+    assert target.bytes_at(keys.project(OTHER)) == source.bytes_at(keys.project(OTHER))
+    assert target.check().problems == []
+
+
 def test_a_target_that_is_written_meanwhile(source: IndexHarness, target: IndexHarness) -> None:
     """An upload to the target in the middle of a copy wins, and the copy says so."""
     copy(source, target)
