@@ -117,12 +117,16 @@ def test_journal(remote: Typed, local: Typed, sandbox: Sandbox, server: RunningS
     paths = put(sandbox.folder, *(wheel("diary", f"1.{number}") for number in range(3)))
     assert remote("upload", *paths, WHEELYARD_TOKEN=server.token).returncode == 0
     assert remote("yank", "diary", "1.0", "--reason", "bad").returncode == 0
+    assert remote("access", "group", "set", "diarists").returncode == 0
     for arguments in (
         *(["diary"], ["diary", "--json"], [], ["--since", "2h"], ["--since", "2099-01-01"]),
-        *(["--by", "static:root"], ["--by", "first token, made by serve"]),
+        *(["--by", "static:root"], ["--by", "test"]),
     ):
         assert printed(remote("journal", *arguments)) == printed(local("journal", *arguments))
     assert "There is no project 'nothing' here" in remote("journal", "nothing").stderr
+    assert "diarists" in remote("journal").stdout
+    own = remote("journal", WHEELYARD_TOKEN=server.token)
+    assert (own.returncode, "diarists" in own.stdout, "diary" in own.stdout) == (0, False, True)
 
 
 def test_tokens(remote: Typed, local: Typed, server: RunningServer) -> None:

@@ -167,9 +167,11 @@ class ApiConnection:
             raise self._no_answer(fault) from fault
 
     def _no_answer(self, fault: FetchError) -> Unavailable:
+        advice = "Check the URL after --server and whether the server runs, and try again."
+        if "certificate" in fault.why:
+            advice = "SSL_CERT_FILE names the file of an authority that this machine does not know."
         return Unavailable(
-            f"No answer from {self.server.redacted}: {fault.why}. Check the URL after --server and "
-            "whether the server runs, and try again.",
+            f"No answer from {self.server.redacted}: {fault.why}. {advice}",
             code="server_unavailable",
         )
 

@@ -1,6 +1,6 @@
 """The grants and groups of a server, as the commands use them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -9,13 +9,13 @@ from packaging.utils import NormalizedName
 
 from wheelyard.api_client.connection import ApiConnection
 from wheelyard.authentication.explain import AccessExplanation
-from wheelyard.model.access_rules import AnyAccessEvent
+from wheelyard.model.access_rules import AccessCommit
 from wheelyard.model.grants import GrantFields
 from wheelyard.operations.access_control import AccessList, AddedGrant, GroupChange
 
 
 class _History(Struct, frozen=True):
-    changes: tuple[AnyAccessEvent, ...]
+    commits: tuple[AccessCommit, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class RemoteAccess:
         """Return all grants and groups."""
         return self.connection.send("GET", "access", AccessList)
 
-    def history(self) -> Sequence[AnyAccessEvent]:
-        """Return the changes of those in the store, oldest first."""
-        return self.connection.send("GET", "access/history", _History).changes
+    def history(self, after: int = 0) -> Iterator[AccessCommit]:
+        """Yield the changes of those in the store behind number `after`, oldest first."""
+        yield from self.connection.send("GET", f"access/history?after={after}", _History).commits
 
     def grant(self, fields: GrantFields) -> AddedGrant:
         """Add a grant to the store; an equal one that is there stays, and is returned."""

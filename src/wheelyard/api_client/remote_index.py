@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 from packaging.utils import NormalizedName
@@ -49,6 +50,7 @@ class RemoteIndex:
     def __init__(self, connection: ApiConnection) -> None:
         self._connection = connection
         self._token_names: dict[str, str] | None = None
+        self._lock = Lock()
 
     def close(self) -> None:
         """Close the connections to the server."""
@@ -73,10 +75,11 @@ class RemoteIndex:
         """Return the name of the API token that is this principal, if the caller may know it."""
         if not principal.startswith("token:"):
             return ""
-        if self._token_names is None:
-            tokens = self.tokens() if self._connection.has_credential else []
-            self._token_names = {f"token:{each.record.id}": each.record.name for each in tokens}
-        return self._token_names.get(principal, "")
+        with self._lock:
+            if self._token_names is None:
+                tokens = self.tokens() if self._connection.has_credential else []
+                self._token_names = {f"token:{each.record.id}": each.record.name for each in tokens}
+            return self._token_names.get(principal, "")
 
     @property
     def access(self) -> RemoteAccess:

@@ -195,7 +195,7 @@ def show(*, history: bool, as_json: bool) -> None:
     """Print all grants and groups, and whether each is in the settings or in the store."""
     access = managed_index().access
     if history:
-        changes = access.history()
+        changes = [each.event for each in access.history()]
         if as_json:
             click.echo(encode({"changes": changes}))
             return

@@ -1,10 +1,10 @@
 """The grants and groups that a command manages: of a store, or with `--server` of a server."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from wheelyard.model.access_rules import AnyAccessEvent
+from wheelyard.model.access_rules import AccessCommit
 from wheelyard.model.grants import GrantFields
 from wheelyard.operations.access_control import AccessList, AddedGrant, GroupChange
 from wheelyard.wiring.index import Index
@@ -16,8 +16,8 @@ class ManagedAccess(Protocol):
     def show(self) -> AccessList:
         """Return all grants and groups."""
 
-    def history(self) -> Sequence[AnyAccessEvent]:
-        """Return the changes of those in the store, oldest first."""
+    def history(self, after: int = 0) -> Iterator[AccessCommit]:
+        """Yield the changes of those in the store behind number `after`, oldest first."""
 
     def grant(self, fields: GrantFields) -> AddedGrant:
         """Add a grant to the store; an equal one that is there stays, and is returned."""
@@ -40,9 +40,9 @@ class LocalAccess:
         """Return all grants and groups."""
         return self.index.access.show()
 
-    def history(self) -> Sequence[AnyAccessEvent]:
-        """Return the changes of those in the store, oldest first."""
-        return [each.event for each in self.index.access.history()]
+    def history(self, after: int = 0) -> Iterator[AccessCommit]:
+        """Yield the changes of those in the store behind number `after`, oldest first."""
+        return self.index.access.history(after)
 
     def grant(self, fields: GrantFields) -> AddedGrant:
         """Add a grant to the store; an equal one that is there stays, and is returned."""

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.clients.harness import REPOSITORY
 from wheelyard.authentication.api_tokens import NAME_LIMIT_CHARS
 from wheelyard.errors import WheelyardError
-from wheelyard.http.handlers.projects_api import parse_after
 from wheelyard.http.handlers.tokens_api import NewToken, TokenRotation
+from wheelyard.http.protocol.query_string import parse_after
 from wheelyard.model.access import parse_pattern
 from wheelyard.model.distribution_filename import (
     parse_known_filename,
@@ -119,6 +119,8 @@ def test_filenames(text: str) -> None:
 def test_numbers_and_words() -> None:
     """Limits of numbers and lists, and the words that may be chosen from, are the code's."""
     journal = DOCUMENT["paths"]["/api/v1/projects/{name}/journal"]["get"]
+    history = DOCUMENT["paths"]["/api/v1/access/history"]["get"]
+    assert journal["parameters"][-1]["schema"] == history["parameters"][0]["schema"]
     (after,) = (each["schema"] for each in journal["parameters"] if each["name"] == "after")
     for number in (after["minimum"], after["maximum"]):
         assert parse_after(b"after=%d" % number) == number

@@ -2,7 +2,7 @@
 Handlers of `/api/v1/access`, for administrators: grants and groups, and explanations.
 
     GET   access                  all grants and groups
-    GET   access/history          the changes of those in the store
+    GET   access/history          ?after=0: the changes of those in the store
     GET   access/explain          ?who=user:ana@acme.dev&project=acme-core&action=upload
     POST  access/grant            {"who": [...], "projects": [...], "actions": [...], "note": ""}
     POST  access/revoke           {"id": "g1f0c92ab", "note": ""}
@@ -10,7 +10,6 @@ Handlers of `/api/v1/access`, for administrators: grants and groups, and explana
 """
 
 from typing import Final
-from urllib.parse import parse_qs
 
 from msgspec import Struct
 
@@ -22,6 +21,7 @@ from wheelyard.http.protocol.conditional_requests import check_if_match
 from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.json_body import decode_json, json_response, read_body
 from wheelyard.http.protocol.messages import JSON, NO_STORE, NOSNIFF, Request, Response
+from wheelyard.http.protocol.query_string import parse_after, query_field
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import ACTIONS, GrantFields
@@ -56,12 +56,12 @@ async def show_access(request: Request, context: ServerContext) -> Response:
 
 
 async def show_history(request: Request, context: ServerContext) -> Response:
-    """Handle GET `/api/v1/access/history`: the changes in the store, oldest first."""
+    """Handle GET `/api/v1/access/history`: the commits in the store after number `after`."""
     _require_admin(request)
+    after = parse_after(request.query)
 
     def respond() -> Response:
-        changes = [each.event for each in context.index.access.history()]
-        return json_response(200, {"changes": changes})
+        return json_response(200, {"commits": list(context.index.access.history(after))})
 
     async with context.long_read_limit.acquire(request.client_key):
         return await context.pools.run_read(respond)
@@ -70,8 +70,8 @@ async def show_history(request: Request, context: ServerContext) -> Response:
 async def explain_access(request: Request, context: ServerContext) -> Response:
     """Handle GET `/api/v1/access/explain`: whether somebody may do something, and why."""
     _require_admin(request)
-    fields = parse_qs(request.query.decode("latin-1"), keep_blank_values=True)
-    who, project, action = (fields.get(each, [""])[0] for each in ("who", "project", "action"))
+    names = ("who", "project", "action")
+    who, project, action = (query_field(request.query, each) or "" for each in names)
     if action not in ACTIONS:
         message = f"'action' is {quoted(action)}. Send one of {', '.join(ACTIONS)}."
         raise Invalid(message, code="invalid_field")

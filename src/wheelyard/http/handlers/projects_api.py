@@ -1,11 +1,9 @@
 """Handlers of `/api/v1/projects`: projects, their journals, and changes of them (docs/api.md)."""
 
-import re
 from collections.abc import Iterable
 from datetime import datetime
 from functools import partial
 from typing import Final, Literal
-from urllib.parse import parse_qs
 
 from msgspec import Struct
 
@@ -17,6 +15,7 @@ from wheelyard.http.protocol.conditional_requests import check_if_match
 from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.json_body import decode_json, json_response, read_body
 from wheelyard.http.protocol.messages import JSON, Request, Response
+from wheelyard.http.protocol.query_string import parse_after, query_field
 from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_version, parse_version_set
@@ -24,8 +23,6 @@ from wheelyard.model.project import File, Project, Status
 from wheelyard.operations.journal import BEGINNING, StoreJournals
 from wheelyard.operations.lifecycle import RELEASE_ACTIONS, ReleaseAction, Selection
 from wheelyard.rendering.simple_pages import timestamp
-
-_NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
 class ReleaseChange(Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,22 +114,9 @@ async def get_journal(request: Request, context: ServerContext) -> Response:
         return await context.pools.run_read(respond)
 
 
-def parse_after(query: bytes) -> int:
-    """Return the number in the field `after` of a query string, by default 0; or raise Invalid."""
-    text = _query_field(query, "after")
-    if text is None:
-        return 0
-    if not _NUMBER.fullmatch(text):
-        raise Invalid(
-            f"'after' is {quoted(text)}. Send the number of one commit, in digits.",
-            code="invalid_field",
-        )
-    return int(text)
-
-
 def parse_changed_since(query: bytes) -> datetime | None:
     """Return the time in the field `changed-since`, None if it is missing; or raise Invalid."""
-    text = _query_field(query, "changed-since")
+    text = query_field(query, "changed-since")
     if text is None:
         return None
     try:
@@ -146,12 +130,6 @@ def parse_changed_since(query: bytes) -> datetime | None:
             code="invalid_field",
         )
     return max(since, BEGINNING)
-
-
-def _query_field(query: bytes, name: str) -> str | None:
-    """Return the values of a field of a query string, joined; None if it is missing."""
-    values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(name)
-    return None if values is None else ", ".join(values)
 
 
 async def _readable_project(request: Request, context: ServerContext) -> Project:
