@@ -228,6 +228,8 @@ def test_change(app: InProcessServer, files: PairOfFiles) -> None:
             pair = AUTHORITY.issue()
             files.write(*pair)
             until(partial(has_changed, busy, port, pair[0].decode(), clock))
+            # from now on no connection goes to the server before
+            assert all(has_changed(busy, port, pair[0].decode(), clock) for _ in range(9))
         assert (idle.ask(), idle.sock) == (first, None)
         with trusting().wrap_socket(late, server_hostname="127.0.0.1") as shaken:
             shaken.sendall(b"GET /health HTTP/1.0\r\n\r\n")

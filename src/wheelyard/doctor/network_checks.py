@@ -26,6 +26,7 @@ from wheelyard.doctor.findings import Finding, Machine, failed, ok, shown, warni
 from wheelyard.http_client.urls import Url
 
 TLS_PAGE: Final = "docs/tls.md"
+UV_NOTE: Final = "; uv has a list of its own, unless UV_SYSTEM_CERTS is 1"
 EXPIRED, NOT_YET_VALID, WRONG_HOST = 10, 9, 62
 """Numbers of OpenSSL's reasons why a certificate cannot be verified."""
 
@@ -36,6 +37,8 @@ class Authorities:
 
     client: str
     file: Value | None
+    note: str = ""
+    """What to say of other clients."""
 
     @property
     def shown(self) -> str:
@@ -63,7 +66,7 @@ def authorities(pip: FoundSettings, uv: FoundSettings, machine: Machine) -> list
     of_pip = pip.winner("cert") or variable("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
     of_uv = variable("SSL_CERT_FILE")
     if of_uv is None and not uv.text("system-certs"):
-        return [Authorities("pip (uv has a list of its own, unless UV_SYSTEM_CERTS is 1)", of_pip)]
+        return [Authorities("pip", of_pip, UV_NOTE)]
     if of_pip is None or of_uv is None or of_pip.text == of_uv.text:
         return [Authorities("each client", of_pip or of_uv)]
     return [Authorities("pip", of_pip), Authorities("uv", of_uv)]
@@ -164,7 +167,10 @@ def _connected(url: Url, connections: Connections, trusted: Authorities | None =
     connection.close()
     if trusted is None:
         return ok("connection", f"{place} answers")
-    return ok("TLS", f"{place}: {protocol}, verified by {trusted.shown}, as {trusted.client} does")
+    return ok(
+        "TLS",
+        f"{place}: {protocol}, verified by {trusted.shown}, as {trusted.client} does{trusted.note}",
+    )
 
 
 def _untrusted(
@@ -182,8 +188,7 @@ def _untrusted(
         text = f"its certificate is not valid now ({error.verify_message}; until {until})"
         return failed("TLS", text, "The operator renews it; check the clock of this machine, too.")
     text = f"its certificate (for {subject}) is by {issuer}, which {list_shown} does not have"
-    client = trusted.client if trusted else "a client"
-    advice = f"Let {client} trust that authority: {TLS_PAGE}, 'An own authority'."
+    advice = f"Let the clients trust that authority: {TLS_PAGE}, 'An own authority'."
     return failed("TLS", f"{text}: {error.verify_message}", advice)
 
 
