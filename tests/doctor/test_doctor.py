@@ -120,7 +120,7 @@ def test_healthy(laptop: Laptop, server: RunningServer) -> None:
     assert "may read, upload, manage *" in one(findings, "rights").text
 
 
-@pytest.mark.parametrize("path", ["", "/", "/simple", "/legacy/", "/simple/demo/"])
+@pytest.mark.parametrize("path", ["", "/", "/simple", "/legacy/", "/simple/demo/", "/pypi/simple/"])
 def test_any_url(laptop: Laptop, server: RunningServer, path: str) -> None:
     """The server's root, its index and the URL for uploads lead to the same index."""
     findings = laptop.examine(with_token(server, server.token, path))

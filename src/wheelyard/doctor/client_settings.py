@@ -14,7 +14,7 @@ from os import devnull
 from pathlib import Path
 from typing import Any, Final
 
-from wheelyard.doctor.findings import Machine
+from wheelyard.doctor.findings import Machine, exists
 from wheelyard.http_client.urls import Url, parse_url
 
 PIP_SECTIONS: Final = ("global", "install")
@@ -95,7 +95,7 @@ class _Collector:
         """Return the tables of a TOML file; empty if it is missing or malformed."""
         try:
             return tomllib.loads(self.read(path) or "")
-        except ValueError:  # its message may quote a secret
+        except (ValueError, RecursionError):  # its message may quote a secret
             self.problems.append(f"{path} is no valid TOML")
             return {}
 
@@ -134,7 +134,7 @@ def _pip_files(machine: Machine) -> Iterator[Path]:
         return
     yield from (folder / "pip" / "pip.conf" for folder in machine.system_folders())
     yield machine.etc / "pip.conf"
-    if not (named and Path(named).exists()):
+    if not (named and exists(machine.folder / named)):
         yield machine.home / ".pip" / "pip.conf"
         yield machine.config_folder() / "pip" / "pip.conf"
     _, prefix = machine.variable("VIRTUAL_ENV", "CONDA_PREFIX")
@@ -184,7 +184,7 @@ def _uv_files(machine: Machine) -> Iterator[Path]:
     yield from (folder / "uv" / "uv.toml" for folder in reversed(machine.system_folders()))
     yield machine.config_folder() / "uv" / "uv.toml"
     for folder in (machine.folder, *machine.folder.parents):
-        if (folder / "uv.toml").exists():
+        if exists(folder / "uv.toml"):
             yield folder / "uv.toml"
             return
         if _has_uv_table(folder / "pyproject.toml"):
@@ -200,7 +200,7 @@ def other_settings(machine: Machine) -> Iterator[FoundSettings]:
     """Yield the sources of Poetry and PDM in `pyproject.toml`, if there are some."""
     for folder in (machine.folder, *machine.folder.parents):
         path = folder / "pyproject.toml"
-        if path.exists():
+        if exists(path):
             for client in ("poetry", "pdm"):
                 found = _Collector(client)
                 for source in _list(_table(_table(found.tables(path), "tool"), client), "source"):

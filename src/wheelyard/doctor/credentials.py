@@ -7,7 +7,7 @@ from shutil import which
 from typing import Final
 
 from wheelyard.doctor.client_settings import Value
-from wheelyard.doctor.findings import Machine
+from wheelyard.doctor.findings import Machine, exists
 from wheelyard.http_client.keyring_program import TOKEN_USER, ask_keyring
 from wheelyard.http_client.urls import Url, UserPassword
 
@@ -70,7 +70,7 @@ def _search_netrc(
 ) -> None:
     named, host = machine.environ.get("NETRC", ""), url.host.strip("[]")
     places = (Path(named),) if named else (machine.home / ".netrc", machine.home / "_netrc")
-    path = next((each for each in places if each.exists()), None)
+    path = next((each for each in places if exists(each)), None)
     if path is None:
         if named:
             notes.append(f"$NETRC names {named}, which is not there")

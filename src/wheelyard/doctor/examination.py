@@ -14,8 +14,8 @@ from wheelyard.doctor.client_settings import (
     uv_settings,
 )
 from wheelyard.doctor.connection import Connections, ProxyRules
-from wheelyard.doctor.credentials import CredentialSearch, FoundCredential, find_credentials
-from wheelyard.doctor.findings import CheckOutcome, Finding, Machine
+from wheelyard.doctor.credentials import FoundCredential, find_credentials
+from wheelyard.doctor.findings import CheckOutcome, Finding, Machine, warning
 from wheelyard.doctor.network_checks import (
     Authorities,
     authorities,
@@ -26,6 +26,7 @@ from wheelyard.doctor.network_checks import (
 from wheelyard.doctor.server_checks import ServerCheck
 from wheelyard.doctor.settings_checks import check_client, configured_indexes, used_index
 from wheelyard.errors import Invalid
+from wheelyard.http_client.keyring_program import TOKEN_USER
 from wheelyard.http_client.urls import BadUrl, Url, UserPassword, parse_url
 
 COMMAND_LINE: Final = "the command line"
@@ -84,7 +85,7 @@ class Examination:
     def _server(self, trusted: Authorities, rules: ProxyRules) -> Iterator[Finding]:
         tls = trusted.context() if self.url.is_secure else ssl.create_default_context()
         connections = Connections(tls, rules)
-        indexes = configured_indexes(list(self.clients))
+        indexes = configured_indexes(self.clients)
         configured = [each for each in indexes if each.source != self.source]
         search = find_credentials(self.url, self.source, configured, self.machine)
         self._keep_secret(*(each.login for each in search.found))
@@ -92,15 +93,18 @@ class Examination:
         given = replace(self.given, login=None)
         check = ServerCheck(index, given, connections, self.machine, search, self.project)
         yield from check.run()
-        if check.is_ours:
+        if check.api is not None:
             yield from self._publishing(check)
 
     def _publishing(self, check: ServerCheck) -> Iterator[Finding]:
         """Say whether the credentials that are set for publishing to this server may upload."""
-        for credential in publish_credentials(self.url, self.machine):
+        twine = publish_settings(self.machine)
+        for problem in twine.problems:
+            yield warning("publish", problem, "Correct the file: twine stops, or ignores it.")
+        for credential in _publish_credentials(self.url, self.machine, twine, self.clients[1]):
             self._keep_secret(credential.login)
-            search = CredentialSearch((credential,), ())
-            yield replace(check, search=search, credential=credential).publishing()
+            check.credential = credential
+            yield check.publishing()
 
 
 def examination(text: str | None, project: str, machine: Machine) -> Examination:
@@ -144,9 +148,10 @@ def _with_proxy_of(pip: FoundSettings, machine: Machine) -> dict[str, str]:
     return {**machine.environ, **(own if proxy else {})}
 
 
-def publish_credentials(url: Url, machine: Machine) -> Iterator[FoundCredential]:
+def _publish_credentials(
+    url: Url, machine: Machine, twine: FoundSettings, uv: FoundSettings
+) -> Iterator[FoundCredential]:
     """Yield what twine and uv are told to publish to this server with."""
-    twine, uv = publish_settings(machine), uv_settings(machine)
 
     def is_here(value: Value | None) -> bool:
         found = None if value is None else value.url
@@ -158,15 +163,12 @@ def publish_credentials(url: Url, machine: Machine) -> Iterator[FoundCredential]
             user, password = twine.text(f"{name}.username"), twine.text(f"{name}.password")
             if password:
                 place = f"[{name}] in {values[-1].source}"
-                yield FoundCredential(UserPassword(user or "__token__", password), place)
+                yield FoundCredential(UserPassword(user or TOKEN_USER, password), place)
     password = twine.text("password")
     if password and is_here(twine.winner("repository-url")):
-        user = twine.text("username") or "__token__"
+        user = twine.text("username") or TOKEN_USER
         yield FoundCredential(UserPassword(user, password), "$TWINE_PASSWORD")
-    token = machine.environ.get("UV_PUBLISH_TOKEN") or machine.environ.get("UV_PUBLISH_PASSWORD")
+    name, token = machine.variable("UV_PUBLISH_TOKEN", "UV_PUBLISH_PASSWORD")
     if token and is_here(uv.winner("publish-url")):
-        user = machine.environ.get("UV_PUBLISH_USERNAME") or "__token__"
-        name = (
-            "UV_PUBLISH_TOKEN" if machine.environ.get("UV_PUBLISH_TOKEN") else "UV_PUBLISH_PASSWORD"
-        )
+        user = machine.environ.get("UV_PUBLISH_USERNAME") or TOKEN_USER
         yield FoundCredential(UserPassword(user, token), f"${name}")

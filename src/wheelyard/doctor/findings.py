@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -58,6 +59,13 @@ class Machine:
         """Return the folders of the settings of all users (XDG), first one first."""
         text = self.environ.get("XDG_CONFIG_DIRS") or str(self.etc / "xdg")
         return [Path(each) for each in text.split(":") if each]
+
+
+def exists(path: Path) -> bool:
+    """Return whether a path is there, as far as this user may know."""
+    with suppress(OSError):
+        return path.exists()
+    return False
 
 
 def shown(url: Url) -> str:

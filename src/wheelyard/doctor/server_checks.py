@@ -63,7 +63,8 @@ class ServerCheck:
     search: CredentialSearch
     project: str
     """The project to look at, normalized; empty for the first visible one."""
-    is_ours: bool = False
+    api: Url | None = None
+    """The URL of `whoami`, if the server is a wheelyard."""
     credential: FoundCredential | None = field(default=None, repr=False)
     scopes: list[Mapping[str, Any]] = field(default_factory=list)
     """The rights of the credential: `can` and `projects` of each."""
@@ -71,14 +72,11 @@ class ServerCheck:
     def run(self) -> Iterator[Finding]:
         """Yield the findings; stop where later checks make no sense."""
         try:
-            anonymous = self._get(self._api("whoami"), "application/json", is_anonymous=True)
+            anonymous = self._identify()
         except RequestFailed as fault:
             advice = TRY_AGAIN if self.index.is_secure else f"{TRY_AGAIN} Or write https://."
             yield failed("server", f"{self.index.authority}: {fault}", advice)
             return
-        rights = _object(anonymous)
-        challenge = anonymous.headers.get("www-authenticate", "")
-        self.is_ours = "rights" in rights or 'realm="wheelyard"' in challenge
         yield self._server(anonymous)
         yield from self._clock(anonymous)
         for finding in self._credentials():
@@ -90,19 +88,29 @@ class ServerCheck:
         except RequestFailed as fault:
             yield failed("index", str(fault), TRY_AGAIN)
 
-    def _api(self, name: str) -> Url:
-        root = self.index.path.rstrip("/").rpartition("/")[0]
-        return replace(self.index, path=f"{root}/api/v1/{name}")
+    def _identify(self) -> Answer:
+        """Look for a wheelyard in each folder above the index; return the response of `whoami`."""
+        folder, found = self.index.path.rstrip("/"), None
+        while True:
+            folder = folder.rpartition("/")[0]
+            url = replace(self.index, path=f"{folder}/api/v1/whoami")
+            answer = self._get(url, "application/json")
+            challenge = answer.headers.get("www-authenticate", "")
+            # a private server asks for a credential at any path: the last one is the right one
+            if "rights" in _object(answer) or 'realm="wheelyard"' in challenge:
+                self.api, found = url, answer
+            if not folder:
+                return found or answer
 
-    def _get(self, url: Url, accept: str, *, is_anonymous: bool = False, **more: str) -> Answer:
+    def _get(self, url: Url, accept: str, **more: str) -> Answer:
         login = None
-        if self.credential is not None and not is_anonymous and url.origin == self.index.origin:
+        if self.credential is not None and url.origin == self.index.origin:
             login = self.credential.login
         headers = {"Accept": accept} | {key.replace("_", "-"): text for key, text in more.items()}
         return self.connections.request(url, headers, login)
 
     def _server(self, answer: Answer) -> Finding:
-        if self.is_ours:
+        if self.api:
             return ok("server", f"wheelyard answers at {shown(self.index)}")
         if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             text = f"it answers with status {answer.status}"
@@ -139,14 +147,15 @@ class ServerCheck:
         user = f"user {login.username}" if login.password else "without a password"
         also = f"; asked later, so not used: {', '.join(each.source for each in others)}"
         yield ok("credential", f"{self.credential.source}, {user}{also if others else ''}")
-        if self.is_ours:
+        if self.api:
             yield self._rights()
 
     def _rights(self) -> Finding:
         assert self.credential is not None  # noqa: S101 - by the callers
+        assert self.api is not None  # noqa: S101 - ditto
         source = self.credential.source
         try:
-            answer = self._get(self._api("whoami"), "application/json")
+            answer = self._get(self.api, "application/json")
         except RequestFailed as fault:
             return failed("rights", str(fault), TRY_AGAIN)
         if answer.status != OK:
@@ -180,7 +189,7 @@ class ServerCheck:
 
     def _index(self) -> Iterator[Finding]:
         answer = self._get(self.index, ACCEPT)
-        if answer.status == NOT_FOUND and not self.is_ours and self.given.path != self.index.path:
+        if answer.status == NOT_FOUND and self.api is None and self.given.path != self.index.path:
             self.index = self.given  # some indexes are not at /simple/
             answer = self._get(self.index, ACCEPT)
         names = list[str]()

@@ -1,6 +1,6 @@
 """Checks of the clients' settings: which index each one asks, and which file says so."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from shutil import which
 from typing import Final
 
@@ -10,16 +10,15 @@ from wheelyard.http_client.urls import Url
 
 INDEX_KEYS: Final = {"pip": ("index-url",), "uv": ("default-index", "index")}
 """The settings of a client with an index that it asks, the most important one first."""
-MORE_KEYS: Final = ("extra-index-url", "index")
+ALL_KEYS: Final = ("index-url", "default-index", "index", "extra-index-url")
 
 
-def configured_indexes(clients: list[FoundSettings]) -> list[Value]:
+def configured_indexes(clients: Iterable[FoundSettings]) -> list[Value]:
     """Return all index URLs of the clients, those that are used first."""
-    keys = (*dict.fromkeys(key for each in INDEX_KEYS.values() for key in each), *MORE_KEYS)
     return [
         value
         for client in clients
-        for key in dict.fromkeys(keys)
+        for key in ALL_KEYS
         for value in reversed(client.values.get(key, ()))
     ]
 
