@@ -126,6 +126,10 @@ def test_within_fifteen_seconds(tmp_path: Path, remote: Settings) -> None:
         in_process(tmp_path, remote, store=store, near=False) as there,
     ):
         here.publish(wheel("demo"))
+        token = here.index.tokens.create(TokenRequest(name="ci"), by="local:test")[0].text
+        assert there.get("/simple/demo/", *bearer(token)).status == 200
+        assert there.get("/simple/demo/").status == 401
+        assert store.asked("get", keys.ACCESS) == 0  # grants say nothing of these two
         assert status(there) == 404
         granted = here.index.access.grant(to("htpasswd:ana"), by="local:test")
         there.clock.advance(seconds=13)
