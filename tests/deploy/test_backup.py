@@ -6,7 +6,7 @@ import shlex
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count, pairwise
 from pathlib import Path
 
@@ -46,7 +46,8 @@ def typed(after: str, store: Path, backup: Path, **found: str) -> subprocess.Com
     product = backup.parent / "wheelyard"
     product.write_text(f'#!/bin/sh\nexec {sys.executable} -m wheelyard "$@"\n')
     product.chmod(0o755)
-    found["PATH"] = f"{product.parent}:{Path(system_program('rsync')).parent}:{os.defpath}"
+    needed = {str(Path(system_program(each)).parent) for each in ("jq", "rsync") if each in text}
+    found["PATH"] = ":".join((str(product.parent), *needed, os.defpath))
     text = text.replace("/mnt/backup/wheelyard", str(backup))
     done = run("/bin/sh", "-ec", text, folder=store, **found)
     assert done.returncode == 0, done.stderr
@@ -119,8 +120,17 @@ def busy(server: RunningServer, stop: threading.Event, answers: list[Answer]) ->
             server.change(name, "delete", version=f"1.{number}")
 
 
+def busy_numbers(index: Index) -> Iterator[int]:
+    """Yield the number of each upload of `busy` that an index has, or has had."""
+    for name in index.projects.names.get_current().names:
+        if name.startswith("busy"):
+            project = index.projects.get(name)
+            for filename in (*project.by_filename, *project.deleted_filenames):
+                yield int(filename.split("-")[1].removeprefix("1."))
+
+
 def test_a_busy_server(tmp_path: Path) -> None:
-    """Copies of a server that works on are sound, and have all that was answered before them."""
+    """Copies of a server that works on are sound, whole, and of one moment in all projects."""
     with running_server(tmp_path / "site") as server:
         stop, answers = threading.Event(), list[Answer]()
         thread = threading.Thread(target=busy, args=(server, stop, answers))
@@ -136,6 +146,8 @@ def test_a_busy_server(tmp_path: Path) -> None:
             reading = reading or opened(tmp_path / "copy")  # as a server that goes on
             calm = reading.projects.get(NormalizedName("calm"))
             assert published.filename in calm.by_filename
+            numbers = list(busy_numbers(reading))
+            assert sorted(numbers) == [*range(len(numbers))]
         stop.set()
         thread.join()
     assert {answer.status_code for answer in answers} == {200}
