@@ -181,7 +181,8 @@ def test_tokens_apart(store: Path, wheelyard: Typed, sandbox: Sandbox, google: F
     where = {EMULATOR: google.url}
     config = sandbox.folder / "wheelyard.toml"
     config.write_text(
-        '[store]\nlocation = "gs://packages"\n[access]\ncredentials_store = "gs://secrets"\n'
+        '[store]\nlocation = "gs://packages"\ndownloads = "redirect"\n'
+        '[access]\ncredentials_store = "gs://secrets"\n'
     )
     there = sandbox.folder / "there"
     for places in ((store, "gs://packages"), ("gs://packages", there)):

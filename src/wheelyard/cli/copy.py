@@ -102,7 +102,9 @@ def _settings_of(settings: Settings, location: str) -> Settings:
             code="bad_setting",
         )
     if _place(location) == _place(settings.store.location):
-        return settings
+        is_public = settings.store.downloads == "public"  # written into each object
+        store = replace(settings.store, downloads="public" if is_public else "proxy")
+        return replace(settings, store=store)
     access = replace(settings.access, credentials_store="")
     store = StoreSettings(location=location, downloads="proxy")
     return replace(settings, store=store, access=access)
