@@ -25,10 +25,11 @@ from wheelyard.api_client.upload_form import open_form
 from wheelyard.authentication.api_tokens import ListedToken, TokenRequest, require_token_id
 from wheelyard.authentication.token_rotation import RotatedToken
 from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Invalid
 from wheelyard.http_client.client import MIN_BYTES_PER_SECOND
 from wheelyard.model.access import Action
 from wheelyard.model.project import Project, Status
-from wheelyard.model.token import ApiToken, TokenRecord, has_token_prefix, token_id_in
+from wheelyard.model.token import ApiToken, TokenRecord, has_token_prefix, parse_token, token_id_in
 from wheelyard.operations.lifecycle import Changed, ReleaseAction, Selection
 from wheelyard.operations.upload import PublishedFile
 from wheelyard.rendering.simple_pages import timestamp
@@ -153,7 +154,7 @@ class RemoteIndex:
             **({"expires": expires} if rest else {"days": days}),
         }
         made = self._connection.send("POST", "tokens", TokenAnswer, fields, repeats=False)
-        return made.token, made.record
+        return self._token(made).text, made.record
 
     def rotate_token(self, text: str, overlap: timedelta) -> RotatedToken:
         """Replace a token, given by its name, its id or in full; only name or id are sent."""
@@ -164,7 +165,16 @@ class RemoteIndex:
         }
         path = "tokens/rotate"
         made = self._connection.send("POST", path, RotationAnswer, fields, repeats=False)
-        return RotatedToken(ApiToken(made.token), made.record, made.replaces.record)
+        return RotatedToken(self._token(made), made.record, made.replaces.record)
+
+    def _token(self, made: TokenAnswer) -> ApiToken:
+        token = parse_token(made.token)
+        if token is None or token.id != made.id:
+            raise Invalid(
+                f"{self.url} has made a token that is none. See 'wheelyard token list' there.",
+                code="no_index",
+            )
+        return token
 
     def revoke_token(self, text: str) -> str:
         """Revoke a token, given by its id or in full; return its id. Only the id is sent."""

@@ -37,7 +37,7 @@ def command(project: str | None, *, as_json: bool) -> None:
         lines = _lines(one.files, index)
         if one.status.value != "active" and not as_json:
             reason = f": {escaped(one.reason)}" if one.reason else ""
-            click.echo(f"wheelyard: {one.name} is {one.status.value}{reason}", err=True)
+            click.echo(f"wheelyard: {escaped(one.name)} is {one.status.value}{reason}", err=True)
     for line in (encode(found),) if as_json else lines:
         click.echo(line)
 

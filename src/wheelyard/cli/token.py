@@ -111,12 +111,12 @@ def list_tokens(*, as_json: bool) -> None:
     for each in shown:
         record = each.record
         used = f"last used {each.last_used}" if each.last_used else "never used"
-        columns = (record.id, escaped(record.name), _scope_text(record), _expiry(record), used)
-        by = escaped(with_name(record.created_by, names.get(record.created_by, "")))
+        columns = (record.id, record.name, _scope_text(record), _expiry(record), used)
+        by = with_name(record.created_by, names.get(record.created_by, ""))
         more = ("minted",) if record.publishers else ()
         if record.rotation:
             more = (f"replaced by {record.rotation.successor}",)
-        click.echo("\t".join((*columns, each.state, f"by {by}", *more)))
+        click.echo("\t".join(map(escaped, (*columns, each.state, f"by {by}", *more))))
 
 
 @examples(
@@ -176,7 +176,7 @@ def _index_for_tokens() -> Index:
 
 
 def _announcement(record: TokenRecord) -> str:
-    return f"Token {record.id}, {_scope_text(record)}, until {_expiry(record)}:"
+    return escaped(f"Token {record.id}, {_scope_text(record)}, until {_expiry(record)}:")
 
 
 def _scope_text(record: TokenRecord) -> str:

@@ -4,6 +4,7 @@ import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from glob import glob, has_magic
 from pathlib import Path
+from threading import Event
 
 import click
 from msgspec import Struct
@@ -47,22 +48,7 @@ def command(files: tuple[Path, ...], dest: str | None) -> int:
     """
     index = managed_index(lambda: ensure_index(command_settings()))
     exported = None if dest is None else _exported(index, dest)
-    columns = ("BarColumn", "DownloadColumn", "TransferSpeedColumn", "TimeRemainingColumn")
-    paths = [path for each in files for path in _matches(each)]
-    existing = {path for path in paths if os.path.isfile(path)}  # noqa: PTH113 - raises nothing
-    bar = progress_bar("upload", *columns, total=sum(path.stat().st_size for path in existing))
-    with bar as update, ThreadPoolExecutor(index.concurrent_uploads) as pool:
-
-        def publish(path: Path) -> PublishedFile:
-            if path not in existing:
-                raise _no_file(path)  # a missing file is reported before an invalid filename
-            return index.upload(path, lambda size: update(advance=size))
-
-        outcomes = [pool.submit(publish, path) for path in paths]
-        try:
-            results = [_print_result(*each) for each in zip(paths, outcomes, strict=True)]
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)  # nothing more after Ctrl-C
+    results = _upload(index, [path for each in files for path in _matches(each)])
     accepted = [each.filename for each in results if each.filename]
     status = 0 if len(accepted) == len(results) else 1
     site = dict[str, object]()
@@ -74,6 +60,32 @@ def command(files: tuple[Path, ...], dest: str | None) -> int:
         status = max(status, export_status)
     print_json({"files": results, **({"export": site} if site else {})})
     return status
+
+
+def _upload(index: ManagedIndex, paths: list[Path]) -> list["FileResult"]:
+    """Upload the files, print the result of each, and return the results."""
+    columns = ("BarColumn", "DownloadColumn", "TransferSpeedColumn", "TimeRemainingColumn")
+    existing = {path for path in paths if os.path.isfile(path)}  # noqa: PTH113 - raises nothing
+    bar = progress_bar("upload", *columns, total=sum(path.stat().st_size for path in existing))
+    has_ended = Event()
+    with bar as update, ThreadPoolExecutor(index.concurrent_uploads) as pool:
+
+        def advance(size: int) -> None:
+            if has_ended.is_set():  # after Ctrl-C, a large file is not sent to its end
+                raise click.Abort
+            update(advance=size)
+
+        def publish(path: Path) -> PublishedFile:
+            if path not in existing:
+                raise _no_file(path)  # a missing file is reported before an invalid filename
+            return index.upload(path, advance)
+
+        outcomes = [pool.submit(publish, path) for path in paths]
+        try:
+            return [_print_result(*each) for each in zip(paths, outcomes, strict=True)]
+        finally:
+            has_ended.set()
+            pool.shutdown(wait=False, cancel_futures=True)  # nothing more after Ctrl-C
 
 
 def _exported(index: ManagedIndex, dest: str) -> Index:
@@ -134,7 +146,7 @@ def _print_result(path: Path, outcome: Future[PublishedFile]) -> FileResult:
         return FileResult(printable(str(path)), "refused", error=fault.code, message=message)
     filename = escaped(file.filename)
     what = "uploaded" if file.status == "uploaded" else "already there"
-    print_line(f"{filename}  sha256:{file.sha256}  {what}")
+    print_line(f"{filename}  sha256:{escaped(file.sha256)}  {what}")
     for warning in file.warnings:
         click.echo(f"wheelyard: warning: {path.name}: {escaped(warning)}", err=True)
     return FileResult(
