@@ -166,6 +166,21 @@ def test_without_a_proxy(peer: str, header: bytes, *, refused: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("proxies", "forwarded", "refused"),
+    [(0, b"http", False), (1, b"http", True), (1, b"https", False)],
+)
+def test_tls_of_the_server_itself(proxies: int, forwarded: bytes, *, refused: bool) -> None:
+    """A server that speaks TLS takes credentials, unless a proxy says that they came without."""
+    server = ServerSettings(trusted_proxies=proxies)
+    policy = HostPolicy.of(Settings(server=server, access=AccessSettings(require_https=True)))
+    assert policy is not None
+    headers = {b"authorization": b"Bearer x", b"x-forwarded-proto": forwarded}
+    scope = {"raw_path": b"/simple/", "scheme": "https", "client": ("192.0.2.1", 1)}
+
+    assert (policy.check(scope, headers) is not None) is refused
+
+
+@pytest.mark.parametrize(
     ("forwarded", "address"),
     [
         ("192.0.2.1", "192.0.2.1"),
