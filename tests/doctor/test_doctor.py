@@ -314,8 +314,18 @@ def test_uv_order(laptop: Laptop) -> None:
     project.write_text('[[tool.uv.index]]\nurl = "http://project/"\ndefault = true\n')
     assert uv_settings(machine).text("default-index") == "http://project/"
 
-    with_variable = laptop.machine(UV_DEFAULT_INDEX="acme=http://variable/")
-    assert uv_settings(with_variable).text("default-index") == "http://variable/"
+    with_variable = laptop.machine(UV_DEFAULT_INDEX="acme=http://variable/?a=b")
+    assert uv_settings(with_variable).text("default-index") == "http://variable/?a=b"
+
+
+def test_uv_password(laptop: Laptop, server: RunningServer) -> None:
+    """The password of an index of uv may be in a variable with the name of the index."""
+    laptop.write(".config/uv/uv.toml", f'[[index]]\nname = "ac-me"\nurl = "{server.url}/simple/"')
+
+    findings = laptop.examine(UV_INDEX_AC_ME_USERNAME="x", UV_INDEX_AC_ME_PASSWORD=server.token)
+
+    assert failures(findings) == []
+    assert "uv.toml, $UV_INDEX_AC_ME_PASSWORD, user x" in one(findings, "credential").text
 
 
 def test_no_index(laptop: Laptop) -> None:

@@ -5,6 +5,7 @@ pip: global files, the user's, the environment's `pip.conf`, `$PIP_CONFIG_FILE`,
 uv: system, user, project, variables `UV_*`; or `$UV_CONFIG_FILE` alone.
 """
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from configparser import Error as ConfigError
@@ -12,7 +13,9 @@ from configparser import RawConfigParser
 from dataclasses import dataclass, field
 from os import devnull
 from pathlib import Path
+from shutil import which
 from typing import Any, Final
+from urllib.parse import quote
 
 from wheelyard.doctor.findings import Machine, exists
 from wheelyard.http_client.urls import Url, parse_url
@@ -26,6 +29,7 @@ UV_VARIABLES: Final = {
     "system-certs": ("UV_NATIVE_TLS", "UV_SYSTEM_CERTS"),
 }
 """Variables of uv by key; the later one wins."""
+NO_LETTERS: Final = re.compile(r"[^A-Z0-9]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +142,9 @@ def _pip_files(machine: Machine) -> Iterator[Path]:
         yield machine.home / ".pip" / "pip.conf"
         yield machine.config_folder() / "pip" / "pip.conf"
     _, prefix = machine.variable("VIRTUAL_ENV", "CONDA_PREFIX")
-    if prefix:
-        yield Path(prefix) / "pip.conf"
+    program = which("pip", path=machine.environ.get("PATH", ""))
+    if prefix or program:
+        yield (Path(prefix) if prefix else Path(program or "").parent.parent) / "pip.conf"
     if named:
         yield machine.folder / named
 
@@ -151,17 +156,21 @@ def uv_settings(machine: Machine) -> FoundSettings:
         tables = found.tables(path)
         if path.name == "pyproject.toml":
             tables = _table(_table(tables, "tool"), "uv")
-        _add_uv_tables(found, tables, str(path))
+        _add_uv_tables(found, tables, str(path), machine)
     for key, names in UV_VARIABLES.items():
         for name in names:
             for text in reversed(machine.environ.get(name, "").split()):
                 # an index may have a name before its URL
-                is_named = "=" in text.partition("://")[0]
-                found.add(key, text.partition("=")[2] if is_named else text, f"${name}")
+                before, scheme, rest = text.partition("://")
+                index, _, start = before.rpartition("=")
+                url = f"{start}{scheme}{rest}"
+                found.add(key, *_with_login(url, f"${name}", index, machine))
     return found.done()
 
 
-def _add_uv_tables(found: _Collector, tables: dict[str, Any], source: str) -> None:
+def _add_uv_tables(
+    found: _Collector, tables: dict[str, Any], source: str, machine: Machine
+) -> None:
     for table in (tables, _table(tables, "pip")):
         found.add("default-index", table.get("index-url"), source)
         found.add("publish-url", table.get("publish-url"), source)
@@ -170,8 +179,21 @@ def _add_uv_tables(found: _Collector, tables: dict[str, Any], source: str) -> No
     # the first of a file is asked first, so that it is the last that is added
     for index in reversed(_list(tables, "index")):
         key = "default-index" if index.get("default") is True else "index"
-        found.add(key, index.get("url"), source)
+        url, name = str(index.get("url", "")), str(index.get("name", ""))
+        found.add(key, *_with_login(url, source, name, machine))
         found.add("publish-url", index.get("publish-url"), source)
+
+
+def _with_login(url: str, source: str, index: str, machine: Machine) -> tuple[str, str]:
+    """Return URL and source of an index, with the user and the password of its own variables."""
+    prefix = f"UV_INDEX_{NO_LETTERS.sub('_', index.upper())}"
+    user = machine.environ.get(f"{prefix}_USERNAME", "")
+    name, password = machine.variable(f"{prefix}_PASSWORD")
+    scheme, separator, rest = url.partition("://")
+    if not (index and password and separator):
+        return url, source
+    login = f"{quote(user, safe='')}:{quote(password, safe='')}"
+    return f"{scheme}://{login}@{rest}", f"{source}, ${name}"
 
 
 def _uv_files(machine: Machine) -> Iterator[Path]:
