@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.conftest import ROBOT, SETTINGS, STATIC, WEAK, Done, Typed
 from tests.clients.harness import Sandbox
+from tests.clients.tls import Authority
 from tests.settings.written import PUBLISHER
 
 Configured = Callable[..., Done]
@@ -216,3 +217,22 @@ def test_tokens_that_others_may_change(
 
 def _writable(output: str) -> list[str]:
     return [line for line in output.splitlines() if "every user of this machine" in line]
+
+
+@pytest.mark.integration
+def test_tls(wheelyard: Typed, sandbox: Sandbox) -> None:
+    """The names and the end of a certificate are told; a wrong key stops the check and a start."""
+    authority, chain, key = Authority(), sandbox.folder / "chain.pem", sandbox.folder / "key.pem"
+    flags = ("--set", f"server.certificate={chain}", "--set", f"server.key={key}")
+    for path, content in zip((chain, key), authority.issue(), strict=True):
+        path.write_bytes(content)
+    assert "TLS: by this server; its certificate is for 127.0.0.1, until " in (
+        wheelyard("config", "check", *flags).stdout
+    )
+
+    key.write_bytes(authority.issue()[1])
+    for command in (("config", "check"), ("serve", "--store", "new")):
+        done = wheelyard(*command, *flags)
+        assert done.returncode == 1
+        assert "key.pem: It is not the key of the first certificate in " in done.stderr
+    assert not (sandbox.folder / "new").exists()
