@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Final
 
 import click
+from msgspec.json import encode
 
 from wheelyard.cli.help_text import examples
-from wheelyard.cli.output import output_options, print_json, print_line, printable
+from wheelyard.cli.output import printable
 from wheelyard.doctor.examination import examination
 from wheelyard.doctor.findings import CheckOutcome, Finding, Machine, shown
 from wheelyard.model.distribution_filename import parse_name
@@ -27,8 +28,8 @@ OUTCOME_WIDTH: Final = 7
 @click.command("doctor")
 @click.argument("url", required=False)
 @click.option("--project", metavar="NAME", default="", help="The project that does not work.")
-@output_options
-def command(url: str | None, project: str) -> int:
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def command(url: str | None, project: str, *, as_json: bool) -> int:
     """
     Say why an install or a publish does not work from this machine.
 
@@ -39,21 +40,24 @@ def command(url: str | None, project: str) -> int:
     now = system_runtime().now
     machine = Machine(process_environment(), Path.home(), Path.cwd(), now)
     chosen = examination(url, parse_name(project) if project else "", machine)
-    index = shown(chosen.url)
-    print_line(f"index: {escaped(index)} (of {escaped(chosen.source)})")
+    index = printable(shown(chosen.url))
     findings = list[Finding]()
+    if not as_json:
+        click.echo(f"index: {escaped(index)} (of {escaped(chosen.source)})")
     for each in chosen.run():
         findings.append(each)
-        _print(each)
-    print_json({"index": index, "checks": [_json(each) for each in findings]})
+        if not as_json:
+            _print(each)
+    if as_json:
+        click.echo(encode({"index": index, "checks": [_json(each) for each in findings]}))
     return int(any(each.outcome is CheckOutcome.FAILED for each in findings))
 
 
 def _print(finding: Finding) -> None:
     outcome, check = finding.outcome.ljust(OUTCOME_WIDTH), finding.check.ljust(CHECK_WIDTH)
-    print_line(f"{outcome}  {check}  {escaped(redact_tokens(finding.text))}")
+    click.echo(f"{outcome}  {check}  {escaped(redact_tokens(finding.text))}")
     if finding.advice:
-        print_line(f"{'':{OUTCOME_WIDTH}}  {'':{CHECK_WIDTH}}  -> {escaped(finding.advice)}")
+        click.echo(f"{'':{OUTCOME_WIDTH}}  {'':{CHECK_WIDTH}}  -> {escaped(finding.advice)}")
 
 
 def _json(finding: Finding) -> dict[str, str]:
@@ -62,5 +66,5 @@ def _json(finding: Finding) -> dict[str, str]:
         "check": finding.check,
         "outcome": outcome,
         "text": printable(text),
-        "advice": finding.advice,
+        "advice": printable(finding.advice),
     }
