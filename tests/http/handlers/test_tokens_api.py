@@ -156,6 +156,28 @@ def test_tokens_for_others(users: GoogleUsersServer) -> None:
     assert make(users, ANA, {"owner": "htpasswd:bob"}).status_code == 400
 
 
+def test_rotation(users: GoogleUsersServer) -> None:
+    """An administrator rotates each token, by its name, too; an owner an own one, by its id."""
+    token = made(users, name="of one name")
+
+    def rotated(secret: str, text: str, **fields: object) -> Answer:
+        return users.ask("POST", "tokens/rotate", secret, {"token": text, **fields})
+
+    ana = users.id_token(ANA)
+    for secret, text, status in (
+        *((users.id_token(EVE), token[4:14], 404), (ana, "of one name", 404), (token, "x", 403)),
+        *((ana, "0123456789", 404), (users.id_token(ROOT), "no such name", 404)),
+    ):
+        assert rotated(secret, text).status_code == status, (text, status)
+    assert rotated(ana, token[4:14], hours=-1).status_code == 400
+    first = rotated(ana, token[4:14], hours=0)
+    second = rotated(users.id_token(ROOT), "of one name")
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.json()["replaces"]["revoked-by"] == f"user:{ANA}"
+    assert second.json()["replaces"]["id"] == first.json()["id"] == first.json()["token"][4:14]
+    assert second.json()["owner"] == f"user:{ANA}"
+
+
 def test_ones_own_name(users: GoogleUsersServer) -> None:
     """Who names itself as the owner gets no principal that its credential does not prove."""
     token = made(users, ANA, owner=f"user:{ANA},domain:other.example")
