@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import click
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import ListedToken, TokenRequest
 from wheelyard.authentication.token_rotation import RotatedToken, find_token, rotate
-from wheelyard.cli.managed_access import LocalAccess, ManagedAccess
+from wheelyard.cli.managed_access import LocalAccess
 from wheelyard.cli.options import (
     existing_index,
     given_option,
@@ -40,75 +40,12 @@ if TYPE_CHECKING:  # it is imported for --server alone
     from wheelyard.api_client.remote_index import RemoteIndex
 
 F = TypeVar("F", bound=Callable[..., object])
+ManagedIndex: TypeAlias = "LocalIndex | RemoteIndex"
+"""Both have the methods that commands call, and these return the same values."""
 BUCKET_UPLOADS: Final = 8
 """Concurrent uploads to a bucket, which answers slowly; files of one project share a commit."""
 LOCAL_OPTIONS: Final = ("store", "set")
 """Options that mean nothing for a server, which has its own settings."""
-
-
-class ManagedIndex(Protocol):
-    """What the commands do with an index."""
-
-    @property
-    def runtime(self) -> Runtime:
-        """The clocks of this process."""
-
-    @property
-    def url(self) -> str:
-        """The root URL for clients, without a slash at its end; empty if it is not known."""
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the store is on this machine, so that reads cost next to nothing."""
-
-    def name_of(self, principal: str) -> str:
-        """Return the name of the API token that is this principal, or an empty text."""
-
-    def journals(self, only: NormalizedName | None) -> JournalSource:
-        """Return the journals of all projects, or that of one."""
-
-    def names(self) -> Sequence[str]:
-        """Return the names of the projects, sorted."""
-
-    def project(self, name: NormalizedName) -> Project:
-        """Return a project; raise NotFound if there is none."""
-
-    def change(
-        self,
-        action: ReleaseAction,
-        name: NormalizedName,
-        selection: Selection,
-        reason: str,
-        *,
-        dry_run: bool = False,
-    ) -> Changed:
-        """Yank, unyank or delete files; return the result."""
-
-    def set_status(self, name: NormalizedName, status: Status, reason: str) -> Project:
-        """Set a project's status; return the changed project."""
-
-    @property
-    def concurrent_uploads(self) -> int:
-        """The number of files to upload at a time."""
-
-    def upload(self, path: Path, progress: Callable[[int], None]) -> PublishedFile:
-        """Upload a file; call `progress` with the size of each chunk."""
-
-    def tokens(self) -> list[ListedToken]:
-        """Return the tokens, oldest first."""
-
-    def create_token(self, request: TokenRequest) -> tuple[str, TokenRecord]:
-        """Create a token; return its text and its record."""
-
-    def rotate_token(self, text: str, overlap: timedelta) -> RotatedToken:
-        """Replace a token, given by its name, its id or in full, by a new one; return both."""
-
-    def revoke_token(self, text: str) -> str:
-        """Revoke a token, given by its id or in full; return its id."""
-
-    @property
-    def access(self) -> ManagedAccess:
-        """The grants and groups."""
 
 
 def managed_options(command: F) -> F:
@@ -232,7 +169,7 @@ class LocalIndex:
         return token.text, record
 
     @property
-    def access(self) -> ManagedAccess:
+    def access(self) -> LocalAccess:
         """The grants and groups."""
         return LocalAccess(self.index, self.caller.principal)
 
