@@ -177,6 +177,15 @@ def test_an_administrators_token(remote: Typed, local: Typed) -> None:
         assert (done.returncode, "is for every project" in done.stderr) == (1, True)
 
 
+def test_a_token_of_nobody(server: RunningServer) -> None:
+    """What cannot own a token, such as a static token, makes one of nobody by default."""
+    made = server.client.post(
+        "/api/v1/tokens", json={"name": "x", "projects": ["*"]}, auth=("root", ADMIN)
+    )
+
+    assert (made.status_code, made.json()["owner"]) == (201, None)
+
+
 def test_access(remote: Typed, local: Typed) -> None:
     """An administrator grants, revokes and explains rights from anywhere."""
     for line in (

@@ -69,7 +69,10 @@ class NewToken(Struct, frozen=True, forbid_unknown_fields=True):
     expires: Annotated[datetime, Meta(tz=True)] | None = None
     """Instead of `days`."""
     owner: str | UnsetType | None = UNSET
-    """The caller by default; None for nobody, or somebody else: for administrators."""
+    """
+    By default the caller, if it can own tokens; None is nobody. Only an administrator makes tokens
+    of nobody, and of others.
+    """
 
 
 class TokenRotation(Struct, frozen=True, forbid_unknown_fields=True):
@@ -284,7 +287,7 @@ def _parse_request(body: bytes, caller: Caller, now: datetime) -> TokenRequest:
     else:
         lifetime = timedelta(fields.days) if fields.days else api_tokens.DEFAULT_LIFETIME
     owner, names = caller.principal, tuple(sorted(caller.principals))
-    if fields.owner is None:
+    if fields.owner is None or (fields.owner is UNSET and not _can_own_tokens(caller)):
         owner, names = "", ()
     elif fields.owner is not UNSET:
         owner, others = parse_owner(fields.owner)
