@@ -169,7 +169,7 @@ def test_life(published: Path, wheelyard: Typed) -> None:
 
 
 def test_a_set_of_versions(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
-    """`yank` and `delete` take a set of versions, and print each file that they touch."""
+    """`yank` and `delete` take a set of versions; `--dry-run` deletes nothing, with `--yes` too."""
     del published
     newer = make_wheel("acme_core", "2.0").write(sandbox.folder)
     assert wheelyard("upload", newer).returncode == 0
@@ -177,8 +177,10 @@ def test_a_set_of_versions(published: Path, sandbox: Sandbox, wheelyard: Typed) 
 
     assert wheelyard("yank", *chosen).stdout == f"acme-core 1.0: yanked  {WHEEL}\n"
     assert wheelyard("yank", *chosen).stdout == "acme-core <2: already yanked\n"
-    trial = wheelyard("delete", *chosen, "--dry-run")
-    assert (trial.returncode, trial.stdout) == (0, f"acme-core 1.0: would be deleted  {WHEEL}\n")
+    for sure in (), ("--yes",):
+        trial = wheelyard("delete", *chosen, "--dry-run", *sure)
+        would = f"acme-core 1.0: would be deleted  {WHEEL}\n"
+        assert (trial.returncode, trial.stdout) == (0, would)
     assert WHEEL in wheelyard("list", "acme-core").stdout
     assert wheelyard("delete", *chosen, "--yes").stdout == f"acme-core 1.0: deleted  {WHEEL}\n"
     assert wheelyard("delete", *chosen, "--yes").stdout == "acme-core <2: already deleted\n"

@@ -107,7 +107,7 @@ def delete(
         raise click.UsageError("Nobody can be asked here. Give --yes to delete, or --dry-run.")
     index, name = managed_index(), parse_name(project)
     change = partial(index.change, "delete", name, selection, reason)
-    if not yes:
+    if dry_run or not yes:
         found = change(dry_run=True)
         is_question = not dry_run and bool(found.files)
         _print_files(name, selection, found, "would be deleted", "already deleted", err=is_question)
