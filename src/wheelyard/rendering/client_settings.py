@@ -100,7 +100,8 @@ def _poetry(settings: ClientSettings) -> str:
     lines = f'[tool.poetry.dependencies.NAME]\nversion = "*"\nsource = "{NAME}"\n'
     return f"""\
 # pyproject.toml. List every private project here, also one that only another private project needs,
-# and add each to the dependencies; "poetry add --source {NAME} NAME" does both.
+# and write each into the dependencies of [project], too: otherwise Poetry may ignore its table.
+# "poetry add --source {NAME} NAME" writes both, but skips a name that has a table already.
 # Poetry looks up all other names in the other sources.
 # Credential: POETRY_HTTP_BASIC_{NAME.upper()}_USERNAME={USER} and
 # POETRY_HTTP_BASIC_{NAME.upper()}_PASSWORD, or ~/.netrc.
