@@ -1,16 +1,24 @@
 """Commands whose output is closed or cannot be written."""
 
+import logging
 import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
 import pytest
 
 from tests.clients.harness import REPOSITORY, Sandbox
-from wheelyard.cli.output import output_options, progress_bar
+from wheelyard.cli.output import (
+    echo,
+    output_options,
+    print_line,
+    print_message,
+    progress_bar,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -103,6 +111,32 @@ def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch, *, is_quiet: bo
     os.close(terminal)
     assert (drawn == b"|") is is_quiet
     assert (b"2/2" in drawn) is not is_quiet
+
+
+def test_lines_beside_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal the bar is erased before each line that is printed, and drawn again below."""
+    terminal, end = os.openpty()
+    monkeypatch.setenv("TERM", "xterm")
+
+    @click.command("check")
+    @output_options
+    def command() -> None:
+        context = click.get_current_context()
+        with progress_bar("check", "MofNCompleteColumn", total=2):
+            print_line("a [red] line")
+            echo("wheelyard: an error", err=True)
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(print_message, logging.INFO, "a message", context).result()
+
+    with os.fdopen(end, "w", buffering=1) as errors, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", errors)
+        patch.setattr(sys, "stderr", errors)
+        command.main([], standalone_mode=False)
+
+    drawn = os.read(terminal, 10_000).decode()
+    os.close(terminal)
+    for line in "a [red] line", "wheelyard: an error", "wheelyard: a message":
+        assert f"\r\x1b[2K{line}\r\n" in drawn
 
 
 def test_plain_progress(capsys: pytest.CaptureFixture[str]) -> None:

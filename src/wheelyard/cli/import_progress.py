@@ -4,9 +4,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import TYPE_CHECKING
 
-import click
-
-from wheelyard.cli.output import is_terminal, progress_bar
+from wheelyard.cli.output import echo, is_terminal, progress_bar
 from wheelyard.errors import Unavailable
 from wheelyard.model.access import Caller
 from wheelyard.model.text import escaped
@@ -72,6 +70,6 @@ class _ProgressPrinter(ImportProgress):
         """Count an entry, unless passed over, on the progress bar; print why it was refused."""
         if outcome.status is FileStatus.REFUSED:
             why = f"was not imported: {outcome.why}"
-            click.echo(f"wheelyard: {escaped(outcome.location)} {why}", err=True)
+            echo(f"wheelyard: {escaped(outcome.location)} {why}", err=True)
         if outcome.status is not FileStatus.PASSED_OVER:
             self._update(advance=1)

@@ -115,7 +115,8 @@ SERVER_COMMANDS: Final = frozenset({"serve", "run"})
 """Commands whose messages go to a log."""
 _BUFFER: Final = f"{__name__}.buffer"
 _IN_LOG: Final = f"{__name__}.in_log"
-"""Keys of click's context: messages not printed yet, and whether messages go to the log."""
+_BAR: Final = f"{__name__}.bar"
+"""Keys of click's context: messages not printed yet, whether messages go to the log, the bar."""
 _PREFIXES: Final = {logging.INFO: "wheelyard: ", logging.WARNING: "wheelyard: warning: "}
 
 
@@ -156,7 +157,21 @@ def print_message(level: int, what: str, context: click.Context | None = None) -
     elif is_in_log:
         logging.getLogger("wheelyard").log(level, "%s", escaped(what))
     else:
-        click.echo(f"{_PREFIXES[level]}{escaped(what)}", err=True)
+        echo(f"{_PREFIXES[level]}{escaped(what)}", err=True, context=context)
+
+
+def echo(line: str, *, err: bool = False, context: click.Context | None = None) -> None:
+    """
+    Print a line to standard output, or to standard error, above the command's progress bar.
+
+    `context` is that of `print_message`.
+    """
+    bar = (context or click.get_current_context()).meta.get(_BAR)
+    stream = sys.stderr if err else sys.stdout
+    if bar is not None and stream is not None and stream.isatty():
+        bar.console.out(line, highlight=False)
+    else:
+        click.echo(line, err=err)
 
 
 def is_terminal() -> bool:
@@ -195,7 +210,7 @@ def _is_given(option: str) -> bool:
 def print_line(line: str) -> None:
     """Print a line of a command's result, unless the command has `--quiet` or `--json`."""
     if not _is_given("quiet") and not _is_given("json"):
-        click.echo(line)
+        echo(line)
 
 
 def printable(name: str) -> str:
@@ -253,7 +268,11 @@ def progress_bar(
     made = [getattr(progress, each)() if each.endswith("Column") else each for each in columns]
     with progress.Progress(*made, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total, **fields)
-        yield lambda **changes: bar.update(task, **changes)
+        click.get_current_context().meta[_BAR] = bar
+        try:
+            yield lambda **changes: bar.update(task, **changes)
+        finally:
+            del click.get_current_context().meta[_BAR]
 
 
 class _PlainProgress:

@@ -12,7 +12,14 @@ from msgspec import Struct
 from wheelyard.cli.help_text import complete_path, examples
 from wheelyard.cli.managed_index import LocalIndex, ManagedIndex, managed_index, managed_options
 from wheelyard.cli.options import command_settings, ensure_index
-from wheelyard.cli.output import output_options, print_json, print_line, printable, progress_bar
+from wheelyard.cli.output import (
+    echo,
+    output_options,
+    print_json,
+    print_line,
+    printable,
+    progress_bar,
+)
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.text import escaped
@@ -141,14 +148,14 @@ def _print_result(path: Path, outcome: Future[PublishedFile]) -> FileResult:
         file = outcome.result()
     except WheelyardError as fault:
         name = path.name if path.name and not has_magic(path.name) else str(path)
-        click.echo(f"wheelyard: {escaped(name)}: {fault.message}", err=True)
+        echo(f"wheelyard: {escaped(name)}: {fault.message}", err=True)
         message = printable(fault.message)
         return FileResult(printable(str(path)), "refused", error=fault.code, message=message)
     filename = escaped(file.filename)
     what = "uploaded" if file.status == "uploaded" else "already there"
     print_line(f"{filename}  sha256:{escaped(file.sha256)}  {what}")
     for warning in file.warnings:
-        click.echo(f"wheelyard: warning: {path.name}: {escaped(warning)}", err=True)
+        echo(f"wheelyard: warning: {path.name}: {escaped(warning)}", err=True)
     return FileResult(
         printable(str(path)), file.status, file.filename, file.sha256, warnings=file.warnings
     )
