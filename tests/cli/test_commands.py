@@ -212,6 +212,31 @@ def test_a_question(published: Path, sandbox: Sandbox) -> None:
     os.close(end)
 
 
+def test_a_file_that_nobody_was_shown(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
+    """A file that is published while `delete` asks is not deleted, and neither are the others."""
+    del published
+    newer = make_wheel("acme_core", "1.1").write(sandbox.folder)
+    terminal, end = os.openpty()
+    asking = subprocess.Popen(
+        [*WHEELYARD, "delete", "acme-core", "--versions", "<2"],
+        cwd=sandbox.folder,
+        env=sandbox.environment() | WHERE,
+        stdin=end,
+        stderr=end,
+    )
+    shown = b""
+    while b"type the name" not in shown:
+        shown += os.read(terminal, 1_000)
+    assert wheelyard("upload", newer).returncode == 0
+    os.write(terminal, b"acme-core\n")
+
+    assert asking.wait() == 1
+    assert b"Nothing was deleted: meanwhile" in os.read(terminal, 1_000)
+    assert wheelyard("list", "acme-core").stdout.count("\n") == 2
+    os.close(terminal)
+    os.close(end)
+
+
 def test_tokens(wheelyard: Typed, sandbox: Sandbox) -> None:
     """`create` prints the token and nothing else, `list` no secret; `revoke` takes either form."""
     first = wheelyard(

@@ -10,6 +10,7 @@ from packaging.utils import NormalizedName
 from wheelyard.cli.help_text import examples
 from wheelyard.cli.managed_index import managed_index, managed_options
 from wheelyard.cli.output import confirm_name, is_interactive
+from wheelyard.errors import Conflict
 from wheelyard.model.distribution_filename import parse_name, parse_version, parse_version_set
 from wheelyard.model.project import Status
 from wheelyard.model.text import escaped
@@ -116,8 +117,15 @@ def delete(
         if not confirm_name(name, "These filenames can never be used again."):
             click.echo("wheelyard: nothing was deleted", err=True)
             return 1
+        if _filenames(change(dry_run=True)) != _filenames(found):
+            message = "Nothing was deleted: meanwhile the files have changed. Try again."
+            raise Conflict(message)
     _print_files(name, selection, change(), "deleted", "already deleted")
     return 0
+
+
+def _filenames(changed: Changed) -> set[str]:
+    return {file.filename for file in changed.files}
 
 
 def _print_files(
