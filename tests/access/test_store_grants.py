@@ -69,9 +69,9 @@ def test_everybody_at_once(tmp_path: Path) -> None:
         assert (statuses("/simple/shut-lib/"), statuses("/simple/secret-lib/")) == ({404}, {403})
         assert uploaded() == {403}
 
-        access.set_group("newcomers", MEMBERS[:2], by="local:test")
+        access.edit_group("set", "newcomers", MEMBERS[:2], by="local:test")
         granted = access.grant(to("group:newcomers", can="upload", project="s*"), by="local:test")
-        access.add_to_group("newcomers", MEMBERS[2:], by="local:test")
+        access.edit_group("add", "newcomers", MEMBERS[2:], by="local:test")
         later[0] += 1
 
         for path in ("/simple/shut-lib/", "/simple/shut-lib/", "/simple/secret-lib/"):

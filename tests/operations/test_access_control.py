@@ -77,19 +77,19 @@ def test_they_add_up(harness: IndexHarness, access: AccessControl) -> None:
     assert not may(other, BO)
 
     first = access.grant(grant(BO, note="on duty"), by="local:ana")
-    access.add_to_group("ops", [BO], by="local:ana")
+    access.edit_group("add", "ops", [BO], by="local:ana")
     second = access.grant(grant("group:ops", actions=("manage",)), by="local:ana")
 
     assert may(other, BO)
     assert may(other, BO, Action.UPLOAD, "ops-tools")
     assert may(other, ANA, Action.MANAGE)
     access.revoke(second, by="local:ana", note="done")
-    access.remove_from_group("ops", [BO], by="local:ana")
+    access.edit_group("remove", "ops", [BO], by="local:ana")
     assert may(other, BO)
     assert not may(other, BO, Action.UPLOAD, "ops-tools")
     assert not may(other, ANA)
     access.revoke(first, by="local:bo")
-    access.delete_group("ops", by="local:bo")
+    access.edit_group("delete", "ops", (), by="local:bo")
     assert not may(other, BO)
     assert may(other, ANA, Action.UPLOAD, "ops-tools")
     assert history(other) == [
@@ -110,7 +110,7 @@ def test_they_add_up(harness: IndexHarness, access: AccessControl) -> None:
 def test_the_list(access: AccessControl) -> None:
     """The list says of each grant and group whether it is in the settings or in the store."""
     made = access.grant(grant(BO), by="local:ana")
-    access.set_group("ops", [BO], by="local:ana")
+    access.edit_group("set", "ops", [BO], by="local:ana")
 
     found = access.show()
 
@@ -128,10 +128,10 @@ def test_nothing_to_do(access: AccessControl) -> None:
     """An equal grant has the id of the first, and a change without effect is not recorded."""
     made = access.grant(grant(ANA, BO, projects=("Acme_Core", "acme-core")), by="local:ana")
     assert access.grant(grant(BO, ANA), by="local:bo") == made
-    access.set_group("team", [], by="local:ana")
-    access.set_group("team", [], by="local:ana")
-    access.add_to_group("team", [ANA], by="local:ana")
-    access.add_to_group("team", [ANA], by="local:ana")
+    access.edit_group("set", "team", [], by="local:ana")
+    access.edit_group("set", "team", [], by="local:ana")
+    access.edit_group("add", "team", [ANA], by="local:ana")
+    access.edit_group("add", "team", [ANA], by="local:ana")
 
     assert history(access)[1:] == ["group team: made", f"group team: added {ANA}"]
 
@@ -162,7 +162,7 @@ def test_no_grant(access: AccessControl, fields: GrantFields, words: str) -> Non
 
 def test_refusals(access: AccessControl) -> None:
     """What is in the settings, is needed by a grant, or is not there cannot be taken away."""
-    access.set_group("team", [ANA], by="local:ana")
+    access.edit_group("set", "team", [ANA], by="local:ana")
     used = access.grant(grant("group:team"), by="local:ana")
 
     def refused(change: str, *arguments: object) -> str:
@@ -172,14 +172,16 @@ def test_refusals(access: AccessControl) -> None:
 
     assert "is in the settings. Remove it there" in refused("revoke", "1")
     assert "There is no grant 'g0' in the store" in refused("revoke", "g0")
-    assert f"The group team has grants: {used}" in refused("delete_group", "team")
-    assert "There is no group 'ops' in the store" in refused("delete_group", "ops")
-    assert "There is no group 'taem'" in refused("add_to_group", "taem", [ANA])
-    assert "is in the group ops by the settings" in refused("remove_from_group", "ops", [ANA])
-    assert f"{BO} is not in the group team" in refused("remove_from_group", "team", [BO])
-    assert "cannot be the name of a group" in refused("set_group", "the team", [])
-    assert "anonymous is in no group" in refused("set_group", "team", ["anonymous"])
-    assert "groups are not nested" in refused("set_group", "team", ["group:ops"])
+    assert f"The group team has grants: {used}" in refused("edit_group", "delete", "team", ())
+    assert "There is no group 'ops' in the store" in refused("edit_group", "delete", "ops", ())
+    assert "There is no group 'taem'" in refused("edit_group", "add", "taem", [ANA])
+    assert "is in the group ops by the settings" in refused("edit_group", "remove", "ops", [ANA])
+    assert f"{BO} is not in the group team" in refused("edit_group", "remove", "team", [BO])
+    assert "cannot be the name of a group" in refused("edit_group", "set", "the team", [])
+    assert "anonymous is in no group" in refused("edit_group", "set", "team", ["anonymous"])
+    assert "groups are not nested" in refused("edit_group", "set", "team", ["group:ops"])
+    with pytest.raises(Invalid, match="A note has the character"):
+        access.revoke(used, by="local:ana", note="two\nlines")
     assert len(history(access)) == 2
 
 
@@ -257,7 +259,7 @@ def test_a_lost_answer_and_another_change(harness: IndexHarness, access: AccessC
     """A change whose answer was lost is found in the journal if another one has followed."""
     made = access.grant(grant(BO), by="local:ana")
     store = Overtaken(harness.store, (Fault(FaultKind.DONE, "put", keys.ACCESS),))
-    store.meanwhile = lambda: access.set_group("team", [], by="local:bo")
+    store.meanwhile = lambda: access.edit_group("set", "team", [], by="local:bo")
     runtime = fake_runtime(harness.clock, 8)
 
     other = build_index(store, Spool(harness.folder), CONFIGURED, runtime).access
@@ -276,7 +278,7 @@ def test_an_outage(harness: IndexHarness, access: AccessControl) -> None:
 def test_the_check_mends(harness: IndexHarness, access: AccessControl) -> None:
     """The check writes a lost last entry, and with --rebuild the document from its journal."""
     access.grant(grant(BO), by="local:ana")
-    access.set_group("team", [ANA], by="local:ana")
+    access.edit_group("set", "team", [ANA], by="local:ana")
     assert (harness.check().problems, harness.check().notes) == ([], [])
     whole = harness.bytes_at(keys.ACCESS)
 
@@ -321,10 +323,9 @@ CHANGES = st.one_of(
     st.tuples(st.just("grant"), st.tuples(GRANTEES.map(lambda who: grant(*who)))),
     st.tuples(st.just("revoke"), st.tuples(st.integers(0, 2))),
     st.tuples(
-        st.sampled_from(["set_group", "add_to_group", "remove_from_group"]),
-        st.tuples(st.just("a"), PRINCIPALS),
+        st.just("edit_group"),
+        st.tuples(st.sampled_from(["set", "add", "remove", "delete"]), st.just("a"), PRINCIPALS),
     ),
-    st.tuples(st.just("delete_group"), st.just(("a",))),
 )
 
 

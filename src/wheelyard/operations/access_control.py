@@ -44,7 +44,7 @@ from wheelyard.operations.audit_log import log_access
 from wheelyard.storage.base import ObjectVersion
 
 GroupChange = Literal["set", "add", "remove", "delete"]
-"""A change of a group; `set` also makes one."""
+"""A change of a group; `set` makes one, or gives it other members."""
 NOTE_LIMIT_CHARS: Final = 200
 
 _Members = frozenset[str]
@@ -168,6 +168,7 @@ class AccessControl:
 
     def revoke(self, grant_id: str, by: str, note: str = "") -> None:
         """Remove a grant from the store; raise NotFound if it is not there."""
+        require_one_line(note, "A note", NOTE_LIMIT_CHARS)
 
         def intent(rules: AccessRules) -> AnyAccessEvent:
             if any(each.id == grant_id for each in rules.grants):
@@ -185,96 +186,26 @@ class AccessControl:
 
         self._commit(intent)
 
-    def set_group(self, name: str, members: Iterable[str], by: str, note: str = "") -> None:
-        """Make a group in the store, or give it these members instead of its own."""
-        wanted = _members(members)
-        self._change_group(name, lambda known: (wanted, (known or frozenset()) - wanted), by, note)
-
-    def add_to_group(self, name: str, members: Iterable[str], by: str, note: str = "") -> None:
-        """Add members to a group; raise NotFound if there is none."""
-        wanted = _members(members)
-
-        def changes(known: _Members | None) -> tuple[_Members, _Members]:
-            if known is None and name not in self.configured.groups:
-                raise _no_group(name)
-            return wanted, frozenset()
-
-        self._change_group(name, changes, by, note)
-
-    def remove_from_group(self, name: str, members: Iterable[str], by: str, note: str = "") -> None:
-        """Remove members from a group; raise Invalid for one whom the settings name."""
-        removed = _members(members)
-        for each in sorted(removed & self.configured.groups.get(name, frozenset())):
-            raise Invalid(
-                f"{each} is in the group {name} by the settings. Remove it there, and restart the "
-                "servers.",
-                code="invalid_field",
-            )
-
-        def changes(known: _Members | None) -> tuple[_Members, _Members]:
-            for each in sorted(removed - (known or frozenset())):
-                raise NotFound(
-                    f"{each} is not in the group {name}. 'wheelyard access show' lists its "
-                    "members.",
-                    short="No such member.",
-                )
-            return frozenset(), removed
-
-        self._change_group(name, changes, by, note)
-
-    def delete_group(self, name: str, by: str, note: str = "") -> None:
-        """Remove a group from the store; raise Conflict if it would leave a grant without it."""
-
-        def intent(rules: AccessRules) -> AnyAccessEvent:
-            if name not in rules.groups:
-                raise _no_group(name)
-            users = [each.id for each in rules.grants if name in groups_in(each.grant.who)]
-            if users and name not in self.configured.groups:
-                raise Conflict(
-                    f"The group {name} has grants: {', '.join(users)}. Revoke them first with "
-                    "'wheelyard access revoke'.",
-                    code="group_in_use",
-                    short="The group has grants.",
-                )
-            return GroupDeleted(at=self._runtime.now(), by=by, note=note, name=name)
-
-        self._commit(intent)
-
     def edit_group(
-        self, change: GroupChange, name: str, members: Iterable[str], by: str, note: str
-    ) -> None:
-        """Make or change a group, or delete it; raises as the method of that change."""
-        if change == "delete":
-            self.delete_group(name, by, note)
-            return
-        changes = {
-            "set": self.set_group,
-            "add": self.add_to_group,
-            "remove": self.remove_from_group,
-        }
-        changes[change](name, members, by, note)
-
-    def _change_group(
-        self,
-        name: str,
-        changes: Callable[[_Members | None], tuple[_Members, _Members]],
-        by: str,
-        note: str,
+        self, change: GroupChange, name: str, members: Iterable[str], by: str, note: str = ""
     ) -> None:
         """
-        Commit what `changes` returns: whom to add to a group of the store, and whom to remove.
+        Make or change a group of the store, or delete it.
 
-        It is called with the present members; with None if the store does not have the group.
+        Raise NotFound for a group or a member that is not there, Invalid for a member whom the
+        settings name, and Conflict if a grant would be left without its group.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         with _field_errors():
+            wanted = frozenset(map(parse_member, members))
             parse_group_name(name)
 
         def intent(rules: AccessRules) -> AnyAccessEvent | None:
-            known = frozenset(rules.groups[name]) if name in rules.groups else None
-            added, removed = changes(known)
-            added -= known or frozenset()
-            if known is not None and not added and not removed:
+            if change == "delete":
+                self._require_unused(rules, name)
+                return GroupDeleted(at=self._runtime.now(), by=by, note=note, name=name)
+            added, removed = self._changed_members(rules, change, name, wanted)
+            if name in rules.groups and not added and not removed:
                 return None
             return GroupChanged(
                 at=self._runtime.now(),
@@ -286,6 +217,43 @@ class AccessControl:
             )
 
         self._commit(intent)
+
+    def _require_unused(self, rules: AccessRules, name: str) -> None:
+        """Raise NotFound or Conflict unless the store has the group and no grant needs it."""
+        if name not in rules.groups:
+            raise _no_group(name)
+        users = [each.id for each in rules.grants if name in groups_in(each.grant.who)]
+        if users and name not in self.configured.groups:
+            raise Conflict(
+                f"The group {name} has grants: {', '.join(users)}. Revoke them first with "
+                "'wheelyard access revoke'.",
+                code="group_in_use",
+                short="The group has grants.",
+            )
+
+    def _changed_members(
+        self, rules: AccessRules, change: GroupChange, name: str, wanted: _Members
+    ) -> tuple[_Members, _Members]:
+        """Return whom a change adds to a group of the store, and whom it removes."""
+        known, configured = frozenset(rules.groups.get(name, ())), self.configured.groups
+        if change == "set":
+            return wanted - known, known - wanted
+        if change == "add":
+            if name not in rules.groups and name not in configured:
+                raise _no_group(name)
+            return wanted - known, frozenset()
+        for each in sorted(wanted & configured.get(name, frozenset())):
+            raise Invalid(
+                f"{each} is in the group {name} by the settings. Remove it there, and restart the "
+                "servers.",
+                code="invalid_field",
+            )
+        for each in sorted(wanted - known):
+            raise NotFound(
+                f"{each} is not in the group {name}. 'wheelyard access show' lists its members.",
+                short="No such member.",
+            )
+        return frozenset(), wanted
 
     def _commit(self, intent: Callable[[AccessRules], AnyAccessEvent | None]) -> AccessRules:
         made: AnyAccessEvent | None = None
@@ -323,11 +291,6 @@ def _field_errors() -> Iterator[None]:
         yield
     except Invalid as fault:
         raise Invalid(fault.message, code="invalid_field") from fault
-
-
-def _members(names: Iterable[str]) -> _Members:
-    with _field_errors():
-        return frozenset(map(parse_member, names))
 
 
 def _no_group(name: str) -> NotFound:
