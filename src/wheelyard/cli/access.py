@@ -27,7 +27,7 @@ from wheelyard.model.grants import (
     groups_in,
 )
 from wheelyard.model.text import escaped
-from wheelyard.operations.access_control import AccessList, ListedGrant
+from wheelyard.operations.access_control import AccessList, GroupChange, ListedGrant
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
 from wheelyard.storage.gcs.location import is_bucket
 from wheelyard.wiring.index import authenticator_of_settings, open_index
@@ -122,49 +122,35 @@ def group() -> None:
     """
 
 
-@examples(
-    "access.md",
+def _add_group_command(change: GroupChange, what: str, *lines: str) -> None:
+    @examples("access.md", *lines)
+    @group.command(change, help=what)
+    @click.argument("name")
+    @click.argument("who", nargs=-1, required=change != "set")
+    @with_note
+    @managed_options
+    def command(name: str, who: tuple[str, ...], note: str) -> None:
+        managed_index().access.edit_group(change, name, who, note)
+
+
+_add_group_command(
+    "set",
+    "Make the group NAME, or replace its members, by WHO; without WHO it has no members.",
     "wheelyard access group set ml-team htpasswd:ml-ci user:bo@acme.dev",
     "wheelyard access group set ml-team",
 )
-@group.command("set")
-@click.argument("name")
-@click.argument("who", nargs=-1)
-@with_note
-@managed_options
-def set_group(name: str, who: tuple[str, ...], note: str) -> None:
-    """Make the group NAME, or replace its members, by WHO; without WHO it has no members."""
-    managed_index().access.edit_group("set", name, who, note)
-
-
-@examples(
-    "access.md",
+_add_group_command(
+    "add",
+    "Add WHO to the group NAME.",
     "wheelyard access group add ml-team user:ana@acme.dev",
     "wheelyard access group add ml-team user:ana@acme.dev --note 'TEAM-12'",
 )
-@group.command("add")
-@click.argument("name")
-@click.argument("who", nargs=-1, required=True)
-@with_note
-@managed_options
-def add_to_group(name: str, who: tuple[str, ...], note: str) -> None:
-    """Add WHO to the group NAME."""
-    managed_index().access.edit_group("add", name, who, note)
-
-
-@examples(
-    "access.md",
+_add_group_command(
+    "remove",
+    "Remove WHO from the group NAME.",
     "wheelyard access group remove ml-team user:bo@acme.dev",
     "wheelyard access group remove ml-team user:bo@acme.dev --note TEAM-13",
 )
-@group.command("remove")
-@click.argument("name")
-@click.argument("who", nargs=-1, required=True)
-@with_note
-@managed_options
-def remove_from_group(name: str, who: tuple[str, ...], note: str) -> None:
-    """Remove WHO from the group NAME."""
-    managed_index().access.edit_group("remove", name, who, note)
 
 
 @examples(
