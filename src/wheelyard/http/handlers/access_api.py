@@ -18,9 +18,8 @@ from wheelyard.authentication.explain import explain, parse_subject
 from wheelyard.errors import Forbidden, Invalid, quoted
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.conditional_requests import check_if_match
-from wheelyard.http.protocol.error_responses import error_response
-from wheelyard.http.protocol.json_body import decode_json, json_response, read_body
-from wheelyard.http.protocol.messages import JSON, NO_STORE, NOSNIFF, Request, Response
+from wheelyard.http.protocol.json_body import check_json, decode_json, json_response, read_body
+from wheelyard.http.protocol.messages import NO_STORE, NOSNIFF, Request, Response
 from wheelyard.http.protocol.query_string import parse_after, query_field
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_name
@@ -90,11 +89,8 @@ async def explain_access(request: Request, context: ServerContext) -> Response:
 async def change_access(request: Request, context: ServerContext, change: str) -> Response:
     """Handle POST `/api/v1/access/<change>`: change the grants and groups of the store."""
     _require_admin(request)
-    if rejection := check_if_match(request.headers, None):
+    if rejection := check_if_match(request.headers, None) or check_json(request):
         return rejection
-    if request.media_type != JSON:
-        message = 'Send the change as JSON, with "Content-Type: application/json".'
-        return error_response(415, "unsupported_media_type", message, "Send application/json.")
     body, index, by = await read_body(request.receive), context.index, request.caller.principal
 
     def respond() -> Response:

@@ -12,9 +12,8 @@ from wheelyard.errors import Invalid, quoted
 from wheelyard.http.context import ServerContext
 from wheelyard.http.page_responses import visible_names
 from wheelyard.http.protocol.conditional_requests import check_if_match
-from wheelyard.http.protocol.error_responses import error_response
-from wheelyard.http.protocol.json_body import decode_json, json_response, read_body
-from wheelyard.http.protocol.messages import JSON, Request, Response
+from wheelyard.http.protocol.json_body import check_json, decode_json, json_response, read_body
+from wheelyard.http.protocol.messages import Request, Response
 from wheelyard.http.protocol.query_string import parse_after, query_field
 from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.model.access import Action
@@ -146,11 +145,8 @@ async def change_project(
     if caller.is_anonymous:
         raise invalid_credential()
     caller.require(Action.MANAGE, name)
-    if rejection := check_if_match(request.headers, None):
+    if rejection := check_if_match(request.headers, None) or check_json(request):
         return rejection
-    if request.media_type != JSON:
-        message = 'Send the change as JSON, with "Content-Type: application/json".'
-        return error_response(415, "unsupported_media_type", message, "Send application/json.")
     body, lifecycle = await read_body(request.receive), context.index.lifecycle
 
     def respond() -> Response:

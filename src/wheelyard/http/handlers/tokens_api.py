@@ -31,9 +31,8 @@ from wheelyard.authentication.verifiers.verifier import decode_segment
 from wheelyard.errors import Forbidden, Invalid, NotFound
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.conditional_requests import check_if_match
-from wheelyard.http.protocol.error_responses import error_response
-from wheelyard.http.protocol.json_body import decode_json, json_response, read_body
-from wheelyard.http.protocol.messages import JSON, NO_STORE, NOSNIFF, Request, Response
+from wheelyard.http.protocol.json_body import check_json, decode_json, json_response, read_body
+from wheelyard.http.protocol.messages import NO_STORE, NOSNIFF, Request, Response
 from wheelyard.http.security.csrf import cross_site_error, is_same_origin
 from wheelyard.http.security.request_authentication import parse_authorization
 from wheelyard.model import access
@@ -123,14 +122,10 @@ async def list_tokens(request: Request, context: ServerContext) -> Response:
 
 async def create_token(request: Request, context: ServerContext) -> Response:
     """Handle POST `/api/v1/tokens`: create a token, and answer with its text."""
-    if rejection := _check_change(request, context):
+    if rejection := _check_creation(request, context):
         return rejection
     caller, now, tokens = request.caller, context.index.runtime.now(), context.index.tokens
     is_admin = caller.may_everywhere(Action.ADMIN)
-    if not is_admin:
-        _require_signed_in(request, now)
-    if rejection := _check_media_type(request):
-        return rejection
     wanted = _parse_request(await read_body(request.receive), caller, now)
     if wanted.owner == caller.principal:
         _require_signed_in(request, now)
@@ -171,14 +166,10 @@ async def rotate_token(request: Request, context: ServerContext) -> Response:
     An administrator may rotate each token, given by name or id; its owner, who has signed in, may
     do so by id.
     """
-    if rejection := _check_change(request, context):
+    if rejection := _check_creation(request, context):
         return rejection
     caller, now, tokens = request.caller, context.index.runtime.now(), context.index.tokens
     is_admin = caller.may_everywhere(Action.ADMIN)
-    if not is_admin:
-        _require_signed_in(request, now)
-    if rejection := _check_media_type(request):
-        return rejection
     wanted = decode_json(await read_body(request.receive), TokenRotation, FIELD_VALUES)
     async with context.long_read_limit.acquire(request.client_key):
         if is_admin:
@@ -220,11 +211,17 @@ async def revoke_sent_token(request: Request, context: ServerContext) -> Respons
     return await _revoke(token.id, request.caller, context)
 
 
-def _check_media_type(request: Request) -> Response | None:
-    if request.media_type == JSON:
-        return None
-    message = 'Send the token as JSON, with "Content-Type: application/json".'
-    return error_response(415, "unsupported_media_type", message, "Send application/json.")
+def _check_creation(request: Request, context: ServerContext) -> Response | None:
+    """
+    Return an error response if a request for a new token is malformed or cross-site, else None.
+
+    Raise Forbidden unless the caller is an administrator or has signed in.
+    """
+    if rejection := _check_change(request, context):
+        return rejection
+    if not request.caller.may_everywhere(Action.ADMIN):
+        _require_signed_in(request, context.index.runtime.now())
+    return check_json(request, "token")
 
 
 def _no_such_token() -> NotFound:

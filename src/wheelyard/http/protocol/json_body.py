@@ -9,12 +9,14 @@ from msgspec import DecodeError, Struct
 from msgspec.json import decode, encode
 
 from wheelyard.errors import Invalid, TooLarge, quoted
+from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.messages import (
     CSP,
     JSON,
     NO_STORE,
     Header,
     Receive,
+    Request,
     Response,
     make_response,
 )
@@ -38,6 +40,14 @@ async def read_body(
         if len(body) > limit:
             raise TooLarge(too_long)
     return body
+
+
+def check_json(request: Request, what: str = "change") -> Response | None:
+    """Return None if a request says that its body, `what`, is JSON; else a 415 error."""
+    if request.media_type == JSON:
+        return None
+    message = f'Send the {what} as JSON, with "Content-Type: application/json".'
+    return error_response(415, "unsupported_media_type", message, "Send application/json.")
 
 
 def json_response(status: int, body: object, *headers: Header) -> Response:
