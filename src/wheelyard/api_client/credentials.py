@@ -1,7 +1,6 @@
 """The credential for a server: from `WHEELYARD_TOKEN`, else a keyring, else a netrc file."""
 
 import sys
-from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import pathsep
@@ -36,14 +35,10 @@ def find_credential(server: Url, environ: Mapping[str, str]) -> ServerCredential
         return ServerCredential(f"Bearer {token}", TOKEN_VARIABLE)
     login = _from_keyring(server, environ)
     if login is not None:
-        return ServerCredential(_basic(login), "the keyring")
+        return ServerCredential(login.authorization, "the keyring")
     path = Path(environ.get("NETRC") or Path.home() / ".netrc")
     login = read_netrc(path).get(server.host.strip("[]"))
-    return None if login is None else ServerCredential(_basic(login), str(path))
-
-
-def _basic(login: UserPassword) -> str:
-    return "Basic " + b64encode(f"{login.username}:{login.password}".encode()).decode()
+    return None if login is None else ServerCredential(login.authorization, str(path))
 
 
 def _from_keyring(server: Url, environ: Mapping[str, str]) -> UserPassword | None:

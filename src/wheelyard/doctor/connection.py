@@ -6,7 +6,6 @@ Built on the standard library, whose steps (name, connection, tunnel, TLS) can b
 
 import socket
 import ssl
-from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -134,7 +133,7 @@ class Connections:
         proxy = self.proxies.proxy_for(url)
         sent = {"Host": url.authority, "User-Agent": USER_AGENT, **headers}
         if login is not None:
-            sent["Authorization"] = basic(login)
+            sent["Authorization"] = login.authorization
         target = url.target
         if proxy is not None and not url.is_secure:
             target = url.without_userinfo
@@ -173,13 +172,8 @@ def _deadline(connection: HTTPConnection) -> Iterator[None]:
             raise RequestFailed(f"its response takes more than {TOTAL_SECONDS:.0f} seconds")
 
 
-def basic(login: UserPassword) -> str:
-    """Return the Authorization header of a user and a password."""
-    return "Basic " + b64encode(f"{login.username}:{login.password}".encode()).decode()
-
-
 def _proxy_headers(proxy: Proxy) -> dict[str, str]:
-    return {} if proxy.url.login is None else {"Proxy-Authorization": basic(proxy.url.login)}
+    return {} if proxy.url.login is None else {"Proxy-Authorization": proxy.url.login.authorization}
 
 
 def explained(error: Exception) -> str:

@@ -4,6 +4,7 @@ Parsed http and https URLs, with forms for messages and links that have no crede
 Links in pages are often written by hand: spaces and non-ASCII characters are quoted.
 """
 
+from base64 import b64encode
 from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -26,6 +27,11 @@ class UserPassword:
 
     username: str
     password: str = field(repr=False)
+
+    @property
+    def authorization(self) -> str:
+        """The value of an Authorization header with both (RFC 7617)."""
+        return "Basic " + b64encode(f"{self.username}:{self.password}".encode()).decode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ The `default` entry of netrc is ignored, because it would be sent to any host th
 """
 
 import zlib
-from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -53,10 +52,7 @@ class SourceCredentials:
         is_usual = url.is_secure and url.port == DEFAULT_PORTS["https"]
         known = self.known.get(url.host.strip("[]")) if is_index or is_usual else None
         login = self._completed(known) if is_index else known
-        if login is None:
-            return None
-        pair = f"{login.username}:{login.password}".encode()
-        return f"Basic {b64encode(pair).decode()}"
+        return None if login is None else login.authorization
 
     def _completed(self, known: UserPassword | None) -> UserPassword | None:
         """
