@@ -172,6 +172,12 @@ def test_an_administrators_token(remote: Typed, local: Typed) -> None:
     assert listed.stdout.count("\n") == local("token", "list").stdout.count("\n")
     assert f"{admin[4:14]}\tadmin\tread,upload,manage,admin on *" in listed.stdout
 
+    made = remote("access", "group", "set", "admins", WHEELYARD_TOKEN=admin)
+    assert made.returncode == 0
+    journal = remote("journal", "--by", "admin").stdout
+    assert f"\ttoken:{admin[4:14]} (admin)\tAPI token\tgroup admins: " in journal
+    assert journal == local("journal", "--by", "admin").stdout
+
     for run in (remote, local):
         done = run("token", "create", "less", "--can", "admin", "--project", "acme-*")
         assert (done.returncode, "is for every project" in done.stderr) == (1, True)

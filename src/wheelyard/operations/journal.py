@@ -200,9 +200,11 @@ class JournalReader:
         try:
             for each in self.access_history(self._newest_access) if self.access_history else ():
                 self._newest_access = each.number
-                is_wanted = not self.by or is_match(self.by, each.event.by, "")
-                if each.event.at >= self.since and is_wanted:
-                    whole.entries.append(_access_entry(each))
+                if each.event.at < self.since:
+                    continue
+                by_name = self._name_of(each.event.by, whole.problems)
+                if not self.by or is_match(self.by, each.event.by, by_name):
+                    whole.entries.append(_access_entry(each, by_name))
         except Unavailable as fault:
             whole.problems.append(f"the changes of grants cannot be read: {fault.message}")
 
@@ -278,7 +280,7 @@ def _entry(name: NormalizedName, number: int, event: AnyEvent, by_name: str) -> 
     )
 
 
-def _access_entry(commit: AccessCommit) -> JournalEntry:
+def _access_entry(commit: AccessCommit, by_name: str) -> JournalEntry:
     event = commit.event
     return JournalEntry(
         at=event.at,
@@ -287,7 +289,7 @@ def _access_entry(commit: AccessCommit) -> JournalEntry:
         what=str(event.__struct_config__.tag),
         files=(),
         by=event.by,
-        by_name="",
+        by_name=by_name,
         credential=credential_of(event.by),
         reason=redact_tokens(describe_event(event)),
     )
