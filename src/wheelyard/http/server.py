@@ -151,7 +151,9 @@ def _serve_in_process(create_server: Callable[[], Any], *, is_worker: bool = Fal
             loop.add_signal_handler(each, stop)
         await server.serve()
 
-    asyncio.run(serve())
+    from uvloop import run  # noqa: PLC0415 - a worker's loop is made by Granian
+
+    run(serve())
 
 
 def _server_of(settings: Settings, app: App, runtime: Runtime) -> Callable[[], Any]:
