@@ -130,7 +130,7 @@ class Scenario:
         if wish.delete:
             distribution = parse_filename(wish.made.filename)
             selection = Selection(distribution.version, wish.made.filename)
-            index.lifecycle.delete(ALICE, distribution.project, selection, "")
+            index.lifecycle.change("delete", ALICE, distribution.project, selection, "")
         else:
             index.uploads.accept(self.arrivals[wish.made], ALICE)
 

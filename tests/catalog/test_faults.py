@@ -28,9 +28,9 @@ Operation = Callable[[IndexHarness, Index], object]
 
 OPERATIONS: dict[str, Operation] = {
     "upload": lambda harness, index: index.uploads.accept(TWO.arrival(harness.folder), ALICE),
-    "yank": lambda _, index: index.lifecycle.yank(ALICE, DEMO, FIRST, "bad"),
-    "unyank": lambda _, index: index.lifecycle.unyank(ALICE, DEMO, FIRST, ""),
-    "delete": lambda _, index: index.lifecycle.delete(ALICE, DEMO, FIRST, ""),
+    "yank": lambda _, index: index.lifecycle.change("yank", ALICE, DEMO, FIRST, "bad"),
+    "unyank": lambda _, index: index.lifecycle.change("unyank", ALICE, DEMO, FIRST, ""),
+    "delete": lambda _, index: index.lifecycle.change("delete", ALICE, DEMO, FIRST, ""),
     "status": lambda _, index: index.lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, ""),
 }
 
@@ -142,7 +142,7 @@ def _prepared(folder: Path, operation: str, before: str) -> IndexHarness:
     if before == "a file" or operation != "upload":
         harness.upload(ONE)
     if operation == "unyank":
-        harness.index.lifecycle.yank(ALICE, DEMO, FIRST, "")
+        harness.index.lifecycle.change("yank", ALICE, DEMO, FIRST, "")
     return harness
 
 

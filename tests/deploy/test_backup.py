@@ -104,7 +104,7 @@ def publishing(store: Path, dist: Path) -> Callable[[int], None]:
     def publish_more(number: int) -> None:
         take(index, dist, "demo", "other", f"new{number}", version=f"3.{number}")
         chosen = Selection(Version(f"3.{number}"))
-        index.lifecycle.yank(ALICE, DEMO, chosen, "broken")
+        index.lifecycle.change("yank", ALICE, DEMO, chosen, "broken")
 
     return publish_more
 
@@ -176,7 +176,9 @@ def test_one_project(store: Path, tmp_path: Path) -> None:
     index, backup = opened(store), tmp_path / "backup"
     take(index, tmp_path / "dist", "acme_core")
     assert called(tmp_path, environment(tmp_path), "copy", store, backup).returncode == 0
-    index.lifecycle.yank(ALICE, NormalizedName("acme-core"), Selection(Version("1.0")), "broken")
+    index.lifecycle.change(
+        "yank", ALICE, NormalizedName("acme-core"), Selection(Version("1.0")), "broken"
+    )
     (damaged,) = store.glob("files/acme-core/*/acme_core-1.0-*.whl")
     damaged.write_bytes(b"?")
     assert len(problems(store)) == 1
@@ -196,8 +198,8 @@ def test_as_it_was(store: Path, tmp_path: Path) -> None:
     moment = system_runtime().now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     index = opened(store)
     publishing(store, tmp_path / "dist")(1)
-    index.lifecycle.delete(ALICE, DEMO, Selection(Version("1.0")), "")
-    index.lifecycle.yank(ALICE, DEMO, Selection(Version("2.0")), "")
+    index.lifecycle.change("delete", ALICE, DEMO, Selection(Version("1.0")), "")
+    index.lifecycle.change("yank", ALICE, DEMO, Selection(Version("2.0")), "")
 
     typed("### Restore to a point in time", store, backup, TIME=moment, BACKUP=str(backup))
 
@@ -217,7 +219,7 @@ def every_object(index: Index) -> dict[Key, bytes]:
 def test_moving(store: Path, tmp_path: Path) -> None:
     """From a folder through two buckets into another folder, everything stays what it is."""
     index = opened(store)
-    index.lifecycle.yank(ALICE, DEMO, Selection(Version("1.0")), "broken")
+    index.lifecycle.change("yank", ALICE, DEMO, Selection(Version("1.0")), "broken")
     index.tokens.create(TokenRequest(name="ci"), by="local:ana")
     before = every_object(index)
     places = [str(store), "gs://one/team", "gs://two", str(tmp_path / "last")]

@@ -124,12 +124,16 @@ def publish(index: Index, spool: Path, *packages: Package) -> None:
 
 def yank(index: Index, name: str, version: str, reason: str = "") -> None:
     """Yank a release."""
-    index.lifecycle.yank(ALICE, NormalizedName(name), Selection(Version(version), None), reason)
+    index.lifecycle.change(
+        "yank", ALICE, NormalizedName(name), Selection(Version(version), None), reason
+    )
 
 
 def delete(index: Index, name: str, version: str, filename: str | None = None) -> None:
     """Delete a release, or a file of it."""
-    index.lifecycle.delete(ALICE, NormalizedName(name), Selection(Version(version), filename), "")
+    index.lifecycle.change(
+        "delete", ALICE, NormalizedName(name), Selection(Version(version), filename), ""
+    )
 
 
 def set_status(index: Index, name: str, status: Status, reason: str = "") -> None:

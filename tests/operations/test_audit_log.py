@@ -48,8 +48,8 @@ def test_every_event_has_a_line(harness: IndexHarness, log: pytest.LogCaptureFix
         harness.upload(make_wheel(content=b"other"))
     token = f"wyd_{'a1B2' * 12}"
     for _ in range(2):
-        lifecycle.yank(ALICE, DEMO, RELEASE, f"see {token}")
-    lifecycle.delete(ALICE, DEMO, RELEASE, "")
+        lifecycle.change("yank", ALICE, DEMO, RELEASE, f"see {token}")
+    lifecycle.change("delete", ALICE, DEMO, RELEASE, "")
 
     names = [make_wheel().filename, make_sdist().filename]
     assert [(each["action"], each["files"]) for each in said(log)] == [

@@ -192,7 +192,7 @@ def test_deleted_stays_deleted(harness: IndexHarness, files: FakeFiles) -> None:
     """A file that was deleted from the index does not come back."""
     taken(harness, files.offer(make_wheel()), files.offer(make_sdist()))
     selection = Selection(parse_version("1.0"), "demo-1.0.tar.gz")
-    harness.index.lifecycle.delete(ALICE, DEMO, selection, "")
+    harness.index.lifecycle.change("delete", ALICE, DEMO, selection, "")
 
     report = taken(harness, files.offer(make_wheel()), files.offer(make_sdist()))
 

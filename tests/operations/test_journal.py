@@ -66,7 +66,7 @@ def test_all_projects_in_order_of_time(harness: IndexHarness) -> None:
     harness.clock.advance(minutes=1)
     harness.upload(make_wheel("other"))
     harness.clock.advance(minutes=1)
-    harness.index.lifecycle.yank(ci, DEMO, RELEASE, "see wyd_secret")
+    harness.index.lifecycle.change("yank", ci, DEMO, RELEASE, "see wyd_secret")
     harness.index.lifecycle.set_status(ci, OTHER, Status.ARCHIVED, "")
     harness.store.delete(keys.token(ci.principal[6:]), None)
 
@@ -194,7 +194,7 @@ def test_following(harness: IndexHarness) -> None:
     assert read(journal) == JournalPart([], [])
     assert store.calls == [("list", keys.PROJECTS)]
 
-    harness.index.lifecycle.yank(ALICE, DEMO, RELEASE, "")
+    harness.index.lifecycle.change("yank", ALICE, DEMO, RELEASE, "")
     harness.upload(make_wheel("other"))
 
     assert told(read(journal)) == [
@@ -228,7 +228,7 @@ def test_the_journal_of_one_project(harness: IndexHarness) -> None:
     """The journal of one project remains when all its files are deleted."""
     harness.upload(make_wheel("demo"))
     harness.upload(make_wheel("other"))
-    harness.index.lifecycle.delete(ALICE, DEMO, RELEASE, "old")
+    harness.index.lifecycle.change("delete", ALICE, DEMO, RELEASE, "old")
 
     part = read(reader(harness, only=DEMO, since=BEGINNING))
 

@@ -11,17 +11,18 @@ from wheelyard.errors import Forbidden, Invalid, NotFound
 from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.distribution_filename import parse_version, parse_version_set
 from wheelyard.model.project import Project, Status
-from wheelyard.operations.lifecycle import Lifecycle, Selection
+from wheelyard.operations.lifecycle import Lifecycle, ReleaseAction, Selection
 
 DEMO = NormalizedName("demo")
 WHEEL, SDIST, TWO = make_wheel(), make_sdist(), make_wheel(version="2.0")
 FIRST = Selection(parse_version("1.0"))
+RELEASE_ACTIONS: tuple[ReleaseAction, ...] = ("yank", "unyank", "delete")
 
 Change = Callable[..., Project]
 CHANGES: dict[str, Change] = {
-    "yank": lambda life, who, why="broken": life.yank(who, DEMO, FIRST, why).project,
-    "unyank": lambda life, who, why="": life.unyank(who, DEMO, FIRST, why).project,
-    "delete": lambda life, who, why="": life.delete(who, DEMO, FIRST, why).project,
+    "yank": lambda life, who, why="broken": life.change("yank", who, DEMO, FIRST, why).project,
+    "unyank": lambda life, who, why="": life.change("unyank", who, DEMO, FIRST, why).project,
+    "delete": lambda life, who, why="": life.change("delete", who, DEMO, FIRST, why).project,
     "status": lambda life, who, why="done": life.set_status(who, DEMO, Status.ARCHIVED, why),
 }
 
@@ -41,11 +42,11 @@ def yanked(project: Project) -> dict[str, str | None]:
 
 def test_yank_and_unyank(life: Lifecycle) -> None:
     """A release is yanked with a reason, and the mark can be taken back."""
-    marked = life.yank(ALICE, DEMO, FIRST, "broken").project
+    marked = life.change("yank", ALICE, DEMO, FIRST, "broken").project
     expected = {WHEEL.filename: "broken", SDIST.filename: "broken", TWO.filename: None}
     assert yanked(marked) == expected
 
-    cleared = life.unyank(ALICE, DEMO, FIRST, "").project
+    cleared = life.change("unyank", ALICE, DEMO, FIRST, "").project
 
     assert set(yanked(cleared).values()) == {None}
 
@@ -54,13 +55,13 @@ def test_one_file_of_a_release(life: Lifecycle) -> None:
     """One file of a release can be yanked alone, also without a reason."""
     selection = Selection(parse_version("1"), SDIST.filename)
 
-    assert yanked(life.yank(ALICE, DEMO, selection, "").project)[SDIST.filename] == ""
+    assert yanked(life.change("yank", ALICE, DEMO, selection, "").project)[SDIST.filename] == ""
     assert yanked(life.projects.get(DEMO))[WHEEL.filename] is None
 
 
 def test_delete(harness: IndexHarness, life: Lifecycle) -> None:
     """What is deleted is unlisted, and its bytes and metadata are gone from the store."""
-    after = life.delete(ALICE, DEMO, FIRST, "leaked").project
+    after = life.change("delete", ALICE, DEMO, FIRST, "leaked").project
 
     assert [file.filename for file in after.files] == [TWO.filename]
     assert after.deleted_filenames == tuple(sorted((WHEEL.filename, SDIST.filename)))
@@ -90,9 +91,9 @@ def test_a_set_of_versions(
     before = life.projects.get(DEMO)
     selection = Selection(parse_version_set(text))
 
-    trial = life.delete(ALICE, DEMO, selection, "", dry_run=True)
-    marked = life.yank(ALICE, DEMO, selection, "old")
-    gone = life.delete(ALICE, DEMO, selection, "old")
+    trial = life.change("delete", ALICE, DEMO, selection, "", dry_run=True)
+    marked = life.change("yank", ALICE, DEMO, selection, "old")
+    gone = life.change("delete", ALICE, DEMO, selection, "old")
 
     assert sorted({file.version for file in gone.files}) == expected
     assert [file.filename for file in trial.files] == [file.filename for file in gone.files]
@@ -100,7 +101,7 @@ def test_a_set_of_versions(
     assert gone.project.revision == before.revision + 2
     kept = [file.filename for file in gone.project.files]
     assert sorted([*kept, *gone.project.deleted_filenames]) == sorted(before.by_filename)
-    again = life.delete(ALICE, DEMO, selection, "old")
+    again = life.change("delete", ALICE, DEMO, selection, "old")
     assert (again.project, again.files) == (gone.project, ())
 
 
@@ -124,9 +125,9 @@ def test_a_change_again_changes_nothing(life: Lifecycle, change: str) -> None:
 def test_nothing_is_selected(life: Lifecycle, selection: Selection) -> None:
     """A version or a file that is not there is NotFound, and nothing is committed."""
     before = life.projects.get(DEMO)
-    for change in (life.yank, life.unyank, life.delete):
+    for action in RELEASE_ACTIONS:
         with pytest.raises(NotFound):
-            change(ALICE, DEMO, selection, "")
+            life.change(action, ALICE, DEMO, selection, "")
 
     assert life.projects.get(DEMO) == before
 
@@ -160,7 +161,7 @@ def test_a_reason_is_one_line_of_text(life: Lifecycle, change: str) -> None:
 @pytest.mark.parametrize("reason", ["x" * 1024, "l\u00f6scht \u6570\u636e \U0001f600 'x' \\"])
 def test_a_reason_in_any_script(life: Lifecycle, reason: str) -> None:
     """Whatever can be read in one line is a reason, and is kept as it was written."""
-    assert yanked(life.yank(ALICE, DEMO, FIRST, reason).project)[WHEEL.filename] == reason
+    assert yanked(life.change("yank", ALICE, DEMO, FIRST, reason).project)[WHEEL.filename] == reason
 
 
 @pytest.mark.parametrize("change", list(CHANGES))

@@ -58,14 +58,14 @@ class IndexMachine(RuleBasedStateMachine):
     def yank(self, version: str, reason: str) -> None:
         """Yank a release."""
         life = self.harness.index.lifecycle
-        self._change(version, lambda s: life.yank(ALICE, DEMO, s, reason))
+        self._change(version, lambda s: life.change("yank", ALICE, DEMO, s, reason))
         self._mark(version, reason)
 
     @rule(version=VERSIONS)
     def unyank(self, version: str) -> None:
         """Take the mark of a release back."""
         life = self.harness.index.lifecycle
-        self._change(version, lambda s: life.unyank(ALICE, DEMO, s, ""))
+        self._change(version, lambda s: life.change("unyank", ALICE, DEMO, s, ""))
         self._mark(version, None)
 
     @rule(version=VERSIONS)
@@ -73,7 +73,7 @@ class IndexMachine(RuleBasedStateMachine):
         """Delete a release."""
         life = self.harness.index.lifecycle
         gone = any(parse_filename(each).version == parse_version(version) for each in self.gone)
-        self._change(version, lambda s: life.delete(ALICE, DEMO, s, ""), is_done=gone)
+        self._change(version, lambda s: life.change("delete", ALICE, DEMO, s, ""), is_done=gone)
         for filename in self._of(version):
             del self.listed[filename]
             self.gone.add(filename)

@@ -36,8 +36,8 @@ def stocked(folder: Path) -> IndexHarness:
     source = IndexHarness(folder)
     for made in (make_wheel(), make_wheel(version="0.9"), make_sdist(), make_wheel("other")):
         source.upload(made)
-    source.index.lifecycle.yank(ALICE, DEMO, FIRST, "broken")
-    source.index.lifecycle.delete(ALICE, DEMO, Selection(parse_version("0.9")), "")
+    source.index.lifecycle.change("yank", ALICE, DEMO, FIRST, "broken")
+    source.index.lifecycle.change("delete", ALICE, DEMO, Selection(parse_version("0.9")), "")
     source.clock.advance(hours=1)
     return source
 
@@ -192,7 +192,7 @@ class Changing:
         files = index.projects.get_for_update(change.name).files
         if change.deletes and files:
             chosen = Selection(parse_version(files[-1].version))
-            index.lifecycle.delete(ALICE, change.name, chosen, "")
+            index.lifecycle.change("delete", ALICE, change.name, chosen, "")
         else:
             self.source.upload(make_wheel(change.name, f"{next(self._numbers)}.0"))
         self.states.append(self.source.snapshot(keys.PROJECTS))
@@ -237,7 +237,7 @@ def test_a_file_that_is_deleted_meanwhile(source: IndexHarness, target: IndexHar
         source.clock.advance(seconds=5)
         source.upload(make_wheel("other", "2.0"))
         source.clock.advance(seconds=5)
-        source.index.lifecycle.delete(ALICE, DEMO, FIRST, "")
+        source.index.lifecycle.change("delete", ALICE, DEMO, FIRST, "")
 
     busy = BusyStore(source.store, once("read", f"{keys.FILES}{DEMO}/", delete))
     copied = copy(source, target, read_from=busy)
@@ -255,7 +255,7 @@ def test_files_that_are_deleted_all_the_time(source: IndexHarness, target: Index
             source.clock.advance(seconds=5)
             for version in {file.version for file in source.index.projects.get(DEMO).files}:
                 chosen = Selection(parse_version(version))
-                source.index.lifecycle.delete(ALICE, DEMO, chosen, "")
+                source.index.lifecycle.change("delete", ALICE, DEMO, chosen, "")
             source.upload(make_wheel(version=f"{next(numbers)}.0"))
 
     copied = copy(source, target, read_from=BusyStore(source.store, delete))
@@ -268,7 +268,7 @@ def test_files_that_are_deleted_all_the_time(source: IndexHarness, target: Index
 def test_files_that_were_deleted_stay(source: IndexHarness, target: IndexHarness) -> None:
     """A deleted file disappears from the pages of the copy; its bytes go with a sweep there."""
     copy(source, target)
-    source.index.lifecycle.delete(ALICE, DEMO, FIRST, "")
+    source.index.lifecycle.change("delete", ALICE, DEMO, FIRST, "")
     copy(source, target)
 
     assert target.opened(seed=4).projects.get(DEMO).files == ()
@@ -285,7 +285,7 @@ def test_a_copy_that_dies(tmp_path: Path, *, is_first: bool) -> None:
         copy(source, before)
     source.upload(make_wheel(version="2.0"))
     source.upload(make_wheel(version="3.0"))
-    source.index.lifecycle.delete(ALICE, DEMO, Selection(parse_version("2.0")), "")
+    source.index.lifecycle.change("delete", ALICE, DEMO, Selection(parse_version("2.0")), "")
     source.upload(make_wheel("third"))
     for nth in count(1):
         target = clone(before)

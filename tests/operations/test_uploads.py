@@ -71,7 +71,7 @@ def test_other_bytes(harness: IndexHarness) -> None:
 def test_a_deleted_filename_never_comes_back(harness: IndexHarness, content: bytes) -> None:
     """The filename of a deleted file is refused, with the same bytes and with others."""
     harness.upload(make_wheel())
-    harness.index.lifecycle.delete(ALICE, DEMO, Selection(parse_version("1.0")), "")
+    harness.index.lifecycle.change("delete", ALICE, DEMO, Selection(parse_version("1.0")), "")
     before = harness.snapshot()
 
     with pytest.raises(Invalid) as caught:
@@ -101,7 +101,7 @@ def test_another_spelling_of_a_filename(
     if deleted:
         (name,) = harness.index.projects.names.get().value.names  # type: ignore[union-attr]
         selection = Selection(parse_version(file.version))
-        harness.index.lifecycle.delete(ALICE, name, selection, "")
+        harness.index.lifecycle.change("delete", ALICE, name, selection, "")
     before = harness.snapshot()
 
     with pytest.raises(Invalid) as caught:

@@ -319,7 +319,7 @@ def test_what_is_taken_away(
     path.unlink()
     watch.scan()
     assert listed(harness) == {path.name}
-    harness.index.lifecycle.delete(ALICE, DEMO, Selection(parse_version("1.0"), None), "")
+    harness.index.lifecycle.change("delete", ALICE, DEMO, Selection(parse_version("1.0"), None), "")
     make_wheel().write(folder)
     settle(harness, path)
 

@@ -8,7 +8,6 @@ settings are read.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
@@ -30,7 +29,7 @@ from wheelyard.model.access import Caller
 from wheelyard.model.project import Project, Status
 from wheelyard.model.token import TokenRecord
 from wheelyard.operations.journal import JournalSource, StoreJournals
-from wheelyard.operations.lifecycle import RELEASE_ACTIONS, Changed, ReleaseAction, Selection
+from wheelyard.operations.lifecycle import Changed, ReleaseAction, Selection
 from wheelyard.operations.upload import PublishedFile
 from wheelyard.settings.load import process_environment
 from wheelyard.wiring.index import Index
@@ -140,8 +139,9 @@ class LocalIndex:
         dry_run: bool = False,
     ) -> Changed:
         """Yank, unyank or delete files; return the result."""
-        change = partial(RELEASE_ACTIONS[action], self.index.lifecycle, self.caller)
-        return change(name, selection, reason, dry_run=dry_run)
+        return self.index.lifecycle.change(
+            action, self.caller, name, selection, reason, dry_run=dry_run
+        )
 
     def set_status(self, name: NormalizedName, status: Status, reason: str) -> Project:
         """Set a project's status; return the changed project."""

@@ -1,6 +1,6 @@
 """Yank, unyank and delete of files, and the status of projects."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -28,6 +28,11 @@ from wheelyard.model.text import require_one_line
 
 ReleaseAction = Literal["yank", "unyank", "delete"]
 """A change of the files of a release."""
+_EVENTS: Final[Mapping[ReleaseAction, type[Yanked | Unyanked | Deleted]]] = {
+    "yank": Yanked,
+    "unyank": Unyanked,
+    "delete": Deleted,
+}
 REASON_LIMIT: Final = 1024
 """The most characters of a reason."""
 
@@ -109,8 +114,9 @@ class Lifecycle:
     files: Files
     runtime: Runtime
 
-    def yank(
+    def change(
         self,
+        action: ReleaseAction,
         caller: Caller,
         name: NormalizedName,
         selection: Selection,
@@ -118,42 +124,31 @@ class Lifecycle:
         *,
         dry_run: bool = False,
     ) -> Changed:
-        """Yank files (PEP 592), or change the reason of a yank."""
+        """Yank or unyank files (PEP 592), or delete them for good; the journal has the reason."""
+        _check_request(caller, name, reason)
+        is_delete = action == "delete"
+        wanted = replace(selection, allow_deleted=is_delete)
 
-        def select(project: Project) -> list[File]:
-            return [file for file in selection.files_of(project) if file.yanked != reason]
+        def select(project: Project) -> tuple[File, ...]:
+            files = wanted.files_of(project)
+            if action == "yank":  # also to change the reason of a yank
+                return tuple(file for file in files if file.yanked != reason)
+            return tuple(file for file in files if is_delete or file.yanked is not None)
 
-        return self._change(caller, name, Yanked, select, reason, dry_run=dry_run)
+        def intent(project: Project) -> tuple[AnyEvent, ...]:
+            names = tuple(each.filename for each in select(project))
+            if not names:
+                return ()
+            at, by, by_name = self.runtime.now(), caller.principal, caller.name
+            event = _EVENTS[action]
+            return (event(at=at, by=by, by_name=by_name, filenames=names, reason=reason),)
 
-    def unyank(
-        self,
-        caller: Caller,
-        name: NormalizedName,
-        selection: Selection,
-        reason: str,
-        *,
-        dry_run: bool = False,
-    ) -> Changed:
-        """Unyank files; the journal records the reason."""
-
-        def select(project: Project) -> list[File]:
-            return [file for file in selection.files_of(project) if file.yanked is not None]
-
-        return self._change(caller, name, Unyanked, select, reason, dry_run=dry_run)
-
-    def delete(
-        self,
-        caller: Caller,
-        name: NormalizedName,
-        selection: Selection,
-        reason: str,
-        *,
-        dry_run: bool = False,
-    ) -> Changed:
-        """Delete files for good; filenames cannot be reused."""
-        wanted = replace(selection, allow_deleted=True)
-        changed = self._change(caller, name, Deleted, wanted.files_of, reason, dry_run=dry_run)
-        for file in () if dry_run else changed.files:
+        if dry_run:
+            project = self.projects.get_for_update(name)
+            return Changed(project, select(project))
+        committed = self.projects.change(name, intent)
+        changed = Changed(committed.after, select(committed.before))
+        for file in changed.files if is_delete else ():
             self.files.remove(name, file)
         return changed
 
@@ -172,38 +167,6 @@ class Lifecycle:
             return (StatusSet(at=at, by=by, by_name=by_name, status=status, reason=reason),)
 
         return self.projects.change(name, intent).after
-
-    def _change(
-        self,
-        caller: Caller,
-        name: NormalizedName,
-        event: type[Yanked | Unyanked | Deleted],
-        select: Callable[[Project], Sequence[File]],
-        reason: str,
-        *,
-        dry_run: bool,
-    ) -> Changed:
-        _check_request(caller, name, reason)
-
-        def intent(project: Project) -> tuple[AnyEvent, ...]:
-            names = tuple(each.filename for each in select(project))
-            if not names:
-                return ()
-            at, by, by_name = self.runtime.now(), caller.principal, caller.name
-            return (event(at=at, by=by, by_name=by_name, filenames=names, reason=reason),)
-
-        if dry_run:
-            project = self.projects.get_for_update(name)
-            return Changed(project, tuple(select(project)))
-        committed = self.projects.change(name, intent)
-        return Changed(committed.after, tuple(select(committed.before)))
-
-
-RELEASE_ACTIONS: Final[Mapping[ReleaseAction, Callable[..., Changed]]] = {
-    "yank": Lifecycle.yank,
-    "unyank": Lifecycle.unyank,
-    "delete": Lifecycle.delete,
-}
 
 
 def _check_request(caller: Caller, name: NormalizedName, reason: str) -> None:

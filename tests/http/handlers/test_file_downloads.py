@@ -226,7 +226,7 @@ def test_delete_in_the_middle_of_a_look(tmp_path: Path) -> None:
     with in_process(tmp_path, store=store) as server:
         server.publish(package)
         assert server.get("/simple/hasty/").status == 200
-        store.meanwhile = lambda: server.index.lifecycle.delete(ALICE, name, release, "")
+        store.meanwhile = lambda: server.index.lifecycle.change("delete", ALICE, name, release, "")
         answer = server.get(f"/packages/{package.filename}.metadata")
     assert (answer.status, json.loads(answer.body)["error"]) == (404, "not_found")
 

@@ -52,8 +52,8 @@ def test_life_of_a_project(tmp_path: Path) -> None:
         assert found() == [["a", "2.0", ""], ["a-b", "1.1", "<b>Zweites</b>, größer"]]
 
         life = app.index.lifecycle
-        life.yank(ALICE, parse_name("a-b"), Selection(parse_version("1.1")), "")
-        life.delete(ALICE, parse_name("a"), Selection(parse_version("2.0")), "")
+        life.change("yank", ALICE, parse_name("a-b"), Selection(parse_version("1.1")), "")
+        life.change("delete", ALICE, parse_name("a"), Selection(parse_version("2.0")), "")
         assert found() == [["a", "", ""], ["a-b", "1.0", "<b>Zweites</b>, größer"]]
 
 

@@ -99,7 +99,7 @@ def test_long_journal_comes_in_pages(tmp_path: Path) -> None:
         caller, name = local_caller(index), NormalizedName("long")
         selection = Selection(parse_version("1.0"))
         for number in range(2100):
-            index.lifecycle.yank(caller, name, selection, f"reason {number}")
+            index.lifecycle.change("yank", caller, name, selection, f"reason {number}")
         path = "/api/v1/projects/long/journal"
         pages = [server.get(path).json()]
         while "next" in pages[-1]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from functools import partial
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -20,7 +19,7 @@ from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_version, parse_version_set
 from wheelyard.model.project import File, Project, Status
 from wheelyard.operations.journal import BEGINNING, StoreJournals
-from wheelyard.operations.lifecycle import RELEASE_ACTIONS, ReleaseAction, Selection
+from wheelyard.operations.lifecycle import ReleaseAction, Selection
 from wheelyard.rendering.simple_pages import timestamp
 
 
@@ -155,8 +154,8 @@ async def change_project(
             project = lifecycle.set_status(caller, name, status.status, status.reason)
             return json_response(200, _project_json(project))
         release = decode_json(body, ReleaseChange, {"dry_run": "true or false"})
-        change = partial(RELEASE_ACTIONS[action], lifecycle, caller, name)
-        changed = change(release.selection, release.reason, dry_run=release.dry_run)
+        selection, reason, dry_run = release.selection, release.reason, release.dry_run
+        changed = lifecycle.change(action, caller, name, selection, reason, dry_run=dry_run)
         files = [_file_json(file) for file in changed.files]
         return json_response(200, {**_project_json(changed.project), "changed": files})
 
