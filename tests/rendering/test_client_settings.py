@@ -97,7 +97,12 @@ def test_plain_http_from_elsewhere() -> None:
     """Where pip refuses plain http, the settings say that it is meant."""
     settings = ClientSettings(root="http://10.0.0.5:8080")
 
-    assert READ["pip"](CLIENTS["pip"](settings))["trusted-host"] == "10.0.0.5:8080"
+    pip = CLIENTS["pip"](settings)
+    assert READ["pip"](pip)["trusted-host"] == "10.0.0.5:8080"
+    assert (
+        "pip download --no-deps --trusted-host 10.0.0.5:8080 --index-url http://10.0.0.5:8080/simple/"
+        in pip
+    )
     assert READ["pdm"](CLIENTS["pdm"](settings))["source"][0]["verify_ssl"] is False
     assert READ["pipenv"](CLIENTS["pipenv"](settings))["source"][0]["verify_ssl"] is False
 

@@ -68,12 +68,13 @@ class ClientSettings:
 def _pip(settings: ClientSettings) -> str:
     host, names = settings.untrusted_host, " ".join(settings.projects or ("NAME",))
     trusted = f"trusted-host = {host}\n" if host else ""
+    option = f"--trusted-host {host} " if host else ""
     return f"""\
 # pip.conf. If it has a section [global] already, put the lines into that section.
 # pip takes all packages from this index then. Never add the public index as extra-index-url: a
 # stranger who publishes a private name there, with a higher version, replaces your package. For
 # packages that need public ones leave these lines out, and install each private package as a file:
-#     pip download --no-deps --index-url {settings.plain_index_url} -d private {names}
+#     pip download --no-deps {option}--index-url {settings.plain_index_url} -d private {names}
 #     pip install private/*
 # Credential: ~/.netrc or a keyring.
 [global]
