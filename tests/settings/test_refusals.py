@@ -34,6 +34,7 @@ PLAIN = (
         '[server]\n"a\\nb" = 1',
         '[store]\nlocation = "a\\u0000b"',
         '[store]\nlocation = ""',
+        '[store]\nlocation = "~/packages"',
         '[store]\nlocation = "gs:bucket"',
         '[store]\nlocation = "GS://bucket"',
         '[store]\nlocation = "gs://bucket"\nfiles = "bucket-2"',

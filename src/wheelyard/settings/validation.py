@@ -133,7 +133,8 @@ def _has_host(url: str) -> bool:
 
 
 def _is_folder(text: str) -> bool:
-    return bool(text) and "\0" not in text and "://" not in text and text[:3].lower() != "gs:"
+    is_other = text[:3].lower() == "gs:" or text[:1] == "~"  # only a shell knows a home folder
+    return bool(text) and "\0" not in text and "://" not in text and not is_other
 
 
 def _parse_bucket(text: str) -> BucketLocation | None:
@@ -175,7 +176,7 @@ _RULES: Final[dict[str, tuple[Callable[[str], bool], str]]] = {
     ),
     "server.certificate": (lambda text: "\0" not in text, _FILE_ADVICE),
     "server.key": (lambda text: "\0" not in text, _FILE_ADVICE),
-    "store.location": (_is_location, "a folder, gs://BUCKET/PREFIX, or memory:"),
+    "store.location": (_is_location, "a folder, gs://BUCKET/PREFIX, or memory:, without ~"),
     "store.files": (lambda text: _parse_bucket(text) is not None, _BUCKET_ADVICE),
     "access.private_names": (_is_pattern, "acme-core, or the beginning of names, as acme-*"),
     "access.metrics_token": (_matching(_PRINTABLE), "ASCII without spaces"),
