@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +18,7 @@ from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.storage.wrapping import WrappedStore
 from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.authentication.token_rotation import rotate
 from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable
 from wheelyard.model.distribution_filename import parse_version
@@ -547,6 +549,19 @@ def test_credentials(source: IndexHarness, target: IndexHarness) -> None:
     assert copy(source, target, with_credentials=True).credentials == 0
     damage(source, keys.TOKENS, b"?")
     assert len(copy(source, target, with_credentials=True).problems) == 2
+
+
+def test_an_old_copy_of_a_rotated_token(source: IndexHarness, target: IndexHarness) -> None:
+    """The end of a rotated token arrives, and no old copy moves it back."""
+    _, record = source.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    copy(source, target, with_credentials=True)
+    rotate(source.index.tokens, record, timedelta(hours=1), "local:alice")
+    rotated = source.snapshot()
+
+    assert copy(target, source, with_credentials=True).credentials == 0
+    assert source.snapshot() == rotated
+    assert copy(source, target, with_credentials=True).credentials == 2
+    assert target.snapshot() == rotated
 
 
 def test_grants(source: IndexHarness, target: IndexHarness) -> None:

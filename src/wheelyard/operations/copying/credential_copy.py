@@ -1,9 +1,9 @@
 """
 Copying what is below `credentials/`: tokens, and the grants and groups of the store.
 
-A token that is revoked in the target stays revoked. The changes of grants and groups are committed
-in the target one by one, each in the two steps of `catalog/access_records.py`, so that a copy may
-end at any time.
+A token that is revoked in the target stays revoked, and one that was rotated there ends as soon.
+The changes of grants and groups are committed in the target one by one, each in the two steps of
+`catalog/access_records.py`, so that a copy may end at any time.
 """
 
 from collections.abc import Iterator
@@ -115,10 +115,12 @@ def _digest(commit: AccessCommit | None) -> str:
 
 
 def _is_newer(key: Key, found: Stored, there: object) -> bool:
-    """Return whether the target needs an object of the source; it keeps its revocations."""
+    """Return whether the target needs an object of the source; it keeps the earlier end of a token."""
     if not isinstance(there, Stored):
         return True
     if found.body == there.body or not key.startswith(keys.TOKENS):
         return found.body != there.body
     ours, theirs = _RECORDS.decode(key, found.body), _RECORDS.decode(key, there.body)
-    return theirs.revoked_at is None or ours.revoked_at is not None
+    if ours.revoked_at is not None:
+        return True
+    return theirs.revoked_at is None and ours.expires_at <= theirs.expires_at  # else it was rotated
