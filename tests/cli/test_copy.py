@@ -67,7 +67,7 @@ def test_what_it_says(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
     result = json.loads(again.stdout)
     assert again.stderr == ""
     assert result.pop("moment").endswith("Z")
-    counts = dict.fromkeys(("changed", "files", "size", "credentials"), 0)
+    counts = dict.fromkeys(("changed", "objects", "size", "credentials"), 0)
     assert result == {"projects": 2, "problems": [], **counts}
     assert contents(there) == contents(store)
 
@@ -104,13 +104,15 @@ def test_in_use(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
 
 
 def test_nothing_to_copy(wheelyard: Typed, sandbox: Sandbox) -> None:
-    """The copy of an empty store is an empty store."""
+    """The copy of an empty store is an empty store, and that it had no tokens is said."""
     (sandbox.folder / "empty").mkdir()
     (sandbox.folder / "empty" / "wheelyard.json").write_text('{"format":2}\n')
 
-    done = wheelyard("copy", "empty", "there")
+    done = wheelyard("copy", "empty", "there", "--with-credentials")
 
-    assert done.stdout == "there: 0 projects, 0 of them changed; 0 objects written, 0 bytes\n"
+    written = "0 objects written, 0 bytes, 0 objects of credentials"
+    assert done.stdout == f"there: 0 projects, 0 of them changed; {written}\n"
+    assert "wheelyard: warning: FROM has no token and no grant. If [access] " in done.stderr
     assert wheelyard("check", "--store", "there").returncode == 0
 
 
@@ -118,17 +120,19 @@ def test_refused_places(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None
     """A store is copied neither to itself nor into itself, and nowhere from a missing one."""
     before = contents(sandbox.folder)
     (sandbox.folder / "link").symlink_to(store)
+    file = next((sandbox.folder / "dist").iterdir())
     inside = f"{store}/backup"
     for source, target in (
         *((store, store), (store, "./store/"), (store, "link"), (store, inside), (inside, store)),
         *(("gs://packages", "gs://packages/team"), ("gs://packages/team/", "gs://packages/team")),
         *(("missing", "new"), ("memory:", "new"), (store, "memory:"), (store, "gs://x")),
-        *((store, "s3://bucket"), (store, ""), ("", "new")),
+        *((store, "s3://bucket"), (store, ""), ("", "new"), (store, file)),
     ):
         done = wheelyard("copy", source, target)
         assert (done.returncode, done.stdout) == (1, ""), (source, target)
         assert len(done.stderr.splitlines()) == 1
         assert "Traceback" not in done.stderr
+        assert "--store" not in done.stderr  # which it does not have
     (sandbox.folder / "link").unlink()
     assert contents(sandbox.folder) == before
 

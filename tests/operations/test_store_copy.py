@@ -115,7 +115,7 @@ def test_everything_arrives(source: IndexHarness, target: IndexHarness) -> None:
     """A copy has every object of the store, byte for byte, and a check finds nothing."""
     copied = copy(source, target)
 
-    assert (copied.projects, copied.changed, copied.files, copied.problems) == (2, 2, 6, [])
+    assert (copied.projects, copied.changed, copied.objects, copied.problems) == (2, 2, 6, [])
     assert target.snapshot() == source.snapshot()
     assert target.check().problems == target.check().notes == target.check().repaired == []
 
@@ -128,13 +128,13 @@ def test_nothing_is_written_twice(source: IndexHarness, target: IndexHarness) ->
     source.upload(make_wheel(version="2.0"))
     later = copy(source, target)
 
-    assert (again.changed, again.files) == (0, 0)
+    assert (again.changed, again.objects) == (0, 0)
     assert {verb for verb, _ in there.calls} == {"get", "list"}
     documents = [("get", keys.project(name)) for name in (DEMO, OTHER)]
     read = [("get", keys.PROJECT_NAMES), *documents]
     assert [each for each in here.calls if each[0] != "list"] == 2 * read
     assert [each for each in there.calls if each[0] == "get"] == documents
-    assert (later.changed, later.files) == (1, 2)
+    assert (later.changed, later.objects) == (1, 2)
     assert target.snapshot() == source.snapshot()
 
 
@@ -511,7 +511,7 @@ def test_what_the_target_lost(source: IndexHarness, target: IndexHarness) -> Non
     target.store.delete(Key(one), None)
     target.store.put(Key(two), b"?", None)
 
-    assert copy(source, target).files == 2
+    assert copy(source, target).objects == 2
     assert target.snapshot() == source.snapshot()
 
 

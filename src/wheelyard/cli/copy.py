@@ -6,9 +6,10 @@ from typing import Final
 import click
 from msgspec.structs import replace
 
+from wheelyard.catalog import keys
 from wheelyard.cli.help_text import complete_path, examples
 from wheelyard.cli.options import command_settings, ensure_index, settings_options
-from wheelyard.cli.output import output_options, print_json, print_line, progress_bar
+from wheelyard.cli.output import output_options, print_json, print_line, progress_bar, warn
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.text import counted, escaped
 from wheelyard.operations.copying.store_copy import CopyReport, StoreCopy
@@ -74,6 +75,11 @@ def command(*, source: str, target: str, with_credentials: bool) -> int:
                 f"{fault.message} What was copied stays; copy again to go on from there.",
                 code=fault.code,
             ) from fault
+    if with_credentials and not any(source_index.projects.store.list(keys.CREDENTIALS)):
+        warn(
+            "FROM has no token and no grant. If [access] credentials_store names another place for "
+            "them, give the --config of the server."
+        )
     report.problems = [escaped(each) for each in report.problems]
     for problem in report.problems:
         click.echo(f"wheelyard: not copied: {problem}", err=True)
@@ -84,7 +90,7 @@ def command(*, source: str, target: str, with_credentials: bool) -> int:
 
 def _summary(target: str, report: CopyReport, *, with_credentials: bool) -> str:
     moment = f" as of {report.moment:%Y-%m-%d %H:%M:%S} UTC" if report.moment else ""
-    written = f"{counted(report.files, 'object')} written, {report.size} bytes"
+    written = f"{counted(report.objects, 'object')} written, {report.size} bytes"
     credentials = (
         f", {counted(report.credentials, 'object')} of credentials" if with_credentials else ""
     )

@@ -115,7 +115,7 @@ def _digest(commit: AccessCommit | None) -> str:
 
 
 def _is_newer(key: Key, found: Stored, there: object) -> bool:
-    """Return whether the target needs an object of the source; it keeps the earlier end of a token."""
+    """Return whether the target needs an object; of two ends of a token it keeps the earlier."""
     if not isinstance(there, Stored):
         return True
     if found.body == there.body or not key.startswith(keys.TOKENS):

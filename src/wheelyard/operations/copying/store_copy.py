@@ -60,7 +60,7 @@ class CopyReport:
     """Projects that the target has as they were at that moment."""
     changed: int = 0
     """Projects of which commits were copied."""
-    files: int = 0
+    objects: int = 0
     """Objects with the bytes or the core metadata of a distribution that were written."""
     size: int = 0
     """Bytes of these objects."""
@@ -171,7 +171,7 @@ class _Copying:
                     yield from plan.missing
 
         for size in self._each(self._copy_object, missing(), lambda each: each.name):
-            self.report.files += 1 if size is not None else 0
+            self.report.objects += 1 if size is not None else 0
             self.report.size += size or 0
         return plans
 
