@@ -76,9 +76,8 @@ class LocalStore(Store):
                 self._require_no_links(str(folder))
         except OSError as error:
             what = f"No site can be written to {root}" if is_site else f"{root} cannot be a store"
-            where = "another folder" if is_site else "another folder with --store"
             raise Unavailable(
-                f"{what}: {error.strerror}. Choose {where}, or make this one writable.",
+                f"{what}: {error.strerror}. Choose another folder, or make this one writable.",
                 short="Storage is not available.",
             ) from error
 

@@ -118,8 +118,8 @@ def _open_main(
         return opened
     if "://" in location:
         raise Invalid(
-            f"The store {escaped(location)} is of a kind that this version cannot open. Give "
-            "--store a folder, or gs://BUCKET/PREFIX.",
+            f"The store {escaped(location)} is of a kind that this version cannot open. Name "
+            "a folder, or gs://BUCKET/PREFIX.",
             code="bad_setting",
         )
     if not create and not Path(location, keys.FORMAT).is_file():
@@ -289,7 +289,7 @@ def _files_location(store: Store, settings: StoreSettings, *, create: bool) -> s
 
 def _missing_store(location: str) -> Invalid:
     return Invalid(
-        f"There is no store at {escaped(location)}. Name one with --store, or make one with "
+        f"There is no store at {escaped(location)}. Name the place of one, or make one with "
         "'wheelyard serve' or 'wheelyard upload'.",
         code="bad_setting",
     )
