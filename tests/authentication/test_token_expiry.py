@@ -41,6 +41,18 @@ def test_which_tokens(harness: IndexHarness) -> None:
     assert harness.index.tokens.expiring() == [new, soon, later]
 
 
+def test_a_lost_replacement(harness: IndexHarness) -> None:
+    """A rotated token whose new token was revoked is reported: it ends, and nothing follows it."""
+    record = made(harness, 90)[1]
+    tokens = harness.index.tokens
+    result = rotate(tokens, record, timedelta(hours=24), by="local:bob")
+    assert tokens.expiring() == []
+
+    tokens.revoke(result.new.id, by="local:bob")
+
+    assert tokens.expiring() == [result.old]
+
+
 def test_the_log(harness: IndexHarness, caplog: pytest.LogCaptureFixture) -> None:
     """A token that is used shortly before it expires is logged once a day, and unused ones not."""
     token, record = made(harness, 16, "laptop")

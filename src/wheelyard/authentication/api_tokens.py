@@ -16,7 +16,13 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated
 from wheelyard.model.access import EVERY_PROJECT, Action, Pattern
 from wheelyard.model.text import escaped, require_one_line
-from wheelyard.model.token import ApiToken, TokenRecord, new_token, token_id_in
+from wheelyard.model.token import (
+    ApiToken,
+    TokenRecord,
+    active_replacement,
+    new_token,
+    token_id_in,
+)
 from wheelyard.operations.audit_log import log_token
 
 DEFAULT_LIFETIME: Final = timedelta(days=90)
@@ -71,8 +77,13 @@ class ExpiryLog:
         self._days: LruCache[str, date] = LruCache(RECORDED_LIMIT)
 
     def warn(self, record: TokenRecord, now: datetime) -> None:
-        """Warn of a token that is used now, if it expires soon and today has had no warning."""
-        if not record.expires_soon(now) or self._days.get(record.id) == now.date():
+        """
+        Warn of a token that is used now, if it expires soon and today has had no warning.
+
+        Never of a token that was rotated: its replacement would have to be read.
+        """
+        is_reported = record.expires_soon(now) and record.rotation is None
+        if not is_reported or self._days.get(record.id) == now.date():
             return
         self._days.put(record.id, now.date(), 1)
         logger.warning(
@@ -140,10 +151,16 @@ class ApiTokens:
         return sorted(self.records.all(), key=lambda record: (record.created_at, record.id))
 
     def expiring(self) -> list[TokenRecord]:
-        """Return the records of the tokens that expire soon, the first one first; reads all."""
+        """
+        Return the records of the tokens that expire soon, the first one first; reads all.
+
+        A token that was rotated is left out while a token that replaces it is active.
+        """
         now = self.runtime.now()
-        soon = (each for each in self.records.all() if each.expires_soon(now))
-        return sorted(soon, key=lambda record: record.expires_at)
+        records = {each.id: each for each in self.records.all()}
+        soon = [each for each in records.values() if each.expires_soon(now)]
+        alone = (each for each in soon if active_replacement(each, records.get, now) is None)
+        return sorted(alone, key=lambda record: record.expires_at)
 
     def check_quota(self, owner: str, names: frozenset[str]) -> None:
         """

@@ -6,10 +6,9 @@ crash in between leaves two working tokens and never none, and of two rotations 
 succeeds. The new token of the other one is revoked; nobody has seen it.
 """
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from msgspec.structs import replace
 
@@ -20,6 +19,7 @@ from wheelyard.model.token import (
     ApiToken,
     Rotation,
     TokenRecord,
+    active_replacement,
     has_token_prefix,
     token_id_in,
 )
@@ -51,7 +51,7 @@ def find_token(tokens: ApiTokens, text: str) -> TokenRecord:
     now = tokens.runtime.now()
     named = {each.id: each for each in tokens.all() if each.name == text and not each.publishers}
     active = [each for each in named.values() if each.state(now) == "active"]
-    found = [each for each in active if _replacement(each, named.get, now) is None]
+    found = [each for each in active if active_replacement(each, named.get, now) is None]
     if not found:
         raise NotFound(
             f"There is no active token called {quoted(text)}. See 'wheelyard token list'; a token "
@@ -134,29 +134,9 @@ def _require_rotatable(tokens: ApiTokens, record: TokenRecord) -> None:
             f"Token {record.id} is {state}. A rotation revives no token; make a new one with "
             "'wheelyard token create'."
         )
-    replacement = _replacement(record, lambda each: tokens.records.get(each).value, now)
+    replacement = active_replacement(record, lambda each: tokens.records.get(each).value, now)
     if replacement is not None:
         raise Conflict(
             f"Token {record.id} was rotated already. Rotate the one that replaces it: "
             f"'wheelyard token rotate {replacement.id}'."
         )
-
-
-def _replacement(
-    record: TokenRecord, find: Callable[[str], TokenRecord | None], now: datetime
-) -> TokenRecord | None:
-    """
-    Return the last active token that replaces this one, or replaces its successor, and so on.
-
-    Return None if there is none, because the new tokens were revoked, for example. `find` returns
-    the record with an id.
-    """
-    last, seen = None, {record.id}
-    while record.rotation and record.rotation.successor not in seen:
-        seen.add(record.rotation.successor)
-        successor = find(record.rotation.successor)
-        if successor is None:
-            break
-        record = successor
-        last = record if record.state(now) == "active" else last
-    return last

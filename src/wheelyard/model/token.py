@@ -10,6 +10,7 @@ scanners without a look-up. The secret has 190 bits, so storing its plain SHA-25
 import re
 import string
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -102,11 +103,10 @@ class TokenRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """
         Return whether it is active and expires within `EXPIRY_WARNING`.
 
-        Never for the token of a CI job, which lives for minutes, nor for one that was rotated.
+        Never for the token of a CI job, which lives for minutes.
         """
-        is_reported = not (self.publishers or self.rotation)
         is_near = self.expires_at - now <= EXPIRY_WARNING
-        return is_near and is_reported and self.state(now) == "active"
+        return is_near and not self.publishers and self.state(now) == "active"
 
     def is_owned_by(self, principal: str, principals: frozenset[str]) -> bool:
         """
@@ -121,6 +121,26 @@ class TokenRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def matches(self, token: ApiToken) -> bool:
         """Return whether the record has the digest of `token`; takes constant time."""
         return compare_digest(self.sha256, token.digest)
+
+
+def active_replacement(
+    record: TokenRecord, find: Callable[[str], TokenRecord | None], now: datetime
+) -> TokenRecord | None:
+    """
+    Return the last active token that replaces this one, or replaces its successor, and so on.
+
+    Return None if there is none, because the new tokens were revoked, for example. `find` returns
+    the record with an id.
+    """
+    last, seen = None, {record.id}
+    while record.rotation and record.rotation.successor not in seen:
+        seen.add(record.rotation.successor)
+        successor = find(record.rotation.successor)
+        if successor is None:
+            break
+        record = successor
+        last = record if record.state(now) == "active" else last
+    return last
 
 
 def has_token_prefix(text: str) -> bool:

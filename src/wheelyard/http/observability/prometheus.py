@@ -61,7 +61,7 @@ class _Collector(Collector):
             yield core.GaugeMetricFamily(
                 "wheelyard_expiring_tokens",
                 f"Active API tokens that expire within {EXPIRY_WARNING.days} days, without those "
-                "of CI jobs and those that were rotated; counted once an hour.",
+                "of CI jobs and those that another replaces; counted once an hour.",
                 self.snapshot.expiring_tokens[1],
             )
         for name, value in self.snapshot.process.items():
