@@ -71,6 +71,9 @@ def test_what_is_not_there(store: Path, wheelyard: Typed) -> None:
     assert "the journal of acme-core has lost its entries 1. Run 'wheelyard check'" in lost.stderr
     assert "no project named 'acme'" in wheelyard("journal", "acme").stderr
     assert "'soon' is no time" in wheelyard("journal", "--since", "soon").stderr
+    unset = wheelyard("journal", "--by", "")
+    assert (unset.returncode, unset.stdout) == (1, "")
+    assert "--by is empty" in unset.stderr
     nobody = wheelyard("journal", "--by", "nobody", "acme-tools")
     assert (nobody.returncode, nobody.stdout) == (0, "")
     assert nobody.stderr == "wheelyard: there is no such entry\n"

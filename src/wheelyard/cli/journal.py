@@ -17,7 +17,7 @@ from wheelyard.cli.managed_index import (
 )
 from wheelyard.cli.output import is_output_lost, print_message, progress_bar, warn
 from wheelyard.cli.times import parse_since
-from wheelyard.errors import Forbidden, Unauthenticated, Unavailable
+from wheelyard.errors import Forbidden, Invalid, Unauthenticated, Unavailable
 from wheelyard.model.access_rules import AccessCommit
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.principals import with_name
@@ -43,13 +43,13 @@ REMOTE_PAUSE_SECONDS: Final = 10.0
 @click.command("journal")
 @click.argument("project", required=False)
 @click.option("--since", metavar="TIME", help="2026-01-31, 2026-01-31T12:00:00Z (UTC), 12h, 7d.")
-@click.option(
-    "--by", default="", metavar="WHO", help="A principal, a token's id or name, an e-mail."
-)
+@click.option("--by", metavar="WHO", help="A principal, a token's id or name, an e-mail.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one object a line.")
 @click.option("--follow", is_flag=True, help="Go on with new entries until Ctrl-C.")
 @managed_options
-def command(project: str | None, since: str | None, by: str, *, as_json: bool, follow: bool) -> int:
+def command(
+    project: str | None, since: str | None, by: str | None, *, as_json: bool, follow: bool
+) -> int:
     """
     Print who did what to PROJECT, or to all projects, when, and with which credential.
 
@@ -58,10 +58,12 @@ def command(project: str | None, since: str | None, by: str, *, as_json: bool, f
     Entries come in order of time, oldest first. The status is 1 if an entry could not be read.
     """
     name = None if project is None else parse_name(project)
+    if by == "":
+        raise Invalid("--by is empty. Name a principal, a token or an e-mail, or leave it out.")
     index = managed_index()
     start = BEGINNING if since is None else max(parse_since(since, index.runtime.now()), BEGINNING)
     history = partial(_access_history, index) if name is None else None
-    reader = JournalReader(index.journals(name), start, by, history)
+    reader = JournalReader(index.journals(name), start, by or "", history)
     if follow:
         return _follow(reader, index, as_json=as_json)
     part = _read_with_progress(reader)
