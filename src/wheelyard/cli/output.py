@@ -84,7 +84,7 @@ def show_token(token_id: str) -> Iterator[None]:
     if error is not None:
         raise Unavailable(
             f"Token {token_id} was made and could not be shown: {error.strerror}. "
-            f"Revoke it with 'wheelyard token revoke {token_id}' and make another."
+            f"Revoke it with 'wheelyard token revoke {token_id}' and run this command again."
         ) from error
 
 

@@ -262,8 +262,8 @@ def _require_signed_in(request: Request, now: datetime) -> None:
     """
     if not _can_own_tokens(request.caller):
         raise Forbidden(
-            "Only an administrator, or a user who has signed in, can create a token: send an ID "
-            "token for this index, or ask its operator to use 'wheelyard token create'.",
+            "Only an administrator, or a user who has signed in, can create or rotate a token: "
+            "send an ID token for this index, or ask its operator to use 'wheelyard token'.",
             short="Sign in to create tokens.",
         )
     header = request.headers.get(b"authorization")
