@@ -245,6 +245,16 @@ def test_who_may_not(
     assert "wyd_" not in done.stderr
 
 
+def test_a_token_that_is_refused(remote: Typed, sandbox: Sandbox) -> None:
+    """An upload of many files with a wrong token says so once, and sends no more of them."""
+    paths = put(sandbox.folder, *(wheel("many", f"1.{number}") for number in range(9)))
+
+    done = remote("upload", *paths, WHEELYARD_TOKEN="wyd_wrong")
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "does not accept the credential of WHEELYARD_TOKEN" in done.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -20,7 +20,7 @@ from wheelyard.cli.output import (
     printable,
     progress_bar,
 )
-from wheelyard.errors import Invalid, WheelyardError
+from wheelyard.errors import Invalid, Unauthenticated, WheelyardError
 from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.text import escaped
 from wheelyard.operations.upload import PublishedFile
@@ -143,9 +143,11 @@ class FileResult(Struct, omit_defaults=True):
 
 
 def _print_result(path: Path, outcome: Future[PublishedFile]) -> FileResult:
-    """Wait for a file's upload, print the result, and return it."""
+    """Wait for a file's upload, print the result, and return it; raise Unauthenticated."""
     try:
         file = outcome.result()
+    except Unauthenticated:
+        raise  # no file can be uploaded
     except WheelyardError as fault:
         name = path.name if path.name and not has_magic(path.name) else str(path)
         echo(f"wheelyard: {escaped(name)}: {fault.message}", err=True)
