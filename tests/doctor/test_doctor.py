@@ -252,14 +252,15 @@ def test_clock(laptop: Laptop, server: RunningServer) -> None:
     assert "differ by 3" in one(findings, "clock").text
 
 
-def test_other_server(laptop: Laptop) -> None:
+@pytest.mark.parametrize(("content", "fails"), [(b"other bytes", ["file"]), (None, [])])
+def test_other_server(laptop: Laptop, content: bytes | None, fails: list[str]) -> None:
     """A server that is no wheelyard is examined as the Simple API allows; bad bytes are found."""
     folder = laptop.folder / "site" / "simple"
     (folder / "demo").mkdir(parents=True)
     (folder / "index.html").write_text('<a href="demo/">demo</a>')
-    digest = sha256(b"other bytes").hexdigest()
+    digest = f"#sha256={sha256(content).hexdigest()}" if content else ""
     file = "demo-1.0-py3-none-any.whl"
-    (folder / "demo" / "index.html").write_text(f'<a href="{file}#sha256={digest}">{file}</a>')
+    (folder / "demo" / "index.html").write_text(f'<a href="{file}{digest}">{file}</a>')
     (folder / "demo" / file).write_bytes(b"these bytes")
     handler = partial(SimpleHTTPRequestHandler, directory=str(folder.parent))
     with answering(handler) as url:
@@ -267,7 +268,17 @@ def test_other_server(laptop: Laptop) -> None:
 
     assert one(findings, "server").text.startswith("not a wheelyard (SimpleHTTP")
     assert one(findings, "range").outcome is CheckOutcome.WARNING
-    assert failures(findings) == ["file"]
+    assert failures(findings) == fails
+
+
+def test_log_in_page(laptop: Laptop) -> None:
+    """A page for people, such as a hotel's at each URL, is not taken for an index."""
+    with answering(Portal) as url:
+        findings = laptop.examine(f"{url}/simple/")
+
+    assert failures(findings) == ["project"]
+    assert "log-in page" in findings[-1].advice
+    assert "leads to http://localhost:" in findings[-3].text
 
 
 def test_pip_files(laptop: Laptop, server: RunningServer, sandbox: Sandbox) -> None:
@@ -330,7 +341,9 @@ def test_uv_password(laptop: Laptop, server: RunningServer) -> None:
 
 def test_no_index(laptop: Laptop) -> None:
     """Without a URL, and without an index in the settings, the command says to give one."""
-    with pytest.raises(Invalid, match="Give the URL of yours: wheelyard doctor URL"):
+    path = laptop.write(".config/pip/pip.conf", "index-url=https://packages.example/")
+
+    with pytest.raises(Invalid, match=f"{path} is malformed. Give the URL of yours"):
         laptop.examine()
 
 
@@ -341,24 +354,39 @@ def test_command(laptop: Laptop, server: RunningServer, sandbox: Sandbox) -> Non
 
     told = sandbox.run(*command, with_token(server, server.token), "--json", **SOURCE)
     with answering(Hostile) as url:
-        failed = sandbox.attempt(*command, url, **SOURCE)
+        failed = sandbox.attempt(*command, url.replace("//", "//ana:p%40ssword@"), **SOURCE)
 
     checks = {each["check"]: each["outcome"] for each in json.loads(told)["checks"]}
     assert checks["file"] == "ok"
     assert server.token not in told
     assert failed.returncode == 1
-    assert "\nFAILED   index       this index: status 404, \\x1b[2J" in failed.stdout
+    assert (
+        "\nFAILED   index       this index: status 404, \\x1b[2J\\u202e Basic ***" in failed.stdout
+    )
     assert failed.stdout.replace("\n", "").isprintable()
 
 
 class Hostile(BaseHTTPRequestHandler):
-    """Answers each request with characters that control a terminal."""
+    """Answers with characters that control a terminal, and with the credential that it got."""
 
     def do_GET(self) -> None:
         """Answer."""
         self.send_response(404)
         self.end_headers()
-        self.wfile.write(json.dumps({"message": "\x1b[2J\u202e"}).encode())
+        message = f"\x1b[2J\u202e {self.headers.get('Authorization', 'no credential')}"
+        self.wfile.write(json.dumps({"message": message}).encode())
+
+
+class Portal(BaseHTTPRequestHandler):
+    """Leads each request to a page for people at another name."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        is_there = self.path == "/welcome"
+        self.send_response(200 if is_there else 302)
+        self.send_header("Location", f"http://localhost:{self.connection.getsockname()[1]}/welcome")
+        self.end_headers()
+        self.wfile.write(b'<a href="/accept">I accept the rules of this hotel</a>')
 
 
 @contextmanager

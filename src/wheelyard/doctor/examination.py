@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
+from urllib.parse import quote
 
 from wheelyard.doctor.client_settings import (
     FoundSettings,
@@ -57,13 +58,16 @@ class Examination:
 
     def _without_secrets(self, text: str) -> str:
         """Return a text without the secrets that a response may have quoted."""
-        for secret in self.secrets:
+        for secret in sorted(self.secrets, key=len, reverse=True):
             text = text.replace(secret, "***")
         return text
 
     def _keep_secret(self, *logins: UserPassword | None) -> None:
-        words = (each.password or each.username for each in logins if each is not None)
-        self.secrets.update(word for word in words if len(word) >= MIN_SECRET_LENGTH)
+        for login in filter(None, logins):
+            secret = login.password or login.username
+            header = login.authorization.removeprefix("Basic ")
+            words = (secret, quote(secret, safe=""), header)
+            self.secrets.update(word for word in words if len(word) >= MIN_SECRET_LENGTH)
 
     def _findings(self) -> Iterator[Finding]:
         pip, uv, *_ = self.clients
@@ -113,9 +117,10 @@ def examination(text: str | None, project: str, machine: Machine) -> Examination
     if text is None:
         found = next(filter(None, map(used_index, clients)), None)
         if found is None:
+            problems = "".join(f" {each}." for client in clients for each in client.problems)
             raise Invalid(
-                "No index is set here for pip or uv, so that both ask the public one. Give the URL "
-                "of yours: wheelyard doctor URL.",
+                f"No index is set here for pip or uv, so that both ask the public one.{problems} "
+                "Give the URL of yours: wheelyard doctor URL.",
                 code="bad_setting",
             )
         text, source = found.text, found.source

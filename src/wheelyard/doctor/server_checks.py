@@ -20,7 +20,9 @@ from wheelyard.http_client.address_policy import FetchError
 from wheelyard.http_client.urls import BadUrl, Url
 from wheelyard.model.access import Pattern, matches_any
 from wheelyard.model.text import counted
+from wheelyard.sources.candidate_filter import is_distribution_name
 from wheelyard.sources.web.html_links import read_links
+from wheelyard.sources.web.index_pages import project_at
 
 OK: Final = HTTPStatus.OK
 PARTIAL: Final = HTTPStatus.PARTIAL_CONTENT
@@ -35,6 +37,7 @@ MAX_DIGITS: Final = 20
 RANGE_BYTES: Final = 10
 MESSAGE_LENGTH: Final = 160
 TRY_AGAIN: Final = "Try again; then ask the operator of the server, whose log says more."
+NO_INDEX: Final = "Open it in a browser: it may be a log-in page of this network, and no index."
 TOKENS_PAGE: Final = "docs/credentials.md"
 NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -111,7 +114,7 @@ class ServerCheck:
 
     def _server(self, answer: Answer) -> Finding:
         if self.api:
-            return ok("server", f"wheelyard answers at {shown(self.index)}")
+            return ok("server", f"wheelyard answers at {self.index.authority}")
         if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             text = f"it answers with status {answer.status}"
             return failed("server", text, TRY_AGAIN)
@@ -199,13 +202,17 @@ class ServerCheck:
                 return
         else:
             names = _names(answer)
+            if answer.url.origin != self.index.origin:
+                text = f"{shown(self.index)} leads to {shown(answer.url)}"
+                yield warning("index", text, NO_INDEX)
             yield ok("index", f"lists {counted(len(names), 'project')}")
         name = self.project or next(filter(NAME.fullmatch, names), "")
         if name:
             yield from self._project(name)
         elif not fault:
             text = "there is no project that this credential may read"
-            yield warning("project", text, "Name one with --project, or ask for the right to read.")
+            advice = "Name one with --project, or ask for the right to read."
+            yield warning("project", text, advice if self.api else f"{advice} {NO_INDEX}")
 
     def _page_fault(self, check: str, answer: Answer, what: str) -> Finding | None:
         """Return the finding for an error response; None if the page is there."""
@@ -227,11 +234,14 @@ class ServerCheck:
             yield fault
             return
         files = _files(page)
+        if not files:
+            text = f"{shown(page.url)} lists no files"
+            result = failed if self.project or self.api is None else warning
+            yield result("project", text, f"{NO_INDEX} Or all files of {name} were deleted.")
+            return
         yield ok("project", f"{name} has {counted(len(files), 'file')}")
         yield self._conditional(page)
-        small = [each for each in files if (each.size or 0) <= FILE_LIMIT_BYTES and each.sha256]
-        if small:
-            yield from self._file(min(small, key=lambda each: each.size or 0))
+        yield from self._file(min(files, key=lambda each: (not each.sha256, each.size or 0)))
 
     def _conditional(self, page: Answer) -> Finding:
         etag = page.headers.get("etag")
@@ -263,6 +273,8 @@ class ServerCheck:
         whole = self._get(file.url, "*/*")
         if fault := self._page_fault("file", whole, name):
             yield fault
+        elif not file.sha256:
+            yield ok("file", f"{name} can be read; its page has no SHA-256 of it")
         elif sha256(whole.body).hexdigest() != file.sha256:
             text = f"{name} has not the SHA-256 of its page"
             advice = (
@@ -309,8 +321,8 @@ def _names(answer: Answer) -> list[str]:
     if "projects" in found:
         names = [each.get("name") for each in _list(found, "projects") if isinstance(each, dict)]
         return [canonicalize_name(each) for each in names if isinstance(each, str)]
-    _, links = _links(answer)
-    return [canonicalize_name(each.rstrip("/").rpartition("/")[2]) for each in links]
+    base, links = _links(answer)
+    return [canonicalize_name(name) for url in links if (name := project_at(base, url))]
 
 
 def _files(answer: Answer) -> list[ListedFile]:
@@ -320,26 +332,28 @@ def _files(answer: Answer) -> list[ListedFile]:
         for each in filter(lambda entry: isinstance(entry, dict), _list(page, "files")):
             hashes = each.get("hashes")
             digest = hashes.get("sha256") if isinstance(hashes, dict) else ""
-            _add_file(found, answer.url, str(each.get("url")), str(digest), each.get("size"))
-        return found
-    base, links = _links(answer)
-    for link in links:
-        _add_file(found, base, link, link.rpartition("#sha256=")[2], None)
-    return found
+            with suppress(BadUrl):
+                url, size = answer.url.resolved(str(each.get("url"))), each.get("size")
+                found.append(ListedFile(url, size if isinstance(size, int) else None, str(digest)))
+    else:
+        for url in _links(answer)[1]:
+            found.append(ListedFile(url, None, url.fragment.removeprefix("sha256=")))
+    return [
+        replace(each, sha256=each.sha256 if DIGEST.fullmatch(each.sha256) else "")
+        for each in found
+        if is_distribution_name(each.url.filename)
+    ]
 
 
-def _add_file(found: list[ListedFile], base: Url, link: str, digest: str, size: object) -> None:
-    with suppress(BadUrl):
-        url = replace(base.resolved(link), fragment="")
-        known = digest if DIGEST.fullmatch(digest) else ""
-        found.append(ListedFile(url, size if isinstance(size, int) else None, known))
-
-
-def _links(answer: Answer) -> tuple[Url, list[str]]:
+def _links(answer: Answer) -> tuple[Url, list[Url]]:
     """Return the base of the links of an HTML page, and the links; raise RequestFailed."""
-    kind = answer.headers.get("content-type", "")
+    kind, found = answer.headers.get("content-type", ""), list[Url]()
     try:
         base, links = read_links(answer.body, kind, MAX_LINKS)
-        return answer.url.resolved(base) if base else answer.url, [each.href for each in links]
+        start = answer.url.resolved(base) if base else answer.url
     except (FetchError, BadUrl) as error:
         raise RequestFailed(f"{shown(answer.url)}: {error}") from None
+    for each in links:
+        with suppress(BadUrl):
+            found.append(start.resolved(each.href))
+    return start, found

@@ -69,7 +69,7 @@ def parse_projects(page: FetchedPage, web: IndexClient) -> Iterator[ProjectLink 
             url = base.resolved(link.href)
         except BadUrl:
             continue
-        name = _project_at(base, url)
+        name = project_at(base, url)
         if name and page.url.is_secure and not url.is_secure:
             yield Skipped(url.redacted, DOWNGRADE_REASON, is_error=True)
         elif name:
@@ -177,7 +177,7 @@ def _read_page_links(page: FetchedPage) -> tuple[Url, list[Link]]:
         raise FetchError("the base of its links is no URL") from error
 
 
-def _project_at(base: Url, url: Url) -> str:
+def project_at(base: Url, url: Url) -> str:
     """Return the name of the project that a link of the root page leads to, or an empty string."""
     if not base.contains(url):
         return ""
