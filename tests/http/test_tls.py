@@ -97,6 +97,7 @@ Pair = tuple[bytes, bytes]
         (lambda good: (good[0][:300], good[1]), "no whole certificate"),
         (lambda good: (good[0], good[1][:100]), "no whole private key"),
         (lambda good: (good[0], b""), "no whole private key"),
+        (lambda good: (b"\x30\x82\xff", good[1]), "chain.pem: Line 1 is not UTF-8"),
         (lambda good: (good[1], good[1]), "no whole certificate"),
         (lambda good: (good[0], _locked(good[1])), "has a password"),
         (lambda _: AUTHORITY.issue(days=(-9, -2)), "only. Put a valid one there"),
@@ -104,7 +105,7 @@ Pair = tuple[bytes, bytes]
         (lambda _: _issued_with(ec.generate_private_key(ec.SECP521R1())), "of a kind"),
         (lambda _: _issued_with(ed448.Ed448PrivateKey.generate()), "of a kind"),
     ],
-    ids=map(str, range(10)),
+    ids=map(str, range(11)),
 )
 def test_refused(files: PairOfFiles, broken: Callable[[Pair], Pair], message: str) -> None:
     """A certificate that clients would refuse stops the start, with one line that says why."""
@@ -114,7 +115,7 @@ def test_refused(files: PairOfFiles, broken: Callable[[Pair], Pair], message: st
         files.opened()
 
     assert caught.value.code == "bad_setting"
-    assert str(files.key) in caught.value.message
+    assert str(files.key.parent) in caught.value.message
 
 
 @pytest.mark.integration

@@ -122,8 +122,9 @@ class ReloadingFile(Generic[T]):
 
     def _read(self) -> tuple[str, ParsedFile[T]]:
         found = [_read_file(path) for path in self._paths]
+        texts = [_text(path, body) for path, (_, body) in zip(self._paths, found, strict=True)]
         try:
-            content = self._parse(*(_text(body) for _, body in found))
+            content = self._parse(*texts)
         except Invalid as fault:
             raise Invalid(f"{self._shown}: {fault.message}", code="bad_setting") from None
         pairs = [(path, status) for path, (status, _) in zip(self._paths, found, strict=True)]
@@ -182,15 +183,18 @@ def _folders_to(path: Path, links: int) -> Iterator[Path]:
             yield from _folders_to(each.parent / target, links - 1)
 
 
-def _text(body: bytes) -> str:
+def _text(path: Path, body: bytes) -> str:
+    shown = escaped(str(path))
     if len(body) > FILE_LIMIT_BYTES:
-        raise Invalid(f"It has more than {FILE_LIMIT_BYTES} bytes. Name a file of credentials.")
+        reason = f"{shown}: It has more than {FILE_LIMIT_BYTES} bytes. Name another file."
+        raise Invalid(reason, code="bad_setting")
     try:
         return body.decode()
     except UnicodeDecodeError as error:
         number = body.count(b"\n", 0, error.start) + 1
-        reason = Invalid(f"Line {number} is not UTF-8. Write the file in UTF-8.")
-    raise reason  # outside of the handler: the decoder's error contains the whole file
+        why = f"{shown}: Line {number} is not UTF-8. Write the file in UTF-8."
+        fault = Invalid(why, code="bad_setting")
+    raise fault  # outside of the handler: the decoder's error contains the whole file
 
 
 def _read_file(path: Path) -> tuple[os.stat_result, bytes]:
