@@ -398,7 +398,10 @@ def test_a_port_in_use(wheelyard: Typed, sandbox: Sandbox) -> None:
         *(("access explain token:x x read", HERE), ("upload --store new BAD", "refused")),
         *(("upload BAD", "refused"), ("import .", "refused"), ("import . --dry-run", "refused")),
         *(("serve -P nowhere", "cannot be read"), ("serve --watch nowhere", "cannot be read")),
-        *(("run -P nowhere .", "cannot be read"), ("config check --store new", "store: new")),
+        *(
+            ("run -P nowhere .", "cannot be read"),
+            ("config check --store new", "store: new, where there is none yet"),
+        ),
     ],
 )
 def test_no_store_is_made(wheelyard: Typed, sandbox: Sandbox, line: str, words: str) -> None:

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.verifiers.static_tokens import ENVIRONMENT_TOKEN
+from wheelyard.catalog import keys
 from wheelyard.catalog.conflict_retry import remote_conflict_retries
 from wheelyard.catalog.format import read_format
-from wheelyard.catalog.keys import probes
 from wheelyard.cli.help_text import examples
 from wheelyard.cli.options import (
     command_settings,
@@ -29,7 +29,7 @@ from wheelyard.model.grants import describe_actions, describe_grant, describe_pr
 from wheelyard.model.text import escaped
 from wheelyard.operations.store_probe import failures_of, read_steps, write_steps
 from wheelyard.settings.load import LoadedSettings
-from wheelyard.settings.sections import Settings, all_settings
+from wheelyard.settings.sections import MEMORY_LOCATION, Settings, all_settings
 from wheelyard.settings.warnings import unmatched_grants
 from wheelyard.storage.base import Store
 from wheelyard.storage.gcs.location import is_bucket
@@ -128,7 +128,7 @@ def _check_buckets(settings: Settings) -> None:
 
 def _bucket_errors(settings: Settings) -> Iterator[WheelyardError]:
     runtime = system_runtime()
-    (key,) = probes([""], runtime.new_id())
+    (key,) = keys.probes([""], runtime.new_id())
     try:
         for store in _buckets(settings):
             steps = [*read_steps(store, key)]
@@ -183,8 +183,11 @@ def _summary(settings: Settings, authenticator: Authenticator, config_source: st
     for file in tls_files(settings):
         names = ", ".join(file.value.names) or "no name"
         yield f"TLS: by this server; its certificate is for {names}, until {file.value.until}"
-    tokens = access.credentials_store
-    yield f"store: {settings.store.location}" + (f"; tokens in {tokens}" if tokens else "")
+    location, tokens = settings.store.location, access.credentials_store
+    is_folder = not is_bucket(location) and location != MEMORY_LOCATION
+    is_new = is_folder and not Path(location, keys.FORMAT).is_file()
+    where = f"{location}, where there is none yet" if is_new else location
+    yield f"store: {where}" + (f"; tokens in {tokens}" if tokens else "")
     closed = "whoever has a credential" if access.private else "anybody"
     yield f"reading: {'whom a grant or a token names' if settings.grant else closed}"
     if server.read_only:
