@@ -40,69 +40,63 @@ def find_credentials(
 
     `source` is the file, variable or option that has the URL.
     """
-    found, notes = list[FoundCredential](), list[str]()
+    found = list[FoundCredential]()
     if url.login is not None:
         found.append(FoundCredential(url.login, f"the URL of {source}"))
     for value in configured:
         other = value.url
         if other is not None and other.login is not None and other.origin == url.origin:
             found.append(FoundCredential(other.login, f"the URL of {value.source}"))
-    _search_netrc(url, machine, found, notes)
-    _search_keyring(url, machine, found, notes)
-    name, token = machine.variable("WHEELYARD_TOKEN")
-    if token and token.isascii() and token.isprintable():
-        found.append(
-            FoundCredential(
-                UserPassword(TOKEN_USER, token), f"${name}, which pip and uv do not read"
-            )
-        )
+    searched = (_of_netrc(url, machine), _of_keyring(url, machine), _of_variable(machine))
+    found += [each for each in searched if isinstance(each, FoundCredential)]
     # a user alone in a URL is completed by what netrc or the keyring has for that user
     first = found[0].login if found else None
     if first is not None and not first.password:
         found.sort(
             key=lambda each: not (each.login.password and each.login.username == first.username)
         )
-    return CredentialSearch(tuple(found), tuple(notes))
+    notes = tuple(each for each in searched if isinstance(each, str))
+    return CredentialSearch(tuple(found), notes)
 
 
-def _search_netrc(
-    url: Url, machine: Machine, found: list[FoundCredential], notes: list[str]
-) -> None:
+def _of_netrc(url: Url, machine: Machine) -> FoundCredential | str | None:
+    """Return what a netrc file has for a server, or a note why it is not used."""
     named, host = machine.environ.get("NETRC", ""), url.host.strip("[]")
     places = (Path(named),) if named else (machine.home / ".netrc", machine.home / "_netrc")
     path = next((each for each in places if exists(each)), None)
     if path is None:
-        if named:
-            notes.append(f"$NETRC names {named}, which is not there")
-        return
+        return f"$NETRC names {named}, which is not there" if named else None
     try:
         entries = netrc(str(path)).hosts
     except (OSError, NetrcParseError, UnicodeError) as error:
         # the message of a parse error may quote a password
         why = error.strerror if isinstance(error, OSError) else "it is malformed"
-        notes.append(f"{path} is ignored: {why}")
-        return
+        return f"{path} is ignored: {why}"
     key = host if host in entries else "default"
     if key not in entries:
         others = ", ".join(sorted(entries)) or "no machine"
-        notes.append(f"{path} is for {others}, and not for {host}")
-        return
+        return f"{path} is for {others}, and not for {host}"
     login, _, password = entries[key]
     place = str(path) if key == host else f"{path} (its entry 'default')"
-    found.append(FoundCredential(UserPassword(login, password or ""), place))
+    return FoundCredential(UserPassword(login, password or ""), place)
 
 
-def _search_keyring(
-    url: Url, machine: Machine, found: list[FoundCredential], notes: list[str]
-) -> None:
+def _of_keyring(url: Url, machine: Machine) -> FoundCredential | str | None:
+    """Return what the keyring has for a server, or a note why it is not used."""
     program = which("keyring", path=machine.environ.get("PATH"))
     if program is None:
-        return
+        return None
     try:
         login = ask_keyring(program, url, machine.environ, KEYRING_SECONDS)
     except OSError:
-        notes.append(f"{program} does not answer")
-        return
-    if login is not None:
-        place = f"the keyring ({program}; uv asks it with UV_KEYRING_PROVIDER=subprocess only)"
-        found.append(FoundCredential(login, place))
+        return f"{program} does not answer"
+    place = f"the keyring ({program}; uv asks it with UV_KEYRING_PROVIDER=subprocess only)"
+    return None if login is None else FoundCredential(login, place)
+
+
+def _of_variable(machine: Machine) -> FoundCredential | None:
+    name, token = machine.variable("WHEELYARD_TOKEN")
+    if not (token and token.isascii() and token.isprintable()):
+        return None
+    place = f"${name}, which pip and uv do not read"
+    return FoundCredential(UserPassword(TOKEN_USER, token), place)
