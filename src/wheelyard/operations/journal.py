@@ -143,17 +143,6 @@ class JournalPart:
     problems: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class _ProjectPart:
-    """What was read of one project; `newest` is the number of its last commit."""
-
-    name: NormalizedName
-    entries: list[JournalEntry]
-    problems: list[str]
-    newest: int | None
-    """None if reading has failed, so that nothing was read."""
-
-
 @dataclass(slots=True)
 class JournalReader:
     """
@@ -182,14 +171,16 @@ class JournalReader:
         names = list(dict.fromkeys([*self.source.changed(self.since), *self._failed]))
         whole = JournalPart([], [])
         self._failed = []
-        for part in prefetch_map(self._read_project, names):
-            progress(len(names), part.name)
+        for name, (part, newest) in zip(
+            names, prefetch_map(self._read_project, names), strict=True
+        ):
+            progress(len(names), name)
             whole.entries.extend(part.entries)
             whole.problems.extend(part.problems)
-            if part.newest is None:
-                self._failed.append(part.name)
+            if newest is None:
+                self._failed.append(name)
             else:
-                self._newest[part.name] = part.newest
+                self._newest[name] = newest
         self._read_access(whole)
         # a stable sort: in a project, entries of one time stay in the order of its commits
         whole.entries.sort(key=lambda entry: entry.at)
@@ -208,7 +199,8 @@ class JournalReader:
         except Unavailable as fault:
             whole.problems.append(f"the changes of grants cannot be read: {fault.message}")
 
-    def _read_project(self, name: NormalizedName) -> _ProjectPart:
+    def _read_project(self, name: NormalizedName) -> tuple[JournalPart, int | None]:
+        """Return what is new in a project, and the number of its last commit, if it was read."""
         after = self._newest.get(name, 0)
         limit = self.since - CLOCK_TOLERANCE
         commits, lost, newest = list[Commit](), list[int](), after
@@ -223,13 +215,13 @@ class JournalReader:
                 else:
                     commits.append(commit)
         except Unavailable as fault:
-            return _ProjectPart(name, [], [f"{name} cannot be read: {fault.message}"], None)
+            return JournalPart([], [f"{name} cannot be read: {fault.message}"]), None
         if lost:
             problems.append(_lost_message(name, lost))
         entries = [
             entry for commit in reversed(commits) for entry in self._entries(name, commit, problems)
         ]
-        return _ProjectPart(name, entries, problems, newest)
+        return JournalPart(entries, problems), newest
 
     def _entries(
         self, name: NormalizedName, commit: Commit, problems: list[str]
