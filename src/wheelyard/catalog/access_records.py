@@ -89,8 +89,14 @@ class AccessRecords:
         Raise Unavailable at an entry that is damaged or missing.
         """
         rules = self.get("current").value or AccessRules()
-        for number in range(after + 1, rules.revision + 1):
-            yield read_commit(self.store, rules, number)
+        for number in range(after + 1, rules.revision):
+            key = keys.access_commit(number)
+            found = self.store.get(key)
+            if not isinstance(found, Stored):
+                raise damaged(f"The journal has no {key}. Run 'wheelyard check'.", "lost")
+            yield COMMITS.decode(key, found.body)
+        if rules.commit is not None and after < rules.revision:
+            yield rules.commit  # it may not be in the journal yet
 
     def _new_commit(self, rules: AccessRules, event: AnyAccessEvent) -> AccessCommit:
         previous = digest(COMMITS.encode(rules.commit)) if rules.commit else ""
@@ -148,17 +154,6 @@ class AccessRecords:
         entry = entry or self.store.get(key)
         if not isinstance(entry, Stored) or entry.body != body:
             raise _contradiction(commit.number)
-
-
-def read_commit(store: Store, rules: AccessRules, number: int) -> AccessCommit:
-    """Return a commit of a store's rules; raise Unavailable if it is missing or damaged."""
-    if rules.commit is not None and number == rules.revision:
-        return rules.commit  # it may not be in the journal yet
-    key = keys.access_commit(number)
-    found = store.get(key)
-    if not isinstance(found, Stored):
-        raise damaged(f"The journal has no {key}. Run 'wheelyard check'.", "lost")
-    return COMMITS.decode(key, found.body)
 
 
 def _contradiction(number: int) -> Unavailable:
