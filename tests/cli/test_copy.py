@@ -135,6 +135,9 @@ def test_refused_places(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None
         assert "--store" not in done.stderr  # which it does not have
     (sandbox.folder / "link").unlink()
     assert contents(sandbox.folder) == before
+    (store / "wheelyard.json").unlink()
+    assert "no wheelyard.json. Restore it" in wheelyard("copy", store, "new").stderr
+    assert not (sandbox.folder / "new").exists()
 
 
 @pytest.mark.parametrize("number", [1, 3])

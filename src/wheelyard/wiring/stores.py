@@ -122,7 +122,7 @@ def _open_main(
             "a folder, or gs://BUCKET/PREFIX.",
             code="bad_setting",
         )
-    if not create and not Path(location, keys.FORMAT).is_file():
+    if not create and _has_no_store(location):
         raise _missing_store(location)
     if on_first_write is not None and _has_no_store(location):
         return _defer_store(location, counter, runtime, on_first_write)
@@ -204,7 +204,7 @@ def _has_no_store(location: str) -> bool:
     folder = Path(location)
     if folder.exists() and not folder.is_dir():
         return False
-    return not any((folder / name).exists() for name in (keys.FORMAT, keys.PROJECTS))
+    return not ((folder / keys.FORMAT).exists() or any((folder / keys.PROJECTS).glob("*")))
 
 
 def _defer_store(
