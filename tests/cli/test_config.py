@@ -185,9 +185,10 @@ def test_tokens_that_expire(wheelyard: Typed, sandbox: Sandbox) -> None:
     done = wheelyard("config", "check", *place)
 
     assert done.returncode == 0
-    (line,) = done.stderr.splitlines()
-    assert line.startswith(f"wheelyard: warning: the token {soon} (soon) expires ")
-    assert line.endswith(f"'wheelyard token rotate {soon}' replaces it")
+    first, last = done.stderr.splitlines()
+    assert first.startswith(f"wheelyard: warning: the token {rotated} (rotated) expires ")
+    assert last.startswith(f"wheelyard: warning: the token {soon} (soon) expires ")
+    assert last.endswith(f"'wheelyard token rotate {soon}' replaces it")
 
 
 def _successor(wheelyard: Typed, token_id: str) -> str:
