@@ -8,6 +8,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import ListedToken
 from wheelyard.model.access import Action, Pattern
+from wheelyard.model.access_rules import AccessCommit
 from wheelyard.model.project import Commit, File, Project, Status
 from wheelyard.model.token import Rotation, TokenRecord
 from wheelyard.operations.lifecycle import Changed
@@ -170,3 +171,9 @@ class TokensAnswer(Struct, frozen=True):
     """The tokens that the caller may see."""
 
     tokens: tuple[TokenAnswer, ...]
+
+
+class AccessHistory(Struct, frozen=True):
+    """Changes of the grants and groups in the store."""
+
+    commits: tuple[AccessCommit, ...]

@@ -1,15 +1,17 @@
 """The index of a server, as the commands use it: each method is a request to `/api/v1/`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from threading import Lock
 from typing import Final
+from urllib.parse import urlencode
 
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.api_client.answers import (
+    AccessHistory,
     ChangeAnswer,
     NamesAnswer,
     ProjectAnswer,
@@ -20,16 +22,19 @@ from wheelyard.api_client.answers import (
 from wheelyard.api_client.connection import ApiConnection, parse_server
 from wheelyard.api_client.credentials import find_credential
 from wheelyard.api_client.journals import RemoteJournals
-from wheelyard.api_client.remote_access import RemoteAccess
 from wheelyard.api_client.upload_form import open_form
 from wheelyard.authentication.api_tokens import ListedToken, TokenRequest, require_token_id
+from wheelyard.authentication.explain import AccessExplanation
 from wheelyard.authentication.token_rotation import RotatedToken
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
 from wheelyard.http_client.client import MIN_BYTES_PER_SECOND
 from wheelyard.model.access import Action
+from wheelyard.model.access_rules import AccessCommit
+from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Project, Status
 from wheelyard.model.token import ApiToken, TokenRecord, has_token_prefix, parse_token, token_id_in
+from wheelyard.operations.access_control import AccessList, AddedGrant, GroupChange
 from wheelyard.operations.lifecycle import Changed, ReleaseAction, Selection
 from wheelyard.operations.upload import PublishedFile
 from wheelyard.rendering.simple_pages import timestamp
@@ -81,11 +86,6 @@ class RemoteIndex:
                 tokens = self.tokens() if self._connection.has_credential else []
                 self._token_names = {f"token:{each.record.id}": each.record.name for each in tokens}
             return self._token_names.get(principal, "")
-
-    @property
-    def access(self) -> RemoteAccess:
-        """The grants and groups."""
-        return RemoteAccess(self._connection)
 
     def journals(self, only: NormalizedName | None) -> RemoteJournals:
         """Return the journals of all projects, or that of one."""
@@ -181,3 +181,31 @@ class RemoteIndex:
         token_id = require_token_id(text)
         self._connection.send("DELETE", f"tokens/{token_id}", type(None))
         return token_id
+
+    def access(self) -> AccessList:
+        """Return all grants and groups; for an administrator, as all that follows."""
+        return self._connection.send("GET", "access", AccessList)
+
+    def access_history(self, after: int = 0) -> Iterator[AccessCommit]:
+        """Yield the changes of those in the store behind number `after`, oldest first."""
+        path = f"access/history?after={after}"
+        yield from self._connection.send("GET", path, AccessHistory).commits
+
+    def add_grant(self, fields: GrantFields) -> AddedGrant:
+        """Add a grant to the store; an equal one that is there stays, and is returned."""
+        return self._connection.send("POST", "access/grant", AddedGrant, fields)
+
+    def revoke_grant(self, grant_id: str, note: str) -> None:
+        """Remove a grant from the store."""
+        fields = {"id": grant_id, "note": note}
+        self._connection.send("POST", "access/revoke", type(None), fields, repeats=False)
+
+    def edit_group(self, change: GroupChange, name: str, members: Sequence[str], note: str) -> None:
+        """Change a group of the store."""
+        fields = {"change": change, "name": name, "who": members, "note": note}
+        self._connection.send("POST", "access/group", type(None), fields, repeats=False)
+
+    def explain_access(self, who: str, project: NormalizedName, action: str) -> AccessExplanation:
+        """Return whether somebody may do something, and why."""
+        query = urlencode({"who": who, "project": project, "action": action})
+        return self._connection.send("GET", f"access/explain?{query}", AccessExplanation)

@@ -79,7 +79,7 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, note: str) 
     """
     actions = tuple(word.strip() for word in can.split(","))
     fields = GrantFields(who=who, projects=projects, actions=actions, note=note)
-    made = managed_index().access.grant(fields)
+    made = managed_index().add_grant(fields)
     click.echo(escaped(f"Grant {made.id}: {made.text}"), err=True)
     for sentence in made.warnings:
         warn(sentence)
@@ -101,9 +101,9 @@ def revoke(ids: tuple[str, ...], note: str) -> None:
 
     Every server on the store obeys within 15 seconds.
     """
-    access = managed_index().access
+    index = managed_index()
     for each in ids:
-        access.revoke(each, note)
+        index.revoke_grant(each, note)
         click.echo(f"{each}: revoked")
 
 
@@ -130,7 +130,7 @@ def _add_group_command(change: GroupChange, what: str, *lines: str) -> None:
     @with_note
     @managed_options
     def command(name: str, who: tuple[str, ...], note: str) -> None:
-        managed_index().access.edit_group(change, name, who, note)
+        managed_index().edit_group(change, name, who, note)
 
 
 _add_group_command(
@@ -164,7 +164,7 @@ _add_group_command(
 @managed_options
 def delete_group(name: str, note: str) -> None:
     """Delete the group NAME from the store; refused while a grant of the store names it."""
-    managed_index().access.edit_group("delete", name, (), note)
+    managed_index().edit_group("delete", name, (), note)
 
 
 @examples(
@@ -179,9 +179,9 @@ def delete_group(name: str, note: str) -> None:
 @managed_options
 def show(*, history: bool, as_json: bool) -> None:
     """Print all grants and groups, and whether each is in the settings or in the store."""
-    access = managed_index().access
+    index = managed_index()
     if history:
-        changes = [each.event for each in access.history()]
+        changes = [each.event for each in index.access_history()]
         if as_json:
             click.echo(encode({"changes": changes}))
             return
@@ -189,7 +189,7 @@ def show(*, history: bool, as_json: bool) -> None:
             columns = (f"{event.at:%Y-%m-%d %H:%M:%S} UTC", event.by, describe_event(event))
             click.echo("\t".join(map(escaped, columns)))
         return
-    found = access.show()
+    found = index.access()
     if as_json:
         click.echo(encode(found))
         return
@@ -238,7 +238,7 @@ def explain_access(who: str, project: str, action: str) -> int:
     remote = remote_index()
     if remote is not None:
         with _usage_errors():
-            found = remote.access.explain(who, name, action)
+            found = remote.explain_access(who, name, action)
     else:
         found = _explain(who, wanted, name)
     may = "may" if found.allowed else "may not"

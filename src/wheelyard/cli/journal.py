@@ -76,7 +76,7 @@ def command(
 def _access_history(index: ManagedIndex, after: int) -> Iterator[AccessCommit]:
     """Yield the changes of grants and groups; none if a server shows them to others only."""
     with suppress(Forbidden, Unauthenticated):
-        yield from index.access.history(after)
+        yield from index.access_history(after)
 
 
 def _read_with_progress(reader: JournalReader) -> JournalPart:

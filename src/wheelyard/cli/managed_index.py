@@ -5,7 +5,7 @@ Both have the same methods, values and errors, so that a command is written once
 settings are read.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +16,6 @@ from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import ListedToken, TokenRequest
 from wheelyard.authentication.token_rotation import RotatedToken, find_token, rotate
-from wheelyard.cli.managed_access import LocalAccess
 from wheelyard.cli.options import (
     existing_index,
     given_option,
@@ -26,8 +25,11 @@ from wheelyard.cli.options import (
 )
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.access import Caller
+from wheelyard.model.access_rules import AccessCommit
+from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Project, Status
 from wheelyard.model.token import TokenRecord
+from wheelyard.operations.access_control import AccessList, AddedGrant, GroupChange
 from wheelyard.operations.journal import JournalSource, StoreJournals
 from wheelyard.operations.lifecycle import Changed, ReleaseAction, Selection
 from wheelyard.operations.upload import PublishedFile
@@ -168,11 +170,6 @@ class LocalIndex:
         token, record = self.index.tokens.create(request, by=self.caller.principal)
         return token.text, record
 
-    @property
-    def access(self) -> LocalAccess:
-        """The grants and groups."""
-        return LocalAccess(self.index, self.caller.principal)
-
     def rotate_token(self, text: str, overlap: timedelta) -> RotatedToken:
         """Replace a token, given by its name, its id or in full, by a new one; return both."""
         tokens = self.index.tokens
@@ -181,3 +178,23 @@ class LocalIndex:
     def revoke_token(self, text: str) -> str:
         """Revoke a token, given by its id or in full; return its id."""
         return self.index.tokens.revoke(text, by=self.caller.principal).id
+
+    def access(self) -> AccessList:
+        """Return all grants and groups, of the settings and of the store."""
+        return self.index.access.show()
+
+    def access_history(self, after: int = 0) -> Iterator[AccessCommit]:
+        """Yield the changes of those in the store behind number `after`, oldest first."""
+        return self.index.access.history(after)
+
+    def add_grant(self, fields: GrantFields) -> AddedGrant:
+        """Add a grant to the store; an equal one that is there stays, and is returned."""
+        return self.index.add_grant(fields, self.caller.principal)
+
+    def revoke_grant(self, grant_id: str, note: str) -> None:
+        """Remove a grant from the store."""
+        self.index.access.revoke(grant_id, self.caller.principal, note)
+
+    def edit_group(self, change: GroupChange, name: str, members: Sequence[str], note: str) -> None:
+        """Change a group of the store."""
+        self.index.access.edit_group(change, name, members, self.caller.principal, note)
