@@ -105,6 +105,18 @@ def test_a_set_of_versions(
     assert (again.project, again.files) == (gone.project, ())
 
 
+def test_a_reason_stays(life: Lifecycle) -> None:
+    """A yank without a reason, as of many releases, keeps the reason that a file has."""
+    life.change("yank", ALICE, DEMO, Selection(FIRST.versions, SDIST.filename), "broken")
+
+    rest = life.change("yank", ALICE, DEMO, FIRST, "")
+    changed = life.change("yank", ALICE, DEMO, FIRST, "worse")
+
+    assert [file.filename for file in rest.files] == [WHEEL.filename]
+    assert yanked(rest.project)[SDIST.filename] == "broken"
+    assert yanked(changed.project)[SDIST.filename] == "worse"
+
+
 @pytest.mark.parametrize("change", list(CHANGES))
 def test_a_change_again_changes_nothing(life: Lifecycle, change: str) -> None:
     """What is so already, as after an answer that was lost, is a success without a new commit."""

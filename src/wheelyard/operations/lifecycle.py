@@ -131,8 +131,10 @@ class Lifecycle:
 
         def select(project: Project) -> tuple[File, ...]:
             files = wanted.files_of(project)
-            if action == "yank":  # also to change the reason of a yank
-                return tuple(file for file in files if file.yanked != reason)
+            if action == "yank":  # also to change the reason of a yank, and not to remove it
+                return tuple(
+                    file for file in files if file.yanked is None or reason not in ("", file.yanked)
+                )
             return tuple(file for file in files if is_delete or file.yanked is not None)
 
         def intent(project: Project) -> tuple[AnyEvent, ...]:
