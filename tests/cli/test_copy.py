@@ -87,6 +87,22 @@ def test_problems(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
     assert wheelyard("check", "--store", there).returncode == 0
 
 
+def test_hostile_names(store: Path, wheelyard: Typed) -> None:
+    """A document that names what is outside of the store fails its project, and no other one."""
+    document = store / "projects" / "demo.json"
+    name = b"demo-2.0-py3-none-any.whl"
+    document.write_bytes(document.read_bytes().replace(name, b"../../../evil.whl"))
+    (store / "projects.json").write_text('{"names":["../../evil"]}')
+
+    done = wheelyard("copy", store, "there")
+
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 3)
+    assert "not copied: ../../evil: " in done.stderr
+    assert "not copied: demo: in FROM: 'files/demo/" in done.stderr
+    assert wheelyard("list", "--store", "there").stdout == "other\n"
+    assert "/../../../evil.whl" in wheelyard("check", "--store", store).stderr
+
+
 def test_in_use(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
     """What was published in TO is never overwritten, and the copy says which project it left."""
     there = sandbox.folder / "backup"

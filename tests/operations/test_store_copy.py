@@ -371,6 +371,7 @@ def test_damage_in_the_source(
 
     assert left_out(copied) == [DEMO]
     assert "FROM" in copied.problems[0]
+    assert "Run 'wheelyard check'" in copied.problems[0]
     assert target.snapshot(keys.project(DEMO)) == before
     assert target.bytes_at(keys.project(OTHER)) == source.bytes_at(keys.project(OTHER))
     assert target.check().problems == []

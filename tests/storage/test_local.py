@@ -129,7 +129,7 @@ def test_no_key_leaves_the_folder(tmp_path: Path, key: str) -> None:
         lambda: store.delete(Key(key), None),
         lambda: store.path_of(Key(key)),
     ):
-        with pytest.raises(ValueError, match="invalid key"):
+        with pytest.raises(Unavailable, match="is no key of an object"):
             call()
     assert {path.name for path in tmp_path.rglob("*")} == {"store", ".spool", ".locks"}
 

@@ -200,7 +200,12 @@ class LocalStore(Store):
 
     def _path(self, key: Key) -> str:
         if key.startswith((".", "/")) or "/." in key or "//" in key or "\0" in key:
-            raise ValueError(f"invalid key: {key!r}")
+            raise Unavailable(
+                f"{key!r} is no key of an object, so the document that lists it is damaged. Run "
+                "'wheelyard check', and restore the document.",
+                code="damaged_document",
+                short="A document of the index is damaged.",
+            )
         return f"{self._root}/{key}"
 
     def _stage(self, body: ObjectBody, stack: ExitStack, *, is_new: bool) -> Path:

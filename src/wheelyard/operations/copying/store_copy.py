@@ -309,7 +309,7 @@ class _Copying:
             return self._copy_verified(missing)
         except NotFound as fault:
             if missing.filename not in self._newest(missing.name).deleted_filenames:
-                raise
+                raise NotFound(f"{fault.message} Run 'wheelyard check' there.") from fault
             self.deleted.add(missing.name)
             raise Conflict("files were deleted while they were copied. Copy again.") from fault
 
