@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.conftest import Done, Typed
 from tests.clients.harness import Sandbox
+from tests.clients.servers import free_port
 from tests.http.packages import Package, sdist, wheel
 from tests.http.servers import RunningServer, running_server
 
@@ -253,6 +254,17 @@ def test_a_token_that_is_refused(remote: Typed, sandbox: Sandbox) -> None:
 
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "does not accept the credential of WHEELYARD_TOKEN" in done.stderr
+
+
+def test_a_server_that_is_gone(wheelyard: Typed, sandbox: Sandbox) -> None:
+    """An upload of many files to a server that does not run says so once."""
+    paths = put(sandbox.folder, *(wheel("many", f"1.{number}") for number in range(9)))
+
+    server = f"http://127.0.0.1:{free_port()}"
+    done = wheelyard("upload", "--server", server, *paths, WHEELYARD_TOKEN=ADMIN)
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "whether the server runs" in done.stderr
 
 
 @pytest.mark.parametrize(

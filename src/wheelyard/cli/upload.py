@@ -5,6 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from glob import glob, has_magic
 from pathlib import Path
 from threading import Event
+from typing import Final
 
 import click
 from msgspec import Struct
@@ -25,6 +26,9 @@ from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.text import escaped
 from wheelyard.operations.upload import PublishedFile
 from wheelyard.wiring.index import Index
+
+NO_SERVER_CODES: Final = frozenset({"server_unavailable", "no_index"})
+"""Error codes of a server that takes no file, so that further files are not sent to it."""
 
 
 @examples(
@@ -143,12 +147,12 @@ class FileResult(Struct, omit_defaults=True):
 
 
 def _print_result(path: Path, outcome: Future[PublishedFile]) -> FileResult:
-    """Wait for a file's upload, print the result, and return it; raise Unauthenticated."""
+    """Wait for a file's upload, print the result, and return it; raise what ends all uploads."""
     try:
         file = outcome.result()
-    except Unauthenticated:
-        raise  # no file can be uploaded
     except WheelyardError as fault:
+        if isinstance(fault, Unauthenticated) or fault.code in NO_SERVER_CODES:
+            raise
         name = path.name if path.name and not has_magic(path.name) else str(path)
         echo(f"wheelyard: {escaped(name)}: {fault.message}", err=True)
         message = printable(fault.message)
