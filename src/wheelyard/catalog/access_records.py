@@ -10,9 +10,11 @@ else by the next writer or by `wheelyard check`.
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from wheelyard.catalog import keys
+from wheelyard.catalog.commits import contradiction
 from wheelyard.catalog.conflict_retry import ConflictRetries
 from wheelyard.catalog.document_cache import (
     Codec,
@@ -23,9 +25,9 @@ from wheelyard.catalog.document_cache import (
     digest,
 )
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import OVERLOADED, Conflict, Unavailable
+from wheelyard.errors import Conflict, Unavailable
 from wheelyard.model.access_rules import AccessCommit, AccessRules, AnyAccessEvent, fold
-from wheelyard.storage.base import ABSENT, ObjectVersion, Store, Stored
+from wheelyard.storage.base import ABSENT, Store, Stored
 
 COMMITS: Final = Codec(AccessCommit)
 RULES: Final = Codec(AccessRules)
@@ -74,7 +76,10 @@ class AccessRecords:
             if event is None:
                 return rules
             after = fold(rules, self._new_commit(rules, event))
-            if self._is_current(before, after) and self._swap(before.version, after):
+            was_written = partial(self._was_written, after)
+            if self._is_current(before, after) and self.documents.swap(
+                keys.ACCESS, after, before.version, was_written
+            ):
                 with suppress(
                     Unavailable
                 ):  # the change is in force; the next writer adds the entry
@@ -113,26 +118,7 @@ class AccessRecords:
             return True
         if self.get("current").version != before.version:
             return False
-        raise _contradiction(after.revision)
-
-    def _swap(self, expect: ObjectVersion, after: AccessRules) -> bool:
-        """
-        Write the document over the version `expect`; return whether it has this commit now.
-
-        Raise Unavailable if the write may still happen.
-        """
-        try:
-            self.documents.put(keys.ACCESS, after, expect)
-        except Conflict:
-            return False
-        except Unavailable as fault:
-            found = self.get("current")
-            if self._was_written(after, found.value):
-                return True
-            if found.version == expect and fault.code != OVERLOADED:
-                raise
-            return False
-        return True
+        raise contradiction(keys.ACCESS, after.revision)
 
     def _was_written(self, after: AccessRules, found: AccessRules | None) -> bool:
         """Return whether `found`, read after an unclear write of `after`, includes its commit."""
@@ -153,11 +139,4 @@ class AccessRecords:
                 entry = Stored(body, self.store.put(key, body, ABSENT))
         entry = entry or self.store.get(key)
         if not isinstance(entry, Stored) or entry.body != body:
-            raise _contradiction(commit.number)
-
-
-def _contradiction(number: int) -> Unavailable:
-    return damaged(
-        f"{keys.ACCESS} and its journal disagree about commit {number}, as after a restore from a "
-        "backup. Run 'wheelyard check', which says what can be done about it."
-    )
+            raise contradiction(keys.ACCESS, commit.number)

@@ -10,6 +10,7 @@ digest of the one before, and folding all commits gives the document byte for by
 from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from packaging.utils import NormalizedName
@@ -20,9 +21,9 @@ from wheelyard.catalog.document_cache import Codec, DocumentCache, Snapshot, dam
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import OVERLOADED, Conflict, Unavailable, WheelyardError
+from wheelyard.errors import Conflict, Unavailable, WheelyardError
 from wheelyard.model.project import AnyEvent, Commit, Project, apply, fold
-from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
+from wheelyard.storage.base import ABSENT, Key, Store, Stored
 
 JOURNALED_LIMIT: Final = 10_000
 """Projects whose last journalled commit is cached, to save creates that change nothing."""
@@ -120,7 +121,10 @@ class Commits:
                     continue
                 return [each.outcome(project) for each in decisions]
             after = fold(project, self._new_commit(project, events))
-            if self._was_superseded(before, after) or not self._swap(before.version, after):
+            if self._was_superseded(before, after):
+                continue
+            was_written = partial(self._was_written, after)
+            if not self._documents.swap(key, after, before.version, was_written):
                 continue
             for each in decisions:
                 for event in each.events:
@@ -145,31 +149,10 @@ class Commits:
             return False
         if self._has_changed(keys.project(after.name), before):
             return True
-        raise _contradiction(after.name, after.revision)
+        raise contradiction(f"The document of {after.name}", after.revision)
 
     def _has_changed(self, key: Key, before: Snapshot[Project]) -> bool:
         return self._documents.get(key, "current").version != before.version
-
-    def _swap(self, expect: ObjectVersion, after: Project) -> bool:
-        """
-        Write the document over the version `expect`; return whether the project has its commit now.
-
-        Raises Unavailable if the write may still happen.
-        """
-        key = keys.project(after.name)
-        try:
-            self._documents.put(key, after, expect)
-        except Conflict:
-            return False
-        except Unavailable as fault:
-            found = self._documents.get(key, "current")
-            if self._was_written(after, found.value):
-                return True
-            # the write may still happen; a retry is safe, because only one of both can succeed
-            if found.version == expect and fault.code != OVERLOADED:
-                raise
-            return False
-        return True
 
     def _was_written(self, written: Project, found: Project | None) -> bool:
         """Return whether `found`, read after an unclear write of `written`, includes its commit."""
@@ -195,14 +178,15 @@ class Commits:
             except Conflict:
                 entry = self._store.get(key)
         if not isinstance(entry, Stored) or entry.body != body:
-            raise _contradiction(project.name, commit.number)
+            raise contradiction(f"The document of {project.name}", commit.number)
         self._journaled.put(project.name, commit.number, 1)
 
 
-def _contradiction(name: NormalizedName, number: int) -> Unavailable:
+def contradiction(document: str, number: int) -> Unavailable:
+    """Return the error for a document that has another commit `number` than its journal."""
     return damaged(
-        f"The document of {name} and its journal disagree about commit {number}, as after a "
-        "restore from a backup. Run 'wheelyard check', which says what can be done about it."
+        f"{document} and its journal disagree about commit {number}, as after a restore from a "
+        "backup. Run 'wheelyard check', which says what can be done about it."
     )
 
 

@@ -16,7 +16,7 @@ from msgspec.json import Decoder, Encoder
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Unavailable
+from wheelyard.errors import OVERLOADED, Conflict, Unavailable
 from wheelyard.storage.base import ABSENT, Entry, Key, NotModified, ObjectVersion, Store, Stored
 
 T = TypeVar("T")
@@ -213,6 +213,33 @@ class DocumentCache(Generic[T]):
         body, started_at = self.codec.encode(value), self.now_seconds()
         version = self._store.put(key, body, expect)
         self.cache_written(key, Snapshot(value, version, started_at, started_at, len(body)), expect)
+
+    def swap(
+        self,
+        key: Key,
+        value: T,
+        expect: ObjectVersion,
+        was_written: Callable[[T | None], bool] = lambda _: False,
+    ) -> bool:
+        """
+        Write `value` over the version `expect`, and cache it; return whether it was written.
+
+        If the answer was lost, `was_written` decides, by the document that is there now. Raise
+        Unavailable if the write may still happen.
+        """
+        try:
+            self.put(key, value, expect)
+        except Conflict:
+            return False
+        except Unavailable as fault:
+            found = self.get(key, "current")
+            if was_written(found.value):
+                return True
+            # the write may still happen; a retry is safe, because only one of both can succeed
+            if found.version == expect and fault.code != OVERLOADED:
+                raise
+            return False
+        return True
 
     def cache_written(self, key: Key, written: Snapshot[T], over: ObjectVersion | None) -> None:
         """

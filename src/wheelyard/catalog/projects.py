@@ -21,7 +21,7 @@ from wheelyard.catalog.commits import Commits, Committed, Intent
 from wheelyard.catalog.conflict_retry import ConflictRetries
 from wheelyard.catalog.document_cache import Codec, DocumentCache, MaxAge, Snapshot, damaged
 from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
-from wheelyard.errors import OVERLOADED, Conflict, NotFound, Unavailable, quoted
+from wheelyard.errors import NotFound, Unavailable, quoted
 from wheelyard.model.project import Commit, Project
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store, Stored
 
@@ -82,17 +82,9 @@ class ProjectNames:
                 return [True for _ in wanted]
             # `sorted` is fast on a nearly sorted list
             after = NameList(tuple(sorted([*before.names, *missing])))
-            try:
-                self._documents.put(keys.PROJECT_NAMES, after, snapshot.version)
-            except Conflict:
-                continue
-            except Unavailable as fault:
-                found = self._documents.get(keys.PROJECT_NAMES, "current")
-                # the write may still happen
-                if found.version == snapshot.version and fault.code != OVERLOADED:
-                    raise
-                continue  # the next attempt finds out whether the write succeeded
-            return [True for _ in wanted]
+            # if the answer is lost, the next attempt finds out whether the write succeeded
+            if self._documents.swap(keys.PROJECT_NAMES, after, snapshot.version):
+                return [True for _ in wanted]
         raise self._retries.exhausted("the list of projects")
 
 
