@@ -553,15 +553,17 @@ def test_credentials(source: IndexHarness, target: IndexHarness) -> None:
 
 
 def test_an_old_copy_of_a_rotated_token(source: IndexHarness, target: IndexHarness) -> None:
-    """The end of a rotated token arrives, and no old copy moves it back."""
+    """The end and the last use of a rotated token arrive, and no old copy moves them back."""
     _, record = source.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    source.store.put(keys.last_use(record.id), b'"2026-02-28"', None)
     copy(source, target, with_credentials=True)
     rotate(source.index.tokens, record, timedelta(hours=1), "local:alice")
+    source.store.put(keys.last_use(record.id), b'"2026-03-01"', None)
     rotated = source.snapshot()
 
     assert copy(target, source, with_credentials=True).credentials == 0
     assert source.snapshot() == rotated
-    assert copy(source, target, with_credentials=True).credentials == 2
+    assert copy(source, target, with_credentials=True).credentials == 3
     assert target.snapshot() == rotated
 
 

@@ -118,6 +118,8 @@ def _is_newer(key: Key, found: Stored, there: object) -> bool:
     """Return whether the target needs an object; of two ends of a token it keeps the earlier."""
     if not isinstance(there, Stored):
         return True
+    if key.startswith(keys.LAST_USES):
+        return found.body > there.body  # days, which sort as text
     if found.body == there.body or not key.startswith(keys.TOKENS):
         return found.body != there.body
     ours, theirs = _RECORDS.decode(key, found.body), _RECORDS.decode(key, there.body)
