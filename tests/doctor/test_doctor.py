@@ -51,9 +51,9 @@ class Laptop:
 
     def machine(self, **environ: str) -> Machine:
         """Return what programs see there."""
-        project, runtime = self.folder / "work", system_runtime()
+        project = self.folder / "work"
         project.mkdir(exist_ok=True)
-        found = Machine(environ, self.home, project, runtime.now)
+        found = Machine(environ, self.home, project, system_runtime())
         return replace(found, etc=self.folder / "etc")
 
     def examine(self, url: str | None = None, project: str = "", **environ: str) -> list[Finding]:
@@ -243,13 +243,15 @@ def test_name(laptop: Laptop) -> None:
 
 def test_clock(laptop: Laptop, server: RunningServer) -> None:
     """A clock that is an hour off is a warning."""
-    machine = laptop.machine()
-    late = replace(machine, now=lambda: machine.now() + timedelta(hours=1))
+    machine, runtime = laptop.machine(), system_runtime()
+    late = replace(
+        machine, runtime=replace(runtime, now=lambda: runtime.now() + timedelta(hours=1))
+    )
 
     findings = list(examination(with_token(server, server.token), "", late).run())
 
     assert one(findings, "clock").outcome is CheckOutcome.WARNING
-    assert "differ by 3" in one(findings, "clock").text
+    assert "differs by 3" in one(findings, "clock").text
 
 
 @pytest.mark.parametrize(("content", "fails"), [(b"other bytes", ["file"]), (None, [])])

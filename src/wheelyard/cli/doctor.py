@@ -37,8 +37,7 @@ def command(url: str | None, project: str, *, as_json: bool) -> int:
     line is one check: of settings and credentials, the network, and the server. Nothing is changed,
     and no secret is printed. Exit 1 if a check failed.
     """
-    now = system_runtime().now
-    machine = Machine(process_environment(), Path.home(), Path.cwd(), now)
+    machine = Machine(process_environment(), Path.home(), Path.cwd(), system_runtime())
     chosen = examination(url, parse_name(project) if project else "", machine)
     index = printable(shown(chosen.url))
     findings = list[Finding]()

@@ -23,30 +23,21 @@ class FoundCredential:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class CredentialSearch:
-    """The credentials for a server in the order in which pip asks for them, and notes."""
-
-    found: tuple[FoundCredential, ...]
-    notes: tuple[str, ...]
-    """Sentences about places that are there, and have nothing for the server."""
-
-
 def find_credentials(
     url: Url, source: str, configured: list[Value], machine: Machine
-) -> CredentialSearch:
+) -> tuple[list[FoundCredential], list[str]]:
     """
-    Return the credentials for a URL: its own, of index URLs, of netrc, keyring and a variable.
+    Return the credentials for a URL in pip's order, and notes about places that have none for it.
 
-    `source` is the file, variable or option that has the URL.
+    They are those of the URL, which `source` has, of configured indexes, netrc, keyring and a
+    variable.
     """
-    found = list[FoundCredential]()
-    if url.login is not None:
-        found.append(FoundCredential(url.login, f"the URL of {source}"))
-    for value in configured:
-        other = value.url
-        if other is not None and other.login is not None and other.origin == url.origin:
-            found.append(FoundCredential(other.login, f"the URL of {value.source}"))
+    urls = [(url, source), *((each.url, each.source) for each in configured)]
+    found = [
+        FoundCredential(known.login, f"the URL of {place}")
+        for known, place in urls
+        if known is not None and known.login is not None and known.origin == url.origin
+    ]
     searched = (_of_netrc(url, machine), _of_keyring(url, machine), _of_variable(machine))
     found += [each for each in searched if isinstance(each, FoundCredential)]
     # a user alone in a URL is completed by what netrc or the keyring has for that user
@@ -55,8 +46,7 @@ def find_credentials(
         found.sort(
             key=lambda each: not (each.login.password and each.login.username == first.username)
         )
-    notes = tuple(each for each in searched if isinstance(each, str))
-    return CredentialSearch(tuple(found), notes)
+    return found, [each for each in searched if isinstance(each, str)]
 
 
 def _of_netrc(url: Url, machine: Machine) -> FoundCredential | str | None:

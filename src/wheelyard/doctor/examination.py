@@ -18,9 +18,8 @@ from wheelyard.doctor.connection import Connections, ProxyRules
 from wheelyard.doctor.credentials import FoundCredential, find_credentials
 from wheelyard.doctor.findings import CheckOutcome, Finding, Machine, warning
 from wheelyard.doctor.network_checks import (
-    Authorities,
+    ConnectionCheck,
     authorities,
-    check_connection,
     check_name,
     check_proxy,
 )
@@ -80,35 +79,33 @@ class Examination:
             if finding.outcome is CheckOutcome.FAILED:
                 return
         lists = authorities(pip, uv, self.machine)
-        findings = list(check_connection(self.url, lists, rules))
+        check = ConnectionCheck(self.url, rules, self.machine.runtime.monotonic)
+        findings = list(check.run(lists))
         yield from findings
         if any(each.outcome is CheckOutcome.FAILED for each in findings):
             return
-        yield from self._server(lists[0], rules)
+        tls = lists[0].context() if self.url.is_secure else ssl.create_default_context()
+        yield from self._server(check.connections(tls))
 
-    def _server(self, trusted: Authorities, rules: ProxyRules) -> Iterator[Finding]:
-        tls = trusted.context() if self.url.is_secure else ssl.create_default_context()
-        connections = Connections(tls, rules)
+    def _server(self, connections: Connections) -> Iterator[Finding]:
         indexes = configured_indexes(self.clients)
         configured = [each for each in indexes if each.source != self.source]
-        search = find_credentials(self.url, self.source, configured, self.machine)
-        self._keep_secret(*(each.login for each in search.found))
-        index = replace(self.url, login=None)
-        given = replace(self.given, login=None)
-        check = ServerCheck(index, given, connections, self.machine, search, self.project)
-        yield from check.run()
+        found, notes = find_credentials(self.url, self.source, configured, self.machine)
+        self._keep_secret(*(each.login for each in found))
+        index, given = (replace(each, login=None) for each in (self.url, self.given))
+        check = ServerCheck(index, given, connections, self.machine, self.project)
+        yield from check.run(found, notes)
         if check.api is not None:
-            yield from self._publishing(check)
+            yield from self._publishing(check, check.api)
 
-    def _publishing(self, check: ServerCheck) -> Iterator[Finding]:
+    def _publishing(self, check: ServerCheck, api: Url) -> Iterator[Finding]:
         """Say whether the credentials that are set for publishing to this server may upload."""
         twine = publish_settings(self.machine)
         for problem in twine.problems:
             yield warning("publish", problem, "Correct the file: twine stops, or ignores it.")
         for credential in _publish_credentials(self.url, self.machine, twine, self.clients[1]):
             self._keep_secret(credential.login)
-            check.credential = credential
-            yield check.publishing()
+            yield check.publishing(api, credential)
 
 
 def examination(text: str | None, project: str, machine: Machine) -> Examination:

@@ -1,14 +1,14 @@
 """Findings of the doctor, and the machine that is examined."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from wheelyard.concurrency.runtime import Runtime
 from wheelyard.http_client.urls import Url
 
 _TOKEN: Final = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_-]{16,}")
@@ -37,13 +37,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the programs of a user see: the environment and two folders; and the time."""
+    """What the programs of a user see: the environment and two folders; and the clocks."""
 
     environ: Mapping[str, str] = field(repr=False)
     home: Path
     folder: Path
     """The working directory."""
-    now: Callable[[], datetime]
+    runtime: Runtime
     etc: Path = Path("/etc")
     """The folder of the system's settings."""
 

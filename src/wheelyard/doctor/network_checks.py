@@ -2,7 +2,7 @@
 
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -15,14 +15,9 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from wheelyard.doctor.client_settings import FoundSettings, Value
-from wheelyard.doctor.connection import (
-    TIMEOUT_SECONDS,
-    Connections,
-    ProxyRules,
-    RequestFailed,
-    explained,
-)
+from wheelyard.doctor.connection import TIMEOUT_SECONDS, Connections, ProxyRules
 from wheelyard.doctor.findings import Finding, Machine, failed, ok, shown, warning
+from wheelyard.http_client.address_policy import FetchError
 from wheelyard.http_client.urls import Url
 
 TLS_PAGE: Final = "docs/tls.md"
@@ -76,11 +71,11 @@ def check_proxy(url: Url, rules: ProxyRules) -> Finding:
     """Say which proxy applies to a URL."""
     try:
         proxy = rules.proxy_for(url)
-    except RequestFailed as fault:
-        return failed("proxy", str(fault), "Correct the variable, or take it away.")
+    except FetchError as fault:
+        return failed("proxy", fault.why, "Correct the variable, or take it away.")
     if proxy is not None:
-        login = " with a user and a password" if proxy.url.login else ""
-        what = f"requests go through {shown(proxy.url)}{login} ({proxy.variable})"
+        login = " with a user and a password" if proxy.login else ""
+        what = f"requests go through {shown(proxy)}{login} ({rules.variable_for(url)})"
         return ok("proxy", f"{what}; no_proxy does not name {url.host}")
     if not rules.names():
         return ok("proxy", "no variable names one")
@@ -91,7 +86,7 @@ def check_proxy(url: Url, rules: ProxyRules) -> Finding:
 def check_name(url: Url, rules: ProxyRules) -> Finding:
     """Resolve the name of a server, or that of the proxy, which resolves the server's."""
     proxy = rules.proxy_for(url)
-    place = url if proxy is None else proxy.url
+    place = proxy or url
     host, whose = place.host.strip("[]"), "" if proxy is None else "proxy "
     try:
         addresses = _addresses(host, place.port)
@@ -99,7 +94,7 @@ def check_name(url: Url, rules: ProxyRules) -> Finding:
         why = getattr(error, "strerror", None) or "it is no name"
         advice = "Check the spelling, the network or VPN, and /etc/resolv.conf."
         if proxy is not None:
-            advice = f"Correct {proxy.variable}, or take it away."
+            advice = f"Correct {rules.variable_for(url)}, or take it away."
         return failed("name", f"{whose}{host} cannot be resolved: {why}", advice)
     return ok("name", f"{whose}{host} is {', '.join(addresses[:4])}")
 
@@ -123,95 +118,103 @@ def _addresses(host: str, port: int) -> list[str]:
         raise OSError(0, "the name server does not answer") from None
 
 
-def check_connection(url: Url, lists: list[Authorities], rules: ProxyRules) -> Iterator[Finding]:
-    """Connect to the server, and verify its certificate by each list of authorities."""
-    if not url.is_secure:
-        yield _connected(url, Connections(ssl.create_default_context(), rules))
-        if not _is_local(url):
-            text = "the URL begins with http://, so that pip refuses it, and others can read tokens"
-            advice = "Ask the operator for an https:// URL (docs/tls.md, docs/operating.md)."
-            yield warning("TLS", text, advice)
-        return
-    for each in lists:
+@dataclass(frozen=True, slots=True)
+class ConnectionCheck:
+    """Connects to the server of a URL, with the rules for proxies."""
+
+    url: Url
+    rules: ProxyRules
+    monotonic: Callable[[], float]
+
+    def run(self, lists: list[Authorities]) -> Iterator[Finding]:
+        """Connect, and verify the certificate by each list of authorities."""
+        if not self.url.is_secure:
+            yield self._connected(None)
+            if not (self.url.host == "localhost" or self.url.host.startswith(("127.", "[::1]"))):
+                text = "the URL begins with http://: pip refuses it, and others can read tokens"
+                advice = f"Ask the operator for an https:// URL ({TLS_PAGE}, docs/operating.md)."
+                yield warning("TLS", text, advice)
+            return
+        yield from map(self._connected, lists)
+
+    def connections(self, tls: ssl.SSLContext) -> Connections:
+        """Return what connects with settings for TLS."""
+        return Connections(tls, self.rules, self.monotonic)
+
+    def _connected(self, trusted: Authorities | None) -> Finding:
+        proxy = self.rules.proxy_for(self.url)
+        place = self.url.authority + (f" through {proxy.authority}" if proxy else "")
         try:
-            context = each.context()
+            tls = trusted.context() if trusted else ssl.create_default_context()
         except OSError as error:
-            why = error.strerror or "there is no certificate in it"
-            text = f"{each.client} cannot read its authorities, {each.shown}: {why}"
-            yield failed("TLS", text, "Correct the setting, or take it away.")
-            continue
-        yield _connected(url, Connections(context, rules), each)
+            why = error.strerror if error.errno and not isinstance(error, ssl.SSLError) else None
+            text = (
+                f"{trusted.client} cannot read its authorities, {trusted.shown}" if trusted else ""
+            )
+            why = why or "there is no certificate in it"
+            return failed("TLS", f"{text}: {why}", "Correct the setting, or take it away.")
+        try:
+            connection = self.connections(tls).connect(self.url)
+        except ssl.SSLCertVerificationError as error:
+            return self._untrusted(error, trusted.shown if trusted else "")
+        except ssl.SSLError as error:
+            advice = "Check the port, and whether the URL should begin with http://."
+            why = error.reason or "no TLS is spoken there"
+            return failed("TLS", f"{place}: TLS fails: {why}", advice)
+        except (OSError, HTTPException) as error:
+            advice = "Is the server running, and does a firewall or VPN let this machine through?"
+            if proxy is not None:
+                variable = self.rules.variable_for(self.url)
+                advice = f"The proxy of {variable} refuses; name the host in no_proxy, or ask."
+            return failed("connection", f"{place}: {_explained(error)}", advice)
+        protocol = getattr(connection.sock, "version", lambda: "")()
+        connection.close()
+        if trusted is None:
+            return ok("connection", f"{place} answers")
+        how = f"verified by {trusted.shown}, as {trusted.client} does{trusted.note}"
+        return ok("TLS", f"{place}: {protocol}, {how}")
+
+    def _untrusted(self, error: ssl.SSLCertVerificationError, list_shown: str) -> Finding:
+        subject, issuer, names, until = self._certificate()
+        if error.verify_code == WRONG_HOST:
+            text = f"its certificate is for {names}, and not for {self.url.host}"
+            return failed("TLS", text, "Use a name of the certificate in the URL.")
+        if error.verify_code in (EXPIRED, NOT_YET_VALID):
+            text = f"its certificate is not valid now ({error.verify_message}; until {until})"
+            advice = "The operator renews it; check the clock of this machine, too."
+            return failed("TLS", text, advice)
+        text = f"its certificate (for {subject}) is by {issuer}, which {list_shown} does not have"
+        advice = f"Let the clients trust that authority: {TLS_PAGE}, 'An own authority'."
+        return failed("TLS", f"{text}: {error.verify_message}", advice)
+
+    def _certificate(self) -> tuple[str, str, str, str]:
+        """Return subject, issuer, names and end of an unverified certificate, as far as known."""
+        unverified = ssl.create_default_context()
+        unverified.check_hostname = False
+        unverified.verify_mode = ssl.CERT_NONE  # nothing is sent there
+        try:
+            with closing(self.connections(unverified).connect(self.url)) as connection:
+                assert isinstance(connection.sock, ssl.SSLSocket)  # noqa: S101 - the URL is https
+                content = connection.sock.getpeercert(binary_form=True)
+            found = x509.load_der_x509_certificate(content or b"")
+        except (OSError, HTTPException, ValueError):
+            return "?", "an unknown authority", "?", "?"
+        names = list[str]()
+        with suppress(x509.ExtensionNotFound, ValueError):
+            extension = found.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+            names += extension.value.get_values_for_type(x509.DNSName)
+            names += map(str, extension.value.get_values_for_type(x509.IPAddress))
+        end = f"{found.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+        return _shown(found.subject), _shown(found.issuer), ", ".join(names) or "no name", end
 
 
-def _is_local(url: Url) -> bool:
-    return url.host == "localhost" or url.host.startswith(("127.", "[::1]"))
-
-
-def _connected(url: Url, connections: Connections, trusted: Authorities | None = None) -> Finding:
-    check = "TLS" if trusted else "connection"
-    proxy = connections.proxies.proxy_for(url)
-    place = url.authority if proxy is None else f"{url.authority} through {proxy.url.authority}"
-    try:
-        connection = connections.connect(url)
-    except ssl.SSLCertVerificationError as error:
-        return _untrusted(error, url, connections, trusted)
-    except ssl.SSLError as error:
-        advice = "Check the port, and whether the URL should begin with http://."
-        return failed(check, f"{place}: {explained(error)}", advice)
-    except (OSError, HTTPException) as error:
-        advice = "Is the server running, and does a firewall or VPN let this machine through?"
-        if proxy is not None:
-            advice = f"The proxy of {proxy.variable} refuses; name the host in no_proxy, or ask."
-        return failed("connection", f"{place}: {explained(error)}", advice)
-    protocol = getattr(connection.sock, "version", lambda: "")()
-    connection.close()
-    if trusted is None:
-        return ok("connection", f"{place} answers")
-    return ok(
-        "TLS",
-        f"{place}: {protocol}, verified by {trusted.shown}, as {trusted.client} does{trusted.note}",
-    )
-
-
-def _untrusted(
-    error: ssl.SSLCertVerificationError,
-    url: Url,
-    connections: Connections,
-    trusted: Authorities | None,
-) -> Finding:
-    list_shown = trusted.shown if trusted else ""
-    subject, issuer, names, until = _certificate(url, connections.proxies)
-    if error.verify_code == WRONG_HOST:
-        text = f"its certificate is for {names}, and not for {url.host}"
-        return failed("TLS", text, "Use a name of the certificate in the URL.")
-    if error.verify_code in (EXPIRED, NOT_YET_VALID):
-        text = f"its certificate is not valid now ({error.verify_message}; until {until})"
-        return failed("TLS", text, "The operator renews it; check the clock of this machine, too.")
-    text = f"its certificate (for {subject}) is by {issuer}, which {list_shown} does not have"
-    advice = f"Let the clients trust that authority: {TLS_PAGE}, 'An own authority'."
-    return failed("TLS", f"{text}: {error.verify_message}", advice)
-
-
-def _certificate(url: Url, rules: ProxyRules) -> tuple[str, str, str, str]:
-    """Return subject, issuer, names and end of an unverified certificate, as far as known."""
-    unverified = ssl.create_default_context()
-    unverified.check_hostname = False
-    unverified.verify_mode = ssl.CERT_NONE  # nothing is sent there
-    try:
-        connection = Connections(unverified, rules).connect(url)
-        with closing(connection):
-            assert isinstance(connection.sock, ssl.SSLSocket)  # noqa: S101 - the URL is https
-            content = connection.sock.getpeercert(binary_form=True)
-        found = x509.load_der_x509_certificate(content or b"")
-    except (OSError, HTTPException, ValueError):
-        return "?", "an unknown authority", "?", "?"
-    names = list[str]()
-    with suppress(x509.ExtensionNotFound, ValueError):
-        extension = found.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        names += extension.value.get_values_for_type(x509.DNSName)
-        names += map(str, extension.value.get_values_for_type(x509.IPAddress))
-    end = f"{found.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
-    return _shown(found.subject), _shown(found.issuer), ", ".join(names) or "no name", end
+def _explained(error: Exception) -> str:
+    """Return a clause for an error of a connection; none of them quotes what was sent."""
+    if isinstance(error, TimeoutError):
+        return f"it does not answer within {TIMEOUT_SECONDS:.0f} seconds"
+    if isinstance(error, OSError):
+        return error.strerror or str(error) or "the connection fails"
+    return f"it answers with what is no HTTP ({type(error).__name__})"
 
 
 def _shown(name: x509.Name) -> str:

@@ -195,7 +195,7 @@ class HttpClient:
             if response.status not in REDIRECT_STATUSES or "location" not in response.headers:
                 return response
             response.close()
-            url = _followed(url, response.headers["location"])
+            url = followed(url, response.headers["location"])
         raise FetchError("it leads round in circles")
 
     def _request(
@@ -215,7 +215,8 @@ class HttpClient:
         )
 
 
-def _followed(url: Url, location: str) -> Url:
+def followed(url: Url, location: str) -> Url:
+    """Return where a redirect leads; raise FetchError for no URL, or from https to http."""
     try:
         target = url.resolved(location)
     except BadUrl as error:
