@@ -50,14 +50,15 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class FoundSettings:
-    """The settings of one client: values by key, the one that wins last."""
+    """The settings of one client."""
 
     client: str
-    values: Mapping[str, tuple[Value, ...]]
-    files: tuple[str, ...]
+    values: dict[str, list[Value]] = field(default_factory=dict)
+    """Values by key, the one that wins last."""
+    files: list[str] = field(default_factory=list)
     """The files that were read, in that order."""
-    problems: tuple[str, ...]
-    """Sentences about files that cannot be read."""
+    problems: list[str] = field(default_factory=list)
+    """Clauses about files that cannot be read."""
 
     def winner(self, *keys: str) -> Value | None:
         """Return the value that is used, of the first of the keys that has one."""
@@ -66,39 +67,17 @@ class FoundSettings:
     def text(self, key: str) -> str:
         """Return the text of the value that is used, or an empty string."""
         found = self.winner(key)
-        return "" if found is None else found.text.strip()
-
-
-class _Collector:
-    """Collects the settings of one client."""
-
-    def __init__(self, client: str) -> None:
-        self.client = client
-        self.values = dict[str, list[Value]]()
-        self.files = list[str]()
-        self.problems = list[str]()
+        return "" if found is None else found.text
 
     def add(self, key: str, text: object, source: str) -> None:
+        """Add a value, which wins over earlier ones of its key, unless it is empty or no text."""
         if isinstance(text, str) and text.strip():
             self.values.setdefault(key, []).append(Value(text.strip(), source))
-
-    def read(self, path: Path) -> str | None:
-        """Return the text of a file; None if it is missing; note a file that cannot be read."""
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or "it is not UTF-8"
-            self.problems.append(f"{path} cannot be read: {why}")
-            return None
-        self.files.append(str(path))
-        return text
 
     def tables(self, path: Path) -> dict[str, Any]:
         """Return the tables of a TOML file; empty if it is missing or malformed."""
         try:
-            return tomllib.loads(self.read(path) or "")
+            return tomllib.loads(self._read(path))
         except (ValueError, RecursionError):  # its message may quote a secret
             self.problems.append(f"{path} is no valid TOML")
             return {}
@@ -107,20 +86,29 @@ class _Collector:
         """Return the sections of an INI file; none if it is missing or malformed."""
         parser = RawConfigParser()
         try:
-            parser.read_string(self.read(path) or "")
+            parser.read_string(self._read(path))
         except ConfigError:
             self.problems.append(f"{path} is malformed")
             return RawConfigParser()
         return parser
 
-    def done(self) -> FoundSettings:
-        values = {key: tuple(found) for key, found in self.values.items()}
-        return FoundSettings(self.client, values, tuple(self.files), tuple(self.problems))
+    def _read(self, path: Path) -> str:
+        """Return the text of a file; note one that cannot be read, which is as good as empty."""
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "it is not UTF-8"
+            self.problems.append(f"{path} cannot be read: {why}")
+            return ""
+        self.files.append(str(path))
+        return text
 
 
 def pip_settings(machine: Machine) -> FoundSettings:
     """Return what `pip install` reads."""
-    found, environ = _Collector("pip"), machine.environ
+    found, environ = FoundSettings("pip"), machine.environ
     parsers = [(path, found.sections(path)) for path in _pip_files(machine)]
     for section in PIP_SECTIONS:
         for path, parser in parsers:
@@ -129,7 +117,7 @@ def pip_settings(machine: Machine) -> FoundSettings:
     for name in sorted(environ):
         if name.startswith("PIP_") and name != "PIP_CONFIG_FILE":
             found.add(name[4:].lower().replace("_", "-"), environ[name], f"${name}")
-    return found.done()
+    return found
 
 
 def _pip_files(machine: Machine) -> Iterator[Path]:
@@ -151,7 +139,7 @@ def _pip_files(machine: Machine) -> Iterator[Path]:
 
 def uv_settings(machine: Machine) -> FoundSettings:
     """Return what uv reads: its indexes, and where it publishes."""
-    found = _Collector("uv")
+    found = FoundSettings("uv")
     for path in _uv_files(machine):
         tables = found.tables(path)
         if path.name == "pyproject.toml":
@@ -165,11 +153,11 @@ def uv_settings(machine: Machine) -> FoundSettings:
                 index, _, start = before.rpartition("=")
                 url = f"{start}{scheme}{rest}"
                 found.add(key, *_with_login(url, f"${name}", index, machine))
-    return found.done()
+    return found
 
 
 def _add_uv_tables(
-    found: _Collector, tables: dict[str, Any], source: str, machine: Machine
+    found: FoundSettings, tables: dict[str, Any], source: str, machine: Machine
 ) -> None:
     for table in (tables, _table(tables, "pip")):
         found.add("default-index", table.get("index-url"), source)
@@ -215,36 +203,7 @@ def _uv_files(machine: Machine) -> Iterator[Path]:
 
 
 def _has_uv_table(path: Path) -> bool:
-    return "uv" in _table(_Collector("uv").tables(path), "tool")
-
-
-def other_settings(machine: Machine) -> Iterator[FoundSettings]:
-    """Yield the sources of Poetry and PDM in `pyproject.toml`, if there are some."""
-    for folder in (machine.folder, *machine.folder.parents):
-        path = folder / "pyproject.toml"
-        if exists(path):
-            for client in ("poetry", "pdm"):
-                found = _Collector(client)
-                for source in _list(_table(_table(found.tables(path), "tool"), client), "source"):
-                    found.add("index", source.get("url"), str(path))
-                if found.values:
-                    yield found.done()
-            return
-
-
-def publish_settings(machine: Machine) -> FoundSettings:
-    """Return the URLs, users and passwords of `.pypirc`, as `NAME.repository`; and twine's own."""
-    found = _Collector("twine")
-    parser = found.sections(machine.home / ".pypirc")
-    for name in parser.sections():
-        for key in ("repository", "username", "password"):
-            found.add(
-                f"{name}.{key}", parser.get(name, key, fallback=""), f"{machine.home}/.pypirc"
-            )
-    for key in ("repository-url", "username", "password"):
-        name = f"TWINE_{key.upper().replace('-', '_')}"
-        found.add(key, machine.environ.get(name), f"${name}")
-    return found.done()
+    return "uv" in _table(FoundSettings("uv").tables(path), "tool")
 
 
 def _table(tables: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from shutil import which
 from typing import Final
 
-from wheelyard.doctor.client_settings import Value
+from wheelyard.doctor.client_settings import FoundSettings, Value
 from wheelyard.doctor.findings import Machine, exists
 from wheelyard.http_client.keyring_program import TOKEN_USER, ask_keyring
 from wheelyard.http_client.urls import Url, UserPassword
@@ -47,6 +47,29 @@ def find_credentials(
             key=lambda each: not (each.login.password and each.login.username == first.username)
         )
     return found, [each for each in searched if isinstance(each, str)]
+
+
+def publish_credentials(
+    url: Url, uv: FoundSettings, machine: Machine
+) -> tuple[list[FoundCredential], list[str]]:
+    """Return what twine and uv are told to publish to a server with; and clauses about .pypirc."""
+    twine, variable, path = FoundSettings("twine"), machine.environ.get, machine.home / ".pypirc"
+    entries = [
+        (each.get("repository"), each.get("username"), each.get("password"), f"[{name}] in {path}")
+        for name, each in twine.sections(path).items()
+    ]
+    name, token = machine.variable("UV_PUBLISH_TOKEN", "UV_PUBLISH_PASSWORD")
+    of_twine = variable("TWINE_REPOSITORY_URL"), variable("TWINE_USERNAME")
+    entries += [
+        (*of_twine, variable("TWINE_PASSWORD"), "$TWINE_PASSWORD"),
+        (uv.text("publish-url"), variable("UV_PUBLISH_USERNAME"), token, f"${name}"),
+    ]
+    found = [
+        FoundCredential(UserPassword(user or TOKEN_USER, password), place)
+        for repository, user, password, place in entries
+        if password and (there := Value(repository or "", place).url) and there.origin == url.origin
+    ]
+    return found, twine.problems
 
 
 def _of_netrc(url: Url, machine: Machine) -> FoundCredential | str | None:

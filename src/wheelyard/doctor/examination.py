@@ -1,7 +1,7 @@
 """The whole examination: settings, network and server, in this order."""
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import quote
@@ -9,13 +9,11 @@ from urllib.parse import quote
 from wheelyard.doctor.client_settings import (
     FoundSettings,
     Value,
-    other_settings,
     pip_settings,
-    publish_settings,
     uv_settings,
 )
 from wheelyard.doctor.connection import Connections, ProxyRules
-from wheelyard.doctor.credentials import FoundCredential, find_credentials
+from wheelyard.doctor.credentials import FoundCredential, find_credentials, publish_credentials
 from wheelyard.doctor.findings import CheckOutcome, Finding, Machine, warning
 from wheelyard.doctor.network_checks import (
     ConnectionCheck,
@@ -26,8 +24,7 @@ from wheelyard.doctor.network_checks import (
 from wheelyard.doctor.server_checks import ServerCheck
 from wheelyard.doctor.settings_checks import check_client, configured_indexes, used_index
 from wheelyard.errors import Invalid
-from wheelyard.http_client.keyring_program import TOKEN_USER
-from wheelyard.http_client.urls import BadUrl, Url, UserPassword, parse_url
+from wheelyard.http_client.urls import Url
 
 COMMAND_LINE: Final = "the command line"
 MIN_SECRET_LENGTH: Final = 4
@@ -39,8 +36,8 @@ class Examination:
     """An examination of an index URL from a machine."""
 
     machine: Machine
-    clients: tuple[FoundSettings, ...]
-    """pip, uv, and others that are used here."""
+    clients: tuple[FoundSettings, FoundSettings]
+    """pip and uv."""
     url: Url
     """The index URL; it may have a credential."""
     given: Url
@@ -61,15 +58,14 @@ class Examination:
             text = text.replace(secret, "***")
         return text
 
-    def _keep_secret(self, *logins: UserPassword | None) -> None:
-        for login in filter(None, logins):
-            secret = login.password or login.username
-            header = login.authorization.removeprefix("Basic ")
+    def _keep_secrets(self, found: Iterable[FoundCredential]) -> None:
+        for login in (each.login for each in found):
+            secret, header = login.password or login.username, login.authorization[6:]
             words = (secret, quote(secret, safe=""), header)
             self.secrets.update(word for word in words if len(word) >= MIN_SECRET_LENGTH)
 
     def _findings(self) -> Iterator[Finding]:
-        pip, uv, *_ = self.clients
+        pip, uv = self.clients
         for client in self.clients:
             yield from check_client(client, self.url, self.machine.environ.get("PATH", ""))
         rules = ProxyRules(_with_proxy_of(pip, self.machine))
@@ -91,7 +87,7 @@ class Examination:
         indexes = configured_indexes(self.clients)
         configured = [each for each in indexes if each.source != self.source]
         found, notes = find_credentials(self.url, self.source, configured, self.machine)
-        self._keep_secret(*(each.login for each in found))
+        self._keep_secrets(found)
         index, given = (replace(each, login=None) for each in (self.url, self.given))
         check = ServerCheck(index, given, connections, self.machine, self.project)
         yield from check.run(found, notes)
@@ -100,38 +96,33 @@ class Examination:
 
     def _publishing(self, check: ServerCheck, api: Url) -> Iterator[Finding]:
         """Say whether the credentials that are set for publishing to this server may upload."""
-        twine = publish_settings(self.machine)
-        for problem in twine.problems:
+        found, problems = publish_credentials(self.url, self.clients[1], self.machine)
+        for problem in problems:
             yield warning("publish", problem, "Correct the file: twine stops, or ignores it.")
-        for credential in _publish_credentials(self.url, self.machine, twine, self.clients[1]):
-            self._keep_secret(credential.login)
+        self._keep_secrets(found)
+        for credential in found:
             yield check.publishing(api, credential)
 
 
 def examination(text: str | None, project: str, machine: Machine) -> Examination:
     """Return the examination of a URL, or of the one that pip or uv asks; raise Invalid."""
-    clients = (pip_settings(machine), uv_settings(machine), *other_settings(machine))
-    if text is None:
-        found = next(filter(None, map(used_index, clients)), None)
-        if found is None:
-            problems = "".join(f" {each}." for client in clients for each in client.problems)
-            raise Invalid(
-                f"No index is set here for pip or uv, so that both ask the public one.{problems} "
-                "Give the URL of yours: wheelyard doctor URL.",
-                code="bad_setting",
-            )
-        text, source = found.text, found.source
-    else:
-        source = COMMAND_LINE
-    try:
-        given = parse_url(text.strip())
-    except BadUrl as error:
-        message = (
-            f"The URL of {source} cannot be used: {error}. Give one that begins with https://."
+    clients = pip_settings(machine), uv_settings(machine)
+    found = next(filter(None, map(used_index, clients)), None)
+    if text is not None:
+        found = Value(text, COMMAND_LINE)
+    if found is None:
+        problems = "".join(f" {each}." for client in clients for each in client.problems)
+        raise Invalid(
+            f"No index is set here for pip or uv, so that both ask the public one.{problems} "
+            "Give the URL of yours: wheelyard doctor URL.",
+            code="bad_setting",
         )
-        raise Invalid(message, code="bad_setting") from None
-    url = _index_of(given) if source == COMMAND_LINE else given
-    return Examination(machine, clients, url, given, source, project)
+    given = found.url
+    if given is None:
+        message = f"The URL of {found.source} cannot be used. Give one that begins with https://."
+        raise Invalid(message, code="bad_setting")
+    url = given if text is None else _index_of(given)
+    return Examination(machine, clients, url, given, found.source, project)
 
 
 def _index_of(url: Url) -> Url:
@@ -148,29 +139,3 @@ def _with_proxy_of(pip: FoundSettings, machine: Machine) -> dict[str, str]:
     proxy = pip.text("proxy")
     own = {"http_proxy": proxy, "https_proxy": proxy, "no_proxy": "", "NO_PROXY": ""}
     return {**machine.environ, **(own if proxy else {})}
-
-
-def _publish_credentials(
-    url: Url, machine: Machine, twine: FoundSettings, uv: FoundSettings
-) -> Iterator[FoundCredential]:
-    """Yield what twine and uv are told to publish to this server with."""
-
-    def is_here(value: Value | None) -> bool:
-        found = None if value is None else value.url
-        return found is not None and found.origin == url.origin
-
-    for key, values in twine.values.items():
-        name, dot, last = key.rpartition(".")
-        if dot and last == "repository" and is_here(values[-1]):
-            user, password = twine.text(f"{name}.username"), twine.text(f"{name}.password")
-            if password:
-                place = f"[{name}] in {values[-1].source}"
-                yield FoundCredential(UserPassword(user or TOKEN_USER, password), place)
-    password = twine.text("password")
-    if password and is_here(twine.winner("repository-url")):
-        user = twine.text("username") or TOKEN_USER
-        yield FoundCredential(UserPassword(user, password), "$TWINE_PASSWORD")
-    name, token = machine.variable("UV_PUBLISH_TOKEN", "UV_PUBLISH_PASSWORD")
-    if token and is_here(uv.winner("publish-url")):
-        user = machine.environ.get("UV_PUBLISH_USERNAME") or TOKEN_USER
-        yield FoundCredential(UserPassword(user, token), f"${name}")

@@ -25,7 +25,7 @@ def configured_indexes(clients: Iterable[FoundSettings]) -> list[Value]:
 
 def used_index(client: FoundSettings) -> Value | None:
     """Return the index URL that a client asks; None if it asks the public index."""
-    return client.winner(*INDEX_KEYS.get(client.client, ("index",)))
+    return client.winner(*INDEX_KEYS[client.client])
 
 
 def check_client(client: FoundSettings, url: Url, path: str) -> Iterator[Finding]:
