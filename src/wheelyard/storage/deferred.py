@@ -2,26 +2,18 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
 
-from wheelyard.storage.base import (
-    Entry,
-    Found,
-    Key,
-    ObjectBody,
-    ObjectVersion,
-    Store,
-    WebType,
-)
+from wheelyard.storage.base import Entry, Key, ObjectBody, ObjectVersion, Store, WebType
 from wheelyard.storage.local import LocalStore
+from wheelyard.storage.split import ForwardingStore
 from wheelyard.storage.spool import Spool
 
 
 @dataclass(slots=True)
-class DeferredStore:
+class DeferredStore(ForwardingStore):
     """
     The store that `make` returns, which is called by the first write; until then it is `before`.
 
@@ -40,14 +32,6 @@ class DeferredStore:
                 self.made = self.make()
             return self.made
 
-    def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
-        """See `Store`."""
-        return self._now.get(key, unless_version)
-
-    def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """See `Store`."""
-        return self._now.read(key, start, stop)
-
     def put(
         self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
@@ -58,28 +42,12 @@ class DeferredStore:
         """See `Store`; to create nothing makes nothing."""
         return self.ensure_made().create_all(objects) if objects else []
 
-    def delete(self, key: Key, expect: ObjectVersion | None) -> None:
-        """See `Store`."""
-        self._now.delete(key, expect)
-
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """See `Store`."""
-        return self._now.list(prefix, after)
+        return self._of(prefix).list(prefix, after)
 
-    def sign(self, key: Key, lifetime: timedelta) -> str | None:
-        """See `Store`."""
-        return self._now.sign(key, lifetime)
-
-    def watch(self, key: Key, version: ObjectVersion) -> Callable[[], bool]:
-        """See `Store`."""
-        return self._now.watch(key, version)
-
-    def path_of(self, key: Key) -> Path | None:
-        """See `Store`."""
-        return self._now.path_of(key)
-
-    @property
-    def _now(self) -> Store:
+    def _of(self, key: str) -> Store:
+        del key
         return self.made or self.before
 
 

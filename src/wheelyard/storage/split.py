@@ -1,5 +1,10 @@
-"""Two stores that act as one: the keys with a certain prefix are in the second store."""
+"""
+Stores whose objects are in other stores.
 
+A `SplitStore` is two stores that act as one: the keys with a certain prefix are in the second one.
+"""
+
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,13 +22,14 @@ from wheelyard.storage.base import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SplitStore:
-    """A store with the keys that begin with `prefix` in `separate`, and all others in `main`."""
+class ForwardingStore(ABC):
+    """A store that passes each call on to the store that has the object."""
 
-    main: Store
-    separate: Store
-    prefix: str
+    __slots__ = ()
+
+    @abstractmethod
+    def _of(self, key: str) -> Store:
+        """Return the store that has, or would have, the object at `key`."""
 
     def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
         """See `Store`."""
@@ -39,26 +45,9 @@ class SplitStore:
         """See `Store`."""
         return self._of(key).put(key, body, expect, kind)
 
-    def create_all(self, objects: Sequence[tuple[Key, ObjectBody]]) -> list[Key]:
-        """See `Store`."""
-        separate = [each for each in objects if each[0].startswith(self.prefix)]
-        main = [each for each in objects if not each[0].startswith(self.prefix)]
-        return [*self.main.create_all(main), *self.separate.create_all(separate)]
-
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """See `Store`."""
         self._of(key).delete(key, expect)
-
-    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """See `Store`."""
-        if prefix.startswith(self.prefix):
-            return self.separate.list(prefix, after)
-        main = self.main.list(prefix, after)
-        if not self.prefix.startswith(prefix):
-            return main
-        # objects with the prefix in the main store are ignored
-        entries = (entry for entry in main if not entry.key.startswith(self.prefix))
-        return merge(entries, self.separate.list(self.prefix, after), key=lambda entry: entry.key)
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """See `Store`."""
@@ -71,6 +60,32 @@ class SplitStore:
     def path_of(self, key: Key) -> Path | None:
         """See `Store`."""
         return self._of(key).path_of(key)
+
+
+@dataclass(frozen=True, slots=True)
+class SplitStore(ForwardingStore):
+    """A store with the keys that begin with `prefix` in `separate`, and all others in `main`."""
+
+    main: Store
+    separate: Store
+    prefix: str
+
+    def create_all(self, objects: Sequence[tuple[Key, ObjectBody]]) -> list[Key]:
+        """See `Store`."""
+        separate = [each for each in objects if each[0].startswith(self.prefix)]
+        main = [each for each in objects if not each[0].startswith(self.prefix)]
+        return [*self.main.create_all(main), *self.separate.create_all(separate)]
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """See `Store`."""
+        if prefix.startswith(self.prefix):
+            return self.separate.list(prefix, after)
+        main = self.main.list(prefix, after)
+        if not self.prefix.startswith(prefix):
+            return main
+        # objects with the prefix in the main store are ignored
+        entries = (entry for entry in main if not entry.key.startswith(self.prefix))
+        return merge(entries, self.separate.list(self.prefix, after), key=lambda entry: entry.key)
 
     def _of(self, key: str) -> Store:
         return self.separate if key.startswith(self.prefix) else self.main
