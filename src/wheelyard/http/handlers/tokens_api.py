@@ -193,8 +193,9 @@ async def revoke_token(request: Request, context: ServerContext) -> Response:
     if rejection := _check_change(request, context):
         return rejection
     token_id, caller = request.params["id"], request.caller
+    is_admin = caller.may_everywhere(Action.ADMIN) and is_token_id(token_id)
     record = await context.pools.run_read(lambda: _find_record(token_id, context))
-    if record is None or not (_owns(caller, record) or caller.may_everywhere(Action.ADMIN)):
+    if not is_admin and (record is None or not _owns(caller, record)):
         raise _no_such_token()
     return await _revoke(token_id, caller, context)
 
