@@ -160,9 +160,12 @@ def test_tokens(remote: Typed, local: Typed, server: RunningServer) -> None:
     revoked = remote("token", "revoke", ids[0], made[1].stdout.strip())
     assert revoked.stdout == f"{ids[0]}: revoked\n{ids[1]}: revoked\n"
     assert local("token", "list").stdout.count("\trevoked\t") == 3
-    assert printed(remote("token", "revoke", "nobody")) == printed(
-        local("token", "revoke", "nobody")
-    )
+    for nobody in ("nobody", "0123456789"):
+        unknown = printed(remote("token", "revoke", nobody))
+        assert unknown == printed(local("token", "revoke", nobody))
+    limited = "read,upload,manage on demo, limited to what user:ana@acme.dev may"
+    assert f"{limited}, until" in made[2].stderr
+    assert local("token", "list").stdout.count(f"\tci\t{limited}\t") == 2
     assert ADMIN not in server.log
 
 
@@ -178,6 +181,12 @@ def test_an_administrators_token(remote: Typed, local: Typed) -> None:
     journal = remote("journal", "--by", "admin").stdout
     assert f"\ttoken:{admin[4:14]} (admin)\tAPI token\tgroup admins: " in journal
     assert journal == local("journal", "--by", "admin").stdout
+    grant = ("access", "grant", "group:admins", "--project", "acme-*", "--can", "read")
+    assert remote(*grant, WHEELYARD_TOKEN=admin).returncode == 0
+    for arguments in ([], ["--history"]):
+        shown = remote("access", "show", *arguments).stdout
+        assert f"token:{admin[4:14]} (admin)" in shown
+        assert shown == local("access", "show", *arguments).stdout
 
     for run in (remote, local):
         done = run("token", "create", "less", "--can", "admin", "--project", "acme-*")

@@ -1,6 +1,6 @@
 """`wheelyard access`: grants and groups in the store; who may do what, and why."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.explain import AccessExplanation, explain, parse_subject
 from wheelyard.catalog import keys
 from wheelyard.cli.help_text import examples
-from wheelyard.cli.managed_index import managed_index, managed_options, remote_index
+from wheelyard.cli.managed_index import managed_index, managed_options, remote_index, token_names
 from wheelyard.cli.options import command_settings
 from wheelyard.cli.output import warn
 from wheelyard.errors import Invalid, Unavailable
@@ -26,6 +26,7 @@ from wheelyard.model.grants import (
     describe_actions,
     groups_in,
 )
+from wheelyard.model.principals import with_name
 from wheelyard.model.text import escaped
 from wheelyard.operations.access_control import AccessList, GroupChange, ListedGrant
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
@@ -185,32 +186,36 @@ def show(*, history: bool, as_json: bool) -> None:
         if as_json:
             click.echo(encode({"changes": changes}))
             return
+        names = token_names(index, {event.by for event in changes})
         for event in changes:
-            columns = (f"{event.at:%Y-%m-%d %H:%M:%S} UTC", event.by, describe_event(event))
+            by = with_name(event.by, names.get(event.by, ""))
+            columns = (f"{event.at:%Y-%m-%d %H:%M:%S} UTC", by, describe_event(event))
             click.echo("\t".join(map(escaped, columns)))
         return
     found = index.access()
     if as_json:
         click.echo(encode(found))
         return
-    for line in _lines(found):
+    names = token_names(index, {each.created_by for each in found.grants})
+    for line in _lines(found, names):
         click.echo(escaped(line))
 
 
-def _lines(found: AccessList) -> Iterator[str]:
+def _lines(found: AccessList, names: Mapping[str, str]) -> Iterator[str]:
     known = {each.name for each in found.groups}
     for each in found.grants:
         fields = GrantFields(who=each.who, projects=each.projects, actions=each.can, note=each.note)
         gone = "".join(f"; no group {name}" for name in sorted(groups_in(each.who) - known))
-        yield f"grant {each.id} ({_origin(each)}): {describe_fields(fields)}{gone}"
+        yield f"grant {each.id} ({_origin(each, names)}): {describe_fields(fields)}{gone}"
     for one in found.groups:
         yield f"group {one.name} ({one.source}): {', '.join(one.members) or 'nobody'}"
 
 
-def _origin(grant: ListedGrant) -> str:
+def _origin(grant: ListedGrant, names: Mapping[str, str]) -> str:
     if grant.created is None:
         return grant.source
-    return f"{grant.source}, {grant.created:%Y-%m-%d} by {grant.created_by}"
+    by = with_name(grant.created_by, names.get(grant.created_by, ""))
+    return f"{grant.source}, {grant.created:%Y-%m-%d} by {by}"
 
 
 @examples(

@@ -6,9 +6,7 @@ import click
 from msgspec.json import encode
 
 from wheelyard.cli.help_text import examples
-from wheelyard.cli.managed_index import ManagedIndex, managed_index, managed_options
-from wheelyard.cli.output import warn
-from wheelyard.errors import Unavailable
+from wheelyard.cli.managed_index import ManagedIndex, managed_index, managed_options, token_names
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.principals import with_name
 from wheelyard.model.project import File
@@ -45,11 +43,7 @@ def command(project: str | None, *, as_json: bool) -> None:
 def _lines(files: Sequence[File], index: ManagedIndex) -> list[str]:
     # older versions did not store the names
     unnamed = {file.uploaded_by for file in files if not file.uploaded_by_name}
-    names = dict[str, str]()
-    try:
-        names = {each: index.name_of(each) for each in unnamed}
-    except Unavailable as fault:
-        warn(f"the names of tokens cannot be read: {fault.message}")
+    names = token_names(index, unnamed)
     return [_line(file, file.uploaded_by_name or names.get(file.uploaded_by, "")) for file in files]
 
 

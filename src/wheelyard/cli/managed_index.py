@@ -5,7 +5,7 @@ Both have the same methods, values and errors, so that a command is written once
 settings are read.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +23,9 @@ from wheelyard.cli.options import (
     local_caller,
     store_options,
 )
+from wheelyard.cli.output import warn
 from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Unavailable
 from wheelyard.model.access import Caller
 from wheelyard.model.access_rules import AccessCommit
 from wheelyard.model.grants import GrantFields
@@ -60,6 +62,15 @@ def managed_options(command: F) -> F:
         "or of the keyring or ~/.netrc.",
     )
     return with_server(store_options(command))
+
+
+def token_names(index: ManagedIndex, principals: Iterable[str]) -> dict[str, str]:
+    """Return the names of the API tokens among principals; warn if they cannot be read."""
+    try:
+        return {each: index.name_of(each) for each in principals}
+    except Unavailable as fault:
+        warn(f"the names of tokens cannot be read: {fault.message}")
+        return {}
 
 
 def managed_index(open_local: Callable[[], Index] = existing_index) -> ManagedIndex:

@@ -180,7 +180,8 @@ def _announcement(record: TokenRecord) -> str:
 
 
 def _scope_text(record: TokenRecord) -> str:
-    return f"{','.join(_actions(record))} on {','.join(record.projects)}"
+    owner = f", limited to what {record.owner} may" if record.owner else ""
+    return f"{','.join(_actions(record))} on {','.join(record.projects)}{owner}"
 
 
 def _actions(record: TokenRecord) -> list[str]:
