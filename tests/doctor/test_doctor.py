@@ -283,6 +283,15 @@ def test_log_in_page(laptop: Laptop) -> None:
     assert "leads to http://localhost:" in findings[-3].text
 
 
+def test_other_protocol(laptop: Laptop) -> None:
+    """A port where something else than HTTP is spoken is told from one that does not answer."""
+    with answering(Ssh) as url:
+        finding = one(laptop.examine(url), "server")
+
+    assert finding.text.endswith("its answer is no HTTP, or breaks off")
+    assert finding.advice.endswith("Or write https://.")
+
+
 def test_pip_files(laptop: Laptop, server: RunningServer, sandbox: Sandbox) -> None:
     """Of two pip.conf that conflict the one that pip itself takes is named, and the other one."""
     used = laptop.write(".config/pip/pip.conf", f"[global]\nindex-url={server.url}/simple/\n")
@@ -389,6 +398,14 @@ class Portal(BaseHTTPRequestHandler):
         self.send_header("Location", f"http://localhost:{self.connection.getsockname()[1]}/welcome")
         self.end_headers()
         self.wfile.write(b'<a href="/accept">I accept the rules of this hotel</a>')
+
+
+class Ssh(BaseHTTPRequestHandler):
+    """Answers as a server for SSH."""
+
+    def handle(self) -> None:
+        """Answer."""
+        self.wfile.write(b"SSH-2.0-OpenSSH\r\n")
 
 
 @contextmanager

@@ -1,14 +1,11 @@
 """Checks below HTTP: proxy, name, connection and certificate."""
 
-import socket
 import ssl
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from threading import Thread
 from typing import Final
 
 from cryptography import x509
@@ -17,7 +14,7 @@ from cryptography.x509.oid import NameOID
 from wheelyard.doctor.client_settings import FoundSettings, Value
 from wheelyard.doctor.connection import TIMEOUT_SECONDS, Connections, ProxyRules
 from wheelyard.doctor.findings import Finding, Machine, failed, ok, shown, warning
-from wheelyard.http_client.address_policy import FetchError
+from wheelyard.http_client.address_policy import FetchError, resolve
 from wheelyard.http_client.urls import Url
 
 TLS_PAGE: Final = "docs/tls.md"
@@ -45,10 +42,9 @@ class Authorities:
         if self.file is None:
             return ssl.create_default_context()
         path = Path(self.file.text).expanduser()
-        found = ssl.create_default_context(cafile=None if path.is_dir() else path, cadata=None)
         if path.is_dir():
-            found.load_verify_locations(capath=path)
-        return found
+            return ssl.create_default_context(capath=path)
+        return ssl.create_default_context(cafile=path)
 
 
 def authorities(pip: FoundSettings, uv: FoundSettings, machine: Machine) -> list[Authorities]:
@@ -89,7 +85,7 @@ def check_name(url: Url, rules: ProxyRules) -> Finding:
     place = proxy or url
     host, whose = place.host.strip("[]"), "" if proxy is None else "proxy "
     try:
-        addresses = _addresses(host, place.port)
+        addresses = list(dict.fromkeys(resolve(host, place.port)))
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or "it is no name"
         advice = "Check the spelling, the network or VPN, and /etc/resolv.conf."
@@ -97,25 +93,6 @@ def check_name(url: Url, rules: ProxyRules) -> Finding:
             advice = f"Correct {rules.variable_for(url)}, or take it away."
         return failed("name", f"{whose}{host} cannot be resolved: {why}", advice)
     return ok("name", f"{whose}{host} is {', '.join(addresses[:4])}")
-
-
-def _addresses(host: str, port: int) -> list[str]:
-    """Return the addresses of a host; raise OSError or UnicodeError."""
-    result = Future[list[str]]()
-
-    def resolve() -> None:
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            result.set_result(list(dict.fromkeys(str(each[4][0]) for each in found)))
-        except (OSError, UnicodeError) as error:
-            result.set_exception(error)
-
-    # a resolver without an answer takes longer, and cannot be stopped
-    Thread(target=resolve, daemon=True).start()
-    try:
-        return result.result(TIMEOUT_SECONDS)
-    except TimeoutError:
-        raise OSError(0, "the name server does not answer") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,7 +243,10 @@ class ServerCheck:
         elif not fault:
             text = "there is no project that this credential may read"
             advice = "Name one with --project, or ask for the right to read."
-            yield warning("project", text, advice if self.api else f"{advice} {NO_INDEX}")
+            if self.api:
+                yield warning("project", text, advice)
+            else:
+                yield failed("project", text, f"{advice} {NO_INDEX}")
 
     def _page_fault(self, check: str, answer: Answer, what: str) -> Finding | None:
         """Return the finding for an error response; None if the page is there."""

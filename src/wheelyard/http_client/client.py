@@ -240,7 +240,9 @@ def _unanswered(error: Exception) -> FetchError:
         return FetchError("its certificate is not trusted", is_unreachable=True)
     if isinstance(error, CONNECTION_ERRORS):
         return FetchError("it cannot be reached", is_transient=True, is_unreachable=True)
-    return FetchError(_timeout_or(error, "it does not answer"), is_transient=True)
+    is_foreign = isinstance(error, httpcore2.RemoteProtocolError)
+    why = "its answer is no HTTP, or breaks off" if is_foreign else "it does not answer"
+    return FetchError(_timeout_or(error, why), is_transient=True)
 
 
 def _timeout_or(error: Exception, why: str) -> str:
