@@ -122,7 +122,9 @@ class IndexMachine(RuleBasedStateMachine):
 
     def _mark(self, version: str, mark: str | None) -> None:
         for filename in self._of(version):
-            self.listed[filename] = (*self.listed[filename][:2], mark)
+            one, digest, before = self.listed[filename]
+            # a yank without a reason keeps the one that there is
+            self.listed[filename] = (one, digest, before if mark == "" and before else mark)
 
     def _change(
         self, version: str, change: Callable[[Selection], object], *, is_done: bool = False
