@@ -340,6 +340,18 @@ def test_uv_order(laptop: Laptop) -> None:
     assert uv_settings(with_variable).text("default-index") == "http://variable/?a=b"
 
 
+def test_uv_indexes(laptop: Laptop, server: RunningServer) -> None:
+    """Of several indexes of uv, which asks all of them, the examined one is looked for."""
+    first = '[[index]]\nname = "other"\nurl = "https://other.example/simple/"\nexplicit = true\n'
+    second = f'[[index]]\nname = "acme"\nurl = "{server.url}/simple/"\n'
+    path = laptop.write(".config/uv/uv.toml", first + second)
+
+    finding = one(laptop.examine(server.url), "uv")
+
+    assert finding.outcome is CheckOutcome.OK
+    assert finding.text == f"asks {server.url}/simple/ ({path})"
+
+
 def test_uv_password(laptop: Laptop, server: RunningServer) -> None:
     """The password of an index of uv may be in a variable with the name of the index."""
     laptop.write(".config/uv/uv.toml", f'[[index]]\nname = "ac-me"\nurl = "{server.url}/simple/"')

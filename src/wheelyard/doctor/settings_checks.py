@@ -28,13 +28,19 @@ def used_index(client: FoundSettings) -> Value | None:
     return client.winner(*INDEX_KEYS[client.client])
 
 
+def _index_at(client: FoundSettings, url: Url) -> Value | None:
+    """Return which of uv's indexes, all of which it asks, is at the server of a URL."""
+    found = reversed(client.values.get("index", ()))
+    return next((each for each in found if each.url and each.url.origin == url.origin), None)
+
+
 def check_client(client: FoundSettings, url: Url, path: str) -> Iterator[Finding]:
     """
     Say which index a client asks, by which file, and what is set besides that has no effect.
 
     A client without an index that is not on the `path` of programs is not used here.
     """
-    name, index = client.client, used_index(client)
+    name, index = client.client, _index_at(client, url) or used_index(client)
     for problem in client.problems:
         yield warning(name, problem, "Correct the file: the client stops, or ignores it.")
     if index is None and which(name, path=path) is not None:
