@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from cryptography.x509 import DNSName
+from cryptography.x509 import DNSName, RFC822Name
 
 from tests.clients.harness import REPOSITORY, system_program
 from tests.clients.tls import Authority
@@ -150,12 +150,15 @@ def test_warnings(files: PairOfFiles) -> None:
     files.key.chmod(0o644)
     opened = files.opened("localhost")
 
-    assert [each.partition(": ")[2][:31] for each in opened.warnings] == [
-        "every user of this machine may ",
-        "its certificate is for *.acme.d",
-        "the certificate expires at 2026",
+    assert [each.partition(": ")[2][:27] for each in opened.warnings] == [
+        "every user of this machine ",
+        "its certificate is for *.ac",
+        "the certificate expires at ",
     ]
     assert [len(files.opened(host).warnings) for host in ("a.acme.dev", "a.b.acme.dev")] == [2, 3]
+
+    files.write(*AUTHORITY.issue(RFC822Name("ops@acme.dev")))
+    assert "; make one with that name" in files.opened("a.acme.dev").warnings[0]
 
 
 def test_broken_change(files: PairOfFiles) -> None:

@@ -153,9 +153,12 @@ def _names(leaf: Certificate) -> Iterator[str]:
 def _warnings(certificate: TlsCertificate, host: str, now: datetime) -> Iterator[str]:
     if not any(_matches(name.lower(), host) for name in certificate.names):
         names = ", ".join(map(escaped, certificate.names)) or "no name (subjectAltName)"
+        remedy = "make one with that name"
+        if certificate.names:
+            remedy = "set [server] public_url to a URL with a name of the certificate"
         yield (
             f"its certificate is for {names}, and clients are sent to {escaped(host)}, which they "
-            "will refuse; set [server] public_url to a URL with a name of the certificate"
+            f"will refuse; {remedy}"
         )
     if warning := certificate.expiry_warning(now):
         yield warning
