@@ -69,6 +69,17 @@ def test_numbers_of_ipv6(server: FakeServer) -> None:
     assert [each.headers["host"] for each in server.seen] == [f"[::1]:{server.port}"]
 
 
+def test_https_of_a_server_without_tls(server: FakeServer) -> None:
+    """An https URL of a server that speaks plain http is said to have no TLS."""
+    with (
+        reaching(AddressPolicy(("[::1]",), resolve=Names([HERE]))) as client,
+        pytest.raises(FetchError, match="no TLS") as found,
+    ):
+        got(client, f"https://[::1]:{server.port}/a")
+
+    assert not found.value.is_transient
+
+
 def test_a_name_that_moves(server: FakeServer) -> None:
     """A name is checked anew for each connection: one that leads here by now is refused."""
     names = Names(["127.0.0.9"], [HERE])

@@ -37,6 +37,8 @@ TRANSPORT_ERRORS: Final = (
     ssl.SSLError,
 )
 CONNECTION_ERRORS: Final = (httpcore2.ConnectError, httpcore2.ConnectTimeout)
+PLAIN_TEXT_ERRORS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
+"""What OpenSSL calls an answer without TLS, in older and in newer versions."""
 
 SLOW_GRACE_SECONDS: Final = 60.0
 """Seconds of waiting for a file before the minimum rate applies."""
@@ -238,6 +240,8 @@ def _unanswered(error: Exception) -> FetchError:
         return FetchError("the proxy of the environment does not connect to it")
     if isinstance(error, ssl.SSLError) or "certificate" in str(error).lower():
         return FetchError("its certificate is not trusted", is_unreachable=True)
+    if any(each in str(error) for each in PLAIN_TEXT_ERRORS):
+        return FetchError("there is no TLS at its port", is_unreachable=True)
     if isinstance(error, CONNECTION_ERRORS):
         return FetchError("it cannot be reached", is_transient=True, is_unreachable=True)
     is_foreign = isinstance(error, httpcore2.RemoteProtocolError)
