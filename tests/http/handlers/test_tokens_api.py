@@ -152,7 +152,9 @@ def test_tokens_for_others(users: GoogleUsersServer) -> None:
         assert record is not None
         assert (record.owner, record.created_by) == (names[0] if names else "", f"user:{ROOT}")
         assert set(names) <= set(record.owner_names)
-        assert make(users, ANA, {"owner": owner}).status_code == 403
+        refused = make(users, ANA, {"owner": owner})
+        assert refused.status_code == 403
+        assert f"Name yourself as the owner: user:{ANA}." in refused.json()["message"]
     assert make(users, ANA, {"owner": "htpasswd:bob"}).status_code == 400
 
 

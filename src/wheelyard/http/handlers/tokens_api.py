@@ -136,8 +136,8 @@ async def create_token(request: Request, context: ServerContext) -> Response:
             )
     elif not is_admin:
         raise Forbidden(
-            "Only an administrator makes tokens for others, or tokens of nobody. Leave the owner "
-            f"out, or name yourself: {caller.principal}.",
+            "Only an administrator makes tokens for others, or tokens of nobody. Name yourself "
+            f"as the owner: {caller.principal}.",
             short="Only an administrator makes tokens for others.",
         )
     token, record = await context.pools.run_write(
