@@ -400,7 +400,7 @@ def test_a_port_in_use(wheelyard: Typed, sandbox: Sandbox) -> None:
         *(("serve -P nowhere", "cannot be read"), ("serve --watch nowhere", "cannot be read")),
         *(
             ("run -P nowhere .", "cannot be read"),
-            ("config check --store new", "store: new, where there is none yet"),
+            ("config check --store new", "store: new; there is none yet"),
         ),
     ],
 )

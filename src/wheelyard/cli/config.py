@@ -186,8 +186,8 @@ def _summary(settings: Settings, authenticator: Authenticator, config_source: st
     location, tokens = settings.store.location, access.credentials_store
     is_folder = not is_bucket(location) and location != MEMORY_LOCATION
     is_new = is_folder and not Path(location, keys.FORMAT).is_file()
-    where = f"{location}, where there is none yet" if is_new else location
-    yield f"store: {where}" + (f"; tokens in {tokens}" if tokens else "")
+    elsewhere = f"; tokens in {tokens}" if tokens else ""
+    yield f"store: {location}{elsewhere}{'; there is none yet' if is_new else ''}"
     closed = "whoever has a credential" if access.private else "anybody"
     yield f"reading: {'whom a grant or a token names' if settings.grant else closed}"
     if server.read_only:

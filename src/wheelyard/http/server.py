@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 from time import sleep
 from typing import Any, Final, TypeVar
 
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 from msgspec.structs import replace
@@ -151,9 +151,12 @@ def _serve_in_process(create_server: Callable[[], Any], *, is_worker: bool = Fal
             loop.add_signal_handler(each, stop)
         await server.serve()
 
-    from uvloop import run  # noqa: PLC0415 - a worker's loop is made by Granian
+    if is_worker:
+        asyncio.run(serve())  # as the workers without TLS
+        return
+    import uvloop  # noqa: PLC0415 - not needed with workers
 
-    run(serve())
+    uvloop.run(serve())
 
 
 def _server_of(settings: Settings, app: App, runtime: Runtime) -> Callable[[], Any]:
@@ -204,6 +207,7 @@ def _serve_in_workers(settings: Settings, folder: Path) -> None:
         "wheelyard",
         workers=settings.server.workers,
         respawn_failed_workers=True,
+        loop=Loops.asyncio,  # on uvloop, a worker that two signals end may hang
         workers_kill_timeout=GRACEFUL_SHUTDOWN_SECONDS,
         # so that the death of a worker is logged, and that the manager gives up
         log_level=LogLevels.error,
