@@ -108,13 +108,19 @@ def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch, *, is_quiet: bo
         patch.setattr(sys, "stderr", errors)
         command.main(["--quiet"] if is_quiet else [], standalone_mode=False)
 
+    drawn = all_drawn(terminal)
+    assert (drawn == b"|") is is_quiet
+    assert (b"2/2" in drawn) is not is_quiet
+
+
+def all_drawn(terminal: int) -> bytes:
+    """Return all that was written to the other side of a terminal, which is closed, and close it."""
     drawn = b""
     with suppress(OSError):  # Linux says at the end that the other side is closed
         while part := os.read(terminal, 10_000):
             drawn += part
     os.close(terminal)
-    assert (drawn == b"|") is is_quiet
-    assert (b"2/2" in drawn) is not is_quiet
+    return drawn
 
 
 def test_lines_beside_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,8 +143,7 @@ def test_lines_beside_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr(sys, "stderr", errors)
         command.main([], standalone_mode=False)
 
-    drawn = os.read(terminal, 10_000).decode()
-    os.close(terminal)
+    drawn = all_drawn(terminal).decode()
     for line in "a [red] line", "wheelyard: an error", "wheelyard: a message":
         assert f"\r\x1b[2K{line}\r\n" in drawn
 
