@@ -49,6 +49,7 @@ def to(*who: str, can: str = "read", project: str = "*") -> GrantFields:
     return GrantFields(who=who, projects=(project,), actions=(can,))
 
 
+@pytest.mark.integration
 def test_everybody_at_once(tmp_path: Path) -> None:
     """A grant of the store works for each kind of credential at once, and its end as well."""
     real, later = system_runtime(), [0.0]
@@ -94,6 +95,7 @@ def test_everybody_at_once(tmp_path: Path) -> None:
         assert not any(map(listed, sent.values()))
 
 
+@pytest.mark.integration
 def test_behind_the_proxy(tmp_path: Path) -> None:
     """A person whom Identity-Aware Proxy names has the grants of the store."""
     with open_harness(tmp_path, adjust=put_behind_the_proxy) as harness:

@@ -95,6 +95,7 @@ def test_open_by_default(wheelyard: Typed, tmp_path: Path) -> None:
     assert "every name in [access] htpasswd_file may upload to every project" in done.stderr
 
 
+@pytest.mark.integration
 def test_without_the_store(access: Typed, wheelyard: Typed) -> None:
     """Where the store cannot be opened, the explanation says that its grants are left out."""
     access("grant", "user:bo@else.dev", "--project", "*", "--can", "read")

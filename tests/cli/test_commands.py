@@ -187,6 +187,14 @@ def test_a_set_of_versions(published: Path, sandbox: Sandbox, wheelyard: Typed) 
     assert wheelyard("list", "acme-core").stdout.split("\t")[0] == newer.name
 
 
+def shown_until(terminal: int, words: str) -> str:
+    """Wait until a terminal shows these words; return all that it has shown since the last call."""
+    shown = ""
+    while words not in shown:
+        shown += os.read(terminal, 10_000).decode()
+    return shown
+
+
 def test_a_question(published: Path, sandbox: Sandbox) -> None:
     """On a terminal, `delete` shows the files, and deletes them only after their name was typed."""
     del published
@@ -203,9 +211,8 @@ def test_a_question(published: Path, sandbox: Sandbox) -> None:
             text=True,
             check=False,
         )
-        asked = os.read(terminal, 10_000).decode()
+        asked = shown_until(terminal, "type the name 'acme-core'")
         assert f"acme-core 1.0: would be deleted  {WHEEL}" in asked
-        assert "type the name 'acme-core'" in asked
         assert done.returncode == status
         assert done.stdout == ("" if status else f"acme-core 1.0: deleted  {WHEEL}\n")
     os.close(terminal)
@@ -224,14 +231,12 @@ def test_a_file_that_nobody_was_shown(published: Path, sandbox: Sandbox, wheelya
         stdin=end,
         stderr=end,
     )
-    shown = b""
-    while b"type the name" not in shown:
-        shown += os.read(terminal, 1_000)
+    shown_until(terminal, "type the name")
     assert wheelyard("upload", newer).returncode == 0
     os.write(terminal, b"acme-core\n")
 
     assert asking.wait() == 1
-    assert b"Nothing was deleted: meanwhile" in os.read(terminal, 1_000)
+    shown_until(terminal, "Nothing was deleted: meanwhile")
     assert wheelyard("list", "acme-core").stdout.count("\n") == 2
     os.close(terminal)
     os.close(end)

@@ -114,7 +114,7 @@ def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch, *, is_quiet: bo
 
 
 def all_drawn(terminal: int) -> bytes:
-    """Return all that was written to the other side of a terminal, which is closed, and close it."""
+    """Return all that was written to the other side of a terminal, which is closed; close it."""
     drawn = b""
     with suppress(OSError):  # Linux says at the end that the other side is closed
         while part := os.read(terminal, 10_000):
