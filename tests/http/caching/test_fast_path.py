@@ -83,7 +83,8 @@ def test_identical_request(
         (PAGE, "GET", [("transfer-encoding", "chunked")]),
         (PAGE, "GET", [("authorization", "Basic eDp5")]),
         (PAGE, "GET", [("authorization", "Basic eDp5"), ("authorization", "Basic eDp5")]),
-        (PAGE, "GET", [("x", "y" * 1025)]),
+        (PAGE, "GET", [("x", "y" * 1024)]),
+        (PAGE, "GET", [("x" * 1024, "y")]),
         (PAGE, "GET", MANY),
     ],
     ids=[
@@ -96,6 +97,7 @@ def test_identical_request(
         "login",
         "logins",
         "long",
+        "name-too-long",
         "many",
     ],
 )

@@ -70,7 +70,7 @@ class FastPath:
                     return None
                 address = client_address(scope, self._trusted_proxies)
                 caller_key = self._authenticator.cache_key(value, address)
-            elif len(value) > HEADER_LIMIT_BYTES:
+            elif len(name) + len(value) > HEADER_LIMIT_BYTES:
                 return None
             elif name in _DECIDING_HEADERS:
                 key += (name, value)
