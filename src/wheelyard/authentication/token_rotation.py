@@ -90,6 +90,20 @@ def rotate(tokens: ApiTokens, old: TokenRecord, overlap: timedelta, by: str) -> 
         owner_names=old.owner_names,
     )
     token, new = tokens.create(request, by)
+    shorter = _shorten(tokens, old, new, overlap, by)
+    fields = {"name": old.name, "successor": new.id, "expires": shorter.expires_at.isoformat()}
+    log_token("token_rotated", by, old.id, fields)
+    return RotatedToken(token, new, shorter)
+
+
+def _shorten(
+    tokens: ApiTokens, old: TokenRecord, new: TokenRecord, overlap: timedelta, by: str
+) -> TokenRecord:
+    """
+    Store and return the old token's record, which now ends after `overlap`; see `rotate`.
+
+    If that fails, revoke the new token. Raise Conflict or Unavailable.
+    """
 
     def shortened(record: TokenRecord) -> TokenRecord:
         now = tokens.runtime.now()
@@ -104,7 +118,7 @@ def rotate(tokens: ApiTokens, old: TokenRecord, overlap: timedelta, by: str) -> 
         return changed if overlap else replace(changed, revoked_at=now, revoked_by=by)
 
     try:
-        _, shorter = tokens.update(old.id, shortened)
+        return tokens.update(old.id, shortened)[1]
     except WheelyardError as fault:
         with suppress(WheelyardError):
             tokens.revoke(new.id, by)
@@ -116,9 +130,6 @@ def rotate(tokens: ApiTokens, old: TokenRecord, overlap: timedelta, by: str) -> 
             f"Then 'wheelyard token rotate {old.id}' tries again.",
             code=fault.code,
         ) from fault
-    fields = {"name": old.name, "successor": new.id, "expires": shorter.expires_at.isoformat()}
-    log_token("token_rotated", by, old.id, fields)
-    return RotatedToken(token, new, shorter)
 
 
 def _require_rotatable(tokens: ApiTokens, record: TokenRecord) -> None:

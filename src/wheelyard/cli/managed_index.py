@@ -18,12 +18,10 @@ from wheelyard.authentication.api_tokens import ListedToken, TokenRequest
 from wheelyard.authentication.token_rotation import RotatedToken, find_token, rotate
 from wheelyard.cli.options import (
     existing_index,
-    given_option,
-    keep_option,
     local_caller,
     store_options,
 )
-from wheelyard.cli.output import warn
+from wheelyard.cli.output import given_option, keep_option, warn
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
 from wheelyard.model.access import Caller

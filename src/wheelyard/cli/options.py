@@ -13,7 +13,7 @@ from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.verifiers.reloading_file import write_access_warnings
 from wheelyard.catalog import keys
 from wheelyard.cli.help_text import complete_path
-from wheelyard.cli.output import print_message, warn
+from wheelyard.cli.output import given_option, keep_option, print_message, warn
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.text import escaped
 from wheelyard.settings.load import (
@@ -81,16 +81,6 @@ def settings_options(command: F) -> F:
         help="Any setting, as store.freshness=5; may be given again.",
     )
     return with_config(with_flags(command))
-
-
-def given_option(name: str) -> Any:  # noqa: ANN401 - of any type
-    """Return the value of an option that `keep_option` has kept; None if it was not given."""
-    return click.get_current_context().meta.get(f"{__name__}.{name}")
-
-
-def keep_option(context: click.Context, option: click.Parameter, value: object) -> None:
-    """Keep the value of an option for `given_option`; a callback of click."""
-    context.meta[f"{__name__}.{option.name}"] = value
 
 
 def command_settings(overrides: Tables | None = None, defaults: Tables | None = None) -> Settings:

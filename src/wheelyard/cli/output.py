@@ -152,7 +152,7 @@ def print_message(level: int, what: str, context: click.Context | None = None) -
             context.meta[_BUFFER] = []
             context.call_on_close(lambda: flush_messages(in_log=False))
         context.meta[_BUFFER].append((level, what))
-    elif level == logging.INFO and context.meta.get(f"{__name__}.quiet"):
+    elif level == logging.INFO and given_option("quiet", context):
         return
     elif is_in_log:
         logging.getLogger("wheelyard").log(level, "%s", escaped(what))
@@ -190,26 +190,32 @@ def output_options(command: F) -> F:
         "--quiet",
         is_flag=True,
         expose_value=False,
-        callback=_keep,
+        callback=keep_option,
         help="No progress and no results: only what went wrong.",
     )
     as_json = click.option(
-        "--json", is_flag=True, expose_value=False, callback=_keep, help="For programs."
+        "--json", is_flag=True, expose_value=False, callback=keep_option, help="For programs."
     )
     return quiet(as_json(command))
 
 
-def _keep(context: click.Context, option: click.Parameter, value: object) -> None:
+def given_option(name: str, context: click.Context | None = None) -> Any:  # noqa: ANN401 - of any type
+    """
+    Return the value of an option that `keep_option` has kept; None if it was not given.
+
+    `context` is that of `print_message`.
+    """
+    return (context or click.get_current_context()).meta.get(f"{__name__}.{name}")
+
+
+def keep_option(context: click.Context, option: click.Parameter, value: object) -> None:
+    """Keep the value of an option for `given_option`; a callback of click."""
     context.meta[f"{__name__}.{option.name}"] = value
-
-
-def _is_given(option: str) -> bool:
-    return bool(click.get_current_context().meta.get(f"{__name__}.{option}"))
 
 
 def print_line(line: str) -> None:
     """Print a line of a command's result, unless the command has `--quiet` or `--json`."""
-    if not _is_given("quiet") and not _is_given("json"):
+    if not given_option("quiet") and not given_option("json"):
         echo(line)
 
 
@@ -220,7 +226,7 @@ def printable(name: str) -> str:
 
 def print_json(result: object) -> None:
     """Print the result of a command as JSON, if it has `--json`."""
-    if _is_given("json"):
+    if given_option("json"):
         from msgspec.json import encode  # not for `wheelyard --help`
 
         click.echo(encode(result))
@@ -255,7 +261,7 @@ def progress_bar(
     classes of `rich.progress`, or format strings for the task and its `fields`; with a
     `DownloadColumn`, the work is counted in bytes.
     """
-    if _is_given("quiet"):
+    if given_option("quiet"):
         yield lambda **_: None
         return
     if not is_terminal():
