@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import access, bucket, exporting, importing, memory, scaling, speed
+from benchmarks import access, bucket, closure, exporting, importing, memory, scaling, speed
 from benchmarks.report import Figure, show
 from benchmarks.servers import machine
 
@@ -24,6 +24,7 @@ FIGURES: dict[str, Callable[[Path], list[Figure]]] = {
     "memory": memory.measure,
     "growth": scaling.measure,
     "bucket": bucket.measure,
+    "closure": closure.measure,
     "access": access.measure,
     "import": importing.measure,
     "export": exporting.measure,

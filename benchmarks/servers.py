@@ -48,33 +48,41 @@ def environment(home: Path) -> dict[str, str]:
 
 @contextmanager
 def wheelyard(
-    folder: Path, page: str = "/simple/", *options: object, more: Mapping[str, str] | None = None
+    folder: Path,
+    page: str = "/simple/",
+    *options: object,
+    more: Mapping[str, str] | None = None,
+    authorization: str = "",
 ) -> Iterator[Server]:
     """
     Run `wheelyard serve` on the store in `folder` until the block ends; yield the server.
 
-    It has answered `page`. `more` has further environment variables.
+    It has answered `page`. `more` has further environment variables. A store that is not new needs
+    the `authorization` of the first server.
     """
     command = wheelyard_command("serve", "--store", folder, *options)
-    with _serving(command, _printed(folder), page, "/legacy/", more=more) as server:
+    with _serving(command, _printed(folder), page, "/legacy/", authorization, more) as server:
         yield server
 
 
 @contextmanager
-def wheelyard_in_bucket(folder: Path, bucket: str, more: Mapping[str, str]) -> Iterator[Server]:
+def wheelyard_in_bucket(
+    folder: Path, bucket: str, more: Mapping[str, str], authorization: str = ""
+) -> Iterator[Server]:
     """
-    Run `wheelyard serve` on a new store in a bucket until the block ends; yield the server.
+    Run `wheelyard serve` on a store in a bucket until the block ends; yield the server.
 
     `bucket` is `gs://BUCKET/PREFIX`. `folder` is for its home and its log; `more` has environment
-    variables, which say where the bucket is.
+    variables, which say where the bucket is. Without `authorization`, a token is made.
     """
     printed = folder / "bucket.printed"
-    made = wheelyard_command("token", "create", "benchmark", "--store", bucket)
-    with _running(made, printed, more) as making:
-        making.wait(TIMEOUT_SECONDS)
-    token = _token(printed)
+    if not authorization:
+        made = wheelyard_command("token", "create", "benchmark", "--store", bucket)
+        with _running(made, printed, more) as making:
+            making.wait(TIMEOUT_SECONDS)
+        authorization = _token(printed)
     command = wheelyard_command("serve", "--store", bucket)
-    with _serving(command, printed, "/health", "/legacy/", token, more) as server:
+    with _serving(command, printed, "/health", "/legacy/", authorization, more) as server:
         yield server
 
 

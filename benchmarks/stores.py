@@ -34,6 +34,7 @@ class Wheel:
 
     project: str
     version: str
+    requires: tuple[str, ...] = ()
 
     @property
     def filename(self) -> str:
@@ -50,9 +51,11 @@ class Wheel:
     @property
     def metadata(self) -> bytes:
         """The core metadata of the wheel."""
+        requires = "".join(f"Requires-Dist: {each}\n" for each in self.requires)
         return (
             f"Metadata-Version: 2.1\nName: {self.project}\nVersion: {self.version}\n"
-            "Summary: Something to measure with\nRequires-Python: >=3.9\n\nNothing more.\n"
+            "Summary: Something to measure with\nRequires-Python: >=3.9\n"
+            f"{requires}\nNothing more.\n"
         ).encode()
 
     def write(self, target: BinaryIO, *, blocks: int) -> None:

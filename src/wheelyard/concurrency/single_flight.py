@@ -22,6 +22,16 @@ class SingleFlight:
         """Whether exactly one shared task is running."""
         return len(self._tasks) == 1
 
+    def start(
+        self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]
+    ) -> tuple[Task[T], float]:
+        """Return the task that runs for `key`, started with `work` if there is none; and when."""
+        if key not in self._tasks:
+            task = create_task(work())
+            task.add_done_callback(partial(self._finish, key))
+            self._tasks[key] = task, get_running_loop().time()
+        return self._tasks[key]
+
     async def run(
         self,
         key: Hashable,
@@ -35,11 +45,7 @@ class SingleFlight:
         value instead. A cancelled caller does not cancel the task.
         """
         now = get_running_loop().time()
-        if key not in self._tasks:
-            task = create_task(work())
-            task.add_done_callback(partial(self._finish, key))
-            self._tasks[key] = task, now
-        task, started_at = self._tasks[key]
+        task, started_at = self.start(key, work)
         await wait((task,), timeout=max(0.0, started_at + STALE_AFTER_SECONDS - now))
         stale = None if task.done() else get_stale()
         return await shield(task) if stale is None else stale

@@ -10,6 +10,8 @@ from asyncio import create_task
 from contextlib import suppress
 from dataclasses import replace
 
+from packaging.utils import NormalizedName
+
 from wheelyard.errors import WheelyardError
 from wheelyard.http.caching.fast_path import FastPath
 from wheelyard.http.context import build_context
@@ -37,7 +39,7 @@ from wheelyard.http.security.host_policy import HostPolicy
 from wheelyard.http.security.read_policy import require_any_read
 from wheelyard.http.security.request_authentication import RequestAuthenticator
 from wheelyard.http.uploads.handler import UploadHandler
-from wheelyard.model.access import Caller
+from wheelyard.model.access import Action, Caller
 from wheelyard.operations.store_probe import Reason, always_writable
 from wheelyard.wiring.index import Index
 
@@ -179,11 +181,20 @@ class App:
             if settings.server.read_only:
                 return error_responses.read_only_error()
         if not is_public:
+            if route.project and not self._index.is_local:
+                self._prefetch(request, NormalizedName(request.params[route.project]))
             caller = await self._authenticate(request, route)
             request, record.caller = replace(request, caller=caller), caller
             if route.needs_read:  # before any lookup, so that 401 tells nothing of what exists
                 require_any_read(caller)
         return await route.handler(request)
+
+    def _prefetch(self, request: Request, name: NormalizedName) -> None:
+        """Begin to read the document of a project while a caller that may read it is verified."""
+        header = request.headers.get(b"authorization")
+        caller = self._authenticator.expired_caller(header, request.address)
+        if caller is not None and caller.may(Action.READ, name):
+            self._context.documents.prefetch_project(name)
 
     async def _authenticate(self, request: Request, route: Route) -> Caller:
         verifier = self._index.authenticator.iap

@@ -94,8 +94,9 @@ def _trusted_publishing(api: TrustedPublishingApi) -> Iterator[Route]:
 def _files(context: ServerContext) -> Iterator[Route]:
     by_key, by_name = partial(file_by_key, context=context), partial(file_by_name, context=context)
     for root in ("", "/{root}", "/pypi/simple"):
-        yield Route("file", f"{root}/files/{{project}}/{{sha256}}/{{filename}}", by_key)
-    yield Route("file", "/files/{project}/{filename}", by_name)
+        path = f"{root}/files/{{project}}/{{sha256}}/{{filename}}"
+        yield Route("file", path, by_key, project="project")
+    yield Route("file", "/files/{project}/{filename}", by_name, project="project")
     for root in ("packages", "raw"):
         yield Route("file", f"/{root}/{{*}}/{{filename}}", by_name)
 
@@ -127,7 +128,7 @@ def _index(context: ServerContext, web_ui: WebUi) -> Iterator[Route]:
         route = Route("project_list", f"{root}/", list_page)
         yield route if root else replace(route, handler=home, accepts_iap=wants_html)
         yield Route("redirect", root, add_slash)
-        yield Route("project_detail", f"{root}/{{name}}/", detail_page)
+        yield Route("project_detail", f"{root}/{{name}}/", detail_page, project="name")
         yield Route("redirect", f"{root}/{{name}}", add_slash)
     yield Route(
         "project_page", "/project/{name}/", web_ui.project, accepts_iap=always, is_html=True

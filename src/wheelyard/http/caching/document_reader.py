@@ -70,6 +70,23 @@ class DocumentReader:
 
         return await self._load(("project", name), partial(projects.peek, name), read, read_remote)
 
+    def prefetch_project(self, name: NormalizedName) -> None:
+        """
+        Begin to read a project's document, for a `load_project` that follows; do not wait for it.
+
+        Do nothing on a local store, for a fresh document, or for a name that is not known to exist.
+        """
+        projects = self._projects
+        if not self._is_local and projects.was_seen(name) and projects.peek(name) is None:
+            read = partial(self._pools.run_read, partial(projects.load, name))
+            self.in_flight.start(("project", name), read)
+
+    def peek_expired(self, name: NormalizedName) -> Snapshot[Project] | None:
+        """Return a project's cached document if it must be revalidated; none on a local store."""
+        if self._is_local or self._projects.peek(name) is not None:
+            return None
+        return self._projects.peek(name, "any")
+
     async def require_project(
         self, name: NormalizedName, on_read: OnRead = lambda _: None
     ) -> tuple[Project, ObjectVersion]:

@@ -4,8 +4,12 @@ Handlers that serve distributions and their core metadata.
 A file is served if the caller may read its project, the project's document lists it, and the
 project's status permits it. A 304, a 412 and HEAD of a distribution need no bytes of the file. Core
 metadata is compressed and cached as pages are; a range of it is not compressed.
+
+On a bucket, a cached document that has to be revalidated and the file that it lists are requested
+at the same time. The response is sent only if the document still lists the file.
 """
 
+from asyncio import Task, create_task
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
@@ -13,6 +17,7 @@ from typing import Final
 
 from packaging.utils import NormalizedName
 
+from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.errors import NotFound, WheelyardError
 from wheelyard.http.caching.cache_headers import file_cache_headers, metadata_cache_headers
 from wheelyard.http.context import ServerContext
@@ -28,7 +33,7 @@ from wheelyard.http.protocol.range_requests import (
     requested_range,
 )
 from wheelyard.model.distribution_filename import parse_known_filename, parse_name
-from wheelyard.model.project import File
+from wheelyard.model.project import File, Project
 from wheelyard.storage.base import ObjectVersion
 
 METADATA_SUFFIX: Final = ".metadata"
@@ -54,10 +59,7 @@ class _RequestedFile:
 async def file_by_key(request: Request, context: ServerContext) -> Response:
     """Handle GET `/files/<project>/<sha256>/<filename>`: a distribution or its core metadata."""
     project = request.params["project"]
-    requested, sha256 = await _find_listed(request, project, context), request.params["sha256"]
-    if requested and requested.project == project and requested.file.sha256 == sha256:
-        return await _respond(request, requested, context)
-    return file_not_found()
+    return await _respond(request, project, context, request.params["sha256"])
 
 
 async def file_by_name(request: Request, context: ServerContext) -> Response:
@@ -73,31 +75,7 @@ async def file_by_name(request: Request, context: ServerContext) -> Response:
         return file_not_found()
     if sent is not None and name != project:
         return file_not_found()
-    requested = await _find_listed(request, project, context)
-    return file_not_found() if requested is None else await _respond(request, requested, context)
-
-
-async def _find_listed(
-    request: Request, project: str, context: ServerContext
-) -> _RequestedFile | None:
-    """
-    Return which listed file the path names; None if its project does not list or serve it.
-
-    Raise WheelyardError if the caller may not read the project.
-    """
-    name, sent = _parse_name_or_none(project), request.params["filename"]
-    if name is None:
-        return None
-    context.read_policy.require_project_read(request.caller, name)
-    snapshot = await context.documents.load_project(name)
-    document = snapshot.value
-    if document is None or not document.status.serves_files:
-        return None
-    filename = sent.removesuffix(METADATA_SUFFIX)
-    file = document.by_filename.get(filename)
-    if file is None:
-        return None
-    return _RequestedFile(name, snapshot.version, file, filename != sent)
+    return await _respond(request, project, context)
 
 
 def _parse_name_or_none(project: str) -> NormalizedName | None:
@@ -107,18 +85,71 @@ def _parse_name_or_none(project: str) -> NormalizedName | None:
         return None
 
 
-async def _respond(request: Request, requested: _RequestedFile, context: ServerContext) -> Response:
-    file, project = requested.file, requested.project
-    if requested.is_metadata and not file.serves_metadata:
+async def _respond(
+    request: Request, project: str, context: ServerContext, sha256: str | None = None
+) -> Response:
+    """
+    Return the response with the file that the path names; 404 if its project does not serve it.
+
+    With `sha256`, the file must have that digest, and `project` must be a normalized name. Raise
+    WheelyardError if the caller may not read the project.
+    """
+    name = _parse_name_or_none(project)
+    if name is None:
         return file_not_found()
-    respond = _core_metadata if requested.is_metadata else _distribution
+    context.read_policy.require_project_read(request.caller, name)
+    if sha256 is not None and name != project:
+        return file_not_found()
+    find = partial(_find_served, request, name, sha256)
+    expired = context.documents.peek_expired(name)
+    expected = None if expired is None else find(expired)
+    early = None if expected is None else create_task(_file_response(request, expected, context))
+    requested: _RequestedFile | None = None
     try:
-        return await respond(request, requested, context)
+        requested = find(await context.documents.load_project(name))
+    finally:
+        if early and expected and (requested is None or requested.file != expected.file):
+            early.add_done_callback(_discard)
+            early = None
+    if requested is None:
+        return file_not_found()
+    try:
+        return await (early or _file_response(request, requested, context))
     except NotFound as error:
         # a concurrent delete first changes the document, then deletes the bytes
-        if await context.documents.is_file_listed(project, file):
-            raise missing_file_error(file) from error
+        if await context.documents.is_file_listed(name, requested.file):
+            raise missing_file_error(requested.file) from error
         return file_not_found()
+
+
+def _find_served(
+    request: Request, name: NormalizedName, sha256: str | None, snapshot: Snapshot[Project]
+) -> _RequestedFile | None:
+    """Return the file of a project that the path names; None if the document does not serve it."""
+    document, sent = snapshot.value, request.params["filename"]
+    if document is None or not document.status.serves_files:
+        return None
+    filename = sent.removesuffix(METADATA_SUFFIX)
+    file, is_metadata = document.by_filename.get(filename), filename != sent
+    if file is None or sha256 not in (None, file.sha256):
+        return None
+    if is_metadata and not file.serves_metadata:
+        return None
+    return _RequestedFile(name, snapshot.version, file, is_metadata)
+
+
+def _discard(task: Task[Response]) -> None:
+    """Close the body of a response that is not sent; ignore the error of a failed one."""
+    if not task.cancelled() and task.exception() is None:
+        getattr(task.result().body, "close", lambda: None)()
+
+
+async def _file_response(
+    request: Request, requested: _RequestedFile, context: ServerContext
+) -> Response:
+    """Return the response with a file, or with its core metadata; may raise NotFound."""
+    respond = _core_metadata if requested.is_metadata else _distribution
+    return await respond(request, requested, context)
 
 
 async def _distribution(

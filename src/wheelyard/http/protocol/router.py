@@ -97,6 +97,8 @@ class Route:
     """Whether a request may change the store."""
     accepts_iap: RequestPredicate = never
     """Whether a request may be authenticated by Identity-Aware Proxy."""
+    project: str = ""
+    """The part of the path that names the project whose document the handler reads first."""
     is_html: bool = False
     """Whether a browser gets an error as an HTML page."""
     at_root: bool = False

@@ -17,7 +17,7 @@ from wheelyard.authentication.authenticator import rejection_reason
 from wheelyard.authentication.credential_type import CredentialType, classify
 from wheelyard.authentication.verifiers.login_rate_limit import client_network, network_of
 from wheelyard.authentication.verifiers.verifier import Verifier
-from wheelyard.concurrency.caches import ExpiringCache
+from wheelyard.concurrency.caches import ExpiringCache, LruCache
 from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import HEADERS_TOO_LARGE
@@ -43,6 +43,7 @@ class RequestAuthenticator:
         self._hash_key = runtime.random.randbytes(32)
         # each caller takes about 1 KiB of memory
         self._callers = ExpiringCache[bytes, Caller](runtime.monotonic, 512)
+        self._last_callers = LruCache[bytes, Caller](512)
 
     def cache_key(self, header: bytes | None, address: str) -> bytes:
         """Return a keyed hash of an Authorization header and the client network; empty for None."""
@@ -58,6 +59,16 @@ class RequestAuthenticator:
         The empty key is the anonymous caller's.
         """
         return self._callers.get(cache_key) if cache_key else self._anonymous
+
+    def expired_caller(self, header: bytes | None, address: str) -> Caller | None:
+        """
+        Return the caller that a header gave when it was last verified, if it is verified again now.
+
+        It tells nothing of what the caller may do now.
+        """
+        cache_key = self.cache_key(header, address)
+        is_cached = not cache_key or self._callers.get(cache_key) is not None
+        return None if is_cached else self._last_callers.get(cache_key)
 
     async def authenticate(self, header: bytes | None, address: str) -> Caller:
         """
@@ -139,8 +150,14 @@ class RequestAuthenticator:
     def _cache(self, cache_key: bytes, authenticate: Callable[[], C]) -> C:
         """Return what `authenticate` returns; cache a caller until a second after the start."""
         now = self._context.index.runtime.monotonic
-        started_at, caller = now(), authenticate()
+        started_at = now()
+        try:
+            caller = authenticate()
+        except Unauthenticated:
+            self._last_callers.discard(cache_key)
+            raise
         if caller is not None:
+            self._last_callers.put(cache_key, caller, 1)
             self._callers.put(cache_key, caller, started_at + CACHED_CALLER_SECONDS - now())
         return caller
 
