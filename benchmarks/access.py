@@ -1,6 +1,5 @@
 """Cost of private pages, by credential, beside public ones; and of guesses, for one reader."""
 
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +13,9 @@ from threading import Event
 
 import bcrypt
 
-from benchmarks.load import PIP, page_rate
+from benchmarks.client_headers import PIP
+from benchmarks.load import page_rate
+from benchmarks.processes import microseconds_each
 from benchmarks.report import Figure, in_turn
 from benchmarks.servers import Server, basic, wheelyard
 from benchmarks.stores import collection, fill_wheelyard
@@ -87,19 +88,9 @@ def _cost(server: Server, name: str, header: str) -> Figure:
 
 
 def _cpu(server: Server, path: str, headers: dict[str, str]) -> float:
-    """
-    Return the processor time that the server spends on one request, in microseconds.
-
-    Unlike a rate, it does not change with the other load of the machine.
-    """
-    before = _cpu_seconds(server.pid)
-    rate = page_rate(server, path, headers, connections=4, seconds=SECONDS)
-    return (_cpu_seconds(server.pid) - before) / (rate * SECONDS) * 1e6
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Return the processor time that the server spends on one request, in microseconds."""
+    rate = partial(page_rate, server, path, headers, connections=4, seconds=SECONDS)
+    return microseconds_each(server, rate, SECONDS)
 
 
 def _beside_guesses(server: Server, header: str) -> Figure:

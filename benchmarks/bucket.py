@@ -14,7 +14,8 @@ from hashlib import file_digest
 from http.client import HTTPConnection
 from pathlib import Path
 
-from benchmarks.load import PIP, page_rate, upload_all
+from benchmarks.client_headers import PIP
+from benchmarks.load import page_rate, upload_all
 from benchmarks.memory import forget_peak, peak, peak_of_upload, resident
 from benchmarks.report import Figure
 from benchmarks.servers import Server, fake_gcs_server, wheelyard, wheelyard_in_bucket

@@ -20,7 +20,8 @@ from time import perf_counter
 
 from uv import find_uv_bin
 
-from benchmarks.load import PIP, latencies, upload_all
+from benchmarks.client_headers import PIP
+from benchmarks.load import latencies, upload_all
 from benchmarks.report import Figure, in_turn
 from benchmarks.servers import Server, wheelyard, wheelyard_in_bucket
 from benchmarks.stores import Wheel

@@ -14,34 +14,35 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from itertools import islice
+from pathlib import Path
 
 from benchmarks.servers import Server
 from benchmarks.stores import BOUNDARY, Wheel
 
-PIP = {
-    "Accept": "application/vnd.pypi.simple.v1+json, "
-    "application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01",
-    "Accept-Encoding": "gzip, deflate",
-}
-"""The Accept header of pip."""
-BROWSER = {"Accept": "text/html", "Accept-Encoding": "identity"}
-"""The Accept header of an old installer."""
 ATTEMPTS = 10
 """How many times an upload is sent if its connection breaks."""
 
 
 def page_rate(
-    server: Server, path: str, headers: dict[str, str], *, connections: int, seconds: float
+    server: Server,
+    path: str,
+    headers: dict[str, str],
+    *,
+    connections: int,
+    seconds: float,
+    script: Path | None = None,
 ) -> float:
     """
     Return how many requests for `path` a server answers per second.
 
-    As many clients as `connections` send them without pause for `seconds`.
+    As many clients as `connections` send them without pause for `seconds`. A `script` for wrk may
+    choose another path for each request.
     """
     if wrk := shutil.which("wrk"):
         lines = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
         url = f"http://127.0.0.1:{server.port}{path}"
-        command = [wrk, "-t1", f"-c{connections}", f"-d{seconds:.0f}s", *lines, url]
+        chosen = ["-s", str(script)] if script else []
+        command = [wrk, "-t1", f"-c{connections}", f"-d{seconds:.0f}s", *chosen, *lines, url]
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         rate = re.search(r"Requests/sec:\s+([0-9.]+)", said)
         if rate is None or "Non-2xx" in said:
@@ -139,9 +140,11 @@ async def _repeat(port: int, request: bytes, end: float) -> int:
             writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
             length = re.search(rb"(?i)content-length: ([0-9]+)", head)
-            if length is None or b" 200 " not in head[:16]:
+            is_known = b" 304 " in head[:16]
+            if not is_known and (length is None or b" 200 " not in head[:16]):
                 raise RuntimeError(head)
-            await reader.readexactly(int(length[1]))
+            if length is not None and not is_known:
+                await reader.readexactly(int(length[1]))
             count += 1
             is_open = not head.startswith(b"HTTP/1.0")  # which wants one for each request
         writer.close()

@@ -6,7 +6,8 @@ from hashlib import file_digest
 from http.client import HTTPConnection
 from pathlib import Path
 
-from benchmarks.load import BROWSER, PIP, latencies, upload_headers
+from benchmarks.client_headers import BROWSER, PIP
+from benchmarks.load import latencies, upload_headers
 from benchmarks.report import Figure
 from benchmarks.servers import Server, pypiserver, wheelyard
 from benchmarks.stores import Wheel, collection, fill_pypiserver, fill_wheelyard

@@ -1,7 +1,11 @@
-"""Measured figures, most of them beside figures to compare with, and their table."""
+"""
+Measured figures, most of them beside figures to compare with.
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+The printed table, the JSON of `benchmarks/results` and the chart all come from the same `Figure`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import median
 
 from rich.console import Console
@@ -11,19 +15,21 @@ from rich.table import Table
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
     """
-    One row of a table: the values of one measurement, and of another to compare with.
+    One row of a table: the values of one measurement, and of others to compare with.
 
-    `ours` has a value for each round, and so has `theirs`, unless it is empty.
+    `ours` has a value for each round, and so has `theirs`, unless it is empty. `others` has the
+    values of further contenders by name; the ratio does not count them.
     """
 
     name: str
     unit: str
     ours: Sequence[float]
     theirs: Sequence[float] = ()
-    """None if there is nothing to compare with."""
+    """Empty if there is nothing to compare with."""
     versus: str = "pypiserver"
     target: str = ""
     """The target, in words."""
+    others: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float | None:
@@ -32,18 +38,49 @@ class Figure:
             return None
         return median(mine / other for mine, other in zip(self.ours, self.theirs, strict=True))
 
+    @property
+    def contenders(self) -> dict[str, Sequence[float]]:
+        """The values of each contender that has some, wheelyard first."""
+        found = {"wheelyard": self.ours, self.versus: self.theirs, **self.others}
+        return {name: values for name, values in found.items() if values}
+
+    def as_json(self) -> dict[str, object]:
+        """Return the figure as it is written to `benchmarks/results`."""
+        ratio = self.ratio
+        return {
+            "name": self.name,
+            "unit": self.unit,
+            "contenders": {
+                name: {"median": _rounded(median(values)), "rounds": [*map(_rounded, values)]}
+                for name, values in self.contenders.items()
+            },
+            "versus": self.versus if self.theirs else None,
+            "ratio": None if ratio is None else _rounded(ratio),
+            "target": self.target,
+        }
+
+
+def alternate(
+    rounds: int, measurements: Mapping[str, Callable[[int], float]], *, warm: int = 0
+) -> dict[str, Sequence[float]]:
+    """
+    Return the values of measurements that take turns: of each, by name, one for each round.
+
+    `warm` rounds come first; their numbers are negative, and their values are left out.
+    """
+    values = {name: list[float]() for name in measurements}
+    for each in range(-warm, rounds):
+        for name, measure in measurements.items():
+            values[name].append(measure(each))
+    return {name: found[warm:] for name, found in values.items()}
+
 
 def in_turn(
     rounds: int, ours: Callable[[int], float], theirs: Callable[[int], float], *, warm: int = 0
 ) -> tuple[Sequence[float], Sequence[float]]:
-    """
-    Return the values of two measurements that take turns, one of each for each round.
-
-    `warm` rounds come first; their numbers are negative, and their values are left out.
-    """
-    values = [(ours(each), theirs(each)) for each in range(-warm, rounds)]
-    mine, other = zip(*values[warm:], strict=True)
-    return mine, other
+    """Return the values of two measurements that take turns, as `alternate` does."""
+    values = alternate(rounds, {"ours": ours, "theirs": theirs}, warm=warm)
+    return values["ours"], values["theirs"]
 
 
 def show(title: str, figures: Sequence[Figure]) -> None:
@@ -54,7 +91,11 @@ def show(title: str, figures: Sequence[Figure]) -> None:
         table.add_row(
             figure.name,
             _spread(figure.ours, figure.unit),
-            f"{_spread(figure.theirs, figure.unit)} {figure.versus}" if figure.theirs else "",
+            "\n".join(
+                f"{_spread(values, figure.unit)} {name}"
+                for name, values in figure.contenders.items()
+                if name != "wheelyard"
+            ),
             "" if ratio is None else f"{ratio:.3g}x",
             figure.target,
         )
@@ -65,6 +106,11 @@ def _spread(values: Sequence[float], unit: str) -> str:
     middle, low, high = median(values), min(values), max(values)
     spread = f" ({_short(low)}..{_short(high)})" if len(values) > 1 else ""
     return f"{_short(middle)}{spread} {unit}"
+
+
+def _rounded(value: float) -> float:
+    """Return a value with four significant digits: no measurement has more."""
+    return float(f"{value:.4g}")
 
 
 def _short(value: float) -> str:

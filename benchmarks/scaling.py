@@ -3,7 +3,8 @@
 from pathlib import Path
 from statistics import median
 
-from benchmarks.load import BROWSER, PIP, latencies, upload_all
+from benchmarks.client_headers import BROWSER, PIP
+from benchmarks.load import latencies, upload_all
 from benchmarks.report import Figure
 from benchmarks.servers import Server, pypiserver, wheelyard
 from benchmarks.stores import Wheel, collection, fill_pypiserver, fill_wheelyard

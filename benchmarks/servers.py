@@ -1,8 +1,6 @@
 """The servers to compare, each run as its users run it; and command lines of wheelyard."""
 
 import os
-import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -60,8 +58,10 @@ def wheelyard(
     It has answered `page`. `more` has further environment variables. A store that is not new needs
     the `authorization` of the first server.
     """
-    command = wheelyard_command("serve", "--store", folder, *options)
-    with _serving(command, _printed(folder), page, "/legacy/", authorization, more) as server:
+    port = free_port()
+    command = wheelyard_command("serve", "--port", port, "--store", folder, *options)
+    printed = printed_by(folder)
+    with serving(port, command, printed, page, "/legacy/", authorization, more=more) as server:
         yield server
 
 
@@ -81,8 +81,9 @@ def wheelyard_in_bucket(
         with _running(made, printed, more) as making:
             making.wait(TIMEOUT_SECONDS)
         authorization = _token(printed)
-    command = wheelyard_command("serve", "--store", bucket)
-    with _serving(command, printed, "/health", "/legacy/", authorization, more) as server:
+    port = free_port()
+    command = wheelyard_command("serve", "--port", port, "--store", bucket)
+    with serving(port, command, printed, "/health", "/legacy/", authorization, more=more) as server:
         yield server
 
 
@@ -94,9 +95,12 @@ def pypiserver(folder: Path, page: str = "/simple/") -> Iterator[Server]:
     Yield the server once it has answered `page`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    options = ["run", "-i", "127.0.0.1", "-a", ".", "-P", ".", str(folder)]
+    port = free_port()
+    options = ["run", "-i", "127.0.0.1", "-p", str(port), "-a", ".", "-P", ".", str(folder)]
     command = [str(program("pypiserver", "pypi-server")), *options]
-    with _serving(command, _printed(folder), page, "/", basic("anyone", "anything")) as server:
+    with serving(
+        port, command, printed_by(folder), page, "/", basic("anyone", "anything")
+    ) as server:
         yield server
 
 
@@ -119,29 +123,20 @@ def settle() -> None:
     os.sync()
 
 
-def machine() -> str:
-    """Return a line about this machine: processors, memory, system, Python and load generator."""
-    load = shutil.which("wrk")
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    model = re.search(r"model name\s*: (.*)", _text(Path("/proc/cpuinfo")))
-    return (
-        f"{os.cpu_count()} processors ({model[1] if model else 'unknown'}), {memory:.0f} GiB, "
-        f"{sys.platform}, Python {sys.version.split()[0]}, load by {'wrk' if load else 'asyncio'}"
-    )
-
-
 def basic(user: str, password: str) -> str:
     """Return the value of an Authorization header for Basic authentication."""
     return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
 
 
 @contextmanager
-def _serving(  # one place for all servers
+def serving(  # noqa: PLR0913 - one place for all servers
+    port: int,
     command: list[str],
     printed: Path,
     page: str,
     upload_path: str,
     authorization: str = "",
+    *,
     more: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
     """
@@ -149,9 +144,8 @@ def _serving(  # one place for all servers
 
     Without `authorization`, clients send the token that the server prints.
     """
-    port, begun = free_port(), time.perf_counter()
-    option = "-p" if "pypi-server" in command[0] else "--port"
-    with _running([*command, option, str(port)], printed, more or {}) as process:
+    begun = time.perf_counter()
+    with _running(command, printed, more or {}) as process:
         _first_answer(process, port, page)
         took = time.perf_counter() - begun
         yield Server(
@@ -200,7 +194,8 @@ def _first_answer(process: subprocess.Popen[bytes], port: int, page: str) -> Non
     raise RuntimeError(f"the server did not come up: {process.args!r}")
 
 
-def _printed(folder: Path) -> Path:
+def printed_by(folder: Path) -> Path:
+    """Return the file for what the server of a folder prints."""
     return folder.parent / f"{folder.name}.printed"
 
 

@@ -1,16 +1,16 @@
-"""Durations of starts, and rates of pages and uploads, beside pypiserver with its defaults."""
+"""Durations of starts, and rates of uploads, beside pypiserver with its defaults."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.load import BROWSER, PIP, page_rate, upload_all, upload_rate
+from benchmarks.load import page_rate, upload_all, upload_rate
 from benchmarks.report import Figure, in_turn
 from benchmarks.servers import Server, pypiserver, settle, wheelyard
 from benchmarks.stores import Wheel, collection, fill_pypiserver, fill_wheelyard, wheels
 
 SECONDS = 3
 BATCH = 100
-SMALL, LARGE = "project-00000", "large"
+LARGE = "large"
 
 Plan = Callable[[int], Sequence[Wheel]]
 """The wheels that one round uploads."""
@@ -42,28 +42,6 @@ def _started(folder: Path, plan: dict[str, int], rounds: int, name: str, target:
 
     mine, other = in_turn(rounds, ours, theirs, warm=1)
     return Figure(name=f"start, {name}", unit="s", ours=mine, theirs=other, target=target)
-
-
-def pages(folder: Path) -> list[Figure]:
-    """Measure the rates of pages of 20 files and of 2,000, in a collection of 4,000 files."""
-    plan = collection(100, 20) | {LARGE: 2000}
-    fill_wheelyard(folder / "ours", plan)
-    fill_pypiserver(folder / "theirs", plan)
-    with wheelyard(folder / "ours") as ours, pypiserver(folder / "theirs") as theirs:
-        return [
-            _pages(ours, theirs, "20 files, 1 connection", SMALL, PIP, 1),
-            _pages(ours, theirs, "20 files, 16 connections", SMALL, PIP, 16),
-            _pages(ours, theirs, "2,000 files, 1 connection", LARGE, PIP, 1),
-            _pages(ours, theirs, "2,000 files, 16 connections", LARGE, PIP, 16),
-            _pages(ours, theirs, "2,000 files, HTML, not compressed", LARGE, BROWSER, 16),
-        ]
-
-
-def _pages(
-    ours: Server, theirs: Server, name: str, project: str, headers: dict[str, str], clients: int
-) -> Figure:
-    mine, other = page_rates(ours, theirs, f"/simple/{project}/", headers, clients)
-    return Figure(name=f"pages, {name}", unit="/s", ours=mine, theirs=other, target=">= 20x")
 
 
 def page_rates(

@@ -1,0 +1,83 @@
+"""
+The least that a server on Granian does: a function that returns prepared bytes.
+
+    python -m benchmarks.bare_server asgi|rsgi PORT FILE
+
+It answers each request with the bytes of FILE, which are compressed with gzip, and with the headers
+of one of wheelyard's pages. It looks at nothing of the request.
+"""
+
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+HEADERS = {
+    "content-type": "application/vnd.pypi.simple.v1+json",
+    "content-encoding": "gzip",
+    "etag": '"0123456789abcdef0123456789abcdef"',
+    "vary": "accept, accept-encoding, authorization",
+    "cache-control": "private, no-cache",
+    "x-content-type-options": "nosniff",
+    "x-pypi-last-serial": "1",
+}
+Message = dict[str, Any]
+
+
+def asgi(body: bytes) -> Callable[..., Awaitable[None]]:
+    """Return an ASGI application that answers with these bytes."""
+    headers = {**HEADERS, "content-length": str(len(body))}
+    start: Message = {
+        "type": "http.response.start",
+        "status": 200,
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }
+    rest: Message = {"type": "http.response.body", "body": body}
+
+    async def answer(
+        scope: Message,
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
+        if scope["type"] == "lifespan":
+            while (await receive())["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        await send(start)
+        await send(rest)
+
+    return answer
+
+
+def rsgi(body: bytes) -> Callable[..., Awaitable[None]]:
+    """Return an RSGI application that answers with these bytes."""
+    headers = [*HEADERS.items()]
+
+    async def answer(_: object, protocol: Any) -> None:  # noqa: ANN401 - Granian names no type
+        protocol.response_bytes(200, headers, body)
+
+    return answer
+
+
+def main() -> None:
+    """Serve a file until a signal ends this process."""
+    interface, port, file = sys.argv[1:]
+    body = Path(file).read_bytes()
+    app = asgi(body) if interface == "asgi" else rsgi(body)
+    server = Server(
+        app,
+        port=int(port),
+        interface=Interfaces(interface),
+        websockets=False,
+        log_enabled=False,
+    )
+    uvloop.run(server.serve())
+
+
+if __name__ == "__main__":
+    main()

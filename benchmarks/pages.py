@@ -1,0 +1,277 @@
+"""
+Rates of pages and small files, beside nginx that serves the same bytes, and beside peers.
+
+nginx has no choice to make: our answers are saved as files, and it is asked for the right one.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from email.message import Message
+from functools import partial
+from http.client import HTTPConnection
+from pathlib import Path
+
+from benchmarks.client_headers import PIP, PIP_FILE, UV, UV_METADATA, uncompressed
+from benchmarks.load import page_rate, upload_all
+from benchmarks.peers import DEVPI_INDEX, bare, devpi, nginx, simple_repository_server
+from benchmarks.processes import microseconds_each
+from benchmarks.report import Figure, alternate, in_turn
+from benchmarks.servers import Server, pypiserver, wheelyard
+from benchmarks.stores import collection, fill_pypiserver, fill_wheelyard, wheels
+
+ROUNDS = 4
+SECONDS = 1
+PEER_SECONDS = 3
+"""For 16 clients at the same time, some peers need a second for a page of 2,000 files."""
+CONNECTIONS = 16
+SMALL, LARGE = "project-00007", "large"
+REAL = [*wheels("real", 10)]
+"""The wheels that are uploaded: of all others only the documents exist."""
+PLAN = collection(200, 10) | {LARGE: 2000}
+"""4,000 files; with `REAL` 202 projects."""
+MANY = collection(4998, 10) | {LARGE: 2020}
+"""52,000 files; with `REAL`, 5,000 projects."""
+PAGE = f"/simple/{SMALL}/"
+LARGE_PAGE = f"/simple/{LARGE}/"
+WHEEL_PATH = f"/packages/{REAL[0].filename}"
+ANY_PAGE = """
+math.randomseed(1)
+request = function()
+    return wrk.format(nil, string.format("/simple/project-%05d/", math.random(0, {last})))
+end
+"""
+WORKERS_TARGET = ">= 1.6x with 4 cores"
+FLOORS = {f"bare {each} function": each for each in ("ASGI", "RSGI")}
+HTML_PEERS = ("simple-repository-server", "pypiserver")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """
+    One request, the ratios to reach without a token and with one, and what peers are asked.
+
+    `peers` has the path by the name of the peer.
+    """
+
+    name: str
+    path: str
+    headers: dict[str, str] = field(default_factory=lambda: PIP)
+    targets: tuple[str, str] = ("", "")
+    is_conditional: bool = False
+    peers: Mapping[str, str] = field(default_factory=dict)
+
+
+CASES = (
+    Case(
+        "page of 10 files",
+        PAGE,
+        targets=(">= 1x", ">= 0.9x"),
+        peers=dict.fromkeys((*FLOORS, *HTML_PEERS), PAGE)
+        | {"devpi-server": f"{DEVPI_INDEX}/+simple/{SMALL}/"},
+    ),
+    Case("page of 10 files (uv)", PAGE, UV, (">= 1x", ">= 0.9x")),
+    Case("page of 10 files, conditional", PAGE, PIP, (">= 0.9x", ">= 0.85x"), is_conditional=True),
+    Case(
+        "page of 2,000 files",
+        LARGE_PAGE,
+        targets=(">= 0.9x", ">= 0.9x"),
+        peers=dict.fromkeys(HTML_PEERS, LARGE_PAGE),
+    ),
+    Case("page of 2,000 files, not compressed", LARGE_PAGE, uncompressed(PIP), (">= 1.5x",) * 2),
+    Case(
+        "list of 202 projects",
+        "/simple/",
+        targets=(">= 0.9x", ">= 0.9x"),
+        peers=dict.fromkeys(HTML_PEERS, "/simple/"),
+    ),
+    Case("core metadata (uv)", f"{WHEEL_PATH}.metadata", UV_METADATA),
+    Case("PyPI's JSON of a project", "/pypi/real/json"),
+    Case("file of 1 kB", WHEEL_PATH, PIP_FILE),
+)
+LIST = Case("list of 5,000 projects", "/simple/", targets=(">= 0.85x", ">= 0.85x"))
+
+
+@dataclass(frozen=True, slots=True)
+class Contenders:
+    """Wheelyard on one of the stores, nginx on a folder, and peers by their names."""
+
+    ours: Server
+    nginx: Server | None
+    root: Path
+    peers: Mapping[str, Server] = field(default_factory=dict)
+
+
+def measure(folder: Path) -> list[Figure]:
+    """Measure pages and small files as pip and uv ask for them: 16 connections that stay open."""
+    for name, plan in (("ours", PLAN), ("many", MANY)):
+        fill_wheelyard(folder / name, plan)
+    fill_pypiserver(folder / "flat", PLAN)
+    for project, count in PLAN.items():
+        fill_pypiserver(folder / "folders" / project, {project: count})
+    with ExitStack() as stack:
+        contenders = _start(stack, folder)
+        many = replace(contenders, ours=stack.enter_context(wheelyard(folder / "many")), peers={})
+        for server in (contenders.ours, many.ours):
+            upload_all(server, [wheel.form() for wheel in REAL])
+        figures = [figure for case in CASES for figure in _rates(contenders, case)]
+        figures += [*_rates(many, LIST), _processor_time(contenders)]
+        figures += _pages_of_many(many.ours, contenders.ours, folder)
+        return [*figures, *_variants(contenders.ours, folder)]
+
+
+def _start(stack: ExitStack, folder: Path) -> Contenders:
+    root, own = folder / "static", folder / "nginx"
+    for each in (root, own):
+        each.mkdir()
+    start = stack.enter_context
+    ours = start(wheelyard(folder / "ours"))
+    page = root / "page.json"
+    _save(ours, PAGE, page)
+    peers = {name: start(bare(each.lower(), page, folder)) for name, each in FLOORS.items()}
+    peers |= {
+        "simple-repository-server": start(simple_repository_server(folder / "folders")),
+        "pypiserver": start(pypiserver(folder / "flat")),
+        "devpi-server": start(devpi(folder / "devpi", wheels(SMALL, 10))),
+    }
+    return Contenders(ours, start(nginx(root, own, "/page.json")), root, peers)
+
+
+def _rates(contenders: Contenders, case: Case) -> Iterator[Figure]:
+    """Yield the figures of a case: without a token, then with one; both beside nginx."""
+    ours, others = contenders.ours, contenders.peers
+    saved = contenders.root / (re.sub(r"\W+", "-", case.name) + ".json")
+    _save(ours, case.path, saved)
+    token = {"Authorization": ours.authorization}
+    measurements = {
+        "anonymous": _rate(ours, case.path, _headers(ours, case.path, case)),
+        "token": _rate(ours, case.path, _headers(ours, case.path, case) | token),
+    }
+    if contenders.nginx is not None:
+        static = f"/{saved.name}"
+        headers = _headers(contenders.nginx, static, case)
+        measurements["nginx"] = _rate(contenders.nginx, static, headers)
+    for peer, path in case.peers.items():
+        seconds = SECONDS if peer in FLOORS else PEER_SECONDS
+        measurements[peer] = _rate(others[peer], path, case.headers, seconds)
+    found = alternate(ROUNDS, measurements, warm=1)
+    for which, target in zip(("anonymous", "token"), case.targets, strict=True):
+        is_first = which == "anonymous"
+        yield Figure(
+            name=case.name if is_first else f"{case.name}, with a token",
+            unit="/s",
+            ours=found[which],
+            theirs=found.get("nginx", ()),
+            versus="nginx",
+            target=target,
+            others={peer: found[peer] for peer in case.peers} if is_first else {},
+        )
+
+
+def _processor_time(contenders: Contenders) -> Figure:
+    """Return the figure of the processor time of a page, also of a function that does nothing."""
+    ours, beside = contenders.ours, contenders.nginx
+    token = PIP | {"Authorization": ours.authorization}
+    asked = {"ours": (ours, PAGE, token)}
+    if beside is not None:
+        asked["nginx"] = (beside, "/page.json", PIP)
+    asked |= {name: (contenders.peers[name], PAGE, PIP) for name in FLOORS}
+    measurements = {
+        name: _cost(server, _rate(server, path, headers))
+        for name, (server, path, headers) in asked.items()
+    }
+    found = alternate(ROUNDS, measurements)
+    return Figure(
+        name="processor time of a page of 10 files, with a token",
+        unit="us",
+        ours=found["ours"],
+        theirs=found.get("nginx", ()),
+        versus="nginx",
+        others={name: found[name] for name in FLOORS},
+    )
+
+
+def _cost(server: Server, rate: Callable[[int], float]) -> Callable[[int], float]:
+    return lambda each: microseconds_each(server, lambda: rate(each), SECONDS)
+
+
+def _pages_of_many(many: Server, few: Server, folder: Path) -> list[Figure]:
+    """Return figures of pages of a collection of 52,000 files, beside one of 4,000."""
+    scripts = dict[int, Path]()
+    for server, projects in ((many, 4998), (few, 200)):
+        scripts[server.port] = folder / f"any-{projects}.lua"
+        scripts[server.port].write_text(ANY_PAGE.format(last=projects - 1))
+    one = [_rate(server, PAGE, PIP) for server in (many, few)]
+    some = [_rate(server, PAGE, PIP, script=scripts[server.port]) for server in (many, few)]
+    return [
+        _beside(f"{name}, 52,000 files", rate, beside, "4,000 files", ">= 0.95x")
+        for name, (rate, beside) in {"one page": one, "pages in random order": some}.items()
+    ]
+
+
+def _variants(server: Server, folder: Path) -> list[Figure]:
+    """Return figures of a server with an access log, and of one with two workers."""
+    store = folder / "ours"
+    plain = _rate(server, PAGE, PIP)
+    with (
+        wheelyard(store, "/simple/", "--set", "log.access=true") as logging,
+        wheelyard(store, "/simple/", "--workers", "2") as double,
+    ):
+        logged, doubled = _rate(logging, PAGE, PIP), _rate(double, PAGE, PIP)
+        return [
+            _beside("page of 10 files, access log on", logged, plain, "off", ">= 0.9x"),
+            _beside("page of 10 files, two workers", doubled, plain, "one", WORKERS_TARGET),
+        ]
+
+
+def _beside(
+    name: str,
+    ours: Callable[[int], float],
+    theirs: Callable[[int], float],
+    versus: str,
+    target: str,
+) -> Figure:
+    mine, other = in_turn(ROUNDS, ours, theirs, warm=1)
+    return Figure(name=name, unit="/s", ours=mine, theirs=other, versus=versus, target=target)
+
+
+def _rate(
+    server: Server,
+    path: str,
+    headers: dict[str, str],
+    seconds: float = SECONDS,
+    script: Path | None = None,
+) -> Callable[[int], float]:
+    measure = partial(page_rate, connections=CONNECTIONS, script=script)
+    return lambda each: measure(server, path, headers, seconds=SECONDS if each < 0 else seconds)
+
+
+def _headers(server: Server, path: str, case: Case) -> dict[str, str]:
+    """Return the headers of a request, with the ETag that the server gives if it is conditional."""
+    if not case.is_conditional:
+        return case.headers
+    etag = _answer(server, path, case.headers)[0]["ETag"]
+    return case.headers | {"If-None-Match": etag}
+
+
+def _save(server: Server, path: str, target: Path) -> None:
+    """Save what a server answers; and as another file, beside it, what it answers compressed."""
+    plain, packed = (
+        _answer(server, path, {**PIP, "Accept-Encoding": coding}) for coding in ("identity", "gzip")
+    )
+    target.write_bytes(plain[1])
+    if packed[0]["Content-Encoding"] == "gzip":
+        Path(f"{target}.gz").write_bytes(packed[1])
+
+
+def _answer(server: Server, path: str, headers: dict[str, str]) -> tuple[Message, bytes]:
+    """Return the headers and the body of an answer; raise RuntimeError if it is not 200."""
+    connection = HTTPConnection("127.0.0.1", server.port)
+    connection.request("GET", path, headers=headers)
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    if answer.status != 200:
+        raise RuntimeError(f"{path} was answered with {answer.status}: {body[:300]!r}")
+    return answer.headers, body

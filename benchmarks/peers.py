@@ -1,0 +1,102 @@
+"""Other programs that serve packages, each as its users run it, with one worker."""
+
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+
+from benchmarks.load import upload_all
+from benchmarks.servers import Server, basic, printed_by, serving
+from benchmarks.stores import Wheel
+from tests.clients.harness import REPOSITORY, new_sandbox, program
+from tests.clients.servers import free_port
+from tests.migration.systems import PASSWORD, new_devpi
+
+DEVPI_INDEX = "/root/bench"
+NGINX = """
+daemon off;
+master_process off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/nginx.error;
+events {{ worker_connections 1024; }}
+http {{
+    {scratch}
+    access_log off;
+    sendfile on;
+    keepalive_requests 1000000000;
+    gzip_static on;
+    types {{ application/vnd.pypi.simple.v1+json json; }}
+    default_type application/octet-stream;
+    server {{ listen 127.0.0.1:{port}; root {root}; }}
+}}
+"""
+
+
+@contextmanager
+def nginx(root: Path, folder: Path, page: str) -> Iterator[Server | None]:
+    """
+    Run nginx on the files below `root` until the block ends; yield None if it is not installed.
+
+    It has answered `page`. It keeps its own files in `folder`.
+    """
+    found = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
+    if found is None:
+        yield None
+        return
+    port, config = free_port(), folder / "nginx.conf"
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    scratch = " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+    config.write_text(NGINX.format(folder=folder, scratch=scratch, port=port, root=root))
+    command = [found, "-p", str(folder), "-c", str(config), "-e", f"{folder}/nginx.error"]
+    with serving(port, command, folder / "nginx.printed", page, "", "nobody") as server:
+        yield server
+
+
+@contextmanager
+def simple_repository_server(folder: Path) -> Iterator[Server]:
+    """Run simple-repository-server on a folder with a folder for each project; yield it."""
+    port = free_port()
+    command = [str(program("simple-repository-server")), "--host", "127.0.0.1"]
+    command += ["--port", str(port), str(folder)]
+    with serving(port, command, printed_by(folder), "/simple/", "", "nobody") as server:
+        yield server
+
+
+@contextmanager
+def devpi(folder: Path, wheels: Iterable[Wheel]) -> Iterator[Server]:
+    """Run devpi-server, offline, with an index that has these wheels; yield it."""
+    made = new_devpi(new_sandbox(folder))
+    command = [str(program("devpi", "devpi-server")), "--serverdir", str(made.folder)]
+    command += ["--host", "127.0.0.1", "--port", str(made.port), "--offline-mode"]
+    login = basic("root", PASSWORD)
+    upload = f"{DEVPI_INDEX}/"
+    printed = printed_by(folder)
+    with serving(made.port, command, printed, "/+api", upload, login) as server:
+        _make_index(server)
+        upload_all(server, (wheel.form() for wheel in wheels))
+        yield server
+
+
+def _make_index(server: Server) -> None:
+    connection = HTTPConnection("127.0.0.1", server.port)
+    headers = {"Authorization": server.authorization, "Content-Type": "application/json"}
+    connection.request("PUT", DEVPI_INDEX, json.dumps({"bases": []}), headers)
+    answer = connection.getresponse()
+    said = answer.read()
+    connection.close()
+    if answer.status != 200:
+        raise RuntimeError(f"devpi-server answered {answer.status}: {said[:300]!r}")
+
+
+@contextmanager
+def bare(interface: str, body: Path, folder: Path) -> Iterator[Server]:
+    """Run `bare_server`, which answers with what is in `body`.gz; yield it."""
+    port, printed = free_port(), folder / f"bare-{interface}.printed"
+    command = [sys.executable, "-m", "benchmarks.bare_server", interface, str(port), f"{body}.gz"]
+    source = {"PYTHONPATH": str(REPOSITORY)}
+    with serving(port, command, printed, "/", "", "nobody", more=source) as server:
+        yield server
