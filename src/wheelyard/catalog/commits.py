@@ -22,8 +22,8 @@ from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Unavailable, WheelyardError
-from wheelyard.model.project import AnyEvent, Commit, Project, apply, fold
-from wheelyard.storage.base import ABSENT, Key, Store, Stored
+from wheelyard.model.project import AnyEvent, Commit, Project, Uploaded, apply, fold
+from wheelyard.storage.base import ABSENT, Key, ObjectBody, Store, Stored
 
 JOURNALED_LIMIT: Final = 10_000
 """Projects whose last journalled commit is cached, to save creates that change nothing."""
@@ -112,7 +112,7 @@ class Commits:
             intents, started_at = take(), self._runtime.monotonic()
             before = self._documents.get(key, "fresh" if attempt == 0 else "current")
             project = before.value or Project(name=name)
-            self._ensure_journaled(project, is_own=False)
+            self._ensure_journaled(project)
             decisions = _decide(project, intents)
             events = tuple(event for each in decisions for event in each.events)
             if not events:
@@ -120,16 +120,19 @@ class Commits:
                 if before.validated_at < started_at and self._has_changed(key, before):
                     continue
                 return [each.outcome(project) for each in decisions]
-            after = fold(project, self._new_commit(project, events))
+            commit = self._new_commit(project, events)
+            after = fold(project, commit)
             if self._was_superseded(before, after):
                 continue
+            bodies = self._documents.codec.encode(after), self._codec.encode(commit)
             was_written = partial(self._was_written, after)
-            if not self._documents.swap(key, after, before.version, was_written):
-                continue
-            for each in decisions:
-                for event in each.events:
-                    each.context.run(self._on_event, name, event)
-            self._ensure_journaled(after, is_own=True)
+            with self._store.staged(bodies, _named(name, events)) as (document, entry):
+                if not self._documents.swap(key, after, before.version, was_written, document):
+                    continue
+                for each in decisions:
+                    for event in each.events:
+                        each.context.run(self._on_event, name, event)
+                self._ensure_journaled(after, entry)
             return [each.outcome(after) for each in decisions]
         raise self._retries.exhausted(f"the project {name}")
 
@@ -165,16 +168,17 @@ class Commits:
         entry = self._store.get(keys.commit(written.name, own.number))
         return isinstance(entry, Stored) and entry.body == self._codec.encode(own)
 
-    def _ensure_journaled(self, project: Project, *, is_own: bool) -> None:
+    def _ensure_journaled(self, project: Project, staged: ObjectBody | None = None) -> None:
+        """Write a project's last commit to its journal, if it is not there; `staged` is our own."""
         commit = project.commit
         if commit is None or self._journaled.get(project.name) == commit.number:
             return
         key, body = keys.commit(project.name, commit.number), self._codec.encode(commit)
         # another writer's commit is there unless that writer died; a read costs less than a write
-        entry = None if is_own else self._store.get(key)
+        entry = self._store.get(key) if staged is None else None
         if entry is None:
             try:
-                entry = Stored(body, self._store.put(key, body, ABSENT))
+                entry = Stored(body, self._store.put(key, staged or body, ABSENT))
             except Conflict:
                 entry = self._store.get(key)
         if not isinstance(entry, Stored) or entry.body != body:
@@ -188,6 +192,12 @@ def contradiction(document: str, number: int) -> Unavailable:
         f"{document} and its journal disagree about commit {number}, as after a restore from a "
         "backup. Run 'wheelyard check', which says what can be done about it."
     )
+
+
+def _named(name: NormalizedName, events: Sequence[AnyEvent]) -> list[Key]:
+    """Return the keys of the files that events add; their core metadata is in the same folder."""
+    added = (event.file for event in events if isinstance(event, Uploaded))
+    return [keys.distribution(name, file.sha256, file.filename) for file in added]
 
 
 def _decide(project: Project, intents: Sequence[_PendingIntent]) -> list[_Decision]:

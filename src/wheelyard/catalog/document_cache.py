@@ -17,7 +17,16 @@ from msgspec.json import Decoder, Encoder
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import OVERLOADED, Conflict, Unavailable
-from wheelyard.storage.base import ABSENT, Entry, Key, NotModified, ObjectVersion, Store, Stored
+from wheelyard.storage.base import (
+    ABSENT,
+    Entry,
+    Key,
+    NotModified,
+    ObjectBody,
+    ObjectVersion,
+    Store,
+    Stored,
+)
 
 T = TypeVar("T")
 
@@ -208,11 +217,18 @@ class DocumentCache(Generic[T]):
             return cached
         return self.get(entry.key, "current")
 
-    def put(self, key: Key, value: T, expect: ObjectVersion | None) -> None:
-        """Write `value` over the version `expect`, and cache it; see `Store.put`."""
-        body, started_at = self.codec.encode(value), self.now_seconds()
+    def put(
+        self, key: Key, value: T, expect: ObjectVersion | None, staged: ObjectBody | None = None
+    ) -> None:
+        """
+        Write `value` over the version `expect`, and cache it; see `Store.put`.
+
+        `staged` has its bytes, if they were staged.
+        """
+        body, started_at = staged or self.codec.encode(value), self.now_seconds()
+        size = len(body) if isinstance(body, bytes) else body.stat().st_size
         version = self._store.put(key, body, expect)
-        self.cache_written(key, Snapshot(value, version, started_at, started_at, len(body)), expect)
+        self.cache_written(key, Snapshot(value, version, started_at, started_at, size), expect)
 
     def swap(
         self,
@@ -220,15 +236,16 @@ class DocumentCache(Generic[T]):
         value: T,
         expect: ObjectVersion,
         was_written: Callable[[T | None], bool] = lambda _: False,
+        staged: ObjectBody | None = None,
     ) -> bool:
         """
-        Write `value` over the version `expect`, and cache it; return whether it was written.
+        Write `value`, as by `put`, and return whether it was written.
 
         If the answer was lost, `was_written` decides, by the document that is there now. Raise
         Unavailable if the write may still happen.
         """
         try:
-            self.put(key, value, expect)
+            self.put(key, value, expect, staged)
         except Conflict:
             return False
         except Unavailable as fault:

@@ -41,13 +41,13 @@ class Files:
 
     def put(self, name: NormalizedName, bodies: Sequence[FileContent]) -> None:
         """
-        Store distributions and their core metadata durably.
+        Store distributions and their core metadata; the commit that lists them syncs their keys.
 
         An existing object stays if it has the right size and is younger than `RENEWAL_AGE`; else it
         is written again.
         """
         objects = dict(each for body in bodies for each in _objects(name, body))
-        for key in self.store.create_all(list(objects.items())):
+        for key in self.store.create_all(list(objects.items()), sync_names=False):
             self._create(key, objects[key])
 
     def is_intact(self, name: NormalizedName, file: File) -> bool:

@@ -9,6 +9,7 @@ is unchanged), or raise `Unavailable` (the outcome is unknown: read the object t
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -110,13 +111,17 @@ class Store(Protocol):
         """
         ...
 
-    def create_all(self, objects: Sequence[tuple[Key, ObjectBody]]) -> list[Key]:
+    def create_all(
+        self, objects: Sequence[tuple[Key, ObjectBody]], *, sync_names: bool = True
+    ) -> list[Key]:
         """
         Write objects with different keys durably; return the keys that existed already.
 
         The objects at those keys are unchanged. New objects appear one by one. After Unavailable,
-        any of them may have been written.
+        any of them may have been written. Unless `sync_names`, the bytes are durable, and the
+        caller makes the keys durable by `staged`.
         """
+        del sync_names
         taken = list[Key]()
         for key, body in objects:
             try:
@@ -124,6 +129,18 @@ class Store(Protocol):
             except Conflict:
                 taken.append(key)
         return taken
+
+    def staged(
+        self, bodies: Sequence[bytes], named: Sequence[Key] = ()
+    ) -> AbstractContextManager[Sequence[ObjectBody]]:
+        """
+        Prepare the bodies of objects that are put one after another within a `with` block.
+
+        A store that syncs does it here for all bodies at once, so that `put` only gives them their
+        keys. It also makes the keys `named` durable, of objects that exist.
+        """
+        del named
+        return nullcontext(bodies)
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """

@@ -1,12 +1,20 @@
 """A store in a folder that its first write makes, so that a refused upload leaves no folder."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
 
-from wheelyard.storage.base import Entry, Key, ObjectBody, ObjectVersion, Store, WebType
+from wheelyard.storage.base import (
+    Entry,
+    Key,
+    ObjectBody,
+    ObjectVersion,
+    Store,
+    WebType,
+)
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.split import ForwardingStore
 from wheelyard.storage.spool import Spool
@@ -38,9 +46,17 @@ class DeferredStore(ForwardingStore):
         """See `Store`."""
         return self.ensure_made().put(key, body, expect, kind)
 
-    def create_all(self, objects: Sequence[tuple[Key, ObjectBody]]) -> list[Key]:
+    def create_all(
+        self, objects: Sequence[tuple[Key, ObjectBody]], *, sync_names: bool = True
+    ) -> list[Key]:
         """See `Store`; to create nothing makes nothing."""
-        return self.ensure_made().create_all(objects) if objects else []
+        return self.ensure_made().create_all(objects, sync_names=sync_names) if objects else []
+
+    def staged(
+        self, bodies: Sequence[bytes], named: Sequence[Key] = ()
+    ) -> AbstractContextManager[Sequence[ObjectBody]]:
+        """See `Store`."""
+        return self.ensure_made().staged(bodies, named)
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """See `Store`."""

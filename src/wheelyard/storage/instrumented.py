@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import accumulate
@@ -162,10 +162,18 @@ class InstrumentedStore:
         with self._timed("put"):
             return self.inner.put(key, body, expect, kind)
 
-    def create_all(self, objects: Sequence[tuple[Key, ObjectBody]]) -> list[Key]:
+    def create_all(
+        self, objects: Sequence[tuple[Key, ObjectBody]], *, sync_names: bool = True
+    ) -> list[Key]:
         """See `Store`."""
         with self._timed("create_all"):
-            return self.inner.create_all(objects)
+            return self.inner.create_all(objects, sync_names=sync_names)
+
+    def staged(
+        self, bodies: Sequence[bytes], named: Sequence[Key] = ()
+    ) -> AbstractContextManager[Sequence[ObjectBody]]:
+        """See `Store`; not recorded, as it does nothing for most stores."""
+        return self.inner.staged(bodies, named)
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """See `Store`."""

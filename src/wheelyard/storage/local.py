@@ -44,7 +44,7 @@ from wheelyard.storage.base import (
     conflict_message,
 )
 from wheelyard.storage.filesystem import link_error, list_no_follow, open_no_follow, storage_faults
-from wheelyard.storage.fsync import fsync_all, fsync_path, write_all
+from wheelyard.storage.fsync import FsyncPool, fsync_path, write_all
 from wheelyard.storage.spool import FILE_MODE, UMASK_MODE, Spool
 
 SPOOL = ".spool"
@@ -67,6 +67,9 @@ class LocalStore(Store):
     def __init__(self, root: Path, random: Random, *, is_site: bool = False) -> None:
         self._random = random
         self._is_site = is_site
+        self._fsyncs = FsyncPool()
+        self._staged = set[Path]()
+        """The spool files of `staged`: they are durable, and renamed without a copy."""
         self._root = os.path.realpath(root)  # a str, joined on the hot path
         self.spool = Spool(Path(self._root, SPOOL), None if is_site else FILE_MODE)
         try:
@@ -134,7 +137,8 @@ class LocalStore(Store):
         with storage_faults(str(key)):
             with ExitStack() as stack:
                 staged = self._stage(body, stack, is_new=expect == ABSENT)
-                self._fsync(staged)
+                if staged not in self._staged:
+                    self._fsync(staged)
                 version = self._move_into_place(key, staged, target, expect)
             with suppress(FileNotFoundError):  # deleted meanwhile, with its folder
                 self._fsync(target.parent)
@@ -144,24 +148,40 @@ class LocalStore(Store):
         """Hard-link a file to a new key; raise Conflict if the key exists, OSError if it fails."""
         self._move_into_place(key, source, Path(self._path(key)), ABSENT)
 
-    def create_all(self, objects: Sequence[tuple[Key, ObjectBody]]) -> list[Key]:
+    def create_all(
+        self, objects: Sequence[tuple[Key, ObjectBody]], *, sync_names: bool = True
+    ) -> list[Key]:
         """See `Store`."""
         taken, unsynced = list[Key](), dict[str, None]()
+        targets = [(key, Path(self._path(key))) for key, _ in objects]
+        folders = dict.fromkeys(str(target.parent) for _, target in targets)
         with storage_faults("files"), ExitStack() as stack:
             staged = [self._stage(body, stack, is_new=True) for _, body in objects]
-            if not self._is_site:
-                fsync_all(staged)
-            for (key, _), path in zip(objects, staged, strict=True):
-                target = Path(self._path(key))
+            for folder in folders:
+                self._make_folder(folder, unsynced)
+            self._fsync_all([*staged, *unsynced])
+            unsynced = folders if sync_names else {}
+            for (key, target), path in zip(targets, staged, strict=True):
                 try:
                     self._move_into_place(key, path, target, ABSENT, unsynced)
                 except Conflict:
                     taken.append(key)
-                unsynced[str(target.parent)] = None
-            for folder in unsynced:
-                with suppress(FileNotFoundError):  # deleted meanwhile
-                    self._fsync(folder)
+            self._fsync_all([*unsynced])
         return taken
+
+    @contextmanager
+    def staged(
+        self, bodies: Sequence[bytes], named: Sequence[Key] = ()
+    ) -> Iterator[Sequence[ObjectBody]]:
+        """See `Store`."""
+        folders = dict.fromkeys(self._path(key).rpartition("/")[0] for key in named)
+        with ExitStack() as stack:
+            with storage_faults("files"):
+                paths = [self._stage(body, stack, is_new=True) for body in bodies]
+                self._fsync_all([*paths, *folders])
+            self._staged.update(paths)
+            stack.callback(self._staged.difference_update, paths)
+            yield paths
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """Delete the object, as in `Store`, and then the empty folders above it."""
@@ -213,9 +233,11 @@ class LocalStore(Store):
         Return the path of a spool file with the bytes of `body`; `stack` removes a copy.
 
         A body that is in the spool is used itself if the key `is_new`, because it is only linked. A
-        replacement renames its file, so it gets a copy.
+        replacement renames its file, so it gets a copy, unless that file was staged.
         """
-        if is_new and isinstance(body, Path) and body.parent == self.spool.folder:
+        if isinstance(body, Path) and (
+            body in self._staged or (is_new and body.parent == self.spool.folder)
+        ):
             return body
         staged, sink = self.spool.create()
         stack.callback(staged.unlink, missing_ok=True)
@@ -227,6 +249,10 @@ class LocalStore(Store):
     def _fsync(self, path: Path | str) -> None:
         if not self._is_site:
             fsync_path(path)
+
+    def _fsync_all(self, paths: Sequence[Path | str]) -> None:
+        if not self._is_site:
+            self._fsyncs.fsync_all(paths)
 
     def _jitter_mtime(self, descriptor: int) -> None:
         """
@@ -402,7 +428,7 @@ def _chunks(key: Key, file: FileIO, start: int, stop: int | None) -> Iterator[by
         file.close()
 
 
-def _write(descriptor: int, body: ObjectBody) -> None:
+def _write(descriptor: int, body: bytes | Path) -> None:
     if isinstance(body, Path):
         with body.open("rb", buffering=0) as source:
             while chunk := source.read(CHUNK_BYTES):

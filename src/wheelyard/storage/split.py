@@ -6,6 +6,7 @@ A `SplitStore` is two stores that act as one: the keys with a certain prefix are
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from heapq import merge
@@ -70,11 +71,24 @@ class SplitStore(ForwardingStore):
     separate: Store
     prefix: str
 
-    def create_all(self, objects: Sequence[tuple[Key, ObjectBody]]) -> list[Key]:
+    def create_all(
+        self, objects: Sequence[tuple[Key, ObjectBody]], *, sync_names: bool = True
+    ) -> list[Key]:
         """See `Store`."""
         separate = [each for each in objects if each[0].startswith(self.prefix)]
         main = [each for each in objects if not each[0].startswith(self.prefix)]
-        return [*self.main.create_all(main), *self.separate.create_all(separate)]
+        taken = self.main.create_all(main, sync_names=sync_names)
+        return [*taken, *self.separate.create_all(separate, sync_names=sync_names)]
+
+    @contextmanager
+    def staged(
+        self, bodies: Sequence[bytes], named: Sequence[Key] = ()
+    ) -> Iterator[Sequence[ObjectBody]]:
+        """See `Store`; the bodies are for keys without the prefix."""
+        separate = [key for key in named if key.startswith(self.prefix)]
+        main = [key for key in named if not key.startswith(self.prefix)]
+        with self.separate.staged((), separate), self.main.staged(bodies, main) as staged:
+            yield staged
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """See `Store`."""
