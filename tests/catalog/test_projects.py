@@ -2,11 +2,27 @@
 
 from pathlib import Path
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tests.catalog.invariants import DEMO
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import IndexHarness, fake_runtime
+from tests.rendering.examples import FILES, NOON, TEXT
 from wheelyard.catalog import keys
-from wheelyard.catalog.projects import Projects
+from wheelyard.catalog.document_cache import Codec
+from wheelyard.catalog.projects import ProjectCodec, Projects
+from wheelyard.model.project import (
+    AnyEvent,
+    Deleted,
+    File,
+    Project,
+    Status,
+    StatusSet,
+    Uploaded,
+    Yanked,
+    apply,
+)
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import build_index
@@ -47,3 +63,42 @@ def test_a_listed_project_is_never_said_to_be_missing(tmp_path: Path) -> None:
     assert missing is not None
     assert missing.value is None
     assert after.peek(DEMO, "stale") is None
+
+
+HOSTILE = TEXT | st.sampled_from(['{"filename":"demo-1.0.tar.gz",', '"files":[{"filename":"', "[]"])
+Step = tuple[File, str]
+KINDS = ("upload", "upload", "upload", "yank", "delete", "status")
+STEPS = st.tuples(FILES, st.sampled_from(KINDS))
+
+
+def event_of(step: Step, project: Project, text: str) -> AnyEvent | None:
+    """Return the event of a step, if the project accepts it."""
+    file, what = step
+    is_listed = file.filename in project.by_filename
+    if what == "status":
+        return StatusSet(at=NOON, by=text, status=Status.DEPRECATED, reason=text)
+    if what == "upload" and not is_listed and file.filename not in project.deleted_filenames:
+        return Uploaded(at=NOON, by=text, file=file, summary=text)
+    if what in ("yank", "delete") and is_listed:
+        kind = Yanked if what == "yank" else Deleted
+        return kind(at=NOON, by=text, filenames=(file.filename,), reason=text)
+    return None
+
+
+@given(st.lists(STEPS, max_size=12), HOSTILE)
+def test_a_document_is_encoded_in_parts(steps: list[Step], text: str) -> None:
+    """A document has the same bytes, and finds the same files, whatever was computed before it."""
+    codec, whole, project = ProjectCodec(), Codec(Project), Project(name=DEMO)
+    for step in steps:
+        event = event_of(step, project, text)
+        project = project if event is None else apply(project, event)
+        body = codec.encode(project)
+        read = whole.decode(keys.project(DEMO), body)
+
+        assert body == whole.encode(read)
+        assert read == project
+        assert read.by_filename == project.by_filename
+        assert {each: len(found) for each, found in read.by_release.items()} == {
+            each: len(found) for each, found in project.by_release.items()
+        }
+        assert read.deleted_keys == project.deleted_keys

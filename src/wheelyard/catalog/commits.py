@@ -22,7 +22,7 @@ from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Unavailable, WheelyardError
-from wheelyard.model.project import AnyEvent, Commit, Project, Uploaded, apply, fold
+from wheelyard.model.project import AnyEvent, Commit, Project, Uploaded, apply, with_commit
 from wheelyard.storage.base import ABSENT, Key, ObjectBody, Store, Stored
 
 JOURNALED_LIMIT: Final = 10_000
@@ -113,7 +113,7 @@ class Commits:
             before = self._documents.get(key, "fresh" if attempt == 0 else "current")
             project = before.value or Project(name=name)
             self._ensure_journaled(project)
-            decisions = _decide(project, intents)
+            decisions, decided = _decide(project, intents)
             events = tuple(event for each in decisions for event in each.events)
             if not events:
                 # without a swap, nothing else would show that the cached document is outdated
@@ -121,7 +121,7 @@ class Commits:
                     continue
                 return [each.outcome(project) for each in decisions]
             commit = self._new_commit(project, events)
-            after = fold(project, commit)
+            after = with_commit(decided, commit)
             if self._was_superseded(before, after):
                 continue
             bodies = self._documents.codec.encode(after), self._codec.encode(commit)
@@ -200,7 +200,8 @@ def _named(name: NormalizedName, events: Sequence[AnyEvent]) -> list[Key]:
     return [keys.distribution(name, file.sha256, file.filename) for file in added]
 
 
-def _decide(project: Project, intents: Sequence[_PendingIntent]) -> list[_Decision]:
+def _decide(project: Project, intents: Sequence[_PendingIntent]) -> tuple[list[_Decision], Project]:
+    """Return the results of intents, one after another, and the project with all their events."""
     decisions = list[_Decision]()
     for each in intents:
         try:
@@ -211,4 +212,4 @@ def _decide(project: Project, intents: Sequence[_PendingIntent]) -> list[_Decisi
         decisions.append(_Decision(each.context, project, events))
         for event in events:
             project = apply(project, event)
-    return decisions
+    return decisions, project

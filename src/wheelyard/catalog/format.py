@@ -15,11 +15,10 @@ from wheelyard.catalog.commits import Commits, EventListener
 from wheelyard.catalog.conflict_retry import ConflictRetries, remote_conflict_retries
 from wheelyard.catalog.document_cache import DAMAGED, CachePolicy, Codec, DocumentCache
 from wheelyard.catalog.files import Files
-from wheelyard.catalog.projects import NameList, ProjectNames, Projects
+from wheelyard.catalog.projects import NameList, ProjectCodec, ProjectNames, Projects
 from wheelyard.catalog.token_records import LastUses, TokenRecords, UsedIdTokens
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable
-from wheelyard.model.project import Project
 from wheelyard.model.token import TokenRecord
 from wheelyard.storage.base import Store, Stored, create
 
@@ -60,7 +59,7 @@ def open_catalog(
     make_retries = ConflictRetries if policy.is_local else remote_conflict_retries
     retries = make_retries(runtime=runtime)
     token_policy = replace(policy, freshness=max(TOKEN_FRESHNESS, policy.freshness))
-    documents = DocumentCache(store, Codec(Project), runtime, policy, is_permanent=True)
+    documents = DocumentCache(store, ProjectCodec(), runtime, policy, is_permanent=True)
     name_lists = DocumentCache(store, Codec(NameList), runtime, policy, is_permanent=True)
     records = DocumentCache(store, Codec(TokenRecord), runtime, token_policy)
     access = DocumentCache(store, RULES, runtime, token_policy)

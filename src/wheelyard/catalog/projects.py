@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
@@ -26,6 +27,23 @@ from wheelyard.model.project import Commit, Project
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store, Stored
 
 _COMMITS: Final = Codec(Commit)
+
+
+class ProjectCodec(Codec[Project]):
+    """The codec of projects, which encodes a file that was added, and not all the others again."""
+
+    def __init__(self) -> None:
+        super().__init__(Project)
+
+    def encode(self, value: Project) -> bytes:
+        """Return the bytes to store for `value`."""
+        if not value.files:
+            return super().encode(value)
+        first = value.files[:1]
+        # no text contains the separator: its quotes would be escaped
+        separator = b'"files":' + self._encoder.encode(first)
+        head, _, tail = super().encode(replace(value, files=first)).partition(separator)
+        return b"".join((head, b'"files":', value.files_json, tail))
 
 
 class NameList(Struct, frozen=True, dict=True):

@@ -4,24 +4,32 @@ Projects, their files, and the events and commits that change them.
 A project's document is the fold of its commits: `fold(fold(empty, commit 1), commit 2)` and so on.
 These classes are also the stored form (`Codec` converts them to JSON and back), so a field is only
 ever added, with a default.
+
+They cannot be in reference cycles, so those of which there are many are invisible to the garbage
+collector (`gc=False`), which would else visit every file of every cached project.
 """
 
-from bisect import insort
+from bisect import bisect
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 
 from msgspec import Struct
+from msgspec.json import encode
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from wheelyard.model.distribution_filename import strip_trailing_zeros
+from wheelyard.model.distribution_filename import (
+    UniquenessKey,
+    parse_known_filename,
+    strip_trailing_zeros,
+)
 
 SUMMARY_LIMIT = 512
 """Characters of the longest stored summary."""
 
 
-class File(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class File(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The record of a project's file: its name, its digests, and how it came into the index."""
 
     filename: str
@@ -92,7 +100,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="wh
     """The name that the token in `by` had, which may be deleted since; else empty."""
 
 
-class Uploaded(Event, frozen=True, kw_only=True, tag="uploaded"):
+class Uploaded(Event, frozen=True, kw_only=True, tag="uploaded", gc=False):
     """A file was added, by an upload or an import."""
 
     file: File
@@ -169,21 +177,38 @@ class Project(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
             found.setdefault(strip_trailing_zeros(file.version), []).append(file)
         return found
 
+    @cached_property
+    def deleted_keys(self) -> frozenset[UniquenessKey]:
+        """The uniqueness keys of the deleted filenames."""
+        return frozenset(
+            parse_known_filename(each).uniqueness_key for each in self.deleted_filenames
+        )
+
+    @cached_property
+    def files_json(self) -> bytes:
+        """The files in their stored form, a JSON array."""
+        return encode(self.files)
+
 
 def fold(project: Project, commit: Commit) -> Project:
     """Return `project` after `commit`: with its events applied, and its number as the revision."""
     for event in commit.events:
         project = apply(project, event)
-    return replace(project, revision=commit.number, commit=commit)
+    return with_commit(project, commit)
+
+
+def with_commit(project: Project, commit: Commit) -> Project:
+    """Return `project`, to which the events of `commit` were applied, after that commit."""
+    after = replace(project, revision=commit.number, commit=commit)
+    vars(after).update(vars(project))
+    return after
 
 
 def apply(project: Project, event: AnyEvent) -> Project:
     """Return `project` after `event`, with its revision and last commit unchanged."""
     match event:
         case Uploaded(file=file, summary=summary):
-            files = list(project.files)
-            insort(files, file, key=lambda each: each.filename)
-            return replace(project, files=tuple(files), summary=summary or project.summary)
+            return _with_file(project, file, summary or project.summary)
         case Deleted(filenames=filenames):
             gone = frozenset(filenames)
             kept = tuple(file for file in project.files if file.filename not in gone)
@@ -195,6 +220,35 @@ def apply(project: Project, event: AnyEvent) -> Project:
             return _with_yank(project, filenames, None)
         case StatusSet(status=status, reason=reason):
             return replace(project, status=status, reason=reason)
+
+
+def _with_file(project: Project, file: File, summary: str) -> Project:
+    """Return `project` with one more file; what was computed from its files is not lost."""
+    at = bisect(project.files, file.filename, key=lambda each: each.filename)
+    files = (*project.files[:at], file, *project.files[at:])
+    after = replace(project, files=files, summary=summary)
+    known, computed = vars(project), vars(after)
+    if "by_filename" in known:
+        computed["by_filename"] = project.by_filename | {file.filename: file}
+    if "by_release" in known:
+        release = strip_trailing_zeros(file.version)
+        others = project.by_release.get(release, [])
+        computed["by_release"] = project.by_release | {release: [*others, file]}
+    if "deleted_keys" in known:
+        computed["deleted_keys"] = project.deleted_keys
+    if "files_json" in known:
+        computed["files_json"] = _insert_json(project.files_json, file, project.files[at : at + 1])
+    return after
+
+
+def _insert_json(array: bytes, file: File, following: tuple[File, ...]) -> bytes:
+    """Return a JSON array of files with one more before the one in `following`, or at its end."""
+    if not following:
+        return b"%b%b%b]" % (array[:-1], b"," if len(array) > len(b"[]") else b"", encode(file))
+    # no text contains this: its quotes would be escaped
+    at = array.index(b'{"filename":%b,' % encode(following[0].filename))
+    view = memoryview(array)
+    return b"".join((view[:at], encode(file), b",", view[at:]))
 
 
 def _with_yank(project: Project, filenames: tuple[str, ...], yanked: str | None) -> Project:

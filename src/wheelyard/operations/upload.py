@@ -366,8 +366,7 @@ def find_identical(
         if listed.sha256 == upload.sha256:
             return listed
         raise filename_taken(filename)
-    deleted = (parse_known_filename(each) for each in project.deleted_filenames)
-    if any(each.uniqueness_key == distribution.uniqueness_key for each in deleted):
+    if distribution.uniqueness_key in project.deleted_keys:
         message = "This filename was used by a file that has been deleted. Use a new version."
         raise Invalid(message, code="file_exists", short=message)
     _check_spelling(project, distribution, is_lenient=is_lenient)
