@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -15,8 +16,6 @@ from stat import S_ISREG
 from threading import Thread
 
 import httpx2
-from granian.constants import HTTPModes, Interfaces
-from granian.server.embed import Server
 
 from tests.clients.harness import REPOSITORY, new_sandbox
 from tests.clients.servers import TOKEN, free_port, stop
@@ -24,6 +23,7 @@ from tests.forking import ProcessEnvironment, fork
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.http.app import App
+from wheelyard.http.server import serve_plainly
 from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.index import Index, open_index
@@ -218,19 +218,11 @@ def is_up(client: httpx2.Client, path: str = "/health") -> bool:
 @contextmanager
 def running_app(app: App, index: Index, folder: Path) -> Iterator[RunningServer]:
     """Serve `app`, which is one over `index`, from a thread of this process."""
-    port = free_port()
-    loop = asyncio.new_event_loop()
-    server = Server(
-        app,
-        address="127.0.0.1",
-        port=port,
-        interface=Interfaces.ASGI,
-        http=HTTPModes.auto,
-        websockets=False,
-        backpressure=1024,  # connections
-        log_enabled=False,
-    )
-    thread = Thread(target=loop.run_until_complete, args=(server.serve(),))
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(0)
+    port = listener.getsockname()[1]
+    loop, stopping = asyncio.new_event_loop(), asyncio.Event()
+    thread = Thread(target=loop.run_until_complete, args=(serve_plainly(app, listener, stopping),))
     thread.start()
     address = f"127.0.0.1:{port}"
     with httpx2.Client(base_url=f"http://{address}", timeout=60, trust_env=False) as client:
@@ -240,6 +232,6 @@ def running_app(app: App, index: Index, folder: Path) -> Iterator[RunningServer]
                 address, token_of(index, can="read,upload,manage"), folder, getpid(), client
             )
         finally:
-            loop.call_soon_threadsafe(server.stop)
+            loop.call_soon_threadsafe(stopping.set)
             thread.join()
             loop.close()

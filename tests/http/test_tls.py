@@ -30,7 +30,6 @@ from tests.http.in_process import InProcessServer, in_process
 from tests.operations.in_memory_index import Clock
 from tests.waiting import until
 from wheelyard.errors import Invalid
-from wheelyard.http.server import _granian_options
 from wheelyard.http.tls_certificate import TlsFiles, open_tls_files
 from wheelyard.http.tls_server import TlsServer
 from wheelyard.settings.sections import ServerSettings, Settings
@@ -181,15 +180,14 @@ def serving(app: InProcessServer, files: TlsFiles) -> Iterator[int]:
     """Serve over TLS on a thread of its own, and look every few milliseconds for a change."""
     loop = asyncio.new_event_loop()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        options = _granian_options(ServerSettings(port=0))
         now = app.index.runtime.now
-        server = TlsServer(app.app, files, listener, options, now, check_seconds=0.01)
-        thread = Thread(target=loop.run_until_complete, args=(server.serve(),))
+        server, stopping = TlsServer(app.app, files, listener, now, 0.01), asyncio.Event()
+        thread = Thread(target=loop.run_until_complete, args=(server.serve(stopping),))
         thread.start()
         try:
             yield listener.getsockname()[1]
         finally:
-            loop.call_soon_threadsafe(server.stop)
+            loop.call_soon_threadsafe(stopping.set)
             thread.join()
             loop.close()
 

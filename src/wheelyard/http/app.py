@@ -2,12 +2,13 @@
 The ASGI application: routes a request, authenticates its caller and sends the response.
 
 A request that is identical to an earlier one may be answered by `caching/fast_path.py`, without the
-router or a thread.
+router or the event loop.
 """
 
 import logging
 from asyncio import create_task
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 from packaging.utils import NormalizedName
@@ -25,11 +26,13 @@ from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.messages import (
     AsgiScope,
     Headers,
+    Message,
     Receive,
     Request,
     Response,
     Send,
     send_response,
+    whole_response,
 )
 from wheelyard.http.protocol.request_body import BodyTimeouts, RequestBody
 from wheelyard.http.protocol.router import NO_ROUTE, Route
@@ -71,39 +74,55 @@ class App:
         self.routes = build_router(*parts)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        """Handle one ASGI scope: answer an HTTP request, run the lifespan, or close a WebSocket."""
+        """Handle one ASGI scope, as any ASGI server asks for it."""
+        messages = list[Message]()
+        if not self.answer_at_once(scope, messages.append):
+            await self.answer(scope, receive, send)
+        for each in messages:
+            await send(each)
+
+    def answer_at_once(self, scope: AsgiScope, send: Callable[[Message], object]) -> bool:
+        """Answer a request by the fast path, in any thread; return whether it was answered."""
+        if scope["type"] != "http":
+            return False
+        started_at = self._instrumentation.now()
+        key = self._fast_path.key_of(scope)
+        found = None if key is None else self._fast_path.response(key, scope)
+        if found is None:
+            return False
+        response, caller, labels = found
+        for message in whole_response(response, scope["method"]):
+            send(message)
+        self._instrumentation.record_fast_path(scope, response, caller, labels, started_at)
+        return True
+
+    async def answer(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Answer an HTTP request by the ordinary path, run the lifespan, or close a WebSocket."""
         if scope["type"] == "http":
-            await self._serve_request(scope, receive, send)
+            record = self._instrumentation.start(scope)
+            record.request_key = self._fast_path.key_of(scope)
+            try:
+                await self._respond(scope, receive, send, record)
+            finally:
+                self._instrumentation.finish(record)
         elif scope["type"] == "lifespan":
-            await self._run_lifespan(receive, send)
+            async with self.running():
+                while (await receive())["type"] == "lifespan.startup":
+                    await send({"type": "lifespan.startup.complete"})
+            await send({"type": "lifespan.shutdown.complete"})
         else:
             await send({"type": "websocket.close", "code": 1000})
 
-    async def _run_lifespan(self, receive: Receive, send: Send) -> None:
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Do what a server process does in the background; at the end, close what it has open."""
         publishing = create_task(self._instrumentation.publish_periodically())
-        while (await receive())["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
-        publishing.cancel()
-        self._context.pools.close()
-        await self._instrumentation.close()
-        await send({"type": "lifespan.shutdown.complete"})
-
-    async def _serve_request(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        instrumentation = self._instrumentation
-        started_at = instrumentation.now()
-        key = self._fast_path.key_of(scope)
-        found = None if key is None else self._fast_path.response(key, scope)
-        if found is not None:
-            response, caller, labels = found
-            await send_response(response, scope["method"], send, self._context.pools.streams)
-            instrumentation.record_fast_path(scope, response, caller, labels, started_at)
-            return
-        record = instrumentation.start(scope, started_at)
-        record.request_key = key
         try:
-            await self._respond(scope, receive, send, record)
+            yield
         finally:
-            instrumentation.finish(record)
+            publishing.cancel()
+            self._context.pools.close()
+            await self._instrumentation.close()
 
     async def _respond(
         self, scope: AsgiScope, receive: Receive, send: Send, record: RequestRecord

@@ -9,13 +9,12 @@ running ones, for 60 seconds at most; at a second signal it exits at once.
 import asyncio
 import logging
 import os
-import resource
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
@@ -23,9 +22,7 @@ from tempfile import TemporaryDirectory
 from time import sleep
 from typing import Any, Final, TypeVar
 
-from granian.constants import HTTPModes, Interfaces, Loops
-from granian.http import HTTP1Settings, HTTP2Settings
-from granian.log import LogLevels
+import uvloop
 from msgspec.structs import replace
 
 from wheelyard.catalog.format import rewrite_format
@@ -33,19 +30,15 @@ from wheelyard.catalog.keys import probes
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.app import App
+from wheelyard.http.granian_worker import LISTEN_BACKLOG, GranianWorker
 from wheelyard.http.observability.log_formatters import configure_logging
 from wheelyard.http.observability.worker_metrics import WorkerMetricsFolder
-from wheelyard.http.protocol.request_headers import HEADERS_LIMIT_BYTES
 from wheelyard.model.text import escaped
 from wheelyard.operations import store_probe
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.wiring.index import Index, open_index
 from wheelyard.wiring.stores import system_runtime
 
-LISTEN_BACKLOG: Final = 1024
-HTTP2_MAX_STREAMS: Final = 64
-HTTP2_STREAM_WINDOW_BYTES: Final = 1024 * 1024
-"""How much of an HTTP/2 request body a client may send before the server reads it."""
 GRACEFUL_SHUTDOWN_SECONDS: Final = 60
 """How long running requests may take to finish at a graceful shutdown."""
 SHUTDOWN_NOTICE_SECONDS: Final = 0.5
@@ -56,12 +49,12 @@ FIRST_WRITE_TIMEOUT_SECONDS: Final = 5.0
 """How long a server waits for the first write of its store probe before it listens."""
 PROBE_FILE: Final = "written"
 """The file in which the manager tells its workers the result of the store probe."""
-MAX_FILE_DESCRIPTORS: Final = 65_536
-"""The highest file descriptor limit that a process sets for itself."""
 
 logger = logging.getLogger("wheelyard")
 
 T = TypeVar("T")
+Serve = Callable[[asyncio.Event], Awaitable[None]]
+"""Serves until an event."""
 
 
 def resolve_bind_address(server: ServerSettings) -> ServerSettings:
@@ -109,7 +102,7 @@ def run_server(
                 serve = partial(_serve_in_workers, settings, Path(folder))
             else:
                 app = App(index, write_failure=lambda: probe.reason)
-                serve = partial(_serve_in_process, _server_of(settings, app, index.runtime))
+                serve = partial(_serve_in_process, app, _prepare(settings, app, index.runtime))
             probe.wait(FIRST_WRITE_TIMEOUT_SECONDS)
             serve()
     except SystemExit as end:
@@ -135,46 +128,49 @@ def _start_store_probe(index: Index, result_file: Path | None) -> store_probe.St
     return probe
 
 
-def _serve_in_process(create_server: Callable[[], Any], *, is_worker: bool = False) -> None:
-    async def serve() -> None:
-        server, loop = create_server(), asyncio.get_running_loop()
+def _serve_in_process(app: App, serve: Serve, *, is_worker: bool = False) -> None:
+    async def run() -> None:
+        stopping, loop = asyncio.Event(), asyncio.get_running_loop()
 
         def stop() -> None:
-            if server.interrupt_signal:
-                os._exit(1)  # the second signal; the store survives an exit at any time
-            server.stop()
+            if stopping.is_set():
+                if is_worker:
+                    return  # the manager passes each signal on, and kills workers at the second
+                os._exit(1)  # the store survives an exit at any time
+            stopping.set()
             if not is_worker:  # the manager prints it
                 loop.call_later(SHUTDOWN_NOTICE_SECONDS, _print_shutdown_notice)
             loop.call_later(GRACEFUL_SHUTDOWN_SECONDS, os._exit, 0)
 
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, stop)
-        await server.serve()
+        async with app.running():
+            await serve(stopping)
 
-    if is_worker:
-        asyncio.run(serve())  # as the workers without TLS
-        return
-    import uvloop  # noqa: PLC0415 - not needed with workers
-
-    uvloop.run(serve())
+    uvloop.run(run())
 
 
-def _server_of(settings: Settings, app: App, runtime: Runtime) -> Callable[[], Any]:
+def _prepare(settings: Settings, app: App, runtime: Runtime) -> Serve:
     """
-    Return a function that creates the server: Granian's, or `TlsServer` if there is a certificate.
+    Return a function that serves `app` until an event.
 
-    Raise Invalid if the certificate cannot be used.
+    Raise Invalid if the settings name a certificate that cannot be used.
     """
-    server, options = settings.server, _granian_options(settings.server)
-    if not server.certificate:
-        from granian.server.embed import Server  # noqa: PLC0415 - not needed with workers
-
-        return lambda: Server(app, **options)
+    if not settings.server.certificate:
+        return partial(serve_plainly, app, _listening_socket(settings.server))
     from wheelyard.http.tls_certificate import open_tls_files  # noqa: PLC0415 - only for TLS
     from wheelyard.http.tls_server import TlsServer  # noqa: PLC0415 - only for TLS
 
     files = open_tls_files(settings, runtime)
-    return lambda: TlsServer(app, files, _listening_socket(server), options, runtime.now)
+    return TlsServer(app, files, _listening_socket(settings.server), runtime.now).serve
+
+
+async def serve_plainly(app: App, listener: socket.socket, stopping: asyncio.Event) -> None:
+    """Serve `app` by plain HTTP on a listening socket until `stopping`."""
+    worker = GranianWorker(app, listener.detach())
+    worker.start()
+    await stopping.wait()
+    await worker.stop()
 
 
 def _listening_socket(server: ServerSettings) -> socket.socket:
@@ -190,35 +186,40 @@ def _listening_socket(server: ServerSettings) -> socket.socket:
     return listener
 
 
-def _serve_tls_in_worker(
+def _serve_in_worker(
     settings: Settings, _number: int, _name: object, load: Callable[[], App], *_: object
 ) -> None:
-    """Run a worker process that speaks TLS; Granian gives the arguments after the first one."""
-    create_server = _retried(partial(_server_of, settings, load(), system_runtime()))
-    _serve_in_process(create_server, is_worker=True)
+    """Run a worker process; Granian's manager gives the arguments after the first one."""
+    app = load()
+    serve = _retried(partial(_prepare, settings, app, system_runtime()))
+    _serve_in_process(app, serve, is_worker=True)
 
 
 def _serve_in_workers(settings: Settings, folder: Path) -> None:
-    from granian.server import Server  # noqa: PLC0415 - imports multiprocessing
+    # these import multiprocessing
+    from granian.constants import Interfaces  # noqa: PLC0415
+    from granian.log import LogLevels  # noqa: PLC0415
+    from granian.server import Server  # noqa: PLC0415
 
     # makes Granian log by the handlers of the root logger
     log_config = {"handlers": {}, "formatters": {}, "loggers": {"_granian": {"propagate": True}}}
     workers = Server(
         "wheelyard",
+        address=settings.server.host,
+        port=settings.server.port,
+        interface=Interfaces.ASGI,
         workers=settings.server.workers,
         respawn_failed_workers=True,
-        loop=Loops.asyncio,  # on uvloop, a worker that two signals end may hang
         workers_kill_timeout=GRACEFUL_SHUTDOWN_SECONDS,
         # so that the death of a worker is logged, and that the manager gives up
         log_level=LogLevels.error,
-        **_granian_options(settings.server) | {"log_enabled": True, "log_dictconfig": log_config},
+        log_dictconfig=log_config,
     )
     logging.getLogger("_granian").addFilter(partial(_should_log, workers))
     # called after the manager has set its own handlers, and before it starts workers
     workers.on_startup(partial(_handle_signals, workers, folder))
     load = partial(create_worker_app, settings, folder, os.getpid())
-    has_tls = bool(settings.server.certificate)
-    spawn = partial(_serve_tls_in_worker, settings) if has_tls else None
+    spawn = partial(_serve_in_worker, settings)
     try:
         workers.serve(spawn_target=spawn, target_loader=load, wrap_loader=False)
     except SystemExit:
@@ -260,17 +261,6 @@ def _handle_signals(workers: Any, folder: Path) -> None:  # noqa: ANN401 - Grani
 def _print_shutdown_notice() -> None:
     message = "stopping after the running requests; press Ctrl-C again to stop now"
     print(f"wheelyard: {message}", file=sys.stderr, flush=True)  # noqa: T201 - at the terminal
-
-
-def _max_connections() -> int:
-    """Raise the limit of file descriptors; return the limit of connections, about half of it."""
-    limits, most = resource.getrlimit(resource.RLIMIT_NOFILE), MAX_FILE_DESCRIPTORS
-    soft, hard = (most if limit == resource.RLIM_INFINITY else limit for limit in limits)
-    if soft < min(hard, most):
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, most), limits[1]))
-            soft = min(hard, most)
-    return max(LISTEN_BACKLOG, soft // 2)
 
 
 def create_worker_app(settings: Settings, folder: Path, manager: int) -> App:
@@ -321,27 +311,3 @@ def _is_process_running(pid: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _granian_options(server: ServerSettings) -> dict[str, Any]:
-    """Return the options of Granian that are equal for one worker and for several."""
-    return {
-        "address": server.host,
-        "port": server.port,
-        "interface": Interfaces.ASGI,
-        "http": HTTPModes.auto,
-        "websockets": False,
-        "backlog": LISTEN_BACKLOG,
-        # by default, Granian accepts only as many connections as the backlog
-        "backpressure": _max_connections(),
-        "http1_settings": HTTP1Settings(header_read_timeout=10_000),  # milliseconds
-        "http2_settings": HTTP2Settings(
-            max_concurrent_streams=HTTP2_MAX_STREAMS,
-            max_headers_size=HEADERS_LIMIT_BYTES,
-            initial_stream_window_size=HTTP2_STREAM_WINDOW_BYTES,
-            # a proxy sends the requests of all clients over one connection: a body that waits
-            # for its slot must not use up the window of the others
-            initial_connection_window_size=HTTP2_MAX_STREAMS * HTTP2_STREAM_WINDOW_BYTES,
-        ),
-        "log_enabled": False,
-    }

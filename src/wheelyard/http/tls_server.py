@@ -16,15 +16,11 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
-
-from granian.asgi import LifespanProtocol
-from granian.constants import Interfaces, SSLProtocols
-from granian.net import SocketHolder  # type: ignore[attr-defined]
-from granian.server.embed import Server
+from typing import Final
 
 from wheelyard.authentication.verifiers.reloading_file import CHECK_INTERVAL_SECONDS
 from wheelyard.errors import Invalid
+from wheelyard.http.granian_worker import Application, GranianWorker
 from wheelyard.http.protocol.messages import AsgiScope, Message, Receive, Send
 from wheelyard.http.tls_certificate import TlsCertificate, TlsFiles
 
@@ -38,81 +34,58 @@ closed (10 s).
 
 logger = logging.getLogger("wheelyard")
 
-App = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
-
 
 class TlsServer:
     """Serves an application over TLS on a listening socket, with the current certificate."""
 
     def __init__(
         self,
-        app: App,
+        application: Application,
         files: TlsFiles,
         listener: socket.socket,
-        options: dict[str, Any],
         now: Callable[[], datetime],
         check_seconds: float = CHECK_INTERVAL_SECONDS,
     ) -> None:
-        self._app = app
+        self._application = application
         self._files = files
         self._listener = listener
-        self._options = options
         self._now = now
         self._check_seconds = check_seconds
-        self._stopping = asyncio.Event()
         self._warned_on = ""
 
-    @property
-    def interrupt_signal(self) -> bool:
-        """Whether the server was told to stop."""
-        return self._stopping.is_set()
-
-    def stop(self) -> None:
-        """Accept no more requests, and let `serve` return after the running ones."""
-        self._stopping.set()
-
-    async def serve(self) -> None:
-        """Serve until `stop`. Raise Invalid if the TLS library refuses the certificate."""
-        lifespan = LifespanProtocol(self._app)  # type: ignore[no-untyped-call]
-        await lifespan.startup()  # type: ignore[no-untyped-call]
+    async def serve(self, stopping: asyncio.Event) -> None:
+        """Serve until `stopping`; raise Invalid if the TLS library refuses the certificate."""
         certificate = self._files.value
-        current = await self._start(certificate)
+        current = self._start(certificate)
         retiring = set[asyncio.Task[None]]()
-        while not await self._stops_within(self._check_seconds):
+        while not await _happens_within(self._check_seconds, stopping):
             found = await asyncio.to_thread(self._files.current)
             self._warn_before_expiry(found)
             if found == certificate:
                 continue
             certificate = found  # one that is refused is not tried again
             try:
-                following = await self._start(found)
+                following = self._start(found)
             except (Invalid, OSError) as error:
                 logger.error("%s The certificate before stays in force.", error)  # noqa: TRY400
                 continue
             retiring = {each for each in retiring if not each.done()}
-            retiring.add(asyncio.create_task(self._retire(current)))
+            retiring.add(asyncio.create_task(self._retire(current, stopping)))
             current = following
             logger.warning("a changed certificate is in force, until %s", found.until)
-        await asyncio.gather(current.end(), *retiring)
-        await lifespan.shutdown()  # type: ignore[no-untyped-call]
+        await asyncio.gather(current.stop(), *retiring)
 
-    async def _start(self, certificate: TlsCertificate) -> "_Server":
+    def _start(self, certificate: TlsCertificate) -> "_CertificateServer":
         descriptor = os.dup(self._listener.fileno())
         # Granian takes names of files, and those of the settings may have changed again
         with TemporaryDirectory(prefix="wheelyard-tls-") as folder:
-            server = _Server(self._app, descriptor, self._options, certificate.write_to(folder))
-            await server.start()
-        return server
+            return _CertificateServer(self._application, descriptor, certificate.write_to(folder))
 
-    async def _retire(self, server: "_Server") -> None:
+    @staticmethod
+    async def _retire(server: "_CertificateServer", stopping: asyncio.Event) -> None:
         server.accept_no_more()
-        await self._stops_within(RETIREMENT_SECONDS)
-        await server.end()
-
-    async def _stops_within(self, seconds: float) -> bool:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        return self._stopping.is_set()
+        await _happens_within(RETIREMENT_SECONDS, stopping)
+        await server.stop()
 
     def _warn_before_expiry(self, certificate: TlsCertificate) -> None:
         """Log once a day that the certificate expires soon."""
@@ -122,32 +95,22 @@ class TlsServer:
             self._warned_on = today
 
 
-class _Server(Server):
+class _CertificateServer:
     """Granian for one certificate, on a file descriptor of the listening socket that it closes."""
 
-    def __init__(self, app: App, descriptor: int, options: dict[str, Any], pem: Path) -> None:
+    def __init__(self, application: Application, descriptor: int, pem: Path) -> None:
+        self._application = application
         self._descriptor = descriptor
         self._is_retiring = False
-        self._inner = app
-        self._task: asyncio.Task[None] | None = None
-        super().__init__(
-            self._answer,
-            **options | {"interface": Interfaces.ASGINL},
-            ssl_cert=pem,
-            ssl_key=pem,
-            ssl_protocol_min=SSLProtocols.tls12,
-        )
-
-    async def start(self) -> None:
-        """Begin to accept connections; raise Invalid if the TLS library refuses the certificate."""
-        self._task = asyncio.create_task(self.serve())
-        for _ in range(2):  # its first step begins a worker, whose first step reads the files
-            await asyncio.sleep(0)
-        if self.wrks[0].is_alive():  # type: ignore[no-untyped-call]
-            return
-        with suppress(BaseException):  # a panic of Rust is no Exception
-            await self._task
-        raise Invalid("The TLS library refuses the certificate or its key. Make new ones.")
+        self._worker = GranianWorker(self, descriptor, pem)
+        try:
+            self._worker.start()
+        except Exception:
+            raise
+        except BaseException as panic:  # of Rust, which is no Exception
+            message = "The TLS library refuses the certificate or its key. Make new ones."
+            raise Invalid(message) from panic
+        self.stop = self._worker.stop
 
     def accept_no_more(self) -> None:
         """Leave new connections to another server, and close each one after its next response."""
@@ -159,28 +122,28 @@ class _Server(Server):
             # from now on Granian accepts from a socket that nobody connects to
             os.dup2(unused.fileno(), self._descriptor, inheritable=False)
 
-    async def end(self) -> None:
-        """Close the connections without a request, and wait until the requests are answered."""
-        self.stop()  # type: ignore[no-untyped-call]
-        if self._task is not None:
-            await self._task
+    def answer_at_once(self, scope: AsgiScope, send: Send) -> bool:
+        """Answer as the application does."""
+        return self._application.answer_at_once(scope, self._closing(scope, send))
 
-    def _init_shared_socket(self) -> None:
-        # Granian's own would be another socket, whose queue of connections is lost at its end
-        self._shd = SocketHolder(self._descriptor, False, self.backlog)  # type: ignore[assignment,call-arg]  # noqa: FBT003
+    async def answer(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Answer as the application does."""
+        await self._application.answer(scope, receive, self._closing(scope, send))
 
-    def _answer(self, scope: AsgiScope, receive: Receive, send: Send) -> Awaitable[None]:
-        if self._is_retiring and not scope["http_version"].startswith("2"):
-            send = _closing(send)
-        return self._inner(scope, receive, send)
+    def _closing(self, scope: AsgiScope, send: Send) -> Send:
+        """Return `send`; of a retiring server with `Connection: close` (RFC 9112, 9.6)."""
+        if not self._is_retiring or scope["http_version"].startswith("2"):
+            return send
+
+        def send_closing(message: Message) -> Awaitable[None]:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+            return send(message)
+
+        return send_closing
 
 
-def _closing(send: Send) -> Send:
-    """Return `send` with `Connection: close` in the response (RFC 9112, 9.6)."""
-
-    async def send_closing(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
-        await send(message)
-
-    return send_closing
+async def _happens_within(seconds: float, event: asyncio.Event) -> bool:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+    return event.is_set()

@@ -1,10 +1,11 @@
 """
-The fast path: answers a request that is identical to an earlier one, without the router or a task.
+The fast path: answers a request that is identical to an earlier one, without the event loop.
 
 `App` answers a request on the ordinary path, and gives the response to `remember`. An identical
 request of the same caller gets that response again as long as its `Response.repeat` returns it. So
 the fast path has no rules of its own: it only knows which parts of a request an answer may depend
-on. A caller counts as the same if its credential was verified within the last second.
+on. A caller counts as the same if its credential was verified within the last second. Several
+threads may use it.
 """
 
 from collections.abc import Callable

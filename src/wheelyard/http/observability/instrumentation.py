@@ -85,14 +85,14 @@ class Instrumentation:
             record.set_response(response)
             self._emit(record, labels[1], seconds)
 
-    def start(self, scope: AsgiScope, started_at: float) -> RequestRecord:
+    def start(self, scope: AsgiScope) -> RequestRecord:
         """
         Return the new record of a request that the fast path does not answer.
 
         It counts as in progress until `finish`, and becomes CURRENT_REQUEST.
         """
         self.in_progress += 1
-        record = self._new_record(scope, started_at)
+        record = self._new_record(scope, self.now())
         CURRENT_REQUEST.set(record)
         return record
 

@@ -90,6 +90,16 @@ def redirect(status: int, location: str, *headers: Header) -> Response:
     return Response(status, ((b"location", target), length, NOSNIFF, *(headers or (NO_STORE,))))
 
 
+def whole_response(response: Response, method: str) -> tuple[Message, Message]:
+    """Return the two ASGI messages of a response (to HEAD without its body) that is no stream."""
+    start = {"type": "http.response.start", "status": response.status, "headers": response.headers}
+    if method == "HEAD":
+        return start, {"type": "http.response.body", "body": b""}
+    if isinstance(response.body, Path):
+        return start, {"type": "http.response.pathsend", "path": str(response.body)}
+    return start, {"type": "http.response.body", "body": response.body}
+
+
 async def send_response(
     response: Response, method: str, send: Send, pool: Executor, hung_up: Wait | None = None
 ) -> None:
@@ -99,16 +109,12 @@ async def send_response(
     A body of chunks is read in `pool`, and closed at the end. Once `hung_up` has returned, because
     the client has disconnected, no more chunks are read.
     """
-    start = {"type": "http.response.start", "status": response.status, "headers": response.headers}
-    body = b"" if method == "HEAD" else response.body
-    if isinstance(body, bytes):
+    start, body = whole_response(response, method)
+    if method == "HEAD" or isinstance(response.body, bytes | Path):
         await send(start)
-        await send({"type": "http.response.body", "body": body})
-    elif isinstance(body, Path):
-        await send(start)
-        await send({"type": "http.response.pathsend", "path": str(body)})
+        await send(body)
     else:
-        await _send_chunks(start, body, send, pool, hung_up)
+        await _send_chunks(start, response.body, send, pool, hung_up)
 
 
 async def _send_chunks(
