@@ -1,8 +1,9 @@
 """
 File delivery: response bodies of distributions, and their core metadata.
 
-In a folder, a whole file is sent by the kernel, by its path. If the store can sign URLs, the client
-is redirected to a signed URL. Otherwise (or while signing fails) this process reads the bytes.
+In a folder, a small file is read at once, and a larger one is sent by its path. If the store can
+sign URLs, the client is redirected to a signed URL. Otherwise (or while signing fails) this process
+reads the bytes chunk by chunk.
 """
 
 import logging
@@ -29,11 +30,14 @@ from wheelyard.model.lenient_metadata import parse_any
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File
 from wheelyard.storage.base import Key
-from wheelyard.storage.filesystem import link_error, open_no_follow
+from wheelyard.storage.filesystem import link_error, open_no_follow, storage_faults
 from wheelyard.wiring.index import Index
 
 SIGNING_ERRORS: Final = frozenset({"signing_denied", "signing_unavailable"})
 """Error codes of URL signing after which this process sends the file's bytes itself."""
+
+SMALL_FILE_BYTES: Final = 65_536
+"""The largest file in a folder that is read at once: opening it takes longer than reading it."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -76,7 +80,7 @@ def missing_file_error(file: File) -> Unavailable:
 
 
 class FileDelivery:
-    """Decides how a distribution is sent: by its path, by a signed URL, or chunk by chunk."""
+    """Decides how a distribution is sent: at once, by its path or a signed URL, or in chunks."""
 
     def __init__(self, index: Index) -> None:
         self._files = index.files
@@ -87,21 +91,23 @@ class FileDelivery:
 
     def open_body(
         self, name: NormalizedName, file: File, part: ByteRange | None
-    ) -> Path | Iterator[bytes] | str:
+    ) -> bytes | Path | Iterator[bytes] | str:
         """
-        Return a path, a signed URL, or an iterator of the chunks of `part` (None: of the file).
+        Return a path, a signed URL, or the bytes or chunks of `part` (None: of the file).
 
         A path or a URL is for the whole file. Raise NotFound if the file is found to be missing.
         """
+        start, stop = (part.start, part.stop) if part else (0, file.size)
         key = keys.distribution(name, file.sha256, file.filename)
         path = self._files.store.path_of(key)
         if path is not None:
-            _check_file(path, file)
+            content = _check_file(path, file)
+            if content is not None:
+                return content[start:stop]
             if part is None:
                 return path
         elif (url := self._signed_url(key)) is not None:
             return url
-        start, stop = (part.start, part.stop) if part else (0, file.size)
         return _ExactLength(self._files.store.read(key, start, stop), stop - start)
 
     def _signed_url(self, key: Key) -> str | None:
@@ -118,8 +124,12 @@ class FileDelivery:
             return None
 
 
-def _check_file(path: Path, file: File) -> None:
-    """Raise NotFound or Unavailable unless `path` is a file of the listed size, behind no link."""
+def _check_file(path: Path, file: File) -> bytes | None:
+    """
+    Return the bytes of the file at `path` if it is small.
+
+    Raise NotFound or Unavailable unless it is a file of the listed size, behind no link.
+    """
     # Granian opens the path again: a writer to the store could put a link there in between
     try:
         descriptor = open_no_follow(str(path), os.O_RDONLY)
@@ -135,10 +145,17 @@ def _check_file(path: Path, file: File) -> None:
         raise NotFound(f"{file.filename} cannot be reached.") from error
     try:
         found = os.fstat(descriptor)
+        if found.st_size != file.size or not S_ISREG(found.st_mode):
+            raise NotFound(f"{file.filename} has changed in the store.")
+        if file.size > SMALL_FILE_BYTES:
+            return None
+        with storage_faults(file.filename):
+            content = os.read(descriptor, file.size)
+        if len(content) != file.size:
+            raise NotFound(f"{file.filename} has just been changed in the store.")
+        return content
     finally:
         os.close(descriptor)
-    if found.st_size != file.size or not S_ISREG(found.st_mode):
-        raise NotFound(f"{file.filename} has changed in the store.")
 
 
 class _ExactLength:

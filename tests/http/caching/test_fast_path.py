@@ -1,22 +1,29 @@
 """The fast path, which repeats the response to an identical request."""
 
+import os
 import sys
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from itertools import product
 from pathlib import Path
 from random import Random
 from types import FrameType
 
 import pytest
+from packaging.utils import NormalizedName
+from packaging.version import Version
 
 import wheelyard
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import ALICE
 from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.http.file_delivery import SMALL_FILE_BYTES
 from wheelyard.http.security.request_authentication import CACHED_CALLER_SECONDS
 from wheelyard.model.access import parse_actions, parse_pattern
+from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.local import LocalStore
 
@@ -221,3 +228,28 @@ def test_work(tmp_path: Path) -> None:
     assert answer.was_quick
     assert looks == ["lstat"]
     assert calls.total() <= MAX_CALLS, calls
+
+
+@pytest.mark.parametrize("size", [0, SMALL_FILE_BYTES], ids=["small", "large"])
+@pytest.mark.parametrize("more", [{}, {"range": "bytes=-9"}, {"if-none-match": "*"}])
+@pytest.mark.parametrize("method", METHODS)
+def test_file(tmp_path: Path, size: int, more: dict[str, str], method: str) -> None:
+    """An identical request gets a file of a folder again, unless it was cut short or deleted."""
+    made = make_wheel("demo", content=b"#" * size)
+    with in_process(tmp_path, store=LocalStore(tmp_path / "store", Random(1))) as app:
+        app.publish(made)
+        ask = partial(app.get, f"/packages/{made.filename}", *more.items(), method=method)
+        first, second = ask(), ask()
+        (kept,) = (tmp_path / "store").glob("files/demo/*/*.whl")
+        os.truncate(kept, kept.stat().st_size - 1)
+        cut = ask()
+        release = Selection(Version("1.0"))
+        app.index.lifecycle.change("delete", ALICE, NormalizedName("demo"), release, "")
+        last = ask()
+
+    is_part_of_large = bool(size) and method == "GET" and "range" in more
+    assert second.was_quick is not is_part_of_large
+    assert is_same(first, second)
+    needs_bytes = method == "GET" and "if-none-match" not in more
+    assert cut.status == (503 if needs_bytes else first.status)
+    assert last.status == 404

@@ -10,9 +10,11 @@ at the same time. The response is sent only if the document still lists the file
 """
 
 from asyncio import Task, create_task
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
+from pathlib import Path
 from typing import Final
 
 from packaging.utils import NormalizedName
@@ -162,13 +164,32 @@ async def _distribution(
     common = ((b"etag", etag), ACCEPT_RANGES, NOSNIFF, SANDBOX, *cache_headers)
     if rejection := check_if_match(request.headers, etag):
         return rejection
+    is_current = context.index.projects.watch(project, requested.version)
     if is_not_modified(request.headers.get(b"if-none-match"), etag):
-        return Response(304, common)
-    return await _whole_or_range(request, requested, common, context)
+        return _repeating(Response(304, common), is_current)
+    return await _whole_or_range(request, requested, common, context, is_current)
+
+
+def _repeating(
+    response: Response,
+    is_current: Callable[[], bool],
+    open_body: Callable[[], bytes | Path | Iterator[bytes] | str] = bytes,
+) -> Response:
+    """Return `response`, to be repeated with a new body while the project's document is current."""
+
+    def repeat() -> Response | None:
+        body = open_body() if is_current() else None
+        return replace(response, body=body) if isinstance(body, bytes | Path) else None
+
+    return replace(response, repeat=repeat)
 
 
 async def _whole_or_range(
-    request: Request, requested: _RequestedFile, common: tuple[Header, ...], context: ServerContext
+    request: Request,
+    requested: _RequestedFile,
+    common: tuple[Header, ...],
+    context: ServerContext,
+    is_current: Callable[[], bool],
 ) -> Response:
     """Return the response 200, 206, 302 or 416 to GET or HEAD; `common` begins with the ETag."""
     file, project = requested.file, requested.project
@@ -178,15 +199,17 @@ async def _whole_or_range(
     size = part.size if part else file.size
     headers = (OCTET_STREAM, (b"content-length", b"%d" % size))
     if request.method == "HEAD":
-        return Response(200, (*headers, *common))
+        return _repeating(Response(200, (*headers, *common)), is_current)
     deliver = partial(context.file_delivery.open_body, project, file, part)
     # on a bucket, even signing a URL may be a request to Google
     body = deliver() if context.index.is_local else await context.pools.run_read(deliver)
     if isinstance(body, str):
         return redirect(302, body, *SIGNED_URL_HEADERS)
-    if part is None:
-        return Response(200, (*headers, *common), body)
-    return Response(206, (*headers, content_range(part, file.size), *common), body)
+    ranges = (content_range(part, file.size),) if part else ()
+    response = Response(206 if part else 200, (*headers, *ranges, *common), body)
+    if not isinstance(body, bytes | Path):
+        return response
+    return _repeating(response, is_current, deliver)
 
 
 async def _core_metadata(
