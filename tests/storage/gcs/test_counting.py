@@ -1,16 +1,23 @@
 """The counted operations are those that Google bills: every request that was answered."""
 
+import asyncio
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from benchmarks.counted_bucket import CountedBucket, Instance
+from benchmarks.month import path_of
+from benchmarks.stores import Wheel
 from tests.fake_gcs.faults import CutAt, DropAfter, DropBefore, StatusAfter, StatusBefore
 from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import FakeGcs
+from tests.operations.in_memory_index import Clock
 from tests.storage.gcs.opened import FILES, OTHER, A, Opened
+from tests.waiting import until
+from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.errors import Conflict, NotFound
-from wheelyard.storage.base import ABSENT, NOT_MODIFIED, Key
+from wheelyard.storage.base import ABSENT, NOT_MODIFIED, Key, Store
 from wheelyard.storage.gcs.connect import operation_of
 from wheelyard.storage.instrumented import Operation
 
@@ -124,3 +131,39 @@ def in_the_log(server: FakeGcs) -> dict[Operation, int]:
     """Return the expected counts, from the log of the fake server."""
     records = [each for each in server.log.records() if each.status and each.kind in COUNTED]
     return dict(Counter(COUNTED[each.kind] for each in records))
+
+
+def test_bucket_in_memory_counts_as_a_bucket(tmp_path: Path, opened_bucket: Opened) -> None:
+    """The operations of the simulated month are those that Cloud Storage would bill."""
+    clock, wheels = Clock(), [Wheel("demo", version) for version in ("1.0", "1.1")]
+    in_memory = CountedBucket(clock)
+
+    def use(store: Store) -> None:
+        server = Instance(store, clock, tmp_path, 1)
+        with asyncio.Runner() as loop:
+            token, _ = server.index().tokens.create(TokenRequest(name="ci"), "local:test")
+            login = (("Authorization", f"Bearer {token.text}"),)
+            for each in wheels:
+                assert server.request(loop, "/legacy/", login, each.form()).status == 200
+            for path in ("/simple/demo/", "/simple/absent/", path_of(each)):
+                clock.advance(seconds=20)
+                server.request(loop, path, login)
+                server.request(loop, f"{path_of(each)}.metadata", login)
+            server.stop()
+
+    use(opened_bucket.store)
+    use(in_memory)
+
+    def of_bucket() -> dict[str, int]:
+        counted = Counter[str]()
+        for operation, count in opened_bucket.operation_counter.counts().items():
+            counted[operation.price_class] += count
+        return {price: counted[price] for price in "AB"}
+
+    def of_memory() -> dict[str, int]:
+        operations = in_memory.operations.items()
+        return {price: sum(n for (each, _), n in operations if each == price) for price in "AB"}
+
+    # in memory files are redirected, which costs the server nothing, and the client a read
+    in_memory.count("B", "files/")
+    until(lambda: of_bucket() == of_memory(), lambda: f"{of_bucket()}, {of_memory()}")
