@@ -19,8 +19,8 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from benchmarks.client_headers import PIP
 from benchmarks.counted_bucket import CountedBucket, Headers, Instance
-from benchmarks.load import PIP
 from benchmarks.report import Figure
 from benchmarks.stores import Wheel
 from tests.operations.in_memory_index import Clock
