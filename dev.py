@@ -36,7 +36,7 @@ SYSTEM_PROGRAMS = {
     "jq": ("jq", "deploy"),
     "nginx": ("nginx-light", "deploy exporting"),
     "rsync": ("rsync", "deploy"),
-    "strace": ("strace", "deploy storage"),
+    "strace": ("strace", "deploy http storage"),
     "systemd-analyze": ("systemd", "deploy"),
 }
 """Programs that tests run: Debian's packages of them, and the folders of these tests."""

@@ -1,7 +1,9 @@
 """The fast path, which repeats the response to an identical request."""
 
+import gc
 import os
 import sys
+import tracemalloc
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator
@@ -33,6 +35,8 @@ AS_HTML = f"{PAGE}?format=text/html"
 METADATA = f"/packages/{DEMO.filename}.metadata"
 MAX_CALLS = 24
 """Calls of Python functions for a request on the fast path, with a credential."""
+MAX_BYTES = 6 * 1024
+"""Memory for a request on the fast path: scope, response, and the event loop of this test."""
 
 Header = tuple[str, str]
 
@@ -253,3 +257,32 @@ def test_file(tmp_path: Path, size: int, more: dict[str, str], method: str) -> N
     needs_bytes = method == "GET" and "if-none-match" not in more
     assert cut.status == (503 if needs_bytes else first.status)
     assert last.status == 404
+
+
+def test_memory(app: InProcessServer) -> None:
+    """A page in memory is sent without a copy of it, and nothing is kept of the request."""
+    app.publish(*(make_wheel("demo", f"{each}.0") for each in range(30)))
+    answers = [app.get(PAGE) for _ in range(20)]
+    blocks = kept_blocks()
+    for _ in range(100):
+        app.get(PAGE)
+    kept = kept_blocks() - blocks
+    tracemalloc.start()
+    try:
+        app.get(PAGE)  # the first one makes what Python keeps for the next
+        tracemalloc.reset_peak()
+        before, _ = tracemalloc.get_traced_memory()
+        app.get(PAGE)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert answers[-1].was_quick
+    assert kept < 20
+    assert peak - before <= MAX_BYTES < len(answers[-1].body) / 2
+
+
+def kept_blocks() -> int:
+    """Return how many blocks of memory Python has allocated, without garbage."""
+    gc.collect()
+    return sys.getallocatedblocks()

@@ -1,0 +1,109 @@
+"""System calls of a request on the fast path, in server processes that strace looks at."""
+
+import re
+import signal
+import subprocess
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from tests.clients.harness import system_program
+from tests.http.packages import publish, wheel
+from tests.http.servers import RunningServer, running_server
+from tests.waiting import until
+
+CONNECTIONS = 16
+"""The kernel shares them between the workers."""
+TIMES = 5
+"""How many requests each connection sends while strace looks."""
+CALLS = {"recvfrom TCP": 1, "newfstatat": 1, "write eventfd": 1, "writev TCP": 1}
+"""What a request does: it is received, a thread looks at its document and wakes the sender."""
+WAITS = {"epoll_wait", "futex", "sched_yield"}
+"""Calls whose number depends on what else the machine has to do."""
+CALL = re.compile(r"^\d+ +(\w+)\((?:\d+<(?:anon_inode:\[)?(TCP|eventfd))?", re.MULTILINE)
+SHARED_LOCK = re.compile(
+    r"^.*(?:\bflock\(|\bsem\w*op\(|F_(?:OFD_)?SETLK|\bfutex\(\w+, FUTEX_(?!\w*_PRIVATE)).*$",
+    re.MULTILINE,
+)
+"""A call that locks what another process can lock, too: a futex is one unless it is private."""
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("workers", [1, 2])
+def test_system_calls(tmp_path: Path, workers: int) -> None:
+    """A page in memory costs four system calls, waits aside, and no lock that workers share."""
+    strace, log = system_program("strace"), tmp_path / "calls"
+    options = () if workers == 1 else ("--workers", str(workers))
+    with ExitStack() as stack:
+        server = stack.enter_context(running_server(tmp_path / "server", *options))
+        publish(server, wheel("demo"))
+        pids = _pids(server, workers)
+        connections = [
+            stack.enter_context(closing(HTTPConnection(server.address))) for _ in range(CONNECTIONS)
+        ]
+        _ask(connections, server.token)
+        with _traced(strace, pids, log):
+            for _ in range(TIMES):
+                _ask(connections, server.token)
+        maps = "".join(Path(f"/proc/{pid}/maps").read_text() for pid in pids)
+    lines = log.read_text()
+
+    found = Counter(" ".join(each).strip() for each in CALL.findall(lines))
+    # what a worker does every second is less than one call for each request
+    each = {name: round(count / CONNECTIONS / TIMES) for name, count in found.items()}
+    assert {name: count for name, count in each.items() if count and name not in WAITS} == CALLS
+    assert len({line.split()[0] for line in lines.splitlines() if "writev" in line}) >= workers
+    assert SHARED_LOCK.findall(lines) == []
+    shared = [line for line in maps.splitlines() if "rw-s" in line]
+    assert [line for line in shared if "io_uring" not in line] == []  # the loop's own
+
+
+def _ask(connections: Sequence[HTTPConnection], token: str) -> None:
+    login = b64encode(f"__token__:{token}".encode()).decode()
+    for connection in connections:
+        connection.request("GET", "/simple/demo/", headers={"Authorization": f"Basic {login}"})
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 200
+
+
+def _pids(server: RunningServer, workers: int) -> list[int]:
+    """Wait until all workers listen; return their process ids."""
+    port = f":{int(server.address.rpartition(':')[2]):04X} "
+    listening = re.compile(rf"{port}.* 0A ")
+
+    def listeners() -> int:
+        lines = Path("/proc/net/tcp").read_text().splitlines()
+        return sum(port in line and listening.search(line) is not None for line in lines)
+
+    until(lambda: listeners() == workers)
+    if workers == 1:
+        return [server.pid]
+    found = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    command = Path(f"/proc/{server.pid}/cmdline").read_text()
+    return [int(pid) for pid in found if Path(f"/proc/{pid}/cmdline").read_text() == command]
+
+
+@contextmanager
+def _traced(strace: str, pids: Sequence[int], log: Path) -> Iterator[None]:
+    """Write all system calls of processes into a file until the block ends."""
+    chosen = [part for pid in pids for part in ("-p", str(pid))]
+    process = subprocess.Popen(
+        [strace, "-f", "-yy", "-o", str(log), *chosen], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    with process.stderr as said:
+        for _ in pids:
+            if "attached" not in (line := said.readline()):
+                process.wait()
+                pytest.skip(f"tracing is forbidden here: {line}")
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait()
