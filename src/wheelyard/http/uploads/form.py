@@ -91,9 +91,10 @@ class UploadFormReader:
         )
 
     def close(self) -> None:
-        """Remove the form's file from the spool, if it has one; called after success, too."""
-        if self._file is not None:
-            self._file.remove()
+        """Remove the form's file from the spool, if it is there; called after success, too."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.remove()
 
     def _start_part(self, part: PartHeaders) -> None:
         self._part_count += 1

@@ -23,10 +23,10 @@ from wheelyard.http.protocol.request_body import BODY_TIMEOUT_SECONDS
 from wheelyard.http.uploads.attestations import ATTESTATIONS_NOT_STORED
 from wheelyard.http.uploads.form import FIELDS_LIMIT_BYTES, UploadFormReader
 from wheelyard.http.uploads.multipart_parser import parse_boundary
-from wheelyard.model.access import Action
+from wheelyard.model.access import Action, Caller
 from wheelyard.model.text import escaped
-from wheelyard.operations.spooled_upload import file_too_large
-from wheelyard.operations.upload import PublishedFile
+from wheelyard.operations.spooled_upload import SpooledUpload, file_too_large
+from wheelyard.operations.upload import PublishedFile, Uploads
 
 BATCH_BYTES: Final = 256 * 1024
 """Bytes of the body that are collected before a thread parses them."""
@@ -63,14 +63,14 @@ class UploadHandler:
         async with self._slots.acquire(request.client_key) as slot, timeout(BODY_TIMEOUT_SECONDS):
             try:
                 last = await self._feed(form, request, slot)
-                upload = await self._pools.run_write(partial(form.finish, last))
-                if upload is None:
-                    message = "Registration is not needed, upload the files."
-                    return error_response(410, "invalid_action", message, message)
-                accepted = await self._pools.run_write(partial(uploads.accept, upload, caller))
+                # one thread for all of it: each change of threads takes time
+                done = await self._pools.run_write(partial(_accept, form, last, uploads, caller))
             finally:
                 form.close()
-        published = accepted.published
+        if done is None:
+            message = "Registration is not needed, upload the files."
+            return error_response(410, "invalid_action", message, message)
+        upload, published = done
         if upload.has_attestations:
             principal = escaped(caller.principal)
             logger.warning(
@@ -113,6 +113,17 @@ class UploadHandler:
                 await self._pools.run_write(partial(form.feed, bytes(batch)))
                 batch.clear()
         return bytes(batch)
+
+
+def _accept(
+    form: UploadFormReader, last: bytes, uploads: Uploads, caller: Caller
+) -> tuple[SpooledUpload, PublishedFile] | None:
+    """Finish a form and upload its file; return None if the form asks for something else."""
+    try:
+        upload = form.finish(last)
+        return None if upload is None else (upload, uploads.accept(upload, caller).published)
+    finally:
+        form.close()  # here, because the event loop must not wait for the disk
 
 
 def _success(request: Request, file: PublishedFile, roots: tuple[str, ...]) -> Response:
