@@ -1,14 +1,13 @@
 """Writing files and folders durably: write, then fsync."""
 
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, suppress
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final
 
 FSYNC_BATCH: Final = 16
-"""Files that `FsyncPool` has open at a time, and its threads."""
+"""The threads of a `FsyncPool`, and how many files it syncs at a time."""
 
 
 def write_all(descriptor: int, body: bytes) -> None:
@@ -18,39 +17,35 @@ def write_all(descriptor: int, body: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def fsync_path(path: Path | str) -> None:
-    """Call fsync for a file or folder, and return when it is durable on the disk."""
-    with ExitStack() as stack:
-        os.fsync(_open(path, stack))
-
-
 class FsyncPool:
     """Threads that call fsync for several files at once: they take as long as one of them."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(FSYNC_BATCH, "fsync")  # starts a thread when needed
 
-    def fsync_all(self, paths: Sequence[Path | str]) -> None:
+    def fsync_all(self, descriptors: Sequence[int], folders: Iterable[str] = ()) -> None:
         """
-        Call fsync for files and folders, and return when they are durable on the disk.
+        Call fsync for open files and for folders, and return when they are durable on the disk.
 
-        A missing one is left out: it was deleted meanwhile.
+        A missing folder is left out: it was deleted meanwhile.
         """
-        for start in range(0, len(paths), FSYNC_BATCH):
-            with ExitStack() as stack:
-                descriptors = list[int]()
-                for path in paths[start : start + FSYNC_BATCH]:
-                    with suppress(FileNotFoundError):
-                        descriptors.append(_open(path, stack))
-                started = [self._threads.submit(os.fsync, each) for each in descriptors[1:]]
-                stack.callback(wait, started)  # before the descriptors are closed
-                if descriptors:
-                    os.fsync(descriptors[0])
-                for each in started:
-                    each.result()
+        wanted, opened = [*descriptors], list[int]()
+        try:
+            for folder in folders:
+                with suppress(FileNotFoundError):
+                    opened.append(os.open(folder, os.O_RDONLY))
+            wanted += opened
+            for start in range(0, len(wanted), FSYNC_BATCH):
+                self._fsync_batch(wanted[start : start + FSYNC_BATCH])
+        finally:
+            for descriptor in opened:
+                os.close(descriptor)
 
-
-def _open(path: Path | str, stack: ExitStack) -> int:
-    descriptor = os.open(path, os.O_RDONLY)
-    stack.callback(os.close, descriptor)
-    return descriptor
+    def _fsync_batch(self, descriptors: Sequence[int]) -> None:
+        started = [self._threads.submit(os.fsync, each) for each in descriptors[1:]]
+        try:
+            os.fsync(descriptors[0])
+        finally:
+            errors = [each.exception() for each in started]  # they must not be closed before that
+        for error in filter(None, errors):
+            raise error

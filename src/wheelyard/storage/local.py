@@ -18,7 +18,7 @@ server reads it, so the umask decides the modes.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from errno import EISDIR, ELOOP
 from fcntl import LOCK_EX, flock
@@ -44,7 +44,7 @@ from wheelyard.storage.base import (
     conflict_message,
 )
 from wheelyard.storage.filesystem import link_error, list_no_follow, open_no_follow, storage_faults
-from wheelyard.storage.fsync import FsyncPool, fsync_path, write_all
+from wheelyard.storage.fsync import FSYNC_BATCH, FsyncPool, write_all
 from wheelyard.storage.spool import FILE_MODE, UMASK_MODE, Spool
 
 SPOOL = ".spool"
@@ -133,40 +133,51 @@ class LocalStore(Store):
     ) -> ObjectVersion:
         """See `Store`."""
         del kind
-        target = Path(self._path(key))
+        target = self._path(key)
         with storage_faults(str(key)):
             with ExitStack() as stack:
-                staged = self._stage(body, stack, is_new=expect == ABSENT)
-                if staged not in self._staged:
-                    self._fsync(staged)
+                staged = body if isinstance(body, Path) and body in self._staged else None
+                if staged is None:
+                    staged, descriptor = self._stage(body, stack, is_new=expect == ABSENT)
+                    self._fsync_all([descriptor])
                 version = self._move_into_place(key, staged, target, expect)
-            with suppress(FileNotFoundError):  # deleted meanwhile, with its folder
-                self._fsync(target.parent)
+            self._fsync_all([], [_folder_of(target)])
             return version
 
     def link(self, key: Key, source: Path) -> None:
         """Hard-link a file to a new key; raise Conflict if the key exists, OSError if it fails."""
-        self._move_into_place(key, source, Path(self._path(key)), ABSENT)
+        self._move_into_place(key, source, self._path(key), ABSENT)
 
     def create_all(
         self, objects: Sequence[tuple[Key, ObjectBody]], *, sync_names: bool = True
     ) -> list[Key]:
         """See `Store`."""
         taken, unsynced = list[Key](), dict[str, None]()
-        targets = [(key, Path(self._path(key))) for key, _ in objects]
-        folders = dict.fromkeys(str(target.parent) for _, target in targets)
-        with storage_faults("files"), ExitStack() as stack:
+        with storage_faults("files"):
+            for start in range(0, len(objects), FSYNC_BATCH):
+                taken += self._create_batch(objects[start : start + FSYNC_BATCH], unsynced)
+            if sync_names:
+                unsynced |= dict.fromkeys(_folder_of(self._path(key)) for key, _ in objects)
+            self._fsync_all([], unsynced)
+        return taken
+
+    def _create_batch(
+        self, objects: Sequence[tuple[Key, ObjectBody]], unsynced: dict[str, None]
+    ) -> list[Key]:
+        """Create objects, and return the keys that existed; add folders made late to `unsynced`."""
+        taken, above = list[Key](), dict[str, None]()
+        targets = [(key, self._path(key)) for key, _ in objects]
+        with ExitStack() as stack:
             staged = [self._stage(body, stack, is_new=True) for _, body in objects]
-            for folder in folders:
-                self._make_folder(folder, unsynced)
-            self._fsync_all([*staged, *unsynced])
-            unsynced = folders if sync_names else {}
-            for (key, target), path in zip(targets, staged, strict=True):
+            for folder in dict.fromkeys(_folder_of(target) for _, target in targets):
+                with suppress(FileNotFoundError):  # deleted meanwhile, as in `_move_into_place`
+                    self._make_folder(folder, above)
+            self._fsync_all([descriptor for _, descriptor in staged], above)
+            for (key, target), (path, _) in zip(targets, staged, strict=True):
                 try:
                     self._move_into_place(key, path, target, ABSENT, unsynced)
                 except Conflict:
                     taken.append(key)
-            self._fsync_all([*unsynced])
         return taken
 
     @contextmanager
@@ -174,11 +185,12 @@ class LocalStore(Store):
         self, bodies: Sequence[bytes], named: Sequence[Key] = ()
     ) -> Iterator[Sequence[ObjectBody]]:
         """See `Store`."""
-        folders = dict.fromkeys(self._path(key).rpartition("/")[0] for key in named)
+        folders = dict.fromkeys(_folder_of(self._path(key)) for key in named)
         with ExitStack() as stack:
             with storage_faults("files"):
-                paths = [self._stage(body, stack, is_new=True) for body in bodies]
-                self._fsync_all([*paths, *folders])
+                staged = [self._stage(body, stack, is_new=True) for body in bodies]
+                self._fsync_all([descriptor for _, descriptor in staged], folders)
+            paths = [path for path, _ in staged]
             self._staged.update(paths)
             stack.callback(self._staged.difference_update, paths)
             yield paths
@@ -194,7 +206,7 @@ class LocalStore(Store):
                 with suppress(FileNotFoundError, NotADirectoryError):
                     target.unlink()
             with suppress(OSError):
-                self._fsync(target.parent)
+                self._fsync_all([], [str(target.parent)])
                 while str(target.parent) != self._root:
                     target = target.parent
                     target.rmdir()
@@ -228,31 +240,29 @@ class LocalStore(Store):
             )
         return f"{self._root}/{key}"
 
-    def _stage(self, body: ObjectBody, stack: ExitStack, *, is_new: bool) -> Path:
+    def _stage(self, body: ObjectBody, stack: ExitStack, *, is_new: bool) -> tuple[Path, int]:
         """
-        Return the path of a spool file with the bytes of `body`; `stack` removes a copy.
+        Return the path of a spool file with the bytes of `body`, and a descriptor to sync it by.
 
-        A body that is in the spool is used itself if the key `is_new`, because it is only linked. A
-        replacement renames its file, so it gets a copy, unless that file was staged.
+        `stack` closes the descriptor, and removes a copy. A body that is in the spool is used
+        itself if the key `is_new`, because it is only linked. A replacement renames its file, so it
+        gets a copy.
         """
-        if isinstance(body, Path) and (
-            body in self._staged or (is_new and body.parent == self.spool.folder)
-        ):
-            return body
+        if is_new and isinstance(body, Path) and body.parent == self.spool.folder:
+            descriptor = os.open(body, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            return body, descriptor
         staged, sink = self.spool.create()
         stack.callback(staged.unlink, missing_ok=True)
-        with sink:
-            _write(sink.fileno(), body)
-            self._jitter_mtime(sink.fileno())
-        return staged
+        descriptor = stack.enter_context(sink).fileno()
+        _write(descriptor, body)
+        self._jitter_mtime(descriptor)
+        return staged, descriptor
 
-    def _fsync(self, path: Path | str) -> None:
+    def _fsync_all(self, descriptors: Sequence[int], folders: Iterable[str] = ()) -> None:
+        """Make open files and folders durable, unless this is a site."""
         if not self._is_site:
-            fsync_path(path)
-
-    def _fsync_all(self, paths: Sequence[Path | str]) -> None:
-        if not self._is_site:
-            self._fsyncs.fsync_all(paths)
+            self._fsyncs.fsync_all(descriptors, folders)
 
     def _jitter_mtime(self, descriptor: int) -> None:
         """
@@ -269,39 +279,40 @@ class LocalStore(Store):
         self,
         key: Key,
         staged: Path,
-        target: Path,
+        target: str,
         expect: ObjectVersion | None,
         unsynced: dict[str, None] | None = None,
     ) -> ObjectVersion:
         """
         Give a staged file its name; return its version as an object, or raise Conflict.
 
-        Retries if a delete removes the folder meanwhile.
+        Makes its folder, or with `unsynced` only if a delete removes the folder that was made.
         """
-        for _ in range(MAX_FOLDER_ATTEMPTS):
+        for attempt in range(MAX_FOLDER_ATTEMPTS):
             with suppress(FileNotFoundError):
-                self._make_folder(str(target.parent), unsynced)
+                if attempt or unsynced is None:
+                    self._make_folder(_folder_of(target), unsynced)
                 if expect == ABSENT:
                     return _create(key, staged, target)
                 return self._replace(key, staged, target, expect)
         raise Unavailable(f"The folder of {key} is removed again and again. Try again.")
 
     def _replace(
-        self, key: Key, staged: Path, target: Path, expect: ObjectVersion | None
+        self, key: Key, staged: Path, target: str, expect: ObjectVersion | None
     ) -> ObjectVersion:
         with self._locked(key):
             try:
-                before = target.lstat()
+                before = os.lstat(target)
             except FileNotFoundError:
                 before = None
             if expect is not None and (before is None or not _is_at(before, expect)):
                 raise Conflict(conflict_message(key))
-            now = staged.stat()
+            now = os.stat(staged)  # noqa: PTH116 - hot
             if before is not None and now.st_mtime_ns <= before.st_mtime_ns:
                 os.utime(staged, ns=(now.st_atime_ns, before.st_mtime_ns + 1))
-            version = _version(staged.stat())
-            staged.replace(target)
-            return version
+                now = os.stat(staged)  # noqa: PTH116 - hot
+            os.replace(staged, target)  # noqa: PTH105 - hot
+            return _version(now)
 
     def _make_folder(self, folder: str, unsynced: dict[str, None] | None = None) -> None:
         """
@@ -312,7 +323,7 @@ class LocalStore(Store):
         self._require_no_links(folder)
         if os.path.isdir(folder):  # noqa: PTH112 - a str
             return
-        above = folder[: folder.rindex("/")]
+        above = _folder_of(folder)
         if len(above) <= len(self._root):  # an empty mount point may be there now
             self._check_root()
         try:
@@ -321,7 +332,7 @@ class LocalStore(Store):
             self._make_folder(above)  # another process may use that one at once
             self._new_folder(folder)
         if unsynced is None:
-            self._fsync(above)
+            self._fsync_all([], [above])
         else:
             unsynced[above] = None
 
@@ -329,7 +340,7 @@ class LocalStore(Store):
         while path != self._root:
             if os.path.islink(path):  # noqa: PTH114 - a str
                 raise link_error(path)
-            path = path[: path.rindex("/")]
+            path = _folder_of(path)
 
     @contextmanager
     def _locked(self, key: Key) -> Iterator[None]:
@@ -387,14 +398,18 @@ def _names(folder: str) -> list[tuple[str, bool]]:
     return sorted((f"{name}/" if is_folder else name, is_folder) for name, is_folder in found)
 
 
-def _create(key: Key, staged: Path, target: Path) -> ObjectVersion:
+def _folder_of(path: str) -> str:
+    return path[: path.rindex("/")]
+
+
+def _create(key: Key, staged: Path, target: str) -> ObjectVersion:
     try:
         os.link(staged, target)
     except FileExistsError as error:
-        if target.is_dir():  # a folder is not an object that a reader could find
+        if os.path.isdir(target):  # noqa: PTH112 - a str  # a folder is not an object that a reader could find
             raise IsADirectoryError(EISDIR, os.strerror(EISDIR)) from error
         raise Conflict(conflict_message(key)) from error
-    return _version(staged.stat())
+    return _version(os.stat(staged))  # noqa: PTH116 - hot
 
 
 def _version(found: os.stat_result) -> ObjectVersion:

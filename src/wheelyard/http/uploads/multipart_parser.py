@@ -11,6 +11,7 @@ name in a part's headers.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -27,6 +28,8 @@ MAX_PART_HEADERS: Final = 64
 """Headers of a part; RFC 7578 defines three."""
 PART_HEADERS_LIMIT_BYTES: Final = 16 << 10
 """Bytes of all headers of a part."""
+CACHED_HEADERS_BYTES: Final = 128
+"""Bytes of the headers of a part up to which what they mean is remembered."""
 LINE_END: Final = b"\r\n"
 
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]*[0-9A-Za-z'()+_,./:=?-]")
@@ -162,6 +165,12 @@ def _part_headers(headers: list[tuple[str, str]]) -> PartHeaders:
     size = sum(len(name) + len(value) for name, value in headers)
     if size > PART_HEADERS_LIMIT_BYTES:
         raise bad_multipart(f"the headers of a part take over {PART_HEADERS_LIMIT_BYTES} bytes")
+    parse = _parse_headers if size <= CACHED_HEADERS_BYTES else _parse_headers.__wrapped__
+    return parse(tuple(headers), size)
+
+
+@lru_cache(256)  # clients send the same fields with every upload
+def _parse_headers(headers: tuple[tuple[str, str], ...], size: int) -> PartHeaders:
     parameters = _disposition(headers)
     if not parameters.get("name"):
         raise bad_multipart("it has a part without a name")
@@ -170,7 +179,7 @@ def _part_headers(headers: list[tuple[str, str]]) -> PartHeaders:
     return PartHeaders(parameters["name"], _filename(parameters), size)
 
 
-def _disposition(headers: list[tuple[str, str]]) -> dict[str, str]:
+def _disposition(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
     """
     Return the parameters of the Content-Disposition among a part's headers.
 
