@@ -33,9 +33,9 @@ def measure(folder: Path) -> list[Figure]:
     with wheelyard(folder / "store") as ours, nginx(folder, own, path) as beside:
         peak_of_upload(ours, wheel, file)
         spent = {"ours": list[float](), "nginx": list[float]()}
-        measurements = {"ours": _rate(ours, f"/packages{path}", spent["ours"])}
+        measurements = {"ours": rate(ours, f"/packages{path}", spent["ours"])}
         if beside is not None:
-            measurements["nginx"] = _rate(beside, path, spent["nginx"])
+            measurements["nginx"] = rate(beside, path, spent["nginx"])
         rates = alternate(ROUNDS, measurements)
     return [
         Figure(
@@ -53,7 +53,7 @@ def measure(folder: Path) -> list[Figure]:
     ]
 
 
-def _rate(server: Server, path: str, spent: list[float]) -> Callable[[int], float]:
+def rate(server: Server, path: str, spent: list[float]) -> Callable[[int], float]:
     """Return a measurement of the rate in MB/s; it adds the seconds of each GB to `spent`."""
 
     def measure(_: int) -> float:
