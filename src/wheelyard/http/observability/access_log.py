@@ -1,53 +1,141 @@
 """
 The access log: one line for each request except probes without a server error, and no secrets.
 
-A line has the path of the URL without its query, and the principal instead of the credential.
+A line has the path of the URL without its query, and the principal instead of the credential. It
+is made from the parts of the last line about an equal request. A thread writes all lines of a tenth
+of a second at once. By `logging`, a line would take several times as long as a page from memory.
 """
 
-import logging
+import sys
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
 from http import HTTPStatus
+from threading import Event, Lock, Thread
+from time import sleep
 from typing import Any, Final
 
+from msgspec.json import encode
+
+from wheelyard.concurrency.caches import LruCache
+from wheelyard.http.observability.log_formatters import trace_fields
 from wheelyard.http.observability.request_record import RequestRecord, log_safe
-from wheelyard.operations.audit_log import EXTRA_FIELDS
+from wheelyard.settings.sections import LogSettings
 
 PROBE_ROUTES: Final = frozenset({"health", "ready", "metrics"})
 """Routes that are requested every few seconds. Only their failures are logged."""
+LOGGER: Final = "wheelyard.access"
+CAPACITY_BYTES: Final = 1024 * 1024
+"""The memory for the parts of lines."""
+DELAY_SECONDS: Final = 0.1
+"""How long a line waits for others."""
+MAX_WAITING_LINES: Final = 10_000
+"""How many lines may wait; a request that would add one more writes them, and waits for that."""
 
-access_log = logging.getLogger("wheelyard.access")
+
+class AccessLog:
+    """Writes the access log to standard error; safe to share between threads."""
+
+    def __init__(self, settings: LogSettings, now: Callable[[], datetime]) -> None:
+        self._settings = settings
+        self._now = now
+        self._is_json = settings.format == "json"
+        self._parts = LruCache[tuple[object, ...], tuple[str, ...]](CAPACITY_BYTES)
+        self._second = (0, "")
+        self._waiting = deque[str]()
+        self._has_lines, self._writing = Event(), Lock()
+        Thread(target=self._write_periodically, daemon=True).start()
+
+    def add(self, record: RequestRecord, seconds: float) -> None:
+        """Log a request that took `seconds`, unless it is a probe with a status below 500."""
+        if record.route in PROBE_ROUTES and record.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            return
+        scope, who = record.scope, record.caller.principal if record.caller else ""
+        agent = record.user_agent
+        outcome = (record.route, record.status, record.size, who, record.address, record.trace)
+        key = (scope["raw_path"], scope["method"], scope["http_version"], agent, *outcome)
+        parts = self._parts.get(key)
+        if parts is None:
+            parts = self._json_parts(record, who) if self._is_json else _text_parts(record, who)
+            self._parts.put(key, parts, 512 + 2 * sum(map(len, parts)))
+        now = self._now()
+        if self._is_json:
+            begin, middle, between, end = parts
+            time = now.isoformat(timespec="microseconds")
+            line = f"{begin}{time}{middle}{seconds:.3f}{between}{seconds:.6f}{end}"
+        else:
+            middle, end = parts
+            line = f"{self._local_time(now)}{middle}{seconds:.3f}{end}"
+        self._waiting.append(line)
+        if len(self._waiting) > MAX_WAITING_LINES:
+            self.flush()
+        elif not self._has_lines.is_set():
+            self._has_lines.set()
+
+    def flush(self) -> None:
+        """Write the lines that wait."""
+        # in this order, and as `logging` does: a full disk must not stop the server
+        with self._writing, suppress(OSError, ValueError):
+            sys.stderr.write("".join(self._waiting.popleft() for _ in range(len(self._waiting))))
+
+    def _write_periodically(self) -> None:
+        while self._has_lines.wait():
+            sleep(DELAY_SECONDS)
+            self._has_lines.clear()
+            self.flush()
+
+    def _local_time(self, now: datetime) -> str:
+        """Return the time as `logging` writes it."""
+        second, text = self._second
+        whole = int(now.timestamp())
+        if whole != second:
+            text = f"{now.astimezone():%Y-%m-%d %H:%M:%S}"
+            self._second = whole, text
+        return f"{text},{now.microsecond // 1000:03d}"
+
+    def _json_parts(self, record: RequestRecord, who: str) -> tuple[str, ...]:
+        """Return what is before, between and after the time, the seconds, and the latency."""
+        scope = record.scope
+        entry = {
+            "severity": _severity(record),
+            "logger": LOGGER,
+            **trace_fields(record.trace, self._settings.project),
+            "route": record.route,
+            "who": who or None,
+        }
+        request: dict[str, Any] = {
+            "requestMethod": scope["method"],
+            "requestUrl": log_safe(scope["raw_path"]),
+            "status": record.status,
+            "userAgent": log_safe(record.user_agent),
+            "remoteIp": record.address,
+            "protocol": f"HTTP/{scope['http_version']}",
+        }
+        if record.size is not None:
+            request["responseSize"] = str(record.size)
+        before, after = (encode(each).decode()[1:-1] for each in _message_parts(record, who))
+        return (
+            f'{encode(entry).decode()[:-1]},"time":"',
+            f'","message":"{before}',
+            f'{after}","httpRequest":{encode(request).decode()[:-1]},"latency":"',
+            's"}}\n',
+        )
 
 
-def log_request(record: RequestRecord, seconds: float) -> None:
-    """Log a request that took `seconds`, unless it is a probe with a status below 500."""
-    has_failed = record.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    if record.route in PROBE_ROUTES and not has_failed:
-        return
-    scope, principal = record.scope, record.caller.principal if record.caller else ""
-    path = log_safe(scope["raw_path"])
-    agent = log_safe(dict(scope["headers"]).get(b"user-agent", b""))
-    request: dict[str, Any] = {
-        "requestMethod": scope["method"],
-        "requestUrl": path,
-        "status": record.status,
-        "userAgent": agent,
-        "remoteIp": record.address,
-        "latency": f"{seconds:.6f}s",
-        "protocol": f"HTTP/{scope['http_version']}",
-    }
-    if record.size is not None:
-        request["responseSize"] = str(record.size)
-    access_log.log(
-        logging.WARNING if has_failed else logging.INFO,
-        '%s %s "%s %s" %d %s %.3fs "%s"',
-        record.address,
-        principal or "-",
-        scope["method"],
-        path,
-        record.status,
-        "-" if record.size is None else record.size,
-        seconds,
-        agent,
-        extra={
-            EXTRA_FIELDS: {"httpRequest": request, "route": record.route, "who": principal or None}
-        },
-    )
+def _text_parts(record: RequestRecord, who: str) -> tuple[str, ...]:
+    """Return what is before and after the seconds, without the time."""
+    before, after = _message_parts(record, who)
+    return f" {_severity(record)} {LOGGER}: {before}", f"{after}\n"
+
+
+def _severity(record: RequestRecord) -> str:
+    return "WARNING" if record.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "INFO"
+
+
+def _message_parts(record: RequestRecord, who: str) -> tuple[str, str]:
+    """Return the message before and after the seconds."""
+    path, agent = log_safe(record.scope["raw_path"]), log_safe(record.user_agent)
+    size = "-" if record.size is None else record.size
+    request = f'"{record.scope["method"]} {path}" {record.status} {size}'
+    return f"{record.address} {who or '-'} {request} ", f's "{agent}"'

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from wheelyard.errors import Invalid
 from wheelyard.http.observability import worker_metrics
-from wheelyard.http.observability.access_log import log_request
+from wheelyard.http.observability.access_log import AccessLog
 from wheelyard.http.observability.request_record import CURRENT_REQUEST, RequestRecord, parse_trace
 from wheelyard.http.observability.token_expiry import ExpiringTokens
 from wheelyard.http.observability.worker_metrics import MetricsSnapshot, WorkerMetricsFolder
@@ -55,7 +55,8 @@ class Instrumentation:
         """Requests that are being answered, except those of the fast path."""
         self.now = index.runtime.monotonic
         self._proxies = index.settings.server.trusted_proxies
-        self._is_logging = index.settings.log.access
+        log = index.settings.log
+        self._access_log = AccessLog(log, index.runtime.now) if log.access else None
         self._expiring_tokens = ExpiringTokens(index.tokens)
         self._telemetry: Telemetry | None = None
         if index.settings.telemetry.otlp_endpoint:
@@ -78,9 +79,8 @@ class Instrumentation:
         """Record a request answered by the fast path; log it and export its span, if enabled."""
         seconds = self.now() - started_at
         self.timings.add(labels, seconds)
-        if self._telemetry or self._is_logging:
+        if self._telemetry or self._access_log:
             record = self._new_record(scope, started_at, seconds)
-            CURRENT_REQUEST.set(record)
             record.route, record.caller = labels[0], caller
             record.set_response(response)
             self._emit(record, labels[1], seconds)
@@ -106,16 +106,18 @@ class Instrumentation:
         self._emit(record, method, seconds)
 
     def _new_record(self, scope: AsgiScope, started_at: float, ago: float = 0.0) -> RequestRecord:
-        trace = parse_trace(dict(scope["headers"]))
+        headers = dict(scope["headers"])
+        trace, agent = parse_trace(headers), headers.get(b"user-agent", b"")
         span = None if self._telemetry is None else self._telemetry.start_span(scope, trace, ago)
-        return RequestRecord(scope, started_at, client_address(scope, self._proxies), trace, span)
+        address = client_address(scope, self._proxies)
+        return RequestRecord(scope, started_at, address, agent, trace, span)
 
     def _emit(self, record: RequestRecord, method: str, seconds: float) -> None:
         """End a request's span, and write its access log line, if they are enabled."""
         if self._telemetry is not None:
             self._telemetry.end_span(record.span, record.route, method, record.status, seconds)
-        if self._is_logging:
-            log_request(record, seconds)
+        if self._access_log is not None:
+            self._access_log.add(record, seconds)
 
     @property
     def snapshot(self) -> MetricsSnapshot:
@@ -158,7 +160,13 @@ class Instrumentation:
             await sleep(worker_metrics.PUBLISH_INTERVAL_SECONDS)
 
     async def close(self) -> None:
-        """Write this worker's last metrics, and export the last spans; wait 5 seconds at most."""
+        """
+        Write this worker's last metrics and log lines, and export the last spans.
+
+        Wait 5 seconds at most.
+        """
+        if self._access_log is not None:
+            self._access_log.flush()
         if self._folder is not None:
             self._write(self._folder)
         telemetry, exported, loop = self._telemetry, Event(), get_running_loop()

@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec.json import encode
 
-from wheelyard.http.observability.request_record import CURRENT_REQUEST
+from wheelyard.http.observability.request_record import CURRENT_REQUEST, TraceContext
 from wheelyard.operations.audit_log import AUDIT_FIELD, EXTRA_FIELDS
 from wheelyard.settings.sections import LogSettings
 
@@ -52,16 +52,24 @@ class JsonFormatter(logging.Formatter):
             "message": message,
         }
         request, fields = CURRENT_REQUEST.get(), extra_fields(record)
-        if request is not None and request.trace is not None:
-            prefix = f"projects/{self._project}/traces/" if self._project else ""
-            entry["logging.googleapis.com/trace"] = f"{prefix}{request.trace.id}"
-            entry["logging.googleapis.com/trace_sampled"] = request.trace.is_sampled
-            if request.trace.span:
-                entry["logging.googleapis.com/spanId"] = request.trace.span
+        if request is not None:
+            entry |= trace_fields(request.trace, self._project)
         if request is not None and AUDIT_FIELD in fields:
             fields = {**fields, AUDIT_FIELD: {**fields[AUDIT_FIELD], "address": request.address}}
         entry |= fields
         return encode(entry).decode()
+
+
+def trace_fields(trace: TraceContext | None, project: str) -> dict[str, object]:
+    """Return the fields by which Cloud Logging finds the trace of an event."""
+    if trace is None:
+        return {}
+    prefix = f"projects/{project}/traces/" if project else ""
+    fields: dict[str, object] = {
+        "logging.googleapis.com/trace": f"{prefix}{trace.id}",
+        "logging.googleapis.com/trace_sampled": trace.is_sampled,
+    }
+    return fields | ({"logging.googleapis.com/spanId": trace.span} if trace.span else {})
 
 
 def extra_fields(record: logging.LogRecord) -> Mapping[str, Any]:

@@ -43,6 +43,7 @@ class RequestRecord:
     """Monotonic seconds."""
     address: str
     """Of the client; from a header only if it was sent by a trusted proxy."""
+    user_agent: bytes
     trace: TraceContext | None
     span: Any = None
     """The OpenTelemetry span, if OpenTelemetry is on."""
@@ -72,6 +73,8 @@ def parse_trace(headers: Headers) -> TraceContext | None:
 
     `traceparent` is W3C Trace Context, level 1; `X-Cloud-Trace-Context` is Google's older header.
     """
+    if b"traceparent" not in headers and b"x-cloud-trace-context" not in headers:
+        return None  # as for most requests
     match = _TRACEPARENT.fullmatch(headers.get(b"traceparent", b""))
     if match is not None:
         trace, span, flags = (each.decode() for each in match.groups())
