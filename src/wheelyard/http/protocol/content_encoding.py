@@ -51,5 +51,7 @@ def encode_body(body: bytes) -> dict[Encoding, bytes]:
     bodies = {Encoding.IDENTITY: body}
     if len(body) >= MIN_COMPRESSED_BYTES:
         bodies[Encoding.GZIP] = gzip.compress(body, 6, mtime=0)
-        bodies[Encoding.ZSTD] = zstandard.ZstdCompressor(level=9).compress(body)
+        # a copy: what `compress` returns keeps as much memory as it could have needed
+        compressed = zstandard.ZstdCompressor(level=9).compress(body)
+        bodies[Encoding.ZSTD] = bytes(memoryview(compressed))
     return bodies
