@@ -27,6 +27,7 @@ from benchmarks import (
     pages,
     results,
     scaling,
+    sent,
     speed,
 )
 from benchmarks.report import Figure, show
@@ -41,6 +42,7 @@ FIGURES: dict[str, Callable[[Path], list[Figure]]] = {
     "bucket": bucket.measure,
     "closure": closure.measure,
     "month": month.measure,
+    "bytes": sent.measure,
     "access": access.measure,
     "import": importing.measure,
     "export": exporting.measure,

@@ -34,11 +34,19 @@ def requested_media_type(request: Request) -> MediaType | None:
     return best_media_type(request.headers.get(b"accept", b""))
 
 
-def page_headers(context: ServerContext, name: NormalizedName | None = None) -> HeaderList:
-    """Return CSP, Cache-Control and Vary of a project's page; for None, of one of all projects."""
+def page_headers(
+    context: ServerContext, media_type: MediaType, name: NormalizedName | None = None
+) -> HeaderList:
+    """
+    Return Cache-Control and Vary of a project's page, and CSP of HTML.
+
+    For None as the name, return those of a page of all projects.
+    """
     is_public = context.read_policy.is_public(name)
     max_age = context.index.settings.http.public_max_age
-    return (CSP, *page_cache_headers(max_age, is_public=is_public))
+    headers = page_cache_headers(max_age, is_public=is_public)
+    # with `nosniff`, no browser takes JSON for HTML
+    return headers if media_type.value.is_json else (CSP, *headers)
 
 
 async def load_page(

@@ -65,10 +65,20 @@ def decoded(answer: RawResponse) -> bytes:
 
 
 def test_small_page_is_not_compressed(stocked: RunningServer) -> None:
-    """A page under 1 KiB is sent as it is."""
-    answer = fetch(stocked, "/simple/", "Accept-Encoding: gzip, zstd")
-    assert len(answer.body) < 1024
+    """A page under 256 bytes is sent as it is; that of one file is larger."""
+    answer = fetch(stocked, "/simple/", f"Accept: {V1_JSON}", "Accept-Encoding: gzip, zstd")
+    assert len(answer.body) < 256
     assert "content-encoding" not in dict(answer.headers)
+    page = fetch(stocked, "/simple/local/", f"Accept: {V1_JSON}", "Accept-Encoding: gzip, zstd")
+    assert page.header("content-encoding") == "zstd"
+
+
+def test_headers_of_json_are_few(stocked: RunningServer) -> None:
+    """A page in JSON has no header that only browsers read and that its type makes needless."""
+    for kind, expected in ((V1_JSON, False), ("text/html", True)):
+        answer = fetch(stocked, "/simple/demo/", f"Accept: {kind}")
+        assert answer.header("x-content-type-options") == "nosniff"
+        assert ("content-security-policy" in dict(answer.headers)) == expected
 
 
 def test_each_representation_has_its_own_etag(stocked: RunningServer) -> None:

@@ -1,5 +1,6 @@
 """Cache of rendered pages: each is rendered, hashed and compressed once per document version."""
 
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -92,7 +93,7 @@ class PageCache:
         if page is None:
             body = render()
             bodies = encode_body(body)
-            digest = blake2b(body, digest_size=16).hexdigest()
+            digest = urlsafe_b64encode(blake2b(body, digest_size=15).digest()).decode()
             page = CachedPage(key, version, digest, bodies, headers)
             # a page takes about 4 KiB besides its bodies
             self._pages.put(key, page, 4096 + sum(map(len, bodies.values())))

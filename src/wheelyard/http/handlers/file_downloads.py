@@ -222,7 +222,8 @@ async def _core_metadata(
     file, project = requested.file, requested.project
     is_public = context.read_policy.is_public(project)
     key = ("core_metadata", file.core_metadata, is_public)
-    headers = (ACCEPT_RANGES, SANDBOX, *metadata_cache_headers(is_public=is_public))
+    # of a resolver's answers these are the most and the smallest: no header that none of them reads
+    headers = metadata_cache_headers(is_public=is_public)
     load = partial(context.core_metadata.load_bytes, project, file)
     # its digest is its version
     page = await load_page(context, key, ObjectVersion(file.core_metadata), load, headers)

@@ -25,7 +25,8 @@ async def answer_pypi_json(request: Request, context: ServerContext) -> Response
     except Invalid as error:
         raise NotFound(error.message, short="No such project or version.") from error
     project, revision = await context.documents.require_project(name)
-    key, headers = ("pypi_json", name, version), page_headers(context, name)
+    key = ("pypi_json", name, version)
+    headers = page_headers(context, MediaType.PLAIN_JSON, name)
     render = partial(_render, project, version, context)
     page = await load_page(context, key, revision, render, headers)
     is_current = context.index.projects.watch(name, revision)

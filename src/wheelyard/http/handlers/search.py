@@ -20,6 +20,6 @@ async def answer_search(request: Request, context: ServerContext) -> Response:
         entries = tuple(each for each in entries if caller.may(Action.READ, each.name))
     body = search_json(entries)
     version = ObjectVersion(sha256(body).hexdigest())
-    key, headers = ("search", version), page_headers(context)
+    key, headers = ("search", version), page_headers(context, MediaType.PLAIN_JSON)
     page = await load_page(context, key, version, lambda: body, headers)
     return page_response(request, page, MediaType.PLAIN_JSON)

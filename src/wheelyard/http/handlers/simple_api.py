@@ -28,7 +28,8 @@ async def project_list(request: Request, context: ServerContext) -> Response:
         return rendering(page_responses.visible_names(snapshot, request.caller))
 
     key = ("list", media_type.value.is_json, page_responses.visibility_key(request.caller))
-    page = await load_page(context, key, snapshot.version, render, page_headers(context))
+    headers = page_headers(context, media_type)
+    page = await load_page(context, key, snapshot.version, render, headers)
     is_current = context.index.projects.names.watch(snapshot.version)
     return page_response(request, page, media_type, context.pages, is_current)
 
@@ -50,7 +51,7 @@ async def project_detail(request: Request, context: ServerContext) -> Response:
     media_type = page_responses.requested_media_type(request)
     if media_type is None:
         return page_responses.not_acceptable()
-    key, headers = detail_page_key(name, media_type), page_headers(context, name)
+    key, headers = detail_page_key(name, media_type), page_headers(context, media_type, name)
     rendering = simple_pages.detail_json if media_type.value.is_json else simple_pages.detail_html
 
     rendered = dict[ObjectVersion, CachedPage]()
