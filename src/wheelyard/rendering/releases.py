@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from packaging.version import Version
 
 from wheelyard.model.project import File, Project
-from wheelyard.rendering.simple_pages import served_files
+from wheelyard.rendering.simple_pages import listed_version, served_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,16 @@ def releases_of(project: Project) -> tuple[Release, ...]:
     """Return the project's releases, newest first; none if it is quarantined."""
     groups: dict[Version, list[File]] = {}
     for file in served_files(project):
-        groups.setdefault(Version(file.version), []).append(file)
+        groups.setdefault(listed_version(file.version), []).append(file)
     return tuple(
-        Release(str(version), tuple(sorted(files, key=lambda f: (not f.is_wheel, f.filename))))
-        for version, files in sorted(groups.items(), reverse=True)
+        Release(str(version), _wheels_first(groups[version]))
+        for version in sorted(groups, reverse=True)
     )
+
+
+def _wheels_first(files: list[File]) -> tuple[File, ...]:
+    # they are sorted by filename, as those of a project are
+    return tuple(sorted(files, key=lambda file: not file.is_wheel) if len(files) > 1 else files)
 
 
 def latest_release(releases: Iterable[Release]) -> Release | None:
@@ -50,7 +55,11 @@ def latest_release(releases: Iterable[Release]) -> Release | None:
     It is the newest final release, else the newest pre-release, both without yanked ones; else the
     newest yanked one. None if there are no releases.
     """
-    ordered = list(releases)
-    unyanked = [release for release in ordered if not release.is_yanked]
-    final = (release for release in unyanked if not Version(release.version).is_prerelease)
-    return next(final, None) or next(iter(unyanked or ordered), None)
+    newest = newest_prerelease = None
+    for release in releases:
+        newest = newest or release
+        if not release.is_yanked:
+            if not listed_version(release.version).is_prerelease:
+                return release
+            newest_prerelease = newest_prerelease or release
+    return newest_prerelease or newest

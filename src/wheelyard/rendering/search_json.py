@@ -27,7 +27,6 @@ def search_entry(project: Project, described: Release | None) -> SearchEntry:
 
 def search_json(entries: Iterable[SearchEntry]) -> bytes:
     """Return the bytes of `/search.json`: a JSON list, sorted by name, one entry on a line."""
-    encoder = Encoder()
     ordered = sorted(entries, key=attrgetter("name"))
-    lines = b",\n".join(encoder.encode(each) for each in ordered)
+    lines = Encoder().encode_lines(ordered)[:-1].replace(b"\n", b",\n")  # none within an entry
     return b"[\n" + lines + b"\n]\n" if lines else b"[]\n"

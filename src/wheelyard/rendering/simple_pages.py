@@ -9,6 +9,7 @@ behind any host name.
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from html import escape
 from typing import Final
 from urllib.parse import quote
@@ -86,7 +87,13 @@ def served_files(project: Project) -> tuple[File, ...]:
 
 def versions(files: Iterable[File]) -> list[str]:
     """Return the distinct versions of `files`, oldest first."""
-    return sorted({file.version for file in files}, key=Version)
+    return sorted({file.version for file in files}, key=listed_version)
+
+
+@lru_cache(1024)  # projects have many versions in common, and several pages show each
+def listed_version(version: str) -> Version:
+    """Return the parsed version of a listed file."""
+    return Version(version)
 
 
 def file_url(name: NormalizedName, file: File) -> str:
@@ -97,6 +104,7 @@ def file_url(name: NormalizedName, file: File) -> str:
     return f"{name}/{file.sha256}/{filename}"
 
 
+@lru_cache(1024)  # several pages show the time of each file
 def timestamp(moment: datetime) -> str:
     """Return a UTC time as text in the format of `upload-time`, with microseconds."""
     return moment.isoformat(timespec="microseconds")[:26] + "Z"  # without the offset

@@ -18,32 +18,41 @@ from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File, Project, Status
 from wheelyard.rendering.client_settings import CLIENTS, INSTALLERS, ClientSettings
 from wheelyard.rendering.releases import Release
-from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL, file_url
+from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL, file_url, timestamp
 
 TEMPLATES = ("layout.html", "index.html", "project.html", "setup.html", "error.html")
+TEXTS = ("style.css", "search.js")
 
 _HEAD = "<thead><tr><th>File</th><th>Size</th><th>Uploaded</th></tr></thead>\n<tbody>\n"
 
 
 class PageTemplates:
     """
-    Renders the HTML pages from templates, which are loaded once. Every value is escaped.
+    Renders the HTML pages from templates, each loaded once. Every value is escaped.
 
     Args:
         index_url: The URL of the index in install commands.
         is_certain: Whether `index_url` comes from the settings. If not, a script replaces it by
             the URL that follows from the browser's address bar.
         files_url: The URL of the folder of files, relative to a project's page or absolute.
+        is_lazy: Whether a template is loaded at its first use. If not, all are loaded at once, so
+            that no request fails later.
     """
 
     def __init__(
-        self, index_url: str, *, is_certain: bool = True, files_url: str = FILES_FROM_DETAIL
+        self,
+        index_url: str,
+        *,
+        is_certain: bool = True,
+        files_url: str = FILES_FROM_DETAIL,
+        is_lazy: bool = False,
     ) -> None:
         self._index_url = index_url
         self._is_certain = is_certain
-        self._files_url = files_url
+        self._files_url = escape(files_url)
+        loader = PackageLoader("wheelyard.rendering")
         self._environment = Environment(
-            loader=PackageLoader("wheelyard.rendering"),
+            loader=loader,
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
@@ -53,15 +62,16 @@ class PageTemplates:
         self._environment.globals["sections"] = self._sections
         self._environment.globals["index_link"] = self._index_link
         self._environment.filters["web"] = _web_address
-        style, script = self._text("style.css"), self._text("search.js")
+        sources = (loader.get_source(self._environment, name)[0] for name in TEXTS)
+        style, script = (Markup(each.removesuffix("\n")) for each in sources)  # noqa: S704 - files of this package
         self._environment.globals |= {"style": style, "script": script}
         self.policy = (
             f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
             "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
         """The content security policy of each page."""
-        # loaded at once, so that no request fails later
-        self._pages = {name: self._environment.get_template(name) for name in TEMPLATES}
+        for name in () if is_lazy else TEMPLATES:
+            self._environment.get_template(name)  # which keeps it
 
     def project_list(self, names: Sequence[NormalizedName]) -> bytes:
         """Return the bytes of the HTML page with the list of projects."""
@@ -90,9 +100,6 @@ class PageTemplates:
         """Return the bytes of the HTML page of an error."""
         return self._render("error.html", title=title, message=message)
 
-    def _text(self, template: str) -> Markup:
-        return Markup(self._environment.get_template(template).render())  # noqa: S704 - a file of this package
-
     def _index_link(self, root: str) -> Markup:
         if self._is_certain:
             return Markup.escape(self._index_url)
@@ -116,7 +123,8 @@ class PageTemplates:
 
     def _render(self, template: str, **values: object) -> bytes:
         # metadata may have lone surrogates, which cannot be encoded
-        text = self._pages[template].render(index_url=self._index_url, **values)
+        page = self._environment.get_template(template)
+        text = page.render(index_url=self._index_url, **values)
         return text.encode("utf-8", "replace")
 
 
@@ -129,7 +137,7 @@ def _web_address(url: str) -> str:
 
 
 def _release_section(release: Release, name: NormalizedName, files_url: str) -> str:
-    version, is_yanked = escape(release.version), release.is_yanked
+    version, is_yanked = release.version, release.is_yanked
     badge = _yank_badge(release.yanked_reason) if is_yanked else ""
     rows = [
         _file_row(file, f"{files_url}/{file_url(name, file)}", has_badge=not is_yanked)
@@ -143,18 +151,18 @@ def _release_section(release: Release, name: NormalizedName, files_url: str) -> 
 
 def _file_row(file: File, url: str, *, has_badge: bool) -> str:
     """Return a file's row in the HTML table; with `has_badge`, it says if the file is yanked."""
-    uploaded_at, badges = file.uploaded_at, ""
+    uploaded_at, badges = timestamp(file.uploaded_at), ""
     if file.yanked is not None and has_badge:
         badges += f"{_yank_badge(file.yanked)}\n"
     if file.waived_rules:
         rules = escape(", ".join(file.waived_rules))
         badges += f'<span class="mark">imported as it is: {rules}</span>\n'
     return (
-        f'<tr>\n<td class="name"><a href="{escape(url)}">{escape(file.filename)}</a>\n{badges}'
+        f'<tr>\n<td class="name"><a href="{url}">{escape(file.filename)}</a>\n{badges}'
         f'<div class="digest">sha256 {file.sha256}</div></td>\n'
         f"<td>{readable_size(file.size)}</td>\n"
-        f'<td><time datetime="{uploaded_at.isoformat()}">'
-        f"{uploaded_at.isoformat(' ', 'minutes')[:16]} UTC"
+        f'<td><time datetime="{file.uploaded_at.isoformat()}">'
+        f"{uploaded_at[:10]} {uploaded_at[11:16]} UTC"
         f"</time><br>by {escape(file.uploaded_by)}</td>\n</tr>\n"
     )
 

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, NewType, Protocol
+from typing import Final, NamedTuple, NewType, Protocol
 
 from wheelyard.errors import Conflict
 
@@ -56,8 +56,7 @@ Found = Stored | NotModified | None
 """The result of `get`; None if the object does not exist."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):  # a listing has thousands
     """The metadata of one object in a listing."""
 
     key: Key

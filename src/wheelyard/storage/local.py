@@ -133,6 +133,8 @@ class LocalStore(Store):
     ) -> ObjectVersion:
         """See `Store`."""
         del kind
+        if self._is_site and isinstance(body, bytes):
+            return self._put_page(key, body, expect)
         target = self._path(key)
         with storage_faults(str(key)):
             with ExitStack() as stack:
@@ -143,6 +145,21 @@ class LocalStore(Store):
                 version = self._move_into_place(key, staged, target, expect)
             self._fsync_all([], [_folder_of(target)])
             return version
+
+    def _put_page(self, key: Key, body: bytes, expect: ObjectVersion | None) -> ObjectVersion:
+        """Write a page of a site, as `put`, in fewer calls: an export writes thousands of them."""
+        with storage_faults(key):
+            staged, descriptor = self.spool.open_new()
+            try:
+                try:
+                    write_all(descriptor, body)
+                    self._jitter_mtime(descriptor)
+                finally:
+                    os.close(descriptor)
+                return self._move_into_place(key, staged, self._path(key), expect)
+            finally:
+                with suppress(FileNotFoundError):  # it was renamed
+                    os.unlink(staged)  # noqa: PTH108 - hot
 
     def link(self, key: Key, source: Path) -> None:
         """Hard-link a file to a new key; raise Conflict if the key exists, OSError if it fails."""
@@ -278,7 +295,7 @@ class LocalStore(Store):
     def _move_into_place(
         self,
         key: Key,
-        staged: Path,
+        staged: Path | str,
         target: str,
         expect: ObjectVersion | None,
         unsynced: dict[str, None] | None = None,
@@ -298,7 +315,7 @@ class LocalStore(Store):
         raise Unavailable(f"The folder of {key} is removed again and again. Try again.")
 
     def _replace(
-        self, key: Key, staged: Path, target: str, expect: ObjectVersion | None
+        self, key: Key, staged: Path | str, target: str, expect: ObjectVersion | None
     ) -> ObjectVersion:
         with self._locked(key):
             try:
@@ -378,9 +395,11 @@ class LocalStore(Store):
                 if path.startswith(prefix[: len(path)]) and path >= after[: len(path)]:
                     yield from self._walk(path, prefix, after)
             elif path.startswith(prefix) and path > after:
-                with suppress(FileNotFoundError):
+                try:
                     found = os.lstat(f"{self._root}/{path}")
-                    yield Entry(Key(path), found.st_size, _version(found), found.st_mtime)
+                except FileNotFoundError:
+                    continue
+                yield Entry(Key(path), found.st_size, _version(found), found.st_mtime)
 
 
 def _names(folder: str) -> list[tuple[str, bool]]:
@@ -402,7 +421,7 @@ def _folder_of(path: str) -> str:
     return path[: path.rindex("/")]
 
 
-def _create(key: Key, staged: Path, target: str) -> ObjectVersion:
+def _create(key: Key, staged: Path | str, target: str) -> ObjectVersion:
     try:
         os.link(staged, target)
     except FileExistsError as error:

@@ -34,11 +34,16 @@ class Spool:
     def create(self) -> tuple[Path, BinaryIO]:
         """Create an empty temporary file; return its path and a writer. The caller removes it."""
         with storage_faults("the spool folder"):
-            path = self.folder / f"{FILE_PREFIX}{token_hex(16)}"
-            descriptor = os.open(path, _NEW, UMASK_MODE if self.mode is None else self.mode)
-            if self.mode is not None:
-                os.fchmod(descriptor, self.mode)
-        return path, os.fdopen(descriptor, "wb", buffering=0)
+            path, descriptor = self.open_new()
+        return Path(path), os.fdopen(descriptor, "wb", buffering=0)
+
+    def open_new(self) -> tuple[str, int]:
+        """Create an empty temporary file, or raise OSError; return its path and a descriptor."""
+        path = f"{self.folder}/{FILE_PREFIX}{token_hex(16)}"
+        descriptor = os.open(path, _NEW, UMASK_MODE if self.mode is None else self.mode)
+        if self.mode is not None:
+            os.fchmod(descriptor, self.mode)
+        return path, descriptor
 
     def leftovers(self, older_than: float) -> Iterator[Path]:
         """Yield temporary files last written before `older_than`, in seconds since the epoch."""

@@ -80,7 +80,12 @@ class SiteExporter:
     """The number of processes to use, at most."""
 
     def open(self) -> IncrementalExport:
-        """Return the export to `dest`, not yet run; raise Invalid if `dest` is not allowed."""
+        """
+        Return the export to `dest`, not yet run; raise Invalid if `dest` is not allowed.
+
+        From now on, this process collects garbage less often.
+        """
+        gc.set_threshold(GC_THRESHOLD_OBJECTS)
         return self.export_to(open_site(self.dest, self.index))
 
     def export_to(self, site: Site) -> IncrementalExport:
@@ -106,6 +111,7 @@ class SiteExporter:
             f"{options.base_url}/simple/" if options.base_url else index.settings.index_url,
             is_certain=bool(options.base_url),
             files_url=options.files_from_page,
+            is_lazy=True,
         )
         writer, runtime = PageWriter(site.store), index.runtime
         retries = ConflictRetries(runtime=runtime) if is_local else remote_conflict_retries(runtime)
@@ -186,7 +192,6 @@ def _init_worker() -> None:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # ignored in background jobs
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    gc.set_threshold(GC_THRESHOLD_OBJECTS)
     parent = parent_process()
     assert parent is not None  # noqa: S101 - this is run in a pool only
 

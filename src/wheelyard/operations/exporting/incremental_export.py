@@ -194,9 +194,10 @@ class IncrementalExport:
             with suppress(Conflict):  # another export has just started it
                 self.writer.site.put(STARTED_MARKER, b"{}\n", ABSENT, JSON)
         # stale compressed pages, which a web server might prefer
-        names = {*self.projects.names.get_current().names, *(found.projects if found else ())}
-        for path in existing.keys() & self.pages.obsolete_gzip_paths(names):
-            self.writer.site.delete(path, None)
+        if existing:
+            names = {*self.projects.names.get_current().names, *(found.projects if found else ())}
+            for path in existing.keys() & self.pages.obsolete_gzip_paths(names):
+                self.writer.site.delete(path, None)
         return _Run(loaded=self.loaded, manifest=manifest, existing=existing)
 
     def _existing_pages(self) -> dict[Key, ObjectVersion]:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
 from typing import Final
@@ -173,6 +174,7 @@ def store_fingerprint(location: str) -> str:
     return sha256(os.fsencode(location)).hexdigest()[:32]
 
 
+@cache  # finding the version takes milliseconds
 def page_generator() -> str:
     """Return wheelyard's version and page revision; if they change, all pages are made again."""
     return f"wheelyard {version('wheelyard')}, page revision {PAGE_REVISION}"

@@ -63,8 +63,7 @@ class SiteDistributions:
 
         Raise NotFound if the store has lost one, Invalid if it cannot be linked.
         """
-        required = required_objects(project)
-        if self.mode is FileMode.LEAVE or not required:
+        if self.mode is FileMode.LEAVE or not (required := required_objects(project)):
             return
         existing = {entry.key: entry for entry in self.site.store.list(_folder(project.name))}
         for key, size in required.items():
