@@ -75,7 +75,12 @@ class _Scheduler(CallbackScheduler):
             watcher.taskref(loop.create_task(answer(watcher)))
 
         def schedule(watcher: Any) -> None:  # noqa: ANN401 - as above
-            if answer_at_once(watcher.scope, watcher.proto.send):
+            try:
+                is_answered = answer_at_once(watcher.scope, watcher.proto.send)
+            except BaseException as error:  # noqa: BLE001 - it would end this thread
+                watcher.err(error)
+                return
+            if is_answered:
                 watcher.done()
             else:
                 loop.call_soon_threadsafe(start, watcher, context=context)
