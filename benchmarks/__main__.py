@@ -37,6 +37,7 @@ FIGURES: dict[str, Callable[[Path], list[Figure]]] = {
     "downloads": downloads.measure,
     "start": speed.cold_start,
     "uploads": speed.uploads,
+    "meanwhile": speed.reading_meanwhile,
     "memory": memory.measure,
     "growth": scaling.measure,
     "bucket": bucket.measure,

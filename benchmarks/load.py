@@ -19,6 +19,7 @@ from pathlib import Path
 from benchmarks.servers import Server
 from benchmarks.stores import BOUNDARY, Wheel
 
+MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 ATTEMPTS = 10
 """How many times an upload is sent if its connection breaks."""
 
@@ -38,17 +39,28 @@ def page_rate(
     As many clients as `connections` send them without pause for `seconds`. A `script` for wrk may
     choose another path for each request.
     """
-    if wrk := shutil.which("wrk"):
-        lines = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
-        url = f"http://127.0.0.1:{server.port}{path}"
-        chosen = ["-s", str(script)] if script else []
-        command = [wrk, "-t1", f"-c{connections}", f"-d{seconds:.0f}s", *chosen, *lines, url]
-        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        rate = re.search(r"Requests/sec:\s+([0-9.]+)", said)
-        if rate is None or "Non-2xx" in said:
-            raise RuntimeError(said)
-        return float(rate[1])
+    if shutil.which("wrk"):
+        options = ("-s", str(script)) if script else ()
+        said = _wrk(server, path, headers, connections, seconds, *options)
+        return float(_found(r"Requests/sec:\s+([0-9.]+)", said)[1])
     return asyncio.run(_flood(server.port, path, headers, connections, seconds))
+
+
+def page_latency(
+    server: Server, path: str, headers: dict[str, str], *, connections: int, seconds: float
+) -> tuple[float, float]:
+    """
+    Return how many milliseconds half of the requests for `path` take at most, and 99 of 100.
+
+    As many clients as `connections` send them without pause for `seconds`; without wrk only one.
+    """
+    if shutil.which("wrk"):
+        said = _wrk(server, path, headers, connections, seconds, "--latency")
+        found = (_found(rf"{part}%\s+([0-9.]+)(us|ms|s)", said) for part in (50, 99))
+        half, most = (float(each[1]) * MILLISECONDS[each[2]] for each in found)
+        return half, most
+    taken = sorted(latencies(server, path, headers, int(1000 * seconds)))
+    return taken[len(taken) // 2], taken[len(taken) * 99 // 100]
 
 
 def latencies(server: Server, path: str, headers: dict[str, str], count: int) -> list[float]:
@@ -117,6 +129,31 @@ def upload_headers(server: Server) -> dict[str, str]:
         "Content-Type": f"multipart/form-data; boundary={BOUNDARY}",
         "User-Agent": "twine/6.2.0",
     }
+
+
+def _wrk(
+    server: Server,
+    path: str,
+    headers: dict[str, str],
+    connections: int,
+    seconds: float,
+    *options: str,
+) -> str:
+    """Return what wrk prints after it has made a load with all answers 2xx."""
+    lines = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
+    url = f"http://127.0.0.1:{server.port}{path}"
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s", *options, *lines, url]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    if "Non-2xx" in said:
+        raise RuntimeError(said)
+    return said
+
+
+def _found(pattern: str, said: str) -> re.Match[str]:
+    found = re.search(pattern, said)
+    if found is None:
+        raise RuntimeError(said)
+    return found
 
 
 async def _flood(

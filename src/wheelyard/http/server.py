@@ -47,6 +47,8 @@ SIGNAL_DELIVERY_SECONDS: Final = 0.3
 """How much later than a worker the manager may get the same signal."""
 FIRST_WRITE_TIMEOUT_SECONDS: Final = 5.0
 """How long a server waits for the first write of its store probe before it listens."""
+SWITCH_SECONDS: Final = 0.0005
+"""How long a thread may compute while others wait for the interpreter; Python's default is 5 ms."""
 PROBE_FILE: Final = "written"
 """The file in which the manager tells its workers the result of the store probe."""
 
@@ -129,6 +131,8 @@ def _start_store_probe(index: Index, result_file: Path | None) -> store_probe.St
 
 
 def _serve_in_process(app: App, serve: Serve, *, is_worker: bool = False) -> None:
+    sys.setswitchinterval(SWITCH_SECONDS)  # so that pages do not wait for the threads of uploads
+
     async def run() -> None:
         stopping, loop = asyncio.Event(), asyncio.get_running_loop()
 
