@@ -25,7 +25,7 @@ from wheelyard.model.access import EVERY_PROJECT, Action
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.index import open_index
 
-ROUNDS = 8
+ROUNDS = 4
 SECONDS = 1
 PUBLIC, PRIVATE = "/simple/project-00000/", "/simple/project-00001/"
 AUDIENCE = "https://packages.example"

@@ -28,6 +28,8 @@ text { fill: #1f2328; font: 13px system-ui, sans-serif }
 }
 """
 WITH = ", with a token"
+Bar = tuple[str, str, float, float | None]
+"""The contender, how it is drawn, its rate, and the ratio to nginx's if it is ours."""
 
 
 def draw(figures: Sequence[Figure], machine: Mapping[str, str]) -> str:
@@ -35,17 +37,17 @@ def draw(figures: Sequence[Figure], machine: Mapping[str, str]) -> str:
     cases = [*_cases(figures)]
     lines, y = list[str](), TOP
     for name, bars in cases:
-        rates = {contender: rate for contender, _, rate in bars}
-        most = max(rates.values())
+        most = max(rate for _, _, rate, _ in bars)
         lines.append(_text(0, y + BAR - 3, name, "case"))
-        for contender, kind, rate in bars:
+        for contender, kind, rate, ratio in bars:
             y += BAR + 3
             width = max(1, (WIDTH - LABELS - VALUES) * rate / most)
             lines.append(_text(16, y + BAR - 3, contender))
             bar = f'x="{LABELS}" y="{y}" width="{width:.1f}" height="{BAR}"'
             lines.append(f'<rect class="{kind}" {bar} rx="2"/>')
-            share = rate / rates.get("nginx", most)
-            lines.append(_text(LABELS + width + 8, y + BAR - 3, f"{rate:,.0f} ({share:.2g})"))
+            said = f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
+            said += f" ({ratio:.2f})" if ratio else ""
+            lines.append(_text(LABELS + width + 8, y + BAR - 3, said))
         y += BAR + GAP
     about = "{cpu}, {cores} cores, {kernel}, Python {python}, Granian {granian}, nginx {nginx}"
     lines.append(_text(0, y + 8, about.format_map(machine), "note"))
@@ -56,26 +58,26 @@ def draw(figures: Sequence[Figure], machine: Mapping[str, str]) -> str:
         f"<style>{STYLE}</style>\n"
         + _text(0, 18, "Requests a second", "title")
         + "\n"
-        + _text(0, 36, "16 connections, one worker each; in brackets: times nginx", "note")
+        + _text(0, 36, "16 connections, one worker each; in brackets: how many times nginx", "note")
         + "\n"
         + "\n".join(lines)
         + "\n</svg>\n"
     )
 
 
-def _cases(figures: Sequence[Figure]) -> Iterator[tuple[str, list[tuple[str, str, float]]]]:
-    """Yield the cases that nginx has answered: contenders, how they are drawn, and rates."""
+def _cases(figures: Sequence[Figure]) -> Iterator[tuple[str, list[Bar]]]:
+    """Yield the cases that have a target, and their bars."""
     found = {figure.name: figure for figure in figures if figure.unit == "/s"}
     for name, figure in found.items():
         token = found.get(name + WITH)
-        if token is None:
+        if token is None or not figure.target:
             continue
-        bars = [
-            ("wheelyard", "wheelyard", median(figure.ours)),
-            ("wheelyard, with a token", "token", median(token.ours)),
+        bars: list[Bar] = [
+            ("wheelyard", "wheelyard", median(figure.ours), figure.ratio),
+            ("wheelyard, with a token", "token", median(token.ours), token.ratio),
         ]
         bars += [
-            (peer, peer if peer == "nginx" else "peer", median(rates))
+            (peer, peer if peer == "nginx" else "peer", median(rates), None)
             for peer, rates in figure.contenders.items()
             if peer != "wheelyard" and not peer.startswith("bare")
         ]

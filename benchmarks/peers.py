@@ -16,6 +16,8 @@ from tests.clients.servers import free_port
 from tests.migration.systems import PASSWORD, new_devpi
 
 DEVPI_INDEX = "/root/bench"
+SOURCE = {"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'src'}"}
+"""The variable by which modules of `benchmarks` are found."""
 NGINX = """
 daemon off;
 master_process off;
@@ -97,6 +99,15 @@ def bare(interface: str, body: Path, folder: Path) -> Iterator[Server]:
     """Run `bare_server`, which answers with what is in `body`.gz; yield it."""
     port, printed = free_port(), folder / f"bare-{interface}.printed"
     command = [sys.executable, "-m", "benchmarks.bare_server", interface, str(port), f"{body}.gz"]
-    source = {"PYTHONPATH": str(REPOSITORY)}
-    with serving(port, command, printed, "/", "", "nobody", more=source) as server:
+    with serving(port, command, printed, "/", "", "nobody", more=SOURCE) as server:
+        yield server
+
+
+@contextmanager
+def unmeasured(store: Path, page: str) -> Iterator[Server]:
+    """Run `unmeasured_server` on a store, wheelyard without metrics; yield it."""
+    port, printed = free_port(), store.parent / "unmeasured.printed"
+    command = [sys.executable, "-m", "benchmarks.unmeasured_server", "serve"]
+    command += ["--port", str(port), "--store", str(store)]
+    with serving(port, command, printed, page, "", "nobody", more=SOURCE) as server:
         yield server
