@@ -10,6 +10,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 
+from msgspec import Struct
 from packaging.licenses import canonicalize_license_expression
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -82,7 +83,7 @@ class Headers:
 
     def first(self, name: str) -> str | None:
         """Return the first value of a field that is neither empty nor `UNKNOWN`, or None."""
-        return next(iter(self.every(name)), None)
+        return next(iter(self.every(name)), None) if name in self.fields else None
 
     def only(self, name: str) -> str | None:
         """
@@ -90,7 +91,10 @@ class Headers:
 
         A value that is empty or `UNKNOWN` counts as None.
         """
-        if len(self.fields.get(name, ())) > 1:
+        given = self.fields.get(name)
+        if given is None:
+            return None
+        if len(given) > 1:
             raise _invalid(f"the field {name.title()} is given more than once")
         return self.first(name)
 
@@ -161,8 +165,7 @@ def _invalid(reason: str, value: str | None = None) -> Invalid:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoreMetadata:
+class CoreMetadata(Struct, frozen=True, kw_only=True):  # an export makes thousands
     """
     The core metadata of a distribution.
 

@@ -90,7 +90,7 @@ class LocalStore(Store):
         try:
             if unless_version and _version(os.lstat(path)) == unless_version:
                 return NOT_MODIFIED
-            with open(path, "rb", opener=open_no_follow) as file:
+            with open(path, "rb", buffering=0, opener=open_no_follow) as file:
                 return Stored(file.read(), _version(os.fstat(file.fileno())))
         except (FileNotFoundError, NotADirectoryError):
             self._check_root()

@@ -64,7 +64,7 @@ INTERRUPT_GRACE_SECONDS: Final = 0.5
 """The wait for a Ctrl-C that has already ended the pool's processes."""
 GC_THRESHOLD_OBJECTS: Final = 100_000
 """The threshold of the garbage collector, high because pages have hardly any cycles."""
-MAX_PROJECTS_PER_PART: Final = 4000
+MAX_PROJECTS_PER_PART: Final = 500
 """The most projects in one task of a process."""
 
 
