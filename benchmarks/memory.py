@@ -13,11 +13,13 @@ from benchmarks.servers import Server, pypiserver, wheelyard
 from benchmarks.stores import Wheel, collection, fill_pypiserver, fill_wheelyard
 
 LARGE_MIB = 700
+MANY = {"1,300 projects": collection(1300, 40), "26 projects": collection(26, 2000)}
+"""Collections of 52,000 files."""
 PIECE = 256 * 1024
 
 
 def measure(folder: Path) -> list[Figure]:
-    """Measure the memory of servers with 4,000 files, and while each gets a wheel of 700 MiB."""
+    """Measure the memory of servers with 4,000 and 52,000 files, and for a wheel of 700 MiB."""
     plan = collection(200, 20)
     fill_wheelyard(folder / "ours", plan)
     fill_pypiserver(folder / "theirs", plan)
@@ -33,6 +35,7 @@ def measure(folder: Path) -> list[Figure]:
         asked, shares = [resident(each) for each in servers], [_shared(each) for each in servers]
         peaks = [peak_of_upload(server, wheel, file) for server in servers]
     return [
+        *(_many(folder / f"many-{len(many)}", name, many) for name, many in MANY.items()),
         _figure("at rest, 4,000 files, nothing asked", idle, ""),
         _figure("all pages of 4,000 files asked", asked, "< 80 MB"),
         _figure("the same, its fair share (PSS)", shares, ""),
@@ -42,6 +45,22 @@ def measure(folder: Path) -> list[Figure]:
             "tens of MB",
         ),
     ]
+
+
+def _many(folder: Path, name: str, plan: dict[str, int]) -> Figure:
+    """Return a figure: the memory once every page was asked for, beside that at rest."""
+    fill_wheelyard(folder, plan)
+    with wheelyard(folder) as server:
+        idle = resident(server)
+        _ask_all(server, plan)
+        return Figure(
+            name=f"memory, all pages of 52,000 files of {name} asked",
+            unit="MB",
+            ours=[resident(server)],
+            theirs=[idle],
+            versus="at rest",
+            target="at rest + 37 MB",
+        )
 
 
 def _figure(name: str, values: list[float], target: str) -> Figure:
