@@ -17,6 +17,8 @@ OVERLOADED: Final = "overloaded"
 """The code of an Unavailable after too many concurrent writes."""
 STORAGE_FULL: Final = "storage_full"
 """The code of an Unavailable until the operator frees disk space."""
+INVALID_PUBLISHER: Final = "invalid-publisher"
+"""The code of an Invalid for a genuine ID token that no publisher of the settings fits."""
 RATE_LIMITED: Final = "rate_limited"
 """The code of an Unavailable after too many rejected credentials."""
 

@@ -41,10 +41,10 @@ from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import IndexHarness, history
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.replay_protection import INVALID_REUSE, INVALID_TOKEN
-from wheelyard.authentication.trusted_publishing import INVALID_PAYLOAD, INVALID_PUBLISHER
+from wheelyard.authentication.trusted_publishing import INVALID_PAYLOAD
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.catalog import keys
-from wheelyard.errors import Invalid, Unauthenticated, Unavailable
+from wheelyard.errors import INVALID_PUBLISHER, Invalid, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, Credential, Scope, parse_pattern
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.publisher import parse_publishers

@@ -35,14 +35,10 @@ from tests.model.jobs import (
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.replay_protection import INVALID_REUSE, INVALID_TOKEN, MAX_USES
-from wheelyard.authentication.trusted_publishing import (
-    CLEANED_PER_MINT,
-    INVALID_PAYLOAD,
-    INVALID_PUBLISHER,
-)
+from wheelyard.authentication.trusted_publishing import CLEANED_PER_MINT, INVALID_PAYLOAD
 from wheelyard.catalog import keys
 from wheelyard.catalog.token_records import digest_of
-from wheelyard.errors import Unavailable
+from wheelyard.errors import INVALID_PUBLISHER, Unavailable
 from wheelyard.storage.base import Key, Store
 from wheelyard.storage.local import LocalStore
 

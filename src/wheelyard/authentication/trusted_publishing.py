@@ -15,7 +15,7 @@ from typing import Final
 from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.authentication.replay_protection import INVALID_TOKEN, ReplayProtection
 from wheelyard.authentication.verifiers.verifier import CredentialRejected, decode_segment
-from wheelyard.errors import Invalid, Unauthenticated, WheelyardError, quoted
+from wheelyard.errors import INVALID_PUBLISHER, Invalid, Unauthenticated, WheelyardError, quoted
 from wheelyard.model.access import ANONYMOUS, Identity, intersection
 from wheelyard.model.claim_matchers import Claims
 from wheelyard.model.publisher import (
@@ -29,8 +29,7 @@ from wheelyard.operations.audit_log import log_token
 from wheelyard.operations.publishing_cleanup import PublishingCleanup
 
 INVALID_PAYLOAD: Final = "invalid-payload"
-INVALID_PUBLISHER: Final = "invalid-publisher"
-"""Error codes of trusted publishing."""
+"""The error code of an ID token that is malformed."""
 ID_TOKEN_LIMIT_CHARS: Final = 8192
 JWT_PARTS: Final = 3
 """The segments of a JWT: header, payload and signature."""

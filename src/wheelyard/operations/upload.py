@@ -12,12 +12,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import Struct
 from packaging.utils import NormalizedName, canonicalize_version
 
-from wheelyard.archive.distribution_reader import DistributionContents, read_distribution
 from wheelyard.archive.leniency import Rule
 from wheelyard.archive.limits import GIB, MIB, ArchiveLimits, Deadline
 from wheelyard.catalog.files import FileContent, Files
@@ -40,6 +39,9 @@ from wheelyard.model.project import SUMMARY_LIMIT, AnyEvent, File, Project, Uplo
 from wheelyard.operations.spooled_upload import SourceMetadata, SpooledUpload, SpoolWriter
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.spool import Spool
+
+if TYPE_CHECKING:
+    from wheelyard.archive.distribution_reader import DistributionContents
 
 READ_SECONDS_PER_GIB: Final = 60.0
 READ_SECONDS_BASE: Final = 10.0
@@ -94,7 +96,7 @@ class ValidatedFile:
     upload: SpooledUpload
     file: File
     """The entry in the project, existing or new."""
-    contents: DistributionContents | None
+    contents: "DistributionContents | None"
     """What was read from it; None if it is listed and stored, so that it was not read."""
     is_listed: bool = False
     """Whether it is listed already."""
@@ -259,7 +261,10 @@ class Uploads:
         finally:
             writer.remove()
 
-    def _read(self, upload: SpooledUpload) -> DistributionContents:
+    def _read(self, upload: SpooledUpload) -> "DistributionContents":
+        # a server that only reads does not import it
+        from wheelyard.archive.distribution_reader import read_distribution  # noqa: PLC0415
+
         seconds = READ_SECONDS_BASE + READ_SECONDS_PER_GIB * upload.size / GIB
         return read_distribution(
             upload.path,
@@ -270,7 +275,7 @@ class Uploads:
         )
 
     def _new_entry(
-        self, upload: SpooledUpload, contents: DistributionContents, caller: Caller
+        self, upload: SpooledUpload, contents: "DistributionContents", caller: Caller
     ) -> File:
         now, is_import = self.runtime.now(), upload.source_metadata is not None
         source = upload.source_metadata or SourceMetadata()
@@ -292,7 +297,7 @@ class Uploads:
         )
 
     def _waived_rules(
-        self, distribution: Distribution, contents: DistributionContents
+        self, distribution: Distribution, contents: "DistributionContents"
     ) -> tuple[str, ...]:
         """Return the codes of the waived rules that a file breaks, with that for its format."""
         suffixes = (SDIST_SUFFIX, ZIP_SUFFIX) if self.rules.zip_sdists else (SDIST_SUFFIX,)
@@ -301,7 +306,7 @@ class Uploads:
         return tuple(sorted({Rule.OBSOLETE_FORMAT.value, *contents.waived_rules}))
 
 
-def _version(contents: DistributionContents, distribution: Distribution) -> str:
+def _version(contents: "DistributionContents", distribution: Distribution) -> str:
     """Return the version of the metadata, or of the filename if they are not equal (PEP 440)."""
     version = distribution.version
     with suppress(Invalid):

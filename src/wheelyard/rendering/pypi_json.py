@@ -7,15 +7,18 @@ PDM read this API.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from msgspec.json import Encoder
 from packaging.utils import NormalizedName
 
 from wheelyard.model.distribution_filename import parse_known_filename
-from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File
 from wheelyard.rendering.releases import Release
 from wheelyard.rendering.simple_pages import file_url, timestamp
+
+if TYPE_CHECKING:
+    from wheelyard.model.metadata import CoreMetadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class PypiJsonData:
     name: NormalizedName
     release: Release
     """The described release."""
-    core: CoreMetadata
+    core: "CoreMetadata"
     """Of the described release."""
     files_url: str
     """The URL of the folder of files: absolute, or a path from the root of the host."""

@@ -7,7 +7,6 @@ elsewhere, to the working directory.
 """
 
 import os
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,6 +239,8 @@ def _parse_toml(text: str) -> _Values:
     """Return the tables of a TOML text; raise ValueError if it is malformed."""
     if not _is_utf8(text):
         raise ValueError("there are bytes in it that are no UTF-8")
+    import tomllib  # noqa: PLC0415 - only with a settings file
+
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError:

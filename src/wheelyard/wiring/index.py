@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.authentication.authenticator import Authenticator
@@ -15,7 +15,6 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.grants import GrantFields, describe_grant
 from wheelyard.operations.access_control import AccessControl, AddedGrant
 from wheelyard.operations.audit_log import log_event
-from wheelyard.operations.check import Check
 from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.publishing_cleanup import PublishingCleanup
 from wheelyard.operations.search_index import SearchIndex
@@ -34,6 +33,9 @@ from wheelyard.wiring.stores import (
     open_store,
     system_runtime,
 )
+
+if TYPE_CHECKING:
+    from wheelyard.operations.check import Check
 
 REMOTE_CHECK_THREADS: Final = 16
 """The number of projects that `check` verifies concurrently in a bucket."""
@@ -59,12 +61,26 @@ class Index:
     tokens: ApiTokens
     access: AccessControl
     authenticator: Authenticator
-    check: Check
+    publishing_cleanup: PublishingCleanup
 
     @property
     def is_local(self) -> bool:
         """Whether the store is on this machine, so that reads need no worker thread."""
         return self.traits.is_local
+
+    @property
+    def check(self) -> "Check":
+        """The check of the whole store."""
+        from wheelyard.operations.check import Check  # noqa: PLC0415 - a server has none
+
+        return Check(
+            self.files.store,
+            self.spool,
+            self.projects,
+            self.runtime,
+            self.publishing_cleanup,
+            threads=1 if self.is_local else REMOTE_CHECK_THREADS,
+        )
 
     def add_grant(self, fields: GrantFields, by: str) -> AddedGrant:
         """Add a grant to the store; return it, with warnings that the settings give reason for."""
@@ -122,7 +138,6 @@ def build_index(
     rules = UploadRules(
         max_size=settings.uploads.max_file_size * MIB, zip_sdists=settings.uploads.zip_sdists
     )
-    check_threads = 1 if traits.is_local else REMOTE_CHECK_THREADS
     return Index(
         settings=settings,
         runtime=runtime,
@@ -140,5 +155,5 @@ def build_index(
         authenticator=build_authenticator(
             settings, access, tokens, publishing_cleanup, runtime, google
         ),
-        check=Check(store, spool, projects, runtime, publishing_cleanup, check_threads),
+        publishing_cleanup=publishing_cleanup,
     )

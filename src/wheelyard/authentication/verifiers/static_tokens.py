@@ -14,7 +14,6 @@ uploading everywhere, can come from the environment; if the file has it too, the
 """
 
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -165,6 +164,8 @@ def parse_static_tokens(text: str) -> ParsedFile[_TokensByDigest]:
 
 
 def _tables(text: str) -> list[dict[str, object]]:
+    import tomllib  # noqa: PLC0415 - only with a file of tokens
+
     try:
         content = tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:

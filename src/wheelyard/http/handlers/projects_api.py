@@ -18,7 +18,6 @@ from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_version, parse_version_set
 from wheelyard.model.project import File, Project, Status
-from wheelyard.operations.journal import BEGINNING, StoreJournals
 from wheelyard.operations.lifecycle import ReleaseAction, Selection
 from wheelyard.rendering.simple_pages import timestamp
 
@@ -70,6 +69,8 @@ async def list_projects(request: Request, context: ServerContext) -> Response:
         return await context.pools.run_read(
             lambda: _names_response(visible_names(snapshot, caller))
         )
+    from wheelyard.operations.journal import StoreJournals  # noqa: PLC0415 - rare
+
     journals = StoreJournals(context.index.projects, context.index.tokens.records)
 
     def respond() -> Response:
@@ -127,6 +128,8 @@ def parse_changed_since(query: bytes) -> datetime | None:
             "2026-01-31T12:00:00Z.",
             code="invalid_field",
         )
+    from wheelyard.operations.journal import BEGINNING  # noqa: PLC0415 - rare
+
     return max(since, BEGINNING)
 
 

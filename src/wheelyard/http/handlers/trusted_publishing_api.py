@@ -28,9 +28,8 @@ from msgspec.json import decode, encode
 
 from wheelyard.authentication.authenticator import rejection_reason
 from wheelyard.authentication.replay_protection import INVALID_REUSE
-from wheelyard.authentication.trusted_publishing import INVALID_PUBLISHER
 from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit, address_key
-from wheelyard.errors import Invalid, TooLarge, Unavailable, WheelyardError
+from wheelyard.errors import INVALID_PUBLISHER, Invalid, TooLarge, Unavailable, WheelyardError
 from wheelyard.http.concurrency_limit import ConcurrencyLimit
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import REASON_PHRASES, retry_after, status_of
