@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import FakeGcs
 from tests.storage.gcs.opened import EMULATOR, FILES, VERBS, A, Opened, Opener
 from wheelyard.errors import Unavailable
-from wheelyard.storage.base import ABSENT, Key, Store
+from wheelyard.storage.base import ABSENT, Key, Store, Stored
 
 pytestmark = pytest.mark.integration
 
@@ -202,6 +203,36 @@ def test_a_machine_of_googles(server: FakeGcs, bucket: Bucket, tmp_path: Path) -
 
     assert output == f"None|one|{EMAIL}"
     assert server.log.records("media")[0].authorization
+
+
+def test_netrc_is_not_for_the_bucket(
+    account: FakeGcs, opener: Opener, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A password for every host in `~/.netrc` does not replace Google's token."""
+    passwords = tmp_path / "netrc"
+    passwords.write_text("default login ana password secret\n")
+    monkeypatch.setenv("NETRC", str(passwords))
+
+    assert isinstance(opener().store.get(A), Stored)
+    assert account.log.kinds() == ["token", "media"]
+
+
+@pytest.mark.parametrize("variables", [{}, {"no_proxy": "storage.invalid"}])
+def test_proxy_of_the_environment(
+    server: FakeGcs,
+    opener: Opener,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+) -> None:
+    """A bucket is reached by the proxy of the environment, unless that excepts the host."""
+    here = {"http_proxy": server.url, EMULATOR: "http://storage.invalid", **variables}
+    for name, value in here.items():
+        monkeypatch.setenv(name, value)
+
+    with suppress(Unavailable):  # it is no real proxy
+        opener().store.get(A)
+
+    assert server.log.kinds() == ([] if variables else ["unknown"])
 
 
 @pytest.mark.parametrize(("name", "encoded"), list(NAMES.items()))

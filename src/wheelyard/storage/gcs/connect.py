@@ -20,7 +20,6 @@ import requests
 from google.auth import exceptions as auth
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
-from requests.adapters import HTTPAdapter
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
@@ -29,6 +28,7 @@ from wheelyard.storage.gcs.bucket_reader import BucketReader
 from wheelyard.storage.gcs.error_mapping import no_credentials
 from wheelyard.storage.gcs.location import BucketLocation
 from wheelyard.storage.gcs.retry import RetryEnvironment
+from wheelyard.storage.gcs.session import set_up_session
 from wheelyard.storage.gcs.signed_urls import UrlSigner, object_path, signer_for
 from wheelyard.storage.gcs.store import GcsStore, ImmutablePrefix, UrlFactory
 from wheelyard.storage.instrumented import Operation, OperationCounter
@@ -152,8 +152,7 @@ def _connect(location: BucketLocation, counter: OperationCounter) -> Client:
     # with the cache it would read the bucket's metadata, which needs one more permission
     client._bucket_metadata_cache = None  # noqa: SLF001 - the other way is a variable of the process
     session = client._http  # noqa: SLF001 - the library's one session, made by its own rules
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=MAX_CONNECTIONS))
+    set_up_session(session, client.api_endpoint, MAX_CONNECTIONS)
 
     def answered(response: requests.Response, **_: object) -> None:
         operation = operation_of(response.request.method or "", response.request.path_url)

@@ -27,12 +27,12 @@ from google.auth.credentials import Credentials, Scoped, Signing
 from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession, Request
 from requests import Response, Session
-from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException, Timeout
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import Unavailable
 from wheelyard.storage.gcs.retry import RetryEnvironment
+from wheelyard.storage.gcs.session import set_up_session
 
 ALGORITHM: Final = "GOOG4-RSA-SHA256"
 IAM_URL: Final = "https://iamcredentials.googleapis.com"
@@ -138,8 +138,7 @@ class IamSigner:
     ) -> None:
         self._credentials = credentials
         self._session = _session_of(credentials)
-        for scheme in ("https://", "http://"):
-            self._session.mount(scheme, HTTPAdapter(pool_maxsize=MAX_CONNECTIONS))
+        set_up_session(self._session, iam_url, MAX_CONNECTIONS)
         self._iam_url = iam_url
         self._delegates = delegates
         self._email = email
