@@ -8,13 +8,22 @@ have the same future, so a state is played on from once. That leaves nothing out
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
 from random import Random
 
 from tests.catalog.invariants import DEMO, WriteIntent, document, is_named, violations
-from tests.catalog.scheduler import CallOutcome, GatedStore, Scheduler, scheduled_futures
+from tests.catalog.lone_writers import LoneWriters, Position
+from tests.catalog.scheduler import (
+    CallOutcome,
+    GatedStore,
+    OrdinalStore,
+    Schedule,
+    Scheduler,
+    Step,
+    scheduled_futures,
+)
 from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE, Clock, fake_runtime, objects
 from wheelyard.archive.distribution_reader import DistributionContents
@@ -24,8 +33,7 @@ from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.spooled_upload import SpooledUpload
 from wheelyard.operations.upload import Uploads
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import ABSENT, Key, Store
-from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.base import Store
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import Index, build_index
 from wheelyard.wiring.stores import StoreTraits
@@ -33,9 +41,9 @@ from wheelyard.wiring.stores import StoreTraits
 TICK = 1e-6
 """Seconds that pass between two looks at a clock: what is read stays fresh, and is in the past."""
 
-Step = tuple[str, CallOutcome]
-Schedule = tuple[Step, ...]
 Opener = Callable[[Store, int], Index]
+Stage = LoneWriters | Scheduler
+"""Where a schedule is played."""
 
 
 class InvariantViolated(AssertionError):
@@ -88,9 +96,10 @@ class Scenario:
     def __post_init__(self) -> None:
         for made in (*self.before, *(wish.made for wish in self.intents.values())):
             self.arrivals[made] = made.arrival(self.folder)
-        store = MemoryStore(Clock().seconds)
+        store = OrdinalStore({})
+        index = self.opened(store, 99)
         for made in self.before:
-            self.opened(store, 99).uploads.accept(self.arrivals[made], ALICE)
+            index.uploads.accept(self.arrivals[made], ALICE)
         self.start.update(objects(store))
 
     def opened(self, store: Store, seed: int) -> Index:
@@ -103,20 +112,30 @@ class Scenario:
         return replace(index, uploads=_ReadOnce(index.uploads, self.contents))
 
     @contextmanager
-    def scheduler(self) -> Iterator[Scheduler]:
+    def stage(self) -> Iterator[Stage]:
         """Yield a stage where every writer waits for its first call."""
-        store = MemoryStore(Clock().seconds)
-        for key, body in self.start.items():
-            store.put(Key(key), body, ABSENT)
-        scheduler = Scheduler(store, sociable=self.together)
-        gated = GatedStore(scheduler)
-        shared = self._informed(gated, 0) if self.together else None
+        store = OrdinalStore(self.start)
+        if not self.together:
+            yield LoneWriters(store, dict(self._beginnings))
+            return
+        scheduler = Scheduler(store)
+        index = self._informed(GatedStore(scheduler), 0)
         with scheduled_futures(), closing(scheduler):
-            for number, (name, wish) in enumerate(self.intents.items(), 1):
-                index = shared or self._informed(gated, number)
-                process = "all" if self.together else name
-                scheduler.add(name, process, partial(self.fulfil, index, wish))
+            for name, wish in self.intents.items():
+                scheduler.add(name, partial(self.fulfil, index, wish))
             yield scheduler
+
+    @cached_property
+    def _beginnings(self) -> dict[str, Position]:
+        """Where each writer begins that has a process of its own."""
+        start = OrdinalStore(self.start)
+        return {
+            name: Position(partial(self._process, number, wish), start)
+            for number, (name, wish) in enumerate(self.intents.items(), 1)
+        }
+
+    def _process(self, number: int, wish: WriteIntent, store: Store) -> Callable[[], None]:
+        return partial(self.fulfil, self._informed(store, number), wish)
 
     def _informed(self, store: Store, seed: int) -> Index:
         """Return an index of a process that has read the project, if that is of any use to it."""
@@ -153,6 +172,7 @@ class Explorer:
     faults: int
     result: ExplorationResult = field(default_factory=ExplorationResult)
     _seen: set[object] = field(default_factory=set)
+    _checked: set[object] = field(default_factory=set)
     _healed: set[object] = field(default_factory=set)
 
     def explore(self) -> ExplorationResult:
@@ -167,64 +187,74 @@ class Explorer:
         """Play so many schedules at random."""
         random = Random(seed)
         for _ in range(schedules):
-            with self.scenario.scheduler() as scheduler:
+            with self.scenario.stage() as stage:
                 schedule: Schedule = ()
-                while steps := self._steps(scheduler, schedule):
+                while steps := self._steps(stage, schedule):
                     smooth = [step for step in steps if step[1] is CallOutcome.DONE]
                     step = random.choice(steps if random.random() < 0.1 else smooth)
-                    scheduler.let(*step)
+                    stage.let(*step)
                     schedule += (step,)
-                    self._check(scheduler, schedule)
-                self._end(scheduler, schedule)
+                    self._check(stage, schedule)
+                self._end(stage, schedule)
         return self.result
 
     def _play(self, schedule: Schedule) -> list[Schedule]:
         """Play a schedule and go on smoothly to the end; return the turns that were not taken."""
         turns: list[Schedule] = []
-        with self.scenario.scheduler() as scheduler:
-            for name, outcome in schedule:
-                scheduler.let(name, outcome)
+        with self.scenario.stage() as stage:
+            stage.replay(schedule)
             while True:
-                state = (scheduler.state(), _used(schedule))
+                state = (stage.state(), _used(schedule))
                 if state in self._seen:
                     return turns
                 self._seen.add(state)
-                self._check(scheduler, schedule)
-                steps = self._steps(scheduler, schedule)
+                self._check(stage, schedule)
+                steps = self._steps(stage, schedule)
                 if not steps:
-                    self._end(scheduler, schedule)
+                    self._end(stage, schedule)
                     return turns
+                if self.scenario.together and _used(schedule) < self.faults:
+                    self._heal(stage, schedule)  # as after a crash: it would end all writers
+                    steps = [step for step in steps if step[1] is not CallOutcome.CRASH]
                 turns += [(*schedule, step) for step in steps[1:]]
-                scheduler.let(*steps[0])
+                stage.let(*steps[0])
                 schedule = (*schedule, steps[0])
 
-    def _steps(self, scheduler: Scheduler, schedule: Schedule) -> list[Step]:
+    def _steps(self, stage: Stage, schedule: Schedule) -> list[Step]:
         may_fail = _used(schedule) < self.faults
         return [
             (name, outcome)
-            for name, call in scheduler.waiting().items()
+            for name, call in stage.waiting().items()
             for outcome in call.outcomes
             if may_fail or outcome is CallOutcome.DONE
         ]
 
-    def _check(self, scheduler: Scheduler, schedule: Schedule) -> None:
-        for why in violations(scheduler.store, self.scenario.intents, scheduler.answers()):
-            surprises = [each.surprise for each in scheduler.writers.values() if each.surprise]
-            raise InvariantViolated(_told(why, schedule, scheduler)) from next(
-                iter(surprises), None
-            )
+    def _check(self, stage: Stage, schedule: Schedule) -> None:
+        state = (stage.store.state(), tuple(stage.answers().items()))
+        if state in self._checked:
+            return
+        self._checked.add(state)
+        for why in violations(stage.store, self.scenario.intents, stage.answers()):
+            surprises = [each.surprise for each in stage.writers.values() if each.surprise]
+            raise InvariantViolated(_told(why, schedule, stage)) from next(iter(surprises), None)
 
-    def _end(self, scheduler: Scheduler, schedule: Schedule) -> None:
-        """See to it that doing it all again puts everything right."""
+    def _end(self, stage: Stage, schedule: Schedule) -> None:
+        """See to it that every writer has an answer, and that doing it all again helps."""
+        self._check(stage, schedule)
         self.result.ends += 1
-        for name in self.scenario.intents.keys() - scheduler.answers().keys():
-            raise InvariantViolated(_told(f"{name} waits for ever", schedule, scheduler))
-        self.result.answers.add(tuple(scheduler.answers()[name] for name in self.scenario.intents))
-        state = frozenset(objects(scheduler.store))
+        for name in self.scenario.intents.keys() - stage.answers().keys():
+            raise InvariantViolated(_told(f"{name} waits for ever", schedule, stage))
+        self.result.answers.add(tuple(stage.answers()[name] for name in self.scenario.intents))
+        self._heal(stage, schedule)
+
+    def _heal(self, stage: Stage, schedule: Schedule) -> None:
+        """See to it that doing it all again, with these objects, puts everything right."""
+        found = dict(objects(stage.store))
+        state = frozenset(found.items())
         if state not in self._healed:
             self._healed.add(state)
-            for why in self._unhealed(scheduler.store):
-                raise InvariantViolated(_told(why, schedule, scheduler))
+            for why in self._unhealed(OrdinalStore(found)):
+                raise InvariantViolated(_told(why, schedule, stage))
 
     def _unhealed(self, store: Store) -> Iterator[str]:
         index = self.scenario.opened(store, 77)
@@ -252,6 +282,6 @@ def _used(schedule: Schedule) -> int:
     return sum(outcome is not CallOutcome.DONE for _, outcome in schedule)
 
 
-def _told(why: str, schedule: Schedule, scheduler: Scheduler) -> str:
+def _told(why: str, schedule: Schedule, stage: Stage) -> str:
     steps = "\n".join(f"  {name}: {outcome}" for name, outcome in schedule)
-    return f"{why}\nafter\n{steps}\nanswers {scheduler.answers()}\nwaiting {scheduler.waiting()}"
+    return f"{why}\nafter\n{steps}\nanswers {stage.answers()}\nwaiting {stage.waiting()}"

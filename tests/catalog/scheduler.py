@@ -1,16 +1,17 @@
 """
-A deterministic scheduler of writers, which makes their store calls happen one at a time.
+A deterministic scheduler of the writers of one process: their store calls happen one at a time.
 
 Writers are threads that run the product's own code. Each store call of a writer waits at a gate
 until the test chooses its outcome: it is done; it is done and its reply is lost; it is lost before
-it is done; or the process of the writer crashes. A writer that waits for another writer of its
-process pauses, too; as soon as it could go on, the test decides when it does.
+it is done; or the process crashes. A writer that waits for another one pauses, too; as soon as it
+could go on, the test decides when it does.
 
 Exactly one thread runs at a time: that of the test, or of the writer which the test resumed. They
 alternate by locks, so a schedule has one result on every machine.
 """
 
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,14 +21,18 @@ from typing import TypeVar
 
 import pytest
 
+from tests.operations.in_memory_index import Clock
 from tests.storage.wrapping import WrappedStore
 from wheelyard.errors import Unavailable, WheelyardError
-from wheelyard.storage.base import ObjectVersion, Store, Stored
+from wheelyard.storage.base import ABSENT, Key, ObjectBody, ObjectVersion, Store, WebType
+from wheelyard.storage.memory import MemoryStore
 
 T = TypeVar("T")
 
+IMMEDIATE = frozenset({"read", "sign"})
+"""Calls that change nothing, and that no other call can change: they wait for nobody."""
 START = "start"
-"""The gate at which a writer begins, if writers of one process can wait for each other."""
+"""The gate at which a writer begins: the first one may lead the others."""
 GO_ON = "go on"
 """The gate of a writer after the other writer that it waited for has finished."""
 
@@ -39,6 +44,10 @@ class CallOutcome(StrEnum):
     LOST_DONE = "lost, done"
     LOST_NOT_DONE = "lost, not done"
     CRASH = "crash"
+
+
+Step = tuple[str, CallOutcome]
+Schedule = tuple[Step, ...]
 
 
 class Crash(BaseException):
@@ -63,14 +72,67 @@ class Call:
         )
 
 
-class WriterThread(Thread):
-    """A writer: its name, the process that it belongs to, and its result once it has ended."""
+def reply_to(outcome: CallOutcome, act: Callable[[], object]) -> object:
+    """Make a call, unless it is lost; return the reply, or the error that its writer meets."""
+    if outcome is CallOutcome.LOST_NOT_DONE:
+        return Unavailable("The call was lost.")
+    try:
+        reply = act()
+    except WheelyardError as fault:
+        reply = fault
+    # the writer of a lost call cannot know whether the store would have refused it
+    return reply if outcome is CallOutcome.DONE else Unavailable("The reply was lost.")
 
-    def __init__(
-        self, name: str, process: str, work: Callable[[], None], scheduler: "Scheduler"
-    ) -> None:
+
+def told(reply: object) -> object:
+    """Return a reply in a form that is equal in every run."""
+    if isinstance(reply, WheelyardError):
+        return type(reply).__name__
+    return tuple(reply) if isinstance(reply, list) else reply
+
+
+def answer_of(work: Callable[[], None]) -> tuple[str, BaseException | None]:
+    """Do a writer's work; return its result, and an exception that the product must never raise."""
+    try:
+        work()
+    except Crash:
+        return "crashed", None
+    except WheelyardError as fault:
+        return f"{type(fault).__name__} {fault.code}", None
+    except BaseException as error:  # noqa: BLE001 - reported by the test
+        return "surprised", error
+    return "ok", None
+
+
+class OrdinalStore(MemoryStore):
+    """A store whose versions count the writes of an object: the same ones in every schedule."""
+
+    def __init__(self, start: Mapping[str, bytes]) -> None:
+        super().__init__(Clock().seconds)
+        self._ordinals = Counter[Key]()
+        for key, body in start.items():
+            self.put(Key(key), body, ABSENT)
+
+    def put(
+        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
+    ) -> ObjectVersion:
+        """See `Store`."""
+        self._writes = self._ordinals[key]
+        version = super().put(key, body, expect, kind)
+        self._ordinals[key] += 1
+        return version
+
+    def state(self) -> object:
+        """Return all that is stored, and the versions that the next writes get."""
+        held = frozenset((key, stored) for key, (stored, _) in self._objects.items())
+        return held, frozenset(self._ordinals.items())
+
+
+class WriterThread(Thread):
+    """A writer: its name, and its result once it has ended."""
+
+    def __init__(self, name: str, work: Callable[[], None], scheduler: "Scheduler") -> None:
         super().__init__(name=name, daemon=True)
-        self.process = process
         self.answer: str | None = None
         self.surprise: BaseException | None = None
         """An exception that the product must never raise."""
@@ -79,7 +141,8 @@ class WriterThread(Thread):
         """Every reply of its store so far."""
         self._call: Call | None = None
         self._awaited: Future[object] | None = None
-        self._outcome = CallOutcome.DONE
+        self.outcome = CallOutcome.DONE
+        """What becomes of its call."""
         self._turn = Lock()
         self._turn.acquire()
         self._work = work
@@ -87,19 +150,12 @@ class WriterThread(Thread):
     def run(self) -> None:
         """Run the writer to its end."""
         self._turn.acquire()
-        answer = "ok"
-        try:
-            if self.scheduler.sociable:  # the first writer may lead the others
-                self.scheduler.gate(START, "", lambda: None)
-            self._work()
-        except Crash:
-            answer = "crashed"
-        except WheelyardError as fault:
-            answer = f"{type(fault).__name__} {fault.code}"
-        except BaseException as error:  # noqa: BLE001 - reported by the test
-            answer, self.surprise = "surprised", error
-        self.answer = answer
+        self.answer, self.surprise = answer_of(self._enter_and_work)
         self.scheduler.turn.release()
+
+    def _enter_and_work(self) -> None:
+        self.scheduler.gate(START, "", lambda: None)
+        self._work()
 
     @property
     def waits_for(self) -> Call | None:
@@ -117,44 +173,46 @@ class WriterThread(Thread):
             return "woken" if self._awaited.done() else "others"
         return "gate"
 
-    def wait(self, call: Call | None, awaited: Future[object] | None = None) -> CallOutcome:
-        """Pause the thread of this writer until the test resumes it; return the outcome."""
+    def wait(self, call: Call | None, awaited: Future[object] | None) -> None:
+        """Pause the thread of this writer until the test resumes it."""
+        ahead = self.scheduler.ahead
+        if call and ahead and ahead[0][0] == self.name and ahead[0][1] is not CallOutcome.CRASH:
+            self.outcome = ahead.popleft()[1]  # to change threads would take most of the time
+            return
         self._call, self._awaited = call, awaited
         self.scheduler.turn.release()
         self._turn.acquire()
         self._call, self._awaited = None, None
-        return self._outcome
 
     def go(self, outcome: CallOutcome) -> None:
         """Resume this writer, from the thread of the test, until it waits again."""
-        self._outcome = outcome
+        self.outcome = outcome
         self._turn.release()
         self.scheduler.turn.acquire()
 
 
 @dataclass
 class Scheduler:
-    """Runs writers step by step; if `sociable`, those of one process may wait for each other."""
+    """Runs the writers of one process step by step; they may wait for each other."""
 
-    store: Store
-    sociable: bool
+    store: OrdinalStore
     writers: dict[str, WriterThread] = field(default_factory=dict)
     turn: Lock = field(default_factory=Lock)
     """Released when the test may run."""
+    ahead: deque[Step] = field(default_factory=deque)
+    """The steps of a schedule that is played again."""
     orders: dict[str, list[str]] = field(default_factory=dict)
     """The writers that used each key, in order."""
-    _dead: set[str] = field(default_factory=set)
+    _has_crashed: bool = False
     _queue: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Waiting writers, with the number of replies of every writer when the wait began."""
-    _ordinals: dict[tuple[str, ObjectVersion], int] = field(default_factory=dict)
-    _writes: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.turn.acquire()
 
-    def add(self, name: str, process: str, work: Callable[[], None]) -> None:
+    def add(self, name: str, work: Callable[[], None]) -> None:
         """Add a writer and run it to its first gate."""
-        writer = WriterThread(name, process, work, self)
+        writer = WriterThread(name, work, self)
         writer.start()
         self.writers[name] = writer
         writer.go(CallOutcome.DONE)
@@ -167,29 +225,30 @@ class Scheduler:
         """Return the results of the writers that have ended."""
         return {name: each.answer for name, each in self.writers.items() if each.answer}
 
+    def replay(self, schedule: Schedule) -> None:
+        """Play a schedule; a writer takes steps of its own that follow each other at once."""
+        self.ahead.extend(schedule)
+        while self.ahead:
+            self.let(*self.ahead.popleft())
+
     def let(self, name: str, outcome: CallOutcome) -> None:
         """Give a writer's call its outcome, and run until the writer waits again."""
         writer = self.writers[name]
         if outcome is CallOutcome.CRASH:
-            self._kill(writer.process)
+            self._crash()
         else:
             assert writer.waits_for, f"{name} cannot go on: it waits at {writer.state_name!r}"
             writer.go(outcome)
 
     def state(self) -> object:
         """Return the state that determines everything that can happen from now on."""
-        held = frozenset(
-            (entry.key, self._ordinal(entry.key, entry.version), entry.size)
-            for entry in self.store.list("")
-        )
         writers = tuple((each.state_name, tuple(each.history)) for each in self.writers.values())
         order = frozenset((key, tuple(names)) for key, names in self.orders.items())
-        return held, writers, (order, frozenset(self._queue.items())) if self.sociable else None
+        return self.store.state(), writers, order, frozenset(self._queue.items())
 
     def close(self) -> None:
         """End every writer."""
-        for writer in self.writers.values():
-            self._kill(writer.process)
+        self._crash()
         for writer in self.writers.values():
             writer.join()
 
@@ -198,69 +257,34 @@ class Scheduler:
         writer = current_thread()
         if not isinstance(writer, WriterThread):
             return act()
-        if writer.process in self._dead:
-            raise Crash
         call = Call(verb, key)
-        outcome = writer.wait(call)
-        if outcome is CallOutcome.CRASH:
-            raise Crash
+        self._pause(writer, call)
         self.orders.setdefault(key, []).append(writer.name)
-        return self._meet(writer, call, outcome, act)
+        reply = reply_to(writer.outcome, act)
+        writer.history.append((call, told(reply)))
+        if isinstance(reply, WheelyardError):
+            raise reply from None
+        return reply  # type: ignore[return-value] # what `act` returned
 
     def await_others(self, writer: WriterThread, awaited: Future[object]) -> None:
-        """Wait, as a writer, for work of another writer of the process."""
-        if writer.process in self._dead:
-            raise Crash
+        """Wait, as a writer, for work of another writer."""
         self._queue[writer.name] = tuple(len(each.history) for each in self.writers.values())
-        outcome = writer.wait(None, awaited)
+        self._pause(writer, None, awaited)
         del self._queue[writer.name]
-        if outcome is CallOutcome.CRASH:
-            raise Crash
         writer.history.append(GO_ON)
 
-    def _meet(
-        self, writer: WriterThread, call: Call, outcome: CallOutcome, act: Callable[[], T]
-    ) -> T:
-        try:
-            if outcome is CallOutcome.LOST_NOT_DONE:
-                raise Unavailable("The call was lost.")
-            reply = self._done(call, act)
-            if outcome is CallOutcome.LOST_DONE:
-                raise Unavailable("The reply was lost.")
-        except WheelyardError as fault:
-            # the writer of a lost call cannot know whether the store would have refused it
-            told = fault if outcome is CallOutcome.DONE else Unavailable("The reply was lost.")
-            writer.history.append((call, self._told(call, told)))
-            raise told from None
-        writer.history.append((call, self._told(call, reply)))
-        return reply
+    def _pause(
+        self, writer: WriterThread, call: Call | None, awaited: Future[object] | None = None
+    ) -> None:
+        if not self._has_crashed:
+            writer.wait(call, awaited)
+        if self._has_crashed:
+            raise Crash
 
-    def _done(self, call: Call, act: Callable[[], T]) -> T:
-        reply = act()
-        if call.verb == "put":
-            self._writes[call.key] = count = self._writes.get(call.key, 0) + 1
-            self._ordinals[call.key, ObjectVersion(str(reply))] = count
-        return reply
-
-    def _told(self, call: Call, reply: object) -> object:
-        """Return a reply in a form that is equal in every run: versions become ordinals."""
-        if isinstance(reply, WheelyardError):
-            return type(reply).__name__
-        if isinstance(reply, Stored):
-            return self._ordinal(call.key, reply.version), reply.body
-        if isinstance(reply, list):
-            return tuple((entry.key, self._ordinal(entry.key, entry.version)) for entry in reply)
-        if isinstance(reply, str):
-            return self._ordinal(call.key, ObjectVersion(reply))
-        return type(reply).__name__
-
-    def _ordinal(self, key: str, version: ObjectVersion) -> int:
-        return self._ordinals.get((key, version), 0)
-
-    def _kill(self, process: str) -> None:
-        self._dead.add(process)
+    def _crash(self) -> None:
+        self._has_crashed = True
         for writer in self.writers.values():
-            if writer.process == process and writer.answer is None:
+            if writer.answer is None:
                 writer.go(CallOutcome.CRASH)
 
 
@@ -292,4 +316,4 @@ class GatedStore(WrappedStore):
         return self.scheduler.store
 
     def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
-        return act() if verb in {"read", "sign"} else self.scheduler.gate(verb, key, act)
+        return act() if verb in IMMEDIATE else self.scheduler.gate(verb, key, act)

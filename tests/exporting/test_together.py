@@ -7,13 +7,12 @@ from random import Random
 
 import pytest
 
-from tests.catalog.scheduler import CallOutcome, Scheduler
+from tests.catalog.scheduler import CallOutcome, OrdinalStore, Scheduler
 from tests.exporting.export_fixture import ExportHarness, delete, observed_export, set_status, yank
 from tests.exporting.sites import BASE, MANIFEST, WRITES, broken, pages_of, reader, tree
 from tests.http.packages import sdist, wheel
 from wheelyard.model.project import Status
 from wheelyard.operations.exporting.manifest import FileMode, RequestedOptions
-from wheelyard.storage.memory import MemoryStore
 
 SEEDS = 10
 EXPORTS = ("first", "second")
@@ -50,17 +49,14 @@ def test_two_exports_and_a_publisher(tmp_path: Path, is_first: bool) -> None:  #
         if not is_first:
             harness.export()
             harness.publish(sdist("demo", "1.5"))
-        random, scheduler = Random(seed), Scheduler(MemoryStore(lambda: 0.0), sociable=False)
+        random, scheduler = Random(seed), Scheduler(OrdinalStore({}))
 
         def on_call(verb: str, path: str, scheduler: Scheduler = scheduler) -> None:
             scheduler.gate(verb, path, lambda: None)
 
         for name in EXPORTS:
-            scheduler.add(
-                name,
-                name,
-                partial(observed_export, ExportHarness(harness.folder).exports(), on_call),
-            )
+            exports = ExportHarness(harness.folder).exports()
+            scheduler.add(name, partial(observed_export, exports, on_call))
         between, is_left = changes(harness), True
         while players := [*sorted(scheduler.waiting()), *(["between"] if is_left else [])]:
             chosen = random.choice(players)
