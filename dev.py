@@ -81,14 +81,19 @@ def test(arguments: list[str]) -> int:
     make_hosts_file()
     os.chdir(ROOT)
     environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # each process would compile everything anew
+    pytest = [str(BIN / "python"), "-m", "pytest", "--numprocesses=auto", "--durations=20"]
+    pytest.extend(arguments)
     nox = [str(BIN / "nox"), "--no-venv", "--sessions", "style", "types", "map"]
-    checks = subprocess.run(nox, env=environment, check=False).returncode
+    # compiles the tests beside the checks; else all workers would do so at the same time
+    compiling = [*pytest, "--numprocesses=0", "--collect-only"]
+    silent = subprocess.DEVNULL
+    with subprocess.Popen(compiling, env=environment, stdout=silent, stderr=silent):
+        checks = subprocess.run(nox, env=environment, check=False).returncode
     if checks:
         say("the static checks failed, see above; now the tests")
     if installing.ident is not None:
         installing.join()
-    pytest = [str(BIN / "python"), "-m", "pytest", "--numprocesses=auto", "--durations=20"]
-    pytest.extend(arguments)
     return subprocess.run(pytest, env=environment, check=False).returncode or checks
 
 
