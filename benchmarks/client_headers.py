@@ -46,6 +46,8 @@ UV_METADATA = {"Accept": "*/*", "Accept-Encoding": "zstd,gzip,deflate", "User-Ag
 """uv asks for core metadata."""
 BROWSER = {"Accept": "text/html", "Accept-Encoding": "identity"}
 """An installer that knows neither JSON nor compression."""
+UNREMEMBERED = {"X-Long": "x" * 1100}
+"""A header that is too long for the fast path of wheelyard, and has no other effect."""
 
 
 def uncompressed(headers: dict[str, str]) -> dict[str, str]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import downloads
-from benchmarks.client_headers import PIP
+from benchmarks.client_headers import PIP, UNREMEMBERED
 from benchmarks.flame_picture import Stacks, draw
 from benchmarks.load import page_rate, upload_rate
 from benchmarks.memory import peak_of_upload
@@ -32,8 +32,6 @@ from tests.clients.harness import REPOSITORY, program
 SECONDS = 4
 UPLOADS = 40
 PAGE = "/simple/project-00001/"
-UNREMEMBERED = {"X-Long": "x" * 1100}
-"""A header that is too long for the fast path, and has no other effect."""
 HEAVY = Wheel("heavy", "1.0")
 PYTHON = "Python"
 PARTS = {
