@@ -13,6 +13,7 @@ specifications, PEP 440 and PEP 625.
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import ClassVar, NewType
 
@@ -180,6 +181,7 @@ def parse_name(text: str) -> NormalizedName:
     )
 
 
+@lru_cache(256)  # filename, form and metadata of an upload have the same one
 def parse_version(text: str) -> Version:
     """Return a PEP 440 version; raise Invalid (code `invalid_version`) if malformed or too long."""
     if text.isascii() and len(text) <= VERSION_LIMIT and not _DIGITS.search(text):

@@ -138,8 +138,9 @@ class LocalStore(Store):
         target = self._path(key)
         with storage_faults(str(key)):
             with ExitStack() as stack:
-                staged = body if isinstance(body, Path) and body in self._staged else None
-                if staged is None:
+                if isinstance(body, Path) and body in self._staged:
+                    staged: Path | str = body
+                else:
                     staged, descriptor = self._stage(body, stack, is_new=expect == ABSENT)
                     self._fsync_all([descriptor])
                 version = self._move_into_place(key, staged, target, expect)
@@ -158,8 +159,7 @@ class LocalStore(Store):
                     os.close(descriptor)
                 return self._move_into_place(key, staged, self._path(key), expect)
             finally:
-                with suppress(FileNotFoundError):  # it was renamed
-                    os.unlink(staged)  # noqa: PTH108 - hot
+                _unlink(staged)
 
     def link(self, key: Key, source: Path) -> None:
         """Hard-link a file to a new key; raise Conflict if the key exists, OSError if it fails."""
@@ -207,7 +207,7 @@ class LocalStore(Store):
             with storage_faults("files"):
                 staged = [self._stage(body, stack, is_new=True) for body in bodies]
                 self._fsync_all([descriptor for _, descriptor in staged], folders)
-            paths = [path for path, _ in staged]
+            paths = [Path(path) for path, _ in staged]
             self._staged.update(paths)
             stack.callback(self._staged.difference_update, paths)
             yield paths
@@ -257,7 +257,7 @@ class LocalStore(Store):
             )
         return f"{self._root}/{key}"
 
-    def _stage(self, body: ObjectBody, stack: ExitStack, *, is_new: bool) -> tuple[Path, int]:
+    def _stage(self, body: ObjectBody, stack: ExitStack, *, is_new: bool) -> tuple[Path | str, int]:
         """
         Return the path of a spool file with the bytes of `body`, and a descriptor to sync it by.
 
@@ -269,9 +269,9 @@ class LocalStore(Store):
             descriptor = os.open(body, os.O_RDONLY)
             stack.callback(os.close, descriptor)
             return body, descriptor
-        staged, sink = self.spool.create()
-        stack.callback(staged.unlink, missing_ok=True)
-        descriptor = stack.enter_context(sink).fileno()
+        staged, descriptor = self.spool.open_new()
+        stack.callback(_unlink, staged)
+        stack.callback(os.close, descriptor)
         _write(descriptor, body)
         self._jitter_mtime(descriptor)
         return staged, descriptor
@@ -415,6 +415,11 @@ def _names(folder: str) -> list[tuple[str, bool]]:
     except OSError as error:
         raise _unreadable(Key(folder), error) from error
     return sorted((f"{name}/" if is_folder else name, is_folder) for name, is_folder in found)
+
+
+def _unlink(staged: str) -> None:
+    with suppress(FileNotFoundError):  # it was renamed
+        os.unlink(staged)  # noqa: PTH108 - hot
 
 
 def _folder_of(path: str) -> str:

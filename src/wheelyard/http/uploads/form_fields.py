@@ -30,6 +30,7 @@ MAX_FIELD_CHARACTERS: Final = 1024
 FILETYPE_SUFFIXES: Final = {"bdist_wheel": (".whl",), "sdist": (".tar.gz", ".zip")}
 """Values of `filetype`, and how the filenames of each end."""
 
+_UTF8 = getincrementaldecoder("utf-8")
 _NUL = re.compile("\x00")
 _CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """Control characters, line breaks and marks of writing direction."""
@@ -46,7 +47,7 @@ class FieldDecoder:
         self._forbidden = _CONTROL_CHARACTERS if is_checked or name == "summary" else _NUL
         self._is_kept = is_checked or name == ATTESTATIONS_FIELD
         self._limit = MAX_FIELD_CHARACTERS if is_checked else MAX_ATTESTATIONS_CHARACTERS
-        self._decoder = getincrementaldecoder("utf-8")()
+        self._decoder = _UTF8()
 
     def write(self, data: bytes, *, final: bool = False) -> None:
         """Decode the next bytes; raise Invalid if the text has bad characters or is too long."""

@@ -129,7 +129,8 @@ class MultipartParser:
                     self._content = b""
                     yield _part_headers(event.headerlist)
                 else:
-                    self._check_content(event or b"")
+                    if event:
+                        self._check_content(event)
                     yield event
             if last:
                 self._parser.close()
