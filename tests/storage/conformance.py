@@ -70,6 +70,18 @@ class StoreConformance:
         assert file.read_bytes() == b"three"
         assert store.create_all([]) == []
 
+    def test_bodies_that_were_staged(self, store: Store) -> None:
+        """Bodies that were staged together are put one after another, or not at all."""
+        version = store.put(A, b"one", ABSENT)
+
+        with store.staged([b"two", b"three", b"four"], [A]) as (replacement, new, _):
+            store.put(A, replacement, version)
+            store.put(B, new, ABSENT)
+
+        found = [store.get(key) for key in (A, B)]
+        assert [each.body for each in found if isinstance(each, Stored)] == [b"two", b"three"]
+        assert [entry.key for entry in store.list("")] == [A, B]
+
     def test_creations_together_are_raced(self, store: Store, pool: ThreadPoolExecutor) -> None:
         """Of many who create the same objects at once, each object is created by exactly one."""
         objects = [(Key(f"race/{number}/x"), b"%d" % number) for number in range(20)]

@@ -99,6 +99,8 @@ def test_nothing_is_left_in_the_spool(tmp_path: Path) -> None:
     store.put(COUNTER, b"0", ABSENT)
     with pytest.raises(Conflict):
         store.put(COUNTER, b"1", ABSENT)
+    with pytest.raises(Conflict), store.staged([b"1", b"2"]) as (staged, _):
+        store.put(COUNTER, staged, ABSENT)
     store.delete(COUNTER, None)
 
     assert list(store.spool.folder.iterdir()) == []
