@@ -19,10 +19,10 @@ LOCKED = {
 }
 """The compared distributions, by the lock that has their version."""
 PROGRAMS = {
-    "nginx": (["nginx", "-v"], "apt install nginx-light"),
-    "wrk": (["wrk", "-v"], "apt install wrk"),
+    "nginx": (["nginx", "-v"], "apt install nginx-light", "it is left out"),
+    "wrk": (["wrk", "-v"], "apt install wrk", "a slower client of our own makes the load"),
 }
-"""The system programs: what prints their version, and how to install them on Debian."""
+"""The system programs: what prints their version, how Debian installs them, what happens else."""
 
 
 def describe() -> dict[str, str]:
@@ -40,7 +40,7 @@ def describe() -> dict[str, str]:
     facts |= {"commit": commit} if commit else {}
     facts |= {name: version(name) for name in INSTALLED}
     facts |= {name: _locked(lock, name) for lock, name in LOCKED.items()}
-    for name, (command, _) in PROGRAMS.items():
+    for name, (command, *_) in PROGRAMS.items():
         found = re.search(r"\d+(\.\d+)+", _printed(command))
         facts[name] = found[0] if found else "not installed"
     return facts
@@ -49,8 +49,8 @@ def describe() -> dict[str, str]:
 def missing_programs() -> list[str]:
     """Return a sentence for each system program that is not installed."""
     return [
-        f"{name} is not installed ({how}), so it is left out."
-        for name, (_, how) in PROGRAMS.items()
+        f"{name} is not installed (on Debian: {how}), so {instead}."
+        for name, (_, how, instead) in PROGRAMS.items()
         if shutil.which(name) is None
     ]
 
