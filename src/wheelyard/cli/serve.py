@@ -25,6 +25,7 @@ from wheelyard.cli.options import (
 )
 from wheelyard.cli.output import flush_messages, show_token, warn
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
+from wheelyard.http.memory_allocator import return_freed_memory
 from wheelyard.http.observability.instrumentation import require_telemetry
 from wheelyard.http.observability.log_formatters import configure_logging
 from wheelyard.http.server import resolve_bind_address, run_server
@@ -161,6 +162,7 @@ def run_index(settings: Settings, options: WatchOptions) -> None:
 
     With a log in JSON, log the error instead, and raise SystemExit.
     """
+    return_freed_memory()  # before the first thread, which would get a heap
     require_telemetry(settings)
     tls_files(settings)  # raises Invalid before a store is made
     settings = replace(settings, server=resolve_bind_address(settings.server))

@@ -48,7 +48,7 @@ class ServerContext:
 
 def build_context(index: Index, write_failure: Reason) -> ServerContext:
     """Return the `ServerContext` of a process that serves `index`."""
-    return_freed_memory()
+    return_freed_memory()  # in each worker
     http = index.settings.http
     read_threads = 8 if index.is_local else 32  # remote reads mostly wait for the network
     unknown_passwords = max(1, min(os.cpu_count() or 1, MAX_PASSWORD_THREADS) - 1)

@@ -31,7 +31,7 @@ from wheelyard.storage.split import SplitStore
 from wheelyard.storage.spool import Spool
 
 DOCUMENT_CAPACITY: Final = 16 * MIB
-"""Bytes of memory for the documents of one kind."""
+"""Bytes of memory for the documents of one kind; half of that if a read is only that of a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +139,7 @@ def cache_policy_in(traits: StoreTraits, settings: StoreSettings) -> CachePolicy
     return CachePolicy(
         is_local=traits.is_local,
         freshness=settings.freshness,
-        capacity=DOCUMENT_CAPACITY,
+        capacity=DOCUMENT_CAPACITY // 2 if traits.is_local else DOCUMENT_CAPACITY,
         stale_if_error=settings.stale_if_error,
     )
 

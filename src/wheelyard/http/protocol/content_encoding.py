@@ -48,10 +48,13 @@ def best_encoding(accept_encoding: bytes) -> Encoding:
 
 def encode_body(body: bytes) -> dict[Encoding, bytes]:
     """Return `body` in every encoding; if it is under `MIN_COMPRESSED_BYTES`, in IDENTITY only."""
-    bodies = {Encoding.IDENTITY: body}
+    bodies = {Encoding.IDENTITY: _trimmed(body)}
     if len(body) >= MIN_COMPRESSED_BYTES:
         bodies[Encoding.GZIP] = gzip.compress(body, 6, mtime=0)
-        # a copy: what `compress` returns keeps as much memory as it could have needed
-        compressed = zstandard.ZstdCompressor(level=9).compress(body)
-        bodies[Encoding.ZSTD] = bytes(memoryview(compressed))
+        bodies[Encoding.ZSTD] = _trimmed(zstandard.ZstdCompressor(level=9).compress(body))
     return bodies
+
+
+def _trimmed(body: bytes) -> bytes:
+    """Return a copy: what msgspec and zstandard return keeps more memory than its bytes."""
+    return bytes(memoryview(body))
