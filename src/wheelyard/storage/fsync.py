@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Final
 
 FSYNC_BATCH: Final = 16
@@ -29,17 +29,12 @@ class FsyncPool:
 
         A missing folder is left out: it was deleted meanwhile.
         """
-        wanted, opened = [*descriptors], list[int]()
-        try:
-            for folder in folders:
-                with suppress(FileNotFoundError):
-                    opened.append(os.open(folder, os.O_RDONLY))
-            wanted += opened
-            for start in range(0, len(wanted), FSYNC_BATCH):
-                self._fsync_batch(wanted[start : start + FSYNC_BATCH])
-        finally:
-            for descriptor in opened:
-                os.close(descriptor)
+        wanted: list[int | str] = [*descriptors, *folders]
+        for start in range(0, len(wanted), FSYNC_BATCH):
+            with ExitStack() as stack:
+                batch = _opened(wanted[start : start + FSYNC_BATCH], stack)
+                if batch:
+                    self._fsync_batch(batch)
 
     def _fsync_batch(self, descriptors: Sequence[int]) -> None:
         started = [self._threads.submit(os.fsync, each) for each in descriptors[1:]]
@@ -49,3 +44,16 @@ class FsyncPool:
             errors = [each.exception() for each in started]  # they must not be closed before that
         for error in filter(None, errors):
             raise error
+
+
+def _opened(files: Sequence[int | str], stack: ExitStack) -> list[int]:
+    """Return descriptors, of folders by their paths as well; `stack` closes what this opens."""
+    descriptors = list[int]()
+    for file in files:
+        if isinstance(file, int):
+            descriptors.append(file)
+            continue
+        with suppress(FileNotFoundError):
+            descriptors.append(os.open(file, os.O_RDONLY))
+            stack.callback(os.close, descriptors[-1])
+    return descriptors
