@@ -24,6 +24,7 @@ from tests.authentication.verifiers.fake_issuer import Bearer, FakeIssuer, runni
 from tests.clients.harness import REPOSITORY, Sandbox
 from tests.clients.servers import free_port, stop, until_healthy
 from tests.http.packages import Package, form, wheel
+from tests.plain_http import LOCALLY
 from tests.settings.written import as_toml
 from tests.waiting import until
 from wheelyard.authentication.api_tokens import TokenRequest
@@ -98,7 +99,7 @@ class Served:
         """Return the status of a path."""
         headers = {"Authorization": authorization} if authorization else {}
         url = f"http://127.0.0.1:{self.ports[server]}{path}"
-        return httpx2.get(url, headers=headers, trust_env=False, timeout=30).status_code
+        return httpx2.get(url, headers=headers, timeout=30, **LOCALLY).status_code
 
     def publish(self, package: Package) -> None:
         """Upload a package."""
@@ -108,8 +109,8 @@ class Served:
             f"{self.url}/legacy/",
             content=form(package),
             headers={"Authorization": authorization, "Content-Type": kind},
-            trust_env=False,
             timeout=30,
+            **LOCALLY,
         )
         assert answer.status_code == 200, answer.text
 

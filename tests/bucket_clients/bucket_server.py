@@ -16,6 +16,7 @@ from tests.clients.reading import page
 from tests.clients.servers import TOKEN, Server, free_port, is_healthy, running
 from tests.fake_gcs.server import FakeGcs
 from tests.http.packages import Package, form
+from tests.plain_http import LOCALLY
 from tests.waiting import TIMEOUT_SECONDS
 
 BUCKET = "wheels"
@@ -127,4 +128,4 @@ def is_whole(answer: Response, package: Package) -> bool:
 
 def _alone(index: BucketIndex) -> dict[str, Any]:
     login = ("__token__", index.server.token)
-    return {"auth": login, "trust_env": False, "timeout": TIMEOUT_SECONDS}
+    return {"auth": login, "timeout": TIMEOUT_SECONDS, **LOCALLY}

@@ -9,6 +9,7 @@ from tests.cli.conftest import Serve, Serving, Typed
 from tests.clients.harness import Sandbox
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.operations.distributions import make_wheel
+from tests.plain_http import LOCALLY
 from tests.storage.gcs.opened import EMULATOR
 from tests.waiting import TIMEOUT_SECONDS
 
@@ -36,9 +37,9 @@ def ask(serving: Serving, path: str, token: str) -> httpx2.Response:
     return httpx2.get(
         url,
         auth=("__token__", token),
-        trust_env=False,
         timeout=TIMEOUT_SECONDS,
         follow_redirects=True,
+        **LOCALLY,
     )
 
 

@@ -11,6 +11,7 @@ from tests.cli.conftest import Serve, Serving, Typed
 from tests.clients.harness import Sandbox
 from tests.clients.servers import TOKEN
 from tests.operations.distributions import Made, make_wheel
+from tests.plain_http import LOCALLY
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.cli.serve import overrides_of
 
@@ -36,7 +37,7 @@ def packages(sandbox: Sandbox) -> Path:
 def ask(serving: Serving, path: str, auth: tuple[str, str] | None = None) -> int:
     """Return the status of a path."""
     url = f"http://127.0.0.1:{serving.port}{path}"
-    return httpx2.get(url, auth=auth, trust_env=False, timeout=TIMEOUT_SECONDS).status_code
+    return httpx2.get(url, auth=auth, timeout=TIMEOUT_SECONDS, **LOCALLY).status_code
 
 
 def push(serving: Serving, made: Made, auth: tuple[str, str] | None = None) -> int:
@@ -45,7 +46,7 @@ def push(serving: Serving, made: Made, auth: tuple[str, str] | None = None) -> i
     form = {"content": (made.filename, made.body)}
     fields = {":action": "file_upload"}
     return httpx2.post(
-        url, files=form, data=fields, auth=auth, trust_env=False, timeout=TIMEOUT_SECONDS
+        url, files=form, data=fields, auth=auth, timeout=TIMEOUT_SECONDS, **LOCALLY
     ).status_code
 
 
@@ -53,7 +54,7 @@ def remove(serving: Serving, auth: tuple[str, str]) -> int:
     """Delete a release; return the status."""
     url = f"http://127.0.0.1:{serving.port}/api/v1/projects/demo/delete"
     return httpx2.post(
-        url, json={"version": "1.0"}, auth=auth, trust_env=False, timeout=TIMEOUT_SECONDS
+        url, json={"version": "1.0"}, auth=auth, timeout=TIMEOUT_SECONDS, **LOCALLY
     ).status_code
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.cli.conftest import Serve, Serving, Typed
 from tests.clients.harness import Sandbox
 from tests.operations.distributions import Made, make_sdist, make_wheel
+from tests.plain_http import LOCALLY
 from tests.waiting import TIMEOUT_SECONDS, until
 
 pytestmark = pytest.mark.integration
@@ -29,7 +30,7 @@ def packages(sandbox: Sandbox) -> Path:
 def get(serving: Serving, path: str) -> httpx2.Response:
     """Ask for a path."""
     url = f"http://127.0.0.1:{serving.port}{path}"
-    return httpx2.get(url, trust_env=False, timeout=TIMEOUT_SECONDS, follow_redirects=True)
+    return httpx2.get(url, timeout=TIMEOUT_SECONDS, follow_redirects=True, **LOCALLY)
 
 
 def wait_for(serving: Serving, *all_made: Made) -> None:

@@ -14,8 +14,9 @@ from uv import find_uv_bin
 from tests.clients.harness import Sandbox
 from tests.clients.projects import Built, sha256
 from tests.clients.servers import Server
+from tests.plain_http import LOCALLY
 
-ALONE: dict[str, Any] = {"trust_env": False, "timeout": 120, "follow_redirects": True}
+ALONE: dict[str, Any] = {"timeout": 120, "follow_redirects": True, **LOCALLY}
 """The HTTP client for servers on this machine."""
 JSON = "application/vnd.pypi.simple.v1+json"
 

@@ -23,6 +23,7 @@ from tests.deploy import containers
 from tests.deploy.containers import Buildah, Container
 from tests.once import made_once
 from tests.operations.distributions import Made, make_wheel
+from tests.plain_http import LOCALLY
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.settings.load import load_settings
 from wheelyard.settings.sections import Settings
@@ -90,7 +91,7 @@ def push(url: str, made: Made, token: str = "") -> int:
     """Upload a file as curl does; return the status."""
     form, fields = {"content": (made.filename, made.body)}, {":action": "file_upload"}
     auth = ("__token__", token) if token else None
-    with httpx2.Client(trust_env=False, timeout=TIMEOUT_SECONDS, auth=auth) as client:
+    with httpx2.Client(timeout=TIMEOUT_SECONDS, auth=auth, **LOCALLY) as client:
         return client.post(f"{url}/legacy/", files=form, data=fields).status_code
 
 
@@ -125,7 +126,7 @@ def test_serving(container: Container, config: dict[str, Any], tmp_path: Path) -
         assert container.call(*health, PORT=port).returncode == 0
         token = container.output("wheelyard", "token", "create", "ci", "--can", "read,upload")
         assert TOKEN.fullmatch(token.strip())
-        assert httpx2.get(f"{url}/simple/", trust_env=False).status_code == 401
+        assert httpx2.get(f"{url}/simple/", **LOCALLY).status_code == 401
         assert push(url, demo) == 401
         assert push(url, demo, token.strip()) == 200
         index = url.replace("//", f"//__token__:{token.strip()}@") + "/simple/"

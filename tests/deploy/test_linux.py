@@ -15,6 +15,7 @@ from tests.clients.harness import REPOSITORY, system_program
 from tests.clients.servers import free_port, until_healthy
 from tests.deploy.running import VALUES, Unit
 from tests.operations.distributions import make_wheel
+from tests.plain_http import LOCALLY
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.settings.load import load_settings
 
@@ -128,7 +129,7 @@ def test_system_calls(tmp_path: Path) -> None:
     try:
         until_healthy(process, f"127.0.0.1:{port}", log)
         url = f"http://127.0.0.1:{port}/"
-        with httpx2.Client(base_url=url, trust_env=False, timeout=TIMEOUT_SECONDS) as client:
+        with httpx2.Client(base_url=url, timeout=TIMEOUT_SECONDS, **LOCALLY) as client:
             assert client.post("/", files=form, data=fields).status_code == 200
             assert client.get("/simple/demo/").status_code == 200
     finally:

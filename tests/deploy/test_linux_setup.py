@@ -25,6 +25,7 @@ from tests.deploy.containers import Buildah, Container
 from tests.deploy.running import Unit
 from tests.once import made_once
 from tests.operations.distributions import make_wheel
+from tests.plain_http import LOCALLY
 from tests.waiting import TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.slow
@@ -166,7 +167,7 @@ def test_installed(machine: DebianMachine, tmp_path: Path) -> None:
     assert TOKEN.fullmatch(machine.token)
     with (
         service.serving(tmp_path / "log.txt", *guarded, variable="WHEELYARD_PORT") as url,
-        httpx2.Client(base_url=url, trust_env=False, timeout=TIMEOUT_SECONDS) as client,
+        httpx2.Client(base_url=url, timeout=TIMEOUT_SECONDS, **LOCALLY) as client,
     ):
         assert client.get("/simple/").status_code == 401
         assert client.post("/legacy/", files=form, data=fields, auth=auth).status_code == 200

@@ -20,6 +20,7 @@ import httpx2
 from tests.clients.harness import REPOSITORY, new_sandbox
 from tests.clients.servers import TOKEN, free_port, stop
 from tests.forking import ProcessEnvironment, fork
+from tests.plain_http import LOCALLY
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.http.app import App
@@ -154,7 +155,7 @@ def running_server(
     # several workers need the program itself, which begins them
     begin = _started if "--workers" in options else _forked
     process = begin(["serve", "--port", address.split(":")[1], *places, *options], dependencies)
-    with httpx2.Client(base_url=f"http://{address}", timeout=60, trust_env=False) as client:
+    with httpx2.Client(base_url=f"http://{address}", timeout=60, **LOCALLY) as client:
         try:
             until(lambda: is_up(client, f"{prefix}/health") or not process.is_alive())
             assert process.is_alive(), "the server did not come up"
@@ -225,7 +226,7 @@ def running_app(app: App, index: Index, folder: Path) -> Iterator[RunningServer]
     thread = Thread(target=loop.run_until_complete, args=(serve_plainly(app, listener, stopping),))
     thread.start()
     address = f"127.0.0.1:{port}"
-    with httpx2.Client(base_url=f"http://{address}", timeout=60, trust_env=False) as client:
+    with httpx2.Client(base_url=f"http://{address}", timeout=60, **LOCALLY) as client:
         try:
             until(lambda: is_up(client))
             yield RunningServer(

@@ -6,6 +6,7 @@ import socket
 import httpx2
 import pytest
 
+from tests.plain_http import LOCALLY
 from wheelyard.http.granian_worker import GranianWorker
 from wheelyard.http.protocol.messages import AsgiScope, Receive, Send, make_response, whole_response
 
@@ -36,7 +37,7 @@ async def statuses(*paths: str) -> list[int]:
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     worker = GranianWorker(FaultyApplication(), listener.detach())
     worker.start()
-    async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=url, timeout=60, **LOCALLY) as client:
         found = [(await client.get(path)).status_code for path in paths]
     await worker.stop()
     return found

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from tests.http.packages import post, publish, wheel
 from tests.http.servers import RunningServer, running_server
+from tests.plain_http import LOCALLY
 from tests.waiting import until
 from wheelyard.http.observability.worker_metrics import MetricsSnapshot, WorkerMetricsFolder, merge
 from wheelyard.storage.instrumented import Histogram, Operation
@@ -35,8 +36,7 @@ def asked_anew(server: RunningServer, path: str, token: str) -> list[httpx2.Resp
     """Ask over several new connections, which different processes take."""
     headers = {"Accept": V1_JSON, "Authorization": f"Bearer {token}"}
     return [
-        httpx2.get(f"{server.url}{path}", headers=headers, trust_env=False, timeout=30)
-        for _ in range(6)
+        httpx2.get(f"{server.url}{path}", headers=headers, timeout=30, **LOCALLY) for _ in range(6)
     ]
 
 
@@ -118,11 +118,11 @@ def test_a_process_that_is_killed(tmp_path: Path) -> None:
         row = 'wheelyard_http_request_duration_seconds_count{method="GET",route="nothing"'
 
         def shown() -> float:
-            text = httpx2.get(f"{server.url}/metrics", trust_env=False, timeout=30).text
+            text = httpx2.get(f"{server.url}/metrics", timeout=30, **LOCALLY).text
             return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if row in line)
 
         for _ in range(20):
-            httpx2.get(f"{server.url}/nothing/at/all/", trust_env=False, timeout=30)
+            httpx2.get(f"{server.url}/nothing/at/all/", timeout=30, **LOCALLY)
         before = shown()
         os.kill(_workers(server.pid)[0], signal.SIGKILL)
         until(lambda: "Unexpected exit" in server.log)
