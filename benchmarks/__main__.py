@@ -10,9 +10,12 @@ Run benchmarks and print their figures.
 import argparse
 import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import pytest
 
 from benchmarks import (
     access,
@@ -62,14 +65,30 @@ def main() -> None:
     print(", ".join(f"{name} {value}" for name, value in facts.items()))
     for missing in machine.missing_programs():
         print(f"benchmarks: {missing}", file=sys.stderr)
-    for name in FIGURES if is_all else asked:
-        begun, title = time.perf_counter(), FIGURES[name].__doc__ or ""
+    names = [*FIGURES] if is_all else asked
+    failed = [name for name in names if not _run(name, facts if is_all else None)]
+    if failed:
+        sys.exit(f"benchmarks: failed, see above: {', '.join(failed)}")
+
+
+def _run(name: str, facts: Mapping[str, str] | None) -> bool:
+    """
+    Run one benchmark, print its figures, and return whether it has worked.
+
+    With `facts` about the machine, also write the figures to `benchmarks/results`.
+    """
+    begun, title = time.perf_counter(), FIGURES[name].__doc__ or ""
+    try:
         with TemporaryDirectory(prefix="benchmarks-") as folder:
             figures = FIGURES[name](Path(folder))
-        show(f"{name}: {title}", figures)
-        if is_all:
-            results.write(name, title, figures, facts)
-        print(f"took {time.perf_counter() - begun:.0f} s", file=sys.stderr)
+    except (Exception, pytest.skip.Exception):  # noqa: BLE001 - the others may work
+        traceback.print_exc()
+        return False
+    show(f"{name}: {title}", figures)
+    if facts is not None:
+        results.write(name, title, figures, facts)
+    print(f"{name} took {time.perf_counter() - begun:.0f} s", file=sys.stderr)
+    return True
 
 
 if __name__ == "__main__":
