@@ -9,7 +9,6 @@ from wheelyard.http.caching.document_reader import DocumentReader
 from wheelyard.http.caching.page_cache import PageCache
 from wheelyard.http.concurrency_limit import ConcurrencyLimit
 from wheelyard.http.file_delivery import CoreMetadataCache, FileDelivery
-from wheelyard.http.memory_allocator import return_freed_memory
 from wheelyard.http.observability.store_error_log import StoreErrorLog
 from wheelyard.http.security.read_policy import ReadPolicy
 from wheelyard.http.thread_pools import ThreadPools
@@ -48,7 +47,6 @@ class ServerContext:
 
 def build_context(index: Index, write_failure: Reason) -> ServerContext:
     """Return the `ServerContext` of a process that serves `index`."""
-    return_freed_memory()  # in each worker
     http = index.settings.http
     read_threads = 8 if index.is_local else 32  # remote reads mostly wait for the network
     unknown_passwords = max(1, min(os.cpu_count() or 1, MAX_PASSWORD_THREADS) - 1)

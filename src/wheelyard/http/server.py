@@ -31,6 +31,7 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.app import App
 from wheelyard.http.granian_worker import LISTEN_BACKLOG, GranianWorker
+from wheelyard.http.memory_allocator import return_freed_memory
 from wheelyard.http.observability.log_formatters import configure_logging
 from wheelyard.http.observability.worker_metrics import WorkerMetricsFolder
 from wheelyard.model.text import escaped
@@ -273,6 +274,7 @@ def create_worker_app(settings: Settings, folder: Path, manager: int) -> App:
 
     The workers share `folder`. A thread stops this worker when the process `manager` was killed.
     """
+    return_freed_memory()
     configure_logging(settings.log)
     threading.Thread(target=_exit_with_manager, args=(manager, folder), daemon=True).start()
 

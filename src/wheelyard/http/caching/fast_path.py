@@ -21,7 +21,7 @@ from wheelyard.settings.sections import MIB
 
 CAPACITY_BYTES: Final = 4 * MIB
 """The memory for remembered requests; the pages themselves are in the `PageCache`."""
-ENTRY_BYTES: Final = 1024
+ENTRY_BYTES: Final = 1536
 """The estimated memory of a remembered request, besides the bytes of its key."""
 MAX_HEADERS: Final = 24
 HEADER_LIMIT_BYTES: Final = 1024
