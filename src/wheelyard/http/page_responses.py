@@ -10,7 +10,7 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.catalog.projects import NameList
 from wheelyard.http.caching.cache_headers import VARY, page_cache_headers
-from wheelyard.http.caching.page_cache import CachedPage, PageCache, Render
+from wheelyard.http.caching.page_cache import CachedPage, Render, repeat_cached
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.conditional_requests import check_if_match
 from wheelyard.http.protocol.content_encoding import best_encoding
@@ -64,21 +64,20 @@ def page_response(
     request: Request,
     page: CachedPage,
     media_type: MediaType,
-    repeat_from: PageCache | None = None,
-    is_current: Callable[[], bool] = lambda: True,
+    is_current: Callable[[], bool] | None = None,
 ) -> Response:
     """
     Return a 200 response with `page` in an encoding that the client accepts, or 304, or 412.
 
-    With `repeat_from`, identical requests get the same response as long as that cache has the page
-    and `is_current` returns True.
+    With `is_current`, identical requests get the same response as long as that returns True and the
+    page is in its cache.
     """
     encoding = best_encoding(request.headers.get(b"accept-encoding", b""))
     response = page.response(media_type, encoding, request.headers.get(b"if-none-match"))
     rejection = check_if_match(request.headers, dict(response.headers)[b"etag"])
-    if rejection is not None or repeat_from is None:
+    if rejection is not None or is_current is None:
         return rejection or response
-    return replace(response, repeat=repeat_from.repeat(page, response, is_current))
+    return replace(response, repeat=repeat_cached(response, is_current))
 
 
 def visibility_key(caller: Caller) -> tuple[Scope, ...] | None:

@@ -73,18 +73,6 @@ class PageCache:
         page = self._pages.get(key)
         return page if page is not None and page.version == version else None
 
-    def repeat(
-        self, page: CachedPage, response: Response, is_current: Callable[[], bool]
-    ) -> Callable[[], Response | None]:
-        """
-        Return a function that returns `response`, one of `page`, as long as it `is_current`.
-
-        The function returns None once the page has left the cache. It keeps no page in memory, and
-        may raise Unavailable.
-        """
-        key, version, found = page.key, page.version, ref(response)
-        return lambda: found() if is_current() and self.get(key, version) is not None else None
-
     def get_or_render(
         self, key: Hashable, version: ObjectVersion, render: Render, headers: HeaderList
     ) -> CachedPage:
@@ -98,6 +86,19 @@ class PageCache:
             # a page takes about 4 KiB besides its bodies
             self._pages.put(key, page, 4096 + sum(map(len, bodies.values())))
         return page
+
+
+def repeat_cached(
+    response: Response, is_current: Callable[[], bool]
+) -> Callable[[], Response | None]:
+    """
+    Return a function that returns `response`, one of a cached page, as long as it `is_current`.
+
+    The function returns None once the page has left the cache: it keeps no page in memory, and does
+    not count as a use of it. It may raise Unavailable.
+    """
+    found = ref(response)
+    return lambda: found() if is_current() else None
 
 
 def detail_page_key(name: NormalizedName, media_type: MediaType) -> tuple[str, bool]:

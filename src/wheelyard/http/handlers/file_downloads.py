@@ -228,7 +228,7 @@ async def _core_metadata(
     # its digest is its version
     page = await load_page(context, key, ObjectVersion(file.core_metadata), load, headers)
     is_current = context.index.projects.watch(project, requested.version)
-    whole = page_response(request, page, MediaType.CORE_METADATA, context.pages, is_current)
+    whole = page_response(request, page, MediaType.CORE_METADATA, is_current)
     is_whole = b"range" not in request.headers or whole.status != HTTPStatus.OK
     return whole if is_whole else _part_of(request, whole)
 

@@ -30,7 +30,7 @@ async def answer_pypi_json(request: Request, context: ServerContext) -> Response
     render = partial(_render, project, version, context)
     page = await load_page(context, key, revision, render, headers)
     is_current = context.index.projects.watch(name, revision)
-    return page_response(request, page, MediaType.PLAIN_JSON, context.pages, is_current)
+    return page_response(request, page, MediaType.PLAIN_JSON, is_current)
 
 
 def _render(project: Project, version: Version | None, context: ServerContext) -> bytes:

@@ -31,7 +31,7 @@ async def project_list(request: Request, context: ServerContext) -> Response:
     headers = page_headers(context, media_type)
     page = await load_page(context, key, snapshot.version, render, headers)
     is_current = context.index.projects.names.watch(snapshot.version)
-    return page_response(request, page, media_type, context.pages, is_current)
+    return page_response(request, page, media_type, is_current)
 
 
 async def project_detail(request: Request, context: ServerContext) -> Response:
@@ -69,4 +69,4 @@ async def project_detail(request: Request, context: ServerContext) -> Response:
     if page is None:
         page = await load_page(context, key, version, partial(rendering, project), headers)
     is_current = context.index.projects.watch(name, version)
-    return page_response(request, page, media_type, context.pages, is_current)
+    return page_response(request, page, media_type, is_current)
