@@ -25,6 +25,8 @@ FIRST = (
     "tests/exporting/",
     "tests/cli/",
     "tests/http/",
+    "tests/access/",
+    "tests/storage/",
 )
 """Prefixes of the slow modules, the slowest first."""
 ALONE = (
