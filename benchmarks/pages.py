@@ -163,7 +163,7 @@ def _rates(contenders: Contenders, case: Case) -> Iterator[Figure]:
     for peer, path in case.peers.items():
         seconds = SECONDS if peer in FLOORS else PEER_SECONDS
         measurements[peer] = _rate(others[peer], path, case.headers, seconds)
-    found = alternate(ROUNDS, measurements, warm=1)
+    found = alternate(ROUNDS, measurements)
     for which, target in zip(("anonymous", "token"), case.targets, strict=True):
         is_first = which == "anonymous"
         yield Figure(
@@ -190,7 +190,7 @@ def _processor_time(contenders: Contenders) -> Figure:
         name: _cost(server, _rate(server, path, headers))
         for name, (server, path, headers) in asked.items()
     }
-    found = alternate(ROUNDS, measurements, warm=1)
+    found = alternate(ROUNDS, measurements)
     return Figure(
         name="processor time of a page of 10 files, with a token",
         unit="us",
