@@ -15,7 +15,8 @@ from tests.clients.harness import REPOSITORY, new_sandbox, program
 from tests.clients.servers import free_port
 from tests.migration.systems import PASSWORD, new_devpi
 
-DEVPI_INDEX = "/root/bench"
+DEVPI_USER = "root"
+DEVPI_INDEX = f"/{DEVPI_USER}/bench"
 SOURCE = {"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'src'}"}
 """The variable by which modules of `benchmarks` are found."""
 NGINX = """
@@ -74,7 +75,7 @@ def devpi(folder: Path, wheels: Iterable[Wheel]) -> Iterator[Server]:
     made = new_devpi(new_sandbox(folder))
     command = [str(program("devpi", "devpi-server")), "--serverdir", str(made.folder)]
     command += ["--host", "127.0.0.1", "--port", str(made.port), "--offline-mode"]
-    login = basic("root", PASSWORD)
+    login = basic(DEVPI_USER, PASSWORD)
     upload = f"{DEVPI_INDEX}/"
     printed = printed_by(folder)
     with serving(made.port, command, printed, "/+api", upload, login) as server:

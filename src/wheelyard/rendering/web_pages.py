@@ -1,20 +1,17 @@
 """
 HTML pages of the web UI: the project list, a project, settings for clients, and an error.
 
-A project's page is built in Python, as that is much faster than a template: an export makes
-thousands.
+The tables of files are built in Python, as that is much faster than a template.
 """
 
 import re
 from base64 import b64encode
 from collections.abc import Sequence
-from functools import cached_property
 from hashlib import sha256
 from html import escape
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from markupsafe import escape as escape_text
 from packaging.utils import NormalizedName
 
 from wheelyard.model.metadata import CoreMetadata
@@ -62,7 +59,9 @@ class PageTemplates:
             lstrip_blocks=True,
             auto_reload=False,
         )
+        self._environment.globals["sections"] = self._sections
         self._environment.globals["index_link"] = self._index_link
+        self._environment.filters["web"] = _web_address
         sources = (loader.get_source(self._environment, name)[0] for name in TEXTS)
         style, script = (Markup(each.removesuffix("\n")) for each in sources)  # noqa: S704 - files of this package
         self._environment.globals |= {"style": style, "script": script}
@@ -86,16 +85,8 @@ class PageTemplates:
         core: CoreMetadata | None,
     ) -> bytes:
         """Return the bytes of a project's HTML page; `core` is the metadata of `described`."""
-        main = [
-            _heading(project, described, core),
-            *([self._install_commands(project.name)] if described else []),
-            _description(described, core) if described else _no_files(project),
-            "<h2>Releases</h2>\n" if releases else "",
-            *(_release_section(each, project.name, self._files_url) for each in releases),
-        ]
-        before_name, before_main, after = self._project_frame
-        text = f"{before_name}{project.name}{before_main}{''.join(main)}{after}"
-        return text.encode("utf-8", "replace")
+        values = {"project": project, "releases": releases, "described": described, "core": core}
+        return self._render("project.html", active=Status.ACTIVE, **values)
 
     def setup(self, *, can_publish: bool) -> bytes:
         """Return the bytes of the HTML page with the settings of each client for this index."""
@@ -126,20 +117,9 @@ class PageTemplates:
             )
         return made
 
-    @cached_property
-    def _project_frame(self) -> list[str]:
-        """What surrounds the name of a project, and what its page shows: three texts."""
-        page = self._environment.get_template("project.html")
-        return page.render(name="\0", main="\0").split("\0")
-
-    def _install_commands(self, name: NormalizedName) -> str:
-        before, *rest = self._install_frame
-        return before + "".join(f"{name}{each}" for each in rest)
-
-    @cached_property
-    def _install_frame(self) -> list[str]:
-        page = self._environment.get_template("install.html")
-        return page.render(name="\0", root="../../").split("\0")
+    def _sections(self, name: NormalizedName, releases: Sequence[Release]) -> Markup:
+        sections = [_release_section(each, name, self._files_url) for each in releases]
+        return Markup("".join(sections))  # noqa: S704 - they are escaped
 
     def _render(self, template: str, **values: object) -> bytes:
         # metadata may have lone surrogates, which cannot be encoded
@@ -152,46 +132,8 @@ def _digest(text: str) -> str:
     return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
 
 
-def _heading(project: Project, described: Release | None, core: CoreMetadata | None) -> str:
-    status, text = project.status, f"<h1>{project.name}"
-    text += f" {described.version}</h1>\n" if described else "</h1>\n"
-    if core and core.summary:
-        text += f'<p class="summary"><bdi>{escape_text(core.summary[:512])}</bdi></p>\n'
-    if status is not Status.ACTIVE:
-        reason = f": <bdi>{escape_text(project.reason)}</bdi>" if project.reason else "."
-        text += f'<p class="notice">This project is {status.value}{reason}</p>\n'
-    return text
-
-
-def _no_files(project: Project) -> str:
-    suffix = ": all of them were deleted" if project.deleted_filenames else ""
-    return f"<p>There are no files to install{suffix}.</p>\n"
-
-
-def _description(described: Release, core: CoreMetadata | None) -> str:
-    """Return the list of terms that shows the core metadata of a release; empty without any."""
-    if core is None:
-        return ""
-    text = ""
-    if python := described.metadata_file.requires_python:
-        text += f"<dt>Requires Python</dt><dd>{escape_text(python)}</dd>"
-    if licence := core.license_expression or core.license:
-        text += f"<dt>License</dt><dd><bdi>{escape_text(licence[:200])}</bdi></dd>"
-    if author := core.author or core.author_email:
-        text += f"<dt>Author</dt><dd><bdi>{escape_text(author[:200])}</bdi></dd>"
-    for number, requirement in enumerate(core.requires_dist):
-        term = "" if number else "Requires"
-        text += f"<dt>{term}</dt><dd><code>{escape_text(requirement)}</code></dd>\n"
-    for label, url in core.project_urls:
-        text += f"<dt>{escape_text(label[:32])}</dt><dd>{_link(escape_text(url))}</dd>\n"
-    return f"<dl>\n{text}</dl>\n"
-
-
-def _link(url: str) -> str:
-    """Return an escaped URL as a link if it is a web address, else as it is."""
-    if not url.lower().startswith(("https://", "http://", "mailto:")):
-        return url
-    return f'<a href="{url}" rel="nofollow noopener">{url}</a>'
+def _web_address(url: str) -> str:
+    return url if url.lower().startswith(("https://", "http://", "mailto:")) else ""
 
 
 def _release_section(release: Release, name: NormalizedName, files_url: str) -> str:
@@ -219,7 +161,7 @@ def _file_row(file: File, url: str, *, has_badge: bool) -> str:
         f'<tr>\n<td class="name"><a href="{url}">{escape(file.filename)}</a>\n{badges}'
         f'<div class="digest">sha256 {file.sha256}</div></td>\n'
         f"<td>{readable_size(file.size)}</td>\n"
-        f'<td><time datetime="{uploaded_at[:-1].removesuffix(".000000")}+00:00">'
+        f'<td><time datetime="{file.uploaded_at.isoformat()}">'
         f"{uploaded_at[:10]} {uploaded_at[11:16]} UTC"
         f"</time><br>by {escape(file.uploaded_by)}</td>\n</tr>\n"
     )
