@@ -54,9 +54,7 @@ def page_rates(
     """Return the pages per second of two servers that take turns: three values of each."""
 
     def rate(server: Server) -> Callable[[int], float]:
-        return lambda each: page_rate(
-            server, path, headers, connections=clients, seconds=1 if each < 0 else SECONDS
-        )
+        return lambda _: page_rate(server, path, headers, connections=clients, seconds=1)
 
     return in_turn(3, rate(ours), rate(theirs), warm=1)
 
@@ -137,7 +135,7 @@ def _upload_until(end: Path, server: Server, project: str, turn: int) -> None:
 def _uploads(
     ours: Server, theirs: Server, name: str, plan: Plan, clients: int, target: str = ">= 1x"
 ) -> Figure:
-    rounds = 4
+    rounds = 3
     for server in (ours, theirs):
         upload_all(server, [plan(rounds)[0].form()])  # the first one is not counted
     mine, other = upload_rates(rounds, ours, theirs, plan, clients)
