@@ -14,7 +14,7 @@ from tests.clients.harness import program
 from wheelyard.catalog import keys
 from wheelyard.model.distribution_filename import parse_name
 
-ROUNDS = 3
+ROUNDS = 2
 COLLECTIONS = {"1,300": (1300, 40), "5,200": (5200, 10)}
 """52,000 files either way: dumb-pypi's work grows with the files, ours with the projects, too."""
 ROWS = (
