@@ -1,10 +1,9 @@
 """
 Run benchmarks and print their figures.
 
-    python -m benchmarks NAME ...
-    python -m benchmarks all
-
-`all` runs every benchmark, and writes the figures and their chart to `benchmarks/results`.
+`all` runs every benchmark, and writes the figures and their chart to `benchmarks/results`. The
+first run installs the servers to compare with into `.cache`. benchmarks/README.md says what each
+name measures.
 """
 
 import argparse
@@ -55,7 +54,12 @@ FIGURES: dict[str, Callable[[Path], list[Figure]]] = {
 
 def main() -> None:
     """Run the benchmarks that the command line names, and print their figures."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        usage="python -m benchmarks all | NAME...",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("name", nargs="+", help=", ".join(["all", *FIGURES]))
     asked: list[str] = parser.parse_args().name
     is_all = asked == ["all"]

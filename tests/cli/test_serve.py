@@ -4,9 +4,11 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from fcntl import LOCK_EX, flock
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 
 from tests.cli.conftest import WHEELYARD, WHERE, Serve, Typed
 from tests.clients.harness import Sandbox
-from tests.clients.servers import TOKEN
+from tests.clients.servers import TOKEN, free_port
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.catalog.keys import FORMAT
 
@@ -65,6 +67,29 @@ def test_end_at_once(serve: Serve, options: list[str]) -> None:
     assert serving.process.wait(TIMEOUT_SECONDS) == 1
     assert serving.log.read_text().count(NOTICE) == 1
     busy.close()
+
+
+def is_listening(address: tuple[str, int]) -> bool:
+    """Return whether a server accepts connections."""
+    with socket.socket() as client:
+        return client.connect_ex(address) == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc here")
+def test_without_standard_error(sandbox: Sandbox) -> None:
+    """A server without standard error uses its number for nothing else, and ends in good order."""
+    address = ("127.0.0.1", free_port())
+    command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *WHEELYARD, "serve", "--port", str(address[1])]
+    environment = sandbox.environment() | WHERE
+    with subprocess.Popen(
+        command, cwd=sandbox.folder, env=environment, stdout=subprocess.DEVNULL
+    ) as process:
+        until(partial(is_listening, address), process=process)
+        number = Path(f"/proc/{process.pid}/fd/2").readlink()
+        process.terminate()
+        status = process.wait(TIMEOUT_SECONDS)
+
+    assert (str(number), status) == ("/dev/null", 0)
 
 
 def test_end_before_the_beginning(sandbox: Sandbox, wheelyard: Typed) -> None:

@@ -10,6 +10,7 @@ are printed like those of every other command.
 """
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -63,10 +64,20 @@ def take_over_output() -> None:
 
     The error is raised once for `sys.stdout`, unless it is a closed pipe; for `sys.stderr`, never.
     """
+    _reserve_descriptors()
     if sys.stdout is not None:
         sys.stdout = _text(sys.stdout, BrokenPipeError)
     if sys.stderr is not None:
         sys.stderr = _text(sys.stderr, OSError)  # its errors cannot be reported anywhere
+
+
+def _reserve_descriptors() -> None:
+    """Open the null device for closed standard streams, so that no file gets their numbers."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # it is closed, and the lowest free number
+            os.open(os.devnull, os.O_RDWR)
 
 
 @contextmanager

@@ -40,6 +40,7 @@ from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.wiring.index import Index, open_index
 from wheelyard.wiring.stores import system_runtime
 
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 GRACEFUL_SHUTDOWN_SECONDS: Final = 60
 """How long running requests may take to finish at a graceful shutdown."""
 SHUTDOWN_NOTICE_SECONDS: Final = 0.5
@@ -93,12 +94,15 @@ def run_server(
 ) -> None:
     """Serve an index until SIGTERM or SIGINT; then call `on_shutdown`, and exit with status 0."""
     configure_logging(settings.log)
-    for each in (signal.SIGTERM, signal.SIGINT):
+    for each in STOP_SIGNALS:
         signal.signal(each, lambda *_: sys.exit(0))  # until requests are served
     is_single = settings.server.workers == 1
-    shared = nullcontext() if is_single else TemporaryDirectory(prefix="wheelyard-figures-")
     try:
+        # a signal between the folder and its `with` would leave it behind
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        shared = nullcontext() if is_single else TemporaryDirectory(prefix="wheelyard-figures-")
         with shared as folder:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
             # only in this process: a restarted worker must not become unready by a new probe
             probe = _start_store_probe(index, Path(folder, PROBE_FILE) if folder else None)
             if folder:
@@ -147,7 +151,7 @@ def _serve_in_process(app: App, serve: Serve, *, is_worker: bool = False) -> Non
                 loop.call_later(SHUTDOWN_NOTICE_SECONDS, _print_shutdown_notice)
             loop.call_later(GRACEFUL_SHUTDOWN_SECONDS, os._exit, 0)
 
-        for each in (signal.SIGTERM, signal.SIGINT):
+        for each in STOP_SIGNALS:
             loop.add_signal_handler(each, stop)
         async with app.running():
             await serve(stopping)
@@ -259,7 +263,7 @@ def _handle_signals(workers: Any, folder: Path) -> None:  # noqa: ANN401 - Grani
         notice.daemon = True
         notice.start()
 
-    for each in (signal.SIGTERM, signal.SIGINT):
+    for each in STOP_SIGNALS:
         signal.signal(each, stop)
 
 

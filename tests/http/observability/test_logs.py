@@ -61,7 +61,7 @@ def test_a_request(proxied: RunningServer) -> None:
         "requestMethod": "GET",
         "requestUrl": "/simple/demo/",
         "status": 200,
-        "responseSize": str(len(answer.content)),
+        "responseSize": answer.headers["content-length"],
         "userAgent": answer.request.headers["user-agent"],
         "remoteIp": "192.0.2.7",
         "protocol": "HTTP/1.1",

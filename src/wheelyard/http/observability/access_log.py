@@ -6,6 +6,7 @@ is made from the parts of the last line about an equal request. A thread writes 
 of a second at once. By `logging`, a line would take several times as long as a page from memory.
 """
 
+import logging
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -26,12 +27,15 @@ from wheelyard.settings.sections import LogSettings
 PROBE_ROUTES: Final = frozenset({"health", "ready", "metrics"})
 """Routes that are requested every few seconds. Only their failures are logged."""
 LOGGER: Final = "wheelyard.access"
+logger = logging.getLogger("wheelyard")
 CAPACITY_BYTES: Final = 1024 * 1024
 """The memory for the parts of lines."""
 DELAY_SECONDS: Final = 0.1
 """How long a line waits for others."""
 MAX_WAITING_LINES: Final = 10_000
-"""How many lines may wait; a request that would add one more writes them, and waits for that."""
+"""How many lines may wait while standard error takes none; more are dropped, and counted."""
+CLOSE_TIMEOUT_SECONDS: Final = 1.0
+"""How long a server that stops waits for standard error to take the last lines."""
 
 
 class AccessLog:
@@ -44,6 +48,7 @@ class AccessLog:
         self._parts = LruCache[tuple[object, ...], tuple[str, ...]](CAPACITY_BYTES)
         self._second = (0, "")
         self._waiting = deque[str]()
+        self._dropped = 0
         self._has_lines, self._writing = Event(), Lock()
         Thread(target=self._write_periodically, daemon=True).start()
 
@@ -67,23 +72,33 @@ class AccessLog:
         else:
             middle, end = parts
             line = f"{self._local_time(now)}{middle}{seconds:.3f}{end}"
+        if len(self._waiting) >= MAX_WAITING_LINES:
+            self._dropped += 1
+            return
         self._waiting.append(line)
-        if len(self._waiting) > MAX_WAITING_LINES:
-            self.flush()
-        elif not self._has_lines.is_set():
+        if not self._has_lines.is_set():
             self._has_lines.set()
 
-    def flush(self) -> None:
-        """Write the lines that wait."""
-        # in this order, and as `logging` does: a full disk must not stop the server
-        with self._writing, suppress(OSError, ValueError):
-            sys.stderr.write("".join(self._waiting.popleft() for _ in range(len(self._waiting))))
+    def close(self) -> None:
+        """Write the last lines; give up after a second if nobody reads them."""
+        last = Thread(target=self._write, daemon=True)
+        last.start()
+        last.join(CLOSE_TIMEOUT_SECONDS)
 
     def _write_periodically(self) -> None:
         while self._has_lines.wait():
             sleep(DELAY_SECONDS)
             self._has_lines.clear()
-            self.flush()
+            self._write()
+
+    def _write(self) -> None:
+        """Write the lines that wait."""
+        # in this order, and as `logging` does: a full disk must not stop the server
+        with self._writing, suppress(OSError, ValueError):
+            sys.stderr.write("".join(self._waiting.popleft() for _ in range(len(self._waiting))))
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                logger.warning("%d lines of the access log were dropped: nobody read it", dropped)
 
     def _local_time(self, now: datetime) -> str:
         """Return the time as `logging` writes it."""

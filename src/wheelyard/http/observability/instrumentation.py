@@ -5,6 +5,7 @@ A request of the fast path only adds its duration to a table, unless the setting
 log or for OpenTelemetry.
 """
 
+import sys
 from asyncio import Event, get_running_loop, sleep, timeout
 from contextlib import suppress
 from importlib.util import find_spec
@@ -56,7 +57,8 @@ class Instrumentation:
         self.now = index.runtime.monotonic
         self._proxies = index.settings.server.trusted_proxies
         log = index.settings.log
-        self._access_log = AccessLog(log, index.runtime.now) if log.access else None
+        is_logging = log.access and sys.stderr is not None
+        self._access_log = AccessLog(log, index.runtime.now) if is_logging else None
         self._expiring_tokens = ExpiringTokens(index.tokens)
         self._telemetry: Telemetry | None = None
         if index.settings.telemetry.otlp_endpoint:
@@ -166,7 +168,7 @@ class Instrumentation:
         Wait 5 seconds at most.
         """
         if self._access_log is not None:
-            self._access_log.flush()
+            self._access_log.close()
         if self._folder is not None:
             self._write(self._folder)
         telemetry, exported, loop = self._telemetry, Event(), get_running_loop()
