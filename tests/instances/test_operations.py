@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from math import ceil
@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 
 import pytest
 
-from tests.fake_gcs.log import RequestLog
+from tests.fake_gcs.log import Record, RequestLog
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.instances.bucket_cluster import BucketCluster, Instance, cluster_at
 from tests.operations.distributions import make_wheel
@@ -176,13 +176,19 @@ def test_metrics(cluster: BucketCluster, token: str, log: RequestLog) -> None:
         instance.change("metered", "yank", version="2.0")
         instance.change("metered", "delete", version="1.0")
         assert instance.page("nobody") == {}
-        # when a token was used is looked up in the background
-        until(lambda: sum(instance.operations().values()) == len(log.records()))
-        counted = instance.operations()
+        both = list[tuple[Mapping[tuple[str, str], int], list[Record]]]()
 
-    assert counted["A", "insert"] == log.count(kind="insert")
-    assert counted["A", "list"] == log.count(kind="list")
-    assert counted["free", "delete"] == log.count(kind="delete") == 2
+        def is_counted() -> bool:
+            both.append((instance.operations(), log.records()))
+            return sum(both[-1][0].values()) == len(both[-1][1])
+
+        until(is_counted)  # when a token was used is looked up in the background, at any time
+
+    counted, records = both[-1]
+    kinds, prices = (Counter(getattr(each, of) for each in records) for of in ("kind", "price"))
+    assert counted["A", "insert"] == kinds["insert"]
+    assert counted["A", "list"] == kinds["list"]
+    assert counted["free", "delete"] == kinds["delete"] == 2
     for price in ("A", "B", "free"):
         total = sum(count for (each, _), count in counted.items() if each == price)
-        assert total == log.count(price)
+        assert total == prices[price]
