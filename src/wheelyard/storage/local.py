@@ -133,8 +133,6 @@ class LocalStore(Store):
     ) -> ObjectVersion:
         """See `Store`."""
         del kind
-        if self._is_site and isinstance(body, bytes):
-            return self._put_page(key, body, expect)
         target = self._path(key)
         with storage_faults(str(key)):
             with ExitStack() as stack:
@@ -146,20 +144,6 @@ class LocalStore(Store):
                 version = self._move_into_place(key, staged, target, expect)
             self._fsync_all([], [_folder_of(target)])
             return version
-
-    def _put_page(self, key: Key, body: bytes, expect: ObjectVersion | None) -> ObjectVersion:
-        """Write a page of a site, as `put`, in fewer calls: an export writes thousands of them."""
-        with storage_faults(key):
-            staged, descriptor = self.spool.open_new()
-            try:
-                try:
-                    write_all(descriptor, body)
-                    self._jitter_mtime(descriptor)
-                finally:
-                    os.close(descriptor)
-                return self._move_into_place(key, staged, self._path(key), expect)
-            finally:
-                _unlink(staged)
 
     def link(self, key: Key, source: Path) -> None:
         """Hard-link a file to a new key; raise Conflict if the key exists, OSError if it fails."""
