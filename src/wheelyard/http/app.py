@@ -10,6 +10,7 @@ from asyncio import create_task
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from typing import Final
 
 from packaging.utils import NormalizedName
 
@@ -47,6 +48,9 @@ from wheelyard.operations.store_probe import Reason, always_writable
 from wheelyard.wiring.index import Index
 
 logger = logging.getLogger("wheelyard")
+
+_REQUEST_KEY: Final = "wheelyard.request_key"
+"""The part of an ASGI scope in which the fast path leaves the key of a request for `answer`."""
 
 
 class App:
@@ -89,6 +93,7 @@ class App:
         key = self._fast_path.key_of(scope)
         found = None if key is None else self._fast_path.response(key, scope)
         if found is None:
+            scope[_REQUEST_KEY] = key
             return False
         response, caller, labels = found
         for message in whole_response(response, scope["method"]):
@@ -100,7 +105,6 @@ class App:
         """Answer an HTTP request by the ordinary path, run the lifespan, or close a WebSocket."""
         if scope["type"] == "http":
             record = self._instrumentation.start(scope)
-            record.request_key = self._fast_path.key_of(scope)
             try:
                 await self._respond(scope, receive, send, record)
             finally:
@@ -188,8 +192,9 @@ class App:
         except WheelyardError as error:
             is_browser = b"text/html" in headers.get(b"accept", b"")
             return self._error_response(error, as_html=route.is_html and is_browser)
-        if record.request_key is not None and record.caller is not None:
-            self._fast_path.remember(record.request_key, record.caller, response, route.name)
+        key = scope.get(_REQUEST_KEY)
+        if key is not None and record.caller is not None:
+            self._fast_path.remember(key, record.caller, response, route.name)
         return response
 
     async def _handle(self, request: Request, route: Route, record: RequestRecord) -> Response:

@@ -10,7 +10,6 @@ that `pyproject.toml` names.
 
 import asyncio
 import resource
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import copy_context
 from pathlib import Path
@@ -33,8 +32,6 @@ FILE_THREADS: Final = 512
 """The most threads in which Granian reads files that it sends."""
 MAX_FILE_DESCRIPTORS: Final = 65_536
 """The highest file descriptor limit that a process sets for itself."""
-
-Answer = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
 
 
 class Application(Protocol):

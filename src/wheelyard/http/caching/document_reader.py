@@ -74,10 +74,10 @@ class DocumentReader:
         """
         Begin to read a project's document, for a `load_project` that follows; do not wait for it.
 
-        Do nothing on a local store, for a fresh document, or for a name that is not known to exist.
+        Do nothing for a fresh document, or for a name that is not known to exist.
         """
         projects = self._projects
-        if not self._is_local and projects.was_seen(name) and projects.peek(name) is None:
+        if projects.was_seen(name) and projects.peek(name) is None:
             read = partial(self._pools.run_read, partial(projects.load, name))
             self.in_flight.start(("project", name), read)
 

@@ -48,8 +48,6 @@ class RequestRecord:
     span: Any = None
     """The OpenTelemetry span, if OpenTelemetry is on."""
     route: str = UNMATCHED_ROUTE
-    request_key: tuple[bytes, str, *tuple[str | bytes, ...]] | None = None
-    """The key of the request on the fast path; None if its answer is not repeated."""
     caller: Caller | None = None
     """None before authentication."""
     status: int = CLIENT_CLOSED_REQUEST
