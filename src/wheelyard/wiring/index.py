@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.authentication.authenticator import Authenticator
+from wheelyard.authentication.caller_tokens import CallerTokens
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.format import open_catalog
@@ -67,6 +68,11 @@ class Index:
     def is_local(self) -> bool:
         """Whether the store is on this machine, so that reads need no worker thread."""
         return self.traits.is_local
+
+    @property
+    def caller_tokens(self) -> CallerTokens:
+        """The API tokens on behalf of callers."""
+        return CallerTokens(self.tokens, self.access)
 
     @property
     def check(self) -> "Check":

@@ -1,0 +1,199 @@
+"""
+API tokens on behalf of callers: which of them a caller may see, make, rotate and revoke.
+
+An administrator makes tokens for others, and tokens without an owner. Everybody else makes tokens
+of their own, and only shortly after they have signed in with a Google account: no token makes a
+token. When a token is used, it gives no rights that its owner does not have at that time.
+
+Every method blocks. Those that read the records of all tokens cost, on a bucket, one class A
+operation for each thousand tokens and one class B operation for each that this process has not read
+yet: there is no other list.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from msgspec import UNSET, UnsetType
+
+from wheelyard.authentication.api_tokens import (
+    DEFAULT_ACTIONS,
+    ApiTokens,
+    ListedToken,
+    TokenRequest,
+    invalid_credential,
+)
+from wheelyard.authentication.explain import OWNER_PREFIXES, parse_owner
+from wheelyard.authentication.token_rotation import RotatedToken, find_token, rotate
+from wheelyard.errors import Forbidden, NotFound
+from wheelyard.model import access
+from wheelyard.model.access import Action, Caller, Scope
+from wheelyard.model.token import ApiToken, TokenRecord, is_token_id
+from wheelyard.operations.access_control import AccessControl
+
+SIGN_IN_WINDOW: Final = timedelta(hours=1)
+"""How long after a sign-in a caller may make tokens."""
+
+
+def can_own_tokens(caller: Caller) -> bool:
+    """Return whether a caller is a person or a service account, and no other credential."""
+    return caller.principal.startswith(OWNER_PREFIXES)
+
+
+def is_token_admin(caller: Caller) -> bool:
+    """Return whether a caller may see, make and revoke everybody's tokens."""
+    return caller.may_everywhere(Action.ADMIN)
+
+
+def owns(caller: Caller, record: TokenRecord) -> bool:
+    """Return whether a caller owns a token, or has sent it as the credential."""
+    is_owner = can_own_tokens(caller) and record.is_owned_by(caller.principal, caller.principals)
+    return is_owner or caller.principal == f"token:{record.id}"
+
+
+def wanted_token(
+    caller: Caller,
+    name: str,
+    actions: Iterable[str],
+    projects: Iterable[str],
+    lifetime: timedelta,
+    owner: str | UnsetType | None = UNSET,
+) -> TokenRequest:
+    """
+    Return the request of a caller for a new token; raise Invalid if a value is malformed.
+
+    The `owner` is written as for `parse_owner`, and None is nobody. If it is not given, it is the
+    caller, if that can own tokens, or else nobody. Without actions the token may read and upload.
+    """
+    principal, names = caller.principal, tuple(sorted(caller.principals))
+    if owner is None or (owner is UNSET and not can_own_tokens(caller)):
+        principal, names = "", ()
+    elif owner is not UNSET:
+        principal, others = parse_owner(owner)
+        # a caller's own principals are those that the credential proves, whatever is sent
+        names = names if principal == caller.principal else others
+    return TokenRequest(
+        name=name,
+        actions=access.parse_actions(actions, admin=True) or DEFAULT_ACTIONS,
+        projects=tuple(sorted({access.parse_pattern(each) for each in projects})),
+        lifetime=lifetime,
+        owner=principal,
+        owner_names=names,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CallerTokens:
+    """Lists, makes, rotates and revokes API tokens for a caller, as far as that caller may."""
+
+    tokens: ApiTokens
+    access: AccessControl
+
+    def reads_all(self, caller: Caller) -> bool:
+        """Return whether `visible` reads the records of all tokens."""
+        return is_token_admin(caller) or can_own_tokens(caller)
+
+    def visible(self, caller: Caller) -> list[ListedToken]:
+        """Return the tokens that a caller owns or has sent; for an administrator all."""
+        if self.reads_all(caller):
+            is_admin = is_token_admin(caller)
+            records = [each for each in self.tokens.all() if is_admin or owns(caller, each)]
+        else:  # a caller with an API token sees that token, and any other caller sees none
+            sent = self._find(caller.principal.removeprefix("token:"))
+            records = [sent] if sent is not None and owns(caller, sent) else []
+        now, days = self.tokens.runtime.now(), self.tokens.last_uses(records) if records else {}
+        return [ListedToken(each, each.state(now), days.get(each.id)) for each in records]
+
+    def require_maker(self, caller: Caller, signed_in_at: datetime | None) -> None:
+        """
+        Raise Forbidden unless a caller may make or rotate some token.
+
+        `signed_in_at` is when the caller signed in; None is this moment.
+        """
+        if not is_token_admin(caller):
+            self._require_signed_in(caller, signed_in_at)
+
+    def create(
+        self, caller: Caller, signed_in_at: datetime | None, wanted: TokenRequest
+    ) -> tuple[ApiToken, TokenRecord]:
+        """
+        Make a token, and return it with its record; see `require_maker` for `signed_in_at`.
+
+        Raise Forbidden if the caller may not make this one, Conflict if it has too many, and as
+        `ApiTokens.create`.
+        """
+        if wanted.owner == caller.principal:
+            self._require_signed_in(caller, signed_in_at)
+            self._require_own_rights(caller, wanted)
+            self.tokens.check_quota(caller.principal, caller.principals)
+        elif not is_token_admin(caller):
+            raise Forbidden(
+                "Only an administrator makes tokens for others, or tokens of nobody. Name yourself "
+                f"as the owner: {caller.principal}.",
+                short="Only an administrator makes tokens for others.",
+            )
+        return self.tokens.create(wanted, by=caller.principal)
+
+    def rotate(
+        self, caller: Caller, signed_in_at: datetime | None, text: str, overlap: timedelta
+    ) -> RotatedToken:
+        """
+        Replace a token by a new one; raises as `create`, and as `token_rotation.rotate`.
+
+        An administrator may rotate each token, given by name or id; its owner, who has signed in,
+        may do so by id.
+        """
+        self.require_maker(caller, signed_in_at)
+        if is_token_admin(caller):
+            old = find_token(self.tokens, text)
+        else:
+            old = self._require_own(caller, text)
+            self.tokens.check_quota(caller.principal, caller.principals)
+        return rotate(self.tokens, old, overlap, caller.principal)
+
+    def revoke(self, caller: Caller, token_id: str) -> TokenRecord:
+        """
+        Revoke a token of a caller, or for an administrator any token; return its record.
+
+        Raise Unauthenticated for an anonymous caller, and NotFound for a token of somebody else.
+        """
+        if caller.is_anonymous:
+            raise invalid_credential()
+        if not (is_token_admin(caller) and is_token_id(token_id)):
+            self._require_own(caller, token_id)
+        return self.tokens.revoke(token_id, by=caller.principal)
+
+    def _require_own(self, caller: Caller, token_id: str) -> TokenRecord:
+        record = self._find(token_id)
+        if record is None or not owns(caller, record):
+            raise NotFound(
+                "There is no token with this id, or it is not yours. See /api/v1/tokens.",
+                short="No such token.",
+            )
+        return record
+
+    def _find(self, token_id: str) -> TokenRecord | None:
+        return self.tokens.records.get(token_id).value if is_token_id(token_id) else None
+
+    def _require_signed_in(self, caller: Caller, signed_in_at: datetime | None) -> None:
+        """Raise Forbidden unless a caller has signed in with a Google account lately."""
+        if not can_own_tokens(caller):
+            raise Forbidden(
+                "Only an administrator, or a user who has signed in, can create or rotate a token: "
+                "send an ID token for this index, or ask its operator to use 'wheelyard token'.",
+                short="Sign in to create tokens.",
+            )
+        if signed_in_at and self.tokens.runtime.now() - signed_in_at > SIGN_IN_WINDOW:
+            raise Forbidden("You have signed in more than an hour ago. Send a new ID token.")
+
+    def _require_own_rights(self, caller: Caller, wanted: TokenRequest) -> None:
+        """Raise Forbidden if a token could do more than grants allow its owner, the caller."""
+        # without the scopes of anonymous callers: nobody needs a token for those
+        own_scopes = self.access.load().scopes_of(caller.principals)
+        if not access.is_subset(Scope(wanted.actions, wanted.projects), own_scopes):
+            raise Forbidden(
+                "A token may do no more than its owner. Ask for fewer projects or actions; "
+                "/api/v1/whoami has your rights.",
+                short="More than you may do.",
+            )
