@@ -59,6 +59,21 @@ def test_one_file_of_a_release(life: Lifecycle) -> None:
     assert yanked(life.projects.get(DEMO))[WHEEL.filename] is None
 
 
+def test_some_files_of_a_release(harness: IndexHarness, life: Lifecycle) -> None:
+    """Files that are chosen by name change in one commit, also if one of them is gone already."""
+    harness.upload(make_wheel(version="1.0", tag="py2-none-any"))
+    chosen = Selection(parse_version("1"), filenames=frozenset({WHEEL.filename, SDIST.filename}))
+    before = life.projects.get(DEMO).revision
+
+    marked = life.change("yank", ALICE, DEMO, chosen, "broken")
+    life.change("delete", ALICE, DEMO, Selection(parse_version("1"), SDIST.filename), "")
+    gone = life.change("delete", ALICE, DEMO, chosen, "")
+
+    assert marked.project.revision == before + 1
+    assert frozenset(each.filename for each in marked.files) == chosen.filenames
+    assert [each.filename for each in gone.files] == [WHEEL.filename]
+
+
 def test_delete(harness: IndexHarness, life: Lifecycle) -> None:
     """What is deleted is unlisted, and its bytes and metadata are gone from the store."""
     after = life.change("delete", ALICE, DEMO, FIRST, "leaked").project
@@ -131,6 +146,8 @@ def test_a_change_again_changes_nothing(life: Lifecycle, change: str) -> None:
         Selection(parse_version("3.0")),
         Selection(parse_version("2.0"), WHEEL.filename),
         Selection(parse_version("1.0"), "demo-1.0.zip"),
+        Selection(parse_version("1.0"), filenames=frozenset({WHEEL.filename, "demo-1.0.zip"})),
+        Selection(parse_version("1.0"), filenames=frozenset()),
         Selection(parse_version_set(">2")),
     ],
 )

@@ -40,13 +40,16 @@ REASON_LIMIT: Final = 1024
 @dataclass(frozen=True, slots=True)
 class Selection:
     """
-    Selects all files of one version, or of a set of versions, or only the one named `filename`.
+    Selects all files of one version or of a set of versions, or only some of them.
 
     Pre-releases are in a set as PEP 440 orders them: `<2` has 1.9rc1 and not 2.0rc1.
     """
 
     versions: Version | SpecifierSet
     filename: str | None = None
+    """Selects only the file of this name."""
+    filenames: frozenset[str] | None = None
+    """Selects only files of these names; none of them may be missing."""
     allow_deleted: bool = False
     """Whether files that are deleted already count as found, so that a delete can be repeated."""
 
@@ -59,16 +62,17 @@ class Selection:
         if not project.revision:
             raise unknown_project(project.name)
         selected = tuple(
-            file
-            for file in project.files
-            if self._has(Version(file.version))
-            and (self.filename is None or file.filename == self.filename)
+            file for file in project.files if self._has(Version(file.version), file.filename)
         )
-        if not selected and not (self.allow_deleted and self._was_deleted(project)):
+        deleted = self._deleted(project) if self.allow_deleted else frozenset[str]()
+        found = deleted.union(file.filename for file in selected)
+        missing = sorted((self.filenames or frozenset()) - found)
+        if missing or not found:
             is_set = isinstance(self.versions, SpecifierSet)
             what = f"version {f'in {quoted(str(self.versions))}' if is_set else self.versions}"
-            if self.filename is not None:
-                what = f"file {quoted(self.filename)} of {what}"
+            named = missing[0] if missing else self.filename
+            if named is not None:
+                what = f"file {quoted(named)} of {what}"
             raise NotFound(
                 f"{project.name} has no {what}. See 'wheelyard list {project.name}' for what it "
                 "has.",
@@ -76,13 +80,18 @@ class Selection:
             )
         return selected
 
-    def _was_deleted(self, project: Project) -> bool:
+    def _deleted(self, project: Project) -> frozenset[str]:
+        """Return the names of deleted files that would be selected if they were there."""
         deleted = (parse_known_filename(each) for each in project.deleted_filenames)
-        return any(
-            self._has(each.version) and self.filename in (None, each.filename) for each in deleted
+        return frozenset(
+            each.filename for each in deleted if self._has(each.version, each.filename)
         )
 
-    def _has(self, version: Version) -> bool:
+    def _has(self, version: Version, filename: str) -> bool:
+        if self.filename not in (None, filename):
+            return False
+        if self.filenames is not None and filename not in self.filenames:
+            return False
         if isinstance(self.versions, Version):
             return version == self.versions
         return self.versions.contains(version, prereleases=True)
