@@ -16,6 +16,7 @@ from wheelyard.catalog.conflict_retry import ConflictRetries, remote_conflict_re
 from wheelyard.catalog.document_cache import DAMAGED, CachePolicy, Codec, DocumentCache
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.projects import NameList, ProjectCodec, ProjectNames, Projects
+from wheelyard.catalog.session_records import EndedSession, SessionKey, SessionRecords
 from wheelyard.catalog.token_records import LastUses, TokenRecords, UsedIdTokens
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable
@@ -26,10 +27,10 @@ FORMAT: Final = 2
 """The only format that this version reads and writes."""
 TOKEN_FRESHNESS: Final = 14.0
 """
-Seconds for which a token's record, and the grants of the store, are cached with a remote store.
+Seconds for which records of tokens and sessions, and grants, are cached with a remote store.
 
-A server caches an authenticated caller for one second more, so a token or a grant works for at most
-15 seconds after its revocation.
+A server caches an authenticated caller for one second more, so a token, a session or a grant works
+for at most 15 seconds after its end.
 """
 
 
@@ -44,6 +45,7 @@ class Catalog:
     token_records: TokenRecords
     used_id_tokens: UsedIdTokens
     access_records: AccessRecords
+    session_records: SessionRecords
 
 
 def open_catalog(
@@ -63,6 +65,8 @@ def open_catalog(
     name_lists = DocumentCache(store, Codec(NameList), runtime, policy, is_permanent=True)
     records = DocumentCache(store, Codec(TokenRecord), runtime, token_policy)
     access = DocumentCache(store, RULES, runtime, token_policy)
+    session_keys = DocumentCache(store, Codec(SessionKey), runtime, token_policy)
+    ended_sessions = DocumentCache(store, Codec(EndedSession), runtime, token_policy)
     commits = Commits(store, documents, runtime, retries, on_event)
     return Catalog(
         is_new=is_new,
@@ -71,6 +75,7 @@ def open_catalog(
         token_records=TokenRecords(store, records, retries, LastUses(store, runtime)),
         used_id_tokens=UsedIdTokens(store),
         access_records=AccessRecords(store, access, retries, runtime),
+        session_records=SessionRecords(store, session_keys, ended_sessions, runtime),
     )
 
 

@@ -13,6 +13,8 @@ The object layout of a store; the only module that builds and parses keys.
     credentials/tokens/<id>.json                           an API token's record, with its digest
     credentials/uses/<id>.json                             the day of the token's last use
     credentials/used-id-tokens/<yyyymmddhh>/<digest>.json  a used OIDC ID token, by expiry
+    credentials/sessions/key.json                          the secret key that signs sessions
+    credentials/sessions/ended/<yyyymmddhh>/<id>.json      a session that was signed out, by expiry
 
 The bytes at a key with a digest or a number never change. The other objects are changed by
 compare-and-swap.
@@ -41,6 +43,9 @@ ACCESS_JOURNAL = "credentials/access/"
 TOKENS = "credentials/tokens/"
 LAST_USES = "credentials/uses/"
 USED_ID_TOKENS = "credentials/used-id-tokens/"
+SESSIONS = "credentials/sessions/"
+SESSION_KEY = Key("credentials/sessions/key.json")
+ENDED_SESSIONS = "credentials/sessions/ended/"
 
 _PROJECT = re.compile(rf"{PROJECTS}([a-z0-9-]+)\.json")
 _INCOMING = re.compile(rf"{INCOMING}([a-z0-9-]+)\.json")
@@ -49,6 +54,7 @@ _ENTRY = re.compile(rf"{JOURNAL}[a-z0-9-]+/([0-9]{{10}})\.json")
 _ACCESS_ENTRY = re.compile(rf"{ACCESS_JOURNAL}([0-9]{{10}})\.json")
 _USE = re.compile(rf"{LAST_USES}([0-9A-Za-z]{{10}})\.json")
 _USED_ID_TOKEN = re.compile(rf"{USED_ID_TOKENS}([0-9]{{10}})/[0-9a-f]{{64}}\.json")
+_ENDED_SESSION = re.compile(rf"{ENDED_SESSIONS}([0-9]{{10}})/[0-9a-f]{{32}}\.json")
 _HOUR = "%Y%m%d%H"
 
 
@@ -107,6 +113,11 @@ def used_id_token(expires_at: datetime, digest: str) -> Key:
     return Key(f"{USED_ID_TOKENS}{expires_at.astimezone(UTC).strftime(_HOUR)}/{digest}.json")
 
 
+def ended_session(expires_at: datetime, session_id: str) -> Key:
+    """Return the key of the record that a session was signed out before it expired."""
+    return Key(f"{ENDED_SESSIONS}{expires_at.astimezone(UTC).strftime(_HOUR)}/{session_id}.json")
+
+
 def project_of(key: Key) -> NormalizedName | None:
     """Return the project whose document has this key; None if it is not the key of a document."""
     match = _PROJECT.fullmatch(key)
@@ -153,8 +164,12 @@ def token_id_of_use(key: Key) -> str | None:
 
 
 def expiry_hour(key: Key) -> datetime | None:
-    """Return when the expiry hour in a used ID token's key begins; None for any other key."""
-    match = _USED_ID_TOKEN.fullmatch(key)
+    """
+    Return when the expiry hour in a key begins.
+
+    Only the keys of used ID tokens and ended sessions have one; return None for any other key.
+    """
+    match = _USED_ID_TOKEN.fullmatch(key) or _ENDED_SESSION.fullmatch(key)
     try:
         return datetime.strptime(match[1], _HOUR).replace(tzinfo=UTC) if match else None
     except ValueError:

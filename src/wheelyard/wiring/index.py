@@ -12,6 +12,7 @@ from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEn
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.format import open_catalog
 from wheelyard.catalog.projects import Projects
+from wheelyard.catalog.session_records import SessionRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.grants import GrantFields, describe_grant
 from wheelyard.operations.access_control import AccessControl, AddedGrant
@@ -62,6 +63,7 @@ class Index:
     tokens: ApiTokens
     access: AccessControl
     authenticator: Authenticator
+    session_records: SessionRecords
     publishing_cleanup: PublishingCleanup
 
     @property
@@ -161,5 +163,6 @@ def build_index(
         authenticator=build_authenticator(
             settings, access, tokens, publishing_cleanup, runtime, google
         ),
+        session_records=catalog.session_records,
         publishing_cleanup=publishing_cleanup,
     )

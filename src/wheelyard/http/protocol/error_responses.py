@@ -27,7 +27,13 @@ STATUS_BY_TYPE: Final[dict[type[WheelyardError], int]] = {
     errors.Unavailable: 503,
 }
 HEADERS_TOO_LARGE: Final = "headers_too_large"
-STATUS_BY_CODE: Final = {errors.STORAGE_FULL: 507, errors.RATE_LIMITED: 429, HEADERS_TOO_LARGE: 431}
+UNSUPPORTED_MEDIA_TYPE: Final = "unsupported_media_type"
+STATUS_BY_CODE: Final = {
+    errors.STORAGE_FULL: 507,
+    errors.RATE_LIMITED: 429,
+    HEADERS_TOO_LARGE: 431,
+    UNSUPPORTED_MEDIA_TYPE: 415,
+}
 """HTTP status of error codes that do not have the status of their exception type."""
 
 REASON_PHRASES: Final = {each.value: each.phrase for each in HTTPStatus} | {

@@ -9,7 +9,7 @@ from msgspec import DecodeError, Struct
 from msgspec.json import decode, encode
 
 from wheelyard.errors import Invalid, TooLarge, quoted
-from wheelyard.http.protocol.error_responses import error_response
+from wheelyard.http.protocol.error_responses import UNSUPPORTED_MEDIA_TYPE, error_response
 from wheelyard.http.protocol.messages import (
     CSP,
     JSON,
@@ -47,7 +47,7 @@ def check_json(request: Request, what: str = "change") -> Response | None:
     if request.media_type == JSON:
         return None
     message = f'Send the {what} as JSON, with "Content-Type: application/json".'
-    return error_response(415, "unsupported_media_type", message, "Send application/json.")
+    return error_response(415, UNSUPPORTED_MEDIA_TYPE, message, "Send application/json.")
 
 
 def json_response(status: int, body: object, *headers: Header) -> Response:

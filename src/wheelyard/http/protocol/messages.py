@@ -48,6 +48,8 @@ class Request:
     receive: Receive
     has_body: bool = True
     """Whether the headers announce a body."""
+    session_id: str = ""
+    """The session by whose cookie the caller is signed in; empty for any other credential."""
 
     @property
     def client_key(self) -> str:

@@ -1,0 +1,114 @@
+"""
+Stored facts about sessions: the key that signs them, and which were signed out before they expired.
+
+A session itself is in the cookie of a browser alone. The key is created at the first sign-in, and
+all processes read it. Without it, or with another one, every session ends.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.document_cache import DAMAGED, DocumentCache, MaxAge, Snapshot
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Conflict, Unavailable
+from wheelyard.storage.base import Key, Store, create
+
+KEY_BYTES: Final = 32
+HOUR: Final = timedelta(hours=1)
+
+logger = logging.getLogger("wheelyard")
+
+
+class SessionKey(Struct, frozen=True):
+    """The stored document with the key of all sessions."""
+
+    key: Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+    created_at: datetime
+
+    def __repr__(self) -> str:  # without the secret
+        return f"SessionKey(created_at={self.created_at})"
+
+
+class EndedSession(Struct, frozen=True):
+    """The stored document about a session that was signed out."""
+
+    ended_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecords:
+    """Reads and writes the key of sessions, and the records of ended ones; thread-safe."""
+
+    store: Store
+    key_documents: DocumentCache[SessionKey]
+    ended_documents: DocumentCache[EndedSession]
+    runtime: Runtime
+
+    def peek_key(self) -> bytes | None:
+        """Return the key if it is cached and recent enough; reads no remote store."""
+        return _key_in(self.key_documents.peek(keys.SESSION_KEY))
+
+    def key(self, max_age: MaxAge = "fresh") -> bytes | None:
+        """Return the key, read unless it is cached; None if there is none, or it is damaged."""
+        try:
+            return _key_in(self.key_documents.get(keys.SESSION_KEY, max_age))
+        except Unavailable as fault:
+            if fault.code != DAMAGED:
+                raise
+            return None
+
+    def require_key(self) -> bytes:
+        """Return the key; if there is none, create it. Raise Unavailable if it is damaged."""
+        key = _key_in(self.key_documents.get(keys.SESSION_KEY))
+        while key is None:
+            made = SessionKey(self.runtime.random.randbytes(KEY_BYTES).hex(), self.runtime.now())
+            try:
+                create(self.store, keys.SESSION_KEY, self.key_documents.codec.encode(made))
+            except Conflict:
+                pass  # another process was faster
+            else:
+                logger.info("the key of browser sessions was created: %s", keys.SESSION_KEY)
+            key = _key_in(self.key_documents.get(keys.SESSION_KEY, "current"))
+        return key
+
+    def end(self, session_id: str, expires_at: datetime) -> None:
+        """Record that a session, which expires at a moment, has ended; it may have been before."""
+        key, ended = keys.ended_session(expires_at, session_id), EndedSession(self.runtime.now())
+        with suppress(Conflict):  # it was ended in another tab
+            create(self.store, key, self.ended_documents.codec.encode(ended))
+        self.ended_documents.get(key, "current")
+
+    def has_ended(self, session_id: str, expires_at: datetime) -> bool:
+        """Return whether a session was signed out; a damaged record says so, too."""
+        try:
+            found = self.ended_documents.get(keys.ended_session(expires_at, session_id))
+        except Unavailable as fault:
+            if fault.code != DAMAGED:
+                raise
+            return True
+        return found.value is not None
+
+    def expired_before(self, limit: datetime) -> Iterator[Key]:
+        """Yield the keys of ended sessions whose expiry hour is over by `limit`, oldest first."""
+        for entry in self.store.list(keys.ENDED_SESSIONS):
+            hour = keys.expiry_hour(entry.key)
+            if hour is None:
+                continue
+            if hour + HOUR > limit:
+                return
+            yield entry.key
+
+    def forget(self, key: Key) -> None:
+        """Delete the record of an ended session at `key`; a missing one is no error."""
+        self.store.delete(key, None)
+
+
+def _key_in(snapshot: Snapshot[SessionKey] | None) -> bytes | None:
+    return bytes.fromhex(snapshot.value.key) if snapshot and snapshot.value else None

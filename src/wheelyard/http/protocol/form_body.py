@@ -1,0 +1,77 @@
+"""Bodies of HTML forms that a browser sends: `application/x-www-form-urlencoded`, in UTF-8."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qs
+
+from wheelyard.errors import Invalid, quoted
+from wheelyard.http.protocol.error_responses import UNSUPPORTED_MEDIA_TYPE
+from wheelyard.http.protocol.json_body import BODY_LIMIT_BYTES, read_body
+from wheelyard.http.protocol.messages import Request
+
+FORM: Final = b"application/x-www-form-urlencoded"
+MAX_FIELDS: Final = 1000
+
+_TOO_LONG: Final = f"A form has at most {BODY_LIMIT_BYTES} bytes. Send a shorter text."
+
+
+@dataclass(frozen=True, slots=True)
+class FormFields:
+    """The fields of a form; several of one name are the ticked boxes of a list."""
+
+    values: Mapping[str, tuple[str, ...]]
+
+    def text(self, name: str) -> str:
+        """
+        Return the text of a field, without spaces around it; empty if it is missing.
+
+        Raise Invalid (code `duplicate_field`) if the form has several of the name.
+        """
+        return self.exact_text(name).strip()
+
+    def exact_text(self, name: str) -> str:
+        """Return the text of a field as it was typed; otherwise like `text`."""
+        texts = self.values.get(name, ("",))
+        if len(texts) > 1:
+            raise Invalid(
+                f"The form has several fields {quoted(name)}. Send it once.", code="duplicate_field"
+            )
+        return texts[0]
+
+    def all(self, name: str) -> tuple[str, ...]:
+        """Return the texts of all fields of a name, in the order of the form."""
+        return self.values.get(name, ())
+
+
+async def read_form(request: Request) -> FormFields:
+    """
+    Return the fields of the form in a request's body.
+
+    Raises:
+        Invalid: It is no such form, not UTF-8, or has more than `MAX_FIELDS` fields.
+        TooLarge: It is longer than 64 KiB.
+    """
+    if request.media_type != FORM:
+        raise Invalid(
+            f'Send the form as a browser does, with "Content-Type: {FORM.decode()}".',
+            code=UNSUPPORTED_MEDIA_TYPE,
+            short="Send a form.",
+        )
+    return parse_form(await read_body(request.receive, too_long=_TOO_LONG))
+
+
+def parse_form(body: bytes) -> FormFields:
+    """Return the fields in the bytes of a form; raise Invalid if it is malformed."""
+    try:
+        found = parse_qs(
+            body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
+        )
+    except UnicodeDecodeError:
+        reason, code = "The form is not UTF-8. Send it as UTF-8.", "bad_encoding"
+    except ValueError:
+        reason, code = f"The form has more than {MAX_FIELDS} fields. Send fewer.", "invalid_field"
+    else:
+        return FormFields({name: tuple(texts) for name, texts in found.items()})
+    # outside of the handler: the decoder's error contains the whole body, and so passwords
+    raise Invalid(reason, code=code)

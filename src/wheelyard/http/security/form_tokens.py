@@ -1,0 +1,69 @@
+"""
+Anti-forgery tokens: a hidden field of each form that changes something.
+
+The token is an HMAC under the key of sessions, which all processes know. It is bound to the session
+of the browser, or without one to the principal, so nobody can make it for somebody else. The checks
+of `csrf.py` are made as well: they are the defence against requests of other sites, and the token
+is a second one that does not depend on what a browser sends by itself.
+"""
+
+import hmac
+from base64 import urlsafe_b64encode
+from typing import Final
+
+from wheelyard.errors import Forbidden
+from wheelyard.http.context import ServerContext
+from wheelyard.http.protocol.form_body import FormFields
+from wheelyard.http.protocol.messages import Request
+
+CSRF_FIELD: Final = "csrf_token"
+"""The name of the hidden field."""
+FORM_TOKEN_SECONDS: Final = 12 * 3600
+"""How long a form may stay open in a browser before it is sent."""
+MAX_TOKEN_CHARS: Final = 100
+
+
+async def form_token(request: Request, context: ServerContext) -> str:
+    """
+    Return the anti-forgery token for the forms of a page that this caller gets now.
+
+    Raise Unavailable if the store does not answer.
+    """
+    issued_at = f"{int(context.index.runtime.seconds()):x}"
+    return f"{issued_at}.{_signature(await _key(context), request, issued_at)}"
+
+
+async def require_form_token(request: Request, fields: FormFields, context: ServerContext) -> None:
+    """
+    Raise Forbidden (code `stale_form`) unless a form has the token that its page had.
+
+    It also is stale once the caller has signed in anew, or after `FORM_TOKEN_SECONDS`.
+    """
+    token = fields.text(CSRF_FIELD)[:MAX_TOKEN_CHARS]
+    issued_at, _, signature = token.partition(".")
+    expected = _signature(await _key(context), request, issued_at)
+    is_ours = hmac.compare_digest(signature.encode(), expected.encode())
+    # only a genuine token has a number there for certain
+    now = context.index.runtime.seconds()
+    if not is_ours or now - int(issued_at, 16) > FORM_TOKEN_SECONDS:
+        raise Forbidden(
+            "This form is too old, or you have signed in again since it was shown, so nothing was "
+            "changed. Load the page with the form again, and send it once more.",
+            code="stale_form",
+            short="Load the form again.",
+        )
+
+
+async def _key(context: ServerContext) -> bytes:
+    records = context.index.session_records
+    key = records.peek_key()
+    if key is None:
+        key = await context.documents.coalesce("session-key", records.require_key)
+    return key
+
+
+def _signature(key: bytes, request: Request, issued_at: str) -> str:
+    session_id, principal = request.session_id, request.caller.principal
+    binding = f"session:{session_id}" if session_id else f"principal:{principal}"
+    signed = f"form\0{issued_at}\0{binding}".encode("utf-8", "surrogatepass")
+    return urlsafe_b64encode(hmac.digest(key, signed, "sha256")).decode().rstrip("=")

@@ -1,0 +1,102 @@
+"""Anti-forgery tokens of forms."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.operations.in_memory_index import IndexHarness
+from wheelyard.catalog import keys
+from wheelyard.errors import Forbidden
+from wheelyard.http.context import build_context
+from wheelyard.http.protocol.form_body import FormFields
+from wheelyard.http.protocol.messages import Message, Request
+from wheelyard.http.security.form_tokens import form_token, require_form_token
+from wheelyard.model.access import Caller
+from wheelyard.operations.store_probe import always_writable
+from wheelyard.wiring.index import Index
+
+
+async def _no_body() -> Message:
+    return {}
+
+
+SIGNED_IN = Request(
+    method="GET",
+    segments=(),
+    params={},
+    query=b"",
+    headers={},
+    caller=Caller("htpasswd:ana", ()),
+    address="127.0.0.1",
+    receive=_no_body,
+    session_id="5" * 32,
+)
+BY_PASSWORD = replace(SIGNED_IN, session_id="")
+
+
+@pytest.fixture
+def harness(tmp_path: Path) -> IndexHarness:
+    """Return an index in memory."""
+    return IndexHarness(tmp_path)
+
+
+def _made(index: Index, request: Request) -> str:
+    return asyncio.run(form_token(request, build_context(index, always_writable)))
+
+
+def _is_taken(index: Index, request: Request, token: str) -> bool:
+    fields = FormFields({"csrf_token": (token,)})
+    checked = require_form_token(request, fields, build_context(index, always_writable))
+    with suppress(Forbidden):
+        asyncio.run(checked)
+        return True
+    return False
+
+
+@pytest.mark.parametrize("request_", [SIGNED_IN, BY_PASSWORD], ids=["session", "password"])
+def test_a_form_may_be_sent_to_another_worker(harness: IndexHarness, request_: Request) -> None:
+    """A form that one worker has shown is taken by another one, until it is half a day old."""
+    token, other = _made(harness.index, request_), harness.opened(seed=2)
+
+    assert _is_taken(other, request_, token)
+    harness.clock.advance(hours=12)
+    assert _is_taken(other, request_, token)
+    harness.clock.advance(seconds=1)
+    assert not _is_taken(other, request_, token)
+
+
+def test_a_form_of_somebody_else_is_refused(harness: IndexHarness) -> None:
+    """A form is taken from its own session or person alone, and with the key that it was made."""
+    of_session, of_ana = _made(harness.index, SIGNED_IN), _made(harness.index, BY_PASSWORD)
+    others = [
+        BY_PASSWORD,
+        replace(SIGNED_IN, session_id="6" * 32),
+        replace(BY_PASSWORD, caller=Caller("htpasswd:ben", ())),
+    ]
+
+    assert [_is_taken(harness.index, each, of_session) for each in others] == [False] * 3
+    assert [_is_taken(harness.index, each, of_ana) for each in others] == [True, False, False]
+    harness.store.delete(keys.SESSION_KEY, None)
+    assert not _is_taken(harness.opened(seed=3), SIGNED_IN, of_session)
+
+
+@given(place=st.integers(0, 60), character=st.characters(codec="utf-8"))
+def test_an_altered_token_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, place: int, character: str
+) -> None:
+    """A token in which a character is another one, is missing or is added, is refused."""
+    harness = IndexHarness(tmp_path_factory.getbasetemp())
+    token = _made(harness.index, SIGNED_IN)
+    place %= len(token)
+    replaced = f"{token[:place]}{character}{token[place + 1 :]}"
+    removed = f"{token[:place]}{token[place + 1 :]}"
+    added = f"{token[:place]}{character}{token[place:]}"
+
+    for each in {replaced, removed, added}:
+        if each.strip() != token:
+            assert not _is_taken(harness.index, SIGNED_IN, each)
