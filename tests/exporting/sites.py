@@ -128,7 +128,7 @@ def pages_of(folder: Path) -> list[str]:
 
 def is_page(path: str) -> bool:
     """Return whether something of a site is a page."""
-    return not (path.startswith((".", HOME, FILES)) or path.endswith(".gz"))
+    return not (path.startswith((".", HOME, FILES, "-/")) or path.endswith(".gz"))
 
 
 def broken(read: Read, pages: list[str], *, is_begun: bool = False) -> list[str]:
@@ -138,13 +138,13 @@ def broken(read: Read, pages: list[str], *, is_begun: bool = False) -> list[str]
     Args:
         read: Gives what is there.
         pages: Their paths.
-        is_begun: Whether the site may have no home page yet, which every page links to.
+        is_begun: Whether the site may lack the pages yet that every page links to.
     """
     return [
         f"{page}: {link}"
         for page in pages
         for link in links(page, read(page) or b"")
-        if not (_is_kept(read, link) or (is_begun and link.path == ""))
+        if not (_is_kept(read, link) or (is_begun and link.path in {"", "setup/", "simple/"}))
     ]
 
 
@@ -202,7 +202,8 @@ class _Links(HTMLParser):
         fields = {name: value or "" for name, value in attrs}
         if tag != "a" or "nofollow" in fields.get("rel", ""):
             return
-        sha256 = urldefrag(fields["href"]).fragment.removeprefix("sha256=")
+        fragment = urldefrag(fields["href"]).fragment
+        sha256 = fragment.removeprefix("sha256=") if fragment.startswith("sha256=") else ""
         metadata = fields.get("data-core-metadata", "").removeprefix("sha256=")
         self.found.append(Link(_path_of(self._page, fields["href"]), sha256, metadata))
 

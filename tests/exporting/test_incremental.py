@@ -33,7 +33,8 @@ from wheelyard.operations.exporting.manifest import (
 )
 from wheelyard.operations.exporting.site_pages import SitePages
 from wheelyard.rendering.search_json import SearchEntry, search_json
-from wheelyard.rendering.web_pages import PageTemplates
+from wheelyard.rendering.web.assets import load_assets
+from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import ABSENT
 from wheelyard.storage.memory import MemoryStore
@@ -48,7 +49,9 @@ DEMO = {
 }
 TOLD = {"search.json", MANIFEST}
 """The pages that list all projects, and are rewritten for each change."""
-LISTS = {"setup/index.html", "simple/index.html", "simple/index.json", "index.html"}
+PAGES = {"setup/index.html", "simple/index.html", "simple/index.json", "index.html"}
+LISTS = PAGES | {asset.path for asset in load_assets().values()}
+"""The pages that are written when a project is added."""
 ELSEWHERE = "https://files.example.com/of/ours"
 
 
@@ -193,7 +196,7 @@ def test_an_empty_index(harness: ExportHarness) -> None:
     """An index with nothing in it has lists that say so, and follow the options."""
     harness.export()
     assert harness.log_of().writes == []
-    assert set(pages_of(harness.site)) == {*LISTS, "search.json"}
+    assert set(pages_of(harness.site)) == {*PAGES, "search.json"}
 
     harness.export(asked=RequestedOptions(base_url="https://elsewhere.example.com"))
 
@@ -311,7 +314,7 @@ def test_a_line_goes_back_with_the_store() -> None:
     assert restored.without({"demo": line(6)}).projects == {"other": line(1)}
 
 
-FORM_OF_PAGES = (3, "e39b1191cb55748fd03a72634dbfd04dd106b2877212df92fd4c9826c1b254d9")
+FORM_OF_PAGES = (4, "6cbdf9f5c6e5b4d28c1c8b554f4bab67c62920ec223b7072b71ad6558dc43ec4")
 """The form of the pages, and the digest of some that have it."""
 CORE = parse_metadata(
     b"Metadata-Version: 2.4\nName: demo\nVersion: 1.1\nSummary: A demo\n"
@@ -333,8 +336,8 @@ PROJECTS = (
 def test_form() -> None:
     """A change of the pages raises their revision, so that existing sites are rewritten."""
     options = Options(base_url=BASE)
-    templates = PageTemplates(f"{BASE}/simple/", files_url=options.files_from_page)
-    pages = SitePages(options, templates, lambda *_: CORE, serves_index=True)
+    environment = PageEnvironment(f"{BASE}/simple/", files_url=options.files_from_page)
+    pages = SitePages(options, environment, lambda *_: CORE, serves_index=True)
     made = [pages.project_pages(each) for each in PROJECTS]
     lists = (
         *pages.list_pages([PROJECTS[0].name]),

@@ -17,10 +17,10 @@ from packaging.utils import NormalizedName
 from wheelyard.errors import WheelyardError
 from wheelyard.http.caching.fast_path import FastPath
 from wheelyard.http.context import build_context
-from wheelyard.http.handlers.web_ui import WebUi
 from wheelyard.http.observability.instrumentation import Instrumentation
 from wheelyard.http.observability.request_record import RequestRecord, log_safe
 from wheelyard.http.observability.worker_metrics import WorkerMetricsFolder
+from wheelyard.http.page_loader import PageLoader
 from wheelyard.http.protocol import error_responses, request_body, request_headers
 from wheelyard.http.protocol.client_address import client_address
 from wheelyard.http.protocol.error_responses import error_response
@@ -71,10 +71,10 @@ class App:
         self._authenticator = RequestAuthenticator(self._context)
         self._instrumentation = Instrumentation(index, metrics_folder)
         self._upload_handler = UploadHandler(self._context)
-        self._web_ui = WebUi(self._context)
+        self._pages = PageLoader(self._context)
         check_host = None if self._host_policy is None else self._check_host
         self._fast_path = FastPath(self._authenticator, check_host, self._trusted_proxies)
-        parts = (self._context, self._upload_handler, self._web_ui, self._instrumentation)
+        parts = (self._context, self._upload_handler, self._pages, self._instrumentation)
         self.routes = build_router(*parts)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
@@ -191,7 +191,7 @@ class App:
             response = await self._handle(request, route, record)
         except WheelyardError as error:
             is_browser = b"text/html" in headers.get(b"accept", b"")
-            return self._error_response(error, as_html=route.is_html and is_browser)
+            return self._error_response(error, scope, as_html=route.is_html and is_browser)
         key = scope.get(_REQUEST_KEY)
         if key is not None and record.caller is not None:
             self._fast_path.remember(key, record.caller, response, route.name)
@@ -228,9 +228,17 @@ class App:
         header = request.headers.get(b"authorization")
         return await self._authenticator.authenticate(header, request.address)
 
-    def _error_response(self, error: WheelyardError, *, as_html: bool) -> Response:
+    def _error_response(
+        self, error: WheelyardError, scope: AsgiScope, *, as_html: bool
+    ) -> Response:
         self._context.store_errors.log(error)
         if as_html:
             with suppress(WheelyardError):  # the templates cannot be read
-                return self._web_ui.error_page(error)
+                return self._pages.error_page(error, self._root_from(scope))
         return error_responses.error_response_for(error)
+
+    def _root_from(self, scope: AsgiScope) -> str:
+        """Return the URL of the home page, relative to the page of a request."""
+        prefix = self._index.settings.server.path_prefix
+        depth = scope["raw_path"].count(b"/") - prefix.count("/") - 1
+        return "../" * depth or "./"

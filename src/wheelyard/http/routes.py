@@ -20,9 +20,9 @@ from wheelyard.http.handlers.pypi_json_api import answer_pypi_json
 from wheelyard.http.handlers.search import answer_search
 from wheelyard.http.handlers.simple_api import project_detail, project_list
 from wheelyard.http.handlers.trusted_publishing_api import TrustedPublishingApi
-from wheelyard.http.handlers.web_ui import WebUi
 from wheelyard.http.handlers.xml_rpc import answer_call, is_xml_rpc
 from wheelyard.http.observability.instrumentation import Instrumentation
+from wheelyard.http.page_loader import PageLoader
 from wheelyard.http.page_responses import requested_media_type
 from wheelyard.http.protocol.messages import Request, Response, redirect
 from wheelyard.http.protocol.negotiation import MediaType
@@ -45,7 +45,7 @@ IAP_ASSERTION_HEADER: Final = b"x-goog-iap-jwt-assertion"
 
 
 def build_router(
-    context: ServerContext, uploads: UploadHandler, web_ui: WebUi, metrics: Instrumentation
+    context: ServerContext, uploads: UploadHandler, pages: PageLoader, metrics: Instrumentation
 ) -> Router:
     """Return the router with every route of the server."""
 
@@ -58,7 +58,8 @@ def build_router(
         _files(context),
         _api(context),
         _access_api(context),
-        _index(context, web_ui),
+        _pages(pages),
+        _index(context, pages),
         _uploads(context, uploads),
     )
     router = Router(context.index.settings.server.path_prefix, fixed, chain(*others))
@@ -101,15 +102,29 @@ def _files(context: ServerContext) -> Iterator[Route]:
         yield Route("file", f"/{root}/{{*}}/{{filename}}", by_name)
 
 
-def _index(context: ServerContext, web_ui: WebUi) -> Iterator[Route]:
+def _pages(pages: PageLoader) -> Iterator[Route]:
+    def page(pattern: str, module: str, function: str) -> Route:
+        handler = pages.handler(module, function)
+        return Route("page", pattern, handler, accepts_iap=always, is_html=True)
+
+    asset = pages.handler("assets", "answer_asset")
+    yield Route("asset", "/-/assets/{asset}", asset, is_public=always)
+    project = page("/project/{name}/", "project_pages", "answer_project")
+    yield replace(project, name="project_page")
+
+
+def _index(context: ServerContext, pages: PageLoader) -> Iterator[Route]:
+    answer_home = pages.handler("home", "answer_home")
+    answer_setup = pages.handler("setup_page", "answer_setup")
+
     async def home(request: Request) -> Response:
         if wants_html(request):
-            return await web_ui.home(request)
+            return await answer_home(request)
         return await project_list(request, context)
 
     async def setup(request: Request) -> Response:
         if wants_html(request):
-            return await web_ui.setup(request)
+            return await answer_setup(request)
         return await detail_page(replace(request, params={"name": "setup"}))
 
     yield Route("upload-url", "/legacy/?", explain_upload_url, is_public=always)
@@ -130,9 +145,6 @@ def _index(context: ServerContext, web_ui: WebUi) -> Iterator[Route]:
         yield Route("redirect", root, add_slash)
         yield Route("project_detail", f"{root}/{{name}}/", detail_page, project="name")
         yield Route("redirect", f"{root}/{{name}}", add_slash)
-    yield Route(
-        "project_page", "/project/{name}/", web_ui.project, accepts_iap=always, is_html=True
-    )
     yield Route("redirect", "/project/{name}", add_slash)
 
 

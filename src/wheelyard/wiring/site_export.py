@@ -45,7 +45,7 @@ from wheelyard.operations.exporting.manifest import (
 )
 from wheelyard.operations.exporting.site_distributions import CopyObject, Site, SiteDistributions
 from wheelyard.operations.exporting.site_pages import PageWriter, SitePages
-from wheelyard.rendering.web_pages import PageTemplates
+from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
 from wheelyard.storage.base import Store
 from wheelyard.storage.gcs.location import is_bucket, parse_location
@@ -107,7 +107,7 @@ class SiteExporter:
                 code=BAD_DESTINATION,
             )
         is_local = index.is_local and site.serves_index
-        templates = PageTemplates(
+        environment = PageEnvironment(
             f"{options.base_url}/simple/" if options.base_url else index.settings.index_url,
             is_certain=bool(options.base_url),
             files_url=options.files_from_page,
@@ -125,7 +125,7 @@ class SiteExporter:
             projects=index.projects,
             loaded=loaded,
             options=options,
-            pages=SitePages(options, templates, partial(_core_of, index), site.serves_index),
+            pages=SitePages(options, environment, partial(_core_of, index), site.serves_index),
             files=SiteDistributions(index.files, site, options.files),
             writer=writer,
             retries=retries,

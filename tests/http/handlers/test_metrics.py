@@ -162,12 +162,18 @@ def test_no_token_opens_nothing(tmp_path: Path) -> None:
 
 
 def test_start_without_metrics() -> None:
-    """The start imports neither metrics, nor Google's libraries, nor what reads an archive."""
+    """The start imports neither metrics, pages, Google's libraries, nor what reads an archive."""
     program = "import sys, wheelyard.http.app; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     loaded = run.stdout.decode().split()
     assert "wheelyard.http.handlers.metrics" in loaded
-    absent = {"prometheus_client", "google.cloud.storage", "requests", "packaging.requirements"}
+    absent = {
+        "prometheus_client",
+        "jinja2",
+        "google.cloud.storage",
+        "requests",
+        "packaging.requirements",
+    }
     absent |= {f"wheelyard.{each}" for each in ("archive.wheel", "operations.check")}
     assert absent.isdisjoint(loaded)
 

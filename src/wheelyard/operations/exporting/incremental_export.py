@@ -42,7 +42,7 @@ from wheelyard.storage.base import ABSENT, Key, ObjectVersion
 STARTED_MARKER: Final = Key(f"{EXPORT_PREFIX}begun.json")
 """Written before the first page, so that a later export knows an unfinished site as its own."""
 SIMPLE_PREFIX: Final = "simple/"
-PAGE_PREFIXES: Final = (SIMPLE_PREFIX, "setup/", "project/", "pypi/", INDEX, SEARCH)
+PAGE_PREFIXES: Final = (SIMPLE_PREFIX, "setup/", "project/", "pypi/", "-/", INDEX, SEARCH)
 """The prefixes of all pages."""
 
 

@@ -25,7 +25,7 @@ from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 
 BAD_DESTINATION: Final = "bad_destination"
 """The error code for a destination that cannot be written as it is."""
-PAGE_REVISION: Final = 3
+PAGE_REVISION: Final = 4
 """Raised when pages change within one version of wheelyard; then all are written again."""
 EXPORT_PREFIX: Final = "wheelyard-export/"
 """The folder of a site for the manifest and the marker of a started export."""

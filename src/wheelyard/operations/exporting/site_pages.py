@@ -15,7 +15,11 @@ from wheelyard.rendering import simple_pages
 from wheelyard.rendering.pypi_json import PypiJsonData, project_json
 from wheelyard.rendering.releases import Release, latest_release, releases_of
 from wheelyard.rendering.search_json import SearchEntry, search_entry
-from wheelyard.rendering.web_pages import PageTemplates
+from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.home import home_page
+from wheelyard.rendering.web.project_page import project_page
+from wheelyard.rendering.web.setup_page import setup_page
+from wheelyard.rendering.web.viewer import ANYONE
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored, WebType
 
 PAGE_CACHE_CONTROL: Final = "no-cache"
@@ -50,8 +54,8 @@ class SitePages:
     """Renders the pages of a site: Simple API, JSON API, web UI and search index."""
 
     options: Options
-    templates: PageTemplates
-    """The templates of the web UI, made with these options."""
+    environment: PageEnvironment
+    """What the pages for people share, made with these options."""
     read_core: ReadCore
     serves_index: bool
     """Whether web servers answer `simple/` with `simple/index.html`."""
@@ -87,23 +91,28 @@ class SitePages:
             page = PypiJsonData(name, described, core, self.options.files_from_root)
             json_body = project_json(page, releases)
         yield from self._page(f"pypi/{name}/json", JSON, json_body)
-        html = self.templates.project(project, releases, described, core)
+        html = project_page(self.environment, ANYONE, project, releases, described, core)
         yield from self._html(f"project/{name}/", html)
 
     @property
     def list_paths(self) -> tuple[Key, ...]:
-        """The paths of the pages that belong to no project: lists of all of them, and `setup/`."""
+        """The paths of the pages that belong to no project: lists of all, `setup/`, assets."""
         folders = (*self._folder_paths("simple/"), *self._folder_paths("setup/"))
-        paths = (*folders, "simple/index.json", INDEX)
+        assets = (asset.path for asset in self.environment.assets.values())
+        paths = (*assets, *folders, "simple/index.json", INDEX)
         return self._with_gzip(paths)
 
     def list_pages(self, names: Sequence[NormalizedName]) -> Iterator[SitePage]:
         """Yield the rendered pages that belong to no project; the lists have `names`."""
-        # before the page that links to it
-        yield from self._html("setup/", self.templates.setup(can_publish=False))
+        # before the pages that link to them
+        for asset in self.environment.assets.values():
+            kind = WebType(asset.media_type, FILE_CACHE_CONTROL)
+            yield from self._page(asset.path, kind, asset.body)
+        setup = setup_page(self.environment, ANYONE, can_publish=False)
+        yield from self._html("setup/", setup)
         yield from self._html("simple/", simple_pages.list_html(names))
         yield from self._page("simple/index.json", SIMPLE_JSON, simple_pages.list_json(names))
-        yield from self._page(INDEX, HTML, self.templates.project_list(names))
+        yield from self._page(INDEX, HTML, home_page(self.environment, ANYONE, names))
 
     def obsolete_gzip_paths(self, names: Iterable[str]) -> frozenset[Key]:
         """

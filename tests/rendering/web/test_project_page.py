@@ -1,4 +1,4 @@
-"""Releases in order, the release that describes its project, and readable numbers."""
+"""The page of a project, and the release that describes it."""
 
 import pytest
 from hypothesis import given
@@ -6,9 +6,12 @@ from hypothesis import given
 from tests.rendering.examples import PROJECTS, file, project
 from wheelyard.model.project import Project
 from wheelyard.rendering.releases import latest_release, releases_of
-from wheelyard.rendering.web_pages import PageTemplates, readable_size
+from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.error_page import error_page
+from wheelyard.rendering.web.project_page import project_page, readable_size
+from wheelyard.rendering.web.viewer import ANYONE
 
-TEMPLATES = PageTemplates("http://index.example/simple/")
+ENVIRONMENT = PageEnvironment("http://index.example/simple/")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +61,8 @@ def test_release_is_yanked_when_every_file_is() -> None:
 def test_any_project_has_a_page(project: Project) -> None:
     """Whatever a project holds, its page can be made, and repeats no markup."""
     releases = releases_of(project)
-    text = TEMPLATES.project(project, releases, latest_release(releases), None).decode()
+    latest = latest_release(releases)
+    text = project_page(ENVIRONMENT, ANYONE, project, releases, latest, None).decode()
     assert "<h1>demo" in text
     assert text.count("<script") == 1  # our own
 
@@ -67,13 +71,15 @@ def test_hostile_text_is_escaped() -> None:
     """Markup in a reason is shown, not obeyed, and a lone surrogate does no harm."""
     hostile = project(file(yanked='<img src=x onerror="1">\ud800'), reason="")
     releases = releases_of(hostile)
-    text = TEMPLATES.project(hostile, releases, releases[0], None).decode()
-    assert "<img" not in text
+    text = project_page(ENVIRONMENT, ANYONE, hostile, releases, releases[0], None).decode()
+    assert "<img src=x" not in text
     assert "&lt;img src=x onerror=&quot;1&quot;&gt;?" in text
 
 
 def test_refusal_is_a_page() -> None:
     """A refusal is shown with its title and its message, escaped."""
-    text = TEMPLATES.error_page("Not Found", "There is no '<b>'.").decode()
+    message = "There is no '<b>'."
+    page = error_page(ENVIRONMENT, ANYONE, "../", title="Not Found", message=message)
+    text = page.decode()
     assert "<h1>Not Found</h1>" in text
     assert "&lt;b&gt;" in text

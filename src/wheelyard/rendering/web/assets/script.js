@@ -1,4 +1,5 @@
 "use strict";
+// Every page works without this script; it only saves steps.
 (() => {
   // a page that was not told where it is reads it off the address bar
   for (const place of document.querySelectorAll("[data-root]")) {
@@ -21,7 +22,7 @@
       const [version, summary] = known.get(row.name) ?? ["", ""];
       row.text = folded(`${row.name} ${summary}`);
       const note = document.createElement("span");
-      note.className = "about";
+      note.className = "soft";
       note.textContent = [version, summary].filter(Boolean).join(" · ");
       row.item.append(" ", note);
     }

@@ -1,0 +1,37 @@
+"""Handler of `/-/assets/<name>`: style sheet, scripts and icons of the pages."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
+
+from wheelyard.errors import NotFound
+from wheelyard.http.protocol.content_encoding import Encoding, best_encoding, encode_body
+from wheelyard.http.protocol.messages import Header, Request, Response, make_response
+from wheelyard.http.web_pages import WebPages
+from wheelyard.rendering.web.assets import Asset
+
+IMMUTABLE: Final[Header] = (b"cache-control", b"public, max-age=31536000, immutable")
+VARY_ENCODING: Final[Header] = (b"vary", b"Accept-Encoding")
+
+
+async def answer_asset(request: Request, web: WebPages) -> Response:
+    """Handle GET `/-/assets/<name>`: a file of the pages; its name has its digest."""
+    asset = next(
+        (each for each in web.environment.assets.values() if each.name == request.params["asset"]),
+        None,
+    )
+    if asset is None:
+        message = "This page is of another version of the server. Load it again."
+        raise NotFound(message, short="Not found.")
+    bodies = _encoded(asset)
+    encoding = best_encoding(request.headers.get(b"accept-encoding", b""))
+    headers = [IMMUTABLE, VARY_ENCODING]
+    if encoding is not Encoding.IDENTITY and encoding in bodies:
+        headers.append((b"content-encoding", encoding.name.lower().encode()))
+    body = bodies.get(encoding, asset.body)
+    return make_response(200, asset.media_type.encode(), body, *headers)
+
+
+@lru_cache
+def _encoded(asset: Asset) -> Mapping[Encoding, bytes]:
+    return encode_body(asset.body)

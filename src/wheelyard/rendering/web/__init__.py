@@ -1,0 +1,1 @@
+"""The pages for people: documents and facts to HTML, by templates that anybody can read."""

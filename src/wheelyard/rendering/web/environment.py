@@ -1,0 +1,110 @@
+"""What all pages have in common: templates, assets, the URL of the index, the security policy."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
+from wheelyard.rendering.web.assets import load_assets
+from wheelyard.rendering.web.viewer import Viewer
+
+META_POLICY: Final = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
+"""The Content-Security-Policy in each page: a site in a bucket cannot send it as a header."""
+POLICY: Final = f"{META_POLICY}; frame-ancestors 'none'"
+"""The header Content-Security-Policy of each page; browsers ignore `frame-ancestors` in a page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Brand:
+    """How an index presents itself."""
+
+    name: str = "wheelyard"
+
+
+class PageEnvironment:
+    """
+    Renders the HTML pages from templates, each loaded once. Every value is escaped.
+
+    Args:
+        index_url: The URL of the index in install commands.
+        is_certain: Whether `index_url` comes from the settings. If not, a script replaces it by
+            the URL that follows from the browser's address bar.
+        files_url: The URL of the folder of files, relative to a project's page or absolute.
+        is_lazy: Whether a template is loaded at its first use. If not, all are loaded at once, so
+            that no request fails later.
+    """
+
+    def __init__(
+        self,
+        index_url: str,
+        *,
+        is_certain: bool = True,
+        files_url: str = FILES_FROM_DETAIL,
+        is_lazy: bool = False,
+    ) -> None:
+        self.index_url = index_url
+        self.files_url = files_url
+        self.assets = load_assets()
+        self._is_certain = is_certain
+        self._templates = Environment(
+            loader=PackageLoader("wheelyard.rendering.web"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._templates.filters["web"] = web_address
+        self._templates.globals |= {
+            "asset": lambda name: self.assets[name].path,
+            "brand": Brand(),
+            "index_link": self.index_link,
+            "policy": META_POLICY,
+        }
+        for name in () if is_lazy else self._templates.list_templates():
+            self._templates.get_template(name)  # which keeps it
+
+    def render(self, template: str, viewer: Viewer, root: str, **values: object) -> bytes:
+        """
+        Return the bytes of a page.
+
+        `root` is the URL of the home page, relative to this page: `./`, `../../`.
+        """
+        page = self._templates.get_template(template)
+        text = page.render(viewer=viewer, root=root, index_url=self.index_url, **values)
+        # metadata may have lone surrogates, which cannot be encoded
+        return text.encode("utf-8", "replace")
+
+    def index_link(self, root: str) -> Markup:
+        """Return the URL of the Simple API as HTML; a script replaces it if it is uncertain."""
+        if self._is_certain:
+            return Markup.escape(self.index_url)
+        return Markup('<span data-root="{}simple/">{}</span>').format(root, self.index_url)
+
+    def with_links(self, text: str, url: str, root: str) -> Markup:
+        """
+        Return `text` as HTML; a script replaces each URL below `url` if that is uncertain.
+
+        `url` is that of the index, `root` the same relative to the page.
+        """
+        if self._is_certain:
+            return Markup.escape(text)
+        first, *others = re.split(f"({re.escape(url)}/[a-z]+/?)", text)
+        made = Markup.escape(first)
+        for found, rest in zip(others[::2], others[1::2], strict=True):
+            made += Markup('<span data-root="{}{}">{}</span>{}').format(
+                root, found.removeprefix(f"{url}/"), found, rest
+            )
+        return made
+
+
+def web_address(url: str) -> str:
+    """Return `url` if a browser may follow it from a page, else an empty string."""
+    return url if url.lower().startswith(("https://", "http://", "mailto:")) else ""
