@@ -13,8 +13,6 @@ from wheelyard.http.protocol.messages import Request
 FORM: Final = b"application/x-www-form-urlencoded"
 MAX_FIELDS: Final = 1000
 
-_TOO_LONG: Final = f"A form has at most {BODY_LIMIT_BYTES} bytes. Send a shorter text."
-
 
 @dataclass(frozen=True, slots=True)
 class FormFields:
@@ -44,13 +42,15 @@ class FormFields:
         return self.values.get(name, ())
 
 
-async def read_form(request: Request) -> FormFields:
+async def read_form(
+    request: Request, limit: int = BODY_LIMIT_BYTES, max_fields: int = MAX_FIELDS
+) -> FormFields:
     """
     Return the fields of the form in a request's body.
 
     Raises:
-        Invalid: It is no such form, not UTF-8, or has more than `MAX_FIELDS` fields.
-        TooLarge: It is longer than 64 KiB.
+        Invalid: It is no such form, not UTF-8, or has more than `max_fields` fields.
+        TooLarge: It is longer than `limit` bytes.
     """
     if request.media_type != FORM:
         raise Invalid(
@@ -58,19 +58,20 @@ async def read_form(request: Request) -> FormFields:
             code=UNSUPPORTED_MEDIA_TYPE,
             short="Send a form.",
         )
-    return parse_form(await read_body(request.receive, too_long=_TOO_LONG))
+    too_long = f"A form has at most {limit} bytes. Send a shorter text."
+    return parse_form(await read_body(request.receive, limit, too_long), max_fields)
 
 
-def parse_form(body: bytes) -> FormFields:
+def parse_form(body: bytes, max_fields: int = MAX_FIELDS) -> FormFields:
     """Return the fields in the bytes of a form; raise Invalid if it is malformed."""
     try:
         found = parse_qs(
-            body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
+            body.decode(), keep_blank_values=True, errors="strict", max_num_fields=max_fields
         )
     except UnicodeDecodeError:
         reason, code = "The form is not UTF-8. Send it as UTF-8.", "bad_encoding"
     except ValueError:
-        reason, code = f"The form has more than {MAX_FIELDS} fields. Send fewer.", "invalid_field"
+        reason, code = f"The form has more than {max_fields} fields. Send fewer.", "invalid_field"
     else:
         return FormFields({name: tuple(texts) for name, texts in found.items()})
     # outside of the handler: the decoder's error contains the whole body, and so passwords

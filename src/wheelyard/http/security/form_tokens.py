@@ -9,6 +9,7 @@ is a second one that does not depend on what a browser sends by itself.
 
 import hmac
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
 from typing import Final
 
 from wheelyard.errors import Forbidden
@@ -39,19 +40,28 @@ async def require_form_token(request: Request, fields: FormFields, context: Serv
 
     It also is stale once the caller has signed in anew, or after `FORM_TOKEN_SECONDS`.
     """
-    token = fields.text(CSRF_FIELD)[:MAX_TOKEN_CHARS]
-    issued_at, _, signature = token.partition(".")
-    expected = _signature(await _key(context), request, issued_at)
-    is_ours = hmac.compare_digest(signature.encode(), expected.encode())
-    # only a genuine token has a number there for certain
-    now = context.index.runtime.seconds()
-    if not is_ours or now - int(issued_at, 16) > FORM_TOKEN_SECONDS:
-        raise Forbidden(
-            "This form is too old, or you have signed in again since it was shown, so nothing was "
-            "changed. Load the page with the form again, and send it once more.",
-            code="stale_form",
-            short="Load the form again.",
-        )
+    check = await form_token_check(request, context)
+    check(fields.text(CSRF_FIELD))
+
+
+async def form_token_check(request: Request, context: ServerContext) -> Callable[[str], None]:
+    """Return what `require_form_token` does with the text of a token, for any thread to call."""
+    key, seconds = await _key(context), context.index.runtime.seconds
+
+    def check(text: str) -> None:
+        issued_at, _, signature = text[:MAX_TOKEN_CHARS].partition(".")
+        expected = _signature(key, request, issued_at)
+        is_ours = hmac.compare_digest(signature.encode(), expected.encode())
+        # only a genuine token has a number there for certain
+        if not is_ours or seconds() - int(issued_at, 16) > FORM_TOKEN_SECONDS:
+            raise Forbidden(
+                "This form is too old, or you have signed in again since it was shown, so nothing "
+                "was changed. Load the page with the form again, and send it once more.",
+                code="stale_form",
+                short="Load the form again.",
+            )
+
+    return check
 
 
 async def _key(context: ServerContext) -> bytes:
