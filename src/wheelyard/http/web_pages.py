@@ -1,6 +1,7 @@
 """What the handlers of all pages for people share: templates, viewers, headers, cached pages."""
 
 from collections.abc import Callable, Hashable
+from typing import Final
 
 from packaging.utils import NormalizedName
 
@@ -10,7 +11,14 @@ from wheelyard.http.caching.page_cache import Render
 from wheelyard.http.context import ServerContext
 from wheelyard.http.page_responses import load_page, page_response
 from wheelyard.http.protocol.error_responses import REASON_PHRASES, error_response_for
-from wheelyard.http.protocol.messages import Header, HeaderList, Request, Response, make_response
+from wheelyard.http.protocol.messages import (
+    NO_STORE,
+    Header,
+    HeaderList,
+    Request,
+    Response,
+    make_response,
+)
 from wheelyard.http.protocol.negotiation import MediaType
 from wheelyard.model.access import Action
 from wheelyard.rendering.web.environment import POLICY, PageEnvironment
@@ -22,6 +30,9 @@ SECURITY_HEADERS: HeaderList = (
     (b"content-security-policy", POLICY.encode()),
     (b"referrer-policy", b"no-referrer"),
 )
+
+
+SAME_ORIGIN: Final[Header] = (b"referrer-policy", b"same-origin")
 
 
 class WebPages:
@@ -69,6 +80,15 @@ class WebPages:
         """
         page = await load_page(self.context, ("web", key), version, render, self._headers(name))
         return page_response(request, page, MediaType.HTML, is_current)
+
+    def own_page(self, status: int, body: bytes, *headers: Header) -> Response:
+        """
+        Return a response with a page for this caller alone, such as one with a form.
+
+        No cache may keep it. Its forms are sent with the origin of the page, which `csrf.py` needs.
+        """
+        every = ((b"content-security-policy", POLICY.encode()), SAME_ORIGIN, NO_STORE, *headers)
+        return make_response(status, MediaType.HTML.value.content_type, body, *every)
 
     def error_page(self, error: WheelyardError, root: str) -> Response:
         """Return the HTML error response for `error`, with the status of the JSON response."""

@@ -15,7 +15,7 @@ from typing import Final
 from wheelyard.errors import Invalid, quoted
 from wheelyard.http.uploads import form_fields
 from wheelyard.http.uploads.attestations import ATTESTATIONS_FIELD, contains_attestations
-from wheelyard.http.uploads.form_errors import field_too_large, invalid_field
+from wheelyard.http.uploads.form_errors import empty_file, field_too_large, invalid_field
 from wheelyard.http.uploads.form_fields import CHECKED_FIELDS, FieldDecoder, new_hasher
 from wheelyard.http.uploads.multipart_parser import MultipartParser, PartHeaders
 from wheelyard.model.access import Caller
@@ -132,10 +132,7 @@ class UploadFormReader:
     def _finish_part(self) -> None:
         match self._part:
             case SpoolWriter(size=0, distribution=distribution):
-                raise Invalid(
-                    f"The file {quoted(distribution.filename)} is empty. Build it again.",
-                    code="invalid_archive",
-                )
+                raise empty_file(distribution.filename)
             case FieldDecoder(name=name) as field:
                 field.write(b"", final=True)
                 if name == ATTESTATIONS_FIELD:

@@ -4,7 +4,7 @@ Errors of an upload's form; each message says how to repair the form.
 `handler.py` has the responses that need no body, `operations/upload.py` the errors of a package.
 """
 
-from wheelyard.errors import Invalid
+from wheelyard.errors import Invalid, quoted
 from wheelyard.settings.sections import MIB
 
 
@@ -37,3 +37,8 @@ def field_too_large(what: str, limit: int) -> Invalid:
         f"{what} is larger than {limit / MIB:g} MiB. Send less metadata with the file.",
         code="too_large",
     )
+
+
+def empty_file(filename: str) -> Invalid:
+    """Return the error for a package without a byte."""
+    return Invalid(f"The file {quoted(filename)} is empty. Build it again.", code="invalid_archive")

@@ -7,17 +7,19 @@ missing rights on the project.
 
 import logging
 from asyncio import timeout
+from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from msgspec import to_builtins
 from msgspec.json import encode
 from msgspec.structs import replace
 
 from wheelyard.authentication.api_tokens import invalid_credential
+from wheelyard.errors import Forbidden, Invalid
 from wheelyard.http.concurrency_limit import ConcurrencyLimit, Slot
 from wheelyard.http.context import ServerContext
-from wheelyard.http.protocol.error_responses import error_response, error_response_for
+from wheelyard.http.protocol.error_responses import UNSUPPORTED_MEDIA_TYPE, error_response
 from wheelyard.http.protocol.messages import JSON, NO_STORE, Request, Response, make_response
 from wheelyard.http.protocol.request_body import BODY_TIMEOUT_SECONDS
 from wheelyard.http.uploads.attestations import ATTESTATIONS_NOT_STORED
@@ -32,7 +34,21 @@ BATCH_BYTES: Final = 256 * 1024
 """Bytes of the body that are collected before a thread parses them."""
 TEXT: Final = b"text/plain; charset=utf-8"
 
+T = TypeVar("T")
+
 logger = logging.getLogger("wheelyard")
+
+
+class FormReader(Protocol):
+    """Reads a form from chunks; one thread at a time may use it."""
+
+    def feed(self, chunk: bytes) -> None:
+        """Read the next bytes of the form; raise WheelyardError if it is refused."""
+        ...
+
+    def close(self) -> None:
+        """Remove from the spool what is left there of the form."""
+        ...
 
 
 class UploadHandler:
@@ -50,23 +66,11 @@ class UploadHandler:
 
     async def handle(self, request: Request) -> Response:
         """Handle POST of an upload form: store its file, and answer with filename and SHA-256."""
-        if rejection := self._check_headers(request):
-            return rejection
-        boundary = parse_boundary(request.headers.get(b"content-type"))
-        if boundary is None:
-            message = "An upload is a form with a file in it. Send multipart/form-data."
-            return error_response(
-                415, "unsupported_media_type", message, "Send multipart/form-data."
-            )
+        boundary = self.boundary_of(request)
         uploads, caller = self._index.uploads, request.caller
         form = UploadFormReader(boundary, uploads, caller)
-        async with self._slots.acquire(request.client_key) as slot, timeout(BODY_TIMEOUT_SECONDS):
-            try:
-                last = await self._feed(form, request, slot)
-                # one thread for all of it: each change of threads takes time
-                done = await self._pools.run_write(partial(_accept, form, last, uploads, caller))
-            finally:
-                form.close()
+        # one thread for all of it: each change of threads takes time
+        done = await self.receive(form, request, partial(_accept, form, uploads, caller))
         if done is None:
             message = "Registration is not needed, upload the files."
             return error_response(410, "invalid_action", message, message)
@@ -80,30 +84,50 @@ class UploadHandler:
             published = replace(published, warnings=warnings)
         return _success(request, published, self._index.settings.server.roots)
 
-    def _check_headers(self, request: Request) -> Response | None:
-        """Return the error response if caller or headers rule out an upload, else None."""
-        caller, rules = request.caller, self._index.uploads.rules
-        if caller.is_anonymous and not caller.may_anywhere(Action.UPLOAD):
-            return error_response_for(invalid_credential())
+    async def receive(self, form: FormReader, request: Request, accept: Callable[[bytes], T]) -> T:
+        """
+        Feed the body of an upload to `form` as soon as there is a slot, and close it at the end.
+
+        Return the result of `accept`, called in a thread with the last bytes, which were not fed.
+        """
+        async with self._slots.acquire(request.client_key) as slot, timeout(BODY_TIMEOUT_SECONDS):
+            try:
+                last = await self._feed(form, request, slot)
+                return await self._pools.run_write(partial(accept, last))
+            finally:
+                form.close()
+
+    def boundary_of(self, request: Request) -> bytes:
+        """Return the boundary of a form; raise an error if caller or headers rule out an upload."""
+        caller, limit = request.caller, self._index.uploads.rules.max_size
+        if caller.is_anonymous:
+            require_upload(caller)
         # `RequestBody` has checked the header: it has digits only, and few of them
         if int(request.headers.get(b"content-length", b"0")) > self.body_limit:
-            return error_response_for(file_too_large(rules.max_size))
-        if not caller.may_anywhere(Action.UPLOAD):
-            fact = f"{caller.display_name} may not upload."
-            message = (
-                f"{fact} Ask the operator of this index for the right, or use a token that has it: "
-                "'wheelyard token create NAME'."
-            )
-            return error_response(403, "forbidden", message, fact)
+            raise file_too_large(limit)
+        require_upload(caller)
         if request.headers.get(b"content-encoding", b"identity").lower() != b"identity":
-            message = "The body is compressed. Send the form as it is."
-            return error_response(415, "unsupported_media_type", message, "Send no encoding.")
+            raise Invalid(
+                "The body is compressed. Send the form as it is.",
+                code=UNSUPPORTED_MEDIA_TYPE,
+                short="Send no encoding.",
+            )
         if not request.has_body:
-            message = "The request has no body. Send a form with a file in it."
-            return error_response(400, "incomplete_body", message, "The request has no body.")
-        return None
+            raise Invalid(
+                "The request has no body. Send a form with a file in it.",
+                code="incomplete_body",
+                short="The request has no body.",
+            )
+        boundary = parse_boundary(request.headers.get(b"content-type"))
+        if boundary is None:
+            raise Invalid(
+                "An upload is a form with a file in it. Send multipart/form-data.",
+                code=UNSUPPORTED_MEDIA_TYPE,
+                short="Send multipart/form-data.",
+            )
+        return boundary
 
-    async def _feed(self, form: UploadFormReader, request: Request, slot: Slot) -> bytes:
+    async def _feed(self, form: FormReader, request: Request, slot: Slot) -> bytes:
         """Feed the body to the form in batches, and return the last batch, which was not fed."""
         batch, more = bytearray(), True
         while more:
@@ -115,8 +139,22 @@ class UploadHandler:
         return bytes(batch)
 
 
+def require_upload(caller: Caller) -> None:
+    """Raise Unauthenticated or Forbidden unless a caller may upload to some project."""
+    if caller.may_anywhere(Action.UPLOAD):
+        return
+    if caller.is_anonymous:
+        raise invalid_credential()
+    fact = f"{caller.display_name} may not upload."
+    raise Forbidden(
+        f"{fact} Ask the operator of this index for the right, or use a token that has it: "
+        "'wheelyard token create NAME'.",
+        short=fact,
+    )
+
+
 def _accept(
-    form: UploadFormReader, last: bytes, uploads: Uploads, caller: Caller
+    form: UploadFormReader, uploads: Uploads, caller: Caller, last: bytes
 ) -> tuple[SpooledUpload, PublishedFile] | None:
     """Finish a form and upload its file; return None if the form asks for something else."""
     try:
