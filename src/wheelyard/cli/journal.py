@@ -20,11 +20,11 @@ from wheelyard.cli.times import parse_since
 from wheelyard.errors import Forbidden, Invalid, Unauthenticated, Unavailable
 from wheelyard.model.access_rules import AccessCommit
 from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.journal_entry import JournalEntry
 from wheelyard.model.principals import with_name
 from wheelyard.model.text import escaped
 from wheelyard.operations.journal import (
     BEGINNING,
-    JournalEntry,
     JournalPart,
     JournalReader,
 )

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
-from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
@@ -19,10 +18,10 @@ from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.token_records import TokenRecords
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.errors import Unavailable
-from wheelyard.model.access_rules import AccessCommit, describe_event
-from wheelyard.model.principals import credential_of, is_match
-from wheelyard.model.project import AnyEvent, Commit, StatusSet, Uploaded
-from wheelyard.model.text import redact_tokens
+from wheelyard.model.access_rules import AccessCommit
+from wheelyard.model.journal_entry import JournalEntry, access_entry_of, entry_of
+from wheelyard.model.principals import is_match
+from wheelyard.model.project import Commit
 from wheelyard.storage.base import ObjectVersion
 
 CLOCK_TOLERANCE: Final = timedelta(hours=1)
@@ -31,36 +30,6 @@ BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """A time before every event."""
 NUMBERS_TOLD: Final = 10
 """Lost commits of a project that a problem names."""
-
-
-class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One event of a journal; this is also the JSON that is printed."""
-
-    at: datetime
-    project: NormalizedName | None
-    """None for a change of the grants and groups in the store."""
-    commit: int
-    """The number of its commit."""
-    what: str
-    """
-    `uploaded`, `imported`, `yanked`, `unyanked`, `deleted` or `status`; `granted`, `revoked`,
-    `group` or `group-deleted`.
-    """
-    files: tuple[str, ...]
-    by: str
-    """The principal."""
-    by_name: str
-    """The name of the token in `by`; empty if it has none, or if it is not known any more."""
-    credential: str
-    """The type of credential, for people."""
-    status: str = ""
-    """The new status of the project."""
-    reason: str = ""
-    """The reason; of a change of grants or groups the change in words."""
-    sha256: str = ""
-    """The digest of an uploaded or imported file."""
-    uploaded_by: str = ""
-    """The uploader of an imported file, by its source."""
 
 
 class JournalSource(Protocol):
@@ -195,7 +164,7 @@ class JournalReader:
                     continue
                 by_name = self._name_of(each.event.by, whole.problems)
                 if not self.by or is_match(self.by, each.event.by, by_name):
-                    whole.entries.append(_access_entry(each, by_name))
+                    whole.entries.append(access_entry_of(each, by_name))
         except Unavailable as fault:
             whole.problems.append(f"the changes of grants cannot be read: {fault.message}")
 
@@ -232,7 +201,7 @@ class JournalReader:
                 continue
             by_name = event.by_name or self._name_of(event.by, problems)
             if not self.by or is_match(self.by, event.by, by_name):
-                yield _entry(name, commit.number, event, by_name)
+                yield entry_of(name, commit.number, event, by_name)
 
     def _name_of(self, principal: str, problems: list[str]) -> str:
         try:
@@ -240,51 +209,6 @@ class JournalReader:
         except Unavailable as fault:
             problems.append(f"the name of {principal} cannot be read: {fault.message}")
             return ""
-
-
-def _entry(name: NormalizedName, number: int, event: AnyEvent, by_name: str) -> JournalEntry:
-    files: tuple[str, ...] = ()
-    reason = status = digest = uploaded_by = ""
-    what = str(event.__struct_config__.tag)
-    match event:
-        case Uploaded(file=file):
-            files, digest = (file.filename,), file.sha256
-            if file.imported_at is not None:
-                what = "imported"
-                uploaded_by = file.uploaded_by if file.uploaded_by != event.by else ""
-        case StatusSet():
-            status, reason = event.status.value, event.reason
-        case _:
-            files, reason = event.filenames, event.reason
-    return JournalEntry(
-        at=event.at,
-        project=name,
-        commit=number,
-        what=what,
-        files=files,
-        by=event.by,
-        by_name=by_name,
-        credential=credential_of(event.by),
-        status=status,
-        reason=redact_tokens(reason),
-        sha256=digest,
-        uploaded_by=uploaded_by,
-    )
-
-
-def _access_entry(commit: AccessCommit, by_name: str) -> JournalEntry:
-    event = commit.event
-    return JournalEntry(
-        at=event.at,
-        project=None,
-        commit=commit.number,
-        what=str(event.__struct_config__.tag),
-        files=(),
-        by=event.by,
-        by_name=by_name,
-        credential=credential_of(event.by),
-        reason=redact_tokens(describe_event(event)),
-    )
 
 
 def _lost_message(name: NormalizedName, lost: list[int]) -> str:

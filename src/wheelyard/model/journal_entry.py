@@ -1,0 +1,88 @@
+"""Entries of journals: what happened, for people and programs, with tokens in reasons redacted."""
+
+from datetime import datetime
+
+from msgspec import Struct
+from packaging.utils import NormalizedName
+
+from wheelyard.model.access_rules import AccessCommit, describe_event
+from wheelyard.model.principals import credential_of
+from wheelyard.model.project import AnyEvent, StatusSet, Uploaded
+from wheelyard.model.text import redact_tokens
+
+
+class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One event of a journal; this is also the JSON that is printed."""
+
+    at: datetime
+    project: NormalizedName | None
+    """None for a change of the grants and groups in the store."""
+    commit: int
+    """The number of its commit."""
+    what: str
+    """
+    `uploaded`, `imported`, `yanked`, `unyanked`, `deleted` or `status`; `granted`, `revoked`,
+    `group` or `group-deleted`.
+    """
+    files: tuple[str, ...]
+    by: str
+    """The principal."""
+    by_name: str
+    """The name of the token in `by`; empty if it has none, or if it is not known any more."""
+    credential: str
+    """The type of credential, for people."""
+    status: str = ""
+    """The new status of the project."""
+    reason: str = ""
+    """The reason; of a change of grants or groups the change in words."""
+    sha256: str = ""
+    """The digest of an uploaded or imported file."""
+    uploaded_by: str = ""
+    """The uploader of an imported file, by its source."""
+
+
+def entry_of(name: NormalizedName, number: int, event: AnyEvent, by_name: str) -> JournalEntry:
+    """Return the entry of an event in commit `number`; tokens in its reason are redacted."""
+    files: tuple[str, ...] = ()
+    reason = status = digest = uploaded_by = ""
+    what = str(event.__struct_config__.tag)
+    match event:
+        case Uploaded(file=file):
+            files, digest = (file.filename,), file.sha256
+            if file.imported_at is not None:
+                what = "imported"
+                uploaded_by = file.uploaded_by if file.uploaded_by != event.by else ""
+        case StatusSet():
+            status, reason = event.status.value, event.reason
+        case _:
+            files, reason = event.filenames, event.reason
+    return JournalEntry(
+        at=event.at,
+        project=name,
+        commit=number,
+        what=what,
+        files=files,
+        by=event.by,
+        by_name=by_name,
+        credential=credential_of(event.by),
+        status=status,
+        reason=redact_tokens(reason),
+        sha256=digest,
+        uploaded_by=uploaded_by,
+    )
+
+
+def access_entry_of(commit: AccessCommit, by_name: str) -> JournalEntry:
+    """Return the entry of a change of the grants and groups in the store."""
+    event = commit.event
+    return JournalEntry(
+        at=event.at,
+        project=None,
+        commit=commit.number,
+        what=str(event.__struct_config__.tag),
+        files=(),
+        by=event.by,
+        by_name=by_name,
+        credential=credential_of(event.by),
+        reason=redact_tokens(describe_event(event)),
+    )

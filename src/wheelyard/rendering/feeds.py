@@ -1,0 +1,204 @@
+"""
+Atom feeds (RFC 4287): the releases and changes of a project, and the latest of all projects.
+
+An id is made of names and numbers that never change, so a feed reader shows no entry twice, also
+when the index moves to another URL. Without a URL of the index in the settings, links are relative
+to the feed.
+"""
+
+import re
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from html import escape
+from typing import Final
+from urllib.parse import quote
+from uuid import UUID, uuid5
+
+from packaging.utils import NormalizedName
+
+from wheelyard.model.distribution_filename import parse_known_filename, strip_trailing_zeros
+from wheelyard.model.journal_entry import JournalEntry
+from wheelyard.model.principals import with_name
+from wheelyard.model.project import Project
+from wheelyard.model.text import counted
+from wheelyard.rendering.releases import Release, releases_of
+
+PROJECT_FEED_ENTRIES: Final = 50
+INDEX_FEED_ENTRIES: Final = 50
+FILES_TOLD: Final = 20
+"""The files that an entry names."""
+VERSIONS_TOLD: Final = 3
+"""The versions that the title of an entry names."""
+
+_IDS: Final = UUID("5f1f6f1c-2f0b-5c3e-9d0e-6f4b8a1f7c55")
+"""The namespace of all ids."""
+_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""When an empty feed was updated, which has to say so."""
+_NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML 1.0 cannot hold, not even escaped."""
+_RELATIVE_ROOT: Final = "../../"
+"""The root of the index, relative to the feed of a project."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedEntry:
+    """An entry of a feed: a release, or a change of a project."""
+
+    identity: str
+    """What makes its id: `acme-core/1.0`, `acme-core#12.0`."""
+    title: str
+    path: str
+    """The page that it links to, relative to the root of the index."""
+    published: datetime
+    updated: datetime
+    by: str
+    """Who did it."""
+    text: str
+
+
+def project_feed(
+    brand: str, root_url: str, project: Project, changes: Iterable[JournalEntry]
+) -> bytes:
+    """
+    Return the feed of a project: its releases, and those of `changes` that are no uploads.
+
+    `changes` are whole commits of its journal, in order.
+    `brand` is the name of the index. `root_url` is its absolute URL with a slash at the end, or
+    empty if it is not known.
+    """
+    name, releases = project.name, releases_of(project)
+    shown = {release.version for release in releases}
+    entries = [release_entry(name, each) for each in releases]
+    entries += _change_entries(name, changes, shown)
+    root = root_url or _RELATIVE_ROOT
+    path, title = f"project/{name}/", f"{name} · {brand}"
+    head = f"<subtitle>{_text(project.summary)}</subtitle>\n" if project.summary else ""
+    return _feed(root, path, title, head, _newest(entries, PROJECT_FEED_ENTRIES))
+
+
+def index_feed(brand: str, root_url: str, entries: Iterable[FeedEntry]) -> bytes:
+    """Return the feed of all projects with these entries; see `project_feed`."""
+    return _feed(root_url, "", brand, "", _newest(entries, INDEX_FEED_ENTRIES))
+
+
+def release_entry(name: NormalizedName, release: Release) -> FeedEntry:
+    """Return the entry of a release; a file that is added later updates it."""
+    files = sorted(release.files, key=lambda file: (file.uploaded_at, file.filename))
+    first, last = files[0], files[-1]
+    text = _named([file.filename for file in files])
+    if release.is_yanked:
+        reason = f": {release.yanked_reason}" if release.yanked_reason else "."
+        text = f"Yanked{reason}\n{text}"
+    return FeedEntry(
+        identity=f"{name}/{strip_trailing_zeros(release.version)}",
+        title=f"{name} {release.version}",
+        path=release_path(name, release.version),
+        published=first.uploaded_at,
+        updated=last.uploaded_at,
+        by=with_name(first.uploaded_by, first.uploaded_by_name),
+        text=text,
+    )
+
+
+def _change_entries(
+    name: NormalizedName, changes: Iterable[JournalEntry], shown: set[str]
+) -> list[FeedEntry]:
+    """Return the entries of changes; those of the releases `shown` link to their pages."""
+    found, number, commit = list[FeedEntry](), 0, 0
+    for each in changes:
+        number, commit = (number + 1 if each.commit == commit else 0), each.commit
+        if each.what not in ("uploaded", "imported"):
+            found.append(change_entry(name, each, number, shown))
+    return found
+
+
+def change_entry(
+    name: NormalizedName, change: JournalEntry, number: int, shown: Container[str] = ()
+) -> FeedEntry:
+    """
+    Return the entry of a change that is no upload, event `number` of its commit.
+
+    If it is of one release, and that is among `shown`, it links to the page of the release.
+    """
+    versions = _versions(change.files)
+    what = f"{', '.join(versions[:VERSIONS_TOLD])} {change.what}".strip()
+    if len(versions) > VERSIONS_TOLD:
+        others = len(versions) - VERSIONS_TOLD
+        what = f"{', '.join(versions[:VERSIONS_TOLD])} and {others} more {change.what}"
+    if change.what == "status":
+        what = f"is {change.status} now"
+    path = f"project/{name}/"
+    if len(versions) == 1 and versions[0] in shown:
+        path = release_path(name, versions[0])
+    parts = (f"Reason: {change.reason}" if change.reason else "", _named(change.files))
+    return FeedEntry(
+        identity=f"{name}#{change.commit}.{number}",
+        title=f"{name} {what}",
+        path=path,
+        published=change.at,
+        updated=change.at,
+        by=with_name(change.by, change.by_name),
+        text="\n".join(filter(None, parts)),
+    )
+
+
+def release_path(name: NormalizedName, version: str) -> str:
+    """Return the path of the page of a release, relative to the root of the index."""
+    return f"project/{name}/{quote(version, safe='!+')}/"
+
+
+def _versions(filenames: Iterable[str]) -> list[str]:
+    """Return the versions of files, oldest first."""
+    return [str(each) for each in sorted({parse_known_filename(f).version for f in filenames})]
+
+
+def _named(filenames: Sequence[str]) -> str:
+    """Return the names of files, one on a line; of many only the first ones."""
+    lines = list(filenames[:FILES_TOLD])
+    if len(filenames) > FILES_TOLD:
+        lines.append(f"and {counted(len(filenames) - FILES_TOLD, 'more file')}")
+    return "\n".join(lines)
+
+
+def _newest(entries: Iterable[FeedEntry], limit: int) -> list[FeedEntry]:
+    return sorted(entries, key=lambda each: (each.updated, each.identity), reverse=True)[:limit]
+
+
+def _feed(root: str, path: str, title: str, head: str, entries: Sequence[FeedEntry]) -> bytes:
+    """Return a feed; `path` is the folder in which it is, relative to the root of the index."""
+    updated = entries[0].updated if entries else _BEGINNING
+    feed = (
+        '<?xml version="1.0" encoding="utf-8"?>\n'
+        '<feed xmlns="http://www.w3.org/2005/Atom">\n'
+        f"<id>{_id(path)}</id>\n<title>{_text(title)}</title>\n{head}"
+        f"<updated>{_time(updated)}</updated>\n"
+        f'<link rel="self" type="application/atom+xml" href="{_text(f"{root}{path}feed.xml")}"/>\n'
+        f'<link rel="alternate" type="text/html" href="{_text(f"{root}{path}" or "./")}"/>\n'
+        f"{''.join(_entry(root, each) for each in entries)}</feed>\n"
+    )
+    return feed.encode()
+
+
+def _entry(root: str, entry: FeedEntry) -> str:
+    return (
+        f"<entry>\n<id>{_id(entry.identity)}</id>\n<title>{_text(entry.title)}</title>\n"
+        f'<link rel="alternate" type="text/html" href="{_text(f"{root}{entry.path}")}"/>\n'
+        f"<published>{_time(entry.published)}</published>\n"
+        f"<updated>{_time(entry.updated)}</updated>\n"
+        f"<author><name>{_text(entry.by)}</name></author>\n"
+        f'<content type="text">{_text(entry.text)}</content>\n</entry>\n'
+    )
+
+
+def _id(identity: str) -> str:
+    return f"urn:uuid:{uuid5(_IDS, identity)}"
+
+
+def _time(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _text(text: str) -> str:
+    """Return `text` escaped for XML; a character that XML cannot hold becomes U+FFFD."""
+    return escape(_NOT_XML.sub("�", text))
