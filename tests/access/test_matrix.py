@@ -113,6 +113,11 @@ def reads(harness: AccessHarness, name: str) -> dict[str, RouteCase]:
         "journal, later": RouteCase(f"/api/v1/projects/{name}/journal?after=1"),
         "page for people": RouteCase(f"/project/{name}/"),
         "page for people, other spelling": RouteCase(f"/project/{odd}/", 301, 301),
+        "feed": RouteCase(f"/project/{name}/feed.xml"),
+        "feed, other spelling": RouteCase(f"/project/{odd}/feed.xml", 301, 301),
+        "history": RouteCase(f"/project/{name}/history/"),
+        "history, other spelling": RouteCase(f"/project/{odd}/history/", 301, 301),
+        "history, older": RouteCase(f"/project/{name}/history/1/", 404),
     }
 
 

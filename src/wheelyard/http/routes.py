@@ -111,6 +111,10 @@ def _pages(pages: PageLoader) -> Iterator[Route]:
     yield Route("asset", "/-/assets/{asset}", asset, is_public=always)
     project = page("/project/{name}/", "project_pages", "answer_project")
     yield replace(project, name="project_page")
+    for pattern in ("/project/{name}/history/", "/project/{name}/history/{number}/"):
+        yield page(pattern, "history", "answer_history")
+    feed = pages.handler("feeds", "answer_project_feed")
+    yield Route("feed", "/project/{name}/feed.xml", feed, accepts_iap=_has_iap_assertion)
 
 
 def _index(context: ServerContext, pages: PageLoader) -> Iterator[Route]:

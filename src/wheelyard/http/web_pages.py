@@ -78,7 +78,7 @@ class WebPages:
             name: The project that the page is about; None for a page of all projects.
             is_current: Whether the same caller may get this page again, without this handler.
         """
-        page = await load_page(self.context, ("web", key), version, render, self._headers(name))
+        page = await load_page(self.context, ("web", key), version, render, self.headers(name))
         return page_response(request, page, MediaType.HTML, is_current)
 
     def own_page(self, status: int, body: bytes, *headers: Header) -> Response:
@@ -100,7 +100,8 @@ class WebPages:
         content_type = MediaType.HTML.value.content_type
         return make_response(plain.status, content_type, body, *headers, *SECURITY_HEADERS)
 
-    def _headers(self, name: NormalizedName | None) -> tuple[Header, ...]:
+    def headers(self, name: NormalizedName | None) -> tuple[Header, ...]:
+        """Return the headers of a page about the project `name`, or about all projects."""
         context = self.context
         # behind Identity-Aware Proxy, a page is only for users that the proxy has authenticated
         is_behind_iap = context.index.authenticator.iap is not None

@@ -1,21 +1,37 @@
 """The journal of one project in pages for people, newest first; each page reads its own commits."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog.access_records import AccessRecords
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.token_records import TokenRecords
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.errors import NotFound, Unavailable
-from wheelyard.model.journal_entry import JournalEntry, entry_of
+from wheelyard.model.access import matches_any, parse_pattern
+from wheelyard.model.access_rules import (
+    AccessCommit,
+    AccessRules,
+    Granted,
+    GroupChanged,
+    GroupDeleted,
+    Revoked,
+)
+from wheelyard.model.grants import groups_in
+from wheelyard.model.journal_entry import JournalEntry, access_entry_of, entry_of
 from wheelyard.model.project import Commit, Project
+from wheelyard.operations.journal import BEGINNING
 
 PAGE_COMMITS: Final = 50
 """
 The commits of an older page. The newest page has these and the ones behind them, at most twice as
 many, so that an older page never changes.
 """
+ACCESS_COMMITS: Final = 50
+"""The changes of grants that are read for the newest page of who may manage the project."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +40,9 @@ class HistoryPart:
 
     entries: tuple[JournalEntry, ...]
     """In the order of the journal, oldest first."""
-    lost: tuple[int, ...] = ()
+    lost: tuple[int, ...]
+    first: int
+    """The number of the first commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +73,25 @@ class HistoryReader:
         first = (number - 1) * PAGE_COMMITS + 1
         return self._read(project, range(first, first + PAGE_COMMITS))
 
+    def with_access(
+        self, newest: HistoryPart, project: Project, records: AccessRecords
+    ) -> tuple[JournalEntry, ...]:
+        """
+        Return the entries of the newest page with the changes of grants that concern the project.
+
+        These are from the last `ACCESS_COMMITS` changes of the grants and groups in the store. One
+        that is older than the entries is left out if there are older pages.
+        """
+        last = (records.get().value or AccessRules()).revision
+        since = newest.entries[0].at if newest.entries and newest.first > 1 else BEGINNING
+        names = _TokenNames(self.tokens)
+        found = [
+            access_entry_of(each, names.of(each.event.by))
+            for each in _concerning(project.name, records.history(max(0, last - ACCESS_COMMITS)))
+            if each.event.at >= since
+        ]
+        return tuple(sorted([*newest.entries, *found], key=lambda entry: entry.at))
+
     def _read(self, project: Project, numbers: Sequence[int]) -> HistoryPart:
         def read(number: int) -> Commit | None:
             return self.projects.commit(project, number)
@@ -70,12 +107,31 @@ class HistoryReader:
             for event in commit.events
         ]
         lost = tuple(number for number, commit in commits.items() if commit is None)
-        return HistoryPart(tuple(entries), lost)
+        return HistoryPart(tuple(entries), lost, numbers[0] if numbers else 1)
 
 
 def older_pages(revision: int) -> int:
     """Return the number of older pages of a project with so many commits."""
     return max(0, (revision - 1) // PAGE_COMMITS - 1)
+
+
+def _concerning(name: NormalizedName, commits: Iterable[AccessCommit]) -> Iterator[AccessCommit]:
+    """Yield the changes of grants for a project, and of the groups in these grants."""
+    grants, groups = set[str](), set[str]()
+    for commit in commits:
+        match commit.event:
+            case Granted(id=grant_id, grant=fields):
+                if not matches_any(map(parse_pattern, fields.projects), name):
+                    continue
+                grants.add(grant_id)
+                groups |= groups_in(fields.who)
+            case Revoked(id=grant_id):
+                if grant_id not in grants:
+                    continue
+            case GroupChanged(name=group) | GroupDeleted(name=group):
+                if group not in groups:
+                    continue
+        yield commit
 
 
 @dataclass(frozen=True, slots=True)

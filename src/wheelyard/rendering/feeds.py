@@ -186,7 +186,7 @@ def _entry(root: str, entry: FeedEntry) -> str:
         f'<link rel="alternate" type="text/html" href="{_text(f"{root}{entry.path}")}"/>\n'
         f"<published>{_time(entry.published)}</published>\n"
         f"<updated>{_time(entry.updated)}</updated>\n"
-        f"<author><name>{_text(entry.by)}</name></author>\n"
+        f"<author><name>{_text(entry.by.strip() or 'unknown')}</name></author>\n"
         f'<content type="text">{_text(entry.text)}</content>\n</entry>\n'
     )
 

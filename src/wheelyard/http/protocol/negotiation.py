@@ -30,6 +30,8 @@ class MediaType(Enum):
     PLAIN_JSON = _MediaTypeTraits(b"application/json", "p", is_json=True)
     V1_HTML = _MediaTypeTraits(b"application/vnd.pypi.simple.v1+html", "v", is_json=False)
     HTML = _MediaTypeTraits(b"text/html; charset=utf-8", "h", is_json=False)
+    ATOM = _MediaTypeTraits(b"application/atom+xml; charset=utf-8", "a", is_json=False)
+    """Of feeds, which are not negotiated."""
     CORE_METADATA = _MediaTypeTraits(b"application/octet-stream", "m", is_json=False)
     """Of a file's core metadata, which is not negotiated."""
 

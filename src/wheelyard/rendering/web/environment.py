@@ -50,7 +50,10 @@ class PageEnvironment:
         is_lazy: bool = False,
     ) -> None:
         self.index_url = index_url
+        self.base_url = index_url.removesuffix("simple/") if is_certain else ""
+        """The absolute URL of the home page; empty if it is uncertain."""
         self.files_url = files_url
+        self.brand = Brand()
         self.assets = load_assets()
         self._is_certain = is_certain
         self._templates = Environment(
@@ -64,7 +67,7 @@ class PageEnvironment:
         self._templates.filters["web"] = web_address
         self._templates.globals |= {
             "asset": lambda name: self.assets[name].path,
-            "brand": Brand(),
+            "brand": self.brand,
             "index_link": self.index_link,
             "policy": META_POLICY,
         }

@@ -1,0 +1,125 @@
+"""The history of a project: its journal as people read it, newest first, several pages of it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from packaging.utils import NormalizedName
+
+from wheelyard.model.distribution_filename import parse_known_filename
+from wheelyard.model.journal_entry import JournalEntry
+from wheelyard.model.principals import with_name
+from wheelyard.model.text import counted
+from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.viewer import Viewer
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryLinks:
+    """The numbers of the pages beside one page of a history; 1 is the oldest."""
+
+    number: int | None
+    """Of this page; None is the newest one, which has no number."""
+    count: int
+    """How many pages have a number."""
+
+    @property
+    def older(self) -> str:
+        """The URL of the next older page, relative to this one; empty if this is the oldest."""
+        if self.number is None:
+            return f"{self.count}/" if self.count else ""
+        return f"../{self.number - 1}/" if self.number > 1 else ""
+
+    @property
+    def newer(self) -> str:
+        """The URL of the next newer page, relative to this one; empty if this is the newest."""
+        if self.number is None:
+            return ""
+        return f"../{self.number + 1}/" if self.number < self.count else "../"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change, or several of one kind in a row, as one item of the page."""
+
+    at: str
+    """The time of the newest of them."""
+    who: str
+    credential: str
+    what: str
+    """A sentence without its subject: `uploaded 1.0`."""
+    files: tuple[str, ...]
+    reason: str
+
+
+def history_page(
+    environment: PageEnvironment,
+    viewer: Viewer,
+    name: NormalizedName,
+    links: HistoryLinks,
+    entries: Sequence[JournalEntry],
+    lost: Sequence[int],
+) -> bytes:
+    """
+    Return the bytes of a page with `entries`, which are in order, oldest first.
+
+    `lost` are the numbers of commits that the journal has lost.
+    """
+    return environment.render(
+        "history.html",
+        viewer,
+        "../../../" if links.number is None else "../../../../",
+        name=name,
+        changes=changes_of(entries),
+        links=links,
+        lost=lost,
+    )
+
+
+def changes_of(entries: Sequence[JournalEntry]) -> list[Change]:
+    """Return entries as changes, newest first; uploads of one release by one person are one."""
+    return [_change(list(group)) for _, group in groupby(reversed(entries), key=_group)]
+
+
+def _group(entry: JournalEntry) -> tuple[object, ...]:
+    """Return what entries in a row have in common that are shown as one change."""
+    if entry.what == "uploaded":
+        return (entry.what, entry.by, entry.by_name, *_versions([entry]))
+    if entry.what == "imported":
+        return (entry.what, entry.by, entry.by_name)
+    return (id(entry),)
+
+
+def _change(entries: Sequence[JournalEntry]) -> Change:
+    newest = entries[0]
+    return Change(
+        at=newest.at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        who=with_name(newest.by, newest.by_name),
+        credential=newest.credential,
+        what=_in_words(newest, _versions(entries)),
+        files=tuple(_files(entries)),
+        reason=newest.reason,
+    )
+
+
+def _in_words(entry: JournalEntry, versions: Sequence[str]) -> str:
+    match entry.what:
+        case "status":
+            return f"set the status to {entry.status}"
+        case "granted" | "revoked" | "group" | "group-deleted":
+            return "changed who may do what"
+    of = versions[0] if len(versions) == 1 else counted(len(versions), "release")
+    return f"{entry.what} {of}"
+
+
+def _versions(entries: Sequence[JournalEntry]) -> list[str]:
+    """Return the versions of the files of all entries, oldest first."""
+    files = (file for entry in entries for file in entry.files)
+    return [str(each) for each in sorted({parse_known_filename(file).version for file in files})]
+
+
+def _files(entries: Sequence[JournalEntry]) -> Iterator[str]:
+    """Yield the files of all entries in order, an imported one with who uploaded it elsewhere."""
+    for entry in reversed(entries):
+        source = f" (uploaded elsewhere by {entry.uploaded_by})" if entry.uploaded_by else ""
+        yield from (f"{file}{source}" for file in entry.files)

@@ -1,0 +1,102 @@
+"""The journal of a project in pages, as people read it."""
+
+from itertools import chain
+
+import pytest
+
+from tests.catalog.faulty_store import FaultyStore
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import ALICE, IndexHarness
+from wheelyard.catalog import keys
+from wheelyard.errors import NotFound
+from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.grants import GrantFields
+from wheelyard.model.project import Status
+from wheelyard.operations.project_history import PAGE_COMMITS, HistoryReader, older_pages
+
+DEMO = parse_name("demo")
+
+
+def reader(harness: IndexHarness, *, is_local: bool = True) -> HistoryReader:
+    """Return a reader over the store of an index."""
+    index = harness.index
+    return HistoryReader(index.projects, index.tokens.records, is_local=is_local)
+
+
+def with_commits(harness: IndexHarness, count: int) -> None:
+    """Give the project demo so many commits."""
+    harness.upload(make_wheel("demo"))
+    for number in range(1, count):
+        harness.clock.advance(minutes=1)
+        harness.index.lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, f"reason {number}")
+
+
+@pytest.mark.parametrize("is_local", [True, False], ids=["folder", "bucket"])
+def test_pages(harness: IndexHarness, *, is_local: bool) -> None:
+    """All pages together have every commit once, and each reads no commit but its own."""
+    with_commits(harness, 3 * PAGE_COMMITS + 7)
+    faulty = FaultyStore(harness.store)
+    harness.store = faulty
+    harness.index = harness.opened(seed=3)
+    project = harness.index.projects.get(DEMO)
+    faulty.calls.clear()
+
+    count, history = older_pages(project.revision), reader(harness, is_local=is_local)
+    newest = history.newest(project)
+    asked = len(faulty.calls)
+    older = [history.older(project, number) for number in range(1, count + 1)]
+
+    numbers = [[each.commit for each in part.entries] for part in (*older, newest)]
+    assert list(chain(*numbers)) == list(range(1, project.revision + 1))
+    assert [len(each) for each in numbers] == [PAGE_COMMITS, PAGE_COMMITS, PAGE_COMMITS + 7]
+    assert asked == PAGE_COMMITS + 6  # the newest commit is in the document
+    assert len(faulty.calls) == project.revision - 1
+    for absent in (0, count + 1):
+        with pytest.raises(NotFound, match="no page"):
+            history.older(project, absent)
+
+
+def test_an_older_page_stays(harness: IndexHarness) -> None:
+    """What an older page has does not change with later commits."""
+    with_commits(harness, 2 * PAGE_COMMITS + 1)
+    before = reader(harness).older(harness.index.projects.get(DEMO), 1)
+
+    for _ in range(PAGE_COMMITS):
+        harness.index.lifecycle.set_status(ALICE, DEMO, Status.ACTIVE, "")
+        harness.index.lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, "")
+
+    assert reader(harness).older(harness.index.projects.get(DEMO), 1) == before
+
+
+def test_what_is_lost_and_what_is_secret(harness: IndexHarness) -> None:
+    """A lost commit is told by its number, and a token in a reason is never shown."""
+    with_commits(harness, 3)
+    harness.index.lifecycle.set_status(ALICE, DEMO, Status.ACTIVE, "see wyd_abcdef")
+    harness.store.delete(keys.commit(DEMO, 2), None)
+
+    part = reader(harness).newest(harness.index.projects.get(DEMO))
+
+    assert part.lost == (2,)
+    assert [each.commit for each in part.entries] == [1, 3, 4]
+    assert part.entries[-1].reason == "see wyd_***"
+
+
+def test_changes_of_rights(harness: IndexHarness) -> None:
+    """Changes of the grants for the project and of their groups are entries, others are not."""
+    access = harness.index.access
+    access.edit_group("set", "ours", ("user:ana@acme.dev",), "local:root")
+    mine = GrantFields(who=("group:ours",), projects=("de*",), actions=("upload",))
+    theirs = GrantFields(who=("user:bob@acme.dev",), projects=("other",), actions=("upload",))
+    first, second = access.grant(mine, "local:root"), access.grant(theirs, "local:root")
+    harness.clock.advance(minutes=1)
+    harness.upload(make_wheel("demo"))
+    harness.clock.advance(minutes=1)
+    access.edit_group("add", "ours", ("user:cy@acme.dev",), "local:root")
+    access.revoke(first, "local:root")
+    access.revoke(second, "local:root")
+    project, history = harness.index.projects.get(DEMO), reader(harness)
+
+    entries = history.with_access(history.newest(project), project, access.records)
+
+    assert [each.what for each in entries] == ["granted", "uploaded", "group", "revoked"]
+    assert "other" not in " ".join(each.reason for each in entries)

@@ -1,0 +1,129 @@
+"""Atom feeds, as feed readers understand them."""
+
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+
+from tests.rendering.atom import parse_feed
+from tests.rendering.examples import NOON, PROJECTS, file, project
+from wheelyard.model.journal_entry import JournalEntry
+from wheelyard.model.project import Project, Status
+from wheelyard.rendering.feeds import index_feed, project_feed, release_entry
+from wheelyard.rendering.releases import releases_of
+
+DEMO = NormalizedName("demo")
+BASE = "https://packages.example.com/py/"
+
+
+def change(what: str, *files: str, commit: int = 3, reason: str = "", by: str = "") -> JournalEntry:
+    """Make an entry of the journal of the project demo."""
+    return JournalEntry(
+        at=NOON + timedelta(hours=1),
+        project=DEMO,
+        commit=commit,
+        what=what,
+        files=files,
+        by=by or "user:ana@acme.dev",
+        by_name="",
+        credential="",
+        status="archived" if what == "status" else "",
+        reason=reason,
+    )
+
+
+ANY_TEXT = st.text(max_size=20)
+"""Control characters and lone surrogates, too."""
+CHANGES = st.lists(
+    st.builds(
+        change,
+        st.sampled_from(["uploaded", "yanked", "unyanked", "deleted", "status"]),
+        st.just("demo-1.0.tar.gz"),
+        reason=ANY_TEXT,
+        by=ANY_TEXT,
+        commit=st.integers(1, 5),
+    ),
+    max_size=5,
+).map(lambda found: sorted(found, key=lambda each: each.commit))
+
+
+@given(PROJECTS, CHANGES, ANY_TEXT)
+def test_any_project(found: Project, changes: list[JournalEntry], text: str) -> None:
+    """Whatever names, reasons and summaries contain, the feed is valid."""
+    found = replace(found, summary=text)
+
+    feed = parse_feed(project_feed(text, "", found, changes), f"{BASE}project/demo/feed.xml")
+
+    assert feed.links == {
+        "self": f"{BASE}project/demo/feed.xml",
+        "alternate": f"{BASE}project/demo/",
+    }
+    assert all(each.link.startswith(f"{BASE}project/demo/") for each in feed.entries)
+    number = sum(each.what != "uploaded" for each in changes)
+    assert len(feed.entries) == len(releases_of(found)) + number
+
+
+def test_what_an_entry_says() -> None:
+    """A feed has releases and changes, newest first: who, when, why, and a link to the page."""
+    found = project(file("1.0", yanked="it <breaks>"), file("1.0", is_wheel=False, yanked=""))
+    yank = change("yanked", "demo-1.0.tar.gz", "demo-1.0-py3-none-any.whl", reason="it <breaks>")
+
+    feed = parse_feed(project_feed("Acme", BASE, found, [yank]))
+
+    assert (feed.title, feed.updated) == ("demo · Acme", "2026-11-20T13:00:00Z")
+    yanked, released = feed.entries
+    assert (yanked.title, yanked.author) == ("demo 1.0 yanked", "user:ana@acme.dev")
+    assert yanked.text == "Reason: it <breaks>\ndemo-1.0.tar.gz\ndemo-1.0-py3-none-any.whl"
+    assert (released.title, released.author) == ("demo 1.0", "local:ann")
+    assert released.text.startswith("Yanked: it <breaks>\n")
+    assert released.link == yanked.link == f"{BASE}project/demo/1.0/"
+
+
+def test_a_change_of_releases_that_are_gone() -> None:
+    """A deletion links to the project, names a few versions, and counts the others."""
+    files = [f"demo-{version}.tar.gz" for version in ("2.0", "10.0", "1.0", "3.0", "4.0")]
+    gone = change("deleted", *files)
+
+    (entry,) = parse_feed(project_feed("Acme", BASE, project(), [gone])).entries
+
+    assert entry.title == "demo 1.0, 2.0, 3.0 and 2 more deleted"
+    assert entry.link == f"{BASE}project/demo/"
+
+
+def test_ids_stay() -> None:
+    """An id changes neither with the index's URL and name, nor with what becomes of a release."""
+    early = project(file("1.0"))
+    late = project(file("1.0", yanked="bad"), file("1.0.0", is_wheel=False), file("1.1"))
+    changes = [change("yanked", "demo-1.0-py3-none-any.whl")]
+
+    before = parse_feed(project_feed("Acme", "", early, ()))
+    after = parse_feed(project_feed("Acme Ltd", BASE, late, changes))
+
+    assert before.id == after.id
+    assert {each.id for each in before.entries} < {each.id for each in after.entries}
+    assert len(after.entries) == 3
+
+
+def test_status_and_quarantine() -> None:
+    """The feed of a project in quarantine tells of that, and of no release."""
+    found = project(file("1.0"), status=Status.QUARANTINED)
+
+    feed = parse_feed(project_feed("Acme", BASE, found, [change("status", reason="see mail")]))
+
+    assert [(each.title, each.text) for each in feed.entries] == [
+        ("demo is archived now", "Reason: see mail")
+    ]
+
+
+def test_all_projects() -> None:
+    """The feed of all projects links to each release; that of an empty index is valid, too."""
+    (release,) = releases_of(project(file("1!2.0+cu121")))
+
+    feed = parse_feed(index_feed("Acme", "", [release_entry(DEMO, release)]), f"{BASE}feed.xml")
+    empty = parse_feed(index_feed("Acme", BASE, ()), f"{BASE}feed.xml")
+
+    assert feed.links == empty.links == {"self": f"{BASE}feed.xml", "alternate": BASE}
+    assert [each.link for each in feed.entries] == [f"{BASE}project/demo/1!2.0+cu121/"]
+    assert empty.entries == []

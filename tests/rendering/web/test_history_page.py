@@ -1,0 +1,53 @@
+"""The history of a project, as its page tells it."""
+
+from tests.rendering.test_feeds import DEMO, change
+from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.history_page import HistoryLinks, changes_of, history_page
+from wheelyard.rendering.web.viewer import ANYONE
+
+ENVIRONMENT = PageEnvironment("http://index.example/simple/")
+
+
+def test_uploads_of_one_release_are_one_change() -> None:
+    """What one person uploads of a release in a row is one item; a yank is one of its own."""
+    ana, bob = "user:ana@acme.dev", "user:bob@acme.dev"
+    entries = [
+        change("uploaded", "demo-1.0.tar.gz", commit=1, by=ana),
+        change("uploaded", "demo-1.0-py3-none-any.whl", commit=2, by=ana),
+        change("uploaded", "demo-1.1.tar.gz", commit=3, by=ana),
+        change("uploaded", "demo-1.1-py3-none-any.whl", commit=4, by=bob),
+        change("imported", "demo-0.1.tar.gz", commit=5, by=bob),
+        change("imported", "demo-0.2.tar.gz", commit=5, by=bob),
+        change("yanked", "demo-1.0.tar.gz", commit=6, by=bob, reason="bad"),
+        change("status", commit=7, by=bob),
+    ]
+
+    told = [(each.who, each.what, len(each.files)) for each in changes_of(entries)]
+
+    assert told == [
+        (bob, "set the status to archived", 0),
+        (bob, "yanked 1.0", 1),
+        (bob, "imported 2 releases", 2),
+        (bob, "uploaded 1.1", 1),
+        (ana, "uploaded 1.1", 1),
+        (ana, "uploaded 1.0", 2),
+    ]
+
+
+def test_links_between_pages() -> None:
+    """From the newest page one gets to the oldest and back."""
+    steps = [(each.newer, each.older) for each in map(HistoryLinks, (None, 3, 2, 1), [3] * 4)]
+
+    assert steps == [("", "3/"), ("../", "../2/"), ("../3/", "../1/"), ("../2/", "")]
+    assert (HistoryLinks(None, 0).newer, HistoryLinks(None, 0).older) == ("", "")
+
+
+def test_hostile_texts_are_texts() -> None:
+    """A reason or a name can be no markup, and a lost commit is told."""
+    entry = change("yanked", "demo-1.0.tar.gz", reason="<script>", by="user:<b>")
+
+    page = history_page(ENVIRONMENT, ANYONE, DEMO, HistoryLinks(None, 0), [entry], [2])
+
+    assert b"yanked 1.0: <bdi>&lt;script&gt;</bdi>" in page
+    assert b"<b>" not in page
+    assert b"has lost 1 of the commits" in page
