@@ -202,8 +202,8 @@ class App:
         if route.is_write(request):
             if not is_public and is_cross_site(request.headers, settings):
                 return cross_site_error()
-            if settings.server.read_only:
-                return error_responses.read_only_error()
+            if settings.server.read_only and not route.takes_form:
+                raise error_responses.read_only()
         if not is_public:
             if route.project and not self._index.is_local:
                 self._prefetch(request, NormalizedName(request.params[route.project]))

@@ -14,7 +14,7 @@ from wheelyard.storage.filesystem import storage_faults
 if TYPE_CHECKING:
     from wheelyard.http.web_pages import WebPages
 
-PageHandler = Callable[[Request, "WebPages"], Coroutine[Any, Any, Response]]
+PageHandler = Callable[..., Coroutine[Any, Any, Response]]
 
 
 class PageLoader:
@@ -25,15 +25,19 @@ class PageLoader:
         self._web: WebPages | None = None
         self._handlers = dict[tuple[str, str], PageHandler]()
 
-    def handler(self, module: str, function: str) -> Handler:
-        """Return the handler `function` of the module `module` of `http/handlers/`."""
+    def handler(self, module: str, function: str, *more: object) -> Handler:
+        """
+        Return the handler `function` of the module `module` of `http/handlers/`.
+
+        It is called with the request, with what all pages share, and with `more`.
+        """
 
         async def handle(request: Request) -> Response:
             found = self._handlers.get((module, function))
             if found is None:
                 load = partial(self._load_handler, module, function)
                 found = await self._context.pools.run_read(load)
-            return await found(request, self.load())
+            return await found(request, self.load(), *more)
 
         return handle
 

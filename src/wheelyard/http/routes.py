@@ -58,7 +58,7 @@ def build_router(
         _files(context),
         _api(context),
         _access_api(context),
-        _pages(pages),
+        _pages(pages, uploads),
         _index(context, pages),
         _uploads(context, uploads),
     )
@@ -102,10 +102,15 @@ def _files(context: ServerContext) -> Iterator[Route]:
         yield Route("file", f"/{root}/{{*}}/{{filename}}", by_name)
 
 
-def _pages(pages: PageLoader) -> Iterator[Route]:
+def _pages(pages: PageLoader, uploads: UploadHandler) -> Iterator[Route]:
     def page(pattern: str, module: str, function: str) -> Route:
         handler = pages.handler(module, function)
         return Route("page", pattern, handler, accepts_iap=always, is_html=True)
+
+    def form(pattern: str, module: str, function: str, *more: object) -> Route:
+        handler = pages.handler(module, function, *more)
+        route = Route("form", pattern, handler, POST, accepts_iap=always, is_html=True)
+        return replace(route, takes_form=True)
 
     asset = pages.handler("assets", "answer_asset")
     yield Route("asset", "/-/assets/{asset}", asset, is_public=always)
@@ -113,6 +118,10 @@ def _pages(pages: PageLoader) -> Iterator[Route]:
     yield replace(project, name="project_page")
     for pattern in ("/project/{name}/history/", "/project/{name}/history/{number}/"):
         yield page(pattern, "history", "answer_history")
+    yield page("/project/{name}/manage/", "manage", "answer_manage")
+    yield form("/project/{name}/manage/", "manage", "answer_change")
+    yield page("/-/upload/", "browser_upload", "answer_upload_page")
+    yield form("/-/upload/", "browser_upload", "answer_upload_form", uploads)
     feed = pages.handler("feeds", "answer_project_feed")
     yield Route("feed", "/project/{name}/feed.xml", feed, accepts_iap=_has_iap_assertion)
 

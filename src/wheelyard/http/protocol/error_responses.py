@@ -13,7 +13,7 @@ from typing import Final
 from msgspec.json import encode
 
 from wheelyard import errors
-from wheelyard.errors import WheelyardError
+from wheelyard.errors import Forbidden, WheelyardError
 from wheelyard.http.protocol import messages
 from wheelyard.http.protocol.messages import NO_STORE, NOSNIFF, Header, Response
 
@@ -93,7 +93,10 @@ def method_not_allowed(method: str, allowed: Sequence[str]) -> Response:
     return error_response(405, "method_not_allowed", message, "Method not allowed.", header)
 
 
-def read_only_error() -> Response:
-    """Return the 403 response to a request that would write, on a read-only server."""
-    message = "This server takes no uploads and no changes. Use another server of the same index."
-    return error_response(403, "read_only", message, "This index is read-only.")
+def read_only() -> Forbidden:
+    """Return the error of a request that would write, on a read-only server."""
+    return Forbidden(
+        "This server takes no uploads and no changes. Use another server of the same index.",
+        code="read_only",
+        short="This index is read-only.",
+    )

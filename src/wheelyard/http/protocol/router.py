@@ -101,6 +101,8 @@ class Route:
     """The part of the path that names the project whose document the handler reads first."""
     is_html: bool = False
     """Whether a browser gets an error as an HTML page."""
+    takes_form: bool = False
+    """Whether it takes a form with an anti-forgery token; then the handler refuses read-only."""
     at_root: bool = False
     """Whether the route also exists without the path prefix (health probes, CI jobs)."""
 

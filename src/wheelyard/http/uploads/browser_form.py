@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from packaging.utils import NormalizedName
+
 from wheelyard.errors import Invalid, TooLarge, WheelyardError
 from wheelyard.http.security.form_tokens import CSRF_FIELD, MAX_TOKEN_CHARS
 from wheelyard.http.uploads.form_errors import empty_file
@@ -27,14 +29,24 @@ MAX_FILENAME_CHARS: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
-class FileOutcome:
-    """The result of one file of a form: it is published, or refused by an error."""
+class AcceptedFile:
+    """A file of a form that is published."""
 
     filename: str
-    project: str = ""
-    """The normalised name of the project of a published file."""
-    published: PublishedFile | None = None
-    error: WheelyardError | None = None
+    project: NormalizedName
+    published: PublishedFile
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedFile:
+    """A file of a form that was refused by an error."""
+
+    filename: str
+    error: WheelyardError
+
+
+FileOutcome = AcceptedFile | RefusedFile
+"""The result of one file of a form."""
 
 
 class BrowserFormReader:
@@ -67,7 +79,7 @@ class BrowserFormReader:
         """The anti-forgery token as far as it has come; None before and after its part."""
         self._is_genuine = False
         """Whether the token was right."""
-        self._files: list[SpoolWriter | FileOutcome] = []
+        self._files: list[SpoolWriter | RefusedFile] = []
         """In the order of the form: files in the spool, and those that are refused already."""
         self._writer: SpoolWriter | None = None
         """The file that is received now, unless it is refused."""
@@ -76,7 +88,7 @@ class BrowserFormReader:
         """Read the next bytes; raise Invalid, Forbidden or TooLarge if the whole form is wrong."""
         self._size += len(chunk)
         if self._size > self._limit:
-            raise form_too_large(self._limit)
+            raise form_too_large(self._uploads)
         for event in self._parser.feed(chunk):
             if isinstance(event, PartHeaders):
                 self._start_part(event)
@@ -97,7 +109,7 @@ class BrowserFormReader:
                 "The form has no file. Choose one or more wheels and sdists.", code="missing_field"
             )
         return [
-            each if isinstance(each, FileOutcome) else self._accept(each) for each in self._files
+            each if isinstance(each, RefusedFile) else self._accept(each) for each in self._files
         ]
 
     def close(self) -> None:
@@ -139,7 +151,7 @@ class BrowserFormReader:
             self._writer = SpoolWriter(uploads.spool, distribution, limit, "the upload", {})
             self._files.append(self._writer)
         except WheelyardError as error:
-            self._files.append(FileOutcome(filename[:MAX_FILENAME_CHARS], error=error))
+            self._files.append(RefusedFile(filename[:MAX_FILENAME_CHARS], error))
 
     def _write(self, writer: SpoolWriter, data: bytes) -> None:
         try:
@@ -150,7 +162,7 @@ class BrowserFormReader:
     def _refuse(self, writer: SpoolWriter, error: WheelyardError) -> None:
         """Replace the file that is received now by its error."""
         writer.remove()
-        self._files[-1] = FileOutcome(writer.distribution.filename, error=error)
+        self._files[-1] = RefusedFile(writer.distribution.filename, error)
         self._writer = None
 
     def _accept(self, writer: SpoolWriter) -> FileOutcome:
@@ -158,13 +170,14 @@ class BrowserFormReader:
         try:
             published = self._uploads.accept(writer.to_upload(), self._caller).published
         except WheelyardError as error:
-            return FileOutcome(distribution.filename, error=error)
-        return FileOutcome(distribution.filename, distribution.project, published)
+            return RefusedFile(distribution.filename, error)
+        return AcceptedFile(distribution.filename, distribution.project, published)
 
 
-def form_too_large(limit: int) -> TooLarge:
-    """Return the error for a form of more than `limit` bytes."""
+def form_too_large(uploads: Uploads) -> TooLarge:
+    """Return the error for a form that is larger than the largest file and its metadata."""
     return TooLarge(
-        f"The files of one form may have {limit // MIB} MiB together. Choose fewer at a time.",
+        f"The files of one form may have {uploads.rules.max_size // MIB} MiB together. Choose "
+        "fewer at a time.",
         short="The form is too large.",
     )

@@ -1,0 +1,233 @@
+"""
+Handlers of `/project/<name>/manage/`: the pages on which people change releases and the status.
+
+A change is a form with POST. If it is refused, the form comes again with the reason and with what
+was typed; otherwise the answer is a redirect to a page that says what was done.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from wheelyard.authentication.api_tokens import invalid_credential
+from wheelyard.catalog.projects import Projects
+from wheelyard.errors import Invalid, NotFound, Unavailable
+from wheelyard.http.form_faults import FormFault, checking, refused_form
+from wheelyard.http.protocol.error_responses import read_only, status_of
+from wheelyard.http.protocol.form_body import FormFields, parse_form, read_form
+from wheelyard.http.protocol.messages import Request, Response, redirect
+from wheelyard.http.protocol.router import build_path
+from wheelyard.http.security.form_tokens import form_token, require_form_token
+from wheelyard.http.security.read_policy import parse_project_name
+from wheelyard.http.web_pages import WebPages
+from wheelyard.model.access import Action, Caller
+from wheelyard.model.distribution_filename import parse_name, parse_version
+from wheelyard.model.project import Project, Status, StatusSet
+from wheelyard.model.text import require_one_line
+from wheelyard.operations.lifecycle import REASON_LIMIT, Lifecycle, ReleaseAction, Selection
+from wheelyard.rendering.releases import Release
+from wheelyard.rendering.web.forms import FormState
+from wheelyard.rendering.web.manage_page import (
+    STATUS,
+    VERBS,
+    ChoosableFile,
+    DoneEvent,
+    FileChange,
+    all_releases,
+    change_files_page,
+    change_status_page,
+    events_of,
+    manage_page,
+    manage_release_page,
+)
+
+FORM_LIMIT_BYTES: Final = 1 << 20
+MAX_FIELDS: Final = 10_000
+"""A release may have thousands of files, and each is a box to tick."""
+
+_ACTIONS: Final[Mapping[str, ReleaseAction]] = {
+    "yank": "yank",
+    "unyank": "unyank",
+    "delete": "delete",
+}
+_NUMBER = re.compile("[0-9]{1,15}")
+
+
+async def answer_manage(request: Request, web: WebPages) -> Response:
+    """Handle GET: what can be changed, one release, or the form of one change."""
+    context, name = web.context, _require_manager(request, web)
+    if name != request.params["name"]:
+        return redirect(301, _path(web, name, request.query))
+    if context.index.settings.server.read_only:
+        raise read_only()
+    fields, token = parse_form(request.query), await form_token(request, context)
+    viewer, projects = web.viewer(request, name), context.index.projects
+
+    def respond() -> Response:
+        project = projects.get_current(name)
+        version, action = fields.text("version"), fields.text("action")
+        form = FormState(token)
+        if action == STATUS:
+            page = change_status_page(web.environment, viewer, name, project, form)
+        elif version:
+            try:
+                release = _find_release(project, version)
+            except FormFault as fault:
+                form = FormState("", fields.values, fault.error.message, "version")
+                page = manage_page(web.environment, viewer, project, form)
+                return web.own_page(status_of(fault.error), page)
+            files = _choosable(release, action, fields.all("file") or None)
+            if files:
+                change = FileChange(name, action, release.version, files)
+                page = change_files_page(web.environment, viewer, change, form)
+            else:
+                page = manage_release_page(web.environment, viewer, name, release)
+        else:
+            done = _done(projects, project, fields.text("commit"))
+            page = manage_page(web.environment, viewer, project, form, done)
+        return web.own_page(200, page)
+
+    return await context.pools.run_read(respond)
+
+
+async def answer_change(request: Request, web: WebPages) -> Response:
+    """Handle POST of a form: make the change, and redirect to a page that says what was done."""
+    context, name = web.context, _require_manager(request, web)
+    fields = await read_form(request, FORM_LIMIT_BYTES, MAX_FIELDS)
+    if fields.text("action") not in (STATUS, *VERBS):
+        raise Invalid("The form says not what to do. Load it again.", code="invalid_field")
+    try:
+        with checking():
+            if context.index.settings.server.read_only:
+                raise read_only()
+            await require_form_token(request, fields, context)
+        change = partial(_change, context.index.lifecycle, request.caller, name, fields)
+        number = await context.pools.run_write(change)
+    except FormFault as fault:
+        context.store_errors.log(fault.error)
+        return await _ask_again(request, web, name, fields, fault)
+    return redirect(303, _path(web, name, b"commit=%d" % number))
+
+
+def _require_manager(request: Request, web: WebPages) -> NormalizedName:
+    """Return the name of the project; raise an error unless the caller may manage it."""
+    name, caller = parse_project_name(request.params["name"]), request.caller
+    web.context.read_policy.require_project_read(caller, name)
+    if caller.is_anonymous:
+        raise invalid_credential()
+    caller.require(Action.MANAGE, name)
+    return name
+
+
+def _path(web: WebPages, name: NormalizedName, query: bytes) -> str:
+    prefix = web.context.index.settings.server.path_prefix
+    return build_path(prefix, ("project", name, "manage"), query)
+
+
+def _find_release(project: Project, text: str) -> Release:
+    """Return the release with the version in `text`; raise FormFault if there is none."""
+    with checking("version"):
+        version = parse_version(text)
+        for release in all_releases(project):
+            if Version(release.version) == version:
+                return release
+        raise NotFound(f"{project.name} has no release {version}. Choose another one.")
+
+
+def _choosable(
+    release: Release, action: str, ticked: Iterable[str] | None
+) -> tuple[ChoosableFile, ...]:
+    """Return the files that `action` can change, and which are `ticked`; for None all are."""
+    if action not in VERBS:
+        return ()
+    return tuple(
+        ChoosableFile(each.filename, each, ticked is None or each.filename in ticked)
+        for each in release.files
+        if action != "unyank" or each.yanked is not None
+    )
+
+
+def _done(projects: Projects, project: Project, text: str) -> tuple[DoneEvent, ...] | None:
+    """Return the events of the commit whose number is `text`; None if it is no commit's."""
+    number = int(text) if _NUMBER.fullmatch(text) else -1
+    if number == 0:
+        return ()
+    commit = projects.commit(project, number) if 0 < number <= project.revision else None
+    return None if commit is None else events_of(commit)
+
+
+def _change(lifecycle: Lifecycle, caller: Caller, name: NormalizedName, fields: FormFields) -> int:
+    """Make the change that a form asks for; return the number of its commit, 0 if it has none."""
+    with checking("reason"):
+        reason = require_one_line(fields.text("reason"), "The reason", REASON_LIMIT)
+    action = fields.text("action")
+    if action == STATUS:
+        return _set_status(lifecycle, caller, name, fields.text("status"), reason)
+    with checking():
+        version = parse_version(fields.text("version"))
+    with checking("file"):
+        filenames = frozenset(fields.all("file"))
+        if not filenames:
+            raise Invalid("No file is ticked. Tick the files that you mean.", code="missing_field")
+    if action == "delete":
+        with checking("confirmation"):
+            _require_confirmation(fields.text("confirmation"), name, version)
+    with checking():
+        selection, verb = Selection(version, filenames=filenames), _ACTIONS[action]
+        changed = lifecycle.change(verb, caller, name, selection, reason)
+    return changed.project.revision if changed.files else 0
+
+
+def _set_status(
+    lifecycle: Lifecycle, caller: Caller, name: NormalizedName, text: str, reason: str
+) -> int:
+    with checking("status"):
+        if text not in list(Status):
+            raise Invalid(f"Choose one of {', '.join(Status)}.", code="invalid_field")
+    with checking():
+        project = lifecycle.set_status(caller, name, Status(text), reason)
+    events = project.commit.events if project.commit else ()
+    return project.revision if any(isinstance(each, StatusSet) for each in events) else 0
+
+
+def _require_confirmation(text: str, name: NormalizedName, version: Version) -> None:
+    """Raise Invalid unless `text` is the name and the version, in any spelling of them."""
+    typed_name, _, typed_version = text.partition(" ")
+    with suppress(Invalid):
+        if parse_name(typed_name) == name and parse_version(typed_version.strip()) == version:
+            return
+    raise Invalid(f"Type exactly: {name} {version}", code="not_confirmed")
+
+
+async def _ask_again(
+    request: Request, web: WebPages, name: NormalizedName, fields: FormFields, fault: FormFault
+) -> Response:
+    """Return the page with the form that was refused, with the reason and what was typed."""
+    error, projects, viewer = fault.error, web.context.index.projects, web.viewer(request, name)
+    form = await refused_form(request, web.context, fields, fault)
+
+    def respond() -> Response:
+        # while the store does not answer, what is remembered has to do
+        cached = projects.peek(name, "any")
+        project = cached.value if cached is not None else None
+        if not isinstance(error, Unavailable):
+            project = projects.get_current(name)
+        action, version = fields.text("action"), fields.text("version")
+        if action == STATUS:
+            page = change_status_page(web.environment, viewer, name, project, form)
+        else:
+            ticked = frozenset(fields.all("file"))
+            files = tuple(ChoosableFile(each, None) for each in sorted(ticked))
+            with suppress(FormFault):
+                if project is not None:
+                    files = _choosable(_find_release(project, version), action, ticked) or files
+            change = FileChange(name, action, version, files)
+            page = change_files_page(web.environment, viewer, change, form)
+        return web.own_page(status_of(error), page)
+
+    return await web.context.pools.run_read(respond)
