@@ -32,7 +32,7 @@ from wheelyard.operations.exporting.manifest import (
     page_generator,
 )
 from wheelyard.operations.exporting.site_pages import SitePages
-from wheelyard.rendering.search_json import SearchEntry, search_json
+from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.assets import load_assets
 from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.settings.sections import Settings
@@ -47,7 +47,7 @@ DEMO = {
     *("simple/demo/index.html", "simple/demo/index.json"),
     *("pypi/demo/json", "project/demo/index.html"),
 }
-TOLD = {"search.json", MANIFEST}
+TOLD = {"index.html", "search.json", MANIFEST}
 """The pages that list all projects, and are rewritten for each change."""
 PAGES = {"setup/index.html", "simple/index.html", "simple/index.json", "index.html"}
 LISTS = PAGES | {asset.path for asset in load_assets().values()}
@@ -284,7 +284,7 @@ def test_what_the_store_has_lost(harness: ExportHarness, lost: str, advice: str)
 
 def line(revision: int) -> ManifestEntry:
     """Return what is known of pages of a revision."""
-    found = SearchEntry(NormalizedName("demo"), f"{revision}", "")
+    found = ProjectFacts(NormalizedName("demo"), f"{revision}")
     return ManifestEntry(revision, f"version-{revision}", found, (ABSENT,))
 
 
@@ -314,7 +314,7 @@ def test_a_line_goes_back_with_the_store() -> None:
     assert restored.without({"demo": line(6)}).projects == {"other": line(1)}
 
 
-FORM_OF_PAGES = (4, "6cbdf9f5c6e5b4d28c1c8b554f4bab67c62920ec223b7072b71ad6558dc43ec4")
+FORM_OF_PAGES = (4, "fad2c833b8aa6d831891350e189a238248d52630673f8f9f9f77df969c63fcd3")
 """The form of the pages, and the digest of some that have it."""
 CORE = parse_metadata(
     b"Metadata-Version: 2.4\nName: demo\nVersion: 1.1\nSummary: A demo\n"
@@ -341,7 +341,7 @@ def test_form() -> None:
     made = [pages.project_pages(each) for each in PROJECTS]
     lists = (
         *pages.list_pages([PROJECTS[0].name]),
-        *pages.search_pages(search_json(line for _, line in made)),
+        *pages.overview_pages(facts for _, facts in made),
     )
 
     digest = sha256()

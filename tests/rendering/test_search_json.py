@@ -1,57 +1,45 @@
-"""The search index: one line for each project."""
+"""`/search.json`: an entry for each project, or what a search finds."""
 
 import json
 
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from tests.rendering.examples import PROJECTS, TEXT, file, project
-from wheelyard.model.project import Project, Status
-from wheelyard.rendering.releases import latest_release, releases_of
-from wheelyard.rendering.search_json import SearchEntry, search_entry, search_json
+from tests.rendering.examples import TEXT
+from wheelyard.rendering.project_facts import ProjectFacts
+from wheelyard.rendering.search_json import results_json, search_json
 
 NAMES = st.from_regex(r"[a-z0-9]+(-[a-z0-9]+)*", fullmatch=True).map(NormalizedName)
-FOUND = st.builds(SearchEntry, NAMES, TEXT, TEXT)
+FACTS = st.builds(ProjectFacts, NAMES, TEXT, TEXT, TEXT)
 
 
-def line_of(made: Project) -> SearchEntry:
-    """Return what a search shows of a project."""
-    return search_entry(made, latest_release(releases_of(made)))
-
-
-def test_one_project() -> None:
-    """A project is shown with the version that speaks for it, and its summary."""
-    made = replace(project(file("1.0"), file("1.1", yanked="")), summary="What it is")
-
-    assert line_of(made) == SearchEntry(NormalizedName("demo"), "1.0", "What it is")
-
-
-def test_nothing_to_install() -> None:
-    """A project without files, or one that is quarantined, is found and has no version."""
-    for made in (project(), project(file(), status=Status.QUARANTINED)):
-        assert line_of(made).version == ""
+def entry_of(facts: ProjectFacts) -> list[str]:
+    """Return the entry of a project in the JSON."""
+    keywords = [facts.keywords] if facts.keywords else []
+    return [facts.name, facts.version, facts.summary, *keywords]
 
 
 def test_nothing_at_all() -> None:
-    """An empty index has an empty search index."""
+    """An empty index has an empty list."""
     assert search_json([]) == b"[]\n"
 
 
-@given(st.lists(FOUND, unique_by=lambda each: each.name))
-def test_any_projects(every: list[SearchEntry]) -> None:
-    """The index of the search has one entry for each project, sorted by name."""
+@given(st.lists(FACTS, unique_by=lambda each: each.name))
+def test_any_projects(every: list[ProjectFacts]) -> None:
+    """There is one entry on a line for each project, sorted by name, with keywords if any."""
     body = search_json(every)
 
-    assert json.loads(body) == sorted([each.name, each.version, each.summary] for each in every)
+    assert json.loads(body) == sorted(map(entry_of, every))
     assert len(body.splitlines()) == (len(every) + 2 if every else 1)
     assert search_json(reversed(every)) == body
 
 
-@given(PROJECTS)
-def test_any_project(made: Project) -> None:
-    """Any project can be searched for."""
-    ((name, _, _),) = json.loads(search_json([line_of(made)]))
+def test_results() -> None:
+    """The answer to a search says how many were found, and has the first of them."""
+    found = [ProjectFacts(NormalizedName(name), "1.0", "About") for name in ("a", "b", "c")]
 
-    assert name == made.name
+    assert json.loads(results_json(found, 2)) == {
+        "total": 3,
+        "projects": [["a", "1.0", "About"], ["b", "1.0", "About"]],
+    }

@@ -8,6 +8,7 @@ The object layout of a store; the only module that builds and parses keys.
     projects/<project>.json                                the project's document: folded commits
     projects.json                                          all project names
     incoming/<project>.json                                commits that a copy is adding
+    derived/search-1.msgpack.zst                           facts of all projects, for searches
     credentials/access.json                                grants and groups of the store
     credentials/access/<number>.json                       change `number` of them
     credentials/tokens/<id>.json                           an API token's record, with its digest
@@ -17,7 +18,8 @@ The object layout of a store; the only module that builds and parses keys.
     credentials/sessions/ended/<yyyymmddhh>/<id>.json      a session that was signed out, by expiry
 
 The bytes at a key with a digest or a number never change. The other objects are changed by
-compare-and-swap.
+compare-and-swap. What is below `derived/` is made from the other objects, and may be deleted any
+time. Its keys have the number of their format, so that another version has another object.
 """
 
 import re
@@ -37,6 +39,8 @@ PROBE = Key(f"{FILES}probe")
 PROJECTS = "projects/"
 JOURNAL = "journal/"
 INCOMING = "incoming/"
+DERIVED = "derived/"
+SEARCH = Key(f"{DERIVED}search-1.msgpack.zst")
 CREDENTIALS = "credentials/"
 ACCESS = Key("credentials/access.json")
 ACCESS_JOURNAL = "credentials/access/"

@@ -22,6 +22,7 @@ from wheelyard.http.protocol.negotiation import (
     media_type_by_format,
 )
 from wheelyard.model.access import Action, Caller, Scope
+from wheelyard.operations.search.project_table import ProjectTable
 from wheelyard.storage.base import ObjectVersion
 
 
@@ -91,6 +92,15 @@ def visible_names(names: Snapshot[NameList], caller: Caller) -> tuple[Normalized
     if visibility_key(caller) is None:
         return every
     return tuple(name for name in every if caller.may(Action.READ, name))
+
+
+async def load_projects(context: ServerContext) -> ProjectTable:
+    """Return the table of all projects; each caller is shown only what `readable_by` returns."""
+    search = context.index.search
+    table = search.peek()
+    if table is None:
+        table = await context.documents.coalesce("projects", search.table)
+    return table
 
 
 def not_acceptable() -> Response:

@@ -114,6 +114,7 @@ def _pages(pages: PageLoader, uploads: UploadHandler) -> Iterator[Route]:
 
     asset = pages.handler("assets", "answer_asset")
     yield Route("asset", "/-/assets/{asset}", asset, is_public=always)
+    yield page("/-/projects/{number}/", "home", "answer_list")
     project = page("/project/{name}/", "project_pages", "answer_project")
     yield replace(project, name="project_page")
     for pattern in ("/project/{name}/history/", "/project/{name}/history/{number}/"):

@@ -1,32 +1,31 @@
-"""The format of `/search.json`: an entry for each project."""
+"""The format of `/search.json`: all projects as a list, or the results of a search."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
-from msgspec import Struct
 from msgspec.json import Encoder
-from packaging.utils import NormalizedName
 
-from wheelyard.model.project import Project
-from wheelyard.rendering.releases import Release
+from wheelyard.rendering.project_facts import ProjectFacts
 
 
-class SearchEntry(Struct, frozen=True, array_like=True):
-    """A project's entry in `/search.json`: `["acme-core", "1.4.0", "What every service needs"]`."""
-
-    name: NormalizedName
-    version: str
-    """Of the latest release; empty without releases."""
-    summary: str
-
-
-def search_entry(project: Project, described: Release | None) -> SearchEntry:
-    """Return a project's entry in the search index; `described` is its latest release, if any."""
-    return SearchEntry(project.name, described.version if described else "", project.summary)
-
-
-def search_json(entries: Iterable[SearchEntry]) -> bytes:
+def search_json(projects: Iterable[ProjectFacts]) -> bytes:
     """Return the bytes of `/search.json`: a JSON list, sorted by name, one entry on a line."""
-    ordered = sorted(entries, key=attrgetter("name"))
+    ordered = map(_entry, sorted(projects, key=attrgetter("name")))
     lines = Encoder().encode_lines(ordered)[:-1].replace(b"\n", b",\n")  # none within an entry
     return b"[\n" + lines + b"\n]\n" if lines else b"[]\n"
+
+
+def results_json(found: Sequence[ProjectFacts], shown: int) -> bytes:
+    """Return the bytes of `/search.json?q=`: how many projects were found, and the best of them."""
+    best = [_entry(each) for each in found[:shown]]
+    return Encoder().encode({"total": len(found), "projects": best}) + b"\n"
+
+
+def _entry(project: ProjectFacts) -> tuple[str, ...]:
+    """
+    Return a project's entry: `["acme-core", "1.4.0", "What every service needs"]`.
+
+    Keywords follow if there are any: they are searched, too.
+    """
+    entry = (project.name, project.version, project.summary)
+    return (*entry, project.keywords) if project.keywords else entry

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from packaging.utils import NormalizedName
+
 from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.caller_tokens import CallerTokens
@@ -15,11 +17,13 @@ from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.session_records import SessionRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.grants import GrantFields, describe_grant
+from wheelyard.model.project import AnyEvent
 from wheelyard.operations.access_control import AccessControl, AddedGrant
 from wheelyard.operations.audit_log import log_event
 from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.publishing_cleanup import PublishingCleanup
-from wheelyard.operations.search_index import SearchIndex
+from wheelyard.operations.search.facts_reader import FactsReader
+from wheelyard.operations.search.search_index import SearchIndex
 from wheelyard.operations.upload import UploadRules, Uploads
 from wheelyard.settings.load import google_endpoints, process_environment
 from wheelyard.settings.sections import MIB, Settings
@@ -136,9 +140,16 @@ def build_index(
     store_metrics = StoreMetrics(runtime.monotonic)
     store = InstrumentedStore(store, store_metrics)
     policy = cache_policy_in(traits, settings.store)
-    catalog = open_catalog(store, runtime, policy, log_event, traits.files)
+
+    def on_event(name: NormalizedName, event: AnyEvent) -> None:
+        log_event(name, event)
+        search.note_commit(name)
+
+    catalog = open_catalog(store, runtime, policy, on_event, traits.files)
     projects, files, credentials = catalog.projects, catalog.files, catalog.token_records
-    limit, notes = settings.token_lifetime_limit, not settings.server.read_only
+    is_read_only = settings.server.read_only
+    search = SearchIndex(FactsReader(projects, files, traits.is_local), is_read_only=is_read_only)
+    limit, notes = settings.token_lifetime_limit, not is_read_only
     tokens = ApiTokens(credentials, runtime, limit, records_usage=notes)
     access = AccessControl(settings.grants, catalog.access_records, runtime)
     lifetime = timedelta(seconds=settings.trusted_publishing.token_seconds)
@@ -156,7 +167,7 @@ def build_index(
         files=files,
         projects=projects,
         uploads=Uploads(projects, files, spool, runtime, rules),
-        search=SearchIndex(projects, traits.is_local),
+        search=search,
         lifecycle=Lifecycle(projects, files, runtime),
         tokens=tokens,
         access=access,

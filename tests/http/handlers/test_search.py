@@ -16,7 +16,7 @@ from tests.waiting import until
 from wheelyard.catalog import keys
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.operations.search_index import LOCAL_TTL_SECONDS
+from wheelyard.operations.search.search_index import LOCAL_SECONDS
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Stored
 from wheelyard.wiring.index import open_index
@@ -40,7 +40,7 @@ def test_life_of_a_project(tmp_path: Path) -> None:
     with in_process(tmp_path) as app:
 
         def found() -> Lines:
-            app.clock.advance(seconds=LOCAL_TTL_SECONDS)
+            app.clock.advance(seconds=LOCAL_SECONDS)
             lines: Lines = json.loads(app.get("/search.json").body)
             return lines
 
@@ -57,6 +57,21 @@ def test_life_of_a_project(tmp_path: Path) -> None:
         assert found() == [["a", "", ""], ["a-b", "1.0", "<b>Zweites</b>, größer"]]
 
 
+def test_search(tmp_path: Path) -> None:
+    """With words, the answer is what a search finds, best first, and how many there are."""
+    with in_process(tmp_path) as app:
+        app.publish(wheel("my-zoo", "1.0"), wheel("b", "1.0", "Keywords: zoo"), wheel("zoo", "2.0"))
+        app.publish(*(wheel(f"zoo-{number}", "1.0") for number in range(30)))
+
+        found = json.loads(app.get("/search.json?q=%20Zoo+").body)
+        assert found["total"] == 33
+        names = [name for name, *_ in found["projects"]]
+        assert (names[0], names[1], len(names)) == ("zoo", "zoo-0", 20)
+        nothing = {"total": 0, "projects": []}
+        for query in ("q=zoo%00", "q=", "q=%ff", "q=zoo+ape", f"q={'zoo+ape+' * 500}"):
+            assert json.loads(app.get(f"/search.json?{query}").body) == nothing
+
+
 def test_damaged_document(tmp_path: Path) -> None:
     """A project whose document is damaged is not found, and every other one is."""
     with in_process(tmp_path) as app:
@@ -65,6 +80,7 @@ def test_damaged_document(tmp_path: Path) -> None:
         stored = store.get(key)
         assert isinstance(stored, Stored)
         store.put(key, b"{", expect=stored.version)
+        app.clock.advance(seconds=LOCAL_SECONDS)
         assert json.loads(app.get("/search.json").body) == [["b", "1.0", ""]]
 
 
@@ -89,8 +105,12 @@ def test_everybody_sees_their_own(private: RunningServer) -> None:
     assert [name for name, _, _ in lines(private, mine)] == ["acme-core"]
     everything = ["acme-core", "demo", "secret-plan"]
     assert [name for name, _, _ in lines(private, private.token)] == everything
-    caching = private.get("/search.json", mine).headers["Cache-Control"]
-    assert caching == "private, no-cache"
+    for path in ("/search.json", "/search.json?q=secret"):
+        caching = private.get(path, mine).headers["Cache-Control"]
+        assert caching == "private, no-cache"
+    assert private.get("/search.json?q=secret", mine).json() == {"total": 0, "projects": []}
+    assert private.get("/search.json?q=secret", private.token).json()["total"] == 1
+    assert private.get("/search.json?q=secret").status_code == 401
 
 
 @pytest.fixture
@@ -102,7 +122,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcs]:
 
 
 def test_what_it_asks_of_a_bucket(cloud: FakeGcs, tmp_path: Path) -> None:
-    """Looking anew costs a listing, and a read for each project that has changed; else nothing."""
+    """A refresh costs a listing, two reads for each changed project, and a write; else nothing."""
     settings = Settings(store=StoreSettings(location="gs://wheels"))
     for number in range(5):
         made = wheel(f"demo{number}")
@@ -113,11 +133,14 @@ def test_what_it_asks_of_a_bucket(cloud: FakeGcs, tmp_path: Path) -> None:
     index = open_index(settings)
     cloud.log.clear()
 
-    assert len(index.search.entries()) == 5
+    index.search.start = lambda work: work()
+    assert len(index.search.table().projects) == 5
     first = sorted(cloud.log.kinds())
     cloud.log.clear()
-    assert len(index.search.entries()) == 5
+    assert len(index.search.table().projects) == 5
 
     assert first.count("list") == 1
-    assert first.count("media") == 6  # the names, and each document
+    # the stored table, the names, each document, each core metadata
+    assert first.count("media") == 2 + 5 + 5
+    assert first.count("insert") == 1
     assert cloud.log.kinds() == []

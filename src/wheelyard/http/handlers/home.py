@@ -1,18 +1,96 @@
-"""Handler of the home page."""
+"""Handlers of the pages about all projects: the home page, search results, lists of names."""
 
-from wheelyard.http.page_responses import visibility_key, visible_names
-from wheelyard.http.protocol.messages import Request, Response
+import re
+from typing import Final
+
+from wheelyard.errors import NotFound
+from wheelyard.http.page_responses import load_projects, visibility_key
+from wheelyard.http.protocol.messages import Request, Response, make_response, redirect
+from wheelyard.http.protocol.negotiation import MediaType
+from wheelyard.http.protocol.query_string import query_field
+from wheelyard.http.protocol.router import build_path
 from wheelyard.http.web_pages import WebPages
-from wheelyard.rendering.web.home import home_page
+from wheelyard.rendering.web.home import (
+    LATEST_UPLOADS,
+    NAMES_ON_A_PAGE,
+    RESULTS_ON_A_PAGE,
+    excerpt,
+    home_page,
+    list_page,
+    results_page,
+)
+from wheelyard.storage.base import ObjectVersion
+
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,6}", re.ASCII)
 
 
 async def answer_home(request: Request, web: WebPages) -> Response:
-    """Handle GET `/` for a browser: the names of the projects that the caller may read."""
-    names = await web.context.documents.load_names()
-    viewer, caller = web.viewer(request), request.caller
+    """
+    Handle GET `/` for a browser: the home page, or with `?q=` a page of what a search finds.
+
+    With `?page=` and no words, redirect to that page of the list of all names.
+    """
+    words = (query_field(request.query, "q") or "").strip()
+    page = query_field(request.query, "page")
+    if words:
+        return await _answer_results(request, web, words, _page_number(page or "1"))
+    context, viewer, caller = web.context, web.viewer(request), request.caller
+    if page is not None:
+        prefix = context.index.settings.server.path_prefix
+        segments = ("-", "projects", str(_page_number(page)))
+        return redirect(302, build_path(prefix, segments, b""))
+    table = await load_projects(context)
 
     def render() -> bytes:
-        return home_page(web.environment, viewer, visible_names(names, caller))
+        visible = table.readable_by(caller)
+        latest = visible.latest_uploads(LATEST_UPLOADS)
+        return home_page(web.environment, viewer, visible.projects, latest)
 
-    key = ("home", viewer, visibility_key(caller))
-    return await web.respond(request, key, names.version, render)
+    key, version = ("home", viewer, visibility_key(caller)), ObjectVersion(str(table.generation))
+    is_current = context.index.search.watch(table.generation)
+    return await web.respond(request, key, version, render, is_current=is_current)
+
+
+async def answer_list(request: Request, web: WebPages) -> Response:
+    """Handle GET `/-/projects/<number>/`: a page of the names that the caller may read."""
+    number, context = _page_number(request.params["number"]), web.context
+    viewer, caller = web.viewer(request), request.caller
+    table = await load_projects(context)
+
+    def render() -> bytes:
+        listed = excerpt(table.readable_by(caller).projects, number, NAMES_ON_A_PAGE)
+        if listed is None:
+            raise _no_page(number)
+        return list_page(web.environment, viewer, listed)
+
+    key = ("projects", number, viewer, visibility_key(caller))
+    version = ObjectVersion(str(table.generation))
+    is_current = context.index.search.watch(table.generation)
+    return await web.respond(request, key, version, render, is_current=is_current)
+
+
+async def _answer_results(request: Request, web: WebPages, words: str, number: int) -> Response:
+    """Return a page of what a search finds; it is not cached, as there are too many of them."""
+    context, viewer, caller = web.context, web.viewer(request), request.caller
+
+    def render() -> bytes:
+        found = table.readable_by(caller).search(words)
+        shown = excerpt(found, number, RESULTS_ON_A_PAGE)
+        if shown is None:
+            raise _no_page(number)
+        return results_page(web.environment, viewer, words, shown)
+
+    async with context.long_read_limit.acquire(request.client_key):
+        table = await load_projects(context)
+        body = await context.pools.run_read(render)
+    return make_response(200, MediaType.HTML.value.content_type, body, *web.headers(None))
+
+
+def _page_number(text: str) -> int:
+    if not _NUMBER.fullmatch(text):
+        raise NotFound("There is no page of this number. Follow a link of the index.")
+    return int(text)
+
+
+def _no_page(number: int) -> NotFound:
+    return NotFound(f"There is no page {number}. Go to the first one: its number is 1.")

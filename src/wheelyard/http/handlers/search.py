@@ -1,25 +1,48 @@
-"""Handler of `/search.json`, the search index for the web UI and other clients."""
+"""Handler of `/search.json`: all projects for other clients, or what a search finds."""
 
-from hashlib import sha256
+from typing import Final
 
 from wheelyard.http.context import ServerContext
-from wheelyard.http.page_responses import load_page, page_headers, page_response
-from wheelyard.http.protocol.messages import Request, Response
+from wheelyard.http.page_responses import (
+    load_page,
+    load_projects,
+    page_headers,
+    page_response,
+    visibility_key,
+)
+from wheelyard.http.protocol.messages import JSON, Request, Response, make_response
 from wheelyard.http.protocol.negotiation import MediaType
-from wheelyard.model.access import Action
-from wheelyard.rendering.search_json import search_json
+from wheelyard.http.protocol.query_string import query_field
+from wheelyard.rendering.search_json import results_json, search_json
 from wheelyard.storage.base import ObjectVersion
+
+SHOWN_RESULTS: Final = 20
+"""The projects that a search as one types shows; the page of results has all."""
 
 
 async def answer_search(request: Request, context: ServerContext) -> Response:
-    """Handle GET `/search.json`: names, versions and summaries of projects the caller may read."""
+    """
+    Handle GET `/search.json`: names, versions and summaries of projects the caller may read.
+
+    With `?q=`, those that have these words: how many, and the first of them.
+    """
+    headers, caller = page_headers(context, MediaType.PLAIN_JSON), request.caller
     async with context.long_read_limit.acquire(request.client_key):
-        entries = await context.pools.run_read(context.index.search.entries)
-    caller = request.caller
-    if not caller.may_everywhere(Action.READ):
-        entries = tuple(each for each in entries if caller.may(Action.READ, each.name))
-    body = search_json(entries)
-    version = ObjectVersion(sha256(body).hexdigest())
-    key, headers = ("search", version), page_headers(context, MediaType.PLAIN_JSON)
-    page = await load_page(context, key, version, lambda: body, headers)
-    return page_response(request, page, MediaType.PLAIN_JSON)
+        table = await load_projects(context)
+        words = query_field(request.query, "q")
+        if words is not None:
+
+            def search() -> bytes:
+                return results_json(table.readable_by(caller).search(words), SHOWN_RESULTS)
+
+            body = await context.pools.run_read(search)
+            return make_response(200, JSON, body, *headers)
+
+        def render() -> bytes:
+            return search_json(table.readable_by(caller).projects)
+
+        key = ("search", visibility_key(caller))
+        version = ObjectVersion(str(table.generation))
+        page = await load_page(context, key, version, render, headers)
+    is_current = context.index.search.watch(table.generation)
+    return page_response(request, page, MediaType.PLAIN_JSON, is_current)

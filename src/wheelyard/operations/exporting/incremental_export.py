@@ -36,7 +36,6 @@ from wheelyard.operations.exporting.site_pages import (
     SitePages,
     Versions,
 )
-from wheelyard.rendering.search_json import search_json
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
 
 STARTED_MARKER: Final = Key(f"{EXPORT_PREFIX}begun.json")
@@ -275,7 +274,7 @@ class IncrementalExport:
             raise missing_document(name)
         try:
             self.files.copy_missing(project)
-            pages, search_entry = self.pages.project_pages(project)
+            pages, facts = self.pages.project_pages(project)
         except NotFound as error:
             if self.projects.documents.get(key, "current").version != snapshot.version:
                 raise Conflict(error.message) from error  # deleted meanwhile, so try again
@@ -287,7 +286,7 @@ class IncrementalExport:
             ) from error
         written = self.writer.write(pages, expected)
         versions = tuple(written.get(path, ABSENT) for path in self.pages.project_paths(name))
-        return project, ManifestEntry(project.revision, snapshot.version, search_entry, versions)
+        return project, ManifestEntry(project.revision, snapshot.version, facts, versions)
 
     def _write_lists(self, run: _Run) -> None:
         paths, expected = self.pages.list_paths, run.list_versions
@@ -322,7 +321,7 @@ class IncrementalExport:
 
     def _write_manifest(self, run: _Run) -> Manifest:
         # the manifest is last, as a later export skips what it lists
-        paths, expected = self.pages.search_paths, {**run.list_versions}
+        paths, expected = self.pages.overview_paths, {**run.list_versions}
         for name in run.vanished:
             project_paths = self.pages.project_paths(NormalizedName(name))
             paths += project_paths
@@ -338,14 +337,14 @@ class IncrementalExport:
 
     def _merge_manifest(self, before: LoadedManifest, expected: Versions, run: _Run) -> Manifest:
         """
-        Write the search index, delete pages of vanished projects, and write the merged manifest.
+        Write home page and search index, delete pages of vanished projects, write the manifest.
 
-        Return that manifest; raise Conflict if a page or `before` is outdated.
+        Return the merged manifest; raise Conflict if a page or `before` is outdated.
         """
         valid = self._valid_manifest(before.manifest).without(run.vanished)
         merged = valid.merged(run.entries, self._is_latest)
-        search_index = search_json(each.search_entry for each in merged.projects.values())
-        written = self.writer.write(self.pages.search_pages(search_index), expected)
+        facts = (each.facts for each in merged.projects.values())
+        written = self.writer.write(self.pages.overview_pages(facts), expected)
         self.writer.write(self._deletions(run.vanished.keys() - merged.projects.keys()), expected)
         merged = structs.replace(merged, lists={**merged.lists, **run.lists, **written})
         page = SitePage(MANIFEST_PATH, JSON, encode(merged))

@@ -19,7 +19,7 @@ from msgspec.json import Decoder
 from msgspec.structs import replace
 
 from wheelyard.errors import Invalid
-from wheelyard.rendering.search_json import SearchEntry
+from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 
@@ -98,12 +98,13 @@ class RequestedOptions:
 
 
 class ManifestEntry(Struct, frozen=True, array_like=True):
-    """The revision, search entry and page versions of one exported project."""
+    """The revision, facts and page versions of one exported project."""
 
     revision: int
     document_version: str
     """The version of the project's document in the store."""
-    search_entry: SearchEntry
+    facts: ProjectFacts
+    """What pages of all projects show of it."""
     page_versions: tuple[ObjectVersion, ...]
     """The versions of its pages in the site, in the order of `SitePages.project_paths`."""
 

@@ -11,12 +11,14 @@ from packaging.utils import NormalizedName
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File, Project
 from wheelyard.operations.exporting.manifest import Options
+from wheelyard.operations.search.project_table import VisibleProjects, table_of
 from wheelyard.rendering import simple_pages
+from wheelyard.rendering.project_facts import ProjectFacts, facts_of
 from wheelyard.rendering.pypi_json import PypiJsonData, project_json
 from wheelyard.rendering.releases import Release, latest_release, releases_of
-from wheelyard.rendering.search_json import SearchEntry, search_entry
+from wheelyard.rendering.search_json import search_json
 from wheelyard.rendering.web.environment import PageEnvironment
-from wheelyard.rendering.web.home import home_page
+from wheelyard.rendering.web.home import LATEST_UPLOADS, home_page
 from wheelyard.rendering.web.project_page import project_page
 from wheelyard.rendering.web.setup_page import setup_page
 from wheelyard.rendering.web.viewer import ANYONE
@@ -67,22 +69,27 @@ class SitePages:
         paths = [path for folder in folders for path in self._folder_paths(folder)]
         return self._with_gzip((*paths, *plain))
 
-    def project_pages(self, project: Project) -> tuple[list[SitePage], SearchEntry]:
+    def project_pages(self, project: Project) -> tuple[list[SitePage], ProjectFacts]:
         """
-        Return a project's rendered pages, and its entry for the search index.
+        Return a project's rendered pages, and its facts for the pages of all projects.
 
         Raise NotFound if the store has lost the core metadata that they show.
         """
         releases = releases_of(project)
         described = latest_release(releases)
-        pages = list(self._make_project_pages(project, releases, described))
-        return pages, search_entry(project, described)
+        core = self.read_core(project.name, described.metadata_file) if described else None
+        pages = list(self._make_project_pages(project, releases, described, core))
+        keywords, requirements = (core.keywords, core.requires_dist) if core else ("", ())
+        return pages, facts_of(project, described, keywords, requirements)
 
     def _make_project_pages(
-        self, project: Project, releases: Sequence[Release], described: Release | None
+        self,
+        project: Project,
+        releases: Sequence[Release],
+        described: Release | None,
+        core: CoreMetadata | None,
     ) -> Iterator[SitePage]:
         name, files_url = project.name, self.options.files_from_page
-        core = self.read_core(name, described.metadata_file) if described else None
         yield from self._html(f"simple/{name}/", simple_pages.detail_html(project, files_url))
         body = simple_pages.detail_json(project, files_url)
         yield from self._page(f"simple/{name}/index.json", SIMPLE_JSON, body)
@@ -99,7 +106,7 @@ class SitePages:
         """The paths of the pages that belong to no project: lists of all, `setup/`, assets."""
         folders = (*self._folder_paths("simple/"), *self._folder_paths("setup/"))
         assets = (asset.path for asset in self.environment.assets.values())
-        paths = (*assets, *folders, "simple/index.json", INDEX)
+        paths = (*assets, *folders, "simple/index.json")
         return self._with_gzip(paths)
 
     def list_pages(self, names: Sequence[NormalizedName]) -> Iterator[SitePage]:
@@ -112,7 +119,6 @@ class SitePages:
         yield from self._html("setup/", setup)
         yield from self._html("simple/", simple_pages.list_html(names))
         yield from self._page("simple/index.json", SIMPLE_JSON, simple_pages.list_json(names))
-        yield from self._page(INDEX, HTML, home_page(self.environment, ANYONE, names))
 
     def obsolete_gzip_paths(self, names: Iterable[str]) -> frozenset[Key]:
         """
@@ -123,17 +129,22 @@ class SitePages:
         if self.options.is_gzipped:
             return frozenset()
         of_projects = (path for name in names for path in self.project_paths(NormalizedName(name)))
-        every = (*self.list_paths, *self.search_paths, *of_projects)
+        every = (*self.list_paths, *self.overview_paths, *of_projects)
         return frozenset(Key(f"{path}.gz") for path in every if not path.endswith("/"))
 
     @property
-    def search_paths(self) -> tuple[Key, ...]:
-        """The paths of the search index: `search.json`, and its `.gz` if pages are compressed."""
-        return self._with_gzip((SEARCH,))
+    def overview_paths(self) -> tuple[Key, ...]:
+        """The paths of the pages that change with each project: the home page, `search.json`."""
+        return self._with_gzip((INDEX, SEARCH))
 
-    def search_pages(self, body: bytes) -> Iterator[SitePage]:
-        """Yield the search index with this body: `search.json`, and its `.gz` if compressed."""
-        yield from self._page(SEARCH, JSON, body)
+    def overview_pages(self, facts: Iterable[ProjectFacts]) -> Iterator[SitePage]:
+        """Yield the rendered pages that change with each project; they show these projects."""
+        visible = VisibleProjects(table_of(facts).projects)
+        home = home_page(
+            self.environment, ANYONE, visible.projects, visible.latest_uploads(LATEST_UPLOADS)
+        )
+        yield from self._page(INDEX, HTML, home)
+        yield from self._page(SEARCH, JSON, search_json(visible.projects))
 
     def _folder_paths(self, folder: str) -> tuple[str, ...]:
         """Return the paths of a folder's page: `index.html`, and `FOLDER/` in a bucket."""

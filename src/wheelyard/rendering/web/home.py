@@ -1,15 +1,79 @@
-"""The home page: the list of projects."""
+"""The pages about all projects: the home page, what a search finds, and the lists of names."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Final
 
-from packaging.utils import NormalizedName
-
+from wheelyard.rendering.client_settings import INSTALLERS, ClientSettings
+from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.viewer import Viewer
 
+LATEST_UPLOADS: Final = 10
+"""The uploads that the home page shows."""
+PROJECTS_ON_HOME: Final = 200
+"""The projects of the largest index whose home page lists them all."""
+RESULTS_ON_A_PAGE: Final = 50
+NAMES_ON_A_PAGE: Final = 500
+
+_CLIENTS: Final = {"pip": "pip", "uv": "uv", "poetry": "Poetry", "pdm": "PDM"}
+"""The clients whose settings the home page has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """One page of a list of projects."""
+
+    projects: Sequence[ProjectFacts]
+    """Those on this page."""
+    total: int
+    """How many there are on all pages."""
+    number: int
+    """The number of the page, from 1."""
+    pages: int
+    """How many pages there are, at least one."""
+
+
+def excerpt(projects: Sequence[ProjectFacts], number: int, size: int) -> Excerpt | None:
+    """Return the page `number` of a list of projects, `size` on each; None if there is no such."""
+    total, pages = len(projects), max(1, ceil(len(projects) / size))
+    if not 1 <= number <= pages:
+        return None
+    return Excerpt(projects[(number - 1) * size : number * size], total, number, pages)
+
 
 def home_page(
-    environment: PageEnvironment, viewer: Viewer, names: Sequence[NormalizedName]
+    environment: PageEnvironment,
+    viewer: Viewer,
+    projects: Sequence[ProjectFacts],
+    latest: Sequence[ProjectFacts],
 ) -> bytes:
-    """Return the bytes of the HTML page with the list of projects."""
-    return environment.render("home.html", viewer, "./", names=names)
+    """Return the bytes of the home page; `projects` and `latest` are those the viewer may read."""
+    root = "./"
+    settings = ClientSettings(root=environment.index_url.removesuffix("/simple/"))
+    url = settings.upload_url.removesuffix("/legacy/")
+
+    def text(make: Callable[[ClientSettings], str]) -> str:
+        return environment.with_links(make(settings), url, root)
+
+    return environment.render(
+        "home.html",
+        viewer,
+        root,
+        count=len(projects),
+        projects=projects if len(projects) <= PROJECTS_ON_HOME else (),
+        latest=latest,
+        upload_url=environment.with_links(settings.upload_url, url, root),
+        settings={label: text(INSTALLERS[client]) for client, label in _CLIENTS.items()},
+    )
+
+
+def results_page(environment: PageEnvironment, viewer: Viewer, words: str, found: Excerpt) -> bytes:
+    """Return the bytes of a page with what a search for `words` finds."""
+    return environment.render("results.html", viewer, "./", words=words, found=found)
+
+
+def list_page(environment: PageEnvironment, viewer: Viewer, listed: Excerpt) -> bytes:
+    """Return the bytes of a page of the list of all names, at `-/projects/NUMBER/`."""
+    return environment.render("projects.html", viewer, "../../../", listed=listed)

@@ -1,0 +1,131 @@
+"""
+The facts of all projects at one moment, and questions about those that a caller may read.
+
+Nothing here can be asked without a caller, so that no answer, count or order tells of a project
+that the caller may not read.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from heapq import nlargest
+from operator import attrgetter
+from typing import Final
+
+from packaging.utils import NormalizedName
+
+from wheelyard.model.access import Action, Caller, Pattern
+from wheelyard.rendering.project_facts import ProjectFacts, fold
+
+MAX_WORDS: Final = 32
+"""The words of a search that are looked for; others are ignored."""
+_NAME: Final = attrgetter("name")
+_ABOVE_ALL: Final = "~"
+"""Sorts after each character of a normalised name."""
+
+
+@dataclass(frozen=True, slots=True)
+class VisibleProjects:
+    """The facts of the projects that one caller may read, sorted by name."""
+
+    projects: tuple[ProjectFacts, ...]
+
+    def search(self, text: str) -> list[ProjectFacts]:
+        """
+        Return the projects that have every word of `text` in name, summary or keywords.
+
+        First comes the project whose name is `text`, then names that begin with it, then names that
+        contain it, then all others; each group is sorted by name. Words are separated by blanks,
+        and folded as names are. Without a word, nothing is found.
+        """
+        words = list(dict.fromkeys(fold(text).split()))[:MAX_WORDS]
+        if not words:
+            return []
+        found = self.projects
+        for word in sorted(words, key=len, reverse=True):  # the longest leaves the fewest
+            found = tuple([each for each in found if word in each.text])
+        return sorted(found, key=partial(_rank, "-".join(words)))
+
+    def latest_uploads(self, count: int) -> list[ProjectFacts]:
+        """Return the projects with the newest uploads, newest first, at most `count`."""
+        uploaded = (each for each in self.projects if each.uploaded)
+        return nlargest(count, uploaded, key=attrgetter("uploaded", "name"))
+
+    def latest_changes(self, count: int) -> list[ProjectFacts]:
+        """Return the projects with the newest commits, newest first, at most `count`."""
+        return nlargest(count, self.projects, key=attrgetter("changed", "name"))
+
+    def used_by(self, name: NormalizedName) -> list[NormalizedName]:
+        """Return the names of the projects whose latest release requires `name`, sorted."""
+        required = f" {name} "
+        return [each.name for each in self.projects if required in each.requires]
+
+    def known(self, names: Iterable[NormalizedName]) -> list[NormalizedName]:
+        """Return those of `names` that are among these projects, in their order."""
+        return [name for name in names if _find(self.projects, name) is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectTable:
+    """The facts of all projects, sorted by name."""
+
+    projects: tuple[ProjectFacts, ...] = ()
+    generation: int = 0
+    """Different for each table that a process has had."""
+
+    def readable_by(self, caller: Caller) -> VisibleProjects:
+        """Return the projects that `caller` may read."""
+        if caller.may_everywhere(Action.READ):
+            return VisibleProjects(self.projects)
+        patterns = {
+            pattern
+            for scope in caller.scopes
+            if scope.actions & Action.READ
+            for pattern in scope.projects
+        }
+        parts, end = list[ProjectFacts](), 0
+        for start, stop in sorted(map(self._range, patterns)):
+            parts += self.projects[max(start, end) : stop]
+            end = max(end, stop)
+        return VisibleProjects(tuple(parts))
+
+    def find(self, name: NormalizedName) -> ProjectFacts | None:
+        """Return the facts of a project; None if it is not known."""
+        return _find(self.projects, name)
+
+    def updated(self, changes: Mapping[NormalizedName, ProjectFacts | None]) -> "ProjectTable":
+        """Return the next table, with these facts, and without the projects that have None."""
+        if not changes:
+            return self
+        projects = list(self.projects)
+        for name, facts in changes.items():
+            at = bisect_left(projects, name, key=_NAME)
+            is_known = at < len(projects) and projects[at].name == name
+            projects[at : at + is_known] = [] if facts is None else [facts]
+        return replace(self, projects=tuple(projects), generation=self.generation + 1)
+
+    def _range(self, pattern: Pattern) -> tuple[int, int]:
+        """Return where the projects begin and end that a pattern matches."""
+        prefix = pattern.removesuffix("*")
+        start = bisect_left(self.projects, prefix, key=_NAME)
+        if prefix != pattern:
+            return start, bisect_left(self.projects, prefix + _ABOVE_ALL, lo=start, key=_NAME)
+        return start, start + (self.find(NormalizedName(prefix)) is not None)
+
+
+def table_of(projects: Iterable[ProjectFacts]) -> ProjectTable:
+    """Return a table of these projects."""
+    return ProjectTable(tuple(sorted(projects, key=_NAME)))
+
+
+def _find(projects: tuple[ProjectFacts, ...], name: NormalizedName) -> ProjectFacts | None:
+    at = bisect_left(projects, name, key=_NAME)
+    return projects[at] if at < len(projects) and projects[at].name == name else None
+
+
+def _rank(wanted: str, project: ProjectFacts) -> int:
+    name = project.name
+    if not name.startswith(wanted):
+        return 2 if wanted in name else 3
+    return 0 if name == wanted else 1

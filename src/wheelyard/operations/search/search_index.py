@@ -1,0 +1,245 @@
+"""
+The search index of a process: the table of all projects, kept up to date.
+
+A process begins with the table that another one has stored, or with the names of all projects. A
+refresh compares it with a listing of the documents, reads those that have changed, with the core
+metadata of their latest release, and stores the table. It runs in the background; who asks
+meanwhile gets the table before it. Only a small index is worth waiting for. Commits of this very
+process are applied before the next answer.
+
+The stored table is derived. It may be missing, damaged or outdated, and two servers may write it.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from math import inf
+from threading import Event, Lock, RLock, Thread
+from typing import Final
+
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.errors import Unavailable
+from wheelyard.operations.search.facts_reader import FactsReader
+from wheelyard.operations.search.project_table import ProjectTable, table_of
+from wheelyard.rendering.project_facts import ProjectFacts, name_facts
+from wheelyard.storage.base import ObjectVersion, Stored
+
+LOCAL_SECONDS: Final = 1.0
+"""The least time from one refresh to the next on a local store."""
+LOCAL_SHARE: Final = 20
+"""On a local store, refreshes take at most one part in so many of the time."""
+REMOTE_SECONDS: Final = 60.0
+"""The least time from one refresh to the next on a bucket, where a listing costs money."""
+PROJECTS_A_MINUTE: Final = 10_000
+"""How many documents of a bucket are listed in a minute on average: ten requests, 0.00005 USD."""
+SMALL: Final = 2_000
+"""The projects of the largest index for whose refresh a caller waits."""
+WAIT_SECONDS: Final = 1.0
+"""How long a caller waits for the refresh of a small index."""
+MAX_COMMITS_AT_ONCE: Final = 64
+"""How many commits of this process are applied before an answer; after more, all is listed."""
+CHUNK: Final = 500
+"""Projects that are read before what was found in them can be searched."""
+SHARED_FROM: Final = 100
+"""From so many changed projects, a refresh first looks at what another process has stored."""
+SAVE_SECONDS: Final = 60.0
+"""The least time from one write of the table to the next."""
+SAVE_PAUSE_SECONDS: Final = 3600.0
+"""The pause after a write that failed, as on a store that may only be read."""
+
+
+def start_thread(work: Callable[[], None]) -> None:
+    """Run `work` in a thread that does not keep the process alive."""
+    Thread(target=work, name="search-index", daemon=True).start()
+
+
+@dataclass(slots=True)
+class SearchIndex:
+    """
+    The table of all projects; thread-safe.
+
+    `is_read_only`: this process does not store the table. `start` starts work in the background.
+    """
+
+    reader: FactsReader
+    is_read_only: bool = False
+    start: Callable[[Callable[[], None]], object] = start_thread
+    _table: ProjectTable | None = None
+    _committed: dict[NormalizedName, int] = field(default_factory=dict)
+    """Projects that this process has changed since they were read, each with a number."""
+    _commits: int = 0
+    _due_at: float = -inf
+    """When the next refresh is due."""
+    _running: Event | None = None
+    """Set at the end of the refresh that runs, if any."""
+    _stored: ObjectVersion | None = None
+    """The version of the stored table that was last read or written."""
+    _is_saved: bool = True
+    _save_at: float = -inf
+    """When the table may be stored again."""
+    _lock: RLock = field(default_factory=RLock)
+    """Held while the table is replaced; a refresh reads without it."""
+    _commit_lock: Lock = field(default_factory=Lock)
+    """Held only while names are noted, so that no commit waits for a reader."""
+
+    def note_commit(self, name: NormalizedName) -> None:
+        """Remember that this process has just changed a project; it is read by the next caller."""
+        if self._table is not None:
+            with self._commit_lock:
+                self._commits += 1
+                self._committed[name] = self._commits
+
+    def peek(self) -> ProjectTable | None:
+        """Return the table if it needs no work now, else None; does not read the store."""
+        return self._table if self._is_current() else None
+
+    def watch(self, generation: int) -> Callable[[], bool]:
+        """Return a function that tells whether the table of this generation is still current."""
+
+        def is_current() -> bool:
+            table = self._table
+            return table is not None and table.generation == generation and self._is_current()
+
+        return is_current
+
+    def table(self) -> ProjectTable:
+        """
+        Return the table, with all commits of this process; begin to refresh it if that is due.
+
+        Raises Unavailable if there is no table yet, and the store does not answer.
+        """
+        with self._lock:
+            table = self._table = self._table or self._first_table()
+            self._apply_commits(table)
+            begun = self._begin_refresh()
+        if begun is not None and len(table.projects) <= SMALL:
+            begun.wait(WAIT_SECONDS)
+        return self._table
+
+    def _is_current(self) -> bool:
+        is_fresh = self._running is not None or self._now() < self._due_at
+        return is_fresh and not self._committed
+
+    def _first_table(self) -> ProjectTable:
+        """Return the stored table, or else an empty one, with the names of all listed projects."""
+        with suppress(Unavailable):  # the list of names tells whether the store answers
+            self._table = self._new_stored_table()
+        names = self.reader.projects.names.get().value
+        listed = names.as_set if names else frozenset()
+        table = self._table or ProjectTable()
+        known = {each.name for each in table.projects}
+        if not known:
+            return table_of(map(name_facts, listed))
+        added = {name: name_facts(name) for name in listed - known}
+        return table.updated(added | dict.fromkeys(known - listed))
+
+    def _apply_commits(self, table: ProjectTable) -> None:
+        with self._commit_lock:
+            committed = dict(self._committed)
+        if len(committed) > MAX_COMMITS_AT_ONCE:
+            self._due_at = -inf
+        elif committed:
+            with suppress(Unavailable):  # the next refresh finds what has changed
+                self._merge(table, self.reader.read([(name, None) for name in committed]))
+                self._is_saved = False
+        with self._commit_lock:
+            for name, number in committed.items():
+                if self._committed[name] == number:  # else it was changed once more
+                    del self._committed[name]
+
+    def _begin_refresh(self) -> Event | None:
+        """Begin to refresh the table if that is due; return the event of the refresh's end."""
+        if self._running is not None or self._now() < self._due_at:
+            return None
+        self._running = ended = Event()
+        self.start(self._refresh)
+        return ended
+
+    def _refresh(self) -> None:
+        started_at, table = self._now(), self._table or ProjectTable()
+        try:
+            with suppress(Unavailable):  # what was read so far is kept
+                self._compare(table)
+                self._save()
+        finally:
+            count, now = len(table.projects), self._now()
+            if self.reader.is_local:
+                pause = max(LOCAL_SECONDS, LOCAL_SHARE * (now - started_at))
+            else:
+                pause = max(REMOTE_SECONDS, 60.0 * count / PROJECTS_A_MINUTE)
+            self._due_at = now + pause
+            running, self._running = self._running, None
+            if running is not None:
+                running.set()
+
+    def _compare(self, before: ProjectTable) -> None:
+        """Read the projects whose document is not the one in the table, and replace their facts."""
+        projects = self.reader.projects
+        names = projects.names.get().value
+        listed = names.as_set if names else frozenset()
+        documents = dict[NormalizedName, ObjectVersion]()
+        for entry in projects.store.list(keys.PROJECTS):
+            name = keys.project_of(entry.key)
+            if name in listed:
+                documents[name] = entry.version
+        known = {each.name: each.document for each in before.projects}
+        self._merge(before, dict.fromkeys(known.keys() - documents.keys()))
+        changed = [name for name, version in documents.items() if known.get(name) != version]
+        if len(changed) >= SHARED_FROM:
+            found = self._new_stored_table() or ProjectTable()
+            shared = {
+                each.name: each
+                for each in found.projects
+                if each.document and documents.get(each.name) == each.document
+            }
+            self._merge(before, {name: shared[name] for name in changed if name in shared})
+            changed = [name for name in changed if name not in shared]
+        for start in range(0, len(changed), CHUNK):
+            part = changed[start : start + CHUNK]
+            self._merge(before, self.reader.read([(name, documents[name]) for name in part]))
+            self._is_saved = False
+            self._save()
+
+    def _merge(
+        self, before: ProjectTable, changes: Mapping[NormalizedName, ProjectFacts | None]
+    ) -> None:
+        """Put facts into the table, except for projects that were changed there since `before`."""
+        with self._lock:
+            table = self._table or before
+            current = {
+                name: facts
+                for name, facts in changes.items()
+                if table.find(name) is before.find(name)
+            }
+            self._table = table.updated(current)
+
+    def _new_stored_table(self) -> ProjectTable | None:
+        """Return the stored table; None if it is missing, damaged, or known already."""
+        found = self.reader.projects.store.get(keys.SEARCH, self._stored)
+        if not isinstance(found, Stored):
+            return None
+        from wheelyard.operations.search.stored_table import decode_table  # noqa: PLC0415
+
+        self._stored = found.version
+        return decode_table(found.body)
+
+    def _save(self) -> None:
+        table, now = self._table or ProjectTable(), self._now()
+        if self._is_saved or self.is_read_only or now < self._save_at:
+            return
+        # a command needs no compressor
+        from wheelyard.operations.search.stored_table import encode_table  # noqa: PLC0415
+
+        try:
+            store = self.reader.projects.store
+            # each writer's table is right, so any may be the last one
+            self._stored = store.put(keys.SEARCH, encode_table(table), expect=None)
+        except Unavailable:
+            self._save_at = now + SAVE_PAUSE_SECONDS
+        else:
+            self._is_saved, self._save_at = True, now + SAVE_SECONDS
+
+    def _now(self) -> float:
+        return self.reader.projects.documents.now_seconds()

@@ -1,0 +1,126 @@
+"""
+The facts of a project that pages about several projects show, and that a search looks at.
+
+They are made from the project's document and the core metadata of its latest release.
+"""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from operator import attrgetter
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+from packaging.utils import NormalizedName
+
+from wheelyard.model.project import Project
+from wheelyard.rendering.releases import Release
+from wheelyard.rendering.simple_pages import served_files
+
+KEYWORDS_LIMIT: Final = 512
+"""Characters of the keywords of a project that can be searched."""
+
+Seconds = Annotated[int, Meta(ge=0, lt=253_402_300_800)]  # before the year 10000
+"""Whole seconds since the epoch; 0 for never."""
+
+_SEPARATORS: Final = re.compile(r"[-_.]+")
+_REQUIRED_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+
+
+class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
+    """
+    What is known of one project.
+
+    Its stored form is an array, and a field is only ever added at the end, with a default. An index
+    may have 100,000 of them in memory, so texts are joined.
+    """
+
+    name: NormalizedName
+    version: str = ""
+    """Of the latest release; empty without releases."""
+    summary: str = ""
+    keywords: str = ""
+    """As the latest release has them, at most `KEYWORDS_LIMIT` characters."""
+    requires: str = ""
+    """The names of all projects that the latest release requires, each between two spaces."""
+    uploaded_version: str = ""
+    """The release of the latest upload; empty without a file that installers would choose."""
+    uploaded: Seconds = 0
+    """When its newest file was uploaded that is neither yanked nor in quarantine."""
+    changed: Seconds = 0
+    """When the last commit of the project was made."""
+    text: str = ""
+    """Name, summary and keywords, folded by `fold`."""
+    document: str = ""
+    """The version of the document that this was made from; empty if only the name is known."""
+
+    @property
+    def required_names(self) -> tuple[NormalizedName, ...]:
+        """The names of the projects that the latest release requires, sorted; extras count."""
+        return tuple(map(NormalizedName, self.requires.split()))
+
+    @property
+    def uploaded_at(self) -> datetime:
+        """The time of the latest upload, UTC."""
+        return datetime.fromtimestamp(self.uploaded, UTC)
+
+
+def fold(text: str) -> str:
+    """Return `text` in lower case, with `-` for each run of `-`, `_` and `.`, as in names."""
+    return _SEPARATORS.sub("-", text.lower())
+
+
+def name_facts(name: NormalizedName) -> ProjectFacts:
+    """Return the facts of a project of which only the name is known."""
+    return ProjectFacts(name, text=name)
+
+
+def facts_of(
+    project: Project,
+    latest: Release | None,
+    keywords: str | None = None,
+    requirements: Iterable[str] = (),
+    document: str = "",
+) -> ProjectFacts:
+    """
+    Return the facts of a project.
+
+    Args:
+        project: The project.
+        latest: Its latest release, if any.
+        keywords: The keywords in the core metadata of that release.
+        requirements: The requirements there, by PEP 508.
+        document: The version of the project's document.
+    """
+    name, events = project.name, project.commit.events if project.commit else ()
+    summary, words = _encodable(project.summary), _encodable((keywords or "")[:KEYWORDS_LIMIT])
+    current = [file for file in served_files(project) if file.yanked is None]
+    newest = max(current, key=attrgetter("uploaded_at", "filename"), default=None)
+    required = {required_name(each) for each in requirements} - {"", name}
+    return ProjectFacts(
+        name,
+        version=latest.version if latest else "",
+        summary=summary,
+        keywords=words,
+        requires=f" {' '.join(sorted(required))} " if required else "",
+        uploaded_version=newest.version if newest else "",
+        uploaded=_seconds(newest.uploaded_at) if newest else 0,
+        changed=max((_seconds(each.at) for each in events), default=0),
+        text=fold(f"{name} {summary} {words}"),
+        document=document,
+    )
+
+
+def required_name(requirement: str) -> str:
+    """Return the normalised name of the project that a requirement (PEP 508) names, or ""."""
+    found = _REQUIRED_NAME.match(requirement.lstrip())
+    return fold(found[0]) if found else ""
+
+
+def _seconds(moment: datetime) -> int:
+    return max(0, int(moment.timestamp()))
+
+
+def _encodable(text: str) -> str:
+    # metadata may have lone surrogates
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -1,0 +1,144 @@
+"use strict";
+// Search as one types, in the box at the top of every page. Without this script, or if it fails,
+// the form of the box asks for a page of results.
+(() => {
+  const form = document.querySelector("form.search");
+  if (!form) return;
+  const box = form.querySelector("input");
+  const PAUSE = 30; // milliseconds without a key before the search
+  const SHOWN = 20;
+
+  const status = document.createElement("p");
+  status.className = "unseen";
+  status.setAttribute("role", "status");
+  const panel = document.createElement("div");
+  panel.className = "results";
+  panel.hidden = true;
+  form.append(status, panel);
+
+  let timer; // runs until the next search
+  let request; // the search that was asked for last
+  let everything; // all projects, if the server does not search by itself, as for a static site
+
+  const fold = (text) => text.toLowerCase().replace(/[-_.]+/g, "-");
+
+  function close() {
+    clearTimeout(timer);
+    request?.abort();
+    request = undefined;
+    panel.hidden = true;
+    panel.replaceChildren();
+    status.textContent = "";
+  }
+
+  // as the server does: the name, names that begin so, names that contain it, the rest
+  function filter(asked) {
+    const words = fold(asked).split(/\s+/).filter(Boolean);
+    const wanted = words.join("-");
+    const groups = [[], [], [], []];
+    for (const project of everything) {
+      if (!words.every((word) => project.text.includes(word))) continue;
+      const name = project.entry[0];
+      const group = name === wanted ? 0 : name.startsWith(wanted) ? 1 : name.includes(wanted) ? 2 : 3;
+      groups[group].push(project.entry);
+    }
+    const found = groups.flat();
+    return { total: found.length, projects: found.slice(0, SHOWN) };
+  }
+
+  async function search() {
+    const asked = box.value.trim();
+    request?.abort();
+    const own = (request = new AbortController());
+    if (!asked) return close();
+    try {
+      if (!everything) {
+        const url = new URL(`search.json?q=${encodeURIComponent(asked)}`, form.action);
+        const answer = await fetch(url, { signal: own.signal });
+        if (!answer.ok) throw new Error(answer.statusText);
+        const found = await answer.json();
+        if (own !== request) return;
+        if (!Array.isArray(found)) return show(asked, found);
+        everything = found.map((entry) => {
+          const [name, , summary, keywords = ""] = entry;
+          return { entry, text: fold(`${name} ${summary} ${keywords}`) };
+        });
+      }
+      show(asked, filter(asked));
+    } catch {
+      if (own === request) close(); // Enter still asks for the page of results
+    }
+  }
+
+  function show(asked, found) {
+    const list = document.createElement("ul");
+    list.setAttribute("aria-label", "Projects found");
+    for (const [name, version, summary] of found.projects) {
+      const link = document.createElement("a");
+      link.href = new URL(`project/${encodeURIComponent(name)}/`, form.action);
+      link.textContent = name;
+      const item = document.createElement("li");
+      const note = document.createElement("span");
+      note.className = "soft";
+      note.textContent = [version, summary].filter(Boolean).join(" · ");
+      item.append(link, " ", note);
+      list.append(item);
+    }
+    const count = `${found.total.toLocaleString("en")} project${found.total === 1 ? "" : "s"} found`;
+    const foot = document.createElement("p");
+    foot.className = "soft";
+    foot.textContent = count;
+    if (found.total > found.projects.length && !everything) {
+      const all = document.createElement("a");
+      all.href = new URL(`?q=${encodeURIComponent(asked)}`, form.action);
+      all.textContent = `Show all ${count.replace(" found", "")}`;
+      foot.replaceChildren(all);
+    }
+    panel.replaceChildren(...(found.total ? [list, foot] : [foot]));
+    panel.hidden = false;
+    status.textContent = count;
+  }
+
+  function move(event) {
+    const stops = [box, ...panel.querySelectorAll("a")];
+    const at = stops.indexOf(document.activeElement);
+    const next = at + { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (at < 0 || panel.hidden || !stops[next]) return;
+    event.preventDefault();
+    stops[next].focus();
+  }
+
+  box.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(search, PAUSE);
+  });
+  form.addEventListener("keydown", (event) => {
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") move(event);
+    else if (event.key === "Escape" && !panel.hidden) {
+      event.preventDefault();
+      close();
+      box.focus();
+    }
+  });
+  form.addEventListener("focusout", (event) => {
+    if (event.relatedTarget && !form.contains(event.relatedTarget)) close();
+  });
+  document.addEventListener("pointerdown", (event) => {
+    if (!form.contains(event.target)) close();
+  });
+  document.addEventListener("keydown", (event) => {
+    const isTyping = event.target.closest?.("input, textarea, select, [contenteditable]");
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || isTyping) return;
+    event.preventDefault();
+    box.focus();
+    box.select();
+  });
+
+  // a static site answers the form with its home page, which knows nothing of the words
+  const asked = new URLSearchParams(location.search).get("q");
+  if (asked && !box.value && !document.getElementById("found")) {
+    box.value = asked;
+    box.focus();
+    search();
+  }
+})();

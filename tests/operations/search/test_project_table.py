@@ -1,0 +1,113 @@
+"""Questions about all projects that a caller may read."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.utils import NormalizedName
+
+from tests.operations.in_memory_index import ALICE
+from wheelyard.model.access import Action, Caller, Pattern, Scope
+from wheelyard.operations.search.project_table import ProjectTable, table_of
+from wheelyard.rendering.project_facts import ProjectFacts, fold
+
+NAMES = st.from_regex(r"[ab](-?[abz0])*", fullmatch=True).map(NormalizedName)
+PATTERNS = st.one_of(NAMES, NAMES.map(lambda name: f"{name}*"), st.just("a-*")).map(Pattern)
+SCOPES = st.builds(
+    Scope,
+    st.sampled_from([Action.READ, Action.UPLOAD, Action.UPLOAD.with_implied]),
+    st.lists(PATTERNS, max_size=4).map(tuple),
+)
+CALLERS = st.builds(Caller, st.just("user:ana@acme.dev"), st.lists(SCOPES, max_size=3).map(tuple))
+
+
+def facts(name: str, summary: str = "", **others: str | int) -> ProjectFacts:
+    """Return the facts of a project."""
+    text = fold(f"{name} {summary} {others.get('keywords', '')}")
+    return ProjectFacts(NormalizedName(name), summary=summary, text=text, **others)  # type: ignore[arg-type]
+
+
+def search(table: ProjectTable, text: str) -> list[str]:
+    """Return the names that a search by somebody who may read everything finds."""
+    return [each.name for each in table.readable_by(ALICE).search(text)]
+
+
+def test_order_of_results() -> None:
+    """First comes the name itself, then names that begin with it, that contain it, the rest."""
+    table = table_of(
+        [
+            facts("my-acme-core"),
+            facts("acme-core-extra"),
+            facts("zebra", "Wraps ACME.core"),
+            facts("acme-core"),
+            facts("core", "of acme"),
+        ]
+    )
+    names = ["acme-core", "acme-core-extra", "my-acme-core", "zebra"]
+
+    assert search(table, "acme-core") == names
+    assert search(table, "Acme_Core") == names
+    assert search(table, "acme.core") == names
+    assert search(table, "  core ACME ") == ["acme-core", "acme-core-extra", "core", *names[2:]]
+
+
+def test_words() -> None:
+    """Every word has to be there, in name, summary or keywords; no words find nothing."""
+    table = table_of([facts("a", "Größe messen", keywords="tape,ruler"), facts("b", "Größe")])
+
+    assert search(table, "größe") == ["a", "b"]
+    assert search(table, "RULER gröss") == []
+    assert search(table, "ruler Größe") == ["a"]
+    assert search(table, " ") == []
+
+
+def test_latest_uploads() -> None:
+    """The newest uploads come first; a project without any is not among them."""
+    table = table_of([facts("a", uploaded=1), facts("b", uploaded=3), facts("c"), facts("d")])
+    visible = table.readable_by(ALICE)
+
+    assert [each.name for each in visible.latest_uploads(5)] == ["b", "a"]
+    assert [each.name for each in visible.latest_uploads(1)] == ["b"]
+
+
+def test_nobody_is_told_of_others() -> None:
+    """Counts, uploads, users of a project and results have only what the caller may read."""
+    table = table_of(
+        [
+            facts("acme-core", uploaded=1, changed=1),
+            facts("acme-web", "Uses secret-plan", requires=" acme-core ", uploaded=2, changed=2),
+            facts("secret-plan", "acme", requires=" acme-core ", uploaded=3, changed=3),
+        ]
+    )
+    ana = Caller("user:ana@acme.dev", (Scope(Action.READ, (Pattern("acme-*"),)),))
+    visible, core = table.readable_by(ana), NormalizedName("acme-core")
+
+    assert len(visible.projects) == 2
+    assert [each.name for each in visible.search("acme")] == ["acme-core", "acme-web"]
+    assert [each.name for each in visible.latest_uploads(3)] == ["acme-web", "acme-core"]
+    assert [each.name for each in visible.latest_changes(1)] == ["acme-web"]
+    assert visible.used_by(core) == ["acme-web"]
+    assert visible.known([NormalizedName("secret-plan"), core]) == [core]
+    assert table.readable_by(ALICE).used_by(core) == ["acme-web", "secret-plan"]
+    assert table.readable_by(Caller("user:eve@acme.dev", ())).projects == ()
+
+
+@given(st.lists(NAMES, unique=True), CALLERS)
+def test_any_grants(names: list[NormalizedName], caller: Caller) -> None:
+    """A caller sees exactly the projects that they may read, in order, whatever the patterns."""
+    table = table_of(map(facts, names))
+
+    seen = [each.name for each in table.readable_by(caller).projects]
+    assert seen == [name for name in sorted(names) if caller.may(Action.READ, name)]
+
+
+@given(st.lists(NAMES), st.dictionaries(NAMES, st.booleans()))
+def test_any_changes(names: list[NormalizedName], changes: dict[NormalizedName, bool]) -> None:
+    """A table after changes is as one that was made anew."""
+    before = table_of({name: facts(name) for name in names}.values())
+    new = {name: facts(name, "new") if stays else None for name, stays in changes.items()}
+
+    after = before.updated(new)
+
+    expected = {name: facts(name) for name in names} | new
+    assert after.projects == table_of(each for each in expected.values() if each).projects
+    assert (after.generation == before.generation) == (not changes)
+    assert all(after.find(name) == facts for name, facts in expected.items())

@@ -1,0 +1,410 @@
+"""The search index of a process: begun, refreshed, stored, and shared with other processes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests.http.packages import wheel
+from tests.operations.distributions import Made
+from tests.operations.in_memory_index import ALICE, Clock, fake_runtime
+from tests.storage.wrapping import WrappedStore
+from wheelyard.catalog import keys
+from wheelyard.errors import Unavailable
+from wheelyard.model.distribution_filename import parse_name, parse_version
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.operations.search import search_index
+from wheelyard.operations.search.search_index import LOCAL_SECONDS, REMOTE_SECONDS, SAVE_SECONDS
+from wheelyard.settings.sections import ServerSettings, Settings
+from wheelyard.storage.base import Key, Store, Stored
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.spool import Spool
+from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.stores import StoreTraits
+
+T = TypeVar("T")
+Work = Callable[[], None]
+
+
+@dataclass
+class WatchedStore(WrappedStore):
+    """A store that records each call, and may fail."""
+
+    store: Store
+    calls: list[str] = field(default_factory=list)
+    broken: frozenset[str] = frozenset()
+    """The verbs that fail."""
+
+    def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
+        self.calls.append(f"{verb} {key}")
+        if verb in self.broken:
+            raise Unavailable("The store does not answer.")
+        return act()
+
+    def count(self, call: str) -> int:
+        """Return how many calls began with this text."""
+        return sum(each.startswith(call) for each in self.calls)
+
+
+@dataclass
+class Process:
+    """An index as one process has it; its background work waits until a test runs it."""
+
+    index: Index
+    store: WatchedStore
+    folder: Path
+    waiting: list[Work] = field(default_factory=list)
+
+    def publish(self, name: str, version: str = "1.0", *lines: str) -> None:
+        """Upload a wheel."""
+        made = wheel(name, version, *lines)
+        arrival = Made(made.filename, made.data).arrival(self.folder)
+        self.index.uploads.accept(arrival, ALICE)
+
+    def work(self) -> None:
+        """Do what waits in the background."""
+        while self.waiting:
+            self.waiting.pop(0)()
+
+    def known(self) -> dict[str, str]:
+        """Return the latest versions of all projects, by name, as they are known at once."""
+        return {each.name: each.version for each in self.index.search.table().projects}
+
+    def refreshed(self) -> dict[str, str]:
+        """Return the same after the work in the background."""
+        self.known()
+        self.work()
+        return self.known()
+
+
+@dataclass
+class Machine:
+    """Several processes over one store, with one clock."""
+
+    folder: Path
+    clock: Clock = field(default_factory=Clock)
+    store: MemoryStore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.store = MemoryStore(self.clock.seconds)
+
+    def process(self, settings: Settings | None = None, *, is_local: bool = True) -> Process:
+        """Start a process."""
+        watched, runtime = WatchedStore(self.store), fake_runtime(self.clock, seed=1)
+        traits = StoreTraits(is_local=is_local)
+        index = build_index(watched, Spool(self.folder), settings or Settings(), runtime, traits)
+        process = Process(index, watched, self.folder)
+        index.search.start = process.waiting.append
+        return process
+
+    def stored(self) -> bytes | None:
+        """Return the stored table."""
+        found = self.store.get(keys.SEARCH)
+        return found.body if isinstance(found, Stored) else None
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Processes that do not wait for a refresh, as with many projects."""
+    monkeypatch.setattr(search_index, "SMALL", -1)
+    return Machine(tmp_path)
+
+
+def test_names_come_first(machine: Machine) -> None:
+    """A process without a stored table knows all names at once, and the rest after a refresh."""
+    machine.process().publish("a-b", "1.0", "Summary: First", "Requires-Dist: C")
+    process = machine.process()
+
+    assert process.known() == {"a-b": ""}
+    assert process.refreshed() == {"a-b": "1.0"}
+    (found,) = process.index.search.table().projects
+    assert (found.summary, found.required_names) == ("First", ("c",))
+
+
+def test_a_stored_table_comes_first(machine: Machine) -> None:
+    """Another process answers from the stored table, without reading a document."""
+    machine.process().publish("a")
+    machine.process().refreshed()
+    process = machine.process()
+    process.store.calls.clear()
+
+    assert process.known() == {"a": "1.0"}
+    assert process.store.count("get projects/") == process.store.count("list") == 0
+    assert process.refreshed() == {"a": "1.0"}
+    assert process.store.count("get projects/") == 0
+    assert process.store.count("list projects/") == 1
+
+
+def test_only_what_has_changed_is_read(machine: Machine) -> None:
+    """A refresh reads the documents that have changed, and the core metadata of those alone."""
+    first = machine.process()
+    for number in range(5):
+        first.publish(f"p{number}")
+    machine.process().refreshed()
+    first.publish("p3", "2.0")
+    process = machine.process()
+    process.known()
+    process.store.calls.clear()
+
+    assert process.refreshed()["p3"] == "2.0"
+    assert process.store.count("get projects/") == 1
+    assert process.store.count("get files/") == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"damaged", None])
+def test_without_a_stored_table(machine: Machine, body: bytes | None) -> None:
+    """A stored table that is damaged or was deleted is made again."""
+    machine.process().publish("a")
+    machine.process().refreshed()
+    made = machine.stored()
+    if body is None:
+        machine.store.delete(keys.SEARCH, None)
+    else:
+        machine.store.put(keys.SEARCH, body, None)
+
+    assert machine.process().refreshed() == {"a": "1.0"}
+    assert machine.stored() == made
+
+
+def test_own_commits_are_seen_at_once(machine: Machine) -> None:
+    """What a process has committed is in its next answer, before any refresh."""
+    process = machine.process()
+    process.publish("a")
+    process.refreshed()
+
+    process.publish("a", "2.0")
+    process.publish("b")
+    assert process.index.search.peek() is None
+    assert process.known() == {"a": "2.0", "b": "1.0"}
+    life = process.index.lifecycle
+    life.change("yank", ALICE, parse_name("a"), Selection(parse_version("2.0")), "")
+    life.change("delete", ALICE, parse_name("b"), Selection(parse_version("1.0")), "")
+    assert process.known() == {"a": "1.0", "b": ""}
+    assert process.index.search.peek() is not None
+
+
+def test_many_own_commits(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After very many commits, one listing finds what has changed."""
+    monkeypatch.setattr(search_index, "MAX_COMMITS_AT_ONCE", 2)
+    process = machine.process()
+    process.publish("a")
+    process.refreshed()
+    for name in "bcd":
+        process.publish(name)
+
+    assert process.known() == {"a": "1.0"}
+    assert process.refreshed() == dict.fromkeys("abcd", "1.0")
+
+
+def test_commits_during_a_refresh(machine: Machine) -> None:
+    """A refresh that read a document before a commit does not take the commit back."""
+    process = machine.process()
+    process.publish("a")
+    process.refreshed()
+    machine.process().publish("a", "2.0")
+    machine.clock.advance(seconds=60)
+    reader, read = process.index.search.reader, type(process.index.search.reader).read
+    seen = list[dict[str, str]]()
+
+    def slow(*documents: object) -> object:
+        found = read(reader, *documents)  # type: ignore[arg-type]
+        with pytest.MonkeyPatch.context() as undone:
+            undone.setattr(type(reader), "read", read)
+            process.publish("a", "3.0")
+            process.publish("new")
+            seen.append(process.known())
+        return found
+
+    process.known()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(type(reader), "read", lambda _, *documents: slow(*documents))
+        process.work()
+
+    assert seen == [{"a": "3.0", "new": "1.0"}]
+    assert process.known() == {"a": "3.0", "new": "1.0"}
+
+
+@pytest.mark.parametrize(
+    ("is_local", "seconds"),
+    [(True, LOCAL_SECONDS), (False, REMOTE_SECONDS)],
+    ids=["folder", "bucket"],
+)
+def test_other_processes(machine: Machine, seconds: float, *, is_local: bool) -> None:
+    """Commits of others are known after a second, from a bucket after a minute; else no request."""
+    process, other = machine.process(is_local=is_local), machine.process()
+    other.publish("a")
+    process.refreshed()
+    other.publish("b")
+    machine.clock.advance(seconds=seconds * 0.9)
+    process.store.calls.clear()
+    assert process.refreshed() == {"a": "1.0"}
+    assert process.store.calls == []
+
+    machine.clock.advance(seconds=seconds * 0.1)
+    assert process.known() == {"a": "1.0"}
+    assert process.refreshed() == {"a": "1.0", "b": "1.0"}
+
+
+def test_one_refresh_at_a_time(machine: Machine) -> None:
+    """While a refresh runs, callers get what was known before, and start no other."""
+    machine.process().publish("a")
+    process = machine.process()
+
+    assert process.known() == process.known() == {"a": ""}
+    assert len(process.waiting) == 1
+    assert process.index.search.peek() is not None
+
+
+def test_a_small_index_is_waited_for(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller waits for the refresh of a small index."""
+    monkeypatch.setattr(search_index, "SMALL", 10)
+    machine.process().publish("a")
+    process = machine.process()
+    process.index.search.start = lambda work: work()
+
+    assert process.known() == {"a": "1.0"}
+
+
+def test_a_store_that_fails(machine: Machine) -> None:
+    """While the store does not answer, the last table is served; a later refresh goes on."""
+    process = machine.process()
+    process.publish("a")
+    process.refreshed()
+    machine.process().publish("b")
+    machine.clock.advance(seconds=60)
+    process.store.broken = frozenset({"get", "list"})
+    assert process.refreshed() == {"a": "1.0"}
+
+    process.store.broken = frozenset()
+    machine.clock.advance(seconds=60)
+    assert process.refreshed() == {"a": "1.0", "b": "1.0"}
+
+
+def test_a_store_that_fails_at_once(machine: Machine) -> None:
+    """Without any table, a caller is told that the store does not answer."""
+    process = machine.process()
+    process.store.broken = frozenset({"get"})
+
+    with pytest.raises(Unavailable):
+        process.known()
+
+
+def test_a_store_that_may_only_be_read(machine: Machine) -> None:
+    """Where nothing may be written, the table is kept in memory, and seldom tried again."""
+    machine.process().publish("a")
+    denied, configured = (
+        machine.process(),
+        machine.process(Settings(server=ServerSettings(read_only=True))),
+    )
+    denied.store.broken = frozenset({"put"})
+    for _ in range(3):
+        assert denied.refreshed() == configured.refreshed() == {"a": "1.0"}
+        machine.clock.advance(seconds=SAVE_SECONDS)
+
+    assert machine.stored() is None
+    assert denied.store.count("put derived/") == 1
+    assert configured.store.count("put") == 0
+
+
+def test_how_often_it_is_stored(machine: Machine) -> None:
+    """The table is stored once a minute at most, and only if something has changed."""
+    process, other = machine.process(), machine.process()
+    for number in range(10):
+        other.publish(f"p{number}")
+        process.refreshed()
+        machine.clock.advance(seconds=10)
+    machine.clock.advance(seconds=SAVE_SECONDS)
+    process.refreshed()
+    machine.clock.advance(seconds=SAVE_SECONDS)
+    process.refreshed()
+
+    assert process.store.count("put derived/") == 3
+    assert machine.process().known() == dict.fromkeys((f"p{each}" for each in range(10)), "1.0")
+
+
+def test_nothing_is_stored_for_nothing(machine: Machine) -> None:
+    """Looking at an empty index writes nothing."""
+    process = machine.process()
+    process.store.calls.clear()
+
+    assert process.refreshed() == {}
+    assert process.store.count("put") == 0
+
+
+def test_processes_share_their_work(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With many changed projects, a process takes what another one has stored meanwhile."""
+    monkeypatch.setattr(search_index, "SHARED_FROM", 3)
+    first, second, third = machine.process(), machine.process(), machine.process()
+    for name in "abc":
+        third.publish(name)
+    first.known()
+    second.refreshed()
+    third.publish("d")
+    first.store.calls.clear()
+
+    assert first.refreshed() == dict.fromkeys("abcd", "1.0")
+    assert first.store.count("get projects/") == 1
+
+
+def test_a_store_that_was_restored(machine: Machine) -> None:
+    """A project that the store no longer has is forgotten, also if the stored table has it."""
+    process = machine.process()
+    process.publish("a")
+    process.publish("b")
+    process.refreshed()
+    machine.store.delete(keys.project(parse_name("b")), None)
+    machine.store.put(keys.PROJECT_NAMES, b'{"names":["a"]}\n', None)
+    machine.clock.advance(seconds=60)
+
+    assert process.refreshed() == {"a": "1.0"}
+    machine.clock.advance(seconds=60)
+    assert machine.process().known() == {"a": "1.0"}
+
+
+def test_damaged_documents(machine: Machine) -> None:
+    """A project whose document is damaged is left out; lost core metadata leaves out keywords."""
+    process = machine.process()
+    for name in "abc":
+        process.publish(name, "1.0", "Keywords: x")
+    machine.store.put(keys.project(parse_name("a")), b"{", None)
+    lost = next(each.key for each in machine.store.list("files/b/") if "metadata" in each.key)
+    machine.store.delete(Key(lost), None)
+
+    assert machine.process().refreshed() == {"b": "1.0", "c": "1.0"}
+    found = machine.process().index.search
+    found.start = lambda work: work()
+    found.table()
+    assert [each.keywords for each in found.table().projects] == ["", "x"]
+
+
+def test_a_table_is_watched(machine: Machine) -> None:
+    """A page may be sent again until the table changes, or a refresh is due."""
+    process = machine.process()
+    process.publish("a")
+    process.refreshed()
+    search = process.index.search
+    is_current = search.watch(search.table().generation)
+    assert is_current()
+    process.publish("b")
+    assert not is_current()
+    process.known()
+    assert not is_current()
+
+    is_current = search.watch(search.table().generation)
+    assert is_current()
+    machine.clock.advance(seconds=60)
+    assert not is_current()
+
+
+def test_check_leaves_it_alone(machine: Machine) -> None:
+    """A check of the store finds nothing wrong with the stored table, nor with its absence."""
+    process = machine.process()
+    process.publish("a")
+    process.refreshed()
+    assert machine.stored() is not None
+
+    found = process.index.check.run(rebuild=False, sweep=True)
+    assert (found.problems, found.notes, found.swept) == ([], [], 0)
+    assert machine.stored() is not None

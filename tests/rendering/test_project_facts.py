@@ -1,0 +1,70 @@
+"""What pages about several projects know of each."""
+
+from datetime import timedelta
+
+from hypothesis import given
+from msgspec import msgpack
+from msgspec.structs import replace
+
+from tests.rendering.examples import NOON, PROJECTS, file, project
+from wheelyard.model.project import Commit, Project, Status, Yanked
+from wheelyard.rendering.project_facts import ProjectFacts, facts_of, fold, required_name
+from wheelyard.rendering.releases import latest_release, releases_of
+
+
+def facts(made: Project, keywords: str = "", *requirements: str) -> ProjectFacts:
+    """Return the facts of a project."""
+    return facts_of(made, latest_release(releases_of(made)), keywords, requirements)
+
+
+def test_one_project() -> None:
+    """A project is shown with its latest release, summary, keywords and requirements."""
+    made = replace(project(file("1.0"), file("1.1", yanked="")), summary="What.It is")
+
+    found = facts(made, "web,Acme", "Zope_Interface[x]>=2; extra == 'z'", "demo[all]", "a>1")
+
+    assert (found.version, found.summary, found.keywords) == ("1.0", "What.It is", "web,Acme")
+    assert found.required_names == ("a", "zope-interface")
+    assert found.text == "demo what-it is web,acme"
+    assert (found.uploaded_version, found.uploaded_at) == ("1.0", NOON)
+
+
+def test_latest_upload() -> None:
+    """The latest upload is the newest file that is not yanked, whatever its version."""
+    later = replace(file("0.9"), uploaded_at=NOON + timedelta(days=1))
+    yanked = replace(file("2.0", yanked=""), uploaded_at=NOON + timedelta(days=2))
+
+    assert facts(project(file("1.0"), later, yanked)).uploaded_version == "0.9"
+    assert facts(project(yanked)).uploaded == 0
+
+
+def test_nothing_to_install() -> None:
+    """A project without files, or in quarantine, has no version and no upload, but a name."""
+    for made in (project(), project(file(), status=Status.QUARANTINED)):
+        found = facts(made)
+        assert (found.name, found.version, found.uploaded) == ("demo", "", 0)
+
+
+def test_last_change() -> None:
+    """The time of a project's last change is that of its last commit."""
+    moment = NOON + timedelta(hours=3)
+    event = Yanked(at=moment, by="local:ann", filenames=("a",))
+    commit = Commit(number=2, id="0" * 16, previous="", events=(event,))
+
+    assert facts(replace(project(file()), commit=commit)).changed == moment.timestamp()
+
+
+def test_names_of_requirements() -> None:
+    """A requirement is known by its normalised name; what is none has no name."""
+    assert required_name(" Acme.Core ~=1.0") == "acme-core"
+    assert required_name("a @ https://example.com/a.whl") == "a"
+    assert required_name("???") == ""
+    assert fold("Ac-_.Me ÄÖ_") == "ac-me äö-"
+
+
+@given(PROJECTS)
+def test_any_project(made: Project) -> None:
+    """The facts of any project can be stored and read again."""
+    found = replace(facts(replace(made, summary="\udc80")), document="7")
+
+    assert msgpack.decode(msgpack.encode(found), type=ProjectFacts) == found
