@@ -19,7 +19,7 @@ HARMLESS = {
     *("html", "head", "meta", "title", "style", "body", "header", "main", "h1", "h2", "h3", "p"),
     *("pre", "ul", "li", "a", "bdi", "dl", "dt", "dd", "code", "span", "table", "thead", "tbody"),
     *("tr", "th", "td", "div", "time", "br", "input", "link", "form", "button", "nav", "footer"),
-    "img",
+    *("img", "details", "summary", "kbd"),
 }
 INERT = {"style", "script"}
 """Elements whose text is not displayed."""
@@ -94,10 +94,11 @@ def test_empty_home_says_how_to_begin(tmp_path: Path) -> None:
 
 
 def test_home_lists_projects(stocked: RunningServer) -> None:
-    """The home page names every project, links to its page, and says how to install."""
+    """The home page names every project, links to its page, and has settings for clients."""
     page = read(stocked, "/")
     assert {"project/demo/", "project/epoch/", "project/local/"} <= set(page.links)
-    assert f"uv pip install --index {stocked.url}/simple/ NAME" in page.text
+    for client in ("pip", "uv", "poetry", "pdm"):
+        assert CLIENTS[client](ClientSettings(root=stocked.url)) in page.text
 
 
 def test_setup_page_has_the_settings_of_each_client(tmp_path: Path) -> None:

@@ -1,0 +1,144 @@
+"""The home page, what a search finds, and the lists of names, for callers with different rights."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.http.in_process import InProcessResponse, InProcessServer, in_process
+from tests.http.packages import wheel
+from tests.http.servers import token_of
+from tests.operations.in_memory_index import ALICE
+from wheelyard.model.distribution_filename import parse_name, parse_version
+from wheelyard.model.project import Status
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.rendering.web import home
+from wheelyard.settings.sections import AccessSettings, Settings
+
+HTML = ("accept", "text/html")
+LINK = re.compile(r'href="[./]*project/([a-z0-9-]+)/"')
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[InProcessServer]:
+    """A server where anybody may read."""
+    with in_process(tmp_path) as app:
+        yield app
+
+
+def page(app: InProcessServer, target: str, token: str = "") -> InProcessResponse:
+    """Ask for a page, as whoever has the token."""
+    login = [("authorization", f"Bearer {token}")] if token else []
+    return app.get(target, HTML, *login)
+
+
+def shown(app: InProcessServer, target: str, token: str = "") -> list[str]:
+    """Return the projects that a page links to, in their order."""
+    answer = page(app, target, token)
+    assert answer.status == 200, answer
+    return LINK.findall(answer.body.decode())
+
+
+def uploads(app: InProcessServer) -> list[str]:
+    """Return the projects among the latest uploads on the home page."""
+    tail = page(app, "/").body.decode().partition("<h2>Latest uploads</h2>")[2]
+    return LINK.findall(tail.partition("<h2>")[0])
+
+
+def test_latest_uploads(app: InProcessServer) -> None:
+    """The newest uploads come first; what is yanked, deleted or in quarantine is not among them."""
+    for name in ("a", "b", "c", "d"):
+        app.clock.advance(hours=1)
+        app.publish(wheel(name, "1.0", "Summary: What it is"))
+    assert uploads(app) == ["d", "c", "b", "a"]
+    body = page(app, "/").body.decode()
+    assert "4 projects." in body
+    assert "What it is" in body
+
+    life, selection = app.index.lifecycle, Selection(parse_version("1.0"))
+    life.change("yank", ALICE, parse_name("b"), selection, "")
+    life.change("delete", ALICE, parse_name("c"), selection, "")
+    life.set_status(ALICE, parse_name("d"), Status.QUARANTINED, "")
+    assert uploads(app) == ["a"]
+    assert set(shown(app, "/")) == {"a", "b", "c", "d"}
+
+
+def test_results(app: InProcessServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without scripts, results come on pages with links to the next and the previous one."""
+    monkeypatch.setattr("wheelyard.http.handlers.home.RESULTS_ON_A_PAGE", 2)
+    app.publish(*(wheel(name) for name in ("my-zoo", "zoo", "zoo-keeper", "ape")))
+
+    assert shown(app, "/?q=Zoo") == ["zoo", "zoo-keeper"]
+    first, second = page(app, "/?q=z%6Fo&page=1").body.decode(), page(app, "/?q=zoo&page=2")
+    assert "3 projects found for <q>zoo</q>, page 1 of 2" in first
+    assert 'href="?q=zoo&amp;page=2" rel="next"' in first
+    assert 'rel="prev"' not in first
+    assert 'href="?q=zoo&amp;page=1" rel="prev"' in second.body.decode()
+    assert shown(app, "/?q=zoo&page=2") == ["my-zoo"]
+    assert shown(app, "/?q=ape") == ["ape"]
+    for bad in ("3", "0", "-1", "x", "9" * 30, "%F0%9F%98%80"):
+        assert page(app, f"/?q=zoo&page={bad}").status == 404
+
+
+def test_nothing_found(app: InProcessServer) -> None:
+    """A search that finds nothing says what to do, and shows the words as text."""
+    app.publish(wheel("a"))
+
+    body = page(app, "/?q=%3Cscript%3E%22%27+b%26").body.decode()
+    assert "0 projects found for <q>&lt;script&gt;&#34;&#39; b&amp;</q>" in body
+    assert 'value="&lt;script&gt;&#34;&#39; b&amp;"' in body
+    assert "Leave some words out" in body
+
+
+def test_lists_of_names(app: InProcessServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many projects, the home page links to a list of all, in pages with paths of their own."""
+    monkeypatch.setattr(home, "PROJECTS_ON_HOME", 2)
+    monkeypatch.setattr("wheelyard.http.handlers.home.NAMES_ON_A_PAGE", 2)
+    app.publish(*(wheel(name) for name in ("a", "b", "c")))
+
+    body = page(app, "/").body.decode()
+    assert '<a href="-/projects/1/">The list of all 3 projects</a>' in body
+    assert shown(app, "/-/projects/1/") == ["a", "b"]
+    assert shown(app, "/-/projects/2/") == ["c"]
+    assert 'href="../2/" rel="next"' in page(app, "/-/projects/1/").body.decode()
+    for missing in ("0", "3", "01", "x"):
+        assert page(app, f"/-/projects/{missing}/").status == 404
+    assert page(app, "/?page=2").headers["location"] == "/-/projects/2/"
+
+
+def test_everybody_sees_their_own(tmp_path: Path) -> None:
+    """Each caller sees only what they may read, also in pages that others have just been sent."""
+    with in_process(tmp_path, Settings(access=AccessSettings(private=True))) as app:
+        app.publish(
+            wheel("acme-core"),
+            wheel("acme-web", "1.0", "Requires-Dist: acme-core"),
+            wheel("secret-plan", "1.0", "Summary: takes over acme"),
+        )
+        every = token_of(app.index, can="read")
+        acme = token_of(app.index, "acme-*", can="read")
+        core = token_of(app.index, "acme-core", can="read")
+        none = token_of(app.index, "other", can="read")
+        expected = {
+            every: {"acme-core", "acme-web", "secret-plan"},
+            acme: {"acme-core", "acme-web"},
+            core: {"acme-core"},
+            none: set[str](),
+        }
+        was_quick = set[bool]()
+        for _ in range(3):
+            for target in ("/", "/?q=acme", "/-/projects/1/"):
+                for token, names in expected.items():
+                    assert set(shown(app, target, token)) == names
+                    answer = page(app, target, token)
+                    was_quick.add(answer.was_quick)
+                    body = answer.body.decode()
+                    assert ("secret" in body) == (token == every)
+                    count = f"{len(names)} project{'' if len(names) == 1 else 's'}"
+                    assert count in body or not names
+                    assert answer.headers["cache-control"] == "private, no-cache"
+                assert page(app, target).status == 401
+        assert was_quick == {True, False}
+        app.publish(wheel("acme-new"), wheel("secret-new"))
+        assert set(shown(app, "/", acme)) == {"acme-core", "acme-web", "acme-new"}
+        assert set(shown(app, "/", core)) == {"acme-core"}
