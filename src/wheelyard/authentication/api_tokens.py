@@ -242,12 +242,23 @@ class ApiTokens:
         """
         return self._require_active(token, self.records.get(token.id))
 
+    def active(self, token_id: str) -> TokenRecord:
+        """
+        Return the record of an active token by its id, and record its use.
+
+        Raise Unauthenticated if it is unknown, revoked or expired.
+        """
+        return self._use(self.records.get(token_id).value)
+
     def _require_active(self, token: ApiToken, snapshot: Snapshot[TokenRecord]) -> TokenRecord:
         record = snapshot.value
+        if record is not None and not record.matches(token):
+            raise invalid_credential() from CredentialRejected("token_secret")
+        return self._use(record)
+
+    def _use(self, record: TokenRecord | None) -> TokenRecord:
         if record is None:
             raise invalid_credential() from CredentialRejected("token_unknown")
-        if not record.matches(token):
-            raise invalid_credential() from CredentialRejected("token_secret")
         now = self.runtime.now()
         if record.state(now) != "active":
             raise invalid_credential() from CredentialRejected(f"token_{record.state(now)}")

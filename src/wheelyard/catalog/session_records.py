@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
@@ -22,6 +23,8 @@ from wheelyard.storage.base import Key, Store, create
 
 KEY_BYTES: Final = 32
 HOUR: Final = timedelta(hours=1)
+CLOCK_SKEW: Final = timedelta(minutes=2)
+"""The largest difference between the clocks of two servers."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -95,19 +98,23 @@ class SessionRecords:
             return True
         return found.value is not None
 
-    def expired_before(self, limit: datetime) -> Iterator[Key]:
-        """Yield the keys of ended sessions whose expiry hour is over by `limit`, oldest first."""
+    def remove_expired(self, at_most: int | None = None) -> int:
+        """Delete records of ended sessions that have expired, at most so many; return how many."""
+        limit = self.runtime.now() - CLOCK_SKEW - HOUR
+        expired = list(islice(self._expired_before(limit), at_most))
+        for key in expired:
+            self.store.delete(key, None)
+        return len(expired)
+
+    def _expired_before(self, limit: datetime) -> Iterator[Key]:
+        """Yield the keys of ended sessions that expired in an hour that began by `limit`."""
         for entry in self.store.list(keys.ENDED_SESSIONS):
             hour = keys.expiry_hour(entry.key)
             if hour is None:
                 continue
-            if hour + HOUR > limit:
+            if hour > limit:
                 return
             yield entry.key
-
-    def forget(self, key: Key) -> None:
-        """Delete the record of an ended session at `key`; a missing one is no error."""
-        self.store.delete(key, None)
 
 
 def _key_in(snapshot: Snapshot[SessionKey] | None) -> bytes | None:

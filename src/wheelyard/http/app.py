@@ -8,7 +8,7 @@ router or the event loop.
 import logging
 from asyncio import create_task
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Final
 
@@ -17,6 +17,7 @@ from packaging.utils import NormalizedName
 from wheelyard.errors import WheelyardError
 from wheelyard.http.caching.fast_path import FastPath
 from wheelyard.http.context import build_context
+from wheelyard.http.error_pages import ErrorPages
 from wheelyard.http.observability.instrumentation import Instrumentation
 from wheelyard.http.observability.request_record import RequestRecord, log_safe
 from wheelyard.http.observability.worker_metrics import WorkerMetricsFolder
@@ -36,14 +37,16 @@ from wheelyard.http.protocol.messages import (
     whole_response,
 )
 from wheelyard.http.protocol.request_body import BodyTimeouts, RequestBody
-from wheelyard.http.protocol.router import NO_ROUTE, Route
+from wheelyard.http.protocol.router import GET, NO_ROUTE, Route
 from wheelyard.http.routes import IAP_ASSERTION_HEADER, build_router
 from wheelyard.http.security.csrf import cross_site_error, is_cross_site
 from wheelyard.http.security.host_policy import HostPolicy
 from wheelyard.http.security.read_policy import require_any_read
 from wheelyard.http.security.request_authentication import RequestAuthenticator
+from wheelyard.http.security.session_cookie import SessionCookie, session_of
 from wheelyard.http.uploads.handler import UploadHandler
 from wheelyard.model.access import Action, Caller
+from wheelyard.model.session import Session
 from wheelyard.operations.store_probe import Reason, always_writable
 from wheelyard.wiring.index import Index
 
@@ -71,10 +74,14 @@ class App:
         self._authenticator = RequestAuthenticator(self._context)
         self._instrumentation = Instrumentation(index, metrics_folder)
         self._upload_handler = UploadHandler(self._context)
-        self._pages = PageLoader(self._context)
+        pages = PageLoader(self._context)
+        self._error_pages = ErrorPages(self._context, pages)
         check_host = None if self._host_policy is None else self._check_host
-        self._fast_path = FastPath(self._authenticator, check_host, self._trusted_proxies)
-        parts = (self._context, self._upload_handler, self._pages, self._instrumentation)
+        self._session_cookie = SessionCookie.of(index.settings)
+        self._fast_path = FastPath(
+            self._authenticator, check_host, self._trusted_proxies, self._session_cookie
+        )
+        parts = (self._context, self._upload_handler, pages, self._instrumentation)
         self.routes = build_router(*parts)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
@@ -145,10 +152,11 @@ class App:
             message = "The body comes too slowly. Send it again over a faster connection."
             response = error_response(408, "request_timeout", message, "Too slow.")
         except Exception:
-            path = log_safe(scope["raw_path"])
-            logger.exception("a request failed: %s %s", scope["method"], path)
-            message = "The server has failed. Try again, and tell its operator."
+            path, number = log_safe(scope["raw_path"]), self._index.runtime.new_id()[:8]
+            logger.exception("a request failed (%s): %s %s", number, scope["method"], path)
+            message = f"The server has failed. Try again, and tell its operator: error {number}."
             response = error_response(500, "internal_error", message, "Internal error.")
+        response = await self._error_pages.respond(response, scope, headers, record.caller)
         record.set_response(response, has_disconnected=has_disconnected)
         hung_up = body.wait_for_disconnect if body.has_ended else None
         streams = self._context.pools.streams
@@ -190,8 +198,8 @@ class App:
             )
             response = await self._handle(request, route, record)
         except WheelyardError as error:
-            is_browser = b"text/html" in headers.get(b"accept", b"")
-            return self._error_response(error, scope, as_html=route.is_html and is_browser)
+            self._context.store_errors.log(error)
+            return error_responses.error_response_for(error)
         key = scope.get(_REQUEST_KEY)
         if key is not None and record.caller is not None:
             self._fast_path.remember(key, record.caller, response, route.name)
@@ -207,8 +215,8 @@ class App:
         if not is_public:
             if route.project and not self._index.is_local:
                 self._prefetch(request, NormalizedName(request.params[route.project]))
-            caller = await self._authenticate(request, route)
-            request, record.caller = replace(request, caller=caller), caller
+            caller, session = await self._authenticate(request, route)
+            request, record.caller = replace(request, caller=caller, session=session), caller
             if route.needs_read:  # before any lookup, so that 401 tells nothing of what exists
                 require_any_read(caller)
         return await route.handler(request)
@@ -220,25 +228,15 @@ class App:
         if caller is not None and caller.may(Action.READ, name):
             self._context.documents.prefetch_project(name)
 
-    async def _authenticate(self, request: Request, route: Route) -> Caller:
+    async def _authenticate(self, request: Request, route: Route) -> tuple[Caller, Session | None]:
         verifier = self._index.authenticator.iap
         if verifier is not None and route.accepts_iap(request):
             assertion = request.headers.get(IAP_ASSERTION_HEADER, b"").decode("latin-1")
-            return await self._authenticator.authenticate_iap(verifier, assertion)
+            return await self._authenticator.authenticate_iap(verifier, assertion), None
+        # never for the API and clients' uploads: those are for programs, which have no cookies
+        if request.method in GET or route.takes_form:
+            cookie = session_of(request.headers, self._session_cookie)
+            if cookie:
+                return await self._authenticator.authenticate_session(cookie)
         header = request.headers.get(b"authorization")
-        return await self._authenticator.authenticate(header, request.address)
-
-    def _error_response(
-        self, error: WheelyardError, scope: AsgiScope, *, as_html: bool
-    ) -> Response:
-        self._context.store_errors.log(error)
-        if as_html:
-            with suppress(WheelyardError):  # the templates cannot be read
-                return self._pages.error_page(error, self._root_from(scope))
-        return error_responses.error_response_for(error)
-
-    def _root_from(self, scope: AsgiScope) -> str:
-        """Return the URL of the home page, relative to the page of a request."""
-        prefix = self._index.settings.server.path_prefix
-        depth = scope["raw_path"].count(b"/") - prefix.count("/") - 1
-        return "../" * depth or "./"
+        return await self._authenticator.authenticate(header, request.address), None

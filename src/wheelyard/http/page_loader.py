@@ -5,7 +5,6 @@ from functools import partial
 from importlib import import_module, invalidate_caches
 from typing import TYPE_CHECKING, Any
 
-from wheelyard.errors import WheelyardError
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.messages import Request, Response
 from wheelyard.http.protocol.router import Handler
@@ -46,10 +45,6 @@ class PageLoader:
         if self._web is None:
             self._web = self._import("wheelyard.http.web_pages").WebPages(self._context)
         return self._web
-
-    def error_page(self, error: WheelyardError, root: str) -> Response:
-        """Return the page of an error; `root` is the URL of the home page, relative to it."""
-        return self.load().error_page(error, root)
 
     def _load_handler(self, module: str, function: str) -> PageHandler:
         found = self._import(f"wheelyard.http.handlers.{module}")

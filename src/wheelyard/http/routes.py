@@ -15,7 +15,7 @@ from wheelyard.http.context import ServerContext
 from wheelyard.http.handlers import access_api, projects_api, tokens_api
 from wheelyard.http.handlers.file_downloads import file_by_key, file_by_name
 from wheelyard.http.handlers.metrics import answer_metrics, is_allowed_without_login
-from wheelyard.http.handlers.probes import cacheable_not_found, explain_upload_url, health, ready
+from wheelyard.http.handlers.probes import explain_upload_url, health, ready, robots
 from wheelyard.http.handlers.pypi_json_api import answer_pypi_json
 from wheelyard.http.handlers.search import answer_search
 from wheelyard.http.handlers.simple_api import project_detail, project_list
@@ -53,7 +53,7 @@ def build_router(
         return router.match(router.parse_path(raw_path), "POST")[0].name == UPLOAD_ROUTE
 
     publishing = _trusted_publishing(TrustedPublishingApi(context, takes_uploads))
-    fixed = (*_operations(context, metrics), *publishing)
+    fixed = (*_operations(context, pages, metrics), *publishing)
     others = (
         _files(context),
         _api(context),
@@ -66,15 +66,18 @@ def build_router(
     return router
 
 
-def _operations(context: ServerContext, instrumentation: Instrumentation) -> Iterator[Route]:
+def _operations(
+    context: ServerContext, pages: PageLoader, instrumentation: Instrumentation
+) -> Iterator[Route]:
     is_ready = partial(ready, context=context)
     metrics = partial(answer_metrics, context=context, observer=instrumentation)
     is_allowed = partial(is_allowed_without_login, settings=context.index.settings)
     yield Route("health", "/health", health, is_public=always, at_root=True)
     yield Route("ready", "/ready", is_ready, is_public=always, at_root=True)
     yield Route("metrics", "/metrics", metrics, is_public=is_allowed, at_root=True)
-    for path in ("/favicon.ico", "/robots.txt"):
-        yield Route("absent", path, cacheable_not_found, is_public=always)
+    yield Route("robots", "/robots.txt", robots, is_public=always, at_root=True)
+    favicon = pages.handler("assets", "answer_favicon")
+    yield Route("asset", "/favicon.ico", favicon, is_public=always, at_root=True)
     search = partial(answer_search, context=context)
     yield Route("search", "/search.json", search, accepts_iap=_has_iap_assertion)
 
@@ -105,16 +108,21 @@ def _files(context: ServerContext) -> Iterator[Route]:
 def _pages(pages: PageLoader, uploads: UploadHandler) -> Iterator[Route]:
     def page(pattern: str, module: str, function: str) -> Route:
         handler = pages.handler(module, function)
-        return Route("page", pattern, handler, accepts_iap=always, is_html=True)
+        return Route("page", pattern, handler, accepts_iap=always)
 
     def form(pattern: str, module: str, function: str, *more: object) -> Route:
         handler = pages.handler(module, function, *more)
-        route = Route("form", pattern, handler, POST, accepts_iap=always, is_html=True)
-        return replace(route, takes_form=True)
+        return Route("form", pattern, handler, POST, accepts_iap=always, takes_form=True)
 
     asset = pages.handler("assets", "answer_asset")
     yield Route("asset", "/-/assets/{asset}", asset, is_public=always)
     yield page("/-/projects/{number}/", "home", "answer_list")
+    for signing in (
+        page("/-/sign-in/", "sign_in", "show_sign_in"),
+        form("/-/sign-in/", "sign_in", "sign_in"),
+        form("/-/sign-out/", "sign_in", "sign_out"),
+    ):
+        yield replace(signing, needs_read=False)
     project = page("/project/{name}/", "project_pages", "answer_project")
     yield replace(project, name="project_page")
     for pattern in ("/project/{name}/history/", "/project/{name}/history/{number}/"):
@@ -146,7 +154,7 @@ def _index(context: ServerContext, pages: PageLoader) -> Iterator[Route]:
     list_page = partial(project_list, context=context)
     detail_page = partial(project_detail, context=context)
     add_slash = partial(redirect_to_slash, context=context)
-    yield Route("setup", "/setup/", setup, accepts_iap=wants_html, is_html=True)
+    yield Route("setup", "/setup/", setup, accepts_iap=wants_html)
     yield Route("redirect", "/setup", add_slash)
     roots = (f"/{root}" for root in context.index.settings.server.roots)
     # `/pypi/simple/` comes before `/pypi/<name>/`

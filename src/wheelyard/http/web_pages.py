@@ -1,16 +1,13 @@
 """What the handlers of all pages for people share: templates, viewers, headers, cached pages."""
 
 from collections.abc import Callable, Hashable
-from typing import Final
 
 from packaging.utils import NormalizedName
 
-from wheelyard.errors import WheelyardError
-from wheelyard.http.caching.cache_headers import page_cache_headers
+from wheelyard.http.caching.cache_headers import VARY, VARY_BY_COOKIE, page_cache_headers
 from wheelyard.http.caching.page_cache import Render
 from wheelyard.http.context import ServerContext
 from wheelyard.http.page_responses import load_page, page_response
-from wheelyard.http.protocol.error_responses import REASON_PHRASES, error_response_for
 from wheelyard.http.protocol.messages import (
     NO_STORE,
     Header,
@@ -20,19 +17,17 @@ from wheelyard.http.protocol.messages import (
     make_response,
 )
 from wheelyard.http.protocol.negotiation import MediaType
-from wheelyard.model.access import Action
+from wheelyard.model.access import Action, Caller
 from wheelyard.rendering.web.environment import POLICY, PageEnvironment
-from wheelyard.rendering.web.error_page import error_page
-from wheelyard.rendering.web.viewer import ANYONE, Viewer
+from wheelyard.rendering.web.error_page import ErrorFacts, error_page
+from wheelyard.rendering.web.viewer import Viewer
 from wheelyard.storage.base import ObjectVersion
 
 SECURITY_HEADERS: HeaderList = (
     (b"content-security-policy", POLICY.encode()),
-    (b"referrer-policy", b"no-referrer"),
+    # without an origin, forms would look as if a page of another site had sent them
+    (b"referrer-policy", b"same-origin"),
 )
-
-
-SAME_ORIGIN: Final[Header] = (b"referrer-policy", b"same-origin")
 
 
 class WebPages:
@@ -46,14 +41,22 @@ class WebPages:
 
     def viewer(self, request: Request, name: NormalizedName | None = None) -> Viewer:
         """Return who looks at a page, which may be the page of the project `name`."""
-        caller, settings = request.caller, self.context.index.settings
-        if caller.is_anonymous:
-            return ANYONE
-        takes_changes = not settings.server.read_only
+        return self.viewer_of(request.caller, name)
+
+    def viewer_of(self, caller: Caller, name: NormalizedName | None = None) -> Viewer:
+        """Return the viewer of a page, who is this caller; see `viewer`."""
+        index = self.context.index
+        takes_changes = not index.settings.server.read_only
+        is_behind_iap = index.authenticator.iap is not None
+        is_anonymous = caller.is_anonymous
         return Viewer(
-            name=caller.name or caller.principal.partition(":")[2],
-            may_upload=takes_changes and caller.may_anywhere(Action.UPLOAD),
-            may_manage=takes_changes and name is not None and caller.may(Action.MANAGE, name),
+            name="" if is_anonymous else caller.name or caller.principal.partition(":")[2],
+            may_sign_in=index.settings.access.cookie_login or is_behind_iap,
+            may_upload=not is_anonymous and takes_changes and caller.may_anywhere(Action.UPLOAD),
+            may_manage=not is_anonymous
+            and takes_changes
+            and name is not None
+            and caller.may(Action.MANAGE, name),
         )
 
     async def respond(
@@ -78,33 +81,39 @@ class WebPages:
             name: The project that the page is about; None for a page of all projects.
             is_current: Whether the same caller may get this page again, without this handler.
         """
-        page = await load_page(self.context, ("web", key), version, render, self.headers(name))
+        headers = self.headers(name, request.caller)
+        page = await load_page(self.context, ("web", key), version, render, headers)
         return page_response(request, page, MediaType.HTML, is_current)
 
     def own_page(self, status: int, body: bytes, *headers: Header) -> Response:
         """
         Return a response with a page for this caller alone, such as one with a form.
 
-        No cache may keep it. Its forms are sent with the origin of the page, which `csrf.py` needs.
+        No cache may keep it.
         """
-        every = ((b"content-security-policy", POLICY.encode()), SAME_ORIGIN, NO_STORE, *headers)
-        return make_response(status, MediaType.HTML.value.content_type, body, *every)
-
-    def error_page(self, error: WheelyardError, root: str) -> Response:
-        """Return the HTML error response for `error`, with the status of the JSON response."""
-        plain = error_response_for(error)
-        title = REASON_PHRASES[plain.status]
-        body = error_page(self.environment, ANYONE, root, title=title, message=error.message)
-        of_body = (b"content-", b"x-content-")
-        headers = [header for header in plain.headers if not header[0].startswith(of_body)]
         content_type = MediaType.HTML.value.content_type
-        return make_response(plain.status, content_type, body, *headers, *SECURITY_HEADERS)
+        return make_response(status, content_type, body, *SECURITY_HEADERS, NO_STORE, *headers)
 
-    def headers(self, name: NormalizedName | None) -> tuple[Header, ...]:
-        """Return the headers of a page about the project `name`, or about all projects."""
+    def error_page(
+        self, facts: ErrorFacts, root: str, caller: Caller | None
+    ) -> tuple[bytes, HeaderList]:
+        """Return the bytes of the page of an error, and its headers; None: an unknown caller."""
+        viewer = self.viewer_of(caller or self.context.read_policy.anonymous)
+        return error_page(self.environment, viewer, root, facts), SECURITY_HEADERS
+
+    def headers(self, name: NormalizedName | None, caller: Caller | None = None) -> HeaderList:
+        """
+        Return the headers of a page about the project `name`, or about all projects.
+
+        `caller` is the one whom the page shows; None if it shows nobody, as a feed.
+        """
         context = self.context
         # behind Identity-Aware Proxy, a page is only for users that the proxy has authenticated
         is_behind_iap = context.index.authenticator.iap is not None
         is_public = context.read_policy.is_public(name) and not is_behind_iap
+        is_shared = is_public and (caller is None or caller.is_anonymous)
         max_age = context.index.settings.http.public_max_age
-        return (*SECURITY_HEADERS, *page_cache_headers(max_age, is_public=is_public))
+        headers = page_cache_headers(max_age, is_public=is_shared)
+        if is_shared and context.index.settings.access.cookie_login:
+            headers = (VARY_BY_COOKIE, *(each for each in headers if each != VARY))
+        return (*SECURITY_HEADERS, *headers)

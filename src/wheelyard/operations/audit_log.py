@@ -1,5 +1,5 @@
 """
-The audit log: one line for each change of a project, a token or a grant, with its principal.
+The audit log: one line for each change of a project, a token or a grant, and for each sign-in.
 
 The journal is authoritative. A line is written right after the change, so it is missing if the
 process ends in between.
@@ -53,6 +53,11 @@ def log_token(action: str, principal: str, token_id: str, fields: Mapping[str, s
     The action is `token_created`, `token_rotated`, `token_revoked` or `token_minted`.
     """
     _log(action, principal, token_id, fields, {"token": token_id})
+
+
+def log_session(action: str, principal: str) -> None:
+    """Log that somebody has signed in or out in a browser: `signed_in` or `signed_out`."""
+    _log(action, principal, "in a browser", {}, {})
 
 
 def log_access(principal: str, change: str) -> None:

@@ -1,5 +1,5 @@
 """
-Verification of a whole store: bytes, documents, journals, names, tokens, grants; repair and sweep.
+Verification of a whole store: bytes, documents, journals, names, credentials; repair and sweep.
 
 A problem is damage, such as listed bytes that are missing or changed, or a journal and a document
 that disagree. A note is about a harmless leftover or a foreign object. Only problems make the
@@ -22,6 +22,7 @@ from wheelyard.catalog.commit_transfer import finish_transfer
 from wheelyard.catalog.document_cache import Codec, digest
 from wheelyard.catalog.files import ORPHAN_AGE, listed_objects
 from wheelyard.catalog.projects import NameList, Projects
+from wheelyard.catalog.session_records import SessionRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, NotFound, WheelyardError
 from wheelyard.model.project import Commit, File, Project, fold
@@ -30,6 +31,7 @@ from wheelyard.model.token import TokenRecord, is_token_id
 from wheelyard.operations.access_check import AccessCheck
 from wheelyard.operations.findings import Findings, read_or_report, repair
 from wheelyard.operations.publishing_cleanup import PublishingCleanup
+from wheelyard.operations.session_check import check_sessions
 from wheelyard.storage.base import ABSENT, Entry, Key, ObjectVersion, Store, Stored
 from wheelyard.storage.spool import Spool
 
@@ -216,6 +218,7 @@ class Check:
     projects: Projects
     runtime: Runtime
     publishing_cleanup: PublishingCleanup
+    sessions: SessionRecords
     threads: int = 1
     """The number of projects that are checked concurrently."""
 
@@ -241,9 +244,10 @@ class Check:
         known = self._repair_names(checked.values(), findings)
         self._check_tokens(findings, sweep=sweep)
         AccessCheck(self.store, findings).run(rebuild=rebuild)
+        check_sessions(self.store, findings)
         self._check_leftovers(checked, known, findings, sweep=sweep)
         if sweep:
-            findings.swept += self.publishing_cleanup.run()
+            findings.swept += self.publishing_cleanup.run() + self.sessions.remove_expired()
         return findings
 
     def _finish_transfers(self, findings: Findings) -> None:

@@ -58,7 +58,7 @@ _BY_KEY: Final[Mapping[str, str]] = {
     "server": "host port workers public_url path_prefix trusted_proxies",
     "store": "files downloads",
     "access": "private private_names trusted_hosts htpasswd_file static_tokens_file metrics_token "
-    "static_token credentials_store require_https",
+    "static_token credentials_store require_https cookie_login",
 }
 _SHORT: Final[Mapping[SettingPath, str]] = MappingProxyType(
     {
@@ -160,6 +160,8 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Allowed values of `Host`, others get 421; empty: any."""
     credentials_store: str = ""
     """Store for the tokens; empty: the store of the packages, see [below](#token-storage)."""
+    cookie_login: bool = False
+    """Whether people can [sign in in a browser](sign-in.md), to a session of at most 12 hours."""
 
     def __repr__(self) -> str:  # without secrets, because it may be logged
         return f"AccessSettings(private={self.private}, private_names={self.private_names})"
@@ -235,6 +237,13 @@ class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Uploads at a time, in each process; others wait."""
 
 
+class WebSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Section `[web]`: the pages for people."""
+
+    contact: str = ""
+    """Whom error pages say to ask: an e-mail address, a URL or a text."""
+
+
 class LogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[log]`: format and contents of the log."""
 
@@ -265,6 +274,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     google: GoogleSettings = GoogleSettings()
     iap: IapSettings = IapSettings()
     trusted_publishing: PublishingSettings = PublishingSettings()
+    web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     groups: dict[str, Any] = {}

@@ -249,6 +249,8 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         why = f"expected it to end with the path_prefix, {quote_safely(prefix)}"
         yield f"[server] public_url: {why}"
     yield from _tls_errors(server)
+    if access.cookie_login:
+        yield from _cookie_errors(server)
     if access.require_https and url.lower().startswith("http://") and server.trusted_proxies:
         yield (
             "[access] require_https: [server] public_url begins with http://, so everybody is sent "
@@ -288,6 +290,21 @@ def _tls_errors(server: ServerSettings) -> Iterator[str]:
         yield (
             "[server] public_url: it begins with http://, and with a certificate the server "
             "answers https:// only. Write https://, or leave certificate and key out"
+        )
+
+
+def _cookie_errors(server: ServerSettings) -> Iterator[str]:
+    if server.read_only:
+        yield (
+            "[access] cookie_login: who signs in and out is written to the store, and [server] "
+            "read_only forbids that. Leave one of the two out"
+        )
+    is_direct = server.is_loopback and not server.trusted_proxies
+    if not (server.public_url or server.certificate or is_direct):
+        yield (
+            "[access] cookie_login: a cookie is made for https or for plain http, so the server "
+            "has to know what browsers use. Set [server] public_url, such as "
+            "https://packages.example.com"
         )
 
 

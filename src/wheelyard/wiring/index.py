@@ -10,11 +10,11 @@ from packaging.utils import NormalizedName
 from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.caller_tokens import CallerTokens
+from wheelyard.authentication.sessions import Sessions
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.format import open_catalog
 from wheelyard.catalog.projects import Projects
-from wheelyard.catalog.session_records import SessionRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.grants import GrantFields, describe_grant
 from wheelyard.model.project import AnyEvent
@@ -67,7 +67,7 @@ class Index:
     tokens: ApiTokens
     access: AccessControl
     authenticator: Authenticator
-    session_records: SessionRecords
+    sessions: Sessions
     publishing_cleanup: PublishingCleanup
 
     @property
@@ -91,6 +91,7 @@ class Index:
             self.projects,
             self.runtime,
             self.publishing_cleanup,
+            self.sessions.records,
             threads=1 if self.is_local else REMOTE_CHECK_THREADS,
         )
 
@@ -154,6 +155,11 @@ def build_index(
     access = AccessControl(settings.grants, catalog.access_records, runtime)
     lifetime = timedelta(seconds=settings.trusted_publishing.token_seconds)
     publishing_cleanup = PublishingCleanup(catalog.used_id_tokens, credentials, runtime, lifetime)
+    authenticator = build_authenticator(
+        settings, access, tokens, publishing_cleanup, runtime, google
+    )
+    domains = frozenset(each.lower() for each in settings.google.id_token.allowed_domains)
+    sessions = Sessions(catalog.session_records, authenticator, runtime, domains)
     rules = UploadRules(
         max_size=settings.uploads.max_file_size * MIB, zip_sdists=settings.uploads.zip_sdists
     )
@@ -171,9 +177,7 @@ def build_index(
         lifecycle=Lifecycle(projects, files, runtime),
         tokens=tokens,
         access=access,
-        authenticator=build_authenticator(
-            settings, access, tokens, publishing_cleanup, runtime, google
-        ),
-        session_records=catalog.session_records,
+        authenticator=authenticator,
+        sessions=sessions,
         publishing_cleanup=publishing_cleanup,
     )

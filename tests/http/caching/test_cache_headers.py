@@ -132,5 +132,8 @@ def test_setting_for_shared_caches(tmp_path: Path, cached: str, *, private: bool
     with in_process(tmp_path, Settings(access=access, http=http)) as app:
         app.publish(wheel("demo"))
         bearer = ("authorization", f"Bearer {token_of(app.index, can='read')}")
-        for path in ("/simple/", "/simple/demo/", "/"):
+        for path in ("/simple/", "/simple/demo/"):
             assert app.get(path, bearer).headers["cache-control"] == cached
+        assert app.get("/", bearer).headers["cache-control"] == "private, no-cache"  # has a name
+        if not private:
+            assert app.get("/").headers["cache-control"] == cached

@@ -77,7 +77,7 @@ def read(server: RunningServer, path: str, status: int = 200) -> Page:
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
-    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert answer.headers["Referrer-Policy"] == "same-origin"
     page = Page(answer.text)
     assert page.tags - {"script"} <= HARMLESS
     assert not any(name.startswith("on") for name in page.attributes)
@@ -204,7 +204,7 @@ def test_states_are_shown(server: RunningServer) -> None:
 
 def test_refusals_are_pages_too(server: RunningServer, private: RunningServer) -> None:
     """A browser that asks for a project that is not there, or not for it, gets a readable page."""
-    assert "Not Found" in read(server, "/project/nothing/", 404).text
+    assert "Not found" in read(server, "/project/nothing/", 404).text
     assert "<script>" not in read(server, "/project/%3Cscript%3E/", 404).tags
     assert "token" in read(private, "/project/demo/", 401).text
     assert private.get("/project/demo/", Accept="text/html").headers["WWW-Authenticate"]

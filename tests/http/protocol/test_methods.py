@@ -26,12 +26,13 @@ EVERY: Final = (*ALL_METHODS, "OPTIONS", "PUT", "PATCH", "TRACE", "BREW", "get",
 LISTED: Final = {
     READ_OR_UPLOAD: (
         "/ * /simple /simple/ /pypi/ /acme/ /acme /demo/ /setup /setup/ /+simple/ /legacy /legacy/ "
-        "/RPC2 /health/ /api/v1/tokens"
+        "/RPC2 /health/ /api/v1/tokens /-/sign-in/"
     ),
     READ: (
         "/pypi/simple/ /legacy/+simple/ /simple/demo /simple/demo/ /simple/nothing/ /acme/demo/ "
         "/project/demo /project/demo/ /pypi/demo/json /pypi/demo/1.0/json /health /ready /metrics "
-        "/search.json /favicon.ico /robots.txt /_/oidc/audience /.well-known/pytp /api/v1/whoami "
+        "/search.json /favicon.ico /robots.txt /project/demo/feed.xml "
+        "/_/oidc/audience /.well-known/pytp /api/v1/whoami "
         "/api/v1/projects /api/v1/projects/demo /api/v1/projects/demo/journal "
         f"{NAMED} {NAMED}.metadata /acme{NAMED} /files/demo/{DEMO.filename} "
         f"/packages/x/{DEMO.filename} /-/assets/style.css /-/projects/1/"
@@ -39,7 +40,7 @@ LISTED: Final = {
     POST: (
         "/_/oidc/mint-token /_/oidc/github/mint-token /_/oidc/burn-token "
         "/api/v1/projects/demo/yank /api/v1/projects/demo/unyank /api/v1/projects/demo/delete "
-        "/api/v1/projects/demo/status /api/v1/tokens/self/revoke"
+        "/api/v1/projects/demo/status /api/v1/tokens/self/revoke /-/sign-out/"
     ),
     DELETE: "/api/v1/tokens/0123456789",
 }

@@ -191,11 +191,18 @@ def test_open_to_everybody(private: RunningServer, path: str) -> None:
     assert answer.headers["Content-Type"].startswith("text/plain")
 
 
-@pytest.mark.parametrize("path", ["/favicon.ico", "/robots.txt"])
-def test_there_is_no_icon(private: RunningServer, path: str) -> None:
-    """Browsers and crawlers are told once a day that there is nothing for them."""
+@pytest.mark.parametrize(
+    ("path", "kind", "start"),
+    [
+        ("/favicon.ico", "image/x-icon", b"\0\0\1\0"),
+        ("/robots.txt", "text/plain; charset=utf-8", b"User-agent: *\nDisallow: /\n"),
+    ],
+)
+def test_icon_and_robots(private: RunningServer, path: str, kind: str, start: bytes) -> None:
+    """Browsers get an icon once a day, and search engines are told to leave out every page."""
     answer = private.get(path)
-    assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, kind)
+    assert answer.content.startswith(start)
     assert answer.headers.get_list("Cache-Control") == ["public, max-age=86400"]
     assert private.ask("POST", path).status_code == 405
 

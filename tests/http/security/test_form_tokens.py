@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.catalog import keys
@@ -17,6 +18,7 @@ from wheelyard.http.protocol.form_body import FormFields
 from wheelyard.http.protocol.messages import Message, Request
 from wheelyard.http.security.form_tokens import form_token, require_form_token
 from wheelyard.model.access import Caller
+from wheelyard.model.session import Session
 from wheelyard.operations.store_probe import always_writable
 from wheelyard.wiring.index import Index
 
@@ -25,6 +27,9 @@ async def _no_body() -> Message:
     return {}
 
 
+SESSION = Session(
+    id="5" * 32, kind="password", subject="ana", proof="", issued_at=0, expires_at=2**33
+)
 SIGNED_IN = Request(
     method="GET",
     segments=(),
@@ -34,9 +39,9 @@ SIGNED_IN = Request(
     caller=Caller("htpasswd:ana", ()),
     address="127.0.0.1",
     receive=_no_body,
-    session_id="5" * 32,
+    session=SESSION,
 )
-BY_PASSWORD = replace(SIGNED_IN, session_id="")
+BY_PASSWORD = replace(SIGNED_IN, session=None)
 
 
 @pytest.fixture
@@ -75,7 +80,7 @@ def test_a_form_of_somebody_else_is_refused(harness: IndexHarness) -> None:
     of_session, of_ana = _made(harness.index, SIGNED_IN), _made(harness.index, BY_PASSWORD)
     others = [
         BY_PASSWORD,
-        replace(SIGNED_IN, session_id="6" * 32),
+        replace(SIGNED_IN, session=structs.replace(SESSION, id="6" * 32)),
         replace(BY_PASSWORD, caller=Caller("htpasswd:ben", ())),
     ]
 

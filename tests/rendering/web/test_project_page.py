@@ -7,7 +7,7 @@ from tests.rendering.examples import PROJECTS, file, project
 from wheelyard.model.project import Project
 from wheelyard.rendering.releases import latest_release, releases_of
 from wheelyard.rendering.web.environment import PageEnvironment
-from wheelyard.rendering.web.error_page import error_page
+from wheelyard.rendering.web.error_page import ErrorFacts, error_page, plain_error_page
 from wheelyard.rendering.web.project_page import project_page, readable_size
 from wheelyard.rendering.web.viewer import ANYONE
 
@@ -78,8 +78,12 @@ def test_hostile_text_is_escaped() -> None:
 
 def test_refusal_is_a_page() -> None:
     """A refusal is shown with its title and its message, escaped."""
-    message = "There is no '<b>'."
-    page = error_page(ENVIRONMENT, ANYONE, "../", title="Not Found", message=message)
-    text = page.decode()
-    assert "<h1>Not Found</h1>" in text
-    assert "&lt;b&gt;" in text
+    facts = ErrorFacts(
+        status=404, code="not_found", phrase="Not Found", message="There is no '<b>'."
+    )
+    pages = (error_page(ENVIRONMENT, ANYONE, "../", facts), plain_error_page("../", facts))
+
+    for text in (page.decode() for page in pages):
+        assert "<h1>Not found</h1>" in text
+        assert "There is no &#" in text
+        assert "&lt;b&gt;" in text

@@ -107,10 +107,15 @@ class HtpasswdVerifier:
 
     def verified_recently(self, name: str, password: str, network: str = "") -> bool:
         """Return whether this password was right in the last day, by the user's present hash."""
+        hashed = self.verified_hash(name, password, network)
+        return hashed is not None and hashed == self.file.value.hashes.get(name)
+
+    def verified_hash(self, name: str, password: str, network: str = "") -> str | None:
+        """Return the hash by which this password was right in the last day; None if by none."""
         with suppress(Unauthenticated):
             success = self._successes.get(cache_key(self._successes, name, password, network))
-            return success is not None and success.hashed == self.file.value.hashes.get(name)
-        return False
+            return success.hashed if success else None
+        return None
 
     def has_user(self, name: str) -> bool:
         """Return whether the file has a user of this name; the result must never reach a client."""
@@ -132,14 +137,19 @@ class HtpasswdVerifier:
         if hashed is None or not matches:
             self._failures.put(key, (hashed,), REJECTION_CACHE_SECONDS)
             raise self._rejection(name)
-        principal = f"htpasswd:{name}"
-        identity = Identity(principal, frozenset({principal, ALL_AUTHENTICATED, ANONYMOUS}))
+        identity = htpasswd_identity(name)
         success = _CachedSuccess(identity, hashed, self._monotonic() + CACHE_SECONDS)
         self._successes.put(key, success, RECENT_SUCCESS_SECONDS)
         return identity
 
     def _rejection(self, name: str) -> Unauthenticated:
         return invalid_password("htpasswd_password" if self.has_user(name) else "htpasswd_user")
+
+
+def htpasswd_identity(name: str) -> Identity:
+    """Return the identity of a user whose password was verified."""
+    principal = f"htpasswd:{name}"
+    return Identity(principal, frozenset({principal, ALL_AUTHENTICATED, ANONYMOUS}))
 
 
 def cache_key(cache: VerificationCache[Any], name: str, password: str, network: str = "") -> bytes:

@@ -123,19 +123,43 @@ class StaticTokens:
         The secrets are both halves of Basic credentials, or a Bearer token. May reload the file.
         Raise Unauthenticated if that token has expired.
         """
+        found = self.find_with_digest(secrets)
+        return found[1] if found else None
+
+    def find_with_digest(self, secrets: Iterable[str]) -> tuple[str, Identity] | None:
+        """Return the digest, hexadecimal, and the identity that `find` returns."""
         tokens = self.file.current() if self.file else {}
         # the file may have the digest of a short text, which could be guessed
         digests = [_digest_of(each) for each in secrets if len(each) >= MIN_TOKEN_CHARS]
-        found = [tokens.get(each) or self._from_environment.get(each) for each in digests]
-        token = next(filter(None, found), None)
-        if token is None:
-            return None
+        for digest in digests:
+            token = tokens.get(digest) or self._from_environment.get(digest)
+            if token is not None:
+                return self._unexpired(digest, token)
+        return None
+
+    def named(self, principal: str) -> tuple[str, Identity]:
+        """
+        Return the digest, hexadecimal, and the identity of the static token with a principal.
+
+        May reload the file. Raise Unauthenticated if there is none, or it has expired.
+        """
+        tokens = self.file.current() if self.file else {}
+        for digest, token in (*tokens.items(), *self._from_environment.items()):
+            if token.identity.principal == principal:
+                return self._unexpired(digest, token)
+        raise _invalid_static_token()
+
+    def _unexpired(self, digest: bytes, token: _StaticToken) -> tuple[str, Identity]:
         if token.is_expired(self._now()):
-            raise Unauthenticated(
-                "This token does not hold any more. Ask the operator of this index for another.",
-                short="Missing or invalid token.",
-            )
-        return token.identity
+            raise _invalid_static_token()
+        return digest.hex(), token.identity
+
+
+def _invalid_static_token() -> Unauthenticated:
+    return Unauthenticated(
+        "This token does not hold any more. Ask the operator of this index for another.",
+        short="Missing or invalid token.",
+    )
 
 
 def parse_static_tokens(text: str) -> ParsedFile[_TokensByDigest]:

@@ -5,10 +5,12 @@ from typing import Final
 from wheelyard.http.protocol.messages import Header
 
 VARY: Final[Header] = (b"vary", b"Accept, Accept-Encoding")
-VARY_BY_CALLER: Final[Header] = (b"vary", b"Accept, Accept-Encoding, Authorization")
-VARY_FILE: Final[Header] = (b"vary", b"Authorization")
+VARY_BY_CALLER: Final[Header] = (b"vary", b"Accept, Accept-Encoding, Authorization, Cookie")
+VARY_BY_COOKIE: Final[Header] = (b"vary", b"Accept, Accept-Encoding, Cookie")
+"""Of public pages for people, if they can sign in: the page then has their name."""
+VARY_FILE: Final[Header] = (b"vary", b"Authorization, Cookie")
 VARY_METADATA: Final[Header] = (b"vary", b"Accept-Encoding")
-VARY_METADATA_BY_CALLER: Final[Header] = (b"vary", b"Accept-Encoding, Authorization")
+VARY_METADATA_BY_CALLER: Final[Header] = (b"vary", b"Accept-Encoding, Authorization, Cookie")
 PRIVATE_PAGE: Final[Header] = (b"cache-control", b"private, no-cache")
 PRIVATE_FILE: Final[Header] = (b"cache-control", b"private, max-age=31536000, immutable")
 PUBLIC_FILE: Final[Header] = (b"cache-control", b"public, max-age=31536000, immutable")

@@ -8,14 +8,15 @@ on. A caller counts as the same if its credential was verified within the last s
 threads may use it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import WheelyardError
 from wheelyard.http.protocol.client_address import client_address
-from wheelyard.http.protocol.messages import AsgiScope, Response
+from wheelyard.http.protocol.messages import AsgiScope, Header, Response
 from wheelyard.http.security.request_authentication import RequestAuthenticator
+from wheelyard.http.security.session_cookie import SessionCookie
 from wheelyard.model.access import Caller
 from wheelyard.settings.sections import MIB
 
@@ -25,16 +26,17 @@ ENTRY_BYTES: Final = 1536
 """The estimated memory of a remembered request, besides the bytes of its key."""
 MAX_HEADERS: Final = 24
 HEADER_LIMIT_BYTES: Final = 1024
-"""The longest header (name and value) on the fast path, except Authorization."""
+"""The longest header (name and value) on the fast path, except Authorization and Cookie."""
 
 _DECIDING_HEADERS: Final = frozenset(
     b"accept accept-encoding content-length content-type host if-match if-none-match if-range "
     b"range transfer-encoding".split()
 )
-"""The headers that an answer to GET or HEAD may depend on, besides Authorization."""
+"""The headers that an answer to GET or HEAD may depend on, besides those of the caller."""
 _BODY_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
 """Only the ordinary path reads bodies."""
 _AUTHORIZATION: Final = b"authorization"
+_COOKIE: Final = b"cookie"
 _METHODS: Final = frozenset({"GET", "HEAD"})
 
 RequestKey = tuple[bytes, str, *tuple[str | bytes, ...]]
@@ -52,8 +54,10 @@ class FastPath:
         authenticator: RequestAuthenticator,
         check_host: Callable[[AsgiScope], Response | None] | None,
         trusted_proxies: int,
+        session_cookie: SessionCookie | None = None,
     ) -> None:
         self._authenticator = authenticator
+        self._session_cookie = session_cookie
         self._check_host = check_host
         self._trusted_proxies = trusted_proxies
         self._entries: LruCache[RequestKey, _Entry] = LruCache(CAPACITY_BYTES)
@@ -71,11 +75,19 @@ class FastPath:
                     return None
                 address = client_address(scope, self._trusted_proxies)
                 caller_key = self._authenticator.cache_key(value, address)
-            elif len(name) + len(value) > HEADER_LIMIT_BYTES:
+            elif len(name) + len(value) > HEADER_LIMIT_BYTES and name != _COOKIE:
                 return None
             elif name in _DECIDING_HEADERS:
                 key += (name, value)
-        return (caller_key, method, *key)
+        return (caller_key or self._session_key(headers), method, *key)
+
+    def _session_key(self, headers: Iterable[Header]) -> bytes:
+        """Return the key of the cached caller by a session's cookie; empty without one."""
+        if self._session_cookie is None:
+            return b""
+        cookies = b"; ".join(value for name, value in headers if name == _COOKIE)
+        cookie = self._session_cookie.value_in(cookies)
+        return self._authenticator.session_cache_key(cookie) if cookie else b""
 
     def response(self, key: RequestKey, scope: AsgiScope) -> tuple[Response, Caller, Labels] | None:
         """Return the response to a request, its caller and its labels; None if none is known."""

@@ -32,6 +32,14 @@ async def answer_asset(request: Request, web: WebPages) -> Response:
     return make_response(200, asset.media_type.encode(), body, *headers)
 
 
+async def answer_favicon(_request: Request, web: WebPages) -> Response:
+    """Handle GET `/favicon.ico`, which browsers ask for by themselves."""
+    icon = web.environment.assets["favicon.ico"]
+    return make_response(
+        200, icon.media_type.encode(), icon.body, (b"cache-control", b"public, max-age=86400")
+    )
+
+
 @lru_cache
 def _encoded(asset: Asset) -> Mapping[Encoding, bytes]:
     return encode_body(asset.body)

@@ -1,11 +1,10 @@
 """Handlers of health probes, and of small fixed responses."""
 
-from dataclasses import replace
 from typing import Final
 
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context import ServerContext
-from wheelyard.http.protocol.error_responses import error_response, path_not_found
+from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.messages import NO_STORE, Request, Response, make_response
 
 TEXT: Final = b"text/plain; charset=utf-8"
@@ -13,6 +12,7 @@ UPLOAD_URL_HELP: Final = b"""This is the upload URL of a wheelyard index. Give i
 
     twine upload --repository-url <this URL> dist/*
 """
+ROBOTS: Final = b"User-agent: *\nDisallow: /\n"
 
 
 async def health(_request: Request) -> Response:
@@ -45,8 +45,6 @@ async def ready(_request: Request, context: ServerContext) -> Response:
     return make_response(200, TEXT, b"Ok", NO_STORE)
 
 
-async def cacheable_not_found(_request: Request) -> Response:
-    """Handle GET `/favicon.ico` or `/robots.txt`: a 404 that may be cached for a day."""
-    response = path_not_found()
-    headers = (header for header in response.headers if header != NO_STORE)
-    return replace(response, headers=(*headers, (b"cache-control", b"public, max-age=86400")))
+async def robots(_request: Request) -> Response:
+    """Handle GET `/robots.txt`: search engines are to leave out every page."""
+    return make_response(200, TEXT, ROBOTS, (b"cache-control", b"public, max-age=86400"))

@@ -45,6 +45,8 @@ REASON_PHRASES: Final = {each.value: each.phrase for each in HTTPStatus} | {
 """Reason phrases by RFC 9110; Python has these four since 3.13."""
 
 CHALLENGE: Final[Header] = (b"www-authenticate", b'Basic realm="wheelyard", charset="UTF-8"')
+BEARER_CHALLENGE: Final[Header] = (b"www-authenticate", b'Bearer realm="wheelyard"')
+"""Asks a program for a token; unlike `CHALLENGE`, it makes no browser show a dialog."""
 
 
 def error_response_for(error: WheelyardError) -> Response:

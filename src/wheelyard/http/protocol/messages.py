@@ -12,6 +12,7 @@ from typing import Any, Final
 from wheelyard.authentication.verifiers.login_rate_limit import address_key
 from wheelyard.errors import WheelyardError
 from wheelyard.model.access import Caller
+from wheelyard.model.session import Session
 
 AsgiScope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -48,8 +49,8 @@ class Request:
     receive: Receive
     has_body: bool = True
     """Whether the headers announce a body."""
-    session_id: str = ""
-    """The session by whose cookie the caller is signed in; empty for any other credential."""
+    session: Session | None = None
+    """The session by whose cookie the caller is signed in; None for any other credential."""
 
     @property
     def client_key(self) -> str:

@@ -69,6 +69,11 @@ def best_media_type(accept: bytes) -> MediaType | None:
     return best if qualities.get(best, 0.0) > 0 else None
 
 
+def prefers_html(accept: bytes) -> bool:
+    """Return whether an Accept header names `text/html`, and prefers it to JSON and V1_HTML."""
+    return b"text/html" in accept.lower() and best_media_type(accept) is MediaType.HTML
+
+
 def parse_quality(parameters: str) -> float | None:
     """Return the value of `q` among the parameters, 1 without it; None if it is malformed."""
     for parameter in parameters.split(";"):

@@ -22,13 +22,20 @@ _NOT_REPEATABLE: Final = frozenset({b"authorization", b"host", b"content-length"
 
 
 def join_headers(headers: Sequence[Header]) -> dict[bytes, bytes]:
-    """Return headers by name; the values of a repeated one are joined by commas (RFC 9110, 5.3)."""
+    """
+    Return headers by name; the values of a repeated one are joined by commas (RFC 9110, 5.3).
+
+    HTTP/2 repeats Cookie, whose values are joined by semicolons (RFC 9113, 8.2.3).
+    """
     if len(found := dict(headers)) == len(headers):
         return found
     values: dict[bytes, list[bytes]] = {name: [] for name in found}
     for name, value in headers:
         values[name].append(value)
-    return {name: b", ".join(each) for name, each in values.items()}
+    joined = {name: b", ".join(each) for name, each in values.items()}
+    if b"cookie" in values:
+        joined[b"cookie"] = b"; ".join(values[b"cookie"])
+    return joined
 
 
 def check_limits(scope: AsgiScope, joined: Headers) -> Response | None:

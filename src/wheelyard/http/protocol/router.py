@@ -99,10 +99,12 @@ class Route:
     """Whether a request may be authenticated by Identity-Aware Proxy."""
     project: str = ""
     """The part of the path that names the project whose document the handler reads first."""
-    is_html: bool = False
-    """Whether a browser gets an error as an HTML page."""
     takes_form: bool = False
-    """Whether it takes a form with an anti-forgery token; then the handler refuses read-only."""
+    """
+    Whether a POST is a form with an anti-forgery token.
+
+    Then a session's cookie may authenticate it, and the handler refuses it on a read-only server.
+    """
     at_root: bool = False
     """Whether the route also exists without the path prefix (health probes, CI jobs)."""
 

@@ -65,7 +65,7 @@ async def form_token_check(request: Request, context: ServerContext) -> Callable
 
 
 async def _key(context: ServerContext) -> bytes:
-    records = context.index.session_records
+    records = context.index.sessions.records
     key = records.peek_key()
     if key is None:
         key = await context.documents.coalesce("session-key", records.require_key)
@@ -73,7 +73,7 @@ async def _key(context: ServerContext) -> bytes:
 
 
 def _signature(key: bytes, request: Request, issued_at: str) -> str:
-    session_id, principal = request.session_id, request.caller.principal
-    binding = f"session:{session_id}" if session_id else f"principal:{principal}"
+    session, principal = request.session, request.caller.principal
+    binding = f"session:{session.id}" if session else f"principal:{principal}"
     signed = f"form\0{issued_at}\0{binding}".encode("utf-8", "surrogatepass")
     return urlsafe_b64encode(hmac.digest(key, signed, "sha256")).decode().rstrip("=")

@@ -25,6 +25,8 @@ class HostPolicy:
     exempt_paths: frozenset[bytes]
     """Raw paths of health probes, which are answered under any host."""
     requires_https: bool
+    credential_paths: frozenset[bytes]
+    """Raw paths of forms that ask for a credential, which need HTTPS as well."""
     trusted_proxies: int
     """The number of reverse proxies whose X-Forwarded-Proto is trusted."""
 
@@ -37,15 +39,16 @@ class HostPolicy:
         hosts = frozenset(host.lower() for host in access.trusted_hosts)
         prefixes, probes = ("", server.path_prefix), ("/health", "/ready")
         paths = frozenset(f"{prefix}{path}".encode() for prefix in prefixes for path in probes)
-        return cls(hosts, paths, access.require_https, server.trusted_proxies)
+        sign_in = frozenset({f"{server.path_prefix}/-/sign-in/".encode()})
+        return cls(hosts, paths, access.require_https, sign_in, server.trusted_proxies)
 
     def check(self, scope: AsgiScope, headers: Headers) -> Response | None:
         """Return an error response (421: unknown host; 403: credential without HTTPS) or None."""
         if not self._is_allowed_host(headers) and scope["raw_path"] not in self.exempt_paths:
             message = "This index has another host name. Use the URL that its operator gave you."
             return error_response(421, "unknown_host", message, "Unknown host.")
-        needs_https = self.requires_https and b"authorization" in headers
-        if needs_https and not self._is_encrypted(scope, headers):
+        has_credential = b"authorization" in headers or scope["raw_path"] in self.credential_paths
+        if self.requires_https and has_credential and not self._is_encrypted(scope, headers):
             message = (
                 "Credentials are taken over HTTPS only, and these came over plain HTTP, where "
                 "others may have read them. Replace them, and write https:// in the URL."

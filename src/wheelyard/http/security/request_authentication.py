@@ -1,5 +1,5 @@
 """
-Authentication of requests: the caller by the Authorization header, or by Identity-Aware Proxy.
+Authentication of requests: by Authorization header, session cookie or Identity-Aware Proxy.
 
 An invalid credential is answered 401 even if anonymous callers may read: otherwise a mistyped token
 would look like a missing package. Header schemes: Basic (RFC 7617) and Bearer (RFC 6750).
@@ -23,6 +23,7 @@ from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import HEADERS_TOO_LARGE
 from wheelyard.model.access import Caller, Credential
 from wheelyard.model.grants import Grants
+from wheelyard.model.session import Session, decoded_session
 
 C = TypeVar("C", bound=Caller | None)
 
@@ -51,6 +52,10 @@ class RequestAuthenticator:
             return b""
         hashed = header + b"\0" + client_network(address).encode()
         return blake2b(hashed, digest_size=16, key=self._hash_key).digest()
+
+    def session_cache_key(self, cookie: bytes) -> bytes:
+        """Return a keyed hash of a session's cookie, which no Authorization header can have."""
+        return blake2b(cookie, digest_size=16, key=self._hash_key, person=b"cookie").digest()
 
     def cached_caller(self, cache_key: bytes) -> Caller | None:
         """
@@ -85,6 +90,39 @@ class RequestAuthenticator:
             credential = parse_authorization(header, client_network(address))
             caller = await self._verify(credential, address, cache_key)
         return caller or self._anonymous
+
+    async def authenticate_session(self, cookie: bytes) -> tuple[Caller, Session | None]:
+        """
+        Return the caller of a session's cookie, and the session.
+
+        If the session is not valid (any more), return the anonymous caller and None. Raise
+        Unavailable if the store does not answer.
+        """
+        cache_key, text = self.session_cache_key(cookie), cookie.decode("ascii")
+        caller = self._callers.get(cache_key)
+        if caller is None:
+            sessions, now = self._context.index.sessions, self._context.index.runtime.monotonic
+
+            def verify() -> tuple[Caller | None]:
+                started_at = now()
+                found = sessions.caller(text)
+                if found is not None:
+                    rest = started_at + CACHED_CALLER_SECONDS - now()
+                    self._callers.put(cache_key, found, rest)
+                return (found,)
+
+            (caller,) = await self._context.documents.coalesce(("caller", cache_key), verify)
+        return (caller, decoded_session(text)) if caller else (self._anonymous, None)
+
+    async def verify(self, credential: Credential, address: str) -> Caller:
+        """
+        Return the caller by a credential that was typed into a form; raises as `authenticate`.
+
+        The same limits apply as to the same credential in a header.
+        """
+        typed = f"{credential.user}\0{credential.secret}".encode("utf-8", "surrogatepass")
+        cache_key = blake2b(typed, digest_size=16, key=self._hash_key, person=b"form").digest()
+        return await self._verify(credential, address, cache_key)
 
     async def authenticate_iap(self, verifier: Verifier, assertion: str) -> Caller:
         """

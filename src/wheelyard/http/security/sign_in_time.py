@@ -15,6 +15,8 @@ def signed_in_at(request: Request) -> datetime | None:
     That is when its ID token was issued. None is now: Identity-Aware Proxy vouches for each request
     anew.
     """
+    if request.session is not None:
+        return datetime.fromtimestamp(request.session.issued_at, UTC)
     header = request.headers.get(b"authorization")
     if header is None:  # an assertion of the proxy, which expires after ten minutes
         return None

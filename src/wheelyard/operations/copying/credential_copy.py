@@ -1,6 +1,9 @@
 """
 Copying what is below `credentials/`: tokens, and the grants and groups of the store.
 
+Sessions of browsers are left out: whoever has the key that signs them could be anybody, so it stays
+where it is, and a copy holds no secret.
+
 A token that is revoked in the target stays revoked, and one that was rotated there ends as soon.
 The changes of grants and groups are committed in the target one by one, each in the two steps of
 `catalog/access_records.py`, so that a copy may end at any time.
@@ -39,7 +42,7 @@ class CredentialCopy:
         present = {entry.key for entry in self.target.list(keys.CREDENTIALS)}
         for entry in self.source.list(keys.CREDENTIALS):
             is_used = entry.key.startswith(keys.USED_ID_TOKENS)  # such a record never changes
-            if not entry.key.startswith(keys.ACCESS_JOURNAL) and not (
+            if not entry.key.startswith((keys.ACCESS_JOURNAL, keys.SESSIONS)) and not (
                 is_used and entry.key in present
             ):
                 yield entry.key, entry.key in present

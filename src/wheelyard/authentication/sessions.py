@@ -1,0 +1,192 @@
+"""
+Sessions of browsers: begun with a credential, and valid as long as that credential is.
+
+A session proves who somebody is, as the credential did. What they may do is decided at each request
+by the grants of that moment. A session ends when it expires or is signed out, when its credential
+is changed, revoked or expires, and when the key of all sessions is deleted from the store.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from hmac import compare_digest
+from math import inf
+from typing import Final
+
+from wheelyard.authentication.api_tokens import invalid_credential
+from wheelyard.authentication.authenticator import Authenticator
+from wheelyard.authentication.credential_type import CredentialType, api_token_in, classify
+from wheelyard.authentication.verifiers.htpasswd import htpasswd_identity
+from wheelyard.authentication.verifiers.verifier import decode_segment
+from wheelyard.catalog.session_records import SessionRecords
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Unauthenticated, WheelyardError
+from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, Caller, Credential, Identity
+from wheelyard.model.claim_matchers import numeric_date
+from wheelyard.model.session import (
+    SESSION_SECONDS,
+    CredentialKind,
+    Session,
+    fingerprint,
+    sign_session,
+    verified_session,
+)
+from wheelyard.model.token import TokenRecord
+from wheelyard.operations.audit_log import log_session
+
+COMMON_PRINCIPALS: Final = frozenset({ANONYMOUS, ALL_AUTHENTICATED})
+"""The principals that every Google account has."""
+REMOVED_AT_ONCE: Final = 100
+"""How many records of ended sessions a sign-out removes, once those sessions have expired."""
+REREAD_SECONDS: Final = 1.0
+"""
+How often the key is read again because a signature does not fit the cached one.
+
+Somebody may just have signed in at another server, with a key that is newer than the cached one.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """What a session has to show of its credential, and when that credential expires."""
+
+    kind: CredentialKind
+    subject: str
+    text: str = field(repr=False)
+    expires_at: float = inf
+    issued_at: float = inf
+    principals: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Sessions:
+    """Begins, verifies and ends the sessions of an index; thread-safe."""
+
+    records: SessionRecords
+    authenticator: Authenticator
+    runtime: Runtime
+    allowed_domains: frozenset[str] = frozenset()
+    """Domains of Google accounts, in lower case; empty: any."""
+    _reread_at: float = field(default=-inf, init=False)
+
+    def begin(self, credential: Credential, caller: Caller) -> tuple[str, Session]:
+        """
+        Return a new session of a credential that was just verified, signed and as a value.
+
+        Raise Unauthenticated if there can be no session of it: the caller is anonymous, or it is an
+        access token, which says what its bearer may do and not who that is.
+        """
+        now, evidence = self.runtime.seconds(), None
+        if not caller.is_anonymous:
+            evidence = self._evidence(credential, caller)
+        if evidence is None:
+            raise no_session()
+        key = self.records.require_key()
+        session = Session(
+            id=f"{self.runtime.random.getrandbits(128):032x}",
+            kind=evidence.kind,
+            subject=evidence.subject,
+            proof=fingerprint(evidence.text, evidence.kind, key),
+            issued_at=int(min(now, evidence.issued_at)),
+            expires_at=int(min(now + SESSION_SECONDS, evidence.expires_at)),
+            principals=evidence.principals,
+        )
+        log_session("signed_in", caller.principal)
+        return sign_session(session, key), session
+
+    def caller(self, cookie: str) -> Caller | None:
+        """
+        Return the caller whose session the text of a cookie is; None if it is not valid now.
+
+        May read the store and files. Raise Unavailable if the store does not answer.
+        """
+        session, key = self._verified(cookie)
+        if session is None or key is None or self.records.has_ended(session.id, session.expiry):
+            return None
+        try:
+            evidence, holder = self._present(session)
+            if not compare_digest(fingerprint(evidence, session.kind, key), session.proof):
+                return None
+            if isinstance(holder, TokenRecord):
+                return self.authenticator.caller_for_token(holder)
+            policy = self.authenticator.policy
+            return policy.authorize(holder, policy.access.load())
+        except Unauthenticated:  # the credential was removed or revoked, or has expired
+            return None
+
+    def end(self, session: Session, by: str) -> None:
+        """End the session of the principal `by`, on every server once its caches are renewed."""
+        self.records.end(session.id, session.expiry)
+        log_session("signed_out", by)
+        with suppress(WheelyardError):  # the next sign-out, or `check --sweep`, removes them
+            self.records.remove_expired(REMOVED_AT_ONCE)
+
+    def _verified(self, cookie: str) -> tuple[Session | None, bytes | None]:
+        """Return the session of a cookie, and the key that has signed it."""
+        now, key = self.runtime.seconds(), self.records.key()
+        session = verified_session(cookie, key, now) if key else None
+        monotonic = self.runtime.monotonic()
+        if session is None and monotonic - self._reread_at >= REREAD_SECONDS:
+            self._reread_at = monotonic
+            key = self.records.key("current")
+            session = verified_session(cookie, key, now) if key else None
+        return session, key
+
+    def _evidence(self, credential: Credential, caller: Caller) -> _Evidence | None:
+        """Return what a session of a verified credential has to show; None for an access token."""
+        authenticator, secret = self.authenticator, credential.secret
+        token = api_token_in(credential)
+        if token is not None:
+            expires_at = authenticator.tokens.active(token.id).expires_at.timestamp()
+            return _Evidence("api_token", token.id, token.digest, expires_at)
+        static = authenticator.static_tokens.find_with_digest(credential.halves)
+        if static is not None:
+            return _Evidence("static_token", static[1].principal, static[0])
+        match classify(credential):
+            case CredentialType.ID_TOKEN:
+                claims = decode_segment(secret.split(".")[1])  # have been verified
+                expiry, issue = (numeric_date(claims.get(each)) or 0.0 for each in ("exp", "iat"))
+                principals = tuple(sorted(caller.principals - COMMON_PRINCIPALS))
+                return _Evidence("id_token", caller.principal, "", expiry, issue, principals)
+            case CredentialType.PASSWORD if authenticator.htpasswd:
+                user, network = credential.user, credential.client_network
+                hashed = authenticator.htpasswd.verified_hash(user, secret, network)
+                return _Evidence("password", user, hashed) if hashed else None
+            case _:
+                return None
+
+    def _present(self, session: Session) -> tuple[str, Identity | TokenRecord]:
+        """
+        Return the evidence of a session's credential as it is now, and whom it stands for.
+
+        Raise Unauthenticated if the credential is not there any more, or not accepted.
+        """
+        authenticator, subject = self.authenticator, session.subject
+        match session.kind:
+            case "api_token":
+                record = authenticator.tokens.active(subject)
+                return record.sha256, record
+            case "static_token":
+                return authenticator.static_tokens.named(subject)
+            case "password" if authenticator.htpasswd:
+                hashed = authenticator.htpasswd.file.current().hashes.get(subject)
+                if hashed is not None:
+                    return hashed, htpasswd_identity(subject)
+            case "id_token" if authenticator.id_tokens and self._is_allowed(session):
+                principals = frozenset(session.principals) | COMMON_PRINCIPALS
+                return "", Identity(subject, principals)
+        raise invalid_credential()
+
+    def _is_allowed(self, session: Session) -> bool:
+        """Return whether a Google account is of an allowed domain, or a service account."""
+        domains = {f"domain:{each}" for each in self.allowed_domains}
+        is_user = session.subject.startswith("user:")
+        return not (is_user and domains) or not domains.isdisjoint(session.principals)
+
+
+def no_session() -> Unauthenticated:
+    """Return the error for a credential with which nobody can sign in in a browser."""
+    return Unauthenticated(
+        "This credential is not for signing in. Use a user name and its password, a token of this "
+        "index, or an ID token of Google's.",
+        short="Not for signing in.",
+    )

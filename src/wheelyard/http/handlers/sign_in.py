@@ -1,0 +1,138 @@
+"""
+Handlers of `/-/sign-in/` and `/-/sign-out/`: sessions of browsers.
+
+What is typed into the form is verified as the same credential in a header would be, with the same
+limits and the same lines in the log. Nothing of it is sent back.
+"""
+
+from functools import partial
+from typing import Final
+
+from wheelyard.authentication.api_tokens import invalid_credential
+from wheelyard.authentication.credential_type import CredentialType, classify
+from wheelyard.authentication.sessions import no_session
+from wheelyard.authentication.verifiers.login_rate_limit import client_network
+from wheelyard.authentication.verifiers.verifier import invalid_password
+from wheelyard.errors import NotFound, Unauthenticated, Unavailable, WheelyardError
+from wheelyard.http.protocol.error_responses import BEARER_CHALLENGE, retry_after, status_of
+from wheelyard.http.protocol.form_body import FormFields, read_form
+from wheelyard.http.protocol.messages import NO_STORE, Request, Response, redirect
+from wheelyard.http.protocol.query_string import query_field
+from wheelyard.http.security.form_tokens import require_form_token
+from wheelyard.http.security.next_page import local_path, referring_page
+from wheelyard.http.security.request_authentication import (
+    AUTHORIZATION_LIMIT_BYTES,
+    RequestAuthenticator,
+)
+from wheelyard.http.security.session_cookie import SessionCookie
+from wheelyard.http.web_pages import WebPages
+from wheelyard.model.access import Credential
+from wheelyard.model.token import has_token_prefix
+from wheelyard.rendering.web.sign_in_page import SignInFacts, sign_in_page
+
+TOKEN_USER: Final = "__token__"  # noqa: S105 - a user name
+"""The user name by which a password is a token, as in the settings of clients."""
+SEE_OTHER: Final = 303
+
+
+async def show_sign_in(request: Request, web: WebPages) -> Response:
+    """Handle GET `/-/sign-in/`: the form, or for somebody who is signed in, the next page."""
+    index = web.context.index
+    server, given = index.settings.server, query_field(request.query, "next")
+    target = referring_page(request.headers, server) if given is None else local_path(given, server)
+    if not request.caller.is_anonymous:
+        return redirect(SEE_OTHER, target)
+    _require_cookie(web)
+    has_signed_out = query_field(request.query, "signed-out") is not None
+    return _form(request, web, 200, target, has_signed_out=has_signed_out)
+
+
+async def sign_in(request: Request, web: WebPages) -> Response:
+    """Handle POST `/-/sign-in/`: begin a session, or return the form with what is wrong."""
+    cookie, index = _require_cookie(web), web.context.index
+    fields = await read_form(request)
+    target = local_path(fields.exact_text("next"), index.settings.server)
+    try:
+        credential = _credential(fields, request.address)
+        caller = await RequestAuthenticator(web.context).verify(credential, request.address)
+        begin = partial(index.sessions.begin, credential, caller)
+        value, session = await web.context.pools.run_write(begin)
+    except (Unauthenticated, Unavailable) as error:
+        web.context.store_errors.log(error)
+        return _form(request, web, status_of(error), target, _message_of(error))
+    seconds = session.expires_at - int(index.runtime.seconds())
+    return redirect(SEE_OTHER, target, NO_STORE, cookie.header(value, seconds))
+
+
+async def sign_out(request: Request, web: WebPages) -> Response:
+    """Handle POST `/-/sign-out/`: end the session, and take its cookie from the browser."""
+    cookie, context = _require_cookie(web), web.context
+    fields = await read_form(request)
+    if request.session is not None:
+        await require_form_token(request, fields, context)
+        end = partial(context.index.sessions.end, request.session, request.caller.principal)
+        await context.pools.run_write(end)
+    prefix = context.index.settings.server.path_prefix
+    return redirect(SEE_OTHER, f"{prefix}/-/sign-in/?signed-out", NO_STORE, cookie.removal())
+
+
+def _require_cookie(web: WebPages) -> SessionCookie:
+    cookie = SessionCookie.of(web.context.index.settings)
+    if cookie is None:
+        raise NotFound(
+            "This index has no page to sign in. Where it needs a name and a password, your browser "
+            "asks for them by itself.",
+            short="Not found.",
+        )
+    return cookie
+
+
+def _credential(fields: FormFields, address: str) -> Credential:
+    """
+    Return what was typed as the credential that a program would send.
+
+    Raise Unauthenticated if it is an access token of Google's: before that is shown to Google.
+    """
+    user, secret, network = (
+        fields.text("user"),
+        fields.exact_text("password"),
+        client_network(address),
+    )
+    if len(secret) > AUTHORIZATION_LIMIT_BYTES:
+        raise invalid_credential()
+    token = Credential(TOKEN_USER, secret.strip(), client_network=network)
+    kind = classify(token)
+    if kind is CredentialType.ACCESS_TOKEN:
+        raise no_session()
+    # a pasted token often has a newline at its end, and belongs to no user name
+    is_token = not user or kind is CredentialType.ID_TOKEN or has_token_prefix(token.secret)
+    return token if is_token else Credential(user, secret, client_network=network)
+
+
+def _message_of(error: WheelyardError) -> str:
+    if error.short in (invalid_credential().short, invalid_password("").short):
+        return "That did not fit. Look at what you have typed, and try again."
+    return error.message
+
+
+def _form(
+    request: Request,
+    web: WebPages,
+    status: int,
+    next_path: str,
+    message: str = "",
+    *,
+    has_signed_out: bool = False,
+) -> Response:
+    settings = web.context.index.settings
+    facts = SignInFacts(
+        next_path=next_path,
+        has_passwords=bool(settings.access.htpasswd_file),
+        takes_id_tokens=bool(settings.google.id_token.audience),
+        message=message,
+        has_signed_out=has_signed_out,
+        contact=settings.web.contact,
+    )
+    headers = {401: (BEARER_CHALLENGE,), 429: (retry_after(),), 503: (retry_after(),)}
+    body = sign_in_page(web.environment, web.viewer(request), facts)
+    return web.own_page(status, body, *headers.get(status, ()))

@@ -1,0 +1,70 @@
+"""
+The cookie of a session: its name, its attributes, and how it is found in a request.
+
+On https its name begins with `__Host-`: a browser then takes it from this host over https alone, so
+that no other host of the domain can plant one. `SameSite=Strict` keeps it from requests that pages
+of other sites make; also from a link there, so that one arrives as if signed out.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from wheelyard.http.protocol.messages import Header, Headers
+from wheelyard.model.session import MAX_COOKIE_CHARS
+from wheelyard.settings.sections import Settings
+
+NAME: Final = "wheelyard-session"
+
+_VALUE: Final = re.compile(rb"[A-Za-z0-9_.-]{1,%d}" % MAX_COOKIE_CHARS)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCookie:
+    """The name and the attributes of the cookie on one index."""
+
+    name: str
+    attributes: str
+
+    @classmethod
+    def of(cls, settings: Settings) -> "SessionCookie | None":
+        """Return the cookie by the settings; None if `cookie_login` is off."""
+        if not settings.access.cookie_login:
+            return None
+        attributes = "HttpOnly; SameSite=Strict"
+        if settings.base_url.startswith("https://"):
+            return cls(f"__Host-{NAME}", f"Path=/; Secure; {attributes}")
+        return cls(NAME, f"Path={settings.server.path_prefix}/; {attributes}")
+
+    def value_in(self, header: bytes) -> bytes:
+        """
+        Return the value of the cookie in a Cookie header; empty if it has none of the right form.
+
+        Also empty if there are several, of which one may be planted.
+        """
+        name = self.name.encode()
+        if name not in header:
+            return b""
+        pairs = (each.strip().partition(b"=") for each in header.split(b";"))
+        found = [value for given, _, value in pairs if given == name]
+        return found[0] if len(found) == 1 and _VALUE.fullmatch(found[0]) else b""
+
+    def header(self, value: str, seconds: int) -> Header:
+        """Return the header that gives a browser the cookie for so many seconds."""
+        text = f"{self.name}={value}; Max-Age={seconds}; {self.attributes}"
+        return (b"set-cookie", text.encode("ascii"))
+
+    def removal(self) -> Header:
+        """Return the header that takes the cookie from a browser."""
+        return self.header("", 0)
+
+
+def session_of(headers: Headers, cookie: SessionCookie | None) -> bytes:
+    """
+    Return the value of the session's cookie by which a request is to be authenticated, or nothing.
+
+    A request with an Authorization header is not: that header wins.
+    """
+    if cookie is None or b"authorization" in headers:
+        return b""
+    return cookie.value_in(headers.get(b"cookie", b""))
