@@ -101,7 +101,7 @@ class WebPages:
         viewer = self.viewer_of(caller or self.context.read_policy.anonymous)
         return error_page(self.environment, viewer, root, facts), SECURITY_HEADERS
 
-    def headers(self, name: NormalizedName | None, caller: Caller | None = None) -> HeaderList:
+    def headers(self, name: NormalizedName | None, caller: Caller | None) -> HeaderList:
         """
         Return the headers of a page about the project `name`, or about all projects.
 

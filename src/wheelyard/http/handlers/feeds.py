@@ -25,5 +25,5 @@ async def answer_project_feed(request: Request, web: WebPages) -> Response:
         return project_feed(environment.brand.name, environment.base_url, project, changes)
 
     is_current = index.projects.watch(name, version)
-    page = await load_page(context, ("feed", name), version, render, web.headers(name))
+    page = await load_page(context, ("feed", name), version, render, web.headers(name, None))
     return page_response(request, page, MediaType.ATOM, is_current)

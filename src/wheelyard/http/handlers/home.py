@@ -83,7 +83,7 @@ async def _answer_results(request: Request, web: WebPages, words: str, number: i
     async with context.long_read_limit.acquire(request.client_key):
         table = await load_projects(context)
         body = await context.pools.run_read(render)
-    return make_response(200, MediaType.HTML.value.content_type, body, *web.headers(None))
+    return make_response(200, MediaType.HTML.value.content_type, body, *web.headers(None, caller))
 
 
 def _page_number(text: str) -> int:

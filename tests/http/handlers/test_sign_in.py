@@ -1,0 +1,295 @@
+"""Signing in and out in a browser."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from msgspec import structs
+
+from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.http.browser import Browser
+from tests.http.in_process import InProcessServer, in_process
+from tests.http.packages import wheel
+from tests.operations.in_memory_index import Clock
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.model.access import Action
+from wheelyard.settings.sections import (
+    AccessSettings,
+    HttpSettings,
+    ServerSettings,
+    Settings,
+    WebSettings,
+)
+from wheelyard.storage.memory import MemoryStore
+
+PASSWORD = "s3cret"
+PLAIN = ServerSettings(public_url="http://index")
+COOKIE = "wheelyard-session"
+
+
+def settings_in(folder: Path, server: ServerSettings = PLAIN, *, private: bool = True) -> Settings:
+    """Return the settings of an index with the users ana and ben, and `demo`."""
+    (folder / "htpasswd").write_text(f"ana:{SHA}\nben:{SHA}\n")
+    access = AccessSettings(
+        cookie_login=True,
+        private=private,
+        htpasswd_file=str(folder / "htpasswd"),
+        failed_login_per_minute=3,
+    )
+    return Settings(server=server, access=access, web=WebSettings(contact="it@acme.dev"))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[InProcessServer]:
+    """Serve a private index."""
+    with in_process(tmp_path, settings_in(tmp_path)) as opened:
+        opened.publish(wheel("demo"))
+        yield opened
+
+
+def test_a_person_signs_in_and_out(server: InProcessServer) -> None:
+    """A person who needs to sign in does so, comes back to the page, and signs out again."""
+    browser = Browser(server)
+    refused = browser.open("/project/demo/?page=2")
+    assert refused.status == 401
+    assert 'href="/-/sign-in/?next=/project/demo/%3Fpage%3D2"' in refused.body.decode()
+    assert 'href="mailto:it@acme.dev"' in refused.body.decode()
+
+    form = browser.open("/-/sign-in/?next=/project/demo/%3Fpage%3D2")
+    assert (form.status, form.headers["cache-control"]) == (200, "no-store")
+    assert 'name="next" value="/project/demo/?page=2"' in form.body.decode()
+    signed_in = browser.sign_in("ana", PASSWORD, "/project/demo/")
+    assert (signed_in.status, signed_in.headers["location"]) == (303, "/project/demo/")
+    assert signed_in.headers["cache-control"] == "no-store"
+    page = browser.open("/project/demo/")
+    assert page.status == 200
+    assert ">ana</a>" in page.body.decode()
+    assert browser.open("/-/sign-in/?next=/setup/").headers["location"] == "/setup/"
+
+    old = dict(browser.cookies)
+    out = browser.send("/-/sign-out/", {"csrf_token": browser.form_token("/-/upload/")})
+    assert (out.status, out.headers["location"]) == (303, "/-/sign-in/?signed-out")
+    assert browser.cookies == {}
+    assert "You are signed out" in browser.open(out.headers["location"]).body.decode()
+    assert browser.open("/project/demo/").status == 401
+    server.clock.advance(seconds=1)
+    assert Browser(server, old).open("/project/demo/").status == 401
+
+
+@pytest.mark.parametrize(
+    ("address", "cookie", "attributes"),
+    [
+        (PLAIN, COOKIE, "Path=/; HttpOnly; SameSite=Strict"),
+        (
+            ServerSettings(public_url="http://index/team", path_prefix="/team"),
+            COOKIE,
+            "Path=/team/; HttpOnly; SameSite=Strict",
+        ),
+        (
+            ServerSettings(public_url="https://index/team", path_prefix="/team"),
+            f"__Host-{COOKIE}",
+            "Path=/; Secure; HttpOnly; SameSite=Strict",
+        ),
+    ],
+)
+def test_attributes_of_the_cookie(
+    tmp_path: Path, address: ServerSettings, cookie: str, attributes: str
+) -> None:
+    """The cookie is for this host alone, on https for https alone, and for no script or site."""
+    scheme = address.public_url.partition("://")[0]
+    with in_process(tmp_path, settings_in(tmp_path, address)) as server:
+        fields = {"user": "ana", "password": PASSWORD, "next": "/"}
+        answer = Browser(server).send(
+            f"{address.path_prefix}/-/sign-in/", fields, ("Origin", f"{scheme}://index")
+        )
+
+        given = answer.headers["set-cookie"]
+        assert given.startswith(f"{cookie}=")
+        assert given.endswith(f"; Max-Age=43200; {attributes}")
+        assert answer.headers["location"] == f"{address.path_prefix}/"
+
+
+def test_what_fails_is_said_and_not_repeated(
+    server: InProcessServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a wrong password the form comes again, the log says why, and neither has a secret."""
+    caplog.set_level(logging.DEBUG)
+    browser = Browser(server)
+    answers = [browser.sign_in("ana-typo", f"hunter{number}") for number in range(3)]
+    limited = browser.sign_in("ana-typo", "hunter4")
+
+    assert [each.status for each in answers] == [401] * 3
+    assert {each.headers["www-authenticate"] for each in answers} == {'Bearer realm="wheelyard"'}
+    assert limited.status == 429
+    assert "Too many credentials" in limited.body.decode()
+    assert limited.headers["retry-after"]
+    for each in (*answers, limited):
+        assert b"<form" in each.body
+        assert b"hunter" not in each.body
+        assert b"ana-typo" not in each.body
+        assert "set-cookie" not in each.headers
+    assert "htpasswd_user" in caplog.text
+    assert "hunter" not in caplog.text
+
+
+def test_a_token_is_typed_in_either_way(server: InProcessServer) -> None:
+    """A token signs in without a user name, with any, and with the newline that was copied."""
+    token, record = server.index.tokens.create(
+        TokenRequest(name="laptop", actions=Action.READ), "local:op"
+    )
+    browser = Browser(server)
+    for user, text in (("", token.text), ("ana", token.text), ("", f" {token.text}\n")):
+        assert browser.sign_in(user, text).status == 303
+        assert ">laptop</a>" in browser.open("/").body.decode()
+
+    server.index.tokens.revoke(record.id, "local:op")
+    server.clock.advance(seconds=1)
+    assert browser.open("/").status == 401
+    assert browser.sign_in("", token.text).status == 401
+    assert browser.sign_in("", "ya29.google-access-token").status == 401
+
+
+def test_any_other_cookie_is_nobodys(server: InProcessServer) -> None:
+    """A cookie of another form, too long or there twice, is as if there were none."""
+    browser = Browser(server)
+    browser.sign_in("ana", PASSWORD)
+    genuine = browser.cookies[COOKIE]
+    twice = f"{genuine}; {COOKIE}={genuine}"
+    for cookie in ("x", "x.y", "." * 99, "é", "a" * 5000, twice, f'"{genuine}"', f"{genuine}x"):
+        sent = Browser(server, {COOKIE: cookie})
+        assert [sent.open(path).status for path in ("/", "/simple/demo/")] == [401, 401]
+        assert sent.open("/-/sign-in/").status == 200
+
+
+def test_cookies_count_for_reading_and_forms_alone(server: InProcessServer) -> None:
+    """A session opens pages, files and the Simple API, and no API that changes something."""
+    browser = Browser(server, {"theme": "dark", "other": "wheelyard-session=x"})
+    browser.sign_in("ana", PASSWORD)
+    for path in ("/", "/simple/", "/simple/demo/", "/search.json", "/api/v1/whoami", "/setup/"):
+        assert browser.open(path).status == 200, path
+    yank = browser.send("/api/v1/projects/demo/yank", {})
+    upload = browser.send("/legacy/", {":action": "file_upload"})
+    assert (yank.status, upload.status) == (401, 401)
+    wrong = browser.open("/simple/", ("Authorization", "Bearer wrong"))
+    assert wrong.status == 401
+
+
+def test_form_of_another_site_signs_nobody_in(server: InProcessServer) -> None:
+    """A page of another site signs nobody in or out: not as itself, not with a stored password."""
+    browser = Browser(server)
+    fields = {"user": "ana", "password": PASSWORD, "next": "/"}
+    for name, value in (("Origin", "https://evil.example"), ("Origin", "null")):
+        assert browser.send("/-/sign-in/", fields, (name, value)).status == 403
+    assert browser.send("/-/sign-in/", fields, ("Sec-Fetch-Site", "cross-site")).status == 403
+    assert browser.cookies == {}
+
+    browser.sign_in("ana", PASSWORD)
+    for token in ("", "0.x", "1" * 200):
+        stale = browser.send("/-/sign-out/", {"csrf_token": token})
+        assert stale.status == 403
+        assert "Load the page with the form again" in stale.body.decode()
+    assert browser.open("/").status == 200
+
+
+def test_link_on_another_site_finds_who_is_signed_in(server: InProcessServer) -> None:
+    """A link on another site, which arrives without the cookie, leads to the page all the same."""
+    browser = Browser(server)
+    browser.sign_in("ana", PASSWORD)
+    from_elsewhere = (("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate"))
+    arrived = Browser(server).open("/project/demo/", *from_elsewhere)
+
+    assert arrived.status == 401
+    target = "/-/sign-in/?next=/project/demo/"
+    assert f'http-equiv="refresh" content="0; url={target}"' in arrived.body.decode()
+    assert browser.open(target).headers["location"] == "/project/demo/"
+    assert b'http-equiv="refresh' not in Browser(server).open("/project/demo/").body
+
+
+def test_sign_in_leads_nowhere_else(server: InProcessServer) -> None:
+    """Whoever has signed in comes to a page of this index, whatever the link to the form said."""
+    browser = Browser(server)
+    for target in ("https://evil.example/", "//evil.example", "/\\evil.example", "x", ""):
+        assert browser.sign_in("ana", PASSWORD, target).headers["location"] == "/"
+        asked = browser.open(f"/-/sign-in/?next={quote(target)}")
+        assert (asked.status, asked.headers["location"]) == (303, "/")
+
+
+def test_the_page_one_came_from_is_known(server: InProcessServer) -> None:
+    """A link to the sign-in page that names no page leads back to where it was followed."""
+    browser = Browser(server)
+    browser.sign_in("ana", PASSWORD)
+    for referer, target in (
+        ("http://index/project/demo/?page=2", "/project/demo/?page=2"),
+        ("https://evil.example/project/demo/", "/"),
+        ("http://[", "/"),
+    ):
+        asked = browser.open("/-/sign-in/", ("Referer", referer))
+        assert asked.headers["location"] == target
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_pages_of_one_person_reach_nobody_else(tmp_path: Path, *, private: bool) -> None:
+    """What one person gets from the caches is never sent to another one, or to nobody."""
+    settings = structs.replace(
+        settings_in(tmp_path, private=private), http=HttpSettings(public_max_age=60)
+    )
+    with in_process(tmp_path, settings) as server:
+        server.publish(wheel("demo"))
+        people = {name: Browser(server) for name in ("ana", "ben", "")}
+        for name in ("ana", "ben"):
+            assert people[name].sign_in(name, PASSWORD).status == 303
+        for path in ("/project/demo/", "/", "/project/demo/", "/simple/demo/"):
+            for each in (*people.values(), *people.values()):
+                each.open(path)
+            answers = {name: each.open(path) for name, each in people.items()}  # the fast path's
+            shown = {name: answer.body.decode() for name, answer in answers.items()}
+            is_page = not path.startswith("/simple/")
+            assert (">ana</a>" in shown["ana"]) == (">ben</a>" in shown["ben"]) == is_page
+            assert "ben" not in shown["ana"] + shown[""]
+            assert "ana</a>" not in shown["ben"] + shown[""]
+            is_shared = "public" in answers[""].headers["cache-control"]
+            assert is_shared is not private
+            assert "Cookie" in answers["ana"].headers["vary"] or not is_page
+            assert is_shared or answers["ana"].headers["cache-control"].startswith("private")
+            if is_page:
+                assert "Cookie" in answers[""].headers.get("vary", "Cookie")
+                assert "public" not in answers["ana"].headers["cache-control"]
+
+
+def test_the_fast_path_knows_sessions(server: InProcessServer) -> None:
+    """A page is repeated without the event loop for a session, whatever other cookies there are."""
+    browser = Browser(server)
+    browser.sign_in("ana", PASSWORD)
+    for number in range(3):
+        browser.cookies["visits"] = f"{number}" * 2000  # longer than any other header may be
+        answer = browser.open("/simple/demo/")
+        assert (answer.status, answer.was_quick) == (200, number > 0)
+
+    server.clock.advance(seconds=2)
+    assert not browser.open("/simple/demo/").was_quick
+    assert browser.open("/simple/demo/").was_quick
+    token = server.index.tokens.create(TokenRequest(name="t", actions=Action.READ), "local:op")[0]
+    both = browser.open("/simple/demo/", ("Authorization", f"Bearer {token.text}"))
+    assert (both.status, both.was_quick) == (200, False)
+    wrong = ("Authorization", "Bearer wrong")
+    assert browser.open("/simple/demo/", wrong).status == 401
+
+
+def test_without_the_setting_there_is_no_sign_in(tmp_path: Path) -> None:
+    """Without `cookie_login` there is no sign-in page, and a cookie opens nothing."""
+    store, settings = MemoryStore(Clock().seconds), settings_in(tmp_path)
+    with in_process(tmp_path, settings, store=store) as server:
+        browser = Browser(server)
+        browser.sign_in("ana", PASSWORD)
+    off = structs.replace(settings.access, cookie_login=False)
+    with in_process(tmp_path, structs.replace(settings, access=off), store=store) as server:
+        kept = Browser(server, browser.cookies)
+
+        assert browser.cookies
+        refused = kept.open("/")
+        assert (refused.status, refused.headers["www-authenticate"][:5]) == (401, "Basic")
+        assert "sign-in" not in refused.body.decode()
+        assert kept.open("/-/sign-in/").status == 404
+        assert kept.sign_in("ana", PASSWORD).status == 404
