@@ -30,7 +30,7 @@ SYSTEM_PROGRAMS = {
     "bsdtar": ("libarchive-tools", "archive"),
     "buildah": ("buildah", "deploy"),
     "caddy": ("caddy", "deploy"),
-    "chromium": ("chromium", "exporting"),
+    "chromium": ("chromium", "browser exporting"),
     "curl": ("curl", "access bucket_clients clients deploy http"),
     "htpasswd": ("apache2-utils", "authentication"),
     "jq": ("jq", "deploy"),

@@ -11,6 +11,7 @@ from tests.cli.conftest import Typed
 from tests.exporting.export_fixture import stock
 from tests.exporting.sites import BASE, broken, pages_of, reader, tree
 from tests.http.servers import RunningServer, running_server
+from tests.model.test_brand import LOGO
 from tests.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -30,7 +31,10 @@ class LiveAndStatic:
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveAndStatic]:
     """A server with every kind of release and a public URL, and an export of its store."""
     folder = tmp_path_factory.mktemp("both")
-    config = f'[server]\npublic_url = "{BASE}"\n'
+    brand = '[web]\nname = "Acme & Söhne"\naccent = "#c2185b"\nlogo = "logo.svg"\n'
+    config = f'[server]\npublic_url = "{BASE}"\n{brand}'
+    (folder / "live").mkdir()
+    (folder / "live/logo.svg").write_bytes(LOGO)
     with running_server(folder / "live", config=config) as live:
         stock(live.index, folder)
         (folder / "sandbox").mkdir()

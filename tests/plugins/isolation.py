@@ -14,6 +14,7 @@ import pytest
 
 FOLDERS = frozenset(
     {
+        "browser",
         "bucket_clients",
         "clients",
         "deploy",

@@ -20,6 +20,7 @@ FIRST = (
     "tests/access/test_clients.py",
     "tests/migration/",
     "keyring/",
+    "tests/browser/",
     "tests/bucket_clients/",
     "tests/durability/",
     "tests/exporting/",

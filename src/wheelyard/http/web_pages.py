@@ -37,7 +37,9 @@ class WebPages:
         self.context = context
         settings = context.index.settings
         is_certain = bool(settings.server.public_url)
-        self.environment = PageEnvironment(settings.index_url, is_certain=is_certain)
+        self.environment = PageEnvironment(
+            settings.index_url, is_certain=is_certain, brand=context.index.brand
+        )
 
     def viewer(self, request: Request, name: NormalizedName | None = None) -> Viewer:
         """Return who looks at a page, which may be the page of the project `name`."""

@@ -56,6 +56,7 @@ FILE_SETTINGS: Final[tuple[SettingPath, ...]] = (
     ("access", "static_tokens_file"),
     ("server", "certificate"),
     ("server", "key"),
+    ("web", "logo"),
 )
 
 _Values = dict[str, Any]

@@ -18,6 +18,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import fields
 
 from wheelyard.model.access import Pattern, parse_pattern
+from wheelyard.model.brand import DEFAULT_NAME
 from wheelyard.model.grants import Grants, parse_grant, parse_groups
 
 if TYPE_CHECKING:
@@ -238,8 +239,14 @@ class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class WebSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Section `[web]`: the pages for people."""
+    """Section `[web]`: how the pages for people present the index."""
 
+    name: str = DEFAULT_NAME
+    """Name of the index, in the header and the title of each page."""
+    logo: FileName = ""
+    """Picture beside the name: SVG without scripts, PNG, JPEG, WebP, GIF or ICO, up to 256 KiB."""
+    accent: Annotated[str, Meta(title="colour")] = ""
+    """Colour of links and buttons, such as `#1b62b5`; made darker or lighter to be readable."""
     contact: str = ""
     """Whom error pages say to ask: an e-mail address, a URL or a text."""
 

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.access import ANONYMOUS, EVERY_PROJECT, parse_pattern
+from wheelyard.model.brand import is_colour
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import Grant
 from wheelyard.settings.sections import (
@@ -40,6 +41,7 @@ _AUDIENCE: Final = re.compile(r"(?!.*://[^/?#]*@)[\x21-\x7e]{1,500}")
 _DOMAIN: Final = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _PORT: Final = re.compile(r":[0-9]*\Z")
+_TITLE: Final = re.compile(r"(?=.*\S)[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,60}")
 _SEGMENT: Final = re.compile(r"(?!\.{1,2}\Z)[^\s\x00-\x1f\x7f%?#\\]+")
 """A path segment that needs no quoting in a URL."""
 _URL: Final = re.compile(r"https?://[^\x00-\x20\x7f/?#@]+(/[^\x00-\x20\x7f?#]*)?")
@@ -195,6 +197,9 @@ _RULES: Final[dict[str, tuple[Callable[[str], bool], str]]] = {
     "google.access_token.resource": (_is_whole_bucket, "a bucket as a whole, gs://BUCKET"),
     "iap.audience": _AUDIENCE_RULE,
     "trusted_publishing.audience": _AUDIENCE_RULE,
+    "web.name": (_matching(_TITLE), "1 to 60 characters on one line"),
+    "web.logo": (lambda text: "\0" not in text, _FILE_ADVICE),
+    "web.accent": (is_colour, "a colour as # and six digits from 0 to f, such as #1b62b5"),
     "log.project": (_matching(_PRINTABLE), "the id of a Google Cloud project"),
     "telemetry.otlp_endpoint": (
         lambda text: _is_url(text) and not text.rstrip("/").endswith(("/v1/traces", "/v1/metrics")),

@@ -16,6 +16,7 @@ from wheelyard.catalog.files import Files
 from wheelyard.catalog.format import open_catalog
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.runtime import Runtime
+from wheelyard.model.brand import Brand
 from wheelyard.model.grants import GrantFields, describe_grant
 from wheelyard.model.project import AnyEvent
 from wheelyard.operations.access_control import AccessControl, AddedGrant
@@ -32,6 +33,7 @@ from wheelyard.storage.base import Store
 from wheelyard.storage.instrumented import InstrumentedStore, StoreMetrics
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.authentication import build_authenticator
+from wheelyard.wiring.brand import brand_of
 from wheelyard.wiring.stores import (
     StoreTraits,
     cache_policy_in,
@@ -68,6 +70,7 @@ class Index:
     access: AccessControl
     authenticator: Authenticator
     sessions: Sessions
+    brand: Brand
     publishing_cleanup: PublishingCleanup
 
     @property
@@ -179,5 +182,6 @@ def build_index(
         access=access,
         authenticator=authenticator,
         sessions=sessions,
+        brand=brand_of(settings.web),
         publishing_cleanup=publishing_cleanup,
     )

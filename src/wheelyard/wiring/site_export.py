@@ -11,7 +11,7 @@ import signal
 import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from multiprocessing import get_context, parent_process
@@ -98,7 +98,8 @@ class SiteExporter:
         index, loaded = self.index, load_manifest(site.store)
         base = index.settings.server.public_url.rstrip("/")
         previous = loaded.manifest.options if loaded.manifest else Options(base_url=base)
-        options = self.requested.merged_with(previous)
+        requested = replace(self.requested, brand=index.brand.fingerprint)
+        options = requested.merged_with(previous)
         has_store_files = _has_files_of(index, self.dest)
         if has_store_files and options.files is not FileMode.LEAVE:  # a site's files are deleted
             raise Invalid(
@@ -112,6 +113,7 @@ class SiteExporter:
             is_certain=bool(options.base_url),
             files_url=options.files_from_page,
             is_lazy=True,
+            brand=index.brand,
         )
         writer, runtime = PageWriter(site.store), index.runtime
         retries = ConflictRetries(runtime=runtime) if is_local else remote_conflict_retries(runtime)

@@ -12,6 +12,11 @@ from wheelyard.rendering.web.assets import Asset
 
 IMMUTABLE: Final[Header] = (b"cache-control", b"public, max-age=31536000, immutable")
 VARY_ENCODING: Final[Header] = (b"vary", b"Accept-Encoding")
+HARMLESS: Final[Header] = (
+    b"content-security-policy",
+    b"default-src 'none'; style-src 'unsafe-inline'; sandbox",
+)
+"""Whoever opens a picture by its URL runs no script in it; the styles are those inside an SVG."""
 
 
 async def answer_asset(request: Request, web: WebPages) -> Response:
@@ -25,7 +30,7 @@ async def answer_asset(request: Request, web: WebPages) -> Response:
         raise NotFound(message, short="Not found.")
     bodies = _encoded(asset)
     encoding = best_encoding(request.headers.get(b"accept-encoding", b""))
-    headers = [IMMUTABLE, VARY_ENCODING]
+    headers = [IMMUTABLE, VARY_ENCODING, HARMLESS]
     if encoding is not Encoding.IDENTITY and encoding in bodies:
         headers.append((b"content-encoding", encoding.name.lower().encode()))
     body = bodies.get(encoding, asset.body)

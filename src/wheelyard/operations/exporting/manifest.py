@@ -54,6 +54,8 @@ class Options(Struct, frozen=True, kw_only=True):
     """Whether each page is also written compressed, as `.gz`."""
     store: str = ""
     """The `store_fingerprint` of the exported store; empty if unknown."""
+    brand: str = ""
+    """The fingerprint of the brand on all pages."""
 
     @property
     def files_from_page(self) -> str:
@@ -77,6 +79,8 @@ class RequestedOptions:
     is_gzipped: bool | None = None
     store: str = ""
     """The `store_fingerprint` of the store to export."""
+    brand: str = ""
+    """The fingerprint of the brand of the index."""
 
     def merged_with(self, previous: Options) -> Options:
         """Return `previous` with these changes; raise Invalid if the site is of another store."""
@@ -87,7 +91,7 @@ class RequestedOptions:
                 "and export again.",
                 code=BAD_DESTINATION,
             )
-        options = replace(previous, store=self.store or previous.store)
+        options = replace(previous, store=self.store or previous.store, brand=self.brand)
         if self.base_url is not None:
             options = replace(options, base_url=self.base_url)
         if self.files is not None:

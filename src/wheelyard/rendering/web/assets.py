@@ -5,14 +5,25 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Final
 
+from wheelyard.model.brand import DEFAULT_BRAND, Brand
+from wheelyard.rendering.web.accent import accent_css
+
 ASSETS_PATH: Final = "-/assets"
 """The folder of the assets, relative to the root of the index; no project has the name `-`."""
 
+STYLE: Final = "style.css"
+ICON: Final = "favicon.svg"
+LOGO: Final = "logo"
+
 _MEDIA_TYPES: Final = {
     "css": "text/css; charset=utf-8",
+    "gif": "image/gif",
     "ico": "image/x-icon",
+    "jpg": "image/jpeg",
     "js": "text/javascript; charset=utf-8",
+    "png": "image/png",
     "svg": "image/svg+xml",
+    "webp": "image/webp",
 }
 _DIGEST_LENGTH: Final = 16
 
@@ -32,10 +43,20 @@ class Asset:
         return f"{ASSETS_PATH}/{self.name}"
 
 
-def load_assets() -> dict[str, Asset]:
-    """Return every asset, by its name without the digest: `style.css`."""
-    found = (each for each in files(__package__).joinpath("assets").iterdir() if each.is_file())
-    return {each.name: _asset(each.name, each.read_bytes()) for each in found}
+def load_assets(brand: Brand = DEFAULT_BRAND) -> dict[str, Asset]:
+    """
+    Return every asset, by its name without the digest: `style.css`.
+
+    The style sheet has the accent colour of the brand. `LOGO` is its logo, if it has one.
+    """
+    folder = files(__package__).joinpath("assets")
+    bodies = {each.name: each.read_bytes() for each in folder.iterdir() if each.is_file()}
+    if brand.accent:
+        bodies[STYLE] += accent_css(brand.accent).encode()
+    assets = {name: _asset(name, body) for name, body in bodies.items()}
+    if brand.logo:
+        assets[LOGO] = _asset(f"logo.{brand.logo.suffix}", brand.logo.body)
+    return assets
 
 
 def _asset(name: str, body: bytes) -> Asset:

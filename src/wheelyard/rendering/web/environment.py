@@ -1,14 +1,14 @@
 """What all pages have in common: templates, assets, the URL of the index, the security policy."""
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from wheelyard.model.brand import DEFAULT_BRAND, Brand
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
-from wheelyard.rendering.web.assets import load_assets
+from wheelyard.rendering.web.assets import ICON, LOGO, load_assets
 from wheelyard.rendering.web.viewer import Viewer
 
 META_POLICY: Final = (
@@ -19,13 +19,6 @@ META_POLICY: Final = (
 """The Content-Security-Policy in each page: a site in a bucket cannot send it as a header."""
 POLICY: Final = f"{META_POLICY}; frame-ancestors 'none'"
 """The header Content-Security-Policy of each page; browsers ignore `frame-ancestors` in a page."""
-
-
-@dataclass(frozen=True, slots=True)
-class Brand:
-    """How an index presents itself."""
-
-    name: str = "wheelyard"
 
 
 class PageEnvironment:
@@ -39,6 +32,7 @@ class PageEnvironment:
         files_url: The URL of the folder of files, relative to a project's page or absolute.
         is_lazy: Whether a template is loaded at its first use. If not, all are loaded at once, so
             that no request fails later.
+        brand: How the index presents itself.
     """
 
     def __init__(
@@ -48,13 +42,14 @@ class PageEnvironment:
         is_certain: bool = True,
         files_url: str = FILES_FROM_DETAIL,
         is_lazy: bool = False,
+        brand: Brand = DEFAULT_BRAND,
     ) -> None:
         self.index_url = index_url
         self.base_url = index_url.removesuffix("simple/") if is_certain else ""
         """The absolute URL of the home page; empty if it is uncertain."""
         self.files_url = files_url
-        self.brand = Brand()
-        self.assets = load_assets()
+        self.brand = brand
+        self.assets = load_assets(brand)
         self._is_certain = is_certain
         self._templates = Environment(
             loader=PackageLoader("wheelyard.rendering.web"),
@@ -69,6 +64,7 @@ class PageEnvironment:
             "asset": lambda name: self.assets[name].path,
             "brand": self.brand,
             "index_link": self.index_link,
+            "logo": LOGO if brand.logo else ICON,
             "policy": META_POLICY,
         }
         for name in () if is_lazy else self._templates.list_templates():

@@ -1,0 +1,23 @@
+"""Reads the brand that section `[web]` of the settings describes."""
+
+from pathlib import Path
+
+from wheelyard.errors import Invalid, quoted
+from wheelyard.model.brand import MAX_LOGO_BYTES, Brand, Logo, parse_logo
+from wheelyard.settings.sections import WebSettings
+from wheelyard.settings.validation import bad_setting
+
+
+def brand_of(web: WebSettings) -> Brand:
+    """Return the brand of the settings; raise Invalid if the logo is missing or unfit."""
+    return Brand(web.name, web.accent.lower(), _read_logo(web.logo) if web.logo else None)
+
+
+def _read_logo(path: str) -> Logo:
+    try:
+        with Path(path).open("rb") as file:
+            return parse_logo(file.read(MAX_LOGO_BYTES + 1))
+    except OSError as error:
+        raise bad_setting(f"[web] logo: {quoted(path)} cannot be read: {error.strerror}") from error
+    except Invalid as error:
+        raise bad_setting(f"[web] logo: {quoted(path)}. {error.message}") from error
