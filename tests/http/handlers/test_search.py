@@ -133,7 +133,7 @@ def test_what_it_asks_of_a_bucket(cloud: FakeGcs, tmp_path: Path) -> None:
     index = open_index(settings)
     cloud.log.clear()
 
-    index.search.start = lambda work: work()
+    index.search.start = lambda work, _: work()
     assert len(index.search.table().projects) == 5
     first = sorted(cloud.log.kinds())
     cloud.log.clear()

@@ -96,7 +96,7 @@ class Machine:
         traits = StoreTraits(is_local=is_local)
         index = build_index(watched, Spool(self.folder), settings or Settings(), runtime, traits)
         process = Process(index, watched, self.folder)
-        index.search.start = process.waiting.append
+        index.search.start = lambda work, _: process.waiting.append(work)
         return process
 
     def stored(self) -> bytes | None:
@@ -262,7 +262,7 @@ def test_a_small_index_is_waited_for(machine: Machine, monkeypatch: pytest.Monke
     monkeypatch.setattr(search_index, "SMALL", 10)
     machine.process().publish("a")
     process = machine.process()
-    process.index.search.start = lambda work: work()
+    process.index.search.start = lambda work, _: work()
 
     assert process.known() == {"a": "1.0"}
 
@@ -374,7 +374,7 @@ def test_damaged_documents(machine: Machine) -> None:
 
     assert machine.process().refreshed() == {"b": "1.0", "c": "1.0"}
     found = machine.process().index.search
-    found.start = lambda work: work()
+    found.start = lambda work, _: work()
     found.table()
     assert [each.keywords for each in found.table().projects] == ["", "x"]
 

@@ -34,7 +34,6 @@ def test_stored_and_read() -> None:
         packed(b"?"),
         packed(b"\x91\x91\xa1a"),
         packed(b"\x91\x91\x92\xa1a\x07"),  # a version that is no text
-        packed(b"\x91\x91\x91\xa3../"),
         packed(b"\x91\x92\x91\xa1b\x91\xa1a"),  # not sorted
         packed(b"\x91\x92\x91\xa1a\x91\xa1a"),  # twice
         packed(b"\x91\x91\x97\xa1a\xa0\xa0\xa0\xa0\xa0\xcf" + b"\xff" * 8),  # beyond all years

@@ -49,12 +49,12 @@ class VisibleProjects:
 
     def latest_uploads(self, count: int) -> list[ProjectFacts]:
         """Return the projects with the newest uploads, newest first, at most `count`."""
-        uploaded = (each for each in self.projects if each.uploaded)
-        return nlargest(count, uploaded, key=attrgetter("uploaded", "name"))
+        newest = nlargest(count, self.projects, key=attrgetter("uploaded"))
+        return [each for each in newest if each.uploaded]
 
     def latest_changes(self, count: int) -> list[ProjectFacts]:
         """Return the projects with the newest commits, newest first, at most `count`."""
-        return nlargest(count, self.projects, key=attrgetter("changed", "name"))
+        return nlargest(count, self.projects, key=attrgetter("changed"))
 
     def used_by(self, name: NormalizedName) -> list[NormalizedName]:
         """Return the names of the projects whose latest release requires `name`, sorted."""

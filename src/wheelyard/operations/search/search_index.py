@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
-from threading import Event, Lock, RLock, Thread
+from threading import Event, Lock, RLock, Timer
 from typing import Final
 
 from packaging.utils import NormalizedName
@@ -38,6 +38,8 @@ SMALL: Final = 2_000
 """The projects of the largest index for whose refresh a caller waits."""
 WAIT_SECONDS: Final = 1.0
 """How long a caller waits for the refresh of a small index."""
+DELAY_SECONDS: Final = 1.0
+"""How long after that caller the refresh of a large index begins."""
 MAX_COMMITS_AT_ONCE: Final = 64
 """How many commits of this process are applied before an answer; after more, all is listed."""
 CHUNK: Final = 500
@@ -50,9 +52,11 @@ SAVE_PAUSE_SECONDS: Final = 3600.0
 """The pause after a write that failed, as on a store that may only be read."""
 
 
-def start_thread(work: Callable[[], None]) -> None:
-    """Run `work` in a thread that does not keep the process alive."""
-    Thread(target=work, name="search-index", daemon=True).start()
+def start_thread(work: Callable[[], None], delay: float) -> None:
+    """Run `work` in `delay` seconds, in a thread that does not keep the process alive."""
+    timer = Timer(delay, work)
+    timer.name, timer.daemon = "search-index", True
+    timer.start()
 
 
 @dataclass(slots=True)
@@ -60,12 +64,13 @@ class SearchIndex:
     """
     The table of all projects; thread-safe.
 
-    `is_read_only`: this process does not store the table. `start` starts work in the background.
+    `is_read_only`: this process does not store the table. `start` starts work in the background, in
+    so many seconds.
     """
 
     reader: FactsReader
     is_read_only: bool = False
-    start: Callable[[Callable[[], None]], object] = start_thread
+    start: Callable[[Callable[[], None], float], object] = start_thread
     _table: ProjectTable | None = None
     _committed: dict[NormalizedName, int] = field(default_factory=dict)
     """Projects that this process has changed since they were read, each with a number."""
@@ -78,7 +83,7 @@ class SearchIndex:
     """The version of the stored table that was last read or written."""
     _is_saved: bool = True
     _save_at: float = -inf
-    """When the table may be stored again."""
+    """When the table may be stored again, unless much has changed."""
     _lock: RLock = field(default_factory=RLock)
     """Held while the table is replaced; a refresh reads without it."""
     _commit_lock: Lock = field(default_factory=Lock)
@@ -113,8 +118,10 @@ class SearchIndex:
         with self._lock:
             table = self._table = self._table or self._first_table()
             self._apply_commits(table)
-            begun = self._begin_refresh()
-        if begun is not None and len(table.projects) <= SMALL:
+            is_small = len(table.projects) <= SMALL
+            # that of a large index would slow down the very answer that it is begun for
+            begun = self._begin_refresh(0.0 if is_small else DELAY_SECONDS)
+        if begun is not None and is_small:
             begun.wait(WAIT_SECONDS)
         return self._table
 
@@ -149,20 +156,20 @@ class SearchIndex:
                 if self._committed[name] == number:  # else it was changed once more
                     del self._committed[name]
 
-    def _begin_refresh(self) -> Event | None:
+    def _begin_refresh(self, delay: float) -> Event | None:
         """Begin to refresh the table if that is due; return the event of the refresh's end."""
         if self._running is not None or self._now() < self._due_at:
             return None
         self._running = ended = Event()
-        self.start(self._refresh)
+        self.start(self._refresh, delay)
         return ended
 
     def _refresh(self) -> None:
         started_at, table = self._now(), self._table or ProjectTable()
         try:
             with suppress(Unavailable):  # what was read so far is kept
-                self._compare(table)
-                self._save()
+                if self._compare(table) >= SHARED_FROM or started_at >= self._save_at:
+                    self._save()
         finally:
             count, now = len(table.projects), self._now()
             if self.reader.is_local:
@@ -174,8 +181,12 @@ class SearchIndex:
             if running is not None:
                 running.set()
 
-    def _compare(self, before: ProjectTable) -> None:
-        """Read the projects whose document is not the one in the table, and replace their facts."""
+    def _compare(self, before: ProjectTable) -> int:
+        """
+        Replace the facts of the projects whose document is not the one in the table.
+
+        Return how many projects were read.
+        """
         projects = self.reader.projects
         names = projects.names.get().value
         listed = names.as_set if names else frozenset()
@@ -196,11 +207,15 @@ class SearchIndex:
             }
             self._merge(before, {name: shared[name] for name in changed if name in shared})
             changed = [name for name in changed if name not in shared]
+        save_at = self._now() + SAVE_SECONDS
         for start in range(0, len(changed), CHUNK):
             part = changed[start : start + CHUNK]
             self._merge(before, self.reader.read([(name, documents[name]) for name in part]))
             self._is_saved = False
-            self._save()
+            if self._now() >= save_at:  # so that a process that dies has not worked for nothing
+                self._save()
+                save_at = self._now() + SAVE_SECONDS
+        return len(changed)
 
     def _merge(
         self, before: ProjectTable, changes: Mapping[NormalizedName, ProjectFacts | None]
@@ -226,20 +241,19 @@ class SearchIndex:
         return decode_table(found.body)
 
     def _save(self) -> None:
-        table, now = self._table or ProjectTable(), self._now()
-        if self._is_saved or self.is_read_only or now < self._save_at:
+        if self._is_saved or self.is_read_only:
             return
         # a command needs no compressor
         from wheelyard.operations.search.stored_table import encode_table  # noqa: PLC0415
 
+        self._is_saved, pause = True, SAVE_SECONDS
         try:
-            store = self.reader.projects.store
+            body = encode_table(self._table or ProjectTable())
             # each writer's table is right, so any may be the last one
-            self._stored = store.put(keys.SEARCH, encode_table(table), expect=None)
+            self._stored = self.reader.projects.store.put(keys.SEARCH, body, expect=None)
         except Unavailable:
-            self._save_at = now + SAVE_PAUSE_SECONDS
-        else:
-            self._is_saved, self._save_at = True, now + SAVE_SECONDS
+            self._is_saved, pause = False, SAVE_PAUSE_SECONDS
+        self._save_at = self._now() + pause
 
     def _now(self) -> float:
         return self.reader.projects.documents.now_seconds()

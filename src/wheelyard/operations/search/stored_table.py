@@ -5,8 +5,7 @@ It only saves the work of reading all documents, so whatever is wrong with it ma
 missing.
 """
 
-import re
-from itertools import pairwise
+from operator import lt
 from typing import Final
 
 from msgspec import DecodeError, Struct
@@ -19,7 +18,6 @@ from wheelyard.rendering.project_facts import ProjectFacts
 SIZE_LIMIT: Final = 256 * 1024 * 1024
 """Bytes of the largest table that is read, before compression."""
 _WINDOW_LIMIT: Final = 128 * 1024 * 1024
-_NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
 
 
 class _StoredTable(Struct, frozen=True, array_like=True, gc=False):
@@ -42,6 +40,6 @@ def decode_table(body: bytes) -> ProjectTable | None:
     except (ZstdError, DecodeError, UnicodeDecodeError):
         return None
     names = [each.name for each in projects]
-    is_sorted = all(one < other for one, other in pairwise(names))
-    is_valid = is_sorted and all(map(_NAME.fullmatch, names))
-    return ProjectTable(projects) if is_valid else None
+    # whether they are names is asked later, when they are compared with the list of all names
+    is_sorted = all(map(lt, names, names[1:]))
+    return ProjectTable(projects) if is_sorted else None
