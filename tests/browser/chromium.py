@@ -1,0 +1,118 @@
+"""
+Chromium without a window, driven by Playwright, and people who look at pages with it.
+
+Playwright has an environment of its own, as each tested client has. Where it cannot be installed,
+or where Chromium is missing, the tests are skipped.
+"""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from tests.clients.harness import program, site_packages, system_program
+
+OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
+"""Of Chromium: a container's root has no sandbox, no graphics card and little shared memory."""
+CLIPBOARD = ("clipboard-read", "clipboard-write")
+
+
+@dataclass
+class Person:
+    """
+    A person with a browser profile of their own: cookies, window, colour scheme.
+
+    Args:
+        page: Playwright's `Page`.
+        base: The URL of the home page.
+        complaints: What went wrong: requests to other hosts, and what the browser wrote into its
+            console: errors of scripts, violations of the Content-Security-Policy.
+    """
+
+    page: Any
+    base: str
+    complaints: list[str] = field(default_factory=list)
+
+    def open(self, path: str = "") -> int:
+        """Open a page of the index, wait until it is loaded, and return its status."""
+        answer = self.page.goto(urljoin(self.base, path))
+        return int(answer.status)
+
+    def press(self, name: str) -> None:
+        """Press the button with a label."""
+        self.page.get_by_role("button", name=name, exact=True).click()
+
+    def follow(self, name: str) -> None:
+        """Follow the link with a text."""
+        self.page.get_by_role("link", name=name, exact=True).first.click()
+
+    @property
+    def path(self) -> str:
+        """The path and query of the page that is open."""
+        parts = urlsplit(self.page.url)
+        return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+    @property
+    def text(self) -> str:
+        """The visible text of the page."""
+        return str(self.page.inner_text("body"))
+
+    def watch(self) -> None:
+        """Begin to collect complaints."""
+        self.page.on("console", self._hear)
+        self.page.on("pageerror", lambda error: self.complaints.append(f"script: {error}"))
+        self.page.on("request", self._see)
+
+    def _hear(self, message: Any) -> None:  # noqa: ANN401 - Playwright's `ConsoleMessage`
+        is_page = message.location["url"] == self.page.url
+        # a page with another status than 200 is one that somebody has to see, too
+        if message.type != "error" or (is_page and "the server responded with" in message.text):
+            return
+        self.complaints.append(f"{self.page.url}: {message.text}")
+
+    def _see(self, request: Any) -> None:  # noqa: ANN401 - Playwright's `Request`
+        if not request.url.startswith((self.base, "data:", "blob:")):
+            self.complaints.append(f"{self.page.url}: asks for {request.url}")
+
+
+@dataclass(frozen=True)
+class Browser:
+    """A running browser; `chromium` is Playwright's `Browser`."""
+
+    chromium: Any
+
+    @contextmanager
+    def person(self, base: str, **options: Any) -> Iterator[Person]:  # noqa: ANN401
+        """
+        Let somebody look at the pages below a URL; fail if the browser has complained.
+
+        `options` are those of Playwright's `new_context`: `color_scheme`, `java_script_enabled`.
+        """
+        context = self.chromium.new_context(permissions=CLIPBOARD, **options)
+        context.set_default_timeout(20_000)
+        person = Person(context.new_page(), f"{base}/")
+        person.watch()
+        try:
+            yield person
+        finally:
+            context.close()
+        assert person.complaints == []
+
+
+@contextmanager
+def running_browser() -> Iterator[Browser]:
+    """Start Debian's Chromium; it ends with the block."""
+    chromium = system_program("chromium")
+    packages = str(site_packages(program("playwright", "python")))
+    sys.path.append(packages)
+    try:
+        driver = importlib.import_module("playwright.sync_api")
+        with driver.sync_playwright() as playwright:
+            started = playwright.chromium.launch(executable_path=chromium, args=[*OPTIONS])
+            yield Browser(started)
+            started.close()
+    finally:
+        sys.path.remove(packages)
