@@ -173,8 +173,10 @@ def _download(requirement: str, *options: str) -> None:
     if (FOLDER / f".{asked}").exists():
         return
     kind = options if "--no-binary=:all:" in options else (*options, "--only-binary=:all:")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "--dest", FOLDER, *kind, requirement], check=True)
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    subprocess.run(
+        [*command, "--no-build-isolation", *kind, f"--dest={FOLDER}", requirement], check=True
+    )
     (FOLDER / f".{asked}").touch()
 
 
