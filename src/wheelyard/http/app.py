@@ -38,11 +38,14 @@ from wheelyard.http.protocol.messages import (
 )
 from wheelyard.http.protocol.request_body import BodyTimeouts, RequestBody
 from wheelyard.http.protocol.router import GET, NO_ROUTE, Route
-from wheelyard.http.routes import IAP_ASSERTION_HEADER, build_router
+from wheelyard.http.routes import build_router
 from wheelyard.http.security.csrf import cross_site_error, is_cross_site
 from wheelyard.http.security.host_policy import HostPolicy
 from wheelyard.http.security.read_policy import require_any_read
-from wheelyard.http.security.request_authentication import RequestAuthenticator
+from wheelyard.http.security.request_authentication import (
+    IAP_ASSERTION_HEADER,
+    RequestAuthenticator,
+)
 from wheelyard.http.security.session_cookie import SessionCookie, session_of
 from wheelyard.http.uploads.handler import UploadHandler
 from wheelyard.model.access import Action, Caller

@@ -37,11 +37,10 @@ from wheelyard.http.protocol.router import (
     never,
 )
 from wheelyard.http.security.read_policy import parse_project_name
+from wheelyard.http.security.request_authentication import IAP_ASSERTION_HEADER
 from wheelyard.http.uploads.handler import UploadHandler
 
 UPLOAD_ROUTE: Final = "upload"
-IAP_ASSERTION_HEADER: Final = b"x-goog-iap-jwt-assertion"
-"""The header with the signed assertion of Google's Identity-Aware Proxy."""
 
 
 def build_router(
@@ -133,6 +132,11 @@ def _pages(pages: PageLoader, uploads: UploadHandler) -> Iterator[Route]:
     yield form("/-/upload/", "browser_upload", "answer_upload_form", uploads)
     feed = pages.handler("feeds", "answer_project_feed")
     yield Route("feed", "/project/{name}/feed.xml", feed, accepts_iap=_has_iap_assertion)
+    # after the paths above, of which none is a version
+    release = "/project/{name}/{version}/"
+    yield page(release, "project_pages", "answer_release")
+    for files in ("", "{facet}/", "{facet}/{number}/"):
+        yield page(f"{release}files/{files}", "project_pages", "answer_files")
 
 
 def _index(context: ServerContext, pages: PageLoader) -> Iterator[Route]:
@@ -156,6 +160,7 @@ def _index(context: ServerContext, pages: PageLoader) -> Iterator[Route]:
     add_slash = partial(redirect_to_slash, context=context)
     yield Route("setup", "/setup/", setup, accepts_iap=wants_html)
     yield Route("redirect", "/setup", add_slash)
+    yield Route("redirect", "/project/{name}/{version}", add_slash)
     roots = (f"/{root}" for root in context.index.settings.server.roots)
     # `/pypi/simple/` comes before `/pypi/<name>/`
     for root in ("/pypi/simple", "/{root}/+simple", "/simple", "/pypi", "/+simple", *roots, ""):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable
 
 from packaging.utils import NormalizedName
 
+from wheelyard.concurrency.caches import LruCache
 from wheelyard.http.caching.cache_headers import VARY, VARY_BY_COOKIE, page_cache_headers
 from wheelyard.http.caching.page_cache import Render
 from wheelyard.http.context import ServerContext
@@ -21,6 +22,7 @@ from wheelyard.model.access import Action, Caller
 from wheelyard.rendering.web.environment import POLICY, PageEnvironment
 from wheelyard.rendering.web.error_page import ErrorFacts, error_page
 from wheelyard.rendering.web.viewer import Viewer
+from wheelyard.settings.sections import MIB
 from wheelyard.storage.base import ObjectVersion
 
 SECURITY_HEADERS: HeaderList = (
@@ -37,6 +39,8 @@ class WebPages:
         self.context = context
         settings = context.index.settings
         is_certain = bool(settings.server.public_url)
+        self.dependency_names: LruCache[str, frozenset[NormalizedName]] = LruCache(MIB)
+        """The names that a release requires, by the digest of its core metadata."""
         self.environment = PageEnvironment(
             settings.index_url, is_certain=is_certain, brand=context.index.brand
         )

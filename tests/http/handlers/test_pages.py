@@ -20,6 +20,7 @@ HARMLESS = {
     *("pre", "ul", "li", "a", "bdi", "dl", "dt", "dd", "code", "span", "table", "thead", "tbody"),
     *("tr", "th", "td", "div", "time", "br", "input", "link", "form", "button", "nav", "footer"),
     *("img", "details", "summary", "kbd"),
+    *("section", "aside", "strong", "summary", "details"),
 }
 INERT = {"style", "script"}
 """Elements whose text is not displayed."""
@@ -132,17 +133,21 @@ def test_project_page_has_what_people_need(stocked: RunningServer) -> None:
     for wanted in ("A demo of <b>it</b>", "1.0", "1.1", ">=3.10", "Requires Python"):
         assert wanted in page.text
     for file in files:
+        path = f"/project/demo/{file['filename'].split('-')[1].removesuffix('.tar.gz')}/"
+        release = read(stocked, path)
         for wanted in (file["filename"], file["hashes"]["sha256"], file["upload-time"][:10]):
-            assert wanted in page.text
-        (link,) = (link for link in page.links if link.endswith(file["filename"]))
-        assert len(stocked.get(urljoin("/project/demo/", link)).content) == file["size"]
+            assert wanted in release.text
+        (link,) = (link for link in release.links if link.endswith(file["filename"]))
+        assert len(stocked.get(urljoin(path, link)).content) == file["size"]
     assert " bytes" in page.text
 
 
 @pytest.mark.parametrize("name", ["demo", "epoch", "local"])
 def test_every_link_leads_somewhere(stocked: RunningServer, name: str) -> None:
     """No link of a page is broken."""
-    for path in ("/", "/setup/", f"/project/{name}/"):
+    project = f"/project/{name}/"
+    releases = (link for link in read(stocked, project).links if link[0].isdigit())
+    for path in ("/", "/setup/", project, *(urljoin(project, each) for each in releases)):
         links = read(stocked, path).links
         assert links
         for link in links:

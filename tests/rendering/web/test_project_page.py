@@ -1,34 +1,22 @@
 """The page of a project, and the release that describes it."""
 
+import re
+from html import unescape
+
 import pytest
 from hypothesis import given
 
 from tests.rendering.examples import PROJECTS, file, project
-from wheelyard.model.project import Project
+from tests.rendering.web.pages import core, shown_project
+from wheelyard.model.project import Project, Status
 from wheelyard.rendering.releases import latest_release, releases_of
-from wheelyard.rendering.web.environment import PageEnvironment
-from wheelyard.rendering.web.error_page import ErrorFacts, error_page, plain_error_page
-from wheelyard.rendering.web.project_page import project_page, readable_size
-from wheelyard.rendering.web.viewer import ANYONE
-
-ENVIRONMENT = PageEnvironment("http://index.example/simple/")
+from wheelyard.rendering.web.viewer import Viewer
 
 
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [
-        (0, "0 bytes"),
-        (1023, "1023 bytes"),
-        (1024, "1.0 KiB"),
-        (1536, "1.5 KiB"),
-        (5 * 1024**2, "5.0 MiB"),
-        (3 * 1024**3, "3.0 GiB"),
-        (5000 * 1024**3, "5000.0 GiB"),
-    ],
-)
-def test_size(size: int, text: str) -> None:
-    """Sizes are shown in the largest unit that fits."""
-    assert readable_size(size) == text
+def in_text(page: str) -> str:
+    """Return the text of a page, each run of blanks as one space."""
+    body = page.partition("</header>")[2]
+    return " ".join(unescape(re.sub(r"<[^>]*>", "", body.replace("><", "> <"))).split())
 
 
 @pytest.mark.parametrize(
@@ -60,30 +48,121 @@ def test_release_is_yanked_when_every_file_is() -> None:
 @given(PROJECTS)
 def test_any_project_has_a_page(project: Project) -> None:
     """Whatever a project holds, its page can be made, and repeats no markup."""
-    releases = releases_of(project)
-    latest = latest_release(releases)
-    text = project_page(ENVIRONMENT, ANYONE, project, releases, latest, None).decode()
+    text = shown_project(project)
     assert "<h1>demo" in text
-    assert text.count("<script") == 1  # our own
+    assert "<script>" not in text  # ours have a URL
 
 
-def test_hostile_text_is_escaped() -> None:
-    """Markup in a reason is shown, not obeyed, and a lone surrogate does no harm."""
-    hostile = project(file(yanked='<img src=x onerror="1">\ud800'), reason="")
-    releases = releases_of(hostile)
-    text = project_page(ENVIRONMENT, ANYONE, hostile, releases, releases[0], None).decode()
-    assert "<img src=x" not in text
-    assert "&lt;img src=x onerror=&quot;1&quot;&gt;?" in text
+FULL = core(
+    "Summary: A demo of it",
+    "License-Expression: MIT OR Apache-2.0",
+    "Author-Email: Ann <ann@x.example>",
+    "Maintainer: The Team",
+    "Keywords: first thing, second",
+    "Classifier: Topic :: System :: Archiving",
+    "Classifier: Programming Language :: Python :: 3.12",
+    "Classifier: Programming Language :: Python :: 3",
+    "Project-URL: Code, https://git.example/demo",
+    "Requires-Dist: base>=2",
+    "Requires-Dist: fast; extra == 'speed'",
+    "Provides-Extra: speed",
+    "Provides-Extra: none",
+    description="It is *small*.",
+)
 
 
-def test_refusal_is_a_page() -> None:
-    """A refusal is shown with its title and its message, escaped."""
-    facts = ErrorFacts(
-        status=404, code="not_found", phrase="Not Found", message="There is no '<b>'."
-    )
-    pages = (error_page(ENVIRONMENT, ANYONE, "../", facts), plain_error_page("../", facts))
+def test_what_is_on_a_page() -> None:
+    """A page has all that the core metadata say, and each release with its date."""
+    whole = project(file(), file(is_wheel=False), file("1.1", requires_python=">=3.9"))
+    page = shown_project(whole, FULL, used_by=("acme-core", "acme-web"))
+    text = in_text(page)
+    for wanted in (
+        *("demo 1.1", "A demo of it", "Released on 2026-11-20, for Python >=3.9"),
+        *("License MIT OR Apache-2.0", "Author Ann", "Maintainer The Team"),
+        *("Keywords first thing", "Programming Language Python / 3 Python / 3.12"),
+        *("Topic System / Archiving", "It is *small*.", "base >=2", "With the extra speed fast"),
+        *("With the extra none Nothing more.", "Used by acme-core acme-web", "1.0 2026-11-20 2"),
+        'With extras, write "demo[speed]" in place of demo. There are speed, none.',
+        *("uv pip install --index http://index.example/simple/ demo", "Code Source code"),
+    ):
+        assert wanted in text
+    for link in (
+        *("mailto:ann@x.example", "https://git.example/demo", "../../?q=first%20thing"),
+        *("../acme-core/", "1.0/", "1.1/", "history/", "feed.xml", "../../simple/demo/"),
+        *("../../pypi/demo/json", "#releases", "#used-by"),
+    ):
+        assert f'href="{link}"' in page
+    assert "base</a>" not in page  # it is not here
+    assert "Who may upload" not in text
+    assert 'href="manage/"' not in page
 
-    for text in (page.decode() for page in pages):
-        assert "<h1>Not found</h1>" in text
-        assert "There is no &#" in text
-        assert "&lt;b&gt;" in text
+
+def test_what_managers_see() -> None:
+    """Who may manage a project sees who may upload to it, and the way to its forms."""
+    viewer = Viewer(name="ann", may_manage=True)
+    page = shown_project(project(file()), viewer=viewer, uploaders=("group:ml", "user:bob@x"))
+    assert "Who may upload group:ml user:bob@x" in in_text(page)
+    assert 'href="manage/"' in page
+
+
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        (project(file(), status=Status.ARCHIVED, reason="use base"), "archived: use base"),
+        (project(file(), status=Status.DEPRECATED), "This project is deprecated. Use something"),
+        (project(file(), status=Status.QUARANTINED), "This project is quarantined. Nobody can"),
+        (project(file(yanked="it breaks")), "Every release is yanked."),
+        (project(file(yanked="it breaks")), "The reason for 1.0: it breaks"),
+        (project(file("2.0rc1")), "2.0rc1 is a pre-release. There is no final release, so"),
+        (project(file(yanked=""), file("2.0rc1")), "no final release that is not yanked, so"),
+        (project(), "There are no files to install."),
+    ],
+)
+def test_banners(shown: Project, said: str) -> None:
+    """A page says first what is wrong with its project."""
+    assert said in in_text(shown_project(shown))
+
+
+def test_many_releases_are_folded() -> None:
+    """The page of a project with hundreds of releases shows the newest, and unfolds the others."""
+    whole = project(*(file(f"1.{minor}") for minor in range(300)))
+    page = shown_project(whole)
+    recent, _, older = page.partition("<details>\n<summary>280 older releases</summary>")
+    assert 'href="1.299/"' in recent
+    assert 'href="1.279/"' not in recent
+    assert 'href="1.279/"' in older
+    assert 'href="1.0/"' in older
+
+
+def test_many_users_are_counted() -> None:
+    """A project that hundreds depend on names some of them, and counts the others."""
+    page = shown_project(project(file()), used_by=[f"p{number}" for number in range(120)])
+    assert 'href="../p49/"' in page
+    assert 'href="../p50/"' not in page
+    assert "And 70 more." in in_text(page)
+
+
+HOSTILE = "\"'><img src=x onerror=alert(1)></title><script>alert(1)</script>{{ 7 * 7 }}"
+FIELDS = (
+    *("Summary", "License", "Author", "Author-Email", "Maintainer", "Maintainer-Email"),
+    *("Keywords", "Classifier", "Home-page", "Download-URL", "Project-URL", "Platform"),
+)
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_markup_in_metadata_is_text(field: str) -> None:
+    """Markup in any field of core metadata is shown, not obeyed."""
+    page = shown_project(project(file()), core(f"{field}: {HOSTILE}"))
+    assert "<img src=x" not in page
+    assert "<script>" not in page
+    assert "49" not in in_text(page)
+    if field != "Platform":  # which is not shown
+        assert "alert(1)" in in_text(page)
+
+
+def test_markup_elsewhere_is_text() -> None:
+    """Markup in reasons, uploaders and the description is shown; a lone surrogate does no harm."""
+    hostile = project(file(yanked=f"{HOSTILE}\ud800"), status=Status.ARCHIVED, reason=HOSTILE)
+    page = shown_project(hostile, core(description=HOSTILE), uploaders=(HOSTILE,))
+    assert "<img src=x" not in page
+    assert in_text(page).count("alert(1)</script>") >= 4

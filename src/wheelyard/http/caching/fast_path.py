@@ -15,7 +15,10 @@ from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import WheelyardError
 from wheelyard.http.protocol.client_address import client_address
 from wheelyard.http.protocol.messages import AsgiScope, Header, Response
-from wheelyard.http.security.request_authentication import RequestAuthenticator
+from wheelyard.http.security.request_authentication import (
+    IAP_ASSERTION_HEADER,
+    RequestAuthenticator,
+)
 from wheelyard.http.security.session_cookie import SessionCookie
 from wheelyard.model.access import Caller
 from wheelyard.settings.sections import MIB
@@ -79,6 +82,8 @@ class FastPath:
                 return None
             elif name in _DECIDING_HEADERS:
                 key += (name, value)
+            elif name == IAP_ASSERTION_HEADER:
+                return None  # its caller is not cached
         return (caller_key or self._session_key(headers), method, *key)
 
     def _session_key(self, headers: Iterable[Header]) -> bytes:

@@ -1,31 +1,237 @@
-"""Handlers of the pages of a project."""
+"""Handlers of the pages of a project, of its releases, and of the files of a release."""
 
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from packaging.utils import NormalizedName
+
+from wheelyard.errors import Invalid, NotFound
+from wheelyard.http.page_responses import load_projects, visibility_key
 from wheelyard.http.protocol.messages import Request, Response, redirect
 from wheelyard.http.protocol.router import build_path
 from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.http.web_pages import WebPages
-from wheelyard.rendering.releases import latest_release, releases_of
-from wheelyard.rendering.web.project_page import project_page
+from wheelyard.model.access import Action
+from wheelyard.model.distribution_filename import parse_version, strip_trailing_zeros
+from wheelyard.model.project import Project
+from wheelyard.operations.search.project_table import VisibleProjects
+from wheelyard.rendering.releases import Release, latest_release, releases_of
+from wheelyard.rendering.simple_pages import listed_version
+from wheelyard.rendering.web.file_list import file_list
+from wheelyard.rendering.web.project_page import ProjectContent, project_page
+from wheelyard.rendering.web.release_page import (
+    ReleaseContent,
+    dependency_names,
+    files_page,
+    missing_release_page,
+    plain_description,
+    release_page,
+)
+from wheelyard.storage.base import ObjectVersion
+
+_PAGE_NUMBER: Final = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class _Neighbours:
+    """What a page shows of other projects, as far as the caller may read them, and of grants."""
+
+    known: frozenset[NormalizedName]
+    """The dependencies that are projects of this index."""
+    used_by: tuple[NormalizedName, ...] = ()
+    uploaders: tuple[str, ...] = ()
+
+    def version_with(self, document: ObjectVersion) -> ObjectVersion:
+        """Return the version of a page that shows this and a version of the project's document."""
+        parts = (*sorted(self.known), "", *self.used_by, "", *self.uploaders)
+        return ObjectVersion(f"{document} {sha256(' '.join(parts).encode()).hexdigest()}")
 
 
 async def answer_project(request: Request, web: WebPages) -> Response:
     """Handle GET `/project/<name>/`: a project's page; redirect a name in another spelling."""
-    context = web.context
-    name = parse_project_name(request.params["name"])
-    context.read_policy.require_project_read(request.caller, name)
+    name = _readable_name(request, web)
     if name != request.params["name"]:
-        prefix = context.index.settings.server.path_prefix
-        return redirect(301, build_path(prefix, ("project", name), request.query))
-    project, version = await context.documents.require_project(name)
+        return _redirect(request, web, name)
+    project, version = await web.context.documents.require_project(name)
+    table = await load_projects(web.context)
     viewer = web.viewer(request, name)
 
-    def render() -> bytes:
-        releases, core = releases_of(project), None
-        described = latest_release(releases)
-        if described is not None:
-            core = context.core_metadata.load(name, described.metadata_file)
-        return project_page(web.environment, viewer, project, releases, described, core)
+    def look() -> _Neighbours:
+        latest, visible = latest_release(releases_of(project)), table.readable_by(request.caller)
+        return _Neighbours(
+            known=_known(web, name, latest, visible),
+            used_by=tuple(visible.used_by(name)),
+            uploaders=_uploaders(web, name) if viewer.may_manage else (),
+        )
 
-    is_current = context.index.projects.watch(name, version)
-    key = ("project", name, viewer)
+    seen = await web.context.pools.run_read(look)
+
+    def render() -> bytes:
+        releases = releases_of(project)
+        latest = latest_release(releases)
+        shown = _content(web, project, latest, latest.version, seen) if latest else None
+        content = ProjectContent(
+            project=project,
+            releases=releases,
+            latest=shown,
+            used_by=seen.used_by,
+            uploaders=seen.uploaders,
+        )
+        return project_page(web.environment, viewer, content)
+
+    is_current = _watch(web, name, version, table.generation)
+    return await web.respond(
+        request,
+        ("project", name, viewer, visibility_key(request.caller)),
+        seen.version_with(version),
+        render,
+        name=name,
+        is_current=None if viewer.may_manage else is_current,  # grants are not watched
+    )
+
+
+async def answer_release(request: Request, web: WebPages) -> Response:
+    """
+    Handle GET `/project/<name>/<version>/`: the page of a release.
+
+    Redirect other spellings of the name and the version.
+    """
+    name = _readable_name(request, web)
+    project, version = await web.context.documents.require_project(name)
+    viewer, listed = web.viewer(request, name), _listed_version(project, request.params["version"])
+    if not listed:
+        return _missing_release(request, web, name)
+    if (name, listed) != (request.params["name"], request.params["version"]):
+        return _redirect(request, web, name, listed)
+
+    table = await load_projects(web.context)
+
+    def look() -> _Neighbours:
+        visible = table.readable_by(request.caller)
+        return _Neighbours(known=_known(web, name, _release(project, listed), visible))
+
+    seen = await web.context.pools.run_read(look)
+
+    def render() -> bytes:
+        release, latest = _release(project, listed), latest_release(releases_of(project))
+        content = _content(web, project, release, latest.version if latest else "", seen)
+        return release_page(web.environment, viewer, content)
+
+    key = ("release", name, listed, viewer, visibility_key(request.caller))
+    is_current, shown = _watch(web, name, version, table.generation), seen.version_with(version)
+    return await web.respond(request, key, shown, render, name=name, is_current=is_current)
+
+
+async def answer_files(request: Request, web: WebPages) -> Response:
+    """Handle GET `/project/<name>/<version>/files/...`: a further page of the files."""
+    name, params = _readable_name(request, web), request.params
+    project, version = await web.context.documents.require_project(name)
+    viewer, listed = web.viewer(request, name), _listed_version(project, params["version"])
+    if not listed:
+        return _missing_release(request, web, name)
+    facet, number = params.get("facet", ""), params.get("number", "1")
+    if _PAGE_NUMBER.fullmatch(facet):
+        facet, number = "", facet
+    found = _PAGE_NUMBER.fullmatch(number) and file_list(
+        _release(project, listed), facet, int(number)
+    )
+    if not found:
+        raise NotFound("There is no such page of files. Look at the page of the release.")
+    path = ("project", name, listed, *filter(None, found.selection.path.split("/")))
+    if path != request.segments:
+        return _redirect(request, web, *path[1:])
+
+    def render() -> bytes:
+        return files_page(web.environment, viewer, project, _release(project, listed), found)
+
+    key = ("files", name, listed, facet, number, viewer)
+    is_current = web.context.index.projects.watch(name, version)
     return await web.respond(request, key, version, render, name=name, is_current=is_current)
+
+
+def _readable_name(request: Request, web: WebPages) -> NormalizedName:
+    """Return the name of the project of a request; raise an error if the caller may not read it."""
+    name = parse_project_name(request.params["name"])
+    web.context.read_policy.require_project_read(request.caller, name)
+    return name
+
+
+def _redirect(request: Request, web: WebPages, *segments: str) -> Response:
+    prefix = web.context.index.settings.server.path_prefix
+    return redirect(301, build_path(prefix, ("project", *segments), request.query))
+
+
+def _listed_version(project: Project, text: str) -> str:
+    """Return the version of the release that `text` names in any spelling; empty if none."""
+    try:
+        version = str(parse_version(text))
+    except Invalid:
+        return ""
+    files = project.by_release.get(strip_trailing_zeros(version))
+    return str(listed_version(files[0].version)) if files and project.status.serves_files else ""
+
+
+def _release(project: Project, version: str) -> Release:
+    return next(each for each in releases_of(project) if each.version == version)
+
+
+def _missing_release(request: Request, web: WebPages, name: NormalizedName) -> Response:
+    viewer, version = web.viewer(request, name), request.params["version"]
+    root = "../" * len(request.segments)
+    body = missing_release_page(web.environment, viewer, root, name, version)
+    return web.own_page(404, body)
+
+
+def _known(
+    web: WebPages, name: NormalizedName, release: Release | None, visible: VisibleProjects
+) -> frozenset[NormalizedName]:
+    """Return the names that a release requires and that are among the visible projects."""
+    return (
+        frozenset(visible.known(_dependency_names(web, name, release))) if release else frozenset()
+    )
+
+
+def _uploaders(web: WebPages, name: NormalizedName) -> tuple[str, ...]:
+    """Return the principals and groups that have a grant to upload to a project."""
+    grants = web.context.index.access.load().all
+    uploading = (each for each in grants if each.scope.permits(Action.UPLOAD, name))
+    return tuple(sorted({who for each in uploading for who in each.who}))
+
+
+def _dependency_names(
+    web: WebPages, name: NormalizedName, release: Release
+) -> frozenset[NormalizedName]:
+    """Return the names that a release requires, remembered by the digest of its core metadata."""
+    file = release.metadata_file
+    found = web.dependency_names.get(file.core_metadata)
+    if found is None:
+        found = dependency_names(web.context.core_metadata.load(name, file))
+        size = 256 + sum(100 + len(each) for each in found)
+        web.dependency_names.put(file.core_metadata, found, size)
+    return found
+
+
+def _content(
+    web: WebPages, project: Project, release: Release, latest: str, seen: _Neighbours
+) -> ReleaseContent:
+    core = web.context.core_metadata.load(project.name, release.metadata_file)
+    return ReleaseContent(
+        project=project,
+        release=release,
+        latest=latest,
+        core=core,
+        description=plain_description(core),
+        known=seen.known,
+    )
+
+
+def _watch(
+    web: WebPages, name: NormalizedName, version: ObjectVersion, generation: int
+) -> Callable[[], bool]:
+    """Return a function that says whether a page of a project would be the same now."""
+    is_same_document = web.context.index.projects.watch(name, version)
+    is_same_index = web.context.index.search.watch(generation)
+    return lambda: is_same_document() and is_same_index()

@@ -27,6 +27,8 @@ from wheelyard.model.session import Session, decoded_session
 
 C = TypeVar("C", bound=Caller | None)
 
+IAP_ASSERTION_HEADER: Final = b"x-goog-iap-jwt-assertion"
+"""The header with the signed assertion of Google's Identity-Aware Proxy."""
 AUTHORIZATION_LIMIT_BYTES: Final = 16_384
 CACHED_CALLER_SECONDS: Final = 1.0
 """How long an authenticated caller is cached: a revoked credential works that much longer."""

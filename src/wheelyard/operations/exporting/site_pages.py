@@ -19,7 +19,8 @@ from wheelyard.rendering.releases import Release, latest_release, releases_of
 from wheelyard.rendering.search_json import search_json
 from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.home import LATEST_UPLOADS, home_page
-from wheelyard.rendering.web.project_page import project_page
+from wheelyard.rendering.web.project_page import ProjectContent, project_page
+from wheelyard.rendering.web.release_page import ReleaseContent, plain_description
 from wheelyard.rendering.web.setup_page import setup_page
 from wheelyard.rendering.web.viewer import ANYONE
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored, WebType
@@ -98,8 +99,17 @@ class SitePages:
             page = PypiJsonData(name, described, core, self.options.files_from_root)
             json_body = project_json(page, releases)
         yield from self._page(f"pypi/{name}/json", JSON, json_body)
-        html = project_page(self.environment, ANYONE, project, releases, described, core)
-        yield from self._html(f"project/{name}/", html)
+        latest = None
+        if described is not None and core is not None:
+            latest = ReleaseContent(
+                project=project,
+                release=described,
+                latest=described.version,
+                core=core,
+                description=plain_description(core),
+            )
+        content = ProjectContent(project=project, releases=releases, latest=latest)
+        yield from self._html(f"project/{name}/", project_page(self.environment, ANYONE, content))
 
     @property
     def list_paths(self) -> tuple[Key, ...]:

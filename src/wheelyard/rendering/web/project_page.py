@@ -1,87 +1,86 @@
-"""The page of a project."""
+"""The page of a project: its latest release, all releases, and who uses it."""
 
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from markupsafe import Markup
 from packaging.utils import NormalizedName
 
-from wheelyard.model.metadata import CoreMetadata
-from wheelyard.model.project import File, Project, Status
+from wheelyard.model.project import Project
+from wheelyard.model.text import counted
 from wheelyard.rendering.releases import Release
-from wheelyard.rendering.simple_pages import file_url, timestamp
+from wheelyard.rendering.simple_pages import listed_version
 from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.file_list import file_list, yank_mark
+from wheelyard.rendering.web.release_page import (
+    ReleaseContent,
+    file_values,
+    release_date,
+    version_path,
+)
 from wheelyard.rendering.web.viewer import Viewer
 
-_HEAD = "<thead><tr><th>File</th><th>Size</th><th>Uploaded</th></tr></thead>\n<tbody>\n"
+RELEASES_SHOWN: Final = 20
+"""How many releases the history shows at first; the others are folded."""
+USERS_SHOWN: Final = 50
+"""How many names of projects that use this one are shown."""
 
 
-def project_page(
-    environment: PageEnvironment,
-    viewer: Viewer,
-    project: Project,
-    releases: Sequence[Release],
-    described: Release | None,
-    core: CoreMetadata | None,
-) -> bytes:
-    """Return the bytes of a project's HTML page; `core` is the metadata of `described`."""
-    files_url = escape(environment.files_url)
-    sections = Markup("").join(  # they are escaped
-        Markup(_release_section(each, project.name, files_url))  # noqa: S704
-        for each in releases
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectContent:
+    """What the page of a project shows, for whoever looks at it."""
+
+    project: Project
+    releases: Sequence[Release]
+    """Newest first."""
+    latest: ReleaseContent | None
+    """The release that describes the project; None without releases."""
+    used_by: Sequence[NormalizedName] = ()
+    """The projects that require this one and that may be shown."""
+    uploaders: Sequence[str] = ()
+    """The principals that may upload, for viewers who may know them."""
+
+
+def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectContent) -> bytes:
+    """Return the bytes of the page of a project."""
+    project, latest = content.project, content.latest
+    if latest is None:
+        return environment.render("empty_project.html", viewer, "../../", project=project)
+    base = f"{version_path(latest.release.version)}/"
+    files = file_list(latest.release)
     return environment.render(
         "project.html",
         viewer,
         "../../",
-        project=project,
-        releases=releases,
-        described=described,
-        core=core,
-        sections=sections,
-        active=Status.ACTIVE,
+        **latest.values,
+        **file_values(environment, project.name, files, base, ""),
+        releases=content.releases,
+        is_all_yanked=all(each.is_yanked for each in content.releases),
+        recent_rows=release_rows(content.releases[:RELEASES_SHOWN]),
+        older_rows=release_rows(content.releases[RELEASES_SHOWN:]),
+        used_by=content.used_by[:USERS_SHOWN],
+        users=len(content.used_by),
+        uploaders=content.uploaders,
     )
 
 
-def _release_section(release: Release, name: NormalizedName, files_url: str) -> str:
-    version, is_yanked = release.version, release.is_yanked
-    badge = _yank_badge(release.yanked_reason) if is_yanked else ""
-    rows = [
-        _file_row(file, f"{files_url}/{file_url(name, file)}", has_badge=not is_yanked)
-        for file in release.files
-    ]
+def release_rows(releases: Iterable[Release]) -> Markup:
+    """Return the rows of a table of releases, built in Python as there may be thousands."""
+    return Markup("".join(map(_release_row, releases)))  # noqa: S704 - they are escaped
+
+
+def _release_row(release: Release) -> str:
+    version, date = release.version, release_date(release)
+    marks = ' <span class="mark">pre-release</span>' if _is_prerelease(version) else ""
+    if release.is_yanked:
+        marks += f" {yank_mark(release.yanked_reason)}"
     return (
-        f'<h3 id="v{version}">{version}\n{badge}</h3>\n<table>\n{_HEAD}'
-        f"{''.join(rows)}</tbody>\n</table>\n"
+        f'<tr><td><a href="{version_path(version)}/">{version}</a>{marks}</td>'
+        f'<td><time datetime="{date}">{date[:10]}</time></td>'
+        f"<td>{counted(len(release.files), 'file')}</td></tr>\n"
     )
 
 
-def _file_row(file: File, url: str, *, has_badge: bool) -> str:
-    """Return a file's row in the HTML table; with `has_badge`, it says if the file is yanked."""
-    uploaded_at, badges = timestamp(file.uploaded_at), ""
-    if file.yanked is not None and has_badge:
-        badges += f"{_yank_badge(file.yanked)}\n"
-    if file.waived_rules:
-        rules = escape(", ".join(file.waived_rules))
-        badges += f'<span class="mark">imported as it is: {rules}</span>\n'
-    return (
-        f'<tr>\n<td class="name"><a href="{url}">{escape(file.filename)}</a>\n{badges}'
-        f'<div class="digest">sha256 {file.sha256}</div></td>\n'
-        f"<td>{readable_size(file.size)}</td>\n"
-        f'<td><time datetime="{file.uploaded_at.isoformat()}">'
-        f"{uploaded_at[:10]} {uploaded_at[11:16]} UTC"
-        f"</time><br>by {escape(file.uploaded_by)}</td>\n</tr>\n"
-    )
-
-
-def _yank_badge(reason: str) -> str:
-    suffix = f": <bdi>{escape(reason)}</bdi>" if reason else ""
-    return f'<span class="mark">yanked{suffix}</span>'
-
-
-def readable_size(size: int) -> str:
-    """Return a size as text with a unit: bytes, KiB, MiB or GiB."""
-    exponent = min((size.bit_length() - 1) // 10, 3)
-    if exponent <= 0:
-        return f"{size} bytes"
-    return f"{size / 1024**exponent:.1f} {('KiB', 'MiB', 'GiB')[exponent - 1]}"
+def _is_prerelease(version: str) -> bool:
+    return listed_version(version).is_prerelease

@@ -5,4 +5,58 @@
   for (const place of document.querySelectorAll("[data-root]")) {
     place.textContent = new URL(place.dataset.root, location.href).href.split("?")[0];
   }
+
+  async function copy(element) {
+    if (navigator.clipboard) {
+      await navigator.clipboard.writeText(element.textContent.trim());
+      return;
+    }
+    getSelection().selectAllChildren(element); // on plain http there is only the old way
+    document.execCommand("copy");
+  }
+
+  // a button beside each text that people copy; data-copy says what the text is
+  const said = document.createElement("span");
+  said.className = "unseen";
+  said.setAttribute("role", "status");
+  document.body.append(said);
+  for (const text of document.querySelectorAll("[data-copy]")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "copy";
+    button.textContent = "Copy";
+    button.setAttribute("aria-label", `Copy the ${text.dataset.copy}`);
+    button.addEventListener("click", async () => {
+      await copy(text);
+      button.textContent = "Copied";
+      said.textContent = `Copied the ${text.dataset.copy}`;
+      setTimeout(() => {
+        button.textContent = "Copy";
+        said.textContent = "";
+      }, 2000);
+    });
+    text.after(" ", button);
+  }
+
+  // a box that filters the rows of a long table of files
+  const table = document.querySelector(".file-table");
+  if (table && table.tBodies[0].rows.length > 10) {
+    const box = document.createElement("input");
+    box.type = "search";
+    box.placeholder = "Filter, such as 3.12 Linux";
+    box.setAttribute("aria-label", "Filter these files");
+    const rows = [...table.tBodies[0].rows].map((row) => [row, row.textContent.toLowerCase()]);
+    box.addEventListener("input", () => {
+      const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
+      let shown = 0;
+      for (const [row, text] of rows) {
+        row.hidden = !words.every((word) => text.includes(word));
+        shown += row.hidden ? 0 : 1;
+      }
+      said.textContent = words.length ? `${shown} of ${rows.length} files` : "";
+    });
+    const line = document.createElement("p");
+    line.append(box);
+    table.before(line);
+  }
 })();

@@ -1,0 +1,92 @@
+"""The people and the web addresses in core metadata: names with mail, and links with their kind."""
+
+import re
+from collections.abc import Iterator
+from email.utils import getaddresses
+from functools import lru_cache
+from typing import Final, NamedTuple
+from urllib.parse import quote, urlsplit
+
+from wheelyard.model.metadata import CoreMetadata
+
+PEOPLE_LIMIT: Final = 2000
+"""Characters of a field with people that are shown."""
+TEXT_LIMIT: Final = 200
+"""Characters of any other text that are shown."""
+
+_MAIL: Final = re.compile(r"[^\s@<>\"(),:;]{1,64}@[A-Za-z0-9.-]{1,255}")
+_LABEL_NOISE: Final = re.compile(r"[\W_]+")
+_KINDS: Final = {
+    "Home page": "homepage home website site",
+    "Source code": "source sourcecode repository repo code github gitlab bitbucket vcs scm",
+    "Documentation": "documentation docs doc manual guide",
+    "Changes": "changelog changes whatsnew history news",
+    "Release notes": "releasenotes releases",
+    "Issues": "issues bugs issue tracker issuetracker bugtracker bugreports bug",
+    "Download": "download",
+    "Funding": "funding sponsor sponsors donate donation donations",
+}
+"""The kinds of links by their labels: those of the specification, and usual others."""
+_KIND_BY_LABEL: Final = {label: kind for kind, labels in _KINDS.items() for label in labels.split()}
+_KIND_BY_HOST: Final = {
+    "github.com": "Source code",
+    "gitlab.com": "Source code",
+    "codeberg.org": "Source code",
+    "bitbucket.org": "Source code",
+    "readthedocs.io": "Documentation",
+    "readthedocs.org": "Documentation",
+}
+
+
+class Person(NamedTuple):
+    """A person or a team in core metadata."""
+
+    name: str
+    mail: str
+    """The URL `mailto:...`; empty without a plausible address."""
+
+
+class ProjectLink(NamedTuple):
+    """A URL in core metadata, of any scheme."""
+
+    text: str
+    kind: str
+    """What it leads to, in words; empty if that is not known, or says no more than `text`."""
+    host: str
+    url: str
+
+
+@lru_cache(1024)  # releases have them in common
+def people(names: str | None, mails: str | None) -> tuple[Person, ...]:
+    """Return the people of the two fields for authors, or of those for maintainers."""
+    found = dict[str, Person]()
+    for name, mail in getaddresses([(mails or "")[:PEOPLE_LIMIT]]):
+        if _MAIL.fullmatch(mail):
+            shown = name.strip() or mail
+            found.setdefault(shown, Person(shown[:TEXT_LIMIT], f"mailto:{quote(mail, safe='@')}"))
+    text = (names or "" if found else names or mails or "").strip()
+    with_mail = {name.casefold() for name in found}
+    if text and not {part.strip().casefold() for part in text.split(",")} <= with_mail:
+        return (Person(text[:TEXT_LIMIT], ""), *found.values())
+    return tuple(found.values())
+
+
+def project_links(core: CoreMetadata) -> Iterator[ProjectLink]:
+    """Yield the project URLs of a release, each URL once, and then the two older fields."""
+    older = (("Home page", core.home_page), ("Download", core.download_url))
+    seen = set[str]()
+    for label, url in (*core.project_urls, *older):
+        if url and url not in seen:
+            seen.add(url)
+            yield _link(label[:TEXT_LIMIT], url)
+
+
+def _link(label: str, url: str) -> ProjectLink:
+    try:
+        host = (urlsplit(url).hostname or "").removeprefix("www.")
+    except ValueError:
+        host = ""
+    kind = _KIND_BY_LABEL.get(_LABEL_NOISE.sub("", label).casefold(), "")
+    kind = kind or _KIND_BY_HOST.get(".".join(host.split(".")[-2:]), "")
+    text = label or kind or host or url[:TEXT_LIMIT]
+    return ProjectLink(text, "" if kind.casefold() == text.casefold() else kind, host, url)

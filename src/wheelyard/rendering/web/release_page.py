@@ -1,0 +1,163 @@
+"""
+The page of a release, and the further pages of its files.
+
+It depends on nothing of the project's other releases but the version of the latest one, so that a
+new release changes few pages of a static site.
+"""
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from itertools import groupby
+from urllib.parse import quote
+
+from markupsafe import Markup
+from packaging.utils import NormalizedName
+
+from wheelyard.model.metadata import CoreMetadata
+from wheelyard.model.project import Project
+from wheelyard.rendering.releases import Release
+from wheelyard.rendering.simple_pages import listed_version, timestamp
+from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.file_list import FileList, file_list, file_rows
+from wheelyard.rendering.web.project_links import TEXT_LIMIT, people, project_links
+from wheelyard.rendering.web.requirements import dependency_groups, parse_dependency
+from wheelyard.rendering.web.viewer import Viewer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseContent:
+    """What the page of a release shows, for whoever looks at it."""
+
+    project: Project
+    """Of which only name, status and reason are shown."""
+    release: Release
+    latest: str
+    """The version of the release that describes the project."""
+    core: CoreMetadata
+    description: Markup
+    """The description of the release as HTML; empty if it has none."""
+    known: AbstractSet[NormalizedName] = frozenset()
+    """The names that dependencies are linked to: projects of this index that may be shown."""
+
+    @property
+    def values(self) -> dict[str, object]:
+        """What templates show of the release."""
+        release, core = self.release, self.core
+        return {
+            "project": self.project,
+            "release": release,
+            "version_path": version_path(release.version),
+            "latest": self.latest,
+            "latest_path": version_path(self.latest),
+            "is_prerelease": listed_version(release.version).is_prerelease,
+            "released": release_date(release),
+            "core": core,
+            "requires_python": release.metadata_file.requires_python,
+            "license": _license(core),
+            "links": tuple(project_links(core)),
+            "authors": people(core.author, core.author_email),
+            "maintainers": people(core.maintainer, core.maintainer_email),
+            "keywords": _keywords(core.keywords or ""),
+            "classifiers": _classifier_groups(core.classifiers),
+            "dependencies": dependency_groups(core.requires_dist, core.provides_extra),
+            "known": self.known,
+            "description": self.description,
+        }
+
+
+def release_page(environment: PageEnvironment, viewer: Viewer, content: ReleaseContent) -> bytes:
+    """Return the bytes of the page of a release."""
+    files = file_list(content.release)
+    return environment.render(
+        "release.html",
+        viewer,
+        "../../../",
+        **content.values,
+        **file_values(environment, content.project.name, files, "./", "../"),
+    )
+
+
+def files_page(
+    environment: PageEnvironment,
+    viewer: Viewer,
+    project: Project,
+    release: Release,
+    files: FileList,
+) -> bytes:
+    """Return the bytes of one of the further pages of the files of a release."""
+    depth = files.selection.path.count("/")
+    return environment.render(
+        "files.html",
+        viewer,
+        "../" * (3 + depth),
+        project=project,
+        release=release,
+        **file_values(environment, project.name, files, "../" * depth, "../" * (depth + 1)),
+    )
+
+
+def file_values(
+    environment: PageEnvironment, name: NormalizedName, files: FileList | None, base: str, up: str
+) -> dict[str, object]:
+    """
+    Return what templates show of a page of files.
+
+    `base` is the URL of the page of the release, `up` that of the page of the project, both
+    relative to this page.
+    """
+    assert files is not None  # noqa: S101 - no release is without files
+    files_url = environment.files_url
+    if "://" not in files_url:  # it is relative to the page of the project
+        files_url = f"{up}{files_url}"
+    return {"files": files, "rows": file_rows(files.shown, name, files_url), "base": base}
+
+
+def dependency_names(core: CoreMetadata) -> frozenset[NormalizedName]:
+    """Return the names of all projects that a release may need."""
+    found = frozenset(parse_dependency(each).name for each in core.requires_dist)
+    return found - {""}
+
+
+def plain_description(core: CoreMetadata) -> Markup:
+    """Return the description of a release as it is written."""
+    return Markup("<pre>{}</pre>").format(core.description) if core.description else Markup()
+
+
+def version_path(version: str) -> str:
+    """Return a version as the segment of a URL path."""
+    return quote(version, safe="!")
+
+
+def release_date(release: Release) -> str:
+    """Return the time of the first upload to a release, in the format of `upload-time`."""
+    return timestamp(min(file.uploaded_at for file in release.files))
+
+
+def _license(core: CoreMetadata) -> str:
+    if core.license_expression:
+        return core.license_expression
+    first_line = (core.license or "").partition("\n")[0]
+    return first_line[:TEXT_LIMIT]
+
+
+def _keywords(text: str) -> tuple[str, ...]:
+    """Return keywords, which are separated by commas; of old tools by spaces."""
+    words = text.split(",") if "," in text else text.split()
+    return tuple(dict.fromkeys(word for each in words if (word := each.strip()[:TEXT_LIMIT])))
+
+
+def _classifier_groups(classifiers: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return classifiers by their first part, with the rest of each."""
+    split = sorted(each.split(" :: ") for each in classifiers)
+    return tuple(
+        (first, tuple(" / ".join(rest) for _, *rest in group))
+        for first, group in groupby(split, key=lambda parts: parts[0])
+    )
+
+
+def missing_release_page(
+    environment: PageEnvironment, viewer: Viewer, root: str, name: NormalizedName, version: str
+) -> bytes:
+    """Return the bytes of the page for a release that a project does not have."""
+    values = {"name": name, "version": version[:TEXT_LIMIT]}
+    return environment.render("missing_release.html", viewer, root, **values)

@@ -1,0 +1,144 @@
+"""The dependencies of a release as people read them: grouped by extra, with conditions in words."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import NormalizedName, canonicalize_name
+
+_COMPARISON: Final = re.compile(
+    r'(?P<name>[a-z_]+) (?P<operator>[!=<>~]=?=?|in|not in) "(?P<value>[^"]*)"'
+    r'|"(?P<left>[^"]*)" (?P<reverse>[!=<>~]=?=?|in|not in) (?P<right>[a-z_]+)'
+)
+"""A comparison in a marker, as `packaging` writes it."""
+_EXTRA: Final = re.compile(r'\(?extra == "([^"]*)"\)?')
+_PYTHON: Final = {
+    "==": "Python {}",
+    "!=": "not Python {}",
+    ">=": "Python {} or newer",
+    ">": "Python newer than {}",
+    "<=": "Python {} or older",
+    "<": "Python older than {}",
+    "~=": "Python compatible with {}",
+}
+_SYSTEMS: Final = {
+    "win32": "Windows",
+    "windows": "Windows",
+    "nt": "Windows",
+    "darwin": "macOS",
+    "linux": "Linux",
+    "linux2": "Linux",
+    "posix": "Unix",
+    "emscripten": "Emscripten",
+    "cygwin": "Cygwin",
+    "ios": "iOS",
+    "android": "Android",
+}
+_IMPLEMENTATIONS: Final = {"cpython": "CPython", "pypy": "PyPy"}
+_WORDS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
+    "sys_platform": ("{}", _SYSTEMS),
+    "platform_system": ("{}", _SYSTEMS),
+    "os_name": ("{}", _SYSTEMS),
+    "platform_machine": ("{} processors", {}),
+    "platform_python_implementation": ("{}", _IMPLEMENTATIONS),
+    "implementation_name": ("{}", _IMPLEMENTATIONS),
+    "extra": ("with the extra {}", {}),
+}
+"""For each variable of a marker that is only compared for equality: the words for its values."""
+_MIRRORED: Final = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """A requirement as a page shows it."""
+
+    name: NormalizedName
+    """The name of the required project; empty if the requirement is malformed."""
+    shown: str
+    """The name as the requirement spells it, with extras; or the whole malformed requirement."""
+    versions: str
+    """The versions or the URL that it asks for, perhaps empty."""
+    condition: str
+    """When it is needed, in words; empty for always."""
+    extras: tuple[str, ...]
+    """The extras that it belongs to; without any, it is not of an extra."""
+
+
+def dependency_groups(
+    requirements: Iterable[str], extras: Iterable[str]
+) -> Mapping[str, tuple[Dependency, ...]]:
+    """
+    Return the dependencies of a release by extra: those of no extra under an empty text, first.
+
+    `extras` are all extras of the release, of which some may need nothing.
+    """
+    groups: dict[str, list[Dependency]] = {"": [], **{each: [] for each in extras}}
+    for text in requirements:
+        dependency = parse_dependency(text)
+        for extra in dependency.extras or ("",):
+            groups.setdefault(extra, []).append(dependency)
+    return {extra: tuple(found) for extra, found in groups.items() if extra or found}
+
+
+@lru_cache(4096)  # releases have many requirements in common
+def parse_dependency(text: str) -> Dependency:
+    """Return a requirement (PEP 508) in words; one that is malformed is shown as it is."""
+    try:
+        parsed = Requirement(text)
+    except (InvalidRequirement, RecursionError):
+        return Dependency(NormalizedName(""), text, "", "", ())
+    extras, condition = _split_marker(str(parsed.marker or ""))
+    wanted = f"[{', '.join(sorted(parsed.extras))}]" if parsed.extras else ""
+    versions = (
+        f"@ {parsed.url}"
+        if parsed.url
+        else ", ".join(sorted(map(str, parsed.specifier), reverse=True))
+    )
+    return Dependency(
+        canonicalize_name(parsed.name), parsed.name + wanted, versions, condition, extras
+    )
+
+
+def _split_marker(marker: str) -> tuple[tuple[str, ...], str]:
+    """Return the extras that a marker asks for, and its other conditions in words."""
+    alternatives = marker.strip("()").split(" or ")
+    if all(map(_EXTRA.fullmatch, alternatives)):
+        return tuple(canonicalize_name(_EXTRA.sub(r"\1", each)) for each in alternatives), ""
+    parts = marker.split(" and ")
+    extras = [match for match in map(_EXTRA.fullmatch, parts) if match is not None]
+    # an `or` outside of parentheses would bind less than the `and` before the extra
+    if len(extras) == 1 and not _has_outer_or(marker):
+        others = " and ".join(each for each in parts if _EXTRA.fullmatch(each) is None)
+        return (canonicalize_name(extras[0][1]),), _in_words(others)
+    return (), _in_words(marker)
+
+
+def _has_outer_or(marker: str) -> bool:
+    depth = 0
+    for part in re.split(r'("[^"]*"|[()])', marker):
+        depth += (part == "(") - (part == ")")
+        if depth == 0 and " or " in f"{part} " and not part.startswith('"'):
+            return True
+    return False
+
+
+def _in_words(marker: str) -> str:
+    words = _COMPARISON.sub(_comparison_in_words, marker)
+    is_enclosed = words.startswith("(") and words.find(")") == len(words) - 1
+    return words[1:-1] if is_enclosed else words
+
+
+def _comparison_in_words(match: re.Match[str]) -> str:
+    name, operator, value = match["name"], match["operator"], match["value"]
+    if name is None:
+        name, operator, value = match["right"], match["reverse"], match["left"]
+        operator = _MIRRORED.get(operator, operator)
+    if name in {"python_version", "python_full_version"} and operator in _PYTHON:
+        return _PYTHON[operator].format(value)
+    if name in _WORDS and operator in {"==", "!="}:
+        text, words = _WORDS[name]
+        return ("not " if operator == "!=" else "") + text.format(words.get(value.lower(), value))
+    return match[0]

@@ -1,0 +1,291 @@
+"""
+What a distribution is for, in words: the interpreter, ABI and platform tags of its filename.
+
+Follows the platform compatibility tags specification, and what `packaging.tags` yields. A tag that
+is not known is shown as it is. All texts are made of the characters of filenames and of our words.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from wheelyard.model.distribution_filename import SDIST_SUFFIXES, parse_known_filename
+
+Version = tuple[int, ...]
+
+INTERPRETERS: Final = {
+    "py": "Python",
+    "cp": "CPython",
+    "pp": "PyPy",
+    "ip": "IronPython",
+    "jy": "Jython",
+    "graalpy": "GraalPy",
+    "rp": "RustPython",
+}
+ARCHITECTURES: Final = {
+    "x86_64": "x86-64",
+    "amd64": "x86-64",
+    "i686": "32-bit x86",
+    "i586": "32-bit x86",
+    "i386": "32-bit x86",
+    "x86": "32-bit x86",
+    "aarch64": "ARM64",
+    "arm64": "ARM64",
+    "arm64_v8a": "ARM64",
+    "armv8l": "32-bit ARMv8",
+    "armv7l": "ARMv7",
+    "armeabi_v7a": "ARMv7",
+    "armv6l": "ARMv6",
+    "arm32": "32-bit ARM",
+    "ppc64le": "POWER (little-endian)",
+    "ppc64": "POWER",
+    "s390x": "IBM Z",
+    "riscv64": "RISC-V",
+    "loongarch64": "LoongArch",
+    "ia64": "Itanium",
+}
+_APPLE: Final = {
+    "x86_64": "Intel",
+    "arm64": "Apple silicon",
+    "i386": "32-bit Intel",
+    "ppc": "PowerPC",
+    "ppc64": "64-bit PowerPC",
+}
+_APPLE_FORMATS: Final = {
+    "universal2": ("x86_64", "arm64"),
+    "universal": ("x86_64", "i386", "ppc", "ppc64"),
+    "intel": ("x86_64", "i386"),
+    "fat": ("i386", "ppc"),
+    "fat32": ("i386", "ppc"),
+    "fat3": ("x86_64", "i386", "ppc"),
+    "fat64": ("x86_64", "ppc64"),
+}
+"""The architectures in each format of macOS that has several."""
+_OLD_MANYLINUX: Final = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
+"""The version of glibc of the names before PEP 600."""
+
+_VERSION: Final = "(?P<version>[0-9]{1,9}_[0-9]{1,9})"
+_THREE_NUMBERS: Final = "(?P<version>[0-9]{1,9}(?:_[0-9]{1,9}){2})"
+_ARCHITECTURE: Final = "(?P<architecture>[a-z0-9_]+)"
+_SYSTEMS: Final = {
+    "Linux": (
+        rf"(?:manylinux_{_VERSION}|manylinux(?:1|2010|2014)|linux)_{_ARCHITECTURE}",
+        "{system} {architectures} (glibc {version} or newer)",
+    ),
+    "Linux with musl": (
+        rf"musllinux_{_VERSION}_{_ARCHITECTURE}",
+        "Linux {architectures} (musl {version} or newer)",
+    ),
+    "macOS": (
+        rf"macosx_{_VERSION}_{_ARCHITECTURE}",
+        "{system} {version} or newer, {architectures}",
+    ),
+    "Windows": (rf"win(?:_{_ARCHITECTURE}|32)", "{system} {architectures}"),
+    "iOS": (
+        rf"ios_{_VERSION}_{_ARCHITECTURE}_iphoneos",
+        "{system} {version} or newer, {architectures}",
+    ),
+    "iOS simulator": (
+        rf"ios_{_VERSION}_{_ARCHITECTURE}_iphonesimulator",
+        "{system} {version} or newer, {architectures}",
+    ),
+    "Android": (
+        rf"android_(?P<version>[0-9]{{1,9}})_{_ARCHITECTURE}",
+        "{system} {architectures} (API level {version} or newer)",
+    ),
+    "Pyodide": (rf"(?:pyodide|pyemscripten)_{_VERSION}_wasm32", "{system} {version}, WebAssembly"),
+    "Emscripten": (rf"emscripten_{_THREE_NUMBERS}_wasm32", "{system} {version}, WebAssembly"),
+    "WASI": (rf"wasi_{_THREE_NUMBERS}_wasm32", "{system} {version}, WebAssembly"),
+}
+"""For each system: its platform tags, and the words for them."""
+_PATTERNS: Final = {system: re.compile(tags, re.ASCII) for system, (tags, _) in _SYSTEMS.items()}
+
+_INTERPRETER: Final = re.compile(r"([a-z]+)([0-9]?)([0-9]*)", re.ASCII)
+_PYTHON_3: Final = re.compile(r"py3[0-9]+", re.ASCII)
+_CPYTHON_ABI: Final = re.compile(r"cp[0-9]+([a-z]*)", re.ASCII)
+_VARIANTS: Final = {"t": "free-threaded", "d": "debug build", "u": "wide Unicode"}
+"""What the letters behind the version in an ABI tag of CPython mean; `m` is the usual one."""
+
+
+class Facet(NamedTuple):
+    """A property by which files can be selected."""
+
+    path: str
+    """A segment of a URL path, which no page number is equal to."""
+    label: str
+
+
+SOURCE: Final = Facet("source-code", "Source code")
+OBSOLETE: Final = Facet("obsolete-formats", "Obsolete formats")
+_STABLE: Final = Facet("stable-abi", "Stable ABI of CPython")
+
+
+@dataclass(frozen=True, slots=True)
+class Compatibility:
+    """What a distribution is for."""
+
+    kind: str
+    """The type of the distribution, such as `wheel`."""
+    text: str
+    """Interpreters and platforms in words."""
+    interpreters: tuple[Facet, ...]
+    platforms: tuple[Facet, ...]
+    order: tuple[int, int, str]
+    """A sort key: wheels for any Python, other wheels by version with the newest first, sdists."""
+
+
+def compatibility_of(filename: str) -> Compatibility:
+    """Return what the distribution of this name is for; the name is one of a listed file."""
+    if filename.endswith(".whl"):
+        return _of_wheel("-".join(filename[: -len(".whl")].lower().split("-")[-3:]))
+    if filename.endswith(SDIST_SUFFIXES):
+        return Compatibility("sdist", "source code", (SOURCE,), (), (9, 0, ""))
+    return _of_obsolete(filename)
+
+
+@lru_cache(4096)  # many files have the same tags
+def _of_wheel(tags: str) -> Compatibility:
+    pythons, abis, platforms = (part.split(".") for part in tags.split("-"))
+    words, places = _interpreters(pythons, abis), "; ".join(_platform_words(platforms))
+    families = tuple(dict.fromkeys(map(_family, platforms)))
+    name, major, minor = _split_interpreter(pythons[0])
+    rank = 0 if name == "py" else 1 if name == "cp" else 2
+    order = (rank, -1000 * major - minor, tags)
+    text = f"{words}, {places}" if places else words
+    return Compatibility("wheel", text, _interpreter_facets(pythons, abis), families, order)
+
+
+def _of_obsolete(filename: str) -> Compatibility:
+    distribution = parse_known_filename(filename)
+    kind = "egg" if filename.endswith(".egg") else "installer"
+    python = distribution.python_version
+    platform = getattr(distribution, "platform", "")
+    words = "any Python" if python == "any" else f"Python {python}"
+    text = f"{words}, {platform}" if platform else words
+    return Compatibility(kind, text, (OBSOLETE,), (), (8, 0, filename))
+
+
+# --- interpreters ---------------------------------------------------------------------------------
+
+
+def _interpreters(pythons: list[str], abis: list[str]) -> str:
+    is_stable = any(abi.startswith("abi3") for abi in abis)
+    if set(pythons) == {"py2", "py3"}:
+        words = "any Python"
+    elif is_stable or all(map(_PYTHON_3.fullmatch, pythons)):
+        # an interpreter takes what is for its own version, or for an older one
+        words = f"{_interpreter(min(pythons, key=_split_interpreter))} or newer"
+    else:
+        words = " or ".join(dict.fromkeys(map(_interpreter, pythons)))
+    builds = list(dict.fromkeys(_build(abi, pythons) for abi in abis))
+    if builds == [""]:
+        return words
+    return f"{words} ({' or '.join(each or 'usual build' for each in builds)})"
+
+
+def _interpreter(tag: str) -> str:
+    name, major, _ = _split_interpreter(tag)
+    if name not in INTERPRETERS:
+        return tag
+    minor = tag[len(name) + 1 :]
+    if not minor:
+        return f"any {INTERPRETERS[name]}{f' {major}' if tag != name else ''}"
+    return f"{INTERPRETERS[name]} {major}.{minor}"
+
+
+def _split_interpreter(tag: str) -> tuple[str, int, int]:
+    """Return name, major and minor version of an interpreter tag; `("", 0, 0)` if it has others."""
+    match = _INTERPRETER.fullmatch(tag)
+    if match is None or len(match[3]) > 3:  # noqa: PLR2004 - and so no version
+        return "", 0, 0
+    return match[1], int(match[2] or 0), int(match[3] or 0)
+
+
+def _build(abi: str, pythons: list[str]) -> str:
+    """Return in words what an ABI tag says that the interpreter tags do not say."""
+    if abi in {"none", "abi3"} or abi.startswith(("pypy", "graalpy")):
+        return ""
+    if abi == "abi3t":
+        return _VARIANTS["t"]
+    match = _CPYTHON_ABI.fullmatch(abi)
+    if match is None or not set(match[1]) <= {*_VARIANTS, "m"}:
+        return f"ABI {abi}"
+    name = abi[: match.start(1)]
+    variants = [_VARIANTS[letter] for letter in match[1] if letter in _VARIANTS]
+    return ", ".join(variants if name in pythons else [f"ABI {name}", *variants])
+
+
+def _interpreter_facets(pythons: list[str], abis: list[str]) -> tuple[Facet, ...]:
+    if any(abi.startswith("abi3") for abi in abis):
+        return (_STABLE,)
+    words = ((each, _interpreter(each)) for each in pythons)
+    return tuple(Facet(each, f"{text[0].upper()}{text[1:]}") for each, text in words)
+
+
+# --- platforms ------------------------------------------------------------------------------------
+
+
+def _platform_words(tags: Iterable[str]) -> Iterator[str]:
+    """Yield the platforms in words; none for `any`."""
+    lowest = dict[tuple[str, str], Version]()
+    for tag in tags:
+        for system, architecture, version in _platforms(tag):
+            key = system, architecture
+            lowest[key] = min(version, lowest.get(key, version))
+    alike = dict[tuple[str, Version, str], list[str]]()
+    for (system, architecture), version in lowest.items():
+        is_listed = system in {"macOS", "Windows"}  # with its architectures in one text
+        group = system, version, "" if is_listed else architecture
+        alike.setdefault(group, []).append(architecture)
+    for (system, version, _), architectures in alike.items():
+        yield _words_of(system, version, " and ".join(architectures))
+
+
+def _words_of(system: str, version: Version, architectures: str) -> str:
+    if not system:
+        return architectures  # the tag itself
+    if system == "Linux" and not version:
+        return f"Linux {architectures}"
+    if system == "macOS" and version[0] > 10 and not version[1]:  # noqa: PLR2004 - 11.0 is macOS 11
+        version = version[:1]
+    return _SYSTEMS[system][1].format(
+        system=system, version=".".join(map(str, version)), architectures=architectures
+    )
+
+
+def _platforms(tag: str) -> Iterator[tuple[str, str, Version]]:
+    """Yield system, architecture and lowest version of a platform tag; itself if it is unknown."""
+    if tag == "any":
+        return
+    system, match = _parse(tag)
+    if match is None:
+        yield "", tag, ()
+        return
+    found = match.groupdict()
+    text, architecture = found.get("version") or "", found.get("architecture") or "x86"
+    version = tuple(map(int, text.split("_"))) if text else ()
+    version = _OLD_MANYLINUX.get(tag.partition("_")[0], version)
+    if system != "macOS":
+        yield system, ARCHITECTURES.get(architecture, architecture), version
+        return
+    for each in _APPLE_FORMATS.get(architecture, (architecture,)):
+        yield system, _APPLE.get(each, each), version
+
+
+def _parse(tag: str) -> tuple[str, re.Match[str] | None]:
+    for system, pattern in _PATTERNS.items():
+        match = pattern.fullmatch(tag)
+        if match is not None:
+            return system, match
+    return "", None
+
+
+def _family(tag: str) -> Facet:
+    if tag == "any":
+        return Facet("on-any", "Any platform")
+    system, _ = _parse(tag)
+    if not system:
+        return Facet("on-other", "Other platforms")
+    return Facet(f"on-{system.lower().replace(' ', '-')}", system)

@@ -1,0 +1,88 @@
+"""The page of a release."""
+
+import pytest
+from hypothesis import given
+
+from tests.rendering.examples import PROJECTS, file, project
+from tests.rendering.web.pages import ENVIRONMENT, core, shown_release
+from tests.rendering.web.test_project_page import in_text
+from wheelyard.model.project import Project
+from wheelyard.rendering.releases import releases_of
+from wheelyard.rendering.web.error_page import ErrorFacts, error_page, plain_error_page
+from wheelyard.rendering.web.release_page import missing_release_page
+from wheelyard.rendering.web.viewer import ANYONE
+
+TWO = project(file(), file("2.0", yanked="it <breaks>"), file("2.1rc1"))
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        (
+            "2.0",
+            "This release is yanked: it <breaks> Installers choose it only where it is pinned.",
+        ),
+        ("2.0", "This is not the latest release. The latest is 1.0."),
+        ("2.1rc1", "It is a pre-release. The latest is 1.0."),
+    ],
+)
+def test_banners(version: str, said: str) -> None:
+    """The page of a release says if one should rather take another."""
+    assert said in in_text(shown_release(TWO, version))
+
+
+def test_the_latest_release_needs_no_banner() -> None:
+    """The page of the latest release does not say that there is another."""
+    assert "latest release" not in shown_release(TWO, "1.0")
+
+
+@pytest.mark.parametrize(
+    ("version", "wanted"),
+    [("1.0", "demo==1.0"), ("1.0+cu121", "demo==1.0+cu121"), ("1!2.0", "'demo==1!2.0'")],
+)
+def test_commands_have_the_version(version: str, wanted: str) -> None:
+    """The commands of a release install that very version, also where a shell knows `!`."""
+    page = shown_release(project(file(version)), version, core("Provides-Extra: x"))
+    text = in_text(page)
+    for command in ("uv pip install --index URL", "uv add --index wheelyard=URL", "pdm add"):
+        whole = f"{command.replace('URL', 'http://index.example/simple/')} {wanted}"
+        assert whole in text
+    assert f'"demo[x]=={version}"' in text
+
+
+def test_links_of_a_release() -> None:
+    """Dependencies that are here are links; so are the project and the latest release."""
+    metadata = core("Requires-Dist: Base.One>=1", "Requires-Dist: hidden")
+    page = shown_release(TWO, "2.0", metadata, "base-one")
+    for link in ("../", "../1.0/", "../../../project/base-one/", "../#releases"):
+        assert f'href="{link}"' in page
+    assert "hidden</a>" not in page
+    assert f'href="../../../files/demo/{"a" * 64}/demo-2.0-py3-none-any.whl"' in page
+
+
+@given(PROJECTS)
+def test_any_release_has_a_page(project: Project) -> None:
+    """Whatever a project holds, the page of each release can be made."""
+    for release in releases_of(project):
+        assert f"<title>demo {release.version} " in shown_release(project, release.version)
+
+
+def test_missing_release() -> None:
+    """The answer to a release that is not there leads to those that are."""
+    name = project().name
+    page = missing_release_page(ENVIRONMENT, ANYONE, "../../../", name, "<b>9").decode()
+    assert 'href="../../../project/demo/#releases"' in page
+    assert "demo has no release <b>9 here." in in_text(page)
+
+
+def test_refusal_is_a_page() -> None:
+    """A refusal is shown with its title and its message, escaped."""
+    facts = ErrorFacts(
+        status=404, code="not_found", phrase="Not Found", message="There is no '<b>'."
+    )
+    pages = (error_page(ENVIRONMENT, ANYONE, "../", facts), plain_error_page("../", facts))
+
+    for text in (page.decode() for page in pages):
+        assert "<h1>Not found</h1>" in text
+        assert "There is no &#" in text
+        assert "&lt;b&gt;" in text
