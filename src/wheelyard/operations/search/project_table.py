@@ -6,9 +6,8 @@ that the caller may not read.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from heapq import nlargest
 from operator import attrgetter
 from typing import Final
@@ -42,10 +41,17 @@ class VisibleProjects:
         words = list(dict.fromkeys(fold(text).split()))[:MAX_WORDS]
         if not words:
             return []
-        found = self.projects
+        found: Sequence[ProjectFacts] = self.projects
         for word in sorted(words, key=len, reverse=True):  # the longest leaves the fewest
-            found = tuple([each for each in found if word in each.text])
-        return sorted(found, key=partial(_rank, "-".join(words)))
+            found = [each for each in found if word in each.text]
+        name = "-".join(words)
+        start, stop = _range(found, name)  # a name sorts before those that begin with it
+        others = [*found[:start], *found[stop:]]
+        return [
+            *found[start:stop],
+            *[each for each in others if name in each.name],
+            *[each for each in others if name not in each.name],
+        ]
 
     def latest_uploads(self, count: int) -> list[ProjectFacts]:
         """Return the projects with the newest uploads, newest first, at most `count`."""
@@ -108,9 +114,9 @@ class ProjectTable:
     def _range(self, pattern: Pattern) -> tuple[int, int]:
         """Return where the projects begin and end that a pattern matches."""
         prefix = pattern.removesuffix("*")
-        start = bisect_left(self.projects, prefix, key=_NAME)
+        start, stop = _range(self.projects, prefix)
         if prefix != pattern:
-            return start, bisect_left(self.projects, prefix + _ABOVE_ALL, lo=start, key=_NAME)
+            return start, stop
         return start, start + (self.find(NormalizedName(prefix)) is not None)
 
 
@@ -124,8 +130,7 @@ def _find(projects: tuple[ProjectFacts, ...], name: NormalizedName) -> ProjectFa
     return projects[at] if at < len(projects) and projects[at].name == name else None
 
 
-def _rank(wanted: str, project: ProjectFacts) -> int:
-    name = project.name
-    if not name.startswith(wanted):
-        return 2 if wanted in name else 3
-    return 0 if name == wanted else 1
+def _range(projects: Sequence[ProjectFacts], prefix: str) -> tuple[int, int]:
+    """Return where the projects begin and end whose name begins with `prefix`."""
+    start = bisect_left(projects, prefix, key=_NAME)
+    return start, bisect_left(projects, prefix + _ABOVE_ALL, lo=start, key=_NAME)

@@ -5,7 +5,7 @@
   const form = document.querySelector("form.search");
   if (!form) return;
   const box = form.querySelector("input");
-  const PAUSE = 30; // milliseconds without a key before the search
+  const PAUSE = 20; // milliseconds without a key before the search
   const SHOWN = 20;
 
   const status = document.createElement("p");
