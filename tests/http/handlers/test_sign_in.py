@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,7 +15,8 @@ from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
 from tests.operations.in_memory_index import Clock
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.model.access import Action
+from wheelyard.http.app import App
+from wheelyard.model.access import Action, Identity
 from wheelyard.settings.sections import (
     AccessSettings,
     HttpSettings,
@@ -293,3 +295,33 @@ def test_without_the_setting_there_is_no_sign_in(tmp_path: Path) -> None:
         assert "sign-in" not in refused.body.decode()
         assert kept.open("/-/sign-in/").status == 404
         assert kept.sign_in("ana", PASSWORD).status == 404
+
+
+@dataclass(frozen=True)
+class AnyAssertion:
+    """A verifier that takes every assertion of the proxy for Ana's."""
+
+    def cached_identity(self, _: str) -> Identity | None:
+        """Return Ana."""
+        return self.verify("")
+
+    def verify(self, _: str) -> Identity:
+        """Return Ana."""
+        return Identity("user:ana@acme.dev", frozenset({"user:ana@acme.dev", "anonymous"}))
+
+
+def test_behind_the_proxy_everybody_is_signed_in(tmp_path: Path) -> None:
+    """Identity-Aware Proxy has signed a person in, so the sign-in page leads on, with no cookie."""
+    proxied = ("X-Goog-IAP-JWT-Assertion", "an assertion")
+    with in_process(tmp_path, Settings(server=PLAIN)) as opened:
+        authenticator = replace(opened.index.authenticator, iap=AnyAssertion())
+        index = replace(opened.index, authenticator=authenticator)
+        browser = Browser(replace(opened, app=App(index), index=index))
+
+        answer = browser.open("/-/sign-in/?next=/setup/", proxied)
+        assert (answer.status, answer.headers["location"]) == (303, "/setup/")
+        assert "set-cookie" not in answer.headers
+        page = browser.open("/setup/", proxied)
+        assert ">ana@acme.dev</a>" in page.body.decode()
+        assert "private" in page.headers["cache-control"]
+        assert browser.open("/-/sign-in/").status == 401

@@ -1,0 +1,59 @@
+"""The page to which a person returns after signing in."""
+
+from urllib.parse import unquote, urljoin, urlsplit
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wheelyard.http.security.next_page import local_path, referring_page, sign_in_url
+from wheelyard.settings.sections import ServerSettings
+
+HOST = "index.example"
+SERVERS = (ServerSettings(), ServerSettings(path_prefix="/team"))
+PARTS = ("/", "\\", "//", ".", "..", ":", "@", "?", "#", "%2f", "%5c", "\t", "\n", " ", "team", "-")
+LINKS = st.lists(st.sampled_from((*PARTS, "https:", "evil.example", "sign-in", "é")), max_size=8)
+
+
+def is_here(location: str, server: ServerSettings) -> bool:
+    """Return whether a browser that is sent to a location stays on the index."""
+    read = location.replace("\\", "/").replace("\t", "").replace("\n", "").strip()
+    found = urlsplit(urljoin(f"https://{HOST}/team/-/sign-in/", read))
+    return (found.scheme, found.netloc) == ("https", HOST) and read.startswith(server.path_prefix)
+
+
+@given(LINKS.map("".join) | st.text(max_size=40), st.sampled_from(SERVERS))
+def test_no_link_leads_to_another_site(text: str, server: ServerSettings) -> None:
+    """Whatever a link to the sign-in page says, it leads to a page of this index."""
+    target = local_path(text, server)
+
+    assert is_here(target, server)
+    assert target.isascii()
+    assert target.isprintable()
+    assert local_path(target, server) == target
+
+
+@given(LINKS.map("".join), st.sampled_from(SERVERS))
+def test_no_referer_leads_to_another_site(text: str, server: ServerSettings) -> None:
+    """Nor does the page from which it was followed."""
+    headers = {b"host": HOST.encode(), b"referer": f"https://{HOST}{text}".encode()}
+    assert is_here(referring_page(headers, server), server)
+    assert is_here(referring_page({**headers, b"referer": text.encode()}, server), server)
+
+
+@given(st.binary(max_size=40), st.binary(max_size=40), st.sampled_from(SERVERS))
+def test_the_link_names_the_page(path: bytes, query: bytes, server: ServerSettings) -> None:
+    """The link to the sign-in page is one path, whatever path was asked for."""
+    link = sign_in_url(b"/" + path, query, server)
+
+    head, _, target = link.partition("?next=")
+    assert head == f"{server.path_prefix}/-/sign-in/"
+    assert local_path(unquote(target), server) == unquote(target)
+    assert not {'"', "<", " ", "&", "?"} & set(target)
+
+
+def test_no_secret_is_in_a_link() -> None:
+    """The query of a page is kept in the link, unless it seems to have a secret."""
+    server = ServerSettings()
+    kept = sign_in_url(b"/project/x/", b"page=2", server)
+    assert kept == "/-/sign-in/?next=/project/x/%3Fpage%3D2"
+    assert sign_in_url(b"/", b"q=wyd_0123", server) == "/-/sign-in/?next=/"

@@ -1,0 +1,182 @@
+"""Errors as pages for people, and as JSON for programs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.http.browser import FORM, HTML
+from tests.http.in_process import InProcessServer, in_process
+from wheelyard.errors import Unavailable
+from wheelyard.http.page_loader import PageLoader
+from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings, WebSettings
+from wheelyard.storage.base import Found, Key, ObjectVersion
+from wheelyard.storage.memory import MemoryStore
+
+SIMPLE_V1 = "application/vnd.pypi.simple.v1"
+PROGRAMS = {
+    "pip": (f"{SIMPLE_V1}+json, {SIMPLE_V1}+html; q=0.1, text/html; q=0.01", "pip/25.0 {}"),
+    "pip 21": ("text/html", 'pip/21.3.1 {"ci":null}'),
+    "uv": (f"{SIMPLE_V1}+json, {SIMPLE_V1}+html;q=0.2, text/html;q=0.01", "uv/0.5.1"),
+    "uv publish": ("application/json;q=0.9, text/plain;q=0.8, text/html;q=0.7", "uv/0.5.1"),
+    "twine": ("*/*", "twine/6.0"),
+    "curl": ("*/*", "curl/8.5"),
+    "fetch": ("*/*", "Mozilla/5.0"),
+}
+BROWSERS = {
+    "chromium": HTML[1],
+    "firefox": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "lynx": "text/html, text/plain, text/sgml, application/xhtml+xml, */*;q=0.01",
+}
+PATHS = ("/simple/nothing/", "/a/b/c/d", "/project/nothing/", "/files/x/y.whl", "/nothing/")
+
+
+class BrokenStore(MemoryStore):
+    """A store that a test breaks."""
+
+    fault: BaseException | None = None
+
+    def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
+        """Return an object, or fail."""
+        if self.fault is not None:
+            raise self.fault
+        return super().get(key, unless_version)
+
+
+@pytest.fixture(scope="module")
+def store() -> BrokenStore:
+    """Return a store that can be broken."""
+    return BrokenStore(lambda: 0.0)
+
+
+@pytest.fixture(scope="module")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, store: BrokenStore
+) -> Iterator[InProcessServer]:
+    """Serve a public index, whose operator has an address."""
+    settings = Settings(
+        server=ServerSettings(public_url="http://index"),
+        access=AccessSettings(trusted_hosts=("index",)),
+        web=WebSettings(contact="https://help.acme.dev/packages"),
+    )
+    with in_process(tmp_path_factory.mktemp("errors"), settings, store=store) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_programs_get_no_page(server: InProcessServer, program: str) -> None:
+    """An installer, an uploader or a script gets every error as JSON."""
+    accept, agent = PROGRAMS[program]
+    for path in PATHS:
+        answer = server.get(path, ("Accept", accept), ("User-Agent", agent))
+        assert (answer.status, answer.headers["content-type"]) == (404, "application/json"), path
+
+
+@pytest.mark.parametrize("browser", BROWSERS)
+def test_browsers_get_a_page_everywhere(server: InProcessServer, browser: str) -> None:
+    """A person who lands on any path that has nothing gets a page that says what to do next."""
+    for path in PATHS:
+        answer = server.get(path, ("Accept", BROWSERS[browser]))
+        assert (answer.status, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+        assert answer.headers["cache-control"] == "no-store"
+        text = answer.body.decode()
+        assert "<h1>Not found</h1>" in text
+        assert '<a href="/">search the projects</a>' in text
+    assert server.get(PATHS[0], HTML, method="HEAD").status == 404
+
+
+@pytest.mark.parametrize(
+    ("request_line", "headers", "status", "title", "hint"),
+    [
+        ("GET /%zz", (), 400, "Bad Request", "home page"),
+        ("POST /legacy/", (), 401, "Sign in first", "Load this page again"),
+        ("POST /", (("Origin", "https://evil.example"),), 403, "Not allowed", "home page"),
+        ("POST /search.json", (), 405, "Method Not Allowed", "home page"),
+        (f"GET /{'x' * 5000}", (), 414, "URI Too Long", "home page"),
+        ("GET /", (("If-Match", '"x"'),), 412, "Precondition Failed", "home page"),
+    ],
+)
+def test_each_error_has_its_page(
+    server: InProcessServer,
+    request_line: str,
+    headers: tuple[tuple[str, str], ...],
+    status: int,
+    title: str,
+    hint: str,
+) -> None:
+    """Each kind of error has a title, its message, whom to ask, and the status of its JSON."""
+    method, _, path = request_line.partition(" ")
+    answer = server.get(path, HTML, *headers, method=method)
+    text = answer.body.decode()
+
+    assert (answer.status, answer.headers["content-length"]) == (status, str(len(answer.body)))
+    assert f"<h1>{title}</h1>" in text
+    assert hint in text
+    assert '<a href="https://help.acme.dev/packages">' in text
+    assert server.get(path, *headers, method=method).status == status
+
+
+def test_another_host_is_said(server: InProcessServer) -> None:
+    """Whoever comes by a host name that the index does not know is told so."""
+    answer = server.get("/", HTML, host="elsewhere")
+    assert (answer.status, b"<h1>Another address</h1>" in answer.body) == (421, True)
+
+
+def test_failures_show_nothing_of_the_inside(
+    server: InProcessServer, store: BrokenStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When store or server fail, the page says so, and names the error in the log."""
+    server.get("/", HTML)
+    store.fault = Unavailable("The store does not answer.")
+    unavailable = server.get("/project/nothing/", HTML)
+    store.fault = RuntimeError("secret of the inside")
+    failed = server.get("/project/nothing/", HTML)
+    store.fault = None
+
+    assert (unavailable.status, failed.status) == (503, 500)
+    assert unavailable.headers["retry-after"]
+    assert "The server itself is running" in unavailable.body.decode()
+    text = failed.body.decode()
+    number = text.partition("its operator: error ")[2][:8]
+    assert len(number) == 8
+    assert f"a request failed ({number}): GET /project/nothing/" in caplog.text
+    assert "secret of the inside" not in text
+
+
+def test_a_page_without_templates(server: InProcessServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the templates cannot be read, an error still has a page, only a plain one."""
+
+    def fail(_: PageLoader) -> Any:  # noqa: ANN401 - as the method
+        raise Unavailable("The templates cannot be read.")
+
+    monkeypatch.setattr(PageLoader, "load", fail)
+    answer = server.get("/<b>/x/y/", HTML)
+
+    assert (answer.status, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert b"<h1>Not found</h1>" in answer.body
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_scripts_raise_no_dialog(tmp_path: Path) -> None:
+    """Where people sign in, neither page nor script makes a browser ask for a password."""
+    access = AccessSettings(private=True, cookie_login=True)
+    with in_process(tmp_path, Settings(access=access)) as server:
+        script = server.get("/search.json", ("Sec-Fetch-Mode", "cors"))
+        page = server.get("/", HTML)
+        program = server.get("/search.json")
+
+        challenges = [each.headers["www-authenticate"] for each in (script, page, program)]
+        assert [each.partition(" ")[0] for each in challenges] == ["Bearer", "Bearer", "Basic"]
+        assert [each.status for each in (script, page, program)] == [401] * 3
+
+
+def test_a_long_form_is_refused(tmp_path: Path) -> None:
+    """A form that is too long, or none at all, is refused with a page."""
+    access = AccessSettings(private=True, cookie_login=True)
+    with in_process(tmp_path, Settings(access=access)) as server:
+        long = server.get("/-/sign-in/", HTML, FORM, method="POST", body=[b"x" * 70_000])
+        other = server.get("/-/sign-in/", HTML, method="POST", body=[b"x"])
+
+        assert (long.status, b"<h1>Content Too Large</h1>" in long.body) == (413, True)
+        assert (other.status, b"<h1>Unsupported Media Type</h1>" in other.body) == (415, True)
