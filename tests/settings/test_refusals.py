@@ -178,6 +178,22 @@ def test_nonsense(tmp_path: Path, text: str) -> None:
             '[access]\ntrusted_hosts = ["a.com:65536"]',
             "[access] trusted_hosts: 'a.com:65536' is none.",
         ),
+        (
+            "[access]\ncookie_login = true\n[server]\nread_only = true",
+            "[access] cookie_login: who signs in and out is written to the store",
+        ),
+        (
+            '[access]\ncookie_login = true\n[server]\nhost = "0.0.0.0"',
+            "[access] cookie_login: a cookie is made for https or for plain http",
+        ),
+        (
+            "[access]\ncookie_login = true\n[server]\ntrusted_proxies = 1",
+            "[access] cookie_login: a cookie is made for https or for plain http",
+        ),
+        (
+            'access.cookie_login = true\nstore.location = "gs://abc"\ngoogle.access_token.resource = "gs://abc"',
+            "[access] cookie_login: whoever may read the bucket of [google.access_token] resource",
+        ),
     ],
 )
 def test_words(tmp_path: Path, text: str, words: str) -> None:

@@ -43,6 +43,8 @@ PUBLIC = '[server]\nhost = "192.0.2.1"\n'
         (BUCKET, None),
         (BUCKET + GRANT.format("anonymous", "*"), "tokens lie in the bucket of the packages"),
         (BUCKET + '[access]\ncredentials_store = "gs://acme/c"', "IAM condition"),
+        (BUCKET + "[access]\ncookie_login = true", "the key of sessions lies in the bucket"),
+        ("[access]\ncookie_login = true", None),
         (BUCKET + '[google.access_token]\nresource = "gs://acme"', "for reading only"),
         ('[trusted_publishing]\naudience = ["a"]', "there is no [[publisher]]"),
         ("[access]\nanonymous_uploads = true", None),

@@ -255,7 +255,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield f"[server] public_url: {why}"
     yield from _tls_errors(server)
     if access.cookie_login:
-        yield from _cookie_errors(server)
+        yield from _cookie_errors(settings)
     if access.require_https and url.lower().startswith("http://") and server.trusted_proxies:
         yield (
             "[access] require_https: [server] public_url begins with http://, so everybody is sent "
@@ -298,7 +298,16 @@ def _tls_errors(server: ServerSettings) -> Iterator[str]:
         )
 
 
-def _cookie_errors(server: ServerSettings) -> Iterator[str]:
+def _cookie_errors(settings: Settings) -> Iterator[str]:
+    server, resource = settings.server, settings.google.access_token.resource
+    credentials = settings.access.credentials_store or settings.store.location
+    buckets = {parse_location(each).bucket for each in (credentials, resource) if is_bucket(each)}
+    if is_bucket(credentials) and is_bucket(resource) and len(buckets) == 1:
+        yield (
+            "[access] cookie_login: whoever may read the bucket of [google.access_token] resource "
+            "could read the key of all sessions there, and sign in as anybody. Set [access] "
+            "credentials_store to a place of its own"
+        )
     if server.read_only:
         yield (
             "[access] cookie_login: who signs in and out is written to the store, and [server] "

@@ -208,6 +208,12 @@ def _locations(settings: Settings) -> Iterator[str]:
             f"tokens lie in the bucket of the packages, {store.location}: whoever may write there "
             "past the index can make one; give them a place in [access] credentials_store"
         )
+    if settings.access.cookie_login and not credentials:
+        yield (
+            f"the key of sessions lies in the bucket of the packages, {store.location}: whoever "
+            "may read there past the index can sign in as anybody; give credentials a place in "
+            "[access] credentials_store"
+        )
     if is_bucket(credentials) and parse_location(credentials).bucket in packages:
         yield (
             "[access] credentials_store is in a bucket of the packages, so who may write to that "
