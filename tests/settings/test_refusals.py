@@ -10,6 +10,10 @@ from wheelyard.settings.validation import RESERVED_ROOTS
 
 PUBLIC = '[store]\nlocation = "gs://kept"\nfiles = "gs://open"\ndownloads = "public"\n'
 
+KEY_BESIDE_PACKAGES = (
+    '[store]\nlocation = "gs://abc/x"\n[access]\ncookie_login = true\n'
+    '[google.access_token]\nresource = "gs://abc"'
+)
 PLAIN = (
     '[server]\npublic_url = "http://packages.example.com"\ntrusted_proxies = 1\n'
     "[access]\nrequire_https = true"
@@ -191,7 +195,7 @@ def test_nonsense(tmp_path: Path, text: str) -> None:
             "[access] cookie_login: a cookie is made for https or for plain http",
         ),
         (
-            'access.cookie_login = true\nstore.location = "gs://abc"\ngoogle.access_token.resource = "gs://abc"',
+            KEY_BESIDE_PACKAGES,
             "[access] cookie_login: whoever may read the bucket of [google.access_token] resource",
         ),
     ],

@@ -1,0 +1,101 @@
+"""Sessions of browsers: they open what their credential opens, and nothing else."""
+
+from collections.abc import Iterator
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.access.access_fixture import (
+    EXISTING,
+    HERE,
+    MISSING,
+    OTHER,
+    AccessHarness,
+    open_harness,
+)
+from tests.access.principals import ANONYMOUS, INVALID, REQUESTERS, Headers, Requester
+from wheelyard.http.security.request_authentication import parse_authorization
+
+pytestmark = pytest.mark.integration
+
+SIGN_IN = "/-/sign-in/"
+NO_SESSION = ("access token",)
+"""Credentials with which nobody signs in."""
+VALID = [each for each in REQUESTERS if each.role not in (ANONYMOUS, INVALID)]
+BAD = [each for each in REQUESTERS if each.role == INVALID and each.kind != "unknown scheme"]
+
+
+@pytest.fixture(scope="module")
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccessHarness]:
+    """Serve an index on which people sign in, and anybody may read `open-*`."""
+
+    def adjust(said: dict[str, object]) -> None:
+        access = said["access"]
+        assert isinstance(access, dict)
+        access["cookie_login"] = True
+        said["server"] = {"public_url": HERE}
+
+    with open_harness(tmp_path_factory.mktemp("sessions"), adjust=adjust) as opened:
+        yield opened
+
+
+def sign_in(harness: AccessHarness, headers: Headers) -> tuple[int, Headers]:
+    """Type the credential of a header into the form; return the status, and a Cookie header."""
+    typed = parse_authorization(headers[0][1].encode())
+    fields = urlencode({"user": typed.user, "password": typed.secret}).encode()
+    kind = ("content-type", "application/x-www-form-urlencoded")
+    answer = harness.in_process.get(SIGN_IN, kind, ("origin", HERE), method="POST", body=[fields])
+    cookie = answer.headers.get("set-cookie", "").partition(";")[0]
+    return answer.status, (("cookie", cookie),) if cookie else ()
+
+
+def paths(harness: AccessHarness) -> Iterator[str]:
+    """Yield paths of every kind that can be read."""
+    for name in (*EXISTING, *MISSING, OTHER):
+        filename = harness.packages[name].filename
+        yield from (f"/simple/{name}/", f"/files/{name}/{filename}", f"/project/{name}/")
+    yield from ("/simple/", "/search.json", "/", "/api/v1/whoami", "/api/v1/tokens", "/feed.xml")
+
+
+@pytest.mark.parametrize("requester", VALID, ids=str)
+def test_a_session_reads_what_its_credential_reads(
+    harness: AccessHarness, requester: Requester
+) -> None:
+    """For every credential and path, the cookie is answered as the credential is, to the byte."""
+    headers = requester.headers(harness)
+    status, cookie = sign_in(harness, headers)
+    if requester.kind in NO_SESSION:
+        assert (status, cookie) == (401, ())
+        return
+
+    assert status == 303
+    for path in paths(harness):
+        by_header = harness.ask("GET", path, headers)
+        by_cookie = harness.ask("GET", path, cookie)
+        assert by_cookie.without("date") == by_header.without("date"), path
+
+
+@pytest.mark.parametrize("requester", VALID, ids=str)
+def test_a_session_changes_nothing_by_the_api(harness: AccessHarness, requester: Requester) -> None:
+    """No upload and no call of the API is authenticated by a cookie."""
+    _, cookie = sign_in(harness, requester.headers(harness))
+    nobody = [
+        harness.ask("POST", path, ())
+        for path in ("/legacy/", f"/api/v1/projects/{OTHER}/yank", "/api/v1/tokens")
+    ]
+    by_cookie = [
+        harness.ask("POST", path, cookie)
+        for path in ("/legacy/", f"/api/v1/projects/{OTHER}/yank", "/api/v1/tokens")
+    ]
+
+    assert [each.without("date") for each in by_cookie] == [each.without("date") for each in nobody]
+    assert {each.status for each in by_cookie} <= {400, 401}
+
+
+@pytest.mark.parametrize("requester", BAD, ids=str)
+def test_what_is_invalid_signs_nobody_in(harness: AccessHarness, requester: Requester) -> None:
+    """A credential that a header may not have gives no session either."""
+    headers = requester.headers(harness)
+    if requester.kind == "nonsense":
+        headers = (("authorization", "Basic Og=="),)  # neither a name nor a password
+    assert sign_in(harness, headers) == (401, ())
