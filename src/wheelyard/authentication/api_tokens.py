@@ -268,13 +268,9 @@ class ApiTokens:
         return record
 
     def _check(self, request: TokenRequest) -> None:
+        require_token_name(request.name)
         wrong = ""
-        if not require_one_line(request.name, "The name of a token", NAME_LIMIT_CHARS).strip():
-            wrong = (
-                f"A token needs a name. Use 1 to {NAME_LIMIT_CHARS} characters that say where "
-                "it lives."
-            )
-        elif request.lifetime <= timedelta(0):
+        if request.lifetime <= timedelta(0):
             wrong = "A token has to live for some time. Choose 12h, 90d or 8w, for example."
         elif request.lifetime > self.max_lifetime:
             days = self.max_lifetime.days
@@ -284,6 +280,16 @@ class ApiTokens:
             )
         if wrong:
             raise Invalid(wrong, code="invalid_field")
+
+
+def require_token_name(text: str) -> None:
+    """Raise Invalid unless a token can have the name `text`."""
+    if not require_one_line(text, "The name of a token", NAME_LIMIT_CHARS).strip():
+        raise Invalid(
+            f"A token needs a name. Use 1 to {NAME_LIMIT_CHARS} characters that say where it "
+            "lives.",
+            code="invalid_field",
+        )
 
 
 def no_token_id() -> NotFound:

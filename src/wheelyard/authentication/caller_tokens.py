@@ -105,6 +105,11 @@ class CallerTokens:
         now, days = self.tokens.runtime.now(), self.tokens.last_uses(records) if records else {}
         return [ListedToken(each, each.state(now), days.get(each.id)) for each in records]
 
+    def is_signed_in(self, caller: Caller, signed_in_at: datetime | None) -> bool:
+        """Return whether a person or service account has signed in lately enough to make tokens."""
+        now = self.tokens.runtime.now()
+        return can_own_tokens(caller) and now - (signed_in_at or now) <= SIGN_IN_WINDOW
+
     def require_maker(self, caller: Caller, signed_in_at: datetime | None) -> None:
         """
         Raise Forbidden unless a caller may make or rotate some token.
@@ -184,7 +189,7 @@ class CallerTokens:
                 "send an ID token for this index, or ask its operator to use 'wheelyard token'.",
                 short="Sign in to create tokens.",
             )
-        if signed_in_at and self.tokens.runtime.now() - signed_in_at > SIGN_IN_WINDOW:
+        if not self.is_signed_in(caller, signed_in_at):
             raise Forbidden("You have signed in more than an hour ago. Send a new ID token.")
 
     def _require_own_rights(self, caller: Caller, wanted: TokenRequest) -> None:

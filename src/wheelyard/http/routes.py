@@ -128,6 +128,9 @@ def _pages(pages: PageLoader, uploads: UploadHandler) -> Iterator[Route]:
         yield page(pattern, "history", "answer_history")
     yield page("/project/{name}/manage/", "manage", "answer_manage")
     yield form("/project/{name}/manage/", "manage", "answer_change")
+    for pattern in ("/-/account/tokens/", "/-/tokens/"):
+        yield page(pattern, "token_pages", "answer_tokens")
+        yield form(pattern, "token_pages", "answer_tokens_form")
     yield page("/-/upload/", "browser_upload", "answer_upload_page")
     yield form("/-/upload/", "browser_upload", "answer_upload_form", uploads)
     feed = pages.handler("feeds", "answer_project_feed")

@@ -103,7 +103,7 @@
         return;
       }
       const link = element("a", `Project page of ${found.project}`);
-      link.href = `${form.dataset.root}project/${encodeURIComponent(found.project)}/`;
+      link.href = `${form.dataset.home}project/${encodeURIComponent(found.project)}/`;
       this.text.className = "";
       this.text.replaceChildren(link);
       for (const warning of found.warnings ?? []) this.text.append(element("br"), warning);

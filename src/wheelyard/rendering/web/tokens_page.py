@@ -1,0 +1,101 @@
+"""The pages on which people make, list and revoke API tokens: their own, or everybody's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from wheelyard.model.grants import describe_actions, describe_projects
+from wheelyard.model.token import TokenRecord
+from wheelyard.rendering.client_settings import USER, ClientSettings
+from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.forms import FormState
+from wheelyard.rendering.web.viewer import Viewer
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """A token in a list."""
+
+    record: TokenRecord
+    state: str
+    """`active`, `expired` or `revoked`."""
+    last_used: date | None
+
+    @property
+    def rights(self) -> str:
+        """What the token may do, in words: `read and upload to acme-*`."""
+        scope = self.record.scope
+        return f"{describe_actions(scope.actions)} {describe_projects(scope.projects)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokensView:
+    """What all pages of tokens know of the caller."""
+
+    is_for_all: bool
+    """Whether it is about everybody's tokens, and not about the caller's own."""
+    may_administer: bool
+    """Whether the caller may see everybody's tokens."""
+    hindrance: str = ""
+    """Why the caller can make no token here; empty if there is no reason."""
+    needs_sign_in: bool = False
+    """Whether signing in again removes it."""
+    may_revoke: bool
+    """Whether tokens can be revoked here: not on a read-only server."""
+    max_days: int
+
+    @property
+    def root(self) -> str:
+        """The home page, relative to these pages."""
+        return "../../" if self.is_for_all else "../../../"
+
+
+def tokens_page(
+    environment: PageEnvironment,
+    viewer: Viewer,
+    view: TokensView,
+    rows: Sequence[TokenRow],
+    form: FormState,
+    revoked: TokenRow | None = None,
+) -> bytes:
+    """Return the page with the list of tokens and the form for a new one."""
+    newest = sorted(rows, key=lambda row: row.record.created_at, reverse=True)
+    return environment.render(
+        "tokens.html",
+        viewer,
+        view.root,
+        view=view,
+        active=[row for row in newest if row.state == "active"],
+        others=[row for row in newest if row.state != "active" and not row.record.publishers],
+        form=form,
+        revoked=revoked,
+    )
+
+
+def revoke_page(
+    environment: PageEnvironment, viewer: Viewer, view: TokensView, row: TokenRow, form: FormState
+) -> bytes:
+    """Return the page that asks whether a token is to be revoked."""
+    values = {"view": view, "row": row, "form": form}
+    return environment.render("token_revoke.html", viewer, view.root, **values)
+
+
+def made_page(
+    environment: PageEnvironment, viewer: Viewer, view: TokensView, row: TokenRow, token: str
+) -> bytes:
+    """Return the page that shows a new token, once, and how to use it."""
+    settings = ClientSettings(root=environment.index_url.removesuffix("/simple/"))
+    url = settings.upload_url.removesuffix("/legacy/")
+    to_uv = f"UV_PUBLISH_URL={settings.upload_url} UV_PUBLISH_TOKEN={token}"
+    to_twine = f"TWINE_REPOSITORY_URL={settings.upload_url} TWINE_USERNAME={USER}"
+    publishing = f"{to_uv} uv publish dist/*\n{to_twine} TWINE_PASSWORD={token} twine upload dist/*"
+    return environment.render(
+        "token_made.html",
+        viewer,
+        view.root,
+        view=view,
+        row=row,
+        token=token,
+        user=USER,
+        publishing=environment.with_links(publishing, url, view.root),
+    )
