@@ -128,6 +128,8 @@ def _pages(pages: PageLoader, uploads: UploadHandler) -> Iterator[Route]:
         yield page(pattern, "history", "answer_history")
     yield page("/project/{name}/manage/", "manage", "answer_manage")
     yield form("/project/{name}/manage/", "manage", "answer_change")
+    yield page("/project/{name}/access/", "project_access", "answer_access")
+    yield page("/-/account/", "account", "answer_account")
     for pattern in ("/-/account/tokens/", "/-/tokens/"):
         yield page(pattern, "token_pages", "answer_tokens")
         yield form(pattern, "token_pages", "answer_tokens_form")

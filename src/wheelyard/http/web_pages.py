@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable
 
 from packaging.utils import NormalizedName
 
+from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.http.caching.cache_headers import VARY, VARY_BY_COOKIE, page_cache_headers
 from wheelyard.http.caching.page_cache import Render
@@ -18,6 +19,7 @@ from wheelyard.http.protocol.messages import (
     make_response,
 )
 from wheelyard.http.protocol.negotiation import MediaType
+from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.model.access import Action, Caller
 from wheelyard.rendering.web.environment import POLICY, PageEnvironment
 from wheelyard.rendering.web.error_page import ErrorFacts, error_page
@@ -64,6 +66,15 @@ class WebPages:
             and name is not None
             and caller.may(Action.MANAGE, name),
         )
+
+    def require_manager(self, request: Request) -> NormalizedName:
+        """Return the name of the project in a URL; raise unless the caller may manage it."""
+        name, caller = parse_project_name(request.params["name"]), request.caller
+        self.context.read_policy.require_project_read(caller, name)
+        if caller.is_anonymous:
+            raise invalid_credential()
+        caller.require(Action.MANAGE, name)
+        return name
 
     async def respond(
         self,

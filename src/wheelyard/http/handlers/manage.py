@@ -14,7 +14,6 @@ from typing import Final
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Invalid, NotFound, Unavailable
 from wheelyard.http.form_faults import FormFault, checking, refused_form
@@ -23,9 +22,8 @@ from wheelyard.http.protocol.form_body import FormFields, parse_form, read_form
 from wheelyard.http.protocol.messages import Request, Response, redirect
 from wheelyard.http.protocol.router import build_path
 from wheelyard.http.security.form_tokens import form_token, require_form_token
-from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.http.web_pages import WebPages
-from wheelyard.model.access import Action, Caller
+from wheelyard.model.access import Caller
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.project import Project, Status, StatusSet
 from wheelyard.model.text import require_one_line
@@ -60,7 +58,7 @@ _NUMBER = re.compile("[0-9]{1,15}")
 
 async def answer_manage(request: Request, web: WebPages) -> Response:
     """Handle GET: what can be changed, one release, or the form of one change."""
-    context, name = web.context, _require_manager(request, web)
+    context, name = web.context, web.require_manager(request)
     if name != request.params["name"]:
         return redirect(301, _path(web, name, request.query))
     if context.index.settings.server.read_only:
@@ -97,7 +95,7 @@ async def answer_manage(request: Request, web: WebPages) -> Response:
 
 async def answer_change(request: Request, web: WebPages) -> Response:
     """Handle POST of a form: make the change, and redirect to a page that says what was done."""
-    context, name = web.context, _require_manager(request, web)
+    context, name = web.context, web.require_manager(request)
     fields = await read_form(request, FORM_LIMIT_BYTES, MAX_FIELDS)
     if fields.text("action") not in (STATUS, *VERBS):
         raise Invalid("The form says not what to do. Load it again.", code="invalid_field")
@@ -112,16 +110,6 @@ async def answer_change(request: Request, web: WebPages) -> Response:
         context.store_errors.log(fault.error)
         return await _ask_again(request, web, name, fields, fault)
     return redirect(303, _path(web, name, b"commit=%d" % number))
-
-
-def _require_manager(request: Request, web: WebPages) -> NormalizedName:
-    """Return the name of the project; raise an error unless the caller may manage it."""
-    name, caller = parse_project_name(request.params["name"]), request.caller
-    web.context.read_policy.require_project_read(caller, name)
-    if caller.is_anonymous:
-        raise invalid_credential()
-    caller.require(Action.MANAGE, name)
-    return name
 
 
 def _path(web: WebPages, name: NormalizedName, query: bytes) -> str:

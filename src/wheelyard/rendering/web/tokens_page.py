@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from wheelyard.model.access import Action
 from wheelyard.model.grants import describe_actions, describe_projects
 from wheelyard.model.token import TokenRecord
 from wheelyard.rendering.client_settings import USER, ClientSettings
@@ -97,5 +98,6 @@ def made_page(
         row=row,
         token=token,
         user=USER,
+        may_upload=bool(row.record.scope.actions & Action.UPLOAD),
         publishing=environment.with_links(publishing, url, view.root),
     )

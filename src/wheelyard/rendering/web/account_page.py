@@ -1,0 +1,44 @@
+"""The page of the person who looks at it: who they are to this index, and what they may do."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from wheelyard.model.access import Caller
+from wheelyard.model.grants import describe_actions, describe_projects
+from wheelyard.model.principals import credential_of, with_name
+from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.forms import FormState
+from wheelyard.rendering.web.viewer import Viewer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A caller, and how it is signed in."""
+
+    caller: Caller
+    session_ends_at: datetime | None
+    """When the session ends by itself; None if the browser sends a credential each time."""
+    is_by_proxy: bool
+    """Whether Identity-Aware Proxy says who it is."""
+    may_administer: bool
+
+
+def account_page(
+    environment: PageEnvironment, viewer: Viewer, account: Account, form: FormState
+) -> bytes:
+    """Return the page of an account; `form` signs out."""
+    caller = account.caller
+    rights = [
+        f"{describe_actions(each.actions)} {describe_projects(each.projects)}"
+        for each in caller.scopes
+    ]
+    return environment.render(
+        "account.html",
+        viewer,
+        "../../",
+        account=account,
+        who=with_name(caller.principal, caller.name),
+        credential=credential_of(caller.principal),
+        rights=sorted(set(rights)),
+        form=form,
+    )
