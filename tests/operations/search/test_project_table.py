@@ -109,5 +109,6 @@ def test_any_changes(names: list[NormalizedName], changes: dict[NormalizedName, 
 
     expected = {name: facts(name) for name in names} | new
     assert after.projects == table_of(each for each in expected.values() if each).projects
-    assert (after.generation == before.generation) == (not changes)
+    assert (after is before) == all(before.find(name) == each for name, each in new.items())
+    assert after.generation == before.generation + (after is not before)
     assert all(after.find(name) == facts for name, facts in expected.items())

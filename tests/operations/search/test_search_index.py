@@ -379,6 +379,37 @@ def test_damaged_documents(machine: Machine) -> None:
     assert [each.keywords for each in found.table().projects] == ["", "x"]
 
 
+def test_damage_changes_nothing_again(machine: Machine) -> None:
+    """A project whose document stays damaged makes no new table at each refresh."""
+    process = machine.process()
+    process.publish("a")
+    body = b'{"name":"b","revision":1,"files":[{"filename":"b-x.whl","version":"x","sha256":"",'
+    body += b'"size":1,"uploaded_at":"2026-01-01T00:00:00Z","uploaded_by":"","core_metadata":""}]}'
+    machine.store.put(keys.project(parse_name("b")), body, None)
+    process.index.projects.names.ensure(parse_name("b"))
+    assert process.refreshed() == {"a": "1.0"}
+    generation = process.index.search.table().generation
+    machine.clock.advance(seconds=60)
+
+    assert process.refreshed() == {"a": "1.0"}
+    assert process.index.search.table().generation == generation
+
+
+def test_no_thread(machine: Machine) -> None:
+    """Where no thread can be started, callers get what is known, and a later one tries again."""
+    machine.process().publish("a")
+    process = machine.process()
+    start = process.index.search.start
+
+    def fail(_work: Work, _delay: float) -> None:
+        raise RuntimeError("can't start new thread")
+
+    process.index.search.start = fail
+    assert process.refreshed() == {"a": ""}
+    process.index.search.start = start
+    assert process.refreshed() == {"a": "1.0"}
+
+
 def test_a_table_is_watched(machine: Machine) -> None:
     """A page may be sent again until the table changes, or a refresh is due."""
     process = machine.process()

@@ -33,7 +33,7 @@ class FactsReader:
         self, documents: Collection[tuple[NormalizedName, ObjectVersion | None]]
     ) -> dict[NormalizedName, ProjectFacts | None]:
         """
-        Return the facts of these projects, None for a document that is missing or damaged.
+        Return the facts of these projects, None where the document is missing or damaged.
 
         A version says that a cached document is good enough if it has that version; with None, it
         has to be fresh. Raises Unavailable if the store does not answer.
@@ -51,11 +51,16 @@ class FactsReader:
             if fault.code != DAMAGED:
                 raise
             return None  # the other projects are found all the same
-        if found is None:
+        return None if found is None else self._facts_of(*found)
+
+    def _facts_of(self, project: Project, document: ObjectVersion) -> ProjectFacts | None:
+        try:
+            latest = latest_release(releases_of(project))
+        except ValueError:  # somebody has written a version that is none into the document
             return None
-        project, document = found
-        latest = latest_release(releases_of(project))
-        keywords, requirements = self._described(name, latest.metadata_file) if latest else ("", ())
+        keywords, requirements = "", tuple[str, ...]()
+        if latest is not None:
+            keywords, requirements = self._described(project.name, latest.metadata_file)
         return facts_of(project, latest, keywords, requirements, document)
 
     def _document(

@@ -101,11 +101,16 @@ class ProjectTable:
         return _find(self.projects, name)
 
     def updated(self, changes: Mapping[NormalizedName, ProjectFacts | None]) -> "ProjectTable":
-        """Return the next table, with these facts, and without the projects that have None."""
-        if not changes:
+        """
+        Return the table with these facts, and without the projects that have None.
+
+        It is this one, with its generation, if nothing is new.
+        """
+        news = {name: facts for name, facts in changes.items() if self.find(name) != facts}
+        if not news:
             return self
         projects = list(self.projects)
-        for name, facts in changes.items():
+        for name, facts in news.items():
             at = bisect_left(projects, name, key=_NAME)
             is_known = at < len(projects) and projects[at].name == name
             projects[at : at + is_known] = [] if facts is None else [facts]

@@ -161,7 +161,11 @@ class SearchIndex:
         if self._running is not None or self._now() < self._due_at:
             return None
         self._running = ended = Event()
-        self.start(self._refresh, delay)
+        try:
+            self.start(self._refresh, delay)
+        except RuntimeError:  # no thread can be started now; a later caller tries again
+            self._running = None
+            return None
         return ended
 
     def _refresh(self) -> None:
