@@ -1,9 +1,10 @@
 """The search index of a process: begun, refreshed, stored, and shared with other processes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -16,6 +17,7 @@ from wheelyard.errors import Unavailable
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.search import search_index
+from wheelyard.operations.search.facts_reader import FactsReader
 from wheelyard.operations.search.search_index import LOCAL_SECONDS, REMOTE_SECONDS, SAVE_SECONDS
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.storage.base import Key, Store, Stored
@@ -198,6 +200,22 @@ def test_many_own_commits(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> 
     assert process.refreshed() == dict.fromkeys("abcd", "1.0")
 
 
+@contextmanager
+def after_reading(act: Work) -> Iterator[None]:
+    """Act once between the next reading of documents and the use of what was read."""
+    with pytest.MonkeyPatch.context() as patch:
+        kind, read = FactsReader, FactsReader.read
+
+        def slow(reader: FactsReader, *documents: Any) -> Any:  # noqa: ANN401 - passed on
+            found = read(reader, *documents)
+            patch.setattr(kind, "read", read)
+            act()
+            return found
+
+        patch.setattr(kind, "read", slow)
+        yield
+
+
 def test_commits_during_a_refresh(machine: Machine) -> None:
     """A refresh that read a document before a commit does not take the commit back."""
     process = machine.process()
@@ -205,25 +223,32 @@ def test_commits_during_a_refresh(machine: Machine) -> None:
     process.refreshed()
     machine.process().publish("a", "2.0")
     machine.clock.advance(seconds=60)
-    reader, read = process.index.search.reader, type(process.index.search.reader).read
     seen = list[dict[str, str]]()
 
-    def slow(*documents: object) -> object:
-        found = read(reader, *documents)  # type: ignore[arg-type]
-        with pytest.MonkeyPatch.context() as undone:
-            undone.setattr(type(reader), "read", read)
-            process.publish("a", "3.0")
-            process.publish("new")
-            seen.append(process.known())
-        return found
+    def commit() -> None:
+        process.publish("a", "3.0")
+        process.publish("new")
+        seen.append(process.known())
 
     process.known()
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(type(reader), "read", lambda _, *documents: slow(*documents))
+    with after_reading(commit):
         process.work()
 
     assert seen == [{"a": "3.0", "new": "1.0"}]
     assert process.known() == {"a": "3.0", "new": "1.0"}
+
+
+def test_commits_during_an_answer(machine: Machine) -> None:
+    """A commit that comes while the one before it is read is in the answer after that."""
+    process = machine.process()
+    process.publish("a")
+    process.refreshed()
+    process.publish("a", "2.0")
+
+    with after_reading(lambda: process.publish("a", "3.0")):
+        assert process.known() == {"a": "2.0"}
+    assert process.index.search.peek() is None
+    assert process.known() == {"a": "3.0"}
 
 
 @pytest.mark.parametrize(
