@@ -30,6 +30,7 @@ from wheelyard.http.protocol.negotiation import MediaType, prefers_html
 from wheelyard.http.security.csrf import header_text
 from wheelyard.http.security.next_page import sign_in_url
 from wheelyard.model.access import Caller
+from wheelyard.rendering.error_facts import ErrorFacts, plain_error_page
 
 OLD_PIP: Final = "pip/"
 """The beginning of User-Agent of pip, which before 22.2 asked for text/html alone."""
@@ -88,11 +89,6 @@ class ErrorPages:
             sign_in = sign_in_url(scope["raw_path"], scope["query_string"], server)
             if status == 401 and b"authorization" not in headers:  # noqa: PLR2004 - not signed in
                 message = "You are not signed in, or not any more, and this page needs it."
-        from wheelyard.rendering.web.error_page import (  # noqa: PLC0415 - no start needs it
-            ErrorFacts,
-            plain_error_page,
-        )
-
         facts = ErrorFacts(
             status=status,
             code=body.error,

@@ -21,8 +21,9 @@ from wheelyard.http.protocol.messages import (
 from wheelyard.http.protocol.negotiation import MediaType
 from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.model.access import Action, Caller
+from wheelyard.rendering.error_facts import ErrorFacts
 from wheelyard.rendering.web.environment import POLICY, PageEnvironment
-from wheelyard.rendering.web.error_page import ErrorFacts, error_page
+from wheelyard.rendering.web.error_page import error_page
 from wheelyard.rendering.web.viewer import Viewer
 from wheelyard.settings.sections import MIB
 from wheelyard.storage.base import ObjectVersion

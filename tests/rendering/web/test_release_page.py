@@ -7,8 +7,9 @@ from tests.rendering.examples import PROJECTS, file, project
 from tests.rendering.web.pages import ENVIRONMENT, core, shown_release
 from tests.rendering.web.test_project_page import in_text
 from wheelyard.model.project import Project
+from wheelyard.rendering.error_facts import ErrorFacts, plain_error_page
 from wheelyard.rendering.releases import releases_of
-from wheelyard.rendering.web.error_page import ErrorFacts, error_page, plain_error_page
+from wheelyard.rendering.web.error_page import error_page
 from wheelyard.rendering.web.release_page import missing_release_page
 from wheelyard.rendering.web.viewer import ANYONE
 

@@ -1,68 +1,10 @@
 """The page of an error: what has happened, and what to do next."""
 
-from dataclasses import dataclass
-from html import escape
-from types import MappingProxyType
-from typing import Final
-
+from wheelyard.rendering.error_facts import ErrorFacts
 from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.viewer import Viewer
-
-TITLES: Final = MappingProxyType(
-    {
-        401: "Sign in first",
-        403: "Not allowed",
-        404: "Not found",
-        421: "Another address",
-        429: "Too many attempts",
-        500: "The server has failed",
-        503: "The index does not answer just now",
-    }
-)
-"""What pages of errors are called, instead of the reason phrase."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorFacts:
-    """What the page of an error says."""
-
-    status: int
-    code: str
-    """The error code, as programs get it."""
-    phrase: str
-    """The reason phrase of the status, by RFC 9110."""
-    message: str
-    sign_in: str = ""
-    """The URL of the sign-in page; empty if nobody can sign in there."""
-    leads_to_sign_in: bool = False
-    """Whether the page leads there by itself."""
-    contact: str = ""
-    """Whom to ask: a text, an e-mail address or a URL; empty if the operator has named nobody."""
-
-    @property
-    def title(self) -> str:
-        """What has happened, in a few words."""
-        return TITLES.get(self.status, self.phrase)
-
-    @property
-    def contact_url(self) -> str:
-        """The link to `contact`; empty if it is neither an e-mail address nor a URL."""
-        if self.contact.startswith(("https://", "http://")):
-            return self.contact
-        is_address = "@" in self.contact and " " not in self.contact
-        return f"mailto:{self.contact}" if is_address else ""
 
 
 def error_page(environment: PageEnvironment, viewer: Viewer, root: str, facts: ErrorFacts) -> bytes:
     """Return the bytes of the page of an error; `root` is the URL of the home page."""
     return environment.render("error.html", viewer, root, error=facts)
-
-
-def plain_error_page(root: str, facts: ErrorFacts) -> bytes:
-    """Return the bytes of the same page without a template, which may be what cannot be read."""
-    title, message, home = escape(facts.title), escape(facts.message), escape(root)
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title>'
-        f'<meta name="robots" content="noindex"></head>\n<body><main><h1>{title}</h1>\n'
-        f'<p>{message}</p>\n<p><a href="{home}">To the home page</a></p></main></body>\n</html>\n'
-    ).encode("utf-8", "replace")
