@@ -133,7 +133,7 @@ async def answer_files(request: Request, web: WebPages) -> Response:
     if not listed:
         return _missing_release(request, web, name)
     facet, number = params.get("facet", ""), params.get("number", "1")
-    if _PAGE_NUMBER.fullmatch(facet):
+    if _PAGE_NUMBER.fullmatch(facet) and "number" not in params:
         facet, number = "", facet
     found = _PAGE_NUMBER.fullmatch(number) and file_list(
         _release(project, listed), facet, int(number)

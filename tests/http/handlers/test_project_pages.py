@@ -1,0 +1,151 @@
+"""The pages of projects and releases as different callers get them, in every spelling."""
+
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.http.in_process import InProcessServer, in_process
+from tests.http.packages import sdist, wheel
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.http.security.request_authentication import CACHED_CALLER_SECONDS
+from wheelyard.model.access import parse_actions, parse_pattern
+from wheelyard.settings.sections import AccessSettings, Settings
+
+HTML = ("accept", "text/html")
+SETTINGS = Settings(access=AccessSettings(private=True))
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
+    """A private index whose projects depend on each other."""
+    with in_process(tmp_path_factory.mktemp("index"), SETTINGS) as app:
+        app.publish(
+            wheel("demo", "1.0", "Requires-Dist: open-base", "Requires-Dist: secret-base"),
+            wheel("demo", "1.1rc1", "Requires-Dist: open-base", "Requires-Dist: secret-base"),
+            sdist("demo", "2.0+cu121.x", "Requires-Dist: open-base", "Requires-Dist: secret-base"),
+            *(wheel(name) for name in ("open-base", "secret-base")),
+            *(wheel(name, "1.0", "Requires-Dist: demo") for name in ("open-user", "secret-user")),
+        )
+        yield app
+
+
+def login(app: InProcessServer, actions: str, *projects: str) -> tuple[str, str]:
+    """Return the header of a new token for these projects."""
+    request = TokenRequest(
+        name=f"{actions} {projects}",
+        actions=parse_actions(actions.split()),
+        projects=tuple(map(parse_pattern, projects)),
+    )
+    secret = app.index.tokens.create(request, by="local:test")[0].text
+    pair = b64encode(f"__token__:{secret}".encode()).decode()
+    return ("authorization", f"Basic {pair}")
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/project/Demo/", "/project/demo/"),
+        ("/project/Demo/1.0/", "/project/demo/1.0/"),
+        ("/project/demo/v1.0/", "/project/demo/1.0/"),
+        ("/project/demo/1.0.0.0/?a=b", "/project/demo/1.0/?a=b"),
+        ("/project/demo/1/", "/project/demo/1.0/"),
+        ("/project/demo/1.1-RC.1/", "/project/demo/1.1rc1/"),
+        ("/project/demo/2.0+CU121_x/", "/project/demo/2.0%2Bcu121.x/"),
+        ("/project/demo/1.0", "/project/demo/1.0/"),
+        ("/project/demo/1.0/files/", "/project/demo/1.0/"),
+        ("/project/demo/v1/files/1/", "/project/demo/1.0/"),
+    ],
+)
+def test_other_spellings(app: InProcessServer, path: str, target: str) -> None:
+    """A name or a version in another spelling leads to the page of the usual one, for good."""
+    answer = app.get(path, HTML, login(app, "read", "demo"))
+    assert (answer.status, answer.headers["location"]) == (301, target)
+    assert app.get(target, HTML, login(app, "read", "demo")).status == 200
+
+
+@pytest.mark.parametrize("version", ["9.0", "x", "1.0%2Bx", "1!1.0", "%3Cb%3E", "9" * 200])
+def test_unknown_release(app: InProcessServer, version: str) -> None:
+    """A release that is not there is a page with a link to those that are."""
+    reader = login(app, "read", "demo")
+    for path in (f"/project/demo/{version}/", f"/project/demo/{version}/files/2/"):
+        answer = app.get(path, HTML, reader)
+        assert answer.status == 404
+        assert b'project/demo/#releases"' in answer.body
+        assert b"<b>" not in answer.body
+        assert app.get(path, HTML, login(app, "read", "open-*")).body.count(b"#releases") == 0
+
+
+@pytest.mark.parametrize("part", ["2/", "cp312/", "0/", "x/2/", "1/1/", "%2e%2e/"])
+def test_unknown_page_of_files(app: InProcessServer, part: str) -> None:
+    """There are no pages of files beyond those that the page of a release leads to."""
+    answer = app.get(f"/project/demo/1.0/files/{part}", login(app, "read", "demo"))
+    assert answer.status == 404
+
+
+@pytest.mark.parametrize("path", ["/project/demo/", "/project/demo/1.0/"])
+def test_neighbours_that_one_may_read(app: InProcessServer, path: str) -> None:
+    """Each caller sees the other projects that it may read, whoever looked at the page before."""
+    callers = {
+        "everything": login(app, "read", "*"),
+        "open ones": login(app, "read", "demo", "open-*"),
+        "this one": login(app, "read", "demo"),
+        "managed": login(app, "manage", "demo"),
+    }
+    shown = dict[str, set[str]]()
+    for _ in range(3):
+        for who, header in callers.items():
+            answer = app.get(path, HTML, header)
+            assert answer.headers["cache-control"].startswith("private")
+            page = answer.body.decode()
+            links = {
+                name
+                for name in ("open-base", "open-user", "secret-base", "secret-user")
+                if f"/{name}/" in page
+            }
+            assert shown.setdefault(who, links) == links
+            assert ('href="manage/"' in page) == (who == "managed" and path == "/project/demo/")
+            assert "secret-user" not in page or who == "everything"
+    users = {"open-user", "secret-user"} if path == "/project/demo/" else set[str]()
+    assert shown["everything"] == {"open-base", "secret-base", *users}
+    assert shown["open ones"] == {"open-base", *(users - {"secret-user"})}
+    assert shown["this one"] == shown["managed"] == set()
+
+
+@pytest.mark.parametrize("path", ["/project/demo/", "/project/demo/1.0/"])
+def test_pages_in_memory(app: InProcessServer, path: str) -> None:
+    """A page that was made once is sent again without waiting, as long as nothing has changed."""
+    reader = login(app, "read", "demo", "open-*")
+    first, second = (app.get(path, HTML, reader) for _ in range(2))
+    assert (first.was_quick, second.was_quick) == (False, True)
+    assert (first.headers, first.body) == (second.headers, second.body)
+
+
+def test_changes_elsewhere(tmp_path: Path) -> None:
+    """A page shows at once that another project has come, or needs this one now."""
+    with in_process(tmp_path) as app:
+        app.publish(wheel("demo", "1.0", "Requires-Dist: base"))
+        for _ in range(2):
+            assert b'/base/"' not in app.get("/project/demo/", HTML).body
+        app.publish(wheel("base"), wheel("user", "1.0", "Requires-Dist: demo"))
+        app.clock.advance(seconds=CACHED_CALLER_SECONDS)
+        page = app.get("/project/demo/", HTML).body
+        assert b'project/base/"' in page
+        assert b'href="../user/"' in page
+
+
+def test_who_may_upload(tmp_path: Path) -> None:
+    """Who may manage a project sees who has a grant to upload; others do not."""
+    grants = (
+        {"who": ["group:ml"], "projects": ["demo"], "actions": ["upload"]},
+        {"who": ["user:bob@acme.dev"], "projects": ["other"], "actions": ["upload"]},
+        {"who": ["user:cy@acme.dev"], "projects": ["*"], "actions": ["read"]},
+    )
+    groups = {"ml": ["user:ana@acme.dev"]}
+    with in_process(tmp_path, Settings(grant=grants, groups=groups)) as app:
+        app.publish(wheel("demo"))
+        for action, is_shown in (("manage", True), ("upload", False), ("read", False)):
+            page = app.get("/project/demo/", HTML, login(app, action, "demo")).body.decode()
+            assert ("Who may upload" in page) == ("group:ml" in page) == is_shown
+            assert "@acme.dev" not in page
