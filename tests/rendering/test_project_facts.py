@@ -51,7 +51,7 @@ def test_last_change() -> None:
     event = Yanked(at=moment, by="local:ann", filenames=("a",))
     commit = Commit(number=2, id="0" * 16, previous="", events=(event,))
 
-    assert facts(replace(project(file()), commit=commit)).changed == moment.timestamp()
+    assert facts(replace(project(file()), commit=commit)).changed == moment.timestamp() * 1000
 
 
 def test_names_of_requirements() -> None:

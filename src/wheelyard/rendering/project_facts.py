@@ -6,7 +6,7 @@ They are made from the project's document and the core metadata of its latest re
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Annotated, Final
 
@@ -20,9 +20,10 @@ from wheelyard.rendering.simple_pages import served_files
 KEYWORDS_LIMIT: Final = 512
 """Characters of the keywords of a project that can be searched."""
 
-Seconds = Annotated[int, Meta(ge=0, lt=253_402_300_800)]  # before the year 10000
-"""Whole seconds since the epoch; 0 for never."""
+Milliseconds = Annotated[int, Meta(ge=0, lt=253_402_300_800_000)]  # before the year 10000
+"""Milliseconds since the epoch; 0 for never."""
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SEPARATORS: Final = re.compile(r"[-_.]+")
 _REQUIRED_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
@@ -45,9 +46,9 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
     """The names of all projects that the latest release requires, each between two spaces."""
     uploaded_version: str = ""
     """The release of the latest upload; empty without a file that installers would choose."""
-    uploaded: Seconds = 0
+    uploaded: Milliseconds = 0
     """When its newest file was uploaded that is neither yanked nor in quarantine."""
-    changed: Seconds = 0
+    changed: Milliseconds = 0
     """When the last commit of the project was made."""
     text: str = ""
     """Name, summary and keywords, folded by `fold`."""
@@ -62,7 +63,7 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
     @property
     def uploaded_at(self) -> datetime:
         """The time of the latest upload, UTC."""
-        return datetime.fromtimestamp(self.uploaded, UTC)
+        return _EPOCH + timedelta(milliseconds=self.uploaded)
 
 
 def fold(text: str) -> str:
@@ -104,8 +105,8 @@ def facts_of(
         keywords=words,
         requires=f" {' '.join(sorted(required))} " if required else "",
         uploaded_version=newest.version if newest else "",
-        uploaded=_seconds(newest.uploaded_at) if newest else 0,
-        changed=max((_seconds(each.at) for each in events), default=0),
+        uploaded=_milliseconds(newest.uploaded_at) if newest else 0,
+        changed=max((_milliseconds(each.at) for each in events), default=0),
         text=fold(f"{name} {summary} {words}"),
         document=document,
     )
@@ -117,8 +118,8 @@ def required_name(requirement: str) -> str:
     return fold(found[0]) if found else ""
 
 
-def _seconds(moment: datetime) -> int:
-    return max(0, int(moment.timestamp()))
+def _milliseconds(moment: datetime) -> int:
+    return max(0, (moment - _EPOCH) // timedelta(milliseconds=1))
 
 
 def _encodable(text: str) -> str:

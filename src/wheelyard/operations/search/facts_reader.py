@@ -47,17 +47,16 @@ class FactsReader:
     def _facts(self, name: NormalizedName, version: ObjectVersion | None) -> ProjectFacts | None:
         try:
             found = self._document(name, version)
+            return None if found is None else self._facts_of(*found)
         except Unavailable as fault:
             if fault.code != DAMAGED:
                 raise
-            return None  # the other projects are found all the same
-        return None if found is None else self._facts_of(*found)
+        except (ValueError, TypeError):
+            pass  # somebody has written a version that is none into the document, or a local time
+        return None  # the other projects are found all the same
 
-    def _facts_of(self, project: Project, document: ObjectVersion) -> ProjectFacts | None:
-        try:
-            latest = latest_release(releases_of(project))
-        except ValueError:  # somebody has written a version that is none into the document
-            return None
+    def _facts_of(self, project: Project, document: ObjectVersion) -> ProjectFacts:
+        latest = latest_release(releases_of(project))
         keywords, requirements = "", tuple[str, ...]()
         if latest is not None:
             keywords, requirements = self._described(project.name, latest.metadata_file)
