@@ -112,7 +112,6 @@ class SiteExporter:
             f"{options.base_url}/simple/" if options.base_url else index.settings.index_url,
             is_certain=bool(options.base_url),
             files_url=options.files_from_page,
-            is_lazy=True,
             brand=index.brand,
         )
         writer, runtime = PageWriter(site.store), index.runtime

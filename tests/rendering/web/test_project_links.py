@@ -54,7 +54,7 @@ def test_links() -> None:
     )
     found = [(each.text, each.kind, each.host) for each in project_links(core)]
     assert found == [
-        ("Home-Page", "Home page", "demo.example"),
+        ("Home-Page", "", "demo.example"),
         ("Bug Tracker", "Issues", "demo.example"),
         ("Fork", "Source code", "github.com"),
         ("Manual", "Documentation", "demo.readthedocs.io"),

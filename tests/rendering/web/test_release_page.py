@@ -87,3 +87,18 @@ def test_refusal_is_a_page() -> None:
         assert "<h1>Not found</h1>" in text
         assert "There is no &#" in text
         assert "&lt;b&gt;" in text
+
+
+@pytest.mark.parametrize(
+    ("lines", "shown"),
+    [
+        (["License-Expression: MIT", "Classifier: License :: OSI Approved :: BSD License"], "MIT"),
+        (["License: BSD, see LICENSE"], "BSD, see LICENSE"),
+        (["Classifier: License :: OSI Approved :: BSD License"], "BSD License"),
+    ],
+)
+def test_license(lines: list[str], shown: str) -> None:
+    """The license is said once, by the first field that has it."""
+    page = in_text(shown_release(TWO, "1.0", core(*lines)))
+    assert page.count("License ") == 1 + shown.count("License ")
+    assert f"License {shown}" in page

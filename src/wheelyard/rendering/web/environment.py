@@ -1,9 +1,12 @@
 """What all pages have in common: templates, assets, the URL of the index, the security policy."""
 
 import re
+from collections.abc import Iterator
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from wheelyard.model.brand import DEFAULT_BRAND, Brand
@@ -23,15 +26,15 @@ POLICY: Final = f"{META_POLICY}; frame-ancestors 'none'"
 
 class PageEnvironment:
     """
-    Renders the HTML pages from templates, each loaded once. Every value is escaped.
+    Renders the HTML pages from templates. Every value is escaped.
+
+    All templates are read at once, so that no request fails later; each is compiled when needed.
 
     Args:
         index_url: The URL of the index in install commands.
         is_certain: Whether `index_url` comes from the settings. If not, a script replaces it by
             the URL that follows from the browser's address bar.
         files_url: The URL of the folder of files, relative to a project's page or absolute.
-        is_lazy: Whether a template is loaded at its first use. If not, all are loaded at once, so
-            that no request fails later.
         brand: How the index presents itself.
     """
 
@@ -41,7 +44,6 @@ class PageEnvironment:
         *,
         is_certain: bool = True,
         files_url: str = FILES_FROM_DETAIL,
-        is_lazy: bool = False,
         brand: Brand = DEFAULT_BRAND,
     ) -> None:
         self.index_url = index_url
@@ -52,7 +54,7 @@ class PageEnvironment:
         self.assets = load_assets(brand)
         self._is_certain = is_certain
         self._templates = Environment(
-            loader=PackageLoader("wheelyard.rendering.web"),
+            loader=DictLoader(dict(_read_templates(files(__package__).joinpath("templates")))),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
@@ -67,8 +69,6 @@ class PageEnvironment:
             "logo": LOGO if brand.logo else ICON,
             "policy": META_POLICY,
         }
-        for name in () if is_lazy else self._templates.list_templates():
-            self._templates.get_template(name)  # which keeps it
 
     def render(self, template: str, viewer: Viewer, root: str, **values: object) -> bytes:
         """
@@ -102,6 +102,15 @@ class PageEnvironment:
                 root, found.removeprefix(f"{url}/"), found, rest
             )
         return made
+
+
+def _read_templates(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield name and text of each template below a folder."""
+    for each in folder.iterdir():
+        if each.is_dir():
+            yield from _read_templates(each, f"{prefix}{each.name}/")
+        else:
+            yield f"{prefix}{each.name}", each.read_text("utf-8")
 
 
 def web_address(url: str) -> str:

@@ -86,7 +86,12 @@ def _link(label: str, url: str) -> ProjectLink:
         host = (urlsplit(url).hostname or "").removeprefix("www.")
     except ValueError:
         host = ""
-    kind = _KIND_BY_LABEL.get(_LABEL_NOISE.sub("", label).casefold(), "")
+    kind = _KIND_BY_LABEL.get(_letters(label), "")
     kind = kind or _KIND_BY_HOST.get(".".join(host.split(".")[-2:]), "")
     text = label or kind or host or url[:TEXT_LIMIT]
-    return ProjectLink(text, "" if kind.casefold() == text.casefold() else kind, host, url)
+    is_said = _letters(kind).startswith(_letters(text))  # "Source" of "Source code"
+    return ProjectLink(text, "" if is_said else kind, host, url)
+
+
+def _letters(text: str) -> str:
+    return _LABEL_NOISE.sub("", text).casefold()

@@ -8,6 +8,7 @@ new release changes few pages of a static site.
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Final
 from urllib.parse import quote
 
 from markupsafe import Markup
@@ -22,6 +23,8 @@ from wheelyard.rendering.web.file_list import FileList, file_list, file_rows
 from wheelyard.rendering.web.project_links import TEXT_LIMIT, people, project_links
 from wheelyard.rendering.web.requirements import dependency_groups, parse_dependency
 from wheelyard.rendering.web.viewer import Viewer
+
+_LICENSE: Final = "License :: "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +140,8 @@ def _license(core: CoreMetadata) -> str:
     if core.license_expression:
         return core.license_expression
     first_line = (core.license or "").partition("\n")[0]
-    return first_line[:TEXT_LIMIT]
+    named = (each.split(" :: ")[-1] for each in core.classifiers if each.startswith(_LICENSE))
+    return (first_line or ", ".join(named))[:TEXT_LIMIT]
 
 
 def _keywords(text: str) -> tuple[str, ...]:
@@ -147,8 +151,8 @@ def _keywords(text: str) -> tuple[str, ...]:
 
 
 def _classifier_groups(classifiers: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Return classifiers by their first part, with the rest of each."""
-    split = sorted(each.split(" :: ") for each in classifiers)
+    """Return classifiers, besides those of licenses, by their first part, with the rest of each."""
+    split = sorted(each.split(" :: ") for each in classifiers if not each.startswith(_LICENSE))
     return tuple(
         (first, tuple(" / ".join(rest) for _, *rest in group))
         for first, group in groupby(split, key=lambda parts: parts[0])

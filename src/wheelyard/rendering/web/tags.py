@@ -102,6 +102,7 @@ _SYSTEMS: Final = {
 """For each system: its platform tags, and the words for them."""
 _PATTERNS: Final = {system: re.compile(tags, re.ASCII) for system, (tags, _) in _SYSTEMS.items()}
 
+_NUMBER: Final = re.compile("[0-9]+")
 _INTERPRETER: Final = re.compile(r"([a-z]+)([0-9]?)([0-9]*)", re.ASCII)
 _PYTHON_3: Final = re.compile(r"py3[0-9]+", re.ASCII)
 _CPYTHON_ABI: Final = re.compile(r"cp[0-9]+([a-z]*)", re.ASCII)
@@ -152,7 +153,8 @@ def _of_wheel(tags: str) -> Compatibility:
     families = tuple(dict.fromkeys(map(_family, platforms)))
     name, major, minor = _split_interpreter(pythons[0])
     rank = 0 if name == "py" else 1 if name == "cp" else 2
-    order = (rank, -1000 * major - minor, tags)
+    natural = _NUMBER.sub(lambda number: number[0].zfill(4), tags)  # 2_5 before 2_10
+    order = (rank, -1000 * major - minor, natural)
     text = f"{words}, {places}" if places else words
     return Compatibility("wheel", text, _interpreter_facets(pythons, abis), families, order)
 

@@ -43,6 +43,7 @@
   if (table && table.tBodies[0].rows.length > 10) {
     const box = document.createElement("input");
     box.type = "search";
+    box.size = 30;
     box.placeholder = "Filter, such as 3.12 Linux";
     box.setAttribute("aria-label", "Filter these files");
     const rows = [...table.tBodies[0].rows].map((row) => [row, row.textContent.toLowerCase()]);
