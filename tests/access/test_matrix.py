@@ -351,6 +351,23 @@ def test_changes(harness: AccessHarness, person: Requester) -> None:
 
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
+def test_pages_of_managers(harness: AccessHarness, person: Requester) -> None:
+    """The pages of a project's managers are refused to others, without a look at the project."""
+    headers = person.headers(harness)
+    for there, not_there in zip(EXISTING, MISSING, strict=True):
+        read = harness.ask("GET", f"/project/{there}/", headers).status
+        expected = {INVALID: 401, ANONYMOUS: 401}.get(person.role, read if read != 200 else 403)
+        for page in ("manage", "access"):
+            paths = [f"/project/{name}/{page}/" for name in (there, not_there)]
+            first, second = (harness.ask("GET", path, headers) for path in paths)
+            if person.role in {MANAGERS, ADMIN}:
+                assert (first.status, second.status) == (200, 404)
+                continue
+            assert (first.status, first.asked, second.asked) == (expected, (), ())
+            assert first.without(there) == second.without(not_there)
+
+
+@pytest.mark.parametrize("person", REQUESTERS, ids=str)
 def test_wrong_methods(harness: AccessHarness, person: Requester) -> None:
     """A method that a path does not take is 405, and OPTIONS 204, by the path alone."""
     headers = person.headers(harness)

@@ -11,8 +11,7 @@ from packaging.utils import NormalizedName
 from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
-from tests.http.packages import publish, sdist, wheel
-from tests.http.servers import RunningServer, running_server
+from tests.http.packages import sdist, wheel
 from tests.http.test_error_pages import BrokenStore
 from wheelyard.errors import Unavailable
 from wheelyard.model.project import Project, Status
@@ -52,14 +51,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer
 def manager(server: InProcessServer) -> Browser:
     """Return the browser of the manager, who has signed in."""
     return signed_in(server, "manager")
-
-
-@pytest.fixture
-def server_of_forms(tmp_path: Path) -> Iterator[RunningServer]:
-    """Run a server with `demo` 1.0."""
-    with running_server(tmp_path) as server:
-        publish(server, wheel("demo"))
-        yield server
 
 
 def signed_in(server: InProcessServer, name: str) -> Browser:
@@ -320,27 +311,3 @@ def test_access(server: InProcessServer, manager: Browser) -> None:
     assert "x7" not in said
     assert "for demo*, hidden; x7" in text_of(signed_in(server, "admin").open(path))
     assert f'href="{path.rpartition("demo")[0]}' not in said
-
-
-@pytest.mark.integration
-def test_every_change_through_a_server(server_of_forms: RunningServer) -> None:
-    """A browser with Basic makes each change once at a real server; the journal has its token."""
-    server, auth = server_of_forms, ("__token__", server_of_forms.token)
-    client = server.client
-    form = client.get(f"{MANAGE}?action=status", auth=auth).text
-    token = unescape(form).split('name="csrf_token" value="')[1].split('"')[0]
-    changes: tuple[dict[str, str], ...] = (
-        {"action": "yank", "version": "1.0", "file": WHEEL},
-        {"action": "unyank", "version": "1.0", "file": WHEEL},
-        {"action": "status", "status": "deprecated"},
-        {"action": "delete", "version": "1.0", "file": WHEEL, "confirmation": "demo 1.0"},
-    )
-    for each in changes:
-        answer = client.post(MANAGE, data={"csrf_token": token, **each}, auth=auth)
-        assert answer.status_code == 303, answer.text
-        assert client.get(answer.headers["location"], auth=auth).status_code == 200
-
-    commits = client.get("/api/v1/projects/demo/journal", auth=auth).json()["commits"]
-    events = [each["events"][0] for each in commits]
-    assert [each["what"] for each in events[1:]] == ["yanked", "unyanked", "status", "deleted"]
-    assert {each["by_name"] for each in events[1:]} == {"first token, made by serve"}

@@ -1,0 +1,203 @@
+"""Uploads from the page `/-/upload/`."""
+
+from collections.abc import Iterator
+
+import pytest
+from msgspec.json import decode
+from packaging.utils import NormalizedName
+
+from tests.http.browser import HTML, Browser
+from tests.http.forms import BOUNDARY, file, form, text
+from tests.http.handlers.test_manage import settings_in, signed_in, text_of
+from tests.http.in_process import InProcessResponse, InProcessServer, in_process
+from tests.http.packages import Package, sdist, wheel
+from tests.operations.in_memory_index import ALICE
+from wheelyard.errors import WheelyardError
+from wheelyard.http.uploads.browser_form import AcceptedFile, BrowserFormReader, RefusedFile
+
+UPLOAD = "/-/upload/"
+JSON = ("Accept", "application/json")
+ORIGIN = ("Origin", "http://index")
+NOTES = Package("notes.txt", b"not a package", b"")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
+    """Serve an index with people of all rights."""
+    folder = tmp_path_factory.mktemp("server")
+    with in_process(folder, settings_in(folder)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def uploader(server: InProcessServer) -> Browser:
+    """Return the browser of a person who may upload `demo*`."""
+    return signed_in(server, "uploader")
+
+
+def parts_of(*packages: Package) -> list[bytes]:
+    """Return the files of a form."""
+    return [file(filename=each.filename, data=each.data) for each in packages]
+
+
+def send(browser: Browser, body: bytes, *headers: tuple[str, str]) -> InProcessResponse:
+    """Send a form with files, as a browser does."""
+    cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    every = (
+        ("Content-Type", f"multipart/form-data; boundary={BOUNDARY.decode()}"),
+        ("Content-Length", str(len(body))),
+        *([("Cookie", cookies)] if cookies else []),
+        *(headers or (HTML, ORIGIN)),
+    )
+    return browser.server.get(UPLOAD, *every, method="POST", body=[body])
+
+
+def upload(browser: Browser, *packages: Package) -> InProcessResponse:
+    """Upload packages with the token of the page."""
+    token = text("csrf_token", browser.form_token(UPLOAD))
+    return send(browser, form(token, *parts_of(*packages)))
+
+
+def has(server: InProcessServer, name: str) -> bool:
+    """Return whether a project is there."""
+    return server.index.projects.get_for_update(NormalizedName(name)).revision > 0
+
+
+def test_several_files(server: InProcessServer, uploader: Browser) -> None:
+    """Files are uploaded together, and the page that follows links to their projects."""
+    answer = upload(uploader, wheel("demo-a"), sdist("demo-a"), wheel("demo-b"))
+
+    assert answer.status == 303, text_of(answer)
+    page = uploader.open(answer.headers["location"])
+    assert (page.status, page.headers["cache-control"]) == (200, "no-store")
+    assert b'href="../../project/demo-b/"' in page.body
+    assert "demo_a-1.0.tar.gz uploaded 2026-01-01" in text_of(page)
+    added = server.index.projects.get(NormalizedName("demo-a"))
+    assert {each.uploaded_by for each in added.files} == {"htpasswd:uploader"}
+    stranger = signed_in(server, "stranger").open("/project/demo-a/")
+    assert stranger.status == 404
+
+
+def test_each_file_has_its_result(server: InProcessServer, uploader: Browser) -> None:
+    """A file that is refused keeps none of the others back, and its error is that of any client."""
+    other = Package(wheel("demo-c").filename, wheel("demo-c", filler=b"2").data, b"")
+    packages = (wheel("demo-c"), NOTES, other, wheel("foreign"), sdist("demo-c"))
+
+    answer = upload(uploader, *packages)
+
+    said = text_of(answer)
+    assert answer.status == 400
+    assert "demo_c-1.0-py3-none-any.whl uploaded Project page of demo-c" in said
+    assert "notes.txt refused Only .whl and .tar.gz are accepted" in said
+    assert "demo_c-1.0-py3-none-any.whl refused File already exists" in said
+    assert "You (htpasswd:uploader) may not upload to 'foreign'" in said
+    assert "demo_c-1.0.tar.gz uploaded" in said
+    assert not has(server, "foreign")
+    assert list(server.index.spool.folder.glob("upload-*")) == []
+
+
+def test_the_script(uploader: Browser) -> None:
+    """The script of the page sends one file at a time, and gets its result as JSON."""
+    token = text("csrf_token", uploader.form_token(UPLOAD))
+    found = []
+    for each in (wheel("demo-j"), wheel("demo-j"), NOTES):
+        answer = send(uploader, form(token, *parts_of(each)), JSON, ORIGIN)
+        (result,) = decode(answer.body)["files"]
+        found.append((answer.status, result["status"], result.get("project")))
+
+    assert found == [(200, "uploaded", "demo-j"), (200, "there", "demo-j"), (400, "refused", None)]
+
+
+@pytest.mark.parametrize("case", ["none", "wrong", "of another", "behind the file"])
+def test_without_the_token(server: InProcessServer, uploader: Browser, case: str) -> None:
+    """Nothing is stored of a form that does not begin with the token of this person."""
+    (package,) = parts_of(wheel("demo-forged"))
+    right = text("csrf_token", uploader.form_token(UPLOAD))
+    another = text("csrf_token", signed_in(server, "manager").form_token(UPLOAD))
+    bodies = {
+        "none": form(package),
+        "wrong": form(text("csrf_token", "6955b900.x"), package),
+        "of another": form(another, package),
+        "behind the file": form(package, right),
+    }
+
+    answer = send(uploader, bodies[case])
+
+    assert answer.status == 403
+    assert "This form is too old" in text_of(answer)
+    assert not has(server, "demo-forged")
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "words"),
+    [(-30, 400, "part of it was lost"), (-9, 400, "part of it was lost")],
+)
+def test_a_form_that_was_cut_off(
+    server: InProcessServer, uploader: Browser, end: int, status: int, words: str
+) -> None:
+    """Nothing is stored of a form whose end is missing, not even its first file."""
+    token = text("csrf_token", uploader.form_token(UPLOAD))
+    body = form(token, *parts_of(wheel("demo-cut"), wheel("demo-cut", "2.0")))
+
+    answer = send(uploader, body[:end])
+
+    assert (answer.status, words in text_of(answer)) == (status, True)
+    assert not has(server, "demo-cut")
+    assert list(server.index.spool.folder.glob("upload-*")) == []
+
+
+def test_who_may_not_upload(server: InProcessServer) -> None:
+    """Who may upload nothing sees no form and no link to it, and stores nothing."""
+    (package,) = parts_of(wheel("demo-never"))
+    reader = signed_in(server, "reader")
+    token = text("csrf_token", reader.form_token("/-/account/"))
+
+    assert (reader.open(UPLOAD).status, Browser(server).open(UPLOAD).status) == (403, 401)
+    assert send(reader, form(token, package)).status == 403
+    assert send(Browser(server), form(token, package)).status == 401
+    other_site = (HTML, ("Origin", "https://evil.example"))
+    assert send(signed_in(server, "admin"), form(token, package), *other_site).status == 403
+    assert b"/upload/" not in reader.open("/").body
+    assert not has(server, "demo-never")
+
+
+def test_no_file(uploader: Browser) -> None:
+    """A form without a file comes again with the reason."""
+    token = text("csrf_token", uploader.form_token(UPLOAD))
+
+    answer = send(uploader, form(token, file(filename="", data=b"")))
+
+    assert (answer.status, "The form has no file" in text_of(answer)) == (400, True)
+
+
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+def test_pieces(server: InProcessServer, size: int) -> None:
+    """A form means the same, in whatever pieces it comes; many files are too many."""
+    packages = parts_of(wheel("demo-p"), NOTES, Package("demo_p-2.0.tar.gz", b"", b""))
+    body = form(text("csrf_token", "right"), text("other"), file(filename=""), *packages)
+    checked = list[str]()
+    uploads = server.index.uploads
+    reader = BrowserFormReader(BOUNDARY, uploads, ALICE, checked.append, len(body))
+
+    for at in range(0, len(body), size):
+        reader.feed(body[at : at + size])
+    first, second, third = reader.finish(b"")
+    reader.close()
+
+    assert checked == ["right"]
+    assert isinstance(first, AcceptedFile)
+    assert first.project == "demo-p"
+    assert [type(second), type(third)] == [RefusedFile, RefusedFile]
+    assert list(server.index.spool.folder.glob("upload-*")) == []
+
+
+def test_too_much(server: InProcessServer) -> None:
+    """A form with too many files, or with too many bytes, is refused as a whole."""
+    body = form(text("csrf_token", "right"), *parts_of(*[wheel("demo-q")] * 101))
+    for limit, words in ((1 << 30, "at most 100 files"), (5000, "MiB together")):
+        reader = BrowserFormReader(BOUNDARY, server.index.uploads, ALICE, lambda _: None, limit)
+        with pytest.raises(WheelyardError, match=words):
+            reader.finish(body)
+        reader.close()
+    assert list(server.index.spool.folder.glob("upload-*")) == []
+    assert not has(server, "demo-q")

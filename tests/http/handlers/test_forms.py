@@ -1,0 +1,78 @@
+"""Each change that a form makes, once, at a server of its own process, by a browser with Basic."""
+
+from html import unescape
+
+import pytest
+
+from tests.http.packages import wheel
+from tests.http.servers import RunningServer
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.model.access import parse_actions
+
+pytestmark = pytest.mark.integration
+
+MANAGE = "/project/demo/manage/"
+WHEEL = "demo-1.0-py3-none-any.whl"
+
+
+def token_of(server: RunningServer, path: str, auth: tuple[str, str]) -> str:
+    """Return the anti-forgery token of a page."""
+    page = server.client.get(path, auth=auth)
+    assert page.status_code == 200, page.text
+    return unescape(page.text).split('name="csrf_token" value="')[1].split('"')[0]
+
+
+def test_changes_of_a_project(private: RunningServer) -> None:
+    """A release is yanked, unyanked and deleted, and the status set; the journal has who did it."""
+    auth, client = ("__token__", private.token), private.client
+    token = token_of(private, f"{MANAGE}?action=status", auth)
+    changes: tuple[dict[str, str], ...] = (
+        {"action": "yank", "version": "1.0", "file": WHEEL},
+        {"action": "unyank", "version": "1.0", "file": WHEEL},
+        {"action": "status", "status": "deprecated"},
+        {"action": "delete", "version": "1.0", "file": WHEEL, "confirmation": "demo 1.0"},
+    )
+    for each in changes:
+        answer = client.post(MANAGE, data={"csrf_token": token, **each}, auth=auth)
+        assert answer.status_code == 303, answer.text
+        assert client.get(answer.headers["location"], auth=auth).status_code == 200
+
+    commits = client.get("/api/v1/projects/demo/journal", auth=auth).json()["commits"]
+    events = [each["events"][0] for each in commits]
+    assert [each["what"] for each in events[1:]] == ["yanked", "unyanked", "status", "deleted"]
+    assert {each["by_name"] for each in events[1:]} == {"first token, made by serve"}
+
+
+def test_upload(private: RunningServer) -> None:
+    """Two files are uploaded at once."""
+    auth, path = ("__token__", private.token), "/-/upload/"
+    data = {"csrf_token": token_of(private, path, auth)}
+    files = [("content", (each.filename, each.data)) for each in (wheel("one"), wheel("two"))]
+
+    answer = private.client.post(path, data=data, files=files, auth=auth)
+
+    assert answer.status_code == 303, answer.text
+    listed = private.client.get(answer.headers["location"], auth=auth).text
+    assert "../../project/one/" in listed
+    assert "../../project/two/" in listed
+
+
+def test_tokens(private: RunningServer) -> None:
+    """An administrator makes a token, which opens the index, and revokes it."""
+    request = TokenRequest(name="boss", actions=parse_actions(["admin"], admin=True))
+    boss, _ = private.index.tokens.create(request, by="local:test")
+    auth, path = ("__token__", boss.text), "/-/tokens/"
+    sent = {"csrf_token": token_of(private, path, auth), "action": "create", "name": "laptop"}
+    wanted = {"can": "read", "projects": "demo", "days": "30", "owner": ""}
+    made = private.client.post(path, data={**sent, **wanted}, auth=auth)
+    assert (made.status_code, made.headers["cache-control"]) == (201, "no-store")
+    token = made.text.split('<code id="token">')[1].split("<")[0]
+    assert private.get("/simple/demo/", token).status_code == 200
+
+    ended = {**sent, "action": "revoke", "id": token[4:14]}
+    answer = private.client.post(path, data=ended, auth=auth)
+
+    assert answer.status_code == 303
+    listed = private.client.get(answer.headers["location"], auth=auth).text
+    assert "is revoked" in listed
+    assert token not in listed
