@@ -552,6 +552,14 @@ def test_credentials(source: IndexHarness, target: IndexHarness) -> None:
     assert len(copy(source, target, with_credentials=True).problems) == 2
 
 
+def test_sessions_stay_where_they_are(source: IndexHarness, target: IndexHarness) -> None:
+    """The key of sessions, with which one could be anybody, is in no copy."""
+    source.index.sessions.records.require_key()
+
+    assert copy(source, target, with_credentials=True).credentials == 0
+    assert target.snapshot(keys.CREDENTIALS) == {}
+
+
 def test_an_old_copy_of_a_rotated_token(source: IndexHarness, target: IndexHarness) -> None:
     """The end and the last use of a rotated token arrive, and no old copy moves them back."""
     _, record = source.index.tokens.create(TokenRequest(name="ci"), by="local:alice")

@@ -71,7 +71,7 @@ def test_a_person_signs_in_and_out(server: InProcessServer) -> None:
     assert browser.open("/-/sign-in/?next=/setup/").headers["location"] == "/setup/"
 
     old = dict(browser.cookies)
-    out = browser.send("/-/sign-out/", {"csrf_token": browser.form_token("/-/upload/")})
+    out = browser.send("/-/sign-out/", {"csrf_token": browser.form_token("/-/account/")})
     assert (out.status, out.headers["location"]) == (303, "/-/sign-in/?signed-out")
     assert browser.cookies == {}
     assert "You are signed out" in browser.open(out.headers["location"]).body.decode()
@@ -163,6 +163,18 @@ def test_any_other_cookie_is_nobodys(server: InProcessServer) -> None:
         sent = Browser(server, {COOKIE: cookie})
         assert [sent.open(path).status for path in ("/", "/simple/demo/")] == [401, 401]
         assert sent.open("/-/sign-in/").status == 200
+
+
+def test_cookies_of_http_2(server: InProcessServer) -> None:
+    """HTTP/2 sends each cookie in a header of its own, and the session is found among them."""
+    browser = Browser(server)
+    browser.sign_in("ana", PASSWORD)
+    (pair,) = (f"{name}={value}" for name, value in browser.cookies.items())
+    cookies = [("Cookie", each) for each in ("theme=dark", pair, "a=b")]
+
+    assert server.get("/simple/demo/", *cookies).status == 200
+    assert server.get("/simple/demo/", *cookies).was_quick
+    assert server.get("/simple/demo/", *cookies, ("Cookie", pair)).status == 401
 
 
 def test_cookies_count_for_reading_and_forms_alone(server: InProcessServer) -> None:

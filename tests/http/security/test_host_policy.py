@@ -166,6 +166,28 @@ def test_without_a_proxy(peer: str, header: bytes, *, refused: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "headers", "refused"),
+    [
+        (b"/-/sign-in/", {}, True),
+        (b"/", {b"cookie": b"a=b; __Host-wheelyard-session=x.y"}, True),
+        (b"/", {b"cookie": b"wheelyard-session=x.y"}, False),
+        (b"/", {}, False),
+    ],
+)
+def test_sessions_over_plain_http(
+    path: bytes, headers: dict[bytes, bytes], *, refused: bool
+) -> None:
+    """Nobody is asked for a password over plain HTTP, and no session is taken."""
+    server = ServerSettings(public_url="https://index")
+    access = AccessSettings(require_https=True, cookie_login=True)
+    policy = HostPolicy.of(Settings(server=server, access=access))
+    assert policy is not None
+
+    answer = policy.check({"raw_path": path, "scheme": "http", "client": ("192.0.2.1", 1)}, headers)
+    assert (answer is not None) is refused
+
+
+@pytest.mark.parametrize(
     ("proxies", "forwarded", "refused"),
     [(0, b"http", False), (1, b"http", True), (1, b"https", False)],
 )

@@ -11,6 +11,7 @@ from wheelyard.http.protocol.client_address import has_forwarding_header
 from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.messages import AsgiScope, Headers, Response
 from wheelyard.http.security.csrf import header_text, strip_port
+from wheelyard.http.security.session_cookie import SessionCookie, session_of
 from wheelyard.settings.sections import Settings, is_loopback
 
 HTTPS: Final = "https"
@@ -25,8 +26,10 @@ class HostPolicy:
     exempt_paths: frozenset[bytes]
     """Raw paths of health probes, which are answered under any host."""
     requires_https: bool
-    credential_paths: frozenset[bytes]
-    """Raw paths of forms that ask for a credential, which need HTTPS as well."""
+    session_cookie: SessionCookie | None
+    """The cookie that is a credential, too."""
+    sign_in_path: bytes
+    """The raw path of the form that asks for a credential, which needs HTTPS as well."""
     trusted_proxies: int
     """The number of reverse proxies whose X-Forwarded-Proto is trusted."""
 
@@ -39,16 +42,16 @@ class HostPolicy:
         hosts = frozenset(host.lower() for host in access.trusted_hosts)
         prefixes, probes = ("", server.path_prefix), ("/health", "/ready")
         paths = frozenset(f"{prefix}{path}".encode() for prefix in prefixes for path in probes)
-        sign_in = frozenset({f"{server.path_prefix}/-/sign-in/".encode()})
-        return cls(hosts, paths, access.require_https, sign_in, server.trusted_proxies)
+        cookie, sign_in = SessionCookie.of(settings), f"{server.path_prefix}/-/sign-in/".encode()
+        return cls(hosts, paths, access.require_https, cookie, sign_in, server.trusted_proxies)
 
     def check(self, scope: AsgiScope, headers: Headers) -> Response | None:
         """Return an error response (421: unknown host; 403: credential without HTTPS) or None."""
         if not self._is_allowed_host(headers) and scope["raw_path"] not in self.exempt_paths:
             message = "This index has another host name. Use the URL that its operator gave you."
             return error_response(421, "unknown_host", message, "Unknown host.")
-        has_credential = b"authorization" in headers or scope["raw_path"] in self.credential_paths
-        if self.requires_https and has_credential and not self._is_encrypted(scope, headers):
+        needs_https = self.requires_https and self._has_credential(scope, headers)
+        if needs_https and not self._is_encrypted(scope, headers):
             message = (
                 "Credentials are taken over HTTPS only, and these came over plain HTTP, where "
                 "others may have read them. Replace them, and write https:// in the URL."
@@ -59,6 +62,11 @@ class HostPolicy:
     def _is_allowed_host(self, headers: Headers) -> bool:
         host = header_text(headers, b"host")
         return not self.hosts or host in self.hosts or strip_port(host) in self.hosts
+
+    def _has_credential(self, scope: AsgiScope, headers: Headers) -> bool:
+        if b"authorization" in headers or scope["raw_path"] == self.sign_in_path:
+            return True
+        return bool(session_of(headers, self.session_cookie))
 
     def _is_encrypted(self, scope: AsgiScope, headers: Headers) -> bool:
         """Return whether the client used HTTPS, or is on this machine and is no proxy."""
