@@ -20,7 +20,7 @@ from wheelyard.model.project import Project
 from wheelyard.operations.search.project_table import VisibleProjects
 from wheelyard.rendering.releases import Release, latest_release, releases_of
 from wheelyard.rendering.simple_pages import listed_version
-from wheelyard.rendering.web.file_list import file_list
+from wheelyard.rendering.web.file_list import FileList, file_list
 from wheelyard.rendering.web.project_page import ProjectContent, project_page
 from wheelyard.rendering.web.release_page import (
     ReleaseContent,
@@ -135,10 +135,13 @@ async def answer_files(request: Request, web: WebPages) -> Response:
     facet, number = params.get("facet", ""), params.get("number", "1")
     if _PAGE_NUMBER.fullmatch(facet) and "number" not in params:
         facet, number = "", facet
-    found = _PAGE_NUMBER.fullmatch(number) and file_list(
-        _release(project, listed), facet, int(number)
-    )
-    if not found:
+
+    def find() -> FileList | None:  # among thousands
+        is_number = _PAGE_NUMBER.fullmatch(number) is not None
+        return file_list(_release(project, listed), facet, int(number)) if is_number else None
+
+    found = await web.context.pools.run_read(find)
+    if found is None:
         raise NotFound("There is no such page of files. Look at the page of the release.")
     path = ("project", name, listed, *filter(None, found.selection.path.split("/")))
     if path != request.segments:
