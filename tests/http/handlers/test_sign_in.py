@@ -207,6 +207,18 @@ def test_form_of_another_site_signs_nobody_in(server: InProcessServer) -> None:
     assert browser.open("/").status == 200
 
 
+def test_a_new_sign_in_ends_the_old_session(server: InProcessServer) -> None:
+    """Whoever signs in where somebody is signed in has a new session, and the old one is over."""
+    browser = Browser(server)
+    browser.sign_in("ana", PASSWORD)
+    old = Browser(server, dict(browser.cookies))
+    browser.sign_in("ben", PASSWORD)
+    server.clock.advance(seconds=1)
+
+    assert old.open("/").status == 401
+    assert ">ben</a>" in browser.open("/").body.decode()
+
+
 def test_link_on_another_site_finds_who_is_signed_in(server: InProcessServer) -> None:
     """A link on another site, which arrives without the cookie, leads to the page all the same."""
     browser = Browser(server)

@@ -90,8 +90,11 @@ class FastPath:
         """Return the key of the cached caller by a session's cookie; empty without one."""
         if self._session_cookie is None:
             return b""
-        cookies = b"; ".join(value for name, value in headers if name == _COOKIE)
-        cookie = self._session_cookie.value_in(cookies)
+        cookies = b""
+        for name, value in headers:
+            if name == _COOKIE:
+                cookies += value + b";"
+        cookie = self._session_cookie.value_in(cookies) if cookies else b""
         return self._authenticator.session_cache_key(cookie) if cookie else b""
 
     def response(self, key: RequestKey, scope: AsgiScope) -> tuple[Response, Caller, Labels] | None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.credential_type import CredentialType, classify
-from wheelyard.authentication.sessions import no_session
+from wheelyard.authentication.sessions import Sessions, no_session
 from wheelyard.authentication.verifiers.login_rate_limit import client_network
 from wheelyard.authentication.verifiers.verifier import invalid_password
 from wheelyard.errors import NotFound, Unauthenticated, Unavailable, WheelyardError
@@ -26,7 +26,8 @@ from wheelyard.http.security.request_authentication import (
 )
 from wheelyard.http.security.session_cookie import SessionCookie
 from wheelyard.http.web_pages import WebPages
-from wheelyard.model.access import Credential
+from wheelyard.model.access import Caller, Credential
+from wheelyard.model.session import Session
 from wheelyard.model.token import has_token_prefix
 from wheelyard.rendering.web.sign_in_page import SignInFacts, sign_in_page
 
@@ -55,7 +56,7 @@ async def sign_in(request: Request, web: WebPages) -> Response:
     try:
         credential = _credential(fields, request.address)
         caller = await RequestAuthenticator(web.context).verify(credential, request.address)
-        begin = partial(index.sessions.begin, credential, caller)
+        begin = partial(_begin, index.sessions, credential, caller, request)
         value, session = await web.context.pools.run_write(begin)
     except (Unauthenticated, Unavailable) as error:
         web.context.store_errors.log(error)
@@ -107,6 +108,16 @@ def _credential(fields: FormFields, address: str) -> Credential:
     # a pasted token often has a newline at its end, and belongs to no user name
     is_token = not user or kind is CredentialType.ID_TOKEN or has_token_prefix(token.secret)
     return token if is_token else Credential(user, secret, client_network=network)
+
+
+def _begin(
+    sessions: Sessions, credential: Credential, caller: Caller, request: Request
+) -> tuple[str, Session]:
+    """Begin a session, and end the one that the browser had."""
+    begun = sessions.begin(credential, caller)
+    if request.session is not None:
+        sessions.end(request.session, request.caller.principal)
+    return begun
 
 
 def _message_of(error: WheelyardError) -> str:

@@ -25,6 +25,8 @@ class SessionCookie:
 
     name: str
     attributes: str
+    pattern: re.Pattern[bytes]
+    """Finds each value of the cookie in a Cookie header."""
 
     @classmethod
     def of(cls, settings: Settings) -> "SessionCookie | None":
@@ -33,8 +35,11 @@ class SessionCookie:
             return None
         attributes = "HttpOnly; SameSite=Strict"
         if settings.base_url.startswith("https://"):
-            return cls(f"__Host-{NAME}", f"Path=/; Secure; {attributes}")
-        return cls(NAME, f"Path={settings.server.path_prefix}/; {attributes}")
+            name, place = f"__Host-{NAME}", "Path=/; Secure"
+        else:
+            name, place = NAME, f"Path={settings.server.path_prefix}/"
+        pattern = re.compile(rb"(?:^|;)[ \t]*%s=([^;]*)" % name.encode())
+        return cls(name, f"{place}; {attributes}", pattern)
 
     def value_in(self, header: bytes) -> bytes:
         """
@@ -42,11 +47,7 @@ class SessionCookie:
 
         Also empty if there are several, of which one may be planted.
         """
-        name = self.name.encode()
-        if name not in header:
-            return b""
-        pairs = (each.strip().partition(b"=") for each in header.split(b";"))
-        found = [value for given, _, value in pairs if given == name]
+        found = self.pattern.findall(header)
         return found[0] if len(found) == 1 and _VALUE.fullmatch(found[0]) else b""
 
     def header(self, value: str, seconds: int) -> Header:
