@@ -1,7 +1,7 @@
 """A store in a folder with something of everything in it, and its exports."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -17,14 +17,10 @@ from tests.operations.distributions import Made
 from tests.operations.fake_sources import FakeFiles, FakeSource
 from tests.operations.in_memory_index import ALICE
 from wheelyard.model.project import Status
-from wheelyard.operations.exporting.incremental_export import (
-    ExportTask,
-    IncrementalExport,
-    RunTask,
-    TaskResults,
-)
+from wheelyard.operations.exporting.incremental_export import IncrementalExport, TaskResults
 from wheelyard.operations.exporting.manifest import RequestedOptions, store_fingerprint
-from wheelyard.operations.exporting.site_pages import PageWriter
+from wheelyard.operations.exporting.page_writer import PageWriter
+from wheelyard.operations.exporting.project_export import ExportTask
 from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings, StoreSettings
@@ -108,9 +104,9 @@ def observed_export(
 def one_by_one(export: IncrementalExport) -> IncrementalExport:
     """Return an export that does one thing after the other, in this thread."""
 
-    def run_all(tasks: list[ExportTask], run: RunTask) -> TaskResults:
+    def run_all(tasks: list[ExportTask], known: Container[str]) -> TaskResults:
         for task in tasks:
-            yield task, run(task)
+            yield task, export.project.export(task, known)
 
     return replace(export, run_all=run_all)
 

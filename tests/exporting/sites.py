@@ -5,11 +5,13 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
+from tests.rendering.atom import parse_feed
 from tests.storage.wrapping import WrappedStore
 from wheelyard.catalog.keys import FILES
 from wheelyard.operations.exporting.manifest import MANIFEST_PATH
@@ -28,6 +30,9 @@ BASE = "https://packages.example.com/all/of/them"
 HOME = "wheelyard-export/"
 MANIFEST = str(MANIFEST_PATH)
 
+TO_COME = {"", "simple/", "feed.xml"}
+"""The pages of a new site that come last, though every page links to them."""
+NO_PAGES = {"favicon.ico", "robots.txt", "health"}
 Read = Callable[[str], bytes | None]
 """Gives what is at a path of a site."""
 
@@ -128,7 +133,7 @@ def pages_of(folder: Path) -> list[str]:
 
 def is_page(path: str) -> bool:
     """Return whether something of a site is a page."""
-    return not (path.startswith((".", HOME, FILES, "-/")) or path.endswith(".gz"))
+    return not (path.startswith((".", HOME, FILES, "-/assets/")) or path.endswith(".gz"))
 
 
 def broken(read: Read, pages: list[str], *, is_begun: bool = False) -> list[str]:
@@ -138,13 +143,24 @@ def broken(read: Read, pages: list[str], *, is_begun: bool = False) -> list[str]
     Args:
         read: Gives what is there.
         pages: Their paths.
-        is_begun: Whether the site may lack the pages yet that every page links to.
+        is_begun: Whether the site may lack pages yet that every page links to.
+
+    The page of a project may be missing where its other pages are there already: it is written
+    after them, and nothing else links to them before.
     """
+
+    def is_to_come(page: str, link: Link) -> bool:
+        folder = "/".join(page.split("/", 2)[:2]) + "/"
+        is_in_project = page.startswith("project/") and link.path.startswith(folder)
+        if is_begun and link.path in TO_COME:
+            return True
+        return is_in_project and read(folder) is None
+
     return [
         f"{page}: {link}"
         for page in pages
         for link in links(page, read(page) or b"")
-        if not (_is_kept(read, link) or (is_begun and link.path in {"", "setup/", "simple/"}))
+        if not (_is_kept(read, link) or is_to_come(page, link))
     ]
 
 
@@ -157,11 +173,22 @@ class Link:
     metadata: str = ""
 
 
-def links(page: str, body: bytes) -> Iterator[Link]:
-    """Yield the links of a page to the site itself."""
+@lru_cache(10_000)  # a site is looked at again after each step
+def links(page: str, body: bytes) -> tuple[Link, ...]:
+    """Return the links of a page to the site itself."""
+    return tuple(dict.fromkeys(_links(page, body)))
+
+
+def _links(page: str, body: bytes) -> Iterator[Link]:
+    if page in NO_PAGES:
+        return
     if page == "search.json":
-        for name, _, _ in json.loads(body):
+        for name, *_ in json.loads(body):
             yield Link(f"project/{name}/")
+    elif page.endswith("feed.xml"):
+        feed = parse_feed(body, f"{BASE}/{page}")
+        for url in (*feed.links.values(), *(entry.link for entry in feed.entries)):
+            yield Link(_path_of(page, url))
     elif page.endswith("json"):
         yield from _links_of_json(page, json.loads(body))
     else:
@@ -200,7 +227,10 @@ class _Links(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         fields = {name: value or "" for name, value in attrs}
-        if tag != "a" or "nofollow" in fields.get("rel", ""):
+        for name in ("src", "data-src"):
+            if name in fields:
+                self.found.append(Link(_path_of(self._page, fields[name])))
+        if tag not in {"a", "link"} or "nofollow" in fields.get("rel", ""):
             return
         fragment = urldefrag(fields["href"]).fragment
         sha256 = fragment.removeprefix("sha256=") if fragment.startswith("sha256=") else ""

@@ -113,11 +113,13 @@ def test_one_new_file(cloud: FakeGcs, index: Index, tmp_path: Path) -> None:
 
     written = cloud.log.records("insert")
     assert {each.bucket for each in written} == {"site"}
-    assert len(written) == 8  # two pages twice, two forms of JSON, search, manifest
+    # four pages twice, two forms of JSON, a feed, a record; three of all projects, the manifest
+    assert len(written) == 16
     assert cloud.log.count(kind="rewrite") == 2
     read = {each.name for each in cloud.log.records("media") if each.bucket == "site"}
-    assert read == {f"{PREFIX}{MANIFEST}"}  # which says what versions the pages have
-    assert cloud.log.count("A") <= 13  # with two listings, of documents and of what is there
+    # which say what versions the pages have
+    assert read == {f"{PREFIX}{MANIFEST}", f"{PREFIX}wheelyard-export/projects/demo.json"}
+    assert cloud.log.count("A") <= 20  # with two listings, of documents and of what is there
     assert broken_links(cloud.bucket("site")) == []
 
 

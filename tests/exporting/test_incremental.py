@@ -1,7 +1,6 @@
 """Incremental exports: changes are written, and nothing else."""
 
 from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -17,13 +16,10 @@ from tests.exporting.export_fixture import (
     stock,
     yank,
 )
-from tests.exporting.sites import BASE, MANIFEST, broken, pages_of, reader, tree
+from tests.exporting.sites import BASE, HOME, MANIFEST, broken, pages_of, reader, tree
 from tests.http.packages import Package, sdist, wheel
-from tests.rendering.examples import file, project
-from wheelyard.model.metadata import parse_metadata
 from wheelyard.model.project import Status
 from wheelyard.operations.exporting.manifest import (
-    PAGE_REVISION,
     FileMode,
     Manifest,
     ManifestEntry,
@@ -31,12 +27,9 @@ from wheelyard.operations.exporting.manifest import (
     RequestedOptions,
     page_generator,
 )
-from wheelyard.operations.exporting.site_pages import SitePages
+from wheelyard.operations.latest_changes import CHANGED_PROJECTS
 from wheelyard.rendering.project_facts import ProjectFacts
-from wheelyard.rendering.web.assets import load_assets
-from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import ABSENT
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import build_index
@@ -44,14 +37,23 @@ from wheelyard.wiring.site_export import SiteExporter
 from wheelyard.wiring.stores import system_runtime
 
 DEMO = {
-    *("simple/demo/index.html", "simple/demo/index.json"),
-    *("pypi/demo/json", "project/demo/index.html"),
+    *("simple/demo/index.html", "simple/demo/index.json", "pypi/demo/json"),
+    *("project/demo/index.html", "project/demo/history/index.html", "project/demo/feed.xml"),
+    "wheelyard-export/projects/demo.json",
 }
-TOLD = {"index.html", "search.json", MANIFEST}
+
+
+def release(version: str) -> set[str]:
+    """Return the page of a release of the project demo."""
+    return {f"project/demo/{version}/index.html"}
+
+
+TOLD = {"index.html", "search.json", "feed.xml", MANIFEST}
 """The pages that list all projects, and are rewritten for each change."""
-PAGES = {"setup/index.html", "simple/index.html", "simple/index.json", "index.html"}
-LISTS = PAGES | {asset.path for asset in load_assets().values()}
+LISTS = {"simple/index.html", "simple/index.json"}
 """The pages that are written when a project is added."""
+FIXED = {"setup/index.html", "404.html", "favicon.ico", "robots.txt", "health"}
+"""The pages that depend on options alone."""
 ELSEWHERE = "https://files.example.com/of/ours"
 
 
@@ -70,23 +72,35 @@ def test_nothing_new(stocked: ExportHarness) -> None:
 Change = Callable[[ExportHarness], None]
 OLD, NEW = wheel("demo", "1.0"), wheel("demo", "3.0", "Summary: New")
 NEWCOMER = wheel("newcomer", "1.0")
-PAGES_OF_NEWCOMER = {path.replace("demo", "newcomer") for path in DEMO}
+NEWEST = wheel("demo", "1!3.0")
+PAGES_OF_NEWCOMER = {path.replace("demo", "newcomer") for path in DEMO | release("1.0")}
 
 
 @pytest.mark.parametrize(
     ("change", "pages", "brought", "gone"),
     [
-        (lambda harness: harness.publish(NEW), DEMO, NEW, None),
+        (lambda harness: harness.publish(NEW), DEMO | release("3.0"), NEW, None),
+        (
+            lambda harness: harness.publish(NEWEST),
+            DEMO | release("1!3.0") | release("1!2.0+cu121.x"),  # which is the latest no longer
+            NEWEST,
+            None,
+        ),
         (lambda harness: harness.publish(NEWCOMER), PAGES_OF_NEWCOMER | LISTS, NEWCOMER, None),
-        (lambda harness: yank(harness.index, "demo", "1.0", "wrong"), DEMO, None, None),
+        (
+            lambda harness: yank(harness.index, "demo", "1.0", "wrong"),
+            DEMO | release("1.0"),
+            None,
+            None,
+        ),
         (
             lambda harness: delete(harness.index, "demo", "1.0", OLD.filename),
-            DEMO,
+            DEMO | release("1.0"),
             None,
             OLD.filename,
         ),
     ],
-    ids=["a file", "a project", "a yank", "a delete"],
+    ids=["a file", "a newer file", "a project", "a yank", "a delete"],
 )
 def test_one_change(
     stocked: ExportHarness,
@@ -103,7 +117,7 @@ def test_one_change(
     log = stocked.log_of()
 
     assert log.paths("put") == pages | TOLD
-    assert log.paths("get") <= {MANIFEST, *LISTS}
+    assert log.paths("get") <= {MANIFEST, *(path for path in pages if path.startswith(HOME))}
     files = {path.rpartition("/")[2] for path in log.paths("file")}
     assert files == ({brought.filename, f"{brought.filename}.metadata"} if brought else set())
     left = before.keys() - tree(stocked.site).keys()
@@ -196,7 +210,7 @@ def test_an_empty_index(harness: ExportHarness) -> None:
     """An index with nothing in it has lists that say so, and follow the options."""
     harness.export()
     assert harness.log_of().writes == []
-    assert set(pages_of(harness.site)) == {*PAGES, "search.json"}
+    assert set(pages_of(harness.site)) == {*LISTS, *FIXED, *TOLD} - {MANIFEST}
 
     harness.export(asked=RequestedOptions(base_url="https://elsewhere.example.com"))
 
@@ -210,7 +224,7 @@ def test_refresh(stocked: ExportHarness) -> None:
 
     log = stocked.log_of("demo")
 
-    assert log.paths("put") == DEMO | TOLD
+    assert log.paths("put") == DEMO | release("3.0") | TOLD
     assert {path for verb, path in log.calls if verb == "list"} == {"files/demo/"}
     stocked.export()
     assert_fresh(stocked)
@@ -241,11 +255,15 @@ def test_what_a_new_file_asks_of_the_store(tmp_path: Path) -> None:
 
     exports.open().run(lambda *_: None)
 
-    asked = [key for _, key in store.calls if not key.startswith("files/")]
+    asked = [key for _, key in store.calls if not key.startswith(("files/", "journal/demo/"))]
     read = [key for _, key in store.calls if key.startswith("files/")]
-    assert sorted(asked) == ["projects.json", "projects/", "projects/demo.json"]
-    assert len(read) <= 8  # three bodies, a look for a short way to each, the core metadata
-    assert all("-2!1.0" in key for key in read)
+    assert asked[:3] == ["projects.json", "projects/", "projects/demo.json"]
+    # the feed looks at the projects with the latest changes
+    assert all(key.startswith("projects/") for key in asked[3:]), asked
+    assert len(asked) <= 3 + CHANGED_PROJECTS
+    assert len(read) <= 10  # three bodies, a look for a short way to each, the core metadata
+    # and that of the release before it, whose page says now that it is not the latest
+    assert all("-2!1.0" in key or "-1!2.0" in key for key in read)
 
 
 def pages(folder: Path) -> dict[str, bytes]:
@@ -279,13 +297,14 @@ def test_what_the_store_has_lost(harness: ExportHarness, lost: str, advice: str)
     (message,) = export.run(lambda *_: None, everything=True).failed
 
     assert advice in message
-    assert tree(harness.site) == before
+    # of changes that are not in the site, the feed says nothing
+    assert tree(harness.site) == before | {"feed.xml": (harness.site / "feed.xml").read_bytes()}
 
 
 def line(revision: int) -> ManifestEntry:
     """Return what is known of pages of a revision."""
     found = ProjectFacts(NormalizedName("demo"), f"{revision}")
-    return ManifestEntry(revision, f"version-{revision}", found, (ABSENT,))
+    return ManifestEntry(revision, found)
 
 
 def never(_name: str, _line: ManifestEntry) -> bool:
@@ -312,41 +331,3 @@ def test_a_line_goes_back_with_the_store() -> None:
     assert restored.projects == {"demo": line(6), "other": line(1)}
     assert restored.without({"demo": line(7)}) == restored
     assert restored.without({"demo": line(6)}).projects == {"other": line(1)}
-
-
-FORM_OF_PAGES = (4, "7d7424b3cf4c9007c947e957e3029e757935ba7fb8a0ae2f4012be5eabd4e39a")
-"""The form of the pages, and the digest of some that have it."""
-CORE = parse_metadata(
-    b"Metadata-Version: 2.4\nName: demo\nVersion: 1.1\nSummary: A demo\n"
-    b"Project-URL: Home, https://example.com/\nRequires-Dist: base>=2\n\nIt is small.\n"
-)
-PROJECTS = (
-    project(
-        file(requires_python=">=3.9"),
-        file(is_wheel=False),
-        file("1.1"),
-        file("2.0", yanked="it breaks"),
-    ),
-    project(file(), status=Status.ARCHIVED, reason="use another"),
-    project(file(), status=Status.QUARANTINED),
-    project(),
-)
-
-
-def test_form() -> None:
-    """A change of the pages raises their revision, so that existing sites are rewritten."""
-    options = Options(base_url=BASE)
-    environment = PageEnvironment(f"{BASE}/simple/", files_url=options.files_from_page)
-    pages = SitePages(options, environment, lambda *_: CORE, serves_index=True)
-    made = [pages.project_pages(each) for each in PROJECTS]
-    lists = (
-        *pages.list_pages([PROJECTS[0].name]),
-        *pages.overview_pages(facts for _, facts in made),
-    )
-
-    digest = sha256()
-    for page in (*(page for found, _ in made for page in found), *lists):
-        digest.update(f"{page.path}\n".encode() + (page.body or b""))
-
-    now = (PAGE_REVISION, digest.hexdigest())
-    assert now == FORM_OF_PAGES, "raise PAGE_REVISION in manifest.py, and write it here"

@@ -70,7 +70,8 @@ def test_every_page_and_file(exported: LiveAndStatic) -> None:
     differing = []
     for path, body in found.items():
         # nobody publishes to a site, so its set-up page has fewer clients
-        if path.startswith((".", "setup/")):
+        # for what is not there, a server has other answers
+        if path.startswith((".", "setup/")) or path == "404.html":
             continue
         live, accept = asked_live(path)
         answer = exported.live.get(quote(live), Accept=accept)
@@ -79,7 +80,8 @@ def test_every_page_and_file(exported: LiveAndStatic) -> None:
 
     assert differing == []
     kinds = {path.split("/")[0] for path in found}
-    assert kinds >= {"files", "index.html", "project", "pypi", "search.json", "simple"}
+    assert kinds >= {"files", "index.html", "project", "pypi", "search.json", "simple", "-"}
+    assert {"feed.xml", "favicon.ico", "robots.txt", "health"} <= kinds
     assert any(path.endswith(".metadata") for path in found)
 
 
@@ -88,11 +90,15 @@ def test_nothing_is_missing(exported: LiveAndStatic) -> None:
     listed = exported.live.get("/simple/", Accept=V1_JSON).json()["projects"]
     found = set(pages_of(exported.static))
 
-    expected = {"index.html", "search.json", "setup/index.html"}
+    expected = {"index.html", "search.json", "setup/index.html", "feed.xml", "404.html"}
+    expected |= {"favicon.ico", "robots.txt", "health"}
     expected |= {"simple/index.html", "simple/index.json"}
     for name in (each["name"] for each in listed):
         expected |= {f"simple/{name}/index.{form}" for form in ("html", "json")}
+        expected |= {f"project/{name}/{page}" for page in ("feed.xml", "history/index.html")}
         expected.add(f"project/{name}/index.html")
+        versions = exported.live.get(f"/simple/{name}/", Accept=V1_JSON).json()["versions"]
+        expected |= {f"project/{name}/{version}/index.html" for version in versions}
         if exported.live.get(f"/pypi/{name}/json").status_code == 200:
             expected.add(f"pypi/{name}/json")
     assert found == expected

@@ -125,5 +125,5 @@ def test_all_projects() -> None:
     empty = parse_feed(index_feed("Acme", BASE, ()), f"{BASE}feed.xml")
 
     assert feed.links == empty.links == {"self": f"{BASE}feed.xml", "alternate": BASE}
-    assert [each.link for each in feed.entries] == [f"{BASE}project/demo/1!2.0+cu121/"]
+    assert [each.link for each in feed.entries] == [f"{BASE}project/demo/1!2.0%2Bcu121/"]
     assert empty.entries == []

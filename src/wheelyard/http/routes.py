@@ -135,8 +135,12 @@ def _pages(pages: PageLoader, uploads: UploadHandler) -> Iterator[Route]:
         yield form(pattern, "token_pages", "answer_tokens_form")
     yield page("/-/upload/", "browser_upload", "answer_upload_page")
     yield form("/-/upload/", "browser_upload", "answer_upload_form", uploads)
-    feed = pages.handler("feeds", "answer_project_feed")
-    yield Route("feed", "/project/{name}/feed.xml", feed, accepts_iap=_has_iap_assertion)
+    for pattern, function in (
+        ("/feed.xml", "answer_feed"),
+        ("/project/{name}/feed.xml", "answer_project_feed"),
+    ):
+        feed = pages.handler("feeds", function)
+        yield Route("feed", pattern, feed, accepts_iap=_has_iap_assertion)
     # after the paths above, of which none is a version
     release = "/project/{name}/{version}/"
     yield page(release, "project_pages", "answer_release")

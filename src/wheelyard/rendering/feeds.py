@@ -10,6 +10,7 @@ import re
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from heapq import nlargest
 from html import escape
 from typing import Final
 from urllib.parse import quote
@@ -18,7 +19,7 @@ from uuid import UUID, uuid5
 from packaging.utils import NormalizedName
 
 from wheelyard.model.distribution_filename import parse_known_filename, strip_trailing_zeros
-from wheelyard.model.journal_entry import JournalEntry
+from wheelyard.model.journal_entry import JournalEntry, entry_of
 from wheelyard.model.principals import with_name
 from wheelyard.model.project import Project
 from wheelyard.model.text import counted
@@ -80,6 +81,16 @@ def project_feed(
 def index_feed(brand: str, root_url: str, entries: Iterable[FeedEntry]) -> bytes:
     """Return the feed of all projects with these entries; see `project_feed`."""
     return _feed(root_url, "", brand, "", _newest(entries, INDEX_FEED_ENTRIES))
+
+
+def latest_entries(project: Project) -> list[FeedEntry]:
+    """Return the newest releases of a project, and the changes of its last commit."""
+    name, commit, releases = project.name, project.commit, releases_of(project)
+    newest = nlargest(INDEX_FEED_ENTRIES, releases, key=_uploaded_at)
+    events = commit.events if commit else ()
+    changes = [entry_of(name, project.revision, each, each.by_name) for each in events]
+    shown = {release.version for release in releases}
+    return [release_entry(name, each) for each in newest] + _change_entries(name, changes, shown)
 
 
 def release_entry(name: NormalizedName, release: Release) -> FeedEntry:
@@ -145,7 +156,11 @@ def change_entry(
 
 def release_path(name: NormalizedName, version: str) -> str:
     """Return the path of the page of a release, relative to the root of the index."""
-    return f"project/{name}/{quote(version, safe='!+')}/"
+    return f"project/{name}/{quote(version, safe='!')}/"
+
+
+def _uploaded_at(release: Release) -> datetime:
+    return max(file.uploaded_at for file in release.files)
 
 
 def _versions(filenames: Iterable[str]) -> list[str]:

@@ -9,6 +9,7 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Callable, Container
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from typing import Final
 
 from packaging.utils import NormalizedName
 
+from wheelyard.catalog import keys
 from wheelyard.catalog.conflict_retry import ConflictRetries, remote_conflict_retries
 from wheelyard.catalog.files import ORPHAN_AGE
 from wheelyard.errors import Invalid, NotFound, Unavailable, quoted
@@ -29,13 +31,8 @@ from wheelyard.model.lenient_metadata import parse_any
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File
 from wheelyard.model.text import escaped
-from wheelyard.operations.exporting.incremental_export import (
-    ExportTask,
-    IncrementalExport,
-    RunTask,
-    TaskResult,
-    TaskResults,
-)
+from wheelyard.operations.exporting.incremental_export import IncrementalExport, TaskResults
+from wheelyard.operations.exporting.index_pages import IndexPages
 from wheelyard.operations.exporting.manifest import (
     BAD_DESTINATION,
     FileMode,
@@ -43,11 +40,16 @@ from wheelyard.operations.exporting.manifest import (
     RequestedOptions,
     load_manifest,
 )
+from wheelyard.operations.exporting.page_writer import PagePaths, PageWriter
+from wheelyard.operations.exporting.project_export import ExportTask, ProjectExport, TaskResult
 from wheelyard.operations.exporting.site_distributions import CopyObject, Site, SiteDistributions
-from wheelyard.operations.exporting.site_pages import PageWriter, SitePages
+from wheelyard.operations.exporting.site_pages import SitePages
+from wheelyard.operations.project_history import HistoryReader
+from wheelyard.operations.search.stored_table import decode_table
+from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
-from wheelyard.storage.base import Store
+from wheelyard.storage.base import Store, Stored
 from wheelyard.storage.gcs.location import is_bucket, parse_location
 from wheelyard.storage.local import LocalStore
 from wheelyard.wiring.index import Index, open_index
@@ -114,28 +116,45 @@ class SiteExporter:
             files_url=options.files_from_page,
             brand=index.brand,
         )
-        writer, runtime = PageWriter(site.store), index.runtime
+        paths = PagePaths(site.serves_index, options.is_gzipped)
+        writer, runtime = PageWriter(site.store, paths), index.runtime
         retries = ConflictRetries(runtime=runtime) if is_local else remote_conflict_retries(runtime)
 
-        def run_all(tasks: list[ExportTask], run: RunTask) -> TaskResults:
+        history = HistoryReader(index.projects, index.tokens.records, is_local=index.is_local)
+        project = ProjectExport(
+            projects=index.projects,
+            pages=SitePages(options, environment, partial(_core_of, index), history),
+            files=SiteDistributions(index.files, site, options.files),
+            writer=writer,
+            retries=retries,
+        )
+
+        def run_all(tasks: list[ExportTask], known: Container[str]) -> TaskResults:
             if is_local and self.processors > 1 and len(tasks) > MIN_PROJECTS_FOR_PROCESSES:
-                return self._run_in_processes(tasks, options, writer)
-            return _run_in_threads(tasks, run, LOCAL_THREADS if is_local else REMOTE_THREADS)
+                return self._run_in_processes(tasks, known, options, writer)
+            threads = LOCAL_THREADS if is_local else REMOTE_THREADS
+            return _run_in_threads(tasks, lambda task: project.export(task, known), threads)
 
         return IncrementalExport(
             projects=index.projects,
             loaded=loaded,
             options=options,
-            pages=SitePages(options, environment, partial(_core_of, index), site.serves_index),
-            files=SiteDistributions(index.files, site, options.files),
+            project=project,
+            pages=IndexPages(options, environment),
             writer=writer,
             retries=retries,
             run_all=run_all,
+            known_facts=partial(_known_facts, index),
+            is_local=index.is_local,
             owns_files=not has_store_files,
         )
 
     def _run_in_processes(
-        self, tasks: list[ExportTask], options: Options, writer: PageWriter
+        self,
+        tasks: list[ExportTask],
+        known: Container[str],
+        options: Options,
+        writer: PageWriter,
     ) -> TaskResults:
         """
         Export projects in several processes; yield each task with its result, in order.
@@ -149,7 +168,7 @@ class SiteExporter:
             files_url=options.files_url,
             is_gzipped=options.is_gzipped,
         )
-        work = partial(_export_part, self.index.settings, self.dest, requested)
+        work = partial(_export_part, self.index.settings, self.dest, requested, known)
         # a fork starts faster, but would copy locks that other threads may hold
         context = get_context("fork" if IS_LINUX and active_count() == 1 else "spawn")
         with ProcessPoolExecutor(min(self.processors, len(parts)), context, _init_worker) as pool:
@@ -174,7 +193,9 @@ class SiteExporter:
                 pool.shutdown(wait=False, cancel_futures=True)  # nothing more after Ctrl-C
 
 
-def _run_in_threads(tasks: list[ExportTask], run: RunTask, threads: int) -> TaskResults:
+def _run_in_threads(
+    tasks: list[ExportTask], run: Callable[[ExportTask], TaskResult], threads: int
+) -> TaskResults:
     with ThreadPoolExecutor(threads) as pool:
         try:
             yield from zip(tasks, pool.map(run, tasks), strict=True)
@@ -204,11 +225,15 @@ def _init_worker() -> None:
 
 
 def _export_part(
-    settings: Settings, dest: str, requested: RequestedOptions, tasks: list[ExportTask]
+    settings: Settings,
+    dest: str,
+    requested: RequestedOptions,
+    known: Container[str],
+    tasks: list[ExportTask],
 ) -> tuple[list[TaskResult], int]:
     index = open_index(settings, create=False)
     export = SiteExporter(index=index, dest=dest, requested=requested).open()
-    return [export.export_project(task) for task in tasks], export.writer.written
+    return [export.project.export(task, known) for task in tasks], export.writer.written
 
 
 def open_site(dest: str, index: Index) -> Site:
@@ -275,6 +300,13 @@ def _has_files_of(index: Index, dest: str) -> bool:
     """Return whether the destination is the separate location of the store's files in a bucket."""
     files = index.traits.files
     return bool(files) and is_bucket(dest) and parse_location(dest) == parse_location(files)
+
+
+def _known_facts(index: Index) -> tuple[ProjectFacts, ...]:
+    """Return the facts of projects that a server has stored for its search; perhaps old or none."""
+    stored = index.projects.store.get(keys.SEARCH)
+    table = decode_table(stored.body) if isinstance(stored, Stored) else None
+    return table.projects if table else ()
 
 
 def _core_of(index: Index, name: NormalizedName, file: File) -> CoreMetadata:

@@ -27,10 +27,10 @@ def app(tmp_path: Path) -> Iterator[InProcessServer]:
         yield running
 
 
-def yank(app: InProcessServer, version: str) -> None:
-    """Yank a release of the project demo."""
+def yank(app: InProcessServer, version: str, name: str = "demo") -> None:
+    """Yank a release of a project."""
     selection = Selection(parse_version(version), None)
-    app.index.lifecycle.change("yank", ALICE, parse_name("demo"), selection, "it breaks")
+    app.index.lifecycle.change("yank", ALICE, parse_name(name), selection, "it breaks")
 
 
 def test_feed_of_a_project(app: InProcessServer) -> None:
@@ -50,6 +50,25 @@ def test_feed_of_a_project(app: InProcessServer) -> None:
     assert feed.entries[0].link == f"{URL}/project/demo/1.0/"
     assert (again.status, later.status) == (304, 200)
     assert len(parse_feed(later.body).entries) == 3
+
+
+def test_feed_of_all_projects(tmp_path: Path) -> None:
+    """Everybody gets the newest of all projects that they may read, and of no other."""
+    grants = ({"who": ["anonymous"], "projects": ["open-*"], "actions": ["read"]},)
+    config = Settings(server=ADDRESS, grant=grants)
+    with in_process(tmp_path, config) as app:
+        for number, name in enumerate(("open-one", "shut", "open-two")):
+            app.clock.advance(minutes=number)
+            app.publish(wheel(name, "1.0"))
+        app.clock.advance(minutes=1)
+        yank(app, "1.0", "open-one")
+        seen = parse_feed(app.get("/py/feed.xml").body)
+
+    assert [each.title for each in seen.entries] == [
+        "open-one 1.0 yanked",
+        "open-two 1.0",
+        "open-one 1.0",
+    ]
 
 
 def test_history(app: InProcessServer) -> None:

@@ -1,12 +1,37 @@
 """Handlers of the Atom feeds."""
 
-from wheelyard.http.page_responses import load_page, page_response
+from packaging.utils import NormalizedName
+
+from wheelyard.http.page_responses import load_page, load_projects, page_response, visibility_key
 from wheelyard.http.protocol.messages import Request, Response, redirect
 from wheelyard.http.protocol.negotiation import MediaType
 from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.http.web_pages import WebPages
+from wheelyard.model.project import Project
+from wheelyard.operations.latest_changes import CHANGED_PROJECTS, read_latest
 from wheelyard.operations.project_history import HistoryReader
-from wheelyard.rendering.feeds import project_feed
+from wheelyard.rendering.feeds import index_feed, project_feed
+from wheelyard.storage.base import ObjectVersion
+
+
+async def answer_feed(request: Request, web: WebPages) -> Response:
+    """Handle GET `/feed.xml`: the newest releases and changes of all that the caller may read."""
+    context, environment, caller = web.context, web.environment, request.caller
+    index, table = context.index, await load_projects(context)
+
+    def load(name: NormalizedName) -> Project | None:
+        return index.projects.load(name).value
+
+    def render() -> bytes:
+        newest = table.readable_by(caller).latest_changes(CHANGED_PROJECTS)
+        names = [each.name for each in newest]
+        entries = read_latest(load, names, is_local=index.is_local)
+        return index_feed(environment.brand.name, environment.base_url, entries)
+
+    key, version = ("feed of all", visibility_key(caller)), ObjectVersion(str(table.generation))
+    async with context.long_read_limit.acquire(request.client_key):
+        page = await load_page(context, key, version, render, web.headers(None, None))
+    return page_response(request, page, MediaType.ATOM, index.search.watch(table.generation))
 
 
 async def answer_project_feed(request: Request, web: WebPages) -> Response:

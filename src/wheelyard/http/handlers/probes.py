@@ -6,18 +6,18 @@ from wheelyard.errors import WheelyardError
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.messages import NO_STORE, Request, Response, make_response
+from wheelyard.rendering.fixed_texts import HEALTHY, ROBOTS
 
 TEXT: Final = b"text/plain; charset=utf-8"
 UPLOAD_URL_HELP: Final = b"""This is the upload URL of a wheelyard index. Give it to your client:
 
     twine upload --repository-url <this URL> dist/*
 """
-ROBOTS: Final = b"User-agent: *\nDisallow: /\n"
 
 
 async def health(_request: Request) -> Response:
     """Handle GET `/health`, the liveness probe: always 200."""
-    return make_response(200, TEXT, b"Ok", NO_STORE)
+    return make_response(200, TEXT, HEALTHY, NO_STORE)
 
 
 async def explain_upload_url(_request: Request) -> Response:
@@ -42,7 +42,7 @@ async def ready(_request: Request, context: ServerContext) -> Response:
     if reason:
         message = f"No write to the store has succeeded since the server was started. {reason}"
         return error_response(503, "store_not_written", message, "Not ready.")
-    return make_response(200, TEXT, b"Ok", NO_STORE)
+    return make_response(200, TEXT, HEALTHY, NO_STORE)
 
 
 async def robots(_request: Request) -> Response:

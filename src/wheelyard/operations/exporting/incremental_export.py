@@ -1,8 +1,10 @@
 """The incremental export: writes the projects that have changed since the last export."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Generator, Iterable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from heapq import nlargest
+from operator import attrgetter
 from typing import Final
 
 from msgspec import structs
@@ -11,10 +13,10 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.conflict_retry import ConflictRetries
-from wheelyard.catalog.document_cache import DAMAGED
 from wheelyard.catalog.projects import Projects
-from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable
+from wheelyard.errors import Conflict, Invalid
 from wheelyard.model.project import Project
+from wheelyard.operations.exporting.index_pages import COMMON_PATHS, LISTS, PREFIXES, IndexPages
 from wheelyard.operations.exporting.manifest import (
     BAD_DESTINATION,
     EXPORT_PREFIX,
@@ -26,39 +28,22 @@ from wheelyard.operations.exporting.manifest import (
     Options,
     load_manifest,
 )
-from wheelyard.operations.exporting.site_distributions import SiteDistributions
-from wheelyard.operations.exporting.site_pages import (
-    INDEX,
-    JSON,
-    SEARCH,
-    PageWriter,
-    SitePage,
-    SitePages,
-    Versions,
-)
+from wheelyard.operations.exporting.page_writer import INDEX, PageWriter, SitePage, Versions
+from wheelyard.operations.exporting.project_export import ExportTask, ProjectExport, TaskResult
+from wheelyard.operations.exporting.site_links import SiteLinks, affected
+from wheelyard.operations.exporting.site_pages import JSON, ROOTS
+from wheelyard.operations.latest_changes import CHANGED_PROJECTS, read_latest
+from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
 
 STARTED_MARKER: Final = Key(f"{EXPORT_PREFIX}begun.json")
 """Written before the first page, so that a later export knows an unfinished site as its own."""
 SIMPLE_PREFIX: Final = "simple/"
-PAGE_PREFIXES: Final = (SIMPLE_PREFIX, "setup/", "project/", "pypi/", "-/", INDEX, SEARCH)
-"""The prefixes of all pages."""
+MAX_ROUNDS: Final = 10
+"""How often projects are exported again because others, which they link to, have changed."""
 
-
-@dataclass(frozen=True, slots=True)
-class ExportTask:
-    """A project to export, with the versions of its pages in the site."""
-
-    name: NormalizedName
-    expected: Versions
-    """The versions of its pages before this export, as far as known."""
-
-
-TaskResult = ManifestEntry | str
-"""The new manifest entry of a project, or the error message if the store has lost data."""
-RunTask = Callable[[ExportTask], TaskResult]
 TaskResults = Generator[tuple[ExportTask, TaskResult], None, None]
-RunAll = Callable[[list[ExportTask], RunTask], TaskResults]
+RunAll = Callable[[list[ExportTask], Container[str]], TaskResults]
 ExportProgress = Callable[[int, int], None]
 """Called with the number of finished projects, and of all to export."""
 
@@ -84,31 +69,23 @@ class _Run:
     """Empty if the loaded one is not valid for the options of this export."""
     existing: Versions | None = None
     """The versions of all pages of the site if all are made again, else None: see `manifest`."""
+    foreign: frozenset[str] = frozenset()
+    """Those of `COMMON_PATHS` at which is something that no export has written."""
     vanished: Mapping[str, ManifestEntry] = field(default_factory=dict)
     """Projects of the site that the store lacks, as after a restore from a backup."""
     entries: dict[str, ManifestEntry] = field(default_factory=dict)
     """The exported projects."""
     failed: dict[str, str] = field(default_factory=dict)
     """The error messages of failed projects."""
-    lists: dict[Key, ObjectVersion] = field(default_factory=dict)
-    """The versions of the project lists that were written."""
+    unavailable: set[NormalizedName] = field(default_factory=set)
+    """Exported projects of whose files some may have to be removed."""
+    obsolete: dict[Key, ObjectVersion] = field(default_factory=dict)
+    """Pages of exported projects to delete as soon as no page links to them."""
 
     @property
     def is_full(self) -> bool:
         """Whether this run makes all pages of the site again."""
         return self.existing is not None
-
-    @property
-    def list_versions(self) -> Versions:
-        """The versions before this run of at least the project lists and the search index."""
-        return self.manifest.lists if self.existing is None else self.existing
-
-    def page_versions(self, name: str, paths: Iterable[Key]) -> dict[Key, ObjectVersion]:
-        """Return the versions before this run, as far as known, of a project's pages at `paths`."""
-        if self.existing is not None:
-            return {path: self.existing[path] for path in paths if path in self.existing}
-        entry = self.manifest.projects.get(name)
-        return dict(zip(paths, entry.page_versions, strict=False)) if entry else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,13 +96,17 @@ class IncrementalExport:
     loaded: LoadedManifest
     options: Options
     """The options for the pages of this export."""
-    pages: SitePages
-    files: SiteDistributions
+    project: ProjectExport
+    pages: IndexPages
     writer: PageWriter
     retries: ConflictRetries
     """For conflicts with another export."""
     run_all: RunAll
-    """Runs a function for all tasks, in threads or processes."""
+    """Exports the projects of all tasks, in threads or processes."""
+    known_facts: Callable[[], Iterable[ProjectFacts]]
+    """Returns facts, sorted by name, perhaps old or none, for a site without a manifest."""
+    is_local: bool
+    """Whether reading the store takes no request over the network."""
     owns_files: bool = True
     """Whether the `files/` folder of the site is not that of the store itself."""
 
@@ -172,15 +153,6 @@ class IncrementalExport:
         run = _Run(loaded=self.loaded, manifest=manifest)
         return self._export(sorted(set(names)), run, _ignore_progress)
 
-    def export_project(self, task: ExportTask) -> TaskResult:
-        """Export one project; return its manifest entry, or an error if the store has lost data."""
-        try:
-            return self._export_project(task)
-        except Unavailable as fault:
-            if fault.code != DAMAGED:
-                raise
-            return fault.message
-
     def _prepare(self, *, everything: bool) -> _Run:
         found = self.loaded.manifest
         manifest = self._valid_manifest(None if everything else found)
@@ -192,16 +164,17 @@ class IncrementalExport:
                 self._check_ownership(existing)
             with suppress(Conflict):  # another export has just started it
                 self.writer.site.put(STARTED_MARKER, b"{}\n", ABSENT, JSON)
-        # stale compressed pages, which a web server might prefer
-        if existing:
-            names = {*self.projects.names.get_current().names, *(found.projects if found else ())}
-            for path in existing.keys() & self.pages.obsolete_gzip_paths(names):
-                self.writer.site.delete(path, None)
-        return _Run(loaded=self.loaded, manifest=manifest, existing=existing)
+        if not self.options.is_gzipped:  # a web server might prefer the old compressed pages
+            pages = (key for key in existing if not key.endswith(".gz"))
+            packed = {Key(f"{key}.gz") for key in pages} & existing.keys()
+            self.writer.delete({key: existing.pop(key) for key in packed})
+        ours = found.lists if found else {}
+        foreign = () if everything else (key for key in COMMON_PATHS if key in existing)
+        kept = frozenset(key for key in foreign if existing[key] != ours.get(key))
+        return _Run(loaded=self.loaded, manifest=manifest, existing=existing, foreign=kept)
 
     def _existing_pages(self) -> dict[Key, ObjectVersion]:
-        found = (entry for prefix in PAGE_PREFIXES for entry in self.writer.site.list(prefix))
-        return {entry.key: entry.version for entry in found}
+        return self.writer.listed_versions(dict.fromkeys((*ROOTS, *PREFIXES)))
 
     def _check_ownership(self, existing: Versions) -> None:
         shown = (key for key in existing if key == INDEX or key.startswith(SIMPLE_PREFIX))
@@ -216,95 +189,69 @@ class IncrementalExport:
     def _export(
         self, names: list[NormalizedName], run: _Run, progress: ExportProgress
     ) -> ExportResult:
-        manifest = run.manifest
-        self._run_tasks(names, run, progress)
-        is_listed = run.entries.keys() <= manifest.projects.keys() and not run.vanished
-        if run.is_full or not is_listed:
-            self._write_lists(run)
+        manifest, fixed = run.manifest, dict[Key, ObjectVersion]()
+        if run.existing is not None:  # every page needs some of these
+            fixed = self._write_fixed(run, run.existing)
+        self._run_tasks(names, run, self._first_links(names, run), progress)
         if run.is_full:
             self._remove_obsolete_files(run)
         if run.is_full or run.entries or run.vanished:
-            manifest = self._write_manifest(run)
+            manifest = self._finish(run, fixed)
         failed = tuple(run.failed[name] for name in sorted(run.failed))
         return ExportResult(len(run.entries), len(manifest.projects), failed)
 
-    def _run_tasks(self, names: list[NormalizedName], run: _Run, progress: ExportProgress) -> None:
-        paths_of = self.pages.project_paths
-        tasks = [ExportTask(name, run.page_versions(name, paths_of(name))) for name in names]
-        with closing(self.run_all(tasks, self.export_project)) as outcomes:
+    def _write_fixed(self, run: _Run, expected: Versions) -> dict[Key, ObjectVersion]:
+        pages = [page for page in self.pages.fixed() if page.path not in run.foreign]
+        for attempt in self.retries.attempts():
+            if attempt:
+                expected = self.writer.listed_versions(PREFIXES)
+            with suppress(Conflict):
+                return self._write_pages(pages, expected)
+        raise self.retries.exhausted("the style sheet")
+
+    def _first_links(self, names: Collection[NormalizedName], run: _Run) -> SiteLinks:
+        """
+        Return the links for the first time that projects are exported: to pages that exist.
+
+        A new site has no pages, and is not complete without all of them, so these may link to pages
+        that come later.
+        """
+        if run.existing is None:
+            shown = run.manifest.projects
+            return SiteLinks((each.facts for each in shown.values()), shown.keys())
+        known = frozenset(names)
+        if INDEX in run.existing:
+            pages = run.existing
+            known = frozenset(each for each in names if f"project/{each}/{INDEX}" in pages)
+        return SiteLinks(self.known_facts(), known)
+
+    def _run_tasks(
+        self,
+        names: Collection[str],
+        run: _Run,
+        links: SiteLinks,
+        progress: ExportProgress,
+    ) -> None:
+        existing = None if run.existing is None else _by_project(run.existing)
+        tasks = [
+            ExportTask(
+                NormalizedName(name),
+                links.used_by(name),
+                # what was exported before, in this run, has a record
+                None if existing is None or name in run.entries else existing.get(name, {}),
+            )
+            for name in names
+        ]
+        with closing(self.run_all(tasks, links.known)) as outcomes:
             for number, (task, outcome) in enumerate(outcomes, 1):
                 if isinstance(outcome, str):
                     run.failed[task.name] = outcome
                 else:
-                    run.entries[task.name] = outcome
+                    run.entries[task.name] = outcome.entry
+                    run.obsolete.update(outcome.obsolete)
+                    if outcome.has_unavailable_files:
+                        run.unavailable.add(task.name)
                 progress(number, len(names))
-
-    def _export_project(self, task: ExportTask) -> ManifestEntry:
-        name, expected = task.name, task.expected
-        for attempt in self.retries.attempts():
-            if attempt:
-                expected = self.writer.current_versions(self.pages.project_paths(name))
-            try:
-                project, entry = self._write_project(name, expected)
-            except Conflict:
-                continue  # another export is writing it, perhaps from a later document
-            if project.status.serves_files:
-                self.files.remove_unavailable(project)  # deleted filenames never return
-                return entry
-            # a quarantine may end any time, and another export may be adding the files again
-            if self._is_latest(name, entry):
-                self.files.remove_unavailable(project)
-                if self._is_latest(name, entry):
-                    return entry
-        raise self.retries.exhausted(f"the pages of {name}")
-
-    def _write_project(
-        self, name: NormalizedName, expected: Versions
-    ) -> tuple[Project, ManifestEntry]:
-        """
-        Write a project's missing files, and its pages over the versions `expected`.
-
-        The document is read now, after `expected`. Return the project and its manifest entry; raise
-        Conflict if a page has another version.
-        """
-        key = keys.project(name)
-        snapshot = self.projects.documents.get(key, "current")
-        project = snapshot.value
-        if project is None:
-            raise missing_document(name)
-        try:
-            self.files.copy_missing(project)
-            pages, facts = self.pages.project_pages(project)
-        except NotFound as error:
-            if self.projects.documents.get(key, "current").version != snapshot.version:
-                raise Conflict(error.message) from error  # deleted meanwhile, so try again
-            raise Unavailable(
-                f"{error.message} But {name} lists it. Run 'wheelyard check', restore it from a "
-                "backup, and export again.",
-                code=DAMAGED,
-                short="A file is missing from storage.",
-            ) from error
-        written = self.writer.write(pages, expected)
-        versions = tuple(written.get(path, ABSENT) for path in self.pages.project_paths(name))
-        return project, ManifestEntry(project.revision, snapshot.version, facts, versions)
-
-    def _write_lists(self, run: _Run) -> None:
-        paths, expected = self.pages.list_paths, run.list_versions
-        for attempt in self.retries.attempts():
-            if attempt:
-                expected = self.writer.current_versions(paths)
-            names = self.projects.names.get_current().names
-            known = {*run.manifest.projects, *run.entries, *run.failed}
-            missing = [name for name in names if name not in known]
-            self._run_tasks(missing, run, _ignore_progress)
-            listed = [name for name in names if name not in run.failed or self._has_page(name)]
-            with suppress(Conflict):
-                run.lists = self.writer.write(self.pages.list_pages(listed), expected)
-                return
-        raise self.retries.exhausted("the list of projects")
-
-    def _has_page(self, name: NormalizedName) -> bool:
-        return bool(self.writer.current_versions(self.pages.project_paths(name)[:1]))
 
     def _remove_obsolete_files(self, run: _Run) -> None:
         before, options = run.loaded.manifest, self.options
@@ -319,60 +266,129 @@ class IncrementalExport:
             if owner is not None and owner.project in served:  # other files stay
                 self.writer.site.delete(entry.key, None)
 
-    def _write_manifest(self, run: _Run) -> Manifest:
-        # the manifest is last, as a later export skips what it lists
-        paths, expected = self.pages.overview_paths, {**run.list_versions}
-        for name in run.vanished:
-            project_paths = self.pages.project_paths(NormalizedName(name))
-            paths += project_paths
-            expected |= run.page_versions(name, project_paths)
-        before = run.loaded
-        for attempt in self.retries.attempts():
-            if attempt:
-                expected = self.writer.current_versions(paths)
-                before = load_manifest(self.writer.site)
-            with suppress(Conflict):
-                return self._merge_manifest(before, expected, run)
-        raise self.retries.exhausted("the search index")
-
-    def _merge_manifest(self, before: LoadedManifest, expected: Versions, run: _Run) -> Manifest:
+    def _finish(self, run: _Run, fixed: Versions) -> Manifest:
         """
-        Write home page and search index, delete pages of vanished projects, write the manifest.
+        Write the pages of all projects, delete what they no longer link to, write the manifest.
 
-        Return the merged manifest; raise Conflict if a page or `before` is outdated.
+        The manifest is last, as a later export skips what it lists. Return it.
+        """
+        before, expected = run.loaded, run.existing or run.manifest.lists
+        for attempt in self.retries.attempts():
+            if attempt:  # another export has written one of these pages
+                before = load_manifest(self.writer.site)
+                expected = self.writer.listed_versions(PREFIXES)
+            merged = self._settle(before, run)
+            with suppress(Conflict):
+                lists = {**merged.lists, **fixed, **self._write_lists(merged, expected, run)}
+                self.writer.delete(run.obsolete)
+                self._remove_files(run)
+                self._delete_vanished(run, merged)
+                merged = structs.replace(merged, lists=lists)
+                self.writer.site.put(MANIFEST_PATH, encode(merged), before.version, JSON)
+                return merged
+        raise self.retries.exhausted("the list of projects")
+
+    def _settle(self, before: LoadedManifest, run: _Run) -> Manifest:
+        """
+        Return the merged manifest, once all projects are exported with the links in it.
+
+        Another export may have changed projects that ours link to, and ours change each other.
         """
         valid = self._valid_manifest(before.manifest).without(run.vanished)
-        merged = valid.merged(run.entries, self._is_latest)
-        facts = (each.facts for each in merged.projects.values())
-        written = self.writer.write(self.pages.overview_pages(facts), expected)
-        self.writer.write(self._deletions(run.vanished.keys() - merged.projects.keys()), expected)
-        merged = structs.replace(merged, lists={**merged.lists, **run.lists, **written})
-        page = SitePage(MANIFEST_PATH, JSON, encode(merged))
-        self.writer.write([page], {MANIFEST_PATH: before.version})
-        return merged
+        for _ in range(MAX_ROUNDS):
+            merged = valid.merged(run.entries, self._is_latest)
+            shown = merged.projects
+            links = SiteLinks((each.facts for each in shown.values()), shown.keys())
+            changed = set(affected(run.manifest.projects, shown)) & shown.keys() - run.failed.keys()
+            again = {name for name in changed if not links.is_current(name, shown[name])}
+            if run.is_full or shown.keys() != run.manifest.projects.keys():
+                # the lists have every project, also those that were added meanwhile
+                listed = self.projects.names.get_current().as_set
+                done = run.entries if run.is_full else shown
+                again |= listed - done.keys() - run.failed.keys()
+            if not again:
+                return _outdated(merged, run.failed)
+            self._run_tasks(sorted(again), run, links, _ignore_progress)
+        # others change them all the time
+        return _outdated(valid.merged(run.entries, self._is_latest), run.entries)
 
-    def _deletions(self, names: Iterable[str]) -> Iterator[SitePage]:
-        for name in map(NormalizedName, sorted(names)):
-            if self.projects.documents.get(keys.project(name), "current").version == ABSENT:
-                yield from (SitePage(path, JSON, None) for path in self.pages.project_paths(name))
+    def _write_lists(
+        self, merged: Manifest, expected: Versions, run: _Run
+    ) -> dict[Key, ObjectVersion]:
+        facts = [each.facts for each in merged.projects.values()]
+        written = dict[Key, ObjectVersion]()
+        if run.is_full or merged.projects.keys() != run.manifest.projects.keys():
+            shown = sorted({*merged.projects, *filter(self._has_page, run.failed)})
+            names = [NormalizedName(name) for name in shown]
+            written |= self._write_pages(self.pages.lists(names), expected)
+            lists = (key for key in expected if key.startswith(LISTS))
+            run.obsolete |= {key: expected[key] for key in lists if key not in written}
+        newest = nlargest(CHANGED_PROJECTS, facts, key=attrgetter("changed", "name"))
+        documents = {each.name: each.document for each in newest}
+
+        def load(name: NormalizedName) -> Project | None:
+            found = self.projects.documents.get(keys.project(name), "current")
+            return found.value if found.version == documents[name] else None  # else not in the site
+
+        latest = read_latest(load, documents, is_local=self.is_local)
+        return written | self._write_pages(self.pages.overviews(facts, latest), expected)
+
+    def _write_pages(
+        self, pages: Iterable[SitePage], expected: Versions
+    ) -> dict[Key, ObjectVersion]:
+        written = dict[Key, ObjectVersion]()
+        for page in pages:
+            written |= self.writer.write(page, expected)
+        return written
+
+    def _has_page(self, name: str) -> bool:
+        return bool(self.writer.current_versions([f"{SIMPLE_PREFIX}{name}/{INDEX}"]))
+
+    def _remove_files(self, run: _Run) -> None:
+        """Remove files that no page links to; raise Conflict if a project changes meanwhile."""
+        again = list[NormalizedName]()
+        for name in sorted(run.unavailable):
+            if not self.project.remove_files(name, run.entries[name]):
+                again.append(name)
+            run.unavailable.discard(name)
+        if again:
+            shown = run.entries.keys() | run.manifest.projects.keys()
+            self._run_tasks(again, run, SiteLinks((), shown), _ignore_progress)
+            raise Conflict("A project was changed while its files were removed.")
+
+    def _delete_vanished(self, run: _Run, merged: Manifest) -> None:
+        """Delete the pages of projects that the store lacks still."""
+        for name in sorted(run.vanished.keys() - merged.projects.keys()):
+            if self.project.current_version(name) == ABSENT:
+                prefixes = self.project.pages.project_prefixes(NormalizedName(name))
+                self.writer.delete(self.writer.listed_versions(prefixes))
 
     def _is_latest(self, name: str, entry: ManifestEntry) -> bool:
-        key = keys.project(NormalizedName(name))
-        return self.projects.documents.get(key, "current").version == entry.document_version
+        return self.project.current_version(name) == entry.facts.document
 
     def _valid_manifest(self, found: Manifest | None) -> Manifest:
         """Return `found` if it has the options and generator of this export, else an empty one."""
         return (found or Manifest(self.options)).valid_for(self.options)
 
 
-def missing_document(name: NormalizedName) -> Unavailable:
-    """Return the Unavailable for a project whose document the store has lost."""
-    return Unavailable(
-        f"The document of {name} is lost. Run 'wheelyard check --rebuild', or restore it from a "
-        "backup, and export again.",
-        code=DAMAGED,
-        short="A document of the index is damaged.",
-    )
+def _by_project(existing: Versions) -> dict[str, dict[Key, ObjectVersion]]:
+    """Return the versions of the pages of each project."""
+    found = dict[str, dict[Key, ObjectVersion]]()
+    for key, version in existing.items():
+        root, _, rest = key.partition("/")
+        name, slash, _ = rest.partition("/")
+        if slash and f"{root}/" in ROOTS:
+            found.setdefault(name, {})[key] = version
+    return found
+
+
+def _outdated(manifest: Manifest, names: Iterable[str]) -> Manifest:
+    """Return a manifest by which the next export does these projects again."""
+    projects = dict(manifest.projects)
+    for name in projects.keys() & set(names):
+        entry = projects[name]
+        projects[name] = structs.replace(entry, facts=structs.replace(entry.facts, document=""))
+    return structs.replace(manifest, projects=projects)
 
 
 def _ignore_progress(_done: int, _total: int) -> None:

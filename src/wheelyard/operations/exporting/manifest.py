@@ -6,17 +6,21 @@ entry moves on to later revisions, and back only if the store was restored from 
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from importlib.metadata import version
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Final
 
 from msgspec import DecodeError, Struct, ValidationError
 from msgspec.json import Decoder
 from msgspec.structs import replace
+from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid
 from wheelyard.rendering.project_facts import ProjectFacts
@@ -25,8 +29,8 @@ from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 
 BAD_DESTINATION: Final = "bad_destination"
 """The error code for a destination that cannot be written as it is."""
-PAGE_REVISION: Final = 4
-"""Raised when pages change within one version of wheelyard; then all are written again."""
+PAGE_SOURCES: Final = ("rendering", "operations/exporting", "operations/descriptions")
+"""The folders of wheelyard whose files decide what pages look like."""
 EXPORT_PREFIX: Final = "wheelyard-export/"
 """The folder of a site for the manifest and the marker of a started export."""
 MANIFEST_PATH: Final = Key(f"{EXPORT_PREFIX}manifest.json")
@@ -101,16 +105,21 @@ class RequestedOptions:
         return options
 
 
-class ManifestEntry(Struct, frozen=True, array_like=True):
-    """The revision, facts and page versions of one exported project."""
+class ManifestEntry(Struct, frozen=True, array_like=True, gc=False):
+    """An exported project: its revision and facts, and what its pages link to."""
 
     revision: int
-    document_version: str
-    """The version of the project's document in the store."""
     facts: ProjectFacts
-    """What pages of all projects show of it."""
-    page_versions: tuple[ObjectVersion, ...]
-    """The versions of its pages in the site, in the order of `SitePages.project_paths`."""
+    """Without `text`, which only a search needs."""
+    mentioned: str = ""
+    """Names that older releases require, and the latest one does not, with a blank between two."""
+    links: str = ""
+    """The digest of the links of its pages to other projects."""
+
+    @property
+    def mentioned_names(self) -> tuple[NormalizedName, ...]:
+        """The names of all projects that any of its releases requires."""
+        return (*self.facts.required_names, *map(NormalizedName, self.mentioned.split()))
 
 
 class Manifest(Struct, frozen=True):
@@ -122,7 +131,7 @@ class Manifest(Struct, frozen=True):
     """As `page_generator` returned it for the export that wrote the manifest."""
     projects: dict[str, ManifestEntry] = {}
     lists: dict[Key, ObjectVersion] = {}
-    """The versions of the project lists and of the search index."""
+    """The versions of the pages that belong to no project."""
 
     def merged(
         self, entries: Mapping[str, ManifestEntry], is_latest: Callable[[str, ManifestEntry], bool]
@@ -145,13 +154,19 @@ class Manifest(Struct, frozen=True):
     def is_current(self, name: str, document_version: str) -> bool:
         """Return whether a project was exported from this version of its document."""
         entry = self.projects.get(name)
-        return entry is not None and entry.document_version == document_version
+        return entry is not None and entry.facts.document == document_version
 
     def valid_for(self, options: Options) -> "Manifest":
         """Return this manifest if it has `options` and this `page_generator`, else an empty one."""
         if (self.options, self.generator) == (options, page_generator()):
             return self
         return Manifest(options, page_generator())
+
+
+class _ManifestHead(Struct, frozen=True):
+    """What each version of wheelyard can read of the manifest of any other one."""
+
+    options: Options
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +183,13 @@ def load_manifest(site: Store) -> LoadedManifest:
     stored = site.get(MANIFEST_PATH)
     if not isinstance(stored, Stored):
         return LoadedManifest(None, ABSENT)
-    try:
+    faults = (DecodeError, ValidationError, UnicodeDecodeError)
+    with suppress(*faults):
         return LoadedManifest(Decoder(Manifest).decode(stored.body), stored.version)
-    except (DecodeError, ValidationError, UnicodeDecodeError):
-        return LoadedManifest(None, stored.version)
+    with suppress(*faults):  # of a version with other entries
+        head = Decoder(_ManifestHead).decode(stored.body)
+        return LoadedManifest(Manifest(head.options), stored.version)
+    return LoadedManifest(None, stored.version)
 
 
 def store_fingerprint(location: str) -> str:
@@ -179,7 +197,19 @@ def store_fingerprint(location: str) -> str:
     return sha256(os.fsencode(location)).hexdigest()[:32]
 
 
-@cache  # finding the version takes milliseconds
+@cache
 def page_generator() -> str:
-    """Return wheelyard's version and page revision; if they change, all pages are made again."""
-    return f"wheelyard {version('wheelyard')}, page revision {PAGE_REVISION}"
+    """Return wheelyard's version, and a digest of the code and the templates that make pages."""
+    package, found = files("wheelyard"), blake2b(digest_size=12)
+    for path, content in sorted(_files_of(package.joinpath(each) for each in PAGE_SOURCES)):
+        found.update(f"{path} {len(content)}\n".encode() + content)
+    return f"wheelyard {version('wheelyard')}, {found.hexdigest()}"
+
+
+def _files_of(folders: Iterable[Traversable]) -> Iterator[tuple[str, bytes]]:
+    for folder in folders:
+        for each in folder.iterdir() if folder.is_dir() else ():
+            if each.is_dir():
+                yield from _files_of([each])
+            elif not each.name.endswith(".pyc"):
+                yield f"{folder.name}/{each.name}", each.read_bytes()

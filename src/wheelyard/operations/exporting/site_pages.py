@@ -1,215 +1,282 @@
-"""The pages of an exported site: paths, contents, and writing with compare-and-swap."""
+"""The pages of a project in a site: which there are, and what each is made from."""
 
-import gzip
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from threading import Lock
+from collections.abc import Callable, Container, Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
+from hashlib import blake2b
 from typing import Final
 
+from msgspec.json import encode
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File, Project
-from wheelyard.operations.exporting.manifest import Options
-from wheelyard.operations.search.project_table import VisibleProjects, table_of
+from wheelyard.operations.exporting.manifest import ManifestEntry, Options, page_generator
+from wheelyard.operations.exporting.page_writer import INDEX, PAGE_CACHE_CONTROL, SitePage
+from wheelyard.operations.exporting.project_record import ProjectRecord
+from wheelyard.operations.exporting.site_links import digest_of
+from wheelyard.operations.project_history import HistoryReader, older_pages
 from wheelyard.rendering import simple_pages
-from wheelyard.rendering.project_facts import ProjectFacts, facts_of
+from wheelyard.rendering.feeds import project_feed
+from wheelyard.rendering.project_facts import facts_of, required_name
 from wheelyard.rendering.pypi_json import PypiJsonData, project_json
 from wheelyard.rendering.releases import Release, latest_release, releases_of
-from wheelyard.rendering.search_json import search_json
 from wheelyard.rendering.web.environment import PageEnvironment
-from wheelyard.rendering.web.home import LATEST_UPLOADS, home_page
+from wheelyard.rendering.web.file_list import FileSelection, file_list, file_pages
+from wheelyard.rendering.web.history_page import HistoryLinks, history_page
 from wheelyard.rendering.web.project_page import ProjectContent, project_page
-from wheelyard.rendering.web.release_page import ReleaseContent, plain_description
-from wheelyard.rendering.web.setup_page import setup_page
+from wheelyard.rendering.web.release_page import (
+    ReleaseContent,
+    files_page,
+    plain_description,
+    release_page,
+)
 from wheelyard.rendering.web.viewer import ANYONE
-from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored, WebType
+from wheelyard.storage.base import ObjectVersion, WebType
 
-PAGE_CACHE_CONTROL: Final = "no-cache"
-"""Clients revalidate each page; a bucket would otherwise cache it for an hour."""
 FILE_CACHE_CONTROL: Final = "public, max-age=31536000, immutable"
 HTML: Final = WebType("text/html; charset=utf-8", PAGE_CACHE_CONTROL)
 JSON: Final = WebType("application/json", PAGE_CACHE_CONTROL)
 SIMPLE_JSON: Final = WebType("application/vnd.pypi.simple.v1+json", PAGE_CACHE_CONTROL)
-GZIP: Final = WebType("application/gzip", PAGE_CACHE_CONTROL)
+ATOM: Final = WebType("application/atom+xml; charset=utf-8", PAGE_CACHE_CONTROL)
 FILE_TYPE: Final = WebType("application/octet-stream", FILE_CACHE_CONTROL)
+ROOTS: Final = ("simple/", "project/", "pypi/")
+"""The folders in which each project has a folder of its own."""
 METADATA_TYPE: Final = WebType("text/plain; charset=utf-8", FILE_CACHE_CONTROL)
-INDEX: Final = "index.html"
-SEARCH: Final = "search.json"
+INDEX_JSON: Final = "index.json"
+FEED: Final = "feed.xml"
 
 ReadCore = Callable[[NormalizedName, File], CoreMetadata]
-"""Returns the core metadata of a listed file."""
-Versions = Mapping[Key, ObjectVersion]
-"""The versions of existing pages."""
+"""Returns the core metadata of a listed file; raises NotFound if the store has lost it."""
 
 
 @dataclass(frozen=True, slots=True)
-class SitePage:
-    """A page to write to a site, or to delete if `body` is None."""
+class _Subject:
+    """What the pages of a project are made from; see `SitePages.project_pages`."""
 
-    path: Key
-    kind: WebType
-    body: bytes | None
+    project: Project
+    document: ObjectVersion
+    used_by: tuple[NormalizedName, ...]
+    known: Container[str]
+    record: ProjectRecord | None
 
 
 @dataclass(frozen=True, slots=True)
 class SitePages:
-    """Renders the pages of a site: Simple API, JSON API, web UI and search index."""
+    """Makes the pages of the projects of a site: Simple API, JSON API, web UI, feeds."""
 
     options: Options
     environment: PageEnvironment
     """What the pages for people share, made with these options."""
     read_core: ReadCore
-    serves_index: bool
-    """Whether web servers answer `simple/` with `simple/index.html`."""
+    history: HistoryReader
 
-    def project_paths(self, name: NormalizedName) -> tuple[Key, ...]:
-        """Return the paths of all pages that a project may have, existing or not."""
-        folders = (f"simple/{name}/", f"project/{name}/")
-        plain = (f"simple/{name}/index.json", f"pypi/{name}/json")
-        paths = [path for folder in folders for path in self._folder_paths(folder)]
-        return self._with_gzip((*paths, *plain))
+    @property
+    def made_with(self) -> str:
+        """The options and the version that all pages are made with."""
+        return _digest([self.options, page_generator()])
 
-    def project_pages(self, project: Project) -> tuple[list[SitePage], ProjectFacts]:
-        """
-        Return a project's rendered pages, and its facts for the pages of all projects.
+    def project_prefixes(self, name: NormalizedName) -> tuple[str, ...]:
+        """Return the prefixes of the paths of all pages of a project."""
+        return tuple(f"{root}{name}/" for root in ROOTS)
 
-        Raise NotFound if the store has lost the core metadata that they show.
-        """
-        releases = releases_of(project)
-        described = latest_release(releases)
-        core = self.read_core(project.name, described.metadata_file) if described else None
-        pages = list(self._make_project_pages(project, releases, described, core))
-        keywords, requirements = (core.keywords, core.requires_dist) if core else ("", ())
-        return pages, facts_of(project, described, keywords, requirements)
-
-    def _make_project_pages(
+    def project_pages(
         self,
         project: Project,
-        releases: Sequence[Release],
-        described: Release | None,
-        core: CoreMetadata | None,
-    ) -> Iterator[SitePage]:
-        name, files_url = project.name, self.options.files_from_page
-        yield from self._html(f"simple/{name}/", simple_pages.detail_html(project, files_url))
-        body = simple_pages.detail_json(project, files_url)
-        yield from self._page(f"simple/{name}/index.json", SIMPLE_JSON, body)
-        json_body = None
-        if described is not None and core is not None:
-            page = PypiJsonData(name, described, core, self.options.files_from_root)
-            json_body = project_json(page, releases)
-        yield from self._page(f"pypi/{name}/json", JSON, json_body)
-        latest = None
-        if described is not None and core is not None:
-            latest = ReleaseContent(
-                project=project,
-                release=described,
-                latest=described.version,
-                core=core,
-                description=plain_description(core),
-            )
-        content = ProjectContent(project=project, releases=releases, latest=latest)
-        yield from self._html(f"project/{name}/", project_page(self.environment, ANYONE, content))
+        document: ObjectVersion,
+        used_by: tuple[NormalizedName, ...],
+        known: Container[str],
+        record: ProjectRecord | None,
+    ) -> "ProjectPages":
+        """
+        Return the pages of a project from this version of its document.
+
+        Args:
+            project: The project.
+            document: The version of its document.
+            used_by: The projects that its page names as its users.
+            known: The projects that pages may link to.
+            record: What the last export knew of the pages; it saves reading.
+        """
+        subject = _Subject(project, document, used_by, known, record)
+        return ProjectPages(self, subject)
+
+
+class ProjectPages:
+    """
+    The pages of a project, in the order in which they are written.
+
+    When one is made, the ones before it are in the site, so that it has what it links to. After the
+    last one, `entry` and `record` say what is known of the project.
+    """
+
+    def __init__(self, site: SitePages, subject: _Subject) -> None:
+        self._site = site
+        self._subject = subject
+        self._project = subject.project
+        self._releases = releases_of(subject.project)
+        self._latest = latest_release(self._releases)
+        self._requires = dict[str, tuple[str, ...]]()
+        self._read_core = lru_cache(1)(partial(site.read_core, subject.project.name))
+
+    def __iter__(self) -> Iterator[SitePage]:
+        """Yield each page; raise NotFound if the store has lost core metadata that it shows."""
+        name, site = self._project.name, self._site
+        files_url = site.options.files_from_page
+        detail, detail_json = simple_pages.detail_html, simple_pages.detail_json
+        # the first page is written in any case, see `ProjectRecord`
+        yield _html(f"simple/{name}/", "", partial(detail, self._project, files_url))
+        json = partial(detail_json, self._project, files_url)
+        document = self._subject.document
+        yield SitePage(f"simple/{name}/{INDEX_JSON}", SIMPLE_JSON, json, document)
+        if self._latest is not None:
+            yield SitePage(f"pypi/{name}/json", JSON, self._pypi_json, document)
+        for release in self._releases:
+            yield from self._release_pages(release)
+        yield from self._history_pages()
+        yield SitePage(f"project/{name}/{FEED}", ATOM, self._feed, document)
+        used_by, known = self._subject.used_by, self._subject.known
+        links = digest_of(used_by, self._requires_of(self._latest), known)
+        yield _html(f"project/{name}/", f"{document} {links}", self._project_page)
 
     @property
-    def list_paths(self) -> tuple[Key, ...]:
-        """The paths of the pages that belong to no project: lists of all, `setup/`, assets."""
-        folders = (*self._folder_paths("simple/"), *self._folder_paths("setup/"))
-        assets = (asset.path for asset in self.environment.assets.values())
-        paths = (*assets, *folders, "simple/index.json")
-        return self._with_gzip(paths)
-
-    def list_pages(self, names: Sequence[NormalizedName]) -> Iterator[SitePage]:
-        """Yield the rendered pages that belong to no project; the lists have `names`."""
-        # before the pages that link to them
-        for asset in self.environment.assets.values():
-            kind = WebType(asset.media_type, FILE_CACHE_CONTROL)
-            yield from self._page(asset.path, kind, asset.body)
-        setup = setup_page(self.environment, ANYONE, can_publish=False)
-        yield from self._html("setup/", setup)
-        yield from self._html("simple/", simple_pages.list_html(names))
-        yield from self._page("simple/index.json", SIMPLE_JSON, simple_pages.list_json(names))
-
-    def obsolete_gzip_paths(self, names: Iterable[str]) -> frozenset[Key]:
-        """
-        Return the `.gz` paths of all pages if this export writes no compressed pages, else none.
-
-        `names` are the projects of the site.
-        """
-        if self.options.is_gzipped:
-            return frozenset()
-        of_projects = (path for name in names for path in self.project_paths(NormalizedName(name)))
-        every = (*self.list_paths, *self.overview_paths, *of_projects)
-        return frozenset(Key(f"{path}.gz") for path in every if not path.endswith("/"))
-
-    @property
-    def overview_paths(self) -> tuple[Key, ...]:
-        """The paths of the pages that change with each project: the home page, `search.json`."""
-        return self._with_gzip((INDEX, SEARCH))
-
-    def overview_pages(self, facts: Iterable[ProjectFacts]) -> Iterator[SitePage]:
-        """Yield the rendered pages that change with each project; they show these projects."""
-        visible = VisibleProjects(table_of(facts).projects)
-        home = home_page(
-            self.environment, ANYONE, visible.projects, visible.latest_uploads(LATEST_UPLOADS)
+    def entry(self) -> ManifestEntry:
+        """The entry of the project for the manifest, once all pages were made."""
+        latest, subject = self._latest, self._subject
+        core = self._core_of(latest) if latest else None
+        facts = facts_of(
+            self._project,
+            latest,
+            core.keywords if core else None,
+            core.requires_dist if core else (),
+            subject.document,
         )
-        yield from self._page(INDEX, HTML, home)
-        yield from self._page(SEARCH, JSON, search_json(visible.projects))
+        older = {each for names in self._requires.values() for each in names}
+        mentioned = " ".join(sorted(older - set(facts.required_names)))
+        links = digest_of(subject.used_by, older, subject.known)
+        return ManifestEntry(self._project.revision, replace(facts, text=""), mentioned, links)
 
-    def _folder_paths(self, folder: str) -> tuple[str, ...]:
-        """Return the paths of a folder's page: `index.html`, and `FOLDER/` in a bucket."""
-        index = f"{folder}{INDEX}"
-        return (index,) if self.serves_index else (index, folder)
+    @property
+    def record(self) -> ProjectRecord:
+        """The record of the project without its pages, once all pages were made."""
+        commit = self._project.commit
+        return ProjectRecord(
+            made_with=self._site.made_with,
+            pages={},
+            requires=self._requires,
+            last_commit=(commit.number, commit.id) if commit else (0, ""),
+            history=self._history_id,
+        )
 
-    def _with_gzip(self, paths: tuple[str, ...]) -> tuple[Key, ...]:
-        packed = (f"{path}.gz" for path in paths if not path.endswith("/"))
-        return tuple(map(Key, (*paths, *packed) if self.options.is_gzipped else paths))
+    def _release_pages(self, release: Release) -> Iterator[SitePage]:
+        project, latest = self._project, self._latest
+        folder = f"project/{project.name}/{release.version}/"
+        links = digest_of((), self._requires_of(release), self._subject.known)
+        shown = [project.name, project.status, project.reason, release.files]
+        made_from = _digest([*shown, release is latest, links])
+        for selection in file_pages(release):
+            render = partial(self._files_page, release, selection)
+            yield _html(f"{folder}{selection.path}", made_from, render)
+        yield _html(folder, made_from, partial(self._release_page, release))
 
-    def _html(self, folder: str, body: bytes) -> Iterator[SitePage]:
-        index, *others = self._folder_paths(folder)
-        yield from self._page(index, HTML, body)
-        for path in others:
-            yield SitePage(Key(path), HTML, body)
+    def _release_page(self, release: Release) -> bytes:
+        return release_page(self._site.environment, ANYONE, self._content(release))
 
-    def _page(self, path: str, kind: WebType, body: bytes | None) -> Iterator[SitePage]:
-        yield SitePage(Key(path), kind, body)
-        if self.options.is_gzipped:
-            # without mtime=0, equal pages would get different bytes
-            packed = None if body is None else gzip.compress(body, mtime=0)
-            yield SitePage(Key(f"{path}.gz"), GZIP, packed)
+    def _files_page(self, release: Release, selection: FileSelection) -> bytes:
+        facet = selection.facet.path if selection.facet else ""
+        files = file_list(release, facet, selection.number)
+        assert files is not None  # noqa: S101 - `file_pages` says that there is such a page
+        return files_page(self._site.environment, ANYONE, self._project, release, files)
+
+    def _content(self, release: Release) -> ReleaseContent:
+        core = self._core_of(release)
+        return ReleaseContent(
+            project=self._project,
+            release=release,
+            latest=self._latest.version if self._latest else "",
+            core=core,
+            description=plain_description(core),
+            known=self._subject.known,
+        )
+
+    def _history_pages(self) -> Iterator[SitePage]:
+        project, name = self._project, self._project.name
+        count = older_pages(project.revision)
+        for number in range(1, count + 1):
+            render = partial(self._history_page, number)
+            made_from = f"{self._history_id} {number == count}"
+            yield _html(f"project/{name}/history/{number}/", made_from, render)
+        render = partial(self._history_page, None)
+        yield _html(f"project/{name}/history/", self._subject.document, render)
+
+    @cached_property
+    def _history_id(self) -> str:
+        """What older pages of the history are made from: the journal, which only gets longer."""
+        record, project = self._subject.record, self._project
+        own = project.commit.id if project.commit else ""
+        if record is None or not older_pages(project.revision):
+            return own
+        number, commit_id = record.last_commit
+        is_longer = 0 < number <= project.revision
+        commit = self._site.history.projects.commit(project, number) if is_longer else None
+        return record.history if commit is not None and commit.id == commit_id else own
+
+    def _history_page(self, number: int | None) -> bytes:
+        project, history = self._project, self._site.history
+        part = history.newest(project) if number is None else history.older(project, number)
+        links = HistoryLinks(number, older_pages(project.revision))
+        return history_page(
+            self._site.environment, ANYONE, project.name, links, part.entries, part.lost
+        )
+
+    def _feed(self) -> bytes:
+        environment = self._site.environment
+        changes = self._site.history.newest(self._project).entries
+        return project_feed(environment.brand.name, environment.base_url, self._project, changes)
+
+    def _pypi_json(self) -> bytes:
+        assert self._latest is not None  # noqa: S101 - else there is no such page
+        core, files_url = self._core_of(self._latest), self._site.options.files_from_root
+        page = PypiJsonData(self._project.name, self._latest, core, files_url)
+        return project_json(page, self._releases)
+
+    def _project_page(self) -> bytes:
+        content = ProjectContent(
+            project=self._project,
+            releases=self._releases,
+            latest=self._content(self._latest) if self._latest else None,
+            used_by=self._subject.used_by,
+        )
+        return project_page(self._site.environment, ANYONE, content)
+
+    def _core_of(self, release: Release) -> CoreMetadata:
+        is_latest = release is self._latest
+        return self._latest_core if is_latest else self._read_core(release.metadata_file)
+
+    @cached_property
+    def _latest_core(self) -> CoreMetadata:
+        assert self._latest is not None  # noqa: S101 - it is asked for its core metadata
+        return self._read_core(self._latest.metadata_file)
+
+    def _requires_of(self, release: Release | None) -> tuple[str, ...]:
+        """Return the names that a release requires."""
+        digest = release.metadata_file.core_metadata if release else ""
+        if release is None or not digest:
+            return ()
+        if digest not in self._requires:
+            record = self._subject.record
+            found = record.requires.get(digest) if record else None
+            if found is None:
+                required = map(required_name, self._core_of(release).requires_dist)
+                found = tuple(sorted({*required} - {"", self._project.name}))
+            self._requires[digest] = found
+        return self._requires[digest]
 
 
-@dataclass(slots=True)
-class PageWriter:
-    """Writes and deletes pages of a site, and counts the written ones; thread-safe."""
+def _html(folder: str, made_from: str, render: Callable[[], bytes]) -> SitePage:
+    return SitePage(f"{folder}{INDEX}", HTML, render, made_from)
 
-    site: Store
-    written: int = 0
-    _lock: Lock = field(default_factory=Lock, repr=False)
 
-    def count(self, written: int) -> None:
-        """Add `written` to the number of written pages."""
-        with self._lock:
-            self.written += written
-
-    def current_versions(self, paths: Iterable[Key]) -> dict[Key, ObjectVersion]:
-        """Return the versions, read now, of those pages at `paths` that exist."""
-        stored = ((path, self.site.get(path)) for path in paths)
-        return {path: each.version for path, each in stored if isinstance(each, Stored)}
-
-    def write(self, pages: Iterable[SitePage], expected: Versions) -> dict[Key, ObjectVersion]:
-        """
-        Write or delete pages over their expected versions; return the versions of the written ones.
-
-        Without an expected version, a page must not exist yet, and a deletion is skipped. Raise
-        Conflict at the first page that has another version; those before it stay written.
-        """
-        written = dict[Key, ObjectVersion]()
-        for page in pages:
-            before = expected.get(page.path, ABSENT)
-            if page.body is not None:
-                written[page.path] = self.site.put(page.path, page.body, before, page.kind)
-                self.count(1)
-            elif before != ABSENT:
-                self.site.delete(page.path, before)
-        return written
+def _digest(value: object) -> str:
+    return blake2b(encode(value), digest_size=12).hexdigest()

@@ -1,12 +1,14 @@
 """What all pages have in common: templates, assets, the URL of the index, the security policy."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, MutableMapping
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Final
+from types import CodeType
+from typing import Any, Final
 
-from jinja2 import DictLoader, Environment, StrictUndefined
+from jinja2 import DictLoader, Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from wheelyard.model.brand import DEFAULT_BRAND, Brand
@@ -53,15 +55,8 @@ class PageEnvironment:
         self.brand = brand
         self.assets = load_assets(brand)
         self._is_certain = is_certain
-        self._templates = Environment(
-            loader=DictLoader(dict(_read_templates(files(__package__).joinpath("templates")))),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,
-        )
-        self._templates.filters["web"] = web_address
+        sources = dict(_read_templates(files(__package__).joinpath("templates")))
+        self._templates = _new_environment(sources)
         self._templates.globals |= {
             "asset": lambda name: self.assets[name].path,
             "brand": self.brand,
@@ -111,6 +106,38 @@ def _read_templates(folder: Traversable, prefix: str = "") -> Iterator[tuple[str
             yield from _read_templates(each, f"{prefix}{each.name}/")
         else:
             yield f"{prefix}{each.name}", each.read_text("utf-8")
+
+
+class _Loader(DictLoader):
+    """Loads templates; each is compiled once, for all environments of a process."""
+
+    def load(
+        self,
+        environment: Environment,
+        name: str,
+        globals: MutableMapping[str, Any] | None = None,  # noqa: A002 - of jinja2
+    ) -> Template:
+        source, _, _ = self.get_source(environment, name)
+        code = _compiled(source, name)
+        return environment.template_class.from_code(environment, code, globals or {})
+
+
+@cache  # compiling takes much longer than rendering
+def _compiled(source: str, name: str) -> CodeType:
+    return _new_environment({}).compile(source, name)
+
+
+def _new_environment(sources: Mapping[str, str]) -> Environment:
+    made = Environment(
+        loader=_Loader(sources),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters["web"] = web_address
+    return made
 
 
 def web_address(url: str) -> str:

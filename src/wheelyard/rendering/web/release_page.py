@@ -5,7 +5,7 @@ It depends on nothing of the project's other releases but the version of the lat
 new release changes few pages of a static site.
 """
 
-from collections.abc import Set as AbstractSet
+from collections.abc import Container
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
@@ -39,7 +39,7 @@ class ReleaseContent:
     core: CoreMetadata
     description: Markup
     """The description of the release as HTML; empty if it has none."""
-    known: AbstractSet[NormalizedName] = frozenset()
+    known: Container[str] = frozenset()
     """The names that dependencies are linked to: projects of this index that may be shown."""
 
     @property

@@ -1,0 +1,69 @@
+"""
+Links from the pages of a project to those of other projects.
+
+They make a page depend on more than its own document: on who requires the project, and on which
+of the projects that it requires are in the site.
+"""
+
+from collections.abc import Container, Iterable, Iterator, Mapping
+from functools import cached_property
+from hashlib import blake2b
+
+from packaging.utils import NormalizedName
+
+from wheelyard.operations.exporting.manifest import ManifestEntry
+from wheelyard.rendering.project_facts import ProjectFacts
+
+
+class SiteLinks:
+    """
+    The links that pages may have.
+
+    Args:
+        facts: The facts of projects, sorted by name.
+        known: The names of the projects that pages may link to.
+    """
+
+    def __init__(self, facts: Iterable[ProjectFacts], known: Container[str]) -> None:
+        self.known = known
+        self._facts = facts
+
+    def used_by(self, name: str) -> tuple[NormalizedName, ...]:
+        """Return the projects that the page of `name` shows as its users, sorted."""
+        return tuple(self._users.get(name, ()))
+
+    def is_current(self, name: str, entry: ManifestEntry) -> bool:
+        """Return whether a project was exported with these links."""
+        return entry.links == digest_of(self.used_by(name), entry.mentioned_names, self.known)
+
+    @cached_property
+    def _users(self) -> dict[str, list[NormalizedName]]:
+        found = dict[str, list[NormalizedName]]()
+        for each in self._facts:
+            if each.requires and each.name in self.known:
+                for required in each.required_names:
+                    found.setdefault(required, []).append(each.name)
+        return found
+
+
+def affected(
+    before: Mapping[str, ManifestEntry], after: Mapping[str, ManifestEntry]
+) -> Iterator[str]:
+    """Yield the projects whose links may have changed between two manifests, some twice."""
+    for name in before.keys() | after.keys():
+        old, new = before.get(name), after.get(name)
+        if old != new:
+            yield name
+            required = (each.facts.required_names if each else () for each in (old, new))
+            yield from set(next(required)) ^ set(next(required))
+    if come_or_gone := before.keys() ^ after.keys():
+        for name, entry in after.items():
+            if not come_or_gone.isdisjoint(entry.mentioned_names):
+                yield name
+
+
+def digest_of(used_by: Iterable[str], mentioned: Iterable[str], known: Container[str]) -> str:
+    """Return a text that is equal for equal links; empty without links."""
+    linked = [name for name in sorted(set(mentioned)) if name in known]
+    text = f"{' '.join(used_by)}|{' '.join(linked)}"
+    return "" if text == "|" else blake2b(text.encode(), digest_size=8).hexdigest()
