@@ -52,12 +52,16 @@ def shown_project(
 
 
 def shown_release(
-    project: Project, version: str, metadata: CoreMetadata | None = None, *known: str
+    project: Project,
+    version: str,
+    metadata: CoreMetadata | None = None,
+    *known: str,
+    viewer: Viewer = ANYONE,
 ) -> str:
     """Return the HTML of the page of a release."""
     release = next(each for each in releases_of(project) if each.version == version)
     content = release_content(project, release, metadata or core(), *known)
-    return release_page(ENVIRONMENT, ANYONE, content).decode()
+    return release_page(ENVIRONMENT, viewer, content).decode()
 
 
 def many_files(count: int) -> list[File]:

@@ -11,7 +11,7 @@ from wheelyard.rendering.error_facts import ErrorFacts, plain_error_page
 from wheelyard.rendering.releases import releases_of
 from wheelyard.rendering.web.error_page import error_page
 from wheelyard.rendering.web.release_page import missing_release_page
-from wheelyard.rendering.web.viewer import ANYONE
+from wheelyard.rendering.web.viewer import ANYONE, Viewer
 
 TWO = project(file(), file("2.0", yanked="it <breaks>"), file("2.1rc1"))
 
@@ -49,6 +49,20 @@ def test_commands_have_the_version(version: str, wanted: str) -> None:
         whole = f"{command.replace('URL', 'http://index.example/simple/')} {wanted}"
         assert whole in text
     assert f'"demo[x]=={version}"' in text
+
+
+def test_an_index_without_tls() -> None:
+    """The command for pip has the option without which pip refuses an index without TLS."""
+    page = shown_release(TWO, "1.0", core("Requires-Dist: base"))
+    assert "pip download --no-deps --trusted-host index.example --index-url" in in_text(page)
+
+
+def test_managers_find_the_forms() -> None:
+    """Who may manage a project gets from a release to the forms that change it."""
+    link = 'href="../manage/?version=1.0%2Bcu121"'
+    shown = project(file("1.0+cu121"))
+    assert link in shown_release(shown, "1.0+cu121", viewer=Viewer(name="ann", may_manage=True))
+    assert link not in shown_release(shown, "1.0+cu121")
 
 
 def test_links_of_a_release() -> None:

@@ -12,6 +12,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from wheelyard.model.brand import DEFAULT_BRAND, Brand
+from wheelyard.rendering.client_settings import ClientSettings
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
 from wheelyard.rendering.web.assets import ICON, LOGO, load_assets
 from wheelyard.rendering.web.viewer import Viewer
@@ -61,6 +62,7 @@ class PageEnvironment:
             "asset": lambda name: self.assets[name].path,
             "brand": self.brand,
             "index_link": self.index_link,
+            "pip_option": self._pip_option(),
             "logo": LOGO if brand.logo else ICON,
             "policy": META_POLICY,
         }
@@ -81,6 +83,13 @@ class PageEnvironment:
         if self._is_certain:
             return Markup.escape(self.index_url)
         return Markup('<span data-root="{}simple/">{}</span>').format(root, self.index_url)
+
+    def _pip_option(self) -> str:
+        """Return the option without which pip refuses the index, with a blank; perhaps empty."""
+        host = (
+            ClientSettings(root=self.base_url.rstrip("/")).untrusted_host if self.base_url else ""
+        )
+        return f"--trusted-host {host} " if host else ""
 
     def with_links(self, text: str, url: str, root: str) -> Markup:
         """
