@@ -13,15 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import bcrypt
-
-from tests.browser.chromium import Browser, Person
+from tests.browser.site import running_site
 from tests.http.packages import Package, publish, sdist, wheel
-from tests.http.servers import RunningServer, running_server
+from tests.http.servers import RunningServer
 
 FOLDER: Final = Path(__file__).resolve().parents[1] / ".cache" / "showcase"
-USER: Final = "ana"
-PASSWORD: Final = "correct horse battery staple"  # noqa: S105 - opens nothing
 PLATFORMS: Final = (
     "manylinux_2_27_x86_64",
     "manylinux_2_27_aarch64",
@@ -129,12 +125,7 @@ PAGES: Final = (
 @contextmanager
 def running_showcase(folder: Path) -> Iterator[RunningServer]:
     """Run a server with the packages on a new store in a folder."""
-    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "htpasswd").write_text(f"{USER}:{hashed}\n")
-    access = 'cookie_login = true\nhtpasswd_file = "htpasswd"\nhtpasswd_may_manage = true\n'
-    config = f'[access]\n{access}[web]\ncontact = "platform@acme.example"\n'
-    with running_server(folder, config=config) as server:
+    with running_site(folder) as server:
         publish(server, *own_packages(), *real_packages())
         server.change("requests", "yank", version="2.32.0", reason="CVE-2024-35195: see 2.32.2")
         server.change("acme-core", "yank", version="1.4.0", reason="Loses messages on restart")
@@ -146,7 +137,7 @@ def running_showcase(folder: Path) -> Iterator[RunningServer]:
 def own_packages() -> list[Package]:
     """Return packages of a team: with everything, a long name, deprecated, and with nothing."""
     cores = ("1.3.0", "1.4.0", "1.5.0", "2.0.0rc1")
-    small = ("Summary: Traces of Kafka consumers, {} for OpenTelemetry", "Requires-Dist: acme-core")
+    small = ("Summary: Traces of Kafka consumers, for OpenTelemetry", "Requires-Dist: acme-core")
     return [
         *(wheel("acme-core", version, *FIELDS) for version in cores),
         sdist("acme-core", "1.5.0", *FIELDS),
@@ -178,23 +169,3 @@ def _download(requirement: str, *options: str) -> None:
         [*command, "--no-build-isolation", *kind, f"--dest={FOLDER}", requirement], check=True
     )
     (FOLDER / f".{asked}").touch()
-
-
-def sign_in(person: Person) -> None:
-    """Sign in with the password."""
-    person.open("/-/sign-in/?next=/")
-    person.page.get_by_label("User name").fill(USER)
-    person.page.get_by_label("Password").fill(PASSWORD)
-    person.page.locator("main").get_by_role("button", name="Sign in").click()
-    person.page.wait_for_url(person.base)
-
-
-@contextmanager
-def viewers(browser: Browser, url: str, **options: object) -> Iterator[dict[bool, Person]]:
-    """Let two people look at the pages of a server: by whether they are signed in."""
-    with (
-        browser.person(url, **options) as anonymous,
-        browser.person(url, **options) as signed_in,
-    ):
-        sign_in(signed_in)
-        yield {False: anonymous, True: signed_in}

@@ -30,16 +30,23 @@ class Person:
         base: The URL of the home page.
         complaints: What went wrong: requests to other hosts, and what the browser wrote into its
             console: errors of scripts, violations of the Content-Security-Policy.
+        has_scripts: Whether the browser runs scripts.
     """
 
     page: Any
     base: str
+    has_scripts: bool = True
     complaints: list[str] = field(default_factory=list)
 
     def open(self, path: str = "") -> int:
         """Open a page of the index, wait until it is loaded, and return its status."""
         answer = self.page.goto(urljoin(self.base, path))
         return int(answer.status)
+
+    def look(self, scheme: str, width: int) -> None:
+        """Set the colour scheme, and the width of the window in pixels."""
+        self.page.emulate_media(color_scheme=scheme)
+        self.page.set_viewport_size({"width": width, "height": 900})
 
     def press(self, name: str) -> None:
         """Press the button with a label."""
@@ -93,7 +100,8 @@ class Browser:
         """
         context = self.chromium.new_context(permissions=CLIPBOARD, **options)
         context.set_default_timeout(20_000)
-        person = Person(context.new_page(), f"{base}/")
+        has_scripts = bool(options.get("java_script_enabled", True))
+        person = Person(context.new_page(), f"{base}/", has_scripts)
         person.watch()
         try:
             yield person

@@ -1,0 +1,89 @@
+"""One browser and one server for each module."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.browser.chromium import Browser, Person, running_browser
+from tests.browser.site import running_site
+from tests.http.packages import publish, sdist, wheel
+from tests.http.servers import RunningServer
+
+HOSTILE = """
+# Hello <script>document.title = "changed"</script>
+
+<img src="https://tracker.example.com/x.png" onerror="document.title = 'changed'" alt="a picture">
+<a href="javascript:document.title = 'changed'">press me</a>
+<svg onload="document.title = 'changed'"><script>document.title = "changed"</script></svg>
+<iframe src="https://frame.example.com/"></iframe>
+<style>body { display: none }</style>
+<p style="position: fixed; inset: 0; background: url(https://style.example.com/)">over it all</p>
+<form action="https://form.example.com/"><input name="password"><button>Sign in</button></form>
+<meta http-equiv="refresh" content="0; url=https://away.example.com/">
+<base href="https://base.example.com/">
+
+```python
+print("code")
+```
+
+| a | b |
+|---|---|
+| 1 | 2 |
+"""
+FIELDS = (
+    "Summary: What every service of ours needs",
+    "Keywords: bus,settings",
+    "License-Expression: MIT",
+    "Author-email: Ana <ana@acme.example>",
+    "Requires-Python: >=3.9",
+    "Requires-Dist: zebra>=1",
+    "Requires-Dist: rich ; extra == 'cli'",
+    "Provides-Extra: cli",
+    "Project-URL: Source, https://git.example.com/core",
+    "Classifier: Framework :: AsyncIO",
+)
+MARKDOWN = "Description-Content-Type: text/markdown"
+TAGS = tuple(
+    f"cp3{minor}-cp3{minor}-{platform}"
+    for minor in (11, 12, 13)
+    for platform in (
+        "manylinux_2_28_x86_64",
+        "macosx_14_0_arm64",
+        "win_amd64",
+        "musllinux_1_2_x86_64",
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser without a window."""
+    with running_browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server with a project of every kind."""
+    with running_site(tmp_path_factory.mktemp("site")) as server:
+        publish(
+            server,
+            wheel("acme-core", "1.0", *FIELDS, MARKDOWN, "\n# Acme\n\nFine *text*.\n"),
+            wheel("acme-core", "1.1", *FIELDS, MARKDOWN, "\n# Acme\n\nFine *text*.\n"),
+            sdist("acme-core", "1.1", *FIELDS),
+            wheel("acme-core", "2.0rc1", *FIELDS),
+            wheel("hostile", "1.0", "Summary: <b onclick=x>bold</b>", MARKDOWN, HOSTILE),
+            *(wheel("many-wheels", "1.0", tag=tag) for tag in TAGS),
+            wheel("plain", "1.0"),
+            wheel("zebra", "0.1", "Summary: Stripes, for Acme_Core", "Requires-Dist: acme-core"),
+        )
+        server.change("acme-core", "yank", version="1.0", reason="Loses messages")
+        server.change("zebra", "status", status="deprecated", reason="Use acme-core")
+        yield server
+
+
+@pytest.fixture
+def person(browser: Browser, site: RunningServer) -> Iterator[Person]:
+    """Somebody who has not signed in."""
+    with browser.person(site.url) as person:
+        yield person

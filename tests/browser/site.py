@@ -1,0 +1,62 @@
+"""A server whose pages are looked at, and signing in to it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import bcrypt
+
+from tests.browser.chromium import Browser, Person
+from tests.http.servers import RunningServer, running_server
+
+USER: Final = "ana"
+PASSWORD: Final = "correct horse battery staple"
+CONFIG: Final = """
+[access]
+cookie_login = true
+htpasswd_file = "htpasswd"
+
+[[grant]]
+who = ["anonymous"]
+projects = ["*"]
+actions = ["read"]
+
+[[grant]]
+who = ["htpasswd:ana"]
+projects = ["*"]
+actions = ["read", "upload", "manage", "admin"]
+
+[web]
+contact = "platform@acme.example"
+"""
+
+
+@contextmanager
+def running_site(folder: Path) -> Iterator[RunningServer]:
+    """Start an empty server that everybody may read, where one user may upload and manage."""
+    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "htpasswd").write_text(f"{USER}:{hashed}\n")
+    with running_server(folder, config=CONFIG) as server:
+        yield server
+
+
+def sign_in(person: Person) -> None:
+    """Sign in with the password, and be on the home page then."""
+    person.open("/-/sign-in/?next=/")
+    person.page.get_by_label("User name").fill(USER)
+    person.page.get_by_label("Password").fill(PASSWORD)
+    person.press("Sign in")
+    person.page.wait_for_url(person.base)
+
+
+@contextmanager
+def viewers(browser: Browser, url: str, **options: object) -> Iterator[dict[bool, Person]]:
+    """Let two people look at the pages of a server: by whether they are signed in."""
+    with (
+        browser.person(url, **options) as anonymous,
+        browser.person(url, **options) as signed_in,
+    ):
+        sign_in(signed_in)
+        yield {False: anonymous, True: signed_in}

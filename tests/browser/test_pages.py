@@ -1,0 +1,236 @@
+"""What people do with the pages in a browser; most of it also without scripts."""
+
+import re
+from base64 import b64encode
+from collections.abc import Iterator
+
+import pytest
+
+from tests.browser.chromium import Browser, Person
+from tests.browser.site import PASSWORD, USER, sign_in
+from tests.http.packages import Package, publish, wheel
+from tests.http.servers import RunningServer
+from tests.waiting import until
+
+DROP = """
+async ([names, bodies]) => {
+  const dropped = new DataTransfer();
+  for (const [at, name] of names.entries()) {
+    const body = Uint8Array.from(atob(bodies[at]), (each) => each.charCodeAt(0));
+    dropped.items.add(new File([body], name));
+  }
+  for (const type of ["dragenter", "dragover", "drop"]) {
+    const event = new DragEvent(type, {dataTransfer: dropped, bubbles: true, cancelable: true});
+    document.querySelector("main").dispatchEvent(event);
+  }
+}
+"""
+"""Drops files on the page, as from a file manager."""
+
+
+@pytest.fixture(params=[True, False], ids=["scripts", "no-scripts"])
+def ana(request: pytest.FixtureRequest, browser: Browser, site: RunningServer) -> Iterator[Person]:
+    """Somebody who is signed in, with scripts and without."""
+    with browser.person(site.url, java_script_enabled=request.param) as person:
+        sign_in(person)
+        yield person
+
+
+@pytest.fixture
+def scripted(browser: Browser, site: RunningServer) -> Iterator[Person]:
+    """Somebody who is signed in, with scripts."""
+    with browser.person(site.url) as person:
+        sign_in(person)
+        yield person
+
+
+def as_file(package: Package) -> dict[str, object]:
+    """Return a package as a file that somebody chooses."""
+    return {"name": package.filename, "mimeType": "application/zip", "buffer": package.data}
+
+
+def test_a_wrong_password(person: Person) -> None:
+    """A wrong password shows the form again with a sentence, and the password is not in it."""
+    person.open("/-/sign-in/")
+    person.page.get_by_label("User name").fill(USER)
+    person.page.get_by_label("Password").fill("wrong horse")
+    person.press("Sign in")
+
+    assert person.page.get_by_role("alert").is_visible()
+    assert person.page.get_by_label("Password").input_value() == ""
+
+
+def test_sign_out(ana: Person) -> None:
+    """After sign-out the back button shows nothing that was private, and nothing can be done."""
+    ana.open("/project/acme-core/manage/")
+    assert "Manage acme-core" in ana.text
+    ana.follow(USER)
+    ana.press("Sign out")
+    ana.page.wait_for_url("**/-/sign-in/**")
+    assert USER not in ana.page.inner_text(".top")
+    ana.page.go_back()
+    ana.page.go_back()
+
+    assert "Sign in" in ana.text
+    assert "Manage acme-core" not in ana.page.inner_text("main")
+
+
+def test_pages_know_who_looks(ana: Person, person: Person) -> None:
+    """Only who may manage a project sees the links for it; sign-in returns to the page."""
+    for each, is_shown in ((ana, True), (person, False)):
+        each.open("/project/acme-core/")
+        assert each.page.get_by_role("link", name="Manage", exact=True).is_visible() == is_shown
+        assert each.page.get_by_role("link", name="Upload", exact=True).is_visible() == is_shown
+    person.follow("Sign in")
+    person.page.get_by_label("User name").fill(USER)
+    person.page.get_by_label("Password").fill(PASSWORD)
+    person.press("Sign in")
+    person.page.wait_for_url("**/project/acme-core/")
+
+
+def test_upload_by_the_field(ana: Person, site: RunningServer) -> None:
+    """Files that are chosen are uploaded, and the page says of each what became of it."""
+    name = "chosen-with" if ana.has_scripts else "chosen-without"
+    good, again = wheel(name, "1.0"), wheel("plain", "1.0", "Summary: Other bytes")
+    ana.open()
+    ana.follow("Upload")
+    ana.page.get_by_label("Files").set_input_files([as_file(good), as_file(again)])
+    ana.press("Upload")
+    ana.page.get_by_text(again.filename).first.wait_for()
+    ana.page.get_by_role("link", name=re.compile(name)).first.click()
+    ana.page.wait_for_url(f"**/project/{name}/")
+
+    assert site.get(f"/simple/{name}/").status_code == 200
+    assert again.sha256 not in site.get("/simple/plain/").text
+
+
+def test_upload_by_dropping(scripted: Person, site: RunningServer) -> None:
+    """Files that are dropped on the page are uploaded, one after the other."""
+    packages = [wheel("dropped", version) for version in ("1.0", "1.1")]
+    scripted.open("/-/upload/")
+    bodies = [b64encode(package.data).decode() for package in packages]
+    scripted.page.evaluate(DROP, [[package.filename for package in packages], bodies])
+    scripted.press("Upload")
+    link = scripted.page.get_by_role("link", name=re.compile("dropped"))
+    link.nth(1).wait_for()
+
+    listed = site.get("/simple/dropped/").text
+    assert all(package.filename in listed for package in packages)
+
+
+def test_yank(ana: Person, site: RunningServer) -> None:
+    """A release is yanked with a reason, which everybody sees, by the name of who did it."""
+    name = "yanked-with" if ana.has_scripts else "yanked-without"
+    publish(site, wheel(name, "1.0"), wheel(name, "1.1"))
+    ana.open(f"/project/{name}/")
+    ana.follow("Manage")
+    ana.page.locator("main").get_by_role("link", name="1.0", exact=True).click()
+    ana.follow("Yank")
+    ana.page.get_by_label("Reason").fill("Breaks <b>logins</b>")
+    ana.press("Yank the ticked files")
+    ana.page.locator("main [role=status]").wait_for()
+
+    assert "Breaks <b>logins</b>" in ana.page.inner_text("main [role=status]")
+    assert "Breaks &lt;b&gt;logins&lt;/b&gt;" in site.get(f"/simple/{name}/").text
+    ana.open(f"/project/{name}/history/")
+    assert USER in ana.page.inner_text(".history")
+
+
+def test_tokens(ana: Person, site: RunningServer) -> None:
+    """A token is made and shown once; it works, and no longer once it is revoked."""
+    ana.follow(USER)
+    ana.follow("everybody's tokens")
+    ana.page.get_by_label("Name").fill("laptop")
+    ana.page.get_by_label("Read: install packages.").check()
+    ana.page.get_by_label("Projects", exact=True).fill("*")
+    ana.press("Make the token")
+    found = re.search(r"wyd_[0-9A-Za-z]+", ana.page.inner_text("#token"))
+    assert found is not None
+    assert site.get("/simple/", found[0]).status_code == 200
+    ana.follow("Back to the tokens")
+    assert found[0] not in ana.page.content()
+    ana.page.get_by_role("link", name=re.compile("^Revoke laptop")).first.click()
+    ana.press("Revoke the token")
+    ana.page.locator("main [role=status]").wait_for()
+    until(lambda: site.get("/simple/", found[0]).status_code == 401)
+
+
+def found(person: Person) -> list[str]:
+    """Return the names of the projects in the list below the search box, once there is one."""
+    person.page.wait_for_selector(".results:not([hidden])")
+    return [str(name) for name in person.page.locator(".results a").all_inner_texts()]
+
+
+def test_search_as_one_types(person: Person) -> None:
+    """Projects appear below the box while one types, and the keyboard reaches them."""
+    person.open()
+    person.page.keyboard.press("/")
+    person.page.keyboard.type("Acme_C")
+
+    assert found(person) == ["acme-core", "zebra"]  # by its name, and by its summary
+
+    person.page.keyboard.press("Escape")
+    assert person.page.locator(".results").is_hidden()
+
+    person.page.keyboard.type("or")
+    found(person)
+    person.page.keyboard.press("ArrowDown")
+    person.page.keyboard.press("Enter")
+    person.page.wait_for_url("**/project/acme-core/")
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_search_form(browser: Browser, site: RunningServer, scripts: bool) -> None:  # noqa: FBT001
+    """The form of the box leads to a page of results, also where no script runs."""
+    with browser.person(site.url, java_script_enabled=scripts) as person:
+        person.open()
+        person.page.get_by_role("searchbox").fill("acme.core")
+        person.press("Search")
+        person.page.wait_for_url("**/?q=*")
+        person.page.locator("main").get_by_role("link", name="acme-core", exact=True).click()
+        person.page.wait_for_url("**/project/acme-core/")
+
+        assert person.page.title() == "acme-core · wheelyard"
+
+
+def test_copy_buttons(person: Person, site: RunningServer) -> None:
+    """Each copy button puts the text beside it, and nothing else, into the clipboard."""
+    person.open("/project/acme-core/")
+    buttons = person.page.locator("main button.copy:visible")
+    texts = set()
+    for at in range(buttons.count()):
+        buttons.nth(at).click()
+        person.page.wait_for_function(
+            "text => navigator.clipboard.readText().then(now => now !== text)", arg=""
+        )
+        texts.add(person.page.evaluate("navigator.clipboard.readText()"))
+
+    assert f"uv add --index wheelyard={site.url}/simple/ acme-core" in texts
+    assert len(texts) == buttons.count()
+    assert any(re.fullmatch("[0-9a-f]{64}", text) for text in texts)
+
+
+def test_a_hostile_description(person: Person) -> None:
+    """A description with scripts, styles, forms and pictures of other hosts does nothing."""
+    person.open("/project/hostile/")
+
+    assert person.page.title() == "hostile · wheelyard"
+    assert (
+        person.page.locator(".description :is(script, style, iframe, form, input, svg)").count()
+        == 0
+    )
+    assert person.page.locator("[onerror], [onload], [onclick], [style]").count() == 0
+    assert person.page.locator('a[href^="javascript:"]').count() == 0
+    assert person.page.get_by_role("heading", name="hostile").is_visible()
+    person.page.wait_for_timeout(0)
+    assert person.path == "/project/hostile/"
+
+
+def test_a_filter_of_files(person: Person) -> None:
+    """In a long list of files, typing shows those with all the words."""
+    person.open("/project/many-wheels/")
+    person.page.get_by_label("Filter these files").fill("3.12 windows")
+    rows = person.page.locator(".file-table tbody tr:visible")
+
+    assert [each for each in rows.all_inner_texts() if "cp312-win_amd64" not in each] == []
+    assert rows.count() == 1
