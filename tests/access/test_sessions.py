@@ -1,5 +1,6 @@
 """Sessions of browsers: they open what their credential opens, and nothing else."""
 
+import logging
 from collections.abc import Iterator
 from urllib.parse import urlencode
 
@@ -14,7 +15,9 @@ from tests.access.access_fixture import (
     open_harness,
 )
 from tests.access.principals import ANONYMOUS, INVALID, REQUESTERS, Headers, Requester
+from tests.access.test_secrets import secrets_in
 from wheelyard.http.security.request_authentication import parse_authorization
+from wheelyard.model.session import decoded_session
 
 pytestmark = pytest.mark.integration
 
@@ -90,6 +93,25 @@ def test_a_session_changes_nothing_by_the_api(harness: AccessHarness, requester:
 
     assert [each.without("date") for each in by_cookie] == [each.without("date") for each in nobody]
     assert {each.status for each in by_cookie} <= {400, 401}
+
+
+def test_no_log_has_a_credential_or_a_cookie(
+    harness: AccessHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither what was typed nor the cookie is in a log or a page, nor the one in the other."""
+    for requester in VALID:
+        headers = requester.headers(harness)
+        with caplog.at_level(logging.DEBUG):
+            _, cookie = sign_in(harness, headers)
+            answers = [harness.ask("GET", path, cookie) for path in ("/", "/-/account/", "/%zz")]
+        logged = caplog.text + "".join(f"{each.headers}{each.body!r}" for each in answers)
+        logged += "".join(str(record.__dict__) for record in caplog.records)
+        value = "".join(text.partition("=")[2] for _, text in cookie)
+        secrets = secrets_in(headers)
+
+        assert [each for each in (*secrets, value[:40]) if each and each in logged] == []
+        assert [each for each in secrets if each in f"{value}{decoded_session(value)}"] == []
+        caplog.clear()
 
 
 @pytest.mark.parametrize("requester", BAD, ids=str)

@@ -95,6 +95,7 @@ class ErrorPages:
             phrase=body.title,
             message=message,
             sign_in=sign_in,
+            is_behind_proxy=self.context.index.authenticator.iap is not None,
             leads_to_sign_in=status == 401 and bool(sign_in) and _comes_from_elsewhere(headers),  # noqa: PLR2004
             contact=settings.web.contact,
         )

@@ -31,6 +31,8 @@ class ErrorFacts:
     message: str
     sign_in: str = ""
     """The URL of the sign-in page; empty if nobody can sign in there."""
+    is_behind_proxy: bool = False
+    """Whether Identity-Aware Proxy signs people in."""
     leads_to_sign_in: bool = False
     """Whether the page leads there by itself."""
     contact: str = ""
