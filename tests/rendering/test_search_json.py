@@ -39,7 +39,7 @@ def test_results() -> None:
     """The answer to a search says how many were found, and has the first of them."""
     found = [ProjectFacts(NormalizedName(name), "1.0", "About") for name in ("a", "b", "c")]
 
-    assert json.loads(results_json(found, 2)) == {
+    assert json.loads(results_json(3, found[:2])) == {
         "total": 3,
         "projects": [["a", "1.0", "About"], ["b", "1.0", "About"]],
     }

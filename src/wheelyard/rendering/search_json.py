@@ -1,6 +1,6 @@
 """The format of `/search.json`: all projects as a list, or the results of a search."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from operator import attrgetter
 
 from msgspec.json import Encoder
@@ -15,10 +15,9 @@ def search_json(projects: Iterable[ProjectFacts]) -> bytes:
     return b"[\n" + lines + b"\n]\n" if lines else b"[]\n"
 
 
-def results_json(found: Sequence[ProjectFacts], shown: int) -> bytes:
+def results_json(total: int, best: Iterable[ProjectFacts]) -> bytes:
     """Return the bytes of `/search.json?q=`: how many projects were found, and the best of them."""
-    best = [_entry(each) for each in found[:shown]]
-    return Encoder().encode({"total": len(found), "projects": best}) + b"\n"
+    return Encoder().encode({"total": total, "projects": [*map(_entry, best)]}) + b"\n"
 
 
 def _entry(project: ProjectFacts) -> tuple[str, ...]:

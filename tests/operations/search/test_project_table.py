@@ -6,7 +6,7 @@ from packaging.utils import NormalizedName
 
 from tests.operations.in_memory_index import ALICE
 from wheelyard.model.access import Action, Caller, Pattern, Scope
-from wheelyard.operations.search.project_table import ProjectTable, table_of
+from wheelyard.operations.search.project_table import Found, ProjectTable, table_of
 from wheelyard.rendering.project_facts import ProjectFacts, fold
 
 NAMES = st.text("ab0z-", min_size=1, max_size=5).map(NormalizedName)
@@ -27,7 +27,9 @@ def facts(name: str, summary: str = "", **others: str | int) -> ProjectFacts:
 
 def search(table: ProjectTable, text: str) -> list[str]:
     """Return the names that a search by somebody who may read everything finds."""
-    return [each.name for each in table.readable_by(ALICE).search(text)]
+    found = table.readable_by(ALICE).search(text, 0, len(table.projects))
+    assert found.total == len(found.projects)
+    return [each.name for each in found.projects]
 
 
 def test_order_of_results() -> None:
@@ -44,6 +46,8 @@ def test_order_of_results() -> None:
     names = ["acme-core", "acme-core-extra", "my-acme-core", "zebra"]
 
     assert search(table, "acme-core") == names
+    part = table.readable_by(ALICE).search("acme-core", 1, 3)
+    assert (part.total, [each.name for each in part.projects]) == (4, names[1:3])
     assert search(table, "Acme_Core") == names
     assert search(table, "acme.core") == names
     assert search(table, "  core ACME ") == ["acme-core", "acme-core-extra", "core", *names[2:]]
@@ -81,7 +85,7 @@ def test_nobody_is_told_of_others() -> None:
     visible, core = table.readable_by(ana), NormalizedName("acme-core")
 
     assert len(visible.projects) == 2
-    assert [each.name for each in visible.search("acme")] == ["acme-core", "acme-web"]
+    assert visible.search("acme", 0, 9) == Found(2, [*visible.projects])
     assert [each.name for each in visible.latest_uploads(3)] == ["acme-web", "acme-core"]
     assert [each.name for each in visible.latest_changes(1)] == ["acme-web"]
     assert visible.used_by(core) == ["acme-web"]

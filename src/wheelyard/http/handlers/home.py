@@ -14,9 +14,11 @@ from wheelyard.rendering.web.home import (
     LATEST_UPLOADS,
     NAMES_ON_A_PAGE,
     RESULTS_ON_A_PAGE,
+    Excerpt,
     excerpt,
     home_page,
     list_page,
+    page_count,
     results_page,
 )
 from wheelyard.storage.base import ObjectVersion
@@ -74,10 +76,12 @@ async def _answer_results(request: Request, web: WebPages, words: str, number: i
     context, viewer, caller = web.context, web.viewer(request), request.caller
 
     def render() -> bytes:
-        found = table.readable_by(caller).search(words)
-        shown = excerpt(found, number, RESULTS_ON_A_PAGE)
-        if shown is None:
+        start = (number - 1) * RESULTS_ON_A_PAGE
+        found = table.readable_by(caller).search(words, start, start + RESULTS_ON_A_PAGE)
+        pages = page_count(found.total, RESULTS_ON_A_PAGE)
+        if number > pages:
             raise _no_page(number)
+        shown = Excerpt(found.projects, found.total, number, pages)
         return results_page(web.environment, viewer, words, shown)
 
     async with context.long_read_limit.acquire(request.client_key):

@@ -33,7 +33,8 @@ async def answer_search(request: Request, context: ServerContext) -> Response:
         if words is not None:
 
             def search() -> bytes:
-                return results_json(table.readable_by(caller).search(words), SHOWN_RESULTS)
+                found = table.readable_by(caller).search(words, 0, SHOWN_RESULTS)
+                return results_json(found.total, found.projects)
 
             body = await context.pools.run_read(search)
             return make_response(200, JSON, body, *headers)

@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import nlargest
+from itertools import chain, islice
 from operator import attrgetter
 from typing import Final
 
@@ -25,14 +26,26 @@ _ABOVE_ALL: Final = "~"
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """What a search has found."""
+
+    total: int
+    """The number of projects."""
+    projects: list[ProjectFacts]
+    """Those of them that were asked for, in order."""
+
+
+@dataclass(frozen=True, slots=True)
 class VisibleProjects:
     """The facts of the projects that one caller may read, sorted by name."""
 
     projects: tuple[ProjectFacts, ...]
 
-    def search(self, text: str) -> list[ProjectFacts]:
+    def search(self, text: str, start: int, stop: int) -> Found:
         """
-        Return the projects that have every word of `text` in name, summary or keywords.
+        Find the projects that have every word of `text` in name, summary or keywords.
+
+        Return how many there are, and those from `start` up to `stop`, which is not included.
 
         First comes the project whose name is `text`, then names that begin with it, then names that
         contain it, then all others; each group is sorted by name. Words are separated by blanks,
@@ -40,18 +53,19 @@ class VisibleProjects:
         """
         words = list(dict.fromkeys(fold(text).split()))[:MAX_WORDS]
         if not words:
-            return []
+            return Found(0, [])
         found: Sequence[ProjectFacts] = self.projects
         for word in sorted(words, key=len, reverse=True):  # the longest leaves the fewest
             found = [each for each in found if word in each.text]
         name = "-".join(words)
-        start, stop = _range(found, name)  # a name sorts before those that begin with it
-        others = [*found[:start], *found[stop:]]
-        return [
-            *found[start:stop],
-            *[each for each in others if name in each.name],
-            *[each for each in others if name not in each.name],
-        ]
+        begin, end = _range(found, name)  # a name sorts before those that begin with it
+        others = [*found[:begin], *found[end:]]
+        ordered = chain(  # only as far as it is asked for
+            found[begin:end],
+            (each for each in others if name in each.name),
+            (each for each in others if name not in each.name),
+        )
+        return Found(len(found), list(islice(ordered, start, stop)))
 
     def latest_uploads(self, count: int) -> list[ProjectFacts]:
         """Return the projects with the newest uploads, newest first, at most `count`."""

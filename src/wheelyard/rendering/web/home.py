@@ -35,12 +35,18 @@ class Excerpt:
     """How many pages there are, at least one."""
 
 
+def page_count(total: int, size: int) -> int:
+    """Return how many pages a list has with `size` on each: at least one."""
+    return max(1, ceil(total / size))
+
+
 def excerpt(projects: Sequence[ProjectFacts], number: int, size: int) -> Excerpt | None:
     """Return the page `number` of a list of projects, `size` on each; None if there is no such."""
-    total, pages = len(projects), max(1, ceil(len(projects) / size))
+    pages = page_count(len(projects), size)
     if not 1 <= number <= pages:
         return None
-    return Excerpt(projects[(number - 1) * size : number * size], total, number, pages)
+    shown = projects[(number - 1) * size : number * size]
+    return Excerpt(shown, len(projects), number, pages)
 
 
 def home_page(
