@@ -10,7 +10,7 @@ from tests.rendering.examples import TEXT
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.search_json import results_json, search_json
 
-NAMES = st.from_regex(r"[a-z0-9]+(-[a-z0-9]+)*", fullmatch=True).map(NormalizedName)
+NAMES = st.text("ab0-", min_size=1, max_size=5).map(NormalizedName)
 FACTS = st.builds(ProjectFacts, NAMES, TEXT, TEXT, TEXT)
 
 
@@ -25,7 +25,7 @@ def test_nothing_at_all() -> None:
     assert search_json([]) == b"[]\n"
 
 
-@given(st.lists(FACTS, unique_by=lambda each: each.name))
+@given(st.lists(FACTS, max_size=5, unique_by=lambda each: each.name))
 def test_any_projects(every: list[ProjectFacts]) -> None:
     """There is one entry on a line for each project, sorted by name, with keywords if any."""
     body = search_json(every)
