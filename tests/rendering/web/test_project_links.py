@@ -21,6 +21,8 @@ from wheelyard.rendering.web.project_links import people, project_links
         ),
         ("The Team", None, [("The Team", "")]),
         (None, "no address", [("no address", "")]),
+        (None, '"Unclosed <x@y.example>', [("Unclosed", "mailto:x@y.example")]),
+        (None, "(" * 5000 + "a@b", [("(" * 200, "")]),
         (None, "<a@b?subject=x>", [("<a@b?subject=x>", "")]),
         (None, None, []),
     ],

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from email.utils import getaddresses
 from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import quote, urlsplit
@@ -15,6 +14,7 @@ TEXT_LIMIT: Final = 200
 """Characters of any other text that are shown."""
 
 _MAIL: Final = re.compile(r"[^\s@<>\"(),:;]{1,64}@[A-Za-z0-9.-]{1,255}")
+_ADDRESS_TOKENS: Final = re.compile(r'"[^"]*"|<[^>]*>|[^",<]+|.')
 _LABEL_NOISE: Final = re.compile(r"[\W_]+")
 _KINDS: Final = {
     "Home page": "homepage home website site",
@@ -56,19 +56,40 @@ class ProjectLink(NamedTuple):
     url: str
 
 
-@lru_cache(1024)  # releases have them in common
 def people(names: str | None, mails: str | None) -> tuple[Person, ...]:
     """Return the people of the two fields for authors, or of those for maintainers."""
+    return _people((names or "")[:PEOPLE_LIMIT], (mails or "")[:PEOPLE_LIMIT])
+
+
+@lru_cache(1024)  # releases have them in common
+def _people(names: str, mails: str) -> tuple[Person, ...]:
     found = dict[str, Person]()
-    for name, mail in getaddresses([(mails or "")[:PEOPLE_LIMIT]]):
+    for name, mail in _addresses(mails):
         if _MAIL.fullmatch(mail):
             shown = name.strip() or mail
             found.setdefault(shown, Person(shown[:TEXT_LIMIT], f"mailto:{quote(mail, safe='@')}"))
-    text = (names or "" if found else names or mails or "").strip()
+    text = (names if found else names or mails).strip()
     with_mail = {name.casefold() for name in found}
     if text and not {part.strip().casefold() for part in text.split(",")} <= with_mail:
         return (Person(text[:TEXT_LIMIT], ""), *found.values())
     return tuple(found.values())
+
+
+def _addresses(text: str) -> Iterator[tuple[str, str]]:
+    """
+    Yield name and address of each part of a list such as `Ann <ann@x.example>, bob@x.example`.
+
+    `email.utils` is not used: it recurses into nested comments.
+    """
+    name, mail = "", ""
+    for part in (*_ADDRESS_TOKENS.findall(text), ","):
+        if part == ",":
+            yield (name.strip(), mail) if mail else ("", name.strip())
+            name, mail = "", ""
+        elif part.startswith("<"):
+            mail = part.strip("<> ")
+        else:
+            name += part.strip('"') if part.startswith('"') else part
 
 
 def project_links(core: CoreMetadata) -> Iterator[ProjectLink]:

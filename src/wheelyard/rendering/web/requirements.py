@@ -37,6 +37,8 @@ _SYSTEMS: Final = {
     "ios": "iOS",
     "android": "Android",
 }
+_SHORT: Final = 200
+"""Characters of the longest requirement that is remembered."""
 _IMPLEMENTATIONS: Final = {"cpython": "CPython", "pypy": "PyPy"}
 _WORDS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "sys_platform": ("{}", _SYSTEMS),
@@ -83,14 +85,23 @@ def dependency_groups(
     return {extra: tuple(found) for extra, found in groups.items() if extra or found}
 
 
-@lru_cache(4096)  # releases have many requirements in common
 def parse_dependency(text: str) -> Dependency:
     """Return a requirement (PEP 508) in words; one that is malformed is shown as it is."""
+    return _parse_known(text) if len(text) <= _SHORT else _parse(text)
+
+
+@lru_cache(4096)  # releases have many requirements in common
+def _parse_known(text: str) -> Dependency:
+    return _parse(text)
+
+
+def _parse(text: str) -> Dependency:
     try:
         parsed = Requirement(text)
+        marker = str(parsed.marker or "")
     except (InvalidRequirement, RecursionError):
         return Dependency(NormalizedName(""), text, "", "", ())
-    extras, condition = _split_marker(str(parsed.marker or ""))
+    extras, condition = _split_marker(marker)
     wanted = f"[{', '.join(sorted(parsed.extras))}]" if parsed.extras else ""
     versions = (
         f"@ {parsed.url}"
