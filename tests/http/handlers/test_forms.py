@@ -66,7 +66,7 @@ def test_tokens(private: RunningServer) -> None:
     wanted = {"can": "read", "projects": "demo", "days": "30", "owner": ""}
     made = private.client.post(path, data={**sent, **wanted}, auth=auth)
     assert (made.status_code, made.headers["cache-control"]) == (201, "no-store")
-    token = made.text.split('<code id="token">')[1].split("<")[0]
+    token = made.text.split('<code id="token" data-copy="token">')[1].split("<")[0]
     assert private.get("/simple/demo/", token).status_code == 200
 
     ended = {**sent, "action": "revoke", "id": token[4:14]}

@@ -46,7 +46,7 @@ class Person(NamedTuple):
     """The URL `mailto:...`; empty without a plausible address."""
 
 
-class ProjectLink(NamedTuple):
+class WebLink(NamedTuple):
     """A URL in core metadata, of any scheme."""
 
     text: str
@@ -92,7 +92,7 @@ def _addresses(text: str) -> Iterator[tuple[str, str]]:
             name += part.strip('"') if part.startswith('"') else part
 
 
-def project_links(core: CoreMetadata) -> Iterator[ProjectLink]:
+def project_links(core: CoreMetadata) -> Iterator[WebLink]:
     """Yield the project URLs of a release, each URL once, and then the two older fields."""
     older = (("Home page", core.home_page), ("Download", core.download_url))
     seen = set[str]()
@@ -102,7 +102,7 @@ def project_links(core: CoreMetadata) -> Iterator[ProjectLink]:
             yield _link(label[:TEXT_LIMIT], url)
 
 
-def _link(label: str, url: str) -> ProjectLink:
+def _link(label: str, url: str) -> WebLink:
     try:
         host = (urlsplit(url).hostname or "").removeprefix("www.")
     except ValueError:
@@ -111,7 +111,7 @@ def _link(label: str, url: str) -> ProjectLink:
     kind = kind or _KIND_BY_HOST.get(".".join(host.split(".")[-2:]), "")
     text = label or kind or host or url[:TEXT_LIMIT]
     is_said = _letters(kind).startswith(_letters(text))  # "Source" of "Source code"
-    return ProjectLink(text, "" if is_said else kind, host, url)
+    return WebLink(text, "" if is_said else kind, host, url)
 
 
 def _letters(text: str) -> str:
