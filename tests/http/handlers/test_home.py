@@ -107,6 +107,14 @@ def test_lists_of_names(app: InProcessServer, monkeypatch: pytest.MonkeyPatch) -
     assert page(app, "/?page=2").headers["location"] == "/-/projects/2/"
 
 
+def test_links_to_pages() -> None:
+    """Of many pages, some are offered: the first, the last, those around, and some between."""
+    numbers = home.Excerpt((), 100_000, 37, 200).offered
+    assert numbers == [1, *range(10, 31, 10), *range(35, 40), *range(40, 201, 10)]
+    assert home.Excerpt((), 120, 1, 3).offered == [1, 2, 3]
+    assert len(home.Excerpt((), 100_000, 1_000, 2_000).offered) < 30
+
+
 def test_everybody_sees_their_own(tmp_path: Path) -> None:
     """Each caller sees only what they may read, also in pages that others have just been sent."""
     with in_process(tmp_path, Settings(access=AccessSettings(private=True))) as app:
