@@ -1,6 +1,8 @@
 """Signing in and out in a browser."""
 
 import logging
+import re
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -78,6 +80,27 @@ def test_a_person_signs_in_and_out(server: InProcessServer) -> None:
     assert browser.open("/project/demo/").status == 401
     server.clock.advance(seconds=1)
     assert Browser(server, old).open("/project/demo/").status == 401
+
+
+def test_signing_out_reaches_every_server(tmp_path: Path) -> None:
+    """On a bucket, a sign-out at one server ends what another one has in its caches, in 15 s."""
+    store, settings = MemoryStore(Clock().seconds), settings_in(tmp_path)
+    with (
+        in_process(tmp_path, settings, store=store, near=False) as one,
+        in_process(tmp_path, settings, store=store, near=False) as other,
+    ):
+        one.publish(wheel("demo"))
+        browser = Browser(one)
+        browser.sign_in("ana", PASSWORD)
+        elsewhere = Browser(other, dict(browser.cookies))
+        answers = [elsewhere.open("/simple/demo/") for _ in range(2)]
+        assert [(each.status, each.was_quick) for each in answers] == [(200, False), (200, True)]
+
+        browser.send("/-/sign-out/", {"csrf_token": browser.form_token("/-/account/")})
+        for server in (one, other):
+            server.clock.advance(seconds=15)
+        assert elsewhere.open("/simple/demo/").status == 401
+        assert elsewhere.send("/-/upload/", {}).status == 401
 
 
 @pytest.mark.parametrize(
@@ -205,6 +228,29 @@ def test_form_of_another_site_signs_nobody_in(server: InProcessServer) -> None:
         assert stale.status == 403
         assert "Load the page with the form again" in stale.body.decode()
     assert browser.open("/").status == 200
+
+
+def test_every_form_needs_its_token(tmp_path: Path) -> None:
+    """No form of any page changes something without its anti-forgery token, whoever sends it."""
+    grant = {"who": ["htpasswd:ana"], "projects": ["*"], "actions": ["admin"]}
+    pair = ("Authorization", f"Basic {b64encode(b'ana:s3cret').decode()}")
+    with in_process(tmp_path, structs.replace(settings_in(tmp_path), grant=(grant,))) as server:
+        server.publish(wheel("demo"))
+        browser = Browser(server)
+        browser.sign_in("ana", PASSWORD)
+        patterns = {route.pattern for route in server.app.routes if route.takes_form}
+        others = {"/-/sign-in/", "/-/upload/"}  # the one has no token, the other is no such form
+        forms = {re.sub(r"\{\w+\}", "demo", each) for each in patterns - others}
+
+        assert len(forms) > 3
+        for path in forms:
+            fields = {"action": "status", "csrf_token": "0.x"}
+            signed_in, by_password = (
+                browser.send(path, fields),
+                Browser(server).send(path, fields, pair),
+            )
+            for answer in (signed_in, by_password) if path != "/-/sign-out/" else (signed_in,):
+                assert (answer.status, b"This form is too old" in answer.body) == (403, True), path
 
 
 def test_a_new_sign_in_ends_the_old_session(server: InProcessServer) -> None:
