@@ -108,11 +108,14 @@ def test_what_managers_see() -> None:
 @pytest.mark.parametrize(
     ("shown", "said"),
     [
-        (project(file(), status=Status.ARCHIVED, reason="use base"), "archived: use base"),
+        (
+            project(file(), status=Status.ARCHIVED, reason="use base"),
+            "It takes no new files. Reason: use base",
+        ),
         (project(file(), status=Status.DEPRECATED), "This project is deprecated. Use something"),
         (project(file(), status=Status.QUARANTINED), "This project is quarantined. Nobody can"),
         (project(file(yanked="it breaks")), "Every release is yanked."),
-        (project(file(yanked="it breaks")), "The reason for 1.0: it breaks"),
+        (project(file(yanked="it breaks")), "Reason for 1.0: it breaks"),
         (project(file("2.0rc1")), "2.0rc1 is a pre-release. There is no final release, so"),
         (project(file(yanked=""), file("2.0rc1")), "no final release that is not yanked, so"),
         (project(), "There are no files to install."),

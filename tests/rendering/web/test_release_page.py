@@ -21,7 +21,7 @@ TWO = project(file(), file("2.0", yanked="it <breaks>"), file("2.1rc1"))
     [
         (
             "2.0",
-            "This release is yanked: it <breaks> Installers choose it only where it is pinned.",
+            "yanked. Installers choose it only where it is pinned. Reason: it <breaks>",
         ),
         ("2.0", "This is not the latest release. To the latest release"),
         ("2.1rc1", "It is a pre-release. To the latest release"),

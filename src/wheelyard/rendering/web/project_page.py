@@ -58,6 +58,7 @@ def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectC
         releases=content.releases,
         is_all_yanked=all(each.is_yanked for each in content.releases),
         recent_rows=release_rows(content.releases[:RELEASES_SHOWN]),
+        older=len(content.releases[RELEASES_SHOWN:]),
         older_rows=release_rows(content.releases[RELEASES_SHOWN:]),
         used_by=content.used_by[:USERS_SHOWN],
         users=len(content.used_by),

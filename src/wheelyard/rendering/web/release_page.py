@@ -1,7 +1,7 @@
 """
 The page of a release, and the further pages of its files.
 
-It depends on nothing of the project's other releases but the version of the latest one, so that a
+It depends on nothing of the project's other releases but whether it is the latest, so that a
 new release changes few pages of a static site.
 """
 
@@ -51,7 +51,6 @@ class ReleaseContent:
             "release": release,
             "version_path": version_path(release.version),
             "latest": self.latest,
-            "latest_path": version_path(self.latest),
             "is_prerelease": listed_version(release.version).is_prerelease,
             "released": release_date(release),
             "core": core,
