@@ -73,7 +73,7 @@
         this.progress.value = event.loaded / Math.max(event.total, 1);
       });
       request.addEventListener("load", () => this.answer(request));
-      request.addEventListener("abort", () => this.fail("You have cancelled it. Nothing of it was stored."));
+      request.addEventListener("abort", () => this.fail(this.progress.value < 1 ? "You have cancelled it. Nothing of it was stored." : "You have cancelled it when all of it was sent already: look at the page of its project."));
       request.addEventListener("error", () => this.fail("The connection broke off. Try again: a file that has arrived meanwhile is not stored twice."));
       request.addEventListener("loadend", done);
       request.open("POST", form.action);
