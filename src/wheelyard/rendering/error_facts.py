@@ -46,10 +46,15 @@ class ErrorFacts:
     @property
     def contact_url(self) -> str:
         """The link to `contact`; empty if it is neither an e-mail address nor a URL."""
-        if self.contact.startswith(("https://", "http://")):
-            return self.contact
-        is_address = "@" in self.contact and " " not in self.contact
-        return f"mailto:{self.contact}" if is_address else ""
+        return contact_url(self.contact)
+
+
+def contact_url(contact: str) -> str:
+    """Return the link to `[web] contact`; empty if it is neither an e-mail address nor a URL."""
+    if contact.startswith(("https://", "http://")):
+        return contact
+    is_address = "@" in contact and " " not in contact
+    return f"mailto:{contact}" if is_address else ""
 
 
 def plain_error_page(root: str, facts: ErrorFacts) -> bytes:

@@ -64,6 +64,7 @@ def test_a_person_signs_in_and_out(server: InProcessServer) -> None:
     form = browser.open("/-/sign-in/?next=/project/demo/%3Fpage%3D2")
     assert (form.status, form.headers["cache-control"]) == (200, "no-store")
     assert 'name="next" value="/project/demo/?page=2"' in form.body.decode()
+    assert 'href="mailto:it@acme.dev"' in form.body.decode()
     signed_in = browser.sign_in("ana", PASSWORD, "/project/demo/")
     assert (signed_in.status, signed_in.headers["location"]) == (303, "/project/demo/")
     assert signed_in.headers["cache-control"] == "no-store"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from wheelyard.rendering.error_facts import contact_url
 from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.viewer import Viewer
 
@@ -25,6 +26,11 @@ class SignInFacts:
     """Whether the person has just signed out."""
     contact: str = ""
     """Whom to ask for a credential."""
+
+    @property
+    def contact_url(self) -> str:
+        """The link to `contact`; empty if there is none."""
+        return contact_url(self.contact)
 
 
 def sign_in_page(environment: PageEnvironment, viewer: Viewer, facts: SignInFacts) -> bytes:
