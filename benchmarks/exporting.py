@@ -16,7 +16,10 @@ from wheelyard.model.distribution_filename import parse_name
 
 ROUNDS = 2
 COLLECTIONS = {"1,300": (1300, 40), "5,200": (5200, 10)}
-"""52,000 files either way: dumb-pypi's work grows with the files, ours with the projects, too."""
+"""
+52,000 files either way: dumb-pypi's work grows with the files, ours with the releases and the
+projects, each of which has pages of its own.
+"""
 ROWS = (
     ("export, 52,000 files of {} projects", "s", "dumb-pypi", "<= 0.125x"),
     ("export of one more file, {} projects", "ms", "export --help", "<= 60 ms more"),
@@ -75,13 +78,13 @@ def _round(folder: Path, each: int, store: Path, listed: Path) -> list[tuple[flo
 
 
 def _describe(store: Path, plan: dict[str, int]) -> None:
-    """Write the core metadata of each project's newest release into the store, for its pages."""
+    """Write the core metadata of each release into the store, for its page."""
     for project, count in plan.items():
-        *_, newest = wheels(project, count)
-        digest = sha256(newest.filename.encode()).hexdigest()
-        path = store / keys.core_metadata(parse_name(project), digest, newest.filename)
-        path.parent.mkdir(parents=True)
-        path.write_bytes(newest.metadata)
+        for wheel in wheels(project, count):
+            digest = sha256(wheel.filename.encode()).hexdigest()
+            path = store / keys.core_metadata(parse_name(project), digest, wheel.filename)
+            path.parent.mkdir(parents=True)
+            path.write_bytes(wheel.metadata)
 
 
 def _list(path: Path, plan: dict[str, int]) -> None:
