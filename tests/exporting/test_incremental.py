@@ -19,6 +19,7 @@ from tests.exporting.export_fixture import (
 from tests.exporting.sites import BASE, HOME, MANIFEST, broken, pages_of, reader, tree
 from tests.http.packages import Package, sdist, wheel
 from wheelyard.model.project import Status
+from wheelyard.operations.exporting import index_pages
 from wheelyard.operations.exporting.manifest import (
     FileMode,
     Manifest,
@@ -29,6 +30,7 @@ from wheelyard.operations.exporting.manifest import (
 )
 from wheelyard.operations.latest_changes import CHANGED_PROJECTS
 from wheelyard.rendering.project_facts import ProjectFacts
+from wheelyard.rendering.web import home
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
@@ -204,6 +206,22 @@ def test_a_manifest_of_another_version(stocked: ExportHarness) -> None:
     stocked.export(asked=RequestedOptions())
 
     assert tree(stocked.site) == before
+
+
+def test_many_projects(stocked: ExportHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many projects, the names are on pages of their own, each of which can be reached."""
+    monkeypatch.setattr(home, "PROJECTS_ON_HOME", 1)
+    monkeypatch.setattr(index_pages, "PROJECTS_ON_HOME", 1)
+    monkeypatch.setattr(index_pages, "NAMES_ON_A_PAGE", 1)
+    stocked.export()
+
+    listed = {path for path in pages_of(stocked.site) if path.startswith("-/projects/")}
+    names = stocked.index.projects.names.get_current().names
+    assert listed == {f"-/projects/{number}/index.html" for number in range(1, len(names) + 1)}
+    assert "-/projects/1/" in (stocked.site / "index.html").read_text()
+    for number, name in enumerate(names, 1):
+        assert f"project/{name}/" in (stocked.site / f"-/projects/{number}/index.html").read_text()
+    assert broken(reader(stocked.site), pages_of(stocked.site)) == []
 
 
 def test_an_empty_index(harness: ExportHarness) -> None:
