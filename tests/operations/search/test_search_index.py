@@ -261,15 +261,30 @@ def test_other_processes(machine: Machine, seconds: float, *, is_local: bool) ->
     process, other = machine.process(is_local=is_local), machine.process()
     other.publish("a")
     process.refreshed()
-    other.publish("b")
+    other.publish("a", "2.0")
     machine.clock.advance(seconds=seconds * 0.9)
     process.store.calls.clear()
     assert process.refreshed() == {"a": "1.0"}
-    assert process.store.calls == []
+    assert process.store.count("list") == process.store.count("get projects/") == 0
+    assert is_local or process.store.calls == []
 
     machine.clock.advance(seconds=seconds * 0.1)
     assert process.known() == {"a": "1.0"}
-    assert process.refreshed() == {"a": "1.0", "b": "1.0"}
+    assert process.refreshed() == {"a": "2.0"}
+
+
+def test_new_projects_of_other_processes(machine: Machine) -> None:
+    """In a folder, a project that another process has made is known at once."""
+    process, other = machine.process(), machine.process()
+    other.publish("a")
+    process.refreshed()
+    is_current = process.index.search.watch(process.index.search.table().generation)
+    assert is_current()
+
+    other.publish("b")
+    assert not is_current()
+    assert process.known() == {"a": "1.0", "b": "1.0"}
+    assert process.index.search.peek() is not None
 
 
 def test_one_refresh_at_a_time(machine: Machine) -> None:

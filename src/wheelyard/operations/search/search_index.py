@@ -75,6 +75,8 @@ class SearchIndex:
     _committed: dict[NormalizedName, int] = field(default_factory=dict)
     """Projects that this process has changed since they were read, each with a number."""
     _commits: int = 0
+    _is_same_list: Callable[[], bool] | None = None
+    """On a local store, returns whether the list of names is the one that was read last."""
     _due_at: float = -inf
     """When the next refresh is due."""
     _running: Event | None = None
@@ -117,6 +119,7 @@ class SearchIndex:
         """
         with self._lock:
             table = self._table = self._table or self._first_table()
+            self._note_new_names(table)
             self._apply_commits(table)
             is_small = len(table.projects) <= SMALL
             # that of a large index would slow down the very answer that it is begun for
@@ -127,7 +130,16 @@ class SearchIndex:
 
     def _is_current(self) -> bool:
         is_fresh = self._running is not None or self._now() < self._due_at
-        return is_fresh and not self._committed
+        return is_fresh and not self._committed and self._knows_list()
+
+    def _knows_list(self) -> bool:
+        """Return whether the list of names is the one that was read last; True on a bucket."""
+        if self._is_same_list is None:
+            return not self.reader.is_local
+        try:
+            return self._is_same_list()
+        except Unavailable:
+            return True  # the last table is served
 
     def _first_table(self) -> ProjectTable:
         """Return the stored table, or else an empty one, with the names of all listed projects."""
@@ -141,6 +153,18 @@ class SearchIndex:
             return table_of(map(name_facts, listed))
         added = {name: name_facts(name) for name in listed - known}
         return table.updated(added | dict.fromkeys(known - listed))
+
+    def _note_new_names(self, table: ProjectTable) -> None:
+        """Note the projects that other processes have made, which a local store tells for free."""
+        if self._knows_list():
+            return
+        with suppress(Unavailable):
+            names = self.reader.projects.names
+            found = names.get()
+            self._is_same_list = names.watch(found.version)
+            listed = found.value.as_set if found.value else frozenset()
+            for name in listed - {each.name for each in table.projects}:
+                self.note_commit(name)
 
     def _apply_commits(self, table: ProjectTable) -> None:
         with self._commit_lock:
