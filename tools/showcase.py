@@ -91,24 +91,26 @@ class PageToShow:
     name: str
     path: str
     is_signed_in: bool = False
+    is_pictured: bool = True
+    """Whether it is a kind of page of its own, of which the documentation has pictures."""
 
 
 PAGES: Final = (
     PageToShow("home", "/"),
     PageToShow("search", "/?q=acme"),
     PageToShow("project", "/project/acme-core/"),
-    PageToShow("project-numpy", "/project/numpy/"),
-    PageToShow("project-requests", "/project/requests/"),
+    PageToShow("project-numpy", "/project/numpy/", is_pictured=False),
+    PageToShow("project-requests", "/project/requests/", is_pictured=False),
     PageToShow("project-long-name", f"/project/{LONG_NAME}/"),
-    PageToShow("project-plain", "/project/plain/"),
+    PageToShow("project-plain", "/project/plain/", is_pictured=False),
     PageToShow("release", "/project/numpy/2.3.4/"),
     PageToShow("history", "/project/acme-core/history/"),
     PageToShow("setup", "/setup/"),
     PageToShow("sign-in", "/-/sign-in/"),
     PageToShow("not-found", "/project/no-such-project/"),
-    PageToShow("home-signed-in", "/", is_signed_in=True),
+    PageToShow("home-signed-in", "/", is_signed_in=True, is_pictured=False),
     PageToShow("project-signed-in", "/project/acme-core/", is_signed_in=True),
-    PageToShow("release-signed-in", "/project/numpy/2.3.4/", is_signed_in=True),
+    PageToShow("release-signed-in", "/project/numpy/2.3.4/", is_signed_in=True, is_pictured=False),
     PageToShow("account", "/-/account/", is_signed_in=True),
     PageToShow("upload", "/-/upload/", is_signed_in=True),
     PageToShow("access", "/project/acme-core/access/", is_signed_in=True),
@@ -156,7 +158,7 @@ def real_packages() -> list[Package]:
     for python in PYTHONS:
         for platform in PLATFORMS:
             _download(MANY_WHEELS, f"--python-version={python}", f"--platform={platform}")
-    return [Package(file.name, file.read_bytes(), b"") for file in sorted(FOLDER.glob("*-*"))]
+    return [Package(file.name, file.read_bytes(), b"") for file in sorted(FOLDER.glob("[!.]*"))]
 
 
 def _download(requirement: str, *options: str) -> None:
@@ -165,7 +167,5 @@ def _download(requirement: str, *options: str) -> None:
         return
     kind = options if "--no-binary=:all:" in options else (*options, "--only-binary=:all:")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-    subprocess.run(
-        [*command, "--no-build-isolation", *kind, f"--dest={FOLDER}", requirement], check=True
-    )
+    subprocess.run([*command, *kind, f"--dest={FOLDER}", requirement], check=True)
     (FOLDER / f".{asked}").touch()

@@ -35,6 +35,8 @@ FORMS: Final[Mapping[str, str]] = {
     "credentials_store": "gs://credentials-[a-z]{1,8}",
     "resource": "gs://rights-[a-z]{1,8}",
     "allowed_domains": f"{WORD}[.]dev",
+    "logo": f"/etc/{WORD}",
+    "accent": "#[0-9a-f]{6}",
 }
 """Of texts that a setting may have, where not every word is one."""
 
