@@ -20,6 +20,7 @@ from wheelyard.http.security.form_tokens import form_token, require_form_token
 from wheelyard.model.access import Caller
 from wheelyard.model.session import Session
 from wheelyard.operations.store_probe import always_writable
+from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.wiring.index import Index
 
 
@@ -88,6 +89,16 @@ def test_a_form_of_somebody_else_is_refused(harness: IndexHarness) -> None:
     assert [_is_taken(harness.index, each, of_ana) for each in others] == [True, False, False]
     harness.store.delete(keys.SESSION_KEY, None)
     assert not _is_taken(harness.opened(seed=3), SIGNED_IN, of_session)
+
+
+def test_a_read_only_server_makes_no_key(harness: IndexHarness) -> None:
+    """A page of a read-only server has forms without a token, and writes nothing for them."""
+    settings = Settings(server=ServerSettings(read_only=True))
+    index = replace(harness.index, settings=settings)
+
+    assert _made(index, BY_PASSWORD) == ""
+    assert not _is_taken(index, BY_PASSWORD, "")
+    assert harness.store.get(keys.SESSION_KEY) is None
 
 
 @given(place=st.integers(0, 60), character=st.characters(codec="utf-8"))

@@ -14,6 +14,7 @@ from typing import Final
 
 from wheelyard.errors import Forbidden
 from wheelyard.http.context import ServerContext
+from wheelyard.http.protocol.error_responses import read_only
 from wheelyard.http.protocol.form_body import FormFields
 from wheelyard.http.protocol.messages import Request
 
@@ -28,8 +29,11 @@ async def form_token(request: Request, context: ServerContext) -> str:
     """
     Return the anti-forgery token for the forms of a page that this caller gets now.
 
-    Raise Unavailable if the store does not answer.
+    It is empty on a read-only server, which takes no form, and writes no key. Raise Unavailable if
+    the store does not answer.
     """
+    if context.index.settings.server.read_only:
+        return ""
     issued_at = f"{int(context.index.runtime.seconds()):x}"
     return f"{issued_at}.{_signature(await _key(context), request, issued_at)}"
 
@@ -45,13 +49,19 @@ async def require_form_token(request: Request, fields: FormFields, context: Serv
 
 
 async def form_token_check(request: Request, context: ServerContext) -> Callable[[str], None]:
-    """Return what `require_form_token` does with the text of a token, for any thread to call."""
+    """
+    Return what `require_form_token` does with the text of a token, for any thread to call.
+
+    Raise Forbidden on a read-only server.
+    """
+    if context.index.settings.server.read_only:
+        raise read_only()
     key, seconds = await _key(context), context.index.runtime.seconds
 
     def check(text: str) -> None:
         issued_at, _, signature = text[:MAX_TOKEN_CHARS].partition(".")
         expected = _signature(key, request, issued_at)
-        is_ours = hmac.compare_digest(signature.encode(), expected.encode())
+        is_ours = hmac.compare_digest(signature.encode("utf-8", "surrogatepass"), expected.encode())
         # only a genuine token has a number there for certain
         if not is_ours or seconds() - int(issued_at, 16) > FORM_TOKEN_SECONDS:
             raise Forbidden(
