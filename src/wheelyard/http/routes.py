@@ -169,6 +169,7 @@ def _index(context: ServerContext, pages: PageLoader) -> Iterator[Route]:
     add_slash = partial(redirect_to_slash, context=context)
     yield Route("setup", "/setup/", setup, accepts_iap=wants_html)
     yield Route("redirect", "/setup", add_slash)
+    yield Route("redirect", "/-/{page}", add_slash, is_public=always)
     yield Route("redirect", "/project/{name}/{version}", add_slash)
     roots = (f"/{root}" for root in context.index.settings.server.roots)
     # `/pypi/simple/` comes before `/pypi/<name>/`

@@ -61,6 +61,7 @@ def test_a_person_signs_in_and_out(server: InProcessServer) -> None:
     assert 'href="/-/sign-in/?next=/project/demo/%3Fpage%3D2"' in refused.body.decode()
     assert 'href="mailto:it@acme.dev"' in refused.body.decode()
 
+    assert browser.open("/-/sign-in").headers["location"] == "/-/sign-in/"
     form = browser.open("/-/sign-in/?next=/project/demo/%3Fpage%3D2")
     assert (form.status, form.headers["cache-control"]) == (200, "no-store")
     assert 'name="next" value="/project/demo/?page=2"' in form.body.decode()
