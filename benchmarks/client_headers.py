@@ -46,6 +46,20 @@ UV_METADATA = {"Accept": "*/*", "Accept-Encoding": "zstd,gzip,deflate", "User-Ag
 """uv asks for core metadata."""
 BROWSER = {"Accept": "text/html", "Accept-Encoding": "identity"}
 """An installer that knows neither JSON nor compression."""
+CHROMIUM = {
+    "Upgrade-Insecure-Requests": "1",
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/156.0.0.0 Safari/537.36",
+    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,"
+    "image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7",
+    "Sec-Fetch-Site": "none",
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-User": "?1",
+    "Sec-Fetch-Dest": "document",
+    "Accept-Encoding": "gzip, deflate, br, zstd",
+    "Connection": "keep-alive",
+}
+"""Debian's Chromium asks for a page that a person wants to see."""
 UNREMEMBERED = {"X-Long": "x" * 1100}
 """A header that is too long for the fast path of wheelyard, and has no other effect."""
 

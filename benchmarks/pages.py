@@ -15,6 +15,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 from benchmarks.client_headers import (
+    CHROMIUM,
     PIP,
     PIP_FILE,
     UNREMEMBERED,
@@ -27,7 +28,13 @@ from benchmarks.peers import DEVPI_INDEX, bare, devpi, nginx, simple_repository_
 from benchmarks.processes import microseconds_each
 from benchmarks.report import Figure, alternate, in_turn
 from benchmarks.servers import Server, pypiserver, wheelyard
-from benchmarks.stores import collection, fill_pypiserver, fill_wheelyard, wheels
+from benchmarks.stores import (
+    add_newest_metadata,
+    collection,
+    fill_pypiserver,
+    fill_wheelyard,
+    wheels,
+)
 
 ROUNDS = 3
 SECONDS = 1
@@ -115,6 +122,8 @@ def measure(folder: Path) -> list[Figure]:
     """Measure pages and small files as pip and uv ask for them: 16 connections that stay open."""
     for name, plan in (("ours", PLAN), ("many", MANY)):
         fill_wheelyard(folder / name, plan)
+    for project in (SMALL, LARGE):
+        add_newest_metadata(folder / "ours", project, PLAN[project])
     fill_pypiserver(folder / "flat", PLAN)
     for project, count in PLAN.items():
         fill_pypiserver(folder / "folders" / project, {project: count})
@@ -125,6 +134,7 @@ def measure(folder: Path) -> list[Figure]:
             upload_all(server, [wheel.form() for wheel in REAL])
         figures = [figure for case in CASES for figure in _rates(contenders, case)]
         figures += [*_rates(many, LIST), _processor_time(contenders)]
+        figures += _web_pages(contenders.ours)
         figures += _pages_of_many(many.ours, contenders.ours, folder)
         return [*figures, *_variants(contenders.ours, folder)]
 
@@ -175,6 +185,29 @@ def _rates(contenders: Contenders, case: Case) -> Iterator[Figure]:
             target=target,
             others={peer: found[peer] for peer in case.peers} if is_first else {},
         )
+
+
+def _web_pages(ours: Server) -> Iterator[Figure]:
+    """Yield figures of the pages for people, beside the Simple pages of the same projects."""
+    token = {"Authorization": ours.authorization}
+    for name, given in (("", {}), (", with a token", token)):
+        for count, project in ((10, SMALL), (2000, LARGE)):
+            web = _rate(ours, f"/project/{project}/", CHROMIUM | given)
+            simple = _rate(ours, f"/simple/{project}/", PIP | given)
+            title = f"web page of {count:,} files{name}"
+            yield _beside(title, web, simple, "Simple API", ">= 0.5x")
+    sizes = [
+        len(_answer(ours, path, headers)[1]) / 1000
+        for path, headers in ((f"/project/{LARGE}/", CHROMIUM), (LARGE_PAGE, PIP))
+    ]
+    yield Figure(
+        name="web page of 2,000 files, compressed",
+        unit="kB",
+        ours=sizes[:1],
+        theirs=sizes[1:],
+        versus="Simple API",
+        target="< 150 kB",
+    )
 
 
 def _processor_time(contenders: Contenders) -> Figure:

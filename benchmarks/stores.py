@@ -138,6 +138,13 @@ def fill_wheelyard(folder: Path, plan: Mapping[str, int]) -> None:
     _write(folder, keys.PROJECT_NAMES, names)
 
 
+def add_newest_metadata(folder: Path, project: str, files: int) -> None:
+    """Write the core metadata of the newest release of a project, which its web page shows."""
+    *_, newest = wheels(project, files)
+    key = keys.core_metadata(canonicalize_name(project), _file(newest).sha256, newest.filename)
+    _write(folder, key, newest.metadata)
+
+
 def fill_pypiserver(folder: Path, plan: Mapping[str, int]) -> None:
     """Write the wheels of a collection into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
