@@ -8,14 +8,23 @@ from urllib.parse import quote
 import pytest
 
 from tests.cli.conftest import Typed
-from tests.exporting.export_fixture import stock
+from tests.exporting.export_fixture import publish, stock
 from tests.exporting.sites import BASE, broken, pages_of, reader, tree
+from tests.http.packages import wheel
 from tests.http.servers import RunningServer, running_server
 from tests.model.test_brand import LOGO
 from tests.waiting import until
+from wheelyard.operations.project_history import older_pages
 
 pytestmark = pytest.mark.integration
 
+LARGE = [wheel("large", "1.0", tag=f"cp3{each}-none-any") for each in range(110)]
+"""A release whose files are on several pages, and whose history is, too."""
+LINKED = (
+    wheel("app", "1.0", "Requires-Dist: demo>=1", "Requires-Dist: Absent; extra == 'x'"),
+    wheel("demo", "0.9", "Requires-Dist: app", "Description-Content-Type: text/markdown"),
+)
+"""Releases with links to other projects, and to one that is not there."""
 V1_JSON = "application/vnd.pypi.simple.v1+json"
 
 
@@ -37,6 +46,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveAndStatic]:
     (folder / "live/logo.svg").write_bytes(LOGO)
     with running_server(folder / "live", config=config) as live:
         stock(live.index, folder)
+        publish(live.index, folder, *LARGE, *LINKED)
         (folder / "sandbox").mkdir()
         yield LiveAndStatic(live, folder / "static")
 
@@ -97,12 +107,17 @@ def test_nothing_is_missing(exported: LiveAndStatic) -> None:
         expected |= {f"simple/{name}/index.{form}" for form in ("html", "json")}
         expected |= {f"project/{name}/{page}" for page in ("feed.xml", "history/index.html")}
         expected.add(f"project/{name}/index.html")
+        for number in range(1, older_pages(exported.live.index.projects.get(name).revision) + 1):
+            expected.add(f"project/{name}/history/{number}/index.html")
         versions = exported.live.get(f"/simple/{name}/", Accept=V1_JSON).json()["versions"]
         expected |= {f"project/{name}/{version}/index.html" for version in versions}
         if exported.live.get(f"/pypi/{name}/json").status_code == 200:
             expected.add(f"pypi/{name}/json")
-    assert found == expected
-    assert len(listed) == 13
+    of_files = {path for path in found if path.startswith("project/large/1.0/files/")}
+    assert found - of_files == expected
+    assert len(of_files) > 10
+    assert "project/large/history/1/index.html" in found
+    assert len(listed) == 15
     assert broken(reader(exported.static), pages_of(exported.static)) == []
     page = (exported.static / "project/demo/index.html").read_text()
     assert f"uv pip install --index {BASE}/simple/ demo" in page
