@@ -82,7 +82,11 @@ class App:
         check_host = None if self._host_policy is None else self._check_host
         self._session_cookie = SessionCookie.of(index.settings)
         self._fast_path = FastPath(
-            self._authenticator, check_host, self._trusted_proxies, self._session_cookie
+            self._authenticator,
+            check_host,
+            self._trusted_proxies,
+            self._session_cookie,
+            self._context.remembered,
         )
         parts = (self._context, self._upload_handler, pages, self._instrumentation)
         self.routes = build_router(*parts)

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.http.caching.document_reader import DocumentReader
@@ -32,6 +32,8 @@ class ServerContext:
     documents: DocumentReader
     read_policy: ReadPolicy
     pages: PageCache
+    remembered: LruCache[Any, Any]
+    """The memory for pages, which the requests that the fast path remembers share with them."""
     file_delivery: FileDelivery
     core_metadata: CoreMetadataCache
     password_limit: ConcurrencyLimit
@@ -52,12 +54,14 @@ def build_context(index: Index, write_failure: Reason) -> ServerContext:
     unknown_passwords = max(1, min(os.cpu_count() or 1, MAX_PASSWORD_THREADS) - 1)
     pools = ThreadPools(read_threads, http.concurrent_uploads, unknown_passwords + 1)
     anonymous = Caller(ANONYMOUS, index.authenticator.policy.public)
+    responses = LruCache[Any, Any](http.page_cache * MIB)
     return ServerContext(
         index=index,
         pools=pools,
         documents=DocumentReader(index, pools),
         read_policy=ReadPolicy(anonymous, index.settings.private_patterns),
-        pages=PageCache(http.page_cache * MIB),
+        pages=PageCache(responses),
+        remembered=responses,
         file_delivery=FileDelivery(index),
         core_metadata=CoreMetadataCache(index.files, LruCache(0 if index.is_local else 8 * MIB)),
         password_limit=_password_limit(unknown_passwords),

@@ -13,7 +13,7 @@ from wheelyard.http.caching.cache_headers import VARY, page_cache_headers
 from wheelyard.http.caching.page_cache import CachedPage, Render, repeat_cached
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.conditional_requests import check_if_match
-from wheelyard.http.protocol.content_encoding import best_encoding
+from wheelyard.http.protocol.content_encoding import Encoding, best_encoding
 from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.messages import CSP, HeaderList, Request, Response
 from wheelyard.http.protocol.negotiation import (
@@ -51,14 +51,29 @@ def page_headers(
 
 
 async def load_page(
-    context: ServerContext, key: Hashable, version: ObjectVersion, render: Render, head: HeaderList
+    context: ServerContext,
+    request: Request,
+    what: Hashable,
+    version: ObjectVersion,
+    render: Render,
+    head: HeaderList,
 ) -> CachedPage:
-    """Return the page of `key` and `version`; if it is not cached, render it in a thread."""
+    """
+    Return the page of `what` and `version`, in an encoding that the client accepts.
+
+    If it is not cached, render it in a thread.
+    """
+    key = (what, requested_encoding(request))
     page = context.pages.get(key, version)
     if page is None:
         make = partial(context.pages.get_or_render, key, version, render, head)
         page = await context.documents.coalesce(("page", key, version), make)
     return page
+
+
+def requested_encoding(request: Request) -> Encoding:
+    """Return the encoding that Accept-Encoding asks for."""
+    return best_encoding(request.headers.get(b"accept-encoding", b""))
 
 
 def page_response(
@@ -68,13 +83,13 @@ def page_response(
     is_current: Callable[[], bool] | None = None,
 ) -> Response:
     """
-    Return a 200 response with `page` in an encoding that the client accepts, or 304, or 412.
+    Return a 200 response with `page`, or 304, or 412.
 
     With `is_current`, identical requests get the same response as long as that returns True and the
     page is in its cache.
     """
-    encoding = best_encoding(request.headers.get(b"accept-encoding", b""))
-    response = page.response(media_type, encoding, request.headers.get(b"if-none-match"))
+    is_known = page.is_known(media_type, request.headers.get(b"if-none-match"))
+    response = page.response(media_type, is_known=is_known)
     rejection = check_if_match(request.headers, dict(response.headers)[b"etag"])
     if rejection is not None or is_current is None:
         return rejection or response

@@ -100,7 +100,7 @@ class WebPages:
             is_current: Whether the same caller may get this page again, without this handler.
         """
         headers = self.headers(name, request.caller)
-        page = await load_page(self.context, ("web", key), version, render, headers)
+        page = await load_page(self.context, request, ("web", key), version, render, headers)
         return page_response(request, page, MediaType.HTML, is_current)
 
     def own_page(self, status: int, body: bytes, *headers: Header) -> Response:

@@ -230,7 +230,7 @@ class UploadSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[http]`: caching of pages, and concurrent uploads."""
 
-    page_cache: Mebibytes = 16
+    page_cache: Mebibytes = 20
     """Memory for rendered pages, in each process."""
     public_max_age: Seconds = 0
     """How long a CDN may cache a page that needs no credential."""

@@ -20,6 +20,7 @@ server reads it, so the umask decides the modes.
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from errno import EISDIR, ELOOP
 from fcntl import LOCK_EX, flock
 from hashlib import blake2b
@@ -54,6 +55,25 @@ MAX_FOLDER_ATTEMPTS = 64
 """How often a write is tried if a delete removes the folder of its key meanwhile."""
 MTIME_JITTER_NS = 1_000_000
 """Nanoseconds by which the modification time of a written file is moved, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """Tells whether a file has not changed; there are many, and a closure takes more memory."""
+
+    path: str
+    modified: int
+    inode: int
+    size: int
+
+    def __call__(self) -> bool:
+        try:
+            found = os.lstat(self.path)
+        except OSError:
+            return False
+        # as in `_version`
+        is_same = found.st_mtime_ns == self.modified and found.st_ino == self.inode
+        return is_same and found.st_size == self.size
 
 
 class LocalStore(Store):
@@ -100,21 +120,10 @@ class LocalStore(Store):
 
     def watch(self, key: Key, version: ObjectVersion) -> Callable[[], bool]:
         """See `Store`; the function makes one system call."""
-        path, lstat = self._path(key), os.lstat
+        path = self._path(key)
         if version == ABSENT:
             return super().watch(key, version)
-        modified, inode, size = map(int, version.split("."))
-
-        def is_unchanged() -> bool:
-            try:
-                found = lstat(path)
-            except OSError:
-                return False
-            # as in `_version`
-            is_same = found.st_mtime_ns == modified and found.st_ino == inode
-            return is_same and found.st_size == size
-
-        return is_unchanged
+        return _Watch(path, *map(int, version.split(".")))
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """See `Store`."""

@@ -9,7 +9,7 @@ threads may use it.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import WheelyardError
@@ -21,12 +21,13 @@ from wheelyard.http.security.request_authentication import (
 )
 from wheelyard.http.security.session_cookie import SessionCookie
 from wheelyard.model.access import Caller
-from wheelyard.settings.sections import MIB
 
-CAPACITY_BYTES: Final = 4 * MIB
-"""The memory for remembered requests; the pages themselves are in the `PageCache`."""
-ENTRY_BYTES: Final = 1536
-"""The estimated memory of a remembered request, besides the bytes of its key."""
+ENTRY_BYTES: Final = 832
+"""The estimated memory of a remembered request, besides what it may share with others."""
+SHARED_BYTES: Final = 512
+"""The largest headers and query that remembered requests share."""
+MAX_SHARED: Final = 256
+"""How many such headers and queries are kept to be shared."""
 MAX_HEADERS: Final = 24
 HEADER_LIMIT_BYTES: Final = 1024
 """The longest header (name and value) on the fast path, except Authorization and Cookie."""
@@ -39,14 +40,18 @@ _DECIDING_HEADERS: Final = frozenset(
 _BODY_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
 """Only the ordinary path reads bodies."""
 _AUTHORIZATION: Final = b"authorization"
+_IF_NONE_MATCH: Final = b"if-none-match"
 _COOKIE: Final = b"cookie"
 _METHODS: Final = frozenset({"GET", "HEAD"})
 
-RequestKey = tuple[bytes, str, *tuple[str | bytes, ...]]
-"""The key of the cached caller, the method, and what else an answer may depend on."""
+Variant = tuple[str | bytes, ...]
+"""What an answer may depend on besides the path and the caller: many requests have it in common."""
+RequestKey = tuple[bytes, bytes, Variant]
+"""The key of the cached caller, the path, and the rest."""
+V = TypeVar("V")
 Labels = tuple[str, str, str]
 """Route, method and status, for the metrics."""
-_Entry = tuple[Caller, Callable[[], Response | None], Labels]
+Entry = tuple[Caller, Callable[[], Response | None], Labels]
 
 
 class FastPath:
@@ -57,13 +62,15 @@ class FastPath:
         authenticator: RequestAuthenticator,
         check_host: Callable[[AsgiScope], Response | None] | None,
         trusted_proxies: int,
-        session_cookie: SessionCookie | None = None,
+        session_cookie: SessionCookie | None,
+        entries: LruCache[RequestKey, Entry],
     ) -> None:
         self._authenticator = authenticator
         self._session_cookie = session_cookie
         self._check_host = check_host
         self._trusted_proxies = trusted_proxies
-        self._entries: LruCache[RequestKey, _Entry] = LruCache(CAPACITY_BYTES)
+        self._entries = entries
+        self._values: dict[Any, Any] = {}
 
     def key_of(self, scope: AsgiScope) -> RequestKey | None:
         """Return the key of a request; None if only the ordinary path can answer it."""
@@ -71,7 +78,7 @@ class FastPath:
         if method not in _METHODS or len(headers) > MAX_HEADERS:
             return None
         caller_key = b""
-        key = [scope["http_version"], scope["raw_path"], scope["query_string"]]
+        key = [method, scope["http_version"], scope["query_string"]]
         for name, value in headers:
             if name == _AUTHORIZATION:
                 if caller_key:
@@ -84,7 +91,7 @@ class FastPath:
                 key += (name, value)
             elif name == IAP_ASSERTION_HEADER:
                 return None  # its caller is not cached
-        return (caller_key or self._session_key(headers), method, *key)
+        return caller_key or self._session_key(headers), scope["raw_path"], tuple(key)
 
     def _session_key(self, headers: Iterable[Header]) -> bytes:
         """Return the key of the cached caller by a session's cookie; empty without one."""
@@ -116,7 +123,20 @@ class FastPath:
 
     def remember(self, key: RequestKey, caller: Caller, response: Response, route: str) -> None:
         """Remember the response of the ordinary path to a caller, if it may be repeated."""
-        if response.repeat is not None and _BODY_HEADERS.isdisjoint(key):
-            labels = (route, key[1], str(response.status))
-            size = ENTRY_BYTES + sum(map(len, key))
-            self._entries.put(key, (caller, response.repeat, labels), size)
+        caller_key, path, variant = key
+        if response.repeat is not None and _BODY_HEADERS.isdisjoint(variant):
+            labels = self._shared((route, str(variant[0]), str(response.status)))
+            size = ENTRY_BYTES + len(path)
+            if sum(map(len, variant)) <= SHARED_BYTES and _IF_NONE_MATCH not in variant:
+                variant = self._shared(variant)
+            else:
+                size += 64 * len(variant) + sum(map(len, variant))
+            entry = (caller, response.repeat, labels)
+            self._entries.put((self._shared(caller_key), path, variant), entry, size)
+
+    def _shared(self, value: V) -> V:
+        """Return an equal value that other remembered requests have, too."""
+        if len(self._values) >= MAX_SHARED:
+            self._values.clear()
+        shared: V = self._values.setdefault(value, value)
+        return shared

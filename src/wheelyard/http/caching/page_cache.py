@@ -4,6 +4,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Final
 from weakref import ref
 
 from packaging.utils import NormalizedName
@@ -15,76 +16,77 @@ from wheelyard.http.protocol.messages import NOSNIFF, HeaderList, Response
 from wheelyard.http.protocol.negotiation import MediaType
 from wheelyard.storage.base import ObjectVersion
 
+PAGE_BYTES: Final = 1280
+"""The estimated memory of a cached page, besides the bytes of its body."""
+
 Render = Callable[[], bytes]
-Variant = tuple[MediaType, Encoding]
+PageKey = tuple[Hashable, Encoding]
+"""What a page shows, and how it is encoded: each encoding is made when it is first asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class CachedPage:
-    """A page rendered from one document version, in every encoding; if small, in IDENTITY only."""
+    """A page rendered from one document version, in one encoding; if small, in IDENTITY."""
 
-    key: Hashable
+    key: PageKey
     version: ObjectVersion
     digest: str
     """The hash of the body before compression, for the ETag."""
-    bodies: dict[Encoding, bytes]
+    encoding: Encoding
+    body: bytes
     headers: HeaderList
-    responses: dict[Variant, tuple[Response, Response]] = field(default_factory=dict)
-    """The 200 and the 304 response by media type and encoding, made at the first request."""
+    responses: dict[tuple[MediaType, bool], Response] = field(default_factory=dict)
+    """The responses that were asked for, by media type and whether they are 304."""
 
-    def response(
-        self, media_type: MediaType, encoding: Encoding, if_none_match: bytes | None
-    ) -> Response:
-        """
-        Return the page (200), or 304 if If-None-Match has its ETag of any encoding.
+    def response(self, media_type: MediaType, *, is_known: bool) -> Response:
+        """Return the page (200), or 304 if the client `is_known` to have it."""
+        found = self.responses.get((media_type, is_known))
+        if found is None:
+            found = self._response(media_type, is_known=is_known)
+            self.responses[media_type, is_known] = found
+        return found
 
-        If the page has no body in `encoding`, it is sent in IDENTITY.
-        """
-        if encoding not in self.bodies:
-            encoding = Encoding.IDENTITY
-        both = self.responses.get((media_type, encoding))
-        if both is None:
-            both = self.responses[media_type, encoding] = self._responses(media_type, encoding)
+    def is_known(self, media_type: MediaType, if_none_match: bytes | None) -> bool:
+        """Return whether If-None-Match has the ETag of the page in any encoding."""
         # an ETag of any encoding matches: media type and body are equal
-        return both[is_not_modified(if_none_match, self._etag_prefix(media_type).encode())]
+        return is_not_modified(if_none_match, self._etag_prefix(media_type).encode())
 
     def _etag_prefix(self, media_type: MediaType) -> str:
         return f'"{self.digest}-{media_type.value.etag_letter}'
 
-    def _responses(self, media_type: MediaType, encoding: Encoding) -> tuple[Response, Response]:
-        body = self.bodies[encoding]
-        etag = f'{self._etag_prefix(media_type)}{encoding.value}"'.encode()
+    def _response(self, media_type: MediaType, *, is_known: bool) -> Response:
+        etag = f'{self._etag_prefix(media_type)}{self.encoding.value}"'.encode()
         common = ((b"etag", etag), NOSNIFF, *self.headers)
-        length = (b"content-length", b"%d" % len(body))
+        if is_known:
+            return Response(304, common)
+        length = (b"content-length", b"%d" % len(self.body))
         content = [(b"content-type", media_type.value.content_type), length]
-        if encoding is not Encoding.IDENTITY:
-            content.append((b"content-encoding", encoding.name.lower().encode()))
-        return Response(200, (*content, *common), body), Response(304, common)
+        if self.encoding is not Encoding.IDENTITY:
+            content.append((b"content-encoding", self.encoding.name.lower().encode()))
+        return Response(200, (*content, *common), self.body)
 
 
 class PageCache:
-    """A cache of rendered pages by key, which takes at most `capacity` bytes of memory."""
+    """A cache of rendered pages by key; `cache` is the memory that they may take."""
 
-    def __init__(self, capacity: int) -> None:
-        self._pages: LruCache[Hashable, CachedPage] = LruCache(capacity)
+    def __init__(self, cache: LruCache[PageKey, CachedPage]) -> None:
+        self._pages = cache
 
-    def get(self, key: Hashable, version: ObjectVersion) -> CachedPage | None:
+    def get(self, key: PageKey, version: ObjectVersion) -> CachedPage | None:
         """Return the page cached under `key`; None if there is none of this document version."""
         page = self._pages.get(key)
         return page if page is not None and page.version == version else None
 
     def get_or_render(
-        self, key: Hashable, version: ObjectVersion, render: Render, headers: HeaderList
+        self, key: PageKey, version: ObjectVersion, render: Render, headers: HeaderList
     ) -> CachedPage:
         """Return the page of `key` and `version`; if it is not cached, render and cache it."""
         page = self.get(key, version)
         if page is None:
             body = render()
-            bodies = encode_body(body)
             digest = urlsafe_b64encode(blake2b(body, digest_size=15).digest()).decode()
-            page = CachedPage(key, version, digest, bodies, headers)
-            # a page takes about 4 KiB besides its bodies
-            self._pages.put(key, page, 4096 + sum(map(len, bodies.values())))
+            page = CachedPage(key, version, digest, *encode_body(body, key[1]), headers)
+            self._pages.put(key, page, PAGE_BYTES + len(page.body))
         return page
 
 

@@ -1,6 +1,5 @@
 """Handler of `/-/assets/<name>`: style sheet, scripts and icons of the pages."""
 
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -28,12 +27,10 @@ async def answer_asset(request: Request, web: WebPages) -> Response:
     if asset is None:
         message = "This page is of another version of the server. Load it again."
         raise NotFound(message, short="Not found.")
-    bodies = _encoded(asset)
-    encoding = best_encoding(request.headers.get(b"accept-encoding", b""))
+    encoding, body = _encoded(asset, best_encoding(request.headers.get(b"accept-encoding", b"")))
     headers = [IMMUTABLE, VARY_ENCODING, HARMLESS]
-    if encoding is not Encoding.IDENTITY and encoding in bodies:
+    if encoding is not Encoding.IDENTITY:
         headers.append((b"content-encoding", encoding.name.lower().encode()))
-    body = bodies.get(encoding, asset.body)
     return make_response(200, asset.media_type.encode(), body, *headers)
 
 
@@ -46,5 +43,5 @@ async def answer_favicon(_request: Request, web: WebPages) -> Response:
 
 
 @lru_cache
-def _encoded(asset: Asset) -> Mapping[Encoding, bytes]:
-    return encode_body(asset.body)
+def _encoded(asset: Asset, encoding: Encoding) -> tuple[Encoding, bytes]:
+    return encode_body(asset.body, encoding)

@@ -30,7 +30,7 @@ async def answer_feed(request: Request, web: WebPages) -> Response:
 
     key, version = ("feed of all", visibility_key(caller)), ObjectVersion(str(table.generation))
     async with context.long_read_limit.acquire(request.client_key):
-        page = await load_page(context, key, version, render, web.headers(None, None))
+        page = await load_page(context, request, key, version, render, web.headers(None, None))
     return page_response(request, page, MediaType.ATOM, index.search.watch(table.generation))
 
 
@@ -50,5 +50,7 @@ async def answer_project_feed(request: Request, web: WebPages) -> Response:
         return project_feed(environment.brand.name, environment.base_url, project, changes)
 
     is_current = index.projects.watch(name, version)
-    page = await load_page(context, ("feed", name), version, render, web.headers(name, None))
+    page = await load_page(
+        context, request, ("feed", name), version, render, web.headers(name, None)
+    )
     return page_response(request, page, MediaType.ATOM, is_current)

@@ -226,7 +226,7 @@ async def _core_metadata(
     headers = metadata_cache_headers(is_public=is_public)
     load = partial(context.core_metadata.load_bytes, project, file)
     # its digest is its version
-    page = await load_page(context, key, ObjectVersion(file.core_metadata), load, headers)
+    page = await load_page(context, request, key, ObjectVersion(file.core_metadata), load, headers)
     is_current = context.index.projects.watch(project, requested.version)
     whole = page_response(request, page, MediaType.CORE_METADATA, is_current)
     is_whole = b"range" not in request.headers or whole.status != HTTPStatus.OK

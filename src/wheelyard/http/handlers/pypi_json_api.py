@@ -28,7 +28,7 @@ async def answer_pypi_json(request: Request, context: ServerContext) -> Response
     key = ("pypi_json", name, version)
     headers = page_headers(context, MediaType.PLAIN_JSON, name)
     render = partial(_render, project, version, context)
-    page = await load_page(context, key, revision, render, headers)
+    page = await load_page(context, request, key, revision, render, headers)
     is_current = context.index.projects.watch(name, revision)
     return page_response(request, page, MediaType.PLAIN_JSON, is_current)
 

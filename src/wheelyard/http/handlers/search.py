@@ -44,7 +44,7 @@ async def answer_search(request: Request, context: ServerContext) -> Response:
 
         key = ("search", visibility_key(caller))
         version = ObjectVersion(str(table.generation))
-        page = await load_page(context, key, version, render, headers)
+        page = await load_page(context, request, key, version, render, headers)
     is_current = None
     if context.index.authenticator.iap is None:  # the fast path does not know who IAP names
         is_current = context.index.search.watch(table.generation)

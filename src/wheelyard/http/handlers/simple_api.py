@@ -29,7 +29,7 @@ async def project_list(request: Request, context: ServerContext) -> Response:
 
     key = ("list", media_type.value.is_json, page_responses.visibility_key(request.caller))
     headers = page_headers(context, media_type)
-    page = await load_page(context, key, snapshot.version, render, headers)
+    page = await load_page(context, request, key, snapshot.version, render, headers)
     is_current = context.index.projects.names.watch(snapshot.version)
     return page_response(request, page, media_type, is_current)
 
@@ -61,12 +61,13 @@ async def project_detail(request: Request, context: ServerContext) -> Response:
             # other requests wait for this document, so an error must not reach them
             with suppress(Exception):
                 render = partial(rendering, read.value)
-                page = context.pages.get_or_render(key, read.version, render, headers)
+                made = (key, page_responses.requested_encoding(request))
+                page = context.pages.get_or_render(made, read.version, render, headers)
                 rendered[read.version] = page
 
     project, version = await context.documents.require_project(name, on_read=render_now)
     page = rendered.get(version)
     if page is None:
-        page = await load_page(context, key, version, partial(rendering, project), headers)
+        page = await load_page(context, request, key, version, partial(rendering, project), headers)
     is_current = context.index.projects.watch(name, version)
     return page_response(request, page, media_type, is_current)

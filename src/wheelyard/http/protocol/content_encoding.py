@@ -1,8 +1,8 @@
 """
 Compression of response bodies: the encodings, the choice by Accept-Encoding, and compressing.
 
-`PageCache` keeps each page in all encodings. A new encoding needs a member of `Encoding`, its place
-in `best_encoding` and its body in `encode_body`.
+`PageCache` keeps each page in the encodings that were asked for. A new encoding needs a member of
+`Encoding`, its place in `best_encoding` and its body in `encode_body`.
 """
 
 import gzip
@@ -23,6 +23,8 @@ class Encoding(Enum):
     IDENTITY = "i"
     GZIP = "g"
     ZSTD = "z"
+
+    __hash__ = object.__hash__  # the one of Enum is slower, and is asked for each request
 
 
 def best_encoding(accept_encoding: bytes) -> Encoding:
@@ -46,13 +48,13 @@ def best_encoding(accept_encoding: bytes) -> Encoding:
     return Encoding.IDENTITY
 
 
-def encode_body(body: bytes) -> dict[Encoding, bytes]:
-    """Return `body` in every encoding; if it is under `MIN_COMPRESSED_BYTES`, in IDENTITY only."""
-    bodies = {Encoding.IDENTITY: _trimmed(body)}
-    if len(body) >= MIN_COMPRESSED_BYTES:
-        bodies[Encoding.GZIP] = gzip.compress(body, 6, mtime=0)
-        bodies[Encoding.ZSTD] = _trimmed(zstandard.ZstdCompressor(level=9).compress(body))
-    return bodies
+def encode_body(body: bytes, encoding: Encoding) -> tuple[Encoding, bytes]:
+    """Return `body` in `encoding`; if it is under `MIN_COMPRESSED_BYTES`, in IDENTITY."""
+    if encoding is Encoding.IDENTITY or len(body) < MIN_COMPRESSED_BYTES:
+        return Encoding.IDENTITY, _trimmed(body)
+    if encoding is Encoding.GZIP:
+        return encoding, gzip.compress(body, 6, mtime=0)
+    return encoding, _trimmed(zstandard.ZstdCompressor(level=9).compress(body))
 
 
 def _trimmed(body: bytes) -> bytes:

@@ -35,6 +35,8 @@ class MediaType(Enum):
     CORE_METADATA = _MediaTypeTraits(b"application/octet-stream", "m", is_json=False)
     """Of a file's core metadata, which is not negotiated."""
 
+    __hash__ = object.__hash__  # the one of Enum is slower, and is asked for each request
+
 
 _BY_NAME: Final = {
     "application/vnd.pypi.simple.v1+json": MediaType.JSON,
