@@ -21,6 +21,7 @@ from wheelyard.http.protocol.messages import (
 from wheelyard.http.protocol.negotiation import MediaType
 from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.model.access import Action, Caller
+from wheelyard.model.project import File
 from wheelyard.rendering.error_facts import ErrorFacts
 from wheelyard.rendering.web.environment import POLICY, PageEnvironment
 from wheelyard.rendering.web.error_page import error_page
@@ -44,6 +45,8 @@ class WebPages:
         is_certain = bool(settings.server.public_url)
         self.dependency_names: LruCache[str, frozenset[NormalizedName]] = LruCache(MIB)
         """The names that a release requires, by the digest of its core metadata."""
+        self.latest_files: LruCache[ObjectVersion, File] = LruCache(MIB)
+        """The file that describes the latest release, by the version of a project's document."""
         self.environment = PageEnvironment(
             settings.index_url, is_certain=is_certain, brand=context.index.brand
         )

@@ -11,6 +11,7 @@ from tests.http.packages import sdist, wheel
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.http.security.request_authentication import CACHED_CALLER_SECONDS
 from wheelyard.model.access import parse_actions, parse_pattern
+from wheelyard.model.grants import GrantFields
 from wheelyard.settings.sections import AccessSettings, Settings
 
 HTML = ("accept", "text/html")
@@ -149,3 +150,17 @@ def test_who_may_upload(tmp_path: Path) -> None:
             page = app.get("/project/demo/", HTML, login(app, action, "demo")).body.decode()
             assert ("Who may upload" in page) == ("group:ml" in page) == is_shown
             assert "@acme.dev" not in page
+
+
+def test_new_grants(tmp_path: Path) -> None:
+    """A page is sent again without waiting to who may manage, until there is another grant."""
+    with in_process(tmp_path) as app:
+        app.publish(wheel("demo"))
+        manager = login(app, "manage", "demo")
+        app.get("/project/demo/", HTML, manager)
+        assert app.get("/project/demo/", HTML, manager).was_quick
+        fields = GrantFields(who=("user:bob@acme.dev",), projects=("demo",), actions=("upload",))
+        app.index.access.grant(fields, "local:test")
+        page = app.get("/project/demo/", HTML, manager)
+        assert not page.was_quick
+        assert b"user:bob@acme.dev" in page.body

@@ -16,7 +16,8 @@ from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_version, strip_trailing_zeros
-from wheelyard.model.project import Project
+from wheelyard.model.grants import Grants
+from wheelyard.model.project import File, Project
 from wheelyard.operations.search.project_table import VisibleProjects
 from wheelyard.rendering.releases import Release, latest_release, releases_of
 from wheelyard.rendering.simple_pages import listed_version
@@ -32,6 +33,8 @@ from wheelyard.rendering.web.release_page import (
 )
 from wheelyard.storage.base import ObjectVersion
 
+_FILE_BYTES: Final = 1024
+"""The memory that a remembered file takes, roughly."""
 _PAGE_NUMBER: Final = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
 
 
@@ -58,16 +61,19 @@ async def answer_project(request: Request, web: WebPages) -> Response:
     project, version = await web.context.documents.require_project(name)
     table = await load_projects(web.context)
     viewer = web.viewer(request, name)
+    access = web.context.index.access
 
-    def look() -> _Neighbours:
-        latest, visible = latest_release(releases_of(project)), table.readable_by(request.caller)
-        return _Neighbours(
-            known=_known(web, name, latest, visible),
+    def look() -> tuple[_Neighbours, Grants | None]:
+        visible = table.readable_by(request.caller)
+        grants = access.load() if viewer.may_manage else None
+        seen = _Neighbours(
+            known=_known(web, name, _latest_file(web, project, version), visible),
             used_by=tuple(visible.used_by(name)),
-            uploaders=_uploaders(web, name) if viewer.may_manage else (),
+            uploaders=_uploaders(name, grants) if grants else (),
         )
+        return seen, grants
 
-    seen = await web.context.pools.run_read(look)
+    seen, grants = await web.context.pools.run_read(look)
 
     def render() -> bytes:
         releases = releases_of(project)
@@ -82,14 +88,14 @@ async def answer_project(request: Request, web: WebPages) -> Response:
         )
         return project_page(web.environment, viewer, content)
 
-    is_current = _watch(web, name, version, table.generation)
+    is_same_project = _watch(web, name, version, table.generation)
     return await web.respond(
         request,
         ("project", name, viewer, visibility_key(request.caller)),
         seen.version_with(version),
         render,
         name=name,
-        is_current=None if viewer.may_manage else is_current,  # grants are not watched
+        is_current=lambda: is_same_project() and (grants is None or access.peek() is grants),
     )
 
 
@@ -111,7 +117,8 @@ async def answer_release(request: Request, web: WebPages) -> Response:
 
     def look() -> _Neighbours:
         visible = table.readable_by(request.caller)
-        return _Neighbours(known=_known(web, name, _release(project, listed), visible))
+        file = _release(project, listed).metadata_file
+        return _Neighbours(known=_known(web, name, file, visible))
 
     seen = await web.context.pools.run_read(look)
 
@@ -188,27 +195,32 @@ def _missing_release(request: Request, web: WebPages, name: NormalizedName) -> R
     return web.own_page(404, body)
 
 
+def _latest_file(web: WebPages, project: Project, version: ObjectVersion) -> File | None:
+    """Return the file that describes the latest release; remembered, as releases may be many."""
+    key = ObjectVersion(f"{project.name} {version}")
+    found = web.latest_files.get(key)
+    latest = latest_release(releases_of(project)) if found is None else None
+    if latest is None:
+        return found
+    web.latest_files.put(key, latest.metadata_file, _FILE_BYTES)
+    return latest.metadata_file
+
+
 def _known(
-    web: WebPages, name: NormalizedName, release: Release | None, visible: VisibleProjects
+    web: WebPages, name: NormalizedName, file: File | None, visible: VisibleProjects
 ) -> frozenset[NormalizedName]:
-    """Return the names that a release requires and that are among the visible projects."""
-    return (
-        frozenset(visible.known(_dependency_names(web, name, release))) if release else frozenset()
-    )
+    """Return the names that a release requires, by its file, and that are among the visible."""
+    return frozenset(visible.known(_dependency_names(web, name, file))) if file else frozenset()
 
 
-def _uploaders(web: WebPages, name: NormalizedName) -> tuple[str, ...]:
+def _uploaders(name: NormalizedName, grants: Grants) -> tuple[str, ...]:
     """Return the principals and groups that have a grant to upload to a project."""
-    grants = web.context.index.access.load().all
-    uploading = (each for each in grants if each.scope.permits(Action.UPLOAD, name))
+    uploading = (each for each in grants.all if each.scope.permits(Action.UPLOAD, name))
     return tuple(sorted({who for each in uploading for who in each.who}))
 
 
-def _dependency_names(
-    web: WebPages, name: NormalizedName, release: Release
-) -> frozenset[NormalizedName]:
+def _dependency_names(web: WebPages, name: NormalizedName, file: File) -> frozenset[NormalizedName]:
     """Return the names that a release requires, remembered by the digest of its core metadata."""
-    file = release.metadata_file
     found = web.dependency_names.get(file.core_metadata)
     if found is None:
         found = dependency_names(web.context.core_metadata.load(name, file))
