@@ -1,7 +1,7 @@
 """A store in a folder with something of everything in it, and its exports."""
 
 import os
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -104,7 +104,7 @@ def observed_export(
 def one_by_one(export: IncrementalExport) -> IncrementalExport:
     """Return an export that does one thing after the other, in this thread."""
 
-    def run_all(tasks: list[ExportTask], known: Container[str]) -> TaskResults:
+    def run_all(tasks: list[ExportTask], known: frozenset[str]) -> TaskResults:
         for task in tasks:
             yield task, export.project.export(task, known)
 

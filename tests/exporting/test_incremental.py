@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec.json import decode, encode
 from packaging.utils import NormalizedName
 
 from tests.catalog.faulty_store import FaultyStore
@@ -222,6 +223,20 @@ def test_many_projects(stocked: ExportHarness, monkeypatch: pytest.MonkeyPatch) 
     for number, name in enumerate(names, 1):
         assert f"project/{name}/" in (stocked.site / f"-/projects/{number}/index.html").read_text()
     assert broken(reader(stocked.site), pages_of(stocked.site)) == []
+
+
+def test_a_manifest_of_an_older_form(stocked: ExportHarness) -> None:
+    """What can be read of an older manifest are the options, and they stay as they were."""
+    stocked.export()
+    before, place = tree(stocked.site), stocked.site / MANIFEST
+    written = decode(place.read_bytes(), type=dict[str, object])
+    older = {"demo": [3, "version", ["demo", "1.0", ""], ["version of a page"]]}
+    place.write_bytes(encode({**written, "generator": "wheelyard 0.1", "projects": older}))
+    (stocked.site / "simple/demo/index.html").write_bytes(b"as it used to be")
+
+    stocked.export(asked=RequestedOptions())
+
+    assert tree(stocked.site) == before
 
 
 def test_an_empty_index(harness: ExportHarness) -> None:

@@ -9,7 +9,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -129,7 +129,7 @@ class SiteExporter:
             retries=retries,
         )
 
-        def run_all(tasks: list[ExportTask], known: Container[str]) -> TaskResults:
+        def run_all(tasks: list[ExportTask], known: frozenset[str]) -> TaskResults:
             if is_local and self.processors > 1 and len(tasks) > MIN_PROJECTS_FOR_PROCESSES:
                 return self._run_in_processes(tasks, known, options, writer)
             threads = LOCAL_THREADS if is_local else REMOTE_THREADS
@@ -152,7 +152,7 @@ class SiteExporter:
     def _run_in_processes(
         self,
         tasks: list[ExportTask],
-        known: Container[str],
+        known: frozenset[str],
         options: Options,
         writer: PageWriter,
     ) -> TaskResults:
@@ -228,7 +228,7 @@ def _export_part(
     settings: Settings,
     dest: str,
     requested: RequestedOptions,
-    known: Container[str],
+    known: frozenset[str],
     tasks: list[ExportTask],
 ) -> tuple[list[TaskResult], int]:
     index = open_index(settings, create=False)

@@ -1,6 +1,6 @@
 """The incremental export: writes the projects that have changed since the last export."""
 
-from collections.abc import Callable, Collection, Container, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from heapq import nlargest
@@ -43,7 +43,7 @@ MAX_ROUNDS: Final = 10
 """How often projects are exported again because others, which they link to, have changed."""
 
 TaskResults = Generator[tuple[ExportTask, TaskResult], None, None]
-RunAll = Callable[[list[ExportTask], Container[str]], TaskResults]
+RunAll = Callable[[list[ExportTask], frozenset[str]], TaskResults]
 ExportProgress = Callable[[int, int], None]
 """Called with the number of finished projects, and of all to export."""
 
@@ -219,10 +219,10 @@ class IncrementalExport:
         if run.existing is None:
             shown = run.manifest.projects
             return SiteLinks((each.facts for each in shown.values()), shown.keys())
-        known = frozenset(names)
+        known: Iterable[str] = names
         if INDEX in run.existing:
             pages = run.existing
-            known = frozenset(each for each in names if f"project/{each}/{INDEX}" in pages)
+            known = (each for each in names if f"project/{each}/{INDEX}" in pages)
         return SiteLinks(self.known_facts(), known)
 
     def _run_tasks(

@@ -24,8 +24,8 @@ class SiteLinks:
         known: The names of the projects that pages may link to.
     """
 
-    def __init__(self, facts: Iterable[ProjectFacts], known: Container[str]) -> None:
-        self.known = known
+    def __init__(self, facts: Iterable[ProjectFacts], known: Iterable[str]) -> None:
+        self.known = frozenset(known)  # which another process can be given
         self._facts = facts
 
     def used_by(self, name: str) -> tuple[NormalizedName, ...]:
