@@ -1,5 +1,6 @@
 """Live and static: the same bytes, given the same settings."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,3 +131,16 @@ def test_what_is_not_for_installing_is_not_there(exported: LiveAndStatic) -> Non
     assert files
     for absent in ("gone/", "kept-in/", "half_gone-2.0"):
         assert [path for path in files if f"/{absent}" in path] == []
+
+
+def test_the_brand(exported: LiveAndStatic) -> None:
+    """The name, logo and colour of the team are on the pages; the logo can run no script."""
+    page = (exported.static / "index.html").read_text()
+    logo, style = (
+        re.findall(rf'"\./(-/assets/{name}-\w+\.\w+)"', page) for name in ("logo", "style")
+    )
+
+    assert "<title>Projects · Acme &amp; Söhne</title>" in page
+    assert (exported.static / logo[0]).read_bytes() == LOGO
+    assert "sandbox" in exported.live.get(f"/{logo[0]}").headers["content-security-policy"]
+    assert "--accent: #c2185b;" in exported.live.get(f"/{style[0]}").text

@@ -106,4 +106,4 @@ def _local_name(tag: str) -> str:
 
 
 def _bad_logo(why: str) -> Invalid:
-    return Invalid(f"The logo cannot be used: {why}.", code="bad_setting")
+    return Invalid(f"The picture cannot be used: {why}.", code="bad_setting")

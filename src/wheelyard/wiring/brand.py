@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from wheelyard.errors import Invalid, quoted
+from wheelyard.errors import Invalid
 from wheelyard.model.brand import MAX_LOGO_BYTES, Brand, Logo, parse_logo
+from wheelyard.model.text import escaped
 from wheelyard.settings.sections import WebSettings
 from wheelyard.settings.validation import bad_setting
 
@@ -18,6 +19,7 @@ def _read_logo(path: str) -> Logo:
         with Path(path).open("rb") as file:
             return parse_logo(file.read(MAX_LOGO_BYTES + 1))
     except OSError as error:
-        raise bad_setting(f"[web] logo: {quoted(path)} cannot be read: {error.strerror}") from error
+        raise bad_setting(f"[web] logo: {escaped(path)}: {error.strerror}") from error
     except Invalid as error:
-        raise bad_setting(f"[web] logo: {quoted(path)}. {error.message}") from error
+        why = error.message.removesuffix(".")
+        raise bad_setting(f"[web] logo: {escaped(path)}: {why}") from error
