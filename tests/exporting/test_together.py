@@ -14,7 +14,7 @@ from tests.http.packages import sdist, wheel
 from wheelyard.model.project import Status
 from wheelyard.operations.exporting.manifest import FileMode, RequestedOptions
 
-SEEDS = 10
+SEEDS = 7
 EXPORTS = ("first", "second")
 
 

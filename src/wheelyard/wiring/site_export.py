@@ -60,7 +60,7 @@ REMOTE_THREADS: Final = 16
 """The number of concurrently exported projects, if the store or the site is a bucket."""
 IS_LINUX: Final = sys.platform == "linux"
 """Whether a process may be forked; on macOS that is not safe."""
-MIN_PROJECTS_FOR_PROCESSES: Final = 1000
+MIN_PROJECTS_FOR_PROCESSES: Final = 500
 """With more projects, the export runs in several processes."""
 INTERRUPT_GRACE_SECONDS: Final = 0.5
 """The wait for a Ctrl-C that has already ended the pool's processes."""
