@@ -19,6 +19,19 @@ async () => {
     nodes.map((each) => `${id}: ${each.html.slice(0, 160)}: ${each.failureSummary}`));
 }
 """
+TOO_WIDE: Final = """
+() => {
+  const main = document.querySelector("main");
+  const padding = parseFloat(getComputedStyle(main).paddingRight);
+  const right = main.getBoundingClientRect().right - padding;
+  const wide = [...main.querySelectorAll("table, pre, dl, ul, form, img, section")].filter(
+    (each) => each.getBoundingClientRect().right > right + 1 && !each.closest(".scrolling"));
+  const found = wide.map((each) => `too wide: ${each.outerHTML.slice(0, 80)}`);
+  if (document.documentElement.scrollWidth > innerWidth) found.push("wider than the window");
+  return found;
+}
+"""
+"""Finds what reaches over the right edge of the column."""
 
 
 def npm_package(name: str) -> Path:
@@ -30,14 +43,12 @@ def npm_package(name: str) -> Path:
 
 
 def violations(person: Person) -> list[str]:
-    """Return what axe-core finds on the page that is open, and whether that is too wide."""
+    """Return what axe-core finds on the page that is open, and what on it is too wide."""
     # through the debugger, as the policy of the page allows no such script
     if not person.page.evaluate("'axe' in window"):
         person.page.evaluate(_source())
-    found = [f"{person.path}: {each}" for each in person.page.evaluate(RUN)]
-    if person.page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-        found.append(f"{person.path} is wider than the window")
-    return found
+    found = [*person.page.evaluate(RUN), *person.page.evaluate(TOO_WIDE)]
+    return [f"{person.path}: {each}" for each in found]
 
 
 @functools.cache

@@ -32,12 +32,12 @@ FORMS = (
 )
 
 
-WINDOWS = (("light", 360), ("dark", 1440))
+WINDOWS = (("light", 360), ("dark", 768))
 """Colour schemes and widths; `tools.accessibility` has more."""
 
 
 def test_axe(browser: Browser, site: RunningServer) -> None:
-    """axe-core finds nothing on any kind of page, on a telephone and on a wide screen."""
+    """axe-core finds nothing on any kind of page, on a telephone and on a tablet."""
     found = []
     with viewers(browser, site.url) as people:
         for path in ("/-/sign-in/", *PAGES, *FORMS):
