@@ -77,8 +77,8 @@ class App:
         self._authenticator = RequestAuthenticator(self._context)
         self._instrumentation = Instrumentation(index, metrics_folder)
         self._upload_handler = UploadHandler(self._context)
-        pages = PageLoader(self._context)
-        self._error_pages = ErrorPages(self._context, pages)
+        self._pages = PageLoader(self._context)
+        self._error_pages = ErrorPages(self._context, self._pages)
         check_host = None if self._host_policy is None else self._check_host
         self._session_cookie = SessionCookie.of(index.settings)
         self._fast_path = FastPath(
@@ -88,7 +88,7 @@ class App:
             self._session_cookie,
             self._context.remembered,
         )
-        parts = (self._context, self._upload_handler, pages, self._instrumentation)
+        parts = (self._context, self._upload_handler, self._pages, self._instrumentation)
         self.routes = build_router(*parts)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
@@ -140,6 +140,7 @@ class App:
         finally:
             publishing.cancel()
             self._context.pools.close()
+            self._pages.close()
             await self._instrumentation.close()
 
     async def _respond(

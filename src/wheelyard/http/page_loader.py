@@ -46,6 +46,11 @@ class PageLoader:
             self._web = self._import("wheelyard.http.web_pages").WebPages(self._context)
         return self._web
 
+    def close(self) -> None:
+        """End what pages have started."""
+        if self._web is not None:
+            self._web.descriptions.close()
+
     def _load_handler(self, module: str, function: str) -> PageHandler:
         found = self._import(f"wheelyard.http.handlers.{module}")
         handler: PageHandler = getattr(found, function)

@@ -22,18 +22,13 @@ from wheelyard.http.protocol.negotiation import MediaType
 from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.project import File
+from wheelyard.operations.descriptions.descriptions import Descriptions
 from wheelyard.rendering.error_facts import ErrorFacts
-from wheelyard.rendering.web.environment import POLICY, PageEnvironment
+from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.error_page import error_page
 from wheelyard.rendering.web.viewer import Viewer
 from wheelyard.settings.sections import MIB
 from wheelyard.storage.base import ObjectVersion
-
-SECURITY_HEADERS: HeaderList = (
-    (b"content-security-policy", POLICY.encode()),
-    # without an origin, forms would look as if a page of another site had sent them
-    (b"referrer-policy", b"same-origin"),
-)
 
 
 class WebPages:
@@ -47,8 +42,20 @@ class WebPages:
         """The names that a release requires, by the digest of its core metadata."""
         self.latest_files: LruCache[ObjectVersion, File] = LruCache(MIB)
         """The file that describes the latest release, by the version of a project's document."""
+        remote_images = settings.web.remote_images
+        self.descriptions = Descriptions(
+            context.index.runtime.monotonic, remote_images=remote_images
+        )
         self.environment = PageEnvironment(
-            settings.index_url, is_certain=is_certain, brand=context.index.brand
+            settings.index_url,
+            is_certain=is_certain,
+            brand=context.index.brand,
+            remote_images=remote_images,
+        )
+        self.security_headers: HeaderList = (
+            (b"content-security-policy", self.environment.policy.encode()),
+            # without an origin, forms would look as if a page of another site had sent them
+            (b"referrer-policy", b"same-origin"),
         )
 
     def viewer(self, request: Request, name: NormalizedName | None = None) -> Viewer:
@@ -80,7 +87,7 @@ class WebPages:
         caller.require(Action.MANAGE, name)
         return name
 
-    async def respond(
+    async def respond(  # noqa: PLR0913 - most are given by name
         self,
         request: Request,
         key: Hashable,
@@ -89,6 +96,7 @@ class WebPages:
         *,
         name: NormalizedName | None = None,
         is_current: Callable[[], bool] | None = None,
+        is_final: Callable[[], bool] = lambda: True,
     ) -> Response:
         """
         Return the response with a page; if it is not in the cache, render it in a thread.
@@ -101,9 +109,13 @@ class WebPages:
             render: Returns the bytes of the page.
             name: The project that the page is about; None for a page of all projects.
             is_current: Whether the same caller may get this page again, without this handler.
+            is_final: Whether the page may be kept; asked when it is rendered.
         """
         headers = self.headers(name, request.caller)
         page = await load_page(self.context, request, ("web", key), version, render, headers)
+        if not is_final():
+            self.context.pages.discard(page)
+            is_current = None
         return page_response(request, page, MediaType.HTML, is_current)
 
     def own_page(self, status: int, body: bytes, *headers: Header) -> Response:
@@ -113,14 +125,14 @@ class WebPages:
         No cache may keep it.
         """
         content_type = MediaType.HTML.value.content_type
-        return make_response(status, content_type, body, *SECURITY_HEADERS, NO_STORE, *headers)
+        return make_response(status, content_type, body, *self.security_headers, NO_STORE, *headers)
 
     def error_page(
         self, facts: ErrorFacts, root: str, caller: Caller | None
     ) -> tuple[bytes, HeaderList]:
         """Return the bytes of the page of an error, and its headers; None: an unknown caller."""
         viewer = self.viewer_of(caller or self.context.read_policy.anonymous)
-        return error_page(self.environment, viewer, root, facts), SECURITY_HEADERS
+        return error_page(self.environment, viewer, root, facts), self.security_headers
 
     def headers(self, name: NormalizedName | None, caller: Caller | None) -> HeaderList:
         """
@@ -137,4 +149,4 @@ class WebPages:
         headers = page_cache_headers(max_age, is_public=is_shared)
         if is_shared and context.index.settings.access.cookie_login:
             headers = (VARY_BY_COOKIE, *(each for each in headers if each != VARY))
-        return (*SECURITY_HEADERS, *headers)
+        return (*self.security_headers, *headers)

@@ -31,6 +31,7 @@ from wheelyard.model.lenient_metadata import parse_any
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File
 from wheelyard.model.text import escaped
+from wheelyard.operations.descriptions.descriptions import Descriptions
 from wheelyard.operations.exporting.incremental_export import IncrementalExport, TaskResults
 from wheelyard.operations.exporting.index_pages import IndexPages
 from wheelyard.operations.exporting.manifest import (
@@ -66,6 +67,8 @@ INTERRUPT_GRACE_SECONDS: Final = 0.5
 """The wait for a Ctrl-C that has already ended the pool's processes."""
 GC_THRESHOLD_OBJECTS: Final = 100_000
 """The threshold of the garbage collector, high because pages have hardly any cycles."""
+DESCRIPTIONS_IDLE_SECONDS: Final = 2.0
+"""After this time without a description, the process that renders them ends."""
 MAX_PROJECTS_PER_PART: Final = 500
 """The most projects in one task of a process."""
 
@@ -100,7 +103,11 @@ class SiteExporter:
         index, loaded = self.index, load_manifest(site.store)
         base = index.settings.server.public_url.rstrip("/")
         previous = loaded.manifest.options if loaded.manifest else Options(base_url=base)
-        requested = replace(self.requested, brand=index.brand.fingerprint)
+        requested = replace(
+            self.requested,
+            brand=index.brand.fingerprint,
+            remote_images=index.settings.web.remote_images,
+        )
         options = requested.merged_with(previous)
         has_store_files = _has_files_of(index, self.dest)
         if has_store_files and options.files is not FileMode.LEAVE:  # a site's files are deleted
@@ -115,15 +122,24 @@ class SiteExporter:
             is_certain=bool(options.base_url),
             files_url=options.files_from_page,
             brand=index.brand,
+            remote_images=options.remote_images,
         )
         paths = PagePaths(site.serves_index, options.is_gzipped)
         writer, runtime = PageWriter(site.store, paths), index.runtime
         retries = ConflictRetries(runtime=runtime) if is_local else remote_conflict_retries(runtime)
 
+        descriptions = Descriptions(
+            runtime.monotonic,
+            remote_images=options.remote_images,
+            is_patient=True,
+            idle_seconds=DESCRIPTIONS_IDLE_SECONDS,
+        )
         history = HistoryReader(index.projects, index.tokens.records, is_local=index.is_local)
         project = ProjectExport(
             projects=index.projects,
-            pages=SitePages(options, environment, partial(_core_of, index), history),
+            pages=SitePages(
+                options, environment, partial(_core_of, index), history, descriptions.render
+            ),
             files=SiteDistributions(index.files, site, options.files),
             writer=writer,
             retries=retries,

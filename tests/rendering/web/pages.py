@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from markupsafe import Markup
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
@@ -11,7 +12,7 @@ from wheelyard.model.project import File, Project
 from wheelyard.rendering.releases import Release, latest_release, releases_of
 from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.project_page import ProjectContent, project_page
-from wheelyard.rendering.web.release_page import ReleaseContent, plain_description, release_page
+from wheelyard.rendering.web.release_page import ReleaseContent, release_page
 from wheelyard.rendering.web.viewer import ANYONE, Viewer
 
 ENVIRONMENT = PageEnvironment("http://index.example/simple/")
@@ -35,7 +36,7 @@ def release_content(
         release=release,
         latest=latest.version,
         core=metadata,
-        description=plain_description(metadata),
+        description=Markup("<pre>{}</pre>").format(metadata.description or ""),
         known=frozenset(map(NormalizedName, known)),
     )
 

@@ -28,7 +28,6 @@ from wheelyard.rendering.web.release_page import (
     dependency_names,
     files_page,
     missing_release_page,
-    plain_description,
     release_page,
 )
 from wheelyard.storage.base import ObjectVersion
@@ -53,6 +52,34 @@ class _Neighbours:
         return ObjectVersion(f"{document} {sha256(' '.join(parts).encode()).hexdigest()}")
 
 
+@dataclass(slots=True)
+class _Description:
+    """The description of one page, and whether it is what a later rendering would make."""
+
+    web: WebPages
+    _is_final: bool = True
+
+    def content(
+        self, project: Project, release: Release, latest: str, seen: _Neighbours
+    ) -> ReleaseContent:
+        """Return what a page shows of a release; may wait for the rendering of its description."""
+        core = self.web.context.core_metadata.load(project.name, release.metadata_file)
+        described = self.web.descriptions.render(core)
+        self._is_final = described.is_final
+        return ReleaseContent(
+            project=project,
+            release=release,
+            latest=latest,
+            core=core,
+            description=described.html,
+            known=seen.known,
+        )
+
+    def is_final(self) -> bool:
+        """Return False if the server was too busy to render the description."""
+        return self._is_final
+
+
 async def answer_project(request: Request, web: WebPages) -> Response:
     """Handle GET `/project/<name>/`: a project's page; redirect a name in another spelling."""
     name = _readable_name(request, web)
@@ -73,12 +100,12 @@ async def answer_project(request: Request, web: WebPages) -> Response:
         )
         return seen, grants
 
-    seen, grants = await web.context.pools.run_read(look)
+    (seen, grants), described = await web.context.pools.run_read(look), _Description(web)
 
     def render() -> bytes:
         releases = releases_of(project)
         latest = latest_release(releases)
-        shown = _content(web, project, latest, latest.version, seen) if latest else None
+        shown = described.content(project, latest, latest.version, seen) if latest else None
         content = ProjectContent(
             project=project,
             releases=releases,
@@ -96,6 +123,7 @@ async def answer_project(request: Request, web: WebPages) -> Response:
         render,
         name=name,
         is_current=lambda: is_same_project() and (grants is None or access.peek() is grants),
+        is_final=described.is_final,
     )
 
 
@@ -120,16 +148,23 @@ async def answer_release(request: Request, web: WebPages) -> Response:
         file = _release(project, listed).metadata_file
         return _Neighbours(known=_known(web, name, file, visible))
 
-    seen = await web.context.pools.run_read(look)
+    seen, described = await web.context.pools.run_read(look), _Description(web)
 
     def render() -> bytes:
         release, latest = _release(project, listed), latest_release(releases_of(project))
-        content = _content(web, project, release, latest.version if latest else "", seen)
+        content = described.content(project, release, latest.version if latest else "", seen)
         return release_page(web.environment, viewer, content)
 
     key = ("release", name, listed, viewer, visibility_key(request.caller))
-    is_current, shown = _watch(web, name, version, table.generation), seen.version_with(version)
-    return await web.respond(request, key, shown, render, name=name, is_current=is_current)
+    return await web.respond(
+        request,
+        key,
+        seen.version_with(version),
+        render,
+        name=name,
+        is_current=_watch(web, name, version, table.generation),
+        is_final=described.is_final,
+    )
 
 
 async def answer_files(request: Request, web: WebPages) -> Response:
@@ -227,20 +262,6 @@ def _dependency_names(web: WebPages, name: NormalizedName, file: File) -> frozen
         size = 256 + sum(100 + len(each) for each in found)
         web.dependency_names.put(file.core_metadata, found, size)
     return found
-
-
-def _content(
-    web: WebPages, project: Project, release: Release, latest: str, seen: _Neighbours
-) -> ReleaseContent:
-    core = web.context.core_metadata.load(project.name, release.metadata_file)
-    return ReleaseContent(
-        project=project,
-        release=release,
-        latest=latest,
-        core=core,
-        description=plain_description(core),
-        known=seen.known,
-    )
 
 
 def _watch(

@@ -77,6 +77,8 @@ class _Run:
     """The exported projects."""
     failed: dict[str, str] = field(default_factory=dict)
     """The error messages of failed projects."""
+    provisional: set[str] = field(default_factory=set)
+    """Exported projects that the next export does again."""
     unavailable: set[NormalizedName] = field(default_factory=set)
     """Exported projects of whose files some may have to be removed."""
     obsolete: dict[Key, ObjectVersion] = field(default_factory=dict)
@@ -249,6 +251,7 @@ class IncrementalExport:
                 else:
                     run.entries[task.name] = outcome.entry
                     run.obsolete.update(outcome.obsolete)
+                    (set.discard if outcome.is_final else set.add)(run.provisional, task.name)
                     if outcome.has_unavailable_files:
                         run.unavailable.add(task.name)
                 progress(number, len(names))
@@ -307,7 +310,7 @@ class IncrementalExport:
                 done = run.entries if run.is_full else shown
                 again |= listed - done.keys() - run.failed.keys()
             if not again:
-                return _outdated(merged, run.failed)
+                return _outdated(merged, {*run.failed, *run.provisional})
             self._run_tasks(sorted(again), run, links, _ignore_progress)
         # others change them all the time
         return _outdated(valid.merged(run.entries, self._is_latest), run.entries)

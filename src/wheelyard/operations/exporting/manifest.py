@@ -60,6 +60,8 @@ class Options(Struct, frozen=True, kw_only=True):
     """The `store_fingerprint` of the exported store; empty if unknown."""
     brand: str = ""
     """The fingerprint of the brand on all pages."""
+    remote_images: bool = False
+    """Whether descriptions show images of other hosts."""
 
     @property
     def files_from_page(self) -> str:
@@ -85,6 +87,7 @@ class RequestedOptions:
     """The `store_fingerprint` of the store to export."""
     brand: str = ""
     """The fingerprint of the brand of the index."""
+    remote_images: bool = False
 
     def merged_with(self, previous: Options) -> Options:
         """Return `previous` with these changes; raise Invalid if the site is of another store."""
@@ -95,7 +98,12 @@ class RequestedOptions:
                 "and export again.",
                 code=BAD_DESTINATION,
             )
-        options = replace(previous, store=self.store or previous.store, brand=self.brand)
+        options = replace(
+            previous,
+            store=self.store or previous.store,
+            brand=self.brand,
+            remote_images=self.remote_images,
+        )
         if self.base_url is not None:
             options = replace(options, base_url=self.base_url)
         if self.files is not None:

@@ -45,6 +45,8 @@ class ExportedProject:
     """Pages to delete, after those that link to them are replaced."""
     has_unavailable_files: bool
     """Whether the site may have files to remove, after the pages that link to them."""
+    is_final: bool = True
+    """Whether another export would make the same pages; if not, the next one tries it."""
 
 
 TaskResult = ExportedProject | str
@@ -159,7 +161,7 @@ class ProjectExport:
             raise _lost_file(name, error) from error
         obsolete = self._save_record(name, pages, written, before)
         has_unavailable = bool(project.deleted_filenames) or not project.status.serves_files
-        return ExportedProject(pages.entry, obsolete, has_unavailable)
+        return ExportedProject(pages.entry, obsolete, has_unavailable, pages.is_final)
 
     def _write_pages(self, pages: Iterable[SitePage], before: _Before) -> dict[str, PageRecord]:
         known = dict[str, PageRecord]()

@@ -12,6 +12,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File, Project
+from wheelyard.operations.descriptions.descriptions import RenderedDescription
 from wheelyard.operations.exporting.manifest import ManifestEntry, Options, page_generator
 from wheelyard.operations.exporting.page_writer import INDEX, PAGE_CACHE_CONTROL, SitePage
 from wheelyard.operations.exporting.project_record import ProjectRecord
@@ -29,7 +30,6 @@ from wheelyard.rendering.web.project_page import ProjectContent, project_page
 from wheelyard.rendering.web.release_page import (
     ReleaseContent,
     files_page,
-    plain_description,
     release_page,
 )
 from wheelyard.rendering.web.viewer import ANYONE
@@ -71,6 +71,7 @@ class SitePages:
     """What the pages for people share, made with these options."""
     read_core: ReadCore
     history: HistoryReader
+    describe: Callable[[CoreMetadata], RenderedDescription]
 
     @property
     def made_with(self) -> str:
@@ -118,6 +119,8 @@ class ProjectPages:
         self._releases = releases_of(subject.project)
         self._latest = latest_release(self._releases)
         self._requires = dict[str, tuple[str, ...]]()
+        self.is_final = True
+        """Whether another export would render all descriptions in the same way."""
         self._read_core = lru_cache(1)(partial(site.read_core, subject.project.name))
 
     def __iter__(self) -> Iterator[SitePage]:
@@ -162,7 +165,7 @@ class ProjectPages:
         """The record of the project without its pages, once all pages were made."""
         commit = self._project.commit
         return ProjectRecord(
-            made_with=self._site.made_with,
+            made_with=self._site.made_with if self.is_final else "",
             pages={},
             requires=self._requires,
             last_commit=(commit.number, commit.id) if commit else (0, ""),
@@ -191,12 +194,14 @@ class ProjectPages:
 
     def _content(self, release: Release) -> ReleaseContent:
         core = self._core_of(release)
+        described = self._site.describe(core)
+        self.is_final = self.is_final and described.is_final
         return ReleaseContent(
             project=self._project,
             release=release,
             latest=self._latest.version if self._latest else "",
             core=core,
-            description=plain_description(core),
+            description=described.html,
             known=self._subject.known,
         )
 

@@ -17,14 +17,11 @@ from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
 from wheelyard.rendering.web.assets import ICON, LOGO, load_assets
 from wheelyard.rendering.web.viewer import Viewer
 
-META_POLICY: Final = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
+_POLICY: Final = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:{images}; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
-"""The Content-Security-Policy in each page: a site in a bucket cannot send it as a header."""
-POLICY: Final = f"{META_POLICY}; frame-ancestors 'none'"
-"""The header Content-Security-Policy of each page; browsers ignore `frame-ancestors` in a page."""
 
 
 class PageEnvironment:
@@ -39,6 +36,7 @@ class PageEnvironment:
             the URL that follows from the browser's address bar.
         files_url: The URL of the folder of files, relative to a project's page or absolute.
         brand: How the index presents itself.
+        remote_images: Whether a description may show images of other servers.
     """
 
     def __init__(
@@ -48,7 +46,11 @@ class PageEnvironment:
         is_certain: bool = True,
         files_url: str = FILES_FROM_DETAIL,
         brand: Brand = DEFAULT_BRAND,
+        remote_images: bool = False,
     ) -> None:
+        policy = _POLICY.format(images=" https:" if remote_images else "")
+        self.policy = f"{policy}; frame-ancestors 'none'"
+        """The header Content-Security-Policy of each page; see `policy` in the templates, too."""
         self.index_url = index_url
         self.base_url = index_url.removesuffix("simple/") if is_certain else ""
         """The absolute URL of the home page; empty if it is uncertain."""
@@ -64,7 +66,8 @@ class PageEnvironment:
             "index_link": self.index_link,
             "pip_option": self._pip_option(),
             "logo": LOGO if brand.logo else ICON,
-            "policy": META_POLICY,
+            # a site in a bucket cannot send a header; browsers ignore `frame-ancestors` in a page
+            "policy": policy,
         }
 
     def render(self, template: str, viewer: Viewer, root: str, **values: object) -> bytes:

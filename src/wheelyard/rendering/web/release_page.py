@@ -120,11 +120,6 @@ def dependency_names(core: CoreMetadata) -> frozenset[NormalizedName]:
     return found - {""}
 
 
-def plain_description(core: CoreMetadata) -> Markup:
-    """Return the description of a release as it is written."""
-    return Markup("<pre>{}</pre>").format(core.description) if core.description else Markup()
-
-
 def version_path(version: str) -> str:
     """Return a version as the segment of a URL path."""
     return quote(version, safe="!")

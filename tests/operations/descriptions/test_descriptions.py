@@ -1,0 +1,187 @@
+"""What becomes of descriptions, honest and hostile ones."""
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+
+import pytest
+from msgspec.structs import replace
+from packaging.utils import canonicalize_name
+
+from wheelyard.model.lenient_metadata import minimal_metadata
+from wheelyard.model.metadata import CoreMetadata
+from wheelyard.operations.descriptions.descriptions import MAX_CALLERS, MAX_LENGTH, Descriptions
+
+pytestmark = pytest.mark.integration
+
+MARKDOWN = "text/markdown"
+RST = "text/x-rst"
+
+
+@pytest.fixture(scope="module")
+def descriptions() -> Iterator[Descriptions]:
+    """Return a renderer whose process lives as long as the tests of this module."""
+    made = Descriptions(monotonic, is_patient=True)
+    yield made
+    made.close()
+
+
+def core(content: str, content_type: str = MARKDOWN) -> CoreMetadata:
+    """Return core metadata with a description."""
+    empty = minimal_metadata(canonicalize_name("acme"), "1")
+    return replace(empty, description=content, description_content_type=content_type)
+
+
+def shown(descriptions: Descriptions, content: str, content_type: str = MARKDOWN) -> str:
+    """Return the HTML of a description."""
+    rendered = descriptions.render(core(content, content_type))
+    assert rendered.is_final
+    return rendered.html
+
+
+def test_markdown(descriptions: Descriptions) -> None:
+    """A table, a task list and code of Markdown look as they do on PyPI."""
+    html = shown(descriptions, "|a|b|\n|-|-|\n|1|`2`|\n\n- [x] done\n\n```python\nx = 1\n```\n")
+    assert "<td>1</td>" in html
+    assert "<code>2</code>" in html
+    assert 'disabled checked aria-label="done"> done' in html
+    assert '<pre><span class="n">x</span>' in html
+
+
+def test_restructured_text(descriptions: Descriptions) -> None:
+    """ReStructuredText is rendered, also if the author has not named the type."""
+    text = "Title\n=====\n\n.. note:: *read*\n"
+    assert "<h3>" in shown(descriptions, text, RST)
+    assert "<em>read</em>" in shown(descriptions, text, "")
+
+
+def test_plain_text(descriptions: Descriptions) -> None:
+    """Plain text stays as it is, and so does what is no reStructuredText."""
+    plain = shown(descriptions, "a *b*\n <i>", "text/plain; charset=UTF-8")
+    assert plain == "<pre>a *b*\n &lt;i&gt;</pre>"
+    assert "not valid reStructuredText" in shown(descriptions, "`a", RST)
+    assert shown(descriptions, "`a", "") == "<pre>`a</pre>"
+
+
+@pytest.mark.parametrize("content_type", [MARKDOWN, f"{MARKDOWN}; variant=CommonMark", RST, ""])
+def test_hostile_html(descriptions: Descriptions, content_type: str) -> None:
+    """Nothing that a browser would run is left of a description of any type."""
+    html = shown(
+        descriptions,
+        "<script>alert(1)</script> <style>a{}</style> <svg onload=alert(1)><a href=x></svg>\n\n"
+        "<img src=x onerror=alert(1)> <iframe src=//evil.example></iframe> <math><mi//xlink:href>\n"
+        "[a](javascript:alert(1)) [b](JaVa&#115;cript:x) [c](vbscript:x) [d](data:text/html,x)\n"
+        "`e <javascript:alert(1)>`_ <p style='position:fixed' class='notice' onclick=x>f</p>\n"
+        "<form action=//evil.example><button>g</button></form> <a href='&#1;javascript:x'>h</a>\n",
+        content_type,
+    )
+    tags = re.findall(r"<[^>]*>", html)
+    assert not [each for each in tags if re.search(r"script|style|svg|frame|form|\son|data:", each)]
+    assert "notice" not in "".join(tags)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ".. include:: /etc/passwd\n",
+        ".. csv-table::\n   :file: /etc/passwd\n",
+        ".. csv-table::\n   :url: http://127.0.0.1:9/x\n",
+        ".. raw:: html\n\n   <b id=x>\n",
+        ".. raw:: html\n   :file: /etc/passwd\n",
+        ".. role:: html(raw)\n   :format: html\n\n:html:`<b id=x>`\n",
+        ".. image:: https://a.example/x\n   :target: javascript:x\n",
+    ],
+)
+def test_directives(descriptions: Descriptions, text: str) -> None:
+    """No directive of reStructuredText reads a file or a URL, or writes HTML."""
+    html = shown(descriptions, text, RST)
+    assert "root:" not in html
+    assert not re.search(r"<b|<[^>]*javascript", html)
+
+
+def test_images(descriptions: Descriptions) -> None:
+    """An image of another server is a link to it, unless the setting allows images."""
+    text = (
+        "![logo](https://a.example/x) ![old](http://b.example/y) ![mine](docs/z.png) "
+        "[![badge](https://c.example/z)](https://d.example) ![](data:image/png;base64,AA)"
+    )
+    html = shown(descriptions, text)
+    assert "<img" not in html
+    assert 'href="https://a.example/x"' in html
+    assert re.search(r'<a href="https://d.example"[^>]*><span class="image">badge</span></a>', html)
+    allowing = Descriptions(monotonic, remote_images=True, is_patient=True)
+    html = shown(allowing, text)
+    allowing.close()
+    assert re.findall(r'<img src="([^"]*)"', html) == [
+        "https://a.example/x",
+        "https://c.example/z",
+    ]
+
+
+def test_headings_and_ids(descriptions: Descriptions) -> None:
+    """Headings fit below those of the page, and no id is one of the page's own."""
+    text = "# A\n\n#### B\n\n## C\n\n<p id=files>x</p><h1></h1>\n\n[to C](#c) [f](#files)\n"
+    html = shown(descriptions, text)
+    assert re.findall(r"<(h\d)", html) == ["h3", "h4", "h4"]
+    ids = re.findall(r' id="([^"]*)"', html)
+    assert all(each.startswith("user-content-") for each in ids)
+    assert set(re.findall(r'href="#([^"]*)"', html)) == {"user-content-c", "user-content-files"}
+
+
+def test_relative_links(descriptions: Descriptions) -> None:
+    """A relative link of a description, which would lead to a page of the index, is only text."""
+    html = shown(descriptions, "[a](docs/x.md) [b](/-/account/) [c](//evil.example) [d](?q=1)")
+    assert "href" not in html
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type"),
+    [
+        ("".join(" " * level + "a\n\n" for level in range(300)), RST),
+        ('<pre lang="x"><code>\n' * 5_000, MARKDOWN),
+        (">" * 1000, MARKDOWN),
+        ("|a" * 3000 + "|\n" + "|-" * 3000 + "|\n" + "a\n" * 3000, MARKDOWN),
+    ],
+)
+def test_slow_descriptions(descriptions: Descriptions, content: str, content_type: str) -> None:
+    """A description that takes long to render is shown as text, and the next one is rendered."""
+    assert "shown as plain text" in shown(descriptions, content, content_type)
+    assert "<em>b</em>" in shown(descriptions, f"a *b* {len(content)}")
+
+
+def test_long_description(descriptions: Descriptions) -> None:
+    """A description of 10 MB is not rendered; its beginning is shown as text."""
+    html = shown(descriptions, "*a* " * 2_500_000)
+    assert "longer than 512 KiB" in html
+    assert MAX_LENGTH < len(html) < 2 * MAX_LENGTH
+
+
+def test_strange_characters(descriptions: Descriptions) -> None:
+    """Control characters and halves of characters neither fail nor get to the page as they are."""
+    html = shown(descriptions, "a\x00b\x07 \ud800 \u202e *c*")
+    assert "<em>c</em>" in html
+    assert not re.search("[\x00\x07\ud800\u202e]", html)
+
+
+def test_process_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If no process can be started, a description is text for now."""
+    made = Descriptions(monotonic, is_patient=True)
+    with monkeypatch.context() as context:
+        for program in ("/nonexistent/python", "/bin/false"):
+            context.setattr("sys.executable", program)
+            rendered = made.render(core(f"*{program}*"))
+            assert not rendered.is_final
+            assert f"*{program}*" in rendered.html
+    assert "<em>a</em>" in shown(made, "*a*")
+    made.close()
+
+
+def test_too_many_at_once() -> None:
+    """While several descriptions wait, the next is text for now: its page need not wait."""
+    made = Descriptions(monotonic)
+    count = 3 * MAX_CALLERS
+    with ThreadPoolExecutor(count) as pool:
+        results = list(pool.map(lambda number: made.render(core(f"*{number}*")), range(count)))
+    made.close()
+    assert not all(each.is_final for each in results)
