@@ -83,7 +83,7 @@ def test_bytes_that_are_no_text(typed: Typed) -> None:
 def test_who_decided(typed: Typed, sandbox: Sandbox) -> None:
     """Checking the settings tells who decided each that is not the default, and no secret."""
     (sandbox.folder / "wheelyard.toml").write_text(
-        "[server]\nport = 1\nworkers = 2\n[http]\npage_cache = 16\n"
+        "[server]\nport = 1\nworkers = 2\n[http]\npage_cache = 20\n"
         '[access]\nprivate_names = ["a"]\n'
     )
     environ = {"PORT": "3333", "WHEELYARD_METRICS_TOKEN": "hunter2", "WHEELYARD_PRIVATE": "1"}

@@ -1,14 +1,18 @@
 """What becomes of descriptions, honest and hostile ones."""
 
+import os
 import re
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from time import monotonic
 
 import pytest
 from msgspec.structs import replace
 from packaging.utils import canonicalize_name
 
+from tests import waiting
 from wheelyard.model.lenient_metadata import minimal_metadata
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.operations.descriptions.descriptions import MAX_CALLERS, MAX_LENGTH, Descriptions
@@ -40,6 +44,19 @@ def shown(descriptions: Descriptions, content: str, content_type: str = MARKDOWN
     return rendered.html
 
 
+def processes() -> set[int]:
+    """Return the processes for descriptions among the children of this one, also dead ones."""
+    found = set[int]()
+    for task in Path("/proc/self/task").iterdir():
+        found.update(map(int, (task / "children").read_text().split()))
+    return {each for each in found if b"descriptions.child" in _command_line(each)}
+
+
+def _command_line(process: int) -> bytes:
+    # a dead process has none
+    return Path(f"/proc/{process}/cmdline").read_bytes() or b"descriptions.child"
+
+
 def test_markdown(descriptions: Descriptions) -> None:
     """A table, a task list and code of Markdown look as they do on PyPI."""
     html = shown(descriptions, "|a|b|\n|-|-|\n|1|`2`|\n\n- [x] done\n\n```python\nx = 1\n```\n")
@@ -59,9 +76,9 @@ def test_restructured_text(descriptions: Descriptions) -> None:
 def test_plain_text(descriptions: Descriptions) -> None:
     """Plain text stays as it is, and so does what is no reStructuredText."""
     plain = shown(descriptions, "a *b*\n <i>", "text/plain; charset=UTF-8")
-    assert plain == "<pre>a *b*\n &lt;i&gt;</pre>"
+    assert plain == '<pre tabindex="0">a *b*\n &lt;i&gt;</pre>'
     assert "not valid reStructuredText" in shown(descriptions, "`a", RST)
-    assert shown(descriptions, "`a", "") == "<pre>`a</pre>"
+    assert shown(descriptions, "`a", "") == '<pre tabindex="0">`a</pre>'
 
 
 @pytest.mark.parametrize("content_type", [MARKDOWN, f"{MARKDOWN}; variant=CommonMark", RST, ""])
@@ -185,3 +202,30 @@ def test_too_many_at_once() -> None:
         results = list(pool.map(lambda number: made.render(core(f"*{number}*")), range(count)))
     made.close()
     assert not all(each.is_final for each in results)
+
+
+def test_killed_process(descriptions: Descriptions) -> None:
+    """If the process is killed, the next description is rendered by another one."""
+    shown(descriptions, "first")
+    for each in processes():
+        os.kill(each, signal.SIGKILL)
+    assert "<em>second</em>" in shown(descriptions, "*second*")
+
+
+def test_process_has_no_secret(descriptions: Descriptions) -> None:
+    """The process has neither the environment of the server nor a file that the server has open."""
+    shown(descriptions, "a *b* c")
+    for each in processes():
+        environment = Path(f"/proc/{each}/environ").read_bytes()
+        assert b"HOME=" not in environment
+        opened = {str(file.readlink()) for file in Path(f"/proc/{each}/fd").iterdir()}
+        assert not [file for file in opened if not re.match(r"pipe:|/dev/null", file)]
+
+
+def test_end() -> None:
+    """No process is left when the server ends, or has had no description for a while."""
+    before = processes()
+    made = Descriptions(monotonic, idle_seconds=0.01)
+    assert made.render(core("a *b* d")).html
+    waiting.until(lambda: processes() <= before)
+    made.close()

@@ -226,7 +226,7 @@ def plain(text: str, reason: str = "") -> Markup:
     shown = _REPLACED.sub("\ufffd", text[:MAX_LENGTH])
     cut = Markup("\n<p>The rest is in the core metadata of the files.</p>")
     end = cut if len(text) > MAX_LENGTH else Markup()
-    body = Markup("<pre>{}</pre>").format(shown)
+    body = Markup('<pre tabindex="0">{}</pre>').format(shown)
     return (head.format(reason) if reason else Markup()) + body + end
 
 
