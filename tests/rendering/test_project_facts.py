@@ -14,7 +14,7 @@ from wheelyard.rendering.releases import latest_release, releases_of
 
 def facts(made: Project, keywords: str = "", *requirements: str) -> ProjectFacts:
     """Return the facts of a project."""
-    return facts_of(made, latest_release(releases_of(made)), keywords, requirements)
+    return facts_of(made, latest_release(releases_of(made)), "", keywords, requirements)
 
 
 def test_one_project() -> None:
@@ -29,6 +29,15 @@ def test_one_project() -> None:
     assert (found.uploaded_version, found.uploaded_at) == ("1.0", NOON)
 
 
+def test_summary() -> None:
+    """The summary is that of the latest release, not of the last upload, as on its page."""
+    made = replace(project(file("1.0"), file("1.1rc1")), summary="the candidate")
+
+    found = facts_of(made, latest_release(releases_of(made)), "the release")
+
+    assert (found.version, found.summary, found.text) == ("1.0", "the release", "demo the release ")
+
+
 def test_latest_upload() -> None:
     """The latest upload is the newest file that is not yanked, whatever its version."""
     later = replace(file("0.9"), uploaded_at=NOON + timedelta(days=1))
@@ -41,8 +50,8 @@ def test_latest_upload() -> None:
 def test_nothing_to_install() -> None:
     """A project without files, or in quarantine, has no version and no upload, but a name."""
     for made in (project(), project(file(), status=Status.QUARANTINED)):
-        found = facts(made)
-        assert (found.name, found.version, found.uploaded) == ("demo", "", 0)
+        found = facts(replace(made, summary="what its page hides"))
+        assert (found.name, found.version, found.summary, found.uploaded) == ("demo", "", "", 0)
 
 
 def test_last_change() -> None:

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 from packaging.utils import NormalizedName
 
-from wheelyard.model.project import Project
+from wheelyard.model.project import SUMMARY_LIMIT, Project
 from wheelyard.rendering.releases import Release
 from wheelyard.rendering.simple_pages import served_files
 
@@ -40,6 +40,7 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
     version: str = ""
     """Of the latest release; empty without releases."""
     summary: str = ""
+    """Of the latest release; empty without releases."""
     keywords: str = ""
     """As the latest release has them, at most `KEYWORDS_LIMIT` characters."""
     requires: str = ""
@@ -79,6 +80,7 @@ def name_facts(name: NormalizedName) -> ProjectFacts:
 def facts_of(
     project: Project,
     latest: Release | None,
+    summary: str | None = None,
     keywords: str | None = None,
     requirements: Iterable[str] = (),
     document: str = "",
@@ -89,12 +91,14 @@ def facts_of(
     Args:
         project: The project.
         latest: Its latest release, if any.
-        keywords: The keywords in the core metadata of that release.
+        summary: The summary in the core metadata of that release; without it, the project's.
+        keywords: The keywords there.
         requirements: The requirements there, by PEP 508.
         document: The version of the project's document.
     """
     name, events = project.name, project.commit.events if project.commit else ()
-    summary, words = _encodable(project.summary), _encodable((keywords or "")[:KEYWORDS_LIMIT])
+    shown = (summary or project.summary)[:SUMMARY_LIMIT] if latest else ""
+    summary, words = _encodable(shown), _encodable((keywords or "")[:KEYWORDS_LIMIT])
     current = [file for file in served_files(project) if file.yanked is None]
     newest = max(current, key=attrgetter("uploaded_at", "filename"), default=None)
     required = {required_name(each) for each in requirements} - {"", name}

@@ -126,6 +126,12 @@ def test_banners(shown: Project, said: str) -> None:
     assert said in in_text(shown_project(shown))
 
 
+def test_commands_if_all_is_yanked() -> None:
+    """If every release is yanked, the install commands pin one, as installers refuse others."""
+    assert "demo==1.0<" in shown_project(project(file(yanked="it breaks")))
+    assert "demo==" not in shown_project(project(file("0.9", yanked=""), file("1.0")))
+
+
 def test_many_releases_are_folded() -> None:
     """The page of a project with hundreds of releases shows the newest, and unfolds the others."""
     whole = project(*(file(f"1.{minor}") for minor in range(300)))

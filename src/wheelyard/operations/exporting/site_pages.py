@@ -151,6 +151,7 @@ class ProjectPages:
         facts = facts_of(
             self._project,
             latest,
+            core.summary if core else None,
             core.keywords if core else None,
             core.requires_dist if core else (),
             subject.document,

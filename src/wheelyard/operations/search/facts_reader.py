@@ -57,10 +57,11 @@ class FactsReader:
 
     def _facts_of(self, project: Project, document: ObjectVersion) -> ProjectFacts:
         latest = latest_release(releases_of(project))
-        keywords, requirements = "", tuple[str, ...]()
+        summary, keywords, requirements = "", "", tuple[str, ...]()
         if latest is not None:
-            keywords, requirements = self._described(project.name, latest.metadata_file)
-        return facts_of(project, latest, keywords, requirements, document)
+            found = self._described(project.name, latest.metadata_file)
+            summary, keywords, requirements = found
+        return facts_of(project, latest, summary, keywords, requirements, document)
 
     def _document(
         self, name: NormalizedName, version: ObjectVersion | None
@@ -77,8 +78,8 @@ class FactsReader:
             return None
         return documents.codec.decode(key, stored.body), stored.version
 
-    def _described(self, name: NormalizedName, file: File) -> tuple[str, tuple[str, ...]]:
-        """Return the keywords and the requirements in the core metadata of a file, if it has it."""
+    def _described(self, name: NormalizedName, file: File) -> tuple[str, str, tuple[str, ...]]:
+        """Return summary, keywords and requirements in the core metadata of a file, if any."""
         # a server that shows no pages, and a command, need no parser
         from wheelyard.model.lenient_metadata import parse_leniently  # noqa: PLC0415
         from wheelyard.model.metadata import parse_headers  # noqa: PLC0415
@@ -88,10 +89,11 @@ class FactsReader:
         except NotFound:
             raw = b""
         if not raw:
-            return "", ()
+            return "", "", ()
         try:
             headers = parse_headers(raw)  # a fifth of the work of parsing all fields
-            return headers.first("keywords") or "", headers.every("requires-dist")
+            summary, keywords = headers.first("summary") or "", headers.first("keywords") or ""
+            return summary, keywords, headers.every("requires-dist")
         except Invalid:
             core = parse_leniently(raw, name, file.version)
-            return core.keywords or "", core.requires_dist
+            return core.summary or "", core.keywords or "", core.requires_dist
