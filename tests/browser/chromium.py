@@ -17,6 +17,8 @@ from tests.clients.harness import program, site_packages, system_program
 
 OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
 """Of Chromium: a container's root has no sandbox, no graphics card and little shared memory."""
+NO_BACK_CACHE = "--disable-back-forward-cache"
+"""What Playwright adds, and nobody else has: people's browsers keep pages for the back button."""
 CLIPBOARD = ("clipboard-read", "clipboard-write")
 
 
@@ -119,7 +121,9 @@ def running_browser() -> Iterator[Browser]:
     try:
         driver = importlib.import_module("playwright.sync_api")
         with driver.sync_playwright() as playwright:
-            started = playwright.chromium.launch(executable_path=chromium, args=[*OPTIONS])
+            started = playwright.chromium.launch(
+                executable_path=chromium, args=[*OPTIONS], ignore_default_args=[NO_BACK_CACHE]
+            )
             yield Browser(started)
             started.close()
     finally:

@@ -75,6 +75,20 @@ def test_sign_out(ana: Person) -> None:
     assert "Manage acme-core" not in ana.page.inner_text("main")
 
 
+def test_back_to_a_kept_page(scripted: Person) -> None:
+    """A page that the browser kept for its back button is loaded anew, so it knows the sign-out."""
+    scripted.open("/project/acme-core/")
+    scripted.follow(USER)
+    scripted.press("Sign out")
+    scripted.page.wait_for_url("**/-/sign-in/**")
+    for path in ("/-/account/", "/project/acme-core/"):
+        scripted.page.evaluate("setTimeout(() => history.back())")
+        scripted.page.wait_for_url(f"**{path}")
+        # while it is loaded anew, nothing of it is shown
+        until(lambda: "Sign in" in scripted.text)
+        assert USER not in scripted.page.inner_text(".top")
+
+
 def test_pages_know_who_looks(ana: Person, person: Person) -> None:
     """Only who may manage a project sees the links for it; sign-in returns to the page."""
     for each, is_shown in ((ana, True), (person, False)):

@@ -6,6 +6,15 @@
     place.textContent = new URL(place.dataset.root, location.href).href.split("?")[0];
   }
 
+  // a browser keeps whole pages for its back button, and after a sign-out they would come back with
+  // what was private; without the fragment they are loaded anew, and never as a form sent again
+  addEventListener("pageshow", (event) => {
+    if (event.persisted && document.querySelector(".top a[href$='-/account/']")) {
+      document.documentElement.hidden = true;
+      location.replace(location.href.split("#")[0]);
+    }
+  });
+
   async function copy(element) {
     if (navigator.clipboard) {
       await navigator.clipboard.writeText(element.textContent.trim());
