@@ -93,6 +93,17 @@ class SiteExporter:
         gc.set_threshold(GC_THRESHOLD_OBJECTS)
         return self.export_to(open_site(self.dest, self.index))
 
+    def _merged_options(self, previous: Options | None) -> Options:
+        settings = self.index.settings
+        requested = replace(
+            self.requested,
+            brand=self.index.brand.fingerprint,
+            remote_images=settings.web.remote_images,
+        )
+        return requested.merged_with(
+            previous or Options(base_url=settings.server.public_url.rstrip("/"))
+        )
+
     def export_to(self, site: Site) -> IncrementalExport:
         """
         Return the export to an open site, not yet run.
@@ -101,14 +112,7 @@ class SiteExporter:
         export is not allowed.
         """
         index, loaded = self.index, load_manifest(site.store)
-        base = index.settings.server.public_url.rstrip("/")
-        previous = loaded.manifest.options if loaded.manifest else Options(base_url=base)
-        requested = replace(
-            self.requested,
-            brand=index.brand.fingerprint,
-            remote_images=index.settings.web.remote_images,
-        )
-        options = requested.merged_with(previous)
+        options = self._merged_options(loaded.manifest.options if loaded.manifest else None)
         has_store_files = _has_files_of(index, self.dest)
         if has_store_files and options.files is not FileMode.LEAVE:  # a site's files are deleted
             raise Invalid(
@@ -128,12 +132,7 @@ class SiteExporter:
         writer, runtime = PageWriter(site.store, paths), index.runtime
         retries = ConflictRetries(runtime=runtime) if is_local else remote_conflict_retries(runtime)
 
-        descriptions = Descriptions(
-            runtime.monotonic,
-            remote_images=options.remote_images,
-            is_patient=True,
-            idle_seconds=DESCRIPTIONS_IDLE_SECONDS,
-        )
+        descriptions = _descriptions(index, options)
         history = HistoryReader(index.projects, index.tokens.records, is_local=index.is_local)
         project = ProjectExport(
             projects=index.projects,
@@ -310,6 +309,15 @@ def _object_copier(store: Store, index: Index) -> CopyObject | None:
         return None
     source = parse_location(location)
     return lambda key, expect, kind: store.copy(source, source.name_of(key), key, expect, kind)
+
+
+def _descriptions(index: Index, options: Options) -> Descriptions:
+    return Descriptions(
+        index.runtime.monotonic,
+        remote_images=options.remote_images,
+        is_patient=True,
+        idle_seconds=DESCRIPTIONS_IDLE_SECONDS,
+    )
 
 
 def _has_files_of(index: Index, dest: str) -> bool:
