@@ -31,6 +31,14 @@ from wheelyard.settings.sections import MIB
 from wheelyard.storage.base import ObjectVersion
 
 
+class TemporaryPage(Exception):
+    """A page that no cache may keep, as the next request may get a better one."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__()
+        self.body = body
+
+
 class WebPages:
     """Makes viewers, headers and responses of pages; made at the first request for a page."""
 
@@ -87,7 +95,7 @@ class WebPages:
         caller.require(Action.MANAGE, name)
         return name
 
-    async def respond(  # noqa: PLR0913 - most are given by name
+    async def respond(
         self,
         request: Request,
         key: Hashable,
@@ -96,7 +104,6 @@ class WebPages:
         *,
         name: NormalizedName | None = None,
         is_current: Callable[[], bool] | None = None,
-        is_final: Callable[[], bool] = lambda: True,
     ) -> Response:
         """
         Return the response with a page; if it is not in the cache, render it in a thread.
@@ -106,16 +113,15 @@ class WebPages:
             key: Everything besides `version` that the page depends on, such as the kind of page,
                 what it is about, and its `Viewer`.
             version: The version of the document that the page shows.
-            render: Returns the bytes of the page.
+            render: Returns the bytes of the page; or raises TemporaryPage, which nobody may keep.
             name: The project that the page is about; None for a page of all projects.
             is_current: Whether the same caller may get this page again, without this handler.
-            is_final: Whether the page may be kept; asked when it is rendered.
         """
         headers = self.headers(name, request.caller)
-        page = await load_page(self.context, request, ("web", key), version, render, headers)
-        if not is_final():
-            self.context.pages.discard(page)
-            is_current = None
+        try:
+            page = await load_page(self.context, request, ("web", key), version, render, headers)
+        except TemporaryPage as temporary:  # also of those who wait for the same rendering
+            return self.own_page(200, temporary.body)
         return page_response(request, page, MediaType.HTML, is_current)
 
     def own_page(self, status: int, body: bytes, *headers: Header) -> Response:

@@ -12,7 +12,8 @@ from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.http.security.request_authentication import CACHED_CALLER_SECONDS
 from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.model.grants import GrantFields
-from wheelyard.settings.sections import AccessSettings, Settings
+from wheelyard.operations.descriptions.descriptions import RETRY_SECONDS
+from wheelyard.settings.sections import AccessSettings, HttpSettings, Settings
 
 HTML = ("accept", "text/html")
 SETTINGS = Settings(access=AccessSettings(private=True))
@@ -164,3 +165,22 @@ def test_new_grants(tmp_path: Path) -> None:
         page = app.get("/project/demo/", HTML, manager)
         assert not page.was_quick
         assert b"user:bob@acme.dev" in page.body
+
+
+def test_busy_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that lacks its description for now is kept by nobody; the next one is."""
+    text = "Description-Content-Type: text/markdown\n\n*described*"
+    settings = Settings(http=HttpSettings(public_max_age=3600))
+    with in_process(tmp_path, settings) as app:
+        app.publish(wheel("demo", "1.0", text))
+        with monkeypatch.context() as context:
+            context.setattr("sys.executable", "/nonexistent/python")
+            for path in ("/project/demo/", "/project/demo/1.0/"):
+                page = app.get(path, HTML)
+                assert b"the server is busy" in page.body
+                assert page.headers["cache-control"] == "no-store"
+                assert not app.get(path, HTML).was_quick
+        app.clock.advance(seconds=RETRY_SECONDS)
+        page = app.get("/project/demo/", HTML)
+        assert b"<em>described</em>" in page.body
+        assert page.headers["cache-control"] == "public, max-age=3600"

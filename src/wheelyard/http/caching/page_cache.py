@@ -89,10 +89,6 @@ class PageCache:
             self._pages.put(key, page, PAGE_BYTES + len(page.body))
         return page
 
-    def discard(self, page: CachedPage) -> None:
-        """Forget a page, if it is cached."""
-        self._pages.discard(page.key)
-
 
 def repeat_cached(
     response: Response, is_current: Callable[[], bool]

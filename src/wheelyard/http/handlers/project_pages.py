@@ -13,7 +13,7 @@ from wheelyard.http.page_responses import load_projects, visibility_key
 from wheelyard.http.protocol.messages import Request, Response, redirect
 from wheelyard.http.protocol.router import build_path
 from wheelyard.http.security.read_policy import parse_project_name
-from wheelyard.http.web_pages import WebPages
+from wheelyard.http.web_pages import TemporaryPage, WebPages
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_version, strip_trailing_zeros
 from wheelyard.model.grants import Grants
@@ -75,9 +75,11 @@ class _Description:
             known=seen.known,
         )
 
-    def is_final(self) -> bool:
-        """Return False if the server was too busy to render the description."""
-        return self._is_final
+    def checked(self, page: bytes) -> bytes:
+        """Return a page with it; raise TemporaryPage if the server was too busy to render it."""
+        if not self._is_final:
+            raise TemporaryPage(page)
+        return page
 
 
 async def answer_project(request: Request, web: WebPages) -> Response:
@@ -113,7 +115,7 @@ async def answer_project(request: Request, web: WebPages) -> Response:
             used_by=seen.used_by,
             uploaders=seen.uploaders,
         )
-        return project_page(web.environment, viewer, content)
+        return described.checked(project_page(web.environment, viewer, content))
 
     is_same_project = _watch(web, name, version, table.generation)
     return await web.respond(
@@ -123,7 +125,6 @@ async def answer_project(request: Request, web: WebPages) -> Response:
         render,
         name=name,
         is_current=lambda: is_same_project() and (grants is None or access.peek() is grants),
-        is_final=described.is_final,
     )
 
 
@@ -153,7 +154,7 @@ async def answer_release(request: Request, web: WebPages) -> Response:
     def render() -> bytes:
         release, latest = _release(project, listed), latest_release(releases_of(project))
         content = described.content(project, release, latest.version if latest else "", seen)
-        return release_page(web.environment, viewer, content)
+        return described.checked(release_page(web.environment, viewer, content))
 
     key = ("release", name, listed, viewer, visibility_key(request.caller))
     return await web.respond(
@@ -163,7 +164,6 @@ async def answer_release(request: Request, web: WebPages) -> Response:
         render,
         name=name,
         is_current=_watch(web, name, version, table.generation),
-        is_final=described.is_final,
     )
 
 
