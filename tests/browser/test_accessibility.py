@@ -1,5 +1,7 @@
 """Every kind of page, looked at by axe-core; `python -m tools.accessibility` does more of it."""
 
+from itertools import cycle
+
 from tests.browser.axe import violations
 from tests.browser.chromium import Browser
 from tests.browser.site import viewers
@@ -33,18 +35,17 @@ FORMS = (
 
 
 WINDOWS = (("light", 360), ("dark", 768))
-"""Colour schemes and widths; `tools.accessibility` has more."""
+"""Colour schemes and widths, taken in turns; `tools.accessibility` looks at all pages in all."""
 
 
 def test_axe(browser: Browser, site: RunningServer) -> None:
-    """axe-core finds nothing on any kind of page, on a telephone and on a tablet."""
+    """axe-core finds nothing on any kind of page, be it on a telephone or on a tablet."""
     found = []
     with viewers(browser, site.url) as people:
-        for path in ("/-/sign-in/", *PAGES, *FORMS):
+        for path, window in zip(("/-/sign-in/", *PAGES, *FORMS), cycle(WINDOWS), strict=False):
             person = people[path != "/-/sign-in/"]
             person.open(path)
-            for scheme, width in WINDOWS:
-                person.look(scheme, width)
-                found += violations(person)
+            person.look(*window)
+            found += violations(person)
 
     assert found == []

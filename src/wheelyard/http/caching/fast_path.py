@@ -28,6 +28,8 @@ SHARED_BYTES: Final = 512
 """The largest headers and query that remembered requests share."""
 MAX_SHARED: Final = 256
 """How many such headers and queries are kept to be shared."""
+PATH_LIMIT_BYTES: Final = 1024
+"""The longest path of a remembered request: a page has many spellings, some of any length."""
 MAX_HEADERS: Final = 24
 HEADER_LIMIT_BYTES: Final = 1024
 """The longest header (name and value) on the fast path, except Authorization and Cookie."""
@@ -124,7 +126,8 @@ class FastPath:
     def remember(self, key: RequestKey, caller: Caller, response: Response, route: str) -> None:
         """Remember the response of the ordinary path to a caller, if it may be repeated."""
         caller_key, path, variant = key
-        if response.repeat is not None and _BODY_HEADERS.isdisjoint(variant):
+        is_long = len(path) > PATH_LIMIT_BYTES
+        if response.repeat is not None and not is_long and _BODY_HEADERS.isdisjoint(variant):
             labels = self._shared((route, str(variant[0]), str(response.status)))
             size = ENTRY_BYTES + len(path)
             if sum(map(len, variant)) <= SHARED_BYTES and _IF_NONE_MATCH not in variant:
