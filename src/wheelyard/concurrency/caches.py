@@ -59,7 +59,12 @@ class ExpiringCache(Generic[K, V]):
     def get(self, key: K) -> V | None:
         """Return the cached value of `key`; None if it is not cached or has expired."""
         entry = self._entries.get(key)
-        return entry[0] if entry is not None and self._monotonic() < entry[1] else None
+        if entry is None:
+            return None
+        if self._monotonic() < entry[1]:
+            return entry[0]
+        self._entries.discard(key)
+        return None
 
     def put(self, key: K, value: V, seconds: float) -> None:
         """Cache `value` for `seconds`; do nothing if `seconds` is not positive."""

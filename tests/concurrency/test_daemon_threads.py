@@ -1,0 +1,66 @@
+"""Threads that do not keep a process from ending."""
+
+import gc
+import weakref
+from functools import partial
+from threading import Barrier, Event, current_thread
+
+import pytest
+
+from tests.waiting import TIMEOUT_SECONDS, until
+from wheelyard.concurrency.daemon_threads import DaemonThreads
+
+LIMIT = 3
+
+
+def test_work_runs_at_the_same_time_up_to_a_limit() -> None:
+    """So much work runs at a time as there are threads, and the rest when one is free."""
+    threads, gate = DaemonThreads(LIMIT, "test"), Event()
+    begun = list[int]()
+
+    def work(number: int) -> str:
+        begun.append(number)
+        assert gate.wait(TIMEOUT_SECONDS)
+        assert current_thread().daemon
+        return current_thread().name
+
+    futures = [threads.start(partial(work, number)) for number in range(10)]
+    until(lambda: len(begun) == LIMIT)
+    assert not any(each.cancel() for each in futures)
+    gate.set()
+
+    assert {each.result(TIMEOUT_SECONDS) for each in futures} == {"test"}
+    assert sorted(begun) == list(range(10))
+
+
+def test_threads_that_are_free_are_used_again() -> None:
+    """Work that needs all threads at the same time gets them, also after they were idle."""
+    threads = DaemonThreads(LIMIT, "test")
+    for _ in range(20):
+        together = Barrier(LIMIT, timeout=TIMEOUT_SECONDS)
+        for each in [threads.start(together.wait) for _ in range(LIMIT)]:
+            each.result(TIMEOUT_SECONDS)
+
+
+def test_an_error_goes_to_those_who_wait() -> None:
+    """An error of the work is raised where its result is asked for, and the thread goes on."""
+    threads = DaemonThreads(1, "test")
+
+    with pytest.raises(ZeroDivisionError):
+        threads.start(lambda: 1 // 0).result(TIMEOUT_SECONDS)
+    assert threads.start(lambda: 1).result(TIMEOUT_SECONDS) == 1
+
+
+def test_a_thread_keeps_nothing_of_what_is_done() -> None:
+    """What some work has used is let go when it has ended, not when the thread gets more."""
+
+    class Used:
+        """Something that work holds."""
+
+    threads, used = DaemonThreads(1, "test"), Used()
+    gone = weakref.ref(used)
+    threads.start(partial(id, used)).result(TIMEOUT_SECONDS)
+    del used
+    gc.collect()
+
+    until(lambda: gone() is None, timeout=2.0)
