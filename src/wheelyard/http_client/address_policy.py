@@ -55,6 +55,21 @@ NON_PUBLIC_V6: Final = tuple(
     )
 )
 NAT64: Final = IPv6Network("64:ff9b::/96")
+METADATA_ADDRESSES: Final = frozenset(
+    ip_address(each)
+    for each in (
+        "100.100.100.200",  # Alibaba
+        "168.63.129.16",  # Azure's platform
+        "169.254.169.254",  # most clouds
+        "169.254.170.2",  # containers of Amazon
+        "169.254.170.23",  # ditto, of its Kubernetes
+        "192.0.0.192",  # Oracle
+        "fd00:ec2::254",  # Amazon
+        "fd00:ec2::23",  # its Kubernetes
+        "fd20:ce::254",  # Google
+    )
+)
+"""Servers that give credentials of the machine to whoever asks."""
 RESOLVER_THREADS: Final = 4
 """Concurrent name lookups: a name server that does not answer blocks no more threads."""
 
@@ -68,17 +83,39 @@ class FetchError(Exception):
     is_transient: bool = False  # whether a retry may succeed
     is_unreachable: bool = False  # whether there is no server at that address at all
     wait: float = 0.0  # seconds to wait before a retry, from the Retry-After header
+    is_refused: bool = False  # whether this client must not go where it leads
 
 
 def is_public(address: Address) -> bool:
     """Return whether an address is public; for NAT64 and mapped ones the IPv4 address counts."""
+    address = _inner(address)
     if isinstance(address, IPv4Address):
         return not any(address in each for each in NON_PUBLIC_V4)
-    if address in NAT64:  # how a machine without IPv4 reaches the rest of the internet
-        return is_public(IPv4Address(int(address) & 0xFFFFFFFF))
-    if address.ipv4_mapped is not None:
-        return is_public(address.ipv4_mapped)
     return address in GLOBAL_UNICAST_V6 and not any(address in each for each in NON_PUBLIC_V6)
+
+
+@dataclass(frozen=True, slots=True)
+class PublicOr:
+    """Tells whether an address is public or in one of the `networks`, and not one of metadata."""
+
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+
+    def __call__(self, address: Address) -> bool:
+        """Return whether the address may be connected to."""
+        address = _inner(address)
+        if address in METADATA_ADDRESSES:
+            return False
+        return is_public(address) or any(address in each for each in self.networks)
+
+
+def _inner(address: Address) -> Address:
+    """Return the IPv4 address that an address of IPv6 leads to, or the address itself."""
+    if isinstance(address, IPv4Address):
+        return address
+    if address in NAT64:  # how a machine without IPv4 reaches the rest of the internet
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    # without its zone, which would make it unequal to the same address in a list
+    return address.ipv4_mapped or IPv6Address(int(address))
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -122,7 +159,7 @@ class AddressPolicy:
         elif _bare(host) in self._exempt:
             fit = every
         if not fit:
-            raise FetchError(f"its host has a private address{self.advice}")
+            raise FetchError(f"its host has a private address{self.advice}", is_refused=True)
         return fit
 
 

@@ -25,6 +25,18 @@ CONNECT_TIMEOUT_SECONDS, IDLE_TIMEOUT_SECONDS = 10.0, 60.0
 """Seconds to connect to one address, and seconds without data before and in a response."""
 RESPONSE_START_TIMEOUT_SECONDS: Final = 60.0
 """Seconds to connect, to send the request, and to receive all response headers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long a client waits, in seconds."""
+
+    connect: float = CONNECT_TIMEOUT_SECONDS
+    """To connect to one address, and then for TLS."""
+    idle: float = IDLE_TIMEOUT_SECONDS
+    """Without data, before a response and in it."""
+
+
 Content = bytes | Iterator[bytes] | None
 """The body of a request; chunks of a length that is unknown, unless Content-Length is sent."""
 MAX_REDIRECTS: Final = 10
@@ -126,14 +138,17 @@ class HttpClient:
         policy: AddressPolicy,
         tls: ssl.SSLContext | None = None,
         proxy: Url | None = None,
+        timeouts: Timeouts | None = None,
+        max_connections: int = MAX_CONNECTIONS,
     ) -> None:
+        self._timeouts = timeouts or Timeouts()
         self.tls = tls or httpcore2.default_ssl_context()
         self._backend = CheckedNetworkBackend(monotonic, policy)
         self._pool = httpcore2.ConnectionPool(
             network_backend=self._backend,
             ssl_context=self.tls,
             proxy=None if proxy is None else _core_proxy(proxy),
-            max_connections=MAX_CONNECTIONS,
+            max_connections=max_connections,
             keepalive_expiry=30.0,
         )
 
@@ -206,9 +221,9 @@ class HttpClient:
         host = url.host.strip("[]")
         core_url = httpcore2.URL(scheme=url.scheme, host=host, port=url.port, target=url.target)
         times = {
-            "connect": CONNECT_TIMEOUT_SECONDS,
-            "read": IDLE_TIMEOUT_SECONDS,
-            "write": IDLE_TIMEOUT_SECONDS,
+            "connect": self._timeouts.connect,
+            "read": self._timeouts.idle,
+            "write": self._timeouts.idle,
             "pool": self._backend.remaining_seconds(None),
         }
         sent, timeout = [("Host", url.authority), *headers.items()], {"timeout": times}
@@ -217,14 +232,26 @@ class HttpClient:
         )
 
 
+def tls_context(ca_file: str = "") -> ssl.SSLContext:
+    """
+    Return TLS that trusts the authorities of this machine, and those of a file in PEM.
+
+    Raise OSError if the file cannot be read, or has no certificate.
+    """
+    context = httpcore2.default_ssl_context()
+    if ca_file:
+        context.load_verify_locations(ca_file)
+    return context
+
+
 def followed(url: Url, location: str) -> Url:
     """Return where a redirect leads; raise FetchError for no URL, or from https to http."""
     try:
         target = url.resolved(location)
     except BadUrl as error:
-        raise FetchError("it leads to what is no URL") from error
+        raise FetchError("it leads to what is no URL", is_refused=True) from error
     if url.is_secure and not target.is_secure:
-        raise FetchError("it leads from https to http")
+        raise FetchError("it leads from https to http", is_refused=True)
     return target
 
 
