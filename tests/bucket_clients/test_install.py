@@ -29,12 +29,11 @@ CLIENTS: dict[str, Install] = {
     "uv-lock": known.test_uv_lock,
     "poetry": known.test_poetry,
     "pdm": known.test_pdm,
-    "pipenv": known.test_pipenv,
 }
 """
 The install tests of an index in a folder, run here with a private index in a bucket.
 
-Hatch is not here: it has pip or uv install, as `tests/clients` shows.
+Hatch and Pipenv are not here: they have pip or uv install, as `tests/clients` shows.
 """
 
 

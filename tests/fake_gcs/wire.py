@@ -154,6 +154,7 @@ class Delivery:
     reset: bool = False
     flip_at: int | None = None
     pace: RateLimit | None = None
+    chunked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +236,9 @@ def _head(reply: Reply) -> bytes:
         phrase = "Client Closed Request"
     lines = [f"HTTP/1.1 {reply.status} {phrase}"]
     lines += [f"{name}: {value}" for name, value in reply.headers]
-    if reply.status not in {204, 304}:
+    if reply.delivery.chunked:
+        lines.append("Transfer-Encoding: chunked")
+    elif reply.status not in {204, 304}:
         lines.append(f"Content-Length: {reply.size}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
@@ -252,11 +255,17 @@ def _send_body(connection: socket.socket, reply: Reply) -> None:
             piece = memoryview(bytes(spoilt))
         if delivery.pace:
             delivery.pace.wait(len(piece))
-        connection.sendall(piece)
+        connection.sendall(_chunk(piece) if delivery.chunked else piece)
     if delivery.stop_at is not None:
         if delivery.reset:
             reset_on_close(connection)
         raise DisconnectedError
+    if delivery.chunked:
+        connection.sendall(_chunk(b""))
+
+
+def _chunk(piece: bytes | memoryview) -> bytes:
+    return f"{len(piece):x}\r\n".encode() + bytes(piece) + b"\r\n"
 
 
 def reset_on_close(connection: socket.socket) -> None:

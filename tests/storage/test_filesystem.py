@@ -77,6 +77,11 @@ QUOTED = re.compile(r'<([^>]*)>|"([^"]*)"')
             ],
             id="put",
         ),
+        pytest.param(
+            'store.put(Key("new/created"), b"1", None, is_durable=False)',
+            ["rename new/created"],
+            id="what can be made again",
+        ),
         pytest.param(SITE, ["link new/created", "rename new/created"], id="a site"),
         pytest.param(
             CREATE_ALL,

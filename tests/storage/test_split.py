@@ -8,6 +8,7 @@ import pytest
 from tests.storage.conformance import StoreConformance, keys
 from wheelyard.storage.base import ABSENT, Entry, Key, Store
 from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.prefixed import PrefixedStore
 from wheelyard.storage.split import SplitStore
 
 
@@ -27,6 +28,20 @@ class TestSplitStore(StoreConformance):
     def store(self, request: pytest.FixtureRequest) -> Store:
         """Return an empty store; the prefix of the half apart is the parameter."""
         return SplitStore(memory(), memory(), request.param)
+
+
+class TestPrefixedStore(StoreConformance):
+    """A part of a store in memory."""
+
+    longest_key = 1024 - len("part/")
+
+    @pytest.fixture
+    def store(self) -> Store:
+        """Return an empty store; what is beside its part is not seen through it."""
+        whole = memory()
+        for key in ("a/0.json", "part", "part.json", "partial/a", "z"):
+            whole.put(Key(key), b"", ABSENT)
+        return PrefixedStore(whole, "part/")
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,18 @@ class WrappedStore(Store):
         return self._call("read", key, lambda: self.store.read(key, start, stop))
 
     def put(
-        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
+        self,
+        key: Key,
+        body: ObjectBody,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
+        *,
+        is_durable: bool = True,
     ) -> ObjectVersion:
         """Write."""
-        return self._call("put", key, lambda: self.store.put(key, body, expect, kind))
+        return self._call(
+            "put", key, lambda: self.store.put(key, body, expect, kind, is_durable=is_durable)
+        )
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """Delete."""

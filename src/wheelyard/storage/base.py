@@ -96,7 +96,13 @@ class Store(Protocol):
         ...
 
     def put(
-        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
+        self,
+        key: Key,
+        body: ObjectBody,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
+        *,
+        is_durable: bool = True,
     ) -> ObjectVersion:
         """
         Write an object atomically and return its version.
@@ -107,6 +113,8 @@ class Store(Protocol):
             expect: The version to replace; ABSENT if the key must be new; None for any. Conflict is
                 raised if the object has another version.
             kind: The headers of downloads from a bucket; None for the store's default.
+            is_durable: Whether the object has to survive a crash of the machine as it is. If not,
+                it may be missing or damaged then: the reader must notice that, and make it again.
         """
         ...
 
@@ -164,10 +172,12 @@ class Store(Protocol):
 
     def watch(self, key: Key, version: ObjectVersion) -> Callable[[], bool]:
         """
-        Return a function that tells whether the object has `version` now.
+        Return a function that tells whether the object has `version` now; ABSENT: there is none.
 
         It is for one version that is asked about often, and raises nothing but Unavailable.
         """
+        if version == ABSENT:
+            return lambda: self.get(key) is None
         return lambda: isinstance(self.get(key, version), NotModified)
 
     def path_of(self, key: Key) -> Path | None:

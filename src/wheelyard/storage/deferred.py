@@ -41,10 +41,16 @@ class DeferredStore(ForwardingStore):
             return self.made
 
     def put(
-        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
+        self,
+        key: Key,
+        body: ObjectBody,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
+        *,
+        is_durable: bool = True,
     ) -> ObjectVersion:
         """See `Store`."""
-        return self.ensure_made().put(key, body, expect, kind)
+        return self.ensure_made().put(key, body, expect, kind, is_durable=is_durable)
 
     def create_all(
         self, objects: Sequence[tuple[Key, ObjectBody]], *, sync_names: bool = True
@@ -77,3 +83,13 @@ class DeferredSpool(Spool):
         """See `Spool`."""
         made = self.store.made
         return Spool.create(self) if made is None else made.spool.create()
+
+    def require_room(self, size: int) -> None:
+        """See `Spool`."""
+        made = self.store.made
+        Spool.require_room(self if made is None else made.spool, size)
+
+    def open_shared(self, name: str) -> tuple[Path, int, bool]:
+        """See `Spool`."""
+        made = self.store.made
+        return Spool.open_shared(self, name) if made is None else made.spool.open_shared(name)

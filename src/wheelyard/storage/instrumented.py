@@ -156,11 +156,17 @@ class InstrumentedStore:
             return self.inner.read(key, start, stop)
 
     def put(
-        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
+        self,
+        key: Key,
+        body: ObjectBody,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
+        *,
+        is_durable: bool = True,
     ) -> ObjectVersion:
         """See `Store`."""
         with self._timed("put"):
-            return self.inner.put(key, body, expect, kind)
+            return self.inner.put(key, body, expect, kind, is_durable=is_durable)
 
     def create_all(
         self, objects: Sequence[tuple[Key, ObjectBody]], *, sync_names: bool = True

@@ -76,6 +76,20 @@ class _Watch:
         return is_same and found.st_size == self.size
 
 
+@dataclass(frozen=True, slots=True)
+class _AbsenceWatch:
+    """Tells whether there is still no file at `path`; `spool` is in each store."""
+
+    path: str
+    spool: str
+
+    def __call__(self) -> bool:
+        if os.access(self.path, os.F_OK, follow_symlinks=False):
+            return False
+        # an unmounted disk must not look empty
+        return os.access(self.spool, os.F_OK)
+
+
 class LocalStore(Store):
     """
     Objects as files below the folder `root`, which is created if it does not exist.
@@ -119,10 +133,10 @@ class LocalStore(Store):
             raise _unreadable(key, error) from error
 
     def watch(self, key: Key, version: ObjectVersion) -> Callable[[], bool]:
-        """See `Store`; the function makes one system call."""
+        """See `Store`; the function makes one system call, or two if there is no object."""
         path = self._path(key)
         if version == ABSENT:
-            return super().watch(key, version)
+            return _AbsenceWatch(path, str(self.spool.folder))
         return _Watch(path, *map(int, version.split(".")))
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
@@ -138,20 +152,29 @@ class LocalStore(Store):
         return _chunks(key, file, start, stop)
 
     def put(
-        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
+        self,
+        key: Key,
+        body: ObjectBody,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
+        *,
+        is_durable: bool = True,
     ) -> ObjectVersion:
         """See `Store`."""
         del kind
         target = self._path(key)
+        unsynced: dict[str, None] | None = None if is_durable else {}
         with storage_faults(str(key)):
             with ExitStack() as stack:
                 if isinstance(body, Path) and body in self._staged:
                     staged: Path | str = body
                 else:
                     staged, descriptor = self._stage(body, stack, is_new=expect == ABSENT)
-                    self._fsync_all([descriptor])
-                version = self._move_into_place(key, staged, target, expect)
-            self._fsync_all([], [_folder_of(target)])
+                    if is_durable:
+                        self._fsync_all([descriptor])
+                version = self._move_into_place(key, staged, target, expect, unsynced)
+            if is_durable:
+                self._fsync_all([], [_folder_of(target)])
             return version
 
     def link(self, key: Key, source: Path) -> None:

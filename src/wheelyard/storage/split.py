@@ -41,10 +41,16 @@ class ForwardingStore(ABC):
         return self._of(key).read(key, start, stop)
 
     def put(
-        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
+        self,
+        key: Key,
+        body: ObjectBody,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
+        *,
+        is_durable: bool = True,
     ) -> ObjectVersion:
         """See `Store`."""
-        return self._of(key).put(key, body, expect, kind)
+        return self._of(key).put(key, body, expect, kind, is_durable=is_durable)
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """See `Store`."""

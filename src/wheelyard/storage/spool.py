@@ -9,6 +9,8 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from errno import ENOSPC
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO, Final
@@ -20,7 +22,11 @@ FILE_MODE = 0o640
 """The mode of every file of a store, independent of the umask."""
 UMASK_MODE: Final = 0o666
 """The mode for creating a file whose permissions the umask decides."""
+MAX_RESERVE_BYTES: Final = 1024**3
+RESERVED_PART: Final = 20
+"""The twentieth part of a disk, and at most a GiB, is left for what must be stored."""
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_SHARED: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,7 @@ class Spool:
 
     def create(self) -> tuple[Path, BinaryIO]:
         """Create an empty temporary file; return its path and a writer. The caller removes it."""
-        with storage_faults("the spool folder"):
+        with storage_faults("a file in the spool folder"):
             path, descriptor = self.open_new()
         return Path(path), os.fdopen(descriptor, "wb", buffering=0)
 
@@ -45,9 +51,64 @@ class Spool:
             os.fchmod(descriptor, self.mode)
         return path, descriptor
 
+    def require_room(self, size: int) -> None:
+        """
+        Raise OSError if `size` more bytes would leave less room than uploads need.
+
+        It is for files that need not be stored: they must not fill the disk of those that must.
+        """
+        disk = os.statvfs(self.folder)
+        reserve = min(MAX_RESERVE_BYTES, disk.f_blocks * disk.f_frsize // RESERVED_PART)
+        if disk.f_bavail * disk.f_frsize < size + reserve:
+            raise OSError(ENOSPC, os.strerror(ENOSPC))
+
+    def open_shared(self, name: str) -> tuple[Path, int, bool]:
+        """
+        Open the temporary file `name`; return its path, a descriptor, and whether it is ours.
+
+        It is ours, and empty, if nobody else on this machine has locked it: whoever had it has
+        ended or died. The caller that owns it removes it before it unlocks or closes it.
+        """
+        path = Path(self.folder, f"{FILE_PREFIX}{name}")
+        while True:
+            with storage_faults("a file in the spool folder"):
+                descriptor = os.open(path, _SHARED, UMASK_MODE if self.mode is None else self.mode)
+                try:
+                    is_ours = try_lock(descriptor)
+                    if _is_at(descriptor, path):
+                        if not is_ours:
+                            return path, descriptor, False
+                        if not os.fstat(descriptor).st_size:
+                            if self.mode is not None:
+                                os.fchmod(descriptor, self.mode)
+                            return path, descriptor, True
+                        # a dead process has left it, and others may still read it
+                        path.unlink(missing_ok=True)
+                except BaseException:
+                    os.close(descriptor)
+                    raise
+                os.close(descriptor)
+
     def leftovers(self, older_than: float) -> Iterator[Path]:
         """Yield temporary files last written before `older_than`, in seconds since the epoch."""
         for path in sorted(self.folder.glob(f"{FILE_PREFIX}*")):
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < older_than:
                     yield path
+
+
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file until it is closed; return whether nobody else had locked it."""
+    try:
+        flock(descriptor, LOCK_EX | LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Return whether an open file still has the name `path`."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False

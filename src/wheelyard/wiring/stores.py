@@ -158,6 +158,20 @@ def store_in(location: str, operation_counter: OperationCounter | None = None) -
     return _open_separate(location, operation_counter or OperationCounter(), system_runtime()).store
 
 
+def upstream_store(settings: Settings, operation_counter: OperationCounter) -> Store:
+    """Return the store at `[upstream] bucket`, a bucket or a folder; raises as `store_in`."""
+    location = settings.upstream.bucket
+    make = partial(_folder, location, system_runtime())
+    if not is_bucket(location) and Path(location).exists():
+        return make()
+    if not is_bucket(location):  # the first page that is kept makes it
+        return _defer_folder(MemoryStore(time.time), operation_counter, make).store
+    is_sent = settings.store.downloads == "proxy"
+    its_own = StoreSettings(location=location, downloads="proxy" if is_sent else "auto")
+    whole = Settings(store=its_own)
+    return _open_bucket(whole, location, operation_counter, system_runtime()).store
+
+
 def scratch_spool() -> Spool:
     """
     Return a spool in the user's private temporary folder, for uploads to a bucket or to memory.

@@ -53,6 +53,15 @@ def test_what_is_said_about_an_object(
     assert [each.get("cacheControl") for each in fields] == [None, kept, kept]
 
 
+def test_what_is_beside_public_files(opener: Opener, server: FakeGcs) -> None:
+    """Beside a public bucket of files nothing has a plain URL: the other bucket is not public."""
+    server.bucket("apart")
+    store = opener("gs://wheels/in", files="gs://apart/out", downloads="public").store
+
+    assert store.sign(FILE, HOUR) is not None
+    assert store.sign(Key(f"upstream/pypi/{FILE}"), HOUR) is None
+
+
 def test_files_in_a_bucket_of_their_own(opener: Opener, server: FakeGcs, bucket: Bucket) -> None:
     """Files may live in another bucket, at another place in it, and are listed with the rest."""
     apart = server.bucket("apart")

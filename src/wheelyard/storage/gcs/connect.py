@@ -93,10 +93,14 @@ def open_bucket(
     scope = "public" if options.downloads == "public" else "private"
     caching = f"{scope}, {IMMUTABLE_CACHING}"
     immutable = ImmutablePrefix(prefix=options.files_prefix, cache_control=caching)
-    store: Store = GcsStore(client, options.location, env, urls, immutable)
-    if options.files_location is not None:
+    if options.files_location is None:
+        store: Store = GcsStore(client, options.location, env, urls, immutable)
+    else:
+        # only the bucket of the files is public
+        own = _url_factory("auto", client, env) if options.downloads == "public" else urls
+        main = GcsStore(client, options.location, env, own, immutable)
         files = GcsStore(client, options.files_location, env, urls, immutable)
-        store = SplitStore(store, files, options.files_prefix)
+        store = SplitStore(main, files, options.files_prefix)
     return ConnectedBucket(store, _credentials(client))
 
 
