@@ -13,6 +13,9 @@ MESSAGE_LIMIT = 1024
 QUOTE_LIMIT = 60
 """Characters of an untrusted value in a message."""
 
+RETRY_AFTER_SECONDS: Final = 5
+"""Seconds after which a client may retry, if nothing is known of when it will succeed."""
+
 OVERLOADED: Final = "overloaded"
 """The code of an Unavailable after too many concurrent writes."""
 STORAGE_FULL: Final = "storage_full"
@@ -21,6 +24,10 @@ INVALID_PUBLISHER: Final = "invalid-publisher"
 """The code of an Invalid for a genuine ID token that no publisher of the settings fits."""
 RATE_LIMITED: Final = "rate_limited"
 """The code of an Unavailable after too many rejected credentials."""
+UPSTREAM_UNAVAILABLE: Final = "upstream_unavailable"
+"""The code of an Unavailable if an upstream index does not answer."""
+BAD_UPSTREAM: Final = "bad_upstream"
+"""The code of an Unavailable if the answer of an upstream index cannot be used."""
 
 
 class WheelyardError(Exception):
@@ -81,10 +88,22 @@ class Unavailable(WheelyardError):
     """
     The store, the server or another service cannot answer now; a retry may succeed.
 
-    The outcome of a write may be unknown, so read before a retry.
+    The outcome of a write may be unknown, so read before a retry. A client is asked to wait for
+    `retry_after` seconds.
     """
 
     family_code = "storage_unavailable"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        short: str | None = None,
+        retry_after: int = RETRY_AFTER_SECONDS,
+    ) -> None:
+        super().__init__(message, code=code, short=short)
+        self.retry_after = retry_after
 
 
 def quoted(value: object) -> str:

@@ -6,6 +6,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.model.access_rules import AccessCommit, describe_event
+from wheelyard.model.decisions import DecisionCommit, describe
 from wheelyard.model.principals import credential_of
 from wheelyard.model.project import AnyEvent, StatusSet, Uploaded
 from wheelyard.model.text import redact_tokens
@@ -16,13 +17,13 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     at: datetime
     project: NormalizedName | None
-    """None for a change of the grants and groups in the store."""
+    """None for a change of the grants and groups in the store; public, if it is a decision's."""
     commit: int
     """The number of its commit."""
     what: str
     """
     `uploaded`, `imported`, `yanked`, `unyanked`, `deleted` or `status`; `granted`, `revoked`,
-    `group` or `group-deleted`.
+    `group` or `group-deleted`; `approved` or `blocked`.
     """
     files: tuple[str, ...]
     by: str
@@ -34,7 +35,7 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: str = ""
     """The new status of the project."""
     reason: str = ""
-    """The reason; of a change of grants or groups the change in words."""
+    """The reason; of a decision, or a change of grants or groups, the change in words."""
     sha256: str = ""
     """The digest of an uploaded or imported file."""
     uploaded_by: str = ""
@@ -85,4 +86,20 @@ def access_entry_of(commit: AccessCommit, by_name: str) -> JournalEntry:
         by_name=by_name,
         credential=credential_of(event.by),
         reason=redact_tokens(describe_event(event)),
+    )
+
+
+def decision_entry_of(commit: DecisionCommit, by_name: str) -> JournalEntry:
+    """Return the entry of a decision about a public project."""
+    event = commit.event
+    return JournalEntry(
+        at=event.at,
+        project=event.project,
+        commit=commit.number,
+        what=event.verdict,
+        files=(),
+        by=event.by,
+        by_name=by_name,
+        credential=credential_of(event.by),
+        reason=redact_tokens(describe(event)),
     )

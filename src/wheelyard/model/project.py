@@ -27,6 +27,9 @@ from wheelyard.model.distribution_filename import (
 
 SUMMARY_LIMIT = 512
 """Characters of the longest stored summary."""
+NAME_RESERVED = "name reserved"
+NAME_RELEASED = "name released"
+"""How the reason of the status begins with which a name was reserved, or given up."""
 
 
 class File(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -163,6 +166,17 @@ class Project(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
     """Sorted; none of them can be uploaded again."""
     commit: Commit | None = None
     """The last commit, number `revision`."""
+
+    @property
+    def is_released(self) -> bool:
+        """Whether its name was given up by the last commit, so that it is no project any more."""
+        last = self.commit.events[-1] if self.commit else None
+        return type(last) is StatusSet and last.reason.startswith(NAME_RELEASED) and not self.files
+
+    @property
+    def exists(self) -> bool:
+        """Whether it has a commit, and its name was not released since."""
+        return self.revision > 0 and not self.is_released
 
     @cached_property
     def by_filename(self) -> dict[str, File]:

@@ -1,0 +1,212 @@
+"""
+Licences as SPDX expressions: what core metadata says, and which licences a pattern blocks.
+
+`MIT OR GPL-3.0-only` is not blocked by `GPL-*`, because a choice remains; `MIT AND GPL-3.0-only`
+is. A pattern covers a licence with an exception (`WITH`), too, unless the pattern names one itself.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from fnmatch import translate
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final
+
+from packaging.licenses import canonicalize_license_expression
+from packaging.licenses._spdx import LICENSES
+
+from wheelyard.errors import Invalid, quoted
+from wheelyard.model.metadata import EXPRESSION_LIMIT, CoreMetadata
+
+UNKNOWN: Final = ""
+"""The licence of a release whose metadata does not say, or says it in words that are ambiguous."""
+BLOCK_UNKNOWN: Final = "unknown"
+"""The pattern of an operator who wants no release without a known licence."""
+TEXT_LIMIT: Final = 100
+"""Characters of a `License` field that can be an expression; longer ones are whole documents."""
+
+_HEADINGS: Final = frozenset(
+    ("License", "License :: OSI Approved", "License :: DFSG approved", "License :: Public Domain")
+)
+"""Classifiers that name no licence."""
+_OSI: Final = "License :: OSI Approved :: "
+_GNU: Final = {
+    "GNU General Public License": "GPL",
+    "GNU Lesser General Public License": "LGPL",
+    "GNU Library or Lesser General Public License": "LGPL",
+    "GNU Affero General Public License": "AGPL",
+}
+_CLASSIFIERS: Final = MappingProxyType(
+    {
+        f"{_OSI}{name}": licence
+        for name, licence in {
+            # without a version any one may be chosen, which is what `1.0-or-later` says
+            "GNU General Public License (GPL)": "GPL-1.0-or-later",
+            "GNU Library or Lesser General Public License (LGPL)": "LGPL-2.0-or-later",
+            **{
+                f"{words} v{number}{suffix}{end}": f"{short}-{full}-{kind}"
+                for words, short in _GNU.items()
+                for number, full in (("2", "2.0"), ("2.1", "2.1"), ("3", "3.0"))
+                for suffix, kind in (("", "only"), (" or later", "or-later"))
+                for end in (
+                    f" ({short}v{number}{'+' if suffix else ''})",
+                    "",
+                )
+            },
+            "Academic Free License (AFL)": "AFL-3.0",
+            "Apache Software License": "Apache-2.0",
+            "BSD License": "BSD-3-Clause",
+            "Boost Software License 1.0 (BSL-1.0)": "BSL-1.0",
+            "CEA CNRS Inria Logiciel Libre License, version 2.1 (CeCILL-2.1)": "CECILL-2.1",
+            "Common Development and Distribution License 1.0 (CDDL-1.0)": "CDDL-1.0",
+            "Eclipse Public License 1.0 (EPL-1.0)": "EPL-1.0",
+            "Eclipse Public License 2.0 (EPL-2.0)": "EPL-2.0",
+            "European Union Public Licence 1.1 (EUPL 1.1)": "EUPL-1.1",
+            "European Union Public Licence 1.2 (EUPL 1.2)": "EUPL-1.2",
+            "ISC License (ISCL)": "ISC",
+            "MIT License": "MIT",
+            "MIT No Attribution License (MIT-0)": "MIT-0",
+            "Mozilla Public License 1.0 (MPL)": "MPL-1.0",
+            "Mozilla Public License 1.1 (MPL 1.1)": "MPL-1.1",
+            "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
+            "Mulan Permissive Software License v2 (MulanPSL-2.0)": "MulanPSL-2.0",
+            "Python Software Foundation License": "PSF-2.0",
+            "Sleepycat License": "Sleepycat",
+            "The Unlicense (Unlicense)": "Unlicense",
+            "University of Illinois/NCSA Open Source License": "NCSA",
+            "Zero-Clause BSD (0BSD)": "0BSD",
+            "zlib/libpng License": "Zlib",
+        }.items()
+    }
+    | {"License :: CC0 1.0 Universal (CC0 1.0) Public Domain Dedication": "CC0-1.0"}
+)
+"""The SPDX id of each classifier that means one licence."""
+_OLD_GNU: Final = re.compile(r"((?:A|L)?GPL-[0-9]\.[0-9])(\+?)", re.IGNORECASE)
+_GNU_WORDS: Final = re.compile(
+    r"(?:GNU )?((?:A|L)?GPL)[ -]?v?([1-3])(?:\.([01]))?( ?\+| or later)?", re.IGNORECASE
+)
+_TOKEN: Final = re.compile(r"[()]|[^\s()]+(?: WITH [^\s()]+)?")
+_PRECEDENCE: Final = {"OR": 1, "AND": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class LicencePatterns:
+    """The licences that an operator does not want."""
+
+    texts: tuple[str, ...]
+    """As they were written."""
+    blocks_unknown: bool
+    """Whether a release is blocked whose licence is not known."""
+    _expression: re.Pattern[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.texts)
+
+    def blocks(self, licence: str) -> bool:
+        """Return whether an SPDX expression of `licence_in` leaves no choice but these licences."""
+        return _evaluate(licence, self._blocks_one) if licence else self.blocks_unknown
+
+    def _blocks_one(self, licence: str) -> bool:
+        name, _, _ = licence.partition(" WITH ")
+        forms = (licence, name, _modern(name))
+        return any(self._expression.fullmatch(each) for each in forms)
+
+
+def parse_licence_patterns(texts: Iterable[str]) -> LicencePatterns:
+    """
+    Return the patterns that are written so: SPDX ids, their beginnings with `*`, or `unknown`.
+
+    Raise Invalid (code `bad_setting`) for a text that matches no licence of SPDX, so that a
+    misspelt one does not go unnoticed.
+    """
+    texts = tuple(texts)
+    wanted = [_modern(each.strip()) for each in texts if each != BLOCK_UNKNOWN]
+    for text in wanted:
+        _require_licence(text)
+    every = "|".join(f"(?:{translate(each)})" for each in wanted)
+    expression = re.compile(every or r"(?!)", re.IGNORECASE)
+    return LicencePatterns(texts, BLOCK_UNKNOWN in texts, expression)
+
+
+def licence_in(core: CoreMetadata) -> str:
+    """
+    Return the licence of a release as an SPDX expression; `UNKNOWN` if its metadata is ambiguous.
+
+    It is `License-Expression`, or else the classifiers and `License`, if each of them means one
+    licence of SPDX. Several of them say nothing of "and" or "or", so they count as a choice.
+    """
+    if core.license_expression:
+        return core.license_expression
+    named = [each for each in core.classifiers if each.startswith("License")]
+    found = [_CLASSIFIERS.get(each, UNKNOWN) for each in named if each not in _HEADINGS]
+    found += filter(None, (_licence_of_text(core.license or ""),))
+    return " OR ".join(dict.fromkeys(found)) if all(found) else UNKNOWN
+
+
+def _require_licence(text: str) -> None:
+    if "*" in text:
+        matches = re.compile(translate(text), re.IGNORECASE).fullmatch
+        if any(matches(each["id"]) for each in LICENSES.values()) or matches("LicenseRef-x"):
+            return
+    elif not re.search(r"\s(?:AND|OR)\s|[()]", text, re.IGNORECASE) and _canonical(text):
+        return
+    raise Invalid(
+        f"{quoted(text)} is no licence of SPDX. Write an id such as AGPL-3.0-only, the beginning "
+        f"of some and a star such as GPL-*, or {BLOCK_UNKNOWN}.",
+        code="bad_setting",
+    )
+
+
+def _licence_of_text(text: str) -> str:
+    if len(text) > TEXT_LIMIT:
+        return UNKNOWN
+    words = _GNU_WORDS.fullmatch(text.strip())
+    if words is not None:
+        kind, major, minor, later = words.groups()
+        text = f"{kind}-{major}.{minor or 0}-{'or-later' if later else 'only'}"
+    return _CLASSIFIERS.get(f"{_OSI}{text.strip()}") or _canonical(text)
+
+
+@lru_cache(1024)
+def _canonical(text: str) -> str:
+    with suppress(ValueError, RecursionError, MemoryError):
+        if len(text) <= EXPRESSION_LIMIT:
+            return canonicalize_license_expression(text)
+    return UNKNOWN
+
+
+def _modern(licence: str) -> str:
+    """Return today's id of one of GNU's licences: `GPL-3.0` is `GPL-3.0-only`."""
+    old = _OLD_GNU.fullmatch(licence)
+    return f"{old[1]}-{'or-later' if old[2] else 'only'}" if old else licence
+
+
+def _evaluate(expression: str, is_blocked: Callable[[str], bool]) -> bool:
+    """
+    Return whether a canonical expression is blocked: of `OR` both sides, of `AND` one of them.
+
+    Operators and values have a stack each, as an expression may be nested more deeply than Python
+    allows calls to be.
+    """
+    values, operators = list[bool](), list[str]()
+
+    def apply_down_to(precedence: int) -> None:
+        while operators and _PRECEDENCE.get(operators[-1], 0) >= precedence:
+            both = values.pop(), values.pop()
+            values.append(all(both) if operators.pop() == "OR" else any(both))
+
+    for word in _TOKEN.findall(expression):
+        if word == "(":
+            operators.append(word)
+        elif word == ")":
+            apply_down_to(1)
+            operators.pop()
+        elif word in _PRECEDENCE:
+            apply_down_to(_PRECEDENCE[word])
+            operators.append(word)
+        else:
+            values.append(is_blocked(word))
+    apply_down_to(1)
+    return values[0]

@@ -1,0 +1,56 @@
+"""
+Patterns of project names with `*` and `?` anywhere, for the settings of upstream indexes.
+
+The patterns of grants are another, smaller form: see `model/access.py`.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import translate
+from typing import Final
+
+from packaging.utils import NormalizedName
+
+from wheelyard.errors import Invalid, quoted
+from wheelyard.model.distribution_filename import NAME_LIMIT
+
+_SEPARATORS: Final = re.compile(r"[-_.]+")
+_STARS: Final = re.compile(r"\*+")
+_FORM: Final = re.compile(r"(?!-)[a-z0-9*?-]+(?<!-)")
+
+
+@dataclass(frozen=True, slots=True)
+class NamePatterns:
+    """Some patterns; a name matches if one of them does."""
+
+    texts: tuple[str, ...]
+    """The patterns, normalised as names are."""
+    _expression: re.Pattern[str]
+
+    def match(self, name: NormalizedName) -> bool:
+        """Return whether a pattern matches the whole name."""
+        return self._expression.fullmatch(name) is not None
+
+
+def parse_name_patterns(texts: Iterable[str]) -> NamePatterns:
+    """Return the patterns that are written so; raise Invalid for the first that is malformed."""
+    found = tuple(dict.fromkeys(map(normalise_pattern, texts)))
+    every = "|".join(f"(?:{translate(each)})" for each in found)
+    return NamePatterns(found, re.compile(every or r"(?!)"))
+
+
+def normalise_pattern(text: str) -> str:
+    """
+    Return a pattern in the form of normalised names: `Acme_*` is `acme-*`.
+
+    Raise Invalid (code `bad_setting`) for text that can match no name.
+    """
+    pattern = _STARS.sub("*", _SEPARATORS.sub("-", text).lower())
+    if len(text) > NAME_LIMIT or not _FORM.fullmatch(pattern):
+        raise Invalid(
+            f"{quoted(text)} is no pattern of names. Write a name, such as acme-core, or one with "
+            "* or ? in it, such as acme-*.",
+            code="bad_setting",
+        )
+    return pattern
