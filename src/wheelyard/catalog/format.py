@@ -10,11 +10,13 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.access_records import RULES, AccessRecords
+from wheelyard.catalog.access_records import ACCESS, AccessRecords
 from wheelyard.catalog.commits import Commits, EventListener
 from wheelyard.catalog.conflict_retry import ConflictRetries, remote_conflict_retries
+from wheelyard.catalog.decision_records import DECISIONS, DecisionRecords
 from wheelyard.catalog.document_cache import DAMAGED, CachePolicy, Codec, DocumentCache
 from wheelyard.catalog.files import Files
+from wheelyard.catalog.journaled_document import JournaledDocument
 from wheelyard.catalog.projects import NameList, ProjectCodec, ProjectNames, Projects
 from wheelyard.catalog.session_records import EndedSession, SessionKey, SessionRecords
 from wheelyard.catalog.token_records import LastUses, TokenRecords, UsedIdTokens
@@ -45,6 +47,7 @@ class Catalog:
     token_records: TokenRecords
     used_id_tokens: UsedIdTokens
     access_records: AccessRecords
+    decision_records: DecisionRecords
     session_records: SessionRecords
 
 
@@ -64,7 +67,8 @@ def open_catalog(
     documents = DocumentCache(store, ProjectCodec(), runtime, policy, is_permanent=True)
     name_lists = DocumentCache(store, Codec(NameList), runtime, policy, is_permanent=True)
     records = DocumentCache(store, Codec(TokenRecord), runtime, token_policy)
-    access = DocumentCache(store, RULES, runtime, token_policy)
+    access = DocumentCache(store, ACCESS.documents, runtime, token_policy)
+    decisions = DocumentCache(store, DECISIONS.documents, runtime, policy, is_permanent=True)
     session_keys = DocumentCache(store, Codec(SessionKey), runtime, token_policy)
     ended_sessions = DocumentCache(store, Codec(EndedSession), runtime, token_policy)
     commits = Commits(store, documents, runtime, retries, on_event)
@@ -74,7 +78,8 @@ def open_catalog(
         files=Files(store, retries),
         token_records=TokenRecords(store, records, retries, LastUses(store, runtime)),
         used_id_tokens=UsedIdTokens(store),
-        access_records=AccessRecords(store, access, retries, runtime),
+        access_records=JournaledDocument(ACCESS, store, access, retries, runtime),
+        decision_records=JournaledDocument(DECISIONS, store, decisions, retries, runtime),
         session_records=SessionRecords(store, session_keys, ended_sessions, runtime),
     )
 

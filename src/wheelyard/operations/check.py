@@ -18,7 +18,9 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
+from wheelyard.catalog.access_records import ACCESS
 from wheelyard.catalog.commit_transfer import finish_transfer
+from wheelyard.catalog.decision_records import DECISIONS
 from wheelyard.catalog.document_cache import Codec, digest
 from wheelyard.catalog.files import ORPHAN_AGE, listed_objects
 from wheelyard.catalog.projects import NameList, Projects
@@ -28,8 +30,8 @@ from wheelyard.errors import Conflict, NotFound, WheelyardError
 from wheelyard.model.project import Commit, File, Project, fold
 from wheelyard.model.text import counted
 from wheelyard.model.token import TokenRecord, is_token_id
-from wheelyard.operations.access_check import AccessCheck
 from wheelyard.operations.findings import Findings, read_or_report, repair
+from wheelyard.operations.journaled_check import JournaledCheck
 from wheelyard.operations.publishing_cleanup import PublishingCleanup
 from wheelyard.operations.session_check import check_sessions
 from wheelyard.storage.base import ABSENT, Entry, Key, ObjectVersion, Store, Stored
@@ -243,7 +245,8 @@ class Check:
             checked[project.name] = project
         known = self._repair_names(checked.values(), findings)
         self._check_tokens(findings, sweep=sweep)
-        AccessCheck(self.store, findings).run(rebuild=rebuild)
+        JournaledCheck(ACCESS, self.store, findings).run(rebuild=rebuild)
+        JournaledCheck(DECISIONS, self.store, findings).run(rebuild=rebuild)
         check_sessions(self.store, findings)
         self._check_leftovers(checked, known, findings, sweep=sweep)
         if sweep:
@@ -309,19 +312,39 @@ class Check:
         with suppress(WheelyardError):
             known = codec.decode(keys.PROJECT_NAMES, stored.body).as_set if stored else None
         listed = known or frozenset()
-        findings.problems += [
-            f"{name}: listed, and its document and journal are gone; restore them from a backup"
-            for name in sorted(listed - {each.name for each in checked})
-        ]
+        found_names = {each.name for each in checked}
+        self._check_claims(sorted(listed - found_names), findings)
         # a malformed object at the key of a document is not a project
         existing = {each.name for each in checked if each.project is not None}
-        if existing - listed and not isinstance(found, WheelyardError):
-            body = codec.encode(NameList(tuple(sorted(existing | listed))))
+        missing = {name for name in existing - listed if not self._is_released(name)}
+        if missing and not isinstance(found, WheelyardError):
+            body = codec.encode(NameList(tuple(sorted(missing | listed))))
             expect = stored.version if stored else ABSENT
             if repair(self.store, keys.PROJECT_NAMES, body, expect, findings):
-                added = ", ".join(sorted(existing - listed))
+                added = ", ".join(sorted(missing))
                 findings.repaired.append(f"added to the list of projects: {added}")
         return known
+
+    def _is_released(self, name: NormalizedName) -> bool:
+        found = self.projects.documents.get(keys.project(name), "current").value
+        return found is not None and found.is_released
+
+    def _check_claims(self, names: Iterable[NormalizedName], findings: Findings) -> None:
+        """Report listed names that have neither document nor journal."""
+        cutoff = (self.runtime.now() - ORPHAN_AGE).timestamp()
+        for name in names:
+            files = self.store.list(f"{keys.FILES}{name}/")
+            if any(entry.modified < cutoff for entry in files):
+                findings.problems.append(
+                    f"{name}: listed, and its document and journal are gone; restore them from a "
+                    "backup"
+                )
+            else:
+                findings.notes.append(
+                    f"{name}: private, and nothing is published under it: an upload did not "
+                    "finish, or is under way; if it had files, restore them from a backup, and if "
+                    f"nobody needs the name, run 'wheelyard names release {name}'"
+                )
 
     def _check_tokens(self, findings: Findings, *, sweep: bool) -> None:
         codec = Codec(TokenRecord)

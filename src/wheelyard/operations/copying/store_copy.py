@@ -27,6 +27,7 @@ from wheelyard.catalog.commit_transfer import (
     transfer,
 )
 from wheelyard.catalog.conflict_retry import ConflictRetries
+from wheelyard.catalog.decision_records import DECISIONS
 from wheelyard.catalog.document_cache import DAMAGED, Codec, digest
 from wheelyard.catalog.files import RENEWAL_AGE, listed_objects
 from wheelyard.catalog.projects import NameList, ProjectNames
@@ -34,6 +35,7 @@ from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.errors import Conflict, NotFound, Unavailable, WheelyardError
 from wheelyard.model.project import Commit, Project
 from wheelyard.operations.copying.credential_copy import CredentialCopy
+from wheelyard.operations.copying.journaled_copy import JournaledCopy
 from wheelyard.operations.copying.source_faults import source_faults
 from wheelyard.storage.base import Entry, Key, Store, Stored
 from wheelyard.storage.filesystem import storage_faults
@@ -64,6 +66,8 @@ class CopyReport:
     """Objects with the bytes or the core metadata of a distribution that were written."""
     size: int = 0
     """Bytes of these objects."""
+    decisions: int = 0
+    """Decisions about upstream packages that were copied."""
     credentials: int = 0
     """Objects below `credentials/` that were written."""
     problems: list[str] = field(default_factory=list)
@@ -82,22 +86,27 @@ class StoreCopy:
     """Where the bytes of an object wait until their digest is verified."""
     retries: ConflictRetries
     threads: int
+    claims_names: bool = False
+    """Whether the names come first, so that no upstream index is asked for them meanwhile."""
 
     def run(self, progress: CopyProgress, *, with_credentials: bool = False) -> CopyReport:
         """
-        Copy all projects, then the list of names, then credentials if asked for.
+        Copy all projects, the list of names, the decisions, and credentials if asked for.
 
         A damaged project is reported and left out. Raises Unavailable if one of the stores does not
         answer, or is full; a later copy continues.
         """
         copying = _Copying(self, progress)
         copying.finish_transfers()
+        if self.claims_names:
+            copying.claim_names()
         plans = copying.copy_bytes()
         for _ in range(MAX_RETRIES):
             if not copying.deleted:
                 break
             plans = copying.copy_bytes()
         copying.copy_commits(plans)
+        copying.copy_decisions()
         if with_credentials:
             copying.copy_credentials()
         return copying.finished_report()
@@ -133,6 +142,8 @@ class _Plan:
     sha256: str
     """The digest of the document of this revision."""
     is_changed: bool
+    is_released: bool
+    """Whether its name was given up, so that it leaves the list of names."""
     missing: tuple[_Missing, ...]
 
 
@@ -147,12 +158,21 @@ class _Copying:
     """The reason by project, or by the key of a credential."""
     deleted: set[NormalizedName] = field(default_factory=set)
     """Projects of which a file was deleted in the source before its bytes were copied."""
+    listed: frozenset[NormalizedName] = frozenset()
+    """The list of names in the source."""
+    claimed: set[NormalizedName] = field(default_factory=set)
+    """Private names of the source under which nothing is published yet."""
 
     def finish_transfers(self) -> None:
         """Complete what an interrupted copy has begun to write; problems are found again later."""
         entries = [entry.key for entry in self.copy.target.list(keys.INCOMING)]
         for _ in self._each(lambda key: finish_transfer(self.copy.target, key), entries, str):
             pass
+
+    def claim_names(self) -> None:
+        """List the names of the source in the target, before what they are the names of."""
+        self._names()
+        self.copy.names.claim(*filter(keys.is_project_name, self.listed))
 
     def copy_bytes(self) -> list[_Plan]:
         """Copy all bytes that the target lacks for one moment; return what else it needs."""
@@ -176,17 +196,24 @@ class _Copying:
         return plans
 
     def copy_commits(self, plans: list[_Plan]) -> None:
-        """Add the commits of all projects whose bytes are there, and then their names."""
-        arrived = list[NormalizedName]()
+        """Add the commits of all projects whose bytes are there; then add and remove names."""
+        arrived, released = [*self.claimed], list[NormalizedName]()
         complete = (plan for plan in plans if plan.name not in self.problems)
         try:
             for plan in self._each(self._copy_project, complete, lambda each: each.name):
                 if plan is not None:
-                    arrived.append(plan.name)
+                    (released if plan.is_released else arrived).append(plan.name)
+                    self.report.projects += 1
                     self.report.changed += plan.is_changed
         finally:
-            self.copy.names.ensure(*arrived)
-        self.report.projects = len(arrived)
+            self.copy.names.claim(*arrived)
+            self.copy.names.remove(*released)
+
+    def copy_decisions(self) -> None:
+        """Copy the decisions about upstream packages that the target lacks."""
+        work = JournaledCopy(DECISIONS, self.copy.source, self.copy.target, self.copy.retries)
+        for written in self._each(lambda _: work.copy(), (keys.DECISIONS,), str):
+            self.report.decisions += written or 0
 
     def copy_credentials(self) -> None:
         """Copy the credentials that the target lacks, and those that have changed."""
@@ -217,14 +244,21 @@ class _Copying:
 
     def _names(self) -> list[NormalizedName]:
         """Return the projects of the source: those with a document, and those that are listed."""
-        names = {keys.project_of(entry.key) for entry in self.copy.source.list(keys.PROJECTS)}
-        found = self.copy.source.get(keys.PROJECT_NAMES)
+        source = self.copy.source
+        names = {keys.project_of(entry.key) for entry in source.list(keys.PROJECTS)}
+        found = source.get(keys.PROJECT_NAMES)
         try:
             if isinstance(found, Stored):
-                names |= Codec(NameList).decode(keys.PROJECT_NAMES, found.body).as_set
+                self.listed = Codec(NameList).decode(keys.PROJECT_NAMES, found.body).as_set
         except Unavailable as fault:
             self.problems[keys.PROJECT_NAMES] = fault.message
-        return sorted(filter(None, names))
+        others = self.listed - names
+        self.claimed = {
+            name
+            for name in others
+            if keys.is_project_name(name) and not any(source.list(keys.journal(name)))
+        }
+        return sorted(filter(None, names | (others - self.claimed)))
 
     def _read_moment(self) -> _Moment:
         at, revisions = None, dict[NormalizedName, int]()
@@ -268,6 +302,7 @@ class _Copying:
             revision=project.revision,
             sha256=digest(body),
             is_changed=project.revision > there.revision,
+            is_released=project.is_released and name not in self.listed,
             missing=tuple(self._missing(project, there, present)),
         )
 

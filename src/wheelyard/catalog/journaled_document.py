@@ -1,0 +1,200 @@
+"""
+A document of the store with a journal of its own: an entry for each change.
+
+The commit protocol is that of a project (`commits.py`): the compare-and-swap of the document, which
+contains its last commit whole, is the commit point. Its journal entry is written right after, or
+else by the next writer or by `wheelyard check`.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, Protocol, TypeVar
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.commits import contradiction
+from wheelyard.catalog.conflict_retry import ConflictRetries
+from wheelyard.catalog.document_cache import (
+    Codec,
+    DocumentCache,
+    MaxAge,
+    Snapshot,
+    damaged,
+    digest,
+)
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Conflict, Unavailable
+from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
+
+
+class NumberedCommit(Protocol):
+    """One write of a document, with the event that it added."""
+
+    @property
+    def number(self) -> int:
+        """1 for the first."""
+
+    @property
+    def id(self) -> str:
+        """Random; shows whether a write without a reply has succeeded."""
+
+    @property
+    def previous(self) -> str:
+        """SHA-256 of the stored bytes of the previous commit; empty for the first."""
+
+
+class FoldedDocument(Protocol):
+    """A document after the commits 1 to `revision`; it also has the last commit."""
+
+    @property
+    def revision(self) -> int:
+        """The number of its last commit; 0 for a document that does not exist yet."""
+
+
+D = TypeVar("D", bound=FoldedDocument)
+C = TypeVar("C", bound=NumberedCommit)
+E = TypeVar("E")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalKind(Generic[D, C, E]):
+    """What the documents of two kinds differ in: keys, classes, and how events are applied."""
+
+    what: str
+    """The content in words, such as `the grants and groups`."""
+    consequence: str
+    """What a damaged document leads to, as `servers may refuse callers who have a grant`."""
+    key: Key
+    entries: str
+    """The prefix of the keys of the journal's entries."""
+    empty: D
+    """The document before its first commit."""
+    documents: Codec[D]
+    commits: Codec[C]
+    last_commit: Callable[[D], C | None]
+    new_commit: Callable[..., C]
+    """Returns a commit of its `number`, `id`, digest of the `previous` commit, and `event`."""
+    fold: Callable[[D, C], D]
+    """Returns a document after one more commit."""
+    require_valid: Callable[[D], object] = lambda document: document
+    """Raises Invalid for a document that has what only a person can have written there."""
+
+    def entry_key(self, number: int) -> Key:
+        """Return the key of the commit `number` in the journal."""
+        return keys.numbered_entry(self.entries, number)
+
+
+@dataclass(frozen=True, slots=True)
+class JournaledDocument(Generic[D, C, E]):
+    """
+    Reads and changes one document with a journal; safe to share by threads.
+
+    An intent returns the event that a caller wants to add, or None if there is nothing to do. It
+    raises a WheelyardError to refuse. After a conflict it is called again with a newer document.
+    """
+
+    kind: JournalKind[D, C, E]
+    store: Store
+    documents: DocumentCache[D]
+    retries: ConflictRetries
+    runtime: Runtime
+
+    def peek(self, max_age: MaxAge = "fresh") -> Snapshot[D] | None:
+        """Return the document if it is cached and recent enough, else None; see DocumentCache."""
+        return self.documents.peek(self.kind.key, max_age)
+
+    def get(self, max_age: MaxAge = "fresh") -> Snapshot[D]:
+        """Return the document, from the cache or the store; without one its value is None."""
+        return self.documents.get(self.kind.key, max_age)
+
+    def watch(self, version: ObjectVersion) -> Callable[[], bool]:
+        """Return a function that tells whether this version is still fresh; see DocumentCache."""
+        return self.documents.watch(self.kind.key, version)
+
+    def exist(self) -> bool:
+        """Return whether the store has, or has had, such a document."""
+        return next(self.store.list(self.kind.entries), None) is not None
+
+    def change(self, intent: Callable[[D], E | None]) -> D:
+        """
+        Commit the event of `intent`, and return the document after it.
+
+        Raises what `intent` raises, and Unavailable if the outcome is unknown, if too many writers
+        change the document, or if it is damaged.
+        """
+        for _ in self.retries.attempts():
+            before = self.get("current")
+            document = before.value or self.kind.empty
+            self._ensure_journaled(document)
+            event = intent(document)
+            if event is None:
+                return document
+            after = self.kind.fold(document, self._new_commit(document, event))
+            was_written = partial(self._was_written, after)
+            if self._is_current(before, after) and self.documents.swap(
+                self.kind.key, after, before.version, was_written
+            ):
+                with suppress(
+                    Unavailable
+                ):  # the change is in force; the next writer adds the entry
+                    self._ensure_journaled(after)
+                return after
+        raise self.retries.exhausted(self.kind.what)
+
+    def history(self, after: int = 0) -> Iterator[C]:
+        """
+        Yield the commits of the journal behind the number `after`, oldest first.
+
+        Raise Unavailable at an entry that is damaged or missing.
+        """
+        document = self.get("current").value or self.kind.empty
+        for number in range(after + 1, document.revision):
+            key = self.kind.entry_key(number)
+            found = self.store.get(key)
+            if not isinstance(found, Stored):
+                raise damaged(f"The journal has no {key}. Run 'wheelyard check'.", "lost")
+            yield self.kind.commits.decode(key, found.body)
+        last = self.kind.last_commit(document)
+        if last is not None and after < document.revision:
+            yield last  # it may not be in the journal yet
+
+    def _new_commit(self, document: D, event: E) -> C:
+        last = self.kind.last_commit(document)
+        previous = digest(self.kind.commits.encode(last)) if last else ""
+        number, commit_id = document.revision + 1, self.runtime.new_id()
+        return self.kind.new_commit(number=number, id=commit_id, previous=previous, event=event)
+
+    def _is_current(self, before: Snapshot[D], after: D) -> bool:
+        """
+        Return whether no other writer has committed since `before` was read.
+
+        Raise Unavailable if the journal has the next commit although the document has not changed.
+        """
+        if self.store.get(self.kind.entry_key(after.revision)) is None:
+            return True
+        if self.get("current").version != before.version:
+            return False
+        raise contradiction(self.kind.key, after.revision)
+
+    def _was_written(self, after: D, found: D | None) -> bool:
+        """Return whether `found`, read after an unclear write of `after`, includes its commit."""
+        own = self.kind.last_commit(after)
+        if found is None or found.revision <= after.revision:
+            return found is not None and self.kind.last_commit(found) == own
+        entry = self.store.get(self.kind.entry_key(after.revision))
+        body = self.kind.commits.encode(own) if own else b""
+        return isinstance(entry, Stored) and entry.body == body
+
+    def _ensure_journaled(self, document: D) -> None:
+        commit = self.kind.last_commit(document)
+        if commit is None:
+            return
+        key, body = self.kind.entry_key(commit.number), self.kind.commits.encode(commit)
+        entry = self.store.get(key)
+        if entry is None:
+            with suppress(Conflict):
+                entry = Stored(body, self.store.put(key, body, ABSENT))
+        entry = entry or self.store.get(key)
+        if not isinstance(entry, Stored) or entry.body != body:
+            raise contradiction(self.kind.key, commit.number)
