@@ -56,7 +56,7 @@ def ticking() -> Callable[[], float]:
     return lambda: TICK * next(ticks)
 
 
-class _ReadOnce(Uploads):
+class ReadOnce(Uploads):
     """Uploads that read the archive of a distribution once for all plays."""
 
     contents: dict[Path, DistributionContents]
@@ -109,7 +109,7 @@ class Scenario:
         runtime = replace(fake_runtime(Clock(), seed), monotonic=ticking())
         traits = StoreTraits(is_local=not self.far)
         index = build_index(store, Spool(self.folder), Settings(), runtime, traits)
-        return replace(index, uploads=_ReadOnce(index.uploads, self.contents))
+        return replace(index, uploads=ReadOnce(index.uploads, self.contents))
 
     @contextmanager
     def stage(self) -> Iterator[Stage]:

@@ -114,11 +114,17 @@ class OrdinalStore(MemoryStore):
             self.put(Key(key), body, ABSENT)
 
     def put(
-        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
+        self,
+        key: Key,
+        body: ObjectBody,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
+        *,
+        is_durable: bool = True,
     ) -> ObjectVersion:
         """See `Store`."""
         self._writes = self._ordinals[key]
-        version = super().put(key, body, expect, kind)
+        version = super().put(key, body, expect, kind, is_durable=is_durable)
         self._ordinals[key] += 1
         return version
 

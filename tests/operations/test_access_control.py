@@ -213,7 +213,7 @@ def test_two_at_once(harness: IndexHarness, access: AccessControl) -> None:
 
 
 @pytest.mark.parametrize("kind", [FaultKind.CRASH, FaultKind.CRASH_AFTER])
-@pytest.mark.parametrize("verb_key", [keys.ACCESS, keys.access_commit(1)])
+@pytest.mark.parametrize("verb_key", [keys.ACCESS, keys.numbered_entry(keys.ACCESS_JOURNAL, 1)])
 def test_crashes(harness: IndexHarness, kind: FaultKind, verb_key: str) -> None:
     """After a crash at any write, the grant is there whole or not at all, and so is its entry."""
     with pytest.raises(ProcessCrash):
@@ -283,9 +283,9 @@ def test_the_check_mends(harness: IndexHarness, access: AccessControl) -> None:
     whole = harness.bytes_at(keys.ACCESS)
 
     for damage in (b"?", None):
-        harness.store.delete(keys.access_commit(2), None)
+        harness.store.delete(keys.numbered_entry(keys.ACCESS_JOURNAL, 2), None)
         if damage:
-            harness.store.put(keys.access_commit(2), damage, None)
+            harness.store.put(keys.numbered_entry(keys.ACCESS_JOURNAL, 2), damage, None)
         assert harness.check().repaired == [f"{keys.ACCESS}: journal entry 2 written"]
         assert harness.check().problems == []
 
@@ -306,10 +306,10 @@ def test_the_check_finds(harness: IndexHarness, access: AccessControl) -> None:
     access.grant(grant(ANA), by="local:ana")
     assert [each for each in harness.check().notes if "x.json" in each]
 
-    first = harness.bytes_at(keys.access_commit(1))
-    harness.store.delete(keys.access_commit(1), None)
+    first = harness.bytes_at(keys.numbered_entry(keys.ACCESS_JOURNAL, 1))
+    harness.store.delete(keys.numbered_entry(keys.ACCESS_JOURNAL, 1), None)
     assert "0000000001.json is missing" in harness.check(rebuild=True).problems[0]
-    harness.store.put(keys.access_commit(1), first, None)
+    harness.store.put(keys.numbered_entry(keys.ACCESS_JOURNAL, 1), first, None)
     harness.store.put(keys.ACCESS, older, None)
     with pytest.raises(Unavailable, match="disagree about commit 2"):
         access_of(harness).grant(grant("htpasswd:eve"), by="local:eve")

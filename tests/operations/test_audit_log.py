@@ -20,6 +20,7 @@ from wheelyard.model.project import Uploaded
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.spool import Spool
+from wheelyard.upstream.policy.deciding import Deciding
 from wheelyard.wiring.index import build_index
 
 DEMO = NormalizedName("demo")
@@ -148,3 +149,16 @@ def test_removed_signatures_are_a_line_a_minute(caplog: pytest.LogCaptureFixture
     loud = [each for each in caplog.records if each.levelno == logging.WARNING]
     assert len(loud) == 2
     assert "--no-invoker-iam-check" in loud[0].getMessage()
+
+
+def test_decisions(harness: IndexHarness, log: pytest.LogCaptureFixture) -> None:
+    """What somebody decides about a public package has a line, without a secret."""
+    deciding = Deciding(harness.index.decisions, "local:ana")
+    deciding.block(DEMO, parse_version("1.0"), f"see wyd_{'a1B2' * 12}")
+    deciding.approve(DEMO, None, "", ["licence"])
+
+    facts = {"project": "demo", "who": "local:ana"}
+    assert said(log) == [
+        {"action": "blocked", "version": "1.0", "reason": "see wyd_***", **facts},
+        {"action": "approved", "version": "", "despite": "licence", **facts},
+    ]

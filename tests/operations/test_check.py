@@ -11,7 +11,6 @@ from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.catalog import keys
 from wheelyard.catalog.files import FileContent
-from wheelyard.catalog.projects import NameList
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Status
@@ -154,14 +153,26 @@ def test_the_name_list_is_mended(full: IndexHarness, lost: str) -> None:
 
 
 def test_a_name_without_a_project(full: IndexHarness) -> None:
-    """A listed name whose document and journal are lost is a problem."""
-    codec = full.index.projects.names._documents.codec  # noqa: SLF001
-    names = NameList((DEMO, NormalizedName("vanished")))
-    full.store.put(keys.PROJECT_NAMES, codec.encode(names), None)
+    """A listed name with bytes, whose document and journal are lost, is a problem."""
+    vanished = NormalizedName("vanished")
+    full.index.projects.names.claim(vanished)
+    put(full, keys.distribution(vanished, "0" * 64, "vanished-1.0.tar.gz"), b"bytes")
 
+    assert full.check().problems == []  # an upload may be under way
+    full.clock.advance(days=2)
     (problem,) = full.check().problems
 
     assert "vanished" in problem
+
+
+def test_a_claimed_name(full: IndexHarness) -> None:
+    """A name that an upload has claimed, and that has nothing else, is a note."""
+    full.index.projects.names.claim(NormalizedName("claimed"))
+
+    findings = full.check()
+
+    assert findings.problems == []
+    assert any(note.startswith("claimed: private, and nothing") for note in findings.notes)
 
 
 @pytest.mark.parametrize("is_there", [True, False])

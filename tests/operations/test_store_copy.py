@@ -26,6 +26,7 @@ from wheelyard.model.grants import GrantFields
 from wheelyard.operations.copying.store_copy import CopyReport, StoreCopy
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.storage.base import Key, Store
+from wheelyard.upstream.policy.deciding import Deciding
 
 T = TypeVar("T")
 
@@ -132,7 +133,8 @@ def test_nothing_is_written_twice(source: IndexHarness, target: IndexHarness) ->
     assert {verb for verb, _ in there.calls} == {"get", "list"}
     documents = [("get", keys.project(name)) for name in (DEMO, OTHER)]
     read = [("get", keys.PROJECT_NAMES), *documents]
-    assert [each for each in here.calls if each[0] != "list"] == 2 * read
+    found = [each for each in here.calls if each[0] != "list"]
+    assert found == [*read, *read, ("get", keys.DECISIONS)]
     assert [each for each in there.calls if each[0] == "get"] == documents
     assert (later.changed, later.objects) == (1, 2)
     assert target.snapshot() == source.snapshot()
@@ -573,6 +575,18 @@ def test_an_old_copy_of_a_rotated_token(source: IndexHarness, target: IndexHarne
     assert source.snapshot() == rotated
     assert copy(source, target, with_credentials=True).credentials == 3
     assert target.snapshot() == rotated
+
+
+def test_decisions(source: IndexHarness, target: IndexHarness) -> None:
+    """Decisions about public packages are in each copy; those that were made there stay."""
+    demo = NormalizedName("demo")
+    Deciding(source.index.decisions, "me").block(demo, None, "taken over")
+    copied = copy(source, target)
+    assert (copied.decisions, copied.problems) == (1, [])
+    assert copy(source, target).decisions == 0
+    Deciding(target.opened(seed=5).decisions, "me").approve(demo, None, "")
+    assert left_out(copy(source, target)) == [keys.DECISIONS]
+    assert len(list(target.store.list(keys.DECISIONS_JOURNAL))) == 2
 
 
 def test_grants(source: IndexHarness, target: IndexHarness) -> None:

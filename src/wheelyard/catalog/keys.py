@@ -9,6 +9,13 @@ The object layout of a store; the only module that builds and parses keys.
     projects.json                                          all project names
     incoming/<project>.json                                commits that a copy is adding
     derived/search-1.msgpack.zst                           facts of all projects, for searches
+    decisions.json                                         what of upstream indexes is approved
+    decisions/<number>.json                                change `number` of that
+    upstream/<id>/files/<project>/<sha256>/<filename>      a file of an upstream index
+    upstream/<id>/uses/<project>/<sha256>/<filename>       written on each day on which it is used
+    upstream/<id>/digests/<project>.json                   digests that no page of it says
+    upstream/<id>/pages/<project>.json.zst                 a project's page of an upstream index
+    upstream/licences.json                                 which releases have a blocked licence
     credentials/access.json                                grants and groups of the store
     credentials/access/<number>.json                       change `number` of them
     credentials/tokens/<id>.json                           an API token's record, with its digest
@@ -19,7 +26,8 @@ The object layout of a store; the only module that builds and parses keys.
 
 The bytes at a key with a digest or a number never change. The other objects are changed by
 compare-and-swap. What is below `derived/` is made from the other objects, and may be deleted any
-time. Its keys have the number of their format, so that another version has another object.
+time. Its keys have the number of their format, so that another version has another object. What is
+below `upstream/` can be fetched again; `<id>` is that of an upstream index.
 """
 
 import re
@@ -41,6 +49,12 @@ JOURNAL = "journal/"
 INCOMING = "incoming/"
 DERIVED = "derived/"
 SEARCH = Key(f"{DERIVED}search-1.msgpack.zst")
+DECISIONS = Key("decisions.json")
+DECISIONS_JOURNAL = "decisions/"
+UPSTREAM = "upstream/"
+UPSTREAM_FILES = "files/"
+UPSTREAM_USES = "uses/"
+UPSTREAM_LICENCES = Key(f"{UPSTREAM}licences.json")
 CREDENTIALS = "credentials/"
 ACCESS = Key("credentials/access.json")
 ACCESS_JOURNAL = "credentials/access/"
@@ -55,7 +69,7 @@ _PROJECT = re.compile(rf"{PROJECTS}([a-z0-9-]+)\.json")
 _INCOMING = re.compile(rf"{INCOMING}([a-z0-9-]+)\.json")
 _FILE = re.compile(rf"{FILES}([a-z0-9-]+)/([0-9a-f]{{64}})/([^/]+?)(?:\.metadata)?")
 _ENTRY = re.compile(rf"{JOURNAL}[a-z0-9-]+/([0-9]{{10}})\.json")
-_ACCESS_ENTRY = re.compile(rf"{ACCESS_JOURNAL}([0-9]{{10}})\.json")
+_NUMBERED = re.compile(r"([0-9]{10})\.json")
 _USE = re.compile(rf"{LAST_USES}([0-9A-Za-z]{{10}})\.json")
 _USED_ID_TOKEN = re.compile(rf"{USED_ID_TOKENS}([0-9]{{10}})/[0-9a-f]{{64}}\.json")
 _ENDED_SESSION = re.compile(rf"{ENDED_SESSIONS}([0-9]{{10}})/[0-9a-f]{{32}}\.json")
@@ -82,6 +96,11 @@ def incoming(name: NormalizedName) -> Key:
     return Key(f"{INCOMING}{name}.json")
 
 
+def files_of(name: NormalizedName) -> str:
+    """Return the prefix of the keys of a project's distributions and their core metadata."""
+    return f"{FILES}{name}/"
+
+
 def distribution(name: NormalizedName, sha256: str, filename: str) -> Key:
     """Return the key of a distribution's bytes, which never change: `sha256` is their digest."""
     return Key(f"{FILES}{name}/{sha256}/{filename}")
@@ -97,9 +116,29 @@ def probes(prefixes: Sequence[str], unique: str) -> tuple[Key, ...]:
     return tuple(Key(f"{prefix}probe-{unique}") for prefix in prefixes)
 
 
-def access_commit(number: int) -> Key:
-    """Return the key of the change `number` of the grants and groups in the store."""
-    return Key(f"{ACCESS_JOURNAL}{number:010}.json")
+def numbered_entry(prefix: str, number: int) -> Key:
+    """Return the key of the change `number` of the document whose journal has this prefix."""
+    return Key(f"{prefix}{number:010}.json")
+
+
+def upstream(upstream_id: str) -> str:
+    """Return the prefix of everything that is kept of an upstream index."""
+    return f"{UPSTREAM}{upstream_id}/"
+
+
+def upstream_use(name: NormalizedName, sha256: str, filename: str) -> Key:
+    """Return the key, below `upstream`, of the note that a file of an upstream index is used."""
+    return Key(f"{UPSTREAM_USES}{name}/{sha256}/{filename}")
+
+
+def upstream_digests(name: NormalizedName) -> Key:
+    """Return the key, below `upstream`, of the digests of a project whose pages have none."""
+    return Key(f"digests/{name}.json")
+
+
+def upstream_page(upstream_id: str, name: NormalizedName) -> Key:
+    """Return the key of the page of a project of an upstream index."""
+    return Key(f"{upstream(upstream_id)}pages/{name}.json.zst")
 
 
 def token(token_id: str) -> Key:
@@ -120,6 +159,11 @@ def used_id_token(expires_at: datetime, digest: str) -> Key:
 def ended_session(expires_at: datetime, session_id: str) -> Key:
     """Return the key of the record that a session was signed out before it expired."""
     return Key(f"{ENDED_SESSIONS}{expires_at.astimezone(UTC).strftime(_HOUR)}/{session_id}.json")
+
+
+def is_project_name(text: str) -> bool:
+    """Return whether a text of a stored list can be the name of a project."""
+    return project_of(Key(f"{PROJECTS}{text}.json")) == text
 
 
 def project_of(key: Key) -> NormalizedName | None:
@@ -155,10 +199,10 @@ def commit_number(key: Key) -> int | None:
     return int(match[1]) if match else None
 
 
-def access_commit_number(key: Key) -> int | None:
-    """Return the number in the key of a change of grants and groups; None for any other key."""
-    match = _ACCESS_ENTRY.fullmatch(key)
-    return int(match[1]) if match else None
+def entry_number(prefix: str, key: Key) -> int | None:
+    """Return the number in the key of `numbered_entry`; None for any other key."""
+    match = _NUMBERED.fullmatch(key.removeprefix(prefix))
+    return int(match[1]) if match and key.startswith(prefix) else None
 
 
 def token_id_of_use(key: Key) -> str | None:

@@ -1,15 +1,20 @@
 """
 Projects by normalised name, and the list of all project names.
 
-The list is one document, to which names are only added. A writer stores bytes, then the project's
-document, then its name, and a reader goes the other way, so that it never meets a link to something
-missing. A server that has not read the list yet may begin at the document: it then shows a project
-whose first upload was interrupted before its name was listed.
+The list is one document. A writer stores bytes, then the project's document, then its name, and a
+reader goes the other way, so that it never meets a link to something missing. A server that has not
+read the list yet may begin at the document: it then shows a project whose first upload was
+interrupted before its name was listed.
+
+The list is also the registry of private names (`private_names.py`). With an upstream index, a name
+is listed before its first commit, so a listed name without any commit is a project without files.
+A name is only removed from the list if its project has no files (`operations/names.py`).
 """
 
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from dataclasses import replace as replace_snapshot
 from functools import cached_property
 from typing import Final
 
@@ -58,7 +63,7 @@ class NameList(Struct, frozen=True, dict=True):
 
 
 class ProjectNames:
-    """Reads the list of project names, and adds names to it."""
+    """Reads the list of project names, adds names to it, and removes released ones."""
 
     def __init__(self, documents: DocumentCache[NameList], retries: ConflictRetries) -> None:
         self._documents = documents
@@ -79,21 +84,42 @@ class ProjectNames:
 
     def get_current(self) -> NameList:
         """Return the list as it is in the store now; an empty one if the store has none."""
-        return self._documents.get(keys.PROJECT_NAMES, "current").value or NameList()
+        return self.read().value or NameList()
+
+    def read(self) -> Snapshot[NameList]:
+        """Return a snapshot of the list as it is in the store now."""
+        return self._documents.get(keys.PROJECT_NAMES, "current")
 
     def ensure(self, *names: NormalizedName) -> None:
-        """Add those of `names` that the stored list lacks to it."""
+        """Add those of `names` to the list that were never seen in it."""
         cached = self.peek("any")
         listed = cached.value.as_set if cached and cached.value else frozenset()
         missing = frozenset(names) - listed
         if missing:
-            self._additions.submit("all", missing)
+            self.claim(*missing)
+
+    def claim(self, *names: NormalizedName) -> None:
+        """Add those of `names` that the stored list lacks to it, as it is in the store now."""
+        if names:
+            self._additions.submit("all", frozenset(names))
+
+    def remove(self, *names: NormalizedName) -> None:
+        """Remove `names` from the list, if they are there."""
+        for _ in self._retries.attempts() if names else ():
+            snapshot = self.read()
+            before = snapshot.value or NameList()
+            if before.as_set.isdisjoint(names):
+                return
+            after = NameList(tuple(each for each in before.names if each not in names))
+            if self._documents.swap(keys.PROJECT_NAMES, after, snapshot.version):
+                return
+        if names:
+            raise self._retries.exhausted("the list of projects")
 
     def _add(self, _: str, take: TakeItems[frozenset[NormalizedName]]) -> list[bool]:
-        for attempt in self._retries.attempts():
+        for _attempt in self._retries.attempts():
             wanted = take()
-            max_age: MaxAge = "fresh" if attempt == 0 else "current"
-            snapshot = self._documents.get(keys.PROJECT_NAMES, max_age)
+            snapshot = self.read()
             before = snapshot.value or NameList()
             missing = frozenset[NormalizedName]().union(*wanted) - before.as_set
             if not missing:
@@ -123,7 +149,7 @@ class Projects:
         remote store.
         """
         snapshot = self.documents.peek(keys.project(name), max_age)
-        if snapshot is not None and snapshot.value is not None:
+        if snapshot is not None and snapshot.value is not None and not snapshot.value.is_released:
             return snapshot
         names = self.names.peek(max_age)
         return _missing(names) if names is not None and not _is_listed(names, name) else None
@@ -136,8 +162,8 @@ class Projects:
         """
         Return a snapshot of a project's document, from the cache or the store.
 
-        It has no value if the project's name is not listed. Raises Unavailable if the name is
-        listed and the document is missing.
+        It has no value if the project's name is not listed. A listed name without any commit is a
+        project without files. Raises Unavailable if only the document is missing.
         """
         if not self.was_seen(name):
             names = self.names.get()
@@ -147,20 +173,37 @@ class Projects:
         if snapshot.value is None:
             # a document is written before its name is listed, so it may be new
             snapshot = self.documents.get(keys.project(name), "current")
-        if snapshot.value is None:
+        if snapshot.value is None or snapshot.value.is_released:
+            return self._load_without_files(name, snapshot)
+        return snapshot
+
+    def _load_without_files(
+        self, name: NormalizedName, snapshot: Snapshot[Project]
+    ) -> Snapshot[Project]:
+        """Return the snapshot of a project that has no document, or that was released."""
+        names = self.names.get()
+        if not _is_listed(names, name):
+            return _missing(names)
+        if snapshot.value is not None:
+            return snapshot
+        if self.has_journal(name):
             # not NotFound: an installer that gets 404 continues with its next index
             raise damaged(
                 f"The document of {name} is lost. Run 'wheelyard check --rebuild', or restore it "
                 "from a backup."
             )
-        return snapshot
+        return replace_snapshot(snapshot, value=Project(name=name))
+
+    def has_journal(self, name: NormalizedName) -> bool:
+        """Return whether the store has any commit of a project; asked if there is no document."""
+        return any(True for _ in self.store.list(keys.journal(name)))
 
     def load_unlisted(self, name: NormalizedName) -> Snapshot[Project]:
         """Return a project's document, listed or not; the value is None if it is missing."""
         return self.documents.get(keys.project(name))
 
     def was_seen(self, name: NormalizedName) -> bool:
-        """Return whether the cached document or list has the project; names are never removed."""
+        """Return whether the cached document or list, of any age, has the project."""
         cached = self.documents.peek(keys.project(name), "any")
         if cached is not None and cached.value is not None:
             return True
@@ -176,7 +219,8 @@ class Projects:
 
     def get_current(self, name: NormalizedName) -> Project:
         """Return a project as it is in the store now; raise NotFound as `get` does."""
-        return self.documents.get(keys.project(name), "current").value or self.get(name)
+        found = self.documents.get(keys.project(name), "current").value
+        return found if found is not None and found.exists else self.get(name)
 
     def get_for_update(self, name: NormalizedName) -> Project:
         """Return a project for a writer, listed or not; an empty one if it does not exist."""
@@ -186,11 +230,13 @@ class Projects:
         """
         Commit the events of `intent`, and list the project's name; return the result of the commit.
 
-        A project without any commit is not listed.
+        A project that does not exist after that is not listed.
         """
         committed = self.commits.submit(name, intent)
-        if committed.after.revision:
-            self.names.ensure(name)
+        if committed.after.exists:
+            # a cached list may still have a name that was released
+            add = self.names.claim if committed.before.is_released else self.names.ensure
+            add(name)
         return committed
 
     def commit(self, project: Project, number: int) -> Commit | None:

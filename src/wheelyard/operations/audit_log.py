@@ -1,5 +1,5 @@
 """
-The audit log: one line for each change of a project, a token or a grant, and for each sign-in.
+The audit log: one line for each change of a project, token, grant or decision, and each sign-in.
 
 The journal is authoritative. A line is written right after the change, so it is missing if the
 process ends in between.
@@ -11,6 +11,7 @@ from typing import Final
 
 from packaging.utils import NormalizedName
 
+from wheelyard.model.decisions import Decision
 from wheelyard.model.project import AnyEvent, StatusSet, Uploaded
 from wheelyard.model.text import escaped, redact_tokens
 
@@ -46,6 +47,17 @@ def log_event(project: NormalizedName, event: AnyEvent) -> None:
     _log(action, event.by, target, fields, {"project": project, "files": list(files)})
 
 
+def log_name(action: str, principal: str, name: NormalizedName, *, is_shadow: bool = False) -> None:
+    """
+    Log what became of a name: `name_claimed`, `name_refused`, `name_reserved`, `name_released`.
+
+    If it is a `shadow`, clients may have installed a public package under it: that is a warning.
+    """
+    note = "in place of a public package" if is_shadow else ""
+    level = logging.WARNING if is_shadow else logging.INFO
+    _log(action, principal, name, {"note": note}, {"project": name}, level)
+
+
 def log_token(action: str, principal: str, token_id: str, fields: Mapping[str, str]) -> None:
     """
     Log a change of an API token.
@@ -65,12 +77,25 @@ def log_access(principal: str, change: str) -> None:
     _log("access_changed", principal, escaped(redact_tokens(change)), {}, {})
 
 
+def log_decision(decision: Decision) -> None:
+    """Log a decision about a package of an upstream index: `approved` or `blocked`."""
+    fields = {"reason": decision.reason, "despite": ", ".join(decision.despite)}
+    about = {"project": decision.project, "version": decision.version}
+    _log(decision.verdict, decision.by, decision.target, fields, about)
+
+
 def _log(
-    action: str, principal: str, target: str, fields: Mapping[str, str], about: Mapping[str, object]
+    action: str,
+    principal: str,
+    target: str,
+    fields: Mapping[str, str],
+    about: Mapping[str, object],
+    level: int = logging.INFO,
 ) -> None:
     """Log one change with those `fields` that are not empty; only a JSON line has `about`."""
     known = {name: value for name, value in fields.items() if value}
-    logger.info(
+    logger.log(
+        level,
         "%s by %s: %s%s",
         action.replace("_", " "),
         escaped(principal),

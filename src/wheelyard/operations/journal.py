@@ -1,7 +1,8 @@
 """
 The journals of one project or of all, read for people and programs: who did what, and when.
 
-With all projects come the changes of the grants and groups in the store.
+With them come the journals of other documents: the changes of the grants and groups in the store,
+and the decisions about public projects.
 
 `JournalReader` filters and sorts. Where the commits come from is a `JournalSource`.
 """
@@ -17,9 +18,8 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.token_records import TokenRecords
 from wheelyard.concurrency.prefetch import prefetch_map
-from wheelyard.errors import Unavailable
-from wheelyard.model.access_rules import AccessCommit
-from wheelyard.model.journal_entry import JournalEntry, access_entry_of, entry_of
+from wheelyard.errors import NotFound, Unavailable
+from wheelyard.model.journal_entry import JournalEntry, entry_of
 from wheelyard.model.principals import is_match
 from wheelyard.model.project import Commit
 from wheelyard.storage.base import ObjectVersion
@@ -90,7 +90,8 @@ class StoreJournals:
 
     def commits(self, name: NormalizedName, after: int) -> Iterator[tuple[int, Commit | None]]:
         """Yield a project's commits; each but the newest is an object of its own to read."""
-        project = self.projects.get_current(name)
+        found = self.projects.documents.get(keys.project(name), "current").value
+        project = found or self.projects.get(name)  # a released name has a journal, too
         numbers = range(project.revision, after, -1)
 
         def read(number: int) -> tuple[int, Commit | None]:
@@ -113,6 +114,20 @@ class JournalPart:
 
 
 @dataclass(slots=True)
+class OtherJournal:
+    """The journal of one document that is no project's."""
+
+    what: str
+    """Its entries in words, such as `the changes of grants`."""
+    entries: Callable[[int, Callable[[str], str]], Iterator[JournalEntry]]
+    """Yields the entries behind a number; it is given a function that names principals."""
+    only: NormalizedName | None = None
+    """The project whose entries are wanted; None for all."""
+    newest: int = 0
+    """The number of the last entry that was read."""
+
+
+@dataclass(slots=True)
 class JournalReader:
     """
     Reads the entries of a source from the time `since` on; with `by`, only those of a principal.
@@ -123,9 +138,8 @@ class JournalReader:
     source: JournalSource
     since: datetime = BEGINNING
     by: str = ""
-    access_history: Callable[[int], Iterator[AccessCommit]] | None = None
-    """Yields the changes of grants and groups behind a number, if they are wanted."""
-    _newest_access: int = 0
+    others: tuple[OtherJournal, ...] = ()
+    """Further journals whose entries are wanted."""
     _newest: dict[NormalizedName, int] = field(default_factory=dict)
     _failed: list[NormalizedName] = field(default_factory=list)
 
@@ -137,8 +151,20 @@ class JournalReader:
         that cannot be read is a problem, and the next call tries it again. Raise Unavailable if not
         even the projects are known, and NotFound for an unknown project.
         """
-        names = list(dict.fromkeys([*self.source.changed(self.since), *self._failed]))
         whole = JournalPart([], [])
+        for other in self.others:
+            self._read_other(other, whole)
+        try:
+            self._read_projects(whole, progress)
+        except NotFound:
+            if not whole.entries:  # a public project, which has decisions alone
+                raise
+        # a stable sort: in a project, entries of one time stay in the order of its commits
+        whole.entries.sort(key=lambda entry: entry.at)
+        return whole
+
+    def _read_projects(self, whole: JournalPart, progress: Callable[[int, str], None]) -> None:
+        names = list(dict.fromkeys([*self.source.changed(self.since), *self._failed]))
         self._failed = []
         for name, (part, newest) in zip(
             names, prefetch_map(self._read_project, names), strict=True
@@ -150,23 +176,21 @@ class JournalReader:
                 self._failed.append(name)
             else:
                 self._newest[name] = newest
-        self._read_access(whole)
-        # a stable sort: in a project, entries of one time stay in the order of its commits
-        whole.entries.sort(key=lambda entry: entry.at)
-        return whole
 
-    def _read_access(self, whole: JournalPart) -> None:
-        """Add the changes of grants and groups that no call has returned before."""
+    def _read_other(self, other: OtherJournal, whole: JournalPart) -> None:
+        """Add the entries of another journal that no call has returned before."""
+
+        def name_of(principal: str) -> str:
+            return self._name_of(principal, whole.problems)
+
         try:
-            for each in self.access_history(self._newest_access) if self.access_history else ():
-                self._newest_access = each.number
-                if each.event.at < self.since:
-                    continue
-                by_name = self._name_of(each.event.by, whole.problems)
-                if not self.by or is_match(self.by, each.event.by, by_name):
-                    whole.entries.append(access_entry_of(each, by_name))
+            for entry in other.entries(other.newest, name_of):
+                other.newest = entry.commit
+                is_wanted = other.only in (None, entry.project) and entry.at >= self.since
+                if is_wanted and (not self.by or is_match(self.by, entry.by, entry.by_name)):
+                    whole.entries.append(entry)
         except Unavailable as fault:
-            whole.problems.append(f"the changes of grants cannot be read: {fault.message}")
+            whole.problems.append(f"{other.what} cannot be read: {fault.message}")
 
     def _read_project(self, name: NormalizedName) -> tuple[JournalPart, int | None]:
         """Return what is new in a project, and the number of its last commit, if it was read."""

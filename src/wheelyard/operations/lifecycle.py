@@ -11,10 +11,11 @@ from packaging.version import Version
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.projects import Projects, unknown_project
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import NotFound, quoted
+from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.project import (
+    NAME_RELEASED,
     AnyEvent,
     Deleted,
     File,
@@ -59,7 +60,7 @@ class Selection:
 
         With `allow_deleted`, return an empty tuple if they are deleted already.
         """
-        if not project.revision:
+        if not project.exists:
             raise unknown_project(project.name)
         selected = tuple(
             file for file in project.files if self._has(Version(file.version), file.filename)
@@ -170,7 +171,7 @@ class Lifecycle:
         _check_request(caller, name, reason)
 
         def intent(project: Project) -> tuple[AnyEvent, ...]:
-            if not project.revision:
+            if not project.exists:
                 raise unknown_project(name)
             if (project.status, project.reason) == (status, reason):
                 return ()
@@ -183,3 +184,6 @@ class Lifecycle:
 def _check_request(caller: Caller, name: NormalizedName, reason: str) -> None:
     caller.require(Action.MANAGE, name)
     require_one_line(reason, "The reason", REASON_LIMIT)
+    if reason.startswith(NAME_RELEASED):
+        message = f"A reason that begins with {quoted(NAME_RELEASED)} means another thing. Use "
+        raise Invalid(f"{message}other words.", code="invalid_field")

@@ -6,7 +6,7 @@ commits. Whether the project accepts the file is checked twice: first before any
 that a rejected upload leaves nothing behind, and again in the commit, against concurrent writers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -22,7 +22,15 @@ from wheelyard.archive.limits import GIB, MIB, ArchiveLimits, Deadline
 from wheelyard.catalog.files import FileContent, Files
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Conflict, Forbidden, Invalid, WheelyardError, quoted
+from wheelyard.errors import (
+    OVERLOADED,
+    Conflict,
+    Forbidden,
+    Invalid,
+    Unavailable,
+    WheelyardError,
+    quoted,
+)
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.distribution_filename import (
     RESERVED_NAMES,
@@ -36,6 +44,7 @@ from wheelyard.model.distribution_filename import (
     parse_version,
 )
 from wheelyard.model.project import SUMMARY_LIMIT, AnyEvent, File, Project, Uploaded
+from wheelyard.operations.name_claims import NameClaims
 from wheelyard.operations.spooled_upload import SourceMetadata, SpooledUpload, SpoolWriter
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.spool import Spool
@@ -144,6 +153,8 @@ class AddFiles:
         """Return the entry of a listed file, the error that rejects it, or None if it is new."""
         if project is self.validated_against:  # validation has just checked it
             return each.file if each.is_listed else None
+        if project.is_released and project.revision > self.validated_against.revision:
+            return _released(project)
         try:
             return find_identical(project, each.upload, is_lenient=self.is_lenient)
         except WheelyardError as error:
@@ -159,6 +170,8 @@ class Uploads:
     spool: Spool
     runtime: Runtime
     rules: UploadRules
+    claims: NameClaims | None = None
+    """What decides about new names; None if there is no upstream index."""
 
     @property
     def with_waivers(self) -> "Uploads":
@@ -168,6 +181,17 @@ class Uploads:
     def authorize(self, filename: str, caller: Caller) -> Distribution:
         """
         Return the parsed filename of a file that the caller wants to upload.
+
+        Raises as `permit`, and for a new project as `NameClaims.require_free`.
+        """
+        distribution = self.permit(filename, caller)
+        if self.claims is not None:
+            self.claims.require_free(distribution.project, caller)
+        return distribution
+
+    def permit(self, filename: str, caller: Caller) -> Distribution:
+        """
+        Return the parsed filename of a file, without a look at who else has its project's name.
 
         Raise Invalid if it is malformed or its project name is reserved. Raise Forbidden if the
         caller may not upload to the project, or the cached project accepts no uploads.
@@ -197,24 +221,36 @@ class Uploads:
 
         Raises:
             Invalid: The file or the form is not valid, or the filename cannot be used again.
-            Forbidden: The project accepts no uploads.
+            Forbidden: The project accepts no uploads, or an upstream index has its name.
             Conflict: The filename is listed with other bytes (code `file_exists`).
-            Unavailable: The store does not answer.
+            Unavailable: The store, or an upstream index, does not answer.
         """
         name = upload.distribution.project
         before = self.projects.get_for_update(name)
         validated = self.validate(upload, caller, before)
+        warnings = validated.contents.warnings if validated.contents is not None else ()
+        if self.claims is not None and self.needs_claim(before):
+            warnings += self.claims.claim(name, caller)
         self.store(name, [validated])
         intent = self.add_files(before, [validated], caller)
         committed = self.projects.change(name, intent)
         (outcome,) = intent.outcomes(committed.before)
         if isinstance(outcome, WheelyardError):
             raise outcome
-        warnings = validated.contents.warnings if validated.contents is not None else ()
         is_new = outcome is validated.file and not validated.is_listed
         # a group commit may have deleted it again
         file = committed.after.by_filename.get(outcome.filename, outcome)
         return UploadResult(file, is_new, warnings)
+
+    def needs_claim(self, before: Project) -> bool:
+        """Return whether the name of a project must be made private before its next commit."""
+        return self.claims is not None and not before.exists
+
+    def claim_names(
+        self, names: Sequence[NormalizedName], caller: Caller
+    ) -> Mapping[NormalizedName, WheelyardError]:
+        """Make the names of new projects private; return the errors that refuse some of them."""
+        return {} if self.claims is None else self.claims.claim_all(names, caller)
 
     def validate(self, upload: SpooledUpload, caller: Caller, before: Project) -> ValidatedFile:
         """Validate a file for the project `before`, without storing it; raises as `accept`."""
@@ -349,6 +385,11 @@ def _check_accepts_uploads(project: Project) -> None:
         fact = f"Project {quoted(project.name)} is {project.status}."
         remedy = f"To upload to it again, run 'wheelyard status {project.name} active'."
         raise Forbidden(f"{fact} {remedy}", short=fact)
+
+
+def _released(project: Project) -> Unavailable:
+    fact = f"The name {quoted(project.name)} was released during this upload."
+    return Unavailable(f"{fact} Upload the file again.", code=OVERLOADED, short=fact)
 
 
 def find_identical(

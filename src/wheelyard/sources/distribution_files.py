@@ -6,12 +6,19 @@ static site (gcs-pypi). The only metadata is the date. A bucket has the date of 
 bucket; a copy of a bucket has new dates, so the original bucket is the better source.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from wheelyard.sources.candidate import Skipped, SourceItem
 from wheelyard.sources.candidate_filter import is_distribution_name, is_sidecar
 from wheelyard.sources.file_tree import FileTree, FolderTree, TreeEntry, to_candidate
+
+_FROM_UPSTREAM: Final = re.compile(
+    r"(?:.+/)?upstream/[^/]+/files/[a-z0-9-]+/[0-9a-f]{64}/[^/]+", re.DOTALL
+)
+"""The path of a public file that a wheelyard store has kept of an upstream index."""
 
 
 def as_listed(tree: FileTree, item: TreeEntry) -> Iterator[SourceItem]:
@@ -45,11 +52,15 @@ def distribution_entries(tree: FileTree) -> Iterator[TreeEntry | Skipped]:
     """
     Yield the entries of a tree that are named like distributions, and `Skipped` for other files.
 
-    Hidden files, files in hidden folders, and sidecars (`is_sidecar`) are omitted.
+    Hidden files, files in hidden folders, and sidecars (`is_sidecar`) are omitted. What a wheelyard
+    store has of upstream indexes is skipped, too: an import would make it private.
     """
     for found in tree.entries():
         if isinstance(found, Skipped):
             yield found
+        elif _FROM_UPSTREAM.fullmatch(found.path):
+            why = "it was fetched from an upstream index, and is no private package"
+            yield Skipped(f"{tree}/{found.path}", why)
         elif not (found.path.startswith(".") or "/." in found.path):
             if is_distribution_name(found.filename):
                 yield found

@@ -5,6 +5,7 @@ import re
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
@@ -48,7 +49,8 @@ def processes() -> set[int]:
     """Return the processes for descriptions among the children of this one, also dead ones."""
     found = set[int]()
     for task in Path("/proc/self/task").iterdir():
-        found.update(map(int, (task / "children").read_text().split()))
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            found.update(map(int, (task / "children").read_text().split()))
     return {each for each in found if b"descriptions.child" in _command_line(each)}
 
 
@@ -75,7 +77,7 @@ def test_restructured_text(descriptions: Descriptions) -> None:
 
 def test_plain_text(descriptions: Descriptions) -> None:
     """Plain text stays as it is, and so does what is no reStructuredText."""
-    plain = shown(descriptions, "a *b*\n <i>", "text/plain; charset=UTF-8")
+    plain = shown(descriptions, "a *b*\r\n <i>", "text/plain; charset=UTF-8")
     assert plain == '<pre tabindex="0">a *b*\n &lt;i&gt;</pre>'
     assert "not valid reStructuredText" in shown(descriptions, "`a", RST)
     assert shown(descriptions, "`a", "") == '<pre tabindex="0">`a</pre>'

@@ -16,7 +16,9 @@ from wheelyard.errors import Conflict, Forbidden, Invalid, Unavailable, Wheelyar
 from wheelyard.model.access import Caller
 from wheelyard.model.distribution_filename import Distribution, UniquenessKey, parse_known_filename
 from wheelyard.model.project import File, Project, apply
+from wheelyard.operations.importing.name_checks import NameChecks
 from wheelyard.operations.importing.report import FileStatus, Outcome
+from wheelyard.operations.name_claims import REFUSALS
 from wheelyard.operations.spooled_upload import (
     SHA256,
     SourceMetadata,
@@ -60,6 +62,8 @@ class BatchResult:
     is_project: bool
     """Whether the project exists now; False if its document is damaged."""
     outcomes: list[Outcome]
+    unclaimed: "ProjectImport | None" = None
+    """The rest of the work, if the name of a new project has to be claimed before its commit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +77,8 @@ class ImportContext:
     """Called by worker threads after each read, with the number of bytes."""
     dry_run_projects: dict[NormalizedName, Project] | None
     """In a dry run, the projects as they would be; otherwise None."""
+    name_checks: NameChecks | None = None
+    """The answers about new names; None if there is no upstream index."""
     stopped: Event = field(default_factory=Event)
     """Set to stop the worker threads before the next file."""
     _lock: Lock = field(default_factory=Lock)
@@ -104,31 +110,63 @@ def import_batch(context: ImportContext, batch: Batch) -> BatchResult:
     """
     Import the new files of a batch; return the outcomes of all its files.
 
-    Raise Unavailable if the store does not answer. Return early if `context.stopped` is set.
+    Raise Unavailable if the store does not answer. Return early if `context.stopped` is set. If the
+    result has `unclaimed`, the caller claims the name, and then calls `finish_batch` or `close`.
     """
-    work: _BatchImport | None = None
     name = batch[0].distribution.project
     try:
-        work = _BatchImport(context, context.latest(name))
+        work = ProjectImport(context, context.latest(name))
+    except Unavailable as fault:
+        if fault.code != DAMAGED:
+            raise
+        outcomes = [refused(each.candidate, fault) for each in batch]
+        return BatchResult(name, is_project=False, outcomes=outcomes)
+
+    def process() -> BatchResult | None:
         for item in batch:
             if context.stopped.is_set():
                 break
             work.process(item)
         else:
+            if work.needs_claim:
+                return BatchResult(name, is_project=False, outcomes=[], unclaimed=work)
             work.commit()
+        return None
+
+    return _run(work, batch, process)
+
+
+def finish_batch(work: "ProjectImport", batch: Batch, fault: WheelyardError | None) -> BatchResult:
+    """Commit the rest of a batch whose name was claimed, or refuse it for the error `fault`."""
+
+    def finish() -> None:
+        if fault is None:
+            work.commit(is_claimed=True)
+        else:
+            work.refuse(fault)
+
+    return _run(work, batch, finish)
+
+
+def _run(
+    work: "ProjectImport", batch: Batch, steps: Callable[[], BatchResult | None]
+) -> BatchResult:
+    """Return the result of `steps`, or of the whole work, which is closed unless it goes on."""
+    name, result = batch[0].distribution.project, None
+    try:
+        result = steps()
     except Unavailable as fault:
         if fault.code != DAMAGED:
             raise
         # only this project is damaged, so its remaining files are refused
-        outcomes = work.outcomes if work is not None else []
-        settled = {outcome.location for outcome in outcomes}
+        settled = {outcome.location for outcome in work.outcomes}
         remaining = [each.candidate for each in batch if each.candidate.location not in settled]
-        outcomes += [refused(each, fault) for each in remaining]
-        return BatchResult(name, is_project=False, outcomes=outcomes)
+        work.outcomes += [refused(each, fault) for each in remaining]
+        return BatchResult(name, is_project=False, outcomes=work.outcomes)
     finally:
-        if work is not None:
+        if result is None:
             work.close()
-    return BatchResult(name, work.project.revision > 0, work.outcomes)
+    return result or BatchResult(name, work.project.exists, work.outcomes)
 
 
 def refused(candidate: Candidate, fault: WheelyardError, hint: str = "") -> Outcome:
@@ -144,12 +182,15 @@ def refused(candidate: Candidate, fault: WheelyardError, hint: str = "") -> Outc
     )
 
 
-class _BatchImport:
+class ProjectImport:
+    """The import of one batch: its project as it is so far, and files that wait for a commit."""
+
     def __init__(self, context: ImportContext, project: Project) -> None:
         self._context = context
         self._pending: list[tuple[Candidate, ValidatedFile]] = []
         self._pending_keys = set[UniquenessKey]()
-        self._size = 0
+        self.size = 0
+        """The bytes of the pending files in the spool."""
         self._deleted_keys = {
             parse_known_filename(each).uniqueness_key for each in project.deleted_filenames
         }
@@ -167,20 +208,32 @@ class _BatchImport:
         try:
             self._validate(item)
         except WheelyardError as fault:
-            if isinstance(fault, Unavailable) and fault.code != DAMAGED:
+            if isinstance(fault, Unavailable) and fault.code not in {DAMAGED, *REFUSALS}:
                 raise  # the store does not answer
             is_waivable = fault.code in WAIVABLE_CODES and not isinstance(fault, Conflict)
             is_strict = is_waivable and not self._context.uploads.rules.lenient
             hint = "With --lenient it may be taken." if is_strict else ""
             self.outcomes.append(refused(item.candidate, fault, hint))
-        if self._size >= MAX_BATCH_BYTES:
+        if self.size >= MAX_BATCH_BYTES:
             self.commit()
 
-    def commit(self) -> None:
+    @property
+    def needs_claim(self) -> bool:
+        """Whether the name has to be claimed before the pending files are committed."""
+        is_real = self._context.dry_run_projects is None
+        return bool(self._pending) and is_real and self._context.uploads.needs_claim(self.project)
+
+    def commit(self, *, is_claimed: bool = False) -> None:
         """Store, commit and report the pending files, then delete them from the spool."""
         context, pending = self._context, self._pending
         if not pending:
             return
+        if self.needs_claim and not is_claimed:
+            name = self.project.name
+            refusals = context.uploads.claim_names([name], context.caller)
+            if refusals:
+                self.refuse(refusals[name])
+                return
         files = [each for _, each in pending]
         intent = context.uploads.add_files(self.project, files, context.caller)
         committed = context.commit(self.project.name, files, intent)
@@ -198,11 +251,16 @@ class _BatchImport:
             self.outcomes.append(result)
         self.close()
 
+    def refuse(self, fault: WheelyardError) -> None:
+        """Report that the pending files were refused, and delete them from the spool."""
+        self.outcomes += [refused(candidate, fault) for candidate, _ in self._pending]
+        self.close()
+
     def close(self) -> None:
         """Forget the pending files, committed or not, and delete them from the spool."""
         for _, each in self._pending:
             each.upload.path.unlink(missing_ok=True)
-        self._pending, self._size = [], 0
+        self._pending, self.size = [], 0
         self._pending_keys.clear()
 
     def _skip(self, item: ImportItem) -> Outcome | None:
@@ -233,7 +291,9 @@ class _BatchImport:
 
     def _validate(self, item: ImportItem) -> None:
         context, candidate = self._context, item.candidate
-        distribution = context.uploads.authorize(candidate.filename, context.caller)
+        distribution = context.uploads.permit(candidate.filename, context.caller)
+        if context.name_checks is not None and not self.project.exists:
+            context.name_checks.require_free(self.project.name)
         upload = _fetch(candidate, distribution, context)
         try:
             checked = context.uploads.validate(upload, context.caller, self.project)
@@ -242,7 +302,7 @@ class _BatchImport:
             raise
         self._pending.append((candidate, checked))
         self._pending_keys.add(distribution.uniqueness_key)
-        self._size += upload.size
+        self.size += upload.size
 
 
 def _fetch(

@@ -33,7 +33,7 @@ class FactsReader:
         self, documents: Collection[tuple[NormalizedName, ObjectVersion | None]]
     ) -> dict[NormalizedName, ProjectFacts | None]:
         """
-        Return the facts of these projects, None where the document is missing or damaged.
+        Return the facts of these projects; None if the document is lost, damaged or released.
 
         A version says that a cached document is good enough if it has that version; with None, it
         has to be fresh. Raises Unavailable if the store does not answer.
@@ -47,7 +47,7 @@ class FactsReader:
     def _facts(self, name: NormalizedName, version: ObjectVersion | None) -> ProjectFacts | None:
         try:
             found = self._document(name, version)
-            return None if found is None else self._facts_of(*found)
+            return None if found is None or found[0].is_released else self._facts_of(*found)
         except Unavailable as fault:
             if fault.code != DAMAGED:
                 raise

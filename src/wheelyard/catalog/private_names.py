@@ -1,0 +1,157 @@
+"""
+Which names are private: what `[upstream]` must never look up elsewhere.
+
+A name is private if a pattern of the settings matches it, if it is in the list of projects, or if
+it has a document. So it stays private after all of its files are deleted, and also if it was
+published by a process that knows no upstream index, which lists a name only after the commit. Only
+`wheelyard names release` ends that: then the name is not listed, and the document says so.
+
+That a name is private may come from a cache. That it is not is read from the store each time:
+another process may publish it the next second.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from typing import Final
+
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.document_cache import Snapshot, damaged
+from wheelyard.catalog.projects import NameList, Projects
+from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
+from wheelyard.errors import Unavailable
+from wheelyard.model.name_patterns import NamePatterns
+from wheelyard.model.project import Project
+
+LIST_THREADS: Final = 32
+"""Names of a remote store that are looked up at a time: as many as a server has threads for."""
+
+
+class PrivateNames:
+    """
+    Tells which names are private, and makes names private.
+
+    Args:
+        projects: The projects of the index, and the list of their names.
+        patterns: Those of `[upstream] private` and `[access] private_names`.
+        is_local: Whether a read of the store takes no time, so that two need no two threads.
+    """
+
+    def __init__(self, projects: Projects, patterns: NamePatterns, *, is_local: bool) -> None:
+        self._projects = projects
+        self._is_local = is_local
+        self._threads = ThreadPoolExecutor(LIST_THREADS, "names")  # none is started before its use
+        # who asks while a read is running shares the one after it
+        self._lists = GroupCommit[str, None, Snapshot[NameList]](self._read_list)
+        self._documents = GroupCommit[NormalizedName, None, Snapshot[Project]](self._read_document)
+        self.patterns = patterns
+
+    def is_private(self, name: NormalizedName) -> bool:
+        """
+        Return whether a name is private; the store is read unless that is known already.
+
+        Raises Unavailable if the store does not say. It may have said True for a name that was
+        released a moment ago, and never False for a name that was private when this was called.
+        """
+        if self.is_known(name):
+            return True
+        try:
+            return self._is_listed(name) or self._is_stored(name)
+        except Unavailable:
+            if self._projects.was_seen(name):
+                return True
+            raise
+
+    def watch(self, name: NormalizedName) -> Callable[[], bool] | None:
+        """
+        Return a function that tells whether a name, which was not private, still is not.
+
+        None if that cannot be told without reading a remote store, or if the name is private now.
+        The function raises nothing but Unavailable.
+        """
+        names, key = self._projects.names.peek("any"), keys.project(name)
+        document = self._projects.documents.peek(key, "any")
+        if not self._is_local or names is None or document is None:
+            return None
+        if _is_private_in(name, names, document):
+            return None
+        is_same_list = self._projects.names.watch(names.version)
+        is_same_document = self._projects.documents.watch(key, document.version)
+        return lambda: is_same_list() and is_same_document()
+
+    def claim(self, *names: NormalizedName) -> None:
+        """Make names private: list them, before their first file is published."""
+        self._projects.names.claim(*names)
+
+    def is_known(self, name: NormalizedName) -> bool:
+        """Return whether a pattern or a cached document says that a name is private; no I/O."""
+        if self.patterns.match(name):
+            return True
+        cached = self._projects.documents.peek(keys.project(name), "any")
+        return cached is not None and cached.value is not None and bool(cached.value.files)
+
+    def complete_list(self) -> None:
+        """List the projects that are not listed: the list may come from an older backup."""
+        listed = self._projects.names.get_current().as_set
+        stored = (keys.project_of(each.key) for each in self._projects.store.list(keys.PROJECTS))
+        missing = [name for name in stored if name is not None and name not in listed]
+        found = [name for name in missing if self._has_project(name)]
+        if found:
+            self.claim(*found)
+
+    def _has_project(self, name: NormalizedName) -> bool:
+        project = self._projects.documents.get(keys.project(name), "current").value
+        return project is not None and project.exists
+
+    def _is_listed(self, name: NormalizedName) -> bool:
+        """Return whether the cached list has a name."""
+        names = None if self._is_local else self._projects.names.peek()
+        return names is not None and names.value is not None and name in names.value.as_set
+
+    def _is_stored(self, name: NormalizedName) -> bool:
+        return _is_private_in(name, *self._read(name))
+
+    def _read(self, name: NormalizedName) -> tuple[Snapshot[NameList], Snapshot[Project]]:
+        """Return the list of names and the document of one, as both are in the store now."""
+        if self._is_local:  # two looks take less than to share them would
+            return self._list_now(), self._document_now(name)
+        read_list = partial(self._lists.submit, "", None)
+        names = self._threads.submit(copy_context().run, read_list)
+        document = self._documents.submit(name, None)
+        return names.result(), document
+
+    def _read_list(self, _: str, take: TakeItems[None]) -> list[Snapshot[NameList]]:
+        waiting = take()
+        found = self._list_now()
+        return [found for _ in waiting]
+
+    def _read_document(
+        self, name: NormalizedName, take: TakeItems[None]
+    ) -> list[Snapshot[Project]]:
+        waiting = take()
+        found = self._document_now(name)
+        return [found for _ in waiting]
+
+    def _list_now(self) -> Snapshot[NameList]:
+        found = self._projects.names.read()
+        if found.value is None and self._projects.store.get(keys.FORMAT) is None:
+            raise damaged(
+                f"There is no {keys.FORMAT} in the store, so no name can be looked up. Is its disk "
+                "mounted, and is it the right bucket?",
+                "lost",
+            )
+        return found
+
+    def _document_now(self, name: NormalizedName) -> Snapshot[Project]:
+        return self._projects.documents.get(keys.project(name), "current")
+
+
+def _is_private_in(
+    name: NormalizedName, names: Snapshot[NameList], document: Snapshot[Project]
+) -> bool:
+    if names.value is not None and name in names.value.as_set:
+        return True
+    return document.value is not None and not document.value.is_released

@@ -1,0 +1,141 @@
+"""
+New names beside an upstream index: which ones may be taken, and taking them.
+
+An upload of a name that an upstream index has is refused, because it would change what clients
+install under that name. Whoever wants that says so, in `[upstream] shadow` or `private`.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Protocol
+
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog.private_names import PrivateNames
+from wheelyard.concurrency.prefetch import prefetch_map
+from wheelyard.errors import (
+    UPSTREAM_UNAVAILABLE,
+    Forbidden,
+    Unavailable,
+    WheelyardError,
+    quoted,
+)
+from wheelyard.model.access import Caller
+from wheelyard.model.name_patterns import NamePatterns
+from wheelyard.operations.audit_log import log_name
+
+PUBLIC_NAME: Final = "public_name"
+"""The code of a Forbidden for a name that an upstream index has."""
+REFUSALS: Final = frozenset({PUBLIC_NAME, UPSTREAM_UNAVAILABLE})
+"""The codes of errors about a name alone, which say nothing of the store."""
+CLAIM_THREADS: Final = 16
+"""Names of an import that are looked up at a time."""
+
+
+class UpstreamNames(Protocol):
+    """The names of the upstream indexes."""
+
+    def ask(self, name: NormalizedName) -> bool:
+        """Return whether an upstream index has this name now; raise Unavailable if it is silent."""
+        ...
+
+    def forget(self, name: NormalizedName) -> object:
+        """Remove what is known of this name, which is private now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameClaims:
+    """Decides whether a name may become private, and makes it private before its first file."""
+
+    names: PrivateNames
+    upstream: UpstreamNames
+    shadow: NamePatterns
+    """Names that may be taken although an upstream index has them."""
+    asks_upstream: bool = True
+    """Whether upstream indexes are asked at all."""
+
+    def require_free(self, name: NormalizedName, caller: Caller) -> None:
+        """
+        Raise an error unless `name` is private, or may become it for a file of `caller`.
+
+        Raises:
+            Forbidden: An upstream index has this name (code `public_name`).
+            Unavailable: The store does not say whether it is private, or no upstream index can say
+                whether it is free (code `upstream_unavailable`).
+        """
+        if not self.names.is_private(name):
+            self._require_unknown_upstream(name, caller)
+
+    def claim(self, name: NormalizedName, caller: Caller) -> tuple[str, ...]:
+        """
+        Make a name private, for a file that `caller` publishes; return warnings for them.
+
+        Raises as `require_free`.
+        """
+        self.require_free(name, caller)
+        self._claim((name,), caller)
+        if not self.shadow.match(name):
+            return ()
+        return (f"{name} is private from now on: clients get no public package of that name",)
+
+    def claim_all(
+        self, names: Sequence[NormalizedName], caller: Caller
+    ) -> dict[NormalizedName, WheelyardError]:
+        """
+        Make names private with one write of their list; return what those are refused for that are.
+
+        Raises Unavailable if the store does not answer.
+        """
+        refusal = partial(self.refusal, caller=caller)
+        faults = dict(zip(names, prefetch_map(refusal, names, CLAIM_THREADS), strict=True))
+        refused = {name: fault for name, fault in faults.items() if fault is not None}
+        self._claim([name for name in names if name not in refused], caller)
+        return refused
+
+    def refusal(self, name: NormalizedName, caller: Caller) -> WheelyardError | None:
+        """Return the error for which a name is refused; raise Unavailable for one of the store."""
+        try:
+            self.require_free(name, caller)
+        except WheelyardError as fault:
+            if fault.code in REFUSALS:
+                return fault
+            raise
+        return None
+
+    def _claim(self, names: Sequence[NormalizedName], caller: Caller) -> None:
+        # also names that are private: it may be a pattern that says so, or an answer of a cache
+        self.names.claim(*names)
+        for name in names:
+            is_shadow = self.shadow.match(name)
+            log_name("name_claimed", caller.principal, name, is_shadow=is_shadow)
+            if is_shadow or not self.asks_upstream:
+                with suppress(Unavailable):  # it is never shown again anyway
+                    self.upstream.forget(name)
+
+    def _require_unknown_upstream(self, name: NormalizedName, caller: Caller) -> None:
+        if self.shadow.match(name) or not self.asks_upstream:
+            return
+        try:
+            is_public = self.upstream.ask(name)
+        except Unavailable as fault:
+            fact = f"Nobody can say now whether {quoted(name)} is the name of a public package."
+            raise Unavailable(
+                f"{fact} Upload it again later; if it is yours, the operator can write it into "
+                "[upstream] private, and then nobody is asked.",
+                code=UPSTREAM_UNAVAILABLE,
+                short=fact,
+                retry_after=fault.retry_after,
+            ) from fault
+        if is_public:
+            log_name("name_refused", caller.principal, name)
+            # clients take other words of a 403 for "uploaded before", and go on
+            fact = f"{quoted(name)} is the name of a public package."
+            raise Forbidden(
+                f"{fact} Choose another name. To serve your own package instead of the public one, "
+                "the operator writes the name into [upstream] shadow or private.",
+                code=PUBLIC_NAME,
+                short=fact,
+            )

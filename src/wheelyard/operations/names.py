@@ -1,0 +1,179 @@
+"""
+The registry of private names: what is in it, reserving a name, and giving one up.
+
+A reserved name is a project without files. Its commit says who reserved it, and why; so does the
+commit that releases a name. Only a name without files can be released: then it is unknown here, and
+an upstream index, if there is one, may have a package of that name.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from msgspec import Struct
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.projects import Projects
+from wheelyard.concurrency.prefetch import prefetch_map
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, WheelyardError, quoted
+from wheelyard.model.access import Action, Caller
+from wheelyard.model.distribution_filename import RESERVED_NAMES
+from wheelyard.model.project import (
+    NAME_RELEASED,
+    NAME_RESERVED,
+    AnyEvent,
+    Project,
+    Status,
+    StatusSet,
+)
+from wheelyard.model.text import require_one_line
+from wheelyard.operations.audit_log import log_name
+from wheelyard.operations.lifecycle import REASON_LIMIT
+
+
+class NameState(StrEnum):
+    """Why a name is private."""
+
+    FILES = "files"
+    """It has files."""
+    DELETED = "deleted"
+    """All of its files were deleted."""
+    RESERVED = "reserved"
+    """Somebody has reserved it, and nobody has published under it."""
+    CLAIMED = "claimed"
+    """An upload has begun under it, and none has ended."""
+
+
+class PrivateName(Struct, frozen=True, omit_defaults=True):
+    """A private name, and for one without files who has made it private, when and why."""
+
+    name: NormalizedName
+    state: NameState
+    files: int = 0
+    by: str = ""
+    at: datetime | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Lists, reserves and releases private names."""
+
+    projects: Projects
+    runtime: Runtime
+
+    def all(self) -> Iterator[PrivateName]:
+        """Yield the private names that are in the list, sorted."""
+        return prefetch_map(self._describe, self.projects.names.get_current().names)
+
+    def reserve(self, caller: Caller, name: NormalizedName, reason: str) -> bool:
+        """
+        Make a name private that has no project; return False if it is private already.
+
+        No upstream index is asked: if it has the name, its package is not served any more.
+
+        Raises:
+            Forbidden: The caller is no administrator of the project.
+            WheelyardError: Nobody may have the name, the reason is not one line of text, or the
+                store does not answer.
+        """
+        _require_admin(caller, name, "reserve")
+        _require_reason(reason, NAME_RESERVED)
+        if name in RESERVED_NAMES:
+            message = f"{quoted(name)} is a path of the index. No project can have this name."
+            raise Invalid(message, code="invalid_name")
+        self.projects.names.claim(name)
+
+        def intent(project: Project) -> tuple[AnyEvent, ...]:
+            return () if project.exists else (self._event(caller, NAME_RESERVED, reason),)
+
+        committed = self.projects.change(name, intent)
+        is_new = committed.after is not committed.before
+        if is_new:
+            log_name("name_reserved", caller.principal, name)
+        return is_new
+
+    def release(self, caller: Caller, name: NormalizedName, reason: str) -> None:
+        """
+        Give up a private name without files.
+
+        The name first leaves the list; the document, which is written last, then makes it unknown.
+
+        Raises:
+            Forbidden: The caller is no administrator of the project.
+            NotFound: The name is not private, unless by a pattern of the settings.
+            Conflict: The project has files.
+            WheelyardError: The reason is not one line of text, or the store does not answer.
+        """
+        _require_admin(caller, name, "release")
+        _require_reason(reason, NAME_RELEASED)
+        is_listed = name in self.projects.names.get_current().as_set
+
+        def intent(project: Project) -> tuple[AnyEvent, ...]:
+            if project.files:
+                raise _has_files(name)
+            if not (project.exists or is_listed):
+                raise _not_private(name)
+            return () if project.is_released else (self._event(caller, NAME_RELEASED, reason),)
+
+        intent(self.projects.documents.get(keys.project(name), "current").value or _empty(name))
+        self.projects.names.remove(name)
+        try:
+            self.projects.commits.submit(name, intent)
+        except WheelyardError:
+            self.projects.names.claim(name)  # somebody has published meanwhile, or nothing is known
+            raise
+        log_name("name_released", caller.principal, name)
+
+    def _event(self, caller: Caller, what: str, reason: str) -> StatusSet:
+        text = f"{what}: {reason}" if reason else what
+        at, by, by_name = self.runtime.now(), caller.principal, caller.name
+        return StatusSet(at=at, by=by, by_name=by_name, status=Status.ACTIVE, reason=text)
+
+    def _describe(self, name: NormalizedName) -> PrivateName:
+        project = self.projects.documents.get(keys.project(name)).value or _empty(name)
+        if project.files:
+            return PrivateName(name, NameState.FILES, len(project.files))
+        last = project.commit.events[-1] if project.commit else None
+        if last is None:
+            return PrivateName(name, NameState.CLAIMED)
+        if project.deleted_filenames:
+            state = NameState.DELETED
+        elif project.is_released:  # a release was interrupted, or somebody uploads again
+            state = NameState.CLAIMED
+        else:
+            state = NameState.RESERVED
+        reason = getattr(last, "reason", "").removeprefix(NAME_RESERVED).removeprefix(": ")
+        return PrivateName(name, state, 0, last.by, last.at, reason)
+
+
+def _empty(name: NormalizedName) -> Project:
+    return Project(name=name)
+
+
+def _require_admin(caller: Caller, name: NormalizedName, what: str) -> None:
+    if not caller.may(Action.ADMIN, name):
+        fact = f"{caller.display_name} may not {what} {quoted(name)}."
+        raise Forbidden(f"{fact} Ask an administrator of this index to do it.", short=fact)
+
+
+def _require_reason(reason: str, prefix: str) -> None:
+    require_one_line(reason, "The reason", REASON_LIMIT - len(prefix) - len(": "))
+
+
+def _has_files(name: NormalizedName) -> Conflict:
+    fact = f"{quoted(name)} has files, so its name cannot be released."
+    return Conflict(
+        f"{fact} Delete them first: wheelyard delete {name} --versions '>=0'.", short=fact
+    )
+
+
+def _not_private(name: NormalizedName) -> NotFound:
+    fact = f"{quoted(name)} is not in the list of private names."
+    return NotFound(
+        f"{fact} See 'wheelyard names list'. A pattern of the settings is changed there.",
+        short=fact,
+    )

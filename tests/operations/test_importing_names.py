@@ -1,0 +1,168 @@
+"""Imports and watched folders beside an upstream index: which names they take."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from packaging.utils import NormalizedName
+
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
+from tests.operations.distributions import Made, make_sdist, make_wheel
+from tests.operations.fake_sources import FakeFiles, FakeSource, counted, taken
+from tests.operations.in_memory_index import ALICE
+from tests.operations.upstream_names import GuardedHarness
+from wheelyard.catalog import keys
+from wheelyard.errors import Unavailable
+from wheelyard.operations.importing import parallel_import
+from wheelyard.operations.importing.parallel_import import Importer
+from wheelyard.operations.importing.watch_folder import RETRY_SECONDS, SETTLE_SECONDS, FolderWatch
+from wheelyard.sources.file_tree import FolderTree
+
+DEMO = NormalizedName("demo")
+BROKEN = Made("broken-1.0.tar.gz", b"no archive")
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> GuardedHarness:
+    """An index in memory, with a spool of its own, beside an upstream index."""
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    return GuardedHarness(spool)
+
+
+def listed(guarded: GuardedHarness) -> tuple[str, ...]:
+    """Return the list of private names."""
+    return guarded.opened(seed=9).projects.names.get_current().names
+
+
+def test_a_public_name_stops_no_other(guarded: GuardedHarness, files: FakeFiles) -> None:
+    """Files of a public name are refused, and all others are imported and private."""
+    made = (make_wheel("requests"), make_wheel(), make_sdist("requests"), make_wheel("acme_core"))
+
+    report = taken(guarded, *map(files.offer, (*made, BROKEN)))
+
+    assert report.counts == counted(new=2, refused=3)
+    assert {each.code for each in report.refused} == {"public_name", "invalid_archive"}
+    assert {each.is_retryable for each in report.refused if each.code == "public_name"} == {True}
+    assert listed(guarded) == ("acme-core", "demo")
+    assert "requests-1.0-py3-none-any.whl" not in files.read
+    assert [*guarded.folder.glob("*")] == []
+    assert sorted(set(guarded.public.asked)) == ["broken", "demo", "requests"]
+
+
+def test_a_silent_upstream_refuses_new_names(guarded: GuardedHarness, files: FakeFiles) -> None:
+    """While the upstream is silent, only what is private already is imported."""
+    guarded.upload(make_wheel())
+    guarded.public.is_down = True
+
+    made = (make_wheel(version="2.0"), make_wheel("fresh"), make_wheel("acme_core"))
+    report = taken(guarded, *map(files.offer, made))
+
+    assert report.counts == counted(new=2, refused=1)
+    assert [(each.code, each.is_retryable) for each in report.refused] == [
+        ("upstream_unavailable", True)
+    ]
+    assert listed(guarded) == ("acme-core", "demo")
+
+
+def test_many_names_are_one_claim(guarded: GuardedHarness, files: FakeFiles) -> None:
+    """New names are claimed together, each before its first commit."""
+    store = guarded.store = FaultyStore(guarded.store)
+    guarded.index = guarded.opened(seed=5)
+    count = 30
+
+    made = [make_wheel(f"new{number:02}", each) for number in range(count) for each in ("1", "2")]
+    report = taken(guarded, *map(files.offer, made))
+
+    assert report.counts == counted(new=2 * count)
+    writes = [key for verb, key in store.calls if verb == "put"]
+    assert writes.count(keys.PROJECT_NAMES) == 1
+    assert writes.index(keys.PROJECT_NAMES) < min(
+        at for at, key in enumerate(writes) if key.startswith(keys.PROJECTS)
+    )
+    asked = [name for name in guarded.public.asked if name == "new07"]
+    assert len(asked) == len("12")  # before its files are read, and before its name is claimed
+
+
+def test_the_claim_comes_in_parts(
+    guarded: GuardedHarness, files: FakeFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More names than are claimed at a time, and two files of one identity, are all imported."""
+    monkeypatch.setattr(parallel_import, "NAMES_PER_CLAIM", 2)
+    made = [make_wheel(f"new{number}") for number in range(7)]
+    twice = [make_wheel("new1"), make_wheel("new1", content=b"other")]
+
+    report = taken(guarded, *map(files.offer, (*made, *twice)))
+
+    assert report.counts == counted(new=7, there=1, refused=1)
+    assert len(listed(guarded)) == len(made)
+
+
+def test_the_name_becomes_public_during_an_import(
+    guarded: GuardedHarness, files: FakeFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The upstream is asked again right before the name is claimed, for a huge project, too."""
+    ask = guarded.public.ask
+
+    def ask_once(name: NormalizedName) -> bool:
+        return ask(name) or guarded.public.asked.count(name) > 1
+
+    monkeypatch.setattr(guarded.public, "ask", ask_once)
+    report = taken(guarded, files.offer(make_wheel()))
+    monkeypatch.setattr("wheelyard.operations.importing.project_import.MAX_BATCH_BYTES", 1)
+    huge = taken(guarded, *map(files.offer, (make_wheel("huge"), make_sdist("huge"))))
+
+    assert report.counts == counted(refused=1)
+    assert huge.counts == counted(refused=2)
+    assert listed(guarded) == ()
+    assert [*guarded.folder.glob("*")] == []
+
+
+def test_a_dry_run_claims_nothing(guarded: GuardedHarness, files: FakeFiles) -> None:
+    """A dry run says which names would be refused, and writes nothing."""
+    before = guarded.snapshot()
+    source = FakeSource([files.offer(make_wheel()), files.offer(make_wheel("requests"))])
+
+    report = Importer(guarded.index.uploads).run(source, ALICE, dry_run=True)
+
+    assert report.counts == counted(new=1, refused=1)
+    assert guarded.snapshot() == before
+
+
+@pytest.mark.parametrize("key", ["projects.json", "projects/demo.json"])
+def test_a_store_that_fails_stops_an_import(
+    guarded: GuardedHarness, files: FakeFiles, key: str
+) -> None:
+    """If a name cannot be claimed or committed, the import ends, and its spool is empty."""
+    guarded.store = FaultyStore(guarded.store, (Fault(FaultKind.NOT_DONE, "put", key),))
+    guarded.index = guarded.opened(seed=5)
+
+    with pytest.raises(Unavailable):
+        taken(guarded, files.offer(make_wheel()), files.offer(make_wheel("other")))
+
+    assert [*guarded.folder.glob("*")] == []
+    assert guarded.is_private("demo") is (key != keys.PROJECT_NAMES)
+
+
+def test_a_watched_folder(guarded: GuardedHarness, folder: Path) -> None:
+    """A file of a public name in a watched folder is tried again; other files are imported."""
+    guarded.public.is_down = True
+    watch = FolderWatch(
+        tree=FolderTree(folder),
+        importer=Importer(guarded.index.uploads),
+        caller=ALICE,
+        runtime=guarded.index.runtime,
+        interval=1.0,
+    )
+    made = (make_wheel(), make_wheel("acme_core"), make_wheel("requests"))
+    touched = max(each.write(folder).stat().st_ctime for each in made)
+    guarded.clock.now = max(guarded.clock.now, datetime.fromtimestamp(touched, UTC))
+    guarded.clock.advance(seconds=SETTLE_SECONDS + 1)
+
+    watch.scan()
+    assert listed(guarded) == ("acme-core",)
+    guarded.public.is_down = False
+    guarded.clock.advance(seconds=RETRY_SECONDS + 1)
+    watch.scan()
+
+    assert listed(guarded) == ("acme-core", "demo")

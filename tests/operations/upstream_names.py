@@ -1,0 +1,79 @@
+"""An index in memory beside an upstream index, of which only the names matter."""
+
+from dataclasses import dataclass, field, replace
+
+from packaging.utils import NormalizedName
+
+from tests.operations.in_memory_index import IndexHarness, fake_runtime
+from wheelyard.catalog.private_names import PrivateNames
+from wheelyard.errors import Unavailable
+from wheelyard.model.name_patterns import parse_name_patterns
+from wheelyard.operations.name_claims import NameClaims
+from wheelyard.settings.sections import Settings
+from wheelyard.storage.spool import Spool
+from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.stores import StoreTraits
+
+
+@dataclass
+class PublicNames:
+    """The names of an upstream index, and every question that it was asked."""
+
+    names: set[str] = field(default_factory=set)
+    is_down: bool = False
+    asked: list[str] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
+
+    def ask(self, name: NormalizedName) -> bool:
+        """Return whether there is a public package of this name."""
+        self.asked.append(name)
+        if self.is_down:
+            raise Unavailable("The upstream index does not answer.", code="bad_upstream")
+        return name in self.names
+
+    def forget(self, name: NormalizedName) -> None:
+        """Note a name that nothing more may be known of."""
+        self.forgotten.append(name)
+
+
+@dataclass
+class GuardedHarness(IndexHarness):
+    """An index in memory whose new names are compared with those of an upstream index."""
+
+    public: PublicNames = field(default_factory=lambda: PublicNames({"requests"}))
+    private: tuple[str, ...] = ("acme-*",)
+    shadow: tuple[str, ...] = ()
+    asks_upstream: bool = True
+    is_local: bool = True
+    """Whether the store is taken for one of this machine; if not, what was read is cached."""
+
+    def opened(self, seed: int) -> Index:
+        """Return another index over this store, with empty caches, as a second process has it."""
+        runtime = fake_runtime(self.clock, seed)
+        traits = StoreTraits(is_local=self.is_local)
+        index = build_index(self.store, Spool(self.folder), Settings(), runtime, traits)
+        names = PrivateNames(
+            index.projects, parse_name_patterns(self.private), is_local=index.is_local
+        )
+        claims = NameClaims(
+            names=names,
+            upstream=self.public,
+            shadow=parse_name_patterns(self.shadow),
+            asks_upstream=self.asks_upstream,
+        )
+        return replace(index, uploads=replace(index.uploads, claims=claims))
+
+    @property
+    def names(self) -> PrivateNames:
+        """The private names, as this index sees them."""
+        return names_of(self.index)
+
+    def is_private(self, name: str) -> bool:
+        """Return whether a process with empty caches takes a name for private."""
+        return names_of(self.opened(seed=4)).is_private(NormalizedName(name))
+
+
+def names_of(index: Index) -> PrivateNames:
+    """Return the private names of an index that has an upstream index."""
+    assert index.uploads.claims is not None
+    return index.uploads.claims.names
