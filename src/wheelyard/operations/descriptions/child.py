@@ -1,25 +1,23 @@
 """
 The process that renders descriptions: `python -m wheelyard.operations.descriptions.child`.
 
-It reads requests from standard input and writes answers to standard output, one after the other:
-four bytes with the length, then JSON. It ends with its standard input. It holds no secret, and it
-limits itself before it reads the first request. The kernel ends it when a description takes more
-processor time than its limit: no code has to run for that.
+It reads requests from standard input and writes answers to standard output, one after the other. It
+ends with its standard input. It holds no secret, and it limits itself before it reads the first
+request. The kernel ends it when a description takes more processor time than its limit: no code has
+to run for that.
 """
 
-import json
 import mimetypes
 import os
-import re
 import resource
 import signal
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, BinaryIO, Final
+from typing import Final
 
 from readme_renderer import markdown, rst
 
+from wheelyard.operations.descriptions.framing import read_message, write_message
 from wheelyard.operations.descriptions.html_rewriting import TooComplex, rewrite
 
 PROCESSOR_SECONDS: Final = 1.0
@@ -31,25 +29,24 @@ MAX_OUTPUT: Final = 2 * 1024**2
 OPEN_FILES: Final = 16
 
 _FORBIDDEN: Final = ("socket.", "subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.system")
-_REPLACED: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e\ud800-\udfff]")
-"""Controls, lone surrogates, and the overrides that show text in another order than it has."""
 
 
 def main() -> None:
     """Answer the requests on standard input, until it ends."""
     _limit_resources()
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
-    _write(answers, {"ready": True})
-    while (request := _read(requests)) is not None:
-        signal.setitimer(signal.ITIMER_PROF, PROCESSOR_SECONDS)  # SIGPROF ends the process
-        answer = _answer(**request)
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        _write(answers, answer)
+    write_message(answers, {"ready": True})
+    with suppress(EOFError):
+        while True:
+            request = read_message(requests)
+            signal.setitimer(signal.ITIMER_PROF, PROCESSOR_SECONDS)  # SIGPROF ends the process
+            answer = _answer(**request)
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            write_message(answers, answer)
 
 
 def _answer(text: str, markup: str, *, images: bool) -> dict[str, str]:
     """Return `html`, or the `problem` in one word: `markup` or `complex`."""
-    text = _REPLACED.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
     try:
         rendered = rst.render(text) if markup == "rst" else markdown.render(text, markup)
         if rendered is None:
@@ -89,17 +86,6 @@ def _limit_resources() -> None:
             raise PermissionError(event)
 
     sys.addaudithook(refuse)
-
-
-def _read(stream: BinaryIO) -> dict[str, Any] | None:
-    length = stream.read(4)
-    return json.loads(stream.read(int.from_bytes(length))) if len(length) == 4 else None  # noqa: PLR2004
-
-
-def _write(stream: BinaryIO, answer: Mapping[str, object]) -> None:
-    body = json.dumps(answer).encode()
-    stream.write(len(body).to_bytes(4) + body)
-    stream.flush()
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """The parent's side of a process that renders descriptions."""
 
-import json
 import signal
 import subprocess
 import sys
 from contextlib import suppress
 from threading import Timer
 from typing import Final
+
+from wheelyard.operations.descriptions.framing import read_message, write_message
 
 START_SECONDS: Final = 20.0
 """Time for the start; it takes a third of a second on an idle machine."""
@@ -102,18 +103,8 @@ class ChildProcess:
         assert sending is not None  # noqa: S101 - both are pipes
         assert receiving is not None  # noqa: S101
         if request is not None:
-            body = json.dumps(request).encode()
-            sending.write(len(body).to_bytes(4) + body)
-            sending.flush()
-        length = receiving.read(4)
-        body = receiving.read(int.from_bytes(length))
-        if not body:
-            raise EOFError
-        try:
-            answer: dict[str, str] = json.loads(body)
-        except ValueError as error:  # it was cut
-            raise EOFError from error
-        return answer
+            write_message(sending, request)
+        return read_message(receiving)
 
 
 class RestartedProcess:

@@ -193,7 +193,7 @@ class Descriptions:
                 result = _BUSY
                 try:
                     if not self._is_closed:
-                        result = _judge(slot.render(job.text, job.markup), job)
+                        result = _judge(slot.render(_cleaned(job.text), job.markup), job)
                 except Exception:
                     logger.exception("a description cannot be rendered")
                 finally:
@@ -223,11 +223,15 @@ class Descriptions:
 def plain(text: str, reason: str = "") -> Markup:
     """Return a description as text, cut at MAX_LENGTH, after a sentence with the reason."""
     head = Markup('<p class="soft">This description is shown as plain text: {}.</p>\n')
-    shown = _REPLACED.sub("\ufffd", text[:MAX_LENGTH])
     cut = Markup("\n<p>The rest is in the core metadata of the files.</p>")
     end = cut if len(text) > MAX_LENGTH else Markup()
-    body = Markup('<pre tabindex="0">{}</pre>').format(shown)
+    body = Markup('<pre tabindex="0">{}</pre>').format(_cleaned(text[:MAX_LENGTH]))
     return (head.format(reason) if reason else Markup()) + body + end
+
+
+def _cleaned(text: str) -> str:
+    """Return a text with the line ends of Unix, and without characters that no page shows."""
+    return _REPLACED.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def _markup(content_type: str | None) -> str:
