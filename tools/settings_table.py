@@ -8,6 +8,7 @@ its type, its default and its names.
 import ast
 import inspect
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal, get_args, get_origin
 
@@ -82,10 +83,10 @@ def _kind(setting: Setting) -> str:
     if kind is bool:
         return "true, false"
     if get_origin(kind) is Literal:
-        return ", ".join(f"`{word}`" for word in get_args(kind))
-    if kind is int and meta.le is None:
+        return ", ".join(f"`{word}`" for word in get_args(kind) if word)
+    if kind in (int, float) and meta.le is None:
         return f"{meta.title or 'number'}, from {meta.ge}"
-    if kind is int:
+    if kind in (int, float):
         return f"{meta.ge} to {meta.le}" + (f", {meta.title}" if meta.title else "")
     return meta.title or ("list" if setting.is_list else "text")
 
@@ -98,11 +99,9 @@ def _as_phrase(sentence: str) -> str:
 
 def _meanings() -> Mapping[SettingPath, str]:
     """Return the docstring below each setting."""
-    tree = ast.parse(inspect.getsource(sections))
-    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
 
     def within(section: type[Struct], above: SettingPath) -> Iterator[tuple[SettingPath, str]]:
-        said = _docstrings(classes[section.__name__])
+        said = _docstrings(ast.parse(inspect.getsource(section)).body[0])
         for each in fields(section):
             path = (*above, each.name)
             if is_section(each.type):
@@ -113,11 +112,13 @@ def _meanings() -> Mapping[SettingPath, str]:
     return dict(within(sections.Settings, ()))
 
 
-def _docstrings(node: ast.ClassDef) -> dict[str, str]:
+def _docstrings(node: ast.stmt) -> dict[str, str]:
     """Return what stands below each field of a class, on one line."""
+    if not isinstance(node, ast.ClassDef):  # pragma: no cover - a section is a class
+        return {}
     return {
         field.target.id: " ".join(below.value.value.split())
-        for field, below in zip(node.body, node.body[1:], strict=False)
+        for field, below in pairwise(node.body)
         if isinstance(field, ast.AnnAssign)
         and isinstance(field.target, ast.Name)
         and isinstance(below, ast.Expr)

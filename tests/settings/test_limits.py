@@ -25,7 +25,7 @@ SECRETIVE: Final = (
     "gs://acme-packages/index?api_key=hunter2",
     "http://user:hunter2%40packages.example.com",
 )
-URLS: Final = ("server.public_url", "telemetry.otlp_endpoint")
+URLS: Final = ("server.public_url", "telemetry.otlp_endpoint", "upstream.url")
 PLACES: Final = ("store.files", "google.access_token.resource")
 OTHERS: Final = ("server.host", "access.trusted_hosts", "server.port", "server.roots", "log.format")
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})

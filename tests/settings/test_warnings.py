@@ -10,6 +10,7 @@ from wheelyard.settings.warnings import warnings_for
 PROXIED = '[server]\npublic_url = "https://packages.example.com"\n'
 BUCKET = '[store]\nlocation = "gs://acme"\n'
 TLS = 'certificate = "a.pem"\nkey = "b.pem"\n'
+UPSTREAM = '[upstream]\nenabled = true\nurl = "https://index.example.com/simple/"\n'
 PUBLIC = '[server]\nhost = "192.0.2.1"\n'
 
 
@@ -56,6 +57,17 @@ PUBLIC = '[server]\nhost = "192.0.2.1"\n'
         ('[store]\nfreshness = 5\n[access]\ncredentials_store = "gs://acme"', None),
         ('[access]\nprivate_names = ["a"]', "[access] private_names counts for nothing"),
         ('[access]\nprivate = true\nprivate_names = ["a"]', None),
+        (
+            UPSTREAM.replace("enabled = true", ""),
+            "[upstream] url counts for nothing: [upstream] enabled is not set",
+        ),
+        (
+            UPSTREAM + 'private = ["acme"]\nallow = ["a"]\nmode = "open"',
+            "[upstream] allow counts for nothing",
+        ),
+        (UPSTREAM + 'private = ["Acme_*"]', "acme-* in [upstream] private does not match acme,"),
+        (UPSTREAM + 'private = ["acme", "acme-*", "team*"]', None),
+        (UPSTREAM + 'private = ["acme-*"]\n[access]\nprivate_names = ["acme"]', None),
         ("[http]\npublic_max_age = 60\n[access]\nprivate = true", "no page that anyone may read"),
         ("[http]\npublic_max_age = 60\n" + GRANT.format("anonymous", "acme-*"), None),
         ("[http]\npublic_max_age = 60", None),

@@ -13,12 +13,21 @@ from tests.settings.written import as_toml
 from wheelyard.settings.load import LoadedSettings, load_settings
 from wheelyard.settings.sections import GROUPS, Setting, all_settings
 
-EVERY: Final = [each for each in all_settings().values() if each.key != "publisher"]
+UPSTREAM: Final = frozenset(
+    {"enabled", "url", "password", "private", "osv", "min_cvss", "snapshot"}
+)
+"""Settings of `[upstream]` that stand for the others of their kind."""
+EVERY: Final = [
+    each
+    for each in all_settings().values()
+    if each.key != "publisher" and (each.path[0] != "upstream" or each.key in UPSTREAM)
+]
 PROPERTY: Final = settings(max_examples=12, deadline=None)
 BASE: Final[Mapping[str, Mapping[str, Any]]] = {
     "server": {"certificate": "/etc/chain.pem", "key": "/etc/key.pem"},
     "store": {"location": "gs://kept", "files": "gs://open"},
     "google": {"id_token": {"audience": ["https://packages.example.com"]}},
+    "upstream": {"url": "https://index.example.com/simple/", "private": ["acme-*"]},
 }
 """Low-precedence values that make every single setting valid."""
 WORD: Final = "[a-z][a-z0-9]{0,8}"
@@ -37,6 +46,9 @@ FORMS: Final[Mapping[str, str]] = {
     "allowed_domains": f"{WORD}[.]dev",
     "logo": f"/etc/{WORD}",
     "accent": "#[0-9a-f]{6}",
+    "url": f"https://{WORD}[.]example[.]com/simple/",
+    "snapshot": "20[0-9]{2}-1[0-2]-[0-2]1",
+    "osv": f"/etc/{WORD}",
 }
 """Of texts that a setting may have, where not every word is one."""
 
@@ -53,11 +65,11 @@ def values_of(setting: Setting) -> st.SearchStrategy[Any]:
         return st.lists(names.map(lambda name: {**grant, "projects": [name]}), min_size=1)
     if setting.kind is bool:
         return st.booleans()
-    if setting.kind is int:
+    if setting.kind in (int, float):
         top = setting.meta.le if setting.meta.le is not None else 10**9
-        return st.integers(int(setting.meta.ge or 0), int(top))
+        return st.integers(int(setting.meta.ge or 0), int(top)).map(setting.kind)
     if get_origin(setting.kind) is Literal:
-        return st.sampled_from(get_args(setting.kind))
+        return st.sampled_from([each for each in get_args(setting.kind) if each])
     texts = st.from_regex(FORMS.get(setting.key, f"own{WORD}"), fullmatch=True)
     return st.lists(texts, min_size=1, max_size=4, unique=True) if setting.is_list else texts
 
@@ -80,7 +92,7 @@ def read(folder: Path, setting: Setting, drawn: Mapping[str, object]) -> LoadedS
     file, environ, flags = folder / "wheelyard.toml", dict[str, str](), list[str]()
     file.write_text("")
     for way, value in drawn.items():
-        if way == "whole" or (way == "file" and setting.key == "static_token"):
+        if way == "whole" or (way == "file" and setting.key in ("static_token", "password")):
             environ["WHEELYARD_TOML"] = as_file(setting, value)
         elif way == "file":
             file.write_text(as_file(setting, value))

@@ -7,8 +7,10 @@ elsewhere, to the working directory.
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
@@ -36,7 +38,9 @@ from wheelyard.settings.sections import (
     names_in,
     setting_at,
 )
-from wheelyard.settings.validation import MAX_NUMBER_BITS, bad_setting, quote_safely, validate
+from wheelyard.settings.upstream_section import variable_part
+from wheelyard.settings.validation import MAX_NUMBER_BITS, validate
+from wheelyard.settings.value_checks import bad_setting, quote_safely
 
 DEFAULT_FILE: Final = Path("wheelyard.toml")
 FILE_VARIABLE: Final = f"{VARIABLE_PREFIX}CONFIG"
@@ -57,11 +61,16 @@ FILE_SETTINGS: Final[tuple[SettingPath, ...]] = (
     ("server", "certificate"),
     ("server", "key"),
     ("web", "logo"),
+    ("upstream", "ca_file"),
+    ("upstream", "osv"),
 )
+
+_INDEX_CREDENTIAL: Final = re.compile(r"UPSTREAM_([A-Z0-9_]+)_(USERNAME|PASSWORD)")
+"""A variable for an upstream index, with its label; without `WHEELYARD_`."""
 
 _Values = dict[str, Any]
 _NOTHING: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
-_TYPE_NAMES: Final = {bool: "true or false", int: "a number", str: "text"}
+_TYPE_NAMES: Final = {bool: "true or false", int: "a number", float: "a number", str: "text"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +130,7 @@ def load_settings(
         _require_utf8(each)
         _insert(values, each)
         sources[each.path] = each.source
+    _insert_index_credentials(values, environ)
     try:
         settings = decode_table(values, Settings, strict=False)
     except InvalidField as wrong:
@@ -152,7 +162,13 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     settings = all_settings().values()
     known = {VARIABLE_PREFIX + key for key in NON_SETTING_VARIABLES}
     known.update(*(each.variables for each in settings))
-    return sorted(key for key in environ if key.startswith(VARIABLE_PREFIX) and key not in known)
+    return sorted(
+        key
+        for key in environ
+        if key.startswith(VARIABLE_PREFIX)
+        and key not in known
+        and not _INDEX_CREDENTIAL.fullmatch(key.removeprefix(VARIABLE_PREFIX))
+    )
 
 
 def ineffective_sources(environ: Mapping[str, str]) -> Iterator[str]:
@@ -168,7 +184,7 @@ def ineffective_sources(environ: Mapping[str, str]) -> Iterator[str]:
     names = [each.removeprefix(VARIABLE_PREFIX) for each in (*known, FILE_VARIABLE, TEXT_VARIABLE)]
     for variable in unknown_variables(environ):
         name = variable.removeprefix(VARIABLE_PREFIX)
-        is_table = name.lower() in ARRAY_TABLES | {GROUPS}
+        is_table = name.lower().replace("_", ".") in ARRAY_TABLES | {GROUPS}
         similar = ["TOML"] if is_table else get_close_matches(name, names, 1, 0.7)
         hint = f"; did you mean {VARIABLE_PREFIX}{similar[0]}?" if similar else ""
         yield f"{variable} is no setting and is ignored{hint}"
@@ -215,6 +231,8 @@ def _read_file(config_source: str, environ: Mapping[str, str]) -> _Values:
         raise Invalid(message, code="bad_setting") from error
     for name, value in values.items():
         _check_brackets(name, value)
+    if isinstance(values.get("upstream", {}).get("index"), dict):
+        raise bad_setting("'upstream.index' is written in double brackets, [[upstream.index]]")
     if is_file:
         _resolve_file_names(path.parent, values)
     return values
@@ -256,12 +274,19 @@ def _resolve_file_names(folder: Path, values: _Values) -> None:
     """
     Change the file names in the tables: make them relative to the settings file.
 
-    Raise Invalid if `[access]` has a static token.
+    Raise Invalid if there is a static token, or the password of an upstream index.
     """
     if "static_token" in values.get("access", {}):
         raise bad_setting(
             "[access] static_token: a token is not for a file that others may read. Set "
             "WHEELYARD_STATIC_TOKEN, or write it into a static_tokens_file"
+        )
+    upstream = values.get("upstream", {})
+    if any("password" in each for each in [upstream, *_tables(upstream.get("index"))]):
+        raise bad_setting(
+            "[upstream] password: a password is not for a file that others may read. Set "
+            "WHEELYARD_UPSTREAM_PASSWORD, or WHEELYARD_UPSTREAM_LABEL_PASSWORD for the "
+            "[[upstream.index]] with that label"
         )
     for section, name in FILE_SETTINGS:
         table = values.get(section, {})
@@ -277,8 +302,9 @@ def _from_tables(
         path = (*above, name)
         if isinstance(value, dict) and path not in all_settings() and names_in(path):
             yield from _from_tables(value, source, path)
-        else:
-            yield _SettingValue(path, value, source)
+        else:  # TOML has dates, which are texts in a variable
+            text = value.isoformat() if isinstance(value, date) else value
+            yield _SettingValue(path, text, source)
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[_SettingValue]:
@@ -289,6 +315,34 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[_SettingValue]:
         if name is not None:
             text = environ[name]
             yield _SettingValue(path, _split(text) if setting.is_list else text, name)
+
+
+def _insert_index_credentials(values: _Values, environ: Mapping[str, str]) -> None:
+    """
+    Put the user names and passwords of variables into the `[[upstream.index]]` tables.
+
+    `WHEELYARD_UPSTREAM_LABEL_PASSWORD` is that of the table whose label is `label`. Raise Invalid
+    for a variable without a table: its password would be sent nowhere, and nobody would know why.
+    """
+    upstream = values.get("upstream", {})
+    tables = [dict(each) for each in _tables(upstream.get("index"))]
+    by_variable = {variable_part(str(each.get("label", ""))): each for each in tables}
+    known = {name for each in all_settings().values() for name in each.variables}
+    for name in sorted(environ.keys() - known):
+        found = _INDEX_CREDENTIAL.fullmatch(name.removeprefix(VARIABLE_PREFIX))
+        if not found or not name.startswith(VARIABLE_PREFIX) or not environ[name]:
+            continue
+        if found[1] not in by_variable:
+            raise bad_setting(f"{name}: no [[upstream.index]] has a label for it")
+        by_variable[found[1]][found[2].lower()] = environ[name]
+    if tables:
+        upstream["index"] = tables
+
+
+def _tables(value: object) -> list[dict[str, Any]]:
+    """Return an array of tables; empty if it is something else, which is rejected later."""
+    is_array = isinstance(value, list) and all(isinstance(each, dict) for each in value)
+    return value if isinstance(value, list) and is_array else []
 
 
 def _from_flag(flag: str) -> _SettingValue:
@@ -330,15 +384,18 @@ def _parse_flag_value(setting: Setting, text: str) -> object:
             raise bad_setting(f"--set {GROUPS}: expected a table as TOML, such as {example}")
         return value
     if setting.is_table:
+        if any("password" in each for each in _tables(value)):
+            why = "a command line can be read by everybody on this machine"
+            raise bad_setting(f"--set {setting.name}: {why}. Set a variable for the password")
         if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-            example = f"{setting.key}=[{{...}}]"
+            example = f"{setting.name}=[{{...}}]"
             why = f"expected a list of tables as TOML, such as {example}"
-            raise bad_setting(f"--set {setting.key}: {why}")
+            raise bad_setting(f"--set {setting.name}: {why}")
         return value
     if setting.is_list:
         return value if isinstance(value, list) else _split(str(found.get("value", text)))
     # for a setting that is a text, `1` and `true` are texts
-    return value if setting.kind in (bool, int) or isinstance(value, str) else text
+    return value if setting.kind in (bool, int, float) or isinstance(value, str) else text
 
 
 def _split(text: str) -> list[str]:

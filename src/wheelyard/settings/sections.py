@@ -20,6 +20,19 @@ from msgspec.structs import fields
 from wheelyard.model.access import Pattern, parse_pattern
 from wheelyard.model.brand import DEFAULT_NAME
 from wheelyard.model.grants import Grants, parse_grant, parse_groups
+from wheelyard.settings.upstream_section import UpstreamSettings
+from wheelyard.settings.value_types import (
+    Ascii,
+    Domains,
+    FileName,
+    Hosts,
+    Mebibytes,
+    NameList,
+    Port,
+    Positive,
+    Seconds,
+    Url,
+)
 
 if TYPE_CHECKING:
     from wheelyard.model.publisher import Publisher
@@ -33,8 +46,8 @@ SettingPath = tuple[str, ...]
 """The names of the sections that contain a setting, and its key."""
 
 VARIABLE_PREFIX: Final = "WHEELYARD_"
-ARRAY_TABLES: Final = frozenset({"grant", "publisher"})
-"""Arrays of tables, `[[name]]` in TOML."""
+ARRAY_TABLES: Final = frozenset({"grant", "publisher", "upstream.index"})
+"""Arrays of tables, `[[name]]` in TOML; with a dot, one in a section."""
 GROUPS: Final = "groups"
 """The table whose keys are names that the operator has chosen."""
 PLATFORM_VARIABLES: Final[Mapping[SettingPath, str]] = MappingProxyType(
@@ -72,16 +85,6 @@ _SHORT: Final[Mapping[SettingPath, str]] = MappingProxyType(
     }
 )
 """Settings whose variable does not contain the section."""
-
-Port = Annotated[int, Meta(ge=0, le=65535)]
-Positive = Annotated[int, Meta(ge=1)]
-Seconds = Annotated[int, Meta(ge=0, title="seconds")]
-Mebibytes = Annotated[int, Meta(ge=1, title="MiB")]
-
-Url = Annotated[str, Meta(title="URL")]
-FileName = Annotated[str, Meta(title="file")]
-Ascii = Annotated[str, Meta(title="ASCII without spaces")]
-Domains = Annotated[tuple[str, ...], Meta(title="list of domains")]
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -136,7 +139,7 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     private: bool = False
     """Whether reading needs a credential; any `[[grant]]` closes it too."""
-    private_names: Annotated[tuple[str, ...], Meta(title="list of patterns")] = ()
+    private_names: NameList = ()
     """Project names for which clients without access get 403 instead of 404."""
     metrics_token: Ascii = ""
     """Token for `/metrics`, if others can reach the server; empty: no access; not by `--set`."""
@@ -157,7 +160,7 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Failed logins per client network; per name ten times, see [here](access.md#rate-limits)."""
     require_https: bool = False
     """Whether credentials over plain HTTP are rejected (403), see [below](#hosts-and-https)."""
-    trusted_hosts: Annotated[tuple[str, ...], Meta(title="list of hosts")] = ()
+    trusted_hosts: Hosts = ()
     """Allowed values of `Host`, others get 421; empty: any."""
     credentials_store: str = ""
     """Store for the tokens; empty: the store of the packages, see [below](#token-storage)."""
@@ -286,6 +289,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    upstream: UpstreamSettings = UpstreamSettings()
     groups: dict[str, Any] = {}
     """The table `[groups]`, as written."""
     grant: tuple[dict[str, Any], ...] = ()
@@ -359,9 +363,14 @@ class Setting:
         return self.path[-1]
 
     @property
+    def name(self) -> str:
+        """The path, with dots."""
+        return ".".join(self.path)
+
+    @property
     def is_table(self) -> bool:
         """Whether the setting is an array of tables, `[[name]]`, or the table `[groups]`."""
-        return self.path[0] in ARRAY_TABLES or self.path == (GROUPS,)
+        return self.name in ARRAY_TABLES or self.path == (GROUPS,)
 
     @property
     def is_list(self) -> bool:
@@ -371,7 +380,7 @@ class Setting:
     @property
     def is_secret(self) -> bool:
         """Whether the setting is a secret, which must not be shown."""
-        return self.key.endswith("_token")
+        return self.key.endswith(("_token", "password"))
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -394,7 +403,7 @@ class Setting:
 
     def __str__(self) -> str:  # as in the file
         if self.is_table:
-            return f"[{GROUPS}]" if self.key == GROUPS else f"[[{self.key}]]"
+            return f"[{GROUPS}]" if self.key == GROUPS else f"[[{self.name}]]"
         return f"[{'.'.join(self.path[:-1])}] {self.key}"
 
 

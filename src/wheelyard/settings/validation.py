@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from wheelyard.errors import Invalid, quoted
+from wheelyard.errors import Invalid
 from wheelyard.model.access import ANONYMOUS, EVERY_PROJECT, parse_pattern
 from wheelyard.model.brand import is_colour
 from wheelyard.model.distribution_filename import parse_name
@@ -21,6 +21,15 @@ from wheelyard.settings.sections import (
     Settings,
     StoreSettings,
     all_settings,
+)
+from wheelyard.settings.upstream_validation import UPSTREAM_RULES, upstream_errors
+from wheelyard.settings.value_checks import (
+    bad_setting,
+    is_host,
+    is_location,
+    is_url,
+    parse_bucket,
+    quote_safely,
 )
 from wheelyard.storage.gcs.location import BucketLocation, is_bucket, parse_location
 
@@ -33,28 +42,14 @@ MAX_NUMBER_BITS: Final = 63
 """Bits of a number; larger ones may have more digits than Python can print."""
 MAX_AUDIENCES: Final = 5
 """Audiences of ID tokens; each is tried in turn."""
-HIDDEN_VALUE: Final = "a value with @, ?, # or % in it (not shown, because it may hold a secret)"
 
-_SECRET_CHARACTERS: Final = re.compile(r"[@?#%]")
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]*")
 _AUDIENCE: Final = re.compile(r"(?!.*://[^/?#]*@)[\x21-\x7e]{1,500}")
 _DOMAIN: Final = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
-_HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _PORT: Final = re.compile(r":[0-9]*\Z")
 _TITLE: Final = re.compile(r"(?=.*\S)[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,60}")
 _SEGMENT: Final = re.compile(r"(?!\.{1,2}\Z)[^\s\x00-\x1f\x7f%?#\\]+")
 """A path segment that needs no quoting in a URL."""
-_URL: Final = re.compile(r"https?://[^\x00-\x20\x7f/?#@]+(/[^\x00-\x20\x7f?#]*)?")
-
-
-def bad_setting(why: str) -> Invalid:
-    """Return Invalid (code `bad_setting`) for a setting; `why` continues the message."""
-    return Invalid(f"A setting is wrong: {why}. See docs/settings.md.", code="bad_setting")
-
-
-def quote_safely(text: str) -> str:
-    """Return an invalid value, quoted, or `HIDDEN_VALUE` if it may contain a secret."""
-    return HIDDEN_VALUE if _SECRET_CHARACTERS.search(text) else quoted(text)
 
 
 def validate(settings: Settings) -> Settings:
@@ -64,7 +59,7 @@ def validate(settings: Settings) -> Settings:
     Raises:
         Invalid: A setting is invalid, or settings contradict each other (code `bad_setting`).
     """
-    checks = (_invalid_values, _location_errors, _contradictions)
+    checks = (_invalid_values, _location_errors, _contradictions, upstream_errors)
     for why in chain.from_iterable(check(settings) for check in checks):
         raise bad_setting(why)
     if settings.groups:
@@ -118,40 +113,8 @@ def _is_path(text: str) -> bool:
     return not text.strip("/") or all(map(_SEGMENT.fullmatch, text.strip("/").split("/")))
 
 
-def _is_url(text: str) -> bool:
-    return bool(_URL.fullmatch(text)) and _has_host(text)
-
-
-def _is_host(text: str) -> bool:
-    return bool(_HOST.fullmatch(text)) and _has_host(f"//{text}")
-
-
-def _has_host(url: str) -> bool:
-    """Return whether a URL has a host, and no port or one from 1 to 65535."""
-    with suppress(ValueError):  # such as an unclosed bracket, or port 65536
-        parts = urlsplit(url)
-        return bool(parts.hostname) and parts.port != 0
-    return False
-
-
-def _is_folder(text: str) -> bool:
-    is_other = text[:3].lower() == "gs:" or text[:1] == "~"  # only a shell knows a home folder
-    return bool(text) and "\0" not in text and "://" not in text and not is_other
-
-
-def _parse_bucket(text: str) -> BucketLocation | None:
-    """Return the location that `gs://BUCKET/PREFIX` names; None if it is malformed."""
-    with suppress(Invalid):
-        return None if "?" in text or "#" in text else parse_location(text)
-    return None
-
-
-def _is_location(text: str) -> bool:
-    return text == MEMORY_LOCATION or _is_folder(text) or _parse_bucket(text) is not None
-
-
 def _is_whole_bucket(text: str) -> bool:
-    found = _parse_bucket(text)
+    found = parse_bucket(text)
     return found is not None and not found.prefix
 
 
@@ -173,23 +136,23 @@ _RULES: Final[dict[str, tuple[Callable[[str], bool], str]]] = {
     "server.roots": (_is_name, "a-z, 0-9 and -, such as acme, and no path of the index"),
     "server.path_prefix": (_is_path, "what a proxy puts before every path, such as /packages"),
     "server.public_url": (
-        _is_url,
+        is_url,
         "a URL such as https://packages.example.com, without a name and a password in it",
     ),
     "server.certificate": (lambda text: "\0" not in text, _FILE_ADVICE),
     "server.key": (lambda text: "\0" not in text, _FILE_ADVICE),
-    "store.location": (_is_location, "a folder, gs://BUCKET/PREFIX, or memory:, without ~"),
-    "store.files": (lambda text: _parse_bucket(text) is not None, _BUCKET_ADVICE),
+    "store.location": (is_location, "a folder, gs://BUCKET/PREFIX, or memory:, without ~"),
+    "store.files": (lambda text: parse_bucket(text) is not None, _BUCKET_ADVICE),
     "access.private_names": (_is_pattern, "acme-core, or the beginning of names, as acme-*"),
     "access.metrics_token": (_matching(_PRINTABLE), "ASCII without spaces"),
     "access.htpasswd_file": (lambda text: "\0" not in text, _FILE_ADVICE),
     "access.static_tokens_file": (lambda text: "\0" not in text, _FILE_ADVICE),
     "access.trusted_hosts": (
-        _is_host,
+        is_host,
         "packages.example.com, or packages.example.com:8443 where only that port is meant",
     ),
     "access.credentials_store": (
-        lambda text: text != MEMORY_LOCATION and _is_location(text),
+        lambda text: text != MEMORY_LOCATION and is_location(text),
         "a folder, or gs://BUCKET/PREFIX",
     ),
     "google.id_token.audience": _AUDIENCE_RULE,
@@ -202,9 +165,12 @@ _RULES: Final[dict[str, tuple[Callable[[str], bool], str]]] = {
     "web.accent": (is_colour, "a colour as # and six digits from 0 to f, such as #1b62b5"),
     "log.project": (_matching(_PRINTABLE), "the id of a Google Cloud project"),
     "telemetry.otlp_endpoint": (
-        lambda text: _is_url(text) and not text.rstrip("/").endswith(("/v1/traces", "/v1/metrics")),
+        lambda text: is_url(text) and not text.rstrip("/").endswith(("/v1/traces", "/v1/metrics")),
         "the URL of a collector, without /v1/traces or /v1/metrics, such as http://127.0.0.1:4318",
     ),
+    "upstream.ca_file": (lambda text: "\0" not in text, _FILE_ADVICE),
+    "upstream.osv": (lambda text: "\0" not in text, _FILE_ADVICE),
+    **UPSTREAM_RULES,
 }
 """By setting: its check, and the text of the error message after "Write"."""
 

@@ -5,10 +5,14 @@ from itertools import chain
 from typing import Final
 from urllib.parse import urlsplit
 
+from packaging.utils import NormalizedName
+
 from wheelyard.errors import quoted
 from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, EVERY_PROJECT
 from wheelyard.model.grants import Grant, Grants
+from wheelyard.model.name_patterns import parse_name_patterns
 from wheelyard.settings.sections import ServerSettings, Settings, all_settings, is_loopback
+from wheelyard.settings.upstream_validation import private_name_patterns
 from wheelyard.settings.validation import is_public
 from wheelyard.storage.gcs.location import is_bucket, parse_location
 
@@ -24,7 +28,7 @@ def warnings_for(settings: Settings) -> list[str]:
         _listener(settings),
         _grants(settings, grants.all),
         _principals(settings, _named(grants)),
-        *(part(settings) for part in (_locations, _publishing, _unused)),
+        *(part(settings) for part in (_locations, _publishing, _unused, _upstream)),
     )
     return list(chain.from_iterable(parts))
 
@@ -258,6 +262,8 @@ def _knows_google(settings: Settings) -> bool:
 
 
 _NEEDS: Final = {
+    "upstream.url": "upstream.enabled",
+    "upstream.index": "upstream.enabled",
     "access.htpasswd_may_manage": "access.htpasswd_file",
     "access.anonymous_uploads_anywhere": "access.anonymous_uploads",
     "google.access_token.cache_seconds": "google.access_token.resource",
@@ -275,13 +281,52 @@ _UNUSED: Final[dict[str, tuple[tuple[Callable[[Settings], bool], str], ...]]] = 
     ),
     "store.freshness": _NO_BUCKET,
     "store.stale_if_error": _NO_BUCKET,
-    "access.private_names": ((is_public, "everybody may read every name"),),
+    "access.private_names": (
+        (
+            lambda it: is_public(it) and not it.upstream.enabled,
+            "everybody may read every name",
+        ),
+    ),
     "access.htpasswd_may_manage": (
         (lambda it: bool(it.grant), "there is a [[grant]]; name the users there, as htpasswd:NAME"),
     ),
     "http.public_max_age": ((_is_closed, "there is no page that anyone may read"),),
+    "upstream.allow": ((lambda it: it.upstream.mode == "open", '[upstream] mode is "open"'),),
+    "upstream.max_cache_file_mb": (
+        (lambda it: it.upstream.files != "cache", "[upstream] files says that none is kept"),
+    ),
     "google.allow_private": (
         (lambda it: not _knows_google(it), "no credential of Google's is taken"),
     ),
 }
 """By setting: conditions under which it has no effect, and the reason for the warning."""
+
+
+def _upstream(settings: Settings) -> Iterator[str]:
+    """Yield the warnings about upstream indexes."""
+    if not settings.upstream.enabled:
+        return
+    for index in settings.upstream.indexes:
+        if index.password and index.url.lower().startswith("http://"):
+            yield (
+                f"the password for the upstream index {index.label} is sent over plain HTTP, where "
+                "others can read it; write https://"
+            )
+    yield from _private_names(settings)
+    if "*" in settings.upstream.shadow:
+        yield (
+            "shadow in [upstream] has *, so every public name can be taken over by an upload; name "
+            "the projects instead"
+        )
+
+
+def _private_names(settings: Settings) -> Iterator[str]:
+    """Yield a warning for each prefix of private names that is itself looked up upstream."""
+    patterns = parse_name_patterns(private_name_patterns(settings))
+    for text in patterns.texts:
+        name = text.removesuffix("-*")
+        if name != text and not set(name) & set("*?") and not patterns.match(NormalizedName(name)):
+            yield (
+                f"{text} in [upstream] private does not match {name}, which is looked up at the "
+                f"upstream index; if it is yours, too, add {name}"
+            )

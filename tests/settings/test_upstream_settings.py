@@ -1,0 +1,130 @@
+"""Section `[upstream]`: what is refused before a server starts, and where passwords come from."""
+
+from datetime import UTC, datetime, time
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from wheelyard.errors import Invalid
+from wheelyard.settings.load import load_settings, unknown_variables
+from wheelyard.settings.upstream_section import UpstreamSettings
+
+URL: Final = "upstream.url=https://index.example.com/simple/"
+ON: Final = "upstream.enabled=true"
+PRIVATE: Final = "upstream.private=acme-*"
+LOOPBACK: Final = "upstream.url=http://127.0.0.1:9/simple/"
+TWO: Final = (
+    'upstream.index=[{url="https://a.example/simple/", label="team-a"}, '
+    '{url="https://b.example/simple/", label="b", file_hosts=["f.example"], google=true}]'
+)
+
+
+def upstream_of(*flags: str, **variables: str) -> UpstreamSettings:
+    """Return the section that the flags and variables give."""
+    return load_settings(environ=variables, flags=flags).settings.upstream
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ([ON, PRIVATE], "no upstream index is named"),
+        ([ON, URL], "no name is said to be private"),
+        ([ON, PRIVATE, LOOPBACK], "over plain HTTP"),
+        ([ON, PRIVATE, LOOPBACK, "upstream.allow_private_networks=10.0.0.0/8"], "over plain HTTP"),
+        (
+            [
+                *(ON, PRIVATE, "upstream.url=http://10.0.0.1/simple/"),
+                "upstream.allow_private_networks=10.0.0.0/8",
+            ],
+            "over plain HTTP",
+        ),
+        ([ON, PRIVATE, URL, TWO], "[upstream] url: there are several"),
+        ([ON, PRIVATE, URL, "upstream.google=1", "upstream.username=a"], "google: it sends"),
+        ([ON, PRIVATE, URL, "upstream.allow=requests"], "allow: without a mode"),
+        ([ON, PRIVATE, URL, "upstream.min_cvss=7"], "min_cvss: there is nothing to compare"),
+        ([ON, PRIVATE, URL, "server.public_url=https://index.example.com"], "this index itself"),
+        (["upstream.min_cvss=nan"], "min_cvss: expected a number from 0 to 10"),
+        (["upstream.private=acme-"], "private: 'acme-' is none"),
+        (["upstream.private=acme/*"], "private: 'acme/*' is none"),
+        (["upstream.cooldown_allow=requests==new"], "cooldown_allow: 'requests==new' is none"),
+        (["upstream.allow_private_networks=10.0.0.1/8"], "'10.0.0.1/8' is none"),
+        (["upstream.snapshot=yesterday"], "snapshot: 'yesterday' is none"),
+        (["upstream.label=a b"], "label: 'a b' is none"),
+        (["upstream.bucket=memory:"], "bucket: 'memory:' is none"),
+        (["upstream.password=hidden"], "WHEELYARD_UPSTREAM_PASSWORD instead"),
+        (['upstream.index=[{password="hidden"}]'], "Set a variable for the password"),
+        (['upstream.index=[{url="https://a.example/"}]'], "number 1: label: is missing"),
+        (['upstream.index=[{url="ftp://a.example/", label="a"}]'], "number 1: url: "),
+        (["upstream.index=[]", "upstream.index=x"], "expected a list of tables as TOML"),
+    ],
+)
+def test_refused(flags: list[str], words: str) -> None:
+    """Settings that would be unsafe or senseless stop the start, with one sentence."""
+    with pytest.raises(Invalid) as caught:
+        upstream_of(*flags)
+
+    assert words in caught.value.message
+    assert "hidden" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [ON, URL, PRIVATE],
+        [ON, URL, "access.private_names=acme-*"],
+        [ON, URL, "upstream.mode=open"],
+        [ON, URL, "upstream.i_have_no_private_prefix=true"],
+        [ON, PRIVATE, LOOPBACK, "upstream.allow_private_networks=127.0.0.0/8"],
+        [ON, PRIVATE, "upstream.url=http://10.0.0.1/simple/", "upstream.allow_insecure=true"],
+        [ON, PRIVATE, TWO],
+    ],
+)
+def test_accepted(flags: list[str]) -> None:
+    """Private names, and HTTPS or a loopback address that is allowed, are all that is needed."""
+    assert upstream_of(*flags).enabled
+
+
+def test_off_by_default() -> None:
+    """Nothing is looked up elsewhere, and there is no index that would be asked."""
+    upstream = upstream_of()
+
+    assert (upstream.enabled, upstream.indexes) == (False, ())
+
+
+def test_several(tmp_path: Path) -> None:
+    """Tables keep their order, and each has the password of the variable with its label."""
+    first, second = upstream_of(
+        TWO, WHEELYARD_UPSTREAM_TEAM_A_USERNAME="reader", WHEELYARD_UPSTREAM_TEAM_A_PASSWORD="s1"
+    ).indexes
+
+    assert (first.label, first.username, first.password) == ("team-a", "reader", "s1")
+    assert (second.label, second.password, second.google) == ("b", "", True)
+    assert "s1" not in repr(first)
+    file = tmp_path / "wheelyard.toml"
+    file.write_text('[[upstream.index]]\nurl = "https://a.example/"\nlabel = "a"\npassword = "s1"')
+    with pytest.raises(Invalid, match="a password is not for a file"):
+        load_settings(file=file, environ={})
+    file.write_text('[upstream.index]\nurl = "https://a.example/"')
+    with pytest.raises(Invalid, match="double brackets"):
+        load_settings(file=file, environ={})
+
+
+def test_a_password_for_nobody() -> None:
+    """A variable whose label no table has stops the start, and is not called an unknown one."""
+    with pytest.raises(Invalid, match="WHEELYARD_UPSTREAM_X_PASSWORD: no "):
+        upstream_of(TWO, WHEELYARD_UPSTREAM_X_PASSWORD="s1")
+    assert unknown_variables({"WHEELYARD_UPSTREAM_X_PASSWORD": "s1"}) == []
+
+
+def test_snapshot(tmp_path: Path) -> None:
+    """A date means the whole day in UTC, with or without quotes; a time without a zone is UTC."""
+    file = tmp_path / "wheelyard.toml"
+    file.write_text("[upstream]\nsnapshot = 2026-10-31")
+    night = datetime.combine(datetime(2026, 10, 31, tzinfo=UTC), time.max, UTC)
+
+    assert load_settings(file=file, environ={}).settings.upstream.snapshot_at == night
+    assert upstream_of('upstream.snapshot="2026-10-31"').snapshot_at == night
+    noon = datetime(2026, 10, 31, 12, tzinfo=UTC)
+    assert upstream_of("upstream.snapshot=2026-10-31T12:00").snapshot_at == noon
+    assert upstream_of("upstream.snapshot=2026-10-31T14:00+02:00").snapshot_at == noon
