@@ -34,6 +34,20 @@ def test_a_bucket_of_files(bucket: Bucket) -> None:
     ]
 
 
+def test_a_bucket_that_is_a_store(bucket: Bucket) -> None:
+    """Of another store only its own files are offered, and none that it has of upstream indexes."""
+    path = f"files/a/{'0' * 64}"
+    bucket.put(f"{path}/{WHEEL}", b"wheel")
+    bucket.put(f"upstream/pypi-0123abcd/{path}/{SDIST}", b"public")
+
+    _, found = taken("gs://wheels")
+
+    assert found.names == [WHEEL]
+    assert [each.location for each in found.passed_over] == [
+        f"gs://wheels/upstream/pypi-0123abcd/{path}/{SDIST}"
+    ]
+
+
 def test_what_a_bucket_knows(bucket: Bucket) -> None:
     """A file in a bucket has the size, the time and the digest that the bucket tells."""
     made = bucket.put(f"team/{WHEEL}", b"wheel")

@@ -51,8 +51,13 @@ class Reference(HTMLParser):
         if tag == "base" and href:
             self.base = self.base or href
         elif tag == "a" and href:
-            yanked = known["data-yanked"] or "" if "data-yanked" in known else None
-            self.found.append(Link(href, yanked))
+            yanked, required = (
+                known[name] or "" if name in known else None
+                for name in ("data-yanked", "data-requires-python")
+            )
+            names = ("data-core-metadata", "data-dist-info-metadata")
+            core = [known[name] or "" for name in names if name in known]
+            self.found.append(Link(href, yanked, required, core[0] if core else None))
 
 
 def by_the_library(text: str) -> tuple[str, list[Link]]:

@@ -1,18 +1,20 @@
 """
 The links of an HTML page: a page of the Simple API, or a directory listing of a web server.
 
-Follows the simple repository API: `<a href>`, `<base href>`, `data-yanked`. Everything else on a
-page is ignored, also `data-requires-python`, because the file itself has it.
+Follows the simple repository API: `<a href>`, `<base href>`, `<meta name>` and the attributes
+`data-yanked`, `data-requires-python`, `data-core-metadata`. Everything else on a page is ignored.
 
 Comments, quoted values, and elements that contain only text are parsed as in the HTML standard. The
 time is linear in the length of any page: patterns are possessive, and an unclosed element extends
-to the end (`html.parser` takes quadratic time there). Malformed markup raises nothing.
+to the end (`html.parser` takes quadratic time there). Malformed markup raises nothing. The page is
+searched as Latin-1, one byte for each character, and only the values that count are decoded: one
+character outside of Unicode's first plane would else make the text four times as large.
 """
 
 import html
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -39,8 +41,22 @@ _ATTRIBUTE: Final = re.compile(
     """,
     re.VERBOSE,
 )
-_LINKING: Final = frozenset({"a", "base"})
-_KEPT: Final = frozenset({"href", YANKED_ATTRIBUTE})
+_KEPT: Final = MappingProxyType(
+    {
+        "a": frozenset(
+            {
+                "href",
+                YANKED_ATTRIBUTE,
+                "data-requires-python",
+                "data-core-metadata",
+                "data-dist-info-metadata",
+            }
+        ),
+        "base": frozenset({"href"}),
+        "meta": frozenset({"name", "content"}),
+    }
+)
+"""The elements that count, and those of their attributes that do."""
 _TEXT: Final = MappingProxyType(
     {
         name: re.compile(f"</{name}(?=[ \\t\\n\\r\\f/>])", re.IGNORECASE | re.ASCII)
@@ -52,40 +68,73 @@ _TEXT: Final = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An anchor (`<a href>`) of an HTML page, and whether the file it links is yanked."""
+    """An anchor (`<a href>`) of an HTML page, and what it says of the file that it links."""
 
     href: str
     yanked: str | None
     """The reason, which may be empty; None if it is not yanked."""
+    requires_python: str | None = None
+    core_metadata: str | None = None
+    """`true` or `sha256=...`; None if the link says nothing of core metadata."""
+
+
+@dataclass(frozen=True, slots=True)
+class HtmlPage:
+    """What an HTML page says in its links and `<meta name>` elements."""
+
+    base: str
+    """The base URL of the links; empty if the page names none."""
+    links: list[Link]
+    meta: list[tuple[str, str]]
+    """Name and content, in the order of the page."""
 
 
 def read_links(body: bytes, content_type: str, limit: int) -> tuple[str, list[Link]]:
-    """
-    Return the base URL of a page (empty if it names none) and its anchors.
+    """Return the base URL of a page and its anchors; raise FetchError as `read_page` does."""
+    page = read_page(body.decode("latin-1"), content_type, limit)
+    return page.base, page.links
 
-    Raise FetchError if there are more than `limit` anchors, or the base URL is too long.
+
+def read_page(latin: str, content_type: str, limit: int) -> HtmlPage:
+    """
+    Return the links of a page, whose bytes were decoded as Latin-1.
+
+    Raise FetchError if it has more than `limit` anchors, or `<meta>` elements, or the base URL is
+    too long.
     """
     named = _CHARSET.search(content_type)
     codec = "cp1252" if named and named[1].lower() in LATIN_CHARSETS else "utf-8"
-    base, found = "", list[Link]()
-    for name, attributes in _tags(body.decode(codec, errors="replace")):
+    page = HtmlPage("", [], [])
+    for name, attributes in _tags(latin, codec):
         href = attributes.get("href")
         if href and name == "base":
-            base = base or href
+            page = page if page.base else replace(page, base=href)
         elif href and name == "a":
-            found.append(Link(href, attributes.get(YANKED_ATTRIBUTE)))
-        if len(found) > limit:
+            page.links.append(_link(href, attributes))
+        elif name == "meta":
+            page.meta.append((attributes.get("name", ""), attributes.get("content", "")))
+        if max(len(page.links), len(page.meta)) > limit:
             raise FetchError(f"it has more than {limit} links")
-    if len(base) > BASE_LIMIT:
+    if len(page.base) > BASE_LIMIT:
         raise FetchError("the base of its links is too long")
-    return base, found
+    return page
 
 
-def _tags(text: str) -> Iterator[tuple[str, Mapping[str, str]]]:
+def _link(href: str, attributes: Mapping[str, str]) -> Link:
+    old = attributes.get("data-dist-info-metadata")
+    return Link(
+        href,
+        attributes.get(YANKED_ATTRIBUTE),
+        attributes.get("data-requires-python"),
+        attributes.get("data-core-metadata", old),
+    )
+
+
+def _tags(text: str, codec: str) -> Iterator[tuple[str, Mapping[str, str]]]:
     """
     Yield the name of each complete start tag, in lower case, with its attributes.
 
-    Only `a` and `base` have any: `href` and `data-yanked`, decoded.
+    Only the elements and attributes of `_KEPT` have values, which are decoded by `codec`.
     """
     at = 0
     while found := _MARKUP.search(text, at):
@@ -97,12 +146,14 @@ def _tags(text: str) -> Iterator[tuple[str, Mapping[str, str]]]:
                 return
             continue
         name, at, attributes = found["name"].lower(), found.end(), dict[str, str]()
+        kept = _KEPT.get(name, frozenset())
         while (found := _ATTRIBUTE.match(text, at)) and found["key"]:
             at = found.end()
             # the first of two attributes with one name counts; there may be many other attributes
             key = found["key"].lower()
-            if name in _LINKING and key in _KEPT:
+            if key in kept:
                 value = found["double"] or found["single"] or found["bare"] or ""
+                value = value.encode("latin-1").decode(codec, errors="replace")
                 # unescape raises an error for a number with thousands of digits
                 value = html.unescape(value) if len(value) <= UNESCAPE_LIMIT else value
                 attributes.setdefault(key, value)

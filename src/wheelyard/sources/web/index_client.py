@@ -9,14 +9,14 @@ entry has a host and no port, so it is sent to https on the default port, and to
 The `default` entry of netrc is ignored, because it would be sent to any host that a page names.
 """
 
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.http_client.address_policy import AddressPolicy, FetchError
 from wheelyard.http_client.client import ClientResponse, HttpClient, TransferRate
+from wheelyard.http_client.decompression import decompressed
 from wheelyard.http_client.retries import status_error, with_retries
 from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword
 
@@ -24,8 +24,6 @@ PAGE_LIMIT_BYTES: Final = 64 * 1024**2
 """Bytes of a decompressed page."""
 PAGE_TIMEOUT_SECONDS: Final = 600.0
 """Seconds to read a whole page."""
-DECOMPRESS_CHUNK_BYTES: Final = 1024**2
-"""Bytes that are decompressed at a time."""
 
 OK, PARTIAL, NOT_FOUND, GONE = 200, 206, 404, 410
 DENIED_STATUSES: Final = frozenset({401, 403, 407})
@@ -125,7 +123,7 @@ class IndexClient:
         response = self._send(url, headers)
         found = bytearray()
         try:
-            for chunk in _decompressed(response):
+            for chunk in decompressed(response):
                 found += chunk
                 if len(found) > PAGE_LIMIT_BYTES:
                     raise FetchError(f"the page is larger than {PAGE_LIMIT_BYTES >> 20} MiB")
@@ -134,23 +132,3 @@ class IndexClient:
         finally:
             response.close()
         return FetchedPage(response.url, response.headers.get("content-type", ""), bytes(found))
-
-
-def _decompressed(response: ClientResponse) -> Iterator[bytes]:
-    coding = response.headers.get("content-encoding", "identity").strip().lower()
-    if coding == "identity":
-        yield from response.chunks()
-        return
-    if coding not in ("gzip", "x-gzip"):
-        raise FetchError("its answer is packed in a way that nobody asked for")
-    decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    try:
-        for chunk in response.chunks():
-            rest = chunk
-            while rest:
-                yield decompressor.decompress(rest, DECOMPRESS_CHUNK_BYTES)
-                rest = decompressor.unconsumed_tail
-    except zlib.error as error:
-        raise FetchError("its answer is damaged", is_transient=True) from error
-    if not decompressor.eof:
-        raise FetchError("its answer is cut off", is_transient=True)

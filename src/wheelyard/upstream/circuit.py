@@ -1,0 +1,77 @@
+"""Whether a host is asked at all: a circuit breaker, and the pause that a host has asked for."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Final
+
+from wheelyard.http_client.address_policy import FetchError
+
+FAILURES: Final = 5
+"""Requests without an answer, within `FAILURE_SECONDS`, after which no more are sent."""
+FAILURE_SECONDS: Final = 30.0
+OPEN_SECONDS: Final = 30.0
+"""Seconds without a request; then one request tests whether the host answers again."""
+MAX_PAUSE_SECONDS: Final = 300.0
+"""Longest pause, in seconds, that a host can ask for by Retry-After."""
+
+
+@dataclass(slots=True)
+class Circuit:
+    """What is known of one host's answers; safe to share between threads."""
+
+    monotonic: Callable[[], float]
+    on_change: Callable[[bool], None]
+    """Called with True when no more requests are sent, with False when the host answers again."""
+    _failures: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=FAILURES))
+    """When a request failed, and the URL that alone may be to blame, or an empty text."""
+    _tested_at: float = 0.0
+    """When the next request may be sent while the circuit is open."""
+    _paused_until: float = 0.0
+    """Until when the host wants no request; the answers to earlier ones do not change that."""
+    _is_open: bool = False
+    _lock: Lock = field(default_factory=Lock)
+
+    def check(self) -> None:
+        """Raise FetchError if no request may be sent now."""
+        with self._lock:
+            now = self.monotonic()
+            wait = max(self._paused_until, self._tested_at if self._is_open else 0.0) - now
+            if wait > 0:
+                why = "it did not answer, or asked for a pause, and is asked again later"
+                raise FetchError(why, is_transient=True, wait=wait)
+            if self._is_open:  # the others wait for what becomes of this request
+                self._tested_at = now + OPEN_SECONDS
+
+    def record_answer(self) -> None:
+        """Note that the host has answered: it is asked without limits again."""
+        with self._lock:
+            self._failures.clear()
+            was_open, self._is_open = self._is_open, False
+        if was_open:
+            self.on_change(False)  # noqa: FBT003 - the only argument that there is
+
+    def record_failure(self, url: str = "") -> None:
+        """
+        Note that the host has not answered, or with an error of its own for `url`.
+
+        Errors for the same URL count once: one broken file does not close the whole host.
+        """
+        with self._lock:
+            now, failures = self.monotonic(), self._failures
+            if not (url and any(each[1] == url for each in failures)):
+                failures.append((now, url))
+            has_many = len(failures) == FAILURES
+            is_new = has_many and now - failures[0][0] <= FAILURE_SECONDS and not self._is_open
+            self._is_open |= is_new
+            if self._is_open:
+                self._tested_at = now + OPEN_SECONDS
+        if is_new:
+            self.on_change(True)  # noqa: FBT003 - ditto
+
+    def pause(self, seconds: float) -> None:
+        """Send no request for so many seconds, as the host has asked."""
+        with self._lock:
+            until = self.monotonic() + min(seconds, MAX_PAUSE_SECONDS)
+            self._paused_until = max(self._paused_until, until)

@@ -1,0 +1,166 @@
+"""The clients of all upstream indexes of a process, and the files that are fetched by them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from packaging.utils import NormalizedName
+
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import NotFound
+from wheelyard.http_client.address_policy import FetchError
+from wheelyard.http_client.client import MIN_BYTES_PER_SECOND, ClientResponse, TransferRate
+from wheelyard.http_client.urls import BadUrl, parse_url
+from wheelyard.upstream.client import UpstreamClient
+from wheelyard.upstream.config import UpstreamConfig
+from wheelyard.upstream.faults import is_offline, unanswered
+from wheelyard.upstream.google_token import GoogleToken
+from wheelyard.upstream.observation import NO_ANSWER, SSRF, Kind, Observation, UpstreamRequest
+
+WINDOW_SECONDS: Final = 30.0
+"""Seconds of waiting for a file in which the minimum rate has to be reached."""
+MAX_DIGITS: Final = 18
+"""Digits of a Content-Length."""
+
+
+@dataclass(slots=True)
+class SteadyRate(TransferRate):
+    """As `TransferRate`, but for each half minute: a fast beginning is no credit for later."""
+
+    _mark: tuple[float, int] = field(default=(0.0, 0), init=False)
+    _was_slow: bool = field(default=False, init=False)
+
+    def timed(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the chunks unchanged, and measure them."""
+        for chunk in TransferRate.timed(self, chunks):
+            waited, size = self.waited - self._mark[0], self.size - self._mark[1]
+            if waited >= WINDOW_SECONDS:
+                self._was_slow |= size < MIN_BYTES_PER_SECOND * waited
+                self._mark = (self.waited, self.size)
+            yield chunk
+
+    @property
+    def is_too_slow(self) -> bool:
+        """Whether a half minute of waiting has brought less than the minimum rate."""
+        return self._was_slow
+
+
+@dataclass(frozen=True, slots=True)
+class FileDownload:
+    """The response with a file, whose body is still to be read; the caller closes it."""
+
+    size: int | None
+    """Bytes of the body; None if the response does not say."""
+    _label: str
+    _name: NormalizedName
+    _response: ClientResponse
+    _rate: TransferRate
+    _request: UpstreamRequest
+    _cleanup: ExitStack
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the bytes; raise Unavailable if they break off, or come too slowly."""
+        try:
+            for chunk in self._response.chunks(self._rate):
+                self._request.size += len(chunk)
+                yield chunk
+        except FetchError as fault:
+            self._request.status, self._request.why = NO_ANSWER, fault.why
+            raise unanswered(self._label, self._name, fault) from None
+
+    def close(self) -> None:
+        """End the response, and release its connection."""
+        self._cleanup.close()
+
+
+class UpstreamClients:
+    """The clients of the upstream indexes, in their order; safe to share between threads."""
+
+    def __init__(
+        self,
+        clients: Sequence[UpstreamClient],
+        runtime: Runtime,
+        observation: Observation,
+        *,
+        is_offline: bool = False,
+    ) -> None:
+        self.in_order = tuple(clients)
+        self._is_offline = is_offline
+        self._by_id = {each.server.id: each for each in clients}
+        self._runtime = runtime
+        self._observation = observation
+
+    def __getitem__(self, upstream: str) -> UpstreamClient:
+        return self._by_id[upstream]
+
+    def open_file(self, upstream: str, name: NormalizedName, url: str, kind: Kind) -> FileDownload:
+        """
+        Ask for a file of the upstream with the id `upstream`; return its answer, once it begins.
+
+        Raises:
+            NotFound: The upstream has no such file.
+            Unavailable: It does not answer (code `upstream_unavailable`), or with what cannot be
+                used, or nothing may be fetched from this URL (code `bad_upstream`).
+        """
+        client = self._by_id[upstream]
+        if self._is_offline:
+            raise is_offline(f"this file of {name}")
+        label = client.server.label
+        with ExitStack() as stack:
+            request = stack.enter_context(self._observation.request(kind, name, label))
+            try:
+                response = client.open_file(parse_url(url))
+            except (FetchError, BadUrl) as error:
+                fault = error if isinstance(error, FetchError) else FetchError("its URL is none")
+                if fault.is_refused:
+                    self._observation.blocked(SSRF)
+                request.why = fault.why
+                request.status = str(fault.status) if fault.status else NO_ANSWER
+                raise unanswered(label, name, fault) from None
+            if response is None:
+                request.status = "404"
+                raise NotFound(
+                    f"The upstream index {label} lists a file of {name} that it does not have. Try "
+                    "again later, or use another version."
+                )
+            stack.callback(response.close)
+            request.status = "200"
+            length = response.headers.get("content-length", "")
+            is_number = length.isascii() and length.isdigit() and len(length) <= MAX_DIGITS
+            return FileDownload(
+                int(length) if is_number else None,
+                label,
+                name,
+                response,
+                SteadyRate(self._runtime.monotonic),
+                request,
+                stack.pop_all(),
+            )
+
+    def close(self) -> None:
+        """Close every connection."""
+        for client in self.in_order:
+            client.close()
+
+
+def _note_circuit(observation: Observation, label: str, is_open: bool) -> None:  # noqa: FBT001 - see Circuit
+    observation.breaker(label, is_open=is_open)
+
+
+def make_clients(
+    config: UpstreamConfig, runtime: Runtime, observation: Observation
+) -> UpstreamClients:
+    """Return the clients of all upstream indexes; no connection is opened yet."""
+    clients = [
+        UpstreamClient(
+            each,
+            config,
+            runtime,
+            GoogleToken() if each.google else None,
+            partial(_note_circuit, observation, each.label),
+        )
+        for each in config.servers
+    ]
+    return UpstreamClients(clients, runtime, observation, is_offline=config.offline)

@@ -1,0 +1,103 @@
+"""What the operator says about other indexes, as the code of this package needs it."""
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+from ipaddress import IPv4Network, IPv6Network
+from typing import Final
+
+from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword
+
+READING: Final = "1"
+"""Another text whenever `parsing` takes something else from a page."""
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamServer:
+    """One upstream index: where it is, and what it is asked with."""
+
+    url: Url
+    """The URL of its Simple API, with a slash at the end and without a credential."""
+    label: str
+    """The name that messages call it by; lower-case letters, digits and `-`."""
+    file_hosts: tuple[str, ...] = ()
+    """More hosts that its files may be on, each as `host` or `host:port`."""
+    login: UserPassword | None = field(default=None, repr=False)
+    """User name and password, sent to this index alone."""
+    google: bool = False
+    """Whether it is asked with an access token of Google's Application Default Credentials."""
+
+    @property
+    def id(self) -> str:
+        """The label, and eight digits of the digest of the URL: another URL has another cache."""
+        return f"{self.label}-{sha256(self.url.without_userinfo.encode()).hexdigest()[:8]}"
+
+    @property
+    def reading(self) -> str:
+        """
+        Eight digits that change when the same page would be read otherwise.
+
+        A page that was read under others is asked for again, whole, such as after a new host.
+        """
+        rules = " ".join((READING, *sorted(self.file_hosts)))
+        return sha256(rules.encode()).hexdigest()[:8]
+
+    def refuses(self, url: Url) -> str:
+        """Return why nothing may be fetched from a URL of a page or a redirect; empty if it may."""
+        if self.url.is_secure and not url.is_secure:
+            return "its URL is http, and that of the index is https"
+        if url.origin == self.url.origin:
+            return ""
+        names = {url.authority, f"{url.host}:{url.port}"}
+        if url.host == self.url.host and url.port == DEFAULT_PORTS[url.scheme]:
+            return ""
+        if names.isdisjoint(each.lower() for each in self.file_hosts):
+            return f"the host {url.authority} is not in file_hosts of [upstream]"
+        return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamConfig:
+    """All upstream indexes, in the order in which they are asked, and the rules for all."""
+
+    servers: tuple[UpstreamServer, ...]
+    page_ttl: float = 600.0
+    """Seconds for which a page is used without asking its index again."""
+    max_stale: float = 86_400.0
+    """Seconds for which a page is used while its index does not answer."""
+    allow_private_networks: tuple[Network, ...] = ()
+    """Networks that are not public, and may be connected to all the same."""
+    allow_insecure: bool = False
+    """Whether plain http may leave this machine."""
+    ca_file: str = ""
+    """A file of certificate authorities to trust beside those of the machine."""
+    trust_env: bool = False
+    """Whether the proxies of the environment are used."""
+    offline: bool = False
+    """Whether no connection is ever opened."""
+    keep_removed: bool = False
+    """Whether a file that its index does not list any more is still served from the store."""
+    read_only: bool = False
+    """Whether nothing is written to the store."""
+    contact: str = ""
+    """The URL of this index, for the User-Agent; empty if it is not known."""
+
+    def label_of(self, upstream_id: str) -> str:
+        """Return the label of the upstream with this id; empty if there is none."""
+        return next((each.label for each in self.servers if each.id == upstream_id), "")
+
+    @property
+    def via(self) -> str:
+        """
+        The name of this index in the header Via.
+
+        It is made of what the index asks: two indexes of one chain that ask the same ones are one,
+        or ask each other for ever.
+        """
+        asked = " ".join(each.url.without_userinfo for each in self.servers)
+        return f"wheelyard-{sha256(asked.encode()).hexdigest()[:16]}"
+
+    def is_loop(self, via: str) -> bool:
+        """Return whether a request with this Via header was sent by this index itself."""
+        return self.via in via

@@ -1,0 +1,57 @@
+"""What clients are told when an upstream index gives no answer, or none that can be used."""
+
+from http import HTTPStatus
+from typing import Final
+
+from packaging.utils import NormalizedName
+
+from wheelyard.errors import BAD_UPSTREAM, UPSTREAM_UNAVAILABLE, Unavailable
+from wheelyard.http_client.address_policy import FetchError
+from wheelyard.upstream.circuit import MAX_PAUSE_SECONDS
+
+RETRY_SECONDS: Final = 30
+"""Seconds after which a client may try again, unless the upstream has said another time."""
+
+
+def is_outage(fault: FetchError) -> bool:
+    """Return whether an upstream has not answered, so that it may answer later."""
+    busy = fault.status == HTTPStatus.TOO_MANY_REQUESTS
+    is_broken = fault.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return fault.is_transient or fault.is_unreachable or busy or is_broken
+
+
+def unanswered(label: str, name: NormalizedName, fault: FetchError) -> Unavailable:
+    """Return the error for a request about a project that an upstream index has not answered."""
+    if is_outage(fault):
+        return Unavailable(
+            f"The upstream index {label} does not say what it has of {name}: {fault.why}. Try "
+            "again later.",
+            code=UPSTREAM_UNAVAILABLE,
+            short="The upstream index does not answer.",
+            retry_after=max(1, round(min(fault.wait or RETRY_SECONDS, MAX_PAUSE_SECONDS))),
+        )
+    return unusable(
+        f"What the upstream index {label} answers about {name} cannot be used: {fault.why}. Tell "
+        "the operator of this index."
+    )
+
+
+def unusable(message: str) -> Unavailable:
+    """Return the error for an answer of an upstream index that cannot be used."""
+    return Unavailable(
+        message,
+        code=BAD_UPSTREAM,
+        short="The upstream index gives no usable answer.",
+        retry_after=RETRY_SECONDS,
+    )
+
+
+def is_offline(what: str) -> Unavailable:
+    """Return the error for a project or a file that would need a connection, which is forbidden."""
+    return Unavailable(
+        f"[upstream] offline is set, and {what} is not in the store. Bring it with 'wheelyard "
+        "upstream prefetch' where there is a connection.",
+        code=UPSTREAM_UNAVAILABLE,
+        short="It is not in the store, and nothing is fetched.",
+        retry_after=RETRY_SECONDS,
+    )

@@ -1,0 +1,50 @@
+"""
+Access tokens of Google's Application Default Credentials, for Artifact Registry.
+
+Google's library finds the credentials itself: the file that GOOGLE_APPLICATION_CREDENTIALS names,
+gcloud's login, or the metadata server. It is imported by the first request.
+"""
+
+from threading import Lock
+from typing import Any, Final
+
+from wheelyard.http_client.address_policy import FetchError
+
+SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
+
+
+class GoogleToken:
+    """The access token of this machine, fetched when it is needed; thread-safe."""
+
+    def __init__(self) -> None:
+        self._credentials: Any = None
+        self._lock = Lock()
+
+    def __call__(self) -> str:
+        """Return an Authorization header; raise FetchError if there is no token."""
+        with self._lock:
+            try:
+                return f"Bearer {self._token()}"
+            except ImportError:
+                why = "google-auth, which google of [upstream] needs, is not installed"
+                raise FetchError(why) from None
+
+    def _token(self) -> str:
+        # 40 MB of memory, which only those need who have such an upstream
+        import google.auth  # noqa: PLC0415 - ditto
+        from google.auth import exceptions  # noqa: PLC0415 - ditto
+        from google.auth.transport.requests import Request  # noqa: PLC0415 - ditto
+
+        try:
+            if self._credentials is None:
+                self._credentials, _ = google.auth.default(scopes=SCOPES)
+            if not self._credentials.valid:
+                self._credentials.refresh(Request())
+            return str(self._credentials.token)
+        except exceptions.TransportError:
+            why = "Google gives no access token for it now"
+            raise FetchError(why, is_transient=True) from None
+        except (exceptions.GoogleAuthError, OSError, ValueError):
+            # not chained: the text may quote a key file
+            why = "this machine has no usable credentials of Google for it"
+            raise FetchError(why) from None

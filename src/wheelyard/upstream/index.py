@@ -1,0 +1,163 @@
+"""The upstream indexes of an index as one: which names they have, and what of them is shown."""
+
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Final
+
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from wheelyard.catalog.private_names import PrivateNames
+from wheelyard.concurrency.caches import LruCache
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.storage.base import ObjectVersion
+from wheelyard.upstream.clients import UpstreamClients
+from wheelyard.upstream.config import UpstreamConfig
+from wheelyard.upstream.files import UpstreamFiles
+from wheelyard.upstream.observation import Observation
+from wheelyard.upstream.page import UpstreamPage
+from wheelyard.upstream.pages import FoundPage, KnownPage, UpstreamPages
+from wheelyard.upstream.policy.evaluation import PageView
+from wheelyard.upstream.policy.policy import Policy
+from wheelyard.upstream.policy.reasons import Code, Reason
+from wheelyard.upstream.stored_files import only_stored, stored_sizes
+from wheelyard.upstream.why import Explainer, Explanation
+
+VIEW_BYTES: Final = 16 * 1024**2
+"""Estimated bytes of memory for what is shown of pages."""
+FILE_BYTES, PAGE_BYTES = 64, 1000
+"""Estimated bytes of a file, and of a page without them, that its view adds to the page itself."""
+
+
+ABSENT_CODES: Final = frozenset({Code.DENIED, Code.NOT_LISTED})
+"""Reasons for which a name is answered as one that no index has (404)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageOnShow:
+    """What clients may see of a page, until the page, the policy or the time changes that."""
+
+    page: UpstreamPage
+    """With all files."""
+    view: PageView
+    """Which files are shown, and why the others are not."""
+    shown: UpstreamPage
+    """With those files alone that are shown."""
+    version: ObjectVersion
+    """Another one whenever clients see something else; for this process alone."""
+
+    @property
+    def looks(self) -> tuple[object, ...]:
+        """What clients can see of it."""
+        shown = self.shown
+        return shown.upstream, shown.status, shown.reason, shown.files, self.view.hidden
+
+
+@dataclass(frozen=True, slots=True)
+class ServedPage:
+    """A page that is served to a client now."""
+
+    content: PageOnShow
+    is_stale: bool
+    """Whether its upstream index should have been asked again, and has not answered."""
+    age: float
+    """Seconds since its upstream index has confirmed it."""
+    refusal: Reason | None = None
+    """Why nothing of the project is shown, whatever its upstream index has; None if it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peek:
+    """What is known of a name without asking an upstream index."""
+
+    absence: Reason | None = None
+    """Why it is answered as a name that nobody has, and no upstream index is asked."""
+    is_absent: bool = False
+    """Whether the upstream indexes have said a moment ago that none of them has it."""
+    page: ServedPage | None = None
+    """Its page, if that needs no question."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamIndex:
+    """All upstream indexes together; safe to share between threads."""
+
+    config: UpstreamConfig
+    names: PrivateNames
+    clients: UpstreamClients
+    pages: UpstreamPages
+    files: UpstreamFiles
+    policy: Policy
+    observation: Observation
+    runtime: Runtime
+    is_local: bool = True
+    """Whether its files are in a folder of this machine."""
+    waits_for_licences: bool = False
+    """Whether the policy may have to fetch the core metadata of a file before it can decide."""
+    _on_show: LruCache[NormalizedName, PageOnShow] = field(
+        default_factory=lambda: LruCache(VIEW_BYTES), repr=False
+    )
+    _versions: "count[int]" = field(default_factory=count, repr=False)
+
+    def peek(self, name: NormalizedName) -> Peek:
+        """Return what is known of a name without asking an upstream index; may read the store."""
+        return self.judged(name, self.policy.refuses_name(name), self.pages.peek(name))
+
+    def judged(self, name: NormalizedName, refusal: Reason | None, known: KnownPage | None) -> Peek:
+        """Return the same, of what `policy.refuses_name` and `pages.peek` have returned."""
+        if refusal is not None:
+            self.observation.blocked(refusal.code)
+            return Peek(refusal) if refusal.code in ABSENT_CODES else self._refused(name, refusal)
+        if known is None:
+            return Peek()
+        return Peek(is_absent=True) if known.page is None else Peek(page=self.serve(known.page))
+
+    def find(self, name: NormalizedName) -> ServedPage | None:
+        """
+        Return the page of a project that is not private; None if no upstream index has it.
+
+        It may wait for the network. It asks neither the policy, nor whether the name is private:
+        its caller does, before and after. Raises Unavailable.
+        """
+        found = self.pages.get(name)
+        return None if found is None else self.serve(found)
+
+    def serve(self, found: FoundPage) -> ServedPage:
+        """Return what clients may see of a page now; may read the store."""
+        page = self.files.with_digests(found.page)
+        view, known = self.policy.view(page, self.runtime.now()), self._on_show.get(page.name)
+        is_known = known is not None and known.page is page and known.view is view
+        if known is None or not is_known or self.config.offline:  # the store may have more by now
+            known = self._new(page, view, known)
+            self._on_show.put(page.name, known, PAGE_BYTES + FILE_BYTES * len(page.files))
+        return ServedPage(known, found.is_stale, found.age)
+
+    def explain(self, name: NormalizedName, version: Version | None) -> Explanation:
+        """Return what clients get for a name or one version of it, and why; may ask upstreams."""
+        explainer = Explainer(self.names, self.pages, self.policy, self.runtime)
+        return explainer.explain(name, version)
+
+    def close(self) -> None:
+        """End what is being fetched, store what was fetched, and close all connections."""
+        self.files.close()
+        self.pages.flush()
+        self.clients.close()
+
+    def _refused(self, name: NormalizedName, refusal: Reason) -> Peek:
+        # a page without files: after a 404, uv would go on to its next index
+        page = UpstreamPage(name=name, upstream="", fetched_at=self.runtime.now())
+        view = PageView((), {}, None, self.policy.generation or "")
+        content = PageOnShow(page, view, page, ObjectVersion("upstream-refused"))
+        return Peek(page=ServedPage(content, is_stale=False, age=0.0, refusal=refusal))
+
+    def _new(self, page: UpstreamPage, view: PageView, before: PageOnShow | None) -> PageOnShow:
+        shown = page if view.shown is page.files else replace(page, files=view.shown)
+        if self.config.offline:  # a resolver that chose another file could not have it
+            stored = stored_sizes(self.files.cache(page.upstream), page.name)
+            shown = only_stored(shown, stored)
+        version = ObjectVersion(f"upstream-{next(self._versions)}")
+        made = PageOnShow(page, view, shown, version)
+        if before is not None and made.looks == before.looks:
+            return PageOnShow(page, view, shown, before.version)
+        return made

@@ -1,0 +1,71 @@
+"""
+What an earlier page of a project tells of the one that has just come: a pure function.
+
+An index never gives another file the name of one that it had. So a file whose digest has changed is
+hidden until the page has the first digest again, also if it was away meanwhile.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from msgspec.structs import replace
+
+from wheelyard.upstream.page import UpstreamFile, UpstreamPage
+
+MAX_REMEMBERED: Final = 10_000
+"""Files that are remembered although a page does not list them any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A page with what earlier ones have told, and what has changed in a way that it must not."""
+
+    page: UpstreamPage
+    new_changes: tuple[str, ...]
+    """The filenames whose digest is another one since this page."""
+
+
+def merge(fresh: UpstreamPage, known: UpstreamPage | None, now: datetime) -> Merged:
+    """Return the page `fresh`, which came at `now`, with what the page `known` before it tells."""
+    before = {} if known is None else _remembered(known)
+    files, changed = list[UpstreamFile](), list[UpstreamFile]()
+    for file in fresh.files:
+        earlier = before.pop(file.filename, None)
+        if earlier is None:
+            files.append(file if file.uploaded_at else replace(file, first_seen=now))
+        elif earlier.sha256 and file.sha256 and earlier.sha256 != file.sha256:
+            changed.append(earlier)
+        else:
+            files.append(_with_known(file, earlier, now))
+    hidden = frozenset(file.filename for file in known.changed) if known else frozenset()
+    page = replace(
+        fresh,
+        files=tuple(files),
+        changed=tuple(changed),
+        removed=tuple(before.values())[:MAX_REMEMBERED],
+    )
+    return Merged(page, tuple(f.filename for f in changed if f.filename not in hidden))
+
+
+def _with_known(file: UpstreamFile, earlier: UpstreamFile, now: datetime) -> UpstreamFile:
+    if file.sha256 == earlier.sha256 and file.uploaded_at:
+        return file
+    seen = None if file.uploaded_at else earlier.first_seen or now
+    return replace(file, sha256=file.sha256 or earlier.sha256, first_seen=seen)
+
+
+def gone(known: UpstreamPage, now: datetime, moved_to: str) -> UpstreamPage:
+    """Return what is remembered of a page whose index says now that it has no such project."""
+    return UpstreamPage(
+        name=known.name,
+        upstream=known.upstream,
+        fetched_at=now,
+        removed=tuple(_remembered(known).values())[:MAX_REMEMBERED],
+        is_gone=True,
+        moved_to=moved_to,
+    )
+
+
+def _remembered(page: UpstreamPage) -> dict[str, UpstreamFile]:
+    return {file.filename: file for file in (*page.removed, *page.changed, *page.files)}

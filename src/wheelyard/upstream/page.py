@@ -1,0 +1,93 @@
+"""
+The page of a project of an upstream index, as it was parsed.
+
+These classes are also the stored form of the page cache, so a field is only ever added, with a
+default. Everything in them was written by a stranger and has passed `parsing`: names and versions
+are normalised, texts are cut, links that lead elsewhere are left out.
+"""
+
+from datetime import datetime
+from functools import cached_property
+
+from msgspec import Struct
+from packaging.utils import NormalizedName
+
+from wheelyard.model.project import Status
+
+
+class UpstreamFile(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A file that an upstream index lists."""
+
+    filename: str
+    version: str
+    """The release's normalised version."""
+    url: str
+    """The absolute URL of the file at its upstream; it is never shown to clients."""
+    sha256: str = ""
+    """64 lower-case hexadecimal digits; empty if the page has none, and it was never fetched."""
+    size: int | None = None
+    """Bytes; None if the page does not say."""
+    uploaded_at: datetime | None = None
+    """UTC; None if the page does not say."""
+    first_seen: datetime | None = None
+    """UTC; when this index saw the file first; only kept where `uploaded_at` is missing."""
+    core_metadata: str = ""
+    """SHA-256 of the core metadata; empty if the page has none."""
+    has_metadata: bool = False
+    """Whether the page says that core metadata is there, with or without its digest."""
+    requires_python: str | None = None
+    yanked: str | None = None
+    """The reason, perhaps empty, if the file is yanked; else None."""
+
+    @property
+    def is_wheel(self) -> bool:
+        """Whether the file is a wheel."""
+        return self.filename.endswith(".whl")
+
+    @property
+    def serves_metadata(self) -> bool:
+        """Whether clients can download the file's core metadata (PEP 658): of wheels alone."""
+        return self.is_wheel and self.has_metadata
+
+
+class UpstreamPage(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
+    """The page of a project, as the upstream that has this name has sent it."""
+
+    name: NormalizedName
+    upstream: str
+    """The id of the upstream: its label and eight digits of the digest of its URL."""
+    fetched_at: datetime
+    """UTC; when the upstream last confirmed this page."""
+    url: str = ""
+    """The URL after redirects, which relative links are resolved against."""
+    etag: str = ""
+    reading: str = ""
+    """What `UpstreamServer.reading` was when the page was parsed."""
+    serial: int = 0
+    status: Status = Status.ACTIVE
+    reason: str = ""
+    files: tuple[UpstreamFile, ...] = ()
+    """Sorted by filename."""
+    alternate_locations: tuple[str, ...] = ()
+    """What PEP 708 calls so; shown by `wheelyard upstream why`, never followed."""
+
+    refused_hosts: tuple[str, ...] = ()
+    """Hosts that files may not be fetched from; the page has lost those that are on them."""
+    changed: tuple[UpstreamFile, ...] = ()
+    """Files whose digest has changed, as they were before; they are not among `files`."""
+    removed: tuple[UpstreamFile, ...] = ()
+    """Files that an earlier page has listed, and this one does not, as they were then."""
+    is_gone: bool = False
+    """Whether the upstream says now that it has no such project; then there are no files."""
+    moved_to: str = ""
+    """The label of another upstream index that has the name of a project that is gone."""
+
+    @cached_property
+    def has_all_digests(self) -> bool:
+        """Whether the page says the digest of each of its files."""
+        return all(file.sha256 for file in self.files)
+
+    @cached_property
+    def by_filename(self) -> dict[str, UpstreamFile]:
+        """The files, by filename."""
+        return {file.filename: file for file in self.files}

@@ -1,0 +1,143 @@
+"""
+What the upstream indexes answer when they are asked for the page of a project.
+
+The first index that has a name owns it. If the owner says that it has no such project any more, the
+other indexes are asked too, but only to say that the name has moved: none of them gets it.
+"""
+
+from enum import Enum, auto
+from typing import Literal
+
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Unavailable
+from wheelyard.http_client.address_policy import FetchError
+from wheelyard.upstream.client import Missing, NotChanged, UpstreamClient
+from wheelyard.upstream.clients import UpstreamClients
+from wheelyard.upstream.faults import unanswered
+from wheelyard.upstream.merging import gone, merge
+from wheelyard.upstream.observation import NO_ANSWER, SSRF, Kind, Observation
+from wheelyard.upstream.page import UpstreamPage
+from wheelyard.upstream.parsing import ReceivedPage, parse_page
+
+
+class Unchanged(Enum):
+    """Why the page that is known stays."""
+
+    CONFIRMED = auto()
+    """The index has said that it is still the right one."""
+    AHEAD = auto()
+    """The index has sent an older one, as a cache on the way does."""
+
+
+class PageRequests:
+    """Asks the upstream indexes for pages; safe to share between threads."""
+
+    def __init__(
+        self, clients: UpstreamClients, runtime: Runtime, observation: Observation
+    ) -> None:
+        self._clients = clients
+        self._runtime = runtime
+        self._observation = observation
+
+    def find(self, name: NormalizedName, kind: Kind) -> UpstreamPage | None:
+        """
+        Return the page of the first index that has a name, None if none has it.
+
+        Raise Unavailable if one does not say.
+        """
+        for client in self._clients.in_order:
+            answer = self._answer(client, name, kind, "")
+            if isinstance(answer, UpstreamPage):
+                return merge(answer, None, answer.fetched_at).page
+        return None
+
+    def ask_owner(
+        self, known: UpstreamPage, kind: Kind, *, may_keep: bool
+    ) -> UpstreamPage | Unchanged:
+        """
+        Return the page that the owner of a name has now, or why the `known` one stays.
+
+        Unless it `may_keep` the known page, an older one is taken, too. Raise Unavailable if the
+        owner does not say.
+        """
+        client, name = self._clients[known.upstream], known.name
+        is_read = known.reading == client.server.reading
+        answer = self._answer(client, name, kind, known.etag if is_read else "")
+        if isinstance(answer, NotChanged):
+            return Unchanged.CONFIRMED
+        if isinstance(answer, Missing):
+            moved_to = self._moved_to(name, kind, client)
+            is_same = known.is_gone and known.moved_to == moved_to
+            return Unchanged.CONFIRMED if is_same else gone(known, self._runtime.now(), moved_to)
+        if may_keep and _is_behind(answer, known):
+            return Unchanged.AHEAD
+        merged = merge(answer, known, answer.fetched_at)
+        for filename in merged.new_changes:
+            self._observation.digest_change(name, filename)
+        same = replace(merged.page, fetched_at=known.fetched_at)
+        return Unchanged.CONFIRMED if same == known else merged.page
+
+    def _answer(
+        self, client: UpstreamClient, name: NormalizedName, kind: Kind, etag: str
+    ) -> UpstreamPage | NotChanged | Missing:
+        label = client.server.label
+        with self._observation.request(kind, name, label) as request:
+
+            def parse(received: ReceivedPage) -> UpstreamPage:
+                request.size = len(received.body)
+                return parse_page(received, client.server, self._runtime.now())
+
+            failure: Unavailable | None = None
+            answer: UpstreamPage | NotChanged | Missing = Missing()
+            try:
+                answer = client.page(name, parse, etag)
+            except FetchError as fault:
+                if fault.is_refused:
+                    self._observation.blocked(SSRF)
+                request.why = fault.why
+                request.status = str(fault.status) if fault.status else NO_ANSWER
+                failure = unanswered(label, name, fault)
+            if failure is not None:
+                # not within `except`: its context would hold the bytes of the page
+                raise failure
+            request.status = _status_of(answer)
+            if isinstance(answer, UpstreamPage) and answer.refused_hosts:
+                self._observation.blocked(SSRF)
+                request.why = f"files on {answer.refused_hosts[0]} are left out"
+            self._observation.stale(0.0)
+            return answer
+
+    def _moved_to(self, name: NormalizedName, kind: Kind, owner: UpstreamClient) -> str:
+        """
+        Return the label of an index that has a name that its owner has given up; else empty.
+
+        Raise Unavailable if that cannot be said, and an upload depends on it.
+        """
+        for other in self._clients.in_order:
+            if other is not owner and self._has(other, name, kind):
+                label = other.server.label
+                self._observation.owner_change(name, owner.server.label, label)
+                return label
+        return ""
+
+    def _has(self, client: UpstreamClient, name: NormalizedName, kind: Kind) -> bool:
+        try:
+            return isinstance(self._answer(client, name, kind, ""), UpstreamPage)
+        except Unavailable:
+            if kind is Kind.CHECK:
+                raise
+            return False
+
+
+def _is_behind(answer: UpstreamPage, known: UpstreamPage) -> bool:
+    # a quarantine counts at once, whoever says it
+    return 0 < answer.serial < known.serial and answer.status.serves_files
+
+
+def _status_of(answer: UpstreamPage | NotChanged | Missing) -> Literal["200", "304", "404"]:
+    if isinstance(answer, UpstreamPage):
+        return "200"
+    return "304" if isinstance(answer, NotChanged) else "404"

@@ -1,0 +1,409 @@
+"""
+Parser for the page of a project of an upstream index, in JSON or HTML: input from a stranger.
+
+Follows the simple repository API up to major version 1 (PEPs 503, 592, 691, 700, 708, 714, 792).
+What a page says that cannot be used makes its file disappear; what makes the page as a whole
+unusable raises FetchError, and nothing else is ever raised. Of every file that is returned, the
+filename is a distribution of the project, and the URL is one that the index may send this one to.
+
+A page may have 64 MiB: its JSON is read where it is, file by file.
+"""
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import unquote
+
+import msgspec
+from msgspec import Raw, Struct
+from packaging.utils import NormalizedName, canonicalize_name
+
+from wheelyard.errors import Invalid
+from wheelyard.http_client.address_policy import FetchError
+from wheelyard.http_client.urls import MAX_URL_LENGTH, BadUrl, Url, parse_url
+from wheelyard.model.distribution_filename import (
+    FILENAME_LIMIT,
+    Distribution,
+    parse_filename,
+    parse_version,
+)
+from wheelyard.model.project import Status
+from wheelyard.model.text import to_one_line
+from wheelyard.sources.candidate_filter import is_distribution_name
+from wheelyard.sources.field_parsing import OLDEST_PLAUSIBLE_DATE, parse_iso_date
+from wheelyard.sources.web.html_links import HtmlPage, Link, read_page
+from wheelyard.upstream.config import UpstreamServer
+from wheelyard.upstream.page import UpstreamFile, UpstreamPage
+
+MAX_FILES: Final = 100_000
+"""Files of one project."""
+MAX_JSON_COMMAS: Final = 2_000_000
+"""Commas in one JSON page: twenty for each of the files; each could be a value in memory."""
+ENTRY_LIMIT_BYTES: Final = 64 * 1024
+"""Bytes of one file in a JSON page, and of each other value that is read."""
+TEXT_LIMIT: Final = 1024
+"""Characters of a text, such as the reason of a yank; longer ones are cut."""
+MAX_SIZE: Final = 2**53
+"""Bytes of a file; a larger number is none that every reader of JSON keeps."""
+MAX_LOCATIONS: Final = 10
+"""Alternate locations and refused hosts that are kept."""
+MAJOR: Final = 1
+VERSION_TAG: Final = "pypi:repository-version"
+
+_API_VERSION: Final = re.compile(r"([0-9]{1,9})\.[0-9]{1,9}", re.ASCII)
+_PLAIN_PATH: Final = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9_.+!~%=-]+)+", re.ASCII)
+_UPWARDS: Final = re.compile(r"(?:\.\./)+", re.ASCII)
+_HEX: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_SHA256: Final = re.compile(r"(?:\A|&)sha256=([^&]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedPage:
+    """A page as it was received, decompressed."""
+
+    name: NormalizedName
+    """The project that was asked for."""
+    url: Url
+    """The URL after all redirects."""
+    content_type: str
+    body: bytearray = field(repr=False)
+    etag: str = ""
+    serial: int = 0
+    """The number of the last change that the index says it knows; 0 if it says none."""
+
+
+NOTHING: Final = Raw()
+
+
+class _Document(Struct, rename="kebab"):
+    meta: Raw = NOTHING
+    name: Raw = NOTHING
+    files: list[Raw] | None = None
+    project_status: Raw = NOTHING
+    alternate_locations: Raw = NOTHING
+
+
+class _File(Struct, rename="kebab"):
+    filename: object = None
+    url: object = None
+    hashes: object = None
+    size: object = None
+    upload_time: object = None
+    requires_python: object = None
+    core_metadata: object = None
+    dist_info_metadata: object = None
+    yanked: object = None
+
+
+_DOCUMENTS: Final = msgspec.json.Decoder(_Document)
+_FILES: Final = msgspec.json.Decoder(_File)
+
+
+def parse_page(fetched: ReceivedPage, server: UpstreamServer, now: datetime) -> UpstreamPage:
+    """Return the page that was received from `server`; raise FetchError if it cannot be used."""
+    files = _FileParser(fetched.name, fetched.url, server)
+    kind = fetched.content_type.partition(";")[0].strip().lower()
+    if "json" in kind:
+        status, reason, locations = _read_json(fetched, files)
+    elif "html" in kind:
+        status, reason, locations = _read_html(fetched, files)
+    else:
+        raise FetchError("its page is neither JSON nor HTML")
+    found = files.found
+    if files.refused and not found:
+        why = next(iter(files.refused.values()))
+        raise FetchError(f"none of its files may be fetched: {why}", is_refused=True)
+    return UpstreamPage(
+        name=fetched.name,
+        upstream=server.id,
+        fetched_at=now,
+        url=fetched.url.redacted,
+        etag=fetched.etag,
+        reading=server.reading,
+        serial=fetched.serial,
+        status=status,
+        reason=reason,
+        files=tuple(found[each] for each in sorted(found)),
+        alternate_locations=locations,
+        refused_hosts=tuple(files.refused),
+    )
+
+
+def _read_json(fetched: ReceivedPage, files: "_FileParser") -> tuple[Status, str, tuple[str, ...]]:
+    if fetched.body.count(b",") > MAX_JSON_COMMAS:
+        raise FetchError("its page lists too much")
+    try:
+        document = _DOCUMENTS.decode(fetched.body)
+    except (ValueError, RecursionError) as error:
+        raise FetchError("its page is not the JSON that it should be") from error
+    meta = _value(document.meta)
+    _check_version(meta.get("api-version", "1.0") if isinstance(meta, dict) else "1.0")
+    if document.name != NOTHING:
+        _check_name(_value(document.name), fetched.name)
+    if document.files is None:
+        raise FetchError("its page lists no files")
+    if len(document.files) > MAX_FILES:
+        raise FetchError(f"its page lists more than {MAX_FILES} files")
+    for raw in document.files:
+        files.add_json(raw)
+    status = _value(document.project_status)
+    status = status if isinstance(status, dict) else {}
+    return (
+        _status(status.get("status")),
+        _text(status.get("reason")),
+        _locations(_value(document.alternate_locations)),
+    )
+
+
+def _read_html(fetched: ReceivedPage, files: "_FileParser") -> tuple[Status, str, tuple[str, ...]]:
+    page = read_page(fetched.body.decode("latin-1"), fetched.content_type, MAX_FILES)
+    meta = dict(reversed(page.meta))  # the first of two counts
+    _check_version(meta.get(VERSION_TAG, "1.0"))
+    base = _base(fetched.url, page)
+    is_listing = VERSION_TAG in meta or b"inks for " in fetched.body  # the title that pip expected
+    for link in page.links:
+        is_listing |= files.add_link(base, link)
+    if not is_listing:
+        # a page to sign in with, or of an error, has no links to files either
+        raise FetchError("its page has no links to files, and nothing that says what it is")
+    locations = [content for name, content in page.meta if name == "pypi:alternate-locations"]
+    return (
+        _status(meta.get("pypi:project-status")),
+        _text(meta.get("pypi:project-status-reason")),
+        _locations(" ".join(locations[:MAX_LOCATIONS]).replace(",", " ").split()),
+    )
+
+
+def _base(url: Url, page: HtmlPage) -> Url:
+    try:
+        return url.resolved(page.base) if page.base else url
+    except BadUrl as error:
+        raise FetchError("the base of its links is no URL") from error
+
+
+def _value(raw: Raw) -> object:
+    """Return the decoded JSON of a small value; None if it is missing, too large or malformed."""
+    with suppress(ValueError, RecursionError):
+        if memoryview(raw).nbytes <= ENTRY_LIMIT_BYTES:
+            return msgspec.json.decode(raw)
+    return None
+
+
+def _check_version(version: object) -> None:
+    found = _API_VERSION.fullmatch(version) if isinstance(version, str) else None
+    if found is None or int(found[1]) > MAJOR:
+        raise FetchError("its page is of a version of the Simple API that is not known here")
+
+
+def _check_name(name: object, expected: NormalizedName) -> None:
+    if not isinstance(name, str) or canonicalize_name(name) != expected:
+        raise FetchError("its page is that of another project")
+
+
+def check_final_url(url: Url, name: NormalizedName) -> None:
+    """Raise FetchError unless a URL, after redirects, still ends with the name of the project."""
+    path = url.path.removesuffix("index.html").rstrip("/")
+    last = path.rpartition("/")[2]
+    if canonicalize_name(last) != name:
+        raise FetchError("it leads to the page of another project")
+
+
+def _status(status: object) -> Status:
+    try:
+        return Status(status) if isinstance(status, str) else Status.ACTIVE
+    except ValueError:  # of a later version of the Simple API
+        return Status.ACTIVE
+
+
+def _text(text: object) -> str:
+    return to_one_line(text[: 4 * TEXT_LIMIT], TEXT_LIMIT) if isinstance(text, str) else ""
+
+
+def _locations(locations: object) -> tuple[str, ...]:
+    found = list[str]()
+    for each in locations[:MAX_LOCATIONS] if isinstance(locations, list) else ():
+        with suppress(BadUrl):
+            if isinstance(each, str):
+                found.append(parse_url(each).redacted[:TEXT_LIMIT])
+    return tuple(found)
+
+
+@dataclass(slots=True)
+class _FileParser:
+    """
+    Collects the files of one page.
+
+    Most of thousands of filenames have the same name, versions and tags, and most URLs the same
+    host, so each of these is parsed once.
+    """
+
+    name: NormalizedName
+    url: Url
+    server: UpstreamServer
+    found: dict[str, UpstreamFile] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    """Some of the hosts that files may not be fetched from, and why."""
+    _names: dict[str, bool] = field(default_factory=dict)
+    _versions: dict[str, str] = field(default_factory=dict)
+    _tags: dict[str, bool] = field(default_factory=dict)
+    _origins: set[str] = field(default_factory=set)
+    _folders: dict[str, str] = field(default_factory=dict)
+    """The URL of a folder that files may be fetched from, by the `../` that lead to it."""
+
+    def add_json(self, raw: Raw) -> None:
+        """Add a file of a JSON page, unless it cannot be used."""
+        entry = _entry(raw)
+        filename, reference, hashes = entry.filename, entry.url, entry.hashes
+        if not isinstance(filename, str) or not isinstance(reference, str):
+            return
+        version = self._version(filename)
+        digest = _digest(hashes.get("sha256")) if isinstance(hashes, dict) else ""
+        required = _requires_python(entry.requires_python)
+        if not version or digest is None or required is None:
+            return
+        url = self._checked(self.url, reference)
+        if not url:
+            return
+        metadata, size, yanked = entry.core_metadata, entry.size, entry.yanked
+        metadata = entry.dist_info_metadata if metadata is None else metadata
+        core = _digest(metadata.get("sha256")) if isinstance(metadata, dict) else ""
+        self._add(
+            UpstreamFile(
+                filename=filename,
+                version=version,
+                url=url,
+                sha256=digest,
+                size=size if type(size) is int and 0 <= size <= MAX_SIZE else None,
+                uploaded_at=_moment(entry.upload_time),
+                core_metadata=core or "",
+                has_metadata=bool(metadata) and core is not None,
+                requires_python=required or None,
+                yanked=_text(yanked) if yanked else None,  # true, or a reason
+            )
+        )
+
+    def add_link(self, base: Url, link: Link) -> bool:
+        """Add the file of an HTML page's link; return whether the link is one to a distribution."""
+        href, _, fragment = link.href.partition("#")
+        filename = unquote(href.partition("?")[0].rpartition("/")[2])
+        version = self._version(filename)
+        if not version:
+            return is_distribution_name(filename)
+        digest = _digest_in(fragment)
+        required = _requires_python(link.requires_python)
+        url = self._checked(base, href)
+        if not url or digest is None or required is None:
+            return True
+        core = _digest_in(link.core_metadata or "")
+        says = link.core_metadata is not None and link.core_metadata != "false"
+        self._add(
+            UpstreamFile(
+                filename=filename,
+                version=version,
+                url=url,
+                sha256=digest,
+                core_metadata=core or "",
+                has_metadata=says and core is not None,
+                requires_python=required or None,
+                yanked=None if link.yanked is None else _text(link.yanked),
+            )
+        )
+        return True
+
+    def _add(self, file: UpstreamFile) -> None:
+        self.found.setdefault(file.filename, file)  # the first of two counts
+
+    def _version(self, filename: str) -> str:
+        """Return the version of a distribution of this project; empty for any other filename."""
+        if len(filename) > FILENAME_LIMIT:
+            return ""
+        name, _, rest = filename.partition("-")
+        version, _, tags = rest.partition("-")
+        if not tags.endswith(".whl"):
+            parsed = _parsed(filename)
+            return str(parsed.version) if parsed and parsed.project == self.name else ""
+        # a part is valid if it is in a filename whose other parts are; none of them has a hyphen
+        if name not in self._names:
+            parsed = _parsed(f"{name}-1-py3-none-any.whl")
+            self._names[name] = parsed is not None and parsed.project == self.name
+        if tags not in self._tags:
+            self._tags[tags] = _parsed(f"a-1-{tags}") is not None
+        if version not in self._versions:
+            with suppress(Invalid):
+                self._versions[version] = str(parse_version(version))
+        return self._versions.get(version, "") if self._names[name] and self._tags[tags] else ""
+
+    def _checked(self, base: Url, reference: str) -> str:
+        """Return the absolute URL of a file; empty if it may not be fetched."""
+        scheme, slashes, rest = reference.partition("//")
+        host, slash, path = rest.partition("/")
+        origin = f"{scheme}{slashes}{host}"
+        # most URLs: nothing to decode and to resolve, and a host that was allowed before
+        if origin in self._origins and _PLAIN_PATH.fullmatch(slash + path):
+            return reference if len(reference) <= MAX_URL_LENGTH else ""
+        up = found[0] if (found := _UPWARDS.match(reference)) else ""
+        below = reference[len(up) :]
+        if up in self._folders and _PLAIN_PATH.fullmatch(f"/{below}"):
+            return self._folders[up] + below if len(reference) <= MAX_URL_LENGTH else ""
+        try:
+            url = base.resolved(reference)
+        except BadUrl:
+            return ""
+        why = "its URL has a user name" if "@" in host else self.server.refuses(url)
+        if why:
+            if len(self.refused) < MAX_LOCATIONS:
+                self.refused[url.authority] = why
+            return ""
+        if f"{url.scheme}://{url.authority}" == origin:
+            self._origins.add(origin)
+        if not slashes:
+            self._folders[up] = base.resolved(up or ".").without_userinfo
+        return url.without_userinfo
+
+
+def _entry(raw: Raw) -> _File:
+    with suppress(ValueError, RecursionError):
+        if memoryview(raw).nbytes <= ENTRY_LIMIT_BYTES:
+            return _FILES.decode(raw)
+    return _File()
+
+
+def _parsed(filename: str) -> Distribution | None:
+    with suppress(Invalid):
+        return parse_filename(filename, zip_sdists=True)
+    return None
+
+
+def _moment(text: object) -> datetime | None:
+    if not isinstance(text, str):
+        return None
+    with suppress(ValueError):  # most are as the specification wants them
+        found = datetime.fromisoformat(text)
+        if found.tzinfo is UTC and found >= OLDEST_PLAUSIBLE_DATE:
+            return found
+    return parse_iso_date(text)
+
+
+def _digest(text: object) -> str | None:
+    """Return a SHA-256 in lower case, an empty text for a missing one, None for a malformed one."""
+    if text is None:
+        return ""
+    digest = text.lower() if isinstance(text, str) else ""
+    return digest if _HEX.fullmatch(digest) else None
+
+
+def _digest_in(text: str) -> str | None:
+    """Return the SHA-256 in `sha256=...` or a URL's fragment, as `_digest` does."""
+    found = _SHA256.search(text)
+    return _digest(found[1] if found else None)
+
+
+def _requires_python(text: object) -> str | None:
+    """Return a text, empty for none; None if it is unfit, as a cut one would have another sense."""
+    if text is None:
+        return ""
+    if not isinstance(text, str) or len(text) > TEXT_LIMIT:
+        return None
+    return text.strip() if text.strip().isprintable() else None

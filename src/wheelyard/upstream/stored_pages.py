@@ -1,0 +1,78 @@
+"""
+The pages of upstream indexes in the store: JSON, compressed with Zstandard.
+
+A page can be fetched again, so one that is damaged is as good as missing.
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from msgspec import DecodeError
+from msgspec.json import Decoder, Encoder
+from packaging.utils import NormalizedName
+from zstandard import ZstdCompressor, ZstdDecompressor, ZstdError, get_frame_parameters
+
+from wheelyard.catalog import keys
+from wheelyard.storage.base import ABSENT, NotModified, ObjectVersion, Store
+from wheelyard.upstream.page import UpstreamPage
+
+SIZE_LIMIT: Final = 256 * 1024 * 1024
+"""Bytes of the largest page that is read, before compression."""
+_WINDOW_LIMIT: Final = 128 * 1024 * 1024
+_PAGES: Final = Decoder(UpstreamPage)
+
+logger = logging.getLogger("wheelyard")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPage:
+    """A page in the store, and the version of its object."""
+
+    page: UpstreamPage | None
+    """None if there is none, or it is damaged."""
+    version: ObjectVersion
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPages:
+    """Reads and writes pages of upstream indexes in a store."""
+
+    store: Store
+
+    def load(
+        self, upstream_id: str, name: NormalizedName, unless: ObjectVersion | None = None
+    ) -> StoredPage | None:
+        """Return the page of a project; None if it has the version `unless`."""
+        found = self.store.get(keys.upstream_page(upstream_id, name), unless or None)
+        if isinstance(found, NotModified):
+            return None
+        if found is None:
+            return StoredPage(None, ABSENT)
+        page = _decoded(found.body)
+        is_it = page is not None and page.name == name and page.upstream == upstream_id
+        if not is_it:
+            logger.warning(
+                "upstream: the stored page of %s is damaged, so its owner and the known digests of "
+                "its files are lost; they are taken from the next answer",
+                name,
+            )
+        return StoredPage(page if is_it else None, found.version)
+
+    def save(self, page: UpstreamPage, expect: ObjectVersion) -> ObjectVersion:
+        """Write a page over the version `expect`, and return its version; may raise Conflict."""
+        body = ZstdCompressor(level=1, write_checksum=True).compress(Encoder().encode(page))
+        return self.store.put(keys.upstream_page(page.upstream, page.name), body, expect)
+
+    def delete(self, upstream_id: str, name: NormalizedName) -> None:
+        """Delete the page of a project; a missing one is no error."""
+        self.store.delete(keys.upstream_page(upstream_id, name), None)
+
+
+def _decoded(body: bytes) -> UpstreamPage | None:
+    try:
+        if get_frame_parameters(body).content_size > SIZE_LIMIT:  # also if it is unknown
+            return None
+        return _PAGES.decode(ZstdDecompressor(max_window_size=_WINDOW_LIMIT).decompress(body))
+    except (ZstdError, DecodeError, UnicodeDecodeError):
+        return None
