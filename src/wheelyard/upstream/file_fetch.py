@@ -1,0 +1,319 @@
+"""
+The fetching of one file from an upstream index, for everybody who waits for it.
+
+The bytes go into a file of the spool with a known name, and readers follow it there. The process
+that has locked that file fetches. Other processes with the same spool read along, and compute the
+digest for themselves. If the fetching process dies, its lock ends, and the next request begins
+anew with an empty file. Once size and digest agree, the file gets its final key.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from fcntl import LOCK_UN, flock
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Unavailable, WheelyardError
+from wheelyard.storage.base import CHUNK_BYTES
+from wheelyard.storage.filesystem import storage_faults
+from wheelyard.storage.fsync import write_all
+from wheelyard.storage.spool import Spool, try_lock
+from wheelyard.upstream.file_cache import FileCache, StoredFile
+from wheelyard.upstream.file_source import (
+    FileSource,
+    bad_file,
+    check_size,
+    limit_of,
+    too_long,
+    too_short,
+    wrong_digest,
+)
+from wheelyard.upstream.growing_file import GrowingFile, OpenDescriptor
+from wheelyard.upstream.observation import Kind, Observation
+from wheelyard.upstream.page import UpstreamFile
+from wheelyard.upstream.passed_on_file import PassedOnFile
+from wheelyard.upstream.pinned_digests import Pin
+
+ROOM_CHECK_BYTES: Final = 32 * 1024**2
+"""The room on the disk is looked at again after so many bytes."""
+FOLLOW_PAUSE_SECONDS: Final = 0.02
+"""Between two looks at a file that another process writes."""
+FOLLOW_PATIENCE_SECONDS: Final = 120.0
+"""How long another process may write nothing before its readers are given up."""
+
+FetchedFile = StoredFile | GrowingFile | PassedOnFile
+"""What a reader can read from: the store, the spool, or the upstream itself."""
+
+logger = logging.getLogger("wheelyard")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchTools:
+    """What all fetches of a process use."""
+
+    source: FileSource
+    spool: Spool
+    runtime: Runtime
+    observation: Observation
+    pass_on: Callable[[str, NormalizedName, UpstreamFile], PassedOnFile]
+    """Returns a file that readers get from the upstream while the spool cannot be used."""
+
+
+class FileFetch:
+    """
+    One file on its way from the upstream through the spool, to readers and into the store.
+
+    A file of more than `max_kept_bytes` is not stored. `received` is called with the number of
+    bytes of each chunk.
+    """
+
+    def __init__(
+        self,
+        tools: FetchTools,
+        cache: FileCache,
+        name: NormalizedName,
+        file: UpstreamFile,
+        max_kept_bytes: int | None,
+        received: Callable[[int], None],
+    ) -> None:
+        self.started: Future[FetchedFile] = Future()
+        """What readers read from, once there are bytes; or why there are none."""
+        self.stored: Future[StoredFile] = Future()
+        """The file in the store, or why it is not there."""
+        for future in (self.started, self.stored):
+            future.set_running_or_notify_cancel()  # one client that leaves must not cancel it
+        self._tools = tools
+        self._cache = cache
+        self._name = name
+        self._file = file
+        self._max_kept_bytes = max_kept_bytes
+        self._received = received
+        self._growing: GrowingFile | None = None
+        self._path: Path | None = None
+        """The file in the spool, while it is ours."""
+        self._is_stopped = False
+
+    def run(self, forget: Callable[[], None]) -> None:
+        """
+        Fetch the file; every error goes to those who wait.
+
+        `forget` is called before they know that it has ended, so that nobody joins it any more.
+        """
+        try:
+            while (stored := self._fetch_once()) is None:
+                pass  # another process has failed, so it is our turn
+        except WheelyardError as error:
+            forget()
+            self._give_up(error)
+        except Exception:
+            forget()
+            logger.exception("a file of an upstream index could not be fetched")
+            self._give_up(Unavailable("The server could not fetch this file. Tell its operator."))
+        else:
+            forget()
+            self._answer(stored)
+            self.stored.set_result(stored)
+
+    def stop(self) -> None:
+        """End the fetch, and remove its file from the spool: the process is about to end."""
+        self._is_stopped = True
+        self._remove()
+
+    def _fetch_once(self) -> StoredFile | None:
+        """Return the stored file; None to try again, as the process that was followed failed."""
+        try:
+            path, number, is_ours = self._open_spool_file()
+        except Unavailable as error:
+            self._answer(self._tools.pass_on(self._cache.upstream, self._name, self._file))
+            raise self._not_stored(error) from error
+        descriptor = OpenDescriptor(number)
+        try:
+            if not is_ours:
+                return self._follow(descriptor)
+            self._path = path
+            return self._cache.find_again(self._name, self._file) or self._receive(descriptor, path)
+        finally:
+            self._remove()
+            flock(number, LOCK_UN)  # readers may have it open for long
+
+    def _open_spool_file(self) -> tuple[Path, int, bool]:
+        file, spool = self._file, self._tools.spool
+        with storage_faults("a file in the spool folder"):
+            spool.require_room(file.size or 0)
+        if file.sha256:
+            identity = f"{self._cache.upstream}/{self._name}/{file.sha256}/{file.filename}"
+            return spool.open_shared(sha256(identity.encode()).hexdigest()[:32])
+        # other processes could not tell whether the bytes are the right ones
+        return spool.open_shared(self._tools.runtime.new_id())
+
+    def _receive(self, descriptor: OpenDescriptor, path: Path) -> StoredFile:
+        """Fetch the file into the spool, and store it."""
+        file, cache = self._file, self._cache
+        expected = file.sha256
+        if not expected and (pin := cache.digests.load(self._name).get(file.filename)):
+            expected = pin.sha256
+        opened = self._tools.source.open_file(cache.upstream, self._name, file.url, Kind.FILE)
+        with closing(opened):
+            growing = self._grow(descriptor, check_size(file, opened.size))
+            try:
+                found = self._copy(opened.chunks(), growing, self._writer(descriptor.number))
+            except OSError as error:
+                growing.lose()
+                self._answer(growing)
+                raise self._not_stored(_disk_fault(error)) from error
+        self._verify(growing, expected, found)
+        return self._keep(path, growing, found)
+
+    def _writer(self, descriptor: int) -> Callable[[bytes], None]:
+        """Return what writes to a file of the spool, and raises OSError if there is no room."""
+        unchecked = 0
+
+        def write(chunk: bytes) -> None:
+            nonlocal unchecked
+            write_all(descriptor, chunk)
+            unchecked += len(chunk)
+            if unchecked >= ROOM_CHECK_BYTES:  # others write, too, and the size may be unknown
+                unchecked = 0
+                self._tools.spool.require_room(0)
+
+        return write
+
+    def _follow(self, descriptor: OpenDescriptor) -> StoredFile | None:
+        """
+        Read along with another process; return the file once that process has stored it.
+
+        Return None if it has failed before anybody had a byte, or has not stored the file.
+        """
+        growing = self._grow(descriptor, self._file.size)
+        chunks = self._chunks_of_other(descriptor.number)
+        try:
+            found = self._copy(chunks, growing, lambda _: None)
+            self._verify(growing, self._file.sha256, found)
+        except WheelyardError:
+            if growing.has_begun or self._is_stopped:
+                raise
+            return None
+        for _ in self._pauses():
+            if try_lock(descriptor.number):
+                break
+        return self._cache.find(self._name, self._file)
+
+    def _chunks_of_other(self, descriptor: int) -> Iterator[bytes]:
+        """Yield what another process writes, until all is there or that process has ended."""
+        position, pauses = 0, self._pauses()
+        while position != self._file.size:
+            has_ended = try_lock(descriptor)  # before the read, so that nothing is missed
+            with storage_faults("a file in the spool folder"):
+                chunk = os.pread(descriptor, CHUNK_BYTES, position)
+            if chunk:
+                position, pauses = position + len(chunk), self._pauses()
+                yield chunk
+            elif has_ended:
+                return
+            else:
+                next(pauses)
+
+    def _pauses(self) -> Iterator[None]:
+        """Pause before each item but the first; raise Unavailable if another process hangs."""
+        for _ in range(round(FOLLOW_PATIENCE_SECONDS / FOLLOW_PAUSE_SECONDS)):
+            yield
+            if self._is_stopped:
+                break
+            self._tools.runtime.pause(FOLLOW_PAUSE_SECONDS)
+        raise Unavailable("The process that fetches this file does not go on. Try again.")
+
+    def _grow(self, descriptor: OpenDescriptor, size: int | None) -> GrowingFile:
+        elsewhere = self._tools.pass_on(self._cache.upstream, self._name, self._file)
+        monotonic = self._tools.runtime.monotonic
+        self._growing = GrowingFile(descriptor, size, elsewhere.body_from, monotonic)
+        return self._growing
+
+    def _copy(
+        self, chunks: Iterator[bytes], growing: GrowingFile, write: Callable[[bytes], None]
+    ) -> str:
+        """Write the chunks; return their digest. Raise Unavailable unless the size agrees."""
+        digest, received, limit = sha256(), 0, limit_of(growing.size)
+        for chunk in chunks:
+            if self._is_stopped:
+                raise Unavailable("The server is about to stop. Try again in a moment.")
+            received += len(chunk)
+            if received > limit:
+                raise too_long(self._file.filename)
+            digest.update(chunk)
+            write(chunk)
+            self._received(len(chunk))
+            growing.add(len(chunk))
+            if growing.has_begun:
+                self._answer(growing)
+        if growing.size not in (None, received):
+            raise too_short(self._file.filename)
+        return digest.hexdigest()
+
+    def _verify(self, growing: GrowingFile, expected: str, found: str) -> None:
+        """Give readers the last bytes if the digest agrees, else raise Unavailable."""
+        if expected and expected != found:
+            name, filename = self._name, self._file.filename
+            pin = self._cache.digests.load(name).get(filename)
+            is_learned = pin is not None and pin.sha256 == expected
+            observation = self._tools.observation
+            note = observation.digest_change if is_learned else observation.digest_mismatch
+            note(name, filename)
+            raise wrong_digest(filename)
+        growing.verify()
+        self._answer(growing)
+
+    def _keep(self, path: Path, growing: GrowingFile, digest: str) -> StoredFile:
+        """Store the verified file; raise WheelyardError if it is not stored."""
+        file, size = replace(self._file, sha256=digest), growing.size or 0
+        if self._max_kept_bytes is not None and size > self._max_kept_bytes:
+            raise Unavailable(f"{file.filename} is too large to be kept ([upstream] settings).")
+        try:
+            if not self._cache.is_local and (stored := self._cache.find(self._name, file)):
+                return stored  # another instance was faster: to send it twice takes long
+            if not self._file.sha256:
+                pin = self._cache.digests.pin(self._name, file.filename, Pin(digest, size))
+                if pin.sha256 != digest:  # another process was first, and had other bytes
+                    self._tools.observation.digest_change(self._name, file.filename)
+                    raise bad_file(file.filename, "with another digest than before")
+            return self._cache.put(self._name, file, path, size)
+        except WheelyardError as error:
+            raise self._not_stored(error) from error
+
+    def _not_stored(self, error: WheelyardError) -> WheelyardError:
+        self._tools.observation.not_stored(self._name, self._file.filename, error.message)
+        return error
+
+    def _answer(self, opened: FetchedFile) -> None:
+        if not self.started.done():
+            self.started.set_result(opened)
+
+    def _give_up(self, error: WheelyardError) -> None:
+        if self._growing is not None:
+            self._growing.fail(error)
+        if not self.started.done():
+            self.started.set_exception(error)
+        self.stored.set_exception(error)
+
+    def _remove(self) -> None:
+        path, self._path = self._path, None
+        if path is not None:
+            with suppress(OSError):
+                path.unlink()
+
+
+def _disk_fault(error: OSError) -> WheelyardError:
+    """Return the error of a store whose disk has raised `error`."""
+    try:
+        with storage_faults("a file of an upstream index"):
+            raise error
+    except WheelyardError as fault:
+        return fault

@@ -1,0 +1,248 @@
+"""
+A file that is being received: one thread writes it, and any number of readers follow.
+
+A reader gets bytes as soon as they are there. The last ones it gets only after the digest of all
+bytes has agreed, so that wrong bytes never look complete: neither to a client that counts them, nor
+as an archive, which begins or ends with them.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from threading import Condition
+from typing import Final, NamedTuple
+
+from wheelyard.errors import Unavailable, WheelyardError
+from wheelyard.storage.base import CHUNK_BYTES
+from wheelyard.storage.filesystem import storage_faults
+
+HELD_BACK_BYTES: Final = 1024
+"""The last bytes of a body that are not sent before the digest has agreed."""
+SMALL_FILE_BYTES: Final = CHUNK_BYTES
+SMALL_FILE_SECONDS: Final = 2.0
+"""A file of at most this size is verified before it is sent, unless it takes longer to arrive."""
+RANGES_LIMIT_BYTES: Final = 16 * 1024**2
+"""The largest file of which a part can be asked for while it arrives."""
+NOTICE_BYTES: Final = CHUNK_BYTES
+NOTICE_SECONDS: Final = 0.02
+"""Readers that wait are woken after so many new bytes, or so long after the last time."""
+
+OpenRest = Callable[[int], Iterator[bytes]]
+"""Returns the bytes from an offset on, read from another place."""
+
+
+class _Waiting(NamedTuple):
+    """A reader that waits, and what wakes it."""
+
+    position: int
+    stop: int | None
+    call: Callable[[], None]
+
+
+class OpenDescriptor:
+    """A file descriptor that is closed when nobody has this object any more."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        os.close(self.number)
+
+
+class GrowingFile:
+    """
+    A file in the spool that one thread writes while readers follow.
+
+    `size` is the size that it will have; None if nobody has said it. `open_rest` gives readers of
+    the whole file the rest of it if the disk takes no more. `monotonic` is a clock in seconds.
+    """
+
+    def __init__(
+        self,
+        descriptor: OpenDescriptor,
+        size: int | None,
+        open_rest: OpenRest,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.descriptor = descriptor
+        self.size = size
+        self.open_rest = open_rest
+        self._monotonic = monotonic
+        self._written = 0
+        self._noticed, self._noticed_at = 0, -1.0
+        self._patient_until = monotonic() + SMALL_FILE_SECONDS
+        self._is_verified = self._is_lost = False
+        self._error: WheelyardError | None = None
+        self._changed = Condition()
+        self._waiting: list[_Waiting] = []
+
+    @property
+    def takes_ranges(self) -> bool:
+        """
+        Whether a part of it can be asked for: only of a file that has arrived or is not large.
+
+        A part is sent when the whole file is verified. A client that wants the end of a large one
+        would give up before that; if it gets the whole file, its first bytes come at once.
+        """
+        if self._is_verified:
+            return True
+        return self.size is not None and self.size <= RANGES_LIMIT_BYTES
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether readers have been told of any bytes."""
+        return self._noticed > HELD_BACK_BYTES or self._is_verified
+
+    def body(self, start: int = 0, stop: int | None = None) -> "bytes | FollowedBody":
+        """
+        Return the bytes from `start` up to `stop` (None: to the end), or an iterator of chunks.
+
+        They are bytes at once if all are there, and they are few.
+        """
+        is_verified = self._is_verified
+        body = FollowedBody(self, start, self.size if stop is None else stop)
+        if is_verified and body.remaining <= CHUNK_BYTES:
+            return b"".join(body)
+        return body
+
+    def add(self, size: int) -> None:
+        """Note that `size` more bytes were written, and wake the readers from time to time."""
+        self._written += size
+        now = self._monotonic()
+        is_small = self.size is not None and self.size <= SMALL_FILE_BYTES
+        if self._written == self.size or (is_small and now < self._patient_until):
+            return  # it is verified in a moment; if it is wrong, the response can then be an error
+        is_late = now - self._noticed_at >= NOTICE_SECONDS
+        if is_late or self._written - self._noticed >= NOTICE_BYTES:
+            self._noticed_at = now
+            self._notify()
+
+    def verify(self) -> None:
+        """Note that all bytes are written, and that they are the right ones."""
+        self.size = self._written
+        self._is_verified = True
+        self._notify()
+
+    def fail(self, error: WheelyardError) -> None:
+        """
+        Break off all readers with an error, unless they have all bytes or go on elsewhere.
+
+        They still get the bytes that they have been told of.
+        """
+        if not (self._is_verified or self._is_lost):
+            self._error = error
+            self._wake()
+
+    def lose(self) -> None:
+        """Have all readers take the rest of the bytes from elsewhere: the disk takes no more."""
+        self._is_lost = True
+        self._notify()
+
+    def when_readable(self, position: int, stop: int | None, call: Callable[[], None]) -> bool:
+        """
+        Return whether a reader at `position` can go on, or has to end.
+
+        If not, call `call` once it can, in any thread.
+        """
+        with self._changed:
+            can_go_on = self._can_go_on(position, stop)
+            if not can_go_on:
+                self._waiting.append(_Waiting(position, stop, call))
+            return can_go_on
+
+    def wait_beyond(self, position: int, stop: int | None) -> int:
+        """
+        Wait until a reader at `position` can go on; return up to where it can read.
+
+        Raise the error of the file if it has failed. At the end, and if the file is lost, return
+        `position`.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._can_go_on(position, stop))
+            limit = self._readable(stop)
+            if self._error is not None and limit <= position:
+                raise self._error
+            return limit
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether readers take the rest of the bytes from elsewhere."""
+        return self._is_lost
+
+    def _can_go_on(self, position: int, stop: int | None) -> bool:
+        has_ended = self._is_verified or self._is_lost or self._error is not None
+        return has_ended or self._readable(stop) > position
+
+    def _readable(self, stop: int | None) -> int:
+        if self._is_verified:
+            return self._written if stop is None else min(stop, self._written)
+        known = self._noticed if stop is None else min(stop, self._noticed)
+        return known - HELD_BACK_BYTES
+
+    def _notify(self) -> None:
+        with self._changed:
+            self._noticed = self._written
+        self._wake()
+
+    def _wake(self) -> None:
+        with self._changed:
+            ready, waiting = list[_Waiting](), list[_Waiting]()
+            for each in self._waiting:
+                (ready if self._can_go_on(each.position, each.stop) else waiting).append(each)
+            self._waiting = waiting
+            self._changed.notify_all()
+        for each in ready:
+            each.call()
+
+
+class FollowedBody:
+    """Iterator of the chunks of a part of a growing file, for one reader."""
+
+    def __init__(self, file: GrowingFile, start: int, stop: int | None) -> None:
+        self._file = file
+        self._position = start
+        self._stop = stop
+        self._rest: Iterator[bytes] | None = None
+
+    @property
+    def remaining(self) -> int:
+        """The bytes that are still to be read; only if it is known where they end."""
+        return (self._stop or 0) - self._position
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._rest is None:
+            limit = self._file.wait_beyond(self._position, self._stop)
+            if limit > self._position:
+                return self._read(limit)
+            if not self._file.is_lost or self._position == self._stop:
+                raise StopIteration
+            if self._stop != self._file.size:
+                raise Unavailable("The disk is full, so ranges cannot be sent. Ask for the file.")
+            self._rest = self._file.open_rest(self._position)
+        return next(self._rest)
+
+    def when_ready(self, call: Callable[[], None]) -> bool:
+        """
+        Return whether the next chunk is there, or the body has to end.
+
+        If not, call `call` once that is so, in any thread.
+        """
+        return self._file.when_readable(self._position, self._stop, call)
+
+    def close(self) -> None:
+        """End the reading; the file itself goes on to grow."""
+        if self._rest is not None:
+            getattr(self._rest, "close", lambda: None)()
+
+    def _read(self, limit: int) -> bytes:
+        wanted = min(CHUNK_BYTES, limit - self._position)
+        with storage_faults("a file in the spool folder"):
+            chunk = os.pread(self._file.descriptor.number, wanted, self._position)
+        if not chunk:
+            raise Unavailable("A file in the spool has been cut off. Ask for it again.")
+        self._position += len(chunk)
+        return chunk

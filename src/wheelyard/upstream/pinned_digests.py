@@ -1,0 +1,113 @@
+"""
+Digests of files whose page has none: trust on first use.
+
+The first bytes that come for such a file decide: its digest is kept, and other bytes under the same
+filename are refused from then on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.conflict_retry import ConflictRetries
+from wheelyard.catalog.document_cache import Codec
+from wheelyard.concurrency.caches import LruCache
+from wheelyard.errors import Conflict
+from wheelyard.storage.base import ABSENT, NotModified, ObjectVersion, Store, Stored
+from wheelyard.upstream.page import UpstreamFile, UpstreamPage
+
+COMPLETED_PAGES: Final = 200
+"""Pages whose completed form is remembered."""
+
+
+class Pin(Struct, frozen=True, gc=False):
+    """The digest and the size that a file had when it was fetched first."""
+
+    sha256: str
+    size: int
+
+
+class Pins(Struct, frozen=True):
+    """The pins of a project, by filename."""
+
+    files: dict[str, Pin]
+
+
+_CODEC: Final = Codec(Pins)
+
+
+@dataclass(frozen=True, slots=True)
+class _Completed:
+    """A page, and the same with the digests that were pinned at a version of the object."""
+
+    page: UpstreamPage
+    version: ObjectVersion
+    completed: UpstreamPage
+
+
+class PinnedDigests:
+    """
+    The digests of one upstream index that its pages do not say; safe to share between threads.
+
+    `store` has what is kept of that index.
+    """
+
+    def __init__(self, store: Store, retries: ConflictRetries) -> None:
+        self._store = store
+        self._retries = retries
+        self._completed = LruCache[NormalizedName, _Completed](COMPLETED_PAGES)
+
+    def complete(self, page: UpstreamPage) -> UpstreamPage:
+        """
+        Return a page with the digests and sizes that are pinned.
+
+        For the same page, it is the same object as long as no digest is pinned.
+        """
+        last = self._completed.get(page.name)
+        known = last.version if last is not None and last.page is page else None
+        key = keys.upstream_digests(page.name)
+        found = self._store.get(key, known)
+        if last is not None and isinstance(found, NotModified):
+            return last.completed
+        if not isinstance(found, Stored):
+            return page
+        pins = _CODEC.decode(key, found.body).files
+
+        def completed(file: UpstreamFile) -> UpstreamFile:
+            pin = None if file.sha256 else pins.get(file.filename)
+            return replace(file, sha256=pin.sha256, size=pin.size) if pin else file
+
+        result = replace(page, files=tuple(map(completed, page.files)))
+        self._completed.put(page.name, _Completed(page, found.version, result), 1)
+        return result
+
+    def load(self, name: NormalizedName) -> Mapping[str, Pin]:
+        """Return what is known of a project's files, by filename."""
+        return self._load(name)[0]
+
+    def pin(self, name: NormalizedName, filename: str, found: Pin) -> Pin:
+        """Keep the digest of a file unless one is kept already; return the one that is kept."""
+        key = keys.upstream_digests(name)
+        for _ in self._retries.attempts():
+            known, version = self._load(name)
+            if filename in known:
+                return known[filename]
+            body = _CODEC.encode(Pins({**known, filename: found}))
+            try:
+                self._store.put(key, body, version)
+            except Conflict:
+                continue
+            return found
+        raise self._retries.exhausted(str(key))
+
+    def _load(self, name: NormalizedName) -> tuple[dict[str, Pin], ObjectVersion]:
+        key = keys.upstream_digests(name)
+        stored = self._store.get(key)
+        if not isinstance(stored, Stored):
+            return {}, ABSENT
+        return _CODEC.decode(key, stored.body).files, stored.version
