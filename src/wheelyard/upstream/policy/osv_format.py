@@ -1,0 +1,173 @@
+"""
+Entries of the OSV format (https://ossf.github.io/osv-schema/) as advisories.
+
+Only entries about PyPI's ecosystem count, and only those that are not withdrawn. An entry is about
+malware if its id, or an alias, begins with `MAL-`.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from msgspec import DecodeError, Raw, Struct
+from msgspec.json import Decoder
+from packaging.utils import NormalizedName, canonicalize_name
+
+from wheelyard.upstream.policy.advisories import EVERYTHING, Advisory
+
+ECOSYSTEM: Final = "PyPI"
+MALICIOUS: Final = "MAL-"
+LOWEST_SCORES: Final = {"LOW": 0.1, "MODERATE": 4.0, "MEDIUM": 4.0, "HIGH": 7.0, "CRITICAL": 9.0}
+"""The lowest score of each rating of CVSS; it counts for an entry that has a rating alone."""
+
+
+T = TypeVar("T")
+
+
+class _Event(Struct):
+    introduced: str | None = None
+    fixed: str | None = None
+    last_affected: str | None = None
+    limit: str | None = None
+
+
+class _Range(Struct):
+    type: str = ""
+    events: tuple[_Event, ...] | None = None
+
+
+class _Package(Struct):
+    ecosystem: str = ""
+    name: str = ""
+
+
+class _Severity(Struct):
+    type: str = ""
+    score: str = ""
+
+
+class _Affected(Struct):
+    package: _Package | None = None
+    ranges: tuple[_Range, ...] | None = None
+    versions: tuple[str, ...] | None = None
+    severity: tuple[_Severity, ...] | None = None
+
+
+class _Rating(Struct):
+    severity: str = ""
+
+
+class _Entry(Struct):
+    id: str
+    withdrawn: str | None = None
+    aliases: tuple[str, ...] | None = None
+    severity: tuple[_Severity, ...] | None = None
+    affected: tuple[_Affected, ...] | None = None
+    database_specific: Raw = Raw(b"null")
+
+
+_ENTRY: Final = Decoder(_Entry)
+_LIST: Final = Decoder(list[Raw])
+_RATING: Final = Decoder(_Rating)
+
+
+@dataclass(slots=True)
+class OsvReader:
+    """Reads entries; keeps those about malware, and vulnerabilities of at least `min_cvss`."""
+
+    min_cvss: float
+    """0: vulnerabilities do not count at all."""
+    found: dict[NormalizedName, list[Advisory]] = field(default_factory=dict)
+    entries: int = 0
+    """How many entries were read, of any ecosystem."""
+    _scores: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    def read(self, body: bytes) -> None:
+        """
+        Add the advisories of one entry, or of a list of entries.
+
+        Raise msgspec's DecodeError if they are no OSV entries.
+        """
+        if body.lstrip()[:1] == b"[":
+            for each in _LIST.decode(body):
+                self._add(_ENTRY.decode(each))
+        else:
+            self._add(_ENTRY.decode(body))
+
+    def _add(self, entry: _Entry) -> None:
+        self.entries += 1
+        if entry.withdrawn is not None:
+            return
+        is_malicious = any(each.startswith(MALICIOUS) for each in (entry.id, *_list(entry.aliases)))
+        if not is_malicious and not self.min_cvss:
+            return
+        for affected in _list(entry.affected):
+            package = affected.package
+            if package is None or package.ecosystem.partition(":")[0] != ECOSYSTEM:
+                continue
+            score = self._score(entry, affected) if self.min_cvss else 0.0
+            if is_malicious or score >= self.min_cvss:
+                self._keep(canonicalize_name(package.name), entry.id, affected, score, is_malicious)
+
+    def _keep(
+        self,
+        name: NormalizedName,
+        entry_id: str,
+        affected: _Affected,
+        score: float,
+        is_malicious: bool,  # noqa: FBT001 - a fact beside others
+    ) -> None:
+        ranges = "\n\n".join(
+            "\n".join(_events(each)) for each in _list(affected.ranges) if each.type == "ECOSYSTEM"
+        )
+        if is_malicious and not ranges and not affected.versions:
+            ranges = EVERYTHING
+        versions = "\n".join(_list(affected.versions))
+        advisory = Advisory(entry_id, is_malicious, score, versions, ranges)
+        self.found.setdefault(name, []).append(advisory)
+
+    def _score(self, entry: _Entry, affected: _Affected) -> float:
+        """Return the highest base score of an entry, else that of its rating, else 0.0."""
+        given = [*_list(entry.severity), *_list(affected.severity)]
+        found = [self._base_score(each.type, each.score) for each in given]
+        if any(found):
+            return max(found)
+        with suppress(DecodeError):
+            rating = _RATING.decode(entry.database_specific).severity
+            return LOWEST_SCORES.get(rating.upper(), 0.0)
+        return 0.0
+
+    def _base_score(self, kind: str, vector: str) -> float:
+        key = kind, vector
+        if key not in self._scores:  # thousands of entries share some hundreds of vectors
+            self._scores[key] = base_score(kind, vector)
+        return self._scores[key]
+
+
+def base_score(kind: str, vector: str) -> float:
+    """Return the base score of a vector of the type `CVSS_V2`, `_V3` or `_V4`; 0.0 if malformed."""
+    # imported only if vulnerabilities count: it is a twentieth of a start
+    from cvss import CVSS2, CVSS3, CVSS4  # noqa: PLC0415
+    from cvss.exceptions import CVSSError  # noqa: PLC0415
+
+    classes = {"CVSS_V2": CVSS2, "CVSS_V3": CVSS3, "CVSS_V4": CVSS4}
+    if kind not in classes:
+        return 0.0
+    try:
+        return float(classes[kind](vector).base_score)
+    except CVSSError:
+        return 0.0
+
+
+def _events(each: _Range) -> Iterator[str]:
+    for event in _list(each.events):
+        for name in _Event.__struct_fields__:
+            version = getattr(event, name)
+            if version is not None:
+                yield f"{name} {' '.join(version.split())}"
+
+
+def _list(values: tuple[T, ...] | None) -> tuple[T, ...]:
+    """Return a list that may be null, as many databases write an empty one."""
+    return values or ()

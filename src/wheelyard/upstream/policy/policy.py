@@ -1,0 +1,249 @@
+"""The policy of an index: what of upstream indexes it shows, and why it does not show the rest."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.decision_records import DecisionRecords
+from wheelyard.catalog.document_cache import Snapshot, damaged
+from wheelyard.concurrency.caches import LruCache
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.model.decisions import DecisionList, ProjectDecisions, Verdict
+from wheelyard.model.project import Status
+from wheelyard.upstream.page import UpstreamFile, UpstreamPage
+from wheelyard.upstream.policy import reasons
+from wheelyard.upstream.policy.advisories import AdvisoryTable
+from wheelyard.upstream.policy.evaluation import Evaluation, PageView
+from wheelyard.upstream.policy.known_licences import KnownLicences, LicenceList
+from wheelyard.upstream.policy.osv_source import OsvSource
+from wheelyard.upstream.policy.reasons import Code, Reason
+from wheelyard.upstream.policy.rules import PolicyRules
+
+VIEW_BYTES: Final = 16 * 1024**2
+"""Estimated bytes of memory for the views of pages."""
+PAGE_BYTES, SHOWN_BYTES, HIDDEN_BYTES = 1000, 8, 400
+"""Estimated bytes of a view without its files, of a file that is shown, and of one that is not."""
+NO_ADVISORIES: Final = AdvisoryTable("")
+UNDECIDED: Final = ProjectDecisions()
+
+
+@dataclass(frozen=True, slots=True)
+class _CachedView:
+    view: PageView
+    made_at: datetime
+    files: tuple[UpstreamFile, ...]
+    """Those that it was made from."""
+    status: tuple[Status, str]
+    """The status of the project, and its reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What decides at one moment, besides the rules."""
+
+    generation: str
+    decisions: DecisionList
+    advisories: AdvisoryTable
+    licences: LicenceList | None
+
+
+class Policy:
+    """
+    Decides what is shown; safe to share by threads.
+
+    Args:
+        rules: Those of the settings.
+        records: The decisions in the store.
+        runtime: The clock by which files mature.
+        osv: The database of malicious and vulnerable versions, if there is one.
+        licences: What is known of licences, if some are blocked.
+    """
+
+    def __init__(
+        self,
+        rules: PolicyRules,
+        records: DecisionRecords,
+        runtime: Runtime,
+        osv: OsvSource | None = None,
+        licences: KnownLicences | None = None,
+    ) -> None:
+        self.rules = rules
+        self.records = records
+        self.osv = osv
+        self._runtime = runtime
+        self._licences = licences
+        self._views: LruCache[tuple[str, str], _CachedView] = LruCache(VIEW_BYTES)
+        self._is_undecided = False
+
+    @property
+    def generation(self) -> str | None:
+        """
+        The generation that a view has that is made now; None if something has to be read first.
+
+        It changes when anything that decides does, except the page and the time. This reads no
+        remote store, and no file of advisories.
+        """
+        decisions = self.records.peek()
+        advisories = self.osv.peek() if self.osv else NO_ADVISORIES
+        licences = self._licences.peek() if self._licences else None
+        if decisions is None or advisories is None:
+            return None
+        if self._licences is not None and licences is None:
+            return None
+        return _generation(decisions, advisories, licences)
+
+    def load(self) -> None:
+        """
+        Read the database of advisories, so that a server does not start without it.
+
+        Raise Invalid (code `bad_setting`) if it cannot be read.
+        """
+        if self.osv is not None:
+            self.osv.load()
+
+    def watch(self, generation: str) -> Callable[[], bool] | None:
+        """
+        Return a function that tells whether a view of this generation would be made again now.
+
+        That may be false although nothing has changed, if something has to be read first. On a
+        local store it makes a system call for each document that decides. None if the generation
+        has ended.
+        """
+        osv, licences = self.osv, self._licences
+        decisions = self.records.peek("any")
+        if decisions is None or self.generation != generation:
+            return None
+        is_same = self.records.watch(decisions.version)
+        if osv is None and licences is None:
+            return is_same
+        return lambda: is_same() and self.generation == generation
+
+    def refuses_name(self, name: NormalizedName) -> Reason | None:
+        """
+        Return why the upstream is not asked for a name; None if it may be.
+
+        Raises Unavailable if the store does not say what was decided.
+        """
+        if self.rules.deny.match(name):
+            return reasons.denied(name)
+        if self.rules.allow is not None and not self.rules.allow.match(name):
+            return reasons.not_listed(name)
+        known = self.decisions_of(name)
+        if any(each.verdict is Verdict.APPROVED for each in known.all):
+            return None
+        if known.project is not None:
+            return reasons.blocked(name, known.project)
+        return reasons.not_approved(name) if self.rules.needs_approval else None
+
+    def view(self, page: UpstreamPage, now: datetime) -> PageView:
+        """
+        Return what of a page is shown; cached as long as nothing that decides changes.
+
+        Raises Unavailable if the store does not say what was decided.
+        """
+        facts = self._facts()
+        key = page.upstream, page.name
+        cached = self._views.get(key)
+        if cached is not None and _is_valid(cached, page, now, facts.generation):
+            return cached.view
+        view = self._evaluate(page, now, facts).view(facts.generation)
+        made = _CachedView(view, now, page.files, (page.status, page.reason))
+        size = PAGE_BYTES + SHOWN_BYTES * len(view.shown) + HIDDEN_BYTES * len(view.hidden)
+        self._views.put(key, made, size)
+        return view
+
+    def reasons(self, page: UpstreamPage, now: datetime) -> Mapping[str, tuple[Reason, ...]]:
+        """Return every reason why files of a page are not shown, by filename."""
+        evaluation = self._evaluate(page, now, self._facts())
+        found = {each.filename: tuple(evaluation.reasons(each)) for each in page.files}
+        return {filename: some for filename, some in found.items() if some}
+
+    def refuses_file(self, page: UpstreamPage, file: UpstreamFile) -> Reason | None:
+        """
+        Return why a file of a page, or its metadata, is not sent; None if it may be.
+
+        It may also be one that the page does not list any more, and that is kept. If licences are
+        blocked, its metadata may be fetched for that. Raises Unavailable if something that decides
+        cannot be read now.
+        """
+        if page.by_filename.get(file.filename) != file:
+            page = replace(page, files=(*page.files, file))
+            found = next(
+                self._evaluate(page, self._runtime.now(), self._facts()).reasons(file), None
+            )
+        else:
+            found = self.view(page, self._runtime.now()).hidden.get(file.filename)
+        if found is not None or self._licences is None:
+            return found
+        decision = self.decisions_of(page.name).of(file.version)
+        if decision is not None and Code.LICENCE in decision.despite:
+            return None
+        licence = self._licences.find(page, file)
+        target = f"{page.name} {file.version}"
+        return None if licence is None else reasons.licence(target, licence)
+
+    def decisions_of(self, name: NormalizedName) -> ProjectDecisions:
+        """Return what was decided about a project; raise Unavailable if the store does not say."""
+        found = self._decisions().value
+        return found.by_project.get(name, UNDECIDED) if found else UNDECIDED
+
+    def _decisions(self) -> Snapshot[DecisionList]:
+        """Return the decisions; raise Unavailable if the store does not say, or has lost them."""
+        found = self.records.get()
+        if found.value is None and not self._is_undecided:
+            if self.records.exist():
+                raise damaged(
+                    f"The document {keys.DECISIONS} is lost: what is blocked cannot be said. Run "
+                    "'wheelyard check --rebuild'.",
+                    "lost",
+                )
+            self._is_undecided = True
+        return found
+
+    def _facts(self) -> _Facts:
+        decisions = self._decisions()
+        advisories = self.osv.current() if self.osv else NO_ADVISORIES
+        licences = self._licences.get() if self._licences else None
+        return _Facts(
+            _generation(decisions, advisories, licences),
+            decisions.value or DecisionList(),
+            advisories,
+            licences.value if licences else None,
+        )
+
+    def _evaluate(self, page: UpstreamPage, now: datetime, facts: _Facts) -> Evaluation:
+        known = self._licences
+        versions = dict.fromkeys(each.version for each in page.files)
+        return Evaluation(
+            rules=self.rules,
+            page=page,
+            now=now,
+            decisions=facts.decisions.by_project.get(page.name, UNDECIDED),
+            advisories=facts.advisories.hits(page.name, versions),
+            licences=known.blocked(page, facts.licences) if known else {},
+        )
+
+
+def _generation(
+    decisions: Snapshot[DecisionList],
+    advisories: AdvisoryTable,
+    licences: Snapshot[LicenceList] | None,
+) -> str:
+    return f"{decisions.version}/{advisories.generation}/{licences.version if licences else ''}"
+
+
+def _is_valid(cached: _CachedView, page: UpstreamPage, now: datetime, generation: str) -> bool:
+    """Return whether a view is of the same files, by the same decisions, and in its time."""
+    view, files = cached.view, cached.files
+    return (
+        view.generation == generation
+        and cached.made_at <= now
+        and (view.changes_at is None or now < view.changes_at)
+        and cached.status == (page.status, page.reason)
+        and (files is page.files or files == page.files)
+    )

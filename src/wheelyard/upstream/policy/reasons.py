@@ -1,0 +1,151 @@
+"""Why a name, a version or a file of an upstream index is not shown: codes, and sentences."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from packaging.utils import NormalizedName
+
+from wheelyard.model.decisions import Decision
+from wheelyard.model.text import counted, escaped
+from wheelyard.upstream.policy.advisories import Advisory
+
+NAMED_ADVISORIES: Final = 3
+"""How many advisories a sentence names."""
+
+
+class Code(StrEnum):
+    """What a reason is about; the most serious one first."""
+
+    DENIED = "denied"
+    """A name of `[upstream] deny`."""
+    NOT_LISTED = "not_listed"
+    """A name that `[upstream] allow` lacks."""
+    QUARANTINED = "quarantined"
+    """By its upstream (PEP 792)."""
+    BLOCKED = "blocked"
+    """By `wheelyard upstream block`."""
+    MALICIOUS = "malicious"
+    VULNERABLE = "vulnerable"
+    LICENCE = "licence"
+    NOT_APPROVED = "not_approved"
+    SNAPSHOT = "snapshot"
+    """Uploaded after `[upstream] snapshot`."""
+    COOLDOWN = "cooldown"
+    """Uploaded less than `[upstream] cooldown_days` ago."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why something is not shown."""
+
+    code: Code
+    text: str
+    """Sentences for the user of an installer: what was decided, and what to do next."""
+
+
+def denied(name: NormalizedName) -> Reason:
+    """Return the reason for a name of `deny`."""
+    text = f"{name} is denied by the settings. Use another package, or ask the operator."
+    return Reason(Code.DENIED, text)
+
+
+def not_listed(name: NormalizedName) -> Reason:
+    """Return the reason for a name that `allow` lacks."""
+    text = (
+        f"{name} is not among the allowed public packages. Ask the operator to add it to 'allow'."
+    )
+    return Reason(Code.NOT_LISTED, text)
+
+
+def quarantined(name: NormalizedName, why: str) -> Reason:
+    """Return the reason for a project that its upstream has quarantined."""
+    shown = f" ({escaped(why)})" if why else ""
+    text = f"{name} is quarantined by its upstream index{shown}. Use another package."
+    return Reason(Code.QUARANTINED, text)
+
+
+def blocked(target: str, decision: Decision) -> Reason:
+    """Return the reason for what a person has blocked."""
+    why = f": {escaped(decision.reason)}" if decision.reason else ""
+    other = "version" if decision.version else "package"
+    text = (
+        f"{target} was blocked by {escaped(decision.by)} on {decision.at:%Y-%m-%d}{why}. Use "
+        f"another {other}, or have it let through: 'wheelyard upstream approve {target}'."
+    )
+    return Reason(Code.BLOCKED, text)
+
+
+def not_approved(target: str) -> Reason:
+    """Return the reason for what nobody has approved."""
+    text = f"{target} is not approved. Ask for it: 'wheelyard upstream approve {target}'."
+    return Reason(Code.NOT_APPROVED, text)
+
+
+def malicious(target: str, advisories: Sequence[Advisory]) -> Reason:
+    """Return the reason for a malicious version."""
+    text = (
+        f"{target} is known to be malicious: {_ids(advisories)}. Do not install it. If it was "
+        "installed before, treat that machine and its credentials as stolen."
+    )
+    return Reason(Code.MALICIOUS, text)
+
+
+def vulnerable(target: str, advisories: Sequence[Advisory], clean_after: str) -> Reason:
+    """Return the reason for a vulnerable version; `clean_after` is the next one without any."""
+    score = max(each.score for each in advisories)
+    advice = f"Use {clean_after} or newer" if clean_after else "Use another package"
+    text = (
+        f"{target} is known to be vulnerable, with a CVSS score of {score:.1f}: "
+        f"{_ids(advisories)}. {advice}."
+    )
+    return Reason(Code.VULNERABLE, text)
+
+
+def licence(target: str, expression: str) -> Reason:
+    """Return the reason for a version under a blocked licence; empty: under an unknown one."""
+    what = f"is under {expression}, which is blocked here" if expression else "names no licence"
+    text = f"{target} {what}. Use another version or package, or ask the operator."
+    return Reason(Code.LICENCE, text)
+
+
+def after_snapshot(target: str, uploaded_at: datetime | None, snapshot: datetime) -> Reason:
+    """Return the reason for a file that was uploaded after the snapshot, or nobody knows when."""
+    when = f"was uploaded on {_time(uploaded_at)}" if uploaded_at else "has no time of upload"
+    text = (
+        f"{target} {when}, and this index shows what was uploaded up to {_time(snapshot)}. Use an "
+        "older version, or ask the operator for a later snapshot."
+    )
+    return Reason(Code.SNAPSHOT, text)
+
+
+def too_new(target: str, since: datetime, days: int, shown_from: datetime | None) -> Reason:
+    """Return the reason for a file in its cooldown."""
+    end = f" It is shown from {_time(shown_from)} on." if shown_from else ""
+    text = (
+        f"{target} appeared on {_time(since)}, less than {counted(days, 'day')} ago.{end} Use an "
+        f"older version; a security fix is let through by 'wheelyard upstream approve {target}'."
+    )
+    return Reason(Code.COOLDOWN, text)
+
+
+def of_unknown_age(target: str) -> Reason:
+    """Return the reason for a file of which nobody knows when it was uploaded."""
+    text = (
+        f"{target} has no time of upload, so it may be too new. Use an older version, or have it "
+        f"let through by 'wheelyard upstream approve {target}'; the operator can also set "
+        'cooldown_missing = "first_seen".'
+    )
+    return Reason(Code.COOLDOWN, text)
+
+
+def _ids(advisories: Sequence[Advisory]) -> str:
+    ids = [escaped(each.id) for each in advisories]
+    more = f" and {len(ids) - NAMED_ADVISORIES} more" if len(ids) > NAMED_ADVISORIES else ""
+    return f"{', '.join(ids[:NAMED_ADVISORIES])}{more}"
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"

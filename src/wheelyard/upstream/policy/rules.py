@@ -1,0 +1,70 @@
+"""The rules of an operator: which public packages, versions and files are shown."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from packaging.utils import NormalizedName
+
+from wheelyard.model.distribution_filename import parse_version, strip_trailing_zeros
+from wheelyard.model.licences import LicencePatterns, parse_licence_patterns
+from wheelyard.model.name_patterns import NamePatterns, parse_name_patterns
+from wheelyard.upstream.page import UpstreamFile
+
+NOTHING: Final = parse_name_patterns(())
+"""Patterns that no name matches."""
+NO_LICENCES: Final = parse_licence_patterns(())
+
+
+@dataclass(frozen=True, slots=True)
+class Exceptions:
+    """Names, and versions of names, that a rule does not apply to."""
+
+    names: NamePatterns = NOTHING
+    versions: tuple[tuple[NamePatterns, str], ...] = ()
+    """Each version without trailing zeros."""
+
+    def __contains__(self, release: tuple[NormalizedName, str]) -> bool:
+        """Return whether a project's normalised version is exempt; `2.0` covers `2.0+cpu`."""
+        name, version = release
+        if self.names.match(name):
+            return True
+        forms = {strip_trailing_zeros(each) for each in (version, version.partition("+")[0])}
+        return any(each in forms and some.match(name) for some, each in self.versions)
+
+
+def parse_exceptions(texts: Iterable[str]) -> Exceptions:
+    """Return exceptions written as `name`, `acme-*` or `name==1.2.3`; raise Invalid for others."""
+    names, versions = list[str](), list[tuple[NamePatterns, str]]()
+    for text in texts:
+        name, equals, version = text.partition("==")
+        if equals:
+            release = strip_trailing_zeros(str(parse_version(version.strip())))
+            versions.append((parse_name_patterns((name.strip(),)), release))
+        else:
+            names.append(name)
+    return Exceptions(parse_name_patterns(names), tuple(versions))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRules:
+    """The rules of the settings; those that nobody has set hide nothing."""
+
+    allow: NamePatterns | None = None
+    """The names that may be looked up; None for all."""
+    deny: NamePatterns = NOTHING
+    cooldown: timedelta = timedelta()
+    cooldown_exceptions: Exceptions = field(default_factory=Exceptions)
+    uses_first_seen: bool = False
+    """Whether a file without a time of upload counts from when it was first seen."""
+    snapshot: datetime | None = None
+    """Nothing that was uploaded after it is shown; UTC."""
+    needs_approval: bool = False
+    blocked_licences: LicencePatterns = NO_LICENCES
+
+    def cooldown_begin(self, file: UpstreamFile) -> datetime | None:
+        """Return from when the cooldown of a file counts; None if nobody knows."""
+        if file.uploaded_at is None and self.uses_first_seen:
+            return file.first_seen
+        return file.uploaded_at

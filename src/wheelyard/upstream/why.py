@@ -1,0 +1,177 @@
+"""Why a public package, a version or a file is shown or not: an answer for operators and users."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from msgspec import Struct
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from wheelyard.catalog.private_names import PrivateNames
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Unavailable
+from wheelyard.model.decisions import Decision
+from wheelyard.model.distribution_filename import strip_trailing_zeros
+from wheelyard.upstream.page import UpstreamFile, UpstreamPage
+from wheelyard.upstream.pages import FoundPage, UpstreamPages
+from wheelyard.upstream.policy.policy import Policy
+from wheelyard.upstream.policy.reasons import Reason
+
+
+class NameAnswer(StrEnum):
+    """What clients get for a name."""
+
+    PRIVATE = "private"
+    """What was published here, and nothing else."""
+    REFUSED = "refused"
+    """Nothing: no upstream index is asked."""
+    UNKNOWN = "unknown"
+    """404: no upstream index has it."""
+    UNAVAILABLE = "unavailable"
+    """503 or 502: an upstream index has to be asked, and gives no answer that can be used."""
+    UPSTREAM = "upstream"
+    """The page of an upstream index, without the files that are hidden."""
+
+
+class FileReason(Struct, frozen=True):
+    """One reason why a file is not shown."""
+
+    code: str
+    text: str
+
+
+class ExplainedFile(Struct, frozen=True, omit_defaults=True):
+    """A file of the upstream, and why it is not shown."""
+
+    filename: str
+    version: str
+    shown: bool
+    reasons: tuple[FileReason, ...] = ()
+    """Every reason, the most serious one first; none for a file that is shown."""
+    uploaded_at: datetime | None = None
+
+
+class Explanation(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What clients get for a project, or for one version of it, and why."""
+
+    name: NormalizedName
+    answer: NameAnswer
+    reasons: tuple[FileReason, ...] = ()
+    """Why it is not the page of an upstream index."""
+    upstream: str = ""
+    """The id of the upstream index that owns the name."""
+    fetched_at: datetime | None = None
+    """When it last confirmed its page."""
+    age: float = 0.0
+    """Seconds since then."""
+    is_stale: bool = False
+    """Whether it should have been asked again, and has not answered."""
+    status: str = ""
+    alternate_locations: tuple[str, ...] = ()
+    """Other indexes of which the page says that they have the project, too; never asked."""
+    refused_hosts: tuple[str, ...] = ()
+    """Hosts of files that `file_hosts` lacks."""
+    decisions: tuple[Decision, ...] = ()
+    files: tuple[ExplainedFile, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """What is wrong with that on which the answer depends, in sentences."""
+
+
+_Looked = tuple[FoundPage | None, NameAnswer, tuple[FileReason, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Explainer:
+    """Explains what an index with upstream indexes answers; it may ask them, as a client would."""
+
+    names: PrivateNames
+    pages: UpstreamPages
+    policy: Policy
+    runtime: Runtime
+
+    def explain(self, name: NormalizedName, version: Version | None = None) -> Explanation:
+        """
+        Return what clients get for a name, or for one version of it.
+
+        Raise Unavailable if the store does not say whether the name is private.
+        """
+        if self.names.is_private(name):
+            return Explanation(name=name, answer=NameAnswer.PRIVATE, reasons=(self._private(name),))
+        found, answer, why = self._look(name)
+        page, fault = (
+            found.page if found else None,
+            self.policy.osv.error if self.policy.osv else "",
+        )
+        return Explanation(
+            name=name,
+            answer=answer,
+            reasons=why,
+            upstream=page.upstream if page else "",
+            fetched_at=page.fetched_at if page else None,
+            age=found.age if found else 0.0,
+            is_stale=found.is_stale if found and answer is not NameAnswer.REFUSED else False,
+            status=page.status if page else "",
+            alternate_locations=page.alternate_locations if page else (),
+            refused_hosts=page.refused_hosts if page else (),
+            decisions=self.policy.decisions_of(name).all,
+            files=tuple(self._files(page, version, why)) if page else (),
+            warnings=(f"{fault} What it said before is in force.",) if fault else (),
+        )
+
+    def _look(self, name: NormalizedName) -> _Looked:
+        """Return the page of a name that is not private, what clients get, and why not the page."""
+        refusal = self.policy.refuses_name(name)
+        if refusal is not None:
+            return self.pages.cached(name), NameAnswer.REFUSED, _pairs((refusal,))
+        try:
+            found = self.pages.get(name)
+        except Unavailable as fault:
+            why = FileReason(fault.code, fault.message)
+            return self.pages.cached(name), NameAnswer.UNAVAILABLE, (why,)
+        if found is None:
+            text = "No upstream index has it. Check the spelling, or publish it here."
+            return None, NameAnswer.UNKNOWN, (FileReason("unknown", text),)
+        return found, NameAnswer.UPSTREAM, ()
+
+    def _private(self, name: NormalizedName) -> FileReason:
+        what = "has been published or reserved here; 'wheelyard names list' says more"
+        if self.names.patterns.match(name):
+            what = "matches a pattern of the settings: [upstream] private, [access] private_names"
+        text = f"{name} is private, because it {what}. No upstream index is ever asked for it."
+        return FileReason("private", text)
+
+    def _files(
+        self, page: UpstreamPage, version: Version | None, of_name: tuple[FileReason, ...]
+    ) -> Iterator[ExplainedFile]:
+        known = self.policy.reasons(page, self.runtime.now())
+        for file in (each for each in page.files if _is_of(each, version)):
+            own = known.get(file.filename, ())
+            if not own and not of_name and version is not None:
+                refused = self.policy.refuses_file(page, file)  # it looks at the licence, too
+                own = () if refused is None else (refused,)
+            codes = {each.code for each in own}
+            yield _explained(file, (*(e for e in of_name if e.code not in codes), *_pairs(own)))
+        for file in (each for each in page.changed if _is_of(each, version)):
+            text = (
+                f"The upstream's digest of {file.filename} has changed, which no honest index "
+                "does. Find out why before you use either."
+            )
+            yield _explained(file, (FileReason("digest_changed", text),))
+        for file in (each for each in page.removed if _is_of(each, version)):
+            text = f"The upstream no longer lists {file.filename}. Use another version."
+            yield _explained(file, (FileReason("removed", text),))
+
+
+def _is_of(file: UpstreamFile, version: Version | None) -> bool:
+    wanted = None if version is None else strip_trailing_zeros(str(version))
+    return wanted is None or strip_trailing_zeros(file.version) == wanted
+
+
+def _explained(file: UpstreamFile, why: tuple[FileReason, ...]) -> ExplainedFile:
+    return ExplainedFile(file.filename, file.version, not why, why, file.uploaded_at)
+
+
+def _pairs(reasons: Iterable[Reason]) -> tuple[FileReason, ...]:
+    return tuple(FileReason(each.code, each.text) for each in reasons)
