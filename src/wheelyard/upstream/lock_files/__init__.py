@@ -1,0 +1,1 @@
+"""Readers of lock files: which files, by their digests, an installation needs."""

@@ -1,0 +1,229 @@
+"""
+Prefetching: the files that lock files list are brought into the store before anybody asks for them.
+
+Only files whose digests are listed are fetched, of projects that are not private, as far as the
+policy shows them. What is there already stays, so a prefetch that was interrupted goes on where it
+stopped.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from typing import Final
+
+from packaging.utils import NormalizedName
+
+from wheelyard.concurrency.daemon_threads import DaemonThreads
+from wheelyard.errors import BAD_UPSTREAM, UPSTREAM_UNAVAILABLE, NotFound, Unavailable
+from wheelyard.upstream.index import UpstreamIndex
+from wheelyard.upstream.lock_files.locked_package import LockedFile
+from wheelyard.upstream.lock_files.read import LockedFiles
+from wheelyard.upstream.page import UpstreamFile, UpstreamPage
+
+UPSTREAM_CODES: Final = frozenset({UPSTREAM_UNAVAILABLE, BAD_UPSTREAM})
+"""The codes of an Unavailable that concerns one project or file; others end the prefetch."""
+INTERRUPT_GRACE_SECONDS: Final = 1.0
+"""How long fetches that were interrupted may take to clear up."""
+
+
+class FileState(StrEnum):
+    """What has become of a listed file."""
+
+    FETCHED = "fetched"
+    PRESENT = "present"
+    """The store had it already."""
+    MISSING = "missing"
+    """No page of an upstream has its digest."""
+    REFUSED = "refused"
+    """The policy does not show it."""
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class PrefetchedFile:
+    """A listed file, and what has become of it."""
+
+    file: LockedFile
+    state: FileState
+    why: str = ""
+    """One sentence or more, if it is not in the store now."""
+    size: int = 0
+    """Bytes, if it was fetched, or would be; 0 if nobody knows."""
+
+
+@dataclass(slots=True)
+class PrefetchReport:
+    """The result of a prefetch."""
+
+    private: list[NormalizedName] = field(default_factory=list)
+    """Listed projects that are private, and were left out."""
+    results: list[PrefetchedFile] = field(default_factory=list)
+
+    def of(self, state: FileState) -> list[PrefetchedFile]:
+        """Return the files of which this has become."""
+        return [each for each in self.results if each.state is state]
+
+    @property
+    def fetched_bytes(self) -> int:
+        """The size of all fetched files."""
+        return sum(each.size for each in self.of(FileState.FETCHED))
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A file to bring into the store, and where it is."""
+
+    locked: LockedFile
+    page: UpstreamPage
+    file: UpstreamFile
+
+
+_Step = _Wanted | PrefetchedFile | NormalizedName
+"""A file to bring, or a final result; a name is that of a private project."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prefetch:
+    """Brings listed files into the store, some at a time."""
+
+    index: UpstreamIndex
+    jobs: int
+    """How many pages or files are fetched at a time."""
+    received: Callable[[int], None]
+    """Called in any thread with the number of bytes that have just arrived."""
+
+    def run(self, locked: LockedFiles, *, dry_run: bool) -> PrefetchReport:
+        """
+        Bring all listed files into the store, or in a dry run only find them; return the report.
+
+        Raises:
+            Invalid: A project that is not private is listed without a digest.
+            Unavailable: The store does not answer.
+        """
+        report = PrefetchReport()
+        for package in locked.without_digest:
+            if not self.index.names.is_private(package.project):
+                raise package.place.fault(
+                    f"{package.project} has no --hash=sha256:, so it is not known which files are "
+                    "meant. Lock with digests: uv pip compile --generate-hashes"
+                )
+            report.private.append(package.project)
+
+        for result in self._results(locked, dry_run=dry_run):
+            if isinstance(result, PrefetchedFile):
+                report.results.append(result)
+            elif result not in report.private:
+                report.private.append(result)
+        report.private.sort()
+        return report
+
+    def _results(
+        self, locked: LockedFiles, *, dry_run: bool
+    ) -> Iterator[PrefetchedFile | NormalizedName]:
+        """Yield results as they come; pages are read only as far ahead as there is room."""
+        projects, wanted = iter(locked.projects.items()), deque[_Wanted]()
+
+        def next_work() -> Callable[[], list[_Step]] | None:
+            if wanted:
+                return partial(self._bring, wanted.popleft(), dry_run=dry_run)
+            project = next(projects, None)
+            return None if project is None else partial(self._plan, *project)
+
+        threads, running = DaemonThreads(self.jobs, "prefetch"), set[Future[list[_Step]]]()
+        try:
+            while True:
+                while len(running) < self.jobs and (work := next_work()) is not None:
+                    running.add(threads.start(work))
+                if not running:
+                    return
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                steps = [step for each in done for step in each.result()]
+                wanted.extend(step for step in steps if isinstance(step, _Wanted))
+                yield from (step for step in steps if not isinstance(step, _Wanted))
+        except BaseException:
+            self.index.close()  # so that what is being fetched leaves nothing in the spool
+            wait(running, INTERRUPT_GRACE_SECONDS)
+            raise
+
+    def _plan(self, name: NormalizedName, files: tuple[LockedFile, ...]) -> list[_Step]:
+        """Return what to do for the listed files of a project."""
+        index = self.index
+        if index.names.is_private(name):
+            return [name]
+        reason = index.policy.refuses_name(name)
+        if reason is not None:
+            return _all(files, FileState.REFUSED, reason.text)
+        try:
+            found = index.pages.get(name)
+            if found is not None and not _lists(found.page, files):
+                index.pages.ask(name)  # a page of the cache may be older than the lock file
+                found = index.pages.get(name)
+        except Unavailable as fault:
+            return _all(files, FileState.FAILED, _own_message(fault))
+        if found is None:
+            return _all(files, FileState.MISSING, f"No upstream index has {name}.")
+        page = index.files.with_digests(found.page)
+        by_digest = {each.sha256: each for each in page.files}
+        return [_find(page, by_digest, file) for file in files]
+
+    def _bring(self, wanted: _Wanted, *, dry_run: bool) -> list[_Step]:
+        locked, page = wanted.locked, wanted.page
+        if self.index.names.is_private(page.name):  # claimed since its page was read
+            return [page.name]
+        try:
+            return [self._result(wanted, dry_run=dry_run)]
+        except NotFound as fault:
+            return [PrefetchedFile(locked, FileState.FAILED, fault.message)]
+        except Unavailable as fault:
+            return [PrefetchedFile(locked, FileState.FAILED, _own_message(fault))]
+
+    def _result(self, wanted: _Wanted, *, dry_run: bool) -> PrefetchedFile:
+        locked, page, file = wanted.locked, wanted.page, wanted.file
+        reason = self.index.policy.refuses_file(page, file)
+        if reason is not None:
+            return PrefetchedFile(locked, FileState.REFUSED, reason.text)
+        files = self.index.files
+        stored = files.find(page, file)
+        state = FileState.FETCHED if stored is None else FileState.PRESENT
+        if dry_run:
+            return PrefetchedFile(locked, state, size=file.size or 0)
+        if stored is None:
+            stored = files.bring(page, file, self.received)
+        if stored.file.sha256 != locked.sha256:
+            why = f"{file.filename} has another digest: sha256:{stored.file.sha256}."
+            return PrefetchedFile(locked, FileState.MISSING, why)
+        if file.serves_metadata and file.core_metadata:  # else it could not be verified
+            with suppress(NotFound):  # then clients read the wheel
+                files.bring_metadata(page, file)
+        return PrefetchedFile(locked, state, size=stored.file.size)
+
+
+def _find(page: UpstreamPage, by_digest: Mapping[str, UpstreamFile], locked: LockedFile) -> _Step:
+    found = by_digest.get(locked.sha256)
+    if found is None and locked.filename:  # its digest is not known before it was fetched
+        unknown = page.by_filename.get(locked.filename)
+        found = unknown if unknown is not None and not unknown.sha256 else None
+    if found is None:
+        why = f"No file on the page of {page.name} at {page.upstream} has this digest."
+        return PrefetchedFile(locked, FileState.MISSING, why)
+    return _Wanted(locked, page, found)
+
+
+def _lists(page: UpstreamPage, files: tuple[LockedFile, ...]) -> bool:
+    """Return whether a page has the digests of all files."""
+    return {each.sha256 for each in page.files}.issuperset(each.sha256 for each in files)
+
+
+def _all(files: tuple[LockedFile, ...], state: FileState, why: str) -> list[_Step]:
+    return [PrefetchedFile(file, state, why) for file in files]
+
+
+def _own_message(fault: Unavailable) -> str:
+    """Return the message of a fault of an upstream; raise any other, which concerns all files."""
+    if fault.code not in UPSTREAM_CODES:
+        raise fault
+    return fault.message
