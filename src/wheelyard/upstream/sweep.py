@@ -1,0 +1,141 @@
+"""
+Removal of files of upstream indexes that nobody has used for long, or that take too much room.
+
+It only ever sees what is below `upstream/`, so it cannot touch what is private. Servers may run
+meanwhile: a file that they need again is fetched again. Pages stay, because they say which index
+owns a name, and so do the learned digests.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+from wheelyard.catalog import keys
+from wheelyard.concurrency.prefetch import prefetch_map
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Conflict
+from wheelyard.storage.base import Entry, Store
+from wheelyard.storage.prefixed import PrefixedStore
+
+_OBJECT: Final = re.compile(
+    rf"([^/]+)/(?:{keys.UPSTREAM_FILES}|({keys.UPSTREAM_USES}))"
+    r"([a-z0-9-]+/[0-9a-f]{64}/[^/]+?)(?:\.metadata)?"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepRules:
+    """Which files are removed."""
+
+    unused_for: timedelta | None = None
+    """Those that were not used for so long."""
+    max_bytes: int | None = None
+    """As many as are too many for so many bytes; those first that were not used for longest."""
+
+
+@dataclass(slots=True, kw_only=True)
+class SweptFile:
+    """A file of an upstream index in the store, with its core metadata and the note of its use."""
+
+    upstream: str
+    """The id of the upstream index."""
+    path: str
+    """Project, digest and filename."""
+    size: int = 0
+    """Bytes."""
+    last_use: float = 0.0
+    """When it was used or fetched last, within a day; seconds since the epoch."""
+    objects: list[Entry] = field(default_factory=list)
+    note: Entry | None = None
+
+    def add(self, entry: Entry, *, is_note: bool) -> None:
+        """Count an object as one of this file's."""
+        self.last_use = max(self.last_use, entry.modified)
+        if is_note:
+            self.note = entry
+        else:
+            self.size += entry.size
+            self.objects.append(entry)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepReport:
+    """What was removed, or would be, and what stays."""
+
+    removed: tuple[SweptFile, ...]
+    """Those first that were not used for longest."""
+    kept: int
+    """Files."""
+    kept_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSweep:
+    """Removes files of upstream indexes from a store."""
+
+    store: Store
+    runtime: Runtime
+
+    def run(
+        self,
+        rules: SweepRules,
+        *,
+        dry_run: bool = False,
+        progress: Callable[[SweptFile], None] = lambda _: None,
+    ) -> SweepReport:
+        """Remove what the rules say, unless it is used meanwhile, and call `progress` for each."""
+        files = sorted(self._files(), key=lambda file: file.last_use)
+        chosen = self._choose(files, rules)
+        below = self._below()
+        results = prefetch_map(lambda file: dry_run or _remove(below, file), chosen)
+        removed = list[SweptFile]()
+        for file, is_removed in zip(chosen, results, strict=True):
+            if is_removed:
+                removed.append(file)
+                progress(file)
+        kept_bytes = sum(each.size for each in files) - sum(each.size for each in removed)
+        return SweepReport(tuple(removed), len(files) - len(removed), kept_bytes)
+
+    def _below(self) -> Store:
+        return PrefixedStore(self.store, keys.UPSTREAM)
+
+    def _files(self) -> list[SweptFile]:
+        found = dict[tuple[str, str], SweptFile]()
+        for entry in self._below().list(""):
+            match = _OBJECT.fullmatch(entry.key)
+            if match is None:
+                continue
+            upstream, note, path = match.groups()
+            file = found.get((upstream, path))
+            if file is None:
+                file = found[upstream, path] = SweptFile(upstream=upstream, path=path)
+            file.add(entry, is_note=note is not None)
+        return list(found.values())
+
+    def _choose(self, files: list[SweptFile], rules: SweepRules) -> list[SweptFile]:
+        """Return the files to remove, of `files` in the order of their last use."""
+        now, size = self.runtime.seconds(), sum(each.size for each in files)
+        chosen = list[SweptFile]()
+        for file in files:
+            is_unused = (
+                rules.unused_for is not None
+                and now - file.last_use >= rules.unused_for.total_seconds()
+            )
+            if is_unused or (rules.max_bytes is not None and size > rules.max_bytes):
+                chosen.append(file)
+                size -= file.size
+        return chosen
+
+
+def _remove(store: Store, file: SweptFile) -> bool:
+    """Remove a file unless it was used since it was listed; return whether it was removed."""
+    # the note first: if it was written again, the file is in use
+    entries = [file.note, *file.objects] if file.note else file.objects
+    try:
+        for entry in entries:
+            store.delete(entry.key, entry.version)
+    except Conflict:
+        return False
+    return True
