@@ -55,6 +55,14 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "twine": {"repository": UPLOAD, "username": "__token__"},
 }
 
+ONE_URL: dict[str, dict[str, Any]] = {
+    "uv": {"index": [{**NAMED, "publish-url": UPLOAD, "default": True}]},
+    "poetry": {"source": [{**NAMED, "priority": "primary"}]},
+    "pdm": {"source": [{"name": "pypi", "url": INDEX, "verify_ssl": True}]},
+    "pipenv": {"source": [{"name": "wheelyard", "url": INDEX[:-1], "verify_ssl": True}]},
+    "pip": {"index-url": INDEX},
+}
+
 
 def ini(text: str) -> dict[str, dict[str, str]]:
     """Read a text as pip and twine do."""
@@ -69,6 +77,16 @@ def test_text(client: str) -> None:
     text = CLIENTS[client](ClientSettings(root=ROOT, projects=NAMES))
 
     assert READ[client](text) == EXPECTED[client]
+
+
+@pytest.mark.parametrize("client", ONE_URL)
+def test_one_url(client: str) -> None:
+    """The text names no other index if this one serves public packages, too."""
+    text = CLIENTS[client](ClientSettings(root=ROOT, projects=NAMES, serves_public=True))
+
+    assert READ[client](text) == ONE_URL[client]
+    assert "acme-core" not in text
+    assert max(map(len, text.splitlines())) <= 100
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 The configuration text of each client for one index, complete, to be appended to the client's file.
 
 Where a client can take named projects from this index and all others from its usual one, the text
-does that: a private name is then never looked up in public. Any root URL gives a well-formed text.
+does that: a private name is then never looked up in public. An index that serves public packages,
+too, is the only one in the text. Any root URL gives a well-formed text.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +20,12 @@ _SAFE: Final = "/%:!&'()*+,;=~[]"
 """Characters of a URL that mean nothing to TOML, INI or a client that replaces variables."""
 
 
+_ONE_INDEX: Final = """\
+# All packages come from this index, also the public ones. Never add {}
+# beside it: a stranger who publishes a private name there replaces your package.
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSettings:
     """What the configuration of a client is made from."""
@@ -29,6 +36,8 @@ class ClientSettings:
     """Normalised names, without duplicates, of the projects that come from this index."""
     token: str = ""
     """A secret of letters, digits and `-._~`; empty leaves credentials out."""
+    serves_public: bool = False
+    """Whether public packages come from this index, too, by an upstream index."""
 
     @property
     def plain_index_url(self) -> str:
@@ -63,6 +72,9 @@ class ClientSettings:
     @property
     def _quoted(self) -> str:
         return quote(self.root, safe=_SAFE)
+
+
+Text = Callable[[ClientSettings], str]
 
 
 def _pip(settings: ClientSettings) -> str:
@@ -167,17 +179,84 @@ user = "{USER}"
 {token}"""
 
 
+def _only_pip(settings: ClientSettings) -> str:
+    host = settings.untrusted_host
+    trusted = f"trusted-host = {host}\n" if host else ""
+    return f"""\
+# pip.conf. If it has a section [global] already, put the lines into that section.
+{_ONE_INDEX.format("an extra-index-url")}# Credential: ~/.netrc or a keyring.
+[global]
+index-url = {settings.index_url}
+{trusted}"""
+
+
+def _only_uv(settings: ClientSettings) -> str:
+    return f"""\
+# pyproject.toml.
+{_ONE_INDEX.format("a second [[tool.uv.index]]")}\
+# Credential: UV_INDEX_{NAME.upper()}_USERNAME={USER} and
+# UV_INDEX_{NAME.upper()}_PASSWORD, or ~/.netrc.
+[[tool.uv.index]]
+name = "{NAME}"
+url = "{settings.index_url}"
+publish-url = "{settings.upload_url}"
+default = true
+"""
+
+
+def _only_poetry(settings: ClientSettings) -> str:
+    return f"""\
+# pyproject.toml.
+{_ONE_INDEX.format("a second [[tool.poetry.source]]")}\
+# Credential: POETRY_HTTP_BASIC_{NAME.upper()}_USERNAME={USER} and
+# POETRY_HTTP_BASIC_{NAME.upper()}_PASSWORD, or ~/.netrc.
+[[tool.poetry.source]]
+name = "{NAME}"
+url = "{settings.index_url}"
+priority = "primary"
+"""
+
+
+def _only_pdm(settings: ClientSettings) -> str:
+    return f"""\
+# pyproject.toml. By this name, the source takes the place of the public index.
+{_ONE_INDEX.format("a second [[tool.pdm.source]]")}\
+# Credential: {USER}:${{WHEELYARD_TOKEN}}@ before the host.
+[[tool.pdm.source]]
+name = "pypi"
+url = "{settings.index_url}"
+verify_ssl = {_verifies(settings)}
+"""
+
+
+def _only_pipenv(settings: ClientSettings) -> str:
+    return f"""\
+# Pipfile, in place of its [[source]].
+{_ONE_INDEX.format("a second [[source]]")}\
+# Credential: {USER}:${{WHEELYARD_TOKEN}}@ before the host.
+[[source]]
+name = "{NAME}"
+url = "{settings.index_url.removesuffix("/")}"
+verify_ssl = {_verifies(settings)}
+"""
+
+
 def _verifies(settings: ClientSettings) -> str:
     return "false" if settings.untrusted_host else "true"
 
 
-INSTALLERS: Final[dict[str, Callable[[ClientSettings], str]]] = {
-    "pip": _pip,
-    "uv": _uv,
-    "poetry": _poetry,
-    "pdm": _pdm,
-    "pipenv": _pipenv,
+def _either(beside: Text, alone: Text) -> Text:
+    """Return what makes the text of a client, for an index with or without public packages."""
+    return lambda settings: (alone if settings.serves_public else beside)(settings)
+
+
+INSTALLERS: Final[dict[str, Text]] = {
+    "pip": _either(_pip, _only_pip),
+    "uv": _either(_uv, _only_uv),
+    "poetry": _either(_poetry, _only_poetry),
+    "pdm": _either(_pdm, _only_pdm),
+    "pipenv": _either(_pipenv, _only_pipenv),
 }
-PUBLISHERS: Final[dict[str, Callable[[ClientSettings], str]]] = {"twine": _twine, "hatch": _hatch}
+PUBLISHERS: Final[dict[str, Text]] = {"twine": _twine, "hatch": _hatch}
 CLIENTS: Final = {**INSTALLERS, **PUBLISHERS}
 """For each client, by the name of its command: the function that returns its text."""

@@ -13,9 +13,9 @@ from msgspec.json import Encoder
 from packaging.utils import NormalizedName
 
 from wheelyard.model.distribution_filename import parse_known_filename
-from wheelyard.model.project import File
-from wheelyard.rendering.releases import Release
-from wheelyard.rendering.simple_pages import file_url, timestamp
+from wheelyard.rendering.releases import ReleaseOf
+from wheelyard.rendering.shown import ShownFile
+from wheelyard.rendering.simple_pages import file_url, metadata_mark, timestamp
 
 if TYPE_CHECKING:
     from wheelyard.model.metadata import CoreMetadata
@@ -26,7 +26,7 @@ class PypiJsonData:
     """The data of a project and one release that `project_json` and `release_json` render."""
 
     name: NormalizedName
-    release: Release
+    release: ReleaseOf[ShownFile]
     """The described release."""
     core: "CoreMetadata"
     """Of the described release."""
@@ -34,7 +34,7 @@ class PypiJsonData:
     """The URL of the folder of files: absolute, or a path from the root of the host."""
 
 
-def project_json(page: PypiJsonData, releases: Iterable[Release]) -> bytes:
+def project_json(page: PypiJsonData, releases: Iterable[ReleaseOf[ShownFile]]) -> bytes:
     """Return the bytes of `/pypi/<name>/json`: the described release, and all releases' files."""
     files = {each.version: [_file(page, file) for file in each.files] for each in releases}
     return _encode(page, releases=files)
@@ -93,13 +93,13 @@ def _info(page: PypiJsonData) -> dict[str, object]:
     }
 
 
-def _file(page: PypiJsonData, file: File) -> dict[str, object]:
+def _file(page: PypiJsonData, file: ShownFile) -> dict[str, object]:
     packagetype, python_version = _package_type(file.filename)
-    uploaded = timestamp(file.uploaded_at)
+    uploaded = timestamp(file.uploaded_at) if file.uploaded_at is not None else None
     return {
         "comment_text": "",
-        "core-metadata": {"sha256": file.core_metadata} if file.serves_metadata else False,
-        "digests": {"sha256": file.sha256},
+        "core-metadata": metadata_mark(file),
+        "digests": {"sha256": file.sha256} if file.sha256 else {},
         "downloads": -1,
         "filename": file.filename,
         "has_sig": False,
@@ -107,7 +107,7 @@ def _file(page: PypiJsonData, file: File) -> dict[str, object]:
         "python_version": python_version,
         "requires_python": file.requires_python,
         "size": file.size,
-        "upload_time": uploaded[:19],
+        "upload_time": uploaded and uploaded[:19],
         "upload_time_iso_8601": uploaded,
         "url": f"{page.files_url}/{file_url(page.name, file)}",
         "yanked": file.yanked is not None,

@@ -2,19 +2,25 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Generic, TypeVar
 
 from packaging.version import Version
 
+from wheelyard.model.distribution_filename import strip_trailing_zeros
 from wheelyard.model.project import File, Project
+from wheelyard.rendering.shown import F_co, ShownFile, ShownProject
 from wheelyard.rendering.simple_pages import listed_version, served_files
+
+F = TypeVar("F", bound=ShownFile)
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class ReleaseOf(Generic[F_co]):
     """A version of a project and its files, sorted: wheels first, then by filename."""
 
     version: str
-    files: tuple[File, ...]
+    files: tuple[F_co, ...]
 
     @property
     def is_yanked(self) -> bool:
@@ -27,28 +33,51 @@ class Release:
         return next((file.yanked for file in self.files if file.yanked), "")
 
     @property
-    def metadata_file(self) -> File:
+    def metadata_file(self) -> F_co:
         """The first file with core metadata, which describes the release; else the first file."""
         return next((file for file in self.files if file.has_metadata), self.files[0])
 
 
-def releases_of(project: Project) -> tuple[Release, ...]:
+Release = ReleaseOf[File]
+"""A release of a private project."""
+
+
+def releases_of(project: ShownProject[F]) -> tuple[ReleaseOf[F], ...]:
     """Return the project's releases, newest first; none if it is quarantined."""
-    groups: dict[Version, list[File]] = {}
-    for file in served_files(project):
+    groups = _by_version(served_files(project))
+    return tuple(ReleaseOf(str(version), _wheels_first(files)) for version, files in groups)
+
+
+def all_releases(project: Project) -> tuple[Release, ...]:
+    """Return the releases of a project, newest first, also if it is quarantined."""
+    groups = _by_version(project.files)
+    return tuple(ReleaseOf(str(version), tuple(files)) for version, files in groups)
+
+
+def release_of(project: Project, version: Version) -> Release | None:
+    """Return the release with this version; None if there is none, or it is quarantined."""
+    found = project.by_release.get(strip_trailing_zeros(str(version)), ())
+    files = [file for file in found if project.status.serves_files]
+    if not files:
+        return None
+    files.sort(key=attrgetter("filename"))
+    return ReleaseOf(str(listed_version(files[0].version)), _wheels_first(files))
+
+
+def _by_version(files: Iterable[F]) -> list[tuple[Version, list[F]]]:
+    """Return the files of each version, newest first."""
+    groups = dict[Version, list[F]]()
+    for file in files:
         groups.setdefault(listed_version(file.version), []).append(file)
-    return tuple(
-        Release(str(version), _wheels_first(groups[version]))
-        for version in sorted(groups, reverse=True)
-    )
+    return [(version, groups[version]) for version in sorted(groups, reverse=True)]
 
 
-def _wheels_first(files: list[File]) -> tuple[File, ...]:
+def _wheels_first(files: list[F]) -> tuple[F, ...]:
     # they are sorted by filename, as those of a project are
     return tuple(sorted(files, key=lambda file: not file.is_wheel) if len(files) > 1 else files)
 
 
-def latest_release(releases: Iterable[Release]) -> Release | None:
+def latest_release(releases: Iterable[ReleaseOf[F]]) -> ReleaseOf[F] | None:
     """
     Return the release that describes a project; `releases` are sorted newest first.
 

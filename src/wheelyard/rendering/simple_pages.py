@@ -1,7 +1,8 @@
 """
 Pages of the Simple API as JSON and HTML: the project list, and the files of a project.
 
-Version 1.4 of the API (PEPs 503, 592, 629, 658, 691, 700, 714, 792). By default, links are
+Version 1.4 of the API (PEPs 503, 592, 629, 658, 691, 700, 714, 792); 1.0 for a project of an
+upstream index that does not say the size of each file, as PEP 700 requires. By default, links are
 relative, so a page has the same bytes on a server, in a static export, under a path prefix and
 behind any host name.
 """
@@ -11,27 +12,34 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from html import escape
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import quote
 
 from msgspec.json import Encoder
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from wheelyard.model.project import File, Project, Status
+from wheelyard.model.project import Status
+from wheelyard.rendering.shown import ShownFile, ShownProject
+
+F = TypeVar("F", bound=ShownFile)
 
 API_VERSION: Final = "1.4"
+OLD_API_VERSION: Final = "1.0"
+"""Of a page that lacks the size of a file."""
 FILES_FROM_DETAIL: Final = "../../files"
 """The URL of the folder of files, relative to a project's page."""
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.~-]")
 _META: Final = {"api-version": API_VERSION}
-_HEAD: Final = """<!DOCTYPE html>
+_OLD_META: Final = {"api-version": OLD_API_VERSION}
+_HEAD: Final = f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta name="pypi:repository-version" content="1.4">
+<meta name="pypi:repository-version" content="{API_VERSION}">
 """
+_OLD_HEAD: Final = _HEAD.replace(API_VERSION, OLD_API_VERSION)
 
 
 def list_json(names: Sequence[NormalizedName]) -> bytes:
@@ -46,13 +54,15 @@ def list_html(names: Sequence[NormalizedName]) -> bytes:
     return page.encode()
 
 
-def detail_json(project: Project, files_url: str = FILES_FROM_DETAIL) -> bytes:
+def detail_json(project: ShownProject[ShownFile], files_url: str = FILES_FROM_DETAIL) -> bytes:
     """Return the JSON bytes of the Simple API's page of a project; files are below `files_url`."""
+    files = served_files(project)
     page: dict[str, object] = {"meta": _META, "name": project.name}
+    if not _has_sizes(files):
+        page["meta"] = _OLD_META
     if project.status is not Status.ACTIVE:
         reason = {"reason": project.reason} if project.reason else {}
         page["project-status"] = {"status": project.status.value, **reason}
-    files = served_files(project)
     page["versions"] = versions(files)
     page["files"] = [
         _file_json(f"{files_url}/{file_url(project.name, file)}", file) for file in files
@@ -60,9 +70,9 @@ def detail_json(project: Project, files_url: str = FILES_FROM_DETAIL) -> bytes:
     return Encoder().encode(page)
 
 
-def detail_html(project: Project, files_url: str = FILES_FROM_DETAIL) -> bytes:
+def detail_html(project: ShownProject[ShownFile], files_url: str = FILES_FROM_DETAIL) -> bytes:
     """Return the HTML bytes of the Simple API's page of a project; files are below `files_url`."""
-    status = ""
+    files, status = served_files(project), ""
     if project.status is not Status.ACTIVE:
         status = f'<meta name="pypi:project-status" content="{project.status.value}">\n'
         if project.reason:
@@ -70,22 +80,26 @@ def detail_html(project: Project, files_url: str = FILES_FROM_DETAIL) -> bytes:
             status += f'<meta name="pypi:project-status-reason" content="{reason}">\n'
     base_url = escape(files_url)
     links = "".join(
-        _file_html(f"{base_url}/{file_url(project.name, file)}", file)
-        for file in served_files(project)
+        _file_html(f"{base_url}/{file_url(project.name, file)}", file) for file in files
     )
+    head = _HEAD if _has_sizes(files) else _OLD_HEAD
     page = (
-        f"{_HEAD}{status}<title>Links for {project.name}</title>\n</head>\n"
+        f"{head}{status}<title>Links for {project.name}</title>\n</head>\n"
         f"<body>\n{links}</body>\n</html>\n"
     )
     return page.encode()
 
 
-def served_files(project: Project) -> tuple[File, ...]:
+def _has_sizes(files: Iterable[ShownFile]) -> bool:
+    return None not in (file.size for file in files)
+
+
+def served_files(project: ShownProject[F]) -> Sequence[F]:
     """Return the files of a project, or none if it is quarantined."""
     return project.files if project.status.serves_files else ()
 
 
-def versions(files: Iterable[File]) -> list[str]:
+def versions(files: Iterable[ShownFile]) -> list[str]:
     """Return the distinct versions of `files`, oldest first."""
     return sorted({file.version for file in files}, key=listed_version)
 
@@ -96,12 +110,16 @@ def listed_version(version: str) -> Version:
     return Version(version)
 
 
-def file_url(name: NormalizedName, file: File) -> str:
-    """Return `<project>/<sha256>/<filename>`, a path below the folder of files, percent-encoded."""
+def file_url(name: NormalizedName, file: ShownFile) -> str:
+    """
+    Return `<project>/<sha256>/<filename>`, a path below the folder of files, percent-encoded.
+
+    It has no digest if that is not known.
+    """
     filename = file.filename
     if _UNSAFE.search(filename):  # cheaper than `quote`, and rare
         filename = quote(filename, safe="")
-    return f"{name}/{file.sha256}/{filename}"
+    return f"{name}/{file.sha256}/{filename}" if file.sha256 else f"{name}/{filename}"
 
 
 @lru_cache(1024)  # several pages show the time of each file
@@ -110,30 +128,42 @@ def timestamp(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds")[:26] + "Z"  # without the offset
 
 
-def _file_json(url: str, file: File) -> dict[str, object]:
+def _file_json(url: str, file: ShownFile) -> dict[str, object]:
     page: dict[str, object] = {
         "filename": file.filename,
         "url": url,
-        "hashes": {"sha256": file.sha256},
+        "hashes": {"sha256": file.sha256} if file.sha256 else {},
     }
     if file.requires_python:
         page["requires-python"] = file.requires_python
     # without the old name of the key: pip 22.3 to 23.1.2 crash on an object there (PEP 714)
-    page["core-metadata"] = {"sha256": file.core_metadata} if file.serves_metadata else False
+    page["core-metadata"] = metadata_mark(file)
     page["yanked"] = False if file.yanked is None else file.yanked or True
-    page["size"] = file.size
-    page["upload-time"] = timestamp(file.uploaded_at)
+    if file.size is not None:
+        page["size"] = file.size
+    if file.uploaded_at is not None:
+        page["upload-time"] = timestamp(file.uploaded_at)
     return page
 
 
-def _file_html(url: str, file: File) -> str:
-    attributes = f'href="{url}#sha256={file.sha256}"'
+def metadata_mark(file: ShownFile) -> dict[str, str] | bool:
+    """Return the digest of a file's core metadata, or whether clients can download any."""
+    if file.serves_metadata and file.core_metadata:
+        return {"sha256": file.core_metadata}
+    return file.serves_metadata
+
+
+def _file_html(url: str, file: ShownFile) -> str:
+    attributes = f'href="{url}#sha256={file.sha256}"' if file.sha256 else f'href="{url}"'
     if file.requires_python:
         attributes += f' data-requires-python="{escape(file.requires_python)}"'
     if file.serves_metadata:
-        digest = f"sha256={file.core_metadata}"
+        digest = f"sha256={file.core_metadata}" if file.core_metadata else "true"
         attributes += f' data-core-metadata="{digest}" data-dist-info-metadata="{digest}"'
     if file.yanked is not None:
         attributes += f' data-yanked="{escape(file.yanked)}"'
-    attributes += f' data-size="{file.size}" data-upload-time="{timestamp(file.uploaded_at)}"'
+    if file.size is not None:
+        attributes += f' data-size="{file.size}"'
+    if file.uploaded_at is not None:
+        attributes += f' data-upload-time="{timestamp(file.uploaded_at)}"'
     return f"<a {attributes}>{file.filename}</a>\n"

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from tests.rendering.examples import file, project
 from tests.rendering.web.pages import ENVIRONMENT, many_files, shown_project, shown_release
 from wheelyard.model.project import File
-from wheelyard.rendering.releases import Release
+from wheelyard.rendering.releases import ReleaseOf
 from wheelyard.rendering.web.file_list import (
     FILES_PER_PAGE,
     MAX_FACETS,
@@ -62,7 +62,7 @@ def test_row() -> None:
 
 def test_few_files_have_one_page() -> None:
     """A release with few files has nothing to select, and no other pages."""
-    release = Release("1.0", tuple(many_files(FILES_PER_PAGE)))
+    release = ReleaseOf("1.0", tuple(many_files(FILES_PER_PAGE)))
     found = file_list(release)
     assert found is not None
     assert (len(found.shown), found.pages, found.interpreters) == (FILES_PER_PAGE, (), ())
@@ -76,7 +76,7 @@ def test_order() -> None:
     ordered = ["py3-none-any", "cp312-none-any", "cp39-none-any", "pp310-none-any"]
     names = [f"demo-1.0-{tags}.whl" for tags in sorted(ordered)]
     files = [replace(file(), filename=each) for each in names]
-    found = file_list(Release("1.0", (file(is_wheel=False), *files)))
+    found = file_list(ReleaseOf("1.0", (file(is_wheel=False), *files)))
     assert found is not None
     expected = [*(f"demo-1.0-{tags}.whl" for tags in ordered), "demo-1.0.tar.gz"]
     assert [each.filename for each in found.shown] == expected
@@ -84,7 +84,7 @@ def test_order() -> None:
 
 def test_every_file_is_on_the_pages() -> None:
     """Each file is on one page of all files, and on those for its Python and its platform."""
-    release = Release("1.0", tuple(many_files(450)))
+    release = ReleaseOf("1.0", tuple(many_files(450)))
     listed: dict[str, list[File]] = {}
     first = file_list(release)
     assert first is not None
@@ -111,7 +111,7 @@ def test_every_file_is_on_the_pages() -> None:
 def test_pages_are_limited() -> None:
     """However odd the tags of its files are, a release has a limited number of pages."""
     odd = [f"demo-1.0-x{number}-none-y{number}.whl" for number in range(100, 300)]
-    release = Release("1.0", tuple(replace(file(), filename=each) for each in odd))
+    release = ReleaseOf("1.0", tuple(replace(file(), filename=each) for each in odd))
     assert len(list(file_pages(release))) == 1 + MAX_FACETS + 2  # all have one platform, "other"
 
 
@@ -121,7 +121,7 @@ def test_two_thousand_files() -> None:
     for index, each in enumerate(files):  # digests do not compress
         files[index] = replace(each, sha256=sha256(each.filename.encode()).hexdigest())
     whole = project(*files)
-    release = Release("1.0", tuple(files))
+    release = ReleaseOf("1.0", tuple(files))
     page = file_list(release, "cp312", 2)
     assert page is not None
     texts = [

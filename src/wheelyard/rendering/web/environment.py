@@ -37,6 +37,7 @@ class PageEnvironment:
         files_url: The URL of the folder of files, relative to a project's page or absolute.
         brand: How the index presents itself.
         remote_images: Whether a description may show images of other servers.
+        serves_public: Whether public packages come from this index, too.
     """
 
     def __init__(
@@ -47,11 +48,16 @@ class PageEnvironment:
         files_url: str = FILES_FROM_DETAIL,
         brand: Brand = DEFAULT_BRAND,
         remote_images: bool = False,
+        serves_public: bool = False,
     ) -> None:
         policy = _POLICY.format(images=" https:" if remote_images else "")
         self.policy = f"{policy}; frame-ancestors 'none'"
         """The header Content-Security-Policy of each page; see `policy` in the templates, too."""
         self.index_url = index_url
+        self.client_settings = ClientSettings(
+            root=index_url.removesuffix("/simple/"), serves_public=serves_public
+        )
+        """What the settings of clients are made from."""
         self.base_url = index_url.removesuffix("simple/") if is_certain else ""
         """The absolute URL of the home page; empty if it is uncertain."""
         self.files_url = files_url
@@ -65,6 +71,7 @@ class PageEnvironment:
             "brand": self.brand,
             "index_link": self.index_link,
             "pip_option": self._pip_option(),
+            "serves_public": serves_public,
             "logo": LOGO if brand.logo else ICON,
             # a site in a bucket cannot send a header; browsers ignore `frame-ancestors` in a page
             "policy": policy,
@@ -89,9 +96,7 @@ class PageEnvironment:
 
     def _pip_option(self) -> str:
         """Return the option without which pip refuses the index, with a blank; perhaps empty."""
-        host = (
-            ClientSettings(root=self.base_url.rstrip("/")).untrusted_host if self.base_url else ""
-        )
+        host = self.client_settings.untrusted_host if self.base_url else ""
         return f"--trusted-host {host} " if host else ""
 
     def with_links(self, text: str, url: str, root: str) -> Markup:

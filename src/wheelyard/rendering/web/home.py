@@ -65,7 +65,7 @@ def home_page(
 ) -> bytes:
     """Return the bytes of the home page; `projects` and `latest` are those the viewer may read."""
     root = "./"
-    settings = ClientSettings(root=environment.index_url.removesuffix("/simple/"))
+    settings = environment.client_settings
     url = settings.upload_url.removesuffix("/legacy/")
 
     def text(make: Callable[[ClientSettings], str]) -> str:

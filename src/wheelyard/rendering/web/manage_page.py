@@ -7,7 +7,6 @@ from types import MappingProxyType
 from typing import Final
 
 from packaging.utils import NormalizedName
-from packaging.version import Version
 
 from wheelyard.model.principals import with_name
 from wheelyard.model.project import (
@@ -20,8 +19,7 @@ from wheelyard.model.project import (
     Uploaded,
 )
 from wheelyard.model.text import counted
-from wheelyard.rendering.releases import Release
-from wheelyard.rendering.simple_pages import listed_version
+from wheelyard.rendering.releases import Release, all_releases
 from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.forms import FormState
 from wheelyard.rendering.web.viewer import Viewer
@@ -130,16 +128,6 @@ def change_status_page(
     meanings = STATUS_MEANINGS.items()
     values = {"name": name, "project": project, "meanings": meanings, "form": form}
     return environment.render("manage_status.html", viewer, ROOT, **values)
-
-
-def all_releases(project: Project) -> tuple[Release, ...]:
-    """Return the releases of a project, newest first, also if it is quarantined."""
-    groups = dict[Version, list[File]]()
-    for file in project.files:
-        groups.setdefault(listed_version(file.version), []).append(file)
-    return tuple(
-        Release(str(version), tuple(groups[version])) for version in sorted(groups, reverse=True)
-    )
 
 
 def events_of(commit: Commit) -> tuple[DoneEvent, ...]:

@@ -7,7 +7,7 @@ from datetime import date
 from wheelyard.model.access import Action
 from wheelyard.model.grants import describe_actions, describe_projects
 from wheelyard.model.token import TokenRecord
-from wheelyard.rendering.client_settings import USER, ClientSettings
+from wheelyard.rendering.client_settings import USER
 from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.forms import FormState
 from wheelyard.rendering.web.viewer import Viewer
@@ -85,7 +85,7 @@ def made_page(
     environment: PageEnvironment, viewer: Viewer, view: TokensView, row: TokenRow, token: str
 ) -> bytes:
     """Return the page that shows a new token, once, and how to use it."""
-    settings = ClientSettings(root=environment.index_url.removesuffix("/simple/"))
+    settings = environment.client_settings
     url = settings.upload_url.removesuffix("/legacy/")
     to_uv = f"UV_PUBLISH_URL={settings.upload_url} UV_PUBLISH_TOKEN={token}"
     to_twine = f"TWINE_REPOSITORY_URL={settings.upload_url} TWINE_USERNAME={USER}"
