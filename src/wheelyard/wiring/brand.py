@@ -6,7 +6,7 @@ from wheelyard.errors import Invalid
 from wheelyard.model.brand import MAX_LOGO_BYTES, Brand, Logo, parse_logo
 from wheelyard.model.text import escaped
 from wheelyard.settings.sections import WebSettings
-from wheelyard.settings.validation import bad_setting
+from wheelyard.settings.value_checks import bad_setting
 
 
 def brand_of(web: WebSettings) -> Brand:

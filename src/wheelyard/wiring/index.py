@@ -12,8 +12,9 @@ from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.caller_tokens import CallerTokens
 from wheelyard.authentication.sessions import Sessions
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
+from wheelyard.catalog.decision_records import DecisionRecords
 from wheelyard.catalog.files import Files
-from wheelyard.catalog.format import open_catalog
+from wheelyard.catalog.format import Catalog, open_catalog
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.brand import Brand
@@ -22,6 +23,7 @@ from wheelyard.model.project import AnyEvent
 from wheelyard.operations.access_control import AccessControl, AddedGrant
 from wheelyard.operations.audit_log import log_event
 from wheelyard.operations.lifecycle import Lifecycle
+from wheelyard.operations.names import Names
 from wheelyard.operations.publishing_cleanup import PublishingCleanup
 from wheelyard.operations.search.facts_reader import FactsReader
 from wheelyard.operations.search.search_index import SearchIndex
@@ -44,6 +46,8 @@ from wheelyard.wiring.stores import (
 
 if TYPE_CHECKING:
     from wheelyard.operations.check import Check
+    from wheelyard.operations.name_claims import NameClaims
+    from wheelyard.upstream.index import UpstreamIndex
 
 REMOTE_CHECK_THREADS: Final = 16
 """The number of projects that `check` verifies concurrently in a bucket."""
@@ -68,10 +72,14 @@ class Index:
     lifecycle: Lifecycle
     tokens: ApiTokens
     access: AccessControl
+    decisions: DecisionRecords
+    """What was approved and blocked of upstream indexes; there also if none is configured."""
     authenticator: Authenticator
     sessions: Sessions
     brand: Brand
     publishing_cleanup: PublishingCleanup
+    upstream: "UpstreamIndex | None" = None
+    """None unless `[upstream]` is enabled."""
 
     @property
     def is_local(self) -> bool:
@@ -97,6 +105,11 @@ class Index:
             self.sessions.records,
             threads=1 if self.is_local else REMOTE_CHECK_THREADS,
         )
+
+    @property
+    def names(self) -> Names:
+        """The registry of private names."""
+        return Names(self.projects, self.runtime)
 
     def add_grant(self, fields: GrantFields, by: str) -> AddedGrant:
         """Add a grant to the store; return it, with warnings that the settings give reason for."""
@@ -163,9 +176,9 @@ def build_index(
     )
     domains = frozenset(each.lower() for each in settings.google.id_token.allowed_domains)
     sessions = Sessions(catalog.session_records, authenticator, runtime, domains)
-    rules = UploadRules(
-        max_size=settings.uploads.max_file_size * MIB, zip_sdists=settings.uploads.zip_sdists
-    )
+    limits = settings.uploads
+    rules = UploadRules(max_size=limits.max_file_size * MIB, zip_sdists=limits.zip_sdists)
+    upstream, claims = _upstream(settings, catalog, store, spool, runtime, traits)
     return Index(
         settings=settings,
         runtime=runtime,
@@ -175,13 +188,33 @@ def build_index(
         store_metrics=store_metrics,
         files=files,
         projects=projects,
-        uploads=Uploads(projects, files, spool, runtime, rules),
+        uploads=Uploads(projects, files, spool, runtime, rules, claims),
         search=search,
         lifecycle=Lifecycle(projects, files, runtime),
         tokens=tokens,
         access=access,
+        decisions=catalog.decision_records,
         authenticator=authenticator,
         sessions=sessions,
         brand=brand_of(settings.web),
         publishing_cleanup=publishing_cleanup,
+        upstream=upstream,
     )
+
+
+def _upstream(
+    settings: Settings,
+    catalog: Catalog,
+    store: Store,
+    spool: Spool,
+    runtime: Runtime,
+    traits: StoreTraits,
+) -> "tuple[UpstreamIndex | None, NameClaims | None]":
+    """Return the upstream indexes, and what decides who may take a new name; None without any."""
+    if not settings.upstream.enabled:
+        return None, None
+    # nothing of it is loaded without an upstream index
+    from wheelyard.wiring.upstream import build_upstream, name_claims  # noqa: PLC0415
+
+    upstream = build_upstream(settings, catalog, store, spool, runtime, traits)
+    return upstream, name_claims(upstream, settings.upstream)

@@ -9,7 +9,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
 from threading import Thread, active_count
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from packaging.utils import NormalizedName
 
@@ -50,11 +50,14 @@ from wheelyard.operations.search.stored_table import decode_table
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
-from wheelyard.storage.base import Store, Stored
+from wheelyard.storage.base import Key, ObjectVersion, Store, Stored, WebType
 from wheelyard.storage.gcs.location import is_bucket, parse_location
 from wheelyard.storage.local import LocalStore
 from wheelyard.wiring.index import Index, open_index
 from wheelyard.wiring.stores import store_in
+
+if TYPE_CHECKING:  # nothing imports it while there is no upstream index
+    from wheelyard.upstream.public_export import PublicResult, PublicSite
 
 LOCAL_THREADS: Final = 4
 REMOTE_THREADS: Final = 16
@@ -99,6 +102,7 @@ class SiteExporter:
             self.requested,
             brand=self.index.brand.fingerprint,
             remote_images=settings.web.remote_images,
+            has_public=self.index.upstream is not None,
         )
         return requested.merged_with(
             previous or Options(base_url=settings.server.public_url.rstrip("/"))
@@ -127,6 +131,7 @@ class SiteExporter:
             files_url=options.files_from_page,
             brand=index.brand,
             remote_images=options.remote_images,
+            serves_public=options.has_public is True,
         )
         paths = PagePaths(site.serves_index, options.is_gzipped)
         writer, runtime = PageWriter(site.store, paths), index.runtime
@@ -163,6 +168,42 @@ class SiteExporter:
             is_local=index.is_local,
             owns_files=not has_store_files,
         )
+
+    def remove_public(self, export: IncrementalExport, names: Iterable[str] | None = None) -> None:
+        """
+        Remove public projects from the site of an export: `names`, or all if it has none any more.
+
+        To be called before all projects are exported, as the manifest then forgets that the site
+        had some.
+        """
+        manifest = export.loaded.manifest
+        had_public = manifest is not None and manifest.options.has_public is True
+        is_over = had_public and export.options.has_public is not True
+        if names is not None or is_over:
+            _public_site(self.index, export).remove(names)
+
+    def export_public(
+        self, export: IncrementalExport, *, everything: bool = False
+    ) -> "PublicResult | None":
+        """Export what the store has of upstream indexes; return None if there are none."""
+        index, site = self.index, export.project.files.site
+        if index.upstream is None or export.options.has_public is not True:
+            return None
+        from wheelyard.upstream.public_export import PublicExport  # noqa: PLC0415 - see above
+
+        def site_of(upstream_id: str) -> Site:
+            prefix = keys.upstream(upstream_id)
+            return replace(site, copy_object=_object_copier(site.store, index, prefix))
+
+        is_local = index.is_local and site.serves_index
+        return PublicExport(
+            upstream=index.upstream,
+            place=_public_site(index, export),
+            site_of=site_of,
+            options=export.options,
+            environment=export.pages.environment,
+            threads=LOCAL_THREADS if is_local else REMOTE_THREADS,
+        ).run(everything=everything)
 
     def _run_in_processes(
         self,
@@ -301,14 +342,33 @@ def _check_destination(dest: str, index: Index) -> None:
             )
 
 
-def _object_copier(store: Store, index: Index) -> CopyObject | None:
+def _object_copier(store: Store, index: Index, prefix: str = "") -> CopyObject | None:
+    """Return what copies distributions within Cloud Storage; `prefix` is that of an upstream."""
     from wheelyard.storage.gcs.store import GcsStore  # noqa: PLC0415 - of a bucket's site only
 
-    location = index.traits.files or index.settings.store.location
+    settings = index.settings
+    location = settings.store.location
+    if files := settings.upstream.bucket if prefix else index.traits.files:
+        location = files
     if not is_bucket(location) or not isinstance(store, GcsStore):
         return None
     source = parse_location(location)
-    return lambda key, expect, kind: store.copy(source, source.name_of(key), key, expect, kind)
+
+    def copy(key: Key, expect: ObjectVersion, kind: WebType) -> None:
+        store.copy(source, source.name_of(Key(prefix + key)), key, expect, kind)
+
+    return copy
+
+
+def _public_site(index: Index, export: IncrementalExport) -> "PublicSite":
+    from wheelyard.upstream.public_export import PublicSite  # noqa: PLC0415 - see above
+
+    return PublicSite(
+        projects=index.projects,
+        writer=export.writer,
+        site=export.project.files.site,
+        retries=export.retries,
+    )
 
 
 def _descriptions(index: Index, options: Options) -> Descriptions:

@@ -1,0 +1,140 @@
+"""
+Builds the upstream indexes of an index from its settings.
+
+Only imported if `[upstream]` is enabled: without it, nothing of `upstream/` is loaded.
+"""
+
+import re
+from ipaddress import ip_network
+from typing import Final
+
+from wheelyard.catalog.format import Catalog
+from wheelyard.catalog.private_names import PrivateNames
+from wheelyard.concurrency.daemon_threads import DaemonThreads
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.http_client.client import tls_context
+from wheelyard.http_client.urls import UserPassword, parse_url
+from wheelyard.model.name_patterns import parse_name_patterns
+from wheelyard.model.text import escaped
+from wheelyard.operations.name_claims import NameClaims
+from wheelyard.settings.sections import MIB, Settings
+from wheelyard.settings.upstream_section import UpstreamIndexSettings, UpstreamSettings
+from wheelyard.settings.upstream_validation import private_name_patterns
+from wheelyard.settings.value_checks import bad_setting
+from wheelyard.storage.base import Store
+from wheelyard.storage.gcs.location import is_bucket
+from wheelyard.storage.read_only import ReadOnlyStore
+from wheelyard.storage.spool import Spool
+from wheelyard.upstream.clients import make_clients
+from wheelyard.upstream.config import UpstreamConfig, UpstreamServer
+from wheelyard.upstream.files import FileRules, UpstreamFiles
+from wheelyard.upstream.index import UpstreamIndex
+from wheelyard.upstream.observation import Observation
+from wheelyard.upstream.pages import PageTools, UpstreamPages
+from wheelyard.upstream.stored_pages import StoredPages
+from wheelyard.wiring.stores import StoreTraits, cache_policy_in, upstream_store
+from wheelyard.wiring.upstream_policy import build_policy
+
+PAGE_THREADS: Final = 32
+"""Pages that a process fetches at a time."""
+
+
+def build_upstream(
+    settings: Settings,
+    catalog: Catalog,
+    store: Store,
+    spool: Spool,
+    runtime: Runtime,
+    traits: StoreTraits,
+) -> UpstreamIndex:
+    """
+    Return the upstream indexes that the settings name; open no connection to them.
+
+    `store` is that of the index. Raises Invalid if a file that the settings name cannot be read.
+    """
+    upstream, is_read_only = settings.upstream, settings.server.read_only
+    _check_ca_file(upstream.ca_file)
+    caching = cache_policy_in(traits, settings.store)
+    is_local = traits.is_local and not is_bucket(upstream.bucket)
+    if upstream.bucket:
+        store = upstream_store(settings, traits.operation_counter)
+    if is_read_only:
+        store = ReadOnlyStore(store)
+    config = upstream_config(settings)
+    observation = Observation(runtime.monotonic)
+    clients = make_clients(config, runtime, observation)
+    submit = DaemonThreads(PAGE_THREADS, "upstream").submit
+    tools = PageTools(runtime=runtime, observation=observation, submit=submit)
+    limit = upstream.max_cache_file_mb * MIB or None
+    mode = "proxy" if upstream.files == "cache" and is_read_only else upstream.files
+    if upstream.offline:  # clients are sent to no other host, either
+        mode = "cache"
+    rules = FileRules(mode=mode, max_kept_bytes=limit)
+    files = UpstreamFiles(store, spool, clients, catalog.files.retries, observation, rules)
+    patterns = parse_name_patterns(private_name_patterns(settings))
+    names = PrivateNames(catalog.projects, patterns, is_local=traits.is_local)
+    pages = UpstreamPages(config, clients, StoredPages(store), tools)
+    return UpstreamIndex(
+        config=config,
+        names=names,
+        clients=clients,
+        pages=pages,
+        files=files,
+        policy=build_policy(
+            upstream, store, catalog.decision_records, files.bring_metadata, caching
+        ),
+        observation=observation,
+        runtime=runtime,
+        is_local=is_local,
+        waits_for_licences=bool(upstream.blocked_licenses),
+    )
+
+
+def name_claims(upstream: UpstreamIndex, settings: UpstreamSettings) -> NameClaims:
+    """Return what decides whether an upload may take a new name."""
+    return NameClaims(
+        names=upstream.names,
+        upstream=upstream.pages,
+        shadow=parse_name_patterns(settings.shadow),
+        asks_upstream=settings.check_upload,
+    )
+
+
+def upstream_config(settings: Settings) -> UpstreamConfig:
+    """Return what the settings say about the upstream indexes and the connections to them."""
+    upstream = settings.upstream
+    return UpstreamConfig(
+        servers=tuple(map(_server, upstream.indexes)),
+        page_ttl=upstream.page_ttl,
+        max_stale=upstream.max_stale,
+        allow_private_networks=tuple(map(ip_network, upstream.allow_private_networks)),
+        allow_insecure=upstream.allow_insecure,
+        ca_file=upstream.ca_file,
+        trust_env=upstream.trust_env,
+        offline=upstream.offline,
+        keep_removed=upstream.keep_removed,
+        read_only=settings.server.read_only,
+        contact=settings.server.public_url,
+    )
+
+
+def _check_ca_file(path: str) -> None:
+    """Raise Invalid unless the file has certificate authorities; an empty path is none."""
+    if not path:
+        return
+    try:
+        tls_context(path)
+    except OSError as error:
+        why = error.strerror or "there is no certificate in it"
+        raise bad_setting(f"[upstream] ca_file: {escaped(path)} cannot be used: {why}") from error
+
+
+def _server(index: UpstreamIndexSettings) -> UpstreamServer:
+    login = UserPassword(index.username, index.password) if index.username else None
+    return UpstreamServer(
+        url=parse_url(index.url.rstrip("/") + "/"),
+        label=re.sub("[^a-z0-9]+", "-", index.label.lower()),
+        file_hosts=index.file_hosts,
+        login=login,
+        google=index.google,
+    )

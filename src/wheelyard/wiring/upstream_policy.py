@@ -1,0 +1,72 @@
+"""Builds the policy of upstream packages from the settings."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+
+from wheelyard.catalog.decision_records import DecisionRecords
+from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
+from wheelyard.errors import Invalid
+from wheelyard.model.licences import LicencePatterns, parse_licence_patterns
+from wheelyard.model.name_patterns import parse_name_patterns
+from wheelyard.settings.upstream_section import UpstreamSettings
+from wheelyard.storage.base import Store
+from wheelyard.upstream.policy.known_licences import LICENCES, KnownLicences, MetadataReader
+from wheelyard.upstream.policy.osv_source import OsvSource
+from wheelyard.upstream.policy.policy import Policy
+from wheelyard.upstream.policy.rules import PolicyRules, parse_exceptions
+
+
+def policy_rules(settings: UpstreamSettings) -> PolicyRules:
+    """Return the rules of the settings; raise Invalid (code `bad_setting`) for a wrong one."""
+    is_list = settings.mode == "allowlist"
+    return PolicyRules(
+        allow=parse_name_patterns(settings.allow) if is_list else None,
+        deny=parse_name_patterns(settings.deny),
+        cooldown=timedelta(days=settings.cooldown_days),
+        cooldown_exceptions=parse_exceptions(settings.cooldown_allow),
+        uses_first_seen=settings.cooldown_missing == "first_seen",
+        snapshot=settings.snapshot_at,
+        needs_approval=settings.approval,
+        blocked_licences=_licences(settings.blocked_licenses),
+    )
+
+
+def _licences(texts: Iterable[str]) -> LicencePatterns:
+    try:
+        return parse_licence_patterns(texts)
+    except Invalid as fault:
+        message = f"[upstream] blocked_licenses: {fault.message}"
+        raise Invalid(message, code=fault.code) from fault
+
+
+def build_policy(
+    settings: UpstreamSettings,
+    store: Store,
+    decisions: DecisionRecords,
+    read_metadata: MetadataReader,
+    caching: CachePolicy,
+) -> Policy:
+    """
+    Return the policy of the settings.
+
+    Args:
+        settings: The section `[upstream]`.
+        store: The store that has what is below `upstream/`.
+        decisions: Those of the operator's commands, in the store of the index.
+        read_metadata: Returns the core metadata of a file of an upstream, for its licence.
+        caching: How long documents of the store are cached.
+
+    Raises:
+        Invalid: A setting is wrong. The database of `osv` is not read yet.
+    """
+    runtime, rules = decisions.runtime, policy_rules(settings)
+    osv = licences = None
+    if settings.osv:
+        osv = OsvSource(Path(settings.osv), settings.min_cvss, runtime.monotonic)
+    if rules.blocked_licences:
+        documents = DocumentCache(store, LICENCES, runtime, caching)
+        licences = KnownLicences(
+            rules.blocked_licences, read_metadata, documents, decisions.retries
+        )
+    return Policy(rules, decisions, runtime, osv, licences)
