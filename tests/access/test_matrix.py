@@ -120,6 +120,7 @@ def reads(harness: AccessHarness, name: str) -> dict[str, RouteCase]:
         "feed, other spelling": RouteCase(f"/project/{odd}/feed.xml", 301, 301),
         "history": RouteCase(f"/project/{name}/history/"),
         "history, other spelling": RouteCase(f"/project/{odd}/history/", 301, 301),
+        "why": RouteCase(f"/api/v1/upstream/why?project={name}", 404),
         "history, older": RouteCase(f"/project/{name}/history/1/", 404),
     }
 
@@ -348,6 +349,34 @@ def test_changes(harness: AccessHarness, person: Requester) -> None:
             if answers[0].asked or answers[1].asked:
                 wrong.append(f"{verb} {there}: the store was asked for {answers[0].asked}")
     assert wrong == []
+
+
+@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+def test_private_names(harness: AccessHarness, person: Requester) -> None:
+    """Who manages a project may reserve its name; only administrators list and release names."""
+    headers = (*person.headers(harness), JSON)
+    refused = {INVALID: 401, ANONYMOUS: 401}.get(person.role, 403)
+    listed = harness.ask("GET", "/api/v1/names", headers).status
+    assert listed == (200 if person.role == ADMIN else refused)
+    for name in (EXISTING[0], MISSING[0]):
+        wrong = harness.ask("POST", f"/api/v1/projects/{name}/reserve", headers, b'{"no": 1}')
+        assert wrong.status == (400 if person.role in {MANAGERS, ADMIN} else refused)
+    for name, found in ((EXISTING[0], 409), (MISSING[0], 404)):
+        answer = harness.ask("POST", f"/api/v1/projects/{name}/release", headers, b"{}")
+        assert answer.status == (found if person.role == ADMIN else refused)
+
+
+@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+def test_decisions(harness: AccessHarness, person: Requester) -> None:
+    """Only administrators see and make decisions about public packages."""
+    headers = (*person.headers(harness), JSON)
+    refused = {INVALID: 401, ANONYMOUS: 401}.get(person.role, 403)
+    for path in ("decisions", "decisions/history"):
+        listed = harness.ask("GET", f"/api/v1/upstream/{path}", headers)
+        assert listed.status == (200 if person.role == ADMIN else refused)
+    for change in ("approve", "block"):
+        wrong = harness.ask("POST", f"/api/v1/upstream/{change}", headers, b'{"no": 1}')
+        assert wrong.status == (400 if person.role == ADMIN else refused)
 
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)

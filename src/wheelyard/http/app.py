@@ -139,6 +139,8 @@ class App:
             yield
         finally:
             publishing.cancel()
+            if self._context.upstream is not None:
+                self._context.upstream.close()
             self._context.pools.close()
             self._pages.close()
             await self._instrumentation.close()

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.http.caching.document_reader import DocumentReader
@@ -17,6 +17,9 @@ from wheelyard.operations.store_probe import Reason
 from wheelyard.settings.sections import MIB
 from wheelyard.wiring.index import Index
 
+if TYPE_CHECKING:
+    from wheelyard.http.upstream_reader import UpstreamReader
+
 MAX_PASSWORD_THREADS: Final = 4
 """The largest number of passwords that are hashed at a time."""
 MAX_WAITING_PASSWORDS: Final = 64
@@ -30,6 +33,8 @@ class ServerContext:
     index: Index
     pools: ThreadPools
     documents: DocumentReader
+    upstream: "UpstreamReader | None"
+    """None without an upstream index."""
     read_policy: ReadPolicy
     pages: PageCache
     remembered: LruCache[Any, Any]
@@ -54,12 +59,15 @@ def build_context(index: Index, write_failure: Reason) -> ServerContext:
     unknown_passwords = max(1, min(os.cpu_count() or 1, MAX_PASSWORD_THREADS) - 1)
     pools = ThreadPools(read_threads, http.concurrent_uploads, unknown_passwords + 1)
     anonymous = Caller(ANONYMOUS, index.authenticator.policy.public)
+    patterns, has_upstream = index.settings.private_patterns, index.upstream is not None
+    read_policy = ReadPolicy(anonymous, patterns, has_upstream=has_upstream)
     responses = LruCache[Any, Any](http.page_cache * MIB)
     return ServerContext(
         index=index,
         pools=pools,
         documents=DocumentReader(index, pools),
-        read_policy=ReadPolicy(anonymous, index.settings.private_patterns),
+        upstream=_upstream_reader(index, pools, read_policy),
+        read_policy=read_policy,
         pages=PageCache(responses),
         remembered=responses,
         file_delivery=FileDelivery(index),
@@ -70,6 +78,21 @@ def build_context(index: Index, write_failure: Reason) -> ServerContext:
         store_errors=StoreErrorLog(index.runtime.monotonic, is_local=index.is_local),
         write_failure=write_failure,
     )
+
+
+def _upstream_reader(
+    index: Index, pools: ThreadPools, read_policy: ReadPolicy
+) -> "UpstreamReader | None":
+    if index.upstream is None:
+        return None
+    # no server without an upstream index needs it
+    from wheelyard.http.upstream_reader import UpstreamReader  # noqa: PLC0415
+
+    index.upstream.policy.load()
+    reader = UpstreamReader(index.upstream, pools, read_policy, is_local=index.is_local)
+    if not index.settings.server.read_only:
+        reader.complete_names()
+    return reader
 
 
 def _password_limit(count: int) -> ConcurrencyLimit:

@@ -27,7 +27,7 @@ from wheelyard.concurrency.log_rate_limit import LogRateLimit
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.http.protocol.range_requests import ByteRange
 from wheelyard.model.project import File
-from wheelyard.storage.base import Key
+from wheelyard.storage.base import Key, Store
 from wheelyard.storage.filesystem import link_error, open_no_follow, storage_faults
 from wheelyard.wiring.index import Index
 
@@ -94,31 +94,37 @@ class FileDelivery:
         self._signing_paused_until = -inf
 
     def open_body(
-        self, name: NormalizedName, file: File, part: ByteRange | None
+        self,
+        name: NormalizedName,
+        file: File,
+        part: ByteRange | None,
+        files: Files | None = None,
     ) -> bytes | Path | Iterator[bytes] | str:
         """
         Return a path, a signed URL, or the bytes or chunks of `part` (None: of the file).
 
-        A path or a URL is for the whole file. Raise NotFound if the file is found to be missing.
+        A path or a URL is for the whole file. `files` has the file, if it is not a private one.
+        Raise NotFound if the file is found to be missing.
         """
         start, stop = (part.start, part.stop) if part else (0, file.size)
         key = keys.distribution(name, file.sha256, file.filename)
-        path = self._files.store.path_of(key)
+        store = (files or self._files).store
+        path = store.path_of(key)
         if path is not None:
             content = _check_file(path, file)
             if content is not None:
                 return content[start:stop]
             if part is None:
                 return path
-        elif (url := self._signed_url(key)) is not None:
+        elif (url := self._signed_url(store, key)) is not None:
             return url
-        return _ExactLength(self._files.store.read(key, start, stop), stop - start)
+        return _ExactLength(store.read(key, start, stop), stop - start)
 
-    def _signed_url(self, key: Key) -> str | None:
+    def _signed_url(self, store: Store, key: Key) -> str | None:
         if self._monotonic() < self._signing_paused_until:
             return None
         try:
-            return self._files.store.sign(key, self._lifetime)
+            return store.sign(key, self._lifetime)
         except Unavailable as error:
             if error.code not in SIGNING_ERRORS:
                 raise

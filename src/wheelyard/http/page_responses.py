@@ -36,15 +36,20 @@ def requested_media_type(request: Request) -> MediaType | None:
 
 
 def page_headers(
-    context: ServerContext, media_type: MediaType, name: NormalizedName | None = None
+    context: ServerContext,
+    media_type: MediaType,
+    name: NormalizedName | None = None,
+    *,
+    is_upstream: bool = False,
 ) -> HeaderList:
     """
     Return Cache-Control and Vary of a project's page, and CSP of HTML.
 
-    For None as the name, return those of a page of all projects.
+    For None as the name, return those of a page of all projects. If the project is one of an
+    upstream index, a CDN may not keep the page: the name may become private any time.
     """
     is_public = context.read_policy.is_public(name)
-    max_age = context.index.settings.http.public_max_age
+    max_age = 0 if is_upstream else context.index.settings.http.public_max_age
     headers = page_cache_headers(max_age, is_public=is_public)
     # with `nosniff`, no browser takes JSON for HTML
     return headers if media_type.value.is_json else (CSP, *headers)
@@ -63,12 +68,19 @@ async def load_page(
 
     If it is not cached, render it in a thread.
     """
-    key = (what, requested_encoding(request))
-    page = context.pages.get(key, version)
+    page = cached_page(context, request, what, version)
     if page is None:
+        key = (what, requested_encoding(request))
         make = partial(context.pages.get_or_render, key, version, render, head)
         page = await context.documents.coalesce(("page", key, version), make)
     return page
+
+
+def cached_page(
+    context: ServerContext, request: Request, what: Hashable, version: ObjectVersion
+) -> CachedPage | None:
+    """Return the page of `what` and `version` if it is cached in a fitting encoding."""
+    return context.pages.get((what, requested_encoding(request)), version)
 
 
 def requested_encoding(request: Request) -> Encoding:

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Final
 
 from wheelyard.http.context import ServerContext
-from wheelyard.http.handlers import access_api, projects_api, tokens_api
+from wheelyard.http.handlers import access_api, projects_api, tokens_api, upstream_api
 from wheelyard.http.handlers.file_downloads import file_by_key, file_by_name
 from wheelyard.http.handlers.metrics import answer_metrics, is_allowed_without_login
 from wheelyard.http.handlers.probes import explain_upload_url, health, ready, robots
@@ -57,6 +57,7 @@ def build_router(
         _files(context),
         _api(context),
         _access_api(context),
+        _upstream_api(context),
         _pages(pages, uploads),
         _index(context, pages),
         _uploads(context, uploads),
@@ -211,6 +212,10 @@ def _api(context: ServerContext) -> Iterator[Route]:
     for action in projects_api.ACTIONS:
         handler = partial(projects_api.change_project, action=action, context=context)
         yield Route("api", f"{projects}/{{name}}/{action}/?", handler, POST)
+    yield Route("api", "/api/v1/names/?", partial(projects_api.list_names, context=context))
+    for path, is_release in (("reserve", False), ("release", True)):
+        change = partial(projects_api.change_name, context=context, is_release=is_release)
+        yield Route("api", f"{projects}/{{name}}/{path}/?", change, POST)
     yield Route("api", "/api/v1/whoami/?", tokens_api.whoami, accepts_iap=_has_iap_assertion)
     for path, answer, methods in (
         ("tokens", tokens_api.list_tokens, GET),
@@ -235,11 +240,23 @@ def _access_api(context: ServerContext) -> Iterator[Route]:
         yield Route("api", f"/api/v1/access/{change}/?", handler, POST)
 
 
+def _upstream_api(context: ServerContext) -> Iterator[Route]:
+    for path, answer in (
+        ("why", upstream_api.explain),
+        ("decisions", upstream_api.list_decisions),
+        ("decisions/history", upstream_api.show_history),
+    ):
+        yield Route("api", f"/api/v1/upstream/{path}/?", partial(answer, context=context))
+    for change in upstream_api.CHANGES:
+        handler = partial(upstream_api.decide, change=change, context=context)
+        yield Route("api", f"/api/v1/upstream/{change}/?", handler, POST)
+
+
 async def redirect_to_slash(request: Request, context: ServerContext) -> Response:
     """Handle GET of a path without its slash: redirect, if the caller may read the project."""
     if "name" in request.params:
         name = parse_project_name(request.params["name"])
-        context.read_policy.require_project_read(request.caller, name)
+        context.read_policy.require_lookup(request.caller, name)
     prefix = context.index.settings.server.path_prefix
     return redirect(301, build_path(prefix, request.segments, request.query))
 

@@ -19,6 +19,7 @@ from wheelyard.http.protocol.messages import (
     make_response,
 )
 from wheelyard.http.protocol.negotiation import MediaType
+from wheelyard.http.protocol.router import build_path
 from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.project import File
@@ -59,6 +60,7 @@ class WebPages:
             is_certain=is_certain,
             brand=context.index.brand,
             remote_images=remote_images,
+            serves_public=settings.upstream.enabled,
         )
         self.security_headers: HeaderList = (
             (b"content-security-policy", self.environment.policy.encode()),
@@ -86,10 +88,20 @@ class WebPages:
             and caller.may(Action.MANAGE, name),
         )
 
+    def path(self, *segments: str, query: bytes = b"") -> str:
+        """Return the URL path of a page, which ends with a slash, with its query."""
+        prefix = self.context.index.settings.server.path_prefix
+        return build_path(prefix, segments, query)
+
+    def require_reader(self, request: Request) -> NormalizedName:
+        """Return the name of the project in a URL; raise unless the caller may read it."""
+        name = parse_project_name(request.params["name"])
+        self.context.read_policy.require_project_read(request.caller, name)
+        return name
+
     def require_manager(self, request: Request) -> NormalizedName:
         """Return the name of the project in a URL; raise unless the caller may manage it."""
-        name, caller = parse_project_name(request.params["name"]), request.caller
-        self.context.read_policy.require_project_read(caller, name)
+        name, caller = self.require_reader(request), request.caller
         if caller.is_anonymous:
             raise invalid_credential()
         caller.require(Action.MANAGE, name)

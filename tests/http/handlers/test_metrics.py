@@ -174,7 +174,8 @@ def test_start_without_metrics() -> None:
         "requests",
         "packaging.requirements",
     }
-    absent |= {f"wheelyard.{each}" for each in ("archive.wheel", "operations.check")}
+    names = ("archive.wheel", "operations.check", "upstream", "wiring.upstream")
+    absent |= {f"wheelyard.{each}" for each in names}
     assert absent.isdisjoint(loaded)
 
 

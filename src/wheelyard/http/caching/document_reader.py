@@ -62,7 +62,7 @@ class DocumentReader:
                 if projects.names.peek("any") is None and self.in_flight.has_one_task:
                     # after a start: an existing document needs no name list
                     found = await self._pools.run_read(partial(read, projects.load_unlisted))
-                if found is None or found.value is None:
+                if found is None or found.value is None or not found.value.exists:
                     # requests for all unknown names share one read of the name list
                     await self.load_names()
                     found = projects.peek(name)

@@ -13,15 +13,14 @@ from typing import Final
 
 from msgspec import Struct
 
-from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.explain import explain, parse_subject
-from wheelyard.errors import Forbidden, Invalid, quoted
+from wheelyard.errors import Invalid, quoted
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.conditional_requests import check_if_match
 from wheelyard.http.protocol.json_body import check_json, decode_json, json_response, read_body
 from wheelyard.http.protocol.messages import NO_STORE, NOSNIFF, Request, Response
 from wheelyard.http.protocol.query_string import parse_after, query_field
-from wheelyard.model.access import Action
+from wheelyard.http.security.read_policy import require_admin
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import ACTIONS, GrantFields
 from wheelyard.operations.access_control import GroupChange
@@ -49,14 +48,14 @@ class GroupEdit(Struct, frozen=True, forbid_unknown_fields=True):
 
 async def show_access(request: Request, context: ServerContext) -> Response:
     """Handle GET `/api/v1/access`: all grants and groups, of the settings and of the store."""
-    _require_admin(request)
+    require_admin(request.caller, "see or change rights")
     access = context.index.access
     return await context.pools.run_read(lambda: json_response(200, access.show()))
 
 
 async def show_history(request: Request, context: ServerContext) -> Response:
     """Handle GET `/api/v1/access/history`: the commits in the store after number `after`."""
-    _require_admin(request)
+    require_admin(request.caller, "see or change rights")
     after = parse_after(request.query)
 
     def respond() -> Response:
@@ -68,7 +67,7 @@ async def show_history(request: Request, context: ServerContext) -> Response:
 
 async def explain_access(request: Request, context: ServerContext) -> Response:
     """Handle GET `/api/v1/access/explain`: whether somebody may do something, and why."""
-    _require_admin(request)
+    require_admin(request.caller, "see or change rights")
     names = ("who", "project", "action")
     who, project, action = (query_field(request.query, each) or "" for each in names)
     if action not in ACTIONS:
@@ -88,7 +87,7 @@ async def explain_access(request: Request, context: ServerContext) -> Response:
 
 async def change_access(request: Request, context: ServerContext, change: str) -> Response:
     """Handle POST `/api/v1/access/<change>`: change the grants and groups of the store."""
-    _require_admin(request)
+    require_admin(request.caller, "see or change rights")
     if rejection := check_if_match(request.headers, None) or check_json(request):
         return rejection
     body, index, by = await read_body(request.receive), context.index, request.caller.principal
@@ -106,16 +105,3 @@ async def change_access(request: Request, context: ServerContext, change: str) -
         return Response(204, (NOSNIFF, NO_STORE))
 
     return await context.pools.run_write(respond)
-
-
-def _require_admin(request: Request) -> None:
-    """Raise Unauthenticated or Forbidden unless the caller is an administrator."""
-    if request.caller.is_anonymous:
-        raise invalid_credential()
-    if not request.caller.may_everywhere(Action.ADMIN):
-        fact = f"{request.caller.display_name} may not see or change rights."
-        raise Forbidden(
-            f"{fact} Use a credential of an administrator: one with a grant of admin, or a token "
-            "of 'wheelyard token create NAME --can admin'.",
-            short=fact,
-        )

@@ -16,7 +16,6 @@ from wheelyard.http.protocol.error_responses import read_only, status_of
 from wheelyard.http.protocol.form_body import FormFields, parse_form
 from wheelyard.http.protocol.json_body import json_response
 from wheelyard.http.protocol.messages import Request, Response, redirect
-from wheelyard.http.protocol.router import build_path
 from wheelyard.http.security.form_tokens import form_token, form_token_check
 from wheelyard.http.uploads.browser_form import (
     MAX_FILES,
@@ -55,7 +54,7 @@ async def answer_upload_page(request: Request, web: WebPages) -> Response:
 
 async def answer_upload_form(request: Request, web: WebPages, uploads: UploadHandler) -> Response:
     """Handle POST: upload each file, and answer with its result, or redirect to a page with it."""
-    context, index = web.context, web.context.index
+    context = web.context
     wants_json = b"application/json" in request.headers.get(b"accept", b"")
     try:
         with checking():
@@ -70,8 +69,7 @@ async def answer_upload_form(request: Request, web: WebPages, uploads: UploadHan
         return json_response(_status(outcomes), {"files": [_as_json(each) for each in outcomes]})
     query = urlencode([("file", each.filename) for each in outcomes])
     if _can_be_shown_later(outcomes, request.caller) and len(query) <= MAX_QUERY_CHARACTERS:
-        prefix = index.settings.server.path_prefix
-        return redirect(303, build_path(prefix, ("-", "upload"), query.encode()))
+        return redirect(303, web.path("-", "upload", query=query.encode()))
     form, rows = FormState(await form_token(request, context)), tuple(map(_as_row, outcomes))
     return _page(request, web, _status(outcomes), form, rows)
 

@@ -5,7 +5,6 @@ from packaging.utils import NormalizedName
 from wheelyard.http.page_responses import load_page, load_projects, page_response, visibility_key
 from wheelyard.http.protocol.messages import Request, Response, redirect
 from wheelyard.http.protocol.negotiation import MediaType
-from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.project import Project
 from wheelyard.operations.latest_changes import CHANGED_PROJECTS, read_latest
@@ -37,11 +36,9 @@ async def answer_feed(request: Request, web: WebPages) -> Response:
 async def answer_project_feed(request: Request, web: WebPages) -> Response:
     """Handle GET `/project/<name>/feed.xml`: releases and changes of a project."""
     context, environment = web.context, web.environment
-    name, index = parse_project_name(request.params["name"]), context.index
-    context.read_policy.require_project_read(request.caller, name)
+    name, index = web.require_reader(request), context.index
     if name != request.params["name"]:
-        prefix = index.settings.server.path_prefix
-        return redirect(301, f"{prefix}/project/{name}/feed.xml")
+        return redirect(301, f"{web.path('project', name)}feed.xml")
     project, version = await context.documents.require_project(name)
 
     def render() -> bytes:

@@ -2,8 +2,6 @@
 
 from wheelyard.errors import NotFound
 from wheelyard.http.protocol.messages import Request, Response, redirect
-from wheelyard.http.protocol.router import build_path
-from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.http.web_pages import WebPages
 from wheelyard.operations.project_history import HistoryReader, older_pages
 from wheelyard.rendering.web.history_page import HistoryLinks, history_page
@@ -17,12 +15,11 @@ async def answer_history(request: Request, web: WebPages) -> Response:
     Who may manage the project also sees on the newest page who got rights for it.
     """
     context, sent = web.context, request.params.get("number")
-    name, index = parse_project_name(request.params["name"]), context.index
-    context.read_policy.require_project_read(request.caller, name)
+    name, index = web.require_reader(request), context.index
     if name != request.params["name"]:
-        path = ("project", name, "history", *([sent] if sent else []))
-        prefix = index.settings.server.path_prefix
-        return redirect(301, build_path(prefix, path, request.query))
+        number_sent = (sent,) if sent else ()
+        path = web.path("project", name, "history", *number_sent, query=request.query)
+        return redirect(301, path)
     project, version = await context.documents.require_project(name)
     number, viewer = _parse_number(sent), web.viewer(request, name)
     shows_access = viewer.may_manage and number is None

@@ -8,7 +8,6 @@ from wheelyard.http.page_responses import load_projects, visibility_key
 from wheelyard.http.protocol.messages import Request, Response, make_response, redirect
 from wheelyard.http.protocol.negotiation import MediaType
 from wheelyard.http.protocol.query_string import query_field
-from wheelyard.http.protocol.router import build_path
 from wheelyard.http.web_pages import WebPages
 from wheelyard.rendering.web.home import (
     LATEST_UPLOADS,
@@ -38,9 +37,7 @@ async def answer_home(request: Request, web: WebPages) -> Response:
         return await _answer_results(request, web, words, _page_number(page or "1"))
     context, viewer, caller = web.context, web.viewer(request), request.caller
     if page is not None:
-        prefix = context.index.settings.server.path_prefix
-        segments = ("-", "projects", str(_page_number(page)))
-        return redirect(302, build_path(prefix, segments, b""))
+        return redirect(302, web.path("-", "projects", str(_page_number(page))))
     table = await load_projects(context)
 
     def render() -> bytes:

@@ -20,7 +20,6 @@ from wheelyard.http.form_faults import FormFault, checking, refused_form
 from wheelyard.http.protocol.error_responses import read_only, status_of
 from wheelyard.http.protocol.form_body import FormFields, parse_form, read_form
 from wheelyard.http.protocol.messages import Request, Response, redirect
-from wheelyard.http.protocol.router import build_path
 from wheelyard.http.security.form_tokens import form_token, require_form_token
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Caller
@@ -28,7 +27,7 @@ from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.project import Project, Status, StatusSet
 from wheelyard.model.text import require_one_line
 from wheelyard.operations.lifecycle import REASON_LIMIT, Lifecycle, ReleaseAction, Selection
-from wheelyard.rendering.releases import Release
+from wheelyard.rendering.releases import Release, all_releases
 from wheelyard.rendering.web.forms import FormState
 from wheelyard.rendering.web.manage_page import (
     STATUS,
@@ -36,7 +35,6 @@ from wheelyard.rendering.web.manage_page import (
     ChoosableFile,
     DoneEvent,
     FileChange,
-    all_releases,
     change_files_page,
     change_status_page,
     events_of,
@@ -60,7 +58,7 @@ async def answer_manage(request: Request, web: WebPages) -> Response:
     """Handle GET: what can be changed, one release, or the form of one change."""
     context, name = web.context, web.require_manager(request)
     if name != request.params["name"]:
-        return redirect(301, _path(web, name, request.query))
+        return redirect(301, web.path("project", name, "manage", query=request.query))
     if context.index.settings.server.read_only:
         raise read_only()
     fields, token = parse_form(request.query), await form_token(request, context)
@@ -109,12 +107,7 @@ async def answer_change(request: Request, web: WebPages) -> Response:
     except FormFault as fault:
         context.store_errors.log(fault.error)
         return await _ask_again(request, web, name, fields, fault)
-    return redirect(303, _path(web, name, b"commit=%d" % number))
-
-
-def _path(web: WebPages, name: NormalizedName, query: bytes) -> str:
-    prefix = web.context.index.settings.server.path_prefix
-    return build_path(prefix, ("project", name, "manage"), query)
+    return redirect(303, web.path("project", name, "manage", query=b"commit=%d" % number))
 
 
 def _find_release(project: Project, text: str) -> Release:

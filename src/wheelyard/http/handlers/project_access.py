@@ -3,7 +3,6 @@
 from wheelyard.authentication.caller_tokens import is_token_admin
 from wheelyard.authentication.effective_access import effective_access
 from wheelyard.http.protocol.messages import Request, Response, redirect
-from wheelyard.http.protocol.router import build_path
 from wheelyard.http.web_pages import WebPages
 from wheelyard.rendering.web.access_page import access_page
 
@@ -13,8 +12,7 @@ async def answer_access(request: Request, web: WebPages) -> Response:
     context, name = web.context, web.require_manager(request)
     index = context.index
     if name != request.params["name"]:
-        prefix = index.settings.server.path_prefix
-        return redirect(301, build_path(prefix, ("project", name, "access"), request.query))
+        return redirect(301, web.path("project", name, "access", query=request.query))
     await context.documents.require_project(name)
     viewer, is_admin = web.viewer(request, name), is_token_admin(request.caller)
 

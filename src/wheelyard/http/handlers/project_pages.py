@@ -11,16 +11,14 @@ from packaging.utils import NormalizedName
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.http.page_responses import load_projects, visibility_key
 from wheelyard.http.protocol.messages import Request, Response, redirect
-from wheelyard.http.protocol.router import build_path
 from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.http.web_pages import TemporaryPage, WebPages
 from wheelyard.model.access import Action
-from wheelyard.model.distribution_filename import parse_version, strip_trailing_zeros
+from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import Grants
 from wheelyard.model.project import File, Project
 from wheelyard.operations.search.project_table import VisibleProjects
-from wheelyard.rendering.releases import Release, latest_release, releases_of
-from wheelyard.rendering.simple_pages import listed_version
+from wheelyard.rendering.releases import Release, latest_release, release_of, releases_of
 from wheelyard.rendering.web.file_list import FileList, file_list
 from wheelyard.rendering.web.project_page import ProjectContent, project_page
 from wheelyard.rendering.web.release_page import (
@@ -84,9 +82,22 @@ class _Description:
 
 async def answer_project(request: Request, web: WebPages) -> Response:
     """Handle GET `/project/<name>/`: a project's page; redirect a name in another spelling."""
-    name = _readable_name(request, web)
+    name = parse_project_name(request.params["name"])
+    web.context.read_policy.require_lookup(request.caller, name)
     if name != request.params["name"]:
         return _redirect(request, web, name)
+    reader = web.context.upstream
+    found = await reader.find(request, name) if reader is not None else None
+    if reader is not None and found is not None:
+        # no server without an upstream index needs it
+        from wheelyard.http import upstream_project_page  # noqa: PLC0415
+
+        return await upstream_project_page.answer_upstream_project(request, web, reader, found)
+    return await _private_project(request, web, name)
+
+
+async def _private_project(request: Request, web: WebPages, name: NormalizedName) -> Response:
+    """Return the response with the page of a private project."""
     project, version = await web.context.documents.require_project(name)
     table = await load_projects(web.context)
     viewer = web.viewer(request, name)
@@ -134,29 +145,28 @@ async def answer_release(request: Request, web: WebPages) -> Response:
 
     Redirect other spellings of the name and the version.
     """
-    name = _readable_name(request, web)
+    name = web.require_reader(request)
     project, version = await web.context.documents.require_project(name)
-    viewer, listed = web.viewer(request, name), _listed_version(project, request.params["version"])
-    if not listed:
+    viewer, release = web.viewer(request, name), _release(project, request.params["version"])
+    if release is None:
         return _missing_release(request, web, name)
-    if (name, listed) != (request.params["name"], request.params["version"]):
-        return _redirect(request, web, name, listed)
+    if (name, release.version) != (request.params["name"], request.params["version"]):
+        return _redirect(request, web, name, release.version)
 
     table = await load_projects(web.context)
 
     def look() -> _Neighbours:
         visible = table.readable_by(request.caller)
-        file = _release(project, listed).metadata_file
-        return _Neighbours(known=_known(web, name, file, visible))
+        return _Neighbours(known=_known(web, name, release.metadata_file, visible))
 
     seen, described = await web.context.pools.run_read(look), _Description(web)
 
     def render() -> bytes:
-        release, latest = _release(project, listed), latest_release(releases_of(project))
+        latest = latest_release(releases_of(project))
         content = described.content(project, release, latest.version if latest else "", seen)
         return described.checked(release_page(web.environment, viewer, content))
 
-    key = ("release", name, listed, viewer, visibility_key(request.caller))
+    key = ("release", name, release.version, viewer, visibility_key(request.caller))
     return await web.respond(
         request,
         key,
@@ -169,10 +179,10 @@ async def answer_release(request: Request, web: WebPages) -> Response:
 
 async def answer_files(request: Request, web: WebPages) -> Response:
     """Handle GET `/project/<name>/<version>/files/...`: a further page of the files."""
-    name, params = _readable_name(request, web), request.params
+    name, params = web.require_reader(request), request.params
     project, version = await web.context.documents.require_project(name)
-    viewer, listed = web.viewer(request, name), _listed_version(project, params["version"])
-    if not listed:
+    viewer, release = web.viewer(request, name), _release(project, params["version"])
+    if release is None:
         return _missing_release(request, web, name)
     facet, number = params.get("facet", ""), params.get("number", "1")
     if _PAGE_NUMBER.fullmatch(facet) and "number" not in params:
@@ -180,47 +190,33 @@ async def answer_files(request: Request, web: WebPages) -> Response:
 
     def find() -> FileList | None:  # among thousands
         is_number = _PAGE_NUMBER.fullmatch(number) is not None
-        return file_list(_release(project, listed), facet, int(number)) if is_number else None
+        return file_list(release, facet, int(number)) if is_number else None
 
     found = await web.context.pools.run_read(find)
     if found is None:
         raise NotFound("There is no such page of files. Look at the page of the release.")
-    path = ("project", name, listed, *filter(None, found.selection.path.split("/")))
+    path = ("project", name, release.version, *filter(None, found.selection.path.split("/")))
     if path != request.segments:
         return _redirect(request, web, *path[1:])
 
     def render() -> bytes:
-        return files_page(web.environment, viewer, project, _release(project, listed), found)
+        return files_page(web.environment, viewer, project, release, found)
 
-    key = ("files", name, listed, facet, number, viewer)
+    key = ("files", name, release.version, facet, number, viewer)
     is_current = web.context.index.projects.watch(name, version)
     return await web.respond(request, key, version, render, name=name, is_current=is_current)
 
 
-def _readable_name(request: Request, web: WebPages) -> NormalizedName:
-    """Return the name of the project of a request; raise an error if the caller may not read it."""
-    name = parse_project_name(request.params["name"])
-    web.context.read_policy.require_project_read(request.caller, name)
-    return name
-
-
 def _redirect(request: Request, web: WebPages, *segments: str) -> Response:
-    prefix = web.context.index.settings.server.path_prefix
-    return redirect(301, build_path(prefix, ("project", *segments), request.query))
+    return redirect(301, web.path("project", *segments, query=request.query))
 
 
-def _listed_version(project: Project, text: str) -> str:
-    """Return the version of the release that `text` names in any spelling; empty if none."""
+def _release(project: Project, text: str) -> Release | None:
+    """Return the release whose version `text` is, in any spelling; None if there is none."""
     try:
-        version = str(parse_version(text))
+        return release_of(project, parse_version(text))
     except Invalid:
-        return ""
-    files = project.by_release.get(strip_trailing_zeros(version))
-    return str(listed_version(files[0].version)) if files and project.status.serves_files else ""
-
-
-def _release(project: Project, version: str) -> Release:
-    return next(each for each in releases_of(project) if each.version == version)
+        return None
 
 
 def _missing_release(request: Request, web: WebPages, name: NormalizedName) -> Response:

@@ -2,19 +2,21 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 from typing import Final, Literal
 
 from msgspec import Struct
+from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.errors import Invalid, quoted
+from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.http.context import ServerContext
 from wheelyard.http.page_responses import visible_names
 from wheelyard.http.protocol.conditional_requests import check_if_match
 from wheelyard.http.protocol.json_body import check_json, decode_json, json_response, read_body
-from wheelyard.http.protocol.messages import Request, Response
+from wheelyard.http.protocol.messages import NO_STORE, NOSNIFF, Request, Response
 from wheelyard.http.protocol.query_string import parse_after, query_field
-from wheelyard.http.security.read_policy import parse_project_name
+from wheelyard.http.security.read_policy import parse_project_name, require_admin
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_version, parse_version_set
 from wheelyard.model.project import File, Project, Status
@@ -48,6 +50,12 @@ class StatusChange(Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a request to set a project's status."""
 
     status: Status
+    reason: str = ""
+
+
+class NameChange(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a request to reserve or to release a name."""
+
     reason: str = ""
 
 
@@ -93,7 +101,7 @@ async def get_project(request: Request, context: ServerContext) -> Response:
 
 async def get_journal(request: Request, context: ServerContext) -> Response:
     """Handle GET `/api/v1/projects/<name>/journal`: one page of commits after number `after`."""
-    project, after = await _readable_project(request, context), parse_after(request.query)
+    project, after = await _journaled_project(request, context), parse_after(request.query)
     page_size = 1000 if context.index.is_local else 100  # on a bucket, each is a request
     last = min(after + page_size, project.revision)
 
@@ -133,6 +141,21 @@ def parse_changed_since(query: bytes) -> datetime | None:
     return max(since, BEGINNING)
 
 
+async def _journaled_project(request: Request, context: ServerContext) -> Project:
+    """Return the project that a request wants the journal of; its name may be released."""
+    try:
+        return await _readable_project(request, context)
+    except NotFound:
+        name, caller = parse_project_name(request.params["name"]), request.caller
+        if not caller.may(Action.READ, name):
+            raise
+        read = partial(context.index.projects.get_for_update, name)
+        project = await context.pools.run_read(read)
+        if not project.is_released:
+            raise
+        return project
+
+
 async def _readable_project(request: Request, context: ServerContext) -> Project:
     name = parse_project_name(request.params["name"])
     context.read_policy.require_project_read(request.caller, name)
@@ -143,10 +166,7 @@ async def change_project(
     request: Request, context: ServerContext, action: ProjectAction
 ) -> Response:
     """Handle POST `/api/v1/projects/<name>/<action>`: apply it, and answer with the project."""
-    name, caller = parse_project_name(request.params["name"]), request.caller
-    if caller.is_anonymous:
-        raise invalid_credential()
-    caller.require(Action.MANAGE, name)
+    name, caller = _manageable_name(request), request.caller
     if rejection := check_if_match(request.headers, None) or check_json(request):
         return rejection
     body, lifecycle = await read_body(request.receive), context.index.lifecycle
@@ -163,6 +183,47 @@ async def change_project(
         return json_response(200, {**_project_json(changed.project), "changed": files})
 
     return await context.pools.run_write(respond)
+
+
+async def list_names(request: Request, context: ServerContext) -> Response:
+    """Handle GET `/api/v1/names`: all private names, and why they are; for administrators."""
+    names = context.index.names
+    require_admin(
+        request.caller, "list the private names"
+    )  # that reads the document of each project
+
+    def respond() -> Response:
+        return json_response(200, {"names": list(names.all())})
+
+    async with context.long_read_limit.acquire(request.client_key):
+        return await context.pools.run_read(respond)
+
+
+async def change_name(request: Request, context: ServerContext, *, is_release: bool) -> Response:
+    """Handle POST `/api/v1/projects/<name>/reserve` and `release`: make a name private, or not."""
+    name, caller = _manageable_name(request), request.caller
+    if rejection := check_if_match(request.headers, None) or check_json(request):
+        return rejection
+    body, names = await read_body(request.receive), context.index.names
+
+    def respond() -> Response:
+        reason = decode_json(body, NameChange).reason
+        if is_release:
+            names.release(caller, name, reason)
+            return Response(204, (NOSNIFF, NO_STORE))
+        is_new = names.reserve(caller, name, reason)
+        return json_response(200, {"name": name, "is_new": is_new})
+
+    return await context.pools.run_write(respond)
+
+
+def _manageable_name(request: Request) -> NormalizedName:
+    """Return the project that a request wants to change; raise an error if the caller may not."""
+    name, caller = parse_project_name(request.params["name"]), request.caller
+    if caller.is_anonymous:
+        raise invalid_credential()
+    caller.require(Action.MANAGE, name)
+    return name
 
 
 def _project_json(project: Project) -> dict[str, object]:

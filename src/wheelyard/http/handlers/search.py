@@ -45,7 +45,5 @@ async def answer_search(request: Request, context: ServerContext) -> Response:
         key = ("search", visibility_key(caller))
         version = ObjectVersion(str(table.generation))
         page = await load_page(context, request, key, version, render, headers)
-    is_current = None
-    if context.index.authenticator.iap is None:  # the fast path does not know who IAP names
-        is_current = context.index.search.watch(table.generation)
+    is_current = context.index.search.watch(table.generation)
     return page_response(request, page, MediaType.PLAIN_JSON, is_current)

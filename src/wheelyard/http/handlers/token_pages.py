@@ -27,7 +27,6 @@ from wheelyard.http.form_faults import FormFault, checking, refused_form
 from wheelyard.http.protocol.error_responses import read_only, status_of
 from wheelyard.http.protocol.form_body import FormFields, parse_form, read_form
 from wheelyard.http.protocol.messages import Request, Response, redirect
-from wheelyard.http.protocol.router import build_path
 from wheelyard.http.security.form_tokens import form_token, require_form_token
 from wheelyard.http.security.sign_in_time import signed_in_at
 from wheelyard.http.web_pages import WebPages
@@ -109,9 +108,8 @@ async def _revoke(request: Request, web: WebPages, token_id: str) -> Response:
     revoke = partial(context.index.caller_tokens.revoke, request.caller, token_id)
     with checking():
         record = await context.pools.run_write(revoke)
-    prefix = context.index.settings.server.path_prefix
     query = f"revoked={record.id}".encode()
-    return redirect(303, build_path(prefix, request.segments, query))
+    return redirect(303, web.path(*request.segments, query=query))
 
 
 def _wanted(caller: Caller, view: TokensView, fields: FormFields) -> TokenRequest:

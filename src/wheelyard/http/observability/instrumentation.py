@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING, Final
 
 from wheelyard.errors import Invalid
 from wheelyard.http.observability import worker_metrics
-from wheelyard.http.observability.access_log import AccessLog
+from wheelyard.http.observability.access_log import NO_KEY, AccessLog, LineKey, repeated_key
 from wheelyard.http.observability.request_record import CURRENT_REQUEST, RequestRecord, parse_trace
 from wheelyard.http.observability.token_expiry import ExpiringTokens
-from wheelyard.http.observability.worker_metrics import MetricsSnapshot, WorkerMetricsFolder
+from wheelyard.http.observability.worker_metrics import (
+    MetricsSnapshot,
+    UpstreamSnapshot,
+    WorkerMetricsFolder,
+)
 from wheelyard.http.protocol.client_address import client_address
 from wheelyard.http.protocol.messages import AsgiScope, Response
 from wheelyard.model.access import Caller
@@ -81,11 +85,16 @@ class Instrumentation:
         """Record a request answered by the fast path; log it and export its span, if enabled."""
         seconds = self.now() - started_at
         self.timings.add(labels, seconds)
-        if self._telemetry or self._access_log:
+        log, key = self._access_log, NO_KEY
+        if log is not None:
+            key = repeated_key(scope, response, caller, labels[0])
+            if self._telemetry is None and log.repeat(key, seconds):
+                return
+        if self._telemetry or log:
             record = self._new_record(scope, started_at, seconds)
             record.route, record.caller = labels[0], caller
             record.set_response(response)
-            self._emit(record, labels[1], seconds)
+            self._emit(record, labels[1], seconds, key)
 
     def start(self, scope: AsgiScope) -> RequestRecord:
         """
@@ -114,12 +123,14 @@ class Instrumentation:
         address = client_address(scope, self._proxies)
         return RequestRecord(scope, started_at, address, agent, trace, span)
 
-    def _emit(self, record: RequestRecord, method: str, seconds: float) -> None:
+    def _emit(
+        self, record: RequestRecord, method: str, seconds: float, key: LineKey = NO_KEY
+    ) -> None:
         """End a request's span, and write its access log line, if they are enabled."""
         if self._telemetry is not None:
             self._telemetry.end_span(record.span, record.route, method, record.status, seconds)
         if self._access_log is not None:
-            self._access_log.add(record, seconds)
+            self._access_log.add(record, seconds, key)
 
     @property
     def snapshot(self) -> MetricsSnapshot:
@@ -133,6 +144,18 @@ class Instrumentation:
             in_progress=self.in_progress,
             process=process_metrics(),
             expiring_tokens=self._expiring_tokens.last_count,
+            upstream=self._upstream_snapshot,
+        )
+
+    @property
+    def _upstream_snapshot(self) -> UpstreamSnapshot | None:
+        if self._index.upstream is None:
+            return None
+        seen = self._index.upstream.observation
+        return UpstreamSnapshot(
+            durations=tuple(seen.durations.snapshot()),
+            counts=tuple((*key, float(count)) for key, count in sorted(seen.counts().items())),
+            gauges=tuple((*key, value) for key, value in sorted(seen.gauges().items())),
         )
 
     def merged_snapshot(self) -> MetricsSnapshot:

@@ -1,13 +1,14 @@
 """The metrics in the text format of Prometheus: names, labels and help texts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Final
 
 from prometheus_client import ProcessCollector, core, generate_latest
 from prometheus_client.registry import Collector
 
-from wheelyard.http.observability.worker_metrics import MetricsSnapshot
+from wheelyard.http.observability.worker_metrics import MetricsSnapshot, UpstreamSnapshot
 from wheelyard.model.token import EXPIRY_WARNING
 from wheelyard.storage.instrumented import BUCKET_BOUNDS_SECONDS, Histogram
 
@@ -64,10 +65,56 @@ class _Collector(Collector):
                 "of CI jobs and those that another replaces; counted once an hour.",
                 self.snapshot.expiring_tokens[1],
             )
+        if self.snapshot.upstream is not None:
+            yield from _upstream(self.snapshot.upstream)
         for name, value in self.snapshot.process.items():
             is_counter = name == "process_cpu_seconds"
             family = core.CounterMetricFamily if is_counter else core.GaugeMetricFamily
             yield family(name, "Of all workers: sum, most descriptors, first start.", value)
+
+
+UPSTREAM_COUNTS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "requests": ("Requests to upstream indexes.", ("kind", "status")),
+    "bytes": ("Bytes that were received from upstream indexes.", ("kind",)),
+    "cache": ("Requests of clients, by what was known already.", ("kind", "result")),
+    "blocked": ("Names and files that were not asked for or not shown.", ("reason",)),
+    "digest_mismatch": ("Files whose bytes had another digest than their page says.", ()),
+    "digest_change": ("Files whose digest on the page has changed; they are hidden.", ()),
+    "owner_change": ("Names that one upstream index has given up and another one has.", ()),
+    "not_stored": ("Files that were fetched, and could not be stored.", ()),
+}
+"""The counters of upstream indexes: their help text and labels."""
+UPSTREAM_GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "inflight": ("Requests to upstream indexes that are under way.", ()),
+    "stale_age_seconds": (
+        "Age of the last stale page that was served; 0 once an upstream index has answered.",
+        (),
+    ),
+    "breaker_open": (
+        "Whether an upstream index is left alone for a while.",
+        ("upstream",),
+    ),
+}
+"""The gauges of upstream indexes: their help text and labels."""
+
+
+def _upstream(snapshot: UpstreamSnapshot) -> Iterator[core.Metric]:
+    yield _histogram(
+        "wheelyard_upstream_seconds",
+        "Durations of requests to upstream indexes, until the last byte.",
+        ("kind",),
+        snapshot.durations,
+    )
+    counters = (core.CounterMetricFamily, UPSTREAM_COUNTS, snapshot.counts)
+    gauges = (core.GaugeMetricFamily, UPSTREAM_GAUGES, snapshot.gauges)
+    for make, known, samples in (counters, gauges):
+        for metric, (help_text, labels) in known.items():
+            family = make(f"wheelyard_upstream_{metric}", help_text, labels=labels)
+            found = [(each[1], each[2]) for each in samples if each[0] == metric]
+            # a metric without labels is 0 from the start, so that its first change is seen
+            for values, value in found or ([] if labels else [((), 0.0)]):
+                family.add_metric(values, value)
+            yield family
 
 
 def _histogram(

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from math import fsum
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,21 @@ KEPT_AFTER_EXIT: Final = frozenset({START_TIME, "process_cpu_seconds"})
 """The process metrics that still count after the worker has exited."""
 
 
+Sample = tuple[str, tuple[str, ...], float]
+"""The name of a metric of upstream indexes, the values of its labels, and its value."""
+SUMMED_GAUGES: Final = frozenset({"inflight"})
+"""Gauges of upstream indexes that are added up over workers; of others the largest counts."""
+
+
+class UpstreamSnapshot(Struct, frozen=True, kw_only=True):
+    """What was asked of upstream indexes."""
+
+    durations: tuple[Histogram, ...] = ()
+    """By kind of request."""
+    counts: tuple[Sample, ...] = ()
+    gauges: tuple[Sample, ...] = ()
+
+
 class MetricsSnapshot(Struct, frozen=True, kw_only=True):
     """The metrics of a process, or of all workers together, since the start."""
 
@@ -42,6 +58,8 @@ class MetricsSnapshot(Struct, frozen=True, kw_only=True):
     """CPU time, memory and file descriptors, by their Prometheus names."""
     expiring_tokens: tuple[float, int] | None = None
     """When the tokens that expire soon were counted, in seconds since the epoch, and the count."""
+    upstream: UpstreamSnapshot | None = None
+    """None without an upstream index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +114,31 @@ def merge(workers: Sequence[MetricsSnapshot]) -> MetricsSnapshot:
         in_progress=sum(worker.in_progress for worker in workers),
         process=_merge_process([worker.process for worker in workers]),
         expiring_tokens=max(filter(None, (each.expiring_tokens for each in workers)), default=None),
+        upstream=_merge_upstream([each.upstream for each in workers if each.upstream is not None]),
     )
+
+
+def _merge_upstream(workers: Sequence[UpstreamSnapshot]) -> UpstreamSnapshot | None:
+    if not workers:
+        return None
+    return UpstreamSnapshot(
+        durations=_merge_histograms(timing for each in workers for timing in each.durations),
+        counts=_merge_samples((each.counts for each in workers), lambda _: fsum),
+        gauges=_merge_samples(
+            (each.gauges for each in workers),
+            lambda metric: fsum if metric in SUMMED_GAUGES else max,
+        ),
+    )
+
+
+def _merge_samples(
+    workers: Iterable[Iterable[Sample]],
+    merge_of: Callable[[str], Callable[[Iterable[float]], float]],
+) -> tuple[Sample, ...]:
+    values = defaultdict[tuple[str, tuple[str, ...]], list[float]](list)
+    for metric, labels, value in chain.from_iterable(workers):
+        values[metric, labels].append(value)
+    return tuple((*key, merge_of(key[0])(found)) for key, found in sorted(values.items()))
 
 
 def _merge_process(workers: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -13,7 +13,7 @@ from typing import Final
 from msgspec.json import encode
 
 from wheelyard import errors
-from wheelyard.errors import Forbidden, WheelyardError
+from wheelyard.errors import RETRY_AFTER_SECONDS, Forbidden, Unavailable, WheelyardError
 from wheelyard.http.protocol import messages
 from wheelyard.http.protocol.messages import NO_STORE, NOSNIFF, Header, Response
 
@@ -28,11 +28,15 @@ STATUS_BY_TYPE: Final[dict[type[WheelyardError], int]] = {
 }
 HEADERS_TOO_LARGE: Final = "headers_too_large"
 UNSUPPORTED_MEDIA_TYPE: Final = "unsupported_media_type"
+UPSTREAM_LOOP: Final = "upstream_loop"
+"""A request that this index has sent to itself, as its own upstream index."""
 STATUS_BY_CODE: Final = {
     errors.STORAGE_FULL: 507,
     errors.RATE_LIMITED: 429,
+    errors.BAD_UPSTREAM: 502,
     HEADERS_TOO_LARGE: 431,
     UNSUPPORTED_MEDIA_TYPE: 415,
+    UPSTREAM_LOOP: 508,
 }
 """HTTP status of error codes that do not have the status of their exception type."""
 
@@ -51,7 +55,8 @@ BEARER_CHALLENGE: Final[Header] = (b"www-authenticate", b'Bearer realm="wheelyar
 
 def error_response_for(error: WheelyardError) -> Response:
     """Return the response to a request that has failed with `error`."""
-    return error_response(status_of(error), error.code, error.message, error.short)
+    seconds = error.retry_after if isinstance(error, Unavailable) else RETRY_AFTER_SECONDS
+    return error_response(status_of(error), error.code, error.message, error.short, seconds=seconds)
 
 
 def status_of(error: WheelyardError) -> int:
@@ -59,16 +64,28 @@ def status_of(error: WheelyardError) -> int:
     return STATUS_BY_CODE.get(error.code, STATUS_BY_TYPE[type(error)])
 
 
-def retry_after(seconds: int = 5) -> Header:
+def retry_after(seconds: int = RETRY_AFTER_SECONDS) -> Header:
     """Return a Retry-After header that asks the client to wait for `seconds`."""
     return (b"retry-after", b"%d" % seconds)
 
 
-def error_response(status: int, code: str, message: str, short: str, *headers: Header) -> Response:
-    """Return a response with an error as JSON: programs read `code`, and uv shows `short`."""
+def error_response(
+    status: int,
+    code: str,
+    message: str,
+    short: str,
+    *headers: Header,
+    seconds: int = RETRY_AFTER_SECONDS,
+) -> Response:
+    """
+    Return a response with an error as JSON: programs read `code`, and uv shows `short`.
+
+    With 429 and 503 the client is asked to wait for `seconds`.
+    """
     title = REASON_PHRASES[status]
     body = {"message": message, "code": f"{status} {short}", "title": title, "error": code}
-    extra = {401: (CHALLENGE,), 429: (retry_after(),), 503: (retry_after(),)}.get(status, ())
+    wait = retry_after(seconds)
+    extra = {401: (CHALLENGE,), 429: (wait,), 503: (wait,)}.get(status, ())
     common = (messages.CSP, *extra, NO_STORE)
     return messages.make_response(status, messages.JSON, encode(body), *common, *headers)
 

@@ -1,7 +1,8 @@
 """Request and response values, and sending a response by ASGI."""
 
 import logging
-from asyncio import create_task, wrap_future
+from asyncio import FIRST_COMPLETED, Task, create_task, get_running_loop, wrap_future
+from asyncio import wait as asyncio_wait
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, MutableMapping
 from concurrent.futures import Executor, Future, wait
 from contextlib import suppress
@@ -110,7 +111,8 @@ async def send_response(
     Send a response by ASGI (to HEAD without its body).
 
     A body of chunks is read in `pool`, and closed at the end. Once `hung_up` has returned, because
-    the client has disconnected, no more chunks are read.
+    the client has disconnected, no more chunks are read. A body with `when_ready`, which tells when
+    its next chunk can be read, occupies no thread until then.
     """
     start, body = whole_response(response, method)
     if method == "HEAD" or isinstance(response.body, bytes | Path):
@@ -128,6 +130,9 @@ async def _send_chunks(
     try:
         await send(start)
         while True:
+            await until_readable(chunks, watch)
+            if watch is not None and watch.done():
+                return
             reading = pool.submit(next, chunks, b"")
             chunk = await wrap_future(reading)
             if watch is not None and watch.done():
@@ -143,6 +148,28 @@ async def _send_chunks(
             watch.cancel()
         with suppress(RuntimeError):  # the pool is shut down
             await wrap_future(pool.submit(_close, chunks, reading))
+
+
+async def until_readable(chunks: Iterator[bytes], watch: Task[None] | None = None) -> None:
+    """Wait until the next chunk of a body with `when_ready` is there, or `watch` has ended."""
+    when_ready = getattr(chunks, "when_ready", None)
+    if when_ready is None:
+        return
+    loop = get_running_loop()
+    ready = loop.create_future()
+
+    def note() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    def wake() -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(note)
+
+    if when_ready(wake):
+        return
+    waiting = (ready,) if watch is None else (ready, watch)
+    await asyncio_wait(waiting, return_when=FIRST_COMPLETED)
 
 
 def _close(chunks: Iterator[bytes], reading: Future[bytes] | None) -> None:

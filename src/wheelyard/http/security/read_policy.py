@@ -17,6 +17,8 @@ class ReadPolicy:
     anonymous: Caller
     """The caller of a request without a credential."""
     private_patterns: tuple[Pattern, ...]
+    has_upstream: bool = False
+    """Whether a name that is not private may be that of a public package."""
 
     def is_public(self, name: NormalizedName | None = None) -> bool:
         """Return whether anonymous callers may read a project; for None: every project."""
@@ -40,6 +42,18 @@ class ReadPolicy:
             raise Forbidden(f"{message} Use a credential that may.", short=message)
         raise project_not_found(name)
 
+    def require_lookup(self, caller: Caller, name: NormalizedName) -> None:
+        """
+        Raise an error, as `require_project_read` does, unless `caller` may read `name` if public.
+
+        Who has a credential and may read anything may read all public packages: no grant names
+        them. Whoever finds that the name is private has to call `require_project_read`.
+        """
+        is_reader = not caller.is_anonymous and caller.may_anywhere(Action.READ)
+        may_be_public = self.has_upstream and not matches_any(self.private_patterns, name)
+        if not (is_reader and may_be_public):
+            self.require_project_read(caller, name)
+
 
 def require_any_read(caller: Caller) -> None:
     """
@@ -49,6 +63,23 @@ def require_any_read(caller: Caller) -> None:
     """
     if caller.is_anonymous and not caller.may_anywhere(Action.READ):
         raise invalid_credential()
+
+
+def require_admin(caller: Caller, what: str) -> None:
+    """
+    Raise Unauthenticated or Forbidden unless the caller is an administrator.
+
+    `what` says what the caller wanted, such as `see or change rights`.
+    """
+    if caller.is_anonymous:
+        raise invalid_credential()
+    if not caller.may_everywhere(Action.ADMIN):
+        fact = f"{caller.display_name} may not {what}."
+        raise Forbidden(
+            f"{fact} Use a credential of an administrator: one with a grant of admin, or a token "
+            "of 'wheelyard token create NAME --can admin'.",
+            short=fact,
+        )
 
 
 def parse_project_name(segment: str) -> NormalizedName:

@@ -1,0 +1,108 @@
+"""
+Handlers of `/api/v1/upstream`: decisions about public packages, and why one is not shown.
+
+    GET   upstream/why?project=requests&version=2.32.5  for whoever may read the project
+    GET   upstream/decisions                            the decisions in force
+    GET   upstream/decisions/history?after=0            every decision, as commits
+    POST  upstream/approve    {"project": "requests", "version": "", "despite": [], "reason": ""}
+    POST  upstream/block      {"project": "requests", "version": "", "reason": ""}
+
+All but the first are for administrators.
+"""
+
+from typing import Final
+
+from msgspec import Struct
+
+from wheelyard.errors import NotFound
+from wheelyard.http.context import ServerContext
+from wheelyard.http.protocol.conditional_requests import check_if_match
+from wheelyard.http.protocol.json_body import check_json, decode_json, json_response, read_body
+from wheelyard.http.protocol.messages import Request, Response
+from wheelyard.http.protocol.query_string import parse_after, query_field
+from wheelyard.http.security.read_policy import require_admin
+from wheelyard.model.distribution_filename import parse_name, parse_version
+
+CHANGES: Final = ("approve", "block")
+"""The changes: the last segment of the path."""
+
+
+class BlockRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a request to block a project, or one version of it."""
+
+    project: str
+    version: str = ""
+    """Empty for the whole project."""
+    reason: str = ""
+
+
+class ApprovalRequest(BlockRequest, frozen=True, forbid_unknown_fields=True):
+    """The body of a request to approve a project, or one version of it."""
+
+    despite: tuple[str, ...] = ()
+    """Codes of rules that are lifted, too."""
+
+
+async def list_decisions(request: Request, context: ServerContext) -> Response:
+    """Handle GET `/api/v1/upstream/decisions`: the decisions in force."""
+    require_admin(request.caller, "see or make decisions")
+
+    def respond() -> Response:
+        known = context.index.decisions.get("current").value
+        return json_response(200, {"decisions": known.decisions if known else ()})
+
+    return await context.pools.run_read(respond)
+
+
+async def show_history(request: Request, context: ServerContext) -> Response:
+    """Handle GET `/api/v1/upstream/decisions/history`: the commits after number `after`."""
+    require_admin(request.caller, "see or make decisions")
+    after = parse_after(request.query)
+
+    def respond() -> Response:
+        return json_response(200, {"commits": list(context.index.decisions.history(after))})
+
+    async with context.long_read_limit.acquire(request.client_key):
+        return await context.pools.run_read(respond)
+
+
+async def decide(request: Request, context: ServerContext, change: str) -> Response:
+    """Handle POST `/api/v1/upstream/<change>`; answer with all decisions about the project."""
+    require_admin(request.caller, "see or make decisions")
+    if rejection := check_if_match(request.headers, None) or check_json(request):
+        return rejection
+    body, records = await read_body(request.receive), context.index.decisions
+    # no server without an upstream index needs it
+    from wheelyard.upstream.policy.deciding import Deciding  # noqa: PLC0415
+
+    def respond() -> Response:
+        kind = BlockRequest if change == "block" else ApprovalRequest
+        sent = decode_json(body, kind, {"despite": "a list of strings"})
+        deciding = Deciding(records, request.caller.principal, context.index.projects.names)
+        name = parse_name(sent.project)
+        version = parse_version(sent.version) if sent.version else None
+        if isinstance(sent, ApprovalRequest):
+            known = deciding.approve(name, version, sent.reason, sent.despite)
+        else:
+            known = deciding.block(name, version, sent.reason)
+        return json_response(200, {"decisions": known.all})
+
+    return await context.pools.run_write(respond)
+
+
+async def explain(request: Request, context: ServerContext) -> Response:
+    """Handle GET `/api/v1/upstream/why`: what clients get for a project or a version, and why."""
+    name = parse_name(query_field(request.query, "project") or "")
+    version = query_field(request.query, "version")
+    context.read_policy.require_project_read(request.caller, name)
+    wanted = parse_version(version) if version else None
+    upstream = context.index.upstream
+    if upstream is None:
+        message = "This index has no upstream index. Set [upstream] enabled, and restart it."
+        raise NotFound(message, short="No upstream index.")
+
+    def respond() -> Response:
+        return json_response(200, upstream.explain(name, wanted))
+
+    async with context.long_read_limit.acquire(request.client_key):
+        return await context.pools.run_read(respond)

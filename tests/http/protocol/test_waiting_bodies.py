@@ -1,0 +1,86 @@
+"""Bodies whose next bytes have still to come from somewhere else."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from wheelyard.http.protocol.messages import Message, Response, send_response
+
+
+@dataclass
+class ArrivingBody:
+    """A body each of whose chunks arrives once somebody waits for it; after None, nothing does."""
+
+    coming: list[bytes | None]
+    arrived: list[bytes] = field(default_factory=list)
+    is_closed: bool = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        assert self.arrived or not self.coming, "a thread would wait here"
+        if not self.arrived:
+            raise StopIteration
+        return self.arrived.pop()
+
+    def when_ready(self, call: Callable[[], None]) -> bool:
+        """Return whether a chunk is there or all were, else let the next one arrive soon."""
+        if self.arrived or not self.coming:
+            return True
+        chunk = self.coming[0]
+        if chunk is not None:
+            asyncio.get_running_loop().call_soon(self._arrive, call)
+        return False
+
+    def close(self) -> None:
+        """Note that nobody reads any more."""
+        self.is_closed = True
+
+    def _arrive(self, call: Callable[[], None]) -> None:
+        self.arrived.append(self.coming.pop(0) or b"")
+        call()
+
+
+class OwnThread(Executor):
+    """Runs work in the thread that submits it: no work may wait."""
+
+    def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401
+        """Run `work` now."""
+        future: Future[Any] = Future()
+        future.set_result(work(*args, **kwargs))
+        return future
+
+
+def test_a_reader_that_waits_for_bytes() -> None:
+    """A client that waits for bytes which are not there yet occupies no thread."""
+    body, sent = ArrivingBody([b"one", b"two"]), list[bytes]()
+
+    async def send(message: Message) -> None:
+        sent.append(message.get("body", b""))
+
+    asyncio.run(send_response(Response(200, (), body), "GET", send, OwnThread()))
+
+    assert b"".join(sent) == b"onetwo"
+    assert body.is_closed
+
+
+def test_a_client_that_leaves_while_it_waits() -> None:
+    """A client that disconnects while it waits for bytes is let go at once."""
+
+    async def check() -> ArrivingBody:
+        body, left = ArrivingBody([b"one", None]), asyncio.Event()
+
+        async def send(message: Message) -> None:
+            if message.get("body") == b"one":
+                left.set()
+
+        async def hung_up() -> None:
+            await left.wait()
+
+        await send_response(Response(200, (), body), "GET", send, OwnThread(), hung_up)
+        return body
+
+    assert asyncio.run(check()).is_closed
