@@ -237,3 +237,44 @@ def test_tls(wheelyard: Typed, sandbox: Sandbox) -> None:
         assert done.returncode == 1
         assert "key.pem: It is not the key of the first certificate in " in done.stderr
     assert not (sandbox.folder / "new").exists()
+
+
+def test_upstream(check: Configured, settings: Path, wheelyard: Typed) -> None:
+    """The upstream indexes are there in words, and what is asked of them; a missing file stops."""
+    section = """
+        [upstream]
+        enabled = true
+        private = ["Acme_*", "acme"]
+        deny = ["left-pad"]
+        bucket = "{}"
+        [[upstream.index]]
+        label = "team"
+        url = "https://packages.example.org/simple/"
+        username = "reader"
+        [[upstream.index]]
+        label = "public"
+        url = "https://index.example.com/simple/"
+        file_hosts = ["files.example.com"]
+    """.format(settings.parent / "kept")
+
+    output = check(section, text="").stdout.splitlines()
+
+    for line in (
+        "upstream team: https://packages.example.org/simple/; asked as reader",
+        "upstream public: https://index.example.com/simple/; files also from files.example.com",
+        "private names: acme-*, acme, and every name that is or was published here",
+        "public names: all others, but left-pad",
+    ):
+        assert line in output
+    assert not (settings.parent / "kept").exists()
+    refused = check(section.replace("deny", 'ca_file = "missing.pem"\ndeny'), text="")
+    assert (refused.returncode, "ca_file: " in refused.stderr) == (1, True)
+    for line, word in (
+        ('osv = "missing"', "[upstream] osv: "),
+        ('blocked_licenses = ["x"]', "SPDX"),
+    ):
+        refused = check(section.replace("deny", f"{line}\ndeny"), text="")
+        assert (refused.returncode, word in refused.stderr) == (1, True)
+    settings.write_text(section)
+    served = wheelyard("serve", "--config", settings, "--set", "upstream.osv=missing")
+    assert (served.returncode, "[upstream] osv: " in served.stderr) == (1, True)

@@ -67,7 +67,7 @@ def test_what_it_says(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
     result = json.loads(again.stdout)
     assert again.stderr == ""
     assert result.pop("moment").endswith("Z")
-    counts = dict.fromkeys(("changed", "objects", "size", "credentials"), 0)
+    counts = dict.fromkeys(("changed", "objects", "size", "decisions", "credentials"), 0)
     assert result == {"projects": 2, "problems": [], **counts}
     assert contents(there) == contents(store)
 

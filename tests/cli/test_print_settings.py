@@ -41,6 +41,19 @@ def test_url_of_the_settings(wheelyard: Typed, sandbox: Sandbox) -> None:
     assert index["url"] == "https://pypi.acme.dev/x/simple/"
 
 
+def test_one_url(wheelyard: Typed, sandbox: Sandbox) -> None:
+    """With an upstream index in the settings, or the option, the text is for one index alone."""
+    by_option = wheelyard("print-settings", "uv", "--url", URL, "--one-url")
+    (sandbox.folder / "wheelyard.toml").write_text(
+        f'[server]\npublic_url = "{URL}/"\npath_prefix = "/acme"\n[upstream]\nenabled = true\n'
+        'url = "https://index.example.com/simple/"\nprivate = ["acme-*"]\n'
+    )
+    by_settings = wheelyard("print-settings", "uv")
+
+    assert tomllib.loads(by_option.stdout)["tool"]["uv"]["index"][0]["default"] is True
+    assert by_settings.stdout == by_option.stdout
+
+
 @pytest.mark.parametrize("end", ["/", "/simple", "/simple/", "/legacy/"])
 def test_url_of_another_page(wheelyard: Typed, end: str) -> None:
     """The URL of the project list or for uploads stands for the root."""

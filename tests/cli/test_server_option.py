@@ -98,6 +98,51 @@ def test_a_release(remote: Typed, local: Typed, sandbox: Sandbox) -> None:
         assert done == tuple(each.replace("twin", "demo") for each in expected), line
 
 
+def test_names(remote: Typed, local: Typed, server: RunningServer) -> None:
+    """Names are reserved, listed and released from anywhere; only administrators release."""
+    for line in (
+        *("names reserve {}-next --reason soon", "names reserve {}-next"),
+        *("names release {}-next", "names release {}-next --yes", "names release {}-next --yes"),
+        "names reserve simple",
+    ):
+        done = printed(remote(*line.replace("{}", "acme").split()))
+        expected = printed(local(*line.replace("{}", "twin").split()))
+        assert done == tuple(each.replace("twin", "acme") for each in expected), line
+    assert remote("names", "reserve", "acme-next", "--reason", "soon").returncode == 0
+    for arguments in ([], ["--json"]):
+        listed = remote("names", "list", *arguments)
+        assert printed(listed) == printed(local("names", "list", *arguments))
+        assert "acme-next" in listed.stdout
+        assert "soon" in listed.stdout
+    refused = remote("names", "release", "acme-next", "--yes", WHEELYARD_TOKEN=server.token)
+    assert (refused.returncode, "may not" in refused.stderr) == (1, True)
+
+
+def test_decisions(remote: Typed, local: Typed, server: RunningServer) -> None:
+    """Public packages are approved, blocked and listed from anywhere, by administrators."""
+    for line in (
+        *("upstream block {} 2.0 --reason broken", "upstream approve {} --despite licence"),
+        *(
+            "upstream approve {} 3.0.0",
+            "upstream block {}",
+            "upstream approve {} --despite malicious",
+        ),
+        "upstream approve {} not-a-version",
+    ):
+        done = printed(remote(*line.replace("{}", "acme-x").split()))
+        expected = printed(local(*line.replace("{}", "twin-x").split()))
+        assert done == tuple(each.replace("twin-x", "acme-x") for each in expected), line
+    for arguments in (["decisions"], ["decisions", "--json"], ["decisions", "acme-x", "--history"]):
+        listed = remote("upstream", *arguments)
+        assert printed(listed) == printed(local("upstream", *arguments))
+        assert "(broken)" in listed.stdout or '"reason":"broken"' in listed.stdout
+    refused = remote("upstream", "block", "acme-x", WHEELYARD_TOKEN=server.token)
+    assert (refused.returncode, "may not" in refused.stderr) == (1, True)
+    for ask in (remote, local):
+        unknown = ask("upstream", "why", "requests")
+        assert (unknown.returncode, "no upstream index" in unknown.stderr) == (1, True)
+
+
 def test_lists(remote: Typed, local: Typed, sandbox: Sandbox) -> None:
     """Projects and files are listed with all that is known of them, imported ones too."""
     (path,) = put(sandbox.folder, wheel("old", "1.0", "Summary: An old one"))
@@ -126,6 +171,9 @@ def test_journal(remote: Typed, local: Typed, sandbox: Sandbox, server: RunningS
         assert printed(remote("journal", *arguments)) == printed(local("journal", *arguments))
     assert "There is no project 'nothing' here" in remote("journal", "nothing").stderr
     assert "diarists" in remote("journal").stdout
+    assert remote("upstream", "block", "taken-over", "2.0").returncode == 0
+    for arguments in ([], ["taken-over"]):
+        assert "blocked taken-over 2.0\n" in remote("journal", *arguments).stdout
     own = remote("journal", WHEELYARD_TOKEN=server.token)
     assert (own.returncode, "diarists" in own.stdout, "diary" in own.stdout) == (0, False, True)
 

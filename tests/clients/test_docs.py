@@ -19,6 +19,9 @@ from tests.clients.harness import REPOSITORY, Sandbox, program, system_program
 from tests.clients.projects import Builder
 from tests.clients.reading import publish
 from tests.clients.servers import Server, running_server
+from tests.upstream.fake_upstream import running_fake_upstream
+from tests.upstream.public_packages import public_wheel
+from tests.upstream.settings import upstream_settings
 
 DOCS = REPOSITORY / "docs"
 PAGES = [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("deploy/*.md"))]
@@ -29,9 +32,23 @@ pytestmark = pytest.mark.clients
 
 
 @pytest.fixture
-def fresh_server(tmp_path: Path) -> Iterator[Server]:
+def settings(page: Path) -> Iterator[str]:
+    """What `wheelyard.toml` says: the page about upstream indexes needs one."""
+    if page.stem != "upstream":
+        yield ""
+        return
+    with running_fake_upstream() as upstream:
+        for version in ("2.33.0", "2.34.2"):
+            upstream.publish(public_wheel("requests", version))
+        yield upstream_settings(upstream)
+
+
+@pytest.fixture
+def fresh_server(tmp_path: Path, settings: str) -> Iterator[Server]:
     """A server for one page, as the examples of several pages change the same projects."""
-    with running_server(tmp_path / "server") as server:
+    config = tmp_path / "wheelyard.toml"
+    config.write_text(settings)
+    with running_server(tmp_path / "server", "--config", str(config)) as server:
         yield server
 
 
@@ -45,7 +62,9 @@ def commands(page: Path) -> list[str]:
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem
 )
-def test_examples(page: Path, fresh_server: Server, build: Builder, sandbox: Sandbox) -> None:
+def test_examples(
+    page: Path, settings: str, fresh_server: Server, build: Builder, sandbox: Sandbox
+) -> None:
     """Every example of the page does what the page says, when it is typed as it stands."""
     system_program("curl")
     server, built = fresh_server, build("setuptools", "acme-core")
@@ -59,6 +78,7 @@ def test_examples(page: Path, fresh_server: Server, build: Builder, sandbox: San
         "TOKEN": server.token,
         "VIRTUAL_ENV": str(sandbox.python().parent.parent),
         "WHEELYARD_STORE": str(server.store),
+        "WHEELYARD_TOML": settings,
     }
     stand_ins = {DOCUMENTED: server.address, "./wheelyard-data": str(server.store)}
     for line in commands(page):

@@ -9,9 +9,11 @@ from packaging.utils import NormalizedName
 from wheelyard.authentication.api_tokens import ListedToken
 from wheelyard.model.access import Action, Pattern
 from wheelyard.model.access_rules import AccessCommit
+from wheelyard.model.decisions import Decision, DecisionCommit
 from wheelyard.model.project import Commit, File, Project, Status
 from wheelyard.model.token import Rotation, TokenRecord
 from wheelyard.operations.lifecycle import Changed
+from wheelyard.operations.names import PrivateName
 
 
 class _Name(Struct, frozen=True):
@@ -22,6 +24,19 @@ class NamesAnswer(Struct, frozen=True):
     """The names of projects."""
 
     projects: tuple[_Name, ...]
+
+
+class PrivateNamesAnswer(Struct, frozen=True):
+    """The private names."""
+
+    names: list[PrivateName]
+
+
+class ReservationAnswer(Struct, frozen=True):
+    """A name that is private now."""
+
+    is_new: bool
+    """Whether it was not private before."""
 
 
 class _FileAnswer(Struct, frozen=True, rename="kebab"):
@@ -177,3 +192,15 @@ class AccessHistory(Struct, frozen=True):
     """Changes of the grants and groups in the store."""
 
     commits: tuple[AccessCommit, ...]
+
+
+class DecisionsAnswer(Struct, frozen=True):
+    """Decisions about public packages."""
+
+    decisions: tuple[Decision, ...]
+
+
+class DecisionHistory(Struct, frozen=True):
+    """Every decision about public packages."""
+
+    commits: tuple[DecisionCommit, ...]

@@ -29,8 +29,9 @@ class RemoteJournals:
             return (self.only,)
         moment = max(since, self._looked_at)
         looked_at = self.connection.runtime.now()
-        query = "" if moment == BEGINNING else f"?changed-since={quote(moment.isoformat())}"
-        found = self.connection.send("GET", f"projects{query}", NamesAnswer)
+        # with a time the server looks at the documents, of which released names have one, too
+        query = f"changed-since={quote(moment.isoformat())}"
+        found = self.connection.send("GET", f"projects?{query}", NamesAnswer)
         self._looked_at = looked_at
         return [each.name for each in found.projects]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from threading import Lock
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from packaging.utils import NormalizedName
@@ -13,8 +13,12 @@ from packaging.version import Version
 from wheelyard.api_client.answers import (
     AccessHistory,
     ChangeAnswer,
+    DecisionHistory,
+    DecisionsAnswer,
     NamesAnswer,
+    PrivateNamesAnswer,
     ProjectAnswer,
+    ReservationAnswer,
     RotationAnswer,
     TokenAnswer,
     TokensAnswer,
@@ -31,13 +35,23 @@ from wheelyard.errors import Invalid
 from wheelyard.http_client.client import MIN_BYTES_PER_SECOND
 from wheelyard.model.access import Action
 from wheelyard.model.access_rules import AccessCommit
+from wheelyard.model.decisions import (
+    Decision,
+    DecisionCommit,
+    ProjectDecisions,
+    decisions_about,
+)
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Project, Status
 from wheelyard.model.token import ApiToken, TokenRecord, has_token_prefix, parse_token, token_id_in
 from wheelyard.operations.access_control import AccessList, AddedGrant, GroupChange
 from wheelyard.operations.lifecycle import Changed, ReleaseAction, Selection
+from wheelyard.operations.names import PrivateName
 from wheelyard.operations.upload import PublishedFile
 from wheelyard.rendering.simple_pages import timestamp
+
+if TYPE_CHECKING:
+    from wheelyard.upstream.why import Explanation
 
 CONCURRENT_UPLOADS: Final = 4
 """The server shares its places for uploads between its callers."""
@@ -125,6 +139,61 @@ class RemoteIndex:
         fields = {"status": status, "reason": reason}
         path = f"projects/{name}/status"
         return self._connection.send("POST", path, ProjectAnswer, fields).project()
+
+    def private_names(self) -> list[PrivateName]:
+        """Return the private names, sorted; for an administrator."""
+        return self._connection.send("GET", "names", PrivateNamesAnswer).names
+
+    def reserve_name(self, name: NormalizedName, reason: str) -> bool:
+        """Make a name private; return False if it is private already."""
+        path = f"projects/{name}/reserve"
+        return self._connection.send("POST", path, ReservationAnswer, {"reason": reason}).is_new
+
+    def release_name(self, name: NormalizedName, reason: str) -> None:
+        """Give up a private name without files."""
+        path = f"projects/{name}/release"
+        self._connection.send("POST", path, type(None), {"reason": reason}, repeats=False)
+
+    def approve(
+        self,
+        name: NormalizedName,
+        version: Version | None,
+        reason: str,
+        despite: Sequence[str] = (),
+    ) -> ProjectDecisions:
+        """Approve a public project or one version; return all decisions about the project."""
+        return self._decide("approve", name, version, {"reason": reason, "despite": despite})
+
+    def block(self, name: NormalizedName, version: Version | None, reason: str) -> ProjectDecisions:
+        """Block a public project or one version; return all decisions about the project."""
+        return self._decide("block", name, version, {"reason": reason})
+
+    def _decide(
+        self,
+        change: str,
+        name: NormalizedName,
+        version: Version | None,
+        fields: Mapping[str, object],
+    ) -> ProjectDecisions:
+        sent = {"project": name, "version": str(version or ""), **fields}
+        found = self._connection.send("POST", f"upstream/{change}", DecisionsAnswer, sent)
+        return decisions_about(found.decisions)
+
+    def decisions(self) -> Sequence[Decision]:
+        """Return the decisions in force about public packages."""
+        return self._connection.send("GET", "upstream/decisions", DecisionsAnswer).decisions
+
+    def decision_history(self, after: int = 0) -> Iterator[DecisionCommit]:
+        """Yield every decision about public packages behind number `after`, oldest first."""
+        path = f"upstream/decisions/history?after={after}"
+        yield from self._connection.send("GET", path, DecisionHistory).commits
+
+    def explain_upstream(self, name: NormalizedName, version: Version | None) -> "Explanation":
+        """Return what clients get for a name or one version of it, and why."""
+        from wheelyard.upstream.why import Explanation  # noqa: PLC0415 - other commands need none
+
+        query = urlencode({"project": name, "version": str(version or "")})
+        return self._connection.send("GET", f"upstream/why?{query}", Explanation)
 
     @property
     def concurrent_uploads(self) -> int:

@@ -26,10 +26,12 @@ from wheelyard.cli.output import warn
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.observability.instrumentation import require_telemetry
 from wheelyard.model.grants import describe_actions, describe_grant, describe_projects
+from wheelyard.model.name_patterns import parse_name_patterns
 from wheelyard.model.text import escaped
 from wheelyard.operations.store_probe import failures_of, read_steps, write_steps
 from wheelyard.settings.load import LoadedSettings
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, all_settings
+from wheelyard.settings.upstream_validation import private_name_patterns
 from wheelyard.settings.warnings import unmatched_grants
 from wheelyard.storage.base import Store
 from wheelyard.storage.gcs.location import is_bucket
@@ -88,8 +90,18 @@ def check() -> None:
             code="bad_setting",
         )
     require_telemetry(settings)
+    _check_advisories(settings)
     _check_buckets(settings)
     _warn_of_expiring_tokens(settings)
+
+
+def _check_advisories(settings: Settings) -> None:
+    """Raise Invalid if the OSV database of the settings cannot be read, or has no entry."""
+    upstream = settings.upstream
+    if upstream.enabled and upstream.osv:
+        from wheelyard.upstream.policy.osv_source import OsvSource
+
+        OsvSource(Path(upstream.osv), upstream.min_cvss, system_runtime().monotonic).load()
 
 
 def _warn_of_expiring_tokens(settings: Settings) -> None:
@@ -148,7 +160,8 @@ def _buckets(settings: Settings) -> Iterator[Store]:
         with suppress(WheelyardError):  # `read_steps` reports this error
             found = read_format(store)
             files = found.files if found else files
-    for each in (files, settings.access.credentials_store):
+    upstream = settings.upstream.bucket if settings.upstream.enabled else ""
+    for each in (files, settings.access.credentials_store, upstream):
         if is_bucket(each):
             yield store_in(each)
 
@@ -203,6 +216,26 @@ def _summary(settings: Settings, authenticator: Authenticator, config_source: st
         yield f"publisher {publisher.id}: {publisher.issuer.names[0]} may {can}"
     if access.anonymous_uploads:
         yield "uploads: by anybody"
+    if settings.upstream.enabled:
+        yield from _upstream(settings)
+
+
+def _upstream(settings: Settings) -> Iterator[str]:
+    """Yield the lines about the upstream indexes and which names are looked up there."""
+    upstream = settings.upstream
+    for index in upstream.indexes:
+        hosts = f"; files also from {', '.join(index.file_hosts)}" if index.file_hosts else ""
+        login = f"; asked as {index.username}" if index.username else ""
+        google = "; asked with this machine's Google credentials" if index.google else ""
+        yield f"upstream {index.label}: {index.url}{hosts}{login}{google}"
+    patterns = ", ".join(parse_name_patterns(private_name_patterns(settings)).texts)
+    own = "every name that is or was published here"
+    yield f"private names: {patterns + ', and ' if patterns else ''}{own}"
+    listed = ", ".join(upstream.allow) or "none"
+    names = f"those of allow: {listed}" if upstream.mode == "allowlist" else "all others"
+    denied = f", but {', '.join(upstream.deny)}" if upstream.deny else ""
+    offline = "; offline, so only what is in the store" if upstream.offline else ""
+    yield f"public names: {names}{denied}{offline}"
 
 
 def _changed_settings(loaded: LoadedSettings) -> Iterator[str]:

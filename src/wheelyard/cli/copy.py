@@ -63,6 +63,7 @@ def command(*, source: str, target: str, with_credentials: bool) -> int:
         spool=target_index.spool,
         retries=target_index.files.retries,
         threads=LOCAL_THREADS if is_local else REMOTE_THREADS,
+        claims_names=settings.upstream.enabled,
     )
     with progress_bar("copy", "SpinnerColumn", "DownloadColumn", "{task.description}") as update:
         try:
@@ -91,12 +92,13 @@ def command(*, source: str, target: str, with_credentials: bool) -> int:
 def _summary(target: str, report: CopyReport, *, with_credentials: bool) -> str:
     moment = f" as of {report.moment:%Y-%m-%d %H:%M:%S} UTC" if report.moment else ""
     written = f"{counted(report.objects, 'object')} written, {report.size} bytes"
+    decisions = f", {counted(report.decisions, 'decision')}" if report.decisions else ""
     credentials = (
         f", {counted(report.credentials, 'object')} of credentials" if with_credentials else ""
     )
     return (
         f"{escaped(target)}: {counted(report.projects, 'project')}{moment}, {report.changed} of "
-        f"them changed; {written}{credentials}"
+        f"them changed; {written}{decisions}{credentials}"
     )
 
 

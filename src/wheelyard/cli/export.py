@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from urllib.parse import urlsplit
 
 import click
@@ -66,15 +66,28 @@ def command(
         message = "A store in memory is empty, so there is nothing to export."
         raise Invalid(f"{message} Name another with --store.", code="bad_setting")
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    export = _exporter(index, dest, asked, processors).open()
+    exporter = _exporter(index, dest, asked, processors)
+    export = exporter.open()
     _warn_if_private(index, dest)
+    exporter.remove_public(export)
     columns = ("BarColumn", "MofNCompleteColumn", "TimeRemainingColumn")
     with progress_bar("export", *columns) as update:
         done = export.run(
             lambda count, total: update(completed=count, total=total), everything=everything
         )
-    print_json(_described(dest, export, done))
-    return _print_summary(dest, export, done)
+        public = exporter.export_public(export, everything=everything)
+    shown = {} if public is None else {"public": asdict(public)}
+    print_json({**_described(dest, export, done), **shown})
+    if index.upstream is not None and public is None:
+        warn("public packages are left out, as their files are not where --files says")
+    status = _print_summary(dest, export, done)
+    if public is not None:
+        projects = counted(public.projects, "public project")
+        print_line(
+            f"{escaped(dest)}: {projects}, {public.changed} of them exported anew, "
+            f"{public.removed} removed"
+        )
+    return status
 
 
 def _requested_options(
@@ -107,8 +120,11 @@ def refresh(
 
     All projects are exported if the site is new or its options have changed.
     """
-    export = _exporter(index, dest, RequestedOptions()).open()
-    done = export.export_projects(names)
+    exporter, projects = _exporter(index, dest, RequestedOptions()), tuple(names)
+    export = exporter.open()
+    done = export.export_projects(projects)
+    if index.upstream is not None:  # names that were public before
+        exporter.remove_public(export, projects)
     return _print_summary(dest, export, done), _described(dest, export, done)
 
 

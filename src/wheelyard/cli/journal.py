@@ -1,13 +1,13 @@
 """`wheelyard journal`: print who did what to one project or to all, and go on printing."""
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
-from functools import partial
 from typing import Final
 
 import click
 from msgspec.json import encode
+from packaging.utils import NormalizedName
 
 from wheelyard.cli.help_text import examples
 from wheelyard.cli.managed_index import (
@@ -18,15 +18,15 @@ from wheelyard.cli.managed_index import (
 from wheelyard.cli.output import is_output_lost, print_message, progress_bar, warn
 from wheelyard.cli.times import parse_since
 from wheelyard.errors import Forbidden, Invalid, Unauthenticated, Unavailable
-from wheelyard.model.access_rules import AccessCommit
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.journal_entry import JournalEntry
+from wheelyard.model.journal_entry import JournalEntry, access_entry_of, decision_entry_of
 from wheelyard.model.principals import with_name
 from wheelyard.model.text import escaped
 from wheelyard.operations.journal import (
     BEGINNING,
     JournalPart,
     JournalReader,
+    OtherJournal,
 )
 
 LOCAL_PAUSE_SECONDS: Final = 1.0
@@ -53,7 +53,8 @@ def command(
     """
     Print who did what to PROJECT, or to all projects, when, and with which credential.
 
-    Without PROJECT, changes of the grants and groups in the store are among the entries.
+    Decisions about public projects are among the entries, and without PROJECT the changes of the
+    grants and groups in the store.
 
     Entries come in order of time, oldest first. The status is 1 if an entry could not be read.
     """
@@ -62,8 +63,8 @@ def command(
         raise Invalid("--by is empty. Name a principal, a token or an e-mail, or leave it out.")
     index = managed_index()
     start = BEGINNING if since is None else max(parse_since(since, index.runtime.now()), BEGINNING)
-    history = partial(_access_history, index) if name is None else None
-    reader = JournalReader(index.journals(name), start, by or "", history)
+    others = _other_journals(index, name)
+    reader = JournalReader(index.journals(name), start, by or "", others)
     if follow:
         return _follow(reader, index, as_json=as_json)
     part = _read_with_progress(reader)
@@ -73,10 +74,24 @@ def command(
     return 1 if part.problems else 0
 
 
-def _access_history(index: ManagedIndex, after: int) -> Iterator[AccessCommit]:
-    """Yield the changes of grants and groups; none if a server shows them to others only."""
-    with suppress(Forbidden, Unauthenticated):
-        yield from index.access_history(after)
+def _other_journals(index: ManagedIndex, only: NormalizedName | None) -> tuple[OtherJournal, ...]:
+    """Return the journals of decisions and grants, which are empty for whom a server refuses."""
+
+    def decisions(after: int, name_of: Callable[[str], str]) -> Iterator[JournalEntry]:
+        with suppress(Forbidden, Unauthenticated):
+            # on a bucket each entry is a request, and most projects have none
+            if only is None or any(each.project == only for each in index.decisions()):
+                for each in index.decision_history(after):
+                    yield decision_entry_of(each, name_of(each.event.by))
+
+    def grants(after: int, name_of: Callable[[str], str]) -> Iterator[JournalEntry]:
+        with suppress(Forbidden, Unauthenticated):
+            for each in index.access_history(after):
+                yield access_entry_of(each, name_of(each.event.by))
+
+    about_projects = OtherJournal("the decisions about public projects", decisions, only)
+    of_rights = OtherJournal("the changes of grants", grants)
+    return (about_projects,) if only is not None else (about_projects, of_rights)
 
 
 def _read_with_progress(reader: JournalReader) -> JournalPart:

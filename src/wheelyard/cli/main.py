@@ -1,7 +1,8 @@
 """
 The `wheelyard` command: subcommands, error messages, exit statuses and Ctrl-C.
 
-Exit status: 0 success, 1 failure, 2 wrong usage, 130 Ctrl-C.
+Exit status: 0 success, 1 failure, 2 wrong usage, 3 what `upstream prefetch` could not get, 130
+Ctrl-C.
 """
 
 import logging
@@ -39,6 +40,10 @@ COMMAND_GROUPS: Final = {
         "unyank": "take that mark back",
         "delete": "remove a release, or one file, for good",
         "status": "set a project's status",
+        "names": "list, reserve and release private names",
+    },
+    "Public packages": {
+        "upstream": "fetch, approve and block packages of other indexes",
     },
     "Access": {
         "token": "create, list, rotate and revoke API tokens",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import click
 from packaging.utils import NormalizedName
+from packaging.version import Version
 
 from wheelyard.authentication.api_tokens import ListedToken, TokenRequest
 from wheelyard.authentication.token_rotation import RotatedToken, find_token, rotate
@@ -23,15 +24,17 @@ from wheelyard.cli.options import (
 )
 from wheelyard.cli.output import given_option, keep_option, warn
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Unavailable
+from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.access import Caller
 from wheelyard.model.access_rules import AccessCommit
+from wheelyard.model.decisions import Decision, DecisionCommit, ProjectDecisions
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Project, Status
 from wheelyard.model.token import TokenRecord
 from wheelyard.operations.access_control import AccessList, AddedGrant, GroupChange
 from wheelyard.operations.journal import JournalSource, StoreJournals
 from wheelyard.operations.lifecycle import Changed, ReleaseAction, Selection
+from wheelyard.operations.names import PrivateName
 from wheelyard.operations.upload import PublishedFile
 from wheelyard.settings.load import process_environment
 from wheelyard.wiring.index import Index
@@ -39,6 +42,8 @@ from wheelyard.wiring.stores import system_runtime
 
 if TYPE_CHECKING:  # it is imported for --server alone
     from wheelyard.api_client.remote_index import RemoteIndex
+    from wheelyard.upstream.policy.deciding import Deciding
+    from wheelyard.upstream.why import Explanation
 
 F = TypeVar("F", bound=Callable[..., object])
 ManagedIndex: TypeAlias = "LocalIndex | RemoteIndex"
@@ -158,6 +163,18 @@ class LocalIndex:
         """Set a project's status; return the changed project."""
         return self.index.lifecycle.set_status(self.caller, name, status, reason)
 
+    def private_names(self) -> list[PrivateName]:
+        """Return the private names, sorted."""
+        return list(self.index.names.all())
+
+    def reserve_name(self, name: NormalizedName, reason: str) -> bool:
+        """Make a name private; return False if it is private already."""
+        return self.index.names.reserve(self.caller, name, reason)
+
+    def release_name(self, name: NormalizedName, reason: str) -> None:
+        """Give up a private name without files."""
+        self.index.names.release(self.caller, name, reason)
+
     @property
     def concurrent_uploads(self) -> int:
         """The number of files to upload at a time."""
@@ -195,6 +212,44 @@ class LocalIndex:
     def access_history(self, after: int = 0) -> Iterator[AccessCommit]:
         """Yield the changes of those in the store behind number `after`, oldest first."""
         return self.index.access.history(after)
+
+    def approve(
+        self,
+        name: NormalizedName,
+        version: Version | None,
+        reason: str,
+        despite: Sequence[str] = (),
+    ) -> ProjectDecisions:
+        """Approve a public project or one version; return all decisions about the project."""
+        return self._deciding().approve(name, version, reason, despite)
+
+    def block(self, name: NormalizedName, version: Version | None, reason: str) -> ProjectDecisions:
+        """Block a public project or one version; return all decisions about the project."""
+        return self._deciding().block(name, version, reason)
+
+    def decisions(self) -> Sequence[Decision]:
+        """Return the decisions in force about public packages."""
+        known = self.index.decisions.get("current").value
+        return known.decisions if known else ()
+
+    def decision_history(self, after: int = 0) -> Iterator[DecisionCommit]:
+        """Yield every decision about public packages behind number `after`, oldest first."""
+        return self.index.decisions.history(after)
+
+    def explain_upstream(self, name: NormalizedName, version: Version | None) -> "Explanation":
+        """Return what clients get for a name or one version of it, and why."""
+        if self.index.upstream is None:
+            raise Invalid(
+                "This index has no upstream index: [upstream] is not enabled in the settings of "
+                "this command. Give the --config of the server, or --server.",
+                code="bad_setting",
+            )
+        return self.index.upstream.explain(name, version)
+
+    def _deciding(self) -> "Deciding":
+        from wheelyard.upstream.policy.deciding import Deciding  # other commands need none of it
+
+        return Deciding(self.index.decisions, self.caller.principal, self.index.projects.names)
 
     def add_grant(self, fields: GrantFields) -> AddedGrant:
         """Add a grant to the store; an equal one that is there stays, and is returned."""

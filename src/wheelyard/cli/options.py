@@ -119,7 +119,7 @@ def loaded_settings(
 
 def existing_index() -> Index:
     """Return the index that this command line names; raise Invalid unless its store exists."""
-    return open_index(command_settings(), create=False)
+    return _closed_with_command(open_index(command_settings(), create=False))
 
 
 def ensure_index(settings: Settings) -> Index:
@@ -136,6 +136,13 @@ def ensure_index(settings: Settings) -> Index:
     index = open_index(settings, on_first_write=print_made)
     if index.is_new and location != MEMORY_LOCATION:
         print_made()
+    return _closed_with_command(index)
+
+
+def _closed_with_command(index: Index) -> Index:
+    """Have the connections to upstream indexes closed at the end of the command."""
+    if index.upstream is not None:
+        click.get_current_context().call_on_close(index.upstream.close)
     return index
 
 

@@ -37,21 +37,34 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9._~-]+")
     metavar="NAME",
     help="A project that comes from this index; may be given again.",
 )
+@click.option(
+    "--one-url",
+    is_flag=True,
+    help="The index serves public packages, too.  [default: as the settings say]",
+)
 @click.option("--with-token", is_flag=True, help=f"Write the token of ${TOKEN_VARIABLE}, too.")
-def command(*, client: str, url: str | None, projects: tuple[str, ...], with_token: bool) -> None:
+def command(
+    *, client: str, url: str | None, projects: tuple[str, ...], one_url: bool, with_token: bool
+) -> None:
     """
     Print the configuration text of CLIENT for this index, to append to its file.
 
     uv, Poetry, PDM and Pipenv then take each named project from this index only, and all others
-    from where they took them before. pip takes all from this index. Without --with-token there is
-    no secret in the text.
+    from where they took them before. pip takes all from this index. With --one-url, every client
+    does, since public packages come from an upstream index. Without --with-token there is no
+    secret in the text.
     """
     environ = process_environment()
-    root = load_settings(environ=environ).settings.base_url if url is None else _parse_root(url)
+    if url is None:
+        settings = load_settings(environ=environ).settings
+        root, one_url = settings.base_url, one_url or settings.upstream.enabled
+    else:
+        root = _parse_root(url)
     # each project once, in the order given
     names = tuple(dict.fromkeys(map(parse_name, projects)))
     token = _parse_token(environ.get(TOKEN_VARIABLE, "")) if with_token else ""
-    text = CLIENTS[client](ClientSettings(root=root, projects=names, token=token))
+    found = ClientSettings(root=root, projects=names, token=token, serves_public=one_url)
+    text = CLIENTS[client](found)
     if with_token:
         warn("there is a secret in this text: commit neither the file nor a lock file made from it")
     # an empty line first, as the last line of a file may have no end

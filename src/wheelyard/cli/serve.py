@@ -185,6 +185,8 @@ def _serve(settings: Settings, options: WatchOptions) -> None:
         raise Invalid(f"{message} Leave the setting out, or --watch.", code="bad_setting")
     is_read_only = settings.server.read_only
     index = open_index(settings, create=False) if is_read_only else ensure_index(settings)
+    if index.upstream is not None:
+        index.upstream.policy.load()
     if not options.places:
         index.traits.make()
         print_startup_message(index)
@@ -282,21 +284,14 @@ def _token_hint(settings: Settings) -> str:
 
 def _client_configuration(index: Index, token: str) -> str:
     settings = index.settings
-    url, upload = settings.index_url, f"{settings.base_url}/legacy/"
-    scheme, _, rest = url.partition("://")
+    upload = f"{settings.base_url}/legacy/"
+    scheme, _, rest = settings.index_url.partition("://")
     user = "__token__"
     if settings.access.htpasswd_file and token == TOKEN_PLACEHOLDER:
         user, token = "NAME", "PASSWORD"
     is_open = Caller(ANONYMOUS, index.authenticator.policy.public).may_anywhere(Action.READ)
-    read = url if is_open else f"{scheme}://{user}:{token}@{rest}"
-    printing = f"wheelyard print-settings CLIENT --url {settings.base_url} --project NAME"
-    install = f"""
-Install   uv pip install --index {read} NAME
-          pip download --no-deps --index-url {read} -d private NAME && pip install private/*
-          poetry source add --priority=explicit wheelyard {url}
-          poetry add --source wheelyard NAME
-          {printing}   # pip, uv, poetry, pdm, pipenv, twine or hatch
-"""
+    read = settings.index_url if is_open else f"{scheme}://{user}:{token}@{rest}"
+    install = _install_lines(settings, read)
     if settings.server.read_only:
         return install
     return f"""{install}\
@@ -304,4 +299,24 @@ Publish   twine upload --repository-url {upload} -u {user} -p {token} dist/*
           uv publish --publish-url {upload} -u {user} -p {token} dist/*
           poetry config repositories.wheelyard {upload}
           poetry publish -r wheelyard -u {user} -p {token}
+"""
+
+
+def _install_lines(settings: Settings, read: str) -> str:
+    """Return the commands that install from `read`: all packages, or the private ones."""
+    url, clients = settings.index_url, "# pip, uv, poetry, pdm, pipenv, twine or hatch"
+    printing = f"wheelyard print-settings CLIENT --url {settings.base_url}"
+    if settings.upstream.enabled:
+        return f"""
+Install   uv pip install --default-index {read} NAME
+          pip install --index-url {read} NAME
+          poetry source add --priority=primary wheelyard {url}
+          {printing} --one-url   {clients}
+"""
+    return f"""
+Install   uv pip install --index {read} NAME
+          pip download --no-deps --index-url {read} -d private NAME && pip install private/*
+          poetry source add --priority=explicit wheelyard {url}
+          poetry add --source wheelyard NAME
+          {printing} --project NAME   {clients}
 """

@@ -36,6 +36,12 @@ RANGE_BYTES: Final = 10
 MESSAGE_LENGTH: Final = 160
 TRY_AGAIN: Final = "Try again; then ask the operator of the server, whose log says more."
 NO_INDEX: Final = "Open it in a browser: it may be a log-in page of this network, and no index."
+_SOURCES: Final = {
+    "private": ", all of this index",
+    "upstream": ", of an upstream index of this one",
+    "upstream-stale": ", of an upstream index that does not answer this one now",
+}
+"""What the header X-Wheelyard-Source says about a page, in words."""
 TOKENS_PAGE: Final = "docs/credentials.md"
 NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -273,7 +279,8 @@ class ServerCheck:
             result = failed if self.project or self.api is None else warning
             yield result("project", text, f"{NO_INDEX} Or all files of {name} were deleted.")
             return
-        yield ok("project", f"{name} has {counted(len(files), 'file')}")
+        source = _SOURCES.get(page.headers.get("x-wheelyard-source", ""), "")
+        yield ok("project", f"{name} has {counted(len(files), 'file')}{source}")
         yield self._conditional(page)
         yield from self._file(min(files, key=lambda each: (not each.sha256, each.size)))
 

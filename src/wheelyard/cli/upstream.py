@@ -1,0 +1,25 @@
+"""`wheelyard upstream`: packages of other indexes, beside the private ones."""
+
+import click
+
+from wheelyard.cli.help_text import examples
+from wheelyard.cli.upstream_decisions import approve, block, decisions
+from wheelyard.cli.upstream_forget import forget
+from wheelyard.cli.upstream_prefetch import prefetch
+from wheelyard.cli.upstream_sweep import sweep
+from wheelyard.cli.upstream_why import why
+
+
+@examples(
+    "upstream.md",
+    "wheelyard upstream approve requests 2.32.5 --reason 'security fix'",
+    "wheelyard upstream prefetch -r requirements.txt",
+    "wheelyard upstream sweep --unused-for 90d --dry-run",
+)
+@click.group("upstream")
+def command() -> None:
+    """Bring, approve, block and clear out packages of upstream indexes."""
+
+
+for each in (approve, block, decisions, why, prefetch, sweep, forget):
+    command.add_command(each)
