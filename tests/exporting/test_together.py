@@ -14,7 +14,7 @@ from tests.http.packages import sdist, wheel
 from wheelyard.model.project import Status
 from wheelyard.operations.exporting.manifest import FileMode, RequestedOptions
 
-SEEDS = 7
+SEEDS = 4
 EXPORTS = ("first", "second")
 
 

@@ -135,7 +135,11 @@ class IncrementalExport:
         named = ((keys.project_of(entry.key), entry.version) for entry in entries)
         documents = {name: version for name, version in named if name is not None}
         shown = run.loaded.manifest.projects if run.loaded.manifest else {}
-        run.vanished = {each: shown[each] for each in shown.keys() - documents.keys() - listed}
+        run.vanished = {
+            each: shown[each]
+            for each in shown.keys() - listed
+            if each not in documents or self._released(each) is not None
+        }
         stale = [
             name
             for name, version in documents.items()
@@ -360,11 +364,20 @@ class IncrementalExport:
             raise Conflict("A project was changed while its files were removed.")
 
     def _delete_vanished(self, run: _Run, merged: Manifest) -> None:
-        """Delete the pages of projects that the store lacks still."""
+        """Delete the pages of projects that the store lacks still, and of released names."""
         for name in sorted(run.vanished.keys() - merged.projects.keys()):
-            if self.project.current_version(name) == ABSENT:
+            released = self._released(name)
+            if released is not None:
+                self.project.files.remove_unavailable(released)
+            if released is not None or self.project.current_version(name) == ABSENT:
                 prefixes = self.project.pages.project_prefixes(NormalizedName(name))
                 self.writer.delete(self.writer.listed_versions(prefixes))
+
+    def _released(self, name: str) -> Project | None:
+        """Return the document of a project whose name was released; None for any other one."""
+        key = keys.project(NormalizedName(name))
+        found = self.projects.documents.get(key, "current").value
+        return found if found is not None and found.is_released else None
 
     def _is_latest(self, name: str, entry: ManifestEntry) -> bool:
         return self.project.current_version(name) == entry.facts.document

@@ -17,7 +17,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final
 
-from msgspec import DecodeError, Struct, ValidationError
+from msgspec import UNSET, DecodeError, Struct, UnsetType, ValidationError
 from msgspec.json import Decoder
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
@@ -62,6 +62,8 @@ class Options(Struct, frozen=True, kw_only=True):
     """The fingerprint of the brand on all pages."""
     remote_images: bool = False
     """Whether descriptions show images of other hosts."""
+    has_public: bool | UnsetType = UNSET
+    """Whether the site has packages of upstream indexes; not stored unless it has."""
 
     @property
     def files_from_page(self) -> str:
@@ -88,6 +90,8 @@ class RequestedOptions:
     brand: str = ""
     """The fingerprint of the brand of the index."""
     remote_images: bool = False
+    has_public: bool = False
+    """Whether the index has upstream indexes."""
 
     def merged_with(self, previous: Options) -> Options:
         """Return `previous` with these changes; raise Invalid if the site is of another store."""
@@ -110,7 +114,9 @@ class RequestedOptions:
             options = replace(options, files=self.files, files_url=self.files_url)
         if self.is_gzipped is not None:
             options = replace(options, is_gzipped=self.is_gzipped)
-        return options
+        # with LEAVE, another server has the files of private projects alone
+        has_public = self.has_public and options.files is not FileMode.LEAVE
+        return replace(options, has_public=True if has_public else UNSET)
 
 
 class ManifestEntry(Struct, frozen=True, array_like=True, gc=False):

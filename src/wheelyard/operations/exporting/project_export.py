@@ -12,6 +12,7 @@ from wheelyard.catalog.conflict_retry import ConflictRetries
 from wheelyard.catalog.document_cache import DAMAGED
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Conflict, NotFound, Unavailable
+from wheelyard.model.project import Project
 from wheelyard.operations.exporting.manifest import ManifestEntry
 from wheelyard.operations.exporting.page_writer import PageWriter, SitePage, Versions
 from wheelyard.operations.exporting.project_record import (
@@ -148,7 +149,9 @@ class ProjectExport:
         snapshot = self.projects.documents.get(keys.project(name), "current")
         project = snapshot.value
         if project is None:
-            raise missing_document(name)
+            if self.projects.has_journal(name):
+                raise missing_document(name)
+            project = Project(name=name)  # a private name under which nothing is published yet
         try:
             self.files.copy_missing(project)
             pages = self.pages.project_pages(

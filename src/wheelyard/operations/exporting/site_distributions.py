@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from packaging.utils import NormalizedName
-
 from wheelyard.catalog import keys
 from wheelyard.catalog.files import Files
 from wheelyard.errors import Invalid, NotFound, WheelyardError, quoted
 from wheelyard.model.project import Project
 from wheelyard.operations.exporting.manifest import BAD_DESTINATION, FileMode
 from wheelyard.operations.exporting.site_pages import FILE_TYPE, METADATA_TYPE
+from wheelyard.rendering.shown import ShownFile, ShownProject
 from wheelyard.rendering.simple_pages import served_files
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, WebType
 from wheelyard.storage.filesystem import require_no_links, storage_faults
@@ -57,7 +56,7 @@ class SiteDistributions:
     site: Site
     mode: FileMode
 
-    def copy_missing(self, project: Project) -> None:
+    def copy_missing(self, project: ShownProject[ShownFile]) -> None:
         """
         Copy or link a project's missing or incomplete files into the site; with LEAVE, do nothing.
 
@@ -65,7 +64,7 @@ class SiteDistributions:
         """
         if self.mode is FileMode.LEAVE or not (required := required_objects(project)):
             return
-        existing = {entry.key: entry for entry in self.site.store.list(_folder(project.name))}
+        existing = {entry.key: entry for entry in self.site.store.list(keys.files_of(project.name))}
         for key, size in required.items():
             found = existing.get(key)
             # the digest is in the key, so an object of another size is incomplete
@@ -81,7 +80,7 @@ class SiteDistributions:
         if self.mode is FileMode.LEAVE:
             return
         required, deleted = required_objects(project), set(project.deleted_filenames)
-        for entry in list(self.site.store.list(_folder(project.name))):
+        for entry in list(self.site.store.list(keys.files_of(project.name))):
             owner = keys.parse_file_key(entry.key)
             if owner is None or entry.key in required:
                 continue
@@ -140,11 +139,11 @@ class SiteDistributions:
             path.unlink(missing_ok=True)
 
 
-def required_objects(project: Project) -> dict[Key, int | None]:
+def required_objects(project: ShownProject[ShownFile]) -> dict[Key, int | None]:
     """
     Return the keys of the distributions and core metadata that a project's pages link to.
 
-    The values are the sizes of distributions, and None for core metadata.
+    The values are the sizes of distributions, and None if that is not known: for core metadata.
     """
     required = dict[Key, int | None]()
     for file in served_files(project):
@@ -160,7 +159,3 @@ def _link_error(source: str, why: str) -> Invalid:
         f"{quoted(source)} cannot be linked into the site: {why}. Export with --files copy.",
         code=BAD_DESTINATION,
     )
-
-
-def _folder(name: NormalizedName) -> str:
-    return f"{keys.FILES}{name}/"
