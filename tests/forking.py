@@ -63,11 +63,11 @@ def _run(arguments: Sequence[str], dependencies: ProcessEnvironment) -> None:
     os.environ.update(dependencies.environment)  # noqa: TID251
     sys.argv = ["wheelyard", *arguments]
     if dependencies.steps:
-        sys.addaudithook(_kill_at(dependencies.steps, dependencies.store))
+        sys.addaudithook(kill_at(dependencies.steps, dependencies.store))
     main()
 
 
-def _kill_at(steps: int, store: str) -> Callable[[str, tuple[object, ...]], None]:
+def kill_at(steps: int, store: str) -> Callable[[str, tuple[object, ...]], None]:
     """Return an audit hook that kills this process before a change of the store."""
     left = iter(range(steps - 1))
 

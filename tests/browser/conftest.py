@@ -1,6 +1,7 @@
 """One browser and one server for each module."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -8,6 +9,10 @@ from tests.browser.chromium import Browser, Person, running_browser
 from tests.browser.site import running_site
 from tests.http.packages import publish, sdist, wheel
 from tests.http.servers import RunningServer
+from tests.upstream.fake_pages import FakeFile
+from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
+from tests.upstream.public_packages import public_wheel
+from tests.upstream.settings import upstream_settings
 
 HOSTILE = """
 # Hello <script>document.title = "changed"</script>
@@ -63,9 +68,21 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def public() -> Iterator[FakeUpstream]:
+    """An upstream index with a project, and a release of it that the site does not show."""
+    with running_fake_upstream() as upstream:
+        young = FakeFile.of(public_wheel("public-lib", "3.0"), datetime(2999, 1, 1, tzinfo=UTC))
+        upstream.publish(
+            public_wheel("public-lib", "1.0"), public_wheel("public-lib", "2.0"), young
+        )
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, public: FakeUpstream) -> Iterator[RunningServer]:
     """A server with a project of every kind."""
-    with running_site(tmp_path_factory.mktemp("site")) as server:
+    config = upstream_settings(public, "cooldown_days = 7")
+    with running_site(tmp_path_factory.mktemp("site"), config) as server:
         publish(
             server,
             wheel("acme-core", "1.0", *FIELDS, MARKDOWN, "\n# Acme\n\nFine *text*.\n"),

@@ -33,12 +33,16 @@ contact = "platform@acme.example"
 
 
 @contextmanager
-def running_site(folder: Path) -> Iterator[RunningServer]:
-    """Start an empty server that everybody may read, where one user may upload and manage."""
+def running_site(folder: Path, config: str = "") -> Iterator[RunningServer]:
+    """
+    Start an empty server that everybody may read, where one user may upload and manage.
+
+    `config` has more tables of its settings.
+    """
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "htpasswd").write_text(f"{USER}:{hashed}\n")
-    with running_server(folder, config=CONFIG) as server:
+    with running_server(folder, config=CONFIG + config) as server:
         yield server
 
 

@@ -16,6 +16,7 @@ PAGES = (
     "/project/hostile/",
     "/project/many-wheels/",
     "/project/plain/",
+    "/project/public-lib/",
     "/project/zebra/",
     "/project/acme-core/history/",
     "/project/missing/",

@@ -219,7 +219,7 @@ def test_copy_buttons(person: Person, site: RunningServer) -> None:
         )
         texts.add(person.page.evaluate("navigator.clipboard.readText()"))
 
-    assert f"uv add --index wheelyard={site.url}/simple/ acme-core" in texts
+    assert f"uv add --default-index wheelyard={site.url}/simple/ acme-core" in texts
     assert len(texts) == buttons.count()
     assert any(re.fullmatch("[0-9a-f]{64}", text) for text in texts)
 

@@ -1,0 +1,1 @@
+"""Public packages from other indexes."""

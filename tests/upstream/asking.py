@@ -1,0 +1,93 @@
+"""The pages of upstream indexes in a test: in this thread, with a clock that the test moves."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import ip_network
+
+from packaging.utils import canonicalize_name
+
+from tests.operations.in_memory_index import Clock, fake_runtime
+from tests.upstream.fake_upstream import FakeUpstream
+from wheelyard.http_client.urls import parse_url
+from wheelyard.storage.base import Store
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.upstream.clients import make_clients
+from wheelyard.upstream.config import UpstreamConfig, UpstreamServer
+from wheelyard.upstream.observation import Observation
+from wheelyard.upstream.pages import FoundPage, PageTools, UpstreamPages
+from wheelyard.upstream.stored_pages import StoredPages
+
+Submit = Callable[[Callable[[], object]], object]
+LOOPBACK = (ip_network("127.0.0.0/8"),)
+
+
+def run_now(work: Callable[[], object]) -> None:
+    """Run work in this thread."""
+    work()
+
+
+def server_of(upstream: FakeUpstream, label: str = "public") -> UpstreamServer:
+    """Return what an operator says about a fake upstream."""
+    url = parse_url(upstream.url)
+    return UpstreamServer(url=url, label=label, file_hosts=(upstream.file_host,))
+
+
+class Asking:
+    """The pages of some upstream indexes, as one process has them; `config` is without indexes."""
+
+    def __init__(
+        self,
+        servers: tuple[UpstreamServer, ...],
+        *,
+        clock: Clock | None = None,
+        store: Store | None = None,
+        config: UpstreamConfig | None = None,
+        submit: Submit = run_now,
+    ) -> None:
+        self.servers = servers
+        self._others = list[Asking]()
+        self.clock = clock or Clock()
+        self.store = store or MemoryStore(self.clock.seconds)
+        self.config = replace(
+            config or UpstreamConfig(servers=(), allow_private_networks=LOOPBACK), servers=servers
+        )
+        self.observation = Observation(self.clock.seconds)
+        runtime = fake_runtime(self.clock, 1)
+        self.clients = make_clients(self.config, runtime, self.observation)
+        tools = PageTools(
+            runtime=runtime, observation=self.observation, submit=submit, soft_seconds=0.0
+        )
+        self.pages = UpstreamPages(self.config, self.clients, StoredPages(self.store), tools)
+
+    def again(
+        self, submit: Submit = run_now, *, store: Store | None = None, offline: bool = False
+    ) -> "Asking":
+        """Return another process, over the same store unless another one is given."""
+        config, store = replace(self.config, offline=offline), store or self.store
+        other = Asking(self.servers, clock=self.clock, store=store, config=config, submit=submit)
+        self._others.append(other)
+        return other
+
+    def close(self) -> None:
+        """Close the connections of this process, and of those that were made of it."""
+        self.clients.close()
+        for each in self._others:
+            each.close()
+
+    def found(self, name: str) -> FoundPage | None:
+        """Return what is found for a name."""
+        return self.pages.get(canonicalize_name(name))
+
+    def page(self, name: str) -> FoundPage:
+        """Return the page of a name that is there."""
+        found = self.found(name)
+        assert found is not None
+        return found
+
+    def filenames(self, name: str) -> list[str]:
+        """Return the filenames on the page of a name that is there."""
+        return [file.filename for file in self.page(name).page.files]
+
+    def counted(self, metric: str) -> int:
+        """Return how often something was counted, whatever its labels."""
+        return sum(n for (name, _), n in self.observation.counts().items() if name == metric)

@@ -1,0 +1,1 @@
+"""What lock files list."""

@@ -1,0 +1,80 @@
+"""`wheelyard upstream why`, `approve`, `block` and `decisions`, as they are typed."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Typed
+from tests.cli.conftest import wheelyard as _wheelyard
+from tests.clients.harness import Sandbox
+from tests.upstream.fake_pages import FakeFile, Fault
+from tests.upstream.fake_upstream import FakeUpstream
+from tests.upstream.public_packages import public_wheel
+from tests.upstream.settings import upstream_settings
+
+pytestmark = pytest.mark.integration
+
+wheelyard = _wheelyard
+
+
+@pytest.fixture
+def typed(sandbox: Sandbox, upstream: FakeUpstream) -> tuple[str, Path]:
+    """The option that names the settings of an index with a cooldown, and a store beside them."""
+    lately = datetime.now(UTC) - timedelta(hours=1)  # noqa: TID251 - the command's clock
+    upstream.publish(FakeFile.of(public_wheel("requests", "1.0")))
+    upstream.publish(FakeFile.of(public_wheel("requests", "2.0"), lately))
+    upstream.behave("requests", Fault.ALTERNATE_LOCATIONS)
+    settings = sandbox.folder / "wheelyard.toml"
+    store = f'\n[store]\nlocation = "{sandbox.folder / "store"}"\n'
+    settings.write_text(upstream_settings(upstream, "cooldown_days = 7") + store)
+    return "--config", settings
+
+
+def test_from_hidden_to_shown(
+    wheelyard: Typed, typed: tuple[str, Path], upstream: FakeUpstream
+) -> None:
+    """`why` says what hides a version and which command shows it; then that command does."""
+    wheelyard("token", "create", "ci", *typed)
+    why = ("upstream", "why", "Requests")
+    hidden = wheelyard(*why, "2.0", *typed)
+    lines = hidden.stdout.splitlines()
+    assert (hidden.returncode, lines[0]) == (1, "requests: upstream")
+    assert lines[1].startswith("  page of public-")
+    assert any("alternate location, never followed: https://" in line for line in lines)
+    assert lines[-2] == "hidden  requests-2.0-py3-none-any.whl"
+    assert lines[-1].startswith("        cooldown: requests 2.0 appeared on ")
+    assert lines[-1].endswith("is let through by 'wheelyard upstream approve requests 2.0'.")
+
+    done = wheelyard("upstream", "approve", "requests", "2.0", "--reason", "a fix", *typed)
+    assert (done.returncode, done.stdout) == (0, "requests 2.0: approved\n")
+    shown = wheelyard(*why, *typed)
+    assert shown.returncode == 0
+    assert "  2 of 2 files shown\n" in shown.stdout
+    assert "  approved requests 2.0 (a fix), by local:" in shown.stdout
+
+    wheelyard("upstream", "block", "requests", "1.0", *typed)
+    again = wheelyard("upstream", "approve", "requests", *typed)
+    assert "still blocked, until they are approved by name: requests 1.0" in again.stderr
+    asked = len(upstream.asked("requests"))
+    blocked = wheelyard("upstream", "block", "requests", "--reason", "taken over", *typed)
+    assert (blocked.returncode, blocked.stdout) == (0, "requests: blocked\n")
+    refused = json.loads(wheelyard(*why, "--json", *typed).stdout)
+    assert (refused["answer"], refused["reasons"][0]["code"]) == ("refused", "blocked")
+    assert len(upstream.asked("requests")) == asked
+
+
+def test_other_names(wheelyard: Typed, typed: tuple[str, Path], upstream: FakeUpstream) -> None:
+    """A private name is never asked for, an unknown one says so, and a broken database, too."""
+    wheelyard("token", "create", "ci", *typed)
+    private = wheelyard("upstream", "why", "team-x", *typed)
+    assert (private.returncode, upstream.asked("team-x")) == (1, [])
+    assert "team-x is private, because it matches a pattern" in private.stdout
+    unknown = wheelyard("upstream", "why", "nothing", *typed)
+    assert unknown.stdout.startswith("nothing: unknown\n  No upstream index has it.")
+    missing = ("--set", "upstream.osv=missing")
+    assert wheelyard("upstream", "decisions", *typed, *missing).returncode == 0
+    broken = wheelyard("upstream", "why", "requests", *typed, *missing)
+    assert (broken.returncode, "[upstream] osv: " in broken.stderr) == (1, True)
+    assert wheelyard("upstream", "approve", "a/b", *typed).returncode == 1

@@ -1,0 +1,140 @@
+"""The policy as clients meet it: on pages, at direct URLs, and in `why`."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.json import decode
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from tests.http.in_process import InProcessServer
+from tests.operations.in_memory_index import START
+from tests.upstream.fake_pages import FakeFile, Fault
+from tests.upstream.fake_upstream import FakeUpstream
+from tests.upstream.public_packages import private_wheel, public_wheel
+from tests.upstream.reading import file_of, look, page_of
+from tests.upstream.settings import front
+from wheelyard.upstream.policy.deciding import Deciding
+from wheelyard.upstream.policy.reasons import Code
+from wheelyard.upstream.why import Explanation, NameAnswer
+
+pytestmark = pytest.mark.integration
+
+REQUESTS = NormalizedName("requests")
+OLD, NEW = "requests-1.0-py3-none-any.whl", "requests-2.0-py3-none-any.whl"
+AGPL = "License: AGPL-3.0"
+
+
+@pytest.fixture
+def public(upstream: FakeUpstream) -> FakeUpstream:
+    """An upstream with an old release and one of yesterday, under the AGPL."""
+    upstream.publish(
+        FakeFile.of(public_wheel("requests", "1.0")),
+        FakeFile.of(public_wheel("requests", "2.0", AGPL), START - timedelta(days=1)),
+    )
+    return upstream
+
+
+@contextmanager
+def serving(folder: Path, public: FakeUpstream, **settings: Any) -> Iterator[InProcessServer]:  # noqa: ANN401
+    """Yield a server before it, with these settings."""
+    with front(folder, public, **settings) as running:
+        yield running
+
+
+def why(server: InProcessServer, name: str, version: str = "") -> Explanation:
+    """Return what `wheelyard upstream why` says."""
+    assert server.index.upstream is not None
+    wanted = Version(version) if version else None
+    return server.index.upstream.explain(NormalizedName(name), wanted)
+
+
+def hidden(found: Explanation) -> dict[str, list[str]]:
+    """Return the codes of the reasons why files are hidden, by filename."""
+    return {
+        each.filename: [reason.code for reason in each.reasons]
+        for each in found.files
+        if not each.shown
+    }
+
+
+def test_a_cooldown(tmp_path: Path, public: FakeUpstream) -> None:
+    """A new file is on no page and behind no URL, until it is old enough or somebody approves."""
+    with serving(tmp_path, public) as server:
+        url = page_of(server, "requests").files[NEW]["url"].removeprefix("../..")
+    with serving(tmp_path, public, cooldown_days=7) as server:
+        first = page_of(server, "requests")
+        assert [*first.files] == [OLD]
+        assert first.page["versions"] == ["1.0"]
+        assert hidden(why(server, "requests")) == {NEW: ["cooldown"]}
+        refused = look(server, url)
+        for suffix in ("", ".metadata"):
+            refused = look(server, url + suffix)
+            assert (refused.status, json.loads(refused.body)["error"]) == (403, "cooldown")
+        assert b"It is shown from 2026-01-07 00:00 UTC on." in refused.body
+        Deciding(server.index.decisions, "local:ana").approve(REQUESTS, Version("2.0"), "fix")
+        assert [*page_of(server, "requests").files] == [OLD, NEW]
+        assert look(server, url).status == 200
+        Deciding(server.index.decisions, "local:ana").block(REQUESTS, Version("2.0"), "no")
+        assert look(server, url).status == 403
+        again = page_of(server, "requests")
+        assert [*again.files] == [OLD]
+        assert again.headers["etag"] == first.headers["etag"]
+    with serving(tmp_path, public, cooldown_days=7) as server:
+        assert [*page_of(server, "requests").files] == [OLD]
+        server.clock.advance(days=6)
+        assert [*page_of(server, "requests").files] == [OLD, NEW]
+
+
+def test_a_licence(tmp_path: Path, public: FakeUpstream) -> None:
+    """A blocked licence is found in the metadata at the first request, and hidden from then on."""
+    with serving(tmp_path, public, blocked_licenses=("AGPL-*",)) as server:
+        assert [*page_of(server, "requests").files] == [OLD, NEW]
+        refused = file_of(server, "requests", NEW, ".metadata")
+        assert (refused.status, json.loads(refused.body)["error"]) == (403, "licence")
+        assert [*page_of(server, "requests").files] == [OLD]
+        assert file_of(server, "requests", OLD).status == 200
+        assert hidden(why(server, "requests", "2.0")) == {NEW: ["licence"]}
+    assert [each.path for each in public.asked("requests") if each.path.endswith(NEW)] == []
+
+
+def test_approval(tmp_path: Path, public: FakeUpstream) -> None:
+    """What nobody has approved is not even looked up; `why` says so, and what to do."""
+    with serving(tmp_path, public, approval=True) as server:
+        assert not page_of(server, "requests").files
+        found = why(server, "requests")
+        assert found.answer is NameAnswer.REFUSED
+        assert [each.code for each in found.reasons] == ["not_approved"]
+        assert "'wheelyard upstream approve requests'" in found.reasons[0].text
+        assert public.asked("requests") == []
+        Deciding(server.index.decisions, "local:ana").approve(REQUESTS, Version("1.0"), "")
+        assert [*page_of(server, "requests").files] == [OLD]
+        assert hidden(why(server, "requests")) == {NEW: [Code.NOT_APPROVED]}
+
+
+def test_why(tmp_path: Path, public: FakeUpstream) -> None:
+    """`why` tells apart private names, unknown ones, and an upstream that does not answer."""
+    public.behave("requests", Fault.ALTERNATE_LOCATIONS)
+    with serving(tmp_path, public) as server:
+        server.publish(private_wheel("acme-core", "1.0"))
+        public.requests.clear()
+        assert why(server, "acme-core").answer is NameAnswer.PRIVATE
+        assert "pattern" in why(server, "team-x").reasons[0].text
+        assert public.asked("acme-core") == public.asked("team-x") == []
+        assert why(server, "nothing").answer is NameAnswer.UNKNOWN
+        found = why(server, "requests")
+        assert found.answer is NameAnswer.UPSTREAM
+        assert found.upstream.startswith("public-")
+        assert len(found.alternate_locations) > 0
+        assert hidden(found) == {}
+        assert [each.filename for each in why(server, "requests", "1").files] == [OLD]
+        assert why(server, "requests", "7").files == ()
+        sent = look(server, "/api/v1/upstream/why?project=Requests&version=1.0")
+        assert decode(sent.body, type=Explanation) == why(server, "requests", "1.0")
+        public.stop()
+        assert why(server, "other").answer is NameAnswer.UNAVAILABLE

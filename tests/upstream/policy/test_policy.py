@@ -1,0 +1,527 @@
+"""What the policy shows of a page, hides and refuses."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from tests.operations.in_memory_index import IndexHarness, code_of, fake_runtime
+from tests.upstream.policy.pages import DEMO, NOW, OLD, page, wheel
+from wheelyard.catalog import keys
+from wheelyard.errors import Invalid, NotFound, Unavailable
+from wheelyard.model.decisions import ProjectDecisions, Verdict
+from wheelyard.model.project import Status
+from wheelyard.settings.sections import Settings
+from wheelyard.settings.upstream_section import UpstreamSettings
+from wheelyard.storage.spool import Spool
+from wheelyard.upstream.page import UpstreamFile, UpstreamPage
+from wheelyard.upstream.policy.deciding import Deciding
+from wheelyard.upstream.policy.evaluation import Evaluation
+from wheelyard.upstream.policy.policy import Policy
+from wheelyard.upstream.policy.reasons import Code
+from wheelyard.upstream.policy.rules import PolicyRules
+from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.stores import StoreTraits, cache_policy_in
+from wheelyard.wiring.upstream_policy import build_policy, policy_rules
+
+DAY = timedelta(days=1)
+ONE = Version("1.0")
+
+
+def no_metadata(at: UpstreamPage, file: UpstreamFile) -> bytes:
+    """Say that a file has no metadata."""
+    raise NotFound(f"{file.filename} of {at.name}")
+
+
+def policy_of(
+    index: Index,
+    settings: UpstreamSettings,
+    read_metadata: Callable[[UpstreamPage, UpstreamFile], bytes] = no_metadata,
+) -> Policy:
+    """Return the policy of the settings over the store of an index."""
+    caching = cache_policy_in(StoreTraits(), index.settings.store)
+    return build_policy(settings, index.files.store, index.decisions, read_metadata, caching)
+
+
+def deciding(index: Index) -> Deciding:
+    """Return what makes decisions in the name of Ana."""
+    return Deciding(index.decisions, "local:ana")
+
+
+def shown(policy: Policy, of: UpstreamPage, now: datetime = NOW) -> list[str]:
+    """Return the versions of the files that are shown."""
+    return [each.version for each in policy.view(of, now).shown]
+
+
+def codes(policy: Policy, of: UpstreamPage, now: datetime = NOW) -> dict[str, list[Code]]:
+    """Return the codes of all reasons why files are hidden, by version."""
+    found = policy.reasons(of, now)
+    versions = {each.filename: each.version for each in of.files}
+    return {versions[name]: [each.code for each in some] for name, some in found.items()}
+
+
+def generation(policy: Policy) -> str | None:
+    """Return the generation of the policy now."""
+    return policy.generation
+
+
+def test_nothing_is_set(harness: IndexHarness) -> None:
+    """Without any rule the page is shown as it is, also files without a time of upload."""
+    policy, found = policy_of(harness.index, UpstreamSettings()), page(wheel("1.0", None))
+    view = policy.view(found, NOW)
+    assert view.shown is found.files
+    assert (dict(view.hidden), view.changes_at) == ({}, None)
+    assert policy.refuses_name(DEMO) is None
+    assert policy.refuses_file(found, found.files[0]) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "code"),
+    [
+        (UpstreamSettings(deny=("DE*",)), "demo", Code.DENIED),
+        (UpstreamSettings(deny=("de?o",)), "other", None),
+        (UpstreamSettings(mode="allowlist"), "demo", Code.NOT_LISTED),
+        (UpstreamSettings(mode="allowlist", allow=("DEMO",)), "demo", None),
+        (UpstreamSettings(mode="open", allow=("other",)), "demo", None),
+        (UpstreamSettings(mode="allowlist", allow=("demo",), deny=("demo",)), "demo", Code.DENIED),
+        (UpstreamSettings(approval=True), "demo", Code.NOT_APPROVED),
+    ],
+)
+def test_names(
+    harness: IndexHarness, settings: UpstreamSettings, name: str, code: Code | None
+) -> None:
+    """A name is refused before anybody is asked about it; patterns are normalised as names are."""
+    found = policy_of(harness.index, settings).refuses_name(NormalizedName(name))
+    assert (found.code if found else None) == code
+
+
+def test_cooldown(harness: IndexHarness) -> None:
+    """A file appears when it is exactly as old as the cooldown, and the view says when that is."""
+    policy = policy_of(harness.index, UpstreamSettings(cooldown_days=7))
+    found = page(
+        wheel("1.0"),
+        wheel("2.0", NOW - 7 * DAY),
+        wheel("3.0", NOW - 6 * DAY),
+        wheel("4.0", NOW + 2 * DAY),
+        wheel("5.0", None),
+        wheel("6.0", datetime.max.replace(tzinfo=UTC)),
+    )
+    assert shown(policy, found) == ["1.0", "2.0"]
+    assert policy.view(found, NOW).changes_at == NOW + DAY
+    assert shown(policy, found, NOW + DAY - timedelta(microseconds=1)) == ["1.0", "2.0"]
+    assert shown(policy, found, NOW + DAY) == ["1.0", "2.0", "3.0"]
+    assert shown(policy, found, NOW + 9 * DAY) == ["1.0", "2.0", "3.0", "4.0"]
+    assert policy.view(found, NOW + 9 * DAY).changes_at is None
+    assert shown(policy, found, NOW) == ["1.0", "2.0"]  # the clock was set back
+    assert {each.code for each in policy.view(found, NOW).hidden.values()} == {Code.COOLDOWN}
+
+
+def test_first_seen(harness: IndexHarness) -> None:
+    """Where the operator wants that, a file without a time counts from when it was first seen."""
+    settings = UpstreamSettings(cooldown_days=7, cooldown_missing="first_seen")
+    found = page(
+        wheel("1.0", None, first_seen=NOW - 7 * DAY),
+        wheel("2.0", None, first_seen=NOW),
+        wheel("3.0", None),
+    )
+    assert shown(policy_of(harness.index, settings), found) == ["1.0"]
+    hiding = UpstreamSettings(cooldown_days=7)
+    assert shown(policy_of(harness.index, hiding), found) == []
+
+
+@pytest.mark.parametrize(
+    ("exception", "versions"),
+    [
+        ("Demo", ["1.0", "1.0+cpu", "2.0"]),
+        ("d*", ["1.0", "1.0+cpu", "2.0"]),
+        ("demo==1", ["1.0", "1.0+cpu"]),
+        ("demo == 2.0.0", ["2.0"]),
+        ("demo2", []),
+        ("other==1.0", []),
+    ],
+)
+def test_cooldown_exceptions(harness: IndexHarness, exception: str, versions: list[str]) -> None:
+    """An exception is a name, a pattern, or one version of a name, by PEP 440."""
+    settings = UpstreamSettings(cooldown_days=7, cooldown_allow=(exception,))
+    found = page(wheel("1.0", NOW), wheel("1.0+cpu", NOW), wheel("2.0", NOW))
+    assert sorted(shown(policy_of(harness.index, settings), found)) == versions
+
+
+def test_snapshot(harness: IndexHarness) -> None:
+    """A snapshot shows what was uploaded until the end of a day, and later files never."""
+    policy = policy_of(harness.index, UpstreamSettings(snapshot="2025-12-31"))
+    found = page(
+        wheel("1.0", NOW - timedelta(microseconds=1)),
+        wheel("2.0", NOW),
+        wheel("3.0", None),
+        wheel("4.0", None, first_seen=OLD),
+    )
+    assert shown(policy, found) == ["1.0", "4.0"]
+    assert policy.view(found, NOW).changes_at is None
+    assert codes(policy, found) == {"2.0": [Code.SNAPSHOT], "3.0": [Code.SNAPSHOT]}
+
+
+def test_a_security_fix(harness: IndexHarness) -> None:
+    """One command lets a new version through, at once and in every process; nothing else is."""
+    policy = policy_of(harness.opened(seed=5), UpstreamSettings(cooldown_days=7, deny=("other",)))
+    found = page(wheel("1.0"), wheel("2.0", NOW), wheel("2.0", NOW, tag="py2-none-any"))
+    found = replace(found, files=(*found.files, wheel("3.0", NOW)))
+    assert shown(policy, found) == ["1.0"]
+    refused = policy.refuses_file(found, found.by_filename["demo-2.0-py3-none-any.whl"])
+    before = policy.generation
+    deciding(harness.index).approve(DEMO, Version("2.0.0"), "CVE-2026-1")
+    assert policy.generation != before
+    assert shown(policy, found) == ["1.0", "2.0", "2.0"]
+    assert policy.refuses_file(found, found.by_filename["demo-2.0-py3-none-any.whl"]) is None
+    assert refused is not None
+    assert refused.code == Code.COOLDOWN
+    assert "'wheelyard upstream approve demo 2.0'" in refused.text
+
+
+def test_local_versions(harness: IndexHarness) -> None:
+    """A decision about a version is about its local versions, unless they have their own."""
+    policy, ana = policy_of(harness.index, UpstreamSettings()), deciding(harness.index)
+    found = page(wheel("1.0"), wheel("1.0+cpu"), wheel("1.0+cu118"), wheel("1.0.1"))
+    ana.block(DEMO, ONE, "")
+    assert shown(policy, found) == ["1.0.1"]
+    ana.approve(DEMO, Version("1.0+cpu"), "")
+    assert shown(policy, found) == ["1.0+cpu", "1.0.1"]
+
+
+def test_a_bucket(harness: IndexHarness) -> None:
+    """On a bucket a decision is in force everywhere after `freshness`, and read once in it."""
+    remote = StoreTraits(is_local=False)
+    runtime = fake_runtime(harness.clock, 3)
+    other = build_index(harness.store, Spool(harness.folder), Settings(), runtime, remote)
+    policy, found = policy_of(other, UpstreamSettings()), page(wheel("1.0"))
+    assert generation(policy) is None
+    assert shown(policy, found) == ["1.0"]
+    deciding(harness.index).block(DEMO, ONE, "")
+    assert generation(policy) is not None
+    assert shown(policy, found) == ["1.0"]
+    harness.clock.advance(seconds=1.1)
+    assert generation(policy) is None
+    assert shown(policy, found) == []
+
+
+def test_approval(harness: IndexHarness) -> None:
+    """Only what was approved is shown, and approving a project does not end the cooldown."""
+    policy = policy_of(harness.index, UpstreamSettings(approval=True, cooldown_days=7))
+    found = page(wheel("1.0"), wheel("2.0"), wheel("3.0", NOW))
+    deciding(harness.index).approve(DEMO, ONE, "")
+    assert policy.refuses_name(DEMO) is None
+    assert codes(policy, found) == {
+        "2.0": [Code.NOT_APPROVED],
+        "3.0": [Code.NOT_APPROVED, Code.COOLDOWN],
+    }
+    deciding(harness.index).approve(DEMO, None, "")
+    assert codes(policy, found) == {"3.0": [Code.COOLDOWN]}
+
+
+def test_blocking(harness: IndexHarness) -> None:
+    """Blocking a project ends its approvals; approving it again leaves blocked versions blocked."""
+    policy, ana = policy_of(harness.index, UpstreamSettings()), deciding(harness.index)
+    found = page(wheel("1.0"), wheel("2.0"))
+    ana.block(DEMO, Version("2.0"), "loses data")
+    assert codes(policy, found) == {"2.0": [Code.BLOCKED]}
+    ana.approve(DEMO, ONE, "")
+    ana.block(DEMO, None, "taken over")
+    assert shown(policy, found) == []
+    refused = policy.refuses_name(DEMO)
+    assert refused is not None
+    assert "by local:ana on 2026-01-01: taken over" in refused.text
+    ana.approve(DEMO, ONE, "")
+    assert policy.refuses_name(DEMO) is None
+    assert shown(policy, found) == ["1.0"]
+    decided = ana.approve(DEMO, None, "")
+    assert shown(policy, found) == ["1.0"]
+    assert [each.target for each in decided.all if each.verdict is Verdict.BLOCKED] == ["demo 2.0"]
+
+
+def write_osv(at: Path, *entries: object) -> None:
+    """Write an OSV database with these entries."""
+    at.write_text(json.dumps(entries))
+
+
+def malware(version: str) -> dict[str, object]:
+    """Return an entry about a malicious version of `demo`."""
+    affected = {"package": {"ecosystem": "PyPI", "name": "demo"}, "versions": [version]}
+    return {"id": f"MAL-2026-{version}", "affected": [affected]}
+
+
+def test_malware(harness: IndexHarness, tmp_path: Path) -> None:
+    """A malicious version is hidden as soon as the database says so, whatever was approved."""
+    osv = tmp_path / "osv.json"
+    write_osv(osv, malware("1.0"))
+    policy = policy_of(harness.index, UpstreamSettings(osv=str(osv)))
+    found = page(wheel("1.0"), wheel("2.0"))
+    deciding(harness.index).approve(DEMO, ONE, "")
+    assert codes(policy, found) == {"1.0": [Code.MALICIOUS]}
+    before = policy.generation
+    write_osv(osv, malware("1.0"), malware("2.0"))
+    assert policy.generation == before  # nobody looks at each request
+    harness.clock.advance(seconds=5)
+    assert generation(policy) is None
+    assert shown(policy, found) == []
+    assert generation(policy) not in (None, before)
+    deciding(harness.index).approve(DEMO, ONE, "false alarm", [Code.MALICIOUS])
+    assert shown(policy, found) == ["1.0"]
+
+
+def test_kept_files(harness: IndexHarness, tmp_path: Path) -> None:
+    """A file that its page does not list any more is refused for the same reasons as others."""
+    osv = tmp_path / "osv.json"
+    write_osv(osv, malware("1.0"))
+    policy = policy_of(harness.index, UpstreamSettings(osv=str(osv), cooldown_days=7))
+    found = replace(page(), removed=(wheel("1.0"), wheel("2.0", NOW), wheel("3.0")))
+    refusals = [policy.refuses_file(found, each) for each in found.removed]
+    assert [each.code if each else None for each in refusals] == [
+        Code.MALICIOUS,
+        Code.COOLDOWN,
+        None,
+    ]
+
+
+def test_a_broken_database(
+    harness: IndexHarness, tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
+    """While the database is broken or gone, what it said before stays in force; the log says so."""
+    osv = tmp_path / "osv.json"
+    write_osv(osv, malware("1.0"))
+    policy = policy_of(harness.index, UpstreamSettings(osv=str(osv)))
+    policy.load()
+    good, found = osv.read_bytes(), page(wheel("1.0"))
+    for damage in (b"{", b"[]", b'{"id": "\xff"}', None):
+        if damage is None:
+            osv.unlink()
+        else:
+            osv.write_bytes(damage)
+        for _ in range(2):
+            harness.clock.advance(seconds=5)
+            assert shown(policy, found) == []
+    assert len(log.records) == 4
+    assert all("stays in force" in each.message for each in log.records)
+    osv.write_bytes(good.replace(b"MAL-2026-1.0", b"GHSA-2026-10"))
+    harness.clock.advance(seconds=5)
+    assert shown(policy, found) == ["1.0"]
+
+
+def test_quarantine(harness: IndexHarness) -> None:
+    """Nothing of a project that its upstream has quarantined is shown."""
+    policy, found = policy_of(harness.index, UpstreamSettings()), page(wheel("1.0"))
+    assert shown(policy, found) == ["1.0"]
+    bad = replace(found, status=Status.QUARANTINED, reason="malware")
+    assert codes(policy, bad) == {"1.0": [Code.QUARANTINED]}
+    assert shown(policy, bad) == []
+
+
+def test_licences(harness: IndexHarness) -> None:
+    """A blocked licence is found when a file is asked for; then no process's pages show it."""
+    texts = {"1.0": "MIT", "2.0": "AGPL-3.0-only", "3.0": "MIT OR AGPL-3.0-only"}
+    asked = list[str]()
+
+    def read(at: UpstreamPage, file: UpstreamFile) -> bytes:
+        asked.append(file.filename)
+        expression = texts.get(file.version)
+        if expression is None:
+            raise NotFound(file.filename)
+        head = f"Metadata-Version: 2.4\nName: {at.name}\nVersion: {file.version}\n"
+        return f"{head}License-Expression: {expression}\n\n".encode()
+
+    settings = UpstreamSettings(blocked_licenses=("AGPL-*",))
+    policy = policy_of(harness.index, settings, read)
+    other = policy_of(harness.opened(seed=7), settings, read)
+    files = (wheel("1.0"), wheel("2.0"), wheel("3.0"), wheel("4.0"))
+    sdist = wheel("2.0", has_metadata=False, tag="py2-none-any")
+    found = page(*files, sdist)
+    assert shown(policy, found) == [each.version for each in found.files]
+    assert asked == []
+    refusals = [policy.refuses_file(found, each) for each in (*files, sdist, *files)]
+    assert [each.code if each else None for each in refusals] == [
+        *(None, Code.LICENCE, None, None),
+        Code.LICENCE,
+        *(None, Code.LICENCE, None, None),
+    ]
+    assert asked == [each.filename for each in files]  # once each
+    alone = policy_of(harness.opened(seed=8), settings, read)
+    harness.store.delete(keys.UPSTREAM_LICENCES, None)
+    refused = alone.refuses_file(found, sdist)
+    assert refused is not None
+    assert refused.code == Code.LICENCE
+    assert shown(policy, found) == shown(other, found) == ["1.0", "3.0", "4.0"]
+    assert codes(policy, found) == {"2.0": [Code.LICENCE]}
+    deciding(harness.index).approve(DEMO, Version("2.0"), "bought", [Code.LICENCE])
+    assert shown(policy, found) == [each.version for each in found.files]
+    assert policy.refuses_file(found, sdist) is None
+
+
+def test_unknown_licences(harness: IndexHarness) -> None:
+    """Releases without metadata are hidden if the operator wants a known licence of each."""
+    policy = policy_of(harness.index, UpstreamSettings(blocked_licenses=("unknown",)))
+    found = page(wheel("1.0"), wheel("2.0", has_metadata=False))
+    assert codes(policy, found) == {"2.0": [Code.LICENCE]}
+    refused = policy.refuses_file(found, found.files[0])
+    assert refused is not None
+    assert refused.code == Code.LICENCE
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        UpstreamSettings(blocked_licenses=("APGL-3.0",)),
+        UpstreamSettings(osv="/does/not/exist"),
+        UpstreamSettings(deny=("!",)),
+    ],
+)
+def test_wrong_settings(harness: IndexHarness, settings: UpstreamSettings) -> None:
+    """What would silently block nothing stops the start."""
+    with pytest.raises(Invalid) as caught:
+        policy_of(harness.index, settings).load()
+    assert code_of(caught.value) == ("Invalid", "bad_setting")
+
+
+def test_lost_decisions(harness: IndexHarness) -> None:
+    """If the decisions are lost or damaged, nothing is served rather than what was blocked."""
+    policy, found = policy_of(harness.index, UpstreamSettings()), page(wheel("1.0"))
+    deciding(harness.index).block(DEMO, ONE, "")
+    body = harness.bytes_at(keys.DECISIONS)
+    harness.store.delete(keys.DECISIONS, None)
+    with pytest.raises(Unavailable):
+        policy_of(harness.opened(seed=9), UpstreamSettings()).refuses_name(DEMO)
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            policy.refuses_name(DEMO)
+        harness.store.put(keys.DECISIONS, b"{", None)
+    with pytest.raises(Unavailable):
+        policy.view(found, NOW)
+    harness.store.put(keys.DECISIONS, body, None)
+    assert shown(policy, found) == []
+
+
+def test_a_view_is_kept(harness: IndexHarness) -> None:
+    """A page is judged once, until its files, a decision or the time changes that."""
+    policy = policy_of(harness.index, UpstreamSettings(cooldown_days=7))
+    found = page(wheel("1.0"), wheel("2.0", NOW - DAY))
+    view = policy.view(found, NOW)
+    again = replace(found, fetched_at=NOW + DAY, files=tuple(found.files))
+    assert policy.view(again, NOW + 5 * DAY) is view
+    more = replace(found, files=(*found.files, wheel("3.0")))
+    assert shown(policy, more, NOW + 5 * DAY) == ["1.0", "3.0"]
+    assert policy.view(found, NOW + 6 * DAY) is not view
+    deciding(harness.index).block(NormalizedName("other"), None, "")
+    assert policy.view(found, NOW).generation == policy.generation != view.generation
+
+
+@pytest.mark.parametrize(
+    ("version", "despite"), [(ONE, "denied"), (None, Code.MALICIOUS), (None, Code.VULNERABLE)]
+)
+def test_what_cannot_be_lifted(
+    harness: IndexHarness, version: Version | None, despite: str
+) -> None:
+    """A denied name stays denied, and malware is never approved for versions to come."""
+    with pytest.raises(Invalid) as caught:
+        deciding(harness.index).approve(DEMO, version, "", [despite])
+    assert code_of(caught.value) == ("Invalid", "invalid_field")
+    assert not list(harness.store.list(keys.DECISIONS))
+
+
+def test_decisions_are_checked_and_journaled(harness: IndexHarness) -> None:
+    """Each decision is in the journal, with who, when and why; the check mends a lost document."""
+    ana = deciding(harness.index)
+    ana.block(DEMO, ONE, "first")
+    ana.approve(DEMO, ONE, "second", ["snapshot"])
+    events = [each.event for each in harness.index.decisions.history()]
+    assert [(each.verdict, each.reason, each.by) for each in events] == [
+        ("blocked", "first", "local:ana"),
+        ("approved", "second", "local:ana"),
+    ]
+    assert harness.check().problems == []
+    body = harness.bytes_at(keys.DECISIONS)
+    harness.store.put(keys.DECISIONS, b"{", None)
+    assert "servers may refuse packages" in " ".join(harness.check().problems)
+    assert harness.check(rebuild=True).rebuilt == 1
+    assert harness.bytes_at(keys.DECISIONS) == body
+
+
+TIMES = st.none() | st.integers(-20, 10).map(lambda days: NOW + days * DAY)
+FILES = st.lists(st.tuples(st.sampled_from(["1.0", "2.0", "3.0"]), TIMES, TIMES), max_size=6)
+
+
+@given(
+    FILES,
+    st.integers(0, 8),
+    st.booleans(),
+    st.none() | st.integers(-10, 5).map(lambda days: NOW + days * DAY),
+)
+def test_any_page(
+    made: list[tuple[str, datetime | None, datetime | None]],
+    days: int,
+    uses_first_seen: bool,  # noqa: FBT001 - Hypothesis fills it in
+    snapshot: datetime | None,
+) -> None:
+    """Each file is shown or hidden, hidden ones have a reason, and time alone only adds files."""
+    files = [
+        wheel(version, at, first_seen=seen, tag=f"py3-none-linux_{number}")
+        for number, (version, at, seen) in enumerate(made)
+    ]
+    found = page(*files)
+    rules = PolicyRules(cooldown=days * DAY, uses_first_seen=uses_first_seen, snapshot=snapshot)
+
+    def view_at(now: datetime) -> list[str]:
+        evaluation = Evaluation(rules, found, now, ProjectDecisions(), {}, {})
+        view = evaluation.view("")
+        names = [each.filename for each in view.shown]
+        assert {*names} | {*view.hidden} == {*found.by_filename}
+        assert {*names} & {*view.hidden} == set()
+        assert names == sorted(names)
+        for file in view.shown:
+            at = file.uploaded_at or (file.first_seen if uses_first_seen else None)
+            assert not days or (at is not None and now - at >= days * DAY)
+            known = file.uploaded_at or file.first_seen
+            assert snapshot is None or (known is not None and known <= snapshot)
+        if view.changes_at is not None:
+            just_before = evaluation_at(view.changes_at - timedelta(microseconds=1))
+            assert view.changes_at > now
+            assert [each.filename for each in just_before.view("").shown] == names
+        return names
+
+    def evaluation_at(now: datetime) -> Evaluation:
+        return Evaluation(rules, found, now, ProjectDecisions(), {}, {})
+
+    seen = list[str]()
+    for hours in range(0, 24 * 12, 36):
+        now_seen = view_at(NOW + timedelta(hours=hours))
+        assert {*seen} <= {*now_seen}
+        seen = now_seen
+
+
+def test_rules_of_settings() -> None:
+    """Every setting of the policy arrives in the rules."""
+    rules = policy_rules(
+        UpstreamSettings(
+            mode="allowlist",
+            allow=("a",),
+            deny=("d",),
+            cooldown_days=3,
+            cooldown_allow=("c==1",),
+            cooldown_missing="first_seen",
+            snapshot="2026-01-31T12:00:00+01:00",
+            approval=True,
+            blocked_licenses=("GPL-*",),
+        )
+    )
+    assert rules.allow is not None
+    assert (rules.allow.texts, rules.deny.texts) == (("a",), ("d",))
+    assert rules.cooldown == 3 * DAY
+    assert (NormalizedName("c"), "1.0") in rules.cooldown_exceptions
+    assert rules.uses_first_seen
+    assert rules.needs_approval
+    assert rules.snapshot == datetime(2026, 1, 31, 11, tzinfo=UTC)
+    assert rules.blocked_licences.texts == ("GPL-*",)

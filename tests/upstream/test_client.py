@@ -1,0 +1,331 @@
+"""What is sent to an upstream index, where requests may lead, and when they are given up."""
+
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, timedelta
+from email.utils import format_datetime
+from ipaddress import ip_address, ip_network
+
+import pytest
+from packaging.utils import canonicalize_name
+
+from tests.operations.in_memory_index import START, Clock, fake_runtime
+from tests.upstream.asking import LOOPBACK, Asking, server_of
+from tests.upstream.fake_pages import Fault, basic
+from tests.upstream.fake_upstream import FakeUpstream
+from tests.upstream.public_packages import public_wheel
+from wheelyard.errors import NotFound, Unavailable
+from wheelyard.http_client.address_policy import METADATA_ADDRESSES, FetchError, PublicOr
+from wheelyard.http_client.urls import UserPassword
+from wheelyard.upstream.circuit import Circuit
+from wheelyard.upstream.client import Missing, NotChanged, UpstreamClient
+from wheelyard.upstream.clients import SteadyRate
+from wheelyard.upstream.config import UpstreamConfig, UpstreamServer
+from wheelyard.upstream.observation import Kind
+from wheelyard.upstream.parsing import ReceivedPage
+
+pytestmark = pytest.mark.integration
+
+REQUESTS = canonicalize_name("requests")
+PACKAGE = public_wheel("requests", "2.0")
+LOGIN = UserPassword("ci", "s3cret-of-ci")
+
+
+@contextmanager
+def client_of(
+    server: UpstreamServer,
+    config: UpstreamConfig | None = None,
+    google: Callable[[], str] | None = None,
+) -> Iterator[UpstreamClient]:
+    """Yield a client; it may connect to loopback unless `config` says otherwise."""
+    config = config or UpstreamConfig(servers=(server,), allow_private_networks=LOOPBACK)
+    with closing(UpstreamClient(server, config, fake_runtime(Clock(), 1), google)) as client:
+        yield client
+
+
+def ask(client: UpstreamClient) -> ReceivedPage | NotChanged | Missing:
+    """Ask for the page of `requests`."""
+    return client.page(REQUESTS, lambda received: received)
+
+
+def test_credentials_go_to_the_index_alone(
+    upstream: FakeUpstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    """User name and password are sent to the index, and never to the host of its files."""
+    caplog.set_level(logging.DEBUG)
+    upstream.publish(PACKAGE)
+    server = replace(server_of(upstream), login=LOGIN)
+    with closing(Asking((server,))) as asking:
+        page = asking.page("requests").page
+        with closing(asking.clients.open_file(server.id, REQUESTS, page.files[0].url, Kind.FILE)):
+            pass
+        upstream.behave("requests", Fault.REDIRECT_OTHER)
+        asking.clock.advance(seconds=601)
+        asking.page("requests")
+
+    sent = {each.host: each.header("authorization") for each in upstream.requests}
+    assert sent == {"index": basic("ci", "s3cret-of-ci"), "files": None}
+    said = caplog.text + repr((server, asking.config, page, asking.store))
+    assert "s3cret" not in said
+    assert basic("ci", "s3cret-of-ci").split()[1] not in said
+
+
+def test_tokens_of_google(upstream: FakeUpstream) -> None:
+    """An access token is sent to the index alone; without one nothing is sent at all."""
+    upstream.publish(PACKAGE)
+    server = server_of(upstream)
+    with client_of(server, google=lambda: "Bearer ya29.x") as client:
+        assert isinstance(ask(client), ReceivedPage)
+    assert [each.header("authorization") for each in upstream.requests] == ["Bearer ya29.x"]
+
+    def fail() -> str:
+        raise FetchError("there is none")
+
+    with client_of(server, google=fail) as client, pytest.raises(FetchError, match="there is none"):
+        ask(client)
+    assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize("network", ["", "10.0.0.0/8"])
+def test_private_addresses(upstream: FakeUpstream, network: str) -> None:
+    """An upstream with a private address is connected to only if its network is allowed."""
+    server = server_of(upstream)
+    networks = (ip_network(network),) if network else ()
+    config = UpstreamConfig(servers=(server,), allow_private_networks=networks, allow_insecure=True)
+
+    with (
+        client_of(server, config) as client,
+        pytest.raises(FetchError, match="private address") as found,
+    ):
+        ask(client)
+
+    assert found.value.is_refused
+    assert upstream.requests == []
+
+
+def test_plain_http_to_other_machines(
+    upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plain http leaves this machine only if the operator has allowed it."""
+    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", 80))]
+    monkeypatch.setattr(
+        "wheelyard.http_client.address_policy.getaddrinfo", lambda *_, **__: addresses
+    )
+
+    with client_of(server_of(upstream)) as client, pytest.raises(FetchError, match="insecure"):
+        ask(client)
+
+
+@pytest.mark.parametrize("address", sorted(map(str, METADATA_ADDRESSES)))
+def test_metadata_servers_are_never_allowed(address: str) -> None:
+    """No setting allows a connection to a server that has the credentials of the machine."""
+    everything = PublicOr((ip_network("0.0.0.0/0"), ip_network("::/0")))
+
+    assert not everything(ip_address(address))
+    if "." in address:
+        assert not everything(ip_address(f"::ffff:{address}"))
+        assert not everything(ip_address(f"64:ff9b::{address}"))
+    assert everything(ip_address("10.0.0.1"))
+    assert everything(ip_address("fd00::1"))
+    assert not PublicOr()(ip_address("10.0.0.1"))
+
+
+REDIRECTS = {
+    Fault.REDIRECT_OTHER: "not in file_hosts",
+    Fault.REDIRECT_METADATA_IP: "not in file_hosts",
+    Fault.REDIRECT_NAME: "another project",
+    Fault.REDIRECT_LOOP: "more than 3 times",
+    Fault.REDIRECT_OTHER_SCHEME: "no URL",
+}
+
+
+@pytest.mark.parametrize("fault", REDIRECTS)
+def test_redirects_of_pages(upstream: FakeUpstream, fault: Fault) -> None:
+    """A page may lead on to another path for the same project, and nowhere else."""
+    upstream.publish(PACKAGE, public_wheel("acme-core", "99.0"))
+    upstream.behave("requests", fault)
+
+    with client_of(server_of(upstream)) as client:
+        with pytest.raises(FetchError, match=REDIRECTS[fault]):
+            ask(client)
+        upstream.behave("requests", Fault.REDIRECT_SAME)
+        assert isinstance(ask(client), ReceivedPage)
+    assert upstream.asked_stranger() == []
+
+
+FILE_FAULTS = {
+    Fault.REDIRECT_OTHER: "bad_upstream",
+    Fault.REDIRECT_METADATA_IP: "bad_upstream",
+    Fault.REDIRECT_LOOP: "bad_upstream",
+    401: "bad_upstream",
+    503: "upstream_unavailable",
+    429: "upstream_unavailable",
+}
+
+
+@pytest.mark.parametrize("fault", FILE_FAULTS)
+def test_files_that_fail(upstream: FakeUpstream, fault: Fault | int) -> None:
+    """A file that cannot be fetched is the failure of the upstream, or missing there."""
+    upstream.publish(PACKAGE)
+    server = server_of(upstream)
+    with closing(Asking((server,))) as asking:
+        (file,) = asking.page("requests").page.files
+        upstream.behave_files("requests", fault)
+        with pytest.raises(Unavailable) as found:
+            asking.clients.open_file(server.id, REQUESTS, file.url, Kind.FILE)
+        assert found.value.code == FILE_FAULTS[fault]
+        upstream.behave_files("requests", 404)
+        asking.clock.advance(minutes=10)
+        with pytest.raises(NotFound):
+            asking.clients.open_file(server.id, REQUESTS, file.url, Kind.FILE)
+    assert upstream.asked_stranger() == []
+
+
+def test_a_file(upstream: FakeUpstream) -> None:
+    """A file comes with its length, and breaks off with an error where the connection does."""
+    upstream.publish(PACKAGE)
+    server = server_of(upstream)
+    with closing(Asking((server,))) as asking:
+        (file,) = asking.page("requests").page.files
+        for url, body in ((file.url, PACKAGE.data), (f"{file.url}.metadata", PACKAGE.metadata)):
+            with closing(asking.clients.open_file(server.id, REQUESTS, url, Kind.FILE)) as download:
+                assert (download.size, b"".join(download.chunks())) == (len(body), body)
+        upstream.behave_files("requests", Fault.TRUNCATE)
+        broken = asking.clients.open_file(server.id, REQUESTS, file.url, Kind.FILE)
+        with closing(broken), pytest.raises(Unavailable) as found:
+            list(broken.chunks())
+        assert found.value.code == "upstream_unavailable"
+    assert asking.observation.counts()["bytes", ("file",)] > 2 * len(PACKAGE.data) // 2
+    assert asking.observation.gauges()["inflight", ()] == 0
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7),
+        ("99999", 300),
+        ("soon", 5),
+        (format_datetime(START + timedelta(seconds=90)), 90),
+        (format_datetime(START.astimezone(UTC) - timedelta(days=1)), 1),
+    ],
+)
+def test_pauses_that_are_asked_for(upstream: FakeUpstream, header: str, seconds: int) -> None:
+    """After 429 nothing is sent for as long as the upstream says, up to five minutes."""
+    upstream.behave("requests", 429, Retry_After=header)
+
+    with client_of(server_of(upstream)) as client:
+        for _ in range(2):
+            with pytest.raises(FetchError) as found:
+                ask(client)
+            assert found.value.wait == seconds
+
+    assert len(upstream.requests) == 1
+
+
+def test_offline_there_is_no_connection(upstream: FakeUpstream) -> None:
+    """Offline, not even the name of the host is looked up."""
+    server = server_of(upstream)
+    config = UpstreamConfig(servers=(server,), allow_private_networks=LOOPBACK, offline=True)
+    with client_of(server, config) as client:
+        with pytest.raises(FetchError, match="offline"):
+            ask(client)
+        with pytest.raises(FetchError, match="offline"):
+            client.open_file(server.url)
+    assert upstream.requests == []
+
+
+def test_authorities_that_cannot_be_read(upstream: FakeUpstream) -> None:
+    """A file of certificate authorities that is not there is named, and nothing is sent."""
+    plain = server_of(upstream)
+    server = replace(plain, url=replace(plain.url, scheme="https"))
+    config = UpstreamConfig(
+        servers=(server,), allow_private_networks=LOOPBACK, ca_file="/nowhere.pem"
+    )
+    with client_of(server, config) as client, pytest.raises(FetchError, match="ca_file"):
+        ask(client)
+
+
+def test_one_retry(upstream: FakeUpstream) -> None:
+    """A page is asked for once more after a status that may pass, and not after others."""
+    upstream.publish(PACKAGE)
+    with client_of(server_of(upstream)) as client:
+        upstream.behave("requests", 502)
+        with pytest.raises(FetchError):
+            ask(client)
+        upstream.behave("requests", 500)
+        with pytest.raises(FetchError):
+            ask(client)
+    assert len(upstream.requests) == 3
+
+
+def test_one_broken_file() -> None:
+    """However often one file of a host fails, its other files and pages are asked for."""
+    circuit = Circuit(Clock().seconds, list[bool]().append)
+    for _ in range(10):
+        circuit.record_failure("/one/broken.whl")
+    circuit.check()
+
+
+def test_circuit() -> None:
+    """Five failures within half a minute stop requests for another one; then one request tests."""
+    clock, changes = Clock(), list[bool]()
+    circuit = Circuit(clock.seconds, changes.append)
+    for _ in range(10):
+        circuit.record_failure()
+        clock.advance(seconds=10)
+    circuit.check()
+    assert changes == []
+    for _ in range(5):
+        circuit.record_failure()
+    for seconds in (0, 29):
+        clock.advance(seconds=seconds)
+        with pytest.raises(FetchError, match="again later"):
+            circuit.check()
+    clock.advance(seconds=1)
+    circuit.check()
+    with pytest.raises(FetchError):
+        circuit.check()
+    circuit.record_failure()
+    clock.advance(seconds=29)
+    with pytest.raises(FetchError):
+        circuit.check()
+    clock.advance(seconds=1)
+    circuit.check()
+    circuit.record_answer()
+    circuit.check()
+    circuit.check()
+    assert changes == [True, False]
+    circuit.pause(60)
+    circuit.record_answer()  # to a request that was sent before
+    with pytest.raises(FetchError) as found:
+        circuit.check()
+    assert found.value.wait == 60
+
+
+@pytest.mark.parametrize("size", [1, 60_000])
+def test_minimum_rate(size: int) -> None:
+    """A file that comes too slowly for half a minute is given up, however fast it began."""
+    clock = Clock()
+
+    def chunks() -> Iterator[bytes]:
+        yield bytes(10_000_000)
+        for _ in range(20):
+            clock.advance(seconds=5)
+            yield bytes(size)
+
+    rate = SteadyRate(clock.seconds)
+    was_slow = [rate.is_too_slow for _ in rate.timed(chunks())]
+
+    assert was_slow[5] is False
+    assert was_slow[-1] is (size == 1)
+
+
+def test_loops() -> None:
+    """A request that this index has sent to itself is known by its Via header."""
+    here = UpstreamConfig(servers=(), contact="https://packages.example.com")
+
+    assert here.is_loop(f"1.1 proxy, 1.1 {here.via}")
+    assert not here.is_loop("1.1 wheelyard, 1.1 wheelyard-0")

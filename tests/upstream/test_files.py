@@ -1,0 +1,510 @@
+"""Files of an upstream: one request for all readers, and nothing kept that is not verified."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from fcntl import LOCK_EX, flock
+from hashlib import sha256
+from itertools import chain
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
+from tests.storage.small_disk import small_disk
+from tests.upstream.scripted_source import (
+    BODY,
+    CHUNK,
+    FILENAME,
+    UPSTREAM,
+    URL,
+    Answer,
+    FilesHarness,
+    listed,
+    page_of,
+)
+from tests.waiting import TIMEOUT_SECONDS, until
+from wheelyard.errors import NotFound, Unavailable, WheelyardError
+from wheelyard.storage.base import Key
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.spool import Spool
+from wheelyard.upstream.file_cache import StoredFile
+from wheelyard.upstream.file_fetch import FetchedFile
+from wheelyard.upstream.files import FileRules, UpstreamFiles
+from wheelyard.upstream.growing_file import GrowingFile
+from wheelyard.upstream.page import UpstreamFile
+from wheelyard.upstream.passed_on_file import PassedOnFile
+from wheelyard.upstream.sweep import SweepRules, UpstreamSweep
+
+DIGEST = sha256(BODY).hexdigest()
+KEY = f"upstream/{UPSTREAM}/files/demo/{DIGEST}/{FILENAME}"
+
+
+@pytest.fixture
+def harness(tmp_path: Path) -> FilesHarness:
+    """Return files of an upstream over an empty folder."""
+    return FilesHarness(tmp_path)
+
+
+def fetched(files: UpstreamFiles, file: UpstreamFile) -> GrowingFile:
+    """Fetch a file, and return it with its first bytes."""
+    opened = files.fetch(page_of(file), file).result(TIMEOUT_SECONDS)
+    assert isinstance(opened, GrowingFile)
+    return opened
+
+
+def chunks_of(opened: FetchedFile) -> Iterator[bytes]:
+    """Return the chunks of a fetched file."""
+    assert not isinstance(opened, StoredFile)
+    body = opened.body()
+    return iter([body]) if isinstance(body, bytes) else body
+
+
+def received(chunks: Iterator[bytes]) -> tuple[bytes, WheelyardError | None]:
+    """Return the bytes of a body, and the error that has ended it."""
+    body = bytearray()
+    try:
+        for chunk in chunks:
+            body += chunk
+    except WheelyardError as error:
+        return bytes(body), error
+    return bytes(body), None
+
+
+def stored_by(files: UpstreamFiles, file: UpstreamFile) -> StoredFile:
+    """Return a file once it is stored."""
+    return files.bring(page_of(file), file)
+
+
+def test_fifty_first_readers_and_one_request(harness: FilesHarness) -> None:
+    """Fifty readers have the first half of a file while the rest has not come, by one request."""
+    gate, file, files = Event(), listed(), harness.files()
+    harness.source.send(BODY, gate=gate)
+    readers = [chunks_of(fetched(files, file)) for _ in range(50)]
+    first = [next(each) for each in readers]
+    assert all(BODY.startswith(each) and each for each in first)
+    leaving = readers.pop()
+    leaving.close()  # type: ignore[attr-defined]
+    late = chunks_of(fetched(files, file))
+    gate.set()
+
+    with ThreadPoolExecutor(50) as pool:
+        bodies = pool.map(received, map(chain, ([each] for each in first), readers))
+        assert all(each == (BODY, None) for each in bodies)
+    assert received(late) == (BODY, None)
+    assert stored_by(files, file).file.size == len(BODY)
+    assert harness.source.requests == [URL]
+    assert harness.stored() == [KEY]
+    assert harness.spooled() == []
+
+
+def test_what_was_stored_is_found(harness: FilesHarness) -> None:
+    """A file that was fetched once is sent from the store, by its path, without a request."""
+    file, files = listed(), harness.files()
+    harness.source.send(BODY)
+    assert files.find(page_of(file), file) is None
+    stored_by(files, file)
+
+    found = harness.files().find(page_of(file), file)
+
+    assert found is not None
+    assert found.file.sha256 == DIGEST
+    assert harness.store.path_of(Key(KEY)) == found.files.store.path_of(Key(KEY.split("/", 2)[2]))
+    assert harness.source.requests == [URL]
+    assert [harness.counted("cache"), harness.counted("not_stored")] == [2, 0]
+
+
+def test_a_reader_of_a_part(harness: FilesHarness) -> None:
+    """A part of a file that is being fetched is sent, its last bytes once the file is verified."""
+    gate, file, files = Event(), listed(), harness.files()
+    harness.source.send(BODY, gate=gate)
+    opened = fetched(files, file)
+    part, end = opened.body(10, 2 * CHUNK), opened.body(len(BODY) - 100, len(BODY))
+    assert not isinstance(part, bytes)
+    assert not isinstance(end, bytes)
+    assert not end.when_ready(lambda: None)
+    early = next(part)
+    gate.set()
+
+    assert early + b"".join(part) == BODY[10 : 2 * CHUNK]
+    assert len(early) < 2 * CHUNK - 10
+    assert b"".join(end) == BODY[-100:]
+    assert opened.body(5, 10) == BODY[5:10]
+
+
+def test_a_part_of_a_large_file(harness: FilesHarness) -> None:
+    """Of a large file no part is sent while it arrives: its end would take too long to come."""
+    gate, body = Event(), bytes(17 * 2**20)
+    file, files = listed(body), harness.files()
+    harness.source.send(body, gate=gate)
+    opened = fetched(files, file)
+    assert not opened.takes_ranges
+    gate.set()
+    stored_by(files, file)
+    assert opened.takes_ranges
+
+
+WRONG = b"!" + BODY[1:]
+
+
+@pytest.mark.parametrize(
+    ("sent", "fields"),
+    [
+        (WRONG, {}),
+        (BODY[:-CHUNK], {"announced": None}),
+        (BODY[:-1], {"announced": None}),
+        (BODY, {"fault": Unavailable("It broke off.")}),
+        (BODY + b"!", {"announced": None}),
+    ],
+    ids=["digest", "cut off", "last byte", "broken off", "endless"],
+)
+def test_a_large_file_that_is_wrong(
+    harness: FilesHarness, sent: bytes, fields: dict[str, Any]
+) -> None:
+    """The end of a wrong file is never sent, nothing is kept, and the next request retries."""
+    file, files = listed(), harness.files()
+    harness.source.send(sent, **fields)
+    opened = fetched(files, file)
+
+    body, error = received(chunks_of(opened))
+
+    assert isinstance(error, Unavailable)
+    assert len(body) <= len(BODY) - 1024
+    until(lambda: not harness.spooled())
+    assert harness.stored() == []
+    assert harness.counted("digest_mismatch") == (sent == WRONG)
+    harness.source.send(BODY)
+    assert stored_by(files, file).file.sha256 == DIGEST
+    assert len(harness.source.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("sent", "fields"),
+    [(b"small!", {}), (b"smal", {}), (b"small and more", {}), (b"smal", {"announced": None})],
+    ids=["digest", "size", "larger", "cut off"],
+)
+def test_a_small_file_that_is_wrong(
+    harness: FilesHarness, sent: bytes, fields: dict[str, Any]
+) -> None:
+    """For a small wrong file there is an error and not a byte: the response can still be a 502."""
+    file, files = listed(b"small?"), harness.files()
+    harness.source.send(sent, **fields)
+
+    error = files.fetch(page_of(file), file).exception(TIMEOUT_SECONDS)
+
+    assert isinstance(error, Unavailable)
+    assert error.code == "bad_upstream"
+    until(lambda: not harness.spooled())
+    assert harness.stored() == []
+
+
+def test_a_small_file_that_comes_in_pieces(harness: FilesHarness) -> None:
+    """A small file is verified before its first byte is sent, and is then sent at once."""
+    body = BODY[: 3 * CHUNK]
+    file, files = listed(body), harness.files()
+    harness.source.send(body[:-1] + b"!")
+
+    assert isinstance(files.fetch(page_of(file), file).exception(TIMEOUT_SECONDS), Unavailable)
+    until(lambda: not harness.spooled())
+    harness.source.send(body)
+    assert fetched(files, file).body() == body
+
+
+def test_an_upstream_that_does_not_answer(harness: FilesHarness) -> None:
+    """Each request for a file that its upstream does not send asks anew, and has its error."""
+    file, files = listed(), harness.files()
+    for fault in (Unavailable("No."), NotFound("It is gone."), Unavailable("No.")):
+        harness.source.answers[URL] = fault
+        assert files.fetch(page_of(file), file).exception(TIMEOUT_SECONDS) is fault
+        until(lambda: not harness.spooled())
+    harness.source.send(BODY)
+    assert received(chunks_of(fetched(files, file))) == (BODY, None)
+
+
+def test_a_reader_who_looked_too_early(harness: FilesHarness) -> None:
+    """A reader who did not find a file that was stored a moment later causes no second request."""
+    file, files = listed(), harness.files(store=MemoryStore(harness.runtime.seconds))
+    harness.source.send(BODY)
+    assert files.find(page_of(file), file) is None
+    stored_by(files, file)
+    until(lambda: not harness.spooled())
+
+    found = files.fetch(page_of(file), file).result(TIMEOUT_SECONDS)
+
+    assert isinstance(found, StoredFile)
+    assert harness.source.requests == [URL]
+
+
+@pytest.mark.parametrize("kind", [FaultKind.NOT_DONE, FaultKind.DONE])
+def test_a_store_that_takes_nothing(harness: FilesHarness, kind: FaultKind) -> None:
+    """While the store takes no file, clients get it all the same, and the failure is counted."""
+    memory = MemoryStore(harness.runtime.seconds)
+    faulty = FaultyStore(memory, (Fault(kind, verb="put"),))
+    file, files = listed(), harness.files(store=faulty)
+    harness.source.send(BODY)
+
+    assert received(chunks_of(fetched(files, file))) == (BODY, None)
+
+    until(lambda: not harness.spooled())
+    assert harness.counted("not_stored") == 1
+
+    def is_stored() -> bool:
+        with suppress(Unavailable):  # of the fetch that is about to end
+            return stored_by(files, file).file.sha256 == DIGEST
+        return False
+
+    until(is_stored)
+    assert len(harness.source.requests) == (2 if kind is FaultKind.NOT_DONE else 1)
+
+
+def test_a_spool_that_is_missing(harness: FilesHarness, tmp_path: Path) -> None:
+    """Without a folder for temporary files, files are passed on from the upstream."""
+    file, files = listed(), harness.files(spool=Spool(tmp_path / "missing"))
+    harness.source.send(BODY)
+
+    opened = files.fetch(page_of(file), file).result(TIMEOUT_SECONDS)
+
+    assert isinstance(opened, PassedOnFile)
+    assert received(opened.body()) == (BODY, None)
+    assert harness.counted("not_stored") == 1
+
+
+def test_a_disk_that_becomes_full(harness: FilesHarness, tmp_path: Path) -> None:
+    """Readers of a file that does not fit on the disk get the rest of it from the upstream."""
+    with small_disk(tmp_path, "size=512k") as disk:
+        file, files = listed(size=None), harness.files(spool=Spool(disk))
+        harness.source.send(BODY)
+
+        opened = fetched(files, file)
+
+        assert received(chunks_of(opened)) == (BODY, None)
+        body = opened.body(3 * CHUNK, len(BODY) - 1)
+        assert not isinstance(body, bytes)
+        assert isinstance(received(body)[1], Unavailable)
+        until(lambda: not list(disk.iterdir()))
+        assert [harness.stored(), harness.counted("not_stored")] == [[], 1]
+        assert len(harness.source.requests) == 2
+        assert all(each.is_closed for each in harness.source.opened)
+        # what is known not to fit is not begun: uploads need the room
+        opened_too = files.fetch(page_of(listed()), listed()).result(TIMEOUT_SECONDS)
+        assert isinstance(opened_too, PassedOnFile)
+
+
+def test_two_processes_with_one_spool(harness: FilesHarness) -> None:
+    """What one process fetches, another one reads along, so that there is one request."""
+    gate, file = Event(), listed()
+    harness.source.send(BODY, gate=gate)
+    readers = [chunks_of(fetched(harness.files(), file)) for _ in range(3)]
+    first = [next(each) for each in readers]
+    gate.set()
+
+    assert [first[n] + received(readers[n])[0] for n in range(3)] == 3 * [BODY]
+    until(lambda: not harness.spooled())
+    assert harness.source.requests == [URL]
+    assert harness.stored() == [KEY]
+
+
+def test_a_process_that_dies_before_it_has_stored_the_file(harness: FilesHarness) -> None:
+    """Who has followed a process to the last byte has all of it, and fetches it to store it."""
+    file, gate = listed(), Event()
+    harness.source.send(BODY, gate=gate)
+    leader = harness.files()
+    fetched(leader, file)
+    (name,) = harness.spooled()
+    leader.close()
+    gate.set()
+    harness.source.send(BODY)
+    harness.source.requests.clear()
+    with (harness.spool.folder / name).open("wb") as dead:
+        flock(dead, LOCK_EX)
+        dead.write(BODY)
+        dead.flush()
+        body = chunks_of(fetched(harness.files(), file))
+        first = next(body)
+        assert harness.source.requests == []
+
+    assert first + b"".join(body) == BODY
+    until(lambda: harness.stored() == [KEY] and not harness.spooled())
+    assert harness.source.requests == [URL]
+
+
+def test_a_process_that_fails_in_the_middle(harness: FilesHarness) -> None:
+    """Readers that follow another process break off when that one fails."""
+    gate, file, fault = Event(), listed(), Unavailable("It broke off.")
+    harness.source.answers[URL] = Answer([BODY[:CHUNK], b""], fault=fault, gate=gate)
+    readers = [chunks_of(fetched(harness.files(), file)) for _ in range(2)]
+    gate.set()
+
+    for each in readers:
+        body, error = received(each)
+        assert isinstance(error, Unavailable)
+        assert len(body) == CHUNK - 1024
+
+
+def test_a_process_that_fails_at_once(harness: FilesHarness) -> None:
+    """Who waits for another process that fails before the first byte fetches the file itself."""
+    gate, file, fault = Event(), listed(), Unavailable("It broke off.")
+    harness.source.answers[URL] = Answer([b"", b""], fault=fault, gate=gate)
+    leader, follower = harness.files(), harness.files()
+    lead = leader.fetch(page_of(file), file)
+    until(lambda: bool(harness.source.opened))
+    harness.source.send(BODY)
+    follow = follower.fetch(page_of(file), file)
+    gate.set()
+
+    assert lead.exception(TIMEOUT_SECONDS) is fault
+    assert received(chunks_of(follow.result(TIMEOUT_SECONDS))) == (BODY, None)
+
+
+def test_what_a_dead_process_has_left(harness: FilesHarness) -> None:
+    """The file in the spool that a killed process has left is used again, from its beginning."""
+    file, files = listed(), harness.files()
+    harness.source.send(BODY, gate=Event())
+    fetched(files, file)
+    (left,) = harness.spooled()
+    other = FilesHarness(harness.folder / "other")
+    (other.spool.folder / left).write_bytes(WRONG)
+    other.source.send(BODY)
+
+    assert received(chunks_of(fetched(other.files(), file))) == (BODY, None)
+    until(lambda: not other.spooled())
+    assert other.stored() == [KEY]
+    files.close()
+    assert harness.spooled() == []
+
+
+def test_a_page_without_digests(harness: FilesHarness) -> None:
+    """The first bytes of a file without a digest decide; other ones are refused from then on."""
+    file, files = listed(sha256="", size=None), harness.files()
+    harness.source.send(BODY)
+    page = page_of(file)
+    assert files.with_digests(page) is page
+    stored_by(files, file)
+
+    known = harness.files().with_digests(page)
+
+    assert known.files == (listed(),)
+    assert files.with_digests(page) is files.with_digests(page)
+    assert files.find(known, known.files[0]) is not None
+    harness.source.send(WRONG)
+    opened = files.fetch(page, file).result(TIMEOUT_SECONDS)
+    assert isinstance(received(chunks_of(opened))[1], Unavailable)
+    opened = files.fetch(known, known.files[0]).result(TIMEOUT_SECONDS)
+    assert isinstance(opened, StoredFile)
+    UpstreamSweep(harness.store, harness.runtime).run(SweepRules(max_bytes=0))
+    opened = files.fetch(known, known.files[0]).result(TIMEOUT_SECONDS)
+    assert isinstance(received(chunks_of(opened))[1], Unavailable)
+    assert [harness.counted("digest_change"), harness.counted("digest_mismatch")] == [2, 0]
+    assert files.with_digests(page_of(listed())) == page_of(listed())
+
+
+@pytest.mark.parametrize("rules", [FileRules(mode="proxy"), FileRules(max_kept_bytes=CHUNK)])
+def test_a_file_that_is_only_passed_on(harness: FilesHarness, rules: FileRules) -> None:
+    """In mode proxy, and above the size limit, a file is verified on its way and not kept."""
+    file, files = listed(), harness.files(rules=rules)
+    harness.source.send(BODY)
+
+    opened = files.fetch(page_of(file), file).result(TIMEOUT_SECONDS)
+
+    assert not opened.takes_ranges  # type: ignore[union-attr]
+    assert received(chunks_of(opened)) == (BODY, None)
+    for wrong in (WRONG, BODY[:-1], BODY + b"!"):
+        harness.source.send(wrong, announced=None)
+        opened = files.fetch(page_of(file), file).result(TIMEOUT_SECONDS)
+        body, error = received(chunks_of(opened))
+        assert isinstance(error, Unavailable)
+        assert len(body) <= len(BODY) - 1024
+    assert harness.stored() == harness.spooled() == []
+    assert all(each.is_closed for each in harness.source.opened)
+    harness.source.send(BODY)
+    assert files.bring(page_of(file), file).file.size == len(BODY)
+
+
+def test_readers_that_leave_before_they_are_sent_anything(harness: FilesHarness) -> None:
+    """A file that is passed on is closed at its upstream if its reader never reads it."""
+    file, files = listed(), harness.files(rules=FileRules(mode="proxy"))
+    harness.source.send(BODY)
+
+    for _ in range(40):  # more than are passed on at a time
+        body = files.fetch(page_of(file), file).result(TIMEOUT_SECONDS).body()  # type: ignore[union-attr]
+        del body
+
+    assert len(harness.source.opened) == 40
+    until(lambda: all(each.is_closed for each in harness.source.opened))
+
+
+def test_more_readers_than_can_be_served(harness: FilesHarness) -> None:
+    """The reader who is one too many is told to come again, and gets the file then."""
+    file, files = listed(), harness.files(rules=FileRules(mode="proxy"))
+    harness.source.send(BODY)
+    opened = [files.fetch(page_of(file), file).result(TIMEOUT_SECONDS) for _ in range(32)]
+
+    error = files.fetch(page_of(file), file).exception(TIMEOUT_SECONDS)
+
+    assert isinstance(error, Unavailable)
+    assert error.code == "overloaded"
+    assert all(received(chunks_of(each)) == (BODY, None) for each in opened)
+    last = files.fetch(page_of(file), file).result(TIMEOUT_SECONDS)
+    assert received(chunks_of(last)) == (BODY, None)
+
+
+def test_a_file_whose_size_is_known_late(harness: FilesHarness) -> None:
+    """A file of which only the answer says that it is too large to keep is sent and not kept."""
+    file, files = listed(size=None), harness.files(rules=FileRules(max_kept_bytes=CHUNK))
+    harness.source.send(BODY)
+
+    assert received(chunks_of(fetched(files, file))) == (BODY, None)
+
+    until(lambda: not harness.spooled())
+    assert [harness.stored(), harness.counted("not_stored")] == [[], 0]
+
+
+def test_clients_that_are_sent_to_the_upstream(harness: FilesHarness) -> None:
+    """In mode redirect clients are sent to the URL of the file at its upstream."""
+    assert harness.files(rules=FileRules(mode="redirect")).redirect_url(listed()) == URL
+    assert harness.files().redirect_url(listed()) == ""
+
+
+METADATA = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n"
+
+
+@pytest.mark.parametrize("digest", [sha256(METADATA).hexdigest(), ""])
+def test_core_metadata(harness: FilesHarness, digest: str) -> None:
+    """Core metadata is fetched once and kept if its page says its digest, else each time."""
+    file, files = listed(core_metadata=digest, has_metadata=True), harness.files()
+    page = page_of(file)
+    harness.source.send(METADATA, f"{URL}.metadata")
+    assert files.find_metadata(page, file) is None
+
+    for _ in range(2):
+        assert files.bring_metadata(page, file) == METADATA
+
+    assert len(harness.source.requests) == (1 if digest else 2)
+    assert harness.stored() == ([f"{KEY}.metadata"] if digest else [])
+    assert all(each.is_closed for each in harness.source.opened)
+
+
+@pytest.mark.parametrize("sent", [METADATA[:-1], METADATA + bytes(2**22), b""])
+def test_core_metadata_that_is_wrong(harness: FilesHarness, sent: bytes) -> None:
+    """Core metadata with another digest, or that has no end, is refused and not kept."""
+    file = listed(core_metadata=sha256(METADATA).hexdigest(), has_metadata=True)
+    harness.source.send(sent, f"{URL}.metadata")
+
+    error = harness.files().fetch_metadata(page_of(file), file).exception(TIMEOUT_SECONDS)
+
+    assert isinstance(error, Unavailable)
+    assert error.code == "bad_upstream"
+    assert harness.stored() == []
+
+
+def test_core_metadata_that_the_store_has_changed(harness: FilesHarness) -> None:
+    """Core metadata that was changed in the store is fetched again."""
+    file, files = listed(core_metadata=sha256(METADATA).hexdigest()), harness.files()
+    harness.source.send(METADATA, f"{URL}.metadata")
+    files.bring_metadata(page_of(file), file)
+    harness.store.put(Key(f"{KEY}.metadata"), b"changed", None)
+
+    assert files.bring_metadata(page_of(file), file) == METADATA
+    assert files.find_metadata(page_of(file), file) == METADATA

@@ -1,0 +1,302 @@
+"""A server before an upstream index: pages and files of names that are not private."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import Random
+
+import pytest
+from packaging.utils import canonicalize_name
+
+from tests.http.in_process import InProcessServer, in_process
+from tests.http.packages import publish, wheel
+from tests.operations.in_memory_index import Clock
+from tests.upstream.fake_upstream import FakeUpstream
+from tests.upstream.public_packages import public_wheel
+from tests.upstream.reading import SOURCE, file_of, link_of, look, page_of
+from tests.upstream.settings import front, serving, upstream_section
+from tests.waiting import until
+from wheelyard.http.observability.worker_metrics import MetricsSnapshot, UpstreamSnapshot, merge
+from wheelyard.http.upstream_reader import UPSTREAM_THREADS
+from wheelyard.model.decisions import Decision, Verdict
+from wheelyard.settings.sections import ServerSettings, Settings
+from wheelyard.storage.local import LocalStore
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.upstream.observation import Observation
+
+pytestmark = pytest.mark.integration
+
+WHEEL = "requests-2.0-py3-none-any.whl"
+HTML = "application/vnd.pypi.simple.v1+html"
+
+
+@pytest.fixture
+def public(upstream: FakeUpstream) -> FakeUpstream:
+    """An upstream that has one project."""
+    upstream.publish(public_wheel("requests", "2.0"))
+    return upstream
+
+
+@pytest.fixture
+def server(tmp_path: Path, public: FakeUpstream) -> Iterator[InProcessServer]:
+    """A server before it."""
+    store = LocalStore(tmp_path / "store", Random(1))
+    with front(tmp_path, public, store=store) as running:
+        yield running
+
+
+def test_pages(server: InProcessServer, public: FakeUpstream) -> None:
+    """JSON, HTML, HEAD, 304 and 412 are as for private projects; one question serves them all."""
+    first = page_of(server, "requests")
+    html = look(server, "/simple/requests/", accept=HTML)
+    etag = first.headers["etag"]
+
+    assert (first.headers[SOURCE], first.page["meta"]) == ("upstream", {"api-version": "1.4"})
+    assert b'data-core-metadata="sha256=' in html.body
+    assert page_of(server, "requests", if_none_match=etag).status == 304
+    assert page_of(server, "requests", if_match='"x"').status == 412
+    head = server.get("/simple/requests/", method="HEAD")
+    assert (head.status, head.body) == (200, b"")
+    assert look(server, "/simple/Requests/").headers["location"] == "/simple/requests/"
+    assert len(public.asked("requests")) == 1
+
+
+def test_a_page_is_repeated(server: InProcessServer) -> None:
+    """The same request again is answered from memory, until the page is old or the name private."""
+    page_of(server, "requests")
+    assert server.get("/simple/requests/").was_quick is False
+    assert server.get("/simple/requests/").was_quick is True
+
+    server.clock.advance(seconds=601)
+    assert server.get("/simple/requests/").was_quick is False
+    assert server.get("/simple/requests/").was_quick is True
+    assert server.index.upstream is not None
+    server.index.upstream.names.claim(canonicalize_name("requests"))
+    claimed = server.get("/simple/requests/")
+    assert (claimed.was_quick, claimed.headers[SOURCE]) == (False, "private")
+
+
+def test_files(server: InProcessServer, public: FakeUpstream) -> None:
+    """A file comes from the upstream once, then from the store, and then without the event loop."""
+    body = public_wheel("requests", "2.0").data
+    link = link_of(server, "requests", WHEEL)
+
+    first = server.get(link)
+    until(lambda: server.get(link).was_quick)
+    again = server.get(link)
+    part = look(server, link, range="bytes=2-5")
+    head = server.get(link, method="HEAD")
+
+    assert (first.body, again.body) == (body, body)
+    assert (part.status, part.body) == (206, body[2:6])
+    assert (head.status, head.headers["content-length"]) == (200, str(len(body)))
+    assert look(server, link, if_none_match=head.headers["etag"]).status == 304
+    assert file_of(server, "requests", WHEEL, ".metadata").body.startswith(b"Metadata-Version")
+    assert "private" in head.headers["cache-control"]
+    assert len(public.asked("requests")) == 3
+
+
+def test_metrics(server: InProcessServer) -> None:
+    """The metrics have requests, cache results and what was blocked; no name of a project."""
+    page_of(server, "requests")
+    page_of(server, "requests", accept=HTML)
+    page_of(server, "team-new")
+    file_of(server, "requests", WHEEL)
+    text = look(server, "/metrics").body.decode()
+
+    for line in (
+        'requests_total{kind="page",status="200"} 1.0',
+        'requests_total{kind="file",status="200"} 1.0',
+        'blocked_total{reason="private"} 1.0',
+        'seconds_count{kind="page"} 1.0',
+        "digest_change_total 0.0",
+        "inflight 0.0",
+    ):
+        assert f"wheelyard_upstream_{line}" in text
+    assert 'result="hit"' in text
+    assert "team-new" not in text
+
+
+def test_metrics_of_workers() -> None:
+    """Counts of several workers are added up; of ages the largest counts."""
+    seen = Observation(lambda: 0.0)
+    seen.blocked("denied")
+    seen.stale(7.0)
+    counts = tuple((*key, float(count)) for key, count in seen.counts().items())
+    one = UpstreamSnapshot(counts=counts, gauges=(("stale_age_seconds", (), 7.0),))
+    other = UpstreamSnapshot(counts=counts, gauges=(("stale_age_seconds", (), 3.0),))
+
+    merged = merge([MetricsSnapshot(upstream=each) for each in (one, other, None)]).upstream
+
+    assert merged is not None
+    assert merged.counts == (("blocked", ("denied",), 2.0),)
+    assert merged.gauges == (("stale_age_seconds", (), 7.0),)
+
+
+def test_json(server: InProcessServer, public: FakeUpstream) -> None:
+    """PyPI's JSON has the releases of a public project, with links to this index."""
+    public.publish(public_wheel("requests", "3.0"))
+
+    whole = look(server, "/pypi/Requests/json").page
+    old = look(server, "/pypi/requests/2.0/json").page
+
+    assert (whole["info"]["name"], whole["info"]["version"]) == ("requests", "3.0")
+    assert set(whole["releases"]) == {"2.0", "3.0"}
+    assert old["info"]["version"] == "2.0"
+    assert old["urls"][0]["url"].startswith("/files/requests/")
+    assert look(server, "/pypi/requests/4.0/json").status == 404
+    assert server.get("/pypi/Requests/json").was_quick is True
+
+
+def test_decisions(server: InProcessServer) -> None:
+    """A blocked version is hidden and says why to people; its files are refused with why."""
+    link = link_of(server, "requests", WHEEL)
+    assert server.get(link).status == 200
+    assert b"2.0" in look(server, "/project/requests/").body
+    decision = Decision(
+        at=server.clock.now,
+        by="local:ana",
+        verdict=Verdict.BLOCKED,
+        project=canonicalize_name("requests"),
+        version="2",
+        reason="see <TICKET-7>",
+    )
+    server.index.decisions.change(lambda _: decision)
+
+    page, refused = look(server, "/project/requests/"), look(server, link)
+
+    assert page_of(server, "requests").page["files"] == []
+    assert b"see &lt;TICKET-7&gt;" in page.body
+    assert (refused.status, json.loads(refused.body)["error"]) == (403, "blocked")
+    assert look(server, f"{link}.metadata").status == 403
+    assert look(server, "/project/requests/1.0/").status == 404
+
+
+def test_names_that_are_not_asked_for(tmp_path: Path, public: FakeUpstream) -> None:
+    """What is denied is 404 and blocked as a whole is an empty page; the upstream is not asked."""
+    with front(tmp_path, public, deny=("requests",), approval=True) as server:
+        assert page_of(server, "requests").status == 404
+        assert page_of(server, "flask").page["files"] == []
+        assert look(server, "/files/flask/flask-1.0.tar.gz").status == 403
+        assert b"is not approved" in look(server, "/project/flask/").body
+    assert public.requests == []
+
+
+def test_private_names_without_a_project(tmp_path: Path, public: FakeUpstream) -> None:
+    """They have an empty page, or none if the operator wants that; nobody else is asked."""
+    with front(tmp_path, public) as server:
+        assert look(server, "/simple/Team_New/").status == 301
+        assert page_of(server, "team-new").page["files"] == []
+        assert page_of(server, "team-new").headers[SOURCE] == "private"
+    with front(tmp_path, public, private_missing="404") as server:
+        assert page_of(server, "team-new").status == 404
+    assert public.requests == []
+
+
+def test_loop(server: InProcessServer, public: FakeUpstream) -> None:
+    """An index that is its own upstream says so, and does not ask itself for ever."""
+    page_of(server, "requests")
+    sent = public.asked("requests")[0].header("via") or ""
+
+    assert page_of(server, "flask", via=sent).status == 508
+    assert page_of(server, "flask", via="1.1 other").status == 404
+
+
+def test_stale(server: InProcessServer, public: FakeUpstream) -> None:
+    """While the upstream does not answer, an old page says its age; one that is too old is 503."""
+    page_of(server, "requests")
+    public.stop()
+    server.clock.advance(hours=2)
+    stale = page_of(server, "requests")
+
+    assert (stale.status, stale.headers[SOURCE]) == (200, "upstream-stale")
+    assert stale.headers["age"] == "7200"
+    server.clock.advance(hours=23)
+    missing = page_of(server, "requests")
+    assert (missing.status, missing.headers["retry-after"]) == (503, "30")
+
+
+def test_read_only(tmp_path: Path, public: FakeUpstream) -> None:
+    """A server that writes nothing passes files on, and leaves the store as it was."""
+    store = MemoryStore(Clock().seconds)
+    section = upstream_section(public)
+    with in_process(tmp_path, Settings(upstream=section), store=store):
+        before = [*store.list("")]
+    settings = Settings(upstream=section, server=ServerSettings(read_only=True))
+    with in_process(tmp_path, settings, store=store) as server:
+        for _ in range(2):
+            body = file_of(server, "requests", WHEEL).body
+            assert body == public_wheel("requests", "2.0").data
+        assert file_of(server, "requests", WHEEL, ".metadata").status == 200
+    assert [*store.list("")] == before
+    assert len(public.asked("requests")) == 4
+
+
+def test_rights(tmp_path: Path, public: FakeUpstream) -> None:
+    """Without a credential, a name that no grant covers is not asked for."""
+    grant = {"who": ["anonymous"], "projects": ["team-*"], "actions": ["read"]}
+    section = upstream_section(public)
+    with in_process(tmp_path, Settings(upstream=section, grant=(grant,))) as server:
+        for path in ("/simple/requests/", f"/files/requests/{WHEEL}", "/pypi/requests/json"):
+            assert look(server, path).status == 401
+        assert look(server, "/simple/team-new/").status == 200
+    assert public.requests == []
+
+
+def wait_until_kept(server: InProcessServer, link: str) -> None:
+    """Wait until a file is in the store."""
+    folder = server.folder / "store" / "upstream"
+    until(lambda: any(link.endswith(each.name) for each in folder.glob("*/files/*/*/*")))
+
+
+def test_removed_files(tmp_path: Path, public: FakeUpstream) -> None:
+    """A file that has left its page is not served any more, unless the operator keeps them."""
+    public.publish(public_wheel("requests", "3.0"))
+    store = LocalStore(tmp_path / "store", Random(1))
+    for kept, status in ((False, 404), (True, 200)):
+        with front(tmp_path, public, store=store, keep_removed=kept, page_ttl=0) as server:
+            public.publish(public_wheel("requests", "2.0"))
+            link = link_of(server, "requests", WHEEL)
+            assert look(server, link).status == 200
+            wait_until_kept(server, link)
+            public.withdraw(WHEEL)
+            server.clock.advance(seconds=1)
+            assert list(page_of(server, "requests").files) == ["requests-3.0-py3-none-any.whl"]
+            assert look(server, link).status == status
+
+
+def test_many_unknown_names(server: InProcessServer, public: FakeUpstream) -> None:
+    """A client that tries names is stopped before the upstream is asked; known ones still work."""
+    answers = [page_of(server, f"guess-{number}").status for number in range(302)]
+
+    assert answers == [404] * 300 + [429] * 2
+    assert len(public.requests) == 300
+    assert page_of(server, "guess-1").status == 404
+
+
+def test_private_packages_do_not_wait(tmp_path: Path, public: FakeUpstream) -> None:
+    """While more requests wait for an upstream than there are threads, private ones do not."""
+    names = [f"slow-{number}" for number in range(UPSTREAM_THREADS + 8)]
+    gates = [public.hold(name) for name in names]
+    with serving(tmp_path, public) as server, ThreadPoolExecutor(len(names)) as pool:
+        publish(server, wheel("team-core"))
+        waiting = [pool.submit(server.client.get, f"/simple/{name}/") for name in names]
+        until(lambda: len(public.requests) == UPSTREAM_THREADS)
+
+        assert page_of(server, "team-core").page["versions"] == ["1.0"]
+        assert page_of(server, "team-none").page["versions"] == []
+        assert not any(each.done() for each in waiting)
+        for gate in gates:
+            gate.set()
+        assert {each.result().status_code for each in waiting} == {404}
+
+
+def test_place_of_its_own(tmp_path: Path, public: FakeUpstream) -> None:
+    """What is kept of upstream indexes may have a folder of its own, which the first page makes."""
+    place = tmp_path / "kept"
+    with front(tmp_path, public, bucket=str(place)) as server:
+        assert not place.exists()
+        assert file_of(server, "requests", WHEEL).status == 200
+        until(lambda: len(list(place.glob("upstream/*/files/requests/*/*"))) == 1)
+        assert not list(server.index.files.store.list("upstream/"))

@@ -1,0 +1,34 @@
+"""Access tokens for Artifact Registry, from the credentials that the machine has."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.fake_gcs.server import running_fake_gcs
+from wheelyard.http_client.address_policy import FetchError
+from wheelyard.upstream.google_token import GoogleToken
+
+pytestmark = pytest.mark.integration
+
+
+def test_tokens_of_a_key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token is fetched once while it is valid; a failure does not repeat the key."""
+    with running_fake_gcs("wheels") as server:
+        file = server.write_key_file(tmp_path)
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+        token = GoogleToken()
+        assert token().startswith("Bearer ya29.")
+        assert token() == token()
+        assert server.log.kinds() == ["token"]
+
+    key = json.loads(file.read_text())
+    file.write_text(json.dumps(key | {"token_uri": "http://127.0.0.1:9/token"}))
+    with pytest.raises(FetchError) as found:
+        GoogleToken()()
+    assert found.value.is_transient
+    file.write_text(json.dumps(key | {"private_key": key["private_key"][:200]}))
+    with pytest.raises(FetchError, match="no usable credentials") as found:
+        GoogleToken()()
+    assert not found.value.is_transient
+    assert key["private_key"][40:80] not in repr(found.value.__cause__) + str(found.value)

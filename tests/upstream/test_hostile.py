@@ -1,0 +1,300 @@
+"""Upstreams that are dead, slow or lying, as a client of the server before them sees it."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.clients.tls import running_proxy
+from tests.http.servers import RunningServer
+from tests.upstream.fake_pages import Fault
+from tests.upstream.fake_upstream import FakeUpstream
+from tests.upstream.public_packages import public_wheel
+from tests.upstream.reading import SOURCE, file_of, link_of, look, page_of
+from tests.upstream.settings import front, serving
+
+pytestmark = pytest.mark.integration
+
+PACKAGE = public_wheel("requests", "2.0")
+
+UNUSABLE = (
+    401,
+    403,
+    Fault.BAD_JSON,
+    Fault.API_2_0,
+    Fault.WRONG_CONTENT_TYPE,
+    Fault.NAME_MISMATCH,
+    Fault.REDIRECT_OTHER,
+    Fault.REDIRECT_NAME,
+    Fault.REDIRECT_METADATA_IP,
+    Fault.REDIRECT_LOOP,
+    Fault.REDIRECT_OTHER_SCHEME,
+)
+SILENT = (500, 502, 503, 504, Fault.TRUNCATE, Fault.RESET)
+
+
+@pytest.mark.parametrize("fault", [*UNUSABLE, *SILENT])
+def test_page(upstream: FakeUpstream, tmp_path: Path, fault: Fault | int) -> None:
+    """
+    A page that cannot be used is 502 or 503 and never 404; a cached one is served meanwhile.
+
+    The age of a cached page is said, and after `max_stale` it is not served any more.
+    """
+    upstream.publish(PACKAGE)
+    with front(tmp_path, upstream, max_stale=3600) as server:
+        upstream.behave("requests", fault)
+        failed = page_of(server, "requests")
+        assert failed.status == (503 if fault in SILENT else 502), failed.body
+        assert failed.status == 502 or int(failed.headers["retry-after"]) > 0
+        upstream.behave("requests")
+        server.clock.advance(seconds=61)
+        good = page_of(server, "requests")
+        assert good.headers[SOURCE] == "upstream"
+
+        upstream.behave("requests", fault)
+        server.clock.advance(seconds=1800)
+        stale = page_of(server, "requests")
+        assert stale.files == good.files
+        assert stale.headers[SOURCE] == "upstream-stale"
+        assert int(stale.headers["age"]) == 1800
+        server.clock.advance(seconds=1801)
+        assert page_of(server, "requests").status in {502, 503}
+    assert upstream.asked_stranger() == []
+
+
+@pytest.mark.parametrize("fault", [Fault.HUGE_PAGE, Fault.GZIP_BOMB])
+def test_endless_page(upstream: FakeUpstream, tmp_path: Path, fault: Fault) -> None:
+    """A page that is too large, or becomes so, is not read to its end."""
+    upstream.publish(PACKAGE)
+    upstream.behave("requests", fault)
+    with front(tmp_path, upstream) as server:
+        refused = page_of(server, "requests")
+    assert refused.status == 502
+    assert b"larger than 64 MiB" in refused.body
+
+
+def test_dead(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """While the upstream is gone, what is cached is served, its files too, and the rest is 503."""
+    upstream.publish(PACKAGE, public_wheel("other", "1.0"))
+    with front(tmp_path, upstream) as server:
+        link = link_of(server, "requests", PACKAGE.filename)
+        assert look(server, link).body == PACKAGE.data
+        upstream.stop()
+        server.clock.advance(seconds=7200)
+
+        assert page_of(server, "requests").headers[SOURCE] == "upstream-stale"
+        assert look(server, link).body == PACKAGE.data
+        refused = page_of(server, "other")
+        assert refused.status == 503
+        assert int(refused.headers["retry-after"]) > 0
+        upstream.start()
+        server.clock.advance(seconds=61)
+        assert page_of(server, "other").status == 200
+
+
+def test_too_many_requests(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """An upstream that is asked too often is left alone for as long as it says."""
+    upstream.publish(PACKAGE, public_wheel("other", "1.0"))
+    upstream.behave("requests", 429, Retry_After="7")
+    with front(tmp_path, upstream) as server:
+        refused = page_of(server, "requests")
+        assert (refused.status, refused.headers["retry-after"]) == (503, "7")
+        assert page_of(server, "other").status == 503
+        assert upstream.asked("other") == []
+        server.clock.advance(seconds=8)
+        upstream.behave("requests")
+        assert page_of(server, "other").status == 200
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_gone(upstream: FakeUpstream, tmp_path: Path, status: int) -> None:
+    """A project that the upstream has removed is gone at once, with its cached files."""
+    upstream.publish(PACKAGE)
+    with front(tmp_path, upstream) as server:
+        link = link_of(server, "requests", PACKAGE.filename)
+        assert look(server, link).status == 200
+        upstream.behave("requests", status)
+        server.clock.advance(seconds=601)
+
+        assert page_of(server, "requests").status == 404
+        assert look(server, link).status == 404
+        assert look(server, f"{link}.metadata").status == 404
+
+
+def test_removed_file(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """A file that the upstream has removed is not served any more, though it is cached."""
+    later = public_wheel("requests", "3.0")
+    upstream.publish(PACKAGE, later)
+    with front(tmp_path, upstream) as server:
+        link = link_of(server, "requests", later.filename)
+        assert look(server, link).body == later.data
+        upstream.withdraw(later.filename)
+        server.clock.advance(seconds=601)
+
+        assert list(page_of(server, "requests").files) == [PACKAGE.filename]
+        assert look(server, link).status == 404
+
+
+def test_changed_file(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """A file whose digest has changed at the upstream is hidden, and the change is counted."""
+    upstream.publish(PACKAGE)
+    upstream.behave("requests", Fault.DIGEST_CHANGE)
+    with front(tmp_path, upstream) as server:
+        link = link_of(server, "requests", PACKAGE.filename)
+        assert look(server, link).body == PACKAGE.data
+        server.clock.advance(seconds=601)
+
+        assert page_of(server, "requests").files == {}
+        assert b"upstream_digest_change_total 1" in look(server, "/metrics").body
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.ABS_URL_OTHER_HOST, Fault.URL_USERINFO, Fault.URL_METADATA_IP]
+)
+def test_links_elsewhere(upstream: FakeUpstream, tmp_path: Path, fault: Fault) -> None:
+    """A link that leads to where the settings do not allow is never followed."""
+    upstream.publish(PACKAGE)
+    upstream.behave("requests", fault)
+    with front(tmp_path, upstream) as server:
+        page = page_of(server, "requests")
+        # without any file that may be fetched, the page is as good as none
+        assert page.status == 502 or page.files == {}
+    assert upstream.asked_stranger() == []
+    assert upstream.asked_files("requests") == []
+
+
+def test_tls(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """
+    An upstream with a certificate of the team's authority is asked over HTTPS.
+
+    Nothing that it leads to over plain HTTP is fetched: neither a file, nor a redirect.
+    """
+    upstream.publish(PACKAGE)
+    address = upstream.places.index.removeprefix("http://")
+    with running_proxy(tmp_path, address) as proxy:
+        secure: dict[str, Any] = {"url": f"{proxy.url}/simple/", "ca_file": str(proxy.authority)}
+        upstream.behave("requests", Fault.RELATIVE_URL)
+        with front(tmp_path, upstream, **secure) as server:
+            assert file_of(server, "requests", PACKAGE.filename).body == PACKAGE.data
+        for fault in (Fault.NO_ETAG, Fault.REDIRECT_SAME):
+            upstream.behave("requests", fault)
+            with front(tmp_path, upstream, **secure) as server:
+                refused = page_of(server, "requests")
+                assert (refused.status, b"http" in refused.body) == (502, True)
+        stranger = secure | {"ca_file": ""}
+        with front(tmp_path, upstream, **stranger) as server:
+            assert page_of(server, "requests").status in {502, 503}
+    assert [each for each in upstream.requests if each.host != "index"] == []
+
+
+def test_odd_filename_and_text(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """A filename with a path is dropped, and a reason with markup is text, cut to a kilobyte."""
+    upstream.publish(PACKAGE)
+    with front(tmp_path, upstream) as server:
+        upstream.behave("requests", Fault.DOTDOT_FILENAME)
+        assert list(page_of(server, "requests").files) == [PACKAGE.filename]
+        upstream.behave("requests", Fault.SCRIPT_IN_YANK_REASON)
+        server.clock.advance(seconds=601)
+
+        for target in ("/simple/requests/", "/project/requests/"):
+            assert b"<script>alert" not in look(server, target, accept="text/html").body
+        (file,) = page_of(server, "requests").files.values()
+        assert file["yanked"].startswith("<script>alert")
+        assert len(file["yanked"].encode()) <= 1024
+
+
+def test_address_that_is_not_allowed(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """A private address that the settings do not allow is not connected to."""
+    upstream.publish(PACKAGE)
+    elsewhere: dict[str, Any] = {"allow_private_networks": ("10.0.0.0/8",), "allow_insecure": True}
+    with front(tmp_path, upstream, **elsewhere) as server:
+        assert page_of(server, "requests").status == 502
+        assert b'upstream_blocked_total{reason="ssrf"} 1' in look(server, "/metrics").body
+    assert upstream.requests == []
+
+
+def fetched(server: RunningServer, path: str) -> bytes | None:
+    """Return a file that is received to its end, None if the server said that something broke."""
+    try:
+        answer = server.client.get(path)
+    except httpx2.TransportError:
+        return None
+    if answer.status_code == 200:
+        return answer.content
+    assert answer.status_code in {404, 502, 503}, answer.text
+    return None
+
+
+@pytest.mark.parametrize("size", [0, 3_000_000])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault.TRUNCATE,
+        Fault.RESET,
+        Fault.WRONG_BYTES,
+        Fault.SHORT,
+        Fault.LONG,
+        Fault.REDIRECT_OTHER,
+        Fault.REDIRECT_METADATA_IP,
+        Fault.REDIRECT_LOOP,
+        Fault.REDIRECT_OTHER_SCHEME,
+        404,
+        403,
+        500,
+    ],
+)
+def test_file(upstream: FakeUpstream, tmp_path: Path, fault: Fault | int, size: int) -> None:
+    """A file that is not what the page says is never received, and a good one is afterwards."""
+    package = public_wheel("large", "1.0", filler=b"x" * size)
+    upstream.publish(package)
+    with serving(tmp_path, upstream) as server:
+        path = link_of(server, "large", package.filename)
+        upstream.behave_files("large", fault)
+        for _ in range(2):
+            assert fetched(server, path) is None
+        assert fetched(server, f"{path}.metadata") is None
+        upstream.behave_files("large")
+        for _ in range(2):
+            assert fetched(server, path) == package.data
+        assert fetched(server, f"{path}.metadata") == package.metadata
+    assert upstream.asked_stranger() == []
+
+
+@pytest.mark.parametrize("fault", [Fault.CHUNKED, Fault.REDIRECT_SAME, Fault.WRONG_CONTENT_TYPE])
+def test_file_sent_otherwise(upstream: FakeUpstream, tmp_path: Path, fault: Fault) -> None:
+    """A file without a length, after a redirect or of another type is what the page says."""
+    upstream.publish(PACKAGE)
+    upstream.behave_files("requests", fault)
+    with serving(tmp_path, upstream) as server:
+        path = link_of(server, "requests", PACKAGE.filename)
+        answer = server.client.get(path)
+    assert answer.content == PACKAGE.data
+    assert answer.headers["content-type"] != "text/html"
+
+
+@pytest.mark.parametrize("fault", [Fault.NO_HASH, Fault.MD5_ONLY])
+def test_file_without_digest(upstream: FakeUpstream, tmp_path: Path, fault: Fault) -> None:
+    """Of a file without a digest the first bytes count: other ones later are refused."""
+    upstream.publish(PACKAGE)
+    upstream.behave("requests", fault)
+    with serving(tmp_path, upstream) as server:
+        path = link_of(server, "requests", PACKAGE.filename)
+        assert fetched(server, path) == PACKAGE.data
+        upstream.publish(public_wheel("requests", "2.0", "Summary: other"))
+        assert fetched(server, path) == PACKAGE.data
+        assert page_of(server, "requests").files[PACKAGE.filename]["hashes"] == {
+            "sha256": PACKAGE.sha256
+        }
+
+
+def test_file_without_digest_that_breaks(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """A truncated file is not taken for the whole one where no digest says what is."""
+    upstream.publish(PACKAGE)
+    upstream.behave("requests", Fault.NO_HASH)
+    upstream.behave_files("requests", Fault.TRUNCATE)
+    with serving(tmp_path, upstream) as server:
+        path = link_of(server, "requests", PACKAGE.filename)
+        assert fetched(server, path) is None
+        upstream.behave_files("requests")
+        assert fetched(server, path) == PACKAGE.data

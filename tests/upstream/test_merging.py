@@ -1,0 +1,53 @@
+"""What an earlier page of a project tells of a later one."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.utils import canonicalize_name
+
+from wheelyard.upstream.merging import gone, merge
+from wheelyard.upstream.page import UpstreamFile, UpstreamPage
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+NAME = canonicalize_name("acme-tool")
+FILES = st.builds(
+    UpstreamFile,
+    filename=st.sampled_from(["a", "b", "c"]),
+    version=st.just("1"),
+    url=st.just("https://files.example.com/a"),
+    sha256=st.sampled_from(["", "0" * 64, "1" * 64]),
+    uploaded_at=st.none() | st.just(NOW),
+)
+ANSWERS = st.lists(
+    st.none() | st.lists(FILES, unique_by=lambda file: file.filename), min_size=1, max_size=6
+)
+
+
+@given(ANSWERS)
+def test_a_file_never_becomes_another_one(answers: list[list[UpstreamFile] | None]) -> None:
+    """Whatever an index answers in turn, a file that is shown has the first digest it ever had."""
+    page: UpstreamPage | None = None
+    digests, seen = dict[str, str](), dict[str, datetime]()
+    for number, answer in enumerate(answers):
+        now = NOW + timedelta(days=number)
+        if answer is None:
+            page = page and gone(page, now, "")
+            continue
+        fresh = UpstreamPage(name=NAME, upstream="x", fetched_at=now, files=tuple(answer))
+        page = merge(fresh, page, now).page
+        for file in answer:
+            digests[file.filename] = digests.get(file.filename) or file.sha256
+            seen.setdefault(file.filename, now)
+
+        shown = {file.filename: file for file in page.files}
+        for file in answer:
+            first = digests[file.filename]
+            assert (file.filename in shown) is (file.sha256 in {"", first})
+        assert all(file.sha256 == digests[name] for name, file in shown.items())
+        assert all(
+            file.first_seen is not None and file.first_seen >= seen[name]
+            for name, file in shown.items()
+            if file.uploaded_at is None
+        )
+        assert {file.filename for file in page.removed}.isdisjoint(shown)

@@ -1,0 +1,84 @@
+"""Offline: what was brought into the store is served, and no connection is opened."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import WHERE, Typed
+from tests.cli.conftest import wheelyard as _wheelyard
+from tests.clients.harness import REPOSITORY, Sandbox
+from tests.upstream.fake_upstream import FakeUpstream
+from tests.upstream.public_packages import public_wheel
+from tests.upstream.settings import upstream_settings
+from tests.upstream.team import Team, locked
+
+pytestmark = pytest.mark.integration
+wheelyard = _wheelyard
+
+IDNA = public_wheel("idna", "3.10")
+NEW_IDNA = public_wheel("idna", "3.11")
+PAGE = "/simple/idna/"
+FILE = f"/files/idna/{IDNA.sha256}/{IDNA.filename}"
+NEW_FILE = f"/files/idna/{NEW_IDNA.sha256}/{NEW_IDNA.filename}"
+UNKNOWN = "/simple/stranger/"
+OWN = "/simple/team-x/"
+
+
+def test_no_connection_is_opened(tmp_path: Path, upstream: FakeUpstream, sandbox: Sandbox) -> None:
+    """
+    Pages and files come from the store, at any age, and without a question to DNS.
+
+    A page lists the files that the store has. What it lacks is 503, and so is the upload of a name
+    of which nobody can say whether it is public.
+    """
+    upstream.publish(IDNA, NEW_IDNA)
+    team = Team(tmp_path, upstream)
+    team.prefetch(locked(IDNA))
+    upstream.stop()
+    paths = (PAGE, FILE, f"{FILE}.metadata", NEW_FILE, UNKNOWN, OWN)
+
+    child = (sys.executable, "-m", "tests.upstream.offline_child")
+    done = subprocess.run(
+        (*child, tmp_path, upstream.url, upstream.file_host, *paths),
+        cwd=REPOSITORY,
+        env=sandbox.environment() | WHERE,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    answers = found["paths"]
+    statuses = {path: status for path, (status, _) in answers.items()}
+    assert statuses == dict.fromkeys(paths, 200) | {NEW_FILE: 503, UNKNOWN: 503}
+    listed = json.loads(answers[PAGE][1])["files"]
+    assert [each["filename"] for each in listed] == [IDNA.filename]
+    assert answers[FILE][1].encode("latin-1") == IDNA.data
+    for path in (NEW_FILE, UNKNOWN):
+        assert "wheelyard upstream prefetch" in answers[path][1]
+    assert found["uploads"] == {
+        "team-x": "",
+        "idna": "public_name",
+        "stranger": "upstream_unavailable",
+    }
+
+
+def test_prefetch_needs_a_connection(team: Team, wheelyard: Typed) -> None:
+    """A prefetch with the settings of an offline server says what to do."""
+    (team.folder / "wheelyard.toml").write_text(upstream_settings(team.upstream, "offline = true"))
+    (team.folder / "r.txt").write_text(locked(IDNA))
+    typed = ("upstream", "prefetch", "-r", team.folder / "r.txt", "--store", team.store)
+
+    done = wheelyard(*typed, "--config", team.folder / "wheelyard.toml")
+    assert done.returncode == 1
+    assert "--set upstream.offline=false" in done.stderr
+
+
+@pytest.fixture
+def team(tmp_path: Path, upstream: FakeUpstream) -> Team:
+    """A team with an empty store."""
+    return Team(tmp_path, upstream)

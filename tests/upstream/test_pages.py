@@ -1,0 +1,532 @@
+"""Pages of upstream indexes: when they are asked for, what is kept, and what a failure does."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Barrier, Thread
+
+import pytest
+from click.testing import CliRunner
+from packaging.utils import canonicalize_name
+
+from tests.catalog.faulty_store import Fault as StoreFault
+from tests.catalog.faulty_store import FaultKind, FaultyStore
+from tests.upstream.asking import Asking, server_of
+from tests.upstream.fake_pages import Fault
+from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
+from tests.upstream.public_packages import public_wheel
+from wheelyard.catalog import keys
+from wheelyard.catalog.format import ensure_format
+from wheelyard.cli.upstream import command
+from wheelyard.errors import Invalid, Unavailable
+from wheelyard.model.project import Status
+from wheelyard.storage.base import Stored
+from wheelyard.storage.local import LocalStore
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.upstream.pages import FoundPage
+from wheelyard.wiring.stores import system_runtime
+
+pytestmark = pytest.mark.integration
+
+REQUESTS = canonicalize_name("requests")
+PACKAGE = public_wheel("requests", "2.0")
+DAY = 86_400
+
+
+@pytest.fixture
+def asking(upstream: FakeUpstream) -> Iterator[Asking]:
+    """One process that asks an upstream that has `requests` 2.0."""
+    upstream.publish(PACKAGE)
+    with closing(Asking((server_of(upstream),))) as asking:
+        yield asking
+
+
+@pytest.fixture
+def other() -> Iterator[FakeUpstream]:
+    """A second upstream."""
+    with running_fake_upstream() as running:
+        yield running
+
+
+@pytest.fixture
+def both(upstream: FakeUpstream, other: FakeUpstream) -> Iterator[Asking]:
+    """One process that asks two upstreams; both have `requests`, the second one 99.0."""
+    upstream.publish(PACKAGE)
+    other.publish(public_wheel("requests", "99.0"))
+    with closing(Asking((server_of(upstream), server_of(other, "second")))) as asking:
+        yield asking
+
+
+@contextmanager
+def refused(code: str, why: str = "") -> Iterator[None]:
+    """Expect an Unavailable."""
+    with pytest.raises(Unavailable, match=why or None) as found:
+        yield
+    assert found.value.code == code
+    assert found.value.retry_after > 0
+
+
+def stored(asking: Asking) -> Stored:
+    """Return the page of `requests` that is in the store."""
+    found = asking.store.get(keys.upstream_page(asking.servers[0].id, REQUESTS))
+    assert isinstance(found, Stored)
+    return found
+
+
+def test_a_page_is_asked_for_once(asking: Asking, upstream: FakeUpstream) -> None:
+    """Within its time to live a page is not asked for again, also by another process."""
+    first, second = asking.page("requests"), asking.page("requests")
+    third = asking.again().page("requests")
+
+    assert len(upstream.asked("requests")) == 1
+    assert first.page is second.page
+    assert (first.waited, second.waited, third.waited) == (True, False, True)
+    assert third.page == first.page
+    assert not third.is_stale
+
+
+def test_a_page_that_has_not_changed(asking: Asking, upstream: FakeUpstream) -> None:
+    """After its time to live the upstream is asked whether it has changed; nothing is rewritten."""
+    before = asking.page("requests").page
+    version = stored(asking).version
+    asking.clock.advance(seconds=601)
+
+    after = asking.page("requests")
+
+    assert after.page is before
+    assert after.age == 0
+    assert stored(asking).version == version
+    assert upstream.asked("requests")[-1].header("if-none-match") == before.etag
+    asking.clock.advance(hours=2)
+    asking.page("requests")
+    assert stored(asking).version != version  # so that another process knows that it is confirmed
+
+
+@pytest.mark.parametrize("fault", [Fault.NO_ETAG, Fault.NO_SERIAL, Fault.HTML_ONLY])
+def test_upstreams_that_say_less(asking: Asking, upstream: FakeUpstream, fault: Fault) -> None:
+    """Without ETag, serial or JSON, a new version is seen after the time to live all the same."""
+    upstream.behave("requests", fault)
+    before = asking.page("requests").page
+    asking.clock.advance(seconds=601)
+    assert asking.page("requests").page is before
+    upstream.publish(public_wheel("requests", "3.0"))
+    asking.clock.advance(seconds=601)
+
+    assert len(asking.filenames("requests")) == 2
+
+
+def test_a_name_that_nobody_has(asking: Asking, upstream: FakeUpstream) -> None:
+    """That a name does not exist is known for a minute, and no longer."""
+    assert asking.found("nothing") is None
+    assert asking.found("nothing") is None
+    assert len(upstream.asked("nothing")) == 1
+    upstream.publish(public_wheel("nothing", "1.0"))
+    asking.clock.advance(seconds=61)
+
+    assert asking.found("nothing") is not None
+
+
+def test_guessed_names(
+    asking: Asking, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who guesses many names does not have the upstream asked for ever; known names go on."""
+    monkeypatch.setattr("wheelyard.upstream.pages.MAX_GUESSES", 3)
+    asking = asking.again()
+    for number in range(3):
+        assert asking.found(f"guess-{number}") is None
+    upstream.requests.clear()
+
+    with refused("upstream_unavailable", "Too many names"):
+        asking.found("guess-3")
+    assert upstream.requests == []
+    assert not asking.pages.ask(canonicalize_name("new-here"))
+    asking.clock.advance(seconds=61)
+    assert asking.found("guess-3") is None
+    assert asking.filenames("requests") == [PACKAGE.filename]
+
+
+def test_a_project_that_is_gone(asking: Asking, upstream: FakeUpstream) -> None:
+    """A project that its upstream has removed is gone here at once, and may come back."""
+    asking.page("requests")
+    upstream.drop("requests")
+    asking.clock.advance(seconds=601)
+
+    assert asking.found("requests") is None
+    assert asking.again().found("requests") is None
+    assert not asking.pages.ask(REQUESTS)
+    upstream.behave("requests", 503)
+    asking.clock.advance(seconds=61)
+    with refused("upstream_unavailable"):
+        asking.found("requests")
+    upstream.behave("requests")
+    upstream.publish(PACKAGE)
+    asking.clock.advance(seconds=61)
+    assert asking.filenames("requests") == [PACKAGE.filename]
+
+
+STALE = (500, 503, 401, 429, Fault.TRUNCATE, Fault.BAD_JSON, Fault.REDIRECT_NAME)
+
+
+@pytest.mark.parametrize("fault", STALE)
+def test_an_upstream_that_fails(asking: Asking, upstream: FakeUpstream, fault: Fault | int) -> None:
+    """While an upstream fails, the page that is known is served, until it is a day old."""
+    asking.page("requests")
+    upstream.publish(public_wheel("requests", "3.0"))
+    upstream.behave("requests", fault)
+    asking.clock.advance(seconds=1000)
+
+    stale = asking.page("requests")
+    asked = len(upstream.asked("requests"))
+
+    assert (stale.is_stale, stale.age) == (True, 1000)
+    assert asking.page("requests").is_stale
+    assert len(upstream.asked("requests")) == asked  # it is left alone for a while
+    assert asking.pages.cached(REQUESTS) is not None
+    asking.clock.advance(seconds=DAY)
+    is_bad = fault in {401, Fault.BAD_JSON, Fault.REDIRECT_NAME}
+    with refused("bad_upstream" if is_bad else "upstream_unavailable"):
+        asking.page("requests")
+    upstream.behave("requests")
+    asking.clock.advance(seconds=301)
+    assert not asking.page("requests").is_stale
+
+
+def test_a_page_that_cannot_be_used(asking: Asking, upstream: FakeUpstream) -> None:
+    """A page that cannot be used is not fetched again for each client that tries again."""
+    upstream.behave("requests", Fault.BAD_JSON)
+    for _ in range(3):
+        with refused("bad_upstream"):
+            asking.found("requests")
+    assert len(upstream.asked("requests")) == 1
+    upstream.behave("requests")
+    asking.clock.advance(seconds=6)
+    assert asking.filenames("requests") == [PACKAGE.filename]
+
+
+def test_an_upstream_that_says_when(asking: Asking, upstream: FakeUpstream) -> None:
+    """After 429 no name is asked for until the time that the upstream has said."""
+    upstream.behave("requests", 429, Retry_After="77")
+    with refused("upstream_unavailable"):
+        asking.found("requests")
+
+    with pytest.raises(Unavailable) as found:
+        asking.found("other")
+    assert found.value.retry_after == 77
+    assert upstream.asked("other") == []
+    asking.clock.advance(seconds=78)
+    assert asking.found("other") is None
+
+
+def test_an_upstream_that_is_gone(asking: Asking, upstream: FakeUpstream) -> None:
+    """An upstream that does not answer five times is left alone, then tested by one request."""
+    asking.page("requests")
+    upstream.stop()
+    asking.clock.advance(seconds=601)
+    for number in range(3):  # each is tried twice
+        with refused("upstream_unavailable", "cannot be reached|asked again later"):
+            asking.found(f"name-{number}")
+    upstream.start()
+
+    with refused("upstream_unavailable", "asked again later"):
+        asking.found("other")
+    assert asking.page("requests").is_stale
+    assert asking.observation.gauges()["breaker_open", ("public",)] == 1
+    asking.clock.advance(seconds=31)
+    assert asking.found("other") is None
+    assert asking.observation.gauges()["breaker_open", ("public",)] == 0
+
+
+@dataclass
+class Later:
+    """Runs work only when it is told to."""
+
+    work: list[Callable[[], object]] = field(default_factory=list)
+
+    def finish(self) -> None:
+        """Do all of it."""
+        while self.work:
+            self.work.pop(0)()
+
+
+def test_a_slow_upstream(asking: Asking, upstream: FakeUpstream) -> None:
+    """While an upstream is slow the known page is served, and the new one as soon as it is here."""
+    later = Later()
+    slow = asking.again(later.work.append)
+    first = Thread(target=slow.found, args=("requests",))
+    first.start()
+    while first.is_alive():
+        later.finish()
+    upstream.publish(public_wheel("requests", "3.0"))
+    asking.clock.advance(seconds=601)
+
+    early = [slow.page("requests") for _ in range(3)]
+
+    assert [(each.is_stale, len(each.page.files)) for each in early] == [(True, 1)] * 3
+    assert len(later.work) == 1
+    later.finish()
+    assert len(slow.filenames("requests")) == 2
+    assert not slow.page("requests").is_stale
+
+
+def test_many_who_ask_at_once(asking: Asking, upstream: FakeUpstream) -> None:
+    """Many who ask for a page at the same time share one request."""
+    later = Later()
+    shared, found, begin = asking.again(later.work.append), list[FoundPage](), Barrier(8)
+
+    def ask() -> None:
+        begin.wait()
+        found.append(shared.page("requests"))
+
+    threads = [Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        assert len(later.work) <= 1
+        later.finish()
+
+    assert len(upstream.asked("requests")) == 1
+    assert len({id(each.page) for each in found}) == 1
+
+
+def test_the_upload_check(asking: Asking, upstream: FakeUpstream) -> None:
+    """Before an upload an answer of the last minute counts, and a failure is never a no."""
+    assert asking.pages.ask(REQUESTS)
+    asking.clock.advance(seconds=59)
+    assert asking.pages.ask(REQUESTS)
+    assert len(upstream.asked("requests")) == 1
+    asking.clock.advance(seconds=2)
+    assert asking.pages.ask(REQUESTS)
+    assert len(upstream.asked("requests")) == 2
+    upstream.behave("requests", 503)
+    asking.clock.advance(seconds=61)
+    with refused("upstream_unavailable"):
+        asking.pages.ask(REQUESTS)
+    upstream.drop("requests")
+    assert not asking.pages.ask(REQUESTS)
+    assert not asking.pages.ask(canonicalize_name("nothing"))
+
+
+def test_quarantine(asking: Asking, upstream: FakeUpstream) -> None:
+    """A quarantine is seen when its page is asked for next, and its end a minute later."""
+    asking.page("requests")
+    upstream.behave("requests", Fault.QUARANTINED, Fault.NO_SERIAL, X_PyPI_Last_Serial="1")
+    asking.clock.advance(seconds=601)
+    assert asking.page("requests").page.status is Status.QUARANTINED
+    upstream.behave("requests")
+    asking.clock.advance(seconds=61)
+    assert asking.page("requests").page.status is Status.ACTIVE
+
+
+def test_a_serial_that_goes_back(asking: Asking, upstream: FakeUpstream) -> None:
+    """A page that is older than the one that is known is ignored, but not for ever."""
+    upstream.publish(public_wheel("requests", "3.0"))
+    upstream.behave("requests", Fault.SERIAL_BACK)  # from the second request on
+    asking.page("requests")
+    upstream.withdraw(PACKAGE.filename)
+    asking.clock.advance(seconds=601)
+    asking.found("requests")
+    before = len(upstream.asked("requests"))
+
+    assert len(asking.filenames("requests")) == 2
+    assert not asking.page("requests").is_stale
+    asking.clock.advance(seconds=61)
+    assert len(asking.filenames("requests")) == 2
+    assert len(upstream.asked("requests")) == before + 1
+    asking.clock.advance(seconds=DAY)
+    assert len(asking.filenames("requests")) == 1
+
+
+def test_a_file_whose_digest_changes(asking: Asking, upstream: FakeUpstream) -> None:
+    """A file that has another digest than before is hidden, until it has the first one again."""
+    asking.page("requests")
+    upstream.behave("requests", Fault.DIGEST_CHANGE)
+    for _ in range(3):
+        asking.clock.advance(seconds=601)
+        asking.found("requests")
+
+    assert asking.filenames("requests") == []
+    assert asking.counted("digest_change") == 1
+    assert asking.again().filenames("requests") == []
+    upstream.behave("requests")
+    asking.clock.advance(seconds=601)
+    assert asking.filenames("requests") == [PACKAGE.filename]
+
+
+def test_a_file_that_vanishes(asking: Asking, upstream: FakeUpstream) -> None:
+    """A file that its upstream has removed is remembered, so that another cannot take its name."""
+    newer = public_wheel("requests", "3.0")
+    upstream.publish(newer)
+    asking.page("requests")
+    upstream.withdraw(PACKAGE.filename)
+    asking.clock.advance(seconds=601)
+    assert asking.filenames("requests") == [newer.filename]
+    assert [each.filename for each in asking.page("requests").page.removed] == [PACKAGE.filename]
+
+    upstream.publish(public_wheel("requests", "2.0", "Summary: another one"))
+    asking.clock.advance(seconds=601)
+    assert asking.filenames("requests") == [newer.filename]
+    assert asking.counted("digest_change") == 1
+
+
+def test_when_a_file_was_first_seen(asking: Asking, upstream: FakeUpstream) -> None:
+    """Of a file without a time of upload it is known when this index saw it first."""
+    upstream.behave("requests", Fault.NO_UPLOAD_TIME)
+    began = asking.clock.now
+    asking.page("requests")
+    asking.clock.advance(days=2)
+    upstream.publish(public_wheel("requests", "3.0"))
+
+    seen = [file.first_seen for file in asking.again().page("requests").page.files]
+
+    assert seen == [began, asking.clock.now]
+
+
+def test_the_first_index_that_has_a_name(
+    both: Asking, upstream: FakeUpstream, other: FakeUpstream
+) -> None:
+    """The first index that has a name owns it, and no other one is asked for it then."""
+    other.publish(public_wheel("rare", "1.0"))
+
+    assert both.filenames("requests") == [PACKAGE.filename]
+    assert other.asked("requests") == []
+    assert both.page("rare").page.upstream.startswith("second-")
+    upstream.publish(public_wheel("rare", "99.0"))
+    both.clock.advance(seconds=601)
+    assert both.again().page("rare").page.upstream.startswith("second-")
+    assert len(upstream.asked("rare")) == 1
+    owners = [both.page(name).page.upstream for name in ("requests", "rare")]
+    assert owners == [both.servers[0].id, both.servers[1].id]
+
+
+@pytest.mark.parametrize("fault", [503, 401, Fault.BAD_JSON, Fault.REDIRECT_OTHER])
+def test_no_failure_leads_to_the_next_index(
+    both: Asking, upstream: FakeUpstream, other: FakeUpstream, fault: Fault | int
+) -> None:
+    """If the first index does not say that it lacks a name, the second one is not asked."""
+    upstream.behave("requests", fault)
+
+    for ask in (both.pages.get, both.pages.ask):
+        with pytest.raises(Unavailable):
+            ask(REQUESTS)
+    assert other.asked("requests") == []
+
+
+def test_a_name_that_moves(both: Asking, upstream: FakeUpstream) -> None:
+    """A name that moves from one index to another is served by none until an operator decides."""
+    both.page("requests")
+    upstream.drop("requests")
+    both.clock.advance(seconds=601)
+
+    assert both.found("requests") is None
+    assert both.again().found("requests") is None
+    assert both.counted("owner_change") == 1
+    assert both.pages.ask(REQUESTS)  # nobody may upload it by mistake
+    assert both.pages.forget(REQUESTS) == "public"
+    assert both.pages.forget(REQUESTS) == ""
+    assert both.page("requests").page.upstream.startswith("second-")
+
+
+def test_an_upload_of_a_name_that_may_have_moved(
+    both: Asking, upstream: FakeUpstream, other: FakeUpstream
+) -> None:
+    """If the owner has given a name up, an upload has to wait until all others have answered."""
+    both.page("requests")
+    upstream.drop("requests")
+    other.behave("requests", 503)
+    both.clock.advance(seconds=601)
+
+    with refused("upstream_unavailable"):
+        both.pages.ask(REQUESTS)
+    assert both.found("requests") is None
+
+
+def test_offline(asking: Asking, upstream: FakeUpstream) -> None:
+    """Offline, what is kept is served whatever its age, and nothing is ever asked."""
+    asking.page("requests")
+    asking.clock.advance(days=365)
+    offline = asking.again(offline=True)
+    before = len(upstream.requests)
+
+    assert not offline.page("requests").is_stale
+    assert offline.pages.ask(REQUESTS)
+    for ask in (offline.pages.get, offline.pages.ask):
+        with refused("upstream_unavailable", "offline is set"):
+            ask(canonicalize_name("other"))
+    assert len(upstream.requests) == before
+
+
+def test_a_store_that_fails(asking: Asking, both: Asking) -> None:
+    """Without the store a page is served from memory; of several indexes the owner is unknown."""
+    broken = FaultyStore(
+        MemoryStore(asking.clock.seconds), (StoreFault(FaultKind.NOT_DONE, times=99),)
+    )
+    one = asking.again(store=broken)
+
+    assert one.filenames("requests") == [PACKAGE.filename]
+    one.clock.advance(seconds=601)
+    assert not one.page("requests").is_stale
+    with pytest.raises(Unavailable):
+        both.again(store=broken).found("requests")
+
+
+def test_another_host_for_files(asking: Asking, upstream: FakeUpstream) -> None:
+    """After an operator has named one more host for files, pages have the files that are there."""
+    upstream.publish(public_wheel("requests", "3.0"))
+    upstream.behave("requests", Fault.RELATIVE_URL)
+    asking.page("requests")
+    upstream.behave("requests", Fault.ETAG_CONSTANT)
+    named = replace(asking.servers[0], file_hosts=(*asking.servers[0].file_hosts, "new.example"))
+    with closing(Asking((named,), clock=asking.clock, store=asking.store)) as other:
+        urls = [file.url for file in other.page("requests").page.files]
+    assert all(upstream.file_host in url for url in urls)
+    assert upstream.asked("requests")[-1].header("if-none-match") is None
+
+
+def test_a_clock_that_was_wrong(asking: Asking, upstream: FakeUpstream) -> None:
+    """A page that was stored in the future is asked for again."""
+    asking.clock.advance(days=365)
+    asking.page("requests")
+    asking.clock.advance(days=-365)
+
+    assert not asking.again().page("requests").is_stale
+    assert len(upstream.asked("requests")) == 2
+
+
+@pytest.mark.parametrize("body", [b"", b"\x28\xb5\x2f\xfd", b"{}"])
+def test_a_damaged_page(asking: Asking, body: bytes) -> None:
+    """A damaged page in the store is fetched again, and replaced."""
+    key = keys.upstream_page(asking.servers[0].id, REQUESTS)
+    asking.store.put(key, body, None)
+
+    assert asking.filenames("requests") == [PACKAGE.filename]
+    assert stored(asking).body != body
+    assert not asking.again().page("requests").is_stale
+
+
+def test_the_command_that_forgets(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """An operator can have the owner of a name found out anew."""
+    upstream.publish(PACKAGE)
+    runtime = system_runtime()
+    store = LocalStore(tmp_path, runtime.random)
+    ensure_format(store)
+    with closing(Asking((server_of(upstream),), store=store)) as asking:
+        asking.page("requests")
+    settings = {
+        "upstream.enabled": "true",
+        "upstream.url": upstream.url,
+        "upstream.label": "public",
+        "upstream.private": '["acme"]',
+        "upstream.allow_private_networks": '["127.0.0.0/8"]',
+    }
+    options = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+
+    def run(*arguments: str) -> str:
+        place = ["--store", str(tmp_path)]
+        line = ["forget", *arguments, *place]
+        return CliRunner().invoke(command, line, catch_exceptions=False).output
+
+    assert run("Requests", *options) == "forgot requests: it was public's\n"
+    assert run("requests", *options, "--json") == '{"project":"requests","owner":""}\n'
+    with pytest.raises(Invalid, match="No upstream index"):
+        run("requests")

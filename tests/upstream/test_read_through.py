@@ -1,0 +1,147 @@
+"""Public files as many clients read them while they are fetched, and afterwards."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urljoin
+
+import httpx2
+import pytest
+
+from tests.durability.serving import server, start
+from tests.http.servers import RunningServer
+from tests.plain_http import LOCALLY
+from tests.upstream.fake_pages import JSON
+from tests.upstream.fake_upstream import FakeUpstream
+from tests.upstream.public_packages import public_wheel
+from tests.upstream.reading import link_of, look, page_of
+from tests.upstream.settings import serving, upstream_settings
+from tests.waiting import until
+
+pytestmark = pytest.mark.integration
+
+LARGE = public_wheel("large", "1.0", filler=b"x" * 3_000_000)
+READERS = 50
+
+
+def read(index: RunningServer, path: str) -> bytes:
+    """Read a file on a connection of its own."""
+    answer = index.client.get(path)
+    assert answer.status_code == 200, answer.text
+    return answer.content
+
+
+def test_many_first_readers(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """Fifty clients that are the first to want a page, and then a file, cost one request each."""
+    upstream.publish(LARGE)
+    gate, half = upstream.hold("large"), upstream.hold_files("large")
+    with serving(tmp_path, upstream) as index, ThreadPoolExecutor(READERS) as pool:
+        pages = [pool.submit(page_of, index, "large") for _ in range(READERS)]
+        until(lambda: index.under_way() >= READERS)
+        gate.set()
+        assert {page.result().status for page in pages} == {200}
+        path = link_of(index, "large", LARGE.filename)
+        files = [pool.submit(read, index, path) for _ in range(READERS)]
+        until(lambda: index.under_way() >= READERS)
+        half.set()
+        assert {file.result() for file in files} == {LARGE.data}
+
+    assert len(upstream.asked_pages("large")) == 1
+    assert len(upstream.asked_files("large")) == 1
+
+
+def test_first_bytes(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """A client gets the first bytes of a file while it is fetched; leaving does not stop that."""
+    upstream.publish(LARGE)
+    gate = upstream.hold_files("large")
+    with serving(tmp_path, upstream) as index:
+        path = link_of(index, "large", LARGE.filename)
+        with index.client.stream("GET", path) as early:
+            assert early.headers["content-length"] == str(len(LARGE.data))
+            with index.client.stream("GET", path) as late:
+                first = next(early.iter_raw())
+                early.close()
+                gate.set()
+                assert b"".join(late.iter_raw()) == LARGE.data
+        assert LARGE.data.startswith(first)
+        assert read(index, path) == LARGE.data
+
+    assert len(upstream.asked_files("large")) == 1
+
+
+def test_ranges(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """A range of a kept file is that range; of any other, a client gets that or all of it."""
+    upstream.publish(LARGE)
+    with serving(tmp_path, upstream) as index:
+        path = link_of(index, "large", LARGE.filename)
+        wanted = {"range": "bytes=100-199"}
+        cold = look(index, path, **wanted)
+        assert (cold.status, cold.body) in {(200, LARGE.data), (206, LARGE.data[100:200])}
+        assert read(index, path) == LARGE.data
+        warm = look(index, path, **wanted)
+        head = index.client.head(path)
+
+    assert (warm.status, warm.body) == (206, LARGE.data[100:200])
+    assert (head.status_code, head.headers["content-length"]) == (200, str(len(LARGE.data)))
+
+
+def test_page_that_is_known(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """A client that has the page is told so with 304, and each format is its own page."""
+    upstream.publish(LARGE)
+    with serving(tmp_path, upstream) as index:
+        for accept in (JSON, "text/html"):
+            page = page_of(index, "large", accept=accept)
+            assert page.headers["content-type"].startswith(accept)
+            again = page_of(index, "large", accept=accept, if_none_match=page.headers["etag"])
+            assert (again.status, again.body) == (304, b"")
+        legacy = look(index, "/pypi/large/json").page
+        shown = look(index, "/project/large/", accept="text/html")
+
+    assert legacy["info"]["version"] == "1.0"
+    assert b"large" in shown.body
+    assert len(upstream.asked_pages("large")) == 1
+
+
+@pytest.mark.parametrize("files", ["proxy", "redirect"])
+def test_nothing_is_kept(upstream: FakeUpstream, tmp_path: Path, files: str) -> None:
+    """Files are passed on, or fetched by the client itself, where the operator wants it so."""
+    upstream.publish(LARGE)
+    with serving(tmp_path, upstream, files=files) as index:
+        path = link_of(index, "large", LARGE.filename)
+        answers = [index.client.get(path) for _ in range(2)]
+
+    if files == "redirect":
+        location = answers[0].headers["location"]
+        assert {each.status_code for each in answers} == {302}
+        assert location.startswith(upstream.places.files)
+        assert upstream.asked_files("large") == []
+    else:
+        assert {each.content for each in answers} == {LARGE.data}
+        assert len(upstream.asked_files("large")) == 2
+
+
+def test_killed_server(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """A server that is killed while it fetches a file leaves nothing of it that is served."""
+    upstream.publish(LARGE)
+    gate = upstream.hold_files("large")
+    config, log, store = (tmp_path / name for name in ("wheelyard.toml", "log.txt", "store"))
+    config.write_text(upstream_settings(upstream))
+    running = start(store, log, "--config", str(config))
+    with httpx2.Client(base_url=f"http://127.0.0.1:{running.port}", **LOCALLY) as client:
+        (file,) = client.get("/simple/large/", headers={"accept": JSON}).json()["files"]
+        path = urljoin("/simple/large/", file["url"])
+        with client.stream("GET", path) as answer:
+            pieces = answer.iter_raw()
+            next(pieces)
+            running.kill()
+            with pytest.raises(httpx2.TransportError):
+                list(pieces)
+    gate.set()
+
+    with (
+        server(store, log, "--config", str(config)) as running,
+        httpx2.Client(base_url=f"http://127.0.0.1:{running.port}", **LOCALLY) as client,
+    ):
+        again = client.get(path)
+
+    assert again.content == LARGE.data
+    assert len(upstream.asked_files("large")) == 2

@@ -1,0 +1,69 @@
+"""How many requests to a bucket a page of an upstream index takes, and which at the same time."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.http.caching.test_round_trips import MeetingStore
+from tests.http.in_process import InProcessServer, in_process
+from tests.http.packages import wheel
+from tests.upstream.fake_upstream import FakeUpstream
+from tests.upstream.public_packages import public_wheel
+from tests.upstream.reading import SOURCE, page_of
+from tests.upstream.settings import upstream_section
+from wheelyard.settings.sections import ServerSettings, Settings
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def store() -> MeetingStore:
+    """A remote store."""
+    return MeetingStore()
+
+
+@pytest.fixture
+def server(
+    store: MeetingStore, tmp_path: Path, upstream: FakeUpstream
+) -> Iterator[InProcessServer]:
+    """A server that has just started on a bucket with a private project and a page."""
+    upstream.publish(public_wheel("requests", "2.0"))
+    section = upstream_section(upstream)
+    with in_process(tmp_path, Settings(upstream=section), store=store, near=False) as other:
+        other.publish(wheel("acme"))
+        assert page_of(other, "requests").status == 200
+    settings = Settings(upstream=section, server=ServerSettings(read_only=True))
+    with in_process(tmp_path, settings, store=store, near=False) as server:
+        assert server.get("/simple/").status == 200
+        upstream.requests.clear()
+        yield server
+
+
+def reads(store: MeetingStore) -> set[str]:
+    """Return the keys that were read; of a page only its kind."""
+    return {key if "/pages/" not in key else "page" for verb, key in store.calls if verb == "get"}
+
+
+def test_public_page(server: InProcessServer, store: MeetingStore, upstream: FakeUpstream) -> None:
+    """The list, the document, the decisions and the page are read together; later not the page."""
+    keys = {"projects.json", "projects/requests.json", "decisions.json"}
+    store.expect(4)
+    assert page_of(server, "requests").headers[SOURCE] == "upstream"
+    assert reads(store) == {*keys, "page"}
+
+    server.clock.advance(seconds=2)
+    store.expect(3)
+    assert page_of(server, "requests").headers[SOURCE] == "upstream"
+    assert (reads(store), len(store.calls)) == (keys, 3)
+    assert upstream.requests == []
+
+
+def test_private_page(server: InProcessServer, store: MeetingStore) -> None:
+    """A private page takes the request that it takes without an upstream index."""
+    server.clock.advance(seconds=2)
+    assert page_of(server, "acme").headers[SOURCE] == "private"
+    server.clock.advance(seconds=2)
+    store.expect(1)
+    assert page_of(server, "acme").headers[SOURCE] == "private"
+    assert store.calls == [("get", "projects/acme.json")]

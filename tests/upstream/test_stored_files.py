@@ -1,0 +1,48 @@
+"""What of a page is in the store."""
+
+from datetime import UTC, datetime
+
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.upstream.page import UpstreamFile, UpstreamPage
+from wheelyard.upstream.stored_files import only_stored
+
+NAME = NormalizedName("idna")
+DIGEST = "a" * 64
+
+
+def file(version: str, size: int | None = None) -> UpstreamFile:
+    """Return a file with core metadata, as pages in HTML list it."""
+    return UpstreamFile(
+        filename=f"idna-{version}-py3-none-any.whl",
+        version=version,
+        url="https://files.example.com/x",
+        sha256=DIGEST,
+        size=size,
+        has_metadata=True,
+        core_metadata="b" * 64,
+    )
+
+
+def test_only_what_is_there_is_listed() -> None:
+    """A page loses files that the store lacks or has incomplete, and metadata that it lacks."""
+    files = (file("1.0"), file("2.0", 7), file("3.0", 7), file("4.0"), file("5.0", 7))
+    page = UpstreamPage(
+        name=NAME, upstream="x", fetched_at=datetime(2026, 1, 1, tzinfo=UTC), files=files
+    )
+    there = {"1.0": 7, "2.0": 7, "3.0": 6}
+    sizes = {
+        keys.distribution(NAME, DIGEST, each.filename): there[each.version]
+        for each in files
+        if each.version in there
+    }
+    sizes[keys.core_metadata(NAME, DIGEST, files[0].filename)] = 9
+
+    shown = only_stored(page, sizes).files
+
+    assert [(each.version, each.serves_metadata) for each in shown] == [
+        ("1.0", True),
+        ("2.0", False),
+    ]
+    assert shown[0] is files[0]
