@@ -31,6 +31,7 @@ from benchmarks import (
     scaling,
     sent,
     speed,
+    upstream,
 )
 from benchmarks.report import Figure, show
 
@@ -44,6 +45,7 @@ FIGURES: dict[str, Callable[[Path], list[Figure]]] = {
     "growth": scaling.measure,
     "bucket": bucket.measure,
     "closure": closure.measure,
+    "upstream": upstream.measure,
     "month": month.measure,
     "bytes": sent.measure,
     "access": access.measure,

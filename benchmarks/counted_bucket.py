@@ -56,11 +56,17 @@ class CountedBucket(MemoryStore):
         return super().read(key, start, stop)
 
     def put(
-        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
+        self,
+        key: Key,
+        body: ObjectBody,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
+        *,
+        is_durable: bool = True,
     ) -> ObjectVersion:
         """See `Store`."""
         self.count("A", key)
-        return super().put(key, body, expect, kind)
+        return super().put(key, body, expect, kind, is_durable=is_durable)
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """See `Store`."""

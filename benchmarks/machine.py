@@ -14,6 +14,7 @@ INSTALLED = ("wheelyard", "granian", "uvloop")
 LOCKED = {
     "devpi": "devpi-server",
     "dumb-pypi": "dumb-pypi",
+    "proxpi": "proxpi",
     "pypiserver": "pypiserver",
     "simple-repository-server": "simple-repository-server",
 }

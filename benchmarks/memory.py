@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.client_headers import BROWSER, PIP
 from benchmarks.load import latencies, upload_headers
+from benchmarks.processes import family
 from benchmarks.report import Figure
 from benchmarks.servers import Server, pypiserver, wheelyard
 from benchmarks.stores import Wheel, collection, fill_pypiserver, fill_wheelyard
@@ -96,13 +97,13 @@ def peak_of_upload(server: Server, wheel: Wheel, file: Path) -> float:
 
 def forget_peak(pid: int) -> None:
     """Reset the peak memory that the kernel records for a process and its descendants."""
-    for each in _family(pid):
+    for each in family(pid):
         Path(f"/proc/{each}/clear_refs").write_text("5")
 
 
 def peak(pid: int) -> float:
     """Return the sum of the peak memory of a process and of its descendants, in MB."""
-    return sum(_field(each, "status", "VmHWM") for each in _family(pid))
+    return sum(_field(each, "status", "VmHWM") for each in family(pid))
 
 
 def _pieces(head: bytes, file: Path, tail: bytes) -> Iterator[bytes]:
@@ -115,17 +116,11 @@ def _pieces(head: bytes, file: Path, tail: bytes) -> Iterator[bytes]:
 
 def resident(server: Server) -> float:
     """Return the resident memory of a server, all its processes together, in MB."""
-    return sum(_field(pid, "status", "VmRSS") for pid in _family(server.pid))
+    return sum(_field(pid, "status", "VmRSS") for pid in family(server.pid))
 
 
 def _shared(server: Server) -> float:
-    return sum(_field(pid, "smaps_rollup", "Pss") for pid in _family(server.pid))
-
-
-def _family(pid: int) -> list[int]:
-    """Return the ids of a process and of all its descendants."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(each for child in children for each in _family(int(child)))]
+    return sum(_field(pid, "smaps_rollup", "Pss") for pid in family(server.pid))
 
 
 def _field(pid: int, file: str, name: str) -> float:

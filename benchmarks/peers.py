@@ -17,6 +17,8 @@ from tests.migration.systems import PASSWORD, new_devpi
 
 DEVPI_USER = "root"
 DEVPI_INDEX = f"/{DEVPI_USER}/bench"
+PROXPI_THREADS = "50"
+"""As many as devpi-server has, and as uv has downloads at a time; its image has 2."""
 SOURCE = {"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'src'}"}
 """The variable by which modules of `benchmarks` are found."""
 NGINX = """
@@ -72,22 +74,53 @@ def simple_repository_server(folder: Path) -> Iterator[Server]:
 @contextmanager
 def devpi(folder: Path, wheels: Iterable[Wheel]) -> Iterator[Server]:
     """Run devpi-server, offline, with an index that has these wheels; yield it."""
-    made = new_devpi(new_sandbox(folder))
-    command = [str(program("devpi", "devpi-server")), "--serverdir", str(made.folder)]
-    command += ["--host", "127.0.0.1", "--port", str(made.port), "--offline-mode"]
-    login = basic(DEVPI_USER, PASSWORD)
-    upload = f"{DEVPI_INDEX}/"
-    printed = printed_by(folder)
-    with serving(made.port, command, printed, "/+api", upload, login) as server:
-        _make_index(server)
+    with _devpi(folder, {"bases": []}, "--offline-mode") as server:
         upload_all(server, (wheel.form() for wheel in wheels))
         yield server
 
 
-def _make_index(server: Server) -> None:
+@contextmanager
+def devpi_mirror(folder: Path, url: str) -> Iterator[Server]:
+    """
+    Run devpi-server with an index that mirrors the one at `url`; yield it.
+
+    It passes core metadata on, which it does not by default: without, clients take longer.
+    """
+    mirror = {"type": "mirror", "mirror_url": url, "mirror_provides_core_metadata": True}
+    with _devpi(folder, mirror, "--enable-core-metadata") as server:
+        yield server
+
+
+@contextmanager
+def proxpi(folder: Path, url: str) -> Iterator[Server]:
+    """Run proxpi before the index at `url`, as its image does but with more threads; yield it."""
+    port = free_port()
+    command = [str(program("proxpi", "gunicorn")), "--preload", "--bind", f"127.0.0.1:{port}"]
+    command += ["--threads", PROXPI_THREADS, "proxpi.server:app"]
+    variables = {"PROXPI_INDEX_URL": url, "PROXPI_CACHE_DIR": str(folder)}
+    printed = printed_by(folder)
+    with serving(port, command, printed, "/", "", "nobody", more=variables) as server:
+        yield server
+
+
+@contextmanager
+def _devpi(folder: Path, index: dict[str, object], *options: str) -> Iterator[Server]:
+    """Run devpi-server, with an index of these settings; yield it."""
+    made = new_devpi(new_sandbox(folder))
+    command = [str(program("devpi", "devpi-server")), "--serverdir", str(made.folder)]
+    command += ["--host", "127.0.0.1", "--port", str(made.port), *options]
+    login = basic(DEVPI_USER, PASSWORD)
+    upload = f"{DEVPI_INDEX}/"
+    printed = printed_by(folder)
+    with serving(made.port, command, printed, "/+api", upload, login) as server:
+        _make_index(server, index)
+        yield server
+
+
+def _make_index(server: Server, index: dict[str, object]) -> None:
     connection = HTTPConnection("127.0.0.1", server.port)
     headers = {"Authorization": server.authorization, "Content-Type": "application/json"}
-    connection.request("PUT", DEVPI_INDEX, json.dumps({"bases": []}), headers)
+    connection.request("PUT", DEVPI_INDEX, json.dumps(index), headers)
     answer = connection.getresponse()
     said = answer.read()
     connection.close()

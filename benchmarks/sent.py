@@ -45,7 +45,7 @@ PIECE = 65536
 
 def measure(folder: Path) -> list[Figure]:
     """Measure what `uv lock` of 60 real packages without a cache is sent, headers included."""
-    wheels = made_once("locked-packages", [ROOTS, *DATES], _download)
+    wheels = made_once("locked-packages", [ROOTS, *DATES], download_closure)
     imported = wheelyard_command("import", "--quiet", wheels, "--store", folder / "ours")
     subprocess.run(imported, check=True, env=environment(folder))
     with wheelyard(folder / "ours", authorization="none") as server:
@@ -70,7 +70,7 @@ def _figure(
     )
 
 
-def _download(folder: Path) -> None:
+def download_closure(folder: Path) -> None:
     """Download the wheels of the closure of `ROOTS`, as it was on each of `DATES`."""
     roots, locked = folder / "roots.txt", folder / "locked.txt"
     roots.write_text(ROOTS)
