@@ -14,9 +14,9 @@ from wheelyard.cli.upstream import command
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
 from wheelyard.storage.base import ABSENT, Key, Store
+from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.storage.prefixed import PrefixedStore
 from wheelyard.upstream.file_uses import FileUses
 from wheelyard.upstream.sweep import SweepRules, UpstreamSweep
 from wheelyard.wiring.stores import system_runtime

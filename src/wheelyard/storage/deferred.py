@@ -1,22 +1,14 @@
 """A store in a folder that its first write makes, so that a refused upload leaves no folder."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
 
-from wheelyard.storage.base import (
-    Entry,
-    Key,
-    ObjectBody,
-    ObjectVersion,
-    Store,
-    WebType,
-)
+from wheelyard.storage.base import Store
+from wheelyard.storage.forwarding import ForwardingStore
 from wheelyard.storage.local import LocalStore
-from wheelyard.storage.split import ForwardingStore
 from wheelyard.storage.spool import Spool
 
 
@@ -40,37 +32,13 @@ class DeferredStore(ForwardingStore):
                 self.made = self.make()
             return self.made
 
-    def put(
-        self,
-        key: Key,
-        body: ObjectBody,
-        expect: ObjectVersion | None,
-        kind: WebType | None = None,
-        *,
-        is_durable: bool = True,
-    ) -> ObjectVersion:
-        """See `Store`."""
-        return self.ensure_made().put(key, body, expect, kind, is_durable=is_durable)
-
-    def create_all(
-        self, objects: Sequence[tuple[Key, ObjectBody]], *, sync_names: bool = True
-    ) -> list[Key]:
-        """See `Store`; to create nothing makes nothing."""
-        return self.ensure_made().create_all(objects, sync_names=sync_names) if objects else []
-
-    def staged(
-        self, bodies: Sequence[bytes], named: Sequence[Key] = ()
-    ) -> AbstractContextManager[Sequence[ObjectBody]]:
-        """See `Store`."""
-        return self.ensure_made().staged(bodies, named)
-
-    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """See `Store`."""
-        return self._of(prefix).list(prefix, after)
-
     def _of(self, key: str) -> Store:
         del key
         return self.made or self.before
+
+    def _for_write(self, key: str) -> Store:
+        del key
+        return self.ensure_made()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

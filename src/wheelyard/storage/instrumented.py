@@ -3,11 +3,10 @@
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import accumulate
-from pathlib import Path
 from threading import Lock
 from typing import Final
 
@@ -22,6 +21,7 @@ from wheelyard.storage.base import (
     Stored,
     WebType,
 )
+from wheelyard.storage.forwarding import ForwardingStore
 
 BUCKET_BOUNDS_SECONDS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -126,9 +126,9 @@ class StoreMetrics:
 
 
 @dataclass(frozen=True, slots=True)
-class InstrumentedStore:
+class InstrumentedStore(ForwardingStore):
     """
-    A store that passes every call on to `inner`, and records its duration.
+    A store that passes every call on to `inner`, and records the duration of those that do I/O.
 
     A read is timed until it returns its iterator, as the rest depends on the consumer. A listing is
     timed to its end, with the time that its consumer takes.
@@ -175,12 +175,6 @@ class InstrumentedStore:
         with self._timed("create_all"):
             return self.inner.create_all(objects, sync_names=sync_names)
 
-    def staged(
-        self, bodies: Sequence[bytes], named: Sequence[Key] = ()
-    ) -> AbstractContextManager[Sequence[ObjectBody]]:
-        """See `Store`; not recorded, as it does nothing for most stores."""
-        return self.inner.staged(bodies, named)
-
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """See `Store`."""
         with self._timed("delete"):
@@ -196,13 +190,9 @@ class InstrumentedStore:
         with self._timed("sign"):
             return self.inner.sign(key, lifetime)
 
-    def watch(self, key: Key, version: ObjectVersion) -> Callable[[], bool]:
-        """See `Store`; the calls of the function are not recorded."""
-        return self.inner.watch(key, version)
-
-    def path_of(self, key: Key) -> Path | None:
-        """See `Store`; not recorded, as it does not use the disk or network."""
-        return self.inner.path_of(key)
+    def _of(self, key: str) -> Store:
+        del key
+        return self.inner
 
     @contextmanager
     def _timed(self, verb: str) -> Iterator[None]:

@@ -15,7 +15,7 @@ from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.project import File
 from wheelyard.storage.base import Key, Store, Stored
-from wheelyard.storage.prefixed import PrefixedStore
+from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.upstream.file_uses import FileUses
 from wheelyard.upstream.page import UpstreamFile
 from wheelyard.upstream.pinned_digests import PinnedDigests

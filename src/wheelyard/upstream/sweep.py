@@ -17,7 +17,7 @@ from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict
 from wheelyard.storage.base import Entry, Store
-from wheelyard.storage.prefixed import PrefixedStore
+from wheelyard.storage.forwarding import PrefixedStore
 
 _OBJECT: Final = re.compile(
     rf"([^/]+)/(?:{keys.UPSTREAM_FILES}|({keys.UPSTREAM_USES}))"

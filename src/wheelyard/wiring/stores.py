@@ -23,11 +23,11 @@ from wheelyard.settings.sections import MEMORY_LOCATION, MIB, Settings, StoreSet
 from wheelyard.storage.base import Store
 from wheelyard.storage.deferred import DeferredSpool, DeferredStore
 from wheelyard.storage.filesystem import storage_faults
+from wheelyard.storage.forwarding import SplitStore
 from wheelyard.storage.gcs.location import is_bucket, parse_location
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.storage.split import SplitStore
 from wheelyard.storage.spool import Spool
 
 DOCUMENT_CAPACITY: Final = 16 * MIB

@@ -8,11 +8,11 @@ from threading import Lock
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.storage.base import ABSENT, Key, Store
+from wheelyard.storage.forwarding import SplitStore
 from wheelyard.storage.gcs.connect import BucketOptions, ConnectedBucket, Downloads, open_bucket
 from wheelyard.storage.gcs.location import parse_location
 from wheelyard.storage.gcs.store import GcsStore
 from wheelyard.storage.instrumented import OperationCounter
-from wheelyard.storage.split import SplitStore
 from wheelyard.wiring.stores import system_runtime
 
 FILES = "files/"

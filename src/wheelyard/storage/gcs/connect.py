@@ -24,6 +24,7 @@ from google.cloud.storage import Client
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
 from wheelyard.storage.base import Store
+from wheelyard.storage.forwarding import SplitStore
 from wheelyard.storage.gcs.bucket_reader import BucketReader
 from wheelyard.storage.gcs.error_mapping import no_credentials
 from wheelyard.storage.gcs.location import BucketLocation
@@ -32,7 +33,6 @@ from wheelyard.storage.gcs.session import set_up_session
 from wheelyard.storage.gcs.signed_urls import UrlSigner, object_path, signer_for
 from wheelyard.storage.gcs.store import GcsStore, ImmutablePrefix, UrlFactory
 from wheelyard.storage.instrumented import Operation, OperationCounter
-from wheelyard.storage.split import SplitStore
 
 MAX_CONNECTIONS: Final = 160
 """Idle connections to a bucket that are kept open, at most."""

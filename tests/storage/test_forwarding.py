@@ -7,9 +7,8 @@ import pytest
 
 from tests.storage.conformance import StoreConformance, keys
 from wheelyard.storage.base import ABSENT, Entry, Key, Store
+from wheelyard.storage.forwarding import PrefixedStore, SplitStore
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.storage.prefixed import PrefixedStore
-from wheelyard.storage.split import SplitStore
 
 
 class TestMemoryStore(StoreConformance):
