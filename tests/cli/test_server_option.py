@@ -328,7 +328,7 @@ def test_a_server_that_is_gone(wheelyard: Typed, sandbox: Sandbox) -> None:
     "arguments",
     [
         ["list", "--store", "store"],
-        ["token", "list", "--store", "store"],
+        ["token", "list", "--config", "wheelyard.toml"],
         ["list", "--set", "store.location=store"],
         ["upload", "demo.whl", "--export", "site"],
     ],

@@ -50,7 +50,7 @@ ManagedIndex: TypeAlias = "LocalIndex | RemoteIndex"
 """Both have the methods that commands call, and these return the same values."""
 BUCKET_UPLOADS: Final = 8
 """Concurrent uploads to a bucket, which answers slowly; files of one project share a commit."""
-LOCAL_OPTIONS: Final = ("store", "set")
+LOCAL_OPTIONS: Final = ("store", "config", "set")
 """Options that mean nothing for a server, which has its own settings."""
 
 
