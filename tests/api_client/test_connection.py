@@ -1,6 +1,7 @@
 """The client of a server's API: credentials stay with the server, and each error is a sentence."""
 
 import random
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -179,6 +180,18 @@ def test_nobody_there(opened: Opened, pauses: list[float]) -> None:
         opened(url).names()
 
     assert len(pauses) == 2
+
+
+def test_no_answer(opened: Opened, pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that takes connections and never answers is waited for once, not three times."""
+    monkeypatch.setattr("wheelyard.api_client.connection.ANSWER_START_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        index = opened(f"http://127.0.0.1:{silent.getsockname()[1]}/")
+
+        with pytest.raises(Unavailable, match="it does not answer in time"):
+            index.names()
+
+    assert pauses == []
 
 
 def test_proxies(server: FakeServer, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ No redirect is followed, so the credential reaches the named server alone. Over 
 only sent to this machine. Proxies of the environment are used, except for this machine.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Final, TypeVar
 
@@ -18,9 +18,11 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid, Unauthenticated, Unavailable, WheelyardError
 from wheelyard.http_client.address_policy import AddressPolicy, FetchError
 from wheelyard.http_client.client import (
+    MIN_BYTES_PER_SECOND,
     REDIRECT_STATUSES,
     RESPONSE_START_TIMEOUT_SECONDS,
     ClientResponse,
+    Content,
     HttpClient,
 )
 from wheelyard.http_client.proxies import proxy_for
@@ -31,6 +33,8 @@ from wheelyard.settings.sections import is_loopback
 
 MAX_ATTEMPTS: Final = 3
 """Attempts of a request that may be repeated."""
+ANSWER_START_SECONDS: Final = 30.0
+"""Seconds until the headers of an answer are there; after an upload it may take longer."""
 RETRIED_STATUSES: Final = frozenset({502, 503, 504})
 ANSWER_LIMIT_BYTES: Final = 64 * 1024**2
 INDEX_PATHS: Final = ("simple/", "legacy/")
@@ -45,7 +49,8 @@ _CLASSES: Final[Mapping[int, type[WheelyardError]]] = {
 }
 """The class of an error by its status; others are Invalid below 500 and Unavailable above."""
 
-Body = Callable[[], Iterator[bytes]]
+Body = Callable[[], Content]
+"""Returns the body of a request, for each attempt anew."""
 T = TypeVar("T")
 
 
@@ -123,44 +128,39 @@ class ApiConnection:
         """
         content = None if fields is None else encode(fields)
         headers = {} if content is None else {"Content-Type": "application/json"}
-
-        def attempt() -> T:
-            url = self._url(f"api/v1/{path}")
-            response = self._client.send(method, url, self._headers(headers), content)
-            return self._decoded(response, kind)
-
-        return self._with_retries(attempt, MAX_ATTEMPTS if repeats else 1)
+        return self._answer(
+            lambda: self._start(method, f"api/v1/{path}", headers, content, ANSWER_START_SECONDS),
+            kind,
+            MAX_ATTEMPTS if repeats else 1,
+        )
 
     def post_form(
-        self, path: str, headers: Mapping[str, str], body: Body, seconds: float, kind: type[T]
+        self, path: str, headers: Mapping[str, str], body: Body, size: int, kind: type[T]
     ) -> T:
-        """
-        Send a body in chunks to a path below the root; return the answer as a `kind`.
+        """Send a body of `size` bytes to a path below the root; return the answer as a `kind`."""
+        seconds = RESPONSE_START_TIMEOUT_SECONDS + size / MIN_BYTES_PER_SECOND
+        return self._answer(
+            lambda: self._start("POST", path, headers, body(), seconds), kind, MAX_ATTEMPTS
+        )
 
-        `body` is called for each attempt. `seconds` is the time limit of one attempt.
-        """
-
-        def attempt() -> T:
-            limit = RESPONSE_START_TIMEOUT_SECONDS + seconds
-            sent = self._headers(headers)
-            return self._decoded(
-                self._client.send("POST", self._url(path), sent, body(), limit), kind
-            )
-
-        return self._with_retries(attempt, MAX_ATTEMPTS)
-
-    def _url(self, path: str) -> Url:
-        return parse_url(f"{self.server.without_userinfo}{path}")
-
-    def _headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+    def _start(
+        self, method: str, path: str, headers: Mapping[str, str], content: Content, seconds: float
+    ) -> ClientResponse:
+        """Send a request, and return the response once its headers are there."""
+        url = parse_url(f"{self.server.without_userinfo}{path}")
         sent = {"User-Agent": "wheelyard", "Accept": "application/json", **headers}
         if self._credential is not None:
             sent["Authorization"] = self._credential.header
-        return sent
-
-    def _with_retries(self, attempt: Callable[[], T], attempts: int) -> T:
         try:
-            return with_retries(attempt, self.runtime, attempts)
+            return self._client.send(method, url, sent, content, seconds)
+        except FetchError as fault:
+            if fault.is_late:  # the next attempt might have to be waited for as long
+                raise self._no_answer(fault) from fault
+            raise
+
+    def _answer(self, start: Callable[[], ClientResponse], kind: type[T], attempts: int) -> T:
+        try:
+            return with_retries(lambda: self._decoded(start(), kind), self.runtime, attempts)
         except FetchError as fault:
             if isinstance(fault.__cause__, WheelyardError):
                 raise fault.__cause__ from None

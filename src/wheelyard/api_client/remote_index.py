@@ -32,7 +32,6 @@ from wheelyard.authentication.explain import AccessExplanation
 from wheelyard.authentication.token_rotation import RotatedToken
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
-from wheelyard.http_client.client import MIN_BYTES_PER_SECOND
 from wheelyard.model.access import Action
 from wheelyard.model.access_rules import AccessCommit
 from wheelyard.model.decisions import (
@@ -203,8 +202,8 @@ class RemoteIndex:
     def upload(self, path: Path, progress: Callable[[int], None]) -> PublishedFile:
         """Upload a file; call `progress` with the size of each chunk."""
         form = open_form(path, self._connection.runtime.new_id(), progress)
-        seconds = form.size / MIN_BYTES_PER_SECOND
-        return self._connection.post_form("legacy/", form.headers, form, seconds, PublishedFile)
+        send = self._connection.post_form
+        return send("legacy/", form.headers, form, form.size, PublishedFile)
 
     def tokens(self) -> list[ListedToken]:
         """Return all tokens for an administrator, else the caller's own, oldest first."""

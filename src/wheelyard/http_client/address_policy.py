@@ -81,6 +81,7 @@ class FetchError(Exception):
     why: str  # in a few words, without URL, header or body
     status: int = 0  # the HTTP status; 0 if there was none
     is_transient: bool = False  # whether a retry may succeed
+    is_late: bool = False  # whether it was waited for until a time limit
     is_unreachable: bool = False  # whether there is no server at that address at all
     wait: float = 0.0  # seconds to wait before a retry, from the Retry-After header
     is_refused: bool = False  # whether this client must not go where it leads

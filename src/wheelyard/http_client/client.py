@@ -273,7 +273,8 @@ def _unanswered(error: Exception) -> FetchError:
         return FetchError("it cannot be reached", is_transient=True, is_unreachable=True)
     is_foreign = isinstance(error, httpcore2.RemoteProtocolError)
     why = "its answer is no HTTP, or breaks off" if is_foreign else "it does not answer"
-    return FetchError(_timeout_or(error, why), is_transient=True)
+    is_late = isinstance(error, httpcore2.TimeoutException)
+    return FetchError(_timeout_or(error, why), is_transient=True, is_late=is_late)
 
 
 def _timeout_or(error: Exception, why: str) -> str:
