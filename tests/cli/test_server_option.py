@@ -165,7 +165,7 @@ def test_journal(remote: Typed, local: Typed, sandbox: Sandbox, server: RunningS
     assert remote("yank", "diary", "1.0", "--reason", "bad").returncode == 0
     assert remote("access", "group", "set", "diarists").returncode == 0
     for arguments in (
-        *(["diary"], ["diary", "--json"], [], ["--since", "2h"], ["--since", "2099-01-01"]),
+        *(["diary"], ["diary", "--json"], [], ["--since", "90m"], ["--since", "2099-01-01"]),
         *(["--by", "static:root"], ["--by", "test"]),
     ):
         assert printed(remote("journal", *arguments)) == printed(local("journal", *arguments))
@@ -191,7 +191,7 @@ def test_tokens(remote: Typed, local: Typed, server: RunningServer) -> None:
     hours = remote("token", "create", "short", "--expires", "36h")
     assert hours.returncode == 0
 
-    rotate = ["token", "rotate", made[0].stdout[4:14], "--overlap", "2h"]
+    rotate = ["token", "rotate", made[0].stdout[4:14], "--overlap", "30m"]
     rotated = remote(*rotate)
     assert rotated.returncode == 0
     assert re.search(

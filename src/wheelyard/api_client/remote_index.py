@@ -229,7 +229,7 @@ class RemoteIndex:
         token = text if token_id_in(text) is None and not has_token_prefix(text) else None
         fields = {
             "token": token or require_token_id(text),
-            "hours": overlap // timedelta(hours=1),
+            "hours": overlap / timedelta(hours=1),
         }
         path = "tokens/rotate"
         made = self._connection.send("POST", path, RotationAnswer, fields, repeats=False)

@@ -42,7 +42,7 @@ REMOTE_PAUSE_SECONDS: Final = 10.0
 )
 @click.command("journal")
 @click.argument("project", required=False)
-@click.option("--since", metavar="TIME", help="2026-01-31, 2026-01-31T12:00:00Z (UTC), 12h, 7d.")
+@click.option("--since", metavar="TIME", help="2026-01-31, 2026-01-31T12:00:00Z (UTC), 30m, 7d.")
 @click.option("--by", metavar="WHO", help="A principal, a token's id or name, an e-mail.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one object a line.")
 @click.option("--follow", is_flag=True, help="Go on with new entries until Ctrl-C.")

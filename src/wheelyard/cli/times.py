@@ -6,15 +6,20 @@ from typing import Final
 
 from wheelyard.errors import Invalid, quoted
 
-UNITS: Final = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-_DURATION: Final = re.compile(r"([0-9]{1,5})([hdw])", re.ASCII)
+UNITS: Final = {
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "w": timedelta(weeks=1),
+}
+_DURATION: Final = re.compile(r"([0-9]{1,5})([mhdw])", re.ASCII)
 
 
 def parse_duration(text: str) -> timedelta:
-    """Return the length of time in a text such as `12h`, `90d` or `8w`; or raise Invalid."""
+    """Return the length of time in a text such as `30m`, `12h`, `90d` or `8w`; or raise Invalid."""
     match = _DURATION.fullmatch(text)
     if match is None:
-        message = f"{quoted(text)} is no length of time. Write 12h, 90d or 8w."
+        message = f"{quoted(text)} is no length of time. Write 30m, 12h, 90d or 8w."
         raise Invalid(message, code="invalid_field")
     return int(match[1]) * UNITS[match[2]]
 
@@ -33,6 +38,6 @@ def parse_since(text: str, now: datetime) -> datetime:
     except (ValueError, OverflowError):
         raise Invalid(
             f"{quoted(text)} is no time. Write a date (2026-01-31), a time "
-            "(2026-01-31T12:00:00Z), or how long ago it was (12h, 7d, 8w).",
+            "(2026-01-31T12:00:00Z), or how long ago it was (30m, 12h, 7d, 8w).",
             code="invalid_field",
         ) from None

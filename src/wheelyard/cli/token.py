@@ -131,7 +131,7 @@ def list_tokens(*, as_json: bool) -> None:
     "--overlap",
     default="24h",
     show_default=True,
-    help="How long the old token lives on: 1h, 7d; 0 ends it at once.",
+    help="How long the old token lives on: 30m, 1h, 7d; 0 ends it at once.",
 )
 @managed_options
 def rotate_token(token: str, overlap: str) -> None:

@@ -69,7 +69,7 @@ class TokenRotation(Struct, frozen=True, forbid_unknown_fields=True):
 
     token: str
     """Its id or its name."""
-    hours: Annotated[int, Meta(ge=0, le=876_000)] = 24
+    hours: Annotated[float, Meta(ge=0, le=876_000)] = 24
     """How long the old token lives on."""
 
 
