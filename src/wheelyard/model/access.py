@@ -141,12 +141,22 @@ class Caller:
     def require(self, action: Action, project: NormalizedName) -> None:
         """Raise Forbidden unless the caller may do `action` to `project`, which need not exist."""
         if not self.may(action, project):
-            message = f"{self.display_name} may not {action.verb} {quoted(project)}."
-            raise Forbidden(
-                f"{message} Ask the operator of this index for the right, or use a token that has "
-                f"it: 'wheelyard token create NAME --can {action.word} --project {project}'.",
-                short=message,
+            raise self.forbidden(
+                f"{action.verb} {quoted(project)}", f"--can {action.word} --project {project}"
             )
+
+    def forbidden(self, what: str, token_options: str = "") -> Forbidden:
+        """Return the error for `what` the caller may not do, with the options of a fit token."""
+        fact = f"{self.display_name} may not {what}."
+        if self.principal.startswith("publisher:"):
+            remedy = "Ask the operator of this index to change its [[publisher]] in the settings."
+        else:
+            command = f"wheelyard token create NAME {token_options}".rstrip()
+            remedy = (
+                "Ask the operator of this index for the right, or use a token that has it: "
+                f"'{command}'."
+            )
+        return Forbidden(f"{fact} {remedy}", short=fact)
 
     def may_anywhere(self, action: Action) -> bool:
         """Return whether the caller may do `action` to some project, which need not exist."""

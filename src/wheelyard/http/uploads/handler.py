@@ -16,7 +16,7 @@ from msgspec.json import encode
 from msgspec.structs import replace
 
 from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.errors import Forbidden, Invalid
+from wheelyard.errors import Invalid
 from wheelyard.http.concurrency_limit import ConcurrencyLimit, Slot
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import UNSUPPORTED_MEDIA_TYPE, error_response
@@ -145,12 +145,7 @@ def require_upload(caller: Caller) -> None:
         return
     if caller.is_anonymous:
         raise invalid_credential()
-    fact = f"{caller.display_name} may not upload."
-    raise Forbidden(
-        f"{fact} Ask the operator of this index for the right, or use a token that has it: "
-        "'wheelyard token create NAME'.",
-        short=fact,
-    )
+    raise caller.forbidden("upload")
 
 
 def _accept(
