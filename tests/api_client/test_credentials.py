@@ -72,6 +72,15 @@ def test_older_keyrings(tmp_path: Path, question: str) -> None:
     assert login(found(tmp_path)) == "__token__:in-keyring"
 
 
+def test_a_keyring_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A keyring that waits for somebody who unlocks it does not hold a command up for ever."""
+    monkeypatch.setattr("wheelyard.api_client.credentials.KEYRING_SECONDS", 0.1)
+    (tmp_path / "keyring").write_text("#!/bin/sh\nexec tail -f /dev/null\n")
+
+    with pytest.raises(Invalid, match=r"keyring does not answer .* token into WHEELYARD_TOKEN"):
+        found(tmp_path)
+
+
 @pytest.mark.parametrize("token", ["two words", "a\r\nHost: b", "t\u00f6ken"])
 def test_what_is_no_token(tmp_path: Path, token: str) -> None:
     """A variable with something else in it is refused, and not repeated."""

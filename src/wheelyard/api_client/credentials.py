@@ -14,6 +14,8 @@ from wheelyard.http_client.netrc_file import read_netrc
 from wheelyard.http_client.urls import Url, UserPassword
 
 TOKEN_VARIABLE: Final = "WHEELYARD_TOKEN"  # noqa: S105 - the name of a variable
+KEYRING_SECONDS: Final = 60.0
+"""How long one question to a keyring may take, which may ask a person to unlock it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,11 @@ class ServerCredential:
 
 
 def find_credential(server: Url, environ: Mapping[str, str]) -> ServerCredential | None:
-    """Return the credential for a server; None if there is none. Raise Invalid for a malformed."""
+    """
+    Return the credential for a server; None if there is none.
+
+    Raise Invalid for a malformed one, or if the keyring does not answer.
+    """
     token = environ.get(TOKEN_VARIABLE, "").strip()
     if token:
         if not token.isascii() or not token.isprintable() or " " in token:
@@ -44,4 +50,13 @@ def find_credential(server: Url, environ: Mapping[str, str]) -> ServerCredential
 def _from_keyring(server: Url, environ: Mapping[str, str]) -> UserPassword | None:
     beside = Path(sys.executable).parent
     program = which("keyring", path=f"{environ.get('PATH', '')}{pathsep}{beside}")
-    return None if program is None else ask_keyring(program, server, environ)
+    if program is None:
+        return None
+    try:
+        return ask_keyring(program, server, environ, KEYRING_SECONDS)
+    except TimeoutError:
+        raise Invalid(
+            f"{program} does not answer within {KEYRING_SECONDS:.0f} seconds. Unlock your keyring, "
+            f"or put a token into {TOKEN_VARIABLE}.",
+            code="bad_setting",
+        ) from None

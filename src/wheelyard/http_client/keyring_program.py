@@ -14,7 +14,7 @@ TOKEN_USER: Final = "__token__"  # noqa: S105 - the name of a user
 
 
 def ask_keyring(
-    program: str, server: Url, environ: Mapping[str, str], seconds: float | None = None
+    program: str, server: Url, environ: Mapping[str, str], seconds: float
 ) -> UserPassword | None:
     """
     Return what a keyring has for the URL of a server, as pip and twine ask, or for its host.
