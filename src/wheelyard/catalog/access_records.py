@@ -16,7 +16,7 @@ from wheelyard.model.grants import Grants
 AccessRecords: TypeAlias = JournaledDocument[AccessRules, AccessCommit, AnyAccessEvent]
 """The grants and groups in the store."""
 
-ACCESS: Final[JournalKind[AccessRules, AccessCommit, AnyAccessEvent]] = JournalKind(
+ACCESS: Final[JournalKind[AccessRules, AccessCommit]] = JournalKind(
     what="the grants and groups",
     consequence="servers may refuse callers who have a grant",
     key=keys.ACCESS,

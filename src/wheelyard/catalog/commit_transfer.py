@@ -15,13 +15,14 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import Codec, damaged, digest
-from wheelyard.errors import Conflict
+from wheelyard.catalog.document_cache import Codec
+from wheelyard.catalog.journaled_document import JournalKind
+from wheelyard.errors import Conflict, Invalid
 from wheelyard.model.project import Commit, Project, fold
-from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
+from wheelyard.storage.base import ABSENT, Key, Store, Stored
 
-COMMITS: Final = Codec(Commit)
-DOCUMENTS: Final = Codec(Project)
+_DOCUMENTS: Final = Codec(Project)
+_COMMITS: Final = Codec(Commit)
 
 
 class IncomingCommits(Struct, frozen=True):
@@ -33,37 +34,26 @@ class IncomingCommits(Struct, frozen=True):
 _INCOMING: Final = Codec(IncomingCommits)
 
 
-def read_document(store: Store, name: NormalizedName) -> tuple[Project, ObjectVersion]:
-    """Return a project's document and its version; an empty project and ABSENT if it is missing."""
-    key = keys.project(name)
-    found = store.get(key)
-    if not isinstance(found, Stored):
-        return Project(name=name), ABSENT
-    return DOCUMENTS.decode_whole(key, found.body), found.version
+def project_journal(name: NormalizedName) -> JournalKind[Project, Commit]:
+    """Return what the document and the journal of a project are."""
 
+    def require_name(project: Project) -> None:
+        if project.name != name:
+            raise Invalid(f"The document of {name} is that of another project.")
 
-def read_commit(store: Store, project: Project, number: int) -> Commit:
-    """Return a commit of a project, the newest one from its document; raise if it is missing."""
-    if project.commit is not None and number == project.revision:
-        return project.commit
-    key = keys.commit(project.name, number)
-    found = store.get(key)
-    if not isinstance(found, Stored):
-        raise damaged(f"The journal has no {key}. Run 'wheelyard check' on this store.", "lost")
-    return COMMITS.decode_whole(key, found.body)
-
-
-def fold_all(project: Project, commits: Sequence[Commit]) -> Project:
-    """Return `project` after `commits`; raise Unavailable if they do not continue its journal."""
-    for commit in commits:
-        previous = digest(COMMITS.encode(project.commit)) if project.commit else ""
-        if (commit.number, commit.previous) != (project.revision + 1, previous):
-            raise damaged(
-                f"Commit {commit.number} of {project.name} does not continue the journal. Run "
-                "'wheelyard check' on this store."
-            )
-        project = fold(project, commit)
-    return project
+    return JournalKind(
+        what=f"the project {name}",
+        consequence="clients may see other files than they should",
+        key=keys.project(name),
+        entries=keys.journal(name),
+        empty=Project(name=name),
+        documents=_DOCUMENTS,
+        commits=_COMMITS,
+        last_commit=lambda project: project.commit,
+        new_commit=Commit,
+        fold=fold,
+        require_valid=require_name,
+    )
 
 
 def transfer(store: Store, name: NormalizedName, commits: Sequence[Commit]) -> None:
@@ -95,10 +85,10 @@ def finish_transfer(store: Store, key: Key) -> None:
     if name is None or not isinstance(found, Stored):
         return
     commits = _INCOMING.decode_whole(key, found.body).commits
-    is_ours = _write_document(store, name, commits)
+    kind = project_journal(name)
+    is_ours = _write_document(store, kind, commits)
     if is_ours:
-        entries = [(keys.commit(name, each.number), COMMITS.encode(each)) for each in commits]
-        store.create_all(entries)
+        store.create_all([(kind.entry_key(e.number), kind.commits.encode(e)) for e in commits])
     with suppress(Conflict):  # another process has finished it
         store.delete(key, found.version)
     if not is_ours:
@@ -112,21 +102,17 @@ def diverged() -> Conflict:
     )
 
 
-def _write_document(store: Store, name: NormalizedName, commits: Sequence[Commit]) -> bool:
+def _write_document(
+    store: Store, kind: JournalKind[Project, Commit], commits: Sequence[Commit]
+) -> bool:
     """Write the document after `commits` if it is not there; return whether it includes them."""
-    project, version = read_document(store, name)
+    project, version = kind.read(store)
     if project.revision >= commits[0].number:
-        is_newest = project.revision == commits[-1].number
-        stored = project.commit if is_newest else _journaled(store, name, commits[-1].number)
-        return stored == commits[-1]
+        last = commits[-1]
+        is_there = last.number <= project.revision
+        return is_there and kind.read_commit(store, project, last.number) == last
     try:
-        store.put(keys.project(name), DOCUMENTS.encode(fold_all(project, commits)), version)
+        store.put(kind.key, kind.documents.encode(kind.fold_all(project, commits)), version)
     except Conflict:  # changed meanwhile, so that its revision is higher now
-        return _write_document(store, name, commits)
+        return _write_document(store, kind, commits)
     return True
-
-
-def _journaled(store: Store, name: NormalizedName, number: int) -> Commit | None:
-    key = keys.commit(name, number)
-    found = store.get(key)
-    return COMMITS.decode_whole(key, found.body) if isinstance(found, Stored) else None

@@ -15,7 +15,7 @@ from wheelyard.model.decisions import Decision, DecisionCommit, DecisionList, fo
 DecisionRecords: TypeAlias = JournaledDocument[DecisionList, DecisionCommit, Decision]
 """The decisions in the store."""
 
-DECISIONS: Final[JournalKind[DecisionList, DecisionCommit, Decision]] = JournalKind(
+DECISIONS: Final[JournalKind[DecisionList, DecisionCommit]] = JournalKind(
     what="the decisions about upstream packages",
     consequence="servers may refuse packages of upstream indexes",
     key=keys.DECISIONS,

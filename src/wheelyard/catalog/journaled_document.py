@@ -6,7 +6,7 @@ contains its last commit whole, is the commit point. Its journal entry is writte
 else by the next writer or by `wheelyard check`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -58,7 +58,7 @@ E = TypeVar("E")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JournalKind(Generic[D, C, E]):
+class JournalKind(Generic[D, C]):
     """What the documents of two kinds differ in: keys, classes, and how events are applied."""
 
     what: str
@@ -84,6 +84,46 @@ class JournalKind(Generic[D, C, E]):
         """Return the key of the commit `number` in the journal."""
         return keys.numbered_entry(self.entries, number)
 
+    def digest(self, document: D) -> str:
+        """Return the digest of the last commit of a document, as the next one has it."""
+        last = self.last_commit(document)
+        return digest(self.commits.encode(last)) if last is not None else ""
+
+    def read(self, store: Store) -> tuple[D, ObjectVersion]:
+        """Return the document of a store and its version; an empty one and ABSENT without one."""
+        found = store.get(self.key)
+        if not isinstance(found, Stored):
+            return self.empty, ABSENT
+        return self.documents.decode_whole(self.key, found.body), found.version
+
+    def read_commit(self, store: Store, document: D, number: int) -> C:
+        """Return a commit of a document, which has the newest one; raise if it is missing."""
+        last, key = self.last_commit(document), self.entry_key(number)
+        if last is not None and last.number == number:
+            return last
+        found = store.get(key)
+        if not isinstance(found, Stored):
+            raise damaged(f"The journal has no {key}. Run 'wheelyard check' on this store.", "lost")
+        return self.commits.decode_whole(key, found.body)
+
+    def is_state_of(self, older: D, store: Store, newer: D) -> bool:
+        """Return whether `older` is `newer`, which is in `store`, or an earlier state of it."""
+        last = self.last_commit(older)
+        if last is None or older.revision > newer.revision:
+            return last is None
+        return self.read_commit(store, newer, older.revision) == last
+
+    def fold_all(self, document: D, commits: Iterable[C]) -> D:
+        """Return a document after commits; raise Unavailable if they do not continue it."""
+        for commit in commits:
+            if (commit.number, commit.previous) != (document.revision + 1, self.digest(document)):
+                raise damaged(
+                    f"{self.entry_key(commit.number)} does not continue the journal. Run "
+                    "'wheelyard check' on this store."
+                )
+            document = self.fold(document, commit)
+        return document
+
 
 @dataclass(frozen=True, slots=True)
 class JournaledDocument(Generic[D, C, E]):
@@ -94,7 +134,7 @@ class JournaledDocument(Generic[D, C, E]):
     raises a WheelyardError to refuse. After a conflict it is called again with a newer document.
     """
 
-    kind: JournalKind[D, C, E]
+    kind: JournalKind[D, C]
     store: Store
     documents: DocumentCache[D]
     retries: ConflictRetries
@@ -135,9 +175,8 @@ class JournaledDocument(Generic[D, C, E]):
             if self._is_current(before, after) and self.documents.swap(
                 self.kind.key, after, before.version, was_written
             ):
-                with suppress(
-                    Unavailable
-                ):  # the change is in force; the next writer adds the entry
+                # the change is in force; the next writer adds the entry
+                with suppress(Unavailable):
                     self._ensure_journaled(after)
                 return after
         raise self.retries.exhausted(self.kind.what)
@@ -160,10 +199,12 @@ class JournaledDocument(Generic[D, C, E]):
             yield last  # it may not be in the journal yet
 
     def _new_commit(self, document: D, event: E) -> C:
-        last = self.kind.last_commit(document)
-        previous = digest(self.kind.commits.encode(last)) if last else ""
-        number, commit_id = document.revision + 1, self.runtime.new_id()
-        return self.kind.new_commit(number=number, id=commit_id, previous=previous, event=event)
+        return self.kind.new_commit(
+            number=document.revision + 1,
+            id=self.runtime.new_id(),
+            previous=self.kind.digest(document),
+            event=event,
+        )
 
     def _is_current(self, before: Snapshot[D], after: D) -> bool:
         """

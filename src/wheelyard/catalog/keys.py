@@ -68,7 +68,6 @@ ENDED_SESSIONS = "credentials/sessions/ended/"
 _PROJECT = re.compile(rf"{PROJECTS}([a-z0-9-]+)\.json")
 _INCOMING = re.compile(rf"{INCOMING}([a-z0-9-]+)\.json")
 _FILE = re.compile(rf"{FILES}([a-z0-9-]+)/([0-9a-f]{{64}})/([^/]+?)(?:\.metadata)?")
-_ENTRY = re.compile(rf"{JOURNAL}[a-z0-9-]+/([0-9]{{10}})\.json")
 _NUMBERED = re.compile(r"([0-9]{10})\.json")
 _USE = re.compile(rf"{LAST_USES}([0-9A-Za-z]{{10}})\.json")
 _USED_ID_TOKEN = re.compile(rf"{USED_ID_TOKENS}([0-9]{{10}})/[0-9a-f]{{64}}\.json")
@@ -83,7 +82,7 @@ def project(name: NormalizedName) -> Key:
 
 def commit(name: NormalizedName, number: int) -> Key:
     """Return the key of the commit `number` in a project's journal."""
-    return Key(f"{JOURNAL}{name}/{number:010}.json")
+    return numbered_entry(journal(name), number)
 
 
 def journal(name: NormalizedName) -> str:
@@ -191,12 +190,6 @@ def parse_file_key(key: Key) -> FileKey | None:
     """Return the parts of a distribution's or its core metadata's key; None for any other key."""
     match = _FILE.fullmatch(key)
     return FileKey(*match.groups()) if match else None
-
-
-def commit_number(key: Key) -> int | None:
-    """Return the commit number in the key of a journal entry; None for any other key."""
-    match = _ENTRY.fullmatch(key)
-    return int(match[1]) if match else None
 
 
 def entry_number(prefix: str, key: Key) -> int | None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
@@ -19,22 +19,22 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.access_records import ACCESS
-from wheelyard.catalog.commit_transfer import finish_transfer
+from wheelyard.catalog.commit_transfer import finish_transfer, project_journal
 from wheelyard.catalog.decision_records import DECISIONS
-from wheelyard.catalog.document_cache import Codec, digest
+from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.files import ORPHAN_AGE, listed_objects
 from wheelyard.catalog.projects import NameList, Projects
 from wheelyard.catalog.session_records import SessionRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, NotFound, WheelyardError
-from wheelyard.model.project import Commit, File, Project, fold
+from wheelyard.model.project import File, Project
 from wheelyard.model.text import counted
 from wheelyard.model.token import TokenRecord, is_token_id
 from wheelyard.operations.findings import Findings, read_or_report, repair
 from wheelyard.operations.journaled_check import JournaledCheck
 from wheelyard.operations.publishing_cleanup import PublishingCleanup
 from wheelyard.operations.session_check import check_sessions
-from wheelyard.storage.base import ABSENT, Entry, Key, ObjectVersion, Store, Stored
+from wheelyard.storage.base import ABSENT, Entry, Key, Store, Stored
 from wheelyard.storage.spool import Spool
 
 _PROJECT_NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -59,7 +59,7 @@ class CheckedProject:
             yield from (key for key, _ in listed_objects(self.name, file))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ProjectCheck:
     """Checks a project's journal, document and files; adds the results to `findings`."""
 
@@ -67,126 +67,17 @@ class ProjectCheck:
     name: NormalizedName
     findings: Findings
     progress: CheckProgress
-    commit_codec: Codec[Commit] = field(default_factory=lambda: Codec(Commit))
-    document_codec: Codec[Project] = field(default_factory=lambda: Codec(Project))
-    is_consistent: bool = True
-    damaged: dict[int, ObjectVersion] = field(default_factory=dict)
-    """The object versions of malformed journal entries, by number."""
 
     def run(self, *, rebuild: bool) -> CheckedProject:
         """Check one project and return it; `rebuild` writes its document as its journal says."""
-        commits = self._journal()
-        # read after the journal, so that a concurrent commit cannot make the document older
-        found = read_or_report(self.store, keys.project(self.name), self.findings)
-        stored = found if isinstance(found, Stored) else None
-        project = self._document(stored)
-        agrees = project is None or self._complete(commits, project)
-        folded = self._fold(commits)
-        if not agrees:
-            self._inconsistent(
-                "its document and its journal have different commits of one number, as after a "
-                "restore; restore one of them from the same backup as the other"
-            )
-        elif isinstance(found, WheelyardError):
-            self.is_consistent = False
-        elif rebuild and folded is not None:
-            project = self._rebuild(folded, stored)
-        elif project is None or stored is None:
-            advice = "fold it again with --rebuild" if folded else "restore it from a backup"
-            self._inconsistent(f"its document is missing or damaged; {advice}")
-        elif folded is not None and self.document_codec.encode(folded) != stored.body:
-            self._inconsistent(
-                "its document is not what its journal says; fold it again with --rebuild"
-            )
+        check = JournaledCheck(project_journal(self.name), self.store, self.findings)
+        project = check.run(rebuild=rebuild)
         for file in project.files if project else ():
             self.findings.files += 1
             self.progress(file.filename, 0)
             for key, expected in listed_objects(self.name, file):
                 self._check_object(key, expected, file)
-        return CheckedProject(self.name, project, self.is_consistent)
-
-    def _report(self, what: str) -> None:
-        self.findings.problems.append(f"{self.name}: {what}")
-
-    def _inconsistent(self, what: str) -> None:
-        self.is_consistent = False
-        self._report(what)
-
-    def _document(self, stored: Stored | None) -> Project | None:
-        with suppress(WheelyardError):
-            if stored is not None:
-                project = self.document_codec.decode(keys.project(self.name), stored.body)
-                return project if project.name == self.name else None
-        return None
-
-    def _journal(self) -> dict[int, Commit]:
-        commits = dict[int, Commit]()
-        for entry in self.store.list(keys.journal(self.name)):
-            number = keys.commit_number(entry.key)
-            if number is None:
-                self.findings.add_foreign_object(entry.key)
-            elif (commit := self._commit(number)) is not None:
-                commits[number] = commit
-        return commits
-
-    def _commit(self, number: int) -> Commit | None:
-        key, codec = keys.commit(self.name, number), self.commit_codec
-        found = read_or_report(self.store, key, self.findings)
-        if not isinstance(found, Stored):
-            self.is_consistent = self.is_consistent and found is None
-            return None
-        with suppress(WheelyardError):
-            commit = codec.decode(key, found.body)
-            if commit.number == number and codec.encode(commit) == found.body:
-                return commit
-        self.damaged[number] = found.version
-        return None
-
-    def _complete(self, commits: dict[int, Commit], project: Project) -> bool:
-        """
-        Add newer commits to `commits`; return False if they contradict the document's last commit.
-
-        If the journal lacks the document's last commit, or has it damaged, it is written there.
-        """
-        first_missing = max(commits, default=0) + 1
-        for number in range(first_missing, project.revision):
-            if number not in self.damaged and (commit := self._commit(number)) is not None:
-                commits[number] = commit
-        last = project.commit
-        if last is None or last.number in commits:
-            return last is None or commits[last.number] == last
-        commits[last.number] = last
-        expect = self.damaged.pop(last.number, ABSENT)
-        key, body = keys.commit(self.name, last.number), self.commit_codec.encode(last)
-        if repair(self.store, key, body, expect, self.findings):
-            self.findings.repaired.append(f"{self.name}: journal entry {last.number} written")
-        return True
-
-    def _fold(self, commits: dict[int, Commit]) -> Project | None:
-        folded, previous = Project(name=self.name), ""
-        for number in range(1, max([*commits, *self.damaged], default=0) + 1):
-            commit = commits.get(number)
-            if commit is None or commit.previous != previous:
-                what = "damaged" if commit or number in self.damaged else "missing"
-                key = keys.commit(self.name, number)
-                self._inconsistent(
-                    f"its journal is broken: {key} is {what}; restore it from a backup"
-                )
-                return None
-            folded = fold(folded, commit)
-            previous = digest(self.commit_codec.encode(commit))
-        return folded if commits else None
-
-    def _rebuild(self, folded: Project, stored: Stored | None) -> Project:
-        body = self.document_codec.encode(folded)
-        self.findings.rebuilt += 1
-        if stored is None or stored.body != body:
-            expect = stored.version if stored else ABSENT
-            if repair(self.store, keys.project(self.name), body, expect, self.findings):
-                self.findings.repaired.append(
-                    f"{self.name}: document written again from its journal"
-                )
-        return folded
+        return CheckedProject(self.name, project, check.is_consistent)
 
     def _check_object(self, key: Key, expected: str, file: File) -> None:
         found = sha256()
@@ -205,6 +96,9 @@ class ProjectCheck:
         else:
             if found.hexdigest() != expected:
                 self._report(f"{key} differs from the uploaded file; {advice}")
+
+    def _report(self, what: str) -> None:
+        self.findings.problems.append(f"{self.name}: {what}")
 
 
 CheckedProjects = Mapping[NormalizedName, CheckedProject]

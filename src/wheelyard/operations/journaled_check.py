@@ -1,5 +1,5 @@
 """
-Verification of a document with a journal of its own, such as the grants: both have to agree.
+Verification of a document with a journal, such as a project's or the grants: both have to agree.
 
 Servers answer 503 where they depend on a damaged document, so damage is a problem, and `rebuild`
 writes the document as its journal says.
@@ -10,79 +10,94 @@ from dataclasses import dataclass, field
 from typing import Generic
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import digest
-from wheelyard.catalog.journaled_document import C, D, E, JournalKind
+from wheelyard.catalog.journaled_document import C, D, JournalKind
 from wheelyard.errors import WheelyardError
 from wheelyard.operations.findings import Findings, read_or_report, repair
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store, Stored
 
 
 @dataclass(slots=True)
-class JournaledCheck(Generic[D, C, E]):
+class JournaledCheck(Generic[D, C]):
     """Checks one document with its journal; adds the results to `findings`."""
 
-    kind: JournalKind[D, C, E]
+    kind: JournalKind[D, C]
     store: Store
     findings: Findings
     commits: dict[int, C] = field(default_factory=dict)
     """The intact journal entries, by number."""
     damaged: dict[int, ObjectVersion] = field(default_factory=dict)
     """The object versions of malformed journal entries, by number."""
+    is_consistent: bool = True
+    """Whether document and journal are intact and agree, as far as they were checked."""
 
-    def run(self, *, rebuild: bool) -> None:
-        """Check document and journal, and write a missing last entry; `rebuild` the document."""
-        kind = self.kind
-        for entry in self.store.list(kind.entries):
-            number = keys.entry_number(kind.entries, entry.key)
-            if number is None:
-                self.findings.add_foreign_object(entry.key)
-            else:
-                self._read_commit(number)
+    def run(self, *, rebuild: bool) -> D | None:
+        """
+        Check document and journal, and write a missing last entry; `rebuild` the document.
+
+        Return the document, read or rebuilt; None if it is missing or damaged.
+        """
+        self._read_journal()
         # read after the journal, so that a concurrent change cannot make the document older
-        found = read_or_report(self.store, kind.key, self.findings)
-        if isinstance(found, WheelyardError):
-            return
-        document = self._document(found)
-        if document is not None and not self._complete(document):
+        found = read_or_report(self.store, self.kind.key, self.findings)
+        stored = found if isinstance(found, Stored) else None
+        document = self._document(stored)
+        agrees = document is None or self._complete(document)
+        folded = self._fold()
+        key, encode = self.kind.key, self.kind.documents.encode
+        if not agrees:
             self._report(
-                f"{kind.key} and its journal have different changes of one number, as after a "
-                "restore; restore one of them from the same backup as the other"
+                f"{key} and its journal have different commits of one number, as after a restore; "
+                "restore one of them from the same backup as the other"
             )
-        elif (found or self.commits) and (folded := self._fold()) not in (None, document):
-            self._repair(found, folded, rebuild=rebuild)
-
-    def _repair(self, found: Stored | None, folded: D, *, rebuild: bool) -> None:
-        key = self.kind.key
-        if not rebuild:
+        elif isinstance(found, WheelyardError):
+            self.is_consistent = False
+        elif folded is not None and rebuild:
+            self._rebuild(folded, stored)
+            return folded
+        elif document is None:
+            self.is_consistent = False
+            if stored or self.commits or self.damaged:
+                advice = "fold it again with --rebuild" if folded else "restore it from a backup"
+                self._report(
+                    f"{key} is missing or damaged, so that {self.kind.consequence}; {advice}"
+                )
+        elif folded is not None and stored and encode(folded) != stored.body:
             self._report(
                 f"{key} is not what its journal says, so that {self.kind.consequence}; fold it "
                 "again with --rebuild"
             )
-            return
-        body, expect = self.kind.documents.encode(folded), found.version if found else ABSENT
-        if repair(self.store, key, body, expect, self.findings):
-            self.findings.rebuilt += 1
-            self.findings.repaired.append(f"{key}: written again from its journal")
+        return document
 
     def _report(self, what: str) -> None:
+        self.is_consistent = False
         self.findings.problems.append(what)
 
-    def _read_commit(self, number: int) -> None:
-        key = self.kind.entry_key(number)
-        found = read_or_report(self.store, key, self.findings)
-        if isinstance(found, Stored):
-            self.damaged[number] = found.version
-            with suppress(WheelyardError):
-                commit = self.kind.commits.decode(key, found.body)
-                if commit.number == number and self.kind.commits.encode(commit) == found.body:
-                    self.commits[number] = commit
-                    del self.damaged[number]
+    def _read_journal(self) -> None:
+        for entry in self.store.list(self.kind.entries):
+            number = keys.entry_number(self.kind.entries, entry.key)
+            if number is None:
+                self.findings.add_foreign_object(entry.key)
+            else:
+                self._read_commit(number)
 
-    def _document(self, found: Stored | None) -> D | None:
+    def _read_commit(self, number: int) -> None:
+        key, codec = self.kind.entry_key(number), self.kind.commits
+        found = read_or_report(self.store, key, self.findings)
+        if isinstance(found, WheelyardError):
+            self.is_consistent = False
+        elif found is not None:
+            with suppress(WheelyardError):
+                commit = codec.decode(key, found.body)
+                if commit.number == number and codec.encode(commit) == found.body:
+                    self.commits[number] = commit
+                    return
+            self.damaged[number] = found.version
+
+    def _document(self, stored: Stored | None) -> D | None:
         """Return the document; None if it is missing, damaged, or has what cannot be."""
         with suppress(WheelyardError):
-            if found is not None:
-                document = self.kind.documents.decode(self.kind.key, found.body)
+            if stored is not None:
+                document = self.kind.documents.decode(self.kind.key, stored.body)
                 self.kind.require_valid(document)
                 return document
         return None
@@ -107,17 +122,24 @@ class JournaledCheck(Generic[D, C, E]):
         return True
 
     def _fold(self) -> D | None:
-        document, previous = self.kind.empty, ""
+        """Return the document as the journal says; None without a journal, or if it is broken."""
+        document = self.kind.empty
         for number in range(1, max([*self.commits, *self.damaged], default=0) + 1):
             commit = self.commits.get(number)
-            if commit is None or commit.previous != previous:
+            if commit is None or commit.previous != self.kind.digest(document):
                 what = "damaged" if commit or number in self.damaged else "missing"
-                key = self.kind.entry_key(number)
                 self._report(
-                    f"the journal of {self.kind.what} is broken: {key} is {what}; restore it "
-                    "from a backup"
+                    f"{self.kind.key}: its journal is broken: {self.kind.entry_key(number)} is "
+                    f"{what}; restore it from a backup"
                 )
                 return None
             document = self.kind.fold(document, commit)
-            previous = digest(self.kind.commits.encode(commit))
-        return document
+        return document if self.commits else None
+
+    def _rebuild(self, folded: D, stored: Stored | None) -> None:
+        key, body = self.kind.key, self.kind.documents.encode(folded)
+        self.findings.rebuilt += 1
+        if stored is None or stored.body != body:
+            expect = stored.version if stored else ABSENT
+            if repair(self.store, key, body, expect, self.findings):
+                self.findings.repaired.append(f"{key}: written again from its journal")

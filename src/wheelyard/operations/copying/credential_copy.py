@@ -16,8 +16,7 @@ from wheelyard.catalog.access_records import ACCESS
 from wheelyard.catalog.conflict_retry import ConflictRetries
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.model.token import TokenRecord
-from wheelyard.operations.copying.journaled_copy import JournaledCopy
-from wheelyard.operations.copying.source_faults import source_faults
+from wheelyard.operations.copying.journaled_copy import JournaledCopy, source_faults
 from wheelyard.storage.base import ABSENT, Key, Store, Stored
 
 _RECORDS: Final = Codec(TokenRecord)

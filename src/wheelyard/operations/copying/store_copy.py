@@ -18,12 +18,9 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.commit_transfer import (
-    DOCUMENTS,
     diverged,
     finish_transfer,
-    fold_all,
-    read_commit,
-    read_document,
+    project_journal,
     transfer,
 )
 from wheelyard.catalog.conflict_retry import ConflictRetries
@@ -35,8 +32,7 @@ from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.errors import Conflict, NotFound, Unavailable, WheelyardError
 from wheelyard.model.project import Commit, Project
 from wheelyard.operations.copying.credential_copy import CredentialCopy
-from wheelyard.operations.copying.journaled_copy import JournaledCopy
-from wheelyard.operations.copying.source_faults import source_faults
+from wheelyard.operations.copying.journaled_copy import JournaledCopy, source_faults
 from wheelyard.storage.base import Entry, Key, Store, Stored
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.fsync import write_all
@@ -271,7 +267,7 @@ class _Copying:
 
     def _newest(self, name: NormalizedName) -> Project:
         with source_faults(self.copy.source):
-            project, _ = read_document(self.copy.source, name)
+            project, _ = project_journal(name).read(self.copy.source)
         if not project.revision:
             raise NotFound("its document in FROM is lost. Run 'wheelyard check' there.")
         return project
@@ -280,9 +276,10 @@ class _Copying:
         self, name: NormalizedName, moment: _Moment, present: Mapping[Key, Entry]
     ) -> _Plan | None:
         """Compare a project in both stores; return None if it did not exist at the moment."""
-        newest = self._newest(name)
-        there = self._there(name)
-        self._require_common(newest, there)
+        kind, newest, there = project_journal(name), self._newest(name), self._there(name)
+        with source_faults(self.copy.source):
+            if not kind.is_state_of(there, self.copy.source, newest):
+                raise diverged()
         revision = self._revision_at(newest, moment)
         if not revision:
             return None
@@ -290,9 +287,10 @@ class _Copying:
         if revision <= there.revision:
             project = there
         elif revision < newest.revision:
-            project = fold_all(there, self._commits(newest, there.revision, revision))
-        body = DOCUMENTS.encode(project)
-        if project is there and revision == newest.revision and DOCUMENTS.encode(newest) != body:
+            project = kind.fold_all(there, self._commits(newest, there.revision, revision))
+        encode = kind.documents.encode
+        body = encode(project)
+        if project is there and revision == newest.revision and encode(newest) != body:
             raise Conflict(
                 "the documents of FROM and TO differ, and their last commits do not. Run "
                 "'wheelyard check' on both."
@@ -305,13 +303,6 @@ class _Copying:
             is_released=project.is_released and name not in self.listed,
             missing=tuple(self._missing(project, there, present)),
         )
-
-    def _require_common(self, newest: Project, there: Project) -> None:
-        """Raise Conflict unless the target's project is the source's, or an earlier state of it."""
-        if there.revision > newest.revision or (
-            there.commit is not None and self._commit(newest, there.revision) != there.commit
-        ):
-            raise diverged()
 
     def _revision_at(self, newest: Project, moment: _Moment) -> int:
         revision = moment.revisions.get(newest.name, 0)
@@ -373,10 +364,9 @@ class _Copying:
 
     def _copy_project(self, plan: _Plan) -> _Plan:
         if plan.is_changed:
-            newest = self._newest(plan.name)
-            there = self._there(plan.name)
-            commits = self._commits(newest, there.revision, plan.revision)
-            if digest(DOCUMENTS.encode(fold_all(there, commits))) != plan.sha256:
+            kind, there = project_journal(plan.name), self._there(plan.name)
+            commits = self._commits(self._newest(plan.name), there.revision, plan.revision)
+            if digest(kind.documents.encode(kind.fold_all(there, commits))) != plan.sha256:
                 raise Conflict(
                     "its document in FROM is not what its journal says. Run 'wheelyard check' "
                     "there."
@@ -390,11 +380,11 @@ class _Copying:
 
     def _commit(self, newest: Project, number: int) -> Commit:
         with source_faults(self.copy.source):
-            return read_commit(self.copy.source, newest, number)
+            return project_journal(newest.name).read_commit(self.copy.source, newest, number)
 
     def _there(self, name: NormalizedName) -> Project:
         try:
-            return read_document(self.copy.target, name)[0]
+            return project_journal(name).read(self.copy.target)[0]
         except Unavailable as fault:
             if fault.code != DAMAGED:
                 raise
