@@ -79,11 +79,10 @@ class App:
         self._upload_handler = UploadHandler(self._context)
         self._pages = PageLoader(self._context)
         self._error_pages = ErrorPages(self._context, self._pages)
-        check_host = None if self._host_policy is None else self._check_host
         self._session_cookie = SessionCookie.of(index.settings)
         self._fast_path = FastPath(
             self._authenticator,
-            check_host,
+            self._host_policy,
             self._trusted_proxies,
             self._session_cookie,
             self._context.remembered,
@@ -174,21 +173,15 @@ class App:
         if not body.has_ended:
             await request_body.drain(body, self._upload_handler.body_limit)
 
-    def _check_host(self, scope: AsgiScope) -> Response | None:
-        """Return an error response if the host or the scheme is not allowed, else None."""
-        if self._host_policy is None:
-            return None
-        return self._host_policy.check(scope, request_headers.join_headers(scope["headers"]))
-
     async def _route_request(
         self, scope: AsgiScope, headers: Headers, body: RequestBody, record: RequestRecord
     ) -> Response:
         route = NO_ROUTE
         try:
-            refused = request_headers.check_limits(scope, headers) or self._check_host(scope)
-            refused = refused or request_headers.check_host_and_coding(headers)
-            if refused is not None:
-                return refused
+            request_headers.check_limits(scope, headers)
+            if self._host_policy is not None:
+                self._host_policy.check(scope, headers)
+            request_headers.check_host_and_coding(headers)
             method = scope["method"]
             path = self.routes.parse_path(scope["raw_path"])
             route, params = self.routes.match(path, method)
@@ -219,7 +212,7 @@ class App:
         settings, is_public = self._index.settings, route.is_public(request)
         if route.is_write(request):
             if not is_public and is_cross_site(request.headers, settings):
-                return cross_site_error()
+                raise cross_site_error()
             if settings.server.read_only and not route.takes_form:
                 raise error_responses.read_only()
         if not is_public:

@@ -16,7 +16,7 @@ from packaging.utils import NormalizedName
 from wheelyard.http.caching.cache_headers import file_cache_headers, metadata_cache_headers
 from wheelyard.http.context import ServerContext
 from wheelyard.http.page_responses import load_page, page_response
-from wheelyard.http.protocol.conditional_requests import check_if_match, is_not_modified
+from wheelyard.http.protocol.conditional_requests import is_not_modified, require_match
 from wheelyard.http.protocol.messages import (
     NOSNIFF,
     Header,
@@ -91,10 +91,8 @@ def file_headers(context: ServerContext, project: NormalizedName) -> HeaderList:
 
 
 def response_without_bytes(request: Request, file: FileToSend) -> Response | None:
-    """Return the response 304, 412 or 416, or that to HEAD; None if the client needs the bytes."""
-    rejection = check_if_match(request.headers, file.etag or None)
-    if rejection is not None:
-        return rejection
+    """Return the response 304 or 416, or that to HEAD; None if the client needs the bytes."""
+    require_match(request.headers, file.etag or None)
     if file.sha256 and is_not_modified(request.headers.get(b"if-none-match"), file.etag):
         return _repeating(Response(304, file.common_headers), file.is_current)
     part = _part(request, file)

@@ -12,7 +12,7 @@ from wheelyard.catalog.projects import NameList
 from wheelyard.http.caching.cache_headers import VARY, page_cache_headers
 from wheelyard.http.caching.page_cache import CachedPage, Render, repeat_cached
 from wheelyard.http.context import ServerContext
-from wheelyard.http.protocol.conditional_requests import check_if_match
+from wheelyard.http.protocol.conditional_requests import require_match
 from wheelyard.http.protocol.content_encoding import Encoding, best_encoding
 from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.messages import CSP, HeaderList, Request, Response
@@ -95,16 +95,16 @@ def page_response(
     is_current: Callable[[], bool] | None = None,
 ) -> Response:
     """
-    Return a 200 response with `page`, or 304, or 412.
+    Return a 200 response with `page`, or 304; raise Invalid for 412.
 
     With `is_current`, identical requests get the same response as long as that returns True and the
     page is in its cache.
     """
     is_known = page.is_known(media_type, request.headers.get(b"if-none-match"))
     response = page.response(media_type, is_known=is_known)
-    rejection = check_if_match(request.headers, dict(response.headers)[b"etag"])
-    if rejection is not None or is_current is None:
-        return rejection or response
+    require_match(request.headers, dict(response.headers)[b"etag"])
+    if is_current is None:
+        return response
     return replace(response, repeat=repeat_cached(response, is_current))
 
 

@@ -8,6 +8,7 @@ import pytest
 from tests.http.packages import publish, wheel
 from tests.http.raw_client import http2_connection
 from tests.http.servers import RunningServer, running_server
+from wheelyard.errors import Forbidden
 from wheelyard.http.protocol.client_address import UNKNOWN_ADDRESS, client_address
 from wheelyard.http.security.host_policy import HostPolicy
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
@@ -155,14 +156,10 @@ def test_credentials_over_plain_http(
 )
 def test_without_a_proxy(peer: str, header: bytes, *, refused: bool) -> None:
     """Where no proxy is trusted, who comes through one is no more from here than over HTTPS."""
-    policy = HostPolicy.of(Settings(access=AccessSettings(require_https=True)))
-    assert policy is not None
+    settings = Settings(access=AccessSettings(require_https=True))
     headers = {b"authorization": b"Bearer x", header: b"https"}
-    scope = {"raw_path": b"/simple/", "scheme": "http", "client": (peer, 1)}
 
-    answer = policy.check(scope, headers)
-
-    assert (answer is not None) is refused
+    assert _is_refused(settings, headers, peer=peer) is refused
 
 
 @pytest.mark.parametrize(
@@ -180,11 +177,8 @@ def test_sessions_over_plain_http(
     """Nobody is asked for a password over plain HTTP, and no session is taken."""
     server = ServerSettings(public_url="https://index")
     access = AccessSettings(require_https=True, cookie_login=True)
-    policy = HostPolicy.of(Settings(server=server, access=access))
-    assert policy is not None
 
-    answer = policy.check({"raw_path": path, "scheme": "http", "client": ("192.0.2.1", 1)}, headers)
-    assert (answer is not None) is refused
+    assert _is_refused(Settings(server=server, access=access), headers, path=path) is refused
 
 
 @pytest.mark.parametrize(
@@ -193,13 +187,29 @@ def test_sessions_over_plain_http(
 )
 def test_tls_of_the_server_itself(proxies: int, forwarded: bytes, *, refused: bool) -> None:
     """A server that speaks TLS takes credentials, unless a proxy says that they came without."""
-    server = ServerSettings(trusted_proxies=proxies)
-    policy = HostPolicy.of(Settings(server=server, access=AccessSettings(require_https=True)))
-    assert policy is not None
+    server, access = ServerSettings(trusted_proxies=proxies), AccessSettings(require_https=True)
+    settings = Settings(server=server, access=access)
     headers = {b"authorization": b"Bearer x", b"x-forwarded-proto": forwarded}
-    scope = {"raw_path": b"/simple/", "scheme": "https", "client": ("192.0.2.1", 1)}
 
-    assert (policy.check(scope, headers) is not None) is refused
+    assert _is_refused(settings, headers, scheme="https") is refused
+
+
+def _is_refused(
+    settings: Settings,
+    headers: dict[bytes, bytes],
+    *,
+    path: bytes = b"/simple/",
+    scheme: str = "http",
+    peer: str = "192.0.2.1",
+) -> bool:
+    """Return whether the policy of these settings refuses the credential of a request."""
+    policy = HostPolicy.of(settings)
+    assert policy is not None
+    try:
+        policy.check({"raw_path": path, "scheme": scheme, "client": (peer, 1)}, headers)
+    except Forbidden:
+        return True
+    return False
 
 
 @pytest.mark.parametrize(

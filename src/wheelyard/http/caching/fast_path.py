@@ -15,6 +15,8 @@ from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import WheelyardError
 from wheelyard.http.protocol.client_address import client_address
 from wheelyard.http.protocol.messages import AsgiScope, Header, Response
+from wheelyard.http.protocol.request_headers import join_headers
+from wheelyard.http.security.host_policy import HostPolicy
 from wheelyard.http.security.request_authentication import (
     IAP_ASSERTION_HEADER,
     RequestAuthenticator,
@@ -62,14 +64,14 @@ class FastPath:
     def __init__(
         self,
         authenticator: RequestAuthenticator,
-        check_host: Callable[[AsgiScope], Response | None] | None,
+        host_policy: HostPolicy | None,
         trusted_proxies: int,
         session_cookie: SessionCookie | None,
         entries: LruCache[RequestKey, Entry],
     ) -> None:
         self._authenticator = authenticator
         self._session_cookie = session_cookie
-        self._check_host = check_host
+        self._host_policy = host_policy
         self._trusted_proxies = trusted_proxies
         self._entries = entries
         self._values: dict[Any, Any] = {}
@@ -115,9 +117,9 @@ class FastPath:
         current = self._authenticator.cached_caller(key[0])
         if current is not caller and current != caller:
             return None
-        if self._check_host is not None and self._check_host(scope) is not None:
-            return None
         try:
+            if self._host_policy is not None:
+                self._host_policy.check(scope, join_headers(scope["headers"]))
             response = repeat()
         except WheelyardError:
             return None  # the ordinary path reports it

@@ -16,8 +16,7 @@ from msgspec import Struct
 from wheelyard.authentication.explain import explain, parse_subject
 from wheelyard.errors import Invalid, quoted
 from wheelyard.http.context import ServerContext
-from wheelyard.http.protocol.conditional_requests import check_if_match
-from wheelyard.http.protocol.json_body import check_json, decode_json, json_response, read_body
+from wheelyard.http.protocol.json_body import decode_json, json_response, read_json
 from wheelyard.http.protocol.messages import NO_STORE, NOSNIFF, Request, Response
 from wheelyard.http.protocol.query_string import parse_after, query_field
 from wheelyard.http.security.read_policy import require_admin
@@ -88,9 +87,7 @@ async def explain_access(request: Request, context: ServerContext) -> Response:
 async def change_access(request: Request, context: ServerContext, change: str) -> Response:
     """Handle POST `/api/v1/access/<change>`: change the grants and groups of the store."""
     require_admin(request.caller, "see or change rights")
-    if rejection := check_if_match(request.headers, None) or check_json(request):
-        return rejection
-    body, index, by = await read_body(request.receive), context.index, request.caller.principal
+    body, index, by = await read_json(request), context.index, request.caller.principal
 
     def respond() -> Response:
         if change == "grant":

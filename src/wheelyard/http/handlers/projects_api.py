@@ -12,8 +12,7 @@ from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.http.context import ServerContext
 from wheelyard.http.page_responses import visible_names
-from wheelyard.http.protocol.conditional_requests import check_if_match
-from wheelyard.http.protocol.json_body import check_json, decode_json, json_response, read_body
+from wheelyard.http.protocol.json_body import decode_json, json_response, read_json
 from wheelyard.http.protocol.messages import NO_STORE, NOSNIFF, Request, Response
 from wheelyard.http.protocol.query_string import parse_after, query_field
 from wheelyard.http.security.read_policy import parse_project_name, require_admin
@@ -167,9 +166,7 @@ async def change_project(
 ) -> Response:
     """Handle POST `/api/v1/projects/<name>/<action>`: apply it, and answer with the project."""
     name, caller = _manageable_name(request), request.caller
-    if rejection := check_if_match(request.headers, None) or check_json(request):
-        return rejection
-    body, lifecycle = await read_body(request.receive), context.index.lifecycle
+    body, lifecycle = await read_json(request), context.index.lifecycle
 
     def respond() -> Response:
         if action == "status":
@@ -202,9 +199,7 @@ async def list_names(request: Request, context: ServerContext) -> Response:
 async def change_name(request: Request, context: ServerContext, *, is_release: bool) -> Response:
     """Handle POST `/api/v1/projects/<name>/reserve` and `release`: make a name private, or not."""
     name, caller = _manageable_name(request), request.caller
-    if rejection := check_if_match(request.headers, None) or check_json(request):
-        return rejection
-    body, names = await read_body(request.receive), context.index.names
+    body, names = await read_json(request), context.index.names
 
     def respond() -> Response:
         reason = decode_json(body, NameChange).reason

@@ -23,8 +23,8 @@ from wheelyard.authentication.api_tokens import (
 from wheelyard.authentication.caller_tokens import can_own_tokens, wanted_token
 from wheelyard.errors import Forbidden, Invalid
 from wheelyard.http.context import ServerContext
-from wheelyard.http.protocol.conditional_requests import check_if_match
-from wheelyard.http.protocol.json_body import check_json, decode_json, json_response, read_body
+from wheelyard.http.protocol.conditional_requests import require_match
+from wheelyard.http.protocol.json_body import decode_json, json_response, read_json
 from wheelyard.http.protocol.messages import NO_STORE, NOSNIFF, Request, Response
 from wheelyard.http.security.csrf import cross_site_error, is_same_origin
 from wheelyard.http.security.request_authentication import parse_authorization
@@ -104,11 +104,10 @@ async def list_tokens(request: Request, context: ServerContext) -> Response:
 
 async def create_token(request: Request, context: ServerContext) -> Response:
     """Handle POST `/api/v1/tokens`: create a token, and answer with its text."""
-    if rejection := _check_creation(request, context):
-        return rejection
     caller, index = request.caller, context.index
-    now, signed_in = index.runtime.now(), _signed_in_at(request)
-    wanted = _parse_request(await read_body(request.receive), caller, now)
+    signed_in = _require_maker(request, context)
+    now, body = index.runtime.now(), await read_json(request, "token")
+    wanted = _parse_request(body, caller, now)
     create = partial(index.caller_tokens.create, caller, signed_in, wanted)
     async with context.long_read_limit.acquire(request.client_key):
         token, record = await context.pools.run_write(create)
@@ -117,11 +116,10 @@ async def create_token(request: Request, context: ServerContext) -> Response:
 
 async def rotate_token(request: Request, context: ServerContext) -> Response:
     """Handle POST `/api/v1/tokens/rotate`: replace a token by a new one; answer with its text."""
-    if rejection := _check_creation(request, context):
-        return rejection
     caller, index = request.caller, context.index
-    now, signed_in = index.runtime.now(), _signed_in_at(request)
-    wanted = decode_json(await read_body(request.receive), TokenRotation, FIELD_VALUES)
+    signed_in = _require_maker(request, context)
+    now, body = index.runtime.now(), await read_json(request, "token")
+    wanted = decode_json(body, TokenRotation, FIELD_VALUES)
     overlap = timedelta(hours=wanted.hours)
     rotate = partial(index.caller_tokens.rotate, caller, signed_in, wanted.token, overlap)
     async with context.long_read_limit.acquire(request.client_key):
@@ -132,8 +130,7 @@ async def rotate_token(request: Request, context: ServerContext) -> Response:
 
 async def revoke_token(request: Request, context: ServerContext) -> Response:
     """Handle DELETE `/api/v1/tokens/<id>`: revoke it, or raise NotFound if the caller may not."""
-    if rejection := _check_change(request, context):
-        return rejection
+    _check_change(request, context)
     revoke = partial(context.index.caller_tokens.revoke, request.caller, request.params["id"])
     await context.pools.run_write(revoke)
     return Response(204, (NOSNIFF, NO_STORE))
@@ -141,8 +138,7 @@ async def revoke_token(request: Request, context: ServerContext) -> Response:
 
 async def revoke_sent_token(request: Request, context: ServerContext) -> Response:
     """Handle POST `/api/v1/tokens/self/revoke`: revoke the API token sent as the credential."""
-    if rejection := _check_change(request, context):
-        return rejection
+    _check_change(request, context)
     header = request.headers.get(b"authorization")
     halves = parse_authorization(header).halves if header else ()
     token = next(filter(None, map(parse_token, halves)), None)
@@ -153,21 +149,22 @@ async def revoke_sent_token(request: Request, context: ServerContext) -> Respons
     return Response(204, (NOSNIFF, NO_STORE))
 
 
-def _check_creation(request: Request, context: ServerContext) -> Response | None:
+def _require_maker(request: Request, context: ServerContext) -> datetime | None:
     """
-    Return an error response if a request for a new token is malformed or cross-site, else None.
+    Return when the caller has signed in; None for one that cannot own tokens, or signs in now.
 
-    Raise Forbidden unless the caller is an administrator or has signed in.
+    Raise Forbidden unless the caller is an administrator or has signed in, and as
+    `_check_change` does.
     """
-    if rejection := _check_change(request, context):
-        return rejection
-    context.index.caller_tokens.require_maker(request.caller, _signed_in_at(request))
-    return check_json(request, "token")
+    _check_change(request, context)
+    signed_in = signed_in_at(request) if can_own_tokens(request.caller) else None
+    context.index.caller_tokens.require_maker(request.caller, signed_in)
+    return signed_in
 
 
-def _check_change(request: Request, context: ServerContext) -> Response | None:
+def _check_change(request: Request, context: ServerContext) -> None:
     """
-    Return an error response if a changing request is cross-site or has If-Match, else None.
+    Raise Forbidden if a changing request is cross-site, Invalid if it has If-Match.
 
     Raise Unauthenticated if the caller is anonymous. A request that the Identity-Aware Proxy has
     authenticated is cross-site unless its headers say that a page of this index has made it.
@@ -177,12 +174,8 @@ def _check_change(request: Request, context: ServerContext) -> Response | None:
     # behind the proxy a browser is authenticated by cookies, which any site can make it send
     by_proxy = b"authorization" not in request.headers
     if by_proxy and not is_same_origin(request.headers, context.index.settings.server):
-        return cross_site_error()
-    return check_if_match(request.headers, None)
-
-
-def _signed_in_at(request: Request) -> datetime | None:
-    return signed_in_at(request) if can_own_tokens(request.caller) else None
+        raise cross_site_error()
+    require_match(request.headers, None)
 
 
 def _parse_request(body: bytes, caller: Caller, now: datetime) -> TokenRequest:

@@ -16,8 +16,7 @@ from msgspec import Struct
 
 from wheelyard.errors import NotFound
 from wheelyard.http.context import ServerContext
-from wheelyard.http.protocol.conditional_requests import check_if_match
-from wheelyard.http.protocol.json_body import check_json, decode_json, json_response, read_body
+from wheelyard.http.protocol.json_body import decode_json, json_response, read_json
 from wheelyard.http.protocol.messages import Request, Response
 from wheelyard.http.protocol.query_string import parse_after, query_field
 from wheelyard.http.security.read_policy import require_admin
@@ -69,9 +68,7 @@ async def show_history(request: Request, context: ServerContext) -> Response:
 async def decide(request: Request, context: ServerContext, change: str) -> Response:
     """Handle POST `/api/v1/upstream/<change>`; answer with all decisions about the project."""
     require_admin(request.caller, "see or make decisions")
-    if rejection := check_if_match(request.headers, None) or check_json(request):
-        return rejection
-    body, records = await read_body(request.receive), context.index.decisions
+    body, records = await read_json(request), context.index.decisions
     # no server without an upstream index needs it
     from wheelyard.upstream.policy.deciding import Deciding  # noqa: PLC0415
 

@@ -3,8 +3,9 @@
 import re
 from typing import Final
 
-from wheelyard.http.protocol.error_responses import error_response
-from wheelyard.http.protocol.messages import Headers, Response
+from wheelyard.errors import Invalid
+from wheelyard.http.protocol.error_responses import PRECONDITION_FAILED
+from wheelyard.http.protocol.messages import Headers
 
 _ETAG: Final = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 
@@ -14,10 +15,10 @@ def is_not_modified(if_none_match: bytes | None, etag: bytes) -> bool:
     return if_none_match is not None and (etag in if_none_match or if_none_match.strip() == b"*")
 
 
-def check_if_match(headers: Headers, etag: bytes | None) -> Response | None:
-    """Return None if If-Match is missing, `*` or has the strong ETag `etag`; else a 412 error."""
+def require_match(headers: Headers, etag: bytes | None) -> None:
+    """Raise Invalid (412) unless If-Match is missing, `*` or has the strong ETag `etag`."""
     if_match = headers.get(b"if-match")
     if if_match is None or if_match.strip() == b"*" or etag in _ETAG.findall(if_match):
-        return None
+        return
     message = "If-Match names an ETag that this path does not have now. Ask for it again without."
-    return error_response(412, "precondition_failed", message, "Precondition failed.")
+    raise Invalid(message, code=PRECONDITION_FAILED, short="Precondition failed.")

@@ -27,16 +27,22 @@ STATUS_BY_TYPE: Final[dict[type[WheelyardError], int]] = {
     errors.Unavailable: 503,
 }
 HEADERS_TOO_LARGE: Final = "headers_too_large"
+PRECONDITION_FAILED: Final = "precondition_failed"
+UNKNOWN_HOST: Final = "unknown_host"
 UNSUPPORTED_MEDIA_TYPE: Final = "unsupported_media_type"
 UPSTREAM_LOOP: Final = "upstream_loop"
 """A request that this index has sent to itself, as its own upstream index."""
+URI_TOO_LONG: Final = "uri_too_long"
 STATUS_BY_CODE: Final = {
     errors.STORAGE_FULL: 507,
     errors.RATE_LIMITED: 429,
     errors.BAD_UPSTREAM: 502,
     HEADERS_TOO_LARGE: 431,
+    PRECONDITION_FAILED: 412,
+    UNKNOWN_HOST: 421,
     UNSUPPORTED_MEDIA_TYPE: 415,
     UPSTREAM_LOOP: 508,
+    URI_TOO_LONG: 414,
 }
 """HTTP status of error codes that do not have the status of their exception type."""
 
@@ -88,12 +94,6 @@ def error_response(
     extra = {401: (CHALLENGE,), 429: (wait,), 503: (wait,)}.get(status, ())
     common = (messages.CSP, *extra, NO_STORE)
     return messages.make_response(status, messages.JSON, encode(body), *common, *headers)
-
-
-def path_not_found() -> Response:
-    """Return the 404 response to a path without a route."""
-    message = "There is nothing at this path. The index is at /simple/, uploads go to /legacy/."
-    return error_response(404, "not_found", message, "Not found.")
 
 
 def file_not_found() -> Response:

@@ -9,7 +9,8 @@ from msgspec import DecodeError, Struct
 from msgspec.json import decode, encode
 
 from wheelyard.errors import Invalid, TooLarge, quoted
-from wheelyard.http.protocol.error_responses import UNSUPPORTED_MEDIA_TYPE, error_response
+from wheelyard.http.protocol.conditional_requests import require_match
+from wheelyard.http.protocol.error_responses import UNSUPPORTED_MEDIA_TYPE
 from wheelyard.http.protocol.messages import (
     CSP,
     JSON,
@@ -42,12 +43,20 @@ async def read_body(
     return body
 
 
-def check_json(request: Request, what: str = "change") -> Response | None:
-    """Return None if a request says that its body, `what`, is JSON; else a 415 error."""
-    if request.media_type == JSON:
-        return None
-    message = f'Send the {what} as JSON, with "Content-Type: application/json".'
-    return error_response(415, UNSUPPORTED_MEDIA_TYPE, message, "Send application/json.")
+async def read_json(request: Request, what: str = "change") -> bytes:
+    """
+    Return the body of a request, `what`, for `decode_json`.
+
+    Raise Invalid unless Content-Type says that it is JSON, or if there is an If-Match; TooLarge.
+    """
+    require_match(request.headers, None)
+    if request.media_type != JSON:
+        raise Invalid(
+            f'Send the {what} as JSON, with "Content-Type: application/json".',
+            code=UNSUPPORTED_MEDIA_TYPE,
+            short="Send application/json.",
+        )
+    return await read_body(request.receive)
 
 
 def json_response(status: int, body: object, *headers: Header) -> Response:

@@ -4,8 +4,9 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from wheelyard.http.protocol.error_responses import HEADERS_TOO_LARGE, error_response
-from wheelyard.http.protocol.messages import AsgiScope, Header, Headers, Response
+from wheelyard.errors import Invalid
+from wheelyard.http.protocol.error_responses import HEADERS_TOO_LARGE, URI_TOO_LONG
+from wheelyard.http.protocol.messages import AsgiScope, Header, Headers
 
 URL_LIMIT_BYTES: Final = 4096
 """The longest URL: raw path and query together."""
@@ -38,42 +39,36 @@ def join_headers(headers: Sequence[Header]) -> dict[bytes, bytes]:
     return joined
 
 
-def check_limits(scope: AsgiScope, joined: Headers) -> Response | None:
+def check_limits(scope: AsgiScope, joined: Headers) -> None:
     """
-    Return an error response if the URL or the headers are refused, else None.
+    Raise Invalid if the URL or the headers are refused.
 
     Refused are: a URL or headers above the limits, a repetition of a header that may be sent only
     once, a malformed Content-Length, and a request by HTTP/1.1 without Host.
     """
     if len(scope["raw_path"]) + len(scope["query_string"]) > URL_LIMIT_BYTES:
-        return error_response(414, "uri_too_long", "The URL is too long.", "URL too long.")
+        raise Invalid("The URL is too long.", code=URI_TOO_LONG, short="URL too long.")
     headers = scope["headers"]
     size = sum(len(name) + len(value) for name, value in headers)
     if size > HEADERS_LIMIT_BYTES or len(headers) > MAX_HEADERS:
         message = "The headers are too long. Send fewer or shorter ones."
-        return error_response(431, HEADERS_TOO_LARGE, message, "Headers too large.")
+        raise Invalid(message, code=HEADERS_TOO_LARGE, short="Headers too large.")
     names = [name for name, _ in headers if name in _NOT_REPEATABLE]
     if len(set(names)) != len(names):
         message = "A header is repeated that may be sent only once. Send it once."
-        return _bad_request(message, "Repeated header.")
+        raise Invalid(message, short="Repeated header.")
     if not _CONTENT_LENGTH.fullmatch(joined.get(b"content-length", b"0")):
         message = "The Content-Length is not a number of bytes. Send it in at most 19 digits."
-        return _bad_request(message, "Bad Content-Length.")
+        raise Invalid(message, short="Bad Content-Length.")
     if scope["http_version"] == "1.1" and not joined.get(b"host"):
-        return _bad_request("The request names no host.", "No Host header.")
-    return None
+        raise Invalid("The request names no host.", short="No Host header.")
 
 
-def check_host_and_coding(headers: Headers) -> Response | None:
-    """Return an error response to a malformed Host or an unknown transfer coding, else None."""
+def check_host_and_coding(headers: Headers) -> None:
+    """Raise Invalid if Host is malformed, or the transfer coding is unknown."""
     if not HOST.fullmatch(headers.get(b"host", b"")):
         message = "The Host header is not valid. Send a name or an IP address, and maybe a port."
-        return _bad_request(message, "Bad Host header.")
+        raise Invalid(message, short="Bad Host header.")
     if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
         message = "The Transfer-Encoding is not supported. Send the body as it is, or chunked."
-        return _bad_request(message, "Bad transfer coding.")
-    return None
-
-
-def _bad_request(message: str, short: str) -> Response:
-    return error_response(400, "bad_request", message, short)
+        raise Invalid(message, short="Bad transfer coding.")

@@ -18,7 +18,6 @@ from urllib.parse import quote, unquote_to_bytes
 
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.http.observability.request_record import UNMATCHED_ROUTE
-from wheelyard.http.protocol.error_responses import path_not_found
 from wheelyard.http.protocol.messages import Request, Response
 
 GET: Final = ("GET", "HEAD")
@@ -110,8 +109,9 @@ class Route:
 
 
 async def answer_not_found(_request: Request) -> Response:
-    """Handle a request whose path has no route: return 404."""
-    return path_not_found()
+    """Handle a request whose path has no route: raise NotFound."""
+    message = "There is nothing at this path. The index is at /simple/, uploads go to /legacy/."
+    raise NotFound(message, short="Not found.")
 
 
 NO_ROUTE: Final = Route(UNMATCHED_ROUTE, "", answer_not_found, methods=(), is_write=never)

@@ -15,8 +15,8 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
-from wheelyard.http.protocol.error_responses import error_response
-from wheelyard.http.protocol.messages import Headers, Response
+from wheelyard.errors import Forbidden
+from wheelyard.http.protocol.messages import Headers
 from wheelyard.settings.sections import ServerSettings, Settings
 
 SAFE_FETCH_SITES: Final = frozenset({"same-origin", "none"})
@@ -35,13 +35,14 @@ def is_same_origin(headers: Headers, server: ServerSettings) -> bool:
     return b"origin" in headers or header_text(headers, b"sec-fetch-site") == "same-origin"
 
 
-def cross_site_error() -> Response:
-    """Return the 403 response to a cross-site request."""
-    message = (
+def cross_site_error() -> Forbidden:
+    """Return the error of a cross-site request."""
+    return Forbidden(
         "A page of another site has sent this request, or a page under an unknown host name. Send "
-        "it from a program or a page of the index, whose URL [server] public_url has to be."
+        "it from a program or a page of the index, whose URL [server] public_url has to be.",
+        code="cross_site",
+        short="Cross-site request.",
     )
-    return error_response(403, "cross_site", message, "Cross-site request.")
 
 
 def public_origin(server: ServerSettings) -> str:

@@ -7,9 +7,10 @@ Health probes are answered under any host: a load balancer knows an address and 
 from dataclasses import dataclass
 from typing import Final
 
+from wheelyard.errors import Forbidden, Invalid
 from wheelyard.http.protocol.client_address import has_forwarding_header
-from wheelyard.http.protocol.error_responses import error_response
-from wheelyard.http.protocol.messages import AsgiScope, Headers, Response
+from wheelyard.http.protocol.error_responses import UNKNOWN_HOST
+from wheelyard.http.protocol.messages import AsgiScope, Headers
 from wheelyard.http.security.csrf import header_text, strip_port
 from wheelyard.http.security.session_cookie import SessionCookie, session_of
 from wheelyard.settings.sections import Settings, is_loopback
@@ -45,19 +46,19 @@ class HostPolicy:
         cookie, sign_in = SessionCookie.of(settings), f"{server.path_prefix}/-/sign-in/".encode()
         return cls(hosts, paths, access.require_https, cookie, sign_in, server.trusted_proxies)
 
-    def check(self, scope: AsgiScope, headers: Headers) -> Response | None:
-        """Return an error response (421: unknown host; 403: credential without HTTPS) or None."""
+    def check(self, scope: AsgiScope, headers: Headers) -> None:
+        """Raise Invalid (421) if the host is unknown, Forbidden for a credential without HTTPS."""
         if not self._is_allowed_host(headers) and scope["raw_path"] not in self.exempt_paths:
             message = "This index has another host name. Use the URL that its operator gave you."
-            return error_response(421, "unknown_host", message, "Unknown host.")
+            raise Invalid(message, code=UNKNOWN_HOST, short="Unknown host.")
         needs_https = self.requires_https and self._has_credential(scope, headers)
         if needs_https and not self._is_encrypted(scope, headers):
-            message = (
+            raise Forbidden(
                 "Credentials are taken over HTTPS only, and these came over plain HTTP, where "
-                "others may have read them. Replace them, and write https:// in the URL."
+                "others may have read them. Replace them, and write https:// in the URL.",
+                code="https_required",
+                short="Use https.",
             )
-            return error_response(403, "https_required", message, "Use https.")
-        return None
 
     def _is_allowed_host(self, headers: Headers) -> bool:
         host = header_text(headers, b"host")
