@@ -1,8 +1,9 @@
 """The objects that request handlers share: `ServerContext`, built once for each process."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.http.caching.document_reader import DocumentReader
@@ -10,6 +11,7 @@ from wheelyard.http.caching.page_cache import PageCache
 from wheelyard.http.concurrency_limit import ConcurrencyLimit
 from wheelyard.http.file_delivery import CoreMetadataCache, FileDelivery
 from wheelyard.http.observability.store_error_log import StoreErrorLog
+from wheelyard.http.protocol.messages import Request
 from wheelyard.http.security.read_policy import ReadPolicy
 from wheelyard.http.thread_pools import ThreadPools
 from wheelyard.model.access import ANONYMOUS, Caller
@@ -19,6 +21,8 @@ from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:
     from wheelyard.http.upstream_reader import UpstreamReader
+
+T = TypeVar("T")
 
 MAX_PASSWORD_THREADS: Final = 4
 """The largest number of passwords that are hashed at a time."""
@@ -50,6 +54,11 @@ class ServerContext:
     store_errors: StoreErrorLog
     write_failure: Reason
     """Returns why no write to the store has succeeded since the start; empty once one has."""
+
+    async def run_long_read(self, request: Request, work: Callable[[], T]) -> T:
+        """Run work that occupies a thread of the read pool for long; return its result."""
+        async with self.long_read_limit.acquire(request.client_key):
+            return await self.pools.run_read(work)
 
 
 def build_context(index: Index, write_failure: Reason) -> ServerContext:

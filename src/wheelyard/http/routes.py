@@ -5,7 +5,7 @@ The routing table: every URL path with its handler.
 each root path has its own `files/`. `/<name>/` is a project unless another route has that path.
 """
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -30,6 +30,7 @@ from wheelyard.http.protocol.router import (
     DELETE,
     GET,
     POST,
+    RequestPredicate,
     Route,
     Router,
     always,
@@ -56,8 +57,6 @@ def build_router(
     others = (
         _files(context),
         _api(context),
-        _access_api(context),
-        _upstream_api(context),
         _pages(pages, uploads),
         _index(context, pages),
         _uploads(context, uploads),
@@ -129,11 +128,11 @@ def _pages(pages: PageLoader, uploads: UploadHandler) -> Iterator[Route]:
         yield page(pattern, "history", "answer_history")
     yield page("/project/{name}/manage/", "manage", "answer_manage")
     yield form("/project/{name}/manage/", "manage", "answer_change")
-    yield page("/project/{name}/access/", "project_access", "answer_access")
+    yield page("/project/{name}/access/", "manage", "answer_access")
     yield page("/-/account/", "account", "answer_account")
     for pattern in ("/-/account/tokens/", "/-/tokens/"):
-        yield page(pattern, "token_pages", "answer_tokens")
-        yield form(pattern, "token_pages", "answer_tokens_form")
+        yield page(pattern, "account", "answer_tokens")
+        yield form(pattern, "account", "answer_tokens_form")
     yield page("/-/upload/", "browser_upload", "answer_upload_page")
     yield form("/-/upload/", "browser_upload", "answer_upload_form", uploads)
     for pattern, function in (
@@ -151,7 +150,7 @@ def _pages(pages: PageLoader, uploads: UploadHandler) -> Iterator[Route]:
 
 def _index(context: ServerContext, pages: PageLoader) -> Iterator[Route]:
     answer_home = pages.handler("home", "answer_home")
-    answer_setup = pages.handler("setup_page", "answer_setup")
+    answer_setup = pages.handler("home", "answer_setup")
 
     async def home(request: Request) -> Response:
         if wants_html(request):
@@ -203,19 +202,26 @@ def _uploads(context: ServerContext, uploads: UploadHandler) -> Iterator[Route]:
 
 
 def _api(context: ServerContext) -> Iterator[Route]:
-    projects = "/api/v1/projects"
-    yield Route("api", f"{projects}/?", partial(projects_api.list_projects, context=context))
-    yield Route("api", f"{projects}/{{name}}/?", partial(projects_api.get_project, context=context))
-    yield Route(
-        "api", f"{projects}/{{name}}/journal/?", partial(projects_api.get_journal, context=context)
-    )
+    def api(
+        path: str,
+        answer: Callable[..., Awaitable[Response]],
+        methods: tuple[str, ...] = GET,
+        *,
+        accepts_iap: RequestPredicate = never,
+        **arguments: object,
+    ) -> Route:
+        handler = partial(answer, context=context, **arguments)
+        return Route("api", f"/api/v1/{path}/?", handler, methods, accepts_iap=accepts_iap)
+
+    yield api("projects", projects_api.list_projects)
+    yield api("projects/{name}", projects_api.get_project)
+    yield api("projects/{name}/journal", projects_api.get_journal)
     for action in projects_api.ACTIONS:
-        handler = partial(projects_api.change_project, action=action, context=context)
-        yield Route("api", f"{projects}/{{name}}/{action}/?", handler, POST)
-    yield Route("api", "/api/v1/names/?", partial(projects_api.list_names, context=context))
+        yield api(f"projects/{{name}}/{action}", projects_api.change_project, POST, action=action)
+    yield api("names", projects_api.list_names)
     for path, is_release in (("reserve", False), ("release", True)):
-        change = partial(projects_api.change_name, context=context, is_release=is_release)
-        yield Route("api", f"{projects}/{{name}}/{path}/?", change, POST)
+        change_name = projects_api.change_name
+        yield api(f"projects/{{name}}/{path}", change_name, POST, is_release=is_release)
     yield Route("api", "/api/v1/whoami/?", tokens_api.whoami, accepts_iap=_has_iap_assertion)
     for path, answer, methods in (
         ("tokens", tokens_api.list_tokens, GET),
@@ -224,32 +230,17 @@ def _api(context: ServerContext) -> Iterator[Route]:
         ("tokens/{id}", tokens_api.revoke_token, DELETE),
         ("tokens/self/revoke", tokens_api.revoke_sent_token, POST),
     ):
-        handler = partial(answer, context=context)
-        yield Route("api", f"/api/v1/{path}/?", handler, methods, accepts_iap=_has_iap_assertion)
-
-
-def _access_api(context: ServerContext) -> Iterator[Route]:
-    for path, answer in (
-        ("", access_api.show_access),
-        ("/history", access_api.show_history),
-        ("/explain", access_api.explain_access),
-    ):
-        yield Route("api", f"/api/v1/access{path}/?", partial(answer, context=context))
+        yield api(path, answer, methods, accepts_iap=_has_iap_assertion)
+    yield api("access", access_api.show_access)
+    yield api("access/history", access_api.show_history)
+    yield api("access/explain", access_api.explain_access)
     for change in access_api.CHANGES:
-        handler = partial(access_api.change_access, change=change, context=context)
-        yield Route("api", f"/api/v1/access/{change}/?", handler, POST)
-
-
-def _upstream_api(context: ServerContext) -> Iterator[Route]:
-    for path, answer in (
-        ("why", upstream_api.explain),
-        ("decisions", upstream_api.list_decisions),
-        ("decisions/history", upstream_api.show_history),
-    ):
-        yield Route("api", f"/api/v1/upstream/{path}/?", partial(answer, context=context))
+        yield api(f"access/{change}", access_api.change_access, POST, change=change)
+    yield api("upstream/why", upstream_api.explain)
+    yield api("upstream/decisions", upstream_api.list_decisions)
+    yield api("upstream/decisions/history", upstream_api.show_history)
     for change in upstream_api.CHANGES:
-        handler = partial(upstream_api.decide, change=change, context=context)
-        yield Route("api", f"/api/v1/upstream/{change}/?", handler, POST)
+        yield api(f"upstream/{change}", upstream_api.decide, POST, change=change)
 
 
 async def redirect_to_slash(request: Request, context: ServerContext) -> Response:

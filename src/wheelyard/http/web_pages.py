@@ -25,9 +25,7 @@ from wheelyard.model.access import Action, Caller
 from wheelyard.model.project import File
 from wheelyard.operations.descriptions.descriptions import Descriptions
 from wheelyard.rendering.error_facts import ErrorFacts
-from wheelyard.rendering.web.environment import PageEnvironment
-from wheelyard.rendering.web.error_page import error_page
-from wheelyard.rendering.web.viewer import Viewer
+from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.settings.sections import MIB
 from wheelyard.storage.base import ObjectVersion
 
@@ -150,7 +148,8 @@ class WebPages:
     ) -> tuple[bytes, HeaderList]:
         """Return the bytes of the page of an error, and its headers; None: an unknown caller."""
         viewer = self.viewer_of(caller or self.context.read_policy.anonymous)
-        return error_page(self.environment, viewer, root, facts), self.security_headers
+        page = self.environment.render("error.html", viewer, root, error=facts)
+        return page, self.security_headers
 
     def headers(self, name: NormalizedName | None, caller: Caller | None) -> HeaderList:
         """

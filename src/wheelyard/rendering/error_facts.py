@@ -43,19 +43,6 @@ class ErrorFacts:
         """What has happened, in a few words."""
         return TITLES.get(self.status, self.phrase)
 
-    @property
-    def contact_url(self) -> str:
-        """The link to `contact`; empty if it is neither an e-mail address nor a URL."""
-        return contact_url(self.contact)
-
-
-def contact_url(contact: str) -> str:
-    """Return the link to `[web] contact`; empty if it is neither an e-mail address nor a URL."""
-    if contact.startswith(("https://", "http://")):
-        return contact
-    is_address = "@" in contact and " " not in contact
-    return f"mailto:{contact}" if is_address else ""
-
 
 def plain_error_page(root: str, facts: ErrorFacts) -> bytes:
     """Return the bytes of the same page without a template, which may be what cannot be read."""

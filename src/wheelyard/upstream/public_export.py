@@ -44,9 +44,8 @@ from wheelyard.operations.exporting.site_pages import HTML, INDEX_JSON, JSON, SI
 from wheelyard.rendering import simple_pages
 from wheelyard.rendering.pypi_json import PypiJsonData, project_json
 from wheelyard.rendering.releases import latest_release
-from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.environment import ANYONE, PageEnvironment
 from wheelyard.rendering.web.upstream_page import UpstreamContent, upstream_page
-from wheelyard.rendering.web.viewer import ANYONE
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Stored
 from wheelyard.upstream.index import ServedPage, UpstreamIndex
 from wheelyard.upstream.page import UpstreamPage

@@ -10,10 +10,9 @@ from tests.rendering.examples import NOON, file
 from wheelyard.model.metadata import CoreMetadata, parse_metadata
 from wheelyard.model.project import File, Project
 from wheelyard.rendering.releases import Release, latest_release, releases_of
-from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.environment import ANYONE, PageEnvironment, Viewer
 from wheelyard.rendering.web.project_page import ProjectContent, project_page
 from wheelyard.rendering.web.release_page import ReleaseContent, release_page
-from wheelyard.rendering.web.viewer import ANYONE, Viewer
 
 ENVIRONMENT = PageEnvironment("http://index.example/simple/")
 PLAIN = "Metadata-Version: 2.4\nName: demo\nVersion: 1.0\n"

@@ -12,6 +12,7 @@ from tests.rendering.examples import file, project
 from tests.rendering.web.pages import ENVIRONMENT, many_files, shown_project, shown_release
 from wheelyard.model.project import File
 from wheelyard.rendering.releases import ReleaseOf
+from wheelyard.rendering.web.environment import ANYONE
 from wheelyard.rendering.web.file_list import (
     FILES_PER_PAGE,
     MAX_FACETS,
@@ -21,7 +22,6 @@ from wheelyard.rendering.web.file_list import (
     readable_size,
 )
 from wheelyard.rendering.web.release_page import files_page
-from wheelyard.rendering.web.viewer import ANYONE
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,8 @@
 """The history of a project, as its page tells it."""
 
 from tests.rendering.test_feeds import DEMO, change
-from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.environment import ANYONE, PageEnvironment
 from wheelyard.rendering.web.history_page import HistoryLinks, changes_of, history_page
-from wheelyard.rendering.web.viewer import ANYONE
 
 ENVIRONMENT = PageEnvironment("http://index.example/simple/")
 

@@ -10,7 +10,7 @@ from tests.rendering.examples import PROJECTS, file, project
 from tests.rendering.web.pages import core, shown_project
 from wheelyard.model.project import Project, Status
 from wheelyard.rendering.releases import latest_release, releases_of
-from wheelyard.rendering.web.viewer import Viewer
+from wheelyard.rendering.web.environment import Viewer
 
 
 def in_text(page: str) -> str:

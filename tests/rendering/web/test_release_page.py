@@ -9,9 +9,8 @@ from tests.rendering.web.test_project_page import in_text
 from wheelyard.model.project import Project
 from wheelyard.rendering.error_facts import ErrorFacts, plain_error_page
 from wheelyard.rendering.releases import releases_of
-from wheelyard.rendering.web.error_page import error_page
+from wheelyard.rendering.web.environment import ANYONE, Viewer
 from wheelyard.rendering.web.release_page import missing_release_page
-from wheelyard.rendering.web.viewer import ANYONE, Viewer
 
 TWO = project(file(), file("2.0", yanked="it <breaks>"), file("2.1rc1"))
 
@@ -95,7 +94,8 @@ def test_refusal_is_a_page() -> None:
     facts = ErrorFacts(
         status=404, code="not_found", phrase="Not Found", message="There is no '<b>'."
     )
-    pages = (error_page(ENVIRONMENT, ANYONE, "../", facts), plain_error_page("../", facts))
+    made = ENVIRONMENT.render("error.html", ANYONE, "../", error=facts)
+    pages = (made, plain_error_page("../", facts))
 
     for text in (page.decode() for page in pages):
         assert "<h1>Not found</h1>" in text

@@ -60,8 +60,7 @@ async def show_history(request: Request, context: ServerContext) -> Response:
     def respond() -> Response:
         return json_response(200, {"commits": list(context.index.access.history(after))})
 
-    async with context.long_read_limit.acquire(request.client_key):
-        return await context.pools.run_read(respond)
+    return await context.run_long_read(request, respond)
 
 
 async def explain_access(request: Request, context: ServerContext) -> Response:

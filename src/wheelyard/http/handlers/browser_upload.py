@@ -30,7 +30,7 @@ from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.distribution_filename import parse_filename
 from wheelyard.rendering.web.forms import FormState
-from wheelyard.rendering.web.upload_page import UploadedRow, UploadLimits, upload_page
+from wheelyard.rendering.web.upload_page import UploadedRow, upload_page
 
 MAX_QUERY_CHARACTERS: Final = 2000
 """The longest query of the page with the results; with more files the answer is the page itself."""
@@ -102,8 +102,14 @@ def _page(
     rows: Sequence[UploadedRow] = (),
 ) -> Response:
     settings = web.context.index.settings.uploads
-    limits = UploadLimits(settings.max_file_size, settings.zip_sdists)
-    page = upload_page(web.environment, web.viewer(request), form, limits, rows)
+    page = upload_page(
+        web.environment,
+        web.viewer(request),
+        form,
+        rows,
+        max_size=settings.max_file_size,
+        zip_sdists=settings.zip_sdists,
+    )
     return web.own_page(status, page)
 
 

@@ -1,4 +1,4 @@
-"""Handlers of the pages about all projects: the home page, search results, lists of names."""
+"""Handlers of the pages about the index: home, set-up, search results, lists of names."""
 
 import re
 from typing import Final
@@ -19,8 +19,9 @@ from wheelyard.rendering.web.home import (
     list_page,
     page_count,
     results_page,
+    setup_page,
 )
-from wheelyard.storage.base import ObjectVersion
+from wheelyard.storage.base import ABSENT, ObjectVersion
 
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,6}", re.ASCII)
 
@@ -48,6 +49,18 @@ async def answer_home(request: Request, web: WebPages) -> Response:
     key, version = ("home", viewer, visibility_key(caller)), ObjectVersion(str(table.generation))
     is_current = context.index.search.watch(table.generation)
     return await web.respond(request, key, version, render, is_current=is_current)
+
+
+async def answer_setup(request: Request, web: WebPages) -> Response:
+    """Handle GET `/setup/` for a browser: the settings of each client for this index."""
+    can_publish = not web.context.index.settings.server.read_only
+    viewer = web.viewer(request)
+
+    def render() -> bytes:
+        return setup_page(web.environment, viewer, can_publish=can_publish)
+
+    # it is made from no document, and so from no version of one
+    return await web.respond(request, ("setup", viewer), ABSENT, render, is_current=lambda: True)
 
 
 async def answer_list(request: Request, web: WebPages) -> Response:

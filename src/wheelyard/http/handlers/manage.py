@@ -1,5 +1,8 @@
 """
-Handlers of `/project/<name>/manage/`: the pages on which people change releases and the status.
+Handlers of the pages for those who manage a project.
+
+On `/project/<name>/manage/` they change releases and the status. `/project/<name>/access/` says who
+may do what.
 
 A change is a form with POST. If it is refused, the form comes again with the reason and with what
 was typed; otherwise the answer is a redirect to a page that says what was done.
@@ -14,6 +17,8 @@ from typing import Final
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from wheelyard.authentication.caller_tokens import is_token_admin
+from wheelyard.authentication.effective_access import effective_access
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Invalid, NotFound, Unavailable
 from wheelyard.http.form_faults import FormFault, checking, refused_form
@@ -35,6 +40,7 @@ from wheelyard.rendering.web.manage_page import (
     ChoosableFile,
     DoneEvent,
     FileChange,
+    access_page,
     change_files_page,
     change_status_page,
     events_of,
@@ -99,8 +105,6 @@ async def answer_change(request: Request, web: WebPages) -> Response:
         raise Invalid("The form says not what to do. Load it again.", code="invalid_field")
     try:
         with checking():
-            if context.index.settings.server.read_only:
-                raise read_only()
             await require_form_token(request, fields, context)
         change = partial(_change, context.index.lifecycle, request.caller, name, fields)
         number = await context.pools.run_write(change)
@@ -108,6 +112,23 @@ async def answer_change(request: Request, web: WebPages) -> Response:
         context.store_errors.log(fault.error)
         return await _ask_again(request, web, name, fields, fault)
     return redirect(303, web.path("project", name, "manage", query=b"commit=%d" % number))
+
+
+async def answer_access(request: Request, web: WebPages) -> Response:
+    """Handle GET: the effective rights on a project. On a bucket it reads all tokens."""
+    context, name = web.context, web.require_manager(request)
+    index = context.index
+    if name != request.params["name"]:
+        return redirect(301, web.path("project", name, "access", query=request.query))
+    await context.documents.require_project(name)
+    viewer, is_admin = web.viewer(request, name), is_token_admin(request.caller)
+
+    def respond() -> Response:
+        entries = effective_access(name, index.authenticator, index.tokens.all())
+        page = access_page(web.environment, viewer, name, entries, has_details=is_admin)
+        return web.own_page(200, page)
+
+    return await context.run_long_read(request, respond)
 
 
 def _find_release(project: Project, text: str) -> Release:

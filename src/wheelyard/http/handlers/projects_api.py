@@ -84,8 +84,7 @@ async def list_projects(request: Request, context: ServerContext) -> Response:
         changed = journals.changed(since)
         return _names_response(sorted(name for name in changed if caller.may(Action.READ, name)))
 
-    async with context.long_read_limit.acquire(request.client_key):
-        return await context.pools.run_read(respond)
+    return await context.run_long_read(request, respond)
 
 
 def _names_response(names: Iterable[str]) -> Response:
@@ -116,8 +115,7 @@ async def get_journal(request: Request, context: ServerContext) -> Response:
             page["next"] = last
         return json_response(200, page)
 
-    async with context.long_read_limit.acquire(request.client_key):
-        return await context.pools.run_read(respond)
+    return await context.run_long_read(request, respond)
 
 
 def parse_changed_since(query: bytes) -> datetime | None:
@@ -185,15 +183,13 @@ async def change_project(
 async def list_names(request: Request, context: ServerContext) -> Response:
     """Handle GET `/api/v1/names`: all private names, and why they are; for administrators."""
     names = context.index.names
-    require_admin(
-        request.caller, "list the private names"
-    )  # that reads the document of each project
+    # it reads the document of each project
+    require_admin(request.caller, "list the private names")
 
     def respond() -> Response:
         return json_response(200, {"names": list(names.all())})
 
-    async with context.long_read_limit.acquire(request.client_key):
-        return await context.pools.run_read(respond)
+    return await context.run_long_read(request, respond)
 
 
 async def change_name(request: Request, context: ServerContext, *, is_release: bool) -> Response:

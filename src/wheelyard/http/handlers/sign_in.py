@@ -29,7 +29,7 @@ from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Caller, Credential
 from wheelyard.model.session import Session
 from wheelyard.model.token import has_token_prefix
-from wheelyard.rendering.web.sign_in_page import SignInFacts, sign_in_page
+from wheelyard.rendering.web.account_pages import SignInFacts, sign_in_page
 
 TOKEN_USER: Final = "__token__"  # noqa: S105 - a user name
 """The user name by which a password is a token, as in the settings of clients."""

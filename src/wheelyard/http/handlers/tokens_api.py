@@ -27,8 +27,7 @@ from wheelyard.http.protocol.conditional_requests import require_match
 from wheelyard.http.protocol.json_body import decode_json, json_response, read_json
 from wheelyard.http.protocol.messages import NO_STORE, NOSNIFF, Request, Response
 from wheelyard.http.security.csrf import cross_site_error, is_same_origin
-from wheelyard.http.security.request_authentication import parse_authorization
-from wheelyard.http.security.sign_in_time import signed_in_at
+from wheelyard.http.security.request_authentication import parse_authorization, signed_in_at
 from wheelyard.model.access import ANONYMOUS, Action, Caller, Scope
 from wheelyard.model.token import TokenRecord, parse_token
 from wheelyard.rendering.simple_pages import timestamp
@@ -96,10 +95,9 @@ async def list_tokens(request: Request, context: ServerContext) -> Response:
             200, {"tokens": [_token_json(each.record, now, each.last_used) for each in listed]}
         )
 
-    if not tokens.reads_all(request.caller):
-        return await context.pools.run_read(respond)
-    async with context.long_read_limit.acquire(request.client_key):
-        return await context.pools.run_read(respond)
+    if tokens.reads_all(request.caller):
+        return await context.run_long_read(request, respond)
+    return await context.pools.run_read(respond)
 
 
 async def create_token(request: Request, context: ServerContext) -> Response:

@@ -61,8 +61,7 @@ async def show_history(request: Request, context: ServerContext) -> Response:
     def respond() -> Response:
         return json_response(200, {"commits": list(context.index.decisions.history(after))})
 
-    async with context.long_read_limit.acquire(request.client_key):
-        return await context.pools.run_read(respond)
+    return await context.run_long_read(request, respond)
 
 
 async def decide(request: Request, context: ServerContext, change: str) -> Response:
@@ -101,5 +100,4 @@ async def explain(request: Request, context: ServerContext) -> Response:
     def respond() -> Response:
         return json_response(200, upstream.explain(name, wanted))
 
-    async with context.long_read_limit.acquire(request.client_key):
-        return await context.pools.run_read(respond)
+    return await context.run_long_read(request, respond)

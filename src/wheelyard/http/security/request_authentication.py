@@ -8,6 +8,7 @@ would look like a missing package. Header schemes: Basic (RFC 7617) and Bearer (
 import re
 from base64 import b64decode
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from hashlib import blake2b
 from typing import Final, TypeVar
@@ -16,12 +17,14 @@ from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.authenticator import rejection_reason
 from wheelyard.authentication.credential_type import CredentialType, classify
 from wheelyard.authentication.verifiers.login_rate_limit import client_network, network_of
-from wheelyard.authentication.verifiers.verifier import Verifier
+from wheelyard.authentication.verifiers.verifier import Verifier, decode_segment
 from wheelyard.concurrency.caches import ExpiringCache, LruCache
 from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import HEADERS_TOO_LARGE
+from wheelyard.http.protocol.messages import Request
 from wheelyard.model.access import Caller, Credential
+from wheelyard.model.claim_matchers import numeric_date
 from wheelyard.model.grants import Grants
 from wheelyard.model.session import Session, decoded_session
 
@@ -210,6 +213,23 @@ class RequestAuthenticator:
         limit = context.known_password_limit if is_known else context.password_limit
         async with limit.acquire(network_of(credential.client_network)):
             return await context.pools.run_in(context.pools.passwords, verify)
+
+
+def signed_in_at(request: Request) -> datetime | None:
+    """
+    Return when the caller of a request, a person or a service account, has signed in.
+
+    That is when its ID token was issued. None is now: Identity-Aware Proxy vouches for each request
+    anew.
+    """
+    if request.session is not None:
+        return datetime.fromtimestamp(request.session.issued_at, UTC)
+    header = request.headers.get(b"authorization")
+    if header is None:  # an assertion of the proxy, which expires after ten minutes
+        return None
+    id_token = parse_authorization(header).secret  # has been verified
+    claims = decode_segment(id_token.split(".")[1])
+    return datetime.fromtimestamp(numeric_date(claims.get("iat")) or 0.0, UTC)
 
 
 def parse_authorization(header: bytes, network: str = "") -> Credential:

@@ -27,8 +27,7 @@ from wheelyard.rendering.feeds import FeedEntry, index_feed
 from wheelyard.rendering.fixed_texts import HEALTHY, ROBOTS
 from wheelyard.rendering.project_facts import ProjectFacts, name_facts
 from wheelyard.rendering.search_json import search_json
-from wheelyard.rendering.web.environment import PageEnvironment
-from wheelyard.rendering.web.error_page import error_page
+from wheelyard.rendering.web.environment import ANYONE, PageEnvironment
 from wheelyard.rendering.web.home import (
     LATEST_UPLOADS,
     NAMES_ON_A_PAGE,
@@ -36,9 +35,8 @@ from wheelyard.rendering.web.home import (
     excerpt,
     home_page,
     list_page,
+    setup_page,
 )
-from wheelyard.rendering.web.setup_page import setup_page
-from wheelyard.rendering.web.viewer import ANYONE
 from wheelyard.storage.base import Key, WebType
 
 SEARCH: Final = "search.json"
@@ -105,4 +103,4 @@ class IndexPages:
         root = urlsplit(self.options.base_url).path + "/"
         message = "There is nothing at this address."
         facts = ErrorFacts(status=404, code="not_found", phrase="Not Found", message=message)
-        return error_page(self.environment, ANYONE, root, facts)
+        return self.environment.render("error.html", ANYONE, root, error=facts)

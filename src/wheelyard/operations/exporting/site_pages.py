@@ -23,7 +23,7 @@ from wheelyard.rendering.feeds import project_feed
 from wheelyard.rendering.project_facts import facts_of, required_name
 from wheelyard.rendering.pypi_json import PypiJsonData, project_json
 from wheelyard.rendering.releases import Release, latest_release, releases_of
-from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.environment import ANYONE, PageEnvironment
 from wheelyard.rendering.web.file_list import FileSelection, file_list, file_pages
 from wheelyard.rendering.web.history_page import HistoryLinks, history_page
 from wheelyard.rendering.web.project_page import ProjectContent, project_page
@@ -32,7 +32,6 @@ from wheelyard.rendering.web.release_page import (
     files_page,
     release_page,
 )
-from wheelyard.rendering.web.viewer import ANYONE
 from wheelyard.storage.base import ObjectVersion, WebType
 
 FILE_CACHE_CONTROL: Final = "public, max-age=31536000, immutable"

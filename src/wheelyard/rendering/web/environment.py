@@ -1,7 +1,8 @@
-"""What all pages have in common: templates, assets, the URL of the index, the security policy."""
+"""What all pages have in common: templates, assets, the URL of the index, who looks at them."""
 
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -15,13 +16,34 @@ from wheelyard.model.brand import DEFAULT_BRAND, Brand
 from wheelyard.rendering.client_settings import ClientSettings
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
 from wheelyard.rendering.web.assets import ICON, LOGO, load_assets
-from wheelyard.rendering.web.viewer import Viewer
 
 _POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:{images}; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Viewer:
+    """
+    The person who looks at a page, as far as the page shows it; a part of each page's cache key.
+
+    The defaults are those of an anonymous person on a site that knows no sign-in, as an export is.
+    """
+
+    name: str = ""
+    """The name to show in the header; empty for an anonymous person."""
+    may_sign_in: bool = False
+    """Whether the page offers to sign in."""
+    may_upload: bool = False
+    """Whether the viewer may upload to any project, and this server takes uploads."""
+    may_manage: bool = False
+    """Whether the viewer may manage the project of this page, and this server takes changes."""
+
+
+ANYONE = Viewer()
+"""The viewer of the pages of a static site."""
 
 
 class PageEnvironment:
@@ -69,6 +91,7 @@ class PageEnvironment:
         self._templates.globals |= {
             "asset": lambda name: self.assets[name].path,
             "brand": self.brand,
+            "contact_link": contact_link,
             "index_link": self.index_link,
             "pip_option": self._pip_option(),
             "serves_public": serves_public,
@@ -99,14 +122,11 @@ class PageEnvironment:
         host = self.client_settings.untrusted_host if self.base_url else ""
         return f"--trusted-host {host} " if host else ""
 
-    def with_links(self, text: str, url: str, root: str) -> Markup:
-        """
-        Return `text` as HTML; a script replaces each URL below `url` if that is uncertain.
-
-        `url` is that of the index, `root` the same relative to the page.
-        """
+    def with_links(self, text: str, root: str) -> Markup:
+        """Return `text` as HTML; a script replaces each URL of the index if that is uncertain."""
         if self._is_certain:
             return Markup.escape(text)
+        url = self.client_settings.upload_url.removesuffix("/legacy/")
         first, *others = re.split(f"({re.escape(url)}/[a-z]+/?)", text)
         made = Markup.escape(first)
         for found, rest in zip(others[::2], others[1::2], strict=True):
@@ -155,6 +175,14 @@ def _new_environment(sources: Mapping[str, str]) -> Environment:
     )
     made.filters["web"] = web_address
     return made
+
+
+def contact_link(contact: str) -> Markup:
+    """Return `[web] contact` as HTML, with a link if it is an e-mail address or a URL."""
+    is_web = contact.startswith(("https://", "http://"))
+    if not is_web and ("@" not in contact or " " in contact):
+        return Markup.escape(contact or "the operator of this index")
+    return Markup('<a href="{}">{}</a>').format(contact if is_web else f"mailto:{contact}", contact)
 
 
 def web_address(url: str) -> str:

@@ -10,8 +10,7 @@ from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.journal_entry import JournalEntry
 from wheelyard.model.principals import with_name
 from wheelyard.model.text import counted
-from wheelyard.rendering.web.environment import PageEnvironment
-from wheelyard.rendering.web.viewer import Viewer
+from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 
 
 @dataclass(frozen=True, slots=True)

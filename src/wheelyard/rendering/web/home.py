@@ -1,14 +1,15 @@
-"""The pages about all projects: the home page, what a search finds, and the lists of names."""
+"""The pages about the index: home, settings of clients, what a search finds, lists of names."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
-from wheelyard.rendering.client_settings import INSTALLERS, ClientSettings
+from markupsafe import Markup
+
+from wheelyard.rendering.client_settings import CLIENTS, INSTALLERS, Text
 from wheelyard.rendering.project_facts import ProjectFacts
-from wheelyard.rendering.web.environment import PageEnvironment
-from wheelyard.rendering.web.viewer import Viewer
+from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 
 LATEST_UPLOADS: Final = 10
 """The uploads that the home page shows."""
@@ -65,12 +66,7 @@ def home_page(
 ) -> bytes:
     """Return the bytes of the home page; `projects` and `latest` are those the viewer may read."""
     root = "./"
-    settings = environment.client_settings
-    url = settings.upload_url.removesuffix("/legacy/")
-
-    def text(make: Callable[[ClientSettings], str]) -> str:
-        return environment.with_links(make(settings), url, root)
-
+    clients = {label: INSTALLERS[client] for client, label in _CLIENTS.items()}
     return environment.render(
         "home.html",
         viewer,
@@ -78,9 +74,23 @@ def home_page(
         count=len(projects),
         projects=projects if len(projects) <= PROJECTS_ON_HOME else (),
         latest=latest,
-        upload_url=environment.with_links(settings.upload_url, url, root),
-        settings={label: text(INSTALLERS[client]) for client, label in _CLIENTS.items()},
+        upload_url=environment.with_links(environment.client_settings.upload_url, root),
+        settings=_client_texts(environment, clients, root),
     )
+
+
+def setup_page(environment: PageEnvironment, viewer: Viewer, *, can_publish: bool) -> bytes:
+    """Return the bytes of the page with the settings of each client for this index."""
+    root = "../"
+    texts = _client_texts(environment, CLIENTS if can_publish else INSTALLERS, root)
+    return environment.render("setup.html", viewer, root, texts=texts)
+
+
+def _client_texts(
+    environment: PageEnvironment, clients: Mapping[str, Text], root: str
+) -> dict[str, Markup]:
+    texts = {client: make(environment.client_settings) for client, make in clients.items()}
+    return {client: environment.with_links(text, root) for client, text in texts.items()}
 
 
 def results_page(environment: PageEnvironment, viewer: Viewer, words: str, found: Excerpt) -> bytes:

@@ -1,4 +1,4 @@
-"""The pages on which people change a project: its releases and their files, and its status."""
+"""The pages for those who manage a project: changes of releases and of the status, and rights."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,8 @@ from typing import Final
 
 from packaging.utils import NormalizedName
 
+from wheelyard.model.access import Action
+from wheelyard.model.access_entry import AccessEntry
 from wheelyard.model.principals import with_name
 from wheelyard.model.project import (
     AnyEvent,
@@ -20,12 +22,11 @@ from wheelyard.model.project import (
 )
 from wheelyard.model.text import counted
 from wheelyard.rendering.releases import Release, all_releases
-from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.forms import FormState
-from wheelyard.rendering.web.viewer import Viewer
 
 ROOT: Final = "../../../"
-"""The home page, relative to `/project/<name>/manage/`."""
+"""The home page, relative to `/project/<name>/manage/` and `/project/<name>/access/`."""
 SHOWN_RELEASES: Final = 20
 """Releases that the page lists at once; the others are in a part that can be opened."""
 STATUS: Final = "status"
@@ -128,6 +129,24 @@ def change_status_page(
     meanings = STATUS_MEANINGS.items()
     values = {"name": name, "project": project, "meanings": meanings, "form": form}
     return environment.render("manage_status.html", viewer, ROOT, **values)
+
+
+def access_page(
+    environment: PageEnvironment,
+    viewer: Viewer,
+    name: NormalizedName,
+    entries: Sequence[AccessEntry],
+    *,
+    has_details: bool,
+) -> bytes:
+    """Return the page that says who may do what and why; `has_details`: for an administrator."""
+    rows = [(each, _actions_in_words(each.actions)) for each in entries]
+    values = {"name": name, "rows": rows, "has_details": has_details}
+    return environment.render("access.html", viewer, ROOT, **values)
+
+
+def _actions_in_words(actions: Action) -> str:
+    return ", ".join(each.word for each in Action if each & actions) or "what Google says"
 
 
 def events_of(commit: Commit) -> tuple[DoneEvent, ...]:

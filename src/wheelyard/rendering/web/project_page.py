@@ -11,7 +11,7 @@ from wheelyard.model.project import Project
 from wheelyard.model.text import counted
 from wheelyard.rendering.releases import Release
 from wheelyard.rendering.simple_pages import listed_version
-from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.file_list import file_list, yank_mark
 from wheelyard.rendering.web.release_page import (
     ReleaseContent,
@@ -19,7 +19,6 @@ from wheelyard.rendering.web.release_page import (
     release_date,
     version_path,
 )
-from wheelyard.rendering.web.viewer import Viewer
 
 RELEASES_SHOWN: Final = 20
 """How many releases the history shows at first; the others are folded."""

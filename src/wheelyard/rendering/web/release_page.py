@@ -18,11 +18,10 @@ from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import Project
 from wheelyard.rendering.releases import Release
 from wheelyard.rendering.simple_pages import listed_version, timestamp
-from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.file_list import FileList, file_list, file_rows
 from wheelyard.rendering.web.project_links import TEXT_LIMIT, people, project_links
 from wheelyard.rendering.web.requirements import dependency_groups, parse_dependency
-from wheelyard.rendering.web.viewer import Viewer
 
 _LICENSE: Final = "License :: "
 

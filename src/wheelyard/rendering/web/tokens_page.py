@@ -8,9 +8,8 @@ from wheelyard.model.access import Action
 from wheelyard.model.grants import describe_actions, describe_projects
 from wheelyard.model.token import TokenRecord
 from wheelyard.rendering.client_settings import USER
-from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.forms import FormState
-from wheelyard.rendering.web.viewer import Viewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +84,9 @@ def made_page(
     environment: PageEnvironment, viewer: Viewer, view: TokensView, row: TokenRow, token: str
 ) -> bytes:
     """Return the page that shows a new token, once, and how to use it."""
-    settings = environment.client_settings
-    url = settings.upload_url.removesuffix("/legacy/")
-    to_uv = f"UV_PUBLISH_URL={settings.upload_url} UV_PUBLISH_TOKEN={token}"
-    to_twine = f"TWINE_REPOSITORY_URL={settings.upload_url} TWINE_USERNAME={USER}"
+    url = environment.client_settings.upload_url
+    to_uv = f"UV_PUBLISH_URL={url} UV_PUBLISH_TOKEN={token}"
+    to_twine = f"TWINE_REPOSITORY_URL={url} TWINE_USERNAME={USER}"
     publishing = f"{to_uv} uv publish dist/*\n{to_twine} TWINE_PASSWORD={token} twine upload dist/*"
     return environment.render(
         "token_made.html",
@@ -99,5 +97,5 @@ def made_page(
         token=token,
         user=USER,
         may_upload=bool(row.record.scope.actions & Action.UPLOAD),
-        publishing=environment.with_links(publishing, url, view.root),
+        publishing=environment.with_links(publishing, view.root),
     )

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.forms import FormState
-from wheelyard.rendering.web.viewer import Viewer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,29 +20,15 @@ class UploadedRow:
     """Why it was refused; empty if it was not."""
 
 
-@dataclass(frozen=True, slots=True)
-class UploadLimits:
-    """What the page says about the files that are accepted."""
-
-    max_size: int
-    """The largest file, in MiB."""
-    zip_sdists: bool
-
-
 def upload_page(
     environment: PageEnvironment,
     viewer: Viewer,
     form: FormState,
-    limits: UploadLimits,
     rows: Sequence[UploadedRow] = (),
+    *,
+    max_size: int,
+    zip_sdists: bool,
 ) -> bytes:
-    """Return the page with the upload form, and above it the results of an upload."""
-    return environment.render(
-        "upload.html",
-        viewer,
-        "../../",
-        form=form,
-        rows=rows,
-        max_size=limits.max_size,
-        zip_sdists=limits.zip_sdists,
-    )
+    """Return the page with the upload form, for files of `max_size` MiB, and above it results."""
+    values = {"form": form, "rows": rows, "max_size": max_size, "zip_sdists": zip_sdists}
+    return environment.render("upload.html", viewer, "../../", **values)

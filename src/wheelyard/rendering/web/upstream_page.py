@@ -11,9 +11,8 @@ from wheelyard.model.text import counted
 from wheelyard.rendering.releases import ReleaseOf, latest_release
 from wheelyard.rendering.shown import ShownFile, ShownProject
 from wheelyard.rendering.simple_pages import listed_version, timestamp
-from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.file_list import yank_mark
-from wheelyard.rendering.web.viewer import Viewer
 
 ROWS_SHOWN: Final = 20
 """How many rows of a table are shown at first; the others are folded."""

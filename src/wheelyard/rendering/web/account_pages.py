@@ -1,4 +1,4 @@
-"""The page of the person who looks at it: who they are to this index, and what they may do."""
+"""The page to sign in, and that of the person who looks at it: who they are, what they may do."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,9 +6,8 @@ from datetime import datetime
 from wheelyard.model.access import Caller
 from wheelyard.model.grants import describe_actions, describe_projects
 from wheelyard.model.principals import credential_of, with_name
-from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.forms import FormState
-from wheelyard.rendering.web.viewer import Viewer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,3 +41,26 @@ def account_page(
         rights=sorted(set(rights)),
         form=form,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignInFacts:
+    """What the sign-in page shows besides its form."""
+
+    next_path: str
+    """The page to which the form leads back."""
+    has_passwords: bool
+    """Whether there are user names with passwords; else only tokens are accepted."""
+    takes_id_tokens: bool
+    """Whether ID tokens of Google are accepted."""
+    message: str = ""
+    """Why the last attempt has failed."""
+    has_signed_out: bool = False
+    """Whether the person has just signed out."""
+    contact: str = ""
+    """Whom to ask for a credential."""
+
+
+def sign_in_page(environment: PageEnvironment, viewer: Viewer, facts: SignInFacts) -> bytes:
+    """Return the bytes of the sign-in page."""
+    return environment.render("sign_in.html", viewer, "../../", facts=facts)
