@@ -20,7 +20,7 @@ _SAFE: Final = "/%:!&'()*+,;=~[]"
 """Characters of a URL that mean nothing to TOML, INI or a client that replaces variables."""
 
 
-_ONE_INDEX: Final = """\
+_ONE_INDEX: Final = """
 # All packages come from this index, also the public ones. Never add {}
 # beside it: a stranger who publishes a private name there replaces your package.
 """
@@ -81,13 +81,17 @@ def _pip(settings: ClientSettings) -> str:
     host, names = settings.untrusted_host, " ".join(settings.projects or ("NAME",))
     trusted = f"trusted-host = {host}\n" if host else ""
     option = f"--trusted-host {host} " if host else ""
-    return f"""\
-# pip.conf. If it has a section [global] already, put the lines into that section.
+    hint = f"""
 # pip takes all packages from this index then. Never add the public index as extra-index-url: a
 # stranger who publishes a private name there, with a higher version, replaces your package. For
 # packages that need public ones leave these lines out, and install each private package as a file:
 #     pip download --no-deps {option}--index-url {settings.plain_index_url} -d private {names}
 #     pip install private/*
+"""
+    if settings.serves_public:
+        hint = _ONE_INDEX.format("an extra-index-url")
+    return f"""\
+# pip.conf. If it has a section [global] already, put the lines into that section.{hint}\
 # Credential: ~/.netrc or a keyring.
 [global]
 index-url = {settings.index_url}
@@ -96,55 +100,74 @@ index-url = {settings.index_url}
 
 def _uv(settings: ClientSettings) -> str:
     sources = settings.for_each(f'[tool.uv.sources.NAME]\nindex = "{NAME}"\n')
-    return f"""\
-# pyproject.toml. List every private project here, also one that only another private project needs,
+    role = f"explicit = true\n{sources}"
+    hint = """ List every private project here, also one that only another private project needs,
 # and add each to the dependencies. uv looks up all other names in the other indexes.
+"""
+    if settings.serves_public:
+        role, hint = "default = true\n", _ONE_INDEX.format("a second [[tool.uv.index]]")
+    return f"""\
+# pyproject.toml.{hint}\
 # Credential: UV_INDEX_{NAME.upper()}_USERNAME={USER} and
 # UV_INDEX_{NAME.upper()}_PASSWORD, or ~/.netrc.
 [[tool.uv.index]]
 name = "{NAME}"
 url = "{settings.index_url}"
 publish-url = "{settings.upload_url}"
-explicit = true
-{sources}"""
+{role}"""
 
 
 def _poetry(settings: ClientSettings) -> str:
     lines = f'[tool.poetry.dependencies.NAME]\nversion = "*"\nsource = "{NAME}"\n'
-    return f"""\
-# pyproject.toml. List every private project here, also one that only another private project needs,
+    role = f'priority = "explicit"\n{settings.for_each(lines)}'
+    hint = f""" List every private project here, also one that only another private project needs,
 # and write each into the dependencies of [project], too: otherwise Poetry may ignore its table.
 # "poetry add --source {NAME} NAME" writes both, but skips a name that has a table already.
 # Poetry looks up all other names in the other sources.
+"""
+    if settings.serves_public:
+        role, hint = 'priority = "primary"\n', _ONE_INDEX.format("a second [[tool.poetry.source]]")
+    return f"""\
+# pyproject.toml.{hint}\
 # Credential: POETRY_HTTP_BASIC_{NAME.upper()}_USERNAME={USER} and
 # POETRY_HTTP_BASIC_{NAME.upper()}_PASSWORD, or ~/.netrc.
 [[tool.poetry.source]]
 name = "{NAME}"
 url = "{settings.index_url}"
-priority = "explicit"
-{settings.for_each(lines)}"""
+{role}"""
 
 
 def _pdm(settings: ClientSettings) -> str:
     names = ", ".join(f'"{name}"' for name in settings.projects)
-    return f"""\
-# pyproject.toml. List every private project in include_packages, also one that only another private
+    name, role = NAME, f'include_packages = [{names}]\nexclude_packages = ["*"]\n'
+    hint = """\
+List every private project in include_packages, also one that only another private
 # project needs; "acme-*" is allowed. PDM looks up all other names in the other sources.
+"""
+    if settings.serves_public:
+        name, role, rule = "pypi", "", _ONE_INDEX.format("a second [[tool.pdm.source]]")
+        hint = f"By this name, the source takes the place of the public index.{rule}"
+    return f"""\
+# pyproject.toml. {hint}\
 # Credential: {USER}:${{WHEELYARD_TOKEN}}@ before the host.
 [[tool.pdm.source]]
-name = "{NAME}"
+name = "{name}"
 url = "{settings.index_url}"
 verify_ssl = {_verifies(settings)}
-include_packages = [{names}]
-exclude_packages = ["*"]
-"""
+{role}"""
 
 
 def _pipenv(settings: ClientSettings) -> str:
     packages = settings.for_each(f'[packages.NAME]\nversion = "*"\nindex = "{NAME}"\n')
-    return f"""\
-# Pipfile, after the [[source]] of public packages. List every private project here, also one that
+    hint = """\
+after the [[source]] of public packages. List every private project here, also one that
 # only another private project needs. Pipenv looks up all other names in the first source.
+"""
+    if settings.serves_public:
+        packages = ""
+        hint = f"in place of its [[source]].{_ONE_INDEX.format('a second [[source]]')}"
+    return f"""\
+# Pipfile, {hint}\
 # Credential: {USER}:${{WHEELYARD_TOKEN}}@ before the host.
 [[source]]
 name = "{NAME}"
@@ -179,83 +202,16 @@ user = "{USER}"
 {token}"""
 
 
-def _only_pip(settings: ClientSettings) -> str:
-    host = settings.untrusted_host
-    trusted = f"trusted-host = {host}\n" if host else ""
-    return f"""\
-# pip.conf. If it has a section [global] already, put the lines into that section.
-{_ONE_INDEX.format("an extra-index-url")}# Credential: ~/.netrc or a keyring.
-[global]
-index-url = {settings.index_url}
-{trusted}"""
-
-
-def _only_uv(settings: ClientSettings) -> str:
-    return f"""\
-# pyproject.toml.
-{_ONE_INDEX.format("a second [[tool.uv.index]]")}\
-# Credential: UV_INDEX_{NAME.upper()}_USERNAME={USER} and
-# UV_INDEX_{NAME.upper()}_PASSWORD, or ~/.netrc.
-[[tool.uv.index]]
-name = "{NAME}"
-url = "{settings.index_url}"
-publish-url = "{settings.upload_url}"
-default = true
-"""
-
-
-def _only_poetry(settings: ClientSettings) -> str:
-    return f"""\
-# pyproject.toml.
-{_ONE_INDEX.format("a second [[tool.poetry.source]]")}\
-# Credential: POETRY_HTTP_BASIC_{NAME.upper()}_USERNAME={USER} and
-# POETRY_HTTP_BASIC_{NAME.upper()}_PASSWORD, or ~/.netrc.
-[[tool.poetry.source]]
-name = "{NAME}"
-url = "{settings.index_url}"
-priority = "primary"
-"""
-
-
-def _only_pdm(settings: ClientSettings) -> str:
-    return f"""\
-# pyproject.toml. By this name, the source takes the place of the public index.
-{_ONE_INDEX.format("a second [[tool.pdm.source]]")}\
-# Credential: {USER}:${{WHEELYARD_TOKEN}}@ before the host.
-[[tool.pdm.source]]
-name = "pypi"
-url = "{settings.index_url}"
-verify_ssl = {_verifies(settings)}
-"""
-
-
-def _only_pipenv(settings: ClientSettings) -> str:
-    return f"""\
-# Pipfile, in place of its [[source]].
-{_ONE_INDEX.format("a second [[source]]")}\
-# Credential: {USER}:${{WHEELYARD_TOKEN}}@ before the host.
-[[source]]
-name = "{NAME}"
-url = "{settings.index_url.removesuffix("/")}"
-verify_ssl = {_verifies(settings)}
-"""
-
-
 def _verifies(settings: ClientSettings) -> str:
     return "false" if settings.untrusted_host else "true"
 
 
-def _either(beside: Text, alone: Text) -> Text:
-    """Return what makes the text of a client, for an index with or without public packages."""
-    return lambda settings: (alone if settings.serves_public else beside)(settings)
-
-
 INSTALLERS: Final[dict[str, Text]] = {
-    "pip": _either(_pip, _only_pip),
-    "uv": _either(_uv, _only_uv),
-    "poetry": _either(_poetry, _only_poetry),
-    "pdm": _either(_pdm, _only_pdm),
-    "pipenv": _either(_pipenv, _only_pipenv),
+    "pip": _pip,
+    "uv": _uv,
+    "poetry": _poetry,
+    "pdm": _pdm,
+    "pipenv": _pipenv,
 }
 PUBLISHERS: Final[dict[str, Text]] = {"twine": _twine, "hatch": _hatch}
 CLIENTS: Final = {**INSTALLERS, **PUBLISHERS}
