@@ -42,13 +42,13 @@ class ProjectCodec(Codec[Project]):
 
     def encode(self, value: Project) -> bytes:
         """Return the bytes to store for `value`."""
-        if not value.files:
-            return super().encode(value)
         first = value.files[:1]
+        if not first:
+            return super().encode(value)
         # no text contains the separator: its quotes would be escaped
         separator = b'"files":' + self._encoder.encode(first)
         head, _, tail = super().encode(replace(value, files=first)).partition(separator)
-        return b"".join((head, b'"files":', value.files_json, tail))
+        return b"".join((head, b'"files":[', b",".join(value.stored_files), b"]", tail))
 
 
 class NameList(Struct, frozen=True, dict=True):

@@ -199,9 +199,9 @@ class Project(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
         )
 
     @cached_property
-    def files_json(self) -> bytes:
-        """The files in their stored form, a JSON array."""
-        return encode(self.files)
+    def stored_files(self) -> tuple[bytes, ...]:
+        """The files in their stored form, each a JSON object."""
+        return tuple(encode(file) for file in self.files)
 
 
 def fold(project: Project, commit: Commit) -> Project:
@@ -250,19 +250,10 @@ def _with_file(project: Project, file: File, summary: str) -> Project:
         computed["by_release"] = project.by_release | {release: [*others, file]}
     if "deleted_keys" in known:
         computed["deleted_keys"] = project.deleted_keys
-    if "files_json" in known:
-        computed["files_json"] = _insert_json(project.files_json, file, project.files[at : at + 1])
+    if "stored_files" in known:
+        stored = project.stored_files
+        computed["stored_files"] = (*stored[:at], encode(file), *stored[at:])
     return after
-
-
-def _insert_json(array: bytes, file: File, following: tuple[File, ...]) -> bytes:
-    """Return a JSON array of files with one more before the one in `following`, or at its end."""
-    if not following:
-        return b"%b%b%b]" % (array[:-1], b"," if len(array) > len(b"[]") else b"", encode(file))
-    # no text contains this: its quotes would be escaped
-    at = array.index(b'{"filename":%b,' % encode(following[0].filename))
-    view = memoryview(array)
-    return b"".join((view[:at], encode(file), b",", view[at:]))
 
 
 def _with_yank(project: Project, filenames: tuple[str, ...], yanked: str | None) -> Project:
