@@ -12,8 +12,7 @@ from wheelyard.archive.limits import MIB
 from wheelyard.errors import TooLarge
 from wheelyard.model.distribution_filename import Distribution
 from wheelyard.model.text import to_one_line
-from wheelyard.storage.filesystem import storage_faults
-from wheelyard.storage.fsync import write_all
+from wheelyard.storage.filesystem import storage_faults, write_all
 from wheelyard.storage.spool import Spool
 
 if TYPE_CHECKING:

@@ -1,8 +1,13 @@
-"""File system access of stores: no symbolic links, errors as Unavailable, network mounts."""
+"""
+File system access of stores: durable writes, no symbolic links, errors as Unavailable, mounts.
+
+A write is durable once the file, and the folder that has its name, were synced.
+"""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from errno import EDQUOT, EFBIG, ELOOP, ENOSPC
 from pathlib import Path
 from typing import Final
@@ -15,6 +20,8 @@ DELETED_SUFFIX: Final = " (deleted)"
 """The suffix that Linux adds to the path of an open file that was deleted or replaced."""
 MOUNT_TABLE: Final = Path("/proc/self/mounts")
 """The list of mounts on Linux; elsewhere no network file system is detected."""
+FSYNC_BATCH: Final = 16
+"""The threads of a `FsyncPool`, and how many files it syncs at a time."""
 NETWORK_TYPES = ("nfs", "cifs", "smb", "fuse.gcsfuse", "fuse.sshfs", "fuse.s3fs", "9p", "afs")
 
 
@@ -35,6 +42,37 @@ def storage_faults(what: str) -> Iterator[None]:
             f"The store could not use {what}: {reason}. Try again; if it stays, look at the disk.",
             short="Storage is not available.",
         ) from error
+
+
+def write_all(descriptor: int, body: bytes) -> None:
+    """Write all bytes to a file descriptor; one `os.write` may write only some of them."""
+    view = memoryview(body)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+class FsyncPool:
+    """Threads that call fsync for several files at once: they take as long as one of them."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(FSYNC_BATCH, "fsync")  # starts a thread when needed
+
+    def fsync_all(self, descriptors: Sequence[int], folders: Iterable[str] = ()) -> None:
+        """
+        Call fsync for open files and for folders, and return when they are durable on the disk.
+
+        A missing folder is left out: it was deleted meanwhile.
+        """
+        wanted: list[int | str] = [*descriptors, *folders]
+        for start in range(0, len(wanted), FSYNC_BATCH):
+            first, *others = wanted[start : start + FSYNC_BATCH]
+            started = [self._threads.submit(_fsync, each) for each in others]
+            try:
+                _fsync(first)
+            finally:
+                errors = [each.exception() for each in started]  # none may be closed before that
+            for error in filter(None, errors):
+                raise error
 
 
 def open_no_follow(path: str, flags: int) -> int:
@@ -106,3 +144,16 @@ def _is_at(descriptor: int, path: str) -> bool:
     except OSError:  # not Linux, or without /proc
         return os.path.realpath(path) == path
     return actual in (path, path + DELETED_SUFFIX)
+
+
+def _fsync(file: int | str) -> None:
+    """Call fsync for an open file, or for the folder at a path unless it is missing."""
+    if isinstance(file, int):
+        os.fsync(file)
+        return
+    with suppress(FileNotFoundError):
+        descriptor = os.open(file, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

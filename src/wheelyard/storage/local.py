@@ -19,7 +19,7 @@ server reads it, so the umask decides the modes.
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from errno import EISDIR, ELOOP
 from fcntl import LOCK_EX, flock
@@ -44,8 +44,15 @@ from wheelyard.storage.base import (
     WebType,
     conflict_message,
 )
-from wheelyard.storage.filesystem import link_error, list_no_follow, open_no_follow, storage_faults
-from wheelyard.storage.fsync import FSYNC_BATCH, FsyncPool, write_all
+from wheelyard.storage.filesystem import (
+    FSYNC_BATCH,
+    FsyncPool,
+    link_error,
+    list_no_follow,
+    open_no_follow,
+    storage_faults,
+    write_all,
+)
 from wheelyard.storage.spool import FILE_MODE, UMASK_MODE, Spool
 
 SPOOL = ".spool"
@@ -88,6 +95,16 @@ class _AbsenceWatch:
             return False
         # an unmounted disk must not look empty
         return os.access(self.spool, os.F_OK)
+
+
+@dataclass(frozen=True, slots=True)
+class _SpoolFile:
+    """An open file in the spool with the bytes of an object."""
+
+    path: str
+    descriptor: int
+    is_copy: bool
+    """Whether it was made for the object, and not given as its body."""
 
 
 class LocalStore(Store):
@@ -162,17 +179,16 @@ class LocalStore(Store):
     ) -> ObjectVersion:
         """See `Store`."""
         del kind
-        target = self._path(key)
+        target, what = self._path(key), str(key)
         unsynced: dict[str, None] | None = None if is_durable else {}
-        with storage_faults(str(key)):
-            with ExitStack() as stack:
-                if isinstance(body, Path) and body in self._staged:
-                    staged: Path | str = body
-                else:
-                    staged, descriptor = self._stage(body, stack, is_new=expect == ABSENT)
+        with storage_faults(what):
+            if isinstance(body, Path) and body in self._staged:
+                version = self._move_into_place(key, body, target, expect, unsynced)
+            else:
+                with self._spooled([body], what, is_new=expect == ABSENT) as (copy,):
                     if is_durable:
-                        self._fsync_all([descriptor])
-                version = self._move_into_place(key, staged, target, expect, unsynced)
+                        self._fsync_all([copy.descriptor])
+                    version = self._move_into_place(key, copy.path, target, expect, unsynced)
             if is_durable:
                 self._fsync_all([], [_folder_of(target)])
             return version
@@ -200,15 +216,14 @@ class LocalStore(Store):
         """Create objects, and return the keys that existed; add folders made late to `unsynced`."""
         taken, above = list[Key](), dict[str, None]()
         targets = [(key, self._path(key)) for key, _ in objects]
-        with ExitStack() as stack:
-            staged = [self._stage(body, stack, is_new=True) for _, body in objects]
+        with self._spooled([body for _, body in objects], "files", is_new=True) as spooled:
             for folder in dict.fromkeys(_folder_of(target) for _, target in targets):
                 with suppress(FileNotFoundError):  # deleted meanwhile, as in `_move_into_place`
                     self._make_folder(folder, above)
-            self._fsync_all([descriptor for _, descriptor in staged], above)
-            for (key, target), (path, _) in zip(targets, staged, strict=True):
+            self._fsync_all([each.descriptor for each in spooled], above)
+            for (key, target), each in zip(targets, spooled, strict=True):
                 try:
-                    self._move_into_place(key, path, target, ABSENT, unsynced)
+                    self._move_into_place(key, each.path, target, ABSENT, unsynced)
                 except Conflict:
                     taken.append(key)
         return taken
@@ -219,14 +234,15 @@ class LocalStore(Store):
     ) -> Iterator[Sequence[ObjectBody]]:
         """See `Store`."""
         folders = dict.fromkeys(_folder_of(self._path(key)) for key in named)
-        with ExitStack() as stack:
+        with self._spooled(bodies, "files", is_new=True) as spooled:
             with storage_faults("files"):
-                staged = [self._stage(body, stack, is_new=True) for body in bodies]
-                self._fsync_all([descriptor for _, descriptor in staged], folders)
-            paths = [Path(path) for path, _ in staged]
+                self._fsync_all([each.descriptor for each in spooled], folders)
+            paths = [Path(each.path) for each in spooled]
             self._staged.update(paths)
-            stack.callback(self._staged.difference_update, paths)
-            yield paths
+            try:
+                yield paths
+            finally:
+                self._staged.difference_update(paths)
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """Delete the object, as in `Store`, and then the empty folders above it."""
@@ -273,24 +289,35 @@ class LocalStore(Store):
             )
         return f"{self._root}/{key}"
 
-    def _stage(self, body: ObjectBody, stack: ExitStack, *, is_new: bool) -> tuple[Path | str, int]:
+    @contextmanager
+    def _spooled(
+        self, bodies: Iterable[ObjectBody], what: str, *, is_new: bool
+    ) -> Iterator[Sequence[_SpoolFile]]:
         """
-        Return the path of a spool file with the bytes of `body`, and a descriptor to sync it by.
+        Yield open spool files with the bytes of `bodies`; then close them, and remove copies.
 
-        `stack` closes the descriptor, and removes a copy. A body that is in the spool is used
-        itself if the key `is_new`, because it is only linked. A replacement renames its file, so it
-        gets a copy.
+        A body that is in the spool is used itself if its key `is_new`, because it is only linked. A
+        replacement renames its file, so it gets a copy.
         """
-        if is_new and isinstance(body, Path) and body.parent == self.spool.folder:
-            descriptor = os.open(body, os.O_RDONLY)
-            stack.callback(os.close, descriptor)
-            return body, descriptor
-        staged, descriptor = self.spool.open_new()
-        stack.callback(_unlink, staged)
-        stack.callback(os.close, descriptor)
-        _write(descriptor, body)
-        self._jitter_mtime(descriptor)
-        return staged, descriptor
+        files = list[_SpoolFile]()
+        try:
+            with storage_faults(what):
+                for body in bodies:
+                    if is_new and isinstance(body, Path) and body.parent == self.spool.folder:
+                        descriptor = os.open(body, os.O_RDONLY)
+                        files.append(_SpoolFile(str(body), descriptor, is_copy=False))
+                    else:
+                        path, descriptor = self.spool.open_new()
+                        files.append(_SpoolFile(path, descriptor, is_copy=True))
+                        _write(descriptor, body)
+                        self._jitter_mtime(descriptor)
+            yield files
+        finally:
+            for file in files:
+                os.close(file.descriptor)
+                if file.is_copy:
+                    with suppress(FileNotFoundError):  # it was renamed
+                        os.unlink(file.path)  # noqa: PTH108 - hot
 
     def _fsync_all(self, descriptors: Sequence[int], folders: Iterable[str] = ()) -> None:
         """Make open files and folders durable, unless this is a site."""
@@ -431,11 +458,6 @@ def _names(folder: str) -> list[tuple[str, bool]]:
     except OSError as error:
         raise _unreadable(Key(folder), error) from error
     return sorted((f"{name}/" if is_folder else name, is_folder) for name, is_folder in found)
-
-
-def _unlink(staged: str) -> None:
-    with suppress(FileNotFoundError):  # it was renamed
-        os.unlink(staged)  # noqa: PTH108 - hot
 
 
 def _folder_of(path: str) -> str:

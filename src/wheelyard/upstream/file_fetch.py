@@ -24,8 +24,7 @@ from packaging.utils import NormalizedName
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable, WheelyardError
 from wheelyard.storage.base import CHUNK_BYTES
-from wheelyard.storage.filesystem import storage_faults
-from wheelyard.storage.fsync import write_all
+from wheelyard.storage.filesystem import storage_faults, write_all
 from wheelyard.storage.spool import Spool, try_lock
 from wheelyard.upstream.file_cache import FileCache, StoredFile
 from wheelyard.upstream.file_source import (

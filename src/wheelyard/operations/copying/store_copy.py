@@ -34,8 +34,7 @@ from wheelyard.model.project import Commit, Project
 from wheelyard.operations.copying.credential_copy import CredentialCopy
 from wheelyard.operations.copying.journaled_copy import JournaledCopy, source_faults
 from wheelyard.storage.base import Entry, Key, Store, Stored
-from wheelyard.storage.filesystem import storage_faults
-from wheelyard.storage.fsync import write_all
+from wheelyard.storage.filesystem import storage_faults, write_all
 from wheelyard.storage.spool import Spool
 
 MAX_RETRIES: Final = 4

@@ -16,8 +16,7 @@ from wheelyard.operations.exporting.site_pages import FILE_TYPE, METADATA_TYPE
 from wheelyard.rendering.shown import ShownFile, ShownProject
 from wheelyard.rendering.simple_pages import served_files
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, WebType
-from wheelyard.storage.filesystem import require_no_links, storage_faults
-from wheelyard.storage.fsync import write_all
+from wheelyard.storage.filesystem import require_no_links, storage_faults, write_all
 from wheelyard.storage.spool import Spool
 
 LinkFile = Callable[[Key, Path], object]
