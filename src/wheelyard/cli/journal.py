@@ -16,7 +16,7 @@ from wheelyard.cli.managed_index import (
     managed_options,
 )
 from wheelyard.cli.output import is_output_lost, print_message, progress_bar, warn
-from wheelyard.cli.times import parse_since
+from wheelyard.cli.quantities import parse_since
 from wheelyard.errors import Forbidden, Invalid, Unauthenticated, Unavailable
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.journal_entry import JournalEntry, access_entry_of, decision_entry_of
@@ -28,6 +28,7 @@ from wheelyard.operations.journal import (
     JournalReader,
     OtherJournal,
 )
+from wheelyard.wiring.stores import system_runtime
 
 LOCAL_PAUSE_SECONDS: Final = 1.0
 REMOTE_PAUSE_SECONDS: Final = 10.0
@@ -61,8 +62,8 @@ def command(
     name = None if project is None else parse_name(project)
     if by == "":
         raise Invalid("--by is empty. Name a principal, a token or an e-mail, or leave it out.")
-    index = managed_index()
-    start = BEGINNING if since is None else max(parse_since(since, index.runtime.now()), BEGINNING)
+    index, now = managed_index(), system_runtime().now()
+    start = BEGINNING if since is None else max(parse_since(since, now), BEGINNING)
     others = _other_journals(index, name)
     reader = JournalReader(index.journals(name), start, by or "", others)
     if follow:
@@ -128,7 +129,7 @@ def _follow(reader: JournalReader, index: ManagedIndex, *, as_json: bool) -> int
             is_away, told = False, part.problems
             status = 1 if part.problems else status
             read = _read_quietly
-        index.runtime.pause(pause)
+        system_runtime().pause(pause)
     return status
 
 

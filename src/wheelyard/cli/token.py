@@ -12,7 +12,7 @@ from wheelyard.cli.help_text import examples
 from wheelyard.cli.managed_index import managed_index, managed_options
 from wheelyard.cli.options import command_settings, ensure_index, existing_index, is_store_given
 from wheelyard.cli.output import show_token
-from wheelyard.cli.times import parse_duration
+from wheelyard.cli.quantities import parse_duration
 from wheelyard.model.access import EVERY_PROJECT, Action, parse_actions, parse_pattern
 from wheelyard.model.principals import with_name
 from wheelyard.model.text import escaped

@@ -10,7 +10,7 @@ import click
 from wheelyard.cli.help_text import examples
 from wheelyard.cli.options import command_settings, ensure_index, store_options
 from wheelyard.cli.output import output_options, print_json, print_line, progress_bar
-from wheelyard.cli.sizes import describe_size
+from wheelyard.cli.quantities import describe_size
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.text import counted, escaped
 from wheelyard.upstream.lock_files.locked_package import LockedFile

@@ -7,8 +7,7 @@ import click
 from wheelyard.cli.help_text import examples
 from wheelyard.cli.options import command_settings, store_options
 from wheelyard.cli.output import output_options, print_json, print_line
-from wheelyard.cli.sizes import describe_size, parse_size
-from wheelyard.cli.times import parse_duration
+from wheelyard.cli.quantities import describe_size, parse_duration, parse_size
 from wheelyard.errors import Invalid
 from wheelyard.model.text import counted, escaped
 from wheelyard.upstream.sweep import SweepReport, SweepRules, SweptFile, UpstreamSweep

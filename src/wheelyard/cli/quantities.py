@@ -1,4 +1,4 @@
-"""Lengths of time and points in time that are typed as options."""
+"""Lengths of time, points in time and amounts of bytes that are typed as options."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -6,13 +6,13 @@ from typing import Final
 
 from wheelyard.errors import Invalid, quoted
 
-UNITS: Final = {
-    "m": timedelta(minutes=1),
-    "h": timedelta(hours=1),
-    "d": timedelta(days=1),
-    "w": timedelta(weeks=1),
+TIME_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+SIZE_UNITS: Final = {
+    **{unit: 1024**power for power, unit in enumerate(("B", "KiB", "MiB", "GiB", "TiB"))},
+    **{unit: 1000**power for power, unit in enumerate(("kB", "MB", "GB", "TB"), 1)},
 }
 _DURATION: Final = re.compile(r"([0-9]{1,5})([mhdw])", re.ASCII)
+_SIZE: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?([kKMGT]i?B|B)", re.ASCII)
 
 
 def parse_duration(text: str) -> timedelta:
@@ -21,7 +21,7 @@ def parse_duration(text: str) -> timedelta:
     if match is None:
         message = f"{quoted(text)} is no length of time. Write 30m, 12h, 90d or 8w."
         raise Invalid(message, code="invalid_field")
-    return int(match[1]) * UNITS[match[2]]
+    return timedelta(**{TIME_UNITS[match[2]]: int(match[1])})
 
 
 def parse_since(text: str, now: datetime) -> datetime:
@@ -41,3 +41,18 @@ def parse_since(text: str, now: datetime) -> datetime:
             "(2026-01-31T12:00:00Z), or how long ago it was (30m, 12h, 7d, 8w).",
             code="invalid_field",
         ) from None
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes in a text such as `500MiB` or `200GiB`; or raise Invalid."""
+    match = _SIZE.fullmatch(text)
+    if match is None or match[2] not in SIZE_UNITS:
+        message = f"{quoted(text)} is no size. Write 500MiB, 200GiB or 1.5TiB."
+        raise Invalid(message, code="invalid_field")
+    return int(float(match[1]) * SIZE_UNITS[match[2]])
+
+
+def describe_size(size: int) -> str:
+    """Return an amount of bytes for people: `3.4 GiB`."""
+    unit = next((each for each in ("TiB", "GiB", "MiB", "KiB") if size >= SIZE_UNITS[each]), "B")
+    return f"{size} B" if unit == "B" else f"{size / SIZE_UNITS[unit]:.1f} {unit}"
