@@ -1,7 +1,6 @@
 """`wheelyard config`: print the effective settings, and check them."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -12,8 +11,6 @@ from msgspec.structs import replace
 from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.verifiers.static_tokens import ENVIRONMENT_TOKEN
 from wheelyard.catalog import keys
-from wheelyard.catalog.conflict_retry import remote_conflict_retries
-from wheelyard.catalog.format import read_format
 from wheelyard.cli.help_text import examples
 from wheelyard.cli.options import (
     command_settings,
@@ -28,15 +25,13 @@ from wheelyard.http.observability.instrumentation import require_telemetry
 from wheelyard.model.grants import describe_actions, describe_grant, describe_projects
 from wheelyard.model.name_patterns import parse_name_patterns
 from wheelyard.model.text import escaped
-from wheelyard.operations.store_probe import failures_of, read_steps, write_steps
 from wheelyard.settings.load import LoadedSettings
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, all_settings
 from wheelyard.settings.upstream_validation import private_name_patterns
 from wheelyard.settings.warnings import unmatched_grants
-from wheelyard.storage.base import Store
 from wheelyard.storage.gcs.location import is_bucket
 from wheelyard.wiring.index import authenticator_of_settings, open_index
-from wheelyard.wiring.stores import store_in, system_runtime
+from wheelyard.wiring.stores import bucket_errors, system_runtime
 
 OTHER_CODES: Final = frozenset({"storage_credentials", "storage_unavailable", "overloaded"})
 """Codes of errors that do not show whether a permission is missing."""
@@ -127,7 +122,7 @@ def _check_buckets(settings: Settings) -> None:
     An error that says nothing about permissions is only printed.
     """
     # a missing permission may affect several operations
-    every = {fault.message: fault for fault in _bucket_errors(settings)}.values()
+    every = {fault.message: fault for fault in bucket_errors(settings)}.values()
     errors = [fault for fault in every if fault.code not in OTHER_CODES]
     for fault in every:
         if fault.code in OTHER_CODES:
@@ -136,34 +131,6 @@ def _check_buckets(settings: Settings) -> None:
         warn(fault.message)
     if errors:
         raise errors[-1]
-
-
-def _bucket_errors(settings: Settings) -> Iterator[WheelyardError]:
-    runtime = system_runtime()
-    (key,) = keys.probes([""], runtime.new_id())
-    try:
-        for store in _buckets(settings):
-            steps = [*read_steps(store, key)]
-            if not settings.server.read_only:
-                steps += write_steps(store, key, remote_conflict_retries(runtime))
-            yield from failures_of(steps)
-    except WheelyardError as fault:
-        yield fault
-
-
-def _buckets(settings: Settings) -> Iterator[Store]:
-    """Yield a store for each bucket that the settings, or the format document, name."""
-    location, files = settings.store.location, settings.store.files
-    if is_bucket(location):
-        store = store_in(location)
-        yield store
-        with suppress(WheelyardError):  # `read_steps` reports this error
-            found = read_format(store)
-            files = found.files if found else files
-    upstream = settings.upstream.bucket if settings.upstream.enabled else ""
-    for each in (files, settings.access.credentials_store, upstream):
-        if is_bucket(each):
-            yield store_in(each)
 
 
 def _missing_files(settings: Settings) -> dict[str, str]:

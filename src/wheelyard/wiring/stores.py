@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from errno import EPERM
@@ -14,11 +15,13 @@ from tempfile import gettempdir
 from typing import Final
 
 from wheelyard.catalog import keys
+from wheelyard.catalog.conflict_retry import remote_conflict_retries
 from wheelyard.catalog.document_cache import CachePolicy
 from wheelyard.catalog.format import ensure_format, read_format
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Invalid
+from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.model.text import escaped
+from wheelyard.operations.store_probe import failures_of, read_steps, write_steps
 from wheelyard.settings.sections import MEMORY_LOCATION, MIB, Settings, StoreSettings
 from wheelyard.storage.base import Store
 from wheelyard.storage.deferred import DeferredSpool, DeferredStore
@@ -170,6 +173,35 @@ def upstream_store(settings: Settings, operation_counter: OperationCounter) -> S
     its_own = StoreSettings(location=location, downloads="proxy" if is_sent else "auto")
     whole = Settings(store=its_own)
     return _open_bucket(whole, location, operation_counter, system_runtime()).store
+
+
+def bucket_errors(settings: Settings) -> Iterator[WheelyardError]:
+    """Try the operations of an index on its buckets, and yield each error."""
+    runtime = system_runtime()
+    (key,) = keys.probes([""], runtime.new_id())
+    try:
+        for store in _buckets(settings):
+            steps = [*read_steps(store, key)]
+            if not settings.server.read_only:
+                steps += write_steps(store, key, remote_conflict_retries(runtime))
+            yield from failures_of(steps)
+    except WheelyardError as fault:
+        yield fault
+
+
+def _buckets(settings: Settings) -> Iterator[Store]:
+    """Yield a store for each bucket that the settings, or the format document, name."""
+    location, files = settings.store.location, settings.store.files
+    if is_bucket(location):
+        store = store_in(location)
+        yield store
+        with suppress(WheelyardError):  # `read_steps` reports this error
+            found = read_format(store)
+            files = found.files if found else files
+    upstream = settings.upstream.bucket if settings.upstream.enabled else ""
+    for each in (files, settings.access.credentials_store, upstream):
+        if is_bucket(each):
+            yield store_in(each)
 
 
 def scratch_spool() -> Spool:
