@@ -13,7 +13,7 @@ from msgspec import DecodeError, Struct, ValidationError
 from msgspec.json import Decoder, encode
 
 from wheelyard import errors
-from wheelyard.api_client.credentials import TOKEN_VARIABLE, ServerCredential
+from wheelyard.api_client.credentials import TOKEN_VARIABLE, ServerCredential, find_credential
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid, Unauthenticated, Unavailable, WheelyardError
 from wheelyard.http_client.address_policy import AddressPolicy, FetchError
@@ -81,6 +81,12 @@ def parse_server(text: str) -> Url:
     for each in INDEX_PATHS:
         path = path.removesuffix(each)
     return parse_url(f"{url.scheme}://{url.authority}{path}")
+
+
+def open_connection(server: str, environ: Mapping[str, str], runtime: Runtime) -> "ApiConnection":
+    """Return a connection to a server; raise Invalid for a bad URL, or a bad credential."""
+    url = parse_server(server)
+    return ApiConnection(url, find_credential(url, environ), runtime)
 
 
 class ApiConnection:

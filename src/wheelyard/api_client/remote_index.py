@@ -1,11 +1,12 @@
 """The index of a server, as the commands use it: each method is a request to `/api/v1/`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from packaging.utils import NormalizedName
 from packaging.version import Version
@@ -15,6 +16,7 @@ from wheelyard.api_client.answers import (
     ChangeAnswer,
     DecisionHistory,
     DecisionsAnswer,
+    JournalPage,
     NamesAnswer,
     PrivateNamesAnswer,
     ProjectAnswer,
@@ -23,14 +25,11 @@ from wheelyard.api_client.answers import (
     TokenAnswer,
     TokensAnswer,
 )
-from wheelyard.api_client.connection import ApiConnection, parse_server
-from wheelyard.api_client.credentials import find_credential
-from wheelyard.api_client.journals import RemoteJournals
+from wheelyard.api_client.connection import ApiConnection
 from wheelyard.api_client.upload_form import open_form
 from wheelyard.authentication.api_tokens import ListedToken, TokenRequest, require_token_id
 from wheelyard.authentication.explain import AccessExplanation
 from wheelyard.authentication.token_rotation import RotatedToken
-from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
 from wheelyard.model.access import Action
 from wheelyard.model.access_rules import AccessCommit
@@ -41,13 +40,13 @@ from wheelyard.model.decisions import (
     decisions_about,
 )
 from wheelyard.model.grants import GrantFields
-from wheelyard.model.project import Project, Status
+from wheelyard.model.project import Commit, Project, Status
 from wheelyard.model.token import ApiToken, TokenRecord, has_token_prefix, parse_token, token_id_in
 from wheelyard.operations.access_control import AccessList, AddedGrant, GroupChange
+from wheelyard.operations.journal import BEGINNING
 from wheelyard.operations.lifecycle import Changed, ReleaseAction, Selection
 from wheelyard.operations.names import PrivateName
 from wheelyard.operations.upload import PublishedFile
-from wheelyard.rendering.simple_pages import timestamp
 
 if TYPE_CHECKING:
     from wheelyard.upstream.why import Explanation
@@ -55,12 +54,6 @@ if TYPE_CHECKING:
 CONCURRENT_UPLOADS: Final = 4
 """The server shares its places for uploads between its callers."""
 DAY: Final = timedelta(days=1)
-
-
-def open_remote_index(server: str, environ: Mapping[str, str], runtime: Runtime) -> "RemoteIndex":
-    """Return the index of a server; raise Invalid for a URL or credential that cannot be used."""
-    url = parse_server(server)
-    return RemoteIndex(ApiConnection(url, find_credential(url, environ), runtime))
 
 
 class RemoteIndex:
@@ -74,11 +67,6 @@ class RemoteIndex:
     def close(self) -> None:
         """Close the connections to the server."""
         self._connection.close()
-
-    @property
-    def runtime(self) -> Runtime:
-        """The clocks of this process."""
-        return self._connection.runtime
 
     @property
     def url(self) -> str:
@@ -100,7 +88,7 @@ class RemoteIndex:
                 self._token_names = {f"token:{each.record.id}": each.record.name for each in tokens}
             return self._token_names.get(principal, "")
 
-    def journals(self, only: NormalizedName | None) -> RemoteJournals:
+    def journals(self, only: NormalizedName | None) -> "RemoteJournals":
         """Return the journals of all projects, or that of one."""
         return RemoteJournals(self._connection, self.name_of, only)
 
@@ -213,7 +201,7 @@ class RemoteIndex:
     def create_token(self, request: TokenRequest) -> tuple[str, TokenRecord]:
         """Create a token; return its text and its record."""
         days, rest = divmod(request.lifetime, DAY)
-        expires = timestamp(self._connection.runtime.now() + request.lifetime)
+        expires = self._connection.runtime.now() + request.lifetime
         fields = {
             "name": request.name,
             "projects": request.projects,
@@ -277,3 +265,39 @@ class RemoteIndex:
         """Return whether somebody may do something, and why."""
         query = urlencode({"who": who, "project": project, "action": action})
         return self._connection.send("GET", f"access/explain?{query}", AccessExplanation)
+
+
+@dataclass(slots=True)
+class RemoteJournals:
+    """The journals of a server: those of all projects, or that of the project `only`."""
+
+    connection: ApiConnection
+    name_of: Callable[[str], str]
+    """Returns the name of the API token that is a principal, or an empty text."""
+    only: NormalizedName | None = None
+    _looked_at: datetime = field(default=BEGINNING, init=False)
+
+    def changed(self, since: datetime) -> Sequence[NormalizedName]:
+        """Return the projects that may have changed since that time, and since the last call."""
+        if self.only is not None:
+            return (self.only,)
+        moment = max(since, self._looked_at)
+        looked_at = self.connection.runtime.now()
+        # with a time the server looks at the documents, of which released names have one, too
+        query = f"changed-since={quote(moment.isoformat())}"
+        found = self.connection.send("GET", f"projects?{query}", NamesAnswer)
+        self._looked_at = looked_at
+        return [each.name for each in found.projects]
+
+    def commits(self, name: NormalizedName, after: int) -> Iterator[tuple[int, Commit | None]]:
+        """Yield the commits of a project, newest first: the oldest page, then pages backwards."""
+        first = self._page(name, after)
+        size, end = max(first.end - after, 1), first.revision
+        while end > first.end:
+            begin = max(end - size, first.end)
+            yield from self._page(name, begin).newest_first(begin, end)
+            end = begin
+        yield from first.newest_first(after, first.end)
+
+    def _page(self, name: NormalizedName, after: int) -> JournalPage:
+        return self.connection.send("GET", f"projects/{name}/journal?after={after}", JournalPage)

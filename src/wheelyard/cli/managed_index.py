@@ -5,51 +5,25 @@ Both have the same methods, values and errors, so that a command is written once
 settings are read.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import click
-from packaging.utils import NormalizedName
-from packaging.version import Version
 
-from wheelyard.authentication.api_tokens import ListedToken, TokenRequest
-from wheelyard.authentication.token_rotation import RotatedToken, find_token, rotate
-from wheelyard.cli.options import (
-    existing_index,
-    local_caller,
-    store_options,
-)
+from wheelyard.cli.local_index import LocalIndex
+from wheelyard.cli.options import existing_index, local_caller, store_options
 from wheelyard.cli.output import given_option, keep_option, warn
-from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Invalid, Unavailable
-from wheelyard.model.access import Caller
-from wheelyard.model.access_rules import AccessCommit
-from wheelyard.model.decisions import Decision, DecisionCommit, ProjectDecisions
-from wheelyard.model.grants import GrantFields
-from wheelyard.model.project import Project, Status
-from wheelyard.model.token import TokenRecord
-from wheelyard.operations.access_control import AccessList, AddedGrant, GroupChange
-from wheelyard.operations.journal import JournalSource, StoreJournals
-from wheelyard.operations.lifecycle import Changed, ReleaseAction, Selection
-from wheelyard.operations.names import PrivateName
-from wheelyard.operations.upload import PublishedFile
+from wheelyard.errors import Unavailable
 from wheelyard.settings.load import process_environment
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import system_runtime
 
 if TYPE_CHECKING:  # it is imported for --server alone
     from wheelyard.api_client.remote_index import RemoteIndex
-    from wheelyard.upstream.policy.deciding import Deciding
-    from wheelyard.upstream.why import Explanation
 
 F = TypeVar("F", bound=Callable[..., object])
 ManagedIndex: TypeAlias = "LocalIndex | RemoteIndex"
 """Both have the methods that commands call, and these return the same values."""
-BUCKET_UPLOADS: Final = 8
-"""Concurrent uploads to a bucket, which answers slowly; files of one project share a commit."""
 LOCAL_OPTIONS: Final = ("store", "config", "set")
 """Options that mean nothing for a server, which has its own settings."""
 
@@ -98,167 +72,10 @@ def remote_index() -> "RemoteIndex | None":
         if given_option(name):
             message = f"--server and --{name} exclude each other: a server has its own settings."
             raise click.UsageError(message)
-    from wheelyard.api_client.remote_index import open_remote_index
+    from wheelyard.api_client.connection import open_connection
+    from wheelyard.api_client.remote_index import RemoteIndex
 
-    remote = open_remote_index(str(server), process_environment(), system_runtime())
+    connection = open_connection(str(server), process_environment(), system_runtime())
+    remote = RemoteIndex(connection)
     click.get_current_context().call_on_close(remote.close)
     return remote
-
-
-@dataclass(frozen=True, slots=True)
-class LocalIndex:
-    """The index of a store, and the caller that stands for the user of the command."""
-
-    index: Index
-    caller: Caller
-
-    @property
-    def runtime(self) -> Runtime:
-        """The clocks of this process."""
-        return self.index.runtime
-
-    @property
-    def url(self) -> str:
-        """The root URL for clients, without a slash at its end; empty if it is not known."""
-        settings = self.index.settings
-        return settings.base_url if settings.server.public_url else ""
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the store is on this machine, so that reads cost next to nothing."""
-        return self.index.is_local
-
-    def name_of(self, principal: str) -> str:
-        """Return the name of the API token that is this principal, or an empty text."""
-        return self.index.tokens.records.name_of(principal)
-
-    def journals(self, only: NormalizedName | None) -> JournalSource:
-        """Return the journals of all projects, or that of one."""
-        return StoreJournals(self.index.projects, self.index.tokens.records, only)
-
-    def names(self) -> Sequence[str]:
-        """Return the names of the projects, sorted."""
-        known = self.index.projects.names.get().value
-        return known.names if known else ()
-
-    def project(self, name: NormalizedName) -> Project:
-        """Return a project; raise NotFound if there is none."""
-        return self.index.projects.get(name)
-
-    def change(
-        self,
-        action: ReleaseAction,
-        name: NormalizedName,
-        selection: Selection,
-        reason: str,
-        *,
-        dry_run: bool = False,
-    ) -> Changed:
-        """Yank, unyank or delete files; return the result."""
-        return self.index.lifecycle.change(
-            action, self.caller, name, selection, reason, dry_run=dry_run
-        )
-
-    def set_status(self, name: NormalizedName, status: Status, reason: str) -> Project:
-        """Set a project's status; return the changed project."""
-        return self.index.lifecycle.set_status(self.caller, name, status, reason)
-
-    def private_names(self) -> list[PrivateName]:
-        """Return the private names, sorted."""
-        return list(self.index.names.all())
-
-    def reserve_name(self, name: NormalizedName, reason: str) -> bool:
-        """Make a name private; return False if it is private already."""
-        return self.index.names.reserve(self.caller, name, reason)
-
-    def release_name(self, name: NormalizedName, reason: str) -> None:
-        """Give up a private name without files."""
-        self.index.names.release(self.caller, name, reason)
-
-    @property
-    def concurrent_uploads(self) -> int:
-        """The number of files to upload at a time."""
-        return 1 if self.index.is_local else BUCKET_UPLOADS
-
-    def upload(self, path: Path, progress: Callable[[int], None]) -> PublishedFile:
-        """Upload a file; call `progress` with the size of each chunk."""
-        return self.index.uploads.accept_path(path, self.caller, progress).published
-
-    def tokens(self) -> list[ListedToken]:
-        """Return the tokens, oldest first."""
-        index = self.index
-        records, now = index.tokens.all(), index.runtime.now()
-        days = index.tokens.last_uses([each for each in records if not each.publishers])
-        return [ListedToken(each, each.state(now), days.get(each.id)) for each in records]
-
-    def create_token(self, request: TokenRequest) -> tuple[str, TokenRecord]:
-        """Create a token; return its text and its record."""
-        token, record = self.index.tokens.create(request, by=self.caller.principal)
-        return token.text, record
-
-    def rotate_token(self, text: str, overlap: timedelta) -> RotatedToken:
-        """Replace a token, given by its name, its id or in full, by a new one; return both."""
-        tokens = self.index.tokens
-        return rotate(tokens, find_token(tokens, text), overlap, by=self.caller.principal)
-
-    def revoke_token(self, text: str) -> str:
-        """Revoke a token, given by its id or in full; return its id."""
-        return self.index.tokens.revoke(text, by=self.caller.principal).id
-
-    def access(self) -> AccessList:
-        """Return all grants and groups, of the settings and of the store."""
-        return self.index.access.show()
-
-    def access_history(self, after: int = 0) -> Iterator[AccessCommit]:
-        """Yield the changes of those in the store behind number `after`, oldest first."""
-        return self.index.access.history(after)
-
-    def approve(
-        self,
-        name: NormalizedName,
-        version: Version | None,
-        reason: str,
-        despite: Sequence[str] = (),
-    ) -> ProjectDecisions:
-        """Approve a public project or one version; return all decisions about the project."""
-        return self._deciding().approve(name, version, reason, despite)
-
-    def block(self, name: NormalizedName, version: Version | None, reason: str) -> ProjectDecisions:
-        """Block a public project or one version; return all decisions about the project."""
-        return self._deciding().block(name, version, reason)
-
-    def decisions(self) -> Sequence[Decision]:
-        """Return the decisions in force about public packages."""
-        known = self.index.decisions.get("current").value
-        return known.decisions if known else ()
-
-    def decision_history(self, after: int = 0) -> Iterator[DecisionCommit]:
-        """Yield every decision about public packages behind number `after`, oldest first."""
-        return self.index.decisions.history(after)
-
-    def explain_upstream(self, name: NormalizedName, version: Version | None) -> "Explanation":
-        """Return what clients get for a name or one version of it, and why."""
-        if self.index.upstream is None:
-            raise Invalid(
-                "This index has no upstream index: [upstream] is not enabled in the settings of "
-                "this command. Give the --config of the server, or --server.",
-                code="bad_setting",
-            )
-        return self.index.upstream.explain(name, version)
-
-    def _deciding(self) -> "Deciding":
-        from wheelyard.upstream.policy.deciding import Deciding  # other commands need none of it
-
-        return Deciding(self.index.decisions, self.caller.principal, self.index.projects.names)
-
-    def add_grant(self, fields: GrantFields) -> AddedGrant:
-        """Add a grant to the store; an equal one that is there stays, and is returned."""
-        return self.index.add_grant(fields, self.caller.principal)
-
-    def revoke_grant(self, grant_id: str, note: str) -> None:
-        """Remove a grant from the store."""
-        self.index.access.revoke(grant_id, self.caller.principal, note)
-
-    def edit_group(self, change: GroupChange, name: str, members: Sequence[str], note: str) -> None:
-        """Change a group of the store."""
-        self.index.access.edit_group(change, name, members, self.caller.principal, note)

@@ -11,7 +11,8 @@ import click
 from msgspec import Struct
 
 from wheelyard.cli.help_text import complete_path, examples
-from wheelyard.cli.managed_index import LocalIndex, ManagedIndex, managed_index, managed_options
+from wheelyard.cli.local_index import LocalIndex
+from wheelyard.cli.managed_index import ManagedIndex, managed_index, managed_options
 from wheelyard.cli.options import command_settings, ensure_index
 from wheelyard.cli.output import (
     echo,
