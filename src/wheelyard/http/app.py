@@ -9,7 +9,6 @@ import logging
 from asyncio import create_task
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Final
 
 from packaging.utils import NormalizedName
@@ -42,14 +41,9 @@ from wheelyard.http.routes import build_router
 from wheelyard.http.security.csrf import cross_site_error, is_cross_site
 from wheelyard.http.security.host_policy import HostPolicy
 from wheelyard.http.security.read_policy import require_any_read
-from wheelyard.http.security.request_authentication import (
-    IAP_ASSERTION_HEADER,
-    RequestAuthenticator,
-)
-from wheelyard.http.security.session_cookie import SessionCookie, session_of
+from wheelyard.http.security.request_authentication import RequestAuthenticator
 from wheelyard.http.uploads.handler import UploadHandler
-from wheelyard.model.access import Action, Caller
-from wheelyard.model.session import Session
+from wheelyard.model.access import Action
 from wheelyard.operations.store_probe import Reason, always_writable
 from wheelyard.wiring.index import Index
 
@@ -79,12 +73,10 @@ class App:
         self._upload_handler = UploadHandler(self._context)
         self._pages = PageLoader(self._context)
         self._error_pages = ErrorPages(self._context, self._pages)
-        self._session_cookie = SessionCookie.of(index.settings)
         self._fast_path = FastPath(
             self._authenticator,
             self._host_policy,
             self._trusted_proxies,
-            self._session_cookie,
             self._context.remembered,
         )
         parts = (self._context, self._upload_handler, self._pages, self._instrumentation)
@@ -218,10 +210,15 @@ class App:
         if not is_public:
             if route.project and not self._index.is_local:
                 self._prefetch(request, NormalizedName(request.params[route.project]))
-            caller, session = await self._authenticate(request, route)
-            request, record.caller = replace(request, caller=caller, session=session), caller
+            request = await self._authenticator.with_caller(
+                request,
+                accepts_iap=route.accepts_iap(request),
+                # never for the API and clients' uploads: programs have no cookies
+                accepts_session=request.method in GET or route.takes_form,
+            )
+            record.caller = request.caller
             if route.needs_read:  # before any lookup, so that 401 tells nothing of what exists
-                require_any_read(caller)
+                require_any_read(request.caller)
         return await route.handler(request)
 
     def _prefetch(self, request: Request, name: NormalizedName) -> None:
@@ -230,16 +227,3 @@ class App:
         caller = self._authenticator.expired_caller(header, request.address)
         if caller is not None and caller.may(Action.READ, name):
             self._context.documents.prefetch_project(name)
-
-    async def _authenticate(self, request: Request, route: Route) -> tuple[Caller, Session | None]:
-        verifier = self._index.authenticator.iap
-        if verifier is not None and route.accepts_iap(request):
-            assertion = request.headers.get(IAP_ASSERTION_HEADER, b"").decode("latin-1")
-            return await self._authenticator.authenticate_iap(verifier, assertion), None
-        # never for the API and clients' uploads: those are for programs, which have no cookies
-        if request.method in GET or route.takes_form:
-            cookie = session_of(request.headers, self._session_cookie)
-            if cookie:
-                return await self._authenticator.authenticate_session(cookie)
-        header = request.headers.get(b"authorization")
-        return await self._authenticator.authenticate(header, request.address), None

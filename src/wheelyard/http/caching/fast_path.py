@@ -21,7 +21,6 @@ from wheelyard.http.security.request_authentication import (
     IAP_ASSERTION_HEADER,
     RequestAuthenticator,
 )
-from wheelyard.http.security.session_cookie import SessionCookie
 from wheelyard.model.access import Caller
 
 ENTRY_BYTES: Final = 832
@@ -66,11 +65,10 @@ class FastPath:
         authenticator: RequestAuthenticator,
         host_policy: HostPolicy | None,
         trusted_proxies: int,
-        session_cookie: SessionCookie | None,
         entries: LruCache[RequestKey, Entry],
     ) -> None:
         self._authenticator = authenticator
-        self._session_cookie = session_cookie
+        self._session_cookie = authenticator.session_cookie
         self._host_policy = host_policy
         self._trusted_proxies = trusted_proxies
         self._entries = entries

@@ -15,7 +15,7 @@ from typing import Final
 from wheelyard.errors import Forbidden
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import read_only
-from wheelyard.http.protocol.form_body import FormFields
+from wheelyard.http.protocol.fields import FormFields
 from wheelyard.http.protocol.messages import Request
 
 CSRF_FIELD: Final = "csrf_token"

@@ -8,6 +8,7 @@ would look like a missing package. Header schemes: Basic (RFC 7617) and Bearer (
 import re
 from base64 import b64decode
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import blake2b
@@ -23,6 +24,7 @@ from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import HEADERS_TOO_LARGE
 from wheelyard.http.protocol.messages import Request
+from wheelyard.http.security.session_cookie import SessionCookie, session_of
 from wheelyard.model.access import Caller, Credential
 from wheelyard.model.claim_matchers import numeric_date
 from wheelyard.model.grants import Grants
@@ -44,6 +46,7 @@ class RequestAuthenticator:
 
     def __init__(self, context: ServerContext) -> None:
         runtime = context.index.runtime
+        self.session_cookie = SessionCookie.of(context.index.settings)
         self._anonymous = context.read_policy.anonymous
         self._context = context
         self._hash_key = runtime.random.randbytes(32)
@@ -80,6 +83,26 @@ class RequestAuthenticator:
         is_cached = not cache_key or self._callers.get(cache_key) is not None
         return None if is_cached else self._last_callers.get(cache_key)
 
+    async def with_caller(
+        self, request: Request, *, accepts_iap: bool, accepts_session: bool
+    ) -> Request:
+        """
+        Return a request with its caller, and with the session if a cookie says who it is.
+
+        Where Identity-Aware Proxy is configured, nothing else counts for a request that
+        `accepts_iap`. Raises as `authenticate`, and Unauthenticated without an assertion there.
+        """
+        verifier, headers = self._context.index.authenticator.iap, request.headers
+        if verifier is not None and accepts_iap:
+            assertion = headers.get(IAP_ASSERTION_HEADER, b"").decode("latin-1")
+            return replace(request, caller=await self._authenticate_iap(verifier, assertion))
+        cookie = session_of(headers, self.session_cookie) if accepts_session else b""
+        if cookie:
+            caller, session = await self._authenticate_session(cookie)
+            return replace(request, caller=caller, session=session)
+        caller = await self.authenticate(headers.get(b"authorization"), request.address)
+        return replace(request, caller=caller)
+
     async def authenticate(self, header: bytes | None, address: str) -> Caller:
         """
         Return the caller by the Authorization header; without one, the anonymous caller.
@@ -96,7 +119,7 @@ class RequestAuthenticator:
             caller = await self._verify(credential, address, cache_key)
         return caller or self._anonymous
 
-    async def authenticate_session(self, cookie: bytes) -> tuple[Caller, Session | None]:
+    async def _authenticate_session(self, cookie: bytes) -> tuple[Caller, Session | None]:
         """
         Return the caller of a session's cookie, and the session.
 
@@ -129,7 +152,7 @@ class RequestAuthenticator:
         cache_key = blake2b(typed, digest_size=16, key=self._hash_key, person=b"form").digest()
         return await self._verify(credential, address, cache_key)
 
-    async def authenticate_iap(self, verifier: Verifier, assertion: str) -> Caller:
+    async def _authenticate_iap(self, verifier: Verifier, assertion: str) -> Caller:
         """
         Return the caller whom an assertion signed by Identity-Aware Proxy names.
 
