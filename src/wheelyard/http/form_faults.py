@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context import ServerContext
-from wheelyard.http.protocol.form_body import FormFields
+from wheelyard.http.protocol.fields import FormFields
 from wheelyard.http.protocol.messages import Request
 from wheelyard.http.security.form_tokens import CSRF_FIELD, form_token
 from wheelyard.rendering.web.forms import FormState

@@ -13,7 +13,7 @@ from tests.clients.harness import REPOSITORY
 from wheelyard.authentication.api_tokens import NAME_LIMIT_CHARS
 from wheelyard.errors import WheelyardError
 from wheelyard.http.handlers.tokens_api import NewToken, TokenRotation
-from wheelyard.http.protocol.query_string import parse_after
+from wheelyard.http.protocol.fields import parse_after
 from wheelyard.model.access import parse_pattern
 from wheelyard.model.distribution_filename import (
     parse_known_filename,

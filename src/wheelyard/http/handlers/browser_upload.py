@@ -13,7 +13,7 @@ from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Invalid, NotFound, Unauthenticated
 from wheelyard.http.form_faults import FormFault, checking, refused_form
 from wheelyard.http.protocol.error_responses import read_only, status_of
-from wheelyard.http.protocol.form_body import FormFields, parse_form
+from wheelyard.http.protocol.fields import FormFields, parse_form
 from wheelyard.http.protocol.json_body import json_response
 from wheelyard.http.protocol.messages import Request, Response, redirect
 from wheelyard.http.security.form_tokens import form_token, form_token_check

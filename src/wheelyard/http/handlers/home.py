@@ -5,9 +5,9 @@ from typing import Final
 
 from wheelyard.errors import NotFound
 from wheelyard.http.page_responses import load_projects, visibility_key
+from wheelyard.http.protocol.fields import query_field
 from wheelyard.http.protocol.messages import Request, Response, make_response, redirect
 from wheelyard.http.protocol.negotiation import MediaType
-from wheelyard.http.protocol.query_string import query_field
 from wheelyard.http.web_pages import WebPages
 from wheelyard.rendering.web.home import (
     LATEST_UPLOADS,

@@ -23,7 +23,7 @@ from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Invalid, NotFound, Unavailable
 from wheelyard.http.form_faults import FormFault, checking, refused_form
 from wheelyard.http.protocol.error_responses import read_only, status_of
-from wheelyard.http.protocol.form_body import FormFields, parse_form, read_form
+from wheelyard.http.protocol.fields import FormFields, parse_form, read_form
 from wheelyard.http.protocol.messages import Request, Response, redirect
 from wheelyard.http.security.form_tokens import form_token, require_form_token
 from wheelyard.http.web_pages import WebPages

@@ -50,36 +50,6 @@ class _Neighbours:
         return ObjectVersion(f"{document} {sha256(' '.join(parts).encode()).hexdigest()}")
 
 
-@dataclass(slots=True)
-class _Description:
-    """The description of one page, and whether it is what a later rendering would make."""
-
-    web: WebPages
-    _is_final: bool = True
-
-    def content(
-        self, project: Project, release: Release, latest: str, seen: _Neighbours
-    ) -> ReleaseContent:
-        """Return what a page shows of a release; may wait for the rendering of its description."""
-        core = self.web.context.core_metadata.load(project.name, release.metadata_file)
-        described = self.web.descriptions.render(core)
-        self._is_final = described.is_final
-        return ReleaseContent(
-            project=project,
-            release=release,
-            latest=latest,
-            core=core,
-            description=described.html,
-            known=seen.known,
-        )
-
-    def checked(self, page: bytes) -> bytes:
-        """Return a page with it; raise TemporaryPage if the server was too busy to render it."""
-        if not self._is_final:
-            raise TemporaryPage(page)
-        return page
-
-
 async def answer_project(request: Request, web: WebPages) -> Response:
     """Handle GET `/project/<name>/`: a project's page; redirect a name in another spelling."""
     name = parse_project_name(request.params["name"])
@@ -113,12 +83,13 @@ async def _private_project(request: Request, web: WebPages, name: NormalizedName
         )
         return seen, grants
 
-    (seen, grants), described = await web.context.pools.run_read(look), _Description(web)
+    seen, grants = await web.context.pools.run_read(look)
 
     def render() -> bytes:
         releases = releases_of(project)
-        latest = latest_release(releases)
-        shown = described.content(project, latest, latest.version, seen) if latest else None
+        latest, shown, is_final = latest_release(releases), None, True
+        if latest is not None:
+            shown, is_final = _release_content(web, project, latest, latest.version, seen)
         content = ProjectContent(
             project=project,
             releases=releases,
@@ -126,7 +97,7 @@ async def _private_project(request: Request, web: WebPages, name: NormalizedName
             used_by=seen.used_by,
             uploaders=seen.uploaders,
         )
-        return described.checked(project_page(web.environment, viewer, content))
+        return _checked(project_page(web.environment, viewer, content), is_final=is_final)
 
     is_same_project = _watch(web, name, version, table.generation)
     return await web.respond(
@@ -159,12 +130,13 @@ async def answer_release(request: Request, web: WebPages) -> Response:
         visible = table.readable_by(request.caller)
         return _Neighbours(known=_known(web, name, release.metadata_file, visible))
 
-    seen, described = await web.context.pools.run_read(look), _Description(web)
+    seen = await web.context.pools.run_read(look)
 
     def render() -> bytes:
         latest = latest_release(releases_of(project))
-        content = described.content(project, release, latest.version if latest else "", seen)
-        return described.checked(release_page(web.environment, viewer, content))
+        version = latest.version if latest else ""
+        content, is_final = _release_content(web, project, release, version, seen)
+        return _checked(release_page(web.environment, viewer, content), is_final=is_final)
 
     key = ("release", name, release.version, viewer, visibility_key(request.caller))
     return await web.respond(
@@ -205,6 +177,30 @@ async def answer_files(request: Request, web: WebPages) -> Response:
     key = ("files", name, release.version, facet, number, viewer)
     is_current = web.context.index.projects.watch(name, version)
     return await web.respond(request, key, version, render, name=name, is_current=is_current)
+
+
+def _release_content(
+    web: WebPages, project: Project, release: Release, latest: str, seen: _Neighbours
+) -> tuple[ReleaseContent, bool]:
+    """Return what a page shows of a release, and whether it would show the same later."""
+    core = web.context.core_metadata.load(project.name, release.metadata_file)
+    described = web.descriptions.render(core)  # may wait
+    content = ReleaseContent(
+        project=project,
+        release=release,
+        latest=latest,
+        core=core,
+        description=described.html,
+        known=seen.known,
+    )
+    return content, described.is_final
+
+
+def _checked(page: bytes, *, is_final: bool) -> bytes:
+    """Return a page; raise TemporaryPage if the server was too busy to render its description."""
+    if not is_final:
+        raise TemporaryPage(page)
+    return page
 
 
 def _redirect(request: Request, web: WebPages, *segments: str) -> Response:

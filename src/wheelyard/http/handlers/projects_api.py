@@ -12,9 +12,9 @@ from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.http.context import ServerContext
 from wheelyard.http.page_responses import visible_names
+from wheelyard.http.protocol.fields import parse_after, query_field
 from wheelyard.http.protocol.json_body import decode_json, json_response, read_json
 from wheelyard.http.protocol.messages import NO_STORE, NOSNIFF, Request, Response
-from wheelyard.http.protocol.query_string import parse_after, query_field
 from wheelyard.http.security.read_policy import parse_project_name, require_admin
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_version, parse_version_set

@@ -10,9 +10,9 @@ from wheelyard.http.page_responses import (
     page_response,
     visibility_key,
 )
+from wheelyard.http.protocol.fields import query_field
 from wheelyard.http.protocol.messages import JSON, Request, Response, make_response
 from wheelyard.http.protocol.negotiation import MediaType
-from wheelyard.http.protocol.query_string import query_field
 from wheelyard.rendering.search_json import results_json, search_json
 from wheelyard.storage.base import ObjectVersion
 

@@ -15,9 +15,8 @@ from wheelyard.authentication.verifiers.login_rate_limit import client_network
 from wheelyard.authentication.verifiers.verifier import invalid_password
 from wheelyard.errors import NotFound, Unauthenticated, Unavailable, WheelyardError
 from wheelyard.http.protocol.error_responses import BEARER_CHALLENGE, retry_after, status_of
-from wheelyard.http.protocol.form_body import FormFields, read_form
+from wheelyard.http.protocol.fields import FormFields, query_field, read_form
 from wheelyard.http.protocol.messages import NO_STORE, Request, Response, redirect
-from wheelyard.http.protocol.query_string import query_field
 from wheelyard.http.security.form_tokens import require_form_token
 from wheelyard.http.security.next_page import local_path, referring_page
 from wheelyard.http.security.request_authentication import (

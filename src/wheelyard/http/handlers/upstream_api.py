@@ -16,9 +16,9 @@ from msgspec import Struct
 
 from wheelyard.errors import NotFound
 from wheelyard.http.context import ServerContext
+from wheelyard.http.protocol.fields import parse_after, query_field
 from wheelyard.http.protocol.json_body import decode_json, json_response, read_json
 from wheelyard.http.protocol.messages import Request, Response
-from wheelyard.http.protocol.query_string import parse_after, query_field
 from wheelyard.http.security.read_policy import require_admin
 from wheelyard.model.distribution_filename import parse_name, parse_version
 

@@ -1,5 +1,6 @@
-"""Bodies of HTML forms that a browser sends: `application/x-www-form-urlencoded`, in UTF-8."""
+"""Fields of query strings, and of HTML forms as a browser sends them, in UTF-8."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +13,8 @@ from wheelyard.http.protocol.messages import Request
 
 FORM: Final = b"application/x-www-form-urlencoded"
 MAX_FIELDS: Final = 1000
+
+_NUMBER: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +79,22 @@ def parse_form(body: bytes, max_fields: int = MAX_FIELDS) -> FormFields:
         return FormFields({name: tuple(texts) for name, texts in found.items()})
     # outside of the handler: the decoder's error contains the whole body, and so passwords
     raise Invalid(reason, code=code)
+
+
+def query_field(query: bytes, name: str) -> str | None:
+    """Return the values of a field of a query string, joined; None if it is missing."""
+    values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(name)
+    return None if values is None else ", ".join(values)
+
+
+def parse_after(query: bytes) -> int:
+    """Return the number in the field `after` of a query string, by default 0; or raise Invalid."""
+    text = query_field(query, "after")
+    if text is None:
+        return 0
+    if not _NUMBER.fullmatch(text):
+        raise Invalid(
+            f"'after' is {quoted(text)}. Send the number of one commit, in digits.",
+            code="invalid_field",
+        )
+    return int(text)
