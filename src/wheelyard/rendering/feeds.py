@@ -18,12 +18,12 @@ from uuid import UUID, uuid5
 
 from packaging.utils import NormalizedName
 
-from wheelyard.model.distribution_filename import parse_known_filename, strip_trailing_zeros
+from wheelyard.model.distribution_filename import strip_trailing_zeros
 from wheelyard.model.journal_entry import JournalEntry, entry_of
 from wheelyard.model.principals import with_name
 from wheelyard.model.project import Project
 from wheelyard.model.text import counted
-from wheelyard.rendering.releases import Release, releases_of
+from wheelyard.rendering.releases import Release, releases_of, versions_of
 
 PROJECT_FEED_ENTRIES: Final = 50
 INDEX_FEED_ENTRIES: Final = 50
@@ -132,7 +132,7 @@ def change_entry(
 
     If it is of one release, and that is among `shown`, it links to the page of the release.
     """
-    versions = _versions(change.files)
+    versions = versions_of(change.files)
     what = f"{', '.join(versions[:VERSIONS_TOLD])} {change.what}".strip()
     if len(versions) > VERSIONS_TOLD:
         others = len(versions) - VERSIONS_TOLD
@@ -161,11 +161,6 @@ def release_path(name: NormalizedName, version: str) -> str:
 
 def _uploaded_at(release: Release) -> datetime:
     return max(file.uploaded_at for file in release.files)
-
-
-def _versions(filenames: Iterable[str]) -> list[str]:
-    """Return the versions of files, oldest first."""
-    return [str(each) for each in sorted({parse_known_filename(f).version for f in filenames})]
 
 
 def _named(filenames: Sequence[str]) -> str:

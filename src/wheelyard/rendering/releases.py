@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from packaging.version import Version
 
-from wheelyard.model.distribution_filename import strip_trailing_zeros
+from wheelyard.model.distribution_filename import parse_known_filename, strip_trailing_zeros
 from wheelyard.model.project import File, Project
 from wheelyard.rendering.shown import F_co, ShownFile, ShownProject
 from wheelyard.rendering.simple_pages import listed_version, served_files
@@ -62,6 +62,11 @@ def release_of(project: Project, version: Version) -> Release | None:
         return None
     files.sort(key=attrgetter("filename"))
     return ReleaseOf(str(listed_version(files[0].version)), _wheels_first(files))
+
+
+def versions_of(filenames: Iterable[str]) -> list[str]:
+    """Return the versions of files, oldest first."""
+    return [str(each) for each in sorted({parse_known_filename(f).version for f in filenames})]
 
 
 def _by_version(files: Iterable[F]) -> list[tuple[Version, list[F]]]:

@@ -6,10 +6,10 @@ from itertools import groupby
 
 from packaging.utils import NormalizedName
 
-from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.journal_entry import JournalEntry
 from wheelyard.model.principals import with_name
 from wheelyard.model.text import counted
+from wheelyard.rendering.releases import versions_of
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 
 
@@ -83,7 +83,7 @@ def changes_of(entries: Sequence[JournalEntry]) -> list[Change]:
 def _group(entry: JournalEntry) -> tuple[object, ...]:
     """Return what entries in a row have in common that are shown as one change."""
     if entry.what == "uploaded":
-        return (entry.what, entry.by, entry.by_name, *_versions([entry]))
+        return (entry.what, entry.by, entry.by_name, *versions_of(entry.files))
     if entry.what == "imported":
         return (entry.what, entry.by, entry.by_name)
     return (id(entry),)
@@ -95,7 +95,7 @@ def _change(entries: Sequence[JournalEntry]) -> Change:
         at=newest.at.isoformat(timespec="seconds").replace("+00:00", "Z"),
         who=with_name(newest.by, newest.by_name),
         credential=newest.credential,
-        what=_in_words(newest, _versions(entries)),
+        what=_in_words(newest, versions_of(file for each in entries for file in each.files)),
         files=tuple(_files(entries)),
         reason=newest.reason,
     )
@@ -109,12 +109,6 @@ def _in_words(entry: JournalEntry, versions: Sequence[str]) -> str:
             return "changed who may do what"
     of = versions[0] if len(versions) == 1 else counted(len(versions), "release")
     return f"{entry.what} {of}"
-
-
-def _versions(entries: Sequence[JournalEntry]) -> list[str]:
-    """Return the versions of the files of all entries, oldest first."""
-    files = (file for entry in entries for file in entry.files)
-    return [str(each) for each in sorted({parse_known_filename(file).version for file in files})]
 
 
 def _files(entries: Sequence[JournalEntry]) -> Iterator[str]:
