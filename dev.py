@@ -18,6 +18,7 @@ import fcntl
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -108,8 +109,11 @@ def prepare(command: str) -> None:
         say(f"installing {' and '.join(files)} into .venv, once")
         for name in LOCKS:  # what was installed before is not whole any more
             stamp(name).unlink(missing_ok=True)
-        pip("--require-hashes", *(f"--requirement={ROOT / file}" for file in files))
-        pip("--no-deps", "--no-build-isolation", "--editable", str(ROOT))
+        locked = ["--require-hashes", *(f"--requirement={ROOT / file}" for file in files)]
+        ours = ["--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
+        if command != "test" or not uv(locked, ours):
+            pip(*locked)
+            pip(*ours)
         stamp(command).write_text(digest(command))
 
 
@@ -131,6 +135,31 @@ def make_environment() -> None:
     if done.returncode:
         fail("could not make .venv: " + " ".join((done.stderr + done.stdout).split()))
     (VENV / "made.stamp").write_text(whose)
+
+
+def uv(*installations: list[str]) -> bool:
+    """
+    Install with the uv of the development lock, in seconds; return whether that was possible.
+
+    It reads no settings of pip: whoever has set an index or a proxy there gets pip.
+    """
+    pip_settings = subprocess.run(
+        [str(BIN / "python"), "-Im", "pip", "config", "list"],
+        check=False,
+        capture_output=True,
+        text=True,
+    ).stdout
+    lock = read(ROOT / "requirements" / "dev.txt")
+    locked = re.search(r"^uv==.*(?:\n .*)*", lock, re.MULTILINE)
+    if locked is None or re.search(r"\.(index-url|no-index|proxy|client-cert)=", pip_settings):
+        return False
+    (VENV / "uv.txt").write_text(locked[0])
+    pip("--no-deps", "--require-hashes", f"--requirement={VENV / 'uv.txt'}")
+    install = [str(BIN / "uv"), "pip", "install", "--quiet", f"--python={BIN / 'python'}"]
+    return all(
+        subprocess.run([*install, *each], stdout=sys.stderr, check=False).returncode == 0
+        for each in installations
+    )
 
 
 def pip(*arguments: str) -> None:
