@@ -7,8 +7,7 @@ from operator import or_
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.authenticator import Authenticator
-from wheelyard.model.access import ANONYMOUS, ANYONE_READS, Action, Scope, matches_any
-from wheelyard.model.access_entry import AccessEntry
+from wheelyard.model.access import ANONYMOUS, ANYONE_READS, AccessEntry, Action, Scope, matches_any
 from wheelyard.model.grants import Grants, describe_projects, groups_in
 from wheelyard.model.token import TokenRecord
 

@@ -25,23 +25,8 @@ from wheelyard.catalog.document_cache import (
 )
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Unavailable
+from wheelyard.model.project import NumberedCommit
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
-
-
-class NumberedCommit(Protocol):
-    """One write of a document, with the event that it added."""
-
-    @property
-    def number(self) -> int:
-        """1 for the first."""
-
-    @property
-    def id(self) -> str:
-        """Random; shows whether a write without a reply has succeeded."""
-
-    @property
-    def previous(self) -> str:
-        """SHA-256 of the stored bytes of the previous commit; empty for the first."""
 
 
 class FoldedDocument(Protocol):

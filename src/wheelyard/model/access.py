@@ -169,6 +169,22 @@ class Caller:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class AccessEntry:
+    """Something that gives somebody rights on a project."""
+
+    who: str
+    """A principal or a group, as in a grant; or words, such as `everybody`."""
+    actions: Action
+    """What they may do to the project."""
+    reason: str
+    """What gives them the right, in words; it names no other project."""
+    members: tuple[str, ...] = ()
+    """If it is a group, its members."""
+    details: str = ""
+    """What only administrators may know: the projects and the note of a grant or token."""
+
+
 _TOKEN_KINDS = frozenset({"token", "static", "publisher"})
 """The kinds of principal that a token of this index has."""
 ANYONE_READS = Scope(Action.READ, (EVERY_PROJECT,))

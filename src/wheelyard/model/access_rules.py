@@ -23,6 +23,7 @@ from wheelyard.model.grants import (
     groups_in,
     parse_member,
 )
+from wheelyard.model.project import NumberedCommit
 
 
 class AccessEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="what"):
@@ -66,15 +67,9 @@ class GroupDeleted(AccessEvent, frozen=True, kw_only=True, omit_defaults=True, t
 AnyAccessEvent = Granted | Revoked | GroupChanged | GroupDeleted
 
 
-class AccessCommit(Struct, frozen=True, kw_only=True):
+class AccessCommit(NumberedCommit, frozen=True, kw_only=True):
     """One write of the document, with the event that it added."""
 
-    number: int
-    """1 for the first."""
-    id: str
-    """Random; shows whether a write without a reply has succeeded."""
-    previous: str
-    """SHA-256 of the stored bytes of the previous commit; empty for the first."""
     event: AnyAccessEvent
 
 

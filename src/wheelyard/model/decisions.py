@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.model.distribution_filename import strip_trailing_zeros
+from wheelyard.model.project import NumberedCommit
 
 EVERY_VERSION: Final = ""
 """The version of a decision about a whole project."""
@@ -54,15 +55,9 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"{self.project} {self.version}" if self.version else self.project
 
 
-class DecisionCommit(Struct, frozen=True, kw_only=True):
+class DecisionCommit(NumberedCommit, frozen=True, kw_only=True):
     """One write of the document, with the decision that it added."""
 
-    number: int
-    """1 for the first."""
-    id: str
-    """Random; shows whether a write without a reply has succeeded."""
-    previous: str
-    """SHA-256 of the stored bytes of the previous commit; empty for the first."""
     event: Decision
 
 

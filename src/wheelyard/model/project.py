@@ -138,8 +138,8 @@ class StatusSet(Event, frozen=True, kw_only=True, omit_defaults=True, tag="statu
 AnyEvent = Uploaded | Yanked | Unyanked | Deleted | StatusSet
 
 
-class Commit(Struct, frozen=True, kw_only=True):
-    """One write of a project's document, with the events that it added."""
+class NumberedCommit(Struct, frozen=True, kw_only=True):
+    """One write of a document that has a journal."""
 
     number: int
     """1 for the first."""
@@ -147,6 +147,11 @@ class Commit(Struct, frozen=True, kw_only=True):
     """Random; shows whether a write without a reply has succeeded."""
     previous: str
     """SHA-256 of the stored bytes of the previous commit; empty for the first."""
+
+
+class Commit(NumberedCommit, frozen=True, kw_only=True):
+    """One write of a project's document, with the events that it added."""
+
     events: tuple[AnyEvent, ...]
 
 

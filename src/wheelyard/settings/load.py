@@ -55,16 +55,6 @@ NON_SETTING_VARIABLES: Final = frozenset(
 )
 """Known variables that are not settings: of this module, the keyring backend, and one command."""
 
-FILE_SETTINGS: Final[tuple[SettingPath, ...]] = (
-    ("access", "htpasswd_file"),
-    ("access", "static_tokens_file"),
-    ("server", "certificate"),
-    ("server", "key"),
-    ("web", "logo"),
-    ("upstream", "ca_file"),
-    ("upstream", "osv"),
-)
-
 _INDEX_CREDENTIAL: Final = re.compile(r"UPSTREAM_([A-Z0-9_]+)_(USERNAME|PASSWORD)")
 """A variable for an upstream index, with its label; without `WHEELYARD_`."""
 
@@ -288,7 +278,7 @@ def _resolve_file_names(folder: Path, values: _Values) -> None:
             "WHEELYARD_UPSTREAM_PASSWORD, or WHEELYARD_UPSTREAM_LABEL_PASSWORD for the "
             "[[upstream.index]] with that label"
         )
-    for section, name in FILE_SETTINGS:
+    for section, name in (path for path, each in all_settings().items() if each.is_file):
         table = values.get(section, {})
         if isinstance(table.get(name), str) and table[name]:
             table[name] = str(folder / table[name])

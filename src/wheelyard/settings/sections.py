@@ -22,6 +22,7 @@ from wheelyard.model.brand import DEFAULT_NAME
 from wheelyard.model.grants import Grants, parse_grant, parse_groups
 from wheelyard.settings.upstream_section import UpstreamSettings
 from wheelyard.settings.value_types import (
+    FILE,
     Ascii,
     Domains,
     FileName,
@@ -376,6 +377,11 @@ class Setting:
     def is_list(self) -> bool:
         """Whether the setting is a list of texts."""
         return bool(self.kind == tuple[str, ...])
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the setting is the name of a file."""
+        return self.meta == FILE
 
     @property
     def is_secret(self) -> bool:

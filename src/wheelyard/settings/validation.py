@@ -87,10 +87,10 @@ def _invalid_values(settings: Settings) -> Iterator[str]:
         value = setting.value_in(settings)
         if isinstance(value, int) and value.bit_length() > MAX_NUMBER_BITS:
             yield f"{setting}: expected a smaller number"
-        key = ".".join(setting.path)
-        if value == setting.default or key not in _RULES:
+        rule = _FILE_RULE if setting.is_file else _RULES.get(setting.name)
+        if value == setting.default or rule is None:
             continue
-        holds, remedy = _RULES[key]
+        holds, remedy = rule
         for each in value if setting.is_list else (value,):
             if not holds(each):
                 found = "its value" if setting.is_secret else quote_safely(each)
@@ -122,7 +122,7 @@ def _matching(form: re.Pattern[str]) -> Callable[[str], bool]:
     return lambda text: form.fullmatch(text) is not None
 
 
-_FILE_ADVICE: Final = "the path of a file, without NUL"
+_FILE_RULE: Final = (lambda text: "\0" not in text, "the path of a file, without NUL")
 _BUCKET_ADVICE: Final = "gs://BUCKET or gs://BUCKET/PREFIX"
 _AUDIENCE_RULE: Final = (
     _matching(_AUDIENCE),
@@ -139,14 +139,10 @@ _RULES: Final[dict[str, tuple[Callable[[str], bool], str]]] = {
         is_url,
         "a URL such as https://packages.example.com, without a name and a password in it",
     ),
-    "server.certificate": (lambda text: "\0" not in text, _FILE_ADVICE),
-    "server.key": (lambda text: "\0" not in text, _FILE_ADVICE),
     "store.location": (is_location, "a folder, gs://BUCKET/PREFIX, or memory:, without ~"),
     "store.files": (lambda text: parse_bucket(text) is not None, _BUCKET_ADVICE),
     "access.private_names": (_is_pattern, "acme-core, or the beginning of names, as acme-*"),
     "access.metrics_token": (_matching(_PRINTABLE), "ASCII without spaces"),
-    "access.htpasswd_file": (lambda text: "\0" not in text, _FILE_ADVICE),
-    "access.static_tokens_file": (lambda text: "\0" not in text, _FILE_ADVICE),
     "access.trusted_hosts": (
         is_host,
         "packages.example.com, or packages.example.com:8443 where only that port is meant",
@@ -161,15 +157,12 @@ _RULES: Final[dict[str, tuple[Callable[[str], bool], str]]] = {
     "iap.audience": _AUDIENCE_RULE,
     "trusted_publishing.audience": _AUDIENCE_RULE,
     "web.name": (_matching(_TITLE), "1 to 60 characters on one line"),
-    "web.logo": (lambda text: "\0" not in text, _FILE_ADVICE),
     "web.accent": (is_colour, "a colour as # and six digits from 0 to f, such as #1b62b5"),
     "log.project": (_matching(_PRINTABLE), "the id of a Google Cloud project"),
     "telemetry.otlp_endpoint": (
         lambda text: is_url(text) and not text.rstrip("/").endswith(("/v1/traces", "/v1/metrics")),
         "the URL of a collector, without /v1/traces or /v1/metrics, such as http://127.0.0.1:4318",
     ),
-    "upstream.ca_file": (lambda text: "\0" not in text, _FILE_ADVICE),
-    "upstream.osv": (lambda text: "\0" not in text, _FILE_ADVICE),
     **UPSTREAM_RULES,
 }
 """By setting: its check, and the text of the error message after "Write"."""

@@ -1,6 +1,6 @@
 """Types of settings: what a value may be, and its name in docs/settings.md."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta
 
@@ -11,7 +11,8 @@ Days = Annotated[int, Meta(ge=0, le=36_500, title="days")]
 Mebibytes = Annotated[int, Meta(ge=1, title="MiB")]
 
 Url = Annotated[str, Meta(title="URL")]
-FileName = Annotated[str, Meta(title="file")]
+FILE: Final = Meta(title="file")
+FileName = Annotated[str, FILE]
 Ascii = Annotated[str, Meta(title="ASCII without spaces")]
 Domains = Annotated[tuple[str, ...], Meta(title="list of domains")]
 Hosts = Annotated[tuple[str, ...], Meta(title="list of hosts")]

@@ -8,8 +8,7 @@ from typing import Final
 
 from packaging.utils import NormalizedName
 
-from wheelyard.model.access import Action
-from wheelyard.model.access_entry import AccessEntry
+from wheelyard.model.access import AccessEntry, Action
 from wheelyard.model.principals import with_name
 from wheelyard.model.project import (
     AnyEvent,
