@@ -9,8 +9,7 @@ from shutil import which
 from typing import Final
 
 from wheelyard.errors import Invalid
-from wheelyard.http_client.keyring_program import ask_keyring
-from wheelyard.http_client.netrc_file import read_netrc
+from wheelyard.http_client.saved_logins import ask_keyring, read_netrc
 from wheelyard.http_client.urls import Url, UserPassword
 
 TOKEN_VARIABLE: Final = "WHEELYARD_TOKEN"  # noqa: S105 - the name of a variable

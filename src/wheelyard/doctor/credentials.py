@@ -8,7 +8,7 @@ from typing import Final
 
 from wheelyard.doctor.client_settings import FoundSettings, Value
 from wheelyard.doctor.findings import Machine, exists
-from wheelyard.http_client.keyring_program import TOKEN_USER, ask_keyring
+from wheelyard.http_client.saved_logins import TOKEN_USER, ask_keyring
 from wheelyard.http_client.urls import Url, UserPassword
 
 KEYRING_SECONDS: Final = 5.0

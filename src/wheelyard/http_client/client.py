@@ -9,6 +9,7 @@ Based on httpcore2, because httpx2 cannot connect to a chosen address, and logs 
 """
 
 import ssl
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
@@ -52,6 +53,8 @@ CONNECTION_ERRORS: Final = (httpcore2.ConnectError, httpcore2.ConnectTimeout)
 PLAIN_TEXT_ERRORS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
 """What OpenSSL calls an answer without TLS, in older and in newer versions."""
 
+DECOMPRESS_CHUNK_BYTES: Final = 1024**2
+"""Bytes that are decompressed at a time, so that a small answer cannot fill the memory at once."""
 SLOW_GRACE_SECONDS: Final = 60.0
 """Seconds of waiting for a file before the minimum rate applies."""
 MIN_BYTES_PER_SECOND: Final = 10_000
@@ -253,6 +256,31 @@ def followed(url: Url, location: str) -> Url:
     if url.is_secure and not target.is_secure:
         raise FetchError("it leads from https to http", is_refused=True)
     return target
+
+
+def decompressed(response: ClientResponse) -> Iterator[bytes]:
+    """
+    Yield the body of a response, decompressed; the caller limits its size.
+
+    Raise FetchError if it has another coding, is damaged or cut off, or breaks off.
+    """
+    coding = response.headers.get("content-encoding", "identity").strip().lower()
+    if coding == "identity":
+        yield from response.chunks()
+        return
+    if coding not in ("gzip", "x-gzip"):
+        raise FetchError("its answer is packed in a way that nobody asked for")
+    decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        for chunk in response.chunks():
+            rest = chunk
+            while rest:
+                yield decompressor.decompress(rest, DECOMPRESS_CHUNK_BYTES)
+                rest = decompressor.unconsumed_tail
+    except zlib.error as error:
+        raise FetchError("its answer is damaged", is_transient=True) from error
+    if not decompressor.eof:
+        raise FetchError("its answer is cut off", is_transient=True)
 
 
 def _core_proxy(proxy: Url) -> httpcore2.Proxy:

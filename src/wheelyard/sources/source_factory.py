@@ -16,7 +16,7 @@ from typing import Final
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import quoted
 from wheelyard.http_client.address_policy import AddressPolicy
-from wheelyard.http_client.netrc_file import read_netrc
+from wheelyard.http_client.saved_logins import read_netrc
 from wheelyard.http_client.urls import BadUrl, Url, UserPassword, is_url, parse_url, redact_url
 from wheelyard.sources import devpi, dumb_pypi
 from wheelyard.sources.backupni import BackupniSource

@@ -24,10 +24,10 @@ from wheelyard.http_client.client import (
     ClientResponse,
     HttpClient,
     Timeouts,
+    decompressed,
     followed,
     tls_context,
 )
-from wheelyard.http_client.decompression import decompressed
 from wheelyard.http_client.proxies import proxy_for
 from wheelyard.http_client.retries import status_error
 from wheelyard.http_client.urls import Url

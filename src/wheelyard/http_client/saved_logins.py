@@ -1,16 +1,32 @@
 """
-What a keyring has for a server, asked by its command `keyring`, as uv asks it.
+Logins that this machine has for servers: in a netrc file, and in a keyring.
 
-The command works wherever it is installed: beside wheelyard, or as a tool of its own.
+A keyring is asked by its command `keyring`, as uv asks it, which works wherever it is installed:
+beside wheelyard, or as a tool of its own.
 """
 
 import subprocess
 from collections.abc import Iterator, Mapping
+from netrc import NetrcParseError, netrc
+from pathlib import Path
 from typing import Final
 
 from wheelyard.http_client.urls import Url, UserPassword
 
 TOKEN_USER: Final = "__token__"  # noqa: S105 - the name of a user
+
+
+def read_netrc(path: Path) -> dict[str, UserPassword]:
+    """Return the netrc entries by host, without `default`; empty if missing or invalid."""
+    try:
+        hosts = netrc(str(path)).hosts
+    except (OSError, NetrcParseError, UnicodeError):
+        return {}
+    return {
+        host.lower(): UserPassword(entry[0], entry[2] or "")
+        for host, entry in hosts.items()
+        if host != "default"
+    }
 
 
 def ask_keyring(
