@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.refused import refused
 from wheelyard.errors import Invalid
 from wheelyard.model.brand import MAX_LOGO_BYTES, Brand, Logo, parse_logo
 
@@ -50,10 +51,8 @@ def test_types(body: bytes, suffix: str) -> None:
 )
 def test_refused_logos(body: bytes) -> None:
     """A large file, one that is no picture, and an SVG that is more than one are refused."""
-    with pytest.raises(Invalid) as caught:
+    with refused(Invalid, "bad_setting"):
         parse_logo(body)
-
-    assert caught.value.code == "bad_setting"
 
 
 def test_the_fingerprint() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.model.test_brand import LOGO
+from tests.refused import refused
 from tests.settings.written import settings_of
 from wheelyard.errors import Invalid
 from wheelyard.model.brand import DEFAULT_BRAND, Brand, Logo
@@ -30,7 +31,5 @@ def test_a_wrong_logo(tmp_path: Path, body: bytes | None) -> None:
     if body is not None:
         path.write_bytes(body)
 
-    with pytest.raises(Invalid, match=r"\[web\] logo: .*logo\.svg") as caught:
+    with refused(Invalid, "bad_setting", match=r"\[web\] logo: .*logo\.svg"):
         brand_of(WebSettings(logo=str(path)))
-
-    assert caught.value.code == "bad_setting"

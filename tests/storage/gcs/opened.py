@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from random import Random
 from threading import Lock
 
+from tests.fake_gcs.objects import Bucket
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.storage.base import ABSENT, Key, Store
+from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store
 from wheelyard.storage.forwarding import SplitStore
 from wheelyard.storage.gcs.connect import BucketOptions, ConnectedBucket, Downloads, open_bucket
 from wheelyard.storage.gcs.location import parse_location
@@ -146,3 +147,8 @@ class Opener:
             store = bucket.store.main if isinstance(bucket.store, SplitStore) else bucket.store
             assert isinstance(store, GcsStore)
             store._client.close()  # noqa: SLF001 - elsewhere it ends with the process
+
+
+def generation(bucket: Bucket) -> ObjectVersion:
+    """Return the version of A, as the bucket itself knows it."""
+    return ObjectVersion(str(bucket.find(A).generation))

@@ -1,6 +1,5 @@
 """The circuit breaker: while a bucket does not answer, only some calls wait for it."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -114,13 +113,6 @@ def test_a_bucket_that_is_dead(opener: Opener, server: FakeGcs) -> None:
     server.revive()
     bucket.time.now += LONG + COOL_DOWN_SECONDS
     assert bucket.store.get(A) is None
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    """Yield a thread pool for blocked calls."""
-    with ThreadPoolExecutor(1) as pool:
-        yield pool
 
 
 def silenced(server: FakeGcs, bucket: Opened, fault: Fault | None = None) -> None:

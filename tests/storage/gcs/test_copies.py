@@ -1,13 +1,11 @@
 """Copies from bucket to bucket, of which no byte comes by here."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.fake_gcs.faults import DropAfter, Fault, StatusAfter, StatusBefore
 from tests.fake_gcs.objects import Bucket
-from tests.fake_gcs.server import FakeGcs, running_fake_gcs
-from tests.storage.gcs.opened import EMULATOR, Opener
+from tests.fake_gcs.server import FakeGcs
+from tests.storage.gcs.opened import Opener
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Stored, WebType
 from wheelyard.storage.gcs.connect import operation_of
@@ -26,24 +24,15 @@ LARGE = 5_000_000
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcs]:
-    """Yield a fake GCS server with two buckets, and set the environment for it."""
-    with running_fake_gcs("site", "wheels") as running:
-        monkeypatch.setenv(EMULATOR, running.url)
-        yield running
-
-
-@pytest.fixture
 def bucket(server: FakeGcs) -> Bucket:
     """Return the bucket that is copied to, past the wire."""
     return server.bucket("site")
 
 
 @pytest.fixture
-def site(server: FakeGcs, opener: Opener) -> GcsStore:
+def site(bucket: Bucket, opener: Opener) -> GcsStore:
     """Return the store in it."""
-    del server
-    store = opener("gs://site").store
+    store = opener(f"gs://{bucket.name}").store
     assert isinstance(store, GcsStore)
     return store
 
@@ -63,8 +52,7 @@ def test_a_copy(server: FakeGcs, bucket: Bucket, site: GcsStore, piece: int) -> 
     version = copied(site)
 
     assert site.get(FILE) == Stored(body, version)
-    found = bucket.get(FILE)
-    assert found
+    found = bucket.find(FILE)
     assert dict(found.fields) == {
         "contentType": KIND.content_type,
         "cacheControl": KIND.cache_control,
@@ -86,9 +74,7 @@ def test_a_copy_over_another(server: FakeGcs, bucket: Bucket, site: GcsStore) ->
 
     copied(site, half.version)
 
-    found = bucket.get(FILE)
-    assert found
-    assert found.data == b"whole"
+    assert bucket.find(FILE).data == b"whole"
 
 
 def test_a_copy_of_nothing(site: GcsStore) -> None:

@@ -12,9 +12,9 @@ import pytest
 from tests.fake_gcs.faults import DropAfter, DropBefore, Fault, StatusAfter, StatusBefore
 from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import FakeGcs
-from tests.storage.gcs.opened import EMULATOR, FOR_EVER, A, Opened, Opener
+from tests.storage.gcs.opened import EMULATOR, FOR_EVER, A, Opened, Opener, generation
 from wheelyard.errors import Conflict, Unavailable
-from wheelyard.storage.base import ABSENT, ObjectVersion, Stored
+from wheelyard.storage.base import ABSENT, Stored
 from wheelyard.storage.gcs.retry import READ_RETRY_SECONDS, WRITE_RETRY_SECONDS
 from wheelyard.storage.gcs.store import UPLOAD_CHUNK_BYTES
 
@@ -52,10 +52,8 @@ def test_a_piece_fails(
 
     version = opened_bucket.store.put(A, large, ABSENT)
 
-    found = bucket.get(A)
-    assert found
-    assert found.data == large.read_bytes()
-    assert version == str(found.generation)
+    assert bucket.find(A).data == large.read_bytes()
+    assert version == generation(bucket)
     assert len(opened_bucket.time.pauses) == 1
     kinds = server.log.kinds()
     assert kinds[: PIECES + 2] == ["resumable-start", *["resumable-chunk"] * (PIECES + 1)]
@@ -127,9 +125,7 @@ def test_somebody_was_first_meanwhile(
     with pytest.raises(Conflict):
         opened_bucket.store.put(A, large, ABSENT)
 
-    found = bucket.get(A)
-    assert found
-    assert found.data == b"other"
+    assert bucket.find(A).data == b"other"
 
 
 def test_somebody_writes_over_a_lost_end(
@@ -141,9 +137,7 @@ def test_somebody_writes_over_a_lost_end(
 
     version = opened_bucket.store.put(A, large, ABSENT)
 
-    found = bucket.get(A)
-    assert found
-    assert version != ObjectVersion(str(found.generation))
+    assert version != generation(bucket)
 
 
 def test_all_replies_to_the_end_are_lost(
@@ -154,9 +148,7 @@ def test_all_replies_to_the_end_are_lost(
 
     version = opened_bucket.store.put(A, large, ABSENT)
 
-    found = bucket.get(A)
-    assert found
-    assert version == ObjectVersion(str(found.generation))
+    assert version == generation(bucket)
 
 
 def test_a_piece_fails_for_ever(
@@ -182,13 +174,6 @@ def test_the_bucket_forgets_an_upload(
     opened_bucket.store.put(A, large, ABSENT)
 
     assert bucket.names() == [A]
-
-
-def generation(bucket: Bucket) -> ObjectVersion:
-    """Return the version of A, as the bucket itself knows it."""
-    found = bucket.get(A)
-    assert found
-    return ObjectVersion(str(found.generation))
 
 
 REPOSITORY = Path(__file__).parents[3]

@@ -9,6 +9,7 @@ import requests
 from google.api_core import exceptions as api
 from google.cloud.storage.exceptions import InvalidResponse
 
+from tests.refused import refused
 from wheelyard.errors import Invalid
 from wheelyard.storage.gcs.connect import email_of
 from wheelyard.storage.gcs.error_mapping import retry_after, status_of
@@ -57,10 +58,8 @@ LONG_PLACES = ["gs://" + "b" * 223, "gs://wheels/" + "ü" * (PREFIX_LIMIT // 2)]
 )
 def test_no_place_in_a_bucket(text: str) -> None:
     """What no bucket can be called, or would confuse two names, is refused with the way out."""
-    with pytest.raises(Invalid, match=r"is no place in a bucket\. Write gs://BUCKET") as refusal:
+    with refused(Invalid, "bad_setting", match=r"is no place in a bucket\. Write gs://BUCKET"):
         parse_location(text)
-
-    assert refusal.value.code == "bad_setting"
 
 
 def token(claims: object) -> str:
