@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from tests.model.jobs import AUDIENCE, GOOGLE, JOBS, NOON
-from tests.operations.in_memory_index import IndexHarness, fake_runtime
 from wheelyard.authentication.replay_protection import ReplayProtection
 from wheelyard.authentication.trusted_publishing import TrustedPublishing, VerifyIdToken
 from wheelyard.catalog.token_records import UsedIdTokens
@@ -16,10 +15,7 @@ from wheelyard.model.access import Caller
 from wheelyard.model.publisher import Publisher, parse_publishers
 from wheelyard.model.token import ApiToken
 from wheelyard.operations.publishing_cleanup import PublishingCleanup
-from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import Store
-from wheelyard.storage.spool import Spool
-from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.index import Index
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +71,6 @@ def spent(index: Index, lifetime: timedelta) -> PublishingCleanup:
     """Return what trusted publishing has used up in an index."""
     credentials = index.tokens.records
     return PublishingCleanup(UsedIdTokens(credentials.store), credentials, index.runtime, lifetime)
-
-
-def over(store: Store, harness: IndexHarness, seed: int = 5) -> Index:
-    """Return an index over a store, as another process has it."""
-    return build_index(store, Spool(harness.folder), Settings(), fake_runtime(harness.clock, seed))
 
 
 def refusal(service: TrustedPublishing, says: Mapping[str, object]) -> str:

@@ -94,7 +94,7 @@ def test_a_revocation_that_loses_a_race(
         else:  # the record says the same, and has another version
             harness.store.put(key, harness.bytes_at(key), None)
 
-    index = build_index(ObservedSite(harness.store, told), bob.spool, Settings(), bob.runtime)
+    index = harness.opened(5, ObservedSite(harness.store, told))
 
     revoked = index.tokens.revoke(record.id, by="local:eve")
 
@@ -154,9 +154,7 @@ def test_a_list_reads_what_is_new(harness: IndexHarness) -> None:
         harness.index.tokens.create(TokenRequest(name=name), by="local:alice")
         harness.clock.advance(seconds=1)
     store = FaultyStore(harness.store)
-    other = IndexHarness(harness.folder, clock=harness.clock)
-    other.store = store
-    tokens = other.opened(5).tokens
+    tokens = harness.opened(5, store).tokens
     found = tokens.all()
     assert [each.name for each in found] == ["first", "second", "third"]
     assert tokens.any_active()
@@ -271,9 +269,7 @@ def tokens_over(
     harness: IndexHarness, store: Store | None = None, start: StartThread = at_once
 ) -> ApiTokens:
     """Return the API tokens of a second process, whose background work runs at once."""
-    whole = IndexHarness(harness.folder, clock=harness.clock)
-    whole.store = store or harness.store
-    tokens = whole.opened(seed=5).tokens
+    tokens = harness.opened(5, store).tokens
     last_uses = LastUses(tokens.records.store, tokens.runtime, start)
     return replace(tokens, records=replace(tokens.records, last_uses=last_uses))
 

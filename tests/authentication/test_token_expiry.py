@@ -9,15 +9,12 @@ from msgspec.structs import replace
 
 from tests.catalog.faulty_store import Fault, FaultyStore
 from tests.catalog.faulty_store import FaultKind as Kind
-from tests.operations.in_memory_index import IndexHarness, fake_runtime
+from tests.operations.in_memory_index import IndexHarness
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.token_rotation import rotate
 from wheelyard.http.observability.token_expiry import ExpiringTokens
 from wheelyard.http.observability.worker_metrics import MetricsSnapshot, merge
 from wheelyard.model.token import ApiToken, TokenRecord
-from wheelyard.settings.sections import Settings
-from wheelyard.storage.spool import Spool
-from wheelyard.wiring.index import build_index
 
 
 def made(harness: IndexHarness, days: int, name: str = "ci") -> tuple[ApiToken, TokenRecord]:
@@ -83,7 +80,7 @@ def test_the_count(harness: IndexHarness) -> None:
     made(harness, 5)
     faults = (Fault(Kind.NOT_DONE, "list", "*", nth=2),)
     store = FaultyStore(harness.store, faults)
-    index = build_index(store, Spool(harness.folder), Settings(), fake_runtime(harness.clock, 7))
+    index = harness.opened(7, store)
     begun = list[Callable[[], None]]()
     counter = ExpiringTokens(index.tokens, begun.append)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.exporting.sites import ObservedSite
-from tests.operations.in_memory_index import IndexHarness, fake_runtime
+from tests.operations.in_memory_index import IndexHarness
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.token_rotation import RotatedToken, find_token, rotate
 from wheelyard.catalog import keys
@@ -19,9 +19,7 @@ from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated, Unava
 from wheelyard.model.access import Action, parse_pattern
 from wheelyard.model.token import ApiToken, TokenRecord
 from wheelyard.settings.sections import Settings, TokenSettings
-from wheelyard.storage.base import Store
-from wheelyard.storage.spool import Spool
-from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.index import Index
 
 DAY = timedelta(days=1)
 CI = TokenRequest(
@@ -49,11 +47,6 @@ def works(harness: IndexHarness, token: ApiToken) -> bool:
     with suppress(Unauthenticated):
         return harness.opened(9).tokens.get(token) is not None
     return False
-
-
-def over(harness: IndexHarness, store: Store) -> Index:
-    """Return an index over another store, as another process has it."""
-    return build_index(store, Spool(harness.folder), Settings(), fake_runtime(harness.clock, 7))
 
 
 def test_the_new_token(harness: IndexHarness, caplog: pytest.LogCaptureFixture) -> None:
@@ -176,12 +169,7 @@ def test_a_shorter_limit(harness: IndexHarness) -> None:
     """A token lives no longer than the settings allow today."""
     _, record = made(harness.index, TokenRequest(name="ci", lifetime=365 * DAY))
     assert record.lifetime == 365 * DAY
-    index = build_index(
-        harness.store,
-        Spool(harness.folder),
-        Settings(tokens=TokenSettings(max_days=90)),
-        fake_runtime(harness.clock, 7),
-    )
+    index = harness.opened(7, settings=Settings(tokens=TokenSettings(max_days=90)))
 
     assert rotated(index).new.lifetime == 90 * DAY
 
@@ -196,7 +184,7 @@ def test_two_at_once(harness: IndexHarness, overlap: timedelta) -> None:
         if verb == "put" and key == keys.token(record.id) and not winners:
             winners.append(rotated(harness.opened(3), record.id, overlap))
 
-    index = over(harness, ObservedSite(harness.store, first))
+    index = harness.opened(7, ObservedSite(harness.store, first))
     with pytest.raises(Conflict, match="by somebody else just now"):
         rotated(index)
 
@@ -210,7 +198,8 @@ def test_two_at_once(harness: IndexHarness, overlap: timedelta) -> None:
 def test_an_outage(harness: IndexHarness, kind: FaultKind) -> None:
     """A rotation that fails says so with both ids, and can be done again by the name."""
     old, record = made(harness.index)
-    index = over(harness, FaultyStore(harness.store, (Fault(kind, "put", keys.token(record.id)),)))
+    store = FaultyStore(harness.store, (Fault(kind, "put", keys.token(record.id)),))
+    index = harness.opened(7, store)
 
     with pytest.raises(Unavailable) as caught:
         rotated(index)
@@ -226,7 +215,7 @@ def test_an_outage_that_lasts(harness: IndexHarness) -> None:
     _, record = made(harness.index)
     faults = (Fault(FaultKind.NOT_DONE, "put", "*", nth=2, times=9),)
     with pytest.raises(Unavailable) as caught:
-        rotated(over(harness, FaultyStore(harness.store, faults)))
+        rotated(harness.opened(7, FaultyStore(harness.store, faults)))
 
     (new,) = {each.id for each in harness.index.tokens.all()} - {record.id}
     assert f"wheelyard token revoke {new}'" in caught.value.message
@@ -242,7 +231,7 @@ def test_a_crash(harness: IndexHarness, kind: FaultKind, nth: int) -> None:
     old, record = made(harness.index)
     store = FaultyStore(harness.store, (Fault(kind, "put", f"{keys.TOKENS}*", nth=nth),))
     with pytest.raises(ProcessCrash):
-        rotated(over(harness, store))
+        rotated(harness.opened(7, store))
 
     assert works(harness, old)
     found = harness.opened(5).tokens.all()

@@ -17,7 +17,6 @@ from tests.authentication.publishing_fixture import (
     PublishingRules,
     bearer,
     genuine,
-    over,
     publishing,
     refusal,
     signed,
@@ -145,8 +144,8 @@ def test_the_store_never_has_a_secret(noon: IndexHarness, caplog: pytest.LogCapt
 
 def test_an_id_that_is_taken(noon: IndexHarness) -> None:
     """A token whose id is taken is created with another id; the existing token is unchanged."""
-    twin = publishing(over(noon.store, noon, seed=99))
-    theirs, _ = over(noon.store, noon, seed=99).tokens.create(TokenRequest(name="ci"), by="bob")
+    twin = publishing(noon.opened(99))
+    theirs, _ = noon.opened(99).tokens.create(TokenRequest(name="ci"), by="bob")
     assert b"publishers" not in noon.bytes_at(keys.token(theirs.id))
 
     ours = twin.mint(signed(GITHUB_SAYS)).token
@@ -180,7 +179,7 @@ def test_burning_what_is_not_ones_own(noon: IndexHarness) -> None:
     """Only who has the whole of a minted token can have it revoked, and no token of a person."""
     service = publishing(noon.index)
     token, other = (service.mint(signed(says)).token for says in (GITHUB_SAYS, GITLAB_SAYS))
-    persons, _ = over(noon.store, noon, seed=3).tokens.create(TokenRequest(name="x"), by="x")
+    persons, _ = noon.opened(3).tokens.create(TokenRequest(name="x"), by="x")
     swapped = ApiToken(token.text[:14] + other.text[14:])
     credentials = noon.opened(2).tokens.records
     held = credentials.get_for_update(other.id)
@@ -418,7 +417,7 @@ def test_a_store_that_does_not_answer(noon: IndexHarness, kind: FaultKind, key: 
     """Where the store fails there is no token, and never two for one statement."""
     faulty = FaultyStore(noon.store, (Fault(kind, "put", key),))
     with pytest.raises(Unavailable):
-        publishing(over(faulty, noon)).mint(signed(GITHUB_SAYS))
+        publishing(noon.opened(5, faulty)).mint(signed(GITHUB_SAYS))
 
     was_used = kind is FaultKind.DONE or key.startswith(keys.TOKENS)
     assert refusal(publishing(noon.index), GITHUB_SAYS) == (INVALID_REUSE if was_used else "")

@@ -4,9 +4,10 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import unquote
+
+from tests.http_server import serving
 
 
 @dataclass
@@ -35,12 +36,6 @@ def public_index(files: dict[str, bytes]) -> Iterator[PublicIndex]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._answer()
-
-        def do_HEAD(self) -> None:
-            self._answer()
-
-        def _answer(self) -> None:
             index.asked.append(self.path)
             body = pages.get(unquote(self.path))
             self.send_response(404 if body is None else 200)
@@ -51,14 +46,9 @@ def public_index(files: dict[str, bytes]) -> Iterator[PublicIndex]:
             if self.command == "GET":
                 self.wfile.write(body or b"")
 
-        def log_message(self, *_: object) -> None:
-            """Print nothing."""
+        do_HEAD = do_GET  # noqa: N815 - the name that http.server looks for
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    index = PublicIndex(f"http://127.0.0.1:{server.server_port}/simple/")
-    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    try:
+    index = PublicIndex("")
+    with serving(Handler) as url:
+        index.url = f"{url}/simple/"
         yield index
-    finally:
-        server.shutdown()
-        server.server_close()

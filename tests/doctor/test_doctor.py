@@ -3,15 +3,13 @@
 import json
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
+from functools import partialmethod
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
@@ -19,6 +17,7 @@ from tests.clients.harness import SOURCE, Sandbox, program
 from tests.clients.tls import Proxy, running_proxy
 from tests.http.packages import publish, wheel
 from tests.http.servers import RunningServer, running_server
+from tests.http_server import serving
 from wheelyard.doctor.client_settings import pip_settings, uv_settings
 from wheelyard.doctor.examination import examination
 from wheelyard.doctor.findings import CheckOutcome, Finding, Machine
@@ -264,8 +263,8 @@ def test_other_server(laptop: Laptop, content: bytes | None, fails: list[str]) -
     file = "demo-1.0-py3-none-any.whl"
     (folder / "demo" / "index.html").write_text(f'<a href="{file}{digest}">{file}</a>')
     (folder / "demo" / file).write_bytes(b"these bytes")
-    handler = partial(SimpleHTTPRequestHandler, directory=str(folder.parent))
-    with answering(handler) as url:
+    opened = partialmethod(SimpleHTTPRequestHandler.__init__, directory=str(folder.parent))
+    with serving(type("Site", (SimpleHTTPRequestHandler,), {"__init__": opened})) as url:
         findings = laptop.examine(url)
 
     assert one(findings, "server").text.startswith("not a wheelyard (SimpleHTTP")
@@ -275,7 +274,7 @@ def test_other_server(laptop: Laptop, content: bytes | None, fails: list[str]) -
 
 def test_log_in_page(laptop: Laptop) -> None:
     """A page for people, such as a hotel's at each URL, is not taken for an index."""
-    with answering(Portal) as url:
+    with serving(Portal) as url:
         findings = laptop.examine(f"{url}/simple/")
 
     assert failures(findings) == ["project"]
@@ -285,7 +284,7 @@ def test_log_in_page(laptop: Laptop) -> None:
 
 def test_other_protocol(laptop: Laptop) -> None:
     """A port where something else than HTTP is spoken is told from one that does not answer."""
-    with answering(Ssh) as url:
+    with serving(Ssh) as url:
         finding = one(laptop.examine(url), "server")
 
     assert finding.text.endswith("its answer is no HTTP, or breaks off")
@@ -376,7 +375,7 @@ def test_command(laptop: Laptop, server: RunningServer, sandbox: Sandbox) -> Non
     sandbox = replace(sandbox, home=laptop.home)
 
     told = sandbox.run(*command, with_token(server, server.token), "--json", **SOURCE)
-    with answering(Hostile) as url:
+    with serving(Hostile) as url:
         failed = sandbox.attempt(*command, url.replace("//", "//ana:p%40ssword@"), **SOURCE)
 
     checks = {each["check"]: each["outcome"] for each in json.loads(told)["checks"]}
@@ -418,16 +417,3 @@ class Ssh(BaseHTTPRequestHandler):
     def handle(self) -> None:
         """Answer."""
         self.wfile.write(b"SSH-2.0-OpenSSH\r\n")
-
-
-@contextmanager
-def answering(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
-    """Serve by a handler, and yield the URL."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()

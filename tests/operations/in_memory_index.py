@@ -60,11 +60,12 @@ class IndexHarness:
         self.store = MemoryStore(self.clock.seconds)
         self.index = self.opened(seed=1)
 
-    def opened(self, seed: int) -> Index:
+    def opened(
+        self, seed: int, store: Store | None = None, settings: Settings | None = None
+    ) -> Index:
         """Return another index over this store, with empty caches, as a second process has it."""
-        return build_index(
-            self.store, Spool(self.folder), Settings(), fake_runtime(self.clock, seed)
-        )
+        runtime = fake_runtime(self.clock, seed)
+        return build_index(store or self.store, Spool(self.folder), settings or Settings(), runtime)
 
     def upload(self, made: Made, caller: Caller = ALICE) -> File:
         """Check that the caller may upload this filename, and upload the distribution."""

@@ -14,7 +14,6 @@ from tests.authentication.publishing_fixture import (
     RULES,
     SINGLE_USE,
     PublishingRules,
-    over,
     publishing,
     refusal,
     signed,
@@ -61,7 +60,7 @@ def test_replay_at_the_same_moment(noon: IndexHarness, tmp_path: Path, kind: str
     stores: list[Store] = [noon.store, noon.store]
     if kind == "folder":
         stores = [LocalStore(folder, Random(seed)) for seed, folder in enumerate(folders)]
-    indexes = [over(store, noon, seed) for seed, store in enumerate(stores, start=7)]
+    indexes = [noon.opened(seed, store) for seed, store in enumerate(stores, start=7)]
     services = [publishing(index) for index in indexes]
 
     with ThreadPoolExecutor(25) as pool:
@@ -191,7 +190,7 @@ def test_a_mint_sweeps(noon: IndexHarness) -> None:
 def test_what_a_mint_costs(noon: IndexHarness) -> None:
     """A mint is two writes and one listing, and a refusal asks the store nothing."""
     store = FaultyStore(noon.store)
-    service = publishing(over(store, noon))
+    service = publishing(noon.opened(5, store))
     store.calls.clear()
 
     assert refusal(service, {**GITHUB_SAYS, "environment": "other"}) == INVALID_PUBLISHER
@@ -233,9 +232,9 @@ def test_sweeping_never_fails_a_mint(noon: IndexHarness) -> None:
 
     later = {**GITHUB_SAYS, "jti": "later", "iat": NOON + 10800, "exp": NOON + 11000}
 
-    assert refusal(publishing(over(faulty, noon)), later) == ""
+    assert refusal(publishing(noon.opened(5, faulty)), later) == ""
     with pytest.raises(Unavailable):
-        publishing(over(faulty, noon)).cleanup.run()
+        publishing(noon.opened(5, faulty)).cleanup.run()
 
 
 def test_when_nobody_publishes_so_any_more(noon: IndexHarness) -> None:

@@ -10,6 +10,7 @@ from wheelyard.errors import Unavailable
 from wheelyard.model.name_patterns import parse_name_patterns
 from wheelyard.operations.name_claims import NameClaims
 from wheelyard.settings.sections import Settings
+from wheelyard.storage.base import Store
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import Index, build_index
 from wheelyard.wiring.stores import StoreTraits
@@ -47,11 +48,15 @@ class GuardedHarness(IndexHarness):
     is_local: bool = True
     """Whether the store is taken for one of this machine; if not, what was read is cached."""
 
-    def opened(self, seed: int) -> Index:
+    def opened(
+        self, seed: int, store: Store | None = None, settings: Settings | None = None
+    ) -> Index:
         """Return another index over this store, with empty caches, as a second process has it."""
         runtime = fake_runtime(self.clock, seed)
         traits = StoreTraits(is_local=self.is_local)
-        index = build_index(self.store, Spool(self.folder), Settings(), runtime, traits)
+        index = build_index(
+            store or self.store, Spool(self.folder), settings or Settings(), runtime, traits
+        )
         names = PrivateNames(
             index.projects, parse_name_patterns(self.private), is_local=index.is_local
         )

@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
+from http.server import BaseHTTPRequestHandler
+from threading import Lock
 from urllib.parse import urlsplit
+
+from tests.http_server import serving
 
 JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "text/html; charset=utf-8"
@@ -82,23 +84,8 @@ class FakeServer:
 def running_fake_server() -> Iterator[FakeServer]:
     """Run a server on loopback until the block ends."""
     server = FakeServer()
-    handler = type("Handler", (_Handler,), {"fake": server})
-    with _Server(("127.0.0.1", 0), handler) as listener:
-        server.url = f"http://127.0.0.1:{listener.server_address[1]}"
-        thread = Thread(target=listener.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            listener.shutdown()
-            thread.join()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, *_: object) -> None:
-        """Ignore clients that close the connection."""
+    with serving(type("Handler", (_Handler,), {"fake": server})) as server.url:
+        yield server
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -127,6 +114,3 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     do_HEAD = do_GET  # noqa: N815 - the library's spelling
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - ditto
-        """Say nothing."""

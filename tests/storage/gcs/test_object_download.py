@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from random import Random
-from threading import Thread
 from typing import Literal
 
 import pytest
@@ -22,6 +21,7 @@ from tests.fake_gcs.faults import (
 )
 from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import FakeGcs
+from tests.http_server import serving
 from tests.storage.gcs.opened import EMULATOR, FOR_EVER, VERBS, A, Opened, Opener, SkippedPauses
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, CHUNK_BYTES, NOT_MODIFIED, Key, Stored
@@ -252,13 +252,8 @@ def another_server(answer: str, *, says_length: bool = True) -> Iterator[str]:
         do_POST = do_GET  # noqa: N815 - the names that http.server looks for
         do_DELETE = do_GET  # noqa: N815
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with serving(Handler) as url:
+        yield url
 
 
 @pytest.mark.parametrize("page", ["first", "empty"])
