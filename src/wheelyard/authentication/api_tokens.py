@@ -143,11 +143,7 @@ class ApiTokens:
         raise self.records.retries.exhausted("the tokens")
 
     def all(self) -> list[TokenRecord]:
-        """
-        Return the records of all tokens, also of revoked and expired ones, oldest first.
-
-        Damaged records are left out.
-        """
+        """Return the records of all tokens but damaged ones, in any state, oldest first."""
         return sorted(self.records.all(), key=lambda record: (record.created_at, record.id))
 
     def expiring(self) -> list[TokenRecord]:
@@ -243,11 +239,7 @@ class ApiTokens:
         return self._require_active(token, self.records.get(token.id))
 
     def active(self, token_id: str) -> TokenRecord:
-        """
-        Return the record of an active token by its id, and record its use.
-
-        Raise Unauthenticated if it is unknown, revoked or expired.
-        """
+        """Return the record of an active token by its id, and record its use; raises as `get`."""
         return self._use(self.records.get(token_id).value)
 
     def _require_active(self, token: ApiToken, snapshot: Snapshot[TokenRecord]) -> TokenRecord:

@@ -199,11 +199,7 @@ def _token_subject(
 def _credential_scopes(
     principals: list[str], authenticator: Authenticator
 ) -> tuple[tuple[Scope, ...], str]:
-    """
-    Return the scopes of the first static token or publisher among the principals, and a label.
-
-    Both are empty if there is none.
-    """
+    """Return scopes and label of the first static token or publisher; both empty without one."""
     for identity in authenticator.static_tokens.identities:
         if identity.principal in principals:
             return identity.scopes, "what the static token itself is good for"

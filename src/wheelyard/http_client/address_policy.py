@@ -190,11 +190,7 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
 
     @contextmanager
     def deadline(self, seconds: float) -> Iterator[None]:
-        """
-        End this thread's network calls in this `with` block `seconds` from now.
-
-        An earlier deadline of an outer block stays.
-        """
+        """End this thread's network calls in this block after `seconds`, or earlier if it must."""
         before = self._limit.end
         end = self._monotonic() + seconds
         self._limit.end = end if before is None else min(end, before)

@@ -63,11 +63,7 @@ MIN_BYTES_PER_SECOND: Final = 10_000
 
 @dataclass(slots=True)
 class TransferRate:
-    """
-    Measures how fast one file is received.
-
-    An idle timeout alone would allow a server to send single bytes.
-    """
+    """Measures how fast a file comes, as an idle timeout would let a server send single bytes."""
 
     monotonic: Callable[[], float]
     waited: float = field(default=0.0, init=False)

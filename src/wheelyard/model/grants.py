@@ -162,11 +162,7 @@ def parse_member(text: str) -> str:
 
 
 def parse_grantee(text: str, groups: Groups) -> str:
-    """
-    Return a principal, or one of `groups` as `group:NAME`.
-
-    Raise Invalid (code `bad_setting`) for any other text.
-    """
+    """Return a principal, or one of `groups`; raise Invalid (code `bad_setting`) for other text."""
     name = text.removeprefix(_GROUP)
     if name == text or "@" in name:
         return parse_principal(text)

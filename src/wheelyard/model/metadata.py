@@ -86,11 +86,7 @@ class Headers:
         return next(iter(self.every(name)), None) if name in self.fields else None
 
     def only(self, name: str) -> str | None:
-        """
-        Return the value of a field, or None; raise Invalid if the field is repeated.
-
-        A value that is empty or `UNKNOWN` counts as None.
-        """
+        """Return the value of a field, None if it is empty or `UNKNOWN`; raise Invalid for two."""
         given = self.fields.get(name)
         if given is None:
             return None

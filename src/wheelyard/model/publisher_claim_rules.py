@@ -204,11 +204,7 @@ class GitLab(PublisherTable, frozen=True, kw_only=True):
 
 
 class Google(PublisherTable, frozen=True, kw_only=True):
-    """
-    A `[[publisher]]` table for a Google service account.
-
-    Its ID tokens have no `jti`, and may be used again.
-    """
+    """A `[[publisher]]` table for a Google service account, whose ID tokens have no `jti`."""
 
     email: Email
     sub: AccountId
@@ -217,11 +213,7 @@ class Google(PublisherTable, frozen=True, kw_only=True):
 
 
 class Buildkite(PublisherTable, frozen=True, kw_only=True):
-    """
-    A `[[publisher]]` table for a Buildkite pipeline.
-
-    Buildkite builds forks, too, so a branch or a tag is required.
-    """
+    """A `[[publisher]]` table for Buildkite, which builds forks, too: a branch or tag is needed."""
 
     organization: Text
     pipeline: Text

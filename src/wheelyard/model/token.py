@@ -100,11 +100,7 @@ class TokenRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return "active" if now < self.expires_at else "expired"
 
     def expires_soon(self, now: datetime) -> bool:
-        """
-        Return whether it is active and expires within `EXPIRY_WARNING`.
-
-        Never for the token of a CI job, which lives for minutes.
-        """
+        """Return whether it is active, not of a CI job, and expires within `EXPIRY_WARNING`."""
         is_near = self.expires_at - now <= EXPIRY_WARNING
         return is_near and not self.publishers and self.state(now) == "active"
 

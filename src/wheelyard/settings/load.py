@@ -183,11 +183,7 @@ def ineffective_sources(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _config_source(file: Path | None, environ: Mapping[str, str]) -> str:
-    """
-    Return the path of the settings file, `WHEELYARD_TOML` if that is set, or an empty string.
-
-    Raise Invalid if both are given.
-    """
+    """Return the settings file, `WHEELYARD_TOML` or an empty string; raise Invalid for both."""
     named = str(file or "") or environ.get(FILE_VARIABLE, "")
     if not environ.get(TEXT_VARIABLE):
         return named or (str(DEFAULT_FILE) if DEFAULT_FILE.exists() else "")

@@ -109,11 +109,7 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def indexes(self) -> tuple[UpstreamIndexSettings, ...]:
-        """
-        The upstream indexes in order: `[[upstream.index]]`, or the one of `url`.
-
-        Raises Invalid (code `bad_setting`) for a malformed table.
-        """
+        """The upstream indexes in order; raises Invalid (code `bad_setting`) for a wrong table."""
         if self.index:
             return tuple(parse_index(number, each) for number, each in enumerate(self.index, 1))
         if not self.url:

@@ -162,11 +162,7 @@ class Store(Protocol):
         ...
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
-        """
-        Return a URL for clients to download the object; None if the store has no URLs.
-
-        It is valid for at least half of `lifetime`.
-        """
+        """Return a download URL, valid for half of `lifetime` at least; None if there are none."""
         del key, lifetime
         return None
 

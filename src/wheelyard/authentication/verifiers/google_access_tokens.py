@@ -124,11 +124,7 @@ class AccessTokenVerifier:
         return self._cache.key("gat", self._resource.bucket, "", token)
 
     def _ask_google(self, key: bytes, token: str) -> tuple[Identity | CredentialRejected, float]:
-        """
-        Return the identity or the rejection of a token, and for how many seconds to cache it.
-
-        Raise Unavailable if Google does not answer.
-        """
+        """Return identity or rejection, and how long to cache it; raise Unavailable for silence."""
         deadline = self._monotonic() + TIMEOUT_SECONDS
         try:
             actions = self._permitted_actions(token)
@@ -145,11 +141,7 @@ class AccessTokenVerifier:
         return _identity(key, actions), seconds if actions else REJECTION_CACHE_SECONDS
 
     def _permitted_actions(self, token: str) -> Action | None:
-        """
-        Return the actions that the token's permissions on the bucket give; may be no action.
-
-        Return None if Google rejects the token.
-        """
+        """Return the actions, perhaps none, that Google permits; None if it rejects the token."""
         response = self._json_client.get(
             self._resource.permissions_url, timeout=TIMEOUT_SECONDS, bearer=token
         )

@@ -95,11 +95,7 @@ def email_of(claims: Claims) -> str:
 
 
 def domain_of(claims: Claims) -> str | None:
-    """
-    Return the claim `hd`, a domain, in lower case; None if it is missing.
-
-    Raise CredentialRejected if it is malformed.
-    """
+    """Return the claim `hd` in lower case, or None; raise CredentialRejected if it is malformed."""
     domain = claims.get("hd")
     if domain is None:
         return None

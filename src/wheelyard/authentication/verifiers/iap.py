@@ -36,11 +36,7 @@ def iap_verifier(
     now: Callable[[], float],
     verification_cache: VerificationCache[Identity],
 ) -> IdTokenVerifier:
-    """
-    Return a verifier of the IAP assertions for `audiences`.
-
-    An audience looks like `/projects/NUMBER/global/backendServices/ID`.
-    """
+    """Return a verifier for audiences such as `/projects/NUMBER/global/backendServices/ID`."""
     keys = JwksCache(IAP_ISSUER, IAP_ALGORITHMS, dependencies, keys_url)
     issuer = IssuerConfig(IAP_ISSUER, keys, IAP_ALGORITHMS, audiences, IAP_LIFETIME_SECONDS)
     return IdTokenVerifier({IAP_ISSUER: issuer}, _identify, now, verification_cache)

@@ -39,11 +39,7 @@ class JsonResponse:
     body: bytes = field(repr=False)
 
     def document(self) -> dict[str, object]:
-        """
-        Return the JSON object in the body.
-
-        Raise FetchError if the status is not 200, or the body is not a JSON object.
-        """
+        """Return the JSON object in the body; raise FetchError unless it is one, of status 200."""
         if self.status != HTTPStatus.OK:
             raise FetchError(f"it answered {self.status}")
         try:

@@ -76,11 +76,7 @@ class _KeySet:
 
 
 class JwksCache:
-    """
-    The cached key set of one issuer; thread-safe.
-
-    Without `url`, the URL of the set comes from the issuer's discovery document.
-    """
+    """The cached key set of one issuer; thread-safe. Without `url`, its place is discovered."""
 
     def __init__(
         self,

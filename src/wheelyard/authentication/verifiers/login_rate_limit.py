@@ -159,11 +159,7 @@ class LoginRateLimit:
 
 
 def address_key(address: str, kind: str = "address") -> str:
-    """
-    Return the bucket key for a kind of attempt and the network of an address.
-
-    All addresses that are no IP addresses share one key.
-    """
+    """Return the bucket key of a kind of attempt and a network; one for all that is no address."""
     return f"{kind}:{network_of(address)}"
 
 
@@ -179,11 +175,7 @@ def login_keys(address: str, name: str) -> tuple[str, str]:
 
 @lru_cache(1024)  # parsing takes longer than the rest of a request that a cache answers
 def client_network(address: str) -> str:
-    """
-    Return the address that stands for one client: itself, or the first of its IPv6 /64.
-
-    Return `-` for text that is no IP address.
-    """
+    """Return the address of a client, or the first of its IPv6 /64; `-` for no IP address."""
     parsed = _parsed(address)
     if isinstance(parsed, IPv6Address):
         return str(ip_network((int(parsed), CUSTOMER_PREFIX_V6), strict=False).network_address)

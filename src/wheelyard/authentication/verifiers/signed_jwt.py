@@ -88,11 +88,7 @@ class IdTokenVerifier:
         return self._cache.get(self._cache.key("signed", token))
 
     def verify(self, token: str) -> Identity:
-        """
-        Return the identity of a signed token, cached or verified now; may wait for the keys.
-
-        Raises as `Verifier.verify`.
-        """
+        """Return the identity of a signed token, cached or verified now; see `Verifier.verify`."""
         identity = self.cached_identity(token)
         if identity is not None:
             return identity

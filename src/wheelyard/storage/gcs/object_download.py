@@ -157,11 +157,7 @@ class ObjectDownload:
     def _media(
         self, parameters: dict[str, str], headers: dict[str, str], timeouts: tuple[float, float]
     ) -> requests.Response:
-        """
-        Request the object's bytes; return the response once its headers are there.
-
-        Raises the library's exception for an error status.
-        """
+        """Request the bytes; return the response with its headers, or raise the library's error."""
         bucket, name = quote(self.location.bucket, safe="~"), quote(self.name, safe="~")
         response: requests.Response = self.client._http.get(  # noqa: SLF001 - the one session
             f"{self.client.api_endpoint}/download/storage/v1/b/{bucket}/o/{name}",

@@ -147,11 +147,7 @@ class IamSigner:
 
     @property
     def email(self) -> str:
-        """
-        The service account's e-mail, read once from the metadata server if it is unknown.
-
-        Raises Unavailable if it cannot be read.
-        """
+        """The account's e-mail; raises Unavailable if the metadata server does not tell it."""
         with self._lock:
             if self._email == UNKNOWN_EMAIL:
                 self._email = self._fetch_email()
