@@ -209,11 +209,7 @@ class Authenticator:
         return Caller(principal, scopes, frozenset({principal}), record.name)
 
     def verified_recently(self, credential: Credential) -> bool:
-        """
-        Return whether this password was right in the last day, for its user and client network.
-
-        Return False for a credential that is not a password.
-        """
+        """Return whether it is a password, right today for its user and client network."""
         return (
             self.htpasswd is not None
             and classify(credential) is CredentialType.PASSWORD

@@ -34,11 +34,7 @@ class CredentialType(Enum):
 
 
 def api_token_in(credential: Credential) -> ApiToken | None:
-    """
-    Return the API token in the password or the user name of a credential, or None.
-
-    Raise Unauthenticated if one has the prefix of an API token and is malformed.
-    """
+    """Return the API token in a credential, or None; raise Unauthenticated for a malformed one."""
     for half in credential.halves:
         if has_token_prefix(half):
             token = parse_token(half)

@@ -155,11 +155,7 @@ class Sessions:
                 return None
 
     def _present(self, session: Session) -> tuple[str, Identity | TokenRecord]:
-        """
-        Return the evidence of a session's credential as it is now, and whom it stands for.
-
-        Raise Unauthenticated if the credential is not there any more, or not accepted.
-        """
+        """Return a session's evidence as of now, and its holder; else raise Unauthenticated."""
         authenticator, subject = self.authenticator, session.subject
         match session.kind:
             case "api_token":

@@ -99,11 +99,7 @@ def rotate(tokens: ApiTokens, old: TokenRecord, overlap: timedelta, by: str) -> 
 def _shorten(
     tokens: ApiTokens, old: TokenRecord, new: TokenRecord, overlap: timedelta, by: str
 ) -> TokenRecord:
-    """
-    Store and return the old token's record, which now ends after `overlap`; see `rotate`.
-
-    If that fails, revoke the new token. Raise Conflict or Unavailable.
-    """
+    """Store and return the old token's record, ended after `overlap`, or revoke the new token."""
 
     def shortened(record: TokenRecord) -> TokenRecord:
         now = tokens.runtime.now()

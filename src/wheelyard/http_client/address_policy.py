@@ -120,11 +120,7 @@ def _inner(address: Address) -> Address:
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """
-    Return the addresses, as texts, of a host name, or of an address in any spelling.
-
-    Raise OSError or UnicodeError if there are none. It may block for long.
-    """
+    """Return the addresses of a host; may block. Raise OSError or UnicodeError for none."""
     return [str(each[4][0]) for each in getaddrinfo(host, port, proto=IPPROTO_TCP)]
 
 

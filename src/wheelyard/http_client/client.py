@@ -232,11 +232,7 @@ class HttpClient:
 
 
 def tls_context(ca_file: str = "") -> ssl.SSLContext:
-    """
-    Return TLS that trusts the authorities of this machine, and those of a file in PEM.
-
-    Raise OSError if the file cannot be read, or has no certificate.
-    """
+    """Return TLS that trusts this machine's authorities and a PEM file's; may raise OSError."""
     context = httpcore2.default_ssl_context()
     if ca_file:
         context.load_verify_locations(ca_file)

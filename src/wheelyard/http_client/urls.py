@@ -82,11 +82,7 @@ class Url:
         return self.scheme == "https"
 
     def resolved(self, reference: str) -> "Url":
-        """
-        Return `reference`, relative to this URL or absolute, as a URL without a credential.
-
-        Raise BadUrl if that is no http or https URL, or too long.
-        """
+        """Return an absolute or relative URL without a credential; raise BadUrl as `parse_url`."""
         if len(reference) > MAX_URL_LENGTH:
             raise BadUrl("it is too long")
         try:

@@ -33,11 +33,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]")
 
 
 def parse_any(raw: bytes | None, name: NormalizedName, version: Version | str) -> CoreMetadata:
-    """
-    Return the metadata in `raw`; if it is invalid, its valid fields; if it is None, a minimum.
-
-    `raw` is stored core metadata. The minimum is the name and the version.
-    """
+    """Return stored metadata, or its valid fields if it is invalid, or for None a minimum."""
     if raw is None:
         return minimal_metadata(name, version)
     try:

@@ -135,11 +135,7 @@ def process_environment() -> Mapping[str, str]:
 
 
 def google_endpoints(environ: Mapping[str, str]) -> GoogleEndpoints:
-    """
-    Return the URLs of Google's services, or those of a test server that `environ` names.
-
-    Raise Invalid if the test server is not on this machine.
-    """
+    """Return Google's URLs, or those of a test server on this machine that `environ` names."""
     url = environ.get(FAKE_GOOGLE_VARIABLE, "")
     if url and not is_loopback(urlsplit(url).hostname or ""):
         why = "is for tests, and names no server of this machine"
@@ -194,11 +190,7 @@ def _config_source(file: Path | None, environ: Mapping[str, str]) -> str:
 
 
 def _read_file(config_source: str, environ: Mapping[str, str]) -> _Values:
-    """
-    Return the tables of the settings file or of `WHEELYARD_TOML`; empty if there is neither.
-
-    Raise Invalid if the text cannot be read or has a wrong form.
-    """
+    """Return the tables of the settings; raise Invalid if they are unreadable or malformed."""
     if not config_source:
         return {}
     try:
@@ -332,11 +324,7 @@ def _tables(value: object) -> list[dict[str, Any]]:
 
 
 def _from_flag(flag: str) -> _SettingValue:
-    """
-    Return the setting, value and source of a `--set SECTION.KEY=VALUE`.
-
-    Raise Invalid if it is malformed, or if the setting is unknown or a secret.
-    """
+    """Return what a `--set SECTION.KEY=VALUE` sets; raise Invalid for a wrong or secret one."""
     name, equals, text = flag.partition("=")
     if not equals:  # the text is not repeated, because it may be a secret
         form = "SECTION.KEY=VALUE, such as server.port=8080"
@@ -354,11 +342,7 @@ def _from_flag(flag: str) -> _SettingValue:
 
 
 def _parse_flag_value(setting: Setting, text: str) -> object:
-    """
-    Return the value of a `--set`, parsed as TOML if it fits, else the text (split for a list).
-
-    Raise Invalid if a table or an array of tables is not written as one.
-    """
+    """Return the value of a `--set`: as TOML if it fits, else as text; raise Invalid if wrong."""
     try:
         found = _parse_toml(f"value = {text}")
     except ValueError:

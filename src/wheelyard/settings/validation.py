@@ -53,12 +53,7 @@ _SEGMENT: Final = re.compile(r"(?!\.{1,2}\Z)[^\s\x00-\x1f\x7f%?#\\]+")
 
 
 def validate(settings: Settings) -> Settings:
-    """
-    Check the settings, and return them with `path_prefix` normalised.
-
-    Raises:
-        Invalid: A setting is invalid, or settings contradict each other (code `bad_setting`).
-    """
+    """Return valid settings, with `path_prefix` normalised; raise Invalid (code `bad_setting`)."""
     checks = (_invalid_values, _location_errors, _contradictions, upstream_errors)
     for why in chain.from_iterable(check(settings) for check in checks):
         raise bad_setting(why)

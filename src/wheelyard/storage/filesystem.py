@@ -94,11 +94,7 @@ def open_no_follow(path: str, flags: int) -> int:
 
 
 def list_no_follow(folder: str) -> list[tuple[str, bool]]:
-    """
-    Return the name of each entry of a folder, hidden ones left out, and whether it is a folder.
-
-    Raises OSError (ELOOP) if the path has a symbolic link in it.
-    """
+    """Return each visible name in a folder, and whether it is one; raises as `open_no_follow`."""
     descriptor = open_no_follow(folder, os.O_DIRECTORY)
     try:
         with os.scandir(descriptor) as entries:

@@ -122,11 +122,7 @@ class HtpasswdVerifier:
         return name in self.file.value.hashes
 
     def verify(self, name: str, password: str, network: str = "") -> Identity:
-        """
-        Return the identity of a user, from the cache or by hashing the password.
-
-        Raise Unauthenticated for an unknown user or a wrong password.
-        """
+        """Return the identity of a user, cached or by hashing; raise Unauthenticated if wrong."""
         cached = self.cached_identity(name, password, network)
         if cached is not None:
             return cached
@@ -169,11 +165,7 @@ def cache_key(cache: VerificationCache[Any], name: str, password: str, network: 
 
 
 def parse_htpasswd(text: str) -> ParsedFile[HtpasswdFile]:
-    """
-    Return the parsed text of an htpasswd file, with warnings about weak and slow hashes.
-
-    Raise Invalid for a malformed line, an unsupported hash, or a name that occurs twice.
-    """
+    """Return a parsed htpasswd file, with warnings about hashes; raise Invalid for a wrong line."""
     hashes, warnings, parsed = dict[str, str](), list[str](), list[PasswordHash]()
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
         entry = line.strip()

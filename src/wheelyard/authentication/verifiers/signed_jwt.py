@@ -159,11 +159,7 @@ def verified_claims(token: str, issuers: Mapping[str, IssuerConfig], now: float)
 
 
 def _decode_unverified(token: str) -> tuple[Claims, Claims]:
-    """
-    Return header and claims of a token, without any verification.
-
-    Raise CredentialRejected if it is malformed, or Cloud Run has removed its signature.
-    """
+    """Return unverified header and claims; raise CredentialRejected if nothing can be verified."""
     is_jwt = token.isascii() and token.count(".") == 2  # noqa: PLR2004 - between the three parts
     if len(token) > JWT_LIMIT_BYTES or not is_jwt:
         raise CredentialRejected("auth_malformed")

@@ -138,11 +138,7 @@ class StaticTokens:
         return None
 
     def named(self, principal: str) -> tuple[str, Identity]:
-        """
-        Return the digest, hexadecimal, and the identity of the static token with a principal.
-
-        May reload the file. Raise Unauthenticated if there is none, or it has expired.
-        """
+        """Return digest and identity of a principal's static token, or raise Unauthenticated."""
         tokens = self.file.current() if self.file else {}
         for digest, token in (*tokens.items(), *self._from_environment.items()):
             if token.identity.principal == principal:
@@ -163,11 +159,7 @@ def _invalid_static_token() -> Unauthenticated:
 
 
 def parse_static_tokens(text: str) -> ParsedFile[_TokensByDigest]:
-    """
-    Return the parsed text of a file: its static tokens, by their SHA-256.
-
-    Raise Invalid if the text is malformed; for a wrong table the message has its number.
-    """
+    """Return the static tokens in a text by their SHA-256; raise Invalid, with a table's number."""
     tokens: dict[bytes, _StaticToken] = {}
     names = {ENVIRONMENT_TOKEN}
     for number, table in enumerate(_tables(text), start=1):

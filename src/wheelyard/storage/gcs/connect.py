@@ -70,11 +70,7 @@ class ConnectedBucket:
 
 
 def open_bucket_reader(location: BucketLocation, runtime: Runtime) -> BucketReader:
-    """
-    Return a reader for a bucket that is not a wheelyard store, without a request to it.
-
-    Raises Unavailable (code `storage_credentials`) if there are no credentials.
-    """
+    """Return a reader of a bucket that is no store, without a request; raises as `open_bucket`."""
     return BucketReader(_connect(location, OperationCounter()), location, RetryEnvironment(runtime))
 
 

@@ -68,11 +68,7 @@ class ObjectDownload:
     response: requests.Response | None = None
 
     def read_whole(self, unless: int | None) -> tuple[bytes, str] | None:
-        """
-        Return all bytes and their generation, or None if the generation is `unless`.
-
-        Raises the library's NotFound if the object does not exist.
-        """
+        """Return bytes and generation, None for `unless`; raise the library's NotFound for none."""
         return self.policy.run(lambda: self._read_whole(unless))
 
     def open(self, start: int, stop: int | None) -> bool:

@@ -61,12 +61,7 @@ class RetryEnvironment:
 
 @dataclass(slots=True, kw_only=True)
 class RetryPolicy:
-    """
-    The retries of one call of a store.
-
-    It can be given to Google's library as `retry=`: called with a function, it returns a function
-    that retries.
-    """
+    """The retries of one call of a store; what Google's library takes as `retry=`, too."""
 
     env: RetryEnvironment
     retry_seconds: float

@@ -252,12 +252,7 @@ class UrlSigner:
         self._lock = Lock()
 
     def url(self, bucket: str, name: str, lifetime: timedelta) -> str:
-        """
-        Return a signed URL for GET of one object, valid for at least half of `lifetime`.
-
-        Raises:
-            Unavailable: Code signing_denied or signing_unavailable; the failure is not cached.
-        """
+        """Return a URL for GET, valid for half of `lifetime` at least; a failure is not cached."""
         request = SigningRequest(
             scheme=self._endpoint.scheme,
             host=self._endpoint.netloc,

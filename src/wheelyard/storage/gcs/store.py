@@ -286,11 +286,7 @@ class GcsStore(Store):
                 yield Entry(key, blob.size, version_of(blob), blob.time_created.timestamp())
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
-        """
-        Return a download URL of the object, or None if the server streams downloads itself.
-
-        A signed URL is valid for at least half of `lifetime`.
-        """
+        """See `Store`; None if the server streams downloads itself."""
         if self._url_factory is None:
             return None
         return self._url_factory(self._location.bucket, self._location.name_of(key), lifetime)
