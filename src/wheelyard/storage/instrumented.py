@@ -78,19 +78,18 @@ class Histogram:
 class Histograms:
     """A histogram of durations for each set of label values, since the start; thread-safe."""
 
-    def __init__(self, bounds: Sequence[float] = BUCKET_BOUNDS_SECONDS) -> None:
-        self.bounds = tuple(bounds)
+    def __init__(self) -> None:
         self._counts: dict[HistogramLabels, list[int]] = {}
         self._seconds: dict[HistogramLabels, float] = {}
         self._lock = Lock()
 
     def add(self, labels: HistogramLabels, seconds: float) -> None:
         """Record one duration in the histogram of `labels`."""
-        bucket = bisect_left(self.bounds, seconds)
+        bucket = bisect_left(BUCKET_BOUNDS_SECONDS, seconds)
         with self._lock:
             counts = self._counts.get(labels)
             if counts is None:
-                counts = self._counts[labels] = [0] * (len(self.bounds) + 1)
+                counts = self._counts[labels] = [0] * (len(BUCKET_BOUNDS_SECONDS) + 1)
                 self._seconds[labels] = 0.0
             counts[bucket] += 1
             self._seconds[labels] += seconds

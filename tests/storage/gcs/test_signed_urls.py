@@ -322,17 +322,6 @@ def test_many_at_once_share_a_call(iam: FakeGcs, signer: Signer, refusals: int) 
 
 
 @pytest.mark.integration
-def test_memory_is_bounded(iam: FakeGcs, signer: Signer) -> None:
-    """Of the URLs in memory, those that were not asked for longest go first."""
-    urls = UrlSigner(signer, lambda: NOON, capacity=2)
-
-    for name in ("a", "b", "c", "c", "b", "a"):
-        urls.url("bucket", name, HOUR)
-
-    assert iam.log.count(kind="sign") == 4
-
-
-@pytest.mark.integration
 def test_a_missing_permission(iam: FakeGcs, signer: Signer, pauses: list[float]) -> None:
     """Who may not sign is told at once which permission on which account is missing."""
     iam.permissions.deny("iam.serviceAccounts.signBlob")

@@ -242,12 +242,11 @@ class UrlSigner:
         signer: Signer,
         now: Callable[[], float],
         endpoint: str = STORAGE_URL,
-        capacity: int = URL_CACHE_ENTRIES,
     ) -> None:
         self._signer = signer
         self._now = now
         self._endpoint = urlsplit(endpoint)
-        self._urls: LruCache[SigningRequest, str] = LruCache(capacity)
+        self._urls: LruCache[SigningRequest, str] = LruCache(URL_CACHE_ENTRIES)
         self._in_flight: dict[SigningRequest, Future[str]] = {}
         self._lock = Lock()
 
