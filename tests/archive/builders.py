@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from wheelyard.archive.distribution_reader import DistributionContents, read_distribution
-from wheelyard.archive.limits import ArchiveLimits, Deadline
+from wheelyard.archive.rules import ArchiveLimits, Deadline
 from wheelyard.errors import Invalid
 from wheelyard.model.distribution_filename import parse_filename
 

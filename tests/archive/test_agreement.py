@@ -28,14 +28,13 @@ from tests.archive.builders import (
 from tests.archive.families import NFC, NFD
 from tests.archive.unpacking import unpacked
 from wheelyard.archive.decompression import decompress_tar
-from wheelyard.archive.leniency import Leniency
-from wheelyard.archive.limits import ArchiveLimits, Deadline, ReadContext
 from wheelyard.archive.member_names import (
     MemberKind,
     check_portable_name,
     check_relative_name,
     normalized_path,
 )
+from wheelyard.archive.rules import ArchiveLimits, Deadline, Leniency, ReadContext
 from wheelyard.archive.tar_members import TarStream, tar_members
 from wheelyard.archive.zip_members import open_zip
 from wheelyard.errors import Invalid

@@ -24,8 +24,7 @@ from tests.archive.builders import (
     wheel_entries,
     zip_bytes,
 )
-from wheelyard.archive.leniency import WAIVABLE_CODES
-from wheelyard.archive.limits import MIB, ArchiveLimits
+from wheelyard.archive.rules import MIB, WAIVABLE_CODES, ArchiveLimits
 from wheelyard.errors import Invalid
 
 TAR = sdist_tar() + END_OF_TAR

@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final, Protocol
 
-from wheelyard.archive.archive_errors import archive_bomb, invalid_archive
-from wheelyard.archive.limits import MIB, Deadline, ReadContext
+from wheelyard.archive.rules import MIB, Deadline, ReadContext, archive_bomb, invalid_archive
 from wheelyard.archive.zip_members import INFLATED_CHUNK_BYTES, READ_CHUNK_BYTES, Inflater
 from wheelyard.model.distribution_filename import BZIP2_SUFFIXES, GZIP_SUFFIXES, XZ_SUFFIXES
 

@@ -12,15 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from wheelyard.archive.archive_errors import (
+from wheelyard.archive.member_names import check_relative_name
+from wheelyard.archive.rules import (
+    ArchiveLimits,
+    Deadline,
+    Leniency,
+    ReadContext,
+    Rule,
     archive_bomb,
     invalid_archive,
     invalid_file,
     missing_metadata,
 )
-from wheelyard.archive.leniency import Leniency, Rule
-from wheelyard.archive.limits import ArchiveLimits, Deadline, ReadContext
-from wheelyard.archive.member_names import check_relative_name
 from wheelyard.archive.sdist import read_sdist
 from wheelyard.archive.wheel import open_wheel
 from wheelyard.archive.zip_members import open_zip

@@ -12,8 +12,7 @@ from enum import Enum
 from itertools import pairwise
 from unicodedata import is_normalized, normalize
 
-from wheelyard.archive.archive_errors import invalid_archive, unsafe_archive
-from wheelyard.archive.limits import ArchiveLimits
+from wheelyard.archive.rules import ArchiveLimits, invalid_archive, unsafe_archive
 
 _CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """Control characters, line ends, and Bidi_Control, which changes how a name is displayed."""

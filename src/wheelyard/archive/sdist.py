@@ -9,22 +9,24 @@ from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from unicodedata import is_normalized
 
-from wheelyard.archive.archive_errors import (
-    archive_bomb,
-    invalid_archive,
-    invalid_file,
-    missing_metadata,
-    unsafe_archive,
-)
 from wheelyard.archive.decompression import decompress_tar
-from wheelyard.archive.leniency import Rule
-from wheelyard.archive.limits import MIB, Deadline, ReadContext
 from wheelyard.archive.member_names import (
     MemberKind,
     MemberPaths,
     check_relative_name,
     check_text,
     normalized_path,
+)
+from wheelyard.archive.rules import (
+    MIB,
+    Deadline,
+    ReadContext,
+    Rule,
+    archive_bomb,
+    invalid_archive,
+    invalid_file,
+    missing_metadata,
+    unsafe_archive,
 )
 from wheelyard.archive.tar_members import TarMember, TarStream, tar_members
 from wheelyard.archive.zip_members import open_zip

@@ -10,9 +10,14 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from wheelyard.archive.archive_errors import archive_bomb, invalid_archive, unsafe_archive
-from wheelyard.archive.limits import ArchiveLimits, ReadContext
 from wheelyard.archive.member_names import MemberKind
+from wheelyard.archive.rules import (
+    ArchiveLimits,
+    ReadContext,
+    archive_bomb,
+    invalid_archive,
+    unsafe_archive,
+)
 
 _BLOCK_BYTES = 512
 _HEADER = struct.Struct("<100s 8s 8s 8s 12s 12s 8s c 100s 6s 2s 32s 32s 8s 8s 155s 12x")

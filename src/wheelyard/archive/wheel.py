@@ -2,29 +2,36 @@
 Validation of a wheel: its `.dist-info` folder, RECORD, WHEEL, METADATA and entry points.
 
 Follows the binary distribution format, the entry points specification as its strictest reader does,
-and PEP 639 for licence files. Installers copy RECORD without comparing it, so every file is
-compared with RECORD here. Installers make a file of each entry point, so those are validated, too.
+and PEP 639 for licence files. RECORD lists all files with hash and size. Installers copy it without
+comparing it, so every file is compared with it here. Installers make a file of each entry point, so
+those are validated, too.
 """
 
+import base64
+import csv
+import hashlib
+import io
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from packaging.utils import canonicalize_name
 
-from wheelyard.archive.archive_errors import (
+from wheelyard.archive.member_names import check_portable_name, find_case_collision
+from wheelyard.archive.rules import (
+    ArchiveLimits,
+    ReadContext,
+    Rule,
     invalid_archive,
     invalid_file,
     invalid_metadata,
     missing_metadata,
+    record_mismatch,
     unsafe_archive,
 )
-from wheelyard.archive.leniency import Rule
-from wheelyard.archive.limits import ReadContext
-from wheelyard.archive.member_names import check_portable_name, find_case_collision
-from wheelyard.archive.wheel_record import check_record
-from wheelyard.archive.zip_members import ZipArchive, open_zip
+from wheelyard.archive.zip_members import ZipArchive, ZipMember, open_zip
 from wheelyard.errors import quoted
 from wheelyard.model.distribution_filename import TAG_LIMIT, Wheel, is_stem_of
 from wheelyard.model.metadata import LICENSE_VERSION, CoreMetadata, Headers, parse_headers
@@ -38,6 +45,12 @@ _SCRIPT_NAME = re.compile(r"[\w.-]+")
 _DOTTED_NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _OBJECT_REFERENCE = re.compile(rf"{_DOTTED_NAME}\s*:\s*{_DOTTED_NAME}\s*(?:\[[\w\s,.=-]*\])?")
 """The object reference of a command: a module, a function, and optional extras."""
+
+_ALGORITHMS = frozenset({"sha256", "sha384", "sha512"})
+_UNHASHED_SUFFIXES = ("", ".jws", ".p7s")
+"""Suffixes of RECORD and its signatures, which cannot be listed with a hash."""
+_COMMAS_PER_LINE = 4
+"""The highest average in RECORD: two for the columns, and some in names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +76,7 @@ class OpenWheel:
         if path in self.archive.members:
             _check_entry_points(self.archive.read_path(path, context.limits.entry_points), path)
         with context.leniency.waiving(Rule.RECORD):
-            check_record(self.archive, f"{self.folder}/RECORD")
+            _check_record(self.archive, f"{self.folder}/RECORD")
             return
         # the waived rule covers RECORD, but not damaged members
         for member in self.archive.members.values():
@@ -206,3 +219,83 @@ def _check_command(name: str, value: str) -> None:
     # an installer writes the reference into the code of the command
     if not _OBJECT_REFERENCE.fullmatch(value):
         raise invalid_metadata("a command does not lead to 'module:function'", name)
+
+
+def _check_record(archive: ZipArchive, path: str) -> None:
+    """
+    Raise Invalid unless RECORD, at `path`, lists exactly the wheel's files, with their hashes.
+
+    Sizes are compared if RECORD has them. Each member is read.
+    """
+    limits, members = archive.context.limits, archive.members
+    record = _parse_record(archive.read_path(path, limits.record), path, limits)
+    files = {name for name in members if not name.endswith("/")} - _unhashed(path)
+    for name in sorted(files - record.keys()):
+        raise record_mismatch("RECORD does not list a file of the wheel", name)
+    for name in sorted(record.keys() - files):
+        raise record_mismatch("RECORD lists a file that the wheel does not have", name)
+    for member in members.values():
+        if member.name in record:
+            _check_hash(archive, member, record[member.name])
+        else:
+            archive.verify(member)
+
+
+class _RecordEntry(NamedTuple):
+    """The hash and the size in a line of RECORD, as written."""
+
+    hashed: str
+    """`sha256=...`."""
+    size: str
+    """In bytes; may be empty."""
+
+
+_Record = dict[str, _RecordEntry]
+"""The entry of each file, by path."""
+
+
+def _parse_record(raw: bytes, path: str, limits: ArchiveLimits) -> _Record:
+    """Return the entries of RECORD by path, without RECORD, its signatures, and folders."""
+    if max(raw.count(b"\n"), raw.count(b",") // _COMMAS_PER_LINE) >= limits.record_lines:
+        raise record_mismatch(f"RECORD has more than {limits.record_lines} lines", path)
+    if b"\0" in raw:
+        raise record_mismatch("RECORD contains a NUL character", path)
+    try:
+        lines = io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8", newline="")
+        return _collect_entries(csv.reader(lines), path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise record_mismatch("RECORD is not a table in UTF-8") from error
+
+
+def _collect_entries(rows: Iterable[list[str]], path: str) -> _Record:
+    record: _Record = {}
+    unhashed = _unhashed(path)
+    for row in rows:
+        if not row:
+            continue
+        name = row[0].replace("\\", "/")
+        entry = _RecordEntry(*(*row[1:3], "", "")[:2])
+        if name in unhashed or name.endswith("/"):
+            continue
+        if record.setdefault(name, entry) != entry:
+            raise record_mismatch("RECORD lists a file twice", name)
+    return record
+
+
+def _unhashed(path: str) -> set[str]:
+    return {path + suffix for suffix in _UNHASHED_SUFFIXES}
+
+
+def _check_hash(archive: ZipArchive, member: ZipMember, entry: _RecordEntry) -> None:
+    """Raise Invalid unless a member has the hash of its RECORD entry, and the size, if any."""
+    algorithm, _, expected = entry.hashed.partition("=")
+    if algorithm not in _ALGORITHMS:
+        raise record_mismatch("RECORD has no hash of SHA-256 or better for a file", member.name)
+    digest = hashlib.new(algorithm)
+    for chunk in archive.chunks(member):
+        digest.update(chunk)
+    if entry.size not in {"", str(member.size)}:
+        raise record_mismatch("a file does not have the size that RECORD lists", member.name)
+    encoded = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=")
+    if encoded != expected.encode():
+        raise record_mismatch("a file does not have the hash that RECORD lists", member.name)

@@ -14,17 +14,20 @@ import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from wheelyard.archive.archive_errors import (
+from wheelyard.archive.member_names import MemberKind, MemberPaths, normalized_path
+from wheelyard.archive.rules import (
+    KIB,
+    MIB,
+    ArchiveLimits,
+    ReadContext,
     archive_bomb,
     invalid_archive,
     missing_metadata,
     unsafe_archive,
 )
-from wheelyard.archive.limits import KIB, MIB, ArchiveLimits, ReadContext
-from wheelyard.archive.member_names import MemberKind, MemberPaths, normalized_path
 
 READ_CHUNK_BYTES = 256 * KIB
 """The bytes of one read from a file."""
@@ -130,6 +133,8 @@ class ZipArchive:
     """By name, in the order of the file."""
     data_offsets: dict[str, int]
     """The offset of each member's data."""
+    _contents: dict[str, bytes] = field(default_factory=dict)
+    """Small members that were read as a whole: RECORD names them as well."""
 
     def read_path(self, path: str, limit: int) -> bytes:
         """
@@ -146,7 +151,10 @@ class ZipArchive:
         """Return the inflated data of a member; raise Invalid, before reading, if over `limit`."""
         if member.size > limit:
             raise archive_bomb(f"a member is larger than {limit} bytes", member.name)
-        return b"".join(self.chunks(member))
+        data = b"".join(self.chunks(member))
+        if len(data) <= INFLATED_CHUNK_BYTES:
+            self._contents[member.name] = data
+        return data
 
     def chunks(self, member: ZipMember) -> Iterator[bytes]:
         """
@@ -154,6 +162,9 @@ class ZipArchive:
 
         Raise Invalid if it is malformed, or has not the size and checksum of its header.
         """
+        if member.name in self._contents:
+            yield self._contents[member.name]
+            return
         source = self._compressed(member)
         crc = size = 0
         for chunk in source if member.method == _STORED else _inflate(source, member):

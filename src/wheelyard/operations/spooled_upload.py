@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from wheelyard.archive.limits import MIB
+from wheelyard.archive.rules import MIB
 from wheelyard.errors import TooLarge
 from wheelyard.model.distribution_filename import Distribution
 from wheelyard.model.text import to_one_line

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from msgspec import Struct
 from packaging.utils import NormalizedName, canonicalize_version
 
-from wheelyard.archive.leniency import Rule
-from wheelyard.archive.limits import GIB, MIB, ArchiveLimits, Deadline
+from wheelyard.archive.rules import GIB, MIB, ArchiveLimits, Deadline, Rule
 from wheelyard.catalog.files import FileContent, Files
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.runtime import Runtime
@@ -66,7 +65,7 @@ class UploadRules:
     zip_sdists: bool = False
     """Whether to accept `.zip` sdists, which PEP 625 has retired."""
     lenient: bool = False
-    """Whether to waive the rules of `archive/leniency.py`."""
+    """Whether to waive the rules of `archive/rules.py`."""
     archive: ArchiveLimits = field(default_factory=ArchiveLimits)
 
 
@@ -175,7 +174,7 @@ class Uploads:
 
     @property
     def with_waivers(self) -> "Uploads":
-        """A copy of this operation that waives the rules of `archive/leniency.py`."""
+        """A copy of this operation that waives the rules of `archive/rules.py`."""
         return replace(self, rules=replace(self.rules, lenient=True))
 
     def authorize(self, filename: str, caller: Caller) -> Distribution:

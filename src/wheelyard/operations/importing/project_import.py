@@ -9,7 +9,7 @@ from typing import Final
 
 from packaging.utils import NormalizedName
 
-from wheelyard.archive.leniency import WAIVABLE_CODES
+from wheelyard.archive.rules import WAIVABLE_CODES
 from wheelyard.catalog.commits import Committed, Intent
 from wheelyard.catalog.document_cache import DAMAGED
 from wheelyard.errors import Conflict, Forbidden, Invalid, Unavailable, WheelyardError, quoted
