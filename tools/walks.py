@@ -70,7 +70,8 @@ class Walk:
         path, name = frame.f_code.co_filename, frame.f_code.co_name
         if name == "submit" and path.endswith("concurrent/futures/thread.py"):
             self.hops += 1
-            self._waiting = _depth(frame)
+            if threading.current_thread() is threading.main_thread():
+                self._waiting = _depth(frame)
         if not path.startswith(OURS) or name == "<module>":
             return
         module = path.removeprefix(OURS)
