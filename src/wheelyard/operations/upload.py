@@ -207,9 +207,11 @@ class Uploads:
                 short="This project name is reserved.",
             )
         caller.require(Action.UPLOAD, distribution.project)
-        snapshot = self.projects.peek(distribution.project)
-        if snapshot is not None and snapshot.value is not None:
-            _check_accepts_uploads(snapshot.value)
+        cached = self.projects.peek(distribution.project, "any")
+        if cached and cached.value and not cached.value.status.takes_uploads:
+            current = self.projects.peek(distribution.project)  # it may accept them again
+            if current and current.value:
+                _check_accepts_uploads(current.value)
         return distribution
 
     def accept(self, upload: SpooledUpload, caller: Caller) -> UploadResult:

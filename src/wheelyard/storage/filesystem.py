@@ -5,11 +5,13 @@ A write is durable once the file, and the folder that has its name, were synced.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from dataclasses import dataclass
 from errno import EDQUOT, EFBIG, ELOOP, ENOSPC
 from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 from wheelyard.errors import STORAGE_FULL, Unavailable
@@ -25,21 +27,30 @@ FSYNC_BATCH: Final = 16
 NETWORK_TYPES = ("nfs", "cifs", "smb", "fuse.gcsfuse", "fuse.sshfs", "fuse.s3fs", "9p", "afs")
 
 
-@contextmanager
-def storage_faults(what: str) -> Iterator[None]:
-    """Turn an OSError of the block into Unavailable about `what`: on a full disk `storage_full`."""
-    try:
-        yield
-    except OSError as error:
+@dataclass(frozen=True, slots=True)
+class storage_faults:  # noqa: N801 - used as a function, like `contextlib.suppress`
+    """Turns an OSError of a block into Unavailable about `what`: on a full disk `storage_full`."""
+
+    what: str
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
+    ) -> None:
+        if not isinstance(error, OSError):
+            return
         if error.errno in (ENOSPC, EDQUOT, EFBIG):
             raise Unavailable(
-                f"There is no room left to store {what}. Free some space and try again.",
+                f"There is no room left to store {self.what}. Free some space and try again.",
                 code=STORAGE_FULL,
                 short="Storage is full.",
             ) from error
         reason = error.strerror or type(error).__name__
         raise Unavailable(
-            f"The store could not use {what}: {reason}. Try again; if it stays, look at the disk.",
+            f"The store could not use {self.what}: {reason}. Try again; if it stays, look at the "
+            "disk.",
             short="Storage is not available.",
         ) from error
 

@@ -60,8 +60,8 @@ LOCKS = ".locks"
 FOLDER_MODE = 0o750
 MAX_FOLDER_ATTEMPTS = 64
 """How often a write is tried if a delete removes the folder of its key meanwhile."""
-MTIME_JITTER_NS = 1_000_000
-"""Nanoseconds by which the modification time of a written file is moved, at most."""
+MTIME_JITTER_BITS = 20
+"""The modification time of a written file is moved by so many random bits of nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,13 +299,14 @@ class LocalStore(Store):
         A body that is in the spool is used itself if its key `is_new`, because it is only linked. A
         replacement renames its file, so it gets a copy.
         """
-        files = list[_SpoolFile]()
+        files, spool = list[_SpoolFile](), f"{self.spool.folder}/"
         try:
             with storage_faults(what):
                 for body in bodies:
-                    if is_new and isinstance(body, Path) and body.parent == self.spool.folder:
-                        descriptor = os.open(body, os.O_RDONLY)
-                        files.append(_SpoolFile(str(body), descriptor, is_copy=False))
+                    path = str(body) if isinstance(body, Path) else ""
+                    if is_new and path.startswith(spool):
+                        descriptor = os.open(path, os.O_RDONLY)
+                        files.append(_SpoolFile(path, descriptor, is_copy=False))
                     else:
                         path, descriptor = self.spool.open_new()
                         files.append(_SpoolFile(path, descriptor, is_copy=True))
@@ -326,13 +327,13 @@ class LocalStore(Store):
 
     def _jitter_mtime(self, descriptor: int) -> None:
         """
-        Move a file's modification time forward by a random time below `MTIME_JITTER_NS`.
+        Move a file's modification time forward by up to a millisecond, at random.
 
         Otherwise an object that is deleted and created again within one tick of the kernel's clock
         could have its old version, because inodes are reused.
         """
         found = os.fstat(descriptor)
-        later = found.st_mtime_ns + self._random.randrange(MTIME_JITTER_NS)
+        later = found.st_mtime_ns + self._random.getrandbits(MTIME_JITTER_BITS)
         os.utime(descriptor, ns=(found.st_atime_ns, later))
 
     def _move_into_place(
