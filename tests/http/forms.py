@@ -1,13 +1,13 @@
 """Upload forms, built part by part, and read as the server reads them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from tempfile import gettempdir
 
 import pytest
+from msgspec.structs import replace
 
 from tests.operations.in_memory_index import ALICE
 from wheelyard.errors import Invalid

@@ -8,8 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
+
 from wheelyard.archive.rules import MIB
-from wheelyard.errors import TooLarge
+from wheelyard.errors import Invalid, TooLarge, quoted
 from wheelyard.model.distribution_filename import Distribution
 from wheelyard.model.text import to_one_line
 from wheelyard.storage.filesystem import storage_faults, write_all
@@ -57,8 +59,7 @@ class SourceMetadata:
         return None if self.yanked is None else to_one_line(self.yanked, YANK_REASON_LIMIT)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpooledUpload:
+class SpooledUpload(Struct, frozen=True, kw_only=True):
     """A received file in the spool, with its size and digest, and the fields of its form."""
 
     distribution: Distribution
@@ -152,3 +153,8 @@ def file_too_large(limit: int) -> TooLarge:
         "the store, with 'wheelyard upload'.",
         short=f"File too large, the limit is {readable}.",
     )
+
+
+def empty_file(filename: str) -> Invalid:
+    """Return the error for a package without a byte."""
+    return Invalid(f"The file {quoted(filename)} is empty. Build it again.", code="invalid_archive")

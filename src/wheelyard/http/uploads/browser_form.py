@@ -15,10 +15,9 @@ from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, TooLarge, WheelyardError
 from wheelyard.http.security.form_tokens import CSRF_FIELD, MAX_TOKEN_CHARS
-from wheelyard.http.uploads.form_errors import empty_file
 from wheelyard.http.uploads.multipart_parser import MultipartParser, PartHeaders
 from wheelyard.model.access import Caller
-from wheelyard.operations.spooled_upload import SpoolWriter
+from wheelyard.operations.spooled_upload import SpoolWriter, empty_file
 from wheelyard.operations.upload import PublishedFile, Uploads
 from wheelyard.settings.sections import MIB
 

@@ -7,19 +7,26 @@ metadata comes from the archive, so a field may be missing, empty or UNKNOWN. Bu
 UTF-8, and the fields that describe the file must agree with it.
 """
 
-from dataclasses import replace
 from functools import partial
 from hashlib import file_digest
 from typing import Final
 
+from msgspec.structs import replace
+
 from wheelyard.errors import Invalid, quoted
 from wheelyard.http.uploads import form_fields
-from wheelyard.http.uploads.attestations import ATTESTATIONS_FIELD, contains_attestations
-from wheelyard.http.uploads.form_errors import empty_file, field_too_large, invalid_field
-from wheelyard.http.uploads.form_fields import CHECKED_FIELDS, FieldDecoder, new_hasher
+from wheelyard.http.uploads.form_fields import (
+    ATTESTATIONS_FIELD,
+    CHECKED_FIELDS,
+    FieldDecoder,
+    contains_attestations,
+    field_too_large,
+    invalid_field,
+    new_hasher,
+)
 from wheelyard.http.uploads.multipart_parser import MultipartParser, PartHeaders
 from wheelyard.model.access import Caller
-from wheelyard.operations.spooled_upload import SpooledUpload, SpoolWriter
+from wheelyard.operations.spooled_upload import SpooledUpload, SpoolWriter, empty_file
 from wheelyard.operations.upload import Uploads
 from wheelyard.storage.filesystem import storage_faults
 
@@ -134,7 +141,7 @@ class UploadFormReader:
             case SpoolWriter(size=0, distribution=distribution):
                 raise empty_file(distribution.filename)
             case FieldDecoder(name=name) as field:
-                field.write(b"", final=True)
+                field.finish()
                 if name == ATTESTATIONS_FIELD:
                     self._has_attestations |= contains_attestations(field.text)
                 elif name in CHECKED_FIELDS:
@@ -215,8 +222,8 @@ class UploadFormReader:
 
     def _declared_digests(self) -> list[tuple[str, str]]:
         """Return the algorithm and value of each digest field that the client has sent so far."""
-        values = ((field, self._fields.get(field)) for field in form_fields.DIGEST_LENGTHS)
-        return [(field.removesuffix("_digest"), digest) for field, digest in values if digest]
+        sent = [field for field in form_fields.DIGEST_LENGTHS if self._fields.get(field)]
+        return [(field.removesuffix("_digest"), self._fields[field]) for field in sent]
 
 
 def _digest_of_spooled(file: SpoolWriter, algorithm: str, declared: str) -> str:

@@ -1,13 +1,20 @@
-"""The text fields of an upload form: which are checked, and which values they accept."""
+"""
+The text fields of an upload form: which are checked, and which values they accept.
+
+Attestations (PEP 740) must be JSON, and are not stored.
+"""
 
 import re
-from codecs import getincrementaldecoder
+from codecs import utf_8_decode
 from hashlib import blake2b, md5, sha256
 from typing import TYPE_CHECKING, Final
 
+from msgspec import DecodeError
+from msgspec.json import decode
+
 from wheelyard.errors import Invalid, quoted
-from wheelyard.http.uploads.attestations import ATTESTATIONS_FIELD, MAX_ATTESTATIONS_CHARACTERS
-from wheelyard.http.uploads.form_errors import bad_encoding, invalid_field
+from wheelyard.http.uploads.multipart_parser import bad_encoding
+from wheelyard.settings.sections import MIB
 
 if TYPE_CHECKING:
     from _hashlib import _HashObject as Hasher
@@ -27,10 +34,12 @@ CHECKED_FIELDS: Final = frozenset(
 """The fields whose values are checked. A form may have each of them once."""
 MAX_FIELD_CHARACTERS: Final = 1024
 """Characters of a checked field."""
+ATTESTATIONS_FIELD: Final = "attestations"
+MAX_ATTESTATIONS_CHARACTERS: Final = 512 << 10
+"""Characters of the field. Parsing its JSON takes about twenty times as much memory."""
 FILETYPE_SUFFIXES: Final = {"bdist_wheel": (".whl",), "sdist": (".tar.gz", ".zip")}
 """Values of `filetype`, and how the filenames of each end."""
 
-_UTF8 = getincrementaldecoder("utf-8")
 _NUL = re.compile("\x00")
 _CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """Control characters, line breaks and marks of writing direction."""
@@ -47,14 +56,17 @@ class FieldDecoder:
         self._forbidden = _CONTROL_CHARACTERS if is_checked or name == "summary" else _NUL
         self._is_kept = is_checked or name == ATTESTATIONS_FIELD
         self._limit = MAX_FIELD_CHARACTERS if is_checked else MAX_ATTESTATIONS_CHARACTERS
-        self._decoder = _UTF8()
+        self._rest = b""
+        """The first bytes of a character that the next bytes end."""
 
-    def write(self, data: bytes, *, final: bool = False) -> None:
+    def write(self, data: bytes) -> None:
         """Decode the next bytes; raise Invalid if the text has bad characters or is too long."""
+        data = self._rest + data
         try:
-            text = self._decoder.decode(data, final)
+            text, decoded = utf_8_decode(data)
         except UnicodeDecodeError as error:
             raise bad_encoding(f"The field {quoted(self.name)}") from error
+        self._rest = data[decoded:]
         if self._forbidden.search(text):
             raise invalid_field(
                 f"The field {quoted(self.name)} holds a character that does not belong in "
@@ -66,6 +78,11 @@ class FieldDecoder:
                 raise invalid_field(
                     f"The field {quoted(self.name)} is longer than {self._limit} characters."
                 )
+
+    def finish(self) -> None:
+        """Raise Invalid if the text ends within a character."""
+        if self._rest:
+            raise bad_encoding(f"The field {quoted(self.name)}")
 
 
 def checked_value(field: str, text: str) -> str:
@@ -98,6 +115,16 @@ def checked_value(field: str, text: str) -> str:
     return text.lower()
 
 
+def contains_attestations(text: str) -> bool:
+    """Return whether the text of `attestations` has any; raise Invalid if it is not JSON."""
+    try:
+        return bool(decode(text))
+    except (DecodeError, UnicodeError, RecursionError) as error:
+        raise invalid_field(
+            "The field 'attestations' is not JSON. Upload without attestations."
+        ) from error
+
+
 def new_hasher(algorithm: str, declared: str) -> "Hasher":
     """Return a new hash object: SHA-256, MD5, else a BLAKE2b as long as the digest `declared`."""
     if algorithm == "sha256":
@@ -105,3 +132,16 @@ def new_hasher(algorithm: str, declared: str) -> "Hasher":
     if algorithm == "md5":
         return md5(usedforsecurity=False)
     return blake2b(digest_size=len(declared) // 2)
+
+
+def invalid_field(message: str) -> Invalid:
+    """Return the error, with this message, for a form field with an invalid value."""
+    return Invalid(message, code="invalid_field")
+
+
+def field_too_large(what: str, limit: int) -> Invalid:
+    """Return the error for form data of more than `limit` bytes; `what` names the data."""
+    return Invalid(
+        f"{what} is larger than {limit / MIB:g} MiB. Send less metadata with the file.",
+        code="too_large",
+    )

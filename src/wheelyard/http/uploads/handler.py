@@ -22,7 +22,6 @@ from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import UNSUPPORTED_MEDIA_TYPE, error_response
 from wheelyard.http.protocol.messages import JSON, NO_STORE, Request, Response, make_response
 from wheelyard.http.protocol.request_body import BODY_TIMEOUT_SECONDS
-from wheelyard.http.uploads.attestations import ATTESTATIONS_NOT_STORED
 from wheelyard.http.uploads.form import FIELDS_LIMIT_BYTES, UploadFormReader
 from wheelyard.http.uploads.multipart_parser import parse_boundary
 from wheelyard.model.access import Action, Caller
@@ -32,6 +31,9 @@ from wheelyard.operations.upload import PublishedFile, Uploads
 
 BATCH_BYTES: Final = 256 * 1024
 """Bytes of the body that are collected before a thread parses them."""
+ATTESTATIONS_NOT_STORED: Final = (
+    "The attestations were not kept, as this index does not store any yet. The file was accepted."
+)
 TEXT: Final = b"text/plain; charset=utf-8"
 
 T = TypeVar("T")

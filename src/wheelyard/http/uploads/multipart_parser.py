@@ -18,7 +18,6 @@ from urllib.parse import unquote_to_bytes
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from wheelyard.errors import Invalid, quoted
-from wheelyard.http.uploads.form_errors import bad_encoding, bad_multipart
 
 MAX_BOUNDARY_CHARACTERS: Final = 70
 """Characters of a boundary (RFC 2046)."""
@@ -28,8 +27,8 @@ MAX_PART_HEADERS: Final = 64
 """Headers of a part; RFC 7578 defines three."""
 PART_HEADERS_LIMIT_BYTES: Final = 16 << 10
 """Bytes of all headers of a part."""
-CACHED_HEADERS_BYTES: Final = 128
-"""Bytes of the headers of a part up to which what they mean is remembered."""
+CACHED_HEADERS: Final = 128
+"""How many parts' headers are remembered with what they mean: clients repeat the same fields."""
 LINE_END: Final = b"\r\n"
 
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]*[0-9A-Za-z'()+_,./:=?-]")
@@ -89,20 +88,23 @@ class MultipartParser:
 
     def feed(self, chunk: bytes) -> Iterator[PartHeaders | bytes | None]:
         """Parse the next bytes; yield a part's headers, then its content in chunks, then None."""
-        if self._epilogue is None:
-            self._check_start(chunk)
-            recent = self._tail + chunk
-            closing_at = recent.find(self._closing)
-            if closing_at < 0:
-                yield from self._events(chunk)
-                self._tail = recent[1 - len(self._closing) :]
-                return
-            end = closing_at + len(self._closing) - len(self._tail)
-            yield from self._events(chunk[:end], last=True)
-            self._epilogue, chunk = b"", chunk[end:]
-        self._epilogue += chunk[: EPILOGUE_LIMIT_BYTES + 1]
-        if len(self._epilogue) > EPILOGUE_LIMIT_BYTES or self._epilogue.strip(b" \t\r\n"):
-            raise bad_multipart("something follows its closing boundary")
+        chunk, epilogue = self._split(chunk)
+        try:
+            for event in self._parser.parse(chunk) if chunk else ():
+                if isinstance(event, MultipartSegment):
+                    self._content = b""
+                    yield _part_headers(tuple(event.headerlist))
+                    continue
+                if event and len(self._content) < len(self._dashes):
+                    self._check_content(event)
+                yield event
+            if self._epilogue is None and epilogue is not None:
+                self._parser.close()
+                self._epilogue = b""
+        except MultipartError as error:
+            raise bad_multipart("a boundary or a header is damaged, or too long") from error
+        if epilogue:
+            self._check_epilogue(epilogue)
 
     def close(self) -> None:
         """Raise Invalid unless the form has ended with its closing boundary and a line end."""
@@ -122,27 +124,30 @@ class MultipartParser:
             if not any(start.startswith(self._start[: len(start)]) for start in starts):
                 raise bad_multipart("it does not begin with the boundary that Content-Type names")
 
-    def _events(self, chunk: bytes, *, last: bool = False) -> Iterator[PartHeaders | bytes | None]:
-        try:
-            for event in self._parser.parse(chunk) if chunk else ():
-                if isinstance(event, MultipartSegment):
-                    self._content = b""
-                    yield _part_headers(event.headerlist)
-                else:
-                    if event:
-                        self._check_content(event)
-                    yield event
-            if last:
-                self._parser.close()
-        except MultipartError as error:
-            raise bad_multipart("a boundary or a header is damaged, or too long") from error
+    def _split(self, chunk: bytes) -> tuple[bytes, bytes | None]:
+        """Return the bytes up to the closing boundary, and those after it, if it has come."""
+        if self._epilogue is not None:
+            return b"", chunk
+        self._check_start(chunk)
+        recent = self._tail + chunk
+        closing_at = recent.find(self._closing)
+        if closing_at < 0:
+            self._tail = recent[1 - len(self._closing) :]
+            return chunk, None
+        end = closing_at + len(self._closing) - len(self._tail)
+        return chunk[:end], chunk[end:]
 
     def _check_content(self, data: bytes) -> None:
         """Raise Invalid if a part's content begins with a boundary, where some parsers end it."""
-        if len(self._content) < len(self._dashes):
-            self._content += data[: len(self._dashes)]
-            if self._content.startswith(self._dashes):
-                raise bad_multipart("its boundary occurs inside a part")
+        self._content += data[: len(self._dashes)]
+        if self._content.startswith(self._dashes):
+            raise bad_multipart("its boundary occurs inside a part")
+
+    def _check_epilogue(self, data: bytes) -> None:
+        """Raise Invalid if more follows the closing boundary than a few line ends and blanks."""
+        self._epilogue = (self._epilogue or b"") + data[: EPILOGUE_LIMIT_BYTES + 1]
+        if len(self._epilogue) > EPILOGUE_LIMIT_BYTES or self._epilogue.strip(b" \t\r\n"):
+            raise bad_multipart("something follows its closing boundary")
 
 
 def parse_boundary(content_type: bytes | None) -> bytes | None:
@@ -162,16 +167,11 @@ def parse_boundary(content_type: bytes | None) -> bytes | None:
     return boundary.encode("ascii")
 
 
-def _part_headers(headers: list[tuple[str, str]]) -> PartHeaders:
+@lru_cache(CACHED_HEADERS)
+def _part_headers(headers: tuple[tuple[str, str], ...]) -> PartHeaders:
     size = sum(len(name) + len(value) for name, value in headers)
     if size > PART_HEADERS_LIMIT_BYTES:
         raise bad_multipart(f"the headers of a part take over {PART_HEADERS_LIMIT_BYTES} bytes")
-    parse = _parse_headers if size <= CACHED_HEADERS_BYTES else _parse_headers.__wrapped__
-    return parse(tuple(headers), size)
-
-
-@lru_cache(256)  # clients send the same fields with every upload
-def _parse_headers(headers: tuple[tuple[str, str], ...], size: int) -> PartHeaders:
     parameters = _disposition(headers)
     if not parameters.get("name"):
         raise bad_multipart("it has a part without a name")
@@ -233,3 +233,21 @@ def _filename(parameters: dict[str, str]) -> str | None:
     if len(filenames) > 1:
         raise bad_multipart("a part has two filenames")
     return filenames.pop() if filenames else None
+
+
+def bad_multipart(reason: str) -> Invalid:
+    """Return the error for a body that is not well-formed multipart/form-data."""
+    return Invalid(
+        f"The body is not a well-formed multipart/form-data form: {reason}. "
+        "Upload with a current client, or with 'curl -F content=@FILE'.",
+        code="bad_multipart",
+        short="The body is not a well-formed form.",
+    )
+
+
+def bad_encoding(what: str) -> Invalid:
+    """Return the error for text that is not UTF-8; `what` names the part of the form."""
+    return Invalid(
+        f"{what} is not UTF-8. Send the form in UTF-8, whatever charset its headers name.",
+        code="bad_encoding",
+    )

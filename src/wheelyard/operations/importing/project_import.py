@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Event, Lock
 from typing import Final
 
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.archive.rules import WAIVABLE_CODES
