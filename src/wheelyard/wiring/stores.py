@@ -112,11 +112,11 @@ def _open_main(
 ) -> OpenedStore:
     location = settings.store.location
     if is_bucket(location):
-        opened = _open_bucket(settings, location, counter, runtime)
+        opened = _open_bucket(settings.store, counter, runtime)
         files = _files_location(opened.store, settings.store, create=create)
         if not files:
             return opened
-        opened = _open_bucket(settings, location, counter, runtime, files)
+        opened = _open_bucket(settings.store, counter, runtime, files)
         opened.store.get(keys.PROBE)  # raises if the bucket of the files is missing
         return opened
     if "://" in location:
@@ -163,16 +163,16 @@ def store_in(location: str, operation_counter: OperationCounter | None = None) -
 
 def upstream_store(settings: Settings, operation_counter: OperationCounter) -> Store:
     """Return the store at `[upstream] bucket`, a bucket or a folder; raises as `store_in`."""
-    location = settings.upstream.bucket
-    make = partial(_folder, location, system_runtime())
-    if not is_bucket(location) and Path(location).exists():
+    location, runtime = settings.upstream.bucket, system_runtime()
+    if is_bucket(location):
+        is_sent = settings.store.downloads == "proxy"
+        bucket = StoreSettings(location=location, downloads="proxy" if is_sent else "auto")
+        return _open_bucket(bucket, operation_counter, runtime).store
+    make = partial(_folder, location, runtime)
+    if Path(location).exists():
         return make()
-    if not is_bucket(location):  # the first page that is kept makes it
-        return _defer_folder(MemoryStore(time.time), operation_counter, make).store
-    is_sent = settings.store.downloads == "proxy"
-    its_own = StoreSettings(location=location, downloads="proxy" if is_sent else "auto")
-    whole = Settings(store=its_own)
-    return _open_bucket(whole, location, operation_counter, system_runtime()).store
+    # the first page that is kept makes it
+    return _defer_folder(MemoryStore(time.time), operation_counter, make).store
 
 
 def bucket_errors(settings: Settings) -> Iterator[WheelyardError]:
@@ -230,10 +230,10 @@ def system_runtime() -> Runtime:
 
 
 def _open_separate(location: str, counter: OperationCounter, runtime: Runtime) -> OpenedStore:
-    if not is_bucket(location):
-        return _open_folder(location, counter, runtime)
-    settings = Settings(store=StoreSettings(location=location, downloads="proxy"))
-    return _open_bucket(settings, location, counter, runtime)
+    if is_bucket(location):
+        bucket = StoreSettings(location=location, downloads="proxy")
+        return _open_bucket(bucket, counter, runtime)
+    return _open_folder(location, counter, runtime)
 
 
 def _open_folder(location: str, counter: OperationCounter, runtime: Runtime) -> OpenedStore:
@@ -277,7 +277,7 @@ def _defer_folder(
 
 
 def _open_bucket(
-    settings: Settings, location: str, counter: OperationCounter, runtime: Runtime, files: str = ""
+    bucket: StoreSettings, counter: OperationCounter, runtime: Runtime, files: str = ""
 ) -> OpenedStore:
     try:
         # imported only for a bucket: Google's libraries take 40 MB of memory
@@ -289,10 +289,10 @@ def _open_bucket(
             code="bad_setting",
         ) from error
     options = connect.BucketOptions(
-        location=parse_location(location),
+        location=parse_location(bucket.location),
         files_prefix=keys.FILES,
         files_location=parse_location(files) if files else None,
-        downloads=settings.store.downloads,
+        downloads=bucket.downloads,
     )
     opened = connect.open_bucket(options, runtime, counter)
     traits = StoreTraits(
