@@ -1,12 +1,12 @@
 """The same index as in `places.py`, served by real processes over a folder."""
 
-import subprocess
 import sys
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -21,8 +21,8 @@ from tests.access.access_fixture import (
 )
 from tests.access.access_fixture import static_token as static
 from tests.authentication.verifiers.fake_issuer import Bearer, FakeIssuer, running_issuer
-from tests.clients.harness import REPOSITORY, Sandbox
-from tests.clients.servers import free_port, stop, until_healthy
+from tests.clients.harness import SOURCE, Sandbox
+from tests.clients.servers import free_port, is_healthy, running
 from tests.http.packages import Package, form, wheel
 from tests.plain_http import LOCALLY
 from tests.settings.written import as_toml
@@ -152,21 +152,8 @@ def _server(folder: Path, google: FakeIssuer) -> Iterator[int]:
     home, port = folder / "home", free_port()
     home.mkdir(exist_ok=True)
     places = ["--store", str(folder / "store"), "--config", str(folder / "wheelyard.toml")]
-    log = folder / f"log-{port}.txt"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "wheelyard", "serve", "--port", str(port), *places],
-            cwd=home,
-            env=Sandbox(home, home).environment()
-            | google.environment
-            | {"PYTHONPATH": str(REPOSITORY / "src")},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        until_healthy(process, f"127.0.0.1:{port}", log)
+    command = [sys.executable, "-m", "wheelyard", "serve", "--port", str(port), *places]
+    log, environment = folder / f"log-{port}.txt", google.environment | SOURCE
+    is_up = partial(is_healthy, f"127.0.0.1:{port}")
+    with running(Sandbox(home, home), command, log, is_up, environment):
         yield port
-    finally:
-        stop(process)
-        sys.stderr.write(log.read_text())

@@ -7,20 +7,20 @@ stranger, who refuses everybody.
 
 import base64
 import hashlib
-import io
 import json
-import threading
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from tests.http_server import serving
+from tests.operations.distributions import make_wheel
+
 IDENTITY = "/computeMetadata/v1/instance/service-accounts/default/identity"
 ACCESS = "/computeMetadata/v1/instance/service-accounts/default/token"
-WHEEL = "acme_tool-1.0-py3-none-any.whl"
+WHEEL = make_wheel("acme_tool")
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,14 @@ class Index(Listener):
             self.uploads += 1
             return Reply(200)
         if seen.path == "/simple/acme-tool/":
-            link = f"/files/{WHEEL}#sha256={hashlib.sha256(wheel()).hexdigest()}"
-            page = f'<!DOCTYPE html><html><body><a href="{link}">{WHEEL}</a></body></html>'
+            name, digest = WHEEL.filename, hashlib.sha256(WHEEL.body).hexdigest()
+            link = f'<a href="/files/{name}#sha256={digest}">{name}</a>'
+            page = f"<!DOCTYPE html><html><body>{link}</body></html>"
             return Reply(200, page.encode(), (("Content-Type", "text/html"),))
         if seen.path == "/simple/acme-moved/":
             return Reply(302, headers=(("Location", f"{self.stranger}/simple/acme-moved/"),))
-        if seen.path == f"/files/{WHEEL}":
-            return Reply(200, wheel(), (("Content-Type", "application/octet-stream"),))
+        if seen.path == f"/files/{WHEEL.filename}":
+            return Reply(200, WHEEL.body, (("Content-Type", "application/octet-stream"),))
         return Reply(404)
 
 
@@ -178,18 +179,9 @@ def listening(listener: Listener) -> Iterator[None]:
         do_HEAD = do_GET  # noqa: N815 - the name that http.server looks for
         do_POST = do_GET  # noqa: N815 - ditto
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        listener.address = f"127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as url:
+        listener.address = url.removeprefix("http://")
+        yield
 
 
 def program(folder: Path, name: str, *lines: str) -> Path:
@@ -199,20 +191,3 @@ def program(folder: Path, name: str, *lines: str) -> Path:
     file.write_text("\n".join(("#!/bin/sh", *lines, "")))
     file.chmod(0o755)
     return file
-
-
-def wheel() -> bytes:
-    """Make a wheel that holds one line, the same bytes every time."""
-    info = "acme_tool-1.0.dist-info"
-    files = {
-        "acme_tool.py": 'NAME = "acme-tool"\n',
-        f"{info}/METADATA": "Metadata-Version: 2.1\nName: acme-tool\nVersion: 1.0\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: yard\nRoot-Is-Purelib: true\n"
-        "Tag: py3-none-any\n",
-    }
-    files[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in (*files, f"{info}/RECORD"))
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as opened:
-        for name, text in files.items():
-            opened.writestr(zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0)), text)
-    return archive.getvalue()

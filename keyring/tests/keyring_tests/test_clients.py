@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from keyring_tests.fake_servers import WHEEL, wheel
+from keyring_tests.fake_servers import WHEEL
 from keyring_tests.harness import ACCESS_TOKEN, ID_TOKEN, INDEX_TOKEN, KeyringHarness
 from tests.clients.harness import program
 
@@ -147,10 +147,10 @@ def test_uv_redirected(harness: KeyringHarness) -> None:
 def test_uv_publish(harness: KeyringHarness) -> None:
     """Uv publishes, told a user name."""
     harness.log_in()
-    (harness.sandbox.folder / WHEEL).write_bytes(wheel())
+    file = WHEEL.write(harness.sandbox.folder)
     where = ("--publish-url", f"{harness.index.url}/legacy/", "--trusted-publishing", "never")
 
-    uv(harness, "publish", *where, "--username", "oauth2accesstoken", WHEEL)
+    uv(harness, "publish", *where, "--username", "oauth2accesstoken", str(file))
 
     assert harness.index.uploads == 1
     assert harness.index.credentials == {LOGIN}
@@ -159,10 +159,10 @@ def test_uv_publish(harness: KeyringHarness) -> None:
 def test_twine(harness: KeyringHarness) -> None:
     """Twine publishes, told nothing, and asks Google once for user name and password."""
     harness.log_in()
-    (harness.sandbox.folder / WHEEL).write_bytes(wheel())
+    file = WHEEL.write(harness.sandbox.folder)
     where = ("--repository-url", f"{harness.index.url}/legacy/", "--non-interactive")
 
-    harness.run(harness.python, "-m", "twine", "upload", "--disable-progress-bar", *where, WHEEL)
+    harness.run(harness.python, "-m", "twine", "upload", "--disable-progress-bar", *where, file)
 
     assert harness.index.uploads == 1
     assert harness.index.credentials == {LOGIN}
@@ -194,7 +194,7 @@ def test_poetry_publish(harness: KeyringHarness, poetry_python: Path) -> None:
     harness.log_in()
     dist = harness.sandbox.folder / "dist"
     dist.mkdir()
-    (dist / WHEEL).write_bytes(wheel())
+    WHEEL.write(dist)
     (harness.sandbox.folder / "pyproject.toml").write_text(
         '[project]\nname = "acme-tool"\nversion = "1.0"\nrequires-python = ">=3.11"\n'
     )
