@@ -78,6 +78,7 @@ class App:
             self._host_policy,
             self._trusted_proxies,
             self._context.remembered,
+            self._instrumentation.logged_headers,
         )
         parts = (self._context, self._upload_handler, self._pages, self._instrumentation)
         self.routes = build_router(*parts)
@@ -95,15 +96,15 @@ class App:
         if scope["type"] != "http":
             return False
         started_at = self._instrumentation.now()
-        key = self._fast_path.key_of(scope)
+        key, logged = self._fast_path.key_of(scope) or (None, ())
         found = None if key is None else self._fast_path.response(key, scope)
         if found is None:
             scope[_REQUEST_KEY] = key
             return False
-        response, caller, labels = found
+        response, remembered = found
         for message in whole_response(response, scope["method"]):
             send(message)
-        self._instrumentation.record_fast_path(scope, response, caller, labels, started_at)
+        self._instrumentation.record_fast_path(scope, logged, response, remembered, started_at)
         return True
 
     async def answer(self, scope: AsgiScope, receive: Receive, send: Send) -> None:

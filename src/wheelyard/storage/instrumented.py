@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import accumulate
+from operator import itemgetter
 from threading import Lock
 from typing import Final
 
@@ -75,31 +76,38 @@ class Histogram:
     """The sum of all durations."""
 
 
+@dataclass(slots=True)
+class _Durations:
+    """The durations with one set of label values: how many are in each bucket, and their sum."""
+
+    counts: list[int]
+    seconds: float = 0.0
+
+
 class Histograms:
     """A histogram of durations for each set of label values, since the start; thread-safe."""
 
     def __init__(self) -> None:
-        self._counts: dict[HistogramLabels, list[int]] = {}
-        self._seconds: dict[HistogramLabels, float] = {}
+        self._durations: dict[HistogramLabels, _Durations] = {}
         self._lock = Lock()
 
     def add(self, labels: HistogramLabels, seconds: float) -> None:
         """Record one duration in the histogram of `labels`."""
         bucket = bisect_left(BUCKET_BOUNDS_SECONDS, seconds)
         with self._lock:
-            counts = self._counts.get(labels)
-            if counts is None:
-                counts = self._counts[labels] = [0] * (len(BUCKET_BOUNDS_SECONDS) + 1)
-                self._seconds[labels] = 0.0
-            counts[bucket] += 1
-            self._seconds[labels] += seconds
+            found = self._durations.get(labels)
+            if found is None:
+                buckets = [0] * (len(BUCKET_BOUNDS_SECONDS) + 1)
+                found = self._durations[labels] = _Durations(buckets)
+            found.counts[bucket] += 1
+            found.seconds += seconds
 
     def snapshot(self) -> list[Histogram]:
         """Return the histograms so far, sorted by label values."""
         with self._lock:
             return [
-                Histogram(labels, tuple(accumulate(counts)), self._seconds[labels])
-                for labels, counts in sorted(self._counts.items())
+                Histogram(labels, tuple(accumulate(found.counts)), found.seconds)
+                for labels, found in sorted(self._durations.items(), key=itemgetter(0))
             ]
 
 

@@ -9,6 +9,7 @@ threads may use it.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from wheelyard.concurrency.caches import LruCache
@@ -54,7 +55,18 @@ RequestKey = tuple[bytes, bytes, Variant]
 V = TypeVar("V")
 Labels = tuple[str, str, str]
 """Route, method and status, for the metrics."""
-Entry = tuple[Caller, Callable[[], Response | None], Labels]
+
+
+@dataclass(slots=True)
+class Remembered:
+    """What is remembered of a request."""
+
+    caller: Caller
+    repeat: Callable[[], Response | None]
+    """See `Response.repeat`."""
+    labels: Labels
+    log_pieces: tuple[str, ...] = ()
+    """What the access log keeps of its line; empty before the first one."""
 
 
 class FastPath:
@@ -65,35 +77,45 @@ class FastPath:
         authenticator: RequestAuthenticator,
         host_policy: HostPolicy | None,
         trusted_proxies: int,
-        entries: LruCache[RequestKey, Entry],
+        entries: LruCache[RequestKey, Remembered],
+        logged_headers: frozenset[bytes],
     ) -> None:
         self._authenticator = authenticator
         self._session_cookie = authenticator.session_cookie
         self._host_policy = host_policy
         self._trusted_proxies = trusted_proxies
         self._entries = entries
+        self._logged_headers = logged_headers
         self._values: dict[Any, Any] = {}
 
-    def key_of(self, scope: AsgiScope) -> RequestKey | None:
-        """Return the key of a request; None if only the ordinary path can answer it."""
+    def key_of(self, scope: AsgiScope) -> tuple[RequestKey, list[Header]] | None:
+        """
+        Return the key of a request, and its headers that are logged.
+
+        Return None if only the ordinary path can answer it.
+        """
         headers, method = scope["headers"], scope["method"]
         if method not in _METHODS or len(headers) > MAX_HEADERS:
             return None
         caller_key = b""
-        key = [method, scope["http_version"], scope["query_string"]]
+        variant = [method, scope["http_version"], scope["query_string"]]
+        logged: list[Header] = []
         for name, value in headers:
             if name == _AUTHORIZATION:
                 if caller_key:
                     return None
                 address = client_address(scope, self._trusted_proxies)
                 caller_key = self._authenticator.cache_key(value, address)
-            elif len(name) + len(value) > HEADER_LIMIT_BYTES and name != _COOKIE:
-                return None
+            elif name == IAP_ASSERTION_HEADER or (
+                len(name) + len(value) > HEADER_LIMIT_BYTES and name != _COOKIE
+            ):
+                return None  # the caller of an assertion is not cached
             elif name in _DECIDING_HEADERS:
-                key += (name, value)
-            elif name == IAP_ASSERTION_HEADER:
-                return None  # its caller is not cached
-        return caller_key or self._session_key(headers), scope["raw_path"], tuple(key)
+                variant += (name, value)
+            elif name in self._logged_headers:
+                logged.append((name, value))
+        caller_key = caller_key or self._session_key(headers)
+        return (caller_key, scope["raw_path"], tuple(variant)), logged
 
     def _session_key(self, headers: Iterable[Header]) -> bytes:
         """Return the key of the cached caller by a session's cookie; empty without one."""
@@ -106,22 +128,21 @@ class FastPath:
         cookie = self._session_cookie.value_in(cookies) if cookies else b""
         return self._authenticator.session_cache_key(cookie) if cookie else b""
 
-    def response(self, key: RequestKey, scope: AsgiScope) -> tuple[Response, Caller, Labels] | None:
-        """Return the response to a request, its caller and its labels; None if none is known."""
-        entry = self._entries.get(key)
-        if entry is None:
+    def response(self, key: RequestKey, scope: AsgiScope) -> tuple[Response, Remembered] | None:
+        """Return the response to a request, and what is remembered of it; None if none is known."""
+        found = self._entries.get(key)
+        if found is None:
             return None
-        caller, repeat, labels = entry
         current = self._authenticator.cached_caller(key[0])
-        if current is not caller and current != caller:
+        if current is not found.caller and current != found.caller:
             return None
         try:
             if self._host_policy is not None:
                 self._host_policy.check(scope, join_headers(scope["headers"]))
-            response = repeat()
+            response = found.repeat()
         except WheelyardError:
             return None  # the ordinary path reports it
-        return None if response is None else (response, caller, labels)
+        return None if response is None else (response, found)
 
     def remember(self, key: RequestKey, caller: Caller, response: Response, route: str) -> None:
         """Remember the response of the ordinary path to a caller, if it may be repeated."""
@@ -134,8 +155,8 @@ class FastPath:
                 variant = self._shared(variant)
             else:
                 size += 64 * len(variant) + sum(map(len, variant))
-            entry = (caller, response.repeat, labels)
-            self._entries.put((self._shared(caller_key), path, variant), entry, size)
+            found = Remembered(caller, response.repeat, labels)
+            self._entries.put((self._shared(caller_key), path, variant), found, size)
 
     def _shared(self, value: V) -> V:
         """Return an equal value that other remembered requests have, too."""

@@ -7,14 +7,16 @@ log or for OpenTelemetry.
 
 import sys
 from asyncio import Event, get_running_loop, sleep, timeout
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib.util import find_spec
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Final
 
 from wheelyard.errors import Invalid
+from wheelyard.http.caching.fast_path import Remembered
 from wheelyard.http.observability import worker_metrics
-from wheelyard.http.observability.access_log import NO_KEY, AccessLog, LineKey, repeated_key
+from wheelyard.http.observability.access_log import LOGGED_HEADERS, AccessLog, Pieces, client_key
 from wheelyard.http.observability.request_record import CURRENT_REQUEST, RequestRecord, parse_trace
 from wheelyard.http.observability.token_expiry import ExpiringTokens
 from wheelyard.http.observability.worker_metrics import (
@@ -23,8 +25,7 @@ from wheelyard.http.observability.worker_metrics import (
     WorkerMetricsFolder,
 )
 from wheelyard.http.protocol.client_address import client_address
-from wheelyard.http.protocol.messages import AsgiScope, Response
-from wheelyard.model.access import Caller
+from wheelyard.http.protocol.messages import AsgiScope, Header, Response
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.instrumented import Histograms
 from wheelyard.wiring.index import Index
@@ -62,7 +63,9 @@ class Instrumentation:
         self._proxies = index.settings.server.trusted_proxies
         log = index.settings.log
         is_logging = log.access and sys.stderr is not None
-        self._access_log = AccessLog(log, index.runtime.now) if is_logging else None
+        self._access_log = AccessLog(log, index.runtime) if is_logging else None
+        self.logged_headers = LOGGED_HEADERS if is_logging else frozenset[bytes]()
+        """The request headers that `record_fast_path` needs."""
         self._expiring_tokens = ExpiringTokens(index.tokens)
         self._telemetry: Telemetry | None = None
         if index.settings.telemetry.otlp_endpoint:
@@ -77,24 +80,26 @@ class Instrumentation:
     def record_fast_path(
         self,
         scope: AsgiScope,
+        logged: Iterable[Header],
         response: Response,
-        caller: Caller,
-        labels: tuple[str, str, str],
+        remembered: Remembered,
         started_at: float,
     ) -> None:
         """Record a request answered by the fast path; log it and export its span, if enabled."""
         seconds = self.now() - started_at
-        self.timings.add(labels, seconds)
-        log, key = self._access_log, NO_KEY
-        if log is not None:
-            key = repeated_key(scope, response, caller, labels[0])
-            if self._telemetry is None and log.repeat(key, seconds):
+        self.timings.add(remembered.labels, seconds)
+        log = self._access_log
+        if self._telemetry is None:
+            if log is None:
                 return
-        if self._telemetry or log:
-            record = self._new_record(scope, started_at, seconds)
-            record.route, record.caller = labels[0], caller
-            record.set_response(response)
-            self._emit(record, labels[1], seconds, key)
+            client = client_key(scope, logged)
+            if log.repeat(remembered.log_pieces, client, started_at, seconds):
+                return
+        record = self._new_record(scope, started_at, seconds)
+        record.caller = remembered.caller
+        record.route, method, _ = remembered.labels
+        record.set_response(response)
+        remembered.log_pieces = self._emit(record, method, seconds)
 
     def start(self, scope: AsgiScope) -> RequestRecord:
         """
@@ -123,14 +128,15 @@ class Instrumentation:
         address = client_address(scope, self._proxies)
         return RequestRecord(scope, started_at, address, agent, trace, span)
 
-    def _emit(
-        self, record: RequestRecord, method: str, seconds: float, key: LineKey = NO_KEY
-    ) -> None:
-        """End a request's span, and write its access log line, if they are enabled."""
+    def _emit(self, record: RequestRecord, method: str, seconds: float) -> Pieces:
+        """
+        End a request's span, and write its access log line, if they are enabled.
+
+        Return the line's pieces about the request.
+        """
         if self._telemetry is not None:
             self._telemetry.end_span(record.span, record.route, method, record.status, seconds)
-        if self._access_log is not None:
-            self._access_log.add(record, seconds, key)
+        return () if self._access_log is None else self._access_log.add(record, seconds)
 
     @property
     def snapshot(self) -> MetricsSnapshot:

@@ -76,7 +76,8 @@ class Response:
     """
     Returns the response to an identical request of the same caller; None once it may be another.
 
-    It is None itself if each request needs an answer of its own.
+    The response has the same status and headers. The function is None itself if each request needs
+    an answer of its own.
     """
 
 
