@@ -5,7 +5,6 @@ from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -24,13 +23,12 @@ from tests.authentication.verifiers.fake_issuer import Bearer, FakeIssuer, runni
 from tests.clients.harness import SOURCE, Sandbox
 from tests.clients.servers import free_port, is_healthy, running
 from tests.http.packages import Package, form, wheel
+from tests.http.servers import token_of
 from tests.plain_http import LOCALLY
 from tests.settings.written import as_toml
 from tests.waiting import until
-from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.settings.sections import Settings, StoreSettings
-from wheelyard.wiring.index import open_index
+from wheelyard.wiring.index import Index, open_index
 
 PROJECTS = ("open-lib", "shut-lib")
 ACCESS_TOKEN = "ya29.a0_" + "x" * 60
@@ -81,19 +79,11 @@ class Served:
 
     def token(self, can: str, *projects: str) -> str:
         """Make an API token, as the command line does beside the servers."""
-        index = open_index(Settings(store=StoreSettings(location=str(self.folder / "store"))))
-        request = TokenRequest(
-            name="test",
-            actions=parse_actions([can]),
-            projects=tuple(parse_pattern(each) for each in projects or ("*",)),
-            lifetime=timedelta(days=1),
-        )
-        return index.tokens.create(request, by="local:test")[0].text
+        return token_of(self._index, *projects, can=can)
 
     def revoke(self, token: str) -> None:
         """Revoke an API token, in the same way."""
-        index = open_index(Settings(store=StoreSettings(location=str(self.folder / "store"))))
-        index.tokens.revoke(token[4:14], by="local:test")
+        self._index.tokens.revoke(token[4:14], by="local:test")
 
     def status(self, path: str, authorization: str = "", server: int = 0) -> int:
         """Return the status of a path."""
@@ -113,6 +103,10 @@ class Served:
             **LOCALLY,
         )
         assert answer.status_code == 200, answer.text
+
+    @property
+    def _index(self) -> Index:
+        return open_index(Settings(store=StoreSettings(location=str(self.folder / "store"))))
 
     def eventually(self, status: int, path: str, authorization: str, server: int) -> None:
         """Wait until a path is answered so."""

@@ -6,20 +6,20 @@ field of every API, and the JSON schemas that come with `check-jsonschema`.
 """
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tests.bucket_clients.bucket_server import as_account
+from tests.clients import servers
 from tests.clients.harness import REPOSITORY, SOURCE, Sandbox, new_sandbox, program
-from tests.clients.servers import TOKEN, free_port, stop, until_healthy
+from tests.clients.servers import TOKEN, free_port, is_healthy
 from tests.fake_gcs.server import FakeGcs
 
 DEPLOY = REPOSITORY / "deploy"
@@ -83,30 +83,17 @@ def running(
     `$PORT` in the command is the port. The new folder is for its home, its log and the key of the
     account that it runs as; `place` is the working directory, if not an empty one.
     """
-    sandbox = new_sandbox(folder)
+    home = new_sandbox(folder)
+    sandbox = home.at(place or home.folder)
     port, log = free_port(), folder / "log.txt"
     found = {**SOURCE, **as_account(cloud, folder), "PORT": str(port), **environment}
     made = (*PRODUCT, "token", "create", "test", "--can", "read,upload,manage")
-    output = sandbox.at(place or sandbox.folder).run(*made, **found)
+    output = sandbox.run(*made, **found)
     token = TOKEN.search(output)
     assert token is not None
-    with log.open("w") as written:
-        process = subprocess.Popen(
-            [str(port) if word == "$PORT" else word for word in command],
-            cwd=place or sandbox.folder,
-            env=sandbox.environment() | found,
-            stdin=subprocess.DEVNULL,
-            stdout=written,
-            stderr=written,
-        )
-    try:
-        until_healthy(process, f"localhost:{port}", log)
+    words = [str(port) if word == "$PORT" else word for word in command]
+    with servers.running(sandbox, words, log, partial(is_healthy, f"localhost:{port}"), found):
         yield Deployed(port, token[0])
-    finally:
-        try:
-            stop(process)
-        finally:
-            sys.stderr.write(log.read_text())  # which pytest shows where a test has failed
 
 
 class Unit:

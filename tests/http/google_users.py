@@ -16,7 +16,6 @@ from tests.authentication.verifiers.fake_issuer import (
 )
 from tests.http.jobs import AUDIENCE, KEY, Ci, publisher
 from tests.http.servers import Answer, RunningServer, running_app
-from wheelyard.http.app import App
 from wheelyard.settings.sections import (
     AccessSettings,
     AccessTokenSettings,
@@ -146,5 +145,5 @@ def running_google_server(
         runtime = system_runtime()
         store = store or MemoryStore(lambda: runtime.now().timestamp())
         index = build_index(store, Spool(folder), settings, runtime, google=issuer.google)
-        with running_app(App(index), index, folder) as server:
+        with running_app(index, folder) as server:
             yield GoogleUsersServer(server, issuer, index)

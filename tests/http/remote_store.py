@@ -11,7 +11,6 @@ from tests.http.servers import RunningServer, running_app
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
-from wheelyard.http.app import App
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Found, Key, ObjectVersion, Store
 from wheelyard.storage.instrumented import OperationCounter
@@ -102,5 +101,5 @@ def remote_server(
     traits = StoreTraits(is_local=False, operation_counter=operation_counter or OperationCounter())
     spool = Spool(folder)
     index = build_index(store, spool, settings or Settings(), runtime or system_runtime(), traits)
-    with running_app(App(index), index, folder) as server:
+    with running_app(index, folder) as server:
         yield server

@@ -217,13 +217,14 @@ def is_up(client: httpx2.Client, path: str = "/health") -> bool:
 
 
 @contextmanager
-def running_app(app: App, index: Index, folder: Path) -> Iterator[RunningServer]:
-    """Serve `app`, which is one over `index`, from a thread of this process."""
+def running_app(index: Index, folder: Path, app: App | None = None) -> Iterator[RunningServer]:
+    """Serve an index, by `app` if there is one, from a thread of this process."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(0)
     port = listener.getsockname()[1]
     loop, stopping = asyncio.new_event_loop(), asyncio.Event()
-    thread = Thread(target=loop.run_until_complete, args=(serve_plainly(app, listener, stopping),))
+    serving = serve_plainly(app or App(index), listener, stopping)
+    thread = Thread(target=loop.run_until_complete, args=(serving,))
     thread.start()
     address = f"127.0.0.1:{port}"
     with httpx2.Client(base_url=f"http://{address}", timeout=60, **LOCALLY) as client:

@@ -1,6 +1,5 @@
 """The application itself, asked without a server."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,31 +39,6 @@ def test_websocket(app: InProcessServer) -> None:
     assert app.tell("websocket", "websocket.connect") == ["websocket.close"]
 
 
-@pytest.mark.parametrize("name", ["-x-", "_", "a%20b", "x" * 129])
-def test_a_file_of_an_impossible_project(app: InProcessServer, name: str) -> None:
-    """A path to a file that names no possible project is not found, however right the rest is."""
-    answer = app.get(f"/files/{name}/{DEMO.sha256}/{DEMO.filename}")
-
-    assert (answer.status, json.loads(answer.body)["error"]) == (404, "not_found")
-
-
-@pytest.mark.parametrize("path", ["/pypi/-x-/json", "/pypi/demo/latest/json"])
-def test_facts_of_an_impossible_release(app: InProcessServer, path: str) -> None:
-    """The facts of what can be no project or no version are not found."""
-    answer = app.get(path)
-
-    assert (answer.status, json.loads(answer.body)["error"]) == (404, "not_found")
-
-
-@pytest.mark.parametrize("path", ["/simple/demo", "/simple", "/project/demo", "/pypi/simple/demo"])
-def test_a_missing_slash(app: InProcessServer, path: str) -> None:
-    """A redirect to the path with its slash is kept by no cache: who may read may change."""
-    answer = app.get(path)
-
-    assert (answer.status, answer.headers["location"]) == (301, f"{path}/")
-    assert answer.headers["cache-control"] == "no-store"
-
-
 def test_a_file_below_another_name(tmp_path: Path) -> None:
     """Whose name a path says is decided first, whichever project the file would be of."""
     private = AccessSettings(private=True, private_names=("secret",))
@@ -81,18 +55,6 @@ def test_a_file_below_another_name(tmp_path: Path) -> None:
         assert app.get(f"/files/other/{DEMO.filename}", bearer).status == 404
         for name in ("demo", "secret", "other"):
             assert app.get(f"/files/{name}/{DEMO.filename}").status == 401
-
-
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_no_form_of_a_page_that_the_client_takes(app: InProcessServer, method: str) -> None:
-    """A client that takes neither HTML nor JSON is told so."""
-    assert app.get(PAGE, ("accept", "image/png"), method=method).status == 406
-
-
-@pytest.mark.parametrize("path", ["/", "/project/demo/"])
-def test_a_page_for_people_that_any_cache_may_keep(app: InProcessServer, path: str) -> None:
-    """Any cache may keep a page that anybody may read."""
-    assert app.get(path).headers["cache-control"].startswith("public,")
 
 
 def test_the_rest_of_a_refused_body(app: InProcessServer) -> None:

@@ -9,7 +9,6 @@ from tests.http.in_process import InProcessServer, in_process
 from tests.http.servers import RunningServer, running_app
 from tests.operations.in_memory_index import Clock, fake_runtime
 from tests.upstream.fake_upstream import FakeUpstream
-from wheelyard.http.app import App
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.settings.upstream_section import UpstreamSettings
 from wheelyard.storage.base import Store
@@ -82,7 +81,7 @@ def serving(
     store, runtime = MemoryStore(clock.seconds), fake_runtime(clock, 1)
     index = build_index(store, Spool(folder), settings, runtime, StoreTraits(is_local=True))
     try:
-        with running_app(App(index), index, folder) as server:
+        with running_app(index, folder) as server:
             yield server
     finally:
         close(index)

@@ -68,7 +68,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         store=StoreSettings(location=str(folder / "store")), http=HttpSettings(concurrent_uploads=2)
     )
     index = open_index(settings)
-    with running_app(App(index, TIMEOUTS), index, folder) as server:
+    with running_app(index, folder, App(index, TIMEOUTS)) as server:
         yield server
 
 
@@ -94,7 +94,7 @@ def test_silent_uploads_block_nobody_for_long(server: RunningServer) -> None:
 def test_long_journal_comes_in_pages(tmp_path: Path) -> None:
     """A journal comes a thousand commits at a time, in order, each of them once."""
     index = open_index(Settings(store=StoreSettings(location="memory:")))
-    with running_app(App(index), index, tmp_path) as server:
+    with running_app(index, tmp_path) as server:
         publish(server, wheel("long"))
         caller, name = local_caller(index), NormalizedName("long")
         selection = Selection(parse_version("1.0"))

@@ -103,6 +103,7 @@ def test_redirect(stocked: RunningServer, asked: str, leads_to: str | None) -> N
         return
     assert answer.status == 301
     assert answer.header("location") == leads_to
+    assert answer.header("cache-control") == "no-store"  # who may read may change
     assert not answer.header("location").startswith("//")
 
 
@@ -161,9 +162,11 @@ def _undated(headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
     [
         *("/simple/nothing/", "/nothing/", "/simple/demo/demo/", "/simple/..-x/", "/simple/x.-/"),
         *("/pypi/nothing/json", "/pypi/demo/9.9/json", "/project/nothing/", "/a/b/c/d"),
+        *("/pypi/-x-/json", "/pypi/demo/latest/json"),
         *("/files/", "/packages/", "/raw/nothing.txt", "/raw/-.whl", "/api/v1", "/api/v1/nothing"),
         *("/files/demo/nothing-1.0.tar.gz", "/files/demo/demo-1.0.tar.gz.metadata"),
         f"/files/demo/{'0' * 64}/{DEMO.filename}",
+        *(f"/files/{each}/{DEMO.sha256}/{DEMO.filename}" for each in ("-x-", "a%20b", "x" * 129)),
         *(
             f"/files/demo/{DEMO.sha256}/{DEMO.filename}{end}"
             for end in ("/", ".asc", ".provenance")

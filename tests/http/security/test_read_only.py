@@ -26,11 +26,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server that only reads, on a store that another one has filled."""
     folder = tmp_path_factory.mktemp("read-only")
     store = StoreSettings(location=str(folder / "store"))
-    with running_app(App(index := open_index(Settings(store=store))), index, folder) as writing:
+    with running_app(open_index(Settings(store=store)), folder) as writing:
         publish(writing, wheel())
     reading = ServerSettings(read_only=True, roots=("acme",))
     index = open_index(Settings(store=store, server=reading))
-    with running_app(App(index), index, folder) as server:
+    with running_app(index, folder) as server:
         yield server
 
 
@@ -77,7 +77,7 @@ def test_no_use_of_a_token_is_noted(tmp_path: Path, *, reads_only: bool) -> None
     """A server that only reads writes nothing by itself, not even when a token was used."""
     store = StoreSettings(location=str(tmp_path / "store"))
     index = open_index(Settings(store=store, server=ServerSettings(read_only=reads_only)))
-    with running_app(App(index), index, tmp_path) as server:
+    with running_app(index, tmp_path) as server:
         assert server.get("/simple/", server.token).status_code == 200
         # one after the other is noted, in the background
         index.tokens.records.last_uses.record("0" * 10, index.runtime.now())
@@ -100,7 +100,7 @@ def test_a_store_that_was_never_written(tmp_path: Path) -> None:
     index = open_index(Settings(store=StoreSettings(location=str(tmp_path / "store"))))
     reasons = ["The server lacks the permission storage.objects.create.", ""]
     app = App(index, write_failure=lambda: reasons[0])
-    with running_app(app, index, tmp_path) as server:
+    with running_app(index, tmp_path, app) as server:
         refused = server.get("/ready")
         assert (refused.status_code, refused.json()["error"]) == (503, "store_not_written")
         assert reasons[0] in refused.json()["message"]

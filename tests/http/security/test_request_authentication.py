@@ -15,7 +15,6 @@ from tests.http.packages import post, publish, wheel
 from tests.http.raw_client import ask, basic
 from tests.http.servers import RunningServer, running_app, running_server
 from tests.waiting import until
-from wheelyard.http.app import App
 from wheelyard.model.token import new_token
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.memory import MemoryStore
@@ -143,7 +142,7 @@ def test_expired_token(tmp_path: Path) -> None:
     )
     settings = Settings(access=AccessSettings(private=True))
     index = build_index(MemoryStore(lambda: 0.0), Spool(tmp_path), settings, runtime)
-    with running_app(App(index), index, tmp_path) as server:  # its own token is good for 30 days
+    with running_app(index, tmp_path) as server:  # its own token is good for 30 days
         publish(server, wheel("demo"))
         for path in ("/simple/demo/", FILES[0]):
             assert server.get(path, server.token).status_code == 200
