@@ -6,12 +6,9 @@ to `text/html`, or names none.
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
-
-from msgspec import DecodeError, Struct
-from msgspec.json import decode
 
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context import ServerContext
@@ -19,8 +16,8 @@ from wheelyard.http.page_loader import PageLoader
 from wheelyard.http.protocol.error_responses import BEARER_CHALLENGE, CHALLENGE
 from wheelyard.http.protocol.messages import (
     CSP,
-    JSON,
     AsgiScope,
+    ErrorBody,
     HeaderList,
     Headers,
     Response,
@@ -37,14 +34,6 @@ OLD_PIP: Final = "pip/"
 
 _OF_BODY: Final = (b"content-", b"x-content-")
 """The beginnings of the headers that a page has of its own."""
-
-
-class ErrorBody(Struct, frozen=True):
-    """The JSON of an error response, as `error_responses.py` makes it."""
-
-    title: str
-    message: str
-    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +54,8 @@ class ErrorPages:
             is_page or b"sec-fetch-mode" in headers
         ):
             response = _without_dialog(response)
-        body = _error_in(response) if is_page else None
-        if body is None:
+        body = response.error
+        if body is None or not is_page:
             return response
         make = partial(self._page, response.status, body, scope, headers, caller)
         content, of_page = await self.context.pools.run_read(make)
@@ -111,17 +100,10 @@ def is_browser(headers: Headers) -> bool:
     return prefers_html(headers.get(b"accept", b"")) and not is_pip
 
 
-def _error_in(response: Response) -> ErrorBody | None:
-    if (b"content-type", JSON) in response.headers and isinstance(response.body, bytes):
-        with suppress(DecodeError):
-            return decode(response.body, type=ErrorBody)
-    return None
-
-
 def _without_dialog(response: Response) -> Response:
     """Return a response whose challenge makes no browser ask for a password by itself."""
     headers = (BEARER_CHALLENGE if each == CHALLENGE else each for each in response.headers)
-    return Response(response.status, tuple(headers), response.body)
+    return replace(response, headers=tuple(headers))
 
 
 def _comes_from_elsewhere(headers: Headers) -> bool:

@@ -7,6 +7,7 @@ The media type is exactly `application/json`, because uv shows `code` for no oth
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
@@ -88,12 +89,12 @@ def error_response(
 
     With 429 and 503 the client is asked to wait for `seconds`.
     """
-    title = REASON_PHRASES[status]
-    body = {"message": message, "code": f"{status} {short}", "title": title, "error": code}
+    body = messages.ErrorBody(message, f"{status} {short}", REASON_PHRASES[status], code)
     wait = retry_after(seconds)
     extra = {401: (CHALLENGE,), 429: (wait,), 503: (wait,)}.get(status, ())
     common = (messages.CSP, *extra, NO_STORE)
-    return messages.make_response(status, messages.JSON, encode(body), *common, *headers)
+    response = messages.make_response(status, messages.JSON, encode(body), *common, *headers)
+    return replace(response, error=body)
 
 
 def file_not_found() -> Response:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec import Struct
+
 from wheelyard.authentication.verifiers.login_rate_limit import address_key
 from wheelyard.errors import WheelyardError
 from wheelyard.model.access import Caller
@@ -64,6 +66,19 @@ class Request:
         return self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
 
 
+class ErrorBody(Struct, frozen=True):
+    """The JSON of an error response."""
+
+    message: str
+    """For people."""
+    code: str
+    """The status and a few words, which uv shows."""
+    title: str
+    """The reason phrase of the status."""
+    error: str
+    """The error code, for programs."""
+
+
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Response:
     """A response; `headers` include Content-Length, except with status 204 or 304."""
@@ -79,6 +94,8 @@ class Response:
     The response has the same status and headers. The function is None itself if each request needs
     an answer of its own.
     """
+    error: ErrorBody | None = None
+    """What the body says, if it is the JSON of an error."""
 
 
 def make_response(status: int, content_type: bytes, body: bytes, *headers: Header) -> Response:
