@@ -7,10 +7,9 @@ import pytest
 
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.remote_store import RemoteStore
+from tests.http.servers import token_of
 from tests.operations.distributions import make_wheel
-from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
-from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.settings.sections import AccessSettings, Settings
 
@@ -44,11 +43,7 @@ def test_a_file_below_another_name(tmp_path: Path) -> None:
     private = AccessSettings(private=True, private_names=("secret",))
     with in_process(tmp_path, Settings(access=private)) as app:
         app.publish(DEMO, make_wheel("secret"))
-        request = TokenRequest(
-            name="test", actions=parse_actions(["read"]), projects=(parse_pattern("demo"),)
-        )
-        token, _ = app.index.tokens.create(request, by="local:test")
-        bearer = ("authorization", f"Bearer {token.text}")
+        bearer = ("authorization", f"Bearer {token_of(app.index, 'demo', can='read')}")
 
         assert app.get(f"/files/demo/{DEMO.filename}", bearer).status == 200
         assert app.get(f"/files/secret/{DEMO.filename}", bearer).status == 403

@@ -19,12 +19,11 @@ from packaging.version import Version
 
 import wheelyard
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
+from tests.http.servers import token_of
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
-from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.http.file_delivery import SMALL_FILE_BYTES
 from wheelyard.http.security.request_authentication import CACHED_CALLER_SECONDS
-from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import AccessSettings, LogSettings, Settings
 from wheelyard.storage.local import LocalStore
@@ -139,7 +138,8 @@ def test_requests_in_any_order(tmp_path: Path) -> None:
     Random(1).shuffle(requests)
     with in_process(tmp_path, private) as app:
         app.publish(*(make_wheel("demo", f"{each}.0") for each in range(6)), make_wheel("secret"))
-        logins = {"wrong": "x", "all": token(app, "*"), "demo": token(app, "demo")}
+        logins = {"wrong": "x", "all": token_of(app.index, can="read")}
+        logins["demo"] = token_of(app.index, "demo", can="read")
         etags = {each: app.get(each).headers["etag"] for each in (PAGE, "/simple/")}
 
         def ask(request: tuple[str, ...], *more: Header) -> InProcessResponse:
@@ -157,14 +157,6 @@ def test_requests_in_any_order(tmp_path: Path) -> None:
             assert is_same(found, expected), request
             quick += ask(request).was_quick
     assert quick > len(requests) // 4
-
-
-def token(app: InProcessServer, project: str) -> str:
-    """Return a new token that may read a project."""
-    request = TokenRequest(
-        name="t", actions=parse_actions(["read"]), projects=(parse_pattern(project),)
-    )
-    return app.index.tokens.create(request, by="local:test")[0].text
 
 
 def login(secret: str) -> Header:
@@ -190,7 +182,7 @@ def test_a_revoked_token(tmp_path: Path) -> None:
     """A token that was revoked opens a page in memory for one more second."""
     with in_process(tmp_path, Settings(access=AccessSettings(private=True))) as app:
         app.publish(DEMO)
-        secret = token(app, "demo")
+        secret = token_of(app.index, "demo", can="read")
         assert [app.get(PAGE, login(secret)).was_quick for _ in range(2)] == [False, True]
         app.index.tokens.revoke(secret, by="local:test")
         app.clock.advance(seconds=CACHED_CALLER_SECONDS)
@@ -224,7 +216,7 @@ def test_work(tmp_path: Path, *, is_logged: bool) -> None:
     settings = Settings(log=LogSettings(access=is_logged))
     with in_process(tmp_path, settings, store=LocalStore(tmp_path / "store", Random(1))) as app:
         app.publish(DEMO)
-        header = login(token(app, "demo"))
+        header = login(token_of(app.index, "demo", can="read"))
         for _ in range(2):
             app.get(PAGE, header)
         sys.setprofile(count)
