@@ -16,7 +16,14 @@ from packaging.utils import NormalizedName
 from wheelyard.http.caching.cache_headers import file_cache_headers, metadata_cache_headers
 from wheelyard.http.context import ServerContext
 from wheelyard.http.page_responses import load_page, page_response
-from wheelyard.http.protocol.conditional_requests import is_not_modified, require_match
+from wheelyard.http.protocol.conditional_requests import (
+    ByteRange,
+    content_range,
+    is_not_modified,
+    range_not_satisfiable,
+    requested_range,
+    require_match,
+)
 from wheelyard.http.protocol.messages import (
     NOSNIFF,
     Header,
@@ -26,12 +33,6 @@ from wheelyard.http.protocol.messages import (
     redirect,
 )
 from wheelyard.http.protocol.negotiation import MediaType
-from wheelyard.http.protocol.range_requests import (
-    ByteRange,
-    content_range,
-    range_not_satisfiable,
-    requested_range,
-)
 from wheelyard.storage.base import ObjectVersion
 
 OCTET_STREAM: Final[Header] = (b"content-type", b"application/octet-stream")

@@ -26,9 +26,9 @@ from wheelyard.http.file_responses import (
     response_without_bytes,
 )
 from wheelyard.http.page_responses import cached_page
+from wheelyard.http.protocol.conditional_requests import ByteRange
 from wheelyard.http.protocol.error_responses import file_not_found
 from wheelyard.http.protocol.messages import Request, Response, until_readable
-from wheelyard.http.protocol.range_requests import ByteRange
 from wheelyard.http.upstream_reader import FROM_UPSTREAM, UpstreamReader
 from wheelyard.storage.base import ObjectVersion
 from wheelyard.upstream.file_cache import StoredFile

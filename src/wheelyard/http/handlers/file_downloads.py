@@ -26,9 +26,9 @@ from wheelyard.http.file_responses import (
     file_headers,
     file_response,
 )
+from wheelyard.http.protocol.conditional_requests import ByteRange
 from wheelyard.http.protocol.error_responses import file_not_found
 from wheelyard.http.protocol.messages import Request, Response
-from wheelyard.http.protocol.range_requests import ByteRange
 from wheelyard.model.distribution_filename import parse_known_filename, parse_name
 from wheelyard.model.project import File, Project
 from wheelyard.storage.base import ObjectVersion
