@@ -18,7 +18,7 @@ async def answer_upstream_project(
     """Return the response with the page of a project of an upstream index."""
     content, upstream = found.content, reader.upstream
     name = content.page.name
-    viewer = web.viewer(request)
+    viewer = web.viewer(request.caller)
     refusal = found.refusal.text if found.refusal else ""
     # a decision may change the page without changing which files are shown
     version = ObjectVersion(f"{content.version} {content.view.generation} {refusal}")

@@ -66,12 +66,8 @@ class WebPages:
             (b"referrer-policy", b"same-origin"),
         )
 
-    def viewer(self, request: Request, name: NormalizedName | None = None) -> Viewer:
+    def viewer(self, caller: Caller, name: NormalizedName | None = None) -> Viewer:
         """Return who looks at a page, which may be the page of the project `name`."""
-        return self.viewer_of(request.caller, name)
-
-    def viewer_of(self, caller: Caller, name: NormalizedName | None = None) -> Viewer:
-        """Return the viewer of a page, who is this caller; see `viewer`."""
         index = self.context.index
         takes_changes = not index.settings.server.read_only
         is_behind_iap = index.authenticator.iap is not None
@@ -147,7 +143,7 @@ class WebPages:
         self, facts: ErrorFacts, root: str, caller: Caller | None
     ) -> tuple[bytes, HeaderList]:
         """Return the bytes of the page of an error, and its headers; None: an unknown caller."""
-        viewer = self.viewer_of(caller or self.context.read_policy.anonymous)
+        viewer = self.viewer(caller or self.context.read_policy.anonymous)
         page = self.environment.render("error.html", viewer, root, error=facts)
         return page, self.security_headers
 

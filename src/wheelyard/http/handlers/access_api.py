@@ -1,13 +1,4 @@
-"""
-Handlers of `/api/v1/access`, for administrators: grants and groups, and explanations.
-
-    GET   access                  all grants and groups
-    GET   access/history          ?after=0: the changes of those in the store
-    GET   access/explain          ?who=user:ana@acme.dev&project=acme-core&action=upload
-    POST  access/grant            {"who": [...], "projects": [...], "actions": [...], "note": ""}
-    POST  access/revoke           {"id": "g1f0c92ab", "note": ""}
-    POST  access/group            {"change": "add", "name": "ml-team", "who": [...], "note": ""}
-"""
+"""Handlers of `/api/v1/access` (docs/api.md): grants and groups, for administrators."""
 
 from typing import Final
 

@@ -62,8 +62,8 @@ async def answer_account(request: Request, web: WebPages) -> Response:
         is_by_proxy=session is None and b"authorization" not in request.headers,
         may_administer=is_token_admin(caller),
     )
-    form = FormState(await form_token(request, context))
-    return web.own_page(200, account_page(web.environment, web.viewer(request), account, form))
+    viewer, form = web.viewer(caller), FormState(await form_token(request, context))
+    return web.own_page(200, account_page(web.environment, viewer, account, form))
 
 
 async def answer_tokens(request: Request, web: WebPages) -> Response:
@@ -72,7 +72,7 @@ async def answer_tokens(request: Request, web: WebPages) -> Response:
     fields, form = parse_form(request.query), FormState(await form_token(request, context))
     rows = await _rows(request, context, view)
     by_id = {row.record.id: row for row in rows}
-    viewer, wanted = web.viewer(request), by_id.get(fields.text("revoke"))
+    viewer, wanted = web.viewer(request.caller), by_id.get(fields.text("revoke"))
     if wanted is not None and wanted.state == "active":
         page = revoke_page(web.environment, viewer, view, wanted, form)
     else:
@@ -98,7 +98,7 @@ async def answer_tokens_form(request: Request, web: WebPages) -> Response:
             rows = await _rows(request, context, view)
         except WheelyardError:  # the store does not answer: the form is worth more than the list
             rows = ()
-        page = tokens_page(web.environment, web.viewer(request), view, rows, form)
+        page = tokens_page(web.environment, web.viewer(request.caller), view, rows, form)
         return web.own_page(status_of(fault.error), page)
 
 
@@ -115,7 +115,7 @@ async def _create(
         async with context.long_read_limit.acquire(request.client_key):
             token, record = await context.pools.run_write(create)
     row = TokenRow(record, record.state(index.runtime.now()), None)
-    page = made_page(web.environment, web.viewer(request), view, row, token.text)
+    page = made_page(web.environment, web.viewer(request.caller), view, row, token.text)
     return web.own_page(201, page)
 
 

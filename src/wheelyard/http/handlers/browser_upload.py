@@ -104,7 +104,7 @@ def _page(
     settings = web.context.index.settings.uploads
     page = upload_page(
         web.environment,
-        web.viewer(request),
+        web.viewer(request.caller),
         form,
         rows,
         max_size=settings.max_file_size,

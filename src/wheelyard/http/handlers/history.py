@@ -21,7 +21,7 @@ async def answer_history(request: Request, web: WebPages) -> Response:
         path = web.path("project", name, "history", *number_sent, query=request.query)
         return redirect(301, path)
     project, version = await context.documents.require_project(name)
-    number, viewer = _parse_number(sent), web.viewer(request, name)
+    number, viewer = _parse_number(sent), web.viewer(request.caller, name)
     shows_access = viewer.may_manage and number is None
     if shows_access:
         access = await context.pools.run_read(index.access.records.get)

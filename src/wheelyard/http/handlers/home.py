@@ -36,7 +36,7 @@ async def answer_home(request: Request, web: WebPages) -> Response:
     page = query_field(request.query, "page")
     if words:
         return await _answer_results(request, web, words, _page_number(page or "1"))
-    context, viewer, caller = web.context, web.viewer(request), request.caller
+    context, viewer, caller = web.context, web.viewer(request.caller), request.caller
     if page is not None:
         return redirect(302, web.path("-", "projects", str(_page_number(page))))
     table = await load_projects(context)
@@ -54,7 +54,7 @@ async def answer_home(request: Request, web: WebPages) -> Response:
 async def answer_setup(request: Request, web: WebPages) -> Response:
     """Handle GET `/setup/` for a browser: the settings of each client for this index."""
     can_publish = not web.context.index.settings.server.read_only
-    viewer = web.viewer(request)
+    viewer = web.viewer(request.caller)
 
     def render() -> bytes:
         return setup_page(web.environment, viewer, can_publish=can_publish)
@@ -66,7 +66,7 @@ async def answer_setup(request: Request, web: WebPages) -> Response:
 async def answer_list(request: Request, web: WebPages) -> Response:
     """Handle GET `/-/projects/<number>/`: a page of the names that the caller may read."""
     number, context = _page_number(request.params["number"]), web.context
-    viewer, caller = web.viewer(request), request.caller
+    viewer, caller = web.viewer(request.caller), request.caller
     table = await load_projects(context)
 
     def render() -> bytes:
@@ -83,7 +83,7 @@ async def answer_list(request: Request, web: WebPages) -> Response:
 
 async def _answer_results(request: Request, web: WebPages, words: str, number: int) -> Response:
     """Return a page of what a search finds; it is not cached, as there are too many of them."""
-    context, viewer, caller = web.context, web.viewer(request), request.caller
+    context, viewer, caller = web.context, web.viewer(request.caller), request.caller
 
     def render() -> bytes:
         start = (number - 1) * RESULTS_ON_A_PAGE

@@ -68,7 +68,7 @@ async def answer_manage(request: Request, web: WebPages) -> Response:
     if context.index.settings.server.read_only:
         raise read_only()
     fields, token = parse_form(request.query), await form_token(request, context)
-    viewer, projects = web.viewer(request, name), context.index.projects
+    viewer, projects = web.viewer(request.caller, name), context.index.projects
 
     def respond() -> Response:
         project = projects.get_current(name)
@@ -121,7 +121,7 @@ async def answer_access(request: Request, web: WebPages) -> Response:
     if name != request.params["name"]:
         return redirect(301, web.path("project", name, "access", query=request.query))
     await context.documents.require_project(name)
-    viewer, is_admin = web.viewer(request, name), is_token_admin(request.caller)
+    viewer, is_admin = web.viewer(request.caller, name), is_token_admin(request.caller)
 
     def respond() -> Response:
         entries = effective_access(name, index.authenticator, index.tokens.all())
@@ -210,7 +210,8 @@ async def _ask_again(
     request: Request, web: WebPages, name: NormalizedName, fields: FormFields, fault: FormFault
 ) -> Response:
     """Return the page with the form that was refused, with the reason and what was typed."""
-    error, projects, viewer = fault.error, web.context.index.projects, web.viewer(request, name)
+    error, projects = fault.error, web.context.index.projects
+    viewer = web.viewer(request.caller, name)
     form = await refused_form(request, web.context, fields, fault)
 
     def respond() -> Response:

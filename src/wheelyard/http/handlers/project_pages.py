@@ -70,7 +70,7 @@ async def _private_project(request: Request, web: WebPages, name: NormalizedName
     """Return the response with the page of a private project."""
     project, version = await web.context.documents.require_project(name)
     table = await load_projects(web.context)
-    viewer = web.viewer(request, name)
+    viewer = web.viewer(request.caller, name)
     access = web.context.index.access
 
     def look() -> tuple[_Neighbours, Grants | None]:
@@ -118,7 +118,7 @@ async def answer_release(request: Request, web: WebPages) -> Response:
     """
     name = web.require_reader(request)
     project, version = await web.context.documents.require_project(name)
-    viewer, release = web.viewer(request, name), _release(project, request.params["version"])
+    viewer, release = web.viewer(request.caller, name), _release(project, request.params["version"])
     if release is None:
         return _missing_release(request, web, name)
     if (name, release.version) != (request.params["name"], request.params["version"]):
@@ -153,7 +153,7 @@ async def answer_files(request: Request, web: WebPages) -> Response:
     """Handle GET `/project/<name>/<version>/files/...`: a further page of the files."""
     name, params = web.require_reader(request), request.params
     project, version = await web.context.documents.require_project(name)
-    viewer, release = web.viewer(request, name), _release(project, params["version"])
+    viewer, release = web.viewer(request.caller, name), _release(project, params["version"])
     if release is None:
         return _missing_release(request, web, name)
     facet, number = params.get("facet", ""), params.get("number", "1")
@@ -216,7 +216,7 @@ def _release(project: Project, text: str) -> Release | None:
 
 
 def _missing_release(request: Request, web: WebPages, name: NormalizedName) -> Response:
-    viewer, version = web.viewer(request, name), request.params["version"]
+    viewer, version = web.viewer(request.caller, name), request.params["version"]
     root = "../" * len(request.segments)
     body = missing_release_page(web.environment, viewer, root, name, version)
     return web.own_page(404, body)

@@ -144,5 +144,5 @@ def _form(
         contact=settings.web.contact,
     )
     headers = {401: (BEARER_CHALLENGE,), 429: (retry_after(),), 503: (retry_after(),)}
-    body = sign_in_page(web.environment, web.viewer(request), facts)
+    body = sign_in_page(web.environment, web.viewer(request.caller), facts)
     return web.own_page(status, body, *headers.get(status, ()))

@@ -1,13 +1,4 @@
-"""
-Handlers of `/api/v1/tokens` and `/api/v1/whoami`: the caller's rights and API tokens.
-
-    GET    whoami                 the caller's principals and rights
-    GET    tokens                 the caller's tokens; for an administrator all tokens
-    POST   tokens                 {"name": "ci", "can": ["upload"], "projects": ["acme-core"]}
-    POST   tokens/rotate          {"token": "ci", "hours": 24}
-    DELETE tokens/<id>            for its owner, an administrator, or the token itself
-    POST   tokens/self/revoke     for anyone who has the token, as the finder of a leaked one
-"""
+"""Handlers of `/api/v1/tokens` and `/api/v1/whoami` (docs/api.md): rights and API tokens."""
 
 from datetime import date, datetime, timedelta
 from functools import partial

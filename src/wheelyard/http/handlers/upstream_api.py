@@ -1,13 +1,7 @@
 """
-Handlers of `/api/v1/upstream`: decisions about public packages, and why one is not shown.
+Handlers of `/api/v1/upstream` (docs/api.md): decisions about public packages, and why.
 
-    GET   upstream/why?project=requests&version=2.32.5  for whoever may read the project
-    GET   upstream/decisions                            the decisions in force
-    GET   upstream/decisions/history?after=0            every decision, as commits
-    POST  upstream/approve    {"project": "requests", "version": "", "despite": [], "reason": ""}
-    POST  upstream/block      {"project": "requests", "version": "", "reason": ""}
-
-All but the first are for administrators.
+All but `explain` are for administrators.
 """
 
 from typing import Final
