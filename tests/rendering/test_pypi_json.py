@@ -5,7 +5,7 @@ from packaging.utils import NormalizedName
 
 from tests.rendering.examples import file, project
 from wheelyard.model.metadata import parse_metadata
-from wheelyard.rendering.pypi_json import PypiJsonData, project_json, release_json
+from wheelyard.rendering.pypi_json import PypiJsonData, project_json
 from wheelyard.rendering.releases import latest_release, releases_of
 
 EVERYTHING = b"""Metadata-Version: 2.4
@@ -146,7 +146,7 @@ def test_a_release_that_says_nothing() -> None:
     (release,) = releases_of(project(file(is_wheel=False, yanked="")))
     page = PypiJsonData(NormalizedName("demo"), release, parse_metadata(NOTHING), "/files")
 
-    assert json.decode(release_json(page)) == {
+    assert json.decode(project_json(page)) == {
         "info": INFO | {"yanked": True},
         "last_serial": 0,
         "urls": [SDIST | {"yanked": True}],

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PypiJsonData:
-    """The data of a project and one release that `project_json` and `release_json` render."""
+    """The data of a project and one release that `project_json` renders."""
 
     name: NormalizedName
     release: ReleaseOf[ShownFile]
@@ -34,27 +34,18 @@ class PypiJsonData:
     """The URL of the folder of files: absolute, or a path from the root of the host."""
 
 
-def project_json(page: PypiJsonData, releases: Iterable[ReleaseOf[ShownFile]]) -> bytes:
-    """Return the bytes of `/pypi/<name>/json`: the described release, and all releases' files."""
-    files = {each.version: [_file(page, file) for file in each.files] for each in releases}
-    return _encode(page, releases=files)
+def project_json(
+    page: PypiJsonData, releases: Iterable[ReleaseOf[ShownFile]] | None = None
+) -> bytes:
+    """
+    Return the bytes of `/pypi/<name>/json`: the described release, and the files of `releases`.
 
-
-def release_json(page: PypiJsonData) -> bytes:
-    """Return the bytes of `/pypi/<name>/<version>/json`: one release and its files."""
-    return _encode(page)
-
-
-def _encode(page: PypiJsonData, **releases: object) -> bytes:
-    return Encoder().encode(
-        {
-            "info": _info(page),
-            "last_serial": 0,
-            **releases,
-            "urls": [_file(page, file) for file in page.release.files],
-            "vulnerabilities": [],
-        }
-    )
+    Without `releases`, they are those of `/pypi/<name>/<version>/json`.
+    """
+    body: dict[str, object] = {"info": _info(page), "last_serial": 0}
+    if releases is not None:
+        body["releases"] = {each.version: _files(page, each) for each in releases}
+    return Encoder().encode(body | {"urls": _files(page, page.release), "vulnerabilities": []})
 
 
 def _info(page: PypiJsonData) -> dict[str, object]:
@@ -91,6 +82,10 @@ def _info(page: PypiJsonData) -> dict[str, object]:
         "yanked": release.is_yanked,
         "yanked_reason": (release.yanked_reason or None) if release.is_yanked else None,
     }
+
+
+def _files(page: PypiJsonData, release: ReleaseOf[ShownFile]) -> list[dict[str, object]]:
+    return [_file(page, file) for file in release.files]
 
 
 def _file(page: PypiJsonData, file: ShownFile) -> dict[str, object]:

@@ -18,7 +18,7 @@ from wheelyard.http.protocol.messages import Request, Response
 from wheelyard.http.protocol.negotiation import MediaType
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.project import Project
-from wheelyard.rendering.pypi_json import PypiJsonData, project_json, release_json
+from wheelyard.rendering.pypi_json import PypiJsonData, project_json
 from wheelyard.rendering.releases import latest_release, release_of, releases_of
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _render(project: Project, version: Version | None, context: ServerContext) -
         raise _no_release(name)
     metadata = context.core_metadata.load(name, release.metadata_file)
     page = PypiJsonData(name, release, metadata, _files_url(context))
-    return project_json(page, releases) if version is None else release_json(page)
+    return project_json(page, releases if version is None else None)
 
 
 def _no_release(name: NormalizedName) -> NotFound:
@@ -92,8 +92,7 @@ async def _upstream_json(
             raise _no_release(name)
         core = await reader.core_metadata(found.content.page, release.metadata_file)
         data = PypiJsonData(name, release, core, _files_url(context))
-        is_whole = version is None
-        render = partial(project_json, data, releases) if is_whole else partial(release_json, data)
+        render = partial(project_json, data, releases if version is None else None)
         head = page_headers(context, MediaType.PLAIN_JSON, name, is_upstream=True)
         headers = (*head, FROM_UPSTREAM)
         page = await load_page(context, request, key, page_version, render, headers)
