@@ -26,6 +26,7 @@ from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.log_rate_limit import LogRateLimit
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.http.protocol.conditional_requests import ByteRange
+from wheelyard.http.protocol.messages import BegunBody
 from wheelyard.model.project import File
 from wheelyard.storage.base import Key, Store
 from wheelyard.storage.filesystem import link_error, open_no_follow, storage_faults
@@ -118,7 +119,9 @@ class FileDelivery:
                 return path
         elif (url := self._signed_url(store, key)) is not None:
             return url
-        return _ExactLength(store.read(key, start, stop), stop - start)
+        chunks = _exactly(stop - start, store.read(key, start, stop))
+        # now, as long as an error response can still be sent
+        return BegunBody(next(chunks, b""), chunks)
 
     def _signed_url(self, store: Store, key: Key) -> str | None:
         if self._monotonic() < self._signing_paused_until:
@@ -168,30 +171,14 @@ def _check_file(path: Path, file: File) -> bytes | None:
         os.close(descriptor)
 
 
-class _ExactLength:
-    """Iterator of a body's chunks; raises Unavailable at the end if they are not `size` bytes."""
-
-    def __init__(self, chunks: Iterator[bytes], size: int) -> None:
-        self._chunks = chunks
-        self._missing = size
-        self._first = b""
-        self._first = next(self, b"")  # now, as long as an error response can still be sent
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        if self._first:
-            first, self._first = self._first, b""
-            return first
-        for chunk in self._chunks:
-            self._missing -= len(chunk)
+def _exactly(size: int, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield chunks and close them; raise Unavailable at the end if they are not `size` bytes."""
+    try:
+        for chunk in chunks:
+            size -= len(chunk)
             if chunk:  # an empty one would end the body
-                return chunk
-        if self._missing:
+                yield chunk
+        if size:
             raise Unavailable("The store has fewer bytes of this file than it was given.")
-        raise StopIteration
-
-    def close(self) -> None:
-        """Close the iterator of chunks that the store has returned, if it can be closed."""
-        getattr(self._chunks, "close", lambda: None)()
+    finally:
+        getattr(chunks, "close", lambda: None)()

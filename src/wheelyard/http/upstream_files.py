@@ -6,7 +6,7 @@ the policy allows it: each time, also if the store has it. It is then sent as a 
 if the store does not have it yet, while it is fetched.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -28,11 +28,11 @@ from wheelyard.http.file_responses import (
 from wheelyard.http.page_responses import cached_page
 from wheelyard.http.protocol.conditional_requests import ByteRange
 from wheelyard.http.protocol.error_responses import file_not_found
-from wheelyard.http.protocol.messages import Request, Response, until_readable
+from wheelyard.http.protocol.messages import BegunBody, Request, Response, until_readable
 from wheelyard.http.upstream_reader import FROM_UPSTREAM, UpstreamReader
 from wheelyard.storage.base import ObjectVersion
 from wheelyard.upstream.file_cache import StoredFile
-from wheelyard.upstream.growing_file import RANGES_LIMIT_BYTES, FollowedBody, GrowingFile
+from wheelyard.upstream.growing_file import RANGES_LIMIT_BYTES, GrowingFile
 from wheelyard.upstream.index import ServedPage
 from wheelyard.upstream.page import UpstreamFile
 from wheelyard.upstream.passed_on_file import PassedOnFile
@@ -175,7 +175,7 @@ class UpstreamDownload:
             first = await self.context.pools.run_in(
                 self.context.pools.streams, lambda: next(body, b"")
             )
-            return _BegunBody(first, body)
+            return BegunBody(first, body)
 
         return FileToSend(
             sha256=file.sha256,
@@ -187,30 +187,3 @@ class UpstreamDownload:
 
     def _is_current(self) -> IsCurrent | None:
         return self.reader.watch(self.page.content.page.name, self.page)
-
-
-class _BegunBody:
-    """Iterator of the chunks of a body whose first chunk was read already."""
-
-    def __init__(self, first: bytes, rest: Iterator[bytes]) -> None:
-        self._first = first
-        self._rest = rest
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        if self._first:
-            first, self._first = self._first, b""
-            return first
-        return next(self._rest)
-
-    def when_ready(self, call: Callable[[], None]) -> bool:
-        """Return whether the next chunk is there; if not, call `call` once it is."""
-        if self._first or not isinstance(self._rest, FollowedBody):
-            return True
-        return self._rest.when_ready(call)
-
-    def close(self) -> None:
-        """End the reading."""
-        getattr(self._rest, "close", lambda: None)()

@@ -168,6 +168,32 @@ async def _send_chunks(
             await wrap_future(pool.submit(_close, chunks, reading))
 
 
+class BegunBody:
+    """Iterator of the chunks of a body whose first chunk was read already; empty if it has none."""
+
+    def __init__(self, first: bytes, rest: Iterator[bytes]) -> None:
+        self._first = first
+        self._rest = rest
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        return next(self._rest)
+
+    def when_ready(self, call: Callable[[], None]) -> bool:
+        """Return whether the next chunk is there; if not, call `call` once it is."""
+        when_ready = getattr(self._rest, "when_ready", None)
+        return bool(self._first or when_ready is None or when_ready(call))
+
+    def close(self) -> None:
+        """End the reading."""
+        getattr(self._rest, "close", lambda: None)()
+
+
 async def until_readable(chunks: Iterator[bytes], watch: Task[None] | None = None) -> None:
     """Wait until the next chunk of a body with `when_ready` is there, or `watch` has ended."""
     when_ready = getattr(chunks, "when_ready", None)
