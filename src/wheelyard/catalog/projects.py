@@ -48,7 +48,8 @@ class ProjectCodec(Codec[Project]):
         # no text contains the separator: its quotes would be escaped
         separator = b'"files":' + self._encoder.encode(first)
         head, _, tail = super().encode(replace(value, files=first)).partition(separator)
-        return b"".join((head, b'"files":[', b",".join(value.stored_files), b"]", tail))
+        stored = value.stored_files
+        return b"".join((head, b'"files":[', stored[0][1:], *stored[1:], b"]", tail))
 
 
 class NameList(Struct, frozen=True, dict=True):

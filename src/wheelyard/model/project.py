@@ -205,8 +205,8 @@ class Project(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
 
     @cached_property
     def stored_files(self) -> tuple[bytes, ...]:
-        """The files in their stored form, each a JSON object."""
-        return tuple(encode(file) for file in self.files)
+        """The files in their stored form: each a JSON object after a comma."""
+        return tuple([b"," + encode(file) for file in self.files])
 
 
 def fold(project: Project, commit: Commit) -> Project:
@@ -257,7 +257,7 @@ def _with_file(project: Project, file: File, summary: str) -> Project:
         computed["deleted_keys"] = project.deleted_keys
     if "stored_files" in known:
         stored = project.stored_files
-        computed["stored_files"] = (*stored[:at], encode(file), *stored[at:])
+        computed["stored_files"] = (*stored[:at], b"," + encode(file), *stored[at:])
     return after
 
 
