@@ -1,9 +1,9 @@
 """Thread pools for blocking work, one for each kind of work."""
 
 from asyncio import get_running_loop
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from wheelyard.http.observability.request_record import in_context
 
@@ -21,13 +21,13 @@ class ThreadPools:
         self.passwords = ThreadPoolExecutor(passwords, "hash")
         self.tokens = ThreadPoolExecutor(16, "verify")  # signatures, requests to Google
 
-    async def run_read(self, work: Callable[[], T]) -> T:
-        """Run blocking work in the pool for reads, and return its result."""
-        return await self.run_in(self.reads, work)
+    def run_read(self, work: Callable[[], T]) -> Coroutine[Any, Any, T]:
+        """Run blocking work in the pool for reads; the coroutine returns its result."""
+        return self.run_in(self.reads, work)
 
-    async def run_write(self, work: Callable[[], T]) -> T:
-        """Run blocking work in the pool for writes, and return its result."""
-        return await self.run_in(self.writes, work)
+    def run_write(self, work: Callable[[], T]) -> Coroutine[Any, Any, T]:
+        """Run blocking work in the pool for writes; the coroutine returns its result."""
+        return self.run_in(self.writes, work)
 
     @staticmethod
     async def run_in(pool: Executor, work: Callable[[], T]) -> T:
