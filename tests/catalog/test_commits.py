@@ -11,8 +11,8 @@ from tests.catalog.invariants import DEMO, document
 from tests.operations.in_memory_index import START, Clock, fake_runtime
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Commits, Intent
-from wheelyard.catalog.conflict_retry import ConflictRetries
 from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
+from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.model.project import AnyEvent, Deleted, File, Project, Uploaded
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore

@@ -8,9 +8,9 @@ import pytest
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
 from tests.operations.in_memory_index import Clock, fake_runtime
 from tests.storage.gcs.opened import StillTime
-from wheelyard.catalog.conflict_retry import ConflictRetries
 from wheelyard.catalog.format import ensure_format, rewrite_format
 from wheelyard.catalog.keys import FORMAT, probes
+from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import Unavailable
 from wheelyard.operations.store_probe import (
     NOT_PROBED_YET,

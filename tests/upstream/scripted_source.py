@@ -11,7 +11,7 @@ from typing import Any
 from packaging.utils import NormalizedName
 
 from tests.waiting import TIMEOUT_SECONDS
-from wheelyard.catalog.conflict_retry import ConflictRetries
+from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import WheelyardError
 from wheelyard.storage.base import Store
 from wheelyard.storage.local import LocalStore

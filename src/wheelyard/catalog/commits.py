@@ -16,11 +16,10 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.conflict_retry import ConflictRetries
 from wheelyard.catalog.document_cache import Codec, DocumentCache, Snapshot, damaged, digest
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
-from wheelyard.concurrency.runtime import Runtime
+from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.errors import Conflict, Unavailable, WheelyardError
 from wheelyard.model.project import AnyEvent, Commit, Project, Uploaded, apply, with_commit
 from wheelyard.storage.base import ABSENT, Key, ObjectBody, Store, Stored

@@ -10,7 +10,7 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.conflict_retry import ConflictRetries
+from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import Conflict, NotFound
 from wheelyard.model.project import File
 from wheelyard.storage.base import ABSENT, Key, Store, Stored

@@ -12,7 +12,6 @@ from msgspec import Struct
 from wheelyard.catalog import keys
 from wheelyard.catalog.access_records import ACCESS, AccessRecords
 from wheelyard.catalog.commits import Commits, EventListener
-from wheelyard.catalog.conflict_retry import ConflictRetries, remote_conflict_retries
 from wheelyard.catalog.decision_records import DECISIONS, DecisionRecords
 from wheelyard.catalog.document_cache import DAMAGED, CachePolicy, Codec, DocumentCache
 from wheelyard.catalog.files import Files
@@ -20,7 +19,7 @@ from wheelyard.catalog.journaled_document import JournaledDocument
 from wheelyard.catalog.projects import NameList, ProjectCodec, ProjectNames, Projects
 from wheelyard.catalog.session_records import EndedSession, SessionKey, SessionRecords
 from wheelyard.catalog.token_records import LastUses, TokenRecords, UsedIdTokens
-from wheelyard.concurrency.runtime import Runtime
+from wheelyard.concurrency.runtime import ConflictRetries, Runtime, remote_conflict_retries
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable
 from wheelyard.model.token import TokenRecord
 from wheelyard.storage.base import Store, Stored, create

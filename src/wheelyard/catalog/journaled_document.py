@@ -14,7 +14,6 @@ from typing import Generic, Protocol, TypeVar
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import contradiction
-from wheelyard.catalog.conflict_retry import ConflictRetries
 from wheelyard.catalog.document_cache import (
     Codec,
     DocumentCache,
@@ -23,7 +22,7 @@ from wheelyard.catalog.document_cache import (
     damaged,
     digest,
 )
-from wheelyard.concurrency.runtime import Runtime
+from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.model.project import NumberedCommit
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored

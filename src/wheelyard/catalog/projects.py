@@ -24,9 +24,9 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Commits, Committed, Intent
-from wheelyard.catalog.conflict_retry import ConflictRetries
 from wheelyard.catalog.document_cache import Codec, DocumentCache, MaxAge, Snapshot, damaged
 from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
+from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import NotFound, Unavailable, quoted
 from wheelyard.model.project import Commit, Project
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store, Stored

@@ -17,7 +17,6 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.conflict_retry import ConflictRetries
 from wheelyard.catalog.document_cache import (
     DAMAGED,
     CachePolicy,
@@ -27,7 +26,7 @@ from wheelyard.catalog.document_cache import (
     Snapshot,
 )
 from wheelyard.concurrency.caches import LruCache
-from wheelyard.concurrency.runtime import Runtime
+from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.errors import Conflict, NotFound, Unavailable, WheelyardError, quoted
 from wheelyard.model.token import TokenRecord, is_token_id
 from wheelyard.storage.base import Entry, Key, Store, Stored, create

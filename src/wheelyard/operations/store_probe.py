@@ -14,10 +14,9 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Final
 
-from wheelyard.catalog.conflict_retry import ConflictRetries
 from wheelyard.catalog.format import rewrite_format
 from wheelyard.catalog.keys import FORMAT
-from wheelyard.concurrency.runtime import Runtime, backoff_pauses
+from wheelyard.concurrency.runtime import ConflictRetries, Runtime, backoff_pauses
 from wheelyard.errors import WheelyardError
 from wheelyard.storage.base import STORAGE_DENIED, Key, Store, Stored
 

@@ -9,10 +9,9 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.conflict_retry import ConflictRetries
 from wheelyard.catalog.files import FileContent, Files
 from wheelyard.concurrency.caches import ExpiringCache
-from wheelyard.concurrency.runtime import Runtime
+from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.model.project import File
 from wheelyard.storage.base import Key, Store, Stored
 from wheelyard.storage.forwarding import PrefixedStore

@@ -16,8 +16,8 @@ from typing import Final, Literal
 
 from packaging.utils import NormalizedName
 
-from wheelyard.catalog.conflict_retry import ConflictRetries
 from wheelyard.concurrency.daemon_threads import DaemonThreads
+from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import OVERLOADED, Unavailable, WheelyardError
 from wheelyard.storage.base import Store
 from wheelyard.storage.spool import Spool

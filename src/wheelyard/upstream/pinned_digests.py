@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.conflict_retry import ConflictRetries
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.concurrency.caches import LruCache
+from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import Conflict
 from wheelyard.storage.base import ABSENT, NotModified, ObjectVersion, Store, Stored
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage

@@ -23,10 +23,10 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.conflict_retry import ConflictRetries
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.prefetch import prefetch_map
+from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.operations.exporting.manifest import (
     EXPORT_PREFIX,

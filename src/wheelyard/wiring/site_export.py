@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Final
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.conflict_retry import ConflictRetries, remote_conflict_retries
 from wheelyard.catalog.files import ORPHAN_AGE
+from wheelyard.concurrency.runtime import ConflictRetries, remote_conflict_retries
 from wheelyard.errors import Invalid, NotFound, Unavailable, quoted
 from wheelyard.model.lenient_metadata import parse_any
 from wheelyard.model.metadata import CoreMetadata

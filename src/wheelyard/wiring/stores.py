@@ -15,10 +15,9 @@ from tempfile import gettempdir
 from typing import Final
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.conflict_retry import remote_conflict_retries
 from wheelyard.catalog.document_cache import CachePolicy
 from wheelyard.catalog.format import ensure_format, read_format
-from wheelyard.concurrency.runtime import Runtime
+from wheelyard.concurrency.runtime import Runtime, remote_conflict_retries
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.model.text import escaped
 from wheelyard.operations.store_probe import failures_of, read_steps, write_steps

@@ -13,8 +13,8 @@ from typing import Final
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.access_records import ACCESS
-from wheelyard.catalog.conflict_retry import ConflictRetries
 from wheelyard.catalog.document_cache import Codec
+from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.model.token import TokenRecord
 from wheelyard.operations.copying.journaled_copy import JournaledCopy, source_faults
 from wheelyard.storage.base import ABSENT, Key, Store, Stored

@@ -12,8 +12,8 @@ from typing import Generic
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.commit_transfer import diverged
-from wheelyard.catalog.conflict_retry import ConflictRetries
 from wheelyard.catalog.journaled_document import C, D, JournalKind
+from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ObjectVersion, Store
 

@@ -23,12 +23,12 @@ from wheelyard.catalog.commit_transfer import (
     project_journal,
     transfer,
 )
-from wheelyard.catalog.conflict_retry import ConflictRetries
 from wheelyard.catalog.decision_records import DECISIONS
 from wheelyard.catalog.document_cache import DAMAGED, Codec, digest
 from wheelyard.catalog.files import RENEWAL_AGE, listed_objects
 from wheelyard.catalog.projects import NameList, ProjectNames
 from wheelyard.concurrency.prefetch import prefetch_map
+from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import Conflict, NotFound, Unavailable, WheelyardError
 from wheelyard.model.project import Commit, Project
 from wheelyard.operations.copying.credential_copy import CredentialCopy

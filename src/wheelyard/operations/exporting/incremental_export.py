@@ -12,8 +12,8 @@ from msgspec.json import encode
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.conflict_retry import ConflictRetries
 from wheelyard.catalog.projects import Projects
+from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import Conflict, Invalid
 from wheelyard.model.project import Project
 from wheelyard.operations.exporting.index_pages import COMMON_PATHS, LISTS, PREFIXES, IndexPages

@@ -14,9 +14,9 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.conflict_retry import ConflictRetries
 from wheelyard.catalog.document_cache import Codec, DocumentCache, MaxAge, Snapshot
 from wheelyard.concurrency.caches import LruCache
+from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.model.lenient_metadata import parse_any
 from wheelyard.model.licences import UNKNOWN, LicencePatterns, licence_in
