@@ -67,16 +67,7 @@ class Slot:
 
 
 class ConcurrencyLimit:
-    """
-    A number of slots for one kind of work, shared fairly between clients.
-
-    Args:
-        count: The number of slots.
-        work: The plural name of the work, for the error message.
-        wait_timeout: Seconds that a request waits for a slot.
-        preempt_after: Seconds of waiting after which a slot of another client is preempted.
-        max_waiting: Requests of one client that may wait; each needs memory.
-    """
+    """Slots for one kind of `work` (in the plural, for messages), shared fairly between clients."""
 
     def __init__(
         self,

@@ -136,11 +136,7 @@ async def core_metadata_response(
     *,
     is_public: bool,
 ) -> Response:
-    """
-    Return the response to GET or HEAD of core metadata.
-
-    `version` is its digest. `is_public`: shared caches may keep it.
-    """
+    """Return the response to GET or HEAD of core metadata, whose digest is `version`."""
     if b"range" in request.headers:
         uncompressed = {**request.headers, b"accept-encoding": b"identity"}
         request = replace(request, headers=uncompressed)

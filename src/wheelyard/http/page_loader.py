@@ -25,11 +25,7 @@ class PageLoader:
         self._handlers = dict[tuple[str, str], PageHandler]()
 
     def handler(self, module: str, function: str, *more: object) -> Handler:
-        """
-        Return the handler `function` of the module `module` of `http/handlers/`.
-
-        It is called with the request, with what all pages share, and with `more`.
-        """
+        """Return a handler; it is called with the request, what all pages share, and `more`."""
 
         async def handle(request: Request) -> Response:
             found = self._handlers.get((module, function))

@@ -42,13 +42,9 @@ def page_headers(
     *,
     is_upstream: bool = False,
 ) -> HeaderList:
-    """
-    Return Cache-Control and Vary of a project's page, and CSP of HTML.
-
-    For None as the name, return those of a page of all projects. If the project is one of an
-    upstream index, a CDN may not keep the page: the name may become private any time.
-    """
+    """Return Cache-Control and Vary of a page (None: of all projects), and CSP of HTML."""
     is_public = context.read_policy.is_public(name)
+    # not by a CDN if it is of an upstream index: the name may become private any time
     max_age = 0 if is_upstream else context.index.settings.http.public_max_age
     headers = page_cache_headers(max_age, is_public=is_public)
     # with `nosniff`, no browser takes JSON for HTML
@@ -63,11 +59,7 @@ async def load_page(
     render: Render,
     head: HeaderList,
 ) -> CachedPage:
-    """
-    Return the page of `what` and `version`, in an encoding that the client accepts.
-
-    If it is not cached, render it in a thread.
-    """
+    """Return the page of `what` and `version` as the client accepts it, cached or rendered."""
     page = cached_page(context, request, what, version)
     if page is None:
         key = (what, requested_encoding(request))

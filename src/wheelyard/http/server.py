@@ -62,13 +62,7 @@ Serve = Callable[[asyncio.Event], Awaitable[None]]
 
 
 def resolve_bind_address(server: ServerSettings) -> ServerSettings:
-    """
-    Return `server` with its host name resolved to an IP address, and port 0 to a free port.
-
-    Raises:
-        Invalid: The port is in use or not permitted, or the host is not an address of this machine
-            (code `bad_setting`).
-    """
+    """Return `server` with an IP address and a free port; raise Invalid if neither is to be had."""
     try:
         found = socket.getaddrinfo(
             server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -160,11 +154,7 @@ def _serve_in_process(app: App, serve: Serve, *, is_worker: bool = False) -> Non
 
 
 def _prepare(settings: Settings, app: App, runtime: Runtime) -> Serve:
-    """
-    Return a function that serves `app` until an event.
-
-    Raise Invalid if the settings name a certificate that cannot be used.
-    """
+    """Return what serves `app` until an event; raise Invalid for a certificate of no use."""
     if not settings.server.certificate:
         return partial(serve_plainly, app, _listening_socket(settings.server))
     from wheelyard.http.tls_certificate import open_tls_files  # noqa: PLC0415 - only for TLS

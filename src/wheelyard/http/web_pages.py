@@ -114,14 +114,8 @@ class WebPages:
         """
         Return the response with a page; if it is not in the cache, render it in a thread.
 
-        Args:
-            request: The request for the page.
-            key: Everything besides `version` that the page depends on, such as the kind of page,
-                what it is about, and its `Viewer`.
-            version: The version of the document that the page shows.
-            render: Returns the bytes of the page; or raises TemporaryPage, which nobody may keep.
-            name: The project that the page is about; None for a page of all projects.
-            is_current: Whether the same caller may get this page again, without this handler.
+        `key` has all that the page depends on besides `version`, such as its `Viewer`. `render` may
+        raise TemporaryPage. `is_current`: whether the same caller may get the page once more.
         """
         headers = self.headers(name, request.caller)
         try:
@@ -131,11 +125,7 @@ class WebPages:
         return page_response(request, page, MediaType.HTML, is_current)
 
     def own_page(self, status: int, body: bytes, *headers: Header) -> Response:
-        """
-        Return a response with a page for this caller alone, such as one with a form.
-
-        No cache may keep it.
-        """
+        """Return a page for this caller alone, such as one with a form: no cache may keep it."""
         content_type = MediaType.HTML.value.content_type
         return make_response(status, content_type, body, *self.security_headers, NO_STORE, *headers)
 

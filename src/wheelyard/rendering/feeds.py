@@ -61,13 +61,7 @@ class FeedEntry:
 def project_feed(
     brand: str, root_url: str, project: Project, changes: Iterable[JournalEntry]
 ) -> bytes:
-    """
-    Return the feed of a project: its releases, and those of `changes` that are no uploads.
-
-    `changes` are whole commits of its journal, in order.
-    `brand` is the name of the index. `root_url` is its absolute URL with a slash at the end, or
-    empty if it is not known.
-    """
+    """Return the feed of a project: its releases, and its other changes, by whole commits."""
     name, releases = project.name, releases_of(project)
     shown = {release.version for release in releases}
     entries = [release_entry(name, each) for each in releases]

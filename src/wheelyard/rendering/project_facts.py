@@ -85,17 +85,7 @@ def facts_of(
     requirements: Iterable[str] = (),
     document: str = "",
 ) -> ProjectFacts:
-    """
-    Return the facts of a project.
-
-    Args:
-        project: The project.
-        latest: Its latest release, if any.
-        summary: The summary in the core metadata of that release; without it, the project's.
-        keywords: The keywords there.
-        requirements: The requirements there, by PEP 508.
-        document: The version of the project's document.
-    """
+    """Return the facts of a project, with what the core metadata of its latest release say."""
     name, events = project.name, project.commit.events if project.commit else ()
     shown = (summary or project.summary)[:SUMMARY_LIMIT] if latest else ""
     summary, words = _encodable(shown), _encodable((keywords or "")[:KEYWORDS_LIMIT])

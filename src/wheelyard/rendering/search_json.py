@@ -21,10 +21,6 @@ def results_json(total: int, best: Iterable[ProjectFacts]) -> bytes:
 
 
 def _entry(project: ProjectFacts) -> tuple[str, ...]:
-    """
-    Return a project's entry: `["acme-core", "1.4.0", "What every service needs"]`.
-
-    Keywords follow if there are any: they are searched, too.
-    """
+    """Return a project's entry: `["acme-core", "1.4.0", "What it is"]`, and keywords if any."""
     entry = (project.name, project.version, project.summary)
     return (*entry, project.keywords) if project.keywords else entry

@@ -111,11 +111,7 @@ def listed_version(version: str) -> Version:
 
 
 def file_url(name: NormalizedName, file: ShownFile) -> str:
-    """
-    Return `<project>/<sha256>/<filename>`, a path below the folder of files, percent-encoded.
-
-    It has no digest if that is not known.
-    """
+    """Return `<project>/<sha256>/<filename>`, without a digest if that is not known."""
     filename = file.filename
     if _UNSAFE.search(filename):  # cheaper than `quote`, and rare
         filename = quote(filename, safe="")

@@ -111,11 +111,7 @@ async def _private_project(request: Request, web: WebPages, name: NormalizedName
 
 
 async def answer_release(request: Request, web: WebPages) -> Response:
-    """
-    Handle GET `/project/<name>/<version>/`: the page of a release.
-
-    Redirect other spellings of the name and the version.
-    """
+    """Handle GET `/project/<name>/<version>/`: a release's page, or a redirect to its usual URL."""
     name = web.require_reader(request)
     project, version = await web.context.documents.require_project(name)
     viewer, release = web.viewer(request.caller, name), _release(project, request.params["version"])

@@ -45,11 +45,7 @@ async def project_list(request: Request, context: ServerContext) -> Response:
 
 
 async def project_detail(request: Request, context: ServerContext) -> Response:
-    """
-    Handle GET `/simple/<name>/`: the page of a project.
-
-    Redirect a name that is not normalized, and a path at which the page's relative links are wrong.
-    """
+    """Handle GET `/simple/<name>/`: the page of a project, or a redirect to its usual URL."""
     name = parse_project_name(request.params["name"])
     context.read_policy.require_lookup(request.caller, name)
     prefix, root = context.index.settings.server.path_prefix, request.segments[:-1]

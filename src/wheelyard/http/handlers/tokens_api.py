@@ -139,12 +139,7 @@ async def revoke_sent_token(request: Request, context: ServerContext) -> Respons
 
 
 def _require_maker(request: Request, context: ServerContext) -> datetime | None:
-    """
-    Return when the caller has signed in; None for one that cannot own tokens, or signs in now.
-
-    Raise Forbidden unless the caller is an administrator or has signed in, and as
-    `_check_change` does.
-    """
+    """Return when the caller has signed in, if that counts; raise unless it may make tokens."""
     _check_change(request, context)
     signed_in = signed_in_at(request) if can_own_tokens(request.caller) else None
     context.index.caller_tokens.require_maker(request.caller, signed_in)
@@ -152,12 +147,7 @@ def _require_maker(request: Request, context: ServerContext) -> datetime | None:
 
 
 def _check_change(request: Request, context: ServerContext) -> None:
-    """
-    Raise Forbidden if a changing request is cross-site, Invalid if it has If-Match.
-
-    Raise Unauthenticated if the caller is anonymous. A request that the Identity-Aware Proxy has
-    authenticated is cross-site unless its headers say that a page of this index has made it.
-    """
+    """Raise an error if a changing request is anonymous, cross-site or has If-Match."""
     if request.caller.is_anonymous:
         raise invalid_credential()
     # behind the proxy a browser is authenticated by cookies, which any site can make it send

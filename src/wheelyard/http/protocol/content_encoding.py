@@ -28,11 +28,7 @@ class Encoding(Enum):
 
 
 def best_encoding(accept_encoding: bytes) -> Encoding:
-    """
-    Return ZSTD if Accept-Encoding accepts it, else GZIP (also by `*`), else IDENTITY.
-
-    A header above `ACCEPT_LIMIT_BYTES` accepts IDENTITY only.
-    """
+    """Return ZSTD if Accept-Encoding accepts it, else GZIP (also by `*`), else IDENTITY."""
     qualities = dict[str, float]()
     if len(accept_encoding) > ACCEPT_LIMIT_BYTES:
         return Encoding.IDENTITY

@@ -84,11 +84,7 @@ def error_response(
     *headers: Header,
     seconds: int = RETRY_AFTER_SECONDS,
 ) -> Response:
-    """
-    Return a response with an error as JSON: programs read `code`, and uv shows `short`.
-
-    With 429 and 503 the client is asked to wait for `seconds`.
-    """
+    """Return an error as JSON: programs read `code`, and uv shows `short`."""
     body = messages.ErrorBody(message, f"{status} {short}", REASON_PHRASES[status], code)
     wait = retry_after(seconds)
     extra = {401: (CHALLENGE,), 429: (wait,), 503: (wait,)}.get(status, ())

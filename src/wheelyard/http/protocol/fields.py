@@ -24,11 +24,7 @@ class FormFields:
     values: Mapping[str, tuple[str, ...]]
 
     def text(self, name: str) -> str:
-        """
-        Return the text of a field, without spaces around it; empty if it is missing.
-
-        Raise Invalid (code `duplicate_field`) if the form has several of the name.
-        """
+        """Return the stripped text of a field, empty without one; raise Invalid for several."""
         return self.exact_text(name).strip()
 
     def exact_text(self, name: str) -> str:
@@ -48,13 +44,7 @@ class FormFields:
 async def read_form(
     request: Request, limit: int = BODY_LIMIT_BYTES, max_fields: int = MAX_FIELDS
 ) -> FormFields:
-    """
-    Return the fields of the form in a request's body.
-
-    Raises:
-        Invalid: It is no such form, not UTF-8, or has more than `max_fields` fields.
-        TooLarge: It is longer than `limit` bytes.
-    """
+    """Return the fields of the form in a request's body; raise Invalid or TooLarge."""
     if request.media_type != FORM:
         raise Invalid(
             f'Send the form as a browser does, with "Content-Type: {FORM.decode()}".',

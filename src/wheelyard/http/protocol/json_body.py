@@ -44,11 +44,7 @@ async def read_body(
 
 
 async def read_json(request: Request, what: str = "change") -> bytes:
-    """
-    Return the body of a request, `what`, for `decode_json`.
-
-    Raise Invalid unless Content-Type says that it is JSON, or if there is an If-Match; TooLarge.
-    """
+    """Return a JSON body for `decode_json`; raise Invalid for another type, or with If-Match."""
     require_match(request.headers, None)
     if request.media_type != JSON:
         raise Invalid(

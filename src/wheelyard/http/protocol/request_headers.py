@@ -40,12 +40,7 @@ def join_headers(headers: Sequence[Header]) -> dict[bytes, bytes]:
 
 
 def check_limits(scope: AsgiScope, joined: Headers) -> None:
-    """
-    Raise Invalid if the URL or the headers are refused.
-
-    Refused are: a URL or headers above the limits, a repetition of a header that may be sent only
-    once, a malformed Content-Length, and a request by HTTP/1.1 without Host.
-    """
+    """Raise Invalid if the URL or headers are too long, repeated, malformed or missing."""
     if len(scope["raw_path"]) + len(scope["query_string"]) > URL_LIMIT_BYTES:
         raise Invalid("The URL is too long.", code=URI_TOO_LONG, short="URL too long.")
     headers = scope["headers"]

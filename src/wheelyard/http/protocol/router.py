@@ -42,11 +42,7 @@ def decode_path(raw: bytes) -> str:
 
 
 def build_path(prefix: str, segments: tuple[str, ...], query: bytes) -> str:
-    """
-    Return a URL path that ends with a slash, percent-encoded, and its query, as one string.
-
-    A query that seems to contain a secret is left out.
-    """
+    """Return a URL path that ends with a slash, and its query unless that may have a secret."""
     query = b"" if _SECRET_IN_QUERY.search(query) else query
     path = "".join(f"/{quote(segment, safe='')}" for segment in segments)
     tail = f"?{quote(query, safe='=&%+:,;@!*-._~/?')}" if query else ""

@@ -26,12 +26,7 @@ MAX_TOKEN_CHARS: Final = 100
 
 
 async def form_token(request: Request, context: ServerContext) -> str:
-    """
-    Return the anti-forgery token for the forms of a page that this caller gets now.
-
-    It is empty on a read-only server, which takes no form, and writes no key. Raise Unavailable if
-    the store does not answer.
-    """
+    """Return the token for the forms of a page; empty on a read-only server, which has no key."""
     if context.index.settings.server.read_only:
         return ""
     issued_at = f"{int(context.index.runtime.seconds()):x}"
@@ -49,11 +44,7 @@ async def require_form_token(request: Request, fields: FormFields, context: Serv
 
 
 async def form_token_check(request: Request, context: ServerContext) -> Callable[[str], None]:
-    """
-    Return what `require_form_token` does with the text of a token, for any thread to call.
-
-    Raise Forbidden on a read-only server.
-    """
+    """Return a check of the text of a token, for any thread; raise on a read-only server."""
     if context.index.settings.server.read_only:
         raise read_only()
     key, seconds = await _key(context), context.index.runtime.seconds

@@ -56,21 +56,13 @@ class ReadPolicy:
 
 
 def require_any_read(caller: Caller) -> None:
-    """
-    Raise Unauthenticated if the caller is anonymous, and anonymous callers may read nothing.
-
-    An authenticated caller that may read nothing gets an empty index.
-    """
+    """Raise Unauthenticated if the caller is anonymous, and anonymous callers may read nothing."""
     if caller.is_anonymous and not caller.may_anywhere(Action.READ):
         raise invalid_credential()
 
 
 def require_admin(caller: Caller, what: str) -> None:
-    """
-    Raise Unauthenticated or Forbidden unless the caller is an administrator.
-
-    `what` says what the caller wanted, such as `see or change rights`.
-    """
+    """Raise an error unless the caller is an administrator; `what` says what it wanted."""
     if caller.is_anonymous:
         raise invalid_credential()
     if not caller.may_everywhere(Action.ADMIN):

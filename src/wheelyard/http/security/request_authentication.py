@@ -107,14 +107,7 @@ class RequestAuthenticator:
         return replace(request, caller=caller)
 
     async def authenticate(self, header: bytes | None, address: str) -> Caller:
-        """
-        Return the caller by the Authorization header; without one, the anonymous caller.
-
-        Raises:
-            Unauthenticated: The credential is not valid.
-            Invalid: The header is malformed.
-            Unavailable: The credential cannot be verified now, or too many logins have failed.
-        """
+        """Return the caller by a header, the anonymous one without it; raise if it is not valid."""
         cache_key = self.cache_key(header, address)
         caller = self.cached_caller(cache_key)
         if caller is None and header is not None:
@@ -123,12 +116,7 @@ class RequestAuthenticator:
         return caller or self._anonymous
 
     async def _authenticate_session(self, cookie: bytes) -> tuple[Caller, Session | None]:
-        """
-        Return the caller of a session's cookie, and the session.
-
-        If the session is not valid (any more), return the anonymous caller and None. Raise
-        Unavailable if the store does not answer.
-        """
+        """Return the caller of a cookie and its session, or the anonymous caller and None."""
         cache_key, text = self.session_cache_key(cookie), cookie.decode("ascii")
         caller = self._callers.get(cache_key)
         if caller is None:
@@ -146,23 +134,13 @@ class RequestAuthenticator:
         return (caller, decoded_session(text)) if caller else (self._anonymous, None)
 
     async def verify(self, credential: Credential, address: str) -> Caller:
-        """
-        Return the caller by a credential that was typed into a form; raises as `authenticate`.
-
-        The same limits apply as to the same credential in a header.
-        """
+        """Return the caller by a credential of a form, within the limits of one in a header."""
         typed = f"{credential.user}\0{credential.secret}".encode("utf-8", "surrogatepass")
         cache_key = blake2b(typed, digest_size=16, key=self._hash_key, person=b"form").digest()
         return await self._verify(credential, address, cache_key)
 
     async def _authenticate_iap(self, verifier: Verifier, assertion: str) -> Caller:
-        """
-        Return the caller whom an assertion signed by Identity-Aware Proxy names.
-
-        Raises:
-            Unauthenticated: The assertion is empty (the request has none), or not valid.
-            Unavailable: The proxy's public keys cannot be fetched.
-        """
+        """Return the caller whom an assertion of Identity-Aware Proxy names; raise without one."""
         if not assertion:
             raise Unauthenticated(
                 "This page is for people who come through Google's Identity-Aware Proxy, and this "
@@ -259,13 +237,7 @@ def signed_in_at(request: Request) -> datetime | None:
 
 
 def parse_authorization(header: bytes, network: str = "") -> Credential:
-    """
-    Return the credential in an Authorization header, with the client `network`; verify nothing.
-
-    Raises:
-        Unauthenticated: The scheme is neither Basic nor Bearer, or the Basic pair is malformed.
-        Invalid: The header is too long, or not printable ASCII.
-    """
+    """Return the credential in a header, unverified; raise Unauthenticated or Invalid."""
     if len(header) > AUTHORIZATION_LIMIT_BYTES:
         raise Invalid(
             f"The Authorization header is longer than {AUTHORIZATION_LIMIT_BYTES} bytes, as no "

@@ -61,11 +61,7 @@ class SessionCookie:
 
 
 def session_of(headers: Headers, cookie: SessionCookie | None) -> bytes:
-    """
-    Return the value of the session's cookie by which a request is to be authenticated, or nothing.
-
-    A request with an Authorization header is not: that header wins.
-    """
+    """Return the value of the session's cookie; empty with an Authorization header, which wins."""
     if cookie is None or b"authorization" in headers:
         return b""
     return cookie.value_in(headers.get(b"cookie", b""))

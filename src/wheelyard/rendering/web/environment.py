@@ -101,11 +101,7 @@ class PageEnvironment:
         }
 
     def render(self, template: str, viewer: Viewer, root: str, **values: object) -> bytes:
-        """
-        Return the bytes of a page.
-
-        `root` is the URL of the home page, relative to this page: `./`, `../../`.
-        """
+        """Return the bytes of a page; `root` is the URL of the home page, relative to it."""
         page = self._templates.get_template(template)
         text = page.render(viewer=viewer, root=root, index_url=self.index_url, **values)
         # metadata may have lone surrogates, which cannot be encoded

@@ -59,11 +59,7 @@ def history_page(
     entries: Sequence[JournalEntry],
     lost: Sequence[int],
 ) -> bytes:
-    """
-    Return the bytes of a page with `entries`, which are in order, oldest first.
-
-    `lost` are the numbers of commits that the journal has lost.
-    """
+    """Return a page of entries, oldest first; `lost` are the commits that the journal has lost."""
     return environment.render(
         "history.html",
         viewer,
