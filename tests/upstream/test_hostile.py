@@ -13,6 +13,7 @@ from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import SOURCE, file_of, link_of, look, page_of
 from tests.upstream.settings import front, serving
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -280,12 +281,14 @@ def test_file_without_digest(upstream: FakeUpstream, tmp_path: Path, fault: Faul
     upstream.behave("requests", fault)
     with serving(tmp_path, upstream) as server:
         path = link_of(server, "requests", PACKAGE.filename)
+
+        def digests() -> object:
+            return page_of(server, "requests").files[PACKAGE.filename]["hashes"]
+
         assert fetched(server, path) == PACKAGE.data
+        until(lambda: digests() == {"sha256": PACKAGE.sha256})  # it is stored after it is sent
         upstream.publish(public_wheel("requests", "2.0", "Summary: other"))
         assert fetched(server, path) == PACKAGE.data
-        assert page_of(server, "requests").files[PACKAGE.filename]["hashes"] == {
-            "sha256": PACKAGE.sha256
-        }
 
 
 def test_file_without_digest_that_breaks(upstream: FakeUpstream, tmp_path: Path) -> None:
