@@ -1,6 +1,7 @@
 """The pages of upstream indexes in a test: in this thread, with a clock that the test moves."""
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from ipaddress import ip_network
 
@@ -14,16 +15,18 @@ from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.clients import make_clients
 from wheelyard.upstream.config import UpstreamConfig, UpstreamServer
 from wheelyard.upstream.observation import Observation
-from wheelyard.upstream.pages import FoundPage, PageTools, UpstreamPages
+from wheelyard.upstream.pages import FoundPage, UpstreamPages
 from wheelyard.upstream.stored_pages import StoredPages
 
-Submit = Callable[[Callable[[], object]], object]
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 
 
-def run_now(work: Callable[[], object]) -> None:
+def run_now(work: Callable[[], None]) -> Future[None]:
     """Run work in this thread."""
+    done: Future[None] = Future()
     work()
+    done.set_result(None)
+    return done
 
 
 def server_of(upstream: FakeUpstream, label: str = "public") -> UpstreamServer:
@@ -42,7 +45,6 @@ class Asking:
         clock: Clock | None = None,
         store: Store | None = None,
         config: UpstreamConfig | None = None,
-        submit: Submit = run_now,
     ) -> None:
         self.servers = servers
         self._others = list[Asking]()
@@ -54,17 +56,15 @@ class Asking:
         self.observation = Observation(self.clock.seconds)
         runtime = fake_runtime(self.clock, 1)
         self.clients = make_clients(self.config, runtime, self.observation)
-        tools = PageTools(
-            runtime=runtime, observation=self.observation, submit=submit, soft_seconds=0.0
+        stored = StoredPages(self.store)
+        self.pages = UpstreamPages(
+            self.config, self.clients, stored, runtime, self.observation, run_now
         )
-        self.pages = UpstreamPages(self.config, self.clients, StoredPages(self.store), tools)
 
-    def again(
-        self, submit: Submit = run_now, *, store: Store | None = None, offline: bool = False
-    ) -> "Asking":
+    def again(self, *, store: Store | None = None, offline: bool = False) -> "Asking":
         """Return another process, over the same store unless another one is given."""
         config, store = replace(self.config, offline=offline), store or self.store
-        other = Asking(self.servers, clock=self.clock, store=store, config=config, submit=submit)
+        other = Asking(self.servers, clock=self.clock, store=store, config=config)
         self._others.append(other)
         return other
 

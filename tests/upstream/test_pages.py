@@ -1,10 +1,10 @@
 """Pages of upstream indexes: when they are asked for, what is kept, and what a failure does."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from threading import Barrier, Thread
 
 import pytest
 from click.testing import CliRunner
@@ -16,6 +16,7 @@ from tests.upstream.asking import Asking, server_of
 from tests.upstream.fake_pages import Fault
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
 from tests.upstream.public_packages import public_wheel
+from tests.waiting import until
 from wheelyard.catalog import keys
 from wheelyard.catalog.format import ensure_format
 from wheelyard.cli.upstream import command
@@ -24,7 +25,6 @@ from wheelyard.model.project import Status
 from wheelyard.storage.base import Stored
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.upstream.pages import FoundPage
 from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration
@@ -81,7 +81,6 @@ def test_a_page_is_asked_for_once(asking: Asking, upstream: FakeUpstream) -> Non
 
     assert len(upstream.asked("requests")) == 1
     assert first.page is second.page
-    assert (first.waited, second.waited, third.waited) == (True, False, True)
     assert third.page == first.page
     assert not third.is_stale
 
@@ -125,25 +124,6 @@ def test_a_name_that_nobody_has(asking: Asking, upstream: FakeUpstream) -> None:
     asking.clock.advance(seconds=61)
 
     assert asking.found("nothing") is not None
-
-
-def test_guessed_names(
-    asking: Asking, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Who guesses many names does not have the upstream asked for ever; known names go on."""
-    monkeypatch.setattr("wheelyard.upstream.pages.MAX_GUESSES", 3)
-    asking = asking.again()
-    for number in range(3):
-        assert asking.found(f"guess-{number}") is None
-    upstream.requests.clear()
-
-    with refused("upstream_unavailable", "Too many names"):
-        asking.found("guess-3")
-    assert upstream.requests == []
-    assert not asking.pages.ask(canonicalize_name("new-here"))
-    asking.clock.advance(seconds=61)
-    assert asking.found("guess-3") is None
-    assert asking.filenames("requests") == [PACKAGE.filename]
 
 
 def test_a_project_that_is_gone(asking: Asking, upstream: FakeUpstream) -> None:
@@ -237,56 +217,23 @@ def test_an_upstream_that_is_gone(asking: Asking, upstream: FakeUpstream) -> Non
     assert asking.observation.gauges()["breaker_open", ("public",)] == 0
 
 
-@dataclass
-class Later:
-    """Runs work only when it is told to."""
-
-    work: list[Callable[[], object]] = field(default_factory=list)
-
-    def finish(self) -> None:
-        """Do all of it."""
-        while self.work:
-            self.work.pop(0)()
-
-
 def test_a_slow_upstream(asking: Asking, upstream: FakeUpstream) -> None:
-    """While an upstream is slow the known page is served, and the new one as soon as it is here."""
-    later = Later()
-    slow = asking.again(later.work.append)
-    first = Thread(target=slow.found, args=("requests",))
-    first.start()
-    while first.is_alive():
-        later.finish()
+    """While an upstream is slow the known page is there, and the new one as soon as it is here."""
+    asking.page("requests")
     upstream.publish(public_wheel("requests", "3.0"))
     asking.clock.advance(seconds=601)
+    restarted = asking.again()
+    gate = upstream.hold("requests")
+    with ThreadPoolExecutor(1) as pool:
+        later = pool.submit(restarted.page, "requests")
+        until(lambda: restarted.pages.stale(REQUESTS) is not None)
+        early = restarted.pages.stale(REQUESTS)
+        gate.set()
 
-    early = [slow.page("requests") for _ in range(3)]
-
-    assert [(each.is_stale, len(each.page.files)) for each in early] == [(True, 1)] * 3
-    assert len(later.work) == 1
-    later.finish()
-    assert len(slow.filenames("requests")) == 2
-    assert not slow.page("requests").is_stale
-
-
-def test_many_who_ask_at_once(asking: Asking, upstream: FakeUpstream) -> None:
-    """Many who ask for a page at the same time share one request."""
-    later = Later()
-    shared, found, begin = asking.again(later.work.append), list[FoundPage](), Barrier(8)
-
-    def ask() -> None:
-        begin.wait()
-        found.append(shared.page("requests"))
-
-    threads = [Thread(target=ask) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        assert len(later.work) <= 1
-        later.finish()
-
-    assert len(upstream.asked("requests")) == 1
-    assert len({id(each.page) for each in found}) == 1
+    assert early is not None
+    assert (early.is_stale, len(early.page.files)) == (True, 1)
+    assert len(later.result().page.files) == 2
+    assert not restarted.page("requests").is_stale
 
 
 def test_the_upload_check(asking: Asking, upstream: FakeUpstream) -> None:

@@ -16,6 +16,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from packaging.utils import NormalizedName
+from packaging.version import Version
 
 from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit
 from wheelyard.concurrency.daemon_threads import DaemonThreads
@@ -29,6 +30,8 @@ from wheelyard.http.security.read_policy import ReadPolicy, project_not_found
 from wheelyard.http.thread_pools import ThreadPools
 from wheelyard.upstream.index import Peek, ServedPage, UpstreamIndex
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
+from wheelyard.upstream.pages import FoundPage
+from wheelyard.upstream.why import Explanation, NameAnswer
 
 if TYPE_CHECKING:
     from wheelyard.model.metadata import CoreMetadata
@@ -114,8 +117,9 @@ class UpstreamReader:
         self._refuse_loop(request)
         page = known.page
         if page is None and not known.is_absent:
-            page = await self._ask(request, name)
-            if await self._is_private(name):  # claimed meanwhile
+            found = await self._ask(request, name)
+            is_private, page = await self._pools.run_read(partial(self._served, name, found))
+            if is_private:  # claimed meanwhile
                 return None
         if page is None:
             raise project_not_found(name)
@@ -202,6 +206,18 @@ class UpstreamReader:
             raise project_not_found(name)
         return found
 
+    async def explain(
+        self, request: Request, name: NormalizedName, version: Version | None
+    ) -> Explanation:
+        """Return what clients get for a name or one version of it, and why; may ask upstreams."""
+        client = request.client_key
+        self._require_guesses(client)
+        async with self._limit.acquire(client):
+            found = await self._run_waiting(partial(self.upstream.explain, name, version))
+        if found.answer is NameAnswer.UNKNOWN:
+            self._unknown_names.record_failure((_guesses_of(client),))
+        return found
+
     def close(self) -> None:
         """End what is under way."""
         self.upstream.close()
@@ -248,29 +264,44 @@ class UpstreamReader:
     async def _is_private(self, name: NormalizedName) -> bool:
         return await self._pools.run_read(partial(self.upstream.names.is_private, name))
 
-    async def _ask(self, request: Request, name: NormalizedName) -> ServedPage | None:
-        """Return the page of a name; wait for an upstream with all others that need it."""
-        find = partial(self.upstream.find, name)
+    async def _ask(self, request: Request, name: NormalizedName) -> FoundPage | None:
+        """
+        Return the page of a name; wait for an upstream with all others that need it.
 
-        key = f"names-{request.client_key}"
-        wait = self._unknown_names.seconds_until((key,))
-        if wait:
-            raise _too_many_names(wait)
+        If that takes long, a page that is known is returned instead, while the question goes on.
+        """
+        pages, client = self.upstream.pages, request.client_key
+        self._require_guesses(client)
 
-        async def ask() -> ServedPage | None:
-            async with self._limit.acquire(request.client_key):
-                found = await self._run_waiting(find)
+        async def ask() -> FoundPage | None:
+            async with self._limit.acquire(client):
+                found = await self._run_waiting(partial(pages.get, name))
             if found is None:
-                self._unknown_names.record_failure((key,))
+                self._unknown_names.record_failure((_guesses_of(client),))
             return found
 
-        return await self._in_flight.run(name, ask)
+        return await self._in_flight.run(name, ask, partial(pages.stale, name))
+
+    def _served(
+        self, name: NormalizedName, found: FoundPage | None
+    ) -> tuple[bool, ServedPage | None]:
+        """Return whether a name is private; if not, what clients may see of its page."""
+        if self.upstream.names.is_private(name):
+            return True, None
+        return False, None if found is None else self.upstream.serve(found)
+
+    def _require_guesses(self, client: str) -> None:
+        """Raise Unavailable if a client has asked for too many names that no index has."""
+        wait = self._unknown_names.seconds_until((_guesses_of(client),))
+        if wait:
+            raise Unavailable(
+                "Too many names were asked for that no index has. Check the names, and wait a "
+                "minute.",
+                code=RATE_LIMITED,
+                short="Too many unknown names.",
+                retry_after=ceil(wait),
+            )
 
 
-def _too_many_names(seconds: float) -> Unavailable:
-    return Unavailable(
-        "Too many names were asked for that no index has. Check the names, and wait a minute.",
-        code=RATE_LIMITED,
-        short="Too many unknown names.",
-        retry_after=ceil(seconds),
-    )
+def _guesses_of(client: str) -> str:
+    return f"names-{client}"

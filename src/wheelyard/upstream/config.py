@@ -100,4 +100,4 @@ class UpstreamConfig:
 
     def is_loop(self, via: str) -> bool:
         """Return whether a request with this Via header was sent by this index itself."""
-        return self.via in via
+        return bool(via) and self.via in via

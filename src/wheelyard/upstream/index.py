@@ -113,16 +113,6 @@ class UpstreamIndex:
             return Peek()
         return Peek(is_absent=True) if known.page is None else Peek(page=self.serve(known.page))
 
-    def find(self, name: NormalizedName) -> ServedPage | None:
-        """
-        Return the page of a project that is not private; None if no upstream index has it.
-
-        It may wait for the network. It asks neither the policy, nor whether the name is private:
-        its caller does, before and after. Raises Unavailable.
-        """
-        found = self.pages.get(name)
-        return None if found is None else self.serve(found)
-
     def serve(self, found: FoundPage) -> ServedPage:
         """Return what clients may see of a page now; may read the store."""
         page = self.files.with_digests(found.page)

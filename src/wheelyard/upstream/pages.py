@@ -1,22 +1,20 @@
 """
 The pages of projects of the upstream indexes: fetched when asked for, and kept in the store.
 
-A page is fresh for `page_ttl`; then its index is asked whether it has changed. While that takes
-longer than two seconds, or fails, the page that is known is served, until it is `max_stale` old.
+A page is fresh for `page_ttl`; then its index is asked whether it has changed. If that fails, the
+page that is known is served, until it is `max_stale` old; and meanwhile, too, if a caller wants it.
 
 The first index that has a name owns it: from then on no other one gets it, also if the owner says
 that it has no such project any more. An operator ends that with `forget`.
 """
 
 import logging
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
-from contextvars import copy_context
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from threading import Lock
+from functools import partial
 from typing import Final, NamedTuple
 
 import msgspec.structs
@@ -24,7 +22,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.caches import ExpiringCache, LruCache
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import BAD_UPSTREAM, UPSTREAM_UNAVAILABLE, Conflict, Unavailable
+from wheelyard.errors import BAD_UPSTREAM, Conflict, Unavailable
 from wheelyard.model.project import Status
 from wheelyard.storage.base import ABSENT, ObjectVersion
 from wheelyard.upstream.clients import UpstreamClients
@@ -39,18 +37,12 @@ NEGATIVE_SECONDS: Final = 60.0
 """Seconds for which it is remembered that no index has a name, or that a page is quarantined."""
 CHECK_SECONDS: Final = 60.0
 """Age of the oldest page that says, before an upload, whether a name exists upstream."""
-SOFT_SECONDS: Final = 2.0
-"""Seconds that a request waits for an index if there is a page that can be served instead."""
 SAVE_SECONDS: Final = 5.0
 """Seconds that a process which ends waits for pages to be stored."""
-WAIT_SECONDS: Final = 50.0
-"""Seconds that a request waits at all: for two attempts, and for those before it."""
 RETRY_SECONDS: Final = 30.0
 """Seconds for which a page is served without asking again after its index has not answered."""
 CONFIRMATION: Final = timedelta(hours=1)
 """Age from which a stored page is written again only because its index has confirmed it."""
-MAX_GUESSES: Final = 600
-"""Names that no index has, within a minute, after which only known names are asked for."""
 BAD_SECONDS: Final = 5.0
 """Seconds for which a page that cannot be used, perhaps a huge one, is not asked for again."""
 MAX_BAD: Final = 1000
@@ -77,8 +69,6 @@ class FoundPage:
     """Whether its index should have been asked again, and has not answered in time."""
     age: float
     """Seconds since its index has confirmed it."""
-    waited: bool
-    """Whether the store or an index was waited for, so that a name may be private by now."""
 
 
 class KnownPage(NamedTuple):
@@ -103,55 +93,40 @@ class _Held:
     """When its index is asked again, after it has not answered."""
 
 
-@dataclass(eq=False, slots=True)
-class _Lookup:
-    """The answer that several callers wait for."""
-
-    began_at: float
-    future: Future[_Held | None] = field(default_factory=Future)
-    fallback: _Held | None = None
-    """A page that can be served until the answer is there."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageTools:
-    """What the pages of a process are fetched with."""
-
-    runtime: Runtime
-    observation: Observation
-    submit: Callable[[Callable[[], object]], object]
-    """Runs work in another thread."""
-    soft_seconds: float = SOFT_SECONDS
+StartSaving = Callable[[Callable[[], None]], Future[None]]
+"""Runs work in another thread."""
 
 
 class UpstreamPages:
-    """Finds the pages of projects at the upstream indexes; safe to share between threads."""
+    """
+    Finds the pages of projects at the upstream indexes; safe to share between threads.
+
+    Threads that ask for the same page at the same time each ask its index. What is fetched is
+    returned first, and then stored in a thread of `start_saving`.
+    """
 
     def __init__(
         self,
         config: UpstreamConfig,
         clients: UpstreamClients,
         stored: StoredPages,
-        tools: PageTools,
+        runtime: Runtime,
+        observation: Observation,
+        start_saving: StartSaving,
     ) -> None:
         self._config = config
         self._servers = {each.server.id: each.server for each in clients.in_order}
-        self._requests = PageRequests(clients, tools.runtime, tools.observation)
+        self._requests = PageRequests(clients, runtime, observation)
         self._stored = stored
-        self._runtime = tools.runtime
-        self._observation = tools.observation
-        self._tools = tools
+        self._runtime = runtime
+        self._observation = observation
+        self._start_saving = start_saving
+        self._saving = set[Future[None]]()
         self._memory: LruCache[NormalizedName, _Held] = LruCache(MEMORY_BYTES)
         self._absent: ExpiringCache[NormalizedName, bool] = ExpiringCache(
-            tools.runtime.monotonic, MAX_ABSENT
+            runtime.monotonic, MAX_ABSENT
         )
-        self._guessed_at = deque[float](maxlen=MAX_GUESSES)
-        self._bad: ExpiringCache[NormalizedName, str] = ExpiringCache(
-            tools.runtime.monotonic, MAX_BAD
-        )
-        self._lookups: dict[tuple[NormalizedName, Kind], _Lookup] = {}
-        self._saving: set[Future[None]] = set()
-        self._lock = Lock()
+        self._bad: ExpiringCache[NormalizedName, str] = ExpiringCache(runtime.monotonic, MAX_BAD)
 
     def get(self, name: NormalizedName) -> FoundPage | None:
         """
@@ -164,25 +139,26 @@ class UpstreamPages:
         known = self.peek(name)
         if known is not None:
             return known.page
-        lookup = self._look_up(name, Kind.PAGE)
-        held = self._wait(lookup)
-        if held is None:
-            return None
-        is_confirmed = held is not lookup.fallback and not held.retry_at
-        return self._found(held, waited=True, is_confirmed=is_confirmed)
+        held = self._refresh(name, Kind.PAGE)
+        return None if held is None else self._found(held, is_confirmed=not held.retry_at)
 
     def peek(self, name: NormalizedName) -> KnownPage | None:
         """Return what `get` would, if it needs neither the network nor the store; else None."""
         now, held = self._runtime.monotonic(), self._memory.get(name)
         if held is not None and now < held.fresh_until:
             self._observation.cache(Kind.PAGE, CacheResult.HIT)
-            return KnownPage(self._found(held, waited=False))
+            return KnownPage(self._found(held))
         if held is not None and now < held.retry_at and self._may_serve(held):
-            return KnownPage(self._found(held, waited=False))
+            return KnownPage(self._found(held))
         if self._absent.get(name):
             self._observation.cache(Kind.PAGE, CacheResult.NEGATIVE)
             return KnownPage(None)
         return None
+
+    def stale(self, name: NormalizedName) -> FoundPage | None:
+        """Return the page in memory that may be served while another thread waits for `get`."""
+        held = self._memory.get(name)
+        return self._found(held) if held is not None and self._may_serve(held) else None
 
     def peek_stored(self, name: NormalizedName) -> KnownPage | None:
         """Return what `get` would, if it does not need the network; else None. Reads the store."""
@@ -207,13 +183,13 @@ class UpstreamPages:
         held = self._memory.get(name)
         since = self._runtime.monotonic() - CHECK_SECONDS
         if held is None or held.confirmed_at < since:
-            held = None if self._absent.get(name) else self._wait(self._look_up(name, Kind.CHECK))
+            held = None if self._absent.get(name) else self._refresh(name, Kind.CHECK)
         return held is not None and (not held.page.is_gone or bool(held.page.moved_to))
 
     def cached(self, name: NormalizedName) -> FoundPage | None:
         """Return the page that is in the store, whatever its age; opens no connection."""
         held = self._load(name)
-        return None if held is None else self._found(held, waited=False)
+        return None if held is None else self._found(held)
 
     def forget(self, name: NormalizedName) -> str:
         """
@@ -229,11 +205,9 @@ class UpstreamPages:
 
     def flush(self) -> None:
         """Wait until the pages that were fetched are in the store, but not for ever."""
-        with self._lock:
-            saving = tuple(self._saving)
-        wait(saving, SAVE_SECONDS)
+        wait(self._saving.copy(), SAVE_SECONDS)
 
-    def _found(self, held: _Held, *, waited: bool, is_confirmed: bool = False) -> FoundPage | None:
+    def _found(self, held: _Held, *, is_confirmed: bool = False) -> FoundPage | None:
         if held.page.is_gone:
             return None
         now = self._runtime.monotonic()
@@ -243,7 +217,7 @@ class UpstreamPages:
         if is_stale:
             self._observation.cache(Kind.PAGE, CacheResult.STALE)
             self._observation.stale(age)
-        return FoundPage(held.page, is_stale, age, waited)
+        return FoundPage(held.page, is_stale, age)
 
     def _may_serve(self, held: _Held) -> bool:
         """Return whether a page may be served although its index does not confirm it."""
@@ -252,71 +226,27 @@ class UpstreamPages:
         age = self._runtime.monotonic() - held.confirmed_at
         return age <= self._config.max_stale and not held.page.is_gone
 
-    def _look_up(self, name: NormalizedName, kind: Kind) -> _Lookup:
-        key = (name, kind)
-        with self._lock:
-            lookup = self._lookups.get(key)
-            if lookup is not None:
-                return lookup
-            held = self._memory.get(name) if kind is Kind.PAGE else None
-            is_fit = held is not None and self._may_serve(held)
-            lookup = _Lookup(self._runtime.monotonic(), fallback=held if is_fit else None)
-            self._lookups[key] = lookup
-        context = copy_context()  # so that log lines belong to the request that began it
-        self._tools.submit(lambda: context.run(self._run, name, kind, lookup))
-        return lookup
-
-    def _wait(self, lookup: _Lookup) -> _Held | None:
-        waited = self._runtime.monotonic() - lookup.began_at
-        try:
-            return lookup.future.result(max(0.0, self._tools.soft_seconds - waited))
-        except TimeoutError:
-            if lookup.fallback is not None:
-                return lookup.fallback
-        try:
-            return lookup.future.result(WAIT_SECONDS)
-        except TimeoutError as error:
-            message = "Too many requests wait for the upstream index. Try again later."
-            raise Unavailable(message, code=UPSTREAM_UNAVAILABLE) from error
-
-    def _run(self, name: NormalizedName, kind: Kind, lookup: _Lookup) -> None:
-        held: _Held | None = None
-        fault: Exception | None = None
-        try:
-            held = self._refresh(name, kind, lookup)
-        except Exception as error:  # noqa: BLE001 - it is raised in those who wait
-            fault = error
-        if held is not None:
-            self._remember(held)
-        with self._lock:
-            del self._lookups[name, kind]
-        if fault is not None:
-            lookup.future.set_exception(fault)
-            return
-        if held is None or held.is_saved:
-            lookup.future.set_result(held)
-            return
-        saving: Future[None] = Future()
-        with self._lock:
-            self._saving.add(saving)
-        lookup.future.set_result(held)
-        try:
-            self._save(held)
-        except Exception:  # the page is served already
-            logger.exception("upstream: the page of %s was not stored", name)
-        finally:
-            with self._lock:
-                self._saving.discard(saving)
-            saving.set_result(None)
-
-    def _refresh(self, name: NormalizedName, kind: Kind, lookup: _Lookup) -> _Held | None:
-        """Return the page that is in the store if it is recent enough, else ask for it."""
+    def _refresh(self, name: NormalizedName, kind: Kind) -> _Held | None:
+        """Return the page of the store if it is recent enough, else ask for it; remember it."""
         held = self._load(name)
+        may_serve = held is not None and kind is Kind.PAGE and self._may_serve(held)
+        if held is not None and may_serve:
+            self._remember(held)  # for `stale`
+        found = self._refreshed(name, kind, held, may_serve=may_serve)
+        if found is not None:
+            self._remember(found)
+            if not (found.is_saved or self._config.read_only):
+                saving = self._start_saving(partial(self._save, found))
+                self._saving.add(saving)
+                saving.add_done_callback(self._saving.discard)
+        return found
+
+    def _refreshed(
+        self, name: NormalizedName, kind: Kind, held: _Held | None, *, may_serve: bool
+    ) -> _Held | None:
         if held is not None and self._is_recent(held, kind):
             self._observation.cache(kind, CacheResult.HIT)
             return held
-        if held is not None and kind is Kind.PAGE and self._may_serve(held):
-            lookup.fallback = held
         if self._config.offline:
             if held is None:
                 raise is_offline(name)
@@ -324,9 +254,9 @@ class UpstreamPages:
         try:
             return self._asked_unless_bad(name, kind, held)
         except Unavailable:
-            if lookup.fallback is None:
+            if held is None or not may_serve:
                 raise
-            return replace(lookup.fallback, retry_at=self._runtime.monotonic() + RETRY_SECONDS)
+            return replace(held, retry_at=self._runtime.monotonic() + RETRY_SECONDS)
 
     def _is_recent(self, held: _Held, kind: Kind) -> bool:
         now = self._runtime.monotonic()
@@ -349,13 +279,10 @@ class UpstreamPages:
 
     def _asked(self, name: NormalizedName, kind: Kind, held: _Held | None) -> _Held | None:
         if held is None:
-            if kind is Kind.PAGE:
-                self._check_guesses(name)
             self._observation.cache(kind, CacheResult.MISS)
             page = self._requests.find(name, kind)
             if page is None:
                 self._absent.put(name, True, NEGATIVE_SECONDS)  # noqa: FBT003 - the cached value
-                self._guessed_at.append(self._runtime.monotonic())
                 return None
             return self._held(page, None, is_saved=False)
         self._observation.cache(kind, CacheResult.REVALIDATED)
@@ -365,19 +292,6 @@ class UpstreamPages:
         if answer is Unchanged.CONFIRMED:
             return self._confirmed(held)
         return replace(held, fresh_until=self._runtime.monotonic() + NEGATIVE_SECONDS)
-
-    def _check_guesses(self, name: NormalizedName) -> None:
-        """Raise Unavailable if many names were asked for lately that no index has."""
-        guesses = self._guessed_at
-        wait_seconds = guesses[0] + NEGATIVE_SECONDS - self._runtime.monotonic() if guesses else 0
-        if len(guesses) == MAX_GUESSES and wait_seconds > 0:
-            raise Unavailable(
-                f"Too many names were asked for that no upstream index has, so {name} is not asked "
-                "for now. Try again in a minute.",
-                code=UPSTREAM_UNAVAILABLE,
-                short="Too many unknown names.",
-                retry_after=max(1, round(wait_seconds)),
-            )
 
     def _confirmed(self, held: _Held) -> _Held:
         now = self._runtime.now()
@@ -437,12 +351,13 @@ class UpstreamPages:
     def _save(self, held: _Held) -> None:
         """Write a page into the store; without success, it is only in memory."""
         page = held.page
-        if self._config.read_only:
-            return
         try:
             version = self._saved(page, held.version or ABSENT)
         except Unavailable as error:
             logger.warning("upstream: the page of %s was not stored: %s", page.name, error.message)
+            return
+        except Exception:  # the page is served already
+            logger.exception("upstream: the page of %s was not stored", page.name)
             return
         latest = self._memory.get(page.name)
         if latest is not None and latest.page is page:

@@ -30,13 +30,13 @@ from wheelyard.upstream.config import UpstreamConfig, UpstreamServer
 from wheelyard.upstream.files import FileRules, UpstreamFiles
 from wheelyard.upstream.index import UpstreamIndex
 from wheelyard.upstream.observation import Observation
-from wheelyard.upstream.pages import PageTools, UpstreamPages
+from wheelyard.upstream.pages import UpstreamPages
 from wheelyard.upstream.stored_pages import StoredPages
 from wheelyard.wiring.stores import StoreTraits, cache_policy_in, upstream_store
 from wheelyard.wiring.upstream_policy import build_policy
 
-PAGE_THREADS: Final = 32
-"""Pages that a process fetches at a time."""
+SAVING_THREADS: Final = 8
+"""Pages that a process stores at a time."""
 
 
 def build_upstream(
@@ -63,8 +63,7 @@ def build_upstream(
     config = upstream_config(settings)
     observation = Observation(runtime.monotonic)
     clients = make_clients(config, runtime, observation)
-    submit = DaemonThreads(PAGE_THREADS, "upstream").submit
-    tools = PageTools(runtime=runtime, observation=observation, submit=submit)
+    start_saving = DaemonThreads(SAVING_THREADS, "upstream").start
     limit = upstream.max_cache_file_mb * MIB or None
     mode = "proxy" if upstream.files == "cache" and is_read_only else upstream.files
     if upstream.offline:  # clients are sent to no other host, either
@@ -73,7 +72,8 @@ def build_upstream(
     files = UpstreamFiles(store, spool, clients, catalog.files.retries, observation, rules)
     patterns = parse_name_patterns(private_name_patterns(settings))
     names = PrivateNames(catalog.projects, patterns, is_local=traits.is_local)
-    pages = UpstreamPages(config, clients, StoredPages(store), tools)
+    stored = StoredPages(store)
+    pages = UpstreamPages(config, clients, stored, runtime, observation, start_saving)
     return UpstreamIndex(
         config=config,
         names=names,

@@ -86,12 +86,7 @@ async def explain(request: Request, context: ServerContext) -> Response:
     version = query_field(request.query, "version")
     context.read_policy.require_project_read(request.caller, name)
     wanted = parse_version(version) if version else None
-    upstream = context.index.upstream
-    if upstream is None:
+    if context.upstream is None:
         message = "This index has no upstream index. Set [upstream] enabled, and restart it."
         raise NotFound(message, short="No upstream index.")
-
-    def respond() -> Response:
-        return json_response(200, upstream.explain(name, wanted))
-
-    return await context.run_long_read(request, respond)
+    return json_response(200, await context.upstream.explain(request, name, wanted))
