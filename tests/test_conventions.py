@@ -95,6 +95,28 @@ def test_functions_are_short() -> None:
     assert {name for name, size in sizes.items() if size > 60} == set()
 
 
+def test_modules_import_few_others() -> None:
+    """No module needs more than 20 others of the package, but those that build a whole index."""
+    modules = {".".join(path.relative_to(ROOT / "src").with_suffix("").parts) for path in SOURCES}
+    needed = {
+        str(path.relative_to(ROOT / "src")): len(_imported(path, modules))
+        for path in SOURCES
+        if path.parent.name != "wiring"
+    }
+
+    assert {name for name, count in needed.items() if count > 20} == set()
+
+
+def _imported(path: Path, modules: set[str]) -> set[str]:
+    """Return the modules of ours that a module imports, wherever in it."""
+    found = set[str]()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("wheelyard"):
+            inner = {f"{node.module}.{each.name}" for each in node.names} & modules
+            found |= inner or {str(node.module)}
+    return found
+
+
 def test_every_table_is_documented() -> None:
     """docs/settings.md shows each table of settings, and how it begins."""
     page = (DOCS / "settings.md").read_text()

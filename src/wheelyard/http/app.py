@@ -22,7 +22,6 @@ from wheelyard.http.observability.request_record import RequestRecord, log_safe
 from wheelyard.http.observability.worker_metrics import WorkerMetricsFolder
 from wheelyard.http.page_loader import PageLoader
 from wheelyard.http.protocol import error_responses, request_body, request_headers
-from wheelyard.http.protocol.client_address import client_address
 from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.messages import (
     AsgiScope,
@@ -40,10 +39,8 @@ from wheelyard.http.protocol.router import GET, NO_ROUTE, Route
 from wheelyard.http.routes import build_router
 from wheelyard.http.security.csrf import cross_site_error, is_cross_site
 from wheelyard.http.security.host_policy import HostPolicy
-from wheelyard.http.security.read_policy import require_any_read
 from wheelyard.http.security.request_authentication import RequestAuthenticator
 from wheelyard.http.uploads.handler import UploadHandler
-from wheelyard.model.access import Action
 from wheelyard.operations.store_probe import Reason, always_writable
 from wheelyard.wiring.index import Index
 
@@ -188,7 +185,7 @@ class App:
                 query=scope["query_string"],
                 headers=headers,
                 caller=self._context.read_policy.anonymous,
-                address=client_address(scope, self._trusted_proxies),
+                address=record.address,
                 receive=body,
                 has_body=body.is_announced,
             )
@@ -210,7 +207,7 @@ class App:
                 raise error_responses.read_only()
         if not is_public:
             if route.project and not self._index.is_local:
-                self._prefetch(request, NormalizedName(request.params[route.project]))
+                self._authenticator.prefetch(request, NormalizedName(request.params[route.project]))
             request = await self._authenticator.with_caller(
                 request,
                 accepts_iap=route.accepts_iap(request),
@@ -219,12 +216,5 @@ class App:
             )
             record.caller = request.caller
             if route.needs_read:  # before any lookup, so that 401 tells nothing of what exists
-                require_any_read(request.caller)
+                self._context.read_policy.require_any_read(request.caller)
         return await route.handler(request)
-
-    def _prefetch(self, request: Request, name: NormalizedName) -> None:
-        """Begin to read the document of a project while a caller that may read it is verified."""
-        header = request.headers.get(b"authorization")
-        caller = self._authenticator.expired_caller(header, request.address)
-        if caller is not None and caller.may(Action.READ, name):
-            self._context.documents.prefetch_project(name)

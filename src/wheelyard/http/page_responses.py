@@ -35,6 +35,11 @@ def requested_media_type(request: Request) -> MediaType | None:
     return best_media_type(request.headers.get(b"accept", b""))
 
 
+def wants_html(request: Request) -> bool:
+    """Return whether a request for `/` or `/setup/` gets the web page, not the Simple API's."""
+    return requested_media_type(request) in (None, MediaType.HTML)
+
+
 def page_headers(
     context: ServerContext,
     media_type: MediaType,

@@ -15,7 +15,13 @@ from wheelyard.http.context import ServerContext
 from wheelyard.http.handlers import access_api, projects_api, tokens_api, upstream_api
 from wheelyard.http.handlers.file_downloads import file_by_key, file_by_name
 from wheelyard.http.handlers.metrics import answer_metrics, is_allowed_without_login
-from wheelyard.http.handlers.probes import explain_upload_url, health, ready, robots
+from wheelyard.http.handlers.probes import (
+    explain_upload_url,
+    health,
+    ready,
+    redirect_to_slash,
+    robots,
+)
 from wheelyard.http.handlers.pypi_json_api import answer_pypi_json
 from wheelyard.http.handlers.search import answer_search
 from wheelyard.http.handlers.simple_api import project_detail, project_list
@@ -23,9 +29,8 @@ from wheelyard.http.handlers.trusted_publishing_api import TrustedPublishingApi
 from wheelyard.http.handlers.xml_rpc import answer_call, is_xml_rpc
 from wheelyard.http.observability.instrumentation import Instrumentation
 from wheelyard.http.page_loader import PageLoader
-from wheelyard.http.page_responses import requested_media_type
-from wheelyard.http.protocol.messages import Request, Response, redirect
-from wheelyard.http.protocol.negotiation import MediaType
+from wheelyard.http.page_responses import wants_html
+from wheelyard.http.protocol.messages import Request, Response
 from wheelyard.http.protocol.router import (
     DELETE,
     GET,
@@ -34,10 +39,8 @@ from wheelyard.http.protocol.router import (
     Route,
     Router,
     always,
-    build_path,
     never,
 )
-from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.http.security.request_authentication import IAP_ASSERTION_HEADER
 from wheelyard.http.uploads.handler import UploadHandler
 
@@ -241,20 +244,6 @@ def _api(context: ServerContext) -> Iterator[Route]:
     yield api("upstream/decisions/history", upstream_api.show_history)
     for change in upstream_api.CHANGES:
         yield api(f"upstream/{change}", upstream_api.decide, POST, change=change)
-
-
-async def redirect_to_slash(request: Request, context: ServerContext) -> Response:
-    """Handle GET of a path without its slash: redirect, if the caller may read the project."""
-    if "name" in request.params:
-        name = parse_project_name(request.params["name"])
-        context.read_policy.require_lookup(request.caller, name)
-    prefix = context.index.settings.server.path_prefix
-    return redirect(301, build_path(prefix, request.segments, request.query))
-
-
-def wants_html(request: Request) -> bool:
-    """Return whether a request for `/` or `/setup/` gets the web page, not the Simple API's."""
-    return requested_media_type(request) in (None, MediaType.HTML)
 
 
 def _has_iap_assertion(request: Request) -> bool:

@@ -18,14 +18,12 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.daemon_threads import DaemonThreads
-from wheelyard.errors import BAD_UPSTREAM, UPSTREAM_UNAVAILABLE, NotFound, Unavailable
+from wheelyard.errors import UPSTREAM_CODES, NotFound, Unavailable
 from wheelyard.upstream.index import UpstreamIndex
 from wheelyard.upstream.lock_files.locked_package import LockedFile
 from wheelyard.upstream.lock_files.read import LockedFiles
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 
-UPSTREAM_CODES: Final = frozenset({UPSTREAM_UNAVAILABLE, BAD_UPSTREAM})
-"""The codes of an Unavailable that concerns one project or file; others end the prefetch."""
 INTERRUPT_GRACE_SECONDS: Final = 1.0
 """How long fetches that were interrupted may take to clear up."""
 

@@ -27,7 +27,7 @@ from wheelyard.catalog.files import Files
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.concurrency.runtime import ConflictRetries
-from wheelyard.errors import Conflict, NotFound, Unavailable
+from wheelyard.errors import UPSTREAM_CODES, Conflict, NotFound, Unavailable
 from wheelyard.operations.exporting.manifest import (
     EXPORT_PREFIX,
     FileMode,
@@ -50,7 +50,6 @@ from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Stored
 from wheelyard.upstream.index import ServedPage, UpstreamIndex
 from wheelyard.upstream.page import UpstreamPage
 from wheelyard.upstream.page_content import content_for_people, parse_core_metadata
-from wheelyard.upstream.prefetch import UPSTREAM_CODES
 from wheelyard.upstream.stored_files import Sizes, only_stored
 
 PUBLIC_MANIFEST: Final = Key(f"{EXPORT_PREFIX}public.json")

@@ -1,11 +1,13 @@
-"""Handlers of health probes, and of small fixed responses."""
+"""Handlers of health probes, of redirects, and of small fixed responses."""
 
 from typing import Final
 
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import error_response
-from wheelyard.http.protocol.messages import NO_STORE, Request, Response, make_response
+from wheelyard.http.protocol.messages import NO_STORE, Request, Response, make_response, redirect
+from wheelyard.http.protocol.router import build_path
+from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.rendering.fixed_texts import HEALTHY, ROBOTS
 
 TEXT: Final = b"text/plain; charset=utf-8"
@@ -48,3 +50,12 @@ async def ready(_request: Request, context: ServerContext) -> Response:
 async def robots(_request: Request) -> Response:
     """Handle GET `/robots.txt`: search engines are to leave out every page."""
     return make_response(200, TEXT, ROBOTS, (b"cache-control", b"public, max-age=86400"))
+
+
+async def redirect_to_slash(request: Request, context: ServerContext) -> Response:
+    """Handle GET of a path without its slash: redirect, if the caller may read the project."""
+    if "name" in request.params:
+        name = parse_project_name(request.params["name"])
+        context.read_policy.require_lookup(request.caller, name)
+    prefix = context.index.settings.server.path_prefix
+    return redirect(301, build_path(prefix, request.segments, request.query))

@@ -26,6 +26,11 @@ class ReadPolicy:
             return self.anonymous.may_everywhere(Action.READ)
         return self.anonymous.may(Action.READ, name)
 
+    def require_any_read(self, caller: Caller) -> None:
+        """Raise Unauthenticated if a caller is anonymous, and anonymous ones may read nothing."""
+        if caller.is_anonymous and not self.anonymous.may_anywhere(Action.READ):
+            raise invalid_credential()
+
     def require_project_read(self, caller: Caller, name: NormalizedName) -> None:
         """
         Raise an error unless `caller` may read `name`.
@@ -53,12 +58,6 @@ class ReadPolicy:
         may_be_public = self.has_upstream and not matches_any(self.private_patterns, name)
         if not (is_reader and may_be_public):
             self.require_project_read(caller, name)
-
-
-def require_any_read(caller: Caller) -> None:
-    """Raise Unauthenticated if the caller is anonymous, and anonymous callers may read nothing."""
-    if caller.is_anonymous and not caller.may_anywhere(Action.READ):
-        raise invalid_credential()
 
 
 def require_admin(caller: Caller, what: str) -> None:

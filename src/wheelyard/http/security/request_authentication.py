@@ -14,6 +14,8 @@ from functools import partial
 from hashlib import blake2b
 from typing import Final, TypeVar
 
+from packaging.utils import NormalizedName
+
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.authenticator import rejection_reason
 from wheelyard.authentication.credential_type import CredentialType, classify
@@ -25,7 +27,7 @@ from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import HEADERS_TOO_LARGE
 from wheelyard.http.protocol.messages import Request
 from wheelyard.http.security.session_cookie import SessionCookie, session_of
-from wheelyard.model.access import Caller, Credential
+from wheelyard.model.access import Action, Caller, Credential
 from wheelyard.model.claim_matchers import numeric_date
 from wheelyard.model.grants import Grants
 from wheelyard.model.session import Session, decoded_session
@@ -76,15 +78,18 @@ class RequestAuthenticator:
         """
         return self._callers.get(cache_key) if cache_key else self._anonymous
 
-    def expired_caller(self, header: bytes | None, address: str) -> Caller | None:
+    def prefetch(self, request: Request, name: NormalizedName) -> None:
         """
-        Return the caller that a header gave when it was last verified, if it is verified again now.
+        Begin to read a project's document if the caller has to be verified, and might read it.
 
-        It tells nothing of what the caller may do now.
+        That is the caller that the header gave when it was last verified.
         """
-        cache_key = self.cache_key(header, address)
-        is_cached = not cache_key or self._callers.get(cache_key) is not None
-        return None if is_cached else self._last_callers.get(cache_key)
+        cache_key = self.cache_key(request.headers.get(b"authorization"), request.address)
+        if not cache_key or self._callers.get(cache_key) is not None:
+            return
+        caller = self._last_callers.get(cache_key)
+        if caller is not None and caller.may(Action.READ, name):
+            self._context.documents.prefetch_project(name)
 
     async def with_caller(
         self, request: Request, *, accepts_iap: bool, accepts_session: bool
