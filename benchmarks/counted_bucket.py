@@ -56,17 +56,11 @@ class CountedBucket(MemoryStore):
         return super().read(key, start, stop)
 
     def put(
-        self,
-        key: Key,
-        body: ObjectBody,
-        expect: ObjectVersion | None,
-        kind: WebType | None = None,
-        *,
-        is_durable: bool = True,
+        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """See `Store`."""
         self.count("A", key)
-        return super().put(key, body, expect, kind, is_durable=is_durable)
+        return super().put(key, body, expect, kind)
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """See `Store`."""

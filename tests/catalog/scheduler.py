@@ -114,17 +114,11 @@ class OrdinalStore(MemoryStore):
             self.put(Key(key), body, ABSENT)
 
     def put(
-        self,
-        key: Key,
-        body: ObjectBody,
-        expect: ObjectVersion | None,
-        kind: WebType | None = None,
-        *,
-        is_durable: bool = True,
+        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """See `Store`."""
         self._writes = self._ordinals[key]
-        version = super().put(key, body, expect, kind, is_durable=is_durable)
+        version = super().put(key, body, expect, kind)
         self._ordinals[key] += 1
         return version
 

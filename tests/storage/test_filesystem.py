@@ -60,7 +60,7 @@ ORDERS = {
         fsync spool, rename new/created, fsync new""",
     ),
     "what can be made again": (
-        'store.put(Key("new/created"), b"1", None, is_durable=False)',
+        'store.put_unsynced(Key("new/created"), b"1")',
         "rename new/created",
     ),
     "a site": (SITE, "link new/created, rename new/created"),

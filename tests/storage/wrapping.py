@@ -24,18 +24,10 @@ class WrappedStore(Store):
         return self._call("read", key, lambda: self.store.read(key, start, stop))
 
     def put(
-        self,
-        key: Key,
-        body: ObjectBody,
-        expect: ObjectVersion | None,
-        kind: WebType | None = None,
-        *,
-        is_durable: bool = True,
+        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """Write."""
-        return self._call(
-            "put", key, lambda: self.store.put(key, body, expect, kind, is_durable=is_durable)
-        )
+        return self._call("put", key, lambda: self.store.put(key, body, expect, kind))
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """Delete."""

@@ -96,13 +96,7 @@ class Store(Protocol):
         ...
 
     def put(
-        self,
-        key: Key,
-        body: ObjectBody,
-        expect: ObjectVersion | None,
-        kind: WebType | None = None,
-        *,
-        is_durable: bool = True,
+        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """
         Write an object atomically and return its version.
@@ -113,10 +107,16 @@ class Store(Protocol):
             expect: The version to replace; ABSENT if the key must be new; None for any. Conflict is
                 raised if the object has another version.
             kind: The headers of downloads from a bucket; None for the store's default.
-            is_durable: Whether the object has to survive a crash of the machine as it is. If not,
-                it may be missing or damaged then: the reader must notice that, and make it again.
         """
         ...
+
+    def put_unsynced(self, key: Key, body: bytes) -> None:
+        """
+        Write an object that may be missing or damaged after a crash of the machine.
+
+        The reader must notice that, and make the object again.
+        """
+        self.put(key, body, None)
 
     def create_all(
         self, objects: Sequence[tuple[Key, ObjectBody]], *, sync_names: bool = True

@@ -39,17 +39,15 @@ class ForwardingStore(ABC):
         return self._of(key).read(self._full(key), start, stop)
 
     def put(
-        self,
-        key: Key,
-        body: ObjectBody,
-        expect: ObjectVersion | None,
-        kind: WebType | None = None,
-        *,
-        is_durable: bool = True,
+        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """See `Store`."""
         store = self._for_write(key)
-        return store.put(self._full(key), body, expect, kind, is_durable=is_durable)
+        return store.put(self._full(key), body, expect, kind)
+
+    def put_unsynced(self, key: Key, body: bytes) -> None:
+        """See `Store`."""
+        self._for_write(key).put_unsynced(self._full(key), body)
 
     def create_all(
         self, objects: Sequence[tuple[Key, ObjectBody]], *, sync_names: bool = True

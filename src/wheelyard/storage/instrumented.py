@@ -163,17 +163,16 @@ class InstrumentedStore(ForwardingStore):
             return self.inner.read(key, start, stop)
 
     def put(
-        self,
-        key: Key,
-        body: ObjectBody,
-        expect: ObjectVersion | None,
-        kind: WebType | None = None,
-        *,
-        is_durable: bool = True,
+        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """See `Store`."""
         with self._timed("put"):
-            return self.inner.put(key, body, expect, kind, is_durable=is_durable)
+            return self.inner.put(key, body, expect, kind)
+
+    def put_unsynced(self, key: Key, body: bytes) -> None:
+        """See `Store`."""
+        with self._timed("put"):
+            self.inner.put_unsynced(key, body)
 
     def create_all(
         self, objects: Sequence[tuple[Key, ObjectBody]], *, sync_names: bool = True

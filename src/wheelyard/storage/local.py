@@ -169,29 +169,25 @@ class LocalStore(Store):
         return _chunks(key, file, start, stop)
 
     def put(
-        self,
-        key: Key,
-        body: ObjectBody,
-        expect: ObjectVersion | None,
-        kind: WebType | None = None,
-        *,
-        is_durable: bool = True,
+        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """See `Store`."""
         del kind
         target, what = self._path(key), str(key)
-        unsynced: dict[str, None] | None = None if is_durable else {}
         with storage_faults(what):
             if isinstance(body, Path) and body in self._staged:
-                version = self._move_into_place(key, body, target, expect, unsynced)
+                version = self._move_into_place(key, body, target, expect)
             else:
                 with self._spooled([body], what, is_new=expect == ABSENT) as (copy,):
-                    if is_durable:
-                        self._fsync_all([copy.descriptor])
-                    version = self._move_into_place(key, copy.path, target, expect, unsynced)
-            if is_durable:
-                self._fsync_all([], [_folder_of(target)])
+                    self._fsync_all([copy.descriptor])
+                    version = self._move_into_place(key, copy.path, target, expect)
+            self._fsync_all([], [_folder_of(target)])
             return version
+
+    def put_unsynced(self, key: Key, body: bytes) -> None:
+        """See `Store`."""
+        with storage_faults(str(key)), self._spooled([body], str(key), is_new=False) as (copy,):
+            self._move_into_place(key, copy.path, self._path(key), None, {})
 
     def link(self, key: Key, source: Path) -> None:
         """Hard-link a file to a new key; raise Conflict if the key exists, OSError if it fails."""

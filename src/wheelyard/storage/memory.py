@@ -48,16 +48,10 @@ class MemoryStore(Store):
         return (body[at : at + CHUNK_BYTES] for at in range(0, len(body), CHUNK_BYTES))
 
     def put(
-        self,
-        key: Key,
-        body: ObjectBody,
-        expect: ObjectVersion | None,
-        kind: WebType | None = None,
-        *,
-        is_durable: bool = True,
+        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """See `Store`."""
-        del kind, is_durable
+        del kind
         content = body.read_bytes() if isinstance(body, Path) else bytes(body)
         with self._lock:
             self._check(key, expect)

@@ -91,7 +91,7 @@ class FileCache:
     def put_metadata(self, name: NormalizedName, file: UpstreamFile, body: bytes) -> None:
         """Store a file's core metadata, whose digest has agreed, and is compared by each read."""
         key = keys.core_metadata(name, file.sha256, file.filename)
-        self.store.put(key, body, None, is_durable=False)
+        self.store.put_unsynced(key, body)
 
     def _look(self, key: Key) -> tuple[int, float] | None:
         """Return the size of an object and when it was written; None if it is not there."""

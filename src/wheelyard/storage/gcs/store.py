@@ -194,16 +194,9 @@ class GcsStore(Store):
         return self._chunks(stream)
 
     def put(
-        self,
-        key: Key,
-        body: ObjectBody,
-        expect: ObjectVersion | None,
-        kind: WebType | None = None,
-        *,
-        is_durable: bool = True,
+        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """See `Store`."""
-        del is_durable  # as all objects of a bucket are
         # a writer that expects a version must read again after another write, not wait
         change = self._change(key, expect, retries_rate_limit=expect is None or expect == ABSENT)
         blob = self._new_blob(change, kind or self._default_kind(key))
