@@ -153,7 +153,7 @@ class _VerifierFactory:
         )
 
     def iap(self) -> Verifier:
-        from wheelyard.authentication.verifiers.iap import iap_verifier
+        from wheelyard.authentication.verifiers.google_id_tokens import iap_verifier
 
         audiences, keys_url = frozenset(self.settings.iap.audience), self.google.iap_keys
         now = self.runtime.seconds

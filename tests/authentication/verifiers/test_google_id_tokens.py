@@ -10,8 +10,11 @@ from tests.authentication.verifiers.fake_issuer import (
     rsa_key,
 )
 from tests.refused import refused
-from wheelyard.authentication.verifiers.google_id_tokens import GCLOUD_CLIENT_ID, google_verifier
-from wheelyard.authentication.verifiers.iap import iap_verifier
+from wheelyard.authentication.verifiers.google_id_tokens import (
+    GCLOUD_CLIENT_ID,
+    google_verifier,
+    iap_verifier,
+)
 from wheelyard.authentication.verifiers.signed_jwt import IdTokenVerifier
 from wheelyard.authentication.verifiers.verifier import VerificationCache
 from wheelyard.errors import Unauthenticated, Unavailable

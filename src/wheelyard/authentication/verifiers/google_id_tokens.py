@@ -1,9 +1,12 @@
 """
-Google ID tokens: the identity of a user or a service account.
+Google ID tokens and the signed assertions of Google's Identity-Aware Proxy (IAP): who somebody is.
 
 Anybody with a Google account can get an ID token, so it proves an identity and gives no right. The
 domain comes from the claim `hd` alone: an account may use any e-mail address without belonging to
 the domain of that address.
+
+IAP signs only the header `x-goog-iap-jwt-assertion`. The headers beside it that name a user are
+never read. The expected audience comes from the settings, never from a request.
 """
 
 import logging
@@ -27,9 +30,15 @@ GCLOUD_CLIENT_ID: Final = "32555940559.apps.googleusercontent.com"
 SERVICE_ACCOUNT_SUFFIX: Final = ".gserviceaccount.com"
 """The end of the e-mail addresses of service accounts."""
 
+IAP_ISSUER: Final = "https://cloud.google.com/iap"
+IAP_ALGORITHMS: Final = frozenset({"ES256"})
+IAP_LIFETIME_SECONDS: Final = 660
+"""The longest lifetime of an assertion: ten minutes, and the difference between two clocks."""
+
 _EMAIL = re.compile(r"[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,253}")
 _DOMAIN = re.compile(r"[A-Za-z0-9.-]{1,253}")
 _UNIQUE_ID = re.compile(r"[0-9]{1,40}")
+_IAP_SUBJECT = re.compile(r"accounts\.google\.com:[0-9]{1,40}")
 
 logger = logging.getLogger("wheelyard")
 
@@ -54,6 +63,19 @@ def google_verifier(
     return IdTokenVerifier(issuers, identify, now, verification_cache)
 
 
+def iap_verifier(
+    dependencies: JwksDependencies,
+    keys_url: str,
+    audiences: frozenset[str],
+    now: Callable[[], float],
+    verification_cache: VerificationCache[Identity],
+) -> IdTokenVerifier:
+    """Return a verifier for audiences such as `/projects/NUMBER/global/backendServices/ID`."""
+    keys = JwksCache(IAP_ISSUER, IAP_ALGORITHMS, dependencies, keys_url)
+    issuer = IssuerConfig(IAP_ISSUER, keys, IAP_ALGORITHMS, audiences, IAP_LIFETIME_SECONDS)
+    return IdTokenVerifier({IAP_ISSUER: issuer}, _identify_assertion, now, verification_cache)
+
+
 def _identify(claims: Claims, allowed_domains: frozenset[str]) -> Identity:
     """
     Return the identity of the account in verified claims of an ID token.
@@ -65,7 +87,7 @@ def _identify(claims: Claims, allowed_domains: frozenset[str]) -> Identity:
         raise CredentialRejected("jwt_aud")
     if claims.get("email_verified") is not True:
         raise CredentialRejected("jwt_email")
-    email, domain = email_of(claims), domain_of(claims)
+    email, domain = _email_of(claims), _domain_of(claims)
     if email.endswith(SERVICE_ACCOUNT_SUFFIX):
         principal = f"serviceAccount:{email}"
         principals = [principal]
@@ -77,16 +99,30 @@ def _identify(claims: Claims, allowed_domains: frozenset[str]) -> Identity:
         principal = f"user:{email}"
         principals = [principal]
     logger.debug("%s signs in by way of %s", principal, quoted(claims.get("azp")))
-    return google_identity(principal, principals, domain)
+    return _identity(principal, principals, domain)
 
 
-def google_identity(principal: str, principals: list[str], domain: str | None) -> Identity:
+def _identify_assertion(claims: Claims) -> Identity:
+    """
+    Return the identity in an assertion; raise CredentialRejected unless it is a Google account.
+
+    A service account gets no `serviceAccount:` principal for grants: it has ID tokens for that.
+    """
+    if "gcip" in claims or not _IAP_SUBJECT.fullmatch(str(claims["sub"])):
+        raise CredentialRejected("jwt_email")
+    email, domain = _email_of(claims), _domain_of(claims)
+    if email.endswith(SERVICE_ACCOUNT_SUFFIX):
+        return _identity(f"serviceAccount:{email}", [], domain)
+    return _identity(f"user:{email}", [f"user:{email}"], domain)
+
+
+def _identity(principal: str, principals: list[str], domain: str | None) -> Identity:
     """Return an identity with `principals`, any `domain`, `anonymous` and `allAuthenticated`."""
     domains = [] if domain is None else [f"domain:{domain}"]
     return Identity(principal, frozenset({ANONYMOUS, ALL_AUTHENTICATED, *principals, *domains}))
 
 
-def email_of(claims: Claims) -> str:
+def _email_of(claims: Claims) -> str:
     """Return the claim `email` in lower case; raise CredentialRejected unless it is valid ASCII."""
     email = claims.get("email")
     if not isinstance(email, str) or not _EMAIL.fullmatch(email):
@@ -94,7 +130,7 @@ def email_of(claims: Claims) -> str:
     return email.lower()
 
 
-def domain_of(claims: Claims) -> str | None:
+def _domain_of(claims: Claims) -> str | None:
     """Return the claim `hd` in lower case, or None; raise CredentialRejected if it is malformed."""
     domain = claims.get("hd")
     if domain is None:
