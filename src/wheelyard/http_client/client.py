@@ -22,8 +22,6 @@ from wheelyard.http_client.urls import BadUrl, Url
 
 MAX_CONNECTIONS: Final = 48
 """Open connections of one client."""
-CONNECT_TIMEOUT_SECONDS, IDLE_TIMEOUT_SECONDS = 10.0, 60.0
-"""Seconds to connect to one address, and seconds without data before and in a response."""
 RESPONSE_START_TIMEOUT_SECONDS: Final = 60.0
 """Seconds to connect, to send the request, and to receive all response headers."""
 
@@ -32,9 +30,9 @@ RESPONSE_START_TIMEOUT_SECONDS: Final = 60.0
 class Timeouts:
     """How long a client waits, in seconds."""
 
-    connect: float = CONNECT_TIMEOUT_SECONDS
+    connect: float = 10.0
     """To connect to one address, and then for TLS."""
-    idle: float = IDLE_TIMEOUT_SECONDS
+    idle: float = 60.0
     """Without data, before a response and in it."""
 
 

@@ -287,13 +287,14 @@ def _open_bucket(
             "'wheelyard[gcs]', or in a clone requirements/gcs.txt.",
             code="bad_setting",
         ) from error
-    options = connect.BucketOptions(
-        location=parse_location(bucket.location),
+    opened = connect.open_bucket(
+        parse_location(bucket.location),
+        runtime,
+        counter,
         files_prefix=keys.FILES,
         files_location=parse_location(files) if files else None,
         downloads=bucket.downloads,
     )
-    opened = connect.open_bucket(options, runtime, counter)
     traits = StoreTraits(
         is_local=False,
         operation_counter=counter,

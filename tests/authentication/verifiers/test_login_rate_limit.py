@@ -13,10 +13,7 @@ from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.authentication.verifiers.login_rate_limit import (
     MAX_BUCKETS,
     NAME_FACTOR,
-    UNKNOWN_TOKEN,
-    UNKNOWN_TOKENS_PER_MINUTE,
     LoginRateLimit,
-    address_key,
     client_network,
     login_keys,
     network_of,
@@ -174,16 +171,6 @@ def test_a_name_that_many_networks_guess(throttle: LoginRateLimit, clock: Clock)
                 tried += second >= 300
 
     assert tried <= 5 * 30 * NAME_FACTOR + len(networks)
-
-
-def test_tokens_that_nobody_made(throttle: LoginRateLimit) -> None:
-    """A network has sixty API tokens that do not exist, whatever the limit on passwords is."""
-    keys = (address_key("192.0.2.7", UNKNOWN_TOKEN),)
-    for _ in range(UNKNOWN_TOKENS_PER_MINUTE):
-        assert not throttle.seconds_until(keys)
-        throttle.record_failure(keys)
-    assert throttle.seconds_until(keys)
-    assert not throttle.seconds_until(ANA)
 
 
 @pytest.mark.parametrize(

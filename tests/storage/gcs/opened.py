@@ -10,7 +10,7 @@ from tests.fake_gcs.objects import Bucket
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store
 from wheelyard.storage.forwarding import SplitStore
-from wheelyard.storage.gcs.connect import BucketOptions, ConnectedBucket, Downloads, open_bucket
+from wheelyard.storage.gcs.connect import ConnectedBucket, Downloads, open_bucket
 from wheelyard.storage.gcs.location import parse_location
 from wheelyard.storage.gcs.store import GcsStore
 from wheelyard.storage.instrumented import OperationCounter
@@ -125,19 +125,20 @@ class Opener:
     ) -> Opened:
         """Open a bucket; its pauses take no time."""
         still, operation_counter = still or StillTime(), OperationCounter()
-        request = BucketOptions(
-            location=parse_location(location),
-            files_prefix=FILES,
-            files_location=parse_location(files) if files else None,
-            downloads=downloads,
-        )
         runtime = Runtime(
             now=system_runtime().now,
             monotonic=still.monotonic,
             pause=still.pause,
             random=still.chance,
         )
-        bucket = open_bucket(request, runtime, operation_counter)
+        bucket = open_bucket(
+            parse_location(location),
+            runtime,
+            operation_counter,
+            files_prefix=FILES,
+            files_location=parse_location(files) if files else None,
+            downloads=downloads,
+        )
         self._opened.append(bucket)
         return Opened(bucket, still, operation_counter)
 

@@ -44,18 +44,6 @@ _OBJECTS: Final = re.compile(r"/storage/v1/b/[^/]+/o$")
 Downloads = Literal["auto", "redirect", "proxy", "public"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BucketOptions:
-    """The bucket to open, and how clients download its files."""
-
-    location: BucketLocation
-    files_prefix: str
-    """The key prefix of the distributions, which are never changed."""
-    files_location: BucketLocation | None = None
-    """The bucket of the distributions, if it is a separate one."""
-    downloads: Downloads = "auto"
-
-
 @dataclass(frozen=True, slots=True)
 class ConnectedBucket:
     """The store of a bucket, and the credentials it was opened with."""
@@ -75,28 +63,37 @@ def open_bucket_reader(location: BucketLocation, runtime: Runtime) -> BucketRead
 
 
 def open_bucket(
-    options: BucketOptions, runtime: Runtime, counter: OperationCounter
+    location: BucketLocation,
+    runtime: Runtime,
+    counter: OperationCounter,
+    *,
+    files_prefix: str,
+    files_location: BucketLocation | None = None,
+    downloads: Downloads = "auto",
 ) -> ConnectedBucket:
     """
     Return the store of a bucket, and its credentials, without a request to the bucket.
+
+    Below `files_prefix` are the distributions, which never change; they may have a bucket of their
+    own, `files_location`. `downloads` says how clients get them.
 
     Raises:
         Invalid: `redirect` needs signed URLs, and the credentials cannot sign (code `bad_setting`).
         Unavailable: There are no credentials (code `storage_credentials`).
     """
-    client, env = _connect(options.location, counter), RetryEnvironment(runtime)
-    urls = _url_factory(options.downloads, client, env)
-    scope = "public" if options.downloads == "public" else "private"
+    client, env = _connect(location, counter), RetryEnvironment(runtime)
+    urls = _url_factory(downloads, client, env)
+    scope = "public" if downloads == "public" else "private"
     caching = f"{scope}, {IMMUTABLE_CACHING}"
-    immutable = ImmutablePrefix(prefix=options.files_prefix, cache_control=caching)
-    if options.files_location is None:
-        store: Store = GcsStore(client, options.location, env, urls, immutable)
+    immutable = ImmutablePrefix(prefix=files_prefix, cache_control=caching)
+    if files_location is None:
+        store: Store = GcsStore(client, location, env, urls, immutable)
     else:
         # only the bucket of the files is public
-        own = _url_factory("auto", client, env) if options.downloads == "public" else urls
-        main = GcsStore(client, options.location, env, own, immutable)
-        files = GcsStore(client, options.files_location, env, urls, immutable)
-        store = SplitStore(main, files, options.files_prefix)
+        own = _url_factory("auto", client, env) if downloads == "public" else urls
+        main = GcsStore(client, location, env, own, immutable)
+        files = GcsStore(client, files_location, env, urls, immutable)
+        store = SplitStore(main, files, files_prefix)
     return ConnectedBucket(store, _credentials(client))
 
 
