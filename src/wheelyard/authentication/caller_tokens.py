@@ -182,7 +182,6 @@ class CallerTokens:
         return self.tokens.records.get(token_id).value if is_token_id(token_id) else None
 
     def _require_signed_in(self, caller: Caller, signed_in_at: datetime | None) -> None:
-        """Raise Forbidden unless a caller has signed in with a Google account lately."""
         if not can_own_tokens(caller):
             raise Forbidden(
                 "Only an administrator, or a user who has signed in, can create or rotate a token: "

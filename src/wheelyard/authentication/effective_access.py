@@ -115,6 +115,5 @@ def _of_tokens(
 
 
 def _actions(scopes: Iterable[Scope], project: NormalizedName) -> Action:
-    """Return what `scopes` allow on a project."""
     found = (each.actions for each in scopes if matches_any(each.projects, project))
     return reduce(or_, found, Action(0))

@@ -75,7 +75,6 @@ class ReplayProtection:
         return digest.hex()
 
     def _count_use(self, digest: bytes) -> bool:
-        """Count a use of the ID token with this digest; return whether it is within `MAX_USES`."""
         with self._lock:
             uses = self._uses.get(digest)
             if uses is None:

@@ -121,7 +121,6 @@ class Sessions:
             self.records.remove_expired(REMOVED_AT_ONCE)
 
     def _verified(self, cookie: str) -> tuple[Session | None, bytes | None]:
-        """Return the session of a cookie, and the key that has signed it."""
         now, key = self.runtime.seconds(), self.records.key()
         session = verified_session(cookie, key, now) if key else None
         monotonic = self.runtime.monotonic()

@@ -129,7 +129,6 @@ def _shorten(
 
 
 def _require_rotatable(tokens: ApiTokens, record: TokenRecord) -> None:
-    """Raise Invalid or Conflict unless the token is active, no CI job's, and not rotated yet."""
     now = tokens.runtime.now()
     state = record.state(now)
     if record.publishers:

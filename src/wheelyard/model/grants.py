@@ -247,7 +247,6 @@ def _texts(value: object) -> _Texts:
 
 
 def _check_grantable(who: frozenset[str], scope: Scope) -> None:
-    """Raise Invalid for admin on less than every project, and for more than read to anonymous."""
     if scope.actions & Action.ADMIN and scope.projects != (EVERY_PROJECT,):
         raise Invalid('admin is for everything; write projects = ["*"].')
     if ANONYMOUS in who and scope.actions != Action.READ:

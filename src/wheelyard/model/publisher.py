@@ -186,7 +186,6 @@ def parse_publisher(table: Mapping[str, object]) -> Publisher:
 
 
 def _pattern(publisher: str, text: str, actions: Action) -> Pattern:
-    """Return a project as a pattern; raise Invalid for a star, unless `actions` is reading."""
     try:
         return parse_pattern(text) if actions == Action.READ else Pattern(parse_name(text))
     except Invalid as fault:

@@ -190,7 +190,6 @@ def _config_source(file: Path | None, environ: Mapping[str, str]) -> str:
 
 
 def _read_file(config_source: str, environ: Mapping[str, str]) -> _Values:
-    """Return the tables of the settings; raise Invalid if they are unreadable or malformed."""
     if not config_source:
         return {}
     try:
@@ -217,11 +216,7 @@ def _read_file(config_source: str, environ: Mapping[str, str]) -> _Values:
 
 
 def _check_brackets(name: str, value: object) -> None:
-    """
-    Raise Invalid unless a top-level value is a table, or for `[[name]]` an array.
-
-    An unknown name with a table is accepted here, and rejected later.
-    """
+    """Raise Invalid unless a top-level value is a table, or for `[[name]]` an array."""
     if isinstance(value, list if name in ARRAY_TABLES else dict):
         return
     quoted = quote_safely(name)
@@ -233,7 +228,6 @@ def _check_brackets(name: str, value: object) -> None:
 
 
 def _parse_toml(text: str) -> _Values:
-    """Return the tables of a TOML text; raise ValueError if it is malformed."""
     if not _is_utf8(text):
         raise ValueError("there are bytes in it that are no UTF-8")
     import tomllib  # noqa: PLC0415 - only with a settings file
@@ -249,11 +243,7 @@ def _parse_toml(text: str) -> _Values:
 
 
 def _resolve_file_names(folder: Path, values: _Values) -> None:
-    """
-    Change the file names in the tables: make them relative to the settings file.
-
-    Raise Invalid if there is a static token, or the password of an upstream index.
-    """
+    """Make file names relative to `folder`; raise Invalid for a secret in the tables."""
     if "static_token" in values.get("access", {}):
         raise bad_setting(
             "[access] static_token: a token is not for a file that others may read. Set "
@@ -286,7 +276,6 @@ def _from_tables(
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[_SettingValue]:
-    """Yield the value of each setting whose environment variable is set and not empty."""
     for path, setting in all_settings().items():
         names = (*setting.variables, PLATFORM_VARIABLES.get(path, ""))
         name = next(filter(environ.get, names), None)
@@ -400,7 +389,6 @@ def _insert(values: _Values, given: _SettingValue) -> None:
 
 
 def _explain(wrong: InvalidField, source: str, config_source: str) -> str:
-    """Return the error message for an invalid field; a secret value is not repeated."""
     if wrong.why is FieldFault.UNKNOWN:
         return _unknown_setting(wrong.path)
     # the operator knows the options of the command and the settings file
@@ -414,7 +402,6 @@ def _explain(wrong: InvalidField, source: str, config_source: str) -> str:
 
 
 def _unknown_setting(path: SettingPath) -> str:
-    """Return the message for an unknown setting or section, with the known names."""
     known = all_settings()
     for depth, name in enumerate(path):
         above = path[:depth]
@@ -437,7 +424,6 @@ def _sections() -> str:
 
 
 def _expected(setting: Setting) -> str:
-    """Return the words for the type and range of a setting in an error message."""
     if get_origin(setting.kind) is Literal:
         *words, last = get_args(setting.kind)
         return f"{', '.join(words)} or {last}"

@@ -131,7 +131,6 @@ def _index_errors(place: str, index: UpstreamIndexSettings) -> Iterator[str]:
 
 
 def _set_errors(upstream: UpstreamSettings, own_url: str) -> Iterator[str]:
-    """Yield what is wrong with the upstream indexes as a set."""
     indexes = upstream.indexes
     if not indexes:
         why = "Set url to the Simple API of the index whose packages are meant; there is no default"

@@ -236,7 +236,6 @@ def _publishing(settings: Settings) -> Iterator[str]:
 
 
 def _unused(settings: Settings) -> Iterator[str]:
-    """Yield a warning for each setting that was changed and has no effect."""
     known = {".".join(path): each for path, each in all_settings().items()}
     changed = {key: it for key, it in known.items() if it.value_in(settings) != it.default}
     for key, setting in changed.items():
@@ -303,7 +302,6 @@ _UNUSED: Final[dict[str, tuple[tuple[Callable[[Settings], bool], str], ...]]] = 
 
 
 def _upstream(settings: Settings) -> Iterator[str]:
-    """Yield the warnings about upstream indexes."""
     if not settings.upstream.enabled:
         return
     for index in settings.upstream.indexes:

@@ -77,12 +77,6 @@ def iap_verifier(
 
 
 def _identify(claims: Claims, allowed_domains: frozenset[str]) -> Identity:
-    """
-    Return the identity of the account in verified claims of an ID token.
-
-    Raise CredentialRejected if its e-mail address is not verified, a user is of no allowed domain,
-    or the token was made for gcloud.
-    """
     if claims.get("azp") == GCLOUD_CLIENT_ID == claims.get("aud"):
         raise CredentialRejected("jwt_aud")
     if claims.get("email_verified") is not True:
@@ -117,13 +111,11 @@ def _identify_assertion(claims: Claims) -> Identity:
 
 
 def _identity(principal: str, principals: list[str], domain: str | None) -> Identity:
-    """Return an identity with `principals`, any `domain`, `anonymous` and `allAuthenticated`."""
     domains = [] if domain is None else [f"domain:{domain}"]
     return Identity(principal, frozenset({ANONYMOUS, ALL_AUTHENTICATED, *principals, *domains}))
 
 
 def _email_of(claims: Claims) -> str:
-    """Return the claim `email` in lower case; raise CredentialRejected unless it is valid ASCII."""
     email = claims.get("email")
     if not isinstance(email, str) or not _EMAIL.fullmatch(email):
         raise CredentialRejected("jwt_email")
@@ -131,7 +123,6 @@ def _email_of(claims: Claims) -> str:
 
 
 def _domain_of(claims: Claims) -> str | None:
-    """Return the claim `hd` in lower case, or None; raise CredentialRejected if it is malformed."""
     domain = claims.get("hd")
     if domain is None:
         return None

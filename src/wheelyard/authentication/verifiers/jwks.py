@@ -136,11 +136,7 @@ class JwksCache:
             self._fetch_and_unlock(interval)
 
     def _find_unknown(self, kid: str) -> PublicKey | None:
-        """
-        Return the key with an id that is not in the cached set, after a refresh if that is due.
-
-        Return None if the issuer has no such key; raise Unavailable if the refresh failed.
-        """
+        """Return a key that is not in the cached set, after a refresh if it is due; else None."""
         if self._unknown_ids.get(kid):
             return None
         has_refreshed = self._refresh(REFRESH_INTERVAL_SECONDS)
@@ -164,7 +160,6 @@ class JwksCache:
         return has_lock
 
     def _fetch_and_unlock(self, interval: float) -> None:
-        """Fetch the keys unless the last attempt is too recent; log a failure; release the lock."""
         try:
             if self._may_fetch(interval):
                 self._key_set = self._fetch()

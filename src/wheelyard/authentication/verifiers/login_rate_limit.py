@@ -135,7 +135,6 @@ class LoginRateLimit:
         return (0.0,)
 
     def _has_extra_try(self, network: str) -> bool:
-        """Return whether a network's bucket has a try, and none was taken in the last minute."""
         bucket = self._buckets.get(network)
         is_idle = bucket is None or self._monotonic() - bucket[1] >= IDLE_NETWORK_SECONDS
         return is_idle and not self.seconds_until((network,))
@@ -144,7 +143,6 @@ class LoginRateLimit:
         self._buckets.put(key, (tries, self._monotonic()), 1)
 
     def _remaining(self, key: str) -> float:
-        """Return the tries that are in a bucket now, refilled ones included; may be negative."""
         capacity, bucket = float(self._capacity_of(key)), self._buckets.get(key)
         if bucket is None:
             return capacity

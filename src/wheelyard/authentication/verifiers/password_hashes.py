@@ -192,7 +192,6 @@ def _sha_crypt_digest(algorithm: _Algorithm, password: bytes, salt: bytes, round
 def _run_rounds(
     algorithm: _Algorithm, digest: bytes, password: bytes, salt: bytes, rounds: int
 ) -> bytes:
-    """Return `digest` after `rounds` rounds of hashing, as apr1 and SHA-crypt both do them."""
     parts = [_round_parts(number, password, salt) for number in range(2 * 3 * 7)]
     for before, after in islice(cycle(parts), rounds):
         digest = algorithm(before + digest + after).digest()

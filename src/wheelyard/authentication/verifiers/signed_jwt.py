@@ -170,7 +170,6 @@ def _decode_unverified(token: str) -> tuple[Claims, Claims]:
 
 
 def _checked_kid(header: Claims, issuer: IssuerConfig) -> str:
-    """Return the key id of a header; raise CredentialRejected unless the header is supported."""
     if _text(header, "alg", "jwt_alg") not in issuer.algorithms:
         raise CredentialRejected("jwt_alg")
     if "crit" in header or "b64" in header or header.get("typ", "JWT") != "JWT":
@@ -182,7 +181,6 @@ def _checked_kid(header: Claims, issuer: IssuerConfig) -> str:
 
 
 def _check_times(claims: Claims, issuer: IssuerConfig, now: float) -> None:
-    """Raise CredentialRejected unless a token is valid at `now` and not made for too long."""
     issued_at, expires_at = _time(claims, "iat"), _time(claims, "exp")
     not_before = _time(claims, "nbf") if "nbf" in claims else issued_at
     is_current = (

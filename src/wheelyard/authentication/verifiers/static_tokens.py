@@ -198,7 +198,6 @@ def _tables(text: str) -> list[dict[str, object]]:
 
 
 def _parse_token(table: Mapping[str, object]) -> tuple[bytes, str, _StaticToken]:
-    """Return digest, name and token of a `[[token]]` table; raise Invalid if it is malformed."""
     try:
         fields = decode_table(table, _Table)
     except InvalidField as wrong:
@@ -218,7 +217,6 @@ def _parse_token(table: Mapping[str, object]) -> tuple[bytes, str, _StaticToken]
 
 
 def _check_value(value: str) -> None:
-    """Raise Invalid unless a text can be a static token: long enough, printable, no API token."""
     if has_token_prefix(value):
         raise Invalid(
             f"it begins with {PREFIX}, as the tokens do that wheelyard makes. Choose another text, "

@@ -272,7 +272,6 @@ class UrlSigner:
         return future.result()
 
     def _sign(self, request: SigningRequest, future: Future[str]) -> None:
-        """Sign a URL, cache it, and set it, or the error, as the outcome of `future`."""
         try:
             url = signed_url(request, self._signer.email, self._signer.sign)
             self._urls.put(request, url, 1)
