@@ -59,18 +59,10 @@ def login_of(
     harness: VerifierHarness, *domains: str, audiences: tuple[str, ...] = (HERE,)
 ) -> IdTokenVerifier:
     """Return a verifier of Google ID tokens, for some domains only if any are given."""
-    url, verification_cache = (
-        harness.issuer.keys_url,
-        VerificationCache[Identity](bytes(32), harness.clock),
-    )
-    return google_verifier(
-        harness.dependencies,
-        url,
-        frozenset(audiences),
-        frozenset(domains),
-        harness.clock,
-        verification_cache,
-    )
+    url, clock = harness.issuer.keys_url, harness.clock
+    cache = VerificationCache[Identity](bytes(32), clock)
+    allowed = frozenset(audiences), frozenset(domains)
+    return google_verifier(harness.dependencies, url, *allowed, clock, cache)
 
 
 def principals(harness: VerifierHarness, claims: dict[str, object], *domains: str) -> set[str]:
@@ -82,14 +74,9 @@ def proxied(
     harness: VerifierHarness, claims: dict[str, object], key: SigningKey = IAP_KEY
 ) -> Identity:
     """Return who is before the browser."""
-    verification_cache = VerificationCache[Identity](bytes(32), harness.clock)
-    login = iap_verifier(
-        harness.dependencies,
-        harness.issuer.keys_url,
-        frozenset({SERVICE}),
-        harness.clock,
-        verification_cache,
-    )
+    url, clock = harness.issuer.keys_url, harness.clock
+    cache = VerificationCache[Identity](bytes(32), clock)
+    login = iap_verifier(harness.dependencies, url, frozenset({SERVICE}), clock, cache)
     return login.verify(key.token(claims))
 
 
