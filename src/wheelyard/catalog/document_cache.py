@@ -99,6 +99,16 @@ def damaged(message: str, what: str = "damaged") -> Unavailable:
     return Unavailable(message, code=DAMAGED, short=f"A document of the index is {what}.")
 
 
+class DamageIgnored:
+    """Suppresses the Unavailable of a damaged document in a `with` block; `check` reports it."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: object, _traceback: object) -> bool:
+        return isinstance(error, Unavailable) and error.code == DAMAGED
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot(Generic[T]):
     """A document as it was read or written; `value` is None if it did not exist."""

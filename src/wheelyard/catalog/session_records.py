@@ -6,7 +6,6 @@ all processes read it. Without it, or with another one, every session ends.
 """
 
 import logging
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,13 +15,13 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import DAMAGED, DocumentCache, MaxAge, Snapshot
+from wheelyard.catalog.document_cache import DamageIgnored, DocumentCache, MaxAge, Snapshot
+from wheelyard.catalog.token_records import expired_keys
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Conflict, Unavailable
-from wheelyard.storage.base import Key, Store, create
+from wheelyard.errors import Conflict
+from wheelyard.storage.base import Store, create
 
 KEY_BYTES: Final = 32
-HOUR: Final = timedelta(hours=1)
 CLOCK_SKEW: Final = timedelta(minutes=2)
 """The largest difference between the clocks of two servers."""
 
@@ -60,12 +59,9 @@ class SessionRecords:
 
     def key(self, max_age: MaxAge = "fresh") -> bytes | None:
         """Return the key, read unless it is cached; None if there is none, or it is damaged."""
-        try:
+        with DamageIgnored():
             return _key_in(self.key_documents.get(keys.SESSION_KEY, max_age))
-        except Unavailable as fault:
-            if fault.code != DAMAGED:
-                raise
-            return None
+        return None
 
     def require_key(self) -> bytes:
         """Return the key; if there is none, create it. Raise Unavailable if it is damaged."""
@@ -90,31 +86,18 @@ class SessionRecords:
 
     def has_ended(self, session_id: str, expires_at: datetime) -> bool:
         """Return whether a session was signed out; a damaged record says so, too."""
-        try:
-            found = self.ended_documents.get(keys.ended_session(expires_at, session_id))
-        except Unavailable as fault:
-            if fault.code != DAMAGED:
-                raise
-            return True
-        return found.value is not None
+        with DamageIgnored():
+            key = keys.ended_session(expires_at, session_id)
+            return self.ended_documents.get(key).value is not None
+        return True
 
     def remove_expired(self, at_most: int | None = None) -> int:
         """Delete records of ended sessions that have expired, at most so many; return how many."""
-        limit = self.runtime.now() - CLOCK_SKEW - HOUR
-        expired = list(islice(self._expired_before(limit), at_most))
+        limit = self.runtime.now() - CLOCK_SKEW
+        expired = list(islice(expired_keys(self.store, keys.ENDED_SESSIONS, limit), at_most))
         for key in expired:
             self.store.delete(key, None)
         return len(expired)
-
-    def _expired_before(self, limit: datetime) -> Iterator[Key]:
-        """Yield the keys of ended sessions that expired in an hour that began by `limit`."""
-        for entry in self.store.list(keys.ENDED_SESSIONS):
-            hour = keys.expiry_hour(entry.key)
-            if hour is None:
-                continue
-            if hour > limit:
-                return
-            yield entry.key
 
 
 def _key_in(snapshot: Snapshot[SessionKey] | None) -> bytes | None:

@@ -18,9 +18,9 @@ from msgspec import Struct
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import (
-    DAMAGED,
     CachePolicy,
     Codec,
+    DamageIgnored,
     DocumentCache,
     MaxAge,
     Snapshot,
@@ -116,14 +116,10 @@ class TokenRecords:
         answer.
         """
         for entry in self.store.list(keys.TOKENS):
-            try:
+            with DamageIgnored():
                 snapshot = self.documents.get_listed(entry)
-            except Unavailable as fault:
-                if fault.code != DAMAGED:
-                    raise
-                continue
-            if snapshot.value is not None:
-                yield snapshot.value
+                if snapshot.value is not None:
+                    yield snapshot.value
 
     def name_of(self, principal: str) -> str:
         """
@@ -135,13 +131,10 @@ class TokenRecords:
         kind, _, token_id = principal.partition(":")
         if kind != "token" or not is_token_id(token_id):
             return ""
-        try:
+        with DamageIgnored():
             record = self.get(token_id).value
-        except Unavailable as fault:
-            if fault.code != DAMAGED:
-                raise
-            return ""
-        return record.name if record else ""
+            return record.name if record else ""
+        return ""
 
 
 class LastUses:
@@ -238,14 +231,11 @@ class LastUses:
 
         With its listed `entry`, it is read only if that version is not cached.
         """
-        try:
+        with DamageIgnored():
             if entry is not None:
                 return self._documents.get_listed(entry)
             return self._documents.get(key, "current")
-        except Unavailable as fault:
-            if fault.code != DAMAGED:
-                raise
-            return None
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,13 +263,7 @@ class UsedIdTokens:
 
     def expired_before(self, limit: datetime) -> Iterator[Key]:
         """Yield the keys of the records whose expiry hour has ended by `limit`, oldest first."""
-        for entry in self.store.list(keys.USED_ID_TOKENS):
-            hour = keys.expiry_hour(entry.key)
-            if hour is None:
-                continue
-            if hour + HOUR > limit:
-                return
-            yield entry.key
+        return expired_keys(self.store, keys.USED_ID_TOKENS, limit)
 
     def token_of(self, key: Key) -> str | None:
         """Return the API token's id in the record at `key`; None if missing or damaged."""
@@ -294,6 +278,17 @@ class UsedIdTokens:
     def delete(self, key: Key) -> None:
         """Delete the record of a used ID token at `key`; a missing one is no error."""
         self.store.delete(key, None)
+
+
+def expired_keys(store: Store, prefix: str, limit: datetime) -> Iterator[Key]:
+    """Yield the keys below a prefix whose expiry hour has ended by `limit`, oldest first."""
+    for entry in store.list(prefix):
+        hour = keys.expiry_hour(entry.key)
+        if hour is None:
+            continue
+        if hour + HOUR > limit:
+            return
+        yield entry.key
 
 
 def digest_of(issuer: str, jti: str) -> str:

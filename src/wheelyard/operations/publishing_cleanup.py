@@ -5,16 +5,16 @@ Both have to be kept for a while after they expire. After that, each exchange of
 a few, and `wheelyard check --sweep` removes all, even if nothing is published that way any more.
 """
 
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
 
 from wheelyard.catalog import keys
+from wheelyard.catalog.document_cache import DamageIgnored
 from wheelyard.catalog.token_records import TokenRecords, UsedIdTokens
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Conflict, Unavailable
+from wheelyard.errors import Conflict
 from wheelyard.model.token import is_token_id
 
 RETENTION: Final = timedelta(hours=1)
@@ -63,18 +63,15 @@ class PublishingCleanup:
         """
         if not is_token_id(token_id):
             return True
-        try:
+        with DamageIgnored():  # else it is no credential any more
             snapshot = self.token_records.documents.get(keys.token(token_id), "current")
-        except Unavailable as fault:
-            if fault.code == "damaged_document":
-                return True  # no credential any more; `check` reports it
-            raise
-        record = snapshot.value
-        if record is None or not record.publishers:
-            return True
-        if record.expires_at > limit:
-            return False
-        with suppress(Conflict):  # it was revoked just now, by a server whose clock is far behind
-            self.token_records.store.delete(keys.token(token_id), snapshot.version)
-            return True
-        return False
+            record = snapshot.value
+            if record is None or not record.publishers:
+                return True
+            if record.expires_at > limit:
+                return False
+            try:
+                self.token_records.store.delete(keys.token(token_id), snapshot.version)
+            except Conflict:  # it was revoked just now, by a server whose clock is far behind
+                return False
+        return True

@@ -2,16 +2,17 @@
 
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import DAMAGED
+from wheelyard.catalog.document_cache import DamageIgnored
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.projects import Projects
-from wheelyard.errors import Invalid, NotFound, Unavailable
+from wheelyard.errors import Invalid, NotFound
 from wheelyard.model.project import File, Project
 from wheelyard.rendering.project_facts import ProjectFacts, facts_of
 from wheelyard.rendering.releases import latest_release, releases_of
@@ -45,14 +46,10 @@ class FactsReader:
             return dict(zip((name for name, _ in documents), facts, strict=True))
 
     def _facts(self, name: NormalizedName, version: ObjectVersion | None) -> ProjectFacts | None:
-        try:
+        # also if somebody has written a version that is none into the document, or a local time
+        with DamageIgnored(), suppress(ValueError, TypeError):
             found = self._document(name, version)
             return None if found is None or found[0].is_released else self._facts_of(*found)
-        except Unavailable as fault:
-            if fault.code != DAMAGED:
-                raise
-        except (ValueError, TypeError):
-            pass  # somebody has written a version that is none into the document, or a local time
         return None  # the other projects are found all the same
 
     def _facts_of(self, project: Project, document: ObjectVersion) -> ProjectFacts:
