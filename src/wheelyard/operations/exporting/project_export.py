@@ -154,8 +154,13 @@ class ProjectExport:
             project = Project(name=name)  # a private name under which nothing is published yet
         try:
             self.files.copy_missing(project)
-            pages = self.pages.project_pages(
-                project, snapshot.version, task.used_by, known, before.record
+            pages = ProjectPages(
+                site=self.pages,
+                project=project,
+                document=snapshot.version,
+                used_by=task.used_by,
+                known=known,
+                before=before.record,
             )
             written = self._write_pages(pages, before)
         except NotFound as error:

@@ -1,7 +1,7 @@
 """The pages of a project in a site: which there are, and what each is made from."""
 
 from collections.abc import Callable, Container, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from hashlib import blake2b
 from typing import Final
@@ -51,17 +51,6 @@ ReadCore = Callable[[NormalizedName, File], CoreMetadata]
 
 
 @dataclass(frozen=True, slots=True)
-class _Subject:
-    """What the pages of a project are made from; see `SitePages.project_pages`."""
-
-    project: Project
-    document: ObjectVersion
-    used_by: tuple[NormalizedName, ...]
-    known: Container[str]
-    record: ProjectRecord | None
-
-
-@dataclass(frozen=True, slots=True)
 class SitePages:
     """Makes the pages of the projects of a site: Simple API, JSON API, web UI, feeds."""
 
@@ -81,28 +70,8 @@ class SitePages:
         """Return the prefixes of the paths of all pages of a project."""
         return tuple(f"{root}{name}/" for root in ROOTS)
 
-    def project_pages(
-        self,
-        project: Project,
-        document: ObjectVersion,
-        used_by: tuple[NormalizedName, ...],
-        known: Container[str],
-        record: ProjectRecord | None,
-    ) -> "ProjectPages":
-        """
-        Return the pages of a project from this version of its document.
 
-        Args:
-            project: The project.
-            document: The version of its document.
-            used_by: The projects that its page names as its users.
-            known: The projects that pages may link to.
-            record: What the last export knew of the pages; it saves reading.
-        """
-        subject = _Subject(project, document, used_by, known, record)
-        return ProjectPages(self, subject)
-
-
+@dataclass(kw_only=True)
 class ProjectPages:
     """
     The pages of a project, in the order in which they are written.
@@ -111,61 +80,67 @@ class ProjectPages:
     last one, `entry` and `record` say what is known of the project.
     """
 
-    def __init__(self, site: SitePages, subject: _Subject) -> None:
-        self._site = site
-        self._subject = subject
-        self._project = subject.project
-        self._releases = releases_of(subject.project)
+    site: SitePages
+    project: Project
+    document: ObjectVersion
+    """The version of the project's document."""
+    used_by: tuple[NormalizedName, ...]
+    """The projects that its page names as its users."""
+    known: Container[str]
+    """The projects that pages may link to."""
+    before: ProjectRecord | None
+    """What the last export knew of the pages; it saves reading."""
+    is_final: bool = field(default=True, init=False)
+    """Whether another export would render all descriptions in the same way."""
+    _requires: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self._releases = releases_of(self.project)
         self._latest = latest_release(self._releases)
-        self._requires = dict[str, tuple[str, ...]]()
-        self.is_final = True
-        """Whether another export would render all descriptions in the same way."""
-        self._read_core = lru_cache(1)(partial(site.read_core, subject.project.name))
+        self._read_core = lru_cache(1)(partial(self.site.read_core, self.project.name))
 
     def __iter__(self) -> Iterator[SitePage]:
         """Yield each page; raise NotFound if the store has lost core metadata that it shows."""
-        name, site = self._project.name, self._site
+        name, site = self.project.name, self.site
         files_url = site.options.files_from_page
         detail, detail_json = simple_pages.detail_html, simple_pages.detail_json
         # the first page is written in any case, see `ProjectRecord`
-        yield _html(f"simple/{name}/", "", partial(detail, self._project, files_url))
-        json = partial(detail_json, self._project, files_url)
-        document = self._subject.document
-        yield SitePage(f"simple/{name}/{INDEX_JSON}", SIMPLE_JSON, json, document)
+        yield _html(f"simple/{name}/", "", partial(detail, self.project, files_url))
+        json = partial(detail_json, self.project, files_url)
+        yield SitePage(f"simple/{name}/{INDEX_JSON}", SIMPLE_JSON, json, self.document)
         if self._latest is not None:
-            yield SitePage(f"pypi/{name}/json", JSON, self._pypi_json, document)
+            yield SitePage(f"pypi/{name}/json", JSON, self._pypi_json, self.document)
         for release in self._releases:
             yield from self._release_pages(release)
         yield from self._history_pages()
-        yield SitePage(f"project/{name}/{FEED}", ATOM, self._feed, document)
-        used_by, known = self._subject.used_by, self._subject.known
-        links = digest_of(used_by, self._requires_of(self._latest), known)
-        yield _html(f"project/{name}/", f"{document} {links}", self._project_page)
+        yield SitePage(f"project/{name}/{FEED}", ATOM, self._feed, self.document)
+        links = digest_of(self.used_by, self._requires_of(self._latest), self.known)
+        yield _html(f"project/{name}/", f"{self.document} {links}", self._project_page)
 
     @property
     def entry(self) -> ManifestEntry:
         """The entry of the project for the manifest, once all pages were made."""
-        latest, subject = self._latest, self._subject
+        latest = self._latest
         core = self._core_of(latest) if latest else None
         facts = facts_of(
-            self._project,
+            self.project,
             latest,
             core.summary if core else None,
             core.keywords if core else None,
             core.requires_dist if core else (),
-            subject.document,
+            self.document,
         )
         older = {each for names in self._requires.values() for each in names}
         mentioned = " ".join(sorted(older - set(facts.required_names)))
-        links = digest_of(subject.used_by, older, subject.known)
-        return ManifestEntry(self._project.revision, replace(facts, text=""), mentioned, links)
+        links = digest_of(self.used_by, older, self.known)
+        return ManifestEntry(self.project.revision, replace(facts, text=""), mentioned, links)
 
     @property
     def record(self) -> ProjectRecord:
         """The record of the project without its pages, once all pages were made."""
-        commit = self._project.commit
+        commit = self.project.commit
         return ProjectRecord(
-            made_with=self._site.made_with if self.is_final else "",
+            made_with=self.site.made_with if self.is_final else "",
             pages={},
             requires=self._requires,
             last_commit=(commit.number, commit.id) if commit else (0, ""),
@@ -173,9 +148,9 @@ class ProjectPages:
         )
 
     def _release_pages(self, release: Release) -> Iterator[SitePage]:
-        project, latest = self._project, self._latest
+        project, latest = self.project, self._latest
         folder = f"project/{project.name}/{release.version}/"
-        links = digest_of((), self._requires_of(release), self._subject.known)
+        links = digest_of((), self._requires_of(release), self.known)
         shown = [project.name, project.status, project.reason, release.files]
         made_from = _digest([*shown, release is latest, links])
         for selection in file_pages(release):
@@ -184,76 +159,76 @@ class ProjectPages:
         yield _html(folder, made_from, partial(self._release_page, release))
 
     def _release_page(self, release: Release) -> bytes:
-        return release_page(self._site.environment, ANYONE, self._content(release))
+        return release_page(self.site.environment, ANYONE, self._content(release))
 
     def _files_page(self, release: Release, selection: FileSelection) -> bytes:
         facet = selection.facet.path if selection.facet else ""
         files = file_list(release, facet, selection.number)
         assert files is not None  # noqa: S101 - `file_pages` says that there is such a page
-        return files_page(self._site.environment, ANYONE, self._project, release, files)
+        return files_page(self.site.environment, ANYONE, self.project, release, files)
 
     def _content(self, release: Release) -> ReleaseContent:
         core = self._core_of(release)
-        described = self._site.describe(core)
+        described = self.site.describe(core)
         self.is_final = self.is_final and described.is_final
         return ReleaseContent(
-            project=self._project,
+            project=self.project,
             release=release,
             latest=self._latest.version if self._latest else "",
             core=core,
             description=described.html,
-            known=self._subject.known,
+            known=self.known,
         )
 
     def _history_pages(self) -> Iterator[SitePage]:
-        project, name = self._project, self._project.name
+        project, name = self.project, self.project.name
         count = older_pages(project.revision)
         for number in range(1, count + 1):
             render = partial(self._history_page, number)
             made_from = f"{self._history_id} {number == count}"
             yield _html(f"project/{name}/history/{number}/", made_from, render)
         render = partial(self._history_page, None)
-        yield _html(f"project/{name}/history/", self._subject.document, render)
+        yield _html(f"project/{name}/history/", self.document, render)
 
     @cached_property
     def _history_id(self) -> str:
         """What older pages of the history are made from: the journal, which only gets longer."""
-        record, project = self._subject.record, self._project
+        record, project = self.before, self.project
         own = project.commit.id if project.commit else ""
         if record is None or not older_pages(project.revision):
             return own
         number, commit_id = record.last_commit
         is_longer = 0 < number <= project.revision
-        commit = self._site.history.projects.commit(project, number) if is_longer else None
+        commit = self.site.history.projects.commit(project, number) if is_longer else None
         return record.history if commit is not None and commit.id == commit_id else own
 
     def _history_page(self, number: int | None) -> bytes:
-        project, history = self._project, self._site.history
+        project, history = self.project, self.site.history
         part = history.newest(project) if number is None else history.older(project, number)
         links = HistoryLinks(number, older_pages(project.revision))
         return history_page(
-            self._site.environment, ANYONE, project.name, links, part.entries, part.lost
+            self.site.environment, ANYONE, project.name, links, part.entries, part.lost
         )
 
     def _feed(self) -> bytes:
-        environment = self._site.environment
-        changes = self._site.history.newest(self._project).entries
-        return project_feed(environment.brand.name, environment.base_url, self._project, changes)
+        environment = self.site.environment
+        changes = self.site.history.newest(self.project).entries
+        return project_feed(environment.brand.name, environment.base_url, self.project, changes)
 
     def _pypi_json(self) -> bytes:
         assert self._latest is not None  # noqa: S101 - else there is no such page
-        core, files_url = self._core_of(self._latest), self._site.options.files_from_root
-        page = PypiJsonData(self._project.name, self._latest, core, files_url)
+        core, files_url = self._core_of(self._latest), self.site.options.files_from_root
+        page = PypiJsonData(self.project.name, self._latest, core, files_url)
         return project_json(page, self._releases)
 
     def _project_page(self) -> bytes:
         content = ProjectContent(
-            project=self._project,
+            project=self.project,
             releases=self._releases,
             latest=self._content(self._latest) if self._latest else None,
-            used_by=self._subject.used_by,
+            used_by=self.used_by,
         )
-        return project_page(self._site.environment, ANYONE, content)
+        return project_page(self.site.environment, ANYONE, content)
 
     def _core_of(self, release: Release) -> CoreMetadata:
         is_latest = release is self._latest
@@ -270,11 +245,10 @@ class ProjectPages:
         if release is None or not digest:
             return ()
         if digest not in self._requires:
-            record = self._subject.record
-            found = record.requires.get(digest) if record else None
+            found = self.before.requires.get(digest) if self.before else None
             if found is None:
                 required = map(required_name, self._core_of(release).requires_dist)
-                found = tuple(sorted({*required} - {"", self._project.name}))
+                found = tuple(sorted({*required} - {"", self.project.name}))
             self._requires[digest] = found
         return self._requires[digest]
 
