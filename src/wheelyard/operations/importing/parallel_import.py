@@ -10,12 +10,12 @@ from packaging.utils import NormalizedName
 from wheelyard.errors import WheelyardError
 from wheelyard.model.access import Caller
 from wheelyard.model.distribution_filename import UniquenessKey, parse_filename
-from wheelyard.operations.importing.name_checks import NameChecks
 from wheelyard.operations.importing.project_import import (
     Batch,
     BatchResult,
     ImportContext,
     ImportItem,
+    NameChecks,
     ProjectImport,
     finish_batch,
     import_batch,

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Event, Lock
@@ -17,9 +18,8 @@ from wheelyard.errors import Conflict, Forbidden, Invalid, Unavailable, Wheelyar
 from wheelyard.model.access import Caller
 from wheelyard.model.distribution_filename import Distribution, UniquenessKey, parse_known_filename
 from wheelyard.model.project import File, Project, apply
-from wheelyard.operations.importing.name_checks import NameChecks
 from wheelyard.operations.importing.report import FileStatus, Outcome
-from wheelyard.operations.name_claims import REFUSALS
+from wheelyard.operations.name_claims import CLAIM_THREADS, REFUSALS, NameClaims
 from wheelyard.operations.spooled_upload import (
     SHA256,
     SourceMetadata,
@@ -36,6 +36,34 @@ UNREADABLE: Final = "unreadable_file"
 """The error code for a file of the source that could not be read."""
 DIGEST_ALGORITHMS: Final = frozenset({"sha384", "sha512", "blake2b", "sha1", "md5"})
 """The digests besides SHA-256 that are compared if the source has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class NameChecks:
+    """Finds out which names an import may take, several at a time."""
+
+    claims: NameClaims
+    caller: Caller
+    _pool: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(CLAIM_THREADS, "names"), init=False
+    )
+    _answers: dict[NormalizedName, Future[None]] = field(default_factory=dict, init=False)
+    _lock: Lock = field(default_factory=Lock, init=False)
+
+    def begin(self, name: NormalizedName) -> Future[None]:
+        """Ask about a name, unless that was done; return the answer, which may not be there yet."""
+        with self._lock:
+            if name not in self._answers:
+                self._answers[name] = self._pool.submit(self.claims.require_free, name, self.caller)
+            return self._answers[name]
+
+    def require_free(self, name: NormalizedName) -> None:
+        """Wait for the answer about a name; raises as `NameClaims.require_free`."""
+        self.begin(name).result()
+
+    def close(self) -> None:
+        """End the questions that nobody has asked yet."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 @dataclass(frozen=True, slots=True)
