@@ -17,12 +17,10 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.journaled_document import JournalKind
-from wheelyard.errors import Conflict, Invalid
-from wheelyard.model.project import Commit, Project, fold
+from wheelyard.catalog.journals import project_journal
+from wheelyard.errors import Conflict
+from wheelyard.model.project import Commit, Project
 from wheelyard.storage.base import ABSENT, Key, Store, Stored
-
-_DOCUMENTS: Final = Codec(Project)
-_COMMITS: Final = Codec(Commit)
 
 
 class IncomingCommits(Struct, frozen=True):
@@ -32,28 +30,6 @@ class IncomingCommits(Struct, frozen=True):
 
 
 _INCOMING: Final = Codec(IncomingCommits)
-
-
-def project_journal(name: NormalizedName) -> JournalKind[Project, Commit]:
-    """Return what the document and the journal of a project are."""
-
-    def require_name(project: Project) -> None:
-        if project.name != name:
-            raise Invalid(f"The document of {name} is that of another project.")
-
-    return JournalKind(
-        what=f"the project {name}",
-        consequence="clients may see other files than they should",
-        key=keys.project(name),
-        entries=keys.journal(name),
-        empty=Project(name=name),
-        documents=_DOCUMENTS,
-        commits=_COMMITS,
-        last_commit=lambda project: project.commit,
-        new_commit=Commit,
-        fold=fold,
-        require_valid=require_name,
-    )
 
 
 def transfer(store: Store, name: NormalizedName, commits: Sequence[Commit]) -> None:

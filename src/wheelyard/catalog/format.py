@@ -10,12 +10,11 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.access_records import ACCESS, AccessRecords
 from wheelyard.catalog.commits import Commits, EventListener
-from wheelyard.catalog.decision_records import DECISIONS, DecisionRecords
 from wheelyard.catalog.document_cache import DAMAGED, CachePolicy, Codec, DocumentCache
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.journaled_document import JournaledDocument
+from wheelyard.catalog.journals import ACCESS, DECISIONS, AccessRecords, DecisionRecords
 from wheelyard.catalog.projects import NameList, ProjectCodec, ProjectNames, Projects
 from wheelyard.catalog.session_records import EndedSession, SessionKey, SessionRecords
 from wheelyard.catalog.token_records import LastUses, TokenRecords, UsedIdTokens

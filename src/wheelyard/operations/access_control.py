@@ -14,8 +14,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.access_records import AccessRecords
 from wheelyard.catalog.document_cache import MaxAge, Snapshot, damaged
+from wheelyard.catalog.journals import AccessRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, quoted
 from wheelyard.model.access_rules import (

@@ -13,18 +13,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Final, TypeVar
 
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.access_records import ACCESS
-from wheelyard.catalog.commit_transfer import finish_transfer, project_journal
-from wheelyard.catalog.decision_records import DECISIONS
+from wheelyard.catalog.commit_transfer import finish_transfer
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.files import ORPHAN_AGE, listed_objects
+from wheelyard.catalog.journals import ACCESS, DECISIONS, project_journal
 from wheelyard.catalog.projects import NameList, Projects
-from wheelyard.catalog.session_records import SessionRecords
+from wheelyard.catalog.session_records import SessionKey, SessionRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, NotFound, WheelyardError
 from wheelyard.model.project import File, Project
@@ -33,9 +32,10 @@ from wheelyard.model.token import TokenRecord, is_token_id
 from wheelyard.operations.findings import Findings, read_or_report, repair
 from wheelyard.operations.journaled_check import JournaledCheck
 from wheelyard.operations.publishing_cleanup import PublishingCleanup
-from wheelyard.operations.session_check import check_sessions
 from wheelyard.storage.base import ABSENT, Entry, Key, Store, Stored
 from wheelyard.storage.spool import Spool
+
+T = TypeVar("T")
 
 _PROJECT_NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
@@ -141,7 +141,7 @@ class Check:
         self._check_tokens(findings, sweep=sweep)
         JournaledCheck(ACCESS, self.store, findings).run(rebuild=rebuild)
         JournaledCheck(DECISIONS, self.store, findings).run(rebuild=rebuild)
-        check_sessions(self.store, findings)
+        self._check_sessions(findings)
         self._check_leftovers(checked, known, findings, sweep=sweep)
         if sweep:
             findings.swept += self.publishing_cleanup.run() + self.sessions.remove_expired()
@@ -249,15 +249,8 @@ class Check:
                 findings.add_foreign_object(entry.key)
                 continue
             uses.pop(token_id, None)
-            found = read_or_report(self.store, entry.key, findings)
-            try:
-                if isinstance(found, Stored):
-                    codec.decode(entry.key, found.body)
-            except WheelyardError:
-                findings.problems.append(
-                    f"{entry.key} is damaged, so its token opens nothing; remove it, and make "
-                    "another token"
-                )
+            consequence = "its token opens nothing; remove it, and make another token"
+            self._check_record(entry.key, codec, consequence, findings)
         if uses and sweep:
             for entry in uses.values():
                 self.store.delete(entry.key, None)
@@ -265,6 +258,26 @@ class Check:
         elif uses:
             objects = counted(len(uses), "object")
             findings.notes.append(f"{objects} under {keys.LAST_USES} belong to no token")
+
+    def _check_sessions(self, findings: Findings) -> None:
+        for entry in self.store.list(keys.SESSIONS):
+            if entry.key == keys.SESSION_KEY:
+                consequence = (
+                    "nobody can sign in in a browser; remove it, and the next sign-in makes another"
+                )
+                self._check_record(entry.key, Codec(SessionKey), consequence, findings)
+            elif keys.expiry_hour(entry.key) is None:
+                findings.add_foreign_object(entry.key)
+
+    def _check_record(
+        self, key: Key, codec: Codec[T], consequence: str, findings: Findings
+    ) -> None:
+        found = read_or_report(self.store, key, findings)
+        try:
+            if isinstance(found, Stored):
+                codec.decode(key, found.body)
+        except WheelyardError:
+            findings.problems.append(f"{key} is damaged, so {consequence}")
 
     def _token_uses(self, findings: Findings) -> dict[str, Entry]:
         uses = dict[str, Entry]()

@@ -6,7 +6,7 @@ from typing import Final
 
 from packaging.utils import NormalizedName
 
-from wheelyard.catalog.access_records import AccessRecords
+from wheelyard.catalog.journals import AccessRecords
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.token_records import TokenRecords
 from wheelyard.concurrency.prefetch import prefetch_map

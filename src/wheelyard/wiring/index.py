@@ -12,9 +12,9 @@ from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.caller_tokens import CallerTokens
 from wheelyard.authentication.sessions import Sessions
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
-from wheelyard.catalog.decision_records import DecisionRecords
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.format import Catalog, open_catalog
+from wheelyard.catalog.journals import DecisionRecords
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.brand import Brand

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
-from wheelyard.catalog.decision_records import DecisionRecords
 from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
+from wheelyard.catalog.journals import DecisionRecords
 from wheelyard.errors import Invalid
 from wheelyard.model.licences import LicencePatterns, parse_licence_patterns
 from wheelyard.model.name_patterns import parse_name_patterns

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.access_records import ACCESS
 from wheelyard.catalog.document_cache import Codec
+from wheelyard.catalog.journals import ACCESS
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.model.token import TokenRecord
 from wheelyard.operations.copying.journaled_copy import JournaledCopy, source_faults

@@ -20,12 +20,11 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.commit_transfer import (
     diverged,
     finish_transfer,
-    project_journal,
     transfer,
 )
-from wheelyard.catalog.decision_records import DECISIONS
 from wheelyard.catalog.document_cache import DAMAGED, Codec, digest
 from wheelyard.catalog.files import RENEWAL_AGE, listed_objects
+from wheelyard.catalog.journals import DECISIONS, project_journal
 from wheelyard.catalog.projects import NameList, ProjectNames
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.concurrency.runtime import ConflictRetries

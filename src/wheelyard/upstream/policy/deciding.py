@@ -7,7 +7,7 @@ from typing import Final
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from wheelyard.catalog.decision_records import DecisionRecords
+from wheelyard.catalog.journals import DecisionRecords
 from wheelyard.catalog.projects import ProjectNames
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.decisions import (

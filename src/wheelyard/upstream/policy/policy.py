@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.decision_records import DecisionRecords
 from wheelyard.catalog.document_cache import Snapshot, damaged
+from wheelyard.catalog.journals import DecisionRecords
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.decisions import DecisionList, ProjectDecisions, Verdict

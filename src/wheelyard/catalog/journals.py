@@ -1,0 +1,77 @@
+"""
+The documents that have a journal: those of projects, the grants and groups, the decisions.
+
+Grants and groups lie beside the tokens, so that a process which may write packages only cannot
+change rights. Decisions about packages of upstream indexes are the operator's own, so they lie
+outside of `upstream/`, whose content can be fetched again: a backup has them.
+"""
+
+from functools import partial
+from typing import Final, TypeAlias
+
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.document_cache import Codec
+from wheelyard.catalog.journaled_document import JournaledDocument, JournalKind
+from wheelyard.errors import Invalid
+from wheelyard.model import access_rules, decisions
+from wheelyard.model.access_rules import AccessCommit, AccessRules, AnyAccessEvent
+from wheelyard.model.decisions import Decision, DecisionCommit, DecisionList
+from wheelyard.model.grants import Grants
+from wheelyard.model.project import Commit, Project, fold
+
+AccessRecords: TypeAlias = JournaledDocument[AccessRules, AccessCommit, AnyAccessEvent]
+"""The grants and groups in the store."""
+DecisionRecords: TypeAlias = JournaledDocument[DecisionList, DecisionCommit, Decision]
+"""The decisions in the store."""
+
+ACCESS: Final[JournalKind[AccessRules, AccessCommit]] = JournalKind(
+    what="the grants and groups",
+    consequence="servers may refuse callers who have a grant",
+    key=keys.ACCESS,
+    entries=keys.ACCESS_JOURNAL,
+    empty=AccessRules(),
+    documents=Codec(AccessRules),
+    commits=Codec(AccessCommit),
+    last_commit=lambda rules: rules.commit,
+    new_commit=AccessCommit,
+    fold=access_rules.fold,
+    require_valid=partial(access_rules.merge, Grants()),
+)
+DECISIONS: Final[JournalKind[DecisionList, DecisionCommit]] = JournalKind(
+    what="the decisions about upstream packages",
+    consequence="servers may refuse packages of upstream indexes",
+    key=keys.DECISIONS,
+    entries=keys.DECISIONS_JOURNAL,
+    empty=DecisionList(),
+    documents=Codec(DecisionList),
+    commits=Codec(DecisionCommit),
+    last_commit=lambda known: known.commit,
+    new_commit=DecisionCommit,
+    fold=decisions.fold,
+)
+_PROJECTS: Final = Codec(Project)
+_COMMITS: Final = Codec(Commit)
+
+
+def project_journal(name: NormalizedName) -> JournalKind[Project, Commit]:
+    """Return what the document and the journal of a project are."""
+
+    def require_name(project: Project) -> None:
+        if project.name != name:
+            raise Invalid(f"The document of {name} is that of another project.")
+
+    return JournalKind(
+        what=f"the project {name}",
+        consequence="clients may see other files than they should",
+        key=keys.project(name),
+        entries=keys.journal(name),
+        empty=Project(name=name),
+        documents=_PROJECTS,
+        commits=_COMMITS,
+        last_commit=lambda project: project.commit,
+        new_commit=Commit,
+        fold=fold,
+        require_valid=require_name,
+    )
