@@ -1,6 +1,5 @@
 """The commit protocol, played in every order with a fault anywhere, on the product's own code."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ from packaging.utils import NormalizedName
 from tests.catalog.explorer import Explorer, InvariantViolated, Scenario
 from tests.catalog.invariants import WriteIntent, document
 from tests.catalog.scheduler import CallOutcome
-from tests.operations.distributions import make_wheel
+from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import Clock, fake_runtime
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.settings.sections import Settings
@@ -24,33 +23,16 @@ OTHER_BYTES = make_wheel(content=b"2")
 TWO = make_wheel(version="2.0")
 THREE = make_wheel(version="3.0")
 
-SCENARIOS: dict[str, Callable[[Path, bool], Scenario]] = {
-    "same filename, other bytes": lambda folder, together: Scenario(
-        folder, {"A": WriteIntent(ONE), "B": WriteIntent(OTHER_BYTES)}, together=together
-    ),
-    "same filename, same bytes": lambda folder, together: Scenario(
-        folder, {"A": WriteIntent(ONE), "B": WriteIntent(ONE)}, together=together
-    ),
-    "first uploads of a project": lambda folder, together: Scenario(
-        folder, {"A": WriteIntent(ONE), "B": WriteIntent(TWO)}, together=together
-    ),
-    "upload beside a delete": lambda folder, together: Scenario(
-        folder,
-        {"A": WriteIntent(TWO), "D": WriteIntent(ONE, delete=True)},
-        (ONE,),
-        together=together,
-    ),
-    "upload and delete of one file": lambda folder, together: Scenario(
-        folder, {"A": WriteIntent(ONE), "D": WriteIntent(ONE, delete=True)}, together=together
-    ),
-    "upload again and delete": lambda folder, together: Scenario(
-        folder,
-        {"A": WriteIntent(ONE), "D": WriteIntent(ONE, delete=True)},
-        (ONE,),
-        together=together,
-    ),
+DELETE_ONE = WriteIntent(ONE, delete=True)
+SCENARIOS: dict[str, tuple[dict[str, WriteIntent], tuple[Made, ...]]] = {
+    "same filename, other bytes": ({"A": WriteIntent(ONE), "B": WriteIntent(OTHER_BYTES)}, ()),
+    "same filename, same bytes": ({"A": WriteIntent(ONE), "B": WriteIntent(ONE)}, ()),
+    "first uploads of a project": ({"A": WriteIntent(ONE), "B": WriteIntent(TWO)}, ()),
+    "upload beside a delete": ({"A": WriteIntent(TWO), "D": DELETE_ONE}, (ONE,)),
+    "upload and delete of one file": ({"A": WriteIntent(ONE), "D": DELETE_ONE}, ()),
+    "upload again and delete": ({"A": WriteIntent(ONE), "D": DELETE_ONE}, (ONE,)),
 }
-"""Two writers: who wants what, in two processes or in one."""
+"""Two writers: who wants what, and what is there before."""
 
 
 def test_one_writer_and_three_faults(tmp_path: Path) -> None:
@@ -61,59 +43,33 @@ def test_one_writer_and_three_faults(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "faults", "fewest"),
+    ("name", "place", "faults", "fewest"),
     [
-        ("same filename, other bytes", 1, 1_300),
-        ("same filename, same bytes", 0, 1_000),
-        ("first uploads of a project", 1, 3_000),
-        ("upload beside a delete", 1, 2_000),
-        ("upload and delete of one file", 1, 700),
-        ("upload again and delete", 1, 250),
+        ("same filename, other bytes", "processes", 1, 1_300),
+        ("same filename, same bytes", "processes", 0, 1_000),
+        ("first uploads of a project", "processes", 1, 3_000),
+        ("upload beside a delete", "processes", 1, 2_000),
+        ("upload and delete of one file", "processes", 1, 700),
+        ("upload again and delete", "processes", 1, 250),
+        ("same filename, other bytes", "far", 1, 800),
+        ("first uploads of a project", "far", 1, 1_400),
+        ("upload beside a delete", "far", 1, 1_100),
+        ("upload and delete of one file", "far", 1, 700),
+        ("upload again and delete", "far", 1, 300),
+        ("same filename, other bytes", "together", 0, 600),
+        ("same filename, same bytes", "together", 0, 1_600),
+        ("first uploads of a project", "together", 0, 900),
+        ("upload beside a delete", "together", 1, 3_000),
+        ("upload and delete of one file", "together", 1, 600),
+        ("upload again and delete", "together", 1, 800),
     ],
 )
-def test_two_processes(tmp_path: Path, name: str, faults: int, fewest: int) -> None:
-    """Every order of two processes' store calls keeps every promise, with a fault anywhere."""
-    result = Explorer(SCENARIOS[name](tmp_path, False), faults).explore()  # noqa: FBT003
+def test_two_writers(tmp_path: Path, name: str, place: str, faults: int, fewest: int) -> None:
+    """Two writers, in one process or in two, near or far, keep every promise in every order."""
+    intents, before = SCENARIOS[name]
+    scenario = Scenario(tmp_path, intents, before, together=place == "together", far=place == "far")
 
-    assert result.states >= fewest
-
-
-@pytest.mark.parametrize(
-    ("name", "fewest"),
-    [
-        ("same filename, other bytes", 800),
-        ("first uploads of a project", 1_400),
-        ("upload beside a delete", 1_100),
-        ("upload and delete of one file", 700),
-        ("upload again and delete", 300),
-    ],
-)
-def test_two_processes_far_away(tmp_path: Path, name: str, fewest: int) -> None:
-    """Two processes with cached documents, as on a bucket, keep every invariant."""
-    scenario = SCENARIOS[name](tmp_path, False)  # noqa: FBT003
-    scenario.far = True
-
-    result = Explorer(scenario, faults=1).explore()
-
-    assert result.states >= fewest
-
-
-@pytest.mark.parametrize(
-    ("name", "faults", "fewest"),
-    [
-        ("same filename, other bytes", 0, 600),
-        ("same filename, same bytes", 0, 1_600),
-        ("first uploads of a project", 0, 900),
-        ("upload beside a delete", 1, 3_000),
-        ("upload and delete of one file", 1, 600),
-        ("upload again and delete", 1, 800),
-    ],
-)
-def test_two_threads(tmp_path: Path, name: str, faults: int, fewest: int) -> None:
-    """Two uploads that share one process, and so its commits, keep every promise as well."""
-    result = Explorer(SCENARIOS[name](tmp_path, True), faults).explore()  # noqa: FBT003
-
-    assert result.states >= fewest
+    assert Explorer(scenario, faults).explore().states >= fewest
 
 
 @pytest.mark.parametrize(("together", "far"), [(False, True), (True, False)])
@@ -152,8 +108,7 @@ def test_an_upload_and_its_deletion_in_one_commit(tmp_path: Path) -> None:
 
 def test_the_explorer_sees_a_missing_journal_entry(tmp_path: Path) -> None:
     """A writer that commits without journalling the commit before it is found out."""
-    scenario = SCENARIOS["first uploads of a project"](tmp_path, False)  # noqa: FBT003
-    scenario.opener = _forgetful
+    scenario = Scenario(tmp_path, *SCENARIOS["first uploads of a project"], opener=_forgetful)
 
     with pytest.raises(InvariantViolated, match="journal entry 1 of 2 is missing"):
         Explorer(scenario, faults=1).explore()

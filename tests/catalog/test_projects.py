@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.catalog.invariants import DEMO
 from tests.operations.distributions import make_wheel
-from tests.operations.in_memory_index import IndexHarness, fake_runtime
+from tests.operations.in_memory_index import IndexHarness
 from tests.rendering.examples import FILES, NOON, TEXT
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Codec
@@ -24,18 +24,12 @@ from wheelyard.model.project import (
     apply,
 )
 from wheelyard.settings.sections import Settings, StoreSettings
-from wheelyard.storage.spool import Spool
-from wheelyard.wiring.index import build_index
-from wheelyard.wiring.stores import StoreTraits
 
 
 def far_reader(harness: IndexHarness) -> Projects:
     """Return the projects of a process with a remote store and stale-if-error."""
     settings = Settings(store=StoreSettings(stale_if_error=60))
-    spool, runtime = Spool(harness.folder), fake_runtime(harness.clock, 2)
-    return build_index(
-        harness.store, spool, settings, runtime, StoreTraits(is_local=False)
-    ).projects
+    return harness.opened(2, settings=settings, is_local=False).projects
 
 
 def test_a_project_that_was_missing_a_moment_ago(tmp_path: Path) -> None:

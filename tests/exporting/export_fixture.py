@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.archive.builders import Entry, sdist_bytes, zip_bytes
-from tests.exporting.sites import BASE, Log, observed
+from tests.exporting.sites import BASE, Log, broken, observed, pages_of, reader, tree
 from tests.http.packages import PYTHON, Package, sdist, wheel
 from tests.operations.distributions import Made
 from tests.operations.fake_sources import FakeFiles, FakeSource
@@ -78,6 +79,13 @@ class ExportHarness:
         export = self.exports(site, asked).open()
         export.run(lambda *_: None)
         return export.writer
+
+    def assert_fresh(self, asked: RequestedOptions = AT_BASE, *, told: object = "") -> None:
+        """Fail unless the site is, byte for byte, what an export to a new place makes."""
+        with TemporaryDirectory(dir=self.folder) as fresh:
+            ExportHarness(self.folder).export(Path(fresh), asked)
+            assert tree(self.site) == tree(Path(fresh)), told
+        assert broken(reader(self.site), pages_of(self.site)) == [], told
 
     def log_of(
         self, *names: str, site: Path | None = None, asked: RequestedOptions = AT_BASE

@@ -190,8 +190,7 @@ def test_one_lost_file(stocked: ExportHarness, wheelyard: Typed, is_first: bool)
     for path in lost:
         path.write_bytes(data[path])
     assert wheelyard(*line).returncode == 0
-    stocked.export(stocked.folder / "fresh")
-    assert tree(stocked.site) == tree(stocked.folder / "fresh")
+    stocked.assert_fresh()
 
 
 def test_upload_with_a_wrong_place(sandbox: Sandbox, wheelyard: Typed) -> None:

@@ -1,6 +1,6 @@
 """Two exports at once, with uploads and deletes in between, in many orders."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -9,10 +9,11 @@ import pytest
 
 from tests.catalog.scheduler import CallOutcome, OrdinalStore, Scheduler
 from tests.exporting.export_fixture import ExportHarness, delete, observed_export, set_status, yank
-from tests.exporting.sites import BASE, MANIFEST, WRITES, broken, pages_of, reader, tree
+from tests.exporting.sites import BASE, MANIFEST, WRITES, broken, pages_of, reader
 from tests.http.packages import sdist, wheel
 from wheelyard.model.project import Status
 from wheelyard.operations.exporting.manifest import FileMode, RequestedOptions
+from wheelyard.wiring.site_export import SiteExporter
 
 SEEDS = 4
 EXPORTS = ("first", "second")
@@ -71,8 +72,20 @@ def test_two_exports_and_a_publisher(tmp_path: Path, is_first: bool) -> None:  #
 
         assert scheduler.answers() == dict.fromkeys(EXPORTS, "ok"), f"with seed {seed}"
         harness.export()
-        harness.export(harness.folder / "fresh")
-        assert tree(harness.site) == tree(harness.folder / "fresh"), f"with seed {seed}"
+        harness.assert_fresh(told=f"with seed {seed}")
+
+
+def export_while(exports: SiteExporter, verb: str, part: str, happens: Callable[[], None]) -> None:
+    """Export, while something happens before the first call of a verb with a path like this."""
+    calls = list[str]()
+
+    def on_call(each: str, path: str) -> None:
+        if each == verb and part in path and not calls:
+            calls.append(path)
+            happens()
+
+    observed_export(exports, on_call)
+    assert calls
 
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["a new site", "a site"])
@@ -89,20 +102,15 @@ def test_overtaken(harness: ExportHarness, path: str, is_first: bool) -> None:  
     if not is_first:
         harness.export()
     harness.publish(wheel("demo", "2.0"), wheel("other", "1.0"))
-    calls = list[str]()
 
-    def on_call(verb: str, each: str) -> None:
-        if (verb, each) == ("put", path) and not calls:
-            calls.append(each)
-            yank(harness.index, "demo", "2.0")
-            harness.publish(wheel("newcomer", "1.0"))
-            ExportHarness(harness.folder).export()
+    def overtake() -> None:
+        yank(harness.index, "demo", "2.0")
+        harness.publish(wheel("newcomer", "1.0"))
+        ExportHarness(harness.folder).export()
 
-    observed_export(harness.exports(), on_call)
+    export_while(harness.exports(), "put", path, overtake)
 
-    assert calls == [path]
-    harness.export(harness.folder / "fresh")
-    assert tree(harness.site) == tree(harness.folder / "fresh")
+    harness.assert_fresh()
     assert harness.log_of().writes == []
 
 
@@ -112,21 +120,16 @@ def test_a_quarantine_that_ends(harness: ExportHarness, verb: str) -> None:
     harness.publish(wheel("demo", "1.0"), wheel("demo", "1.5"))
     harness.export()
     set_status(harness.index, "demo", Status.QUARANTINED)
-    calls = list[str]()
 
-    def on_call(each: str, path: str) -> None:
-        if each == verb and "demo" in path and not calls:
-            calls.append(each)
-            set_status(harness.index, "demo", Status.ACTIVE)
-            ExportHarness(harness.folder).export()
+    def end() -> None:
+        set_status(harness.index, "demo", Status.ACTIVE)
+        ExportHarness(harness.folder).export()
 
-    observed_export(harness.exports(), on_call)
+    export_while(harness.exports(), verb, "demo", end)
 
-    assert calls == [verb]
     assert broken(reader(harness.site), pages_of(harness.site)) == []
     harness.export()
-    harness.export(harness.folder / "fresh")
-    assert tree(harness.site) == tree(harness.folder / "fresh")
+    harness.assert_fresh()
 
 
 @pytest.mark.parametrize("placing", [FileMode.COPY, FileMode.LINK])
@@ -135,17 +138,10 @@ def test_deleted_meanwhile(harness: ExportHarness, placing: FileMode, verb: str)
     """A file that is deleted while it is being exported is no fault: the export looks again."""
     asked = RequestedOptions(base_url=BASE, files=placing)
     harness.publish(wheel("demo", "1.0"), wheel("demo", "1.5"))
-    calls = list[str]()
 
-    def on_call(each: str, path: str) -> None:
-        if each == verb and "demo" in path and not calls:
-            calls.append(each)
-            delete(harness.index, "demo", "1.0")
+    export_while(
+        harness.exports(asked=asked), verb, "demo", lambda: delete(harness.index, "demo", "1.0")
+    )
 
-    observed_export(harness.exports(asked=asked), on_call)
-
-    assert calls == [verb]
     harness.export(asked=asked)
-    harness.export(harness.folder / "fresh", asked)
-    assert tree(harness.site) == tree(harness.folder / "fresh")
-    assert broken(reader(harness.site), pages_of(harness.site)) == []
+    harness.assert_fresh(asked)

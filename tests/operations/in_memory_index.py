@@ -19,6 +19,7 @@ from wheelyard.storage.base import Key, Store, Stored
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.stores import StoreTraits
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 EVERYTHING = Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,))
@@ -61,16 +62,26 @@ class IndexHarness:
         self.index = self.opened(seed=1)
 
     def opened(
-        self, seed: int, store: Store | None = None, settings: Settings | None = None
+        self,
+        seed: int,
+        store: Store | None = None,
+        settings: Settings | None = None,
+        *,
+        is_local: bool = True,
     ) -> Index:
-        """Return another index over this store, with empty caches, as a second process has it."""
-        runtime = fake_runtime(self.clock, seed)
-        return build_index(store or self.store, Spool(self.folder), settings or Settings(), runtime)
+        """
+        Return another index, with empty caches, as a second process has it.
 
-    def upload(self, made: Made, caller: Caller = ALICE) -> File:
-        """Check that the caller may upload this filename, and upload the distribution."""
+        It is over `store` instead of the harness's, which it takes for remote unless `is_local`.
+        """
+        spool, runtime = Spool(self.folder), fake_runtime(self.clock, seed)
+        traits = StoreTraits(is_local=is_local)
+        return build_index(store or self.store, spool, settings or Settings(), runtime, traits)
+
+    def upload(self, made: Made, caller: Caller = ALICE, **claims: str) -> File:
+        """Check that the caller may upload this filename, and upload it with such a form."""
         self.index.uploads.authorize(made.filename, caller)
-        return self.index.uploads.accept(made.arrival(self.folder), caller).file
+        return self.index.uploads.accept(made.arrival(self.folder, **claims), caller).file
 
     def check(self, *, rebuild: bool = False, sweep: bool = False) -> Findings:
         """Check the store, from an index with empty caches."""

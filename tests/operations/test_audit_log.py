@@ -18,10 +18,7 @@ from wheelyard.model.access import Caller
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Uploaded
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.settings.sections import Settings
-from wheelyard.storage.spool import Spool
 from wheelyard.upstream.policy.deciding import Deciding
-from wheelyard.wiring.index import build_index
 
 DEMO = NormalizedName("demo")
 RELEASE = Selection(parse_version("1.0"))
@@ -88,8 +85,7 @@ def test_a_commit_that_is_answered_with_a_fault(
 ) -> None:
     """What is committed has its line, though the journal failed and the client was told so."""
     faults = (Fault(FaultKind.NOT_DONE, "put", "journal/*", times=100),)
-    store = FaultyStore(harness.store, faults)
-    index = build_index(store, Spool(harness.folder), Settings(), harness.index.runtime)
+    index = harness.opened(5, FaultyStore(harness.store, faults))
     with pytest.raises(Unavailable):
         index.uploads.accept(make_wheel().arrival(harness.folder), ALICE)
 

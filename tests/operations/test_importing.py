@@ -34,10 +34,7 @@ from wheelyard.operations.importing.parallel_import import (
 )
 from wheelyard.operations.importing.report import FileStatus, ImportProgress
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.settings.sections import Settings
 from wheelyard.sources.candidate import Candidate, Skipped
-from wheelyard.storage.spool import Spool
-from wheelyard.wiring.index import build_index
 
 
 def test_what_a_source_knows_is_kept(harness: IndexHarness, files: FakeFiles) -> None:
@@ -329,12 +326,7 @@ def test_the_store_goes_away(harness: IndexHarness, files: FakeFiles, after: int
     made = [make_wheel(name, f"{number}.0") for name in ("a", "b", "c") for number in range(3)]
     candidates = [files.offer(each, algorithms=("sha256",)) for each in made]
     fault = Fault(FaultKind.NOT_DONE, verb="put", nth=after, times=1000)
-    broken = build_index(
-        FaultyStore(harness.store, (fault,)),
-        Spool(harness.folder),
-        Settings(),
-        harness.index.runtime,
-    )
+    broken = harness.opened(5, FaultyStore(harness.store, (fault,)))
 
     try:
         Importer(broken.uploads).run(FakeSource(candidates), ALICE)

@@ -23,7 +23,7 @@ from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.names import NameState, PrivateName
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.index import Index
 
 DEMO = NormalizedName("demo")
 MANAGER = Caller("user:bo@acme.dev", (Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,)),))
@@ -292,7 +292,7 @@ def copied(
     source: IndexHarness, target: Store, *, claims_names: bool = False
 ) -> tuple[Index, CopyReport]:
     """Copy the store, and return an index over the copy, and the report."""
-    there = replace_store(source, target)
+    there = source.opened(5, target)
     copy = StoreCopy(
         source=source.store,
         target=target,
@@ -303,12 +303,7 @@ def copied(
         claims_names=claims_names,
     )
     report = copy.run(lambda _name, _size: None)
-    return replace_store(source, target), report
-
-
-def replace_store(harness: IndexHarness, store: Store) -> Index:
-    """Return an index over another store, with empty caches."""
-    return build_index(store, harness.index.spool, harness.index.settings, harness.index.runtime)
+    return source.opened(6, target), report
 
 
 def test_a_copy_lists_the_names_first(guarded: GuardedHarness) -> None:
@@ -321,7 +316,7 @@ def test_a_copy_lists_the_names_first(guarded: GuardedHarness) -> None:
     with pytest.raises(Unavailable):
         copied(guarded, target, claims_names=True)
 
-    project = replace_store(guarded, target.store).projects.get(DEMO)
+    project = guarded.opened(5, target.store).projects.get(DEMO)
     assert (project.revision, project.files) == (0, ())
 
 

@@ -21,12 +21,9 @@ from wheelyard.model.project import Status
 from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.importing.watch_folder import RETRY_SECONDS, SETTLE_SECONDS, FolderWatch
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.settings.sections import Settings
 from wheelyard.sources.bucket_tree import open_watched_tree
 from wheelyard.sources.candidate import Skipped
 from wheelyard.sources.file_tree import FileTree, FolderTree, TreeEntry
-from wheelyard.storage.spool import Spool
-from wheelyard.wiring.index import build_index
 
 pytestmark = pytest.mark.usefixtures("log")
 
@@ -43,6 +40,12 @@ def watching(harness: IndexHarness, place: FileTree) -> FolderWatch:
         interval=1.0,
         is_atomic=not isinstance(place, FolderTree),
     )
+
+
+def scan(watch: FolderWatch, times: int) -> None:
+    """Scan so many times."""
+    for _ in range(times):
+        watch.scan()
 
 
 def listed(harness: IndexHarness, name: NormalizedName = DEMO) -> set[str]:
@@ -131,7 +134,7 @@ def test_an_idle_look(harness: IndexHarness, folder: Path) -> None:
     bad.write_bytes(b"no archive")
     settle(harness, bad, make_wheel().write(folder))
     store = FaultyStore(harness.store)
-    harness.index = build_index(store, Spool(harness.folder), Settings(), harness.index.runtime)
+    harness.index = harness.opened(5, store)
     place = CountingFolder(folder)
     watch = watching(harness, place)
     watch.scan()
@@ -155,8 +158,7 @@ def test_what_is_passed_by(
     assert watch.scan().is_idle
 
     settle(harness, make_sdist().write(folder))
-    watch.scan()
-    watch.scan()
+    scan(watch, 2)
 
     assert listed(harness) == {make_sdist().filename}
     assert log.messages == [f"{folder}: imported 1 file"]
@@ -187,8 +189,7 @@ def test_a_bucket(
         assert watch.scan().is_idle
         assert server.log.kinds() == ["list"]
         server.stop()
-        watch.scan()
-        watch.scan()
+        scan(watch, 2)
 
     assert listed(harness) == {make_wheel().filename, make_sdist().filename}
     assert len([each for each in log.messages if "was not imported: File already" in each]) == 1
@@ -203,15 +204,13 @@ def test_refusals(harness: IndexHarness, folder: Path, log: pytest.LogCaptureFix
     settle(harness, path)
     watch = watching(harness, FolderTree(folder))
 
-    for _ in range(3):
-        watch.scan()
+    scan(watch, 3)
     assert len(log.messages) == 2
     assert log.messages[0].startswith(f"{path} was not imported: ")
     assert log.messages[1] == f"{folder}: imported 0 files, 1 refused"
     made.write(folder)
     settle(harness, path)
-    watch.scan()
-    watch.scan()
+    scan(watch, 2)
 
     assert listed(harness) == {made.filename}
 
@@ -226,13 +225,11 @@ def test_a_link_to_nowhere(
     settle(harness, folder)
     (folder / made.filename).symlink_to(harness.folder / made.filename)
     watch = watching(harness, FolderTree(folder))
-    for _ in range(3):
-        watch.scan()
+    scan(watch, 3)
     assert len(log.messages) == 3
 
     settle(harness, made.write(harness.folder))
-    watch.scan()
-    watch.scan()
+    scan(watch, 2)
 
     assert listed(harness) == {made.filename}
 
@@ -243,15 +240,13 @@ def test_a_store_that_is_away(
     """While the store does not answer files wait; that is told once, and once that it is over."""
     settle(harness, make_wheel().write(folder))
     store = FaultyStore(harness.store, (Fault(FaultKind.NOT_DONE, verb="put", times=1000),))
-    harness.index = build_index(store, Spool(harness.folder), Settings(), harness.index.runtime)
+    harness.index = harness.opened(5, store)
     watch = watching(harness, FolderTree(folder))
-    for _ in range(4):
-        watch.scan()
+    scan(watch, 4)
     assert len(log.messages) == 1
     store.faults = ()
 
-    watch.scan()
-    watch.scan()
+    scan(watch, 2)
 
     assert listed(harness) == {make_wheel().filename}
     assert log.messages[1:] == [
@@ -271,8 +266,7 @@ def test_a_folder_that_vanishes(
     watch = watching(harness, FolderTree(folder))
     watch.scan()
     elsewhere = folder.rename(harness.folder / "elsewhere")
-    for _ in range(3):
-        watch.scan()
+    scan(watch, 3)
     assert log.messages[2:] == [
         f"{folder}: The folder {str(folder)!a} cannot be read: {os.strerror(2)}."
     ]
@@ -280,8 +274,7 @@ def test_a_folder_that_vanishes(
 
     watch.scan()
     settle(harness, make_wheel().write(folder))
-    watch.scan()
-    watch.scan()
+    scan(watch, 2)
 
     assert log.messages[3:] == [
         f"{folder}: the errors of the last scan are gone",
@@ -298,11 +291,9 @@ def test_a_folder_too_deep(
     settle(harness, make_wheel().write(folder / "b"))
     watch = watching(harness, FolderTree(folder))
 
-    watch.scan()
-    watch.scan()
+    scan(watch, 2)
     settle(harness, make_sdist().write(folder))
-    watch.scan()
-    watch.scan()
+    scan(watch, 2)
 
     assert listed(harness) == {make_wheel().filename, make_sdist().filename}
     assert [message.count("The folder") for message in log.messages] == [1, 0, 0]
@@ -323,8 +314,7 @@ def test_what_is_taken_away(
     make_wheel().write(folder)
     settle(harness, path)
 
-    for _ in range(3):
-        watch.scan()
+    scan(watch, 3)
 
     assert listed(harness) == set()
     assert log.messages[1:] == [f"{folder}: imported 0 files, 1 deleted here before"]
@@ -379,8 +369,7 @@ def test_a_mistake(harness: IndexHarness, folder: Path, log: pytest.LogCaptureFi
     place = InterruptedFolder(folder, fail)
     watch = watching(harness, place)
 
-    watch.scan()
-    watch.scan()
+    scan(watch, 2)
     assert [record.exc_info is not None for record in log.records] == [True]
     place.happens = lambda: None
     watch.scan()

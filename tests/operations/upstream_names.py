@@ -4,16 +4,14 @@ from dataclasses import dataclass, field, replace
 
 from packaging.utils import NormalizedName
 
-from tests.operations.in_memory_index import IndexHarness, fake_runtime
+from tests.operations.in_memory_index import IndexHarness
 from wheelyard.catalog.private_names import PrivateNames
 from wheelyard.errors import Unavailable
 from wheelyard.model.name_patterns import parse_name_patterns
 from wheelyard.operations.name_claims import NameClaims
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store
-from wheelyard.storage.spool import Spool
-from wheelyard.wiring.index import Index, build_index
-from wheelyard.wiring.stores import StoreTraits
+from wheelyard.wiring.index import Index
 
 
 @dataclass
@@ -49,14 +47,16 @@ class GuardedHarness(IndexHarness):
     """Whether the store is taken for one of this machine; if not, what was read is cached."""
 
     def opened(
-        self, seed: int, store: Store | None = None, settings: Settings | None = None
+        self,
+        seed: int,
+        store: Store | None = None,
+        settings: Settings | None = None,
+        *,
+        is_local: bool | None = None,
     ) -> Index:
-        """Return another index over this store, with empty caches, as a second process has it."""
-        runtime = fake_runtime(self.clock, seed)
-        traits = StoreTraits(is_local=self.is_local)
-        index = build_index(
-            store or self.store, Spool(self.folder), settings or Settings(), runtime, traits
-        )
+        """Return another index as `IndexHarness` does, which compares new names."""
+        local = self.is_local if is_local is None else is_local
+        index = super().opened(seed, store, settings, is_local=local)
         names = PrivateNames(
             index.projects, parse_name_patterns(self.private), is_local=index.is_local
         )

@@ -101,6 +101,13 @@ class Machine:
         index.search.start = lambda work, _: process.waiting.append(work)
         return process
 
+    def knowing(self, name: str) -> Process:
+        """Return a process that has published a project, and knows it."""
+        process = self.process()
+        process.publish(name)
+        process.refreshed()
+        return process
+
     def stored(self) -> bytes | None:
         """Return the stored table."""
         found = self.store.get(keys.SEARCH)
@@ -172,9 +179,7 @@ def test_without_a_stored_table(machine: Machine, body: bytes | None) -> None:
 
 def test_own_commits_are_seen_at_once(machine: Machine) -> None:
     """What a process has committed is in its next answer, before any refresh."""
-    process = machine.process()
-    process.publish("a")
-    process.refreshed()
+    process = machine.knowing("a")
 
     process.publish("a", "2.0")
     process.publish("b")
@@ -190,9 +195,7 @@ def test_own_commits_are_seen_at_once(machine: Machine) -> None:
 def test_many_own_commits(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """After very many commits, one listing finds what has changed."""
     monkeypatch.setattr(search_index, "MAX_COMMITS_AT_ONCE", 2)
-    process = machine.process()
-    process.publish("a")
-    process.refreshed()
+    process = machine.knowing("a")
     for name in "bcd":
         process.publish(name)
 
@@ -218,9 +221,7 @@ def after_reading(act: Work) -> Iterator[None]:
 
 def test_commits_during_a_refresh(machine: Machine) -> None:
     """A refresh that read a document before a commit does not take the commit back."""
-    process = machine.process()
-    process.publish("a")
-    process.refreshed()
+    process = machine.knowing("a")
     machine.process().publish("a", "2.0")
     machine.clock.advance(seconds=60)
     seen = list[dict[str, str]]()
@@ -240,9 +241,7 @@ def test_commits_during_a_refresh(machine: Machine) -> None:
 
 def test_commits_during_an_answer(machine: Machine) -> None:
     """A commit that comes while the one before it is read is in the answer after that."""
-    process = machine.process()
-    process.publish("a")
-    process.refreshed()
+    process = machine.knowing("a")
     process.publish("a", "2.0")
 
     with after_reading(lambda: process.publish("a", "3.0")):
@@ -309,9 +308,7 @@ def test_a_small_index_is_waited_for(machine: Machine, monkeypatch: pytest.Monke
 
 def test_a_store_that_fails(machine: Machine) -> None:
     """While the store does not answer, the last table is served; a later refresh goes on."""
-    process = machine.process()
-    process.publish("a")
-    process.refreshed()
+    process = machine.knowing("a")
     machine.process().publish("b")
     machine.clock.advance(seconds=60)
     process.store.broken = frozenset({"get", "list"})
@@ -452,9 +449,7 @@ def test_no_thread(machine: Machine) -> None:
 
 def test_a_table_is_watched(machine: Machine) -> None:
     """A page may be sent again until the table changes, or a refresh is due."""
-    process = machine.process()
-    process.publish("a")
-    process.refreshed()
+    process = machine.knowing("a")
     search = process.index.search
     is_current = search.watch(search.table().generation)
     assert is_current()
@@ -471,9 +466,7 @@ def test_a_table_is_watched(machine: Machine) -> None:
 
 def test_check_leaves_it_alone(machine: Machine) -> None:
     """A check of the store finds nothing wrong with the stored table, nor with its absence."""
-    process = machine.process()
-    process.publish("a")
-    process.refreshed()
+    process = machine.knowing("a")
     assert machine.stored() is not None
 
     found = process.index.check.run(rebuild=False, sweep=True)
