@@ -49,9 +49,10 @@ def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectC
     base = f"{version_path(latest.release.version)}/"
     files = file_list(latest.release)
     return environment.render(
-        "project.html",
+        "release.html",
         viewer,
         "../../",
+        is_project=True,
         **latest.values,
         **file_values(environment, project.name, files, base, ""),
         releases=content.releases,

@@ -73,6 +73,7 @@ def release_page(environment: PageEnvironment, viewer: Viewer, content: ReleaseC
         "release.html",
         viewer,
         "../../../",
+        is_project=False,
         **content.values,
         **file_values(environment, content.project.name, files, "./", "../"),
     )
