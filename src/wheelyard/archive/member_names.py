@@ -43,11 +43,7 @@ def check_portable_name(name: str, limits: ArchiveLimits, project: str = "") -> 
 
 
 def check_relative_name(name: str, limits: ArchiveLimits) -> None:
-    """
-    Raise Invalid (code `unsafe_archive`) unless a name is relative, without `..`, and sound.
-
-    Sound is what `check_text` accepts.
-    """
+    """Raise Invalid (`unsafe_archive`) unless a name is relative, has no `..`, and is sound."""
     check_text(name, limits)
     path = name.replace("\\", "/")
     if _ABSOLUTE.match(path) or ".." in path.split("/"):
@@ -55,11 +51,7 @@ def check_relative_name(name: str, limits: ArchiveLimits) -> None:
 
 
 def check_text(name: str, limits: ArchiveLimits) -> None:
-    """
-    Raise Invalid (code `unsafe_archive`) for control characters, or a name over the limits.
-
-    The name of a member, or the target of a link, has limits of length and depth.
-    """
+    """Raise Invalid (`unsafe_archive`) for control characters, or a name over the limits."""
     if _CONTROL.search(name):
         raise unsafe_archive("a member's name has a control character", name)
     raw = name.encode(errors="replace")

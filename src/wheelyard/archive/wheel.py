@@ -92,11 +92,7 @@ class OpenWheel:
 
 
 def open_wheel(context: ReadContext, wheel: Wheel) -> OpenWheel:
-    """
-    Return an open wheel with its METADATA; raise Invalid if its structure or WHEEL is wrong.
-
-    `OpenWheel.check` validates its other files.
-    """
+    """Return a wheel with its METADATA; raise Invalid if its structure or WHEEL is wrong."""
     archive = open_zip(context, partial(check_portable_name, project=wheel.project))
     folder = _find_dist_info(context, archive, wheel)
     headers = parse_headers(archive.read_path(f"{folder}/WHEEL", context.limits.wheel_file))
@@ -172,11 +168,7 @@ def _check_entry_points(raw: bytes, path: str) -> None:
 
 
 def _parse_entry_points(lines: list[str], path: str) -> dict[str, dict[str, list[str]]]:
-    """
-    Return the lines of each value, by group and name; raise Invalid for a malformed line.
-
-    Indented lines continue a value.
-    """
+    """Return the lines of each value, by group and name; indented lines continue a value."""
     groups: dict[str, dict[str, list[str]]] = {}
     entries: dict[str, list[str]] = {}
     indent = 0

@@ -17,9 +17,14 @@ def prefetch_map(
     """
     Yield `work(item)` for each item, in order, computed ahead in so many threads.
 
+    With one thread it is that of the caller, and nothing is computed ahead.
+
     An exception of `work` is raised in its turn. Closing the iterator cancels the calls that have
     not begun, and waits for running ones.
     """
+    if threads == 1:
+        yield from map(work, items)
+        return
     pool = ThreadPoolExecutor(threads, "prefetch")
     pending = deque[Future[R]]()
     try:

@@ -24,11 +24,7 @@ logger = logging.getLogger("wheelyard.audit")
 
 
 def log_event(project: NormalizedName, event: AnyEvent) -> None:
-    """
-    Log a committed event of a project.
-
-    The action is `uploaded`, `imported`, `yanked`, `unyanked`, `deleted` or `status_set`.
-    """
+    """Log an event: `uploaded`, `imported`, `yanked`, `unyanked`, `deleted` or `status_set`."""
     files: tuple[str, ...]
     match event:
         case StatusSet():
@@ -59,11 +55,7 @@ def log_name(action: str, principal: str, name: NormalizedName, *, is_shadow: bo
 
 
 def log_token(action: str, principal: str, token_id: str, fields: Mapping[str, str]) -> None:
-    """
-    Log a change of an API token.
-
-    The action is `token_created`, `token_rotated`, `token_revoked` or `token_minted`.
-    """
+    """Log `token_created`, `token_rotated`, `token_revoked` or `token_minted` of an API token."""
     _log(action, principal, token_id, fields, {"token": token_id})
 
 

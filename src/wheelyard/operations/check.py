@@ -9,7 +9,6 @@ with `rebuild`. With `sweep`, leftovers are deleted.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -24,6 +23,7 @@ from wheelyard.catalog.files import ORPHAN_AGE, listed_objects
 from wheelyard.catalog.journals import ACCESS, DECISIONS, project_journal
 from wheelyard.catalog.projects import NameList, Projects
 from wheelyard.catalog.session_records import SessionKey, SessionRecords
+from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, NotFound, WheelyardError
 from wheelyard.model.project import File, Project
@@ -125,11 +125,7 @@ class Check:
         rebuild: bool = False,
         sweep: bool = False,
     ) -> Findings:
-        """
-        Check the whole store and return the findings.
-
-        `rebuild` rewrites documents that differ from their journals; `sweep` deletes leftovers.
-        """
+        """Check the whole store; `rebuild` documents from their journals, and `sweep` leftovers."""
         findings = Findings()
         checked = dict[NormalizedName, CheckedProject]()
         self._finish_transfers(findings)
@@ -172,14 +168,7 @@ class Check:
             project = ProjectCheck(self.store, name, findings, progress)
             return findings, project.run(rebuild=rebuild)
 
-        if self.threads == 1:
-            yield from map(check, names)
-            return
-        with ThreadPoolExecutor(self.threads) as pool:
-            try:
-                yield from pool.map(check, names)
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)  # nothing more after Ctrl-C
+        return prefetch_map(check, names, self.threads)
 
     def _project_names(self, findings: Findings) -> list[NormalizedName]:
         found = set[NormalizedName]()

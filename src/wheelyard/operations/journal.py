@@ -67,11 +67,7 @@ class StoreJournals:
     _versions: dict[NormalizedName, ObjectVersion] = field(default_factory=dict)
 
     def changed(self, since: datetime) -> Sequence[NormalizedName]:
-        """
-        Return the projects whose documents have changed since the last call, from one listing.
-
-        The first call also returns the names that have no document: it is lost.
-        """
+        """See `JournalSource`; the first call also returns names whose document is lost."""
         if self.only is not None:
             return (self.only,)  # reading it tells whether it has changed
         limit = (since - CLOCK_TOLERANCE).timestamp()

@@ -20,11 +20,7 @@ def read_latest(
     *,
     is_local: bool,
 ) -> Iterator[FeedEntry]:
-    """
-    Yield the newest releases and changes of these projects.
-
-    A project that `load` has no document of, or cannot read, has none.
-    """
+    """Yield the newest releases and changes of the projects that `load` can read."""
 
     def read(name: NormalizedName) -> Project | None:
         try:

@@ -55,11 +55,7 @@ class Selection:
     """Whether files that are deleted already count as found, so that a delete can be repeated."""
 
     def files_of(self, project: Project) -> tuple[File, ...]:
-        """
-        Return the selected files of `project`; raise NotFound if there are none.
-
-        With `allow_deleted`, return an empty tuple if they are deleted already.
-        """
+        """Return the selected files; raise NotFound if there are none, nor allowed deleted ones."""
         if not project.exists:
             raise unknown_project(project.name)
         selected = tuple(

@@ -70,11 +70,7 @@ class NameClaims:
             self._require_unknown_upstream(name, caller)
 
     def claim(self, name: NormalizedName, caller: Caller) -> tuple[str, ...]:
-        """
-        Make a name private, for a file that `caller` publishes; return warnings for them.
-
-        Raises as `require_free`.
-        """
+        """Make a name private for a file; return warnings, or raise as `require_free`."""
         self.require_free(name, caller)
         self._claim((name,), caller)
         if not self.shadow.match(name):

@@ -59,11 +59,7 @@ class HistoryReader:
         return self._read(project, range(first, project.revision + 1))
 
     def older(self, project: Project, number: int) -> HistoryPart:
-        """
-        Return an older page; number 1 is the oldest.
-
-        Raise NotFound if there is no such page, and Unavailable if the store does not answer.
-        """
+        """Return an older page, of which 1 is the oldest; raise NotFound if there is none."""
         if not 1 <= number <= older_pages(project.revision):
             raise NotFound(
                 f"The history of {project.name} has no page {number}. See "

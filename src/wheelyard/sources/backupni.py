@@ -36,11 +36,7 @@ class BackupniSource:
     meta: FileTree
 
     def candidates(self) -> Iterator[SourceItem]:
-        """
-        Yield a `Candidate` for each distribution, with the data of its .meta file.
-
-        Yield a `Skipped` for each damaged .meta, and for other files but hidden files and sidecars.
-        """
+        """Yield each distribution with the data of its .meta file; `Skipped` for a damaged one."""
         for found in prefetch_map(self._candidates_of, distribution_entries(self.packages)):
             yield from found
 

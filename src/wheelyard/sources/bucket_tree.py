@@ -49,11 +49,7 @@ class BucketTree:
 
     @contextmanager
     def read(self, item: TreeEntry) -> Iterator[Iterator[bytes]]:
-        """
-        Yield, for a `with` block, an iterator over the chunks of an object.
-
-        Raise OSError if the object is compressed, or was replaced or deleted after the listing.
-        """
+        """See `FileTree`; OSError also if it is compressed, or was replaced after the listing."""
         if item.size is None:
             raise unreadable(
                 "it is kept packed (Content-Encoding: gzip), so its bytes are not those that were "

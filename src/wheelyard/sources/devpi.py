@@ -161,11 +161,7 @@ class DevpiSource:
 
 
 def _default_indexes(indexes: Mapping[str, _IndexEntry], *, mirrors: bool) -> tuple[str, ...]:
-    """
-    Return the indexes to import if none were chosen: the one with own files, and requested mirrors.
-
-    Raise Invalid if several indexes have own files.
-    """
+    """Return the one index with own files, and requested mirrors; raise Invalid for several."""
     own = [name for name, each in indexes.items() if each.files and not each.is_mirror]
     if len(own) > 1:
         raise bad_source(

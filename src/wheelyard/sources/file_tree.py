@@ -113,12 +113,7 @@ class FolderTree:
         return str(self.root)
 
     def entries(self) -> Iterator[TreeEntry | Skipped]:
-        """
-        Yield every visible file, outside hidden and excluded folders, after a `stat` of each.
-
-        Yield `Skipped` for a broken link, and for what is neither a file nor a folder. Raise
-        Invalid at the end if a folder could not be read.
-        """
+        """See `FileTree`; a broken link, and what is no file, is `Skipped`."""
         others = {os.path.realpath(each) for each in self.excluded}
         below = len(os.path.join(self.root, ""))  # noqa: PTH118 - paths are text here, for speed
         waiting, fault = [str(self.root)], None

@@ -20,11 +20,7 @@ def gaepypi_candidates(tree: FileTree, item: TreeEntry) -> Iterator[SourceItem]:
 
 
 def is_gaepypi_path(item: TreeEntry, *, is_bare: bool = False) -> bool:
-    """
-    Return whether a path is `packages/NAME/VERSION/FILE`.
-
-    With `is_bare`, `NAME/VERSION/FILE` is accepted, too.
-    """
+    """Return whether a path is `packages/NAME/VERSION/FILE`; `packages/` may lack if `is_bare`."""
     parts = item.parts
     if parts[0] == "packages":
         parts = parts[1:]

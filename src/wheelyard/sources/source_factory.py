@@ -135,13 +135,7 @@ class _SourceFactory:
     connections: ExitStack
 
     def kind(self) -> str:
-        """
-        Return the kind of the import source: the requested one, or for `auto` the detected one.
-
-        Raises:
-            Invalid: The requested kind is unknown, or a location cannot be used (`bad_source`).
-            Unavailable: The bucket whose files decide the kind cannot be opened or read.
-        """
+        """Return the requested kind of source, for `auto` the detected one; raise Invalid."""
         request = self.request
         for text in (request.text, request.meta, request.packages_url):
             name = redact_url(text)

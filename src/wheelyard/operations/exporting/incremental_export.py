@@ -148,11 +148,7 @@ class IncrementalExport:
         return self._export(stale, run, progress)
 
     def export_projects(self, names: Iterable[NormalizedName]) -> ExportResult:
-        """
-        Export only these projects, changed or not; return the result.
-
-        All are exported if the site is new, or was made with other options or by another version.
-        """
+        """Export these projects, changed or not; or all, if all pages have to be made again."""
         manifest = self.loaded.manifest
         if manifest is None or self._valid_manifest(manifest) is not manifest:
             return self.run(_ignore_progress)
@@ -274,11 +270,7 @@ class IncrementalExport:
                 self.writer.site.delete(entry.key, None)
 
     def _finish(self, run: _Run, fixed: Versions) -> Manifest:
-        """
-        Write the pages of all projects, delete what they no longer link to, write the manifest.
-
-        The manifest is last, as a later export skips what it lists. Return it.
-        """
+        """Write the pages of all projects, delete what they do not link to; last, the manifest."""
         before, expected = run.loaded, run.existing or run.manifest.lists
         for attempt in self.retries.attempts():
             if attempt:  # another export has written one of these pages

@@ -81,11 +81,7 @@ class ProjectExport:
     """For conflicts with another export."""
 
     def export(self, task: ExportTask, known: Container[str]) -> TaskResult:
-        """
-        Export a project; return an error message if the store has lost data.
-
-        Its pages may link to the projects `known`.
-        """
+        """Export a project, whose pages may link to `known`; return a message if data is lost."""
         try:
             return self._export(task, known)
         except Unavailable as fault:

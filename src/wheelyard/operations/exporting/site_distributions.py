@@ -71,11 +71,7 @@ class SiteDistributions:
                 self._add(key, found.version if found else ABSENT)
 
     def remove_unavailable(self, project: Project) -> None:
-        """
-        Remove a project's deleted files from the site, or all files if it is quarantined.
-
-        With LEAVE, do nothing.
-        """
+        """Remove deleted files from the site, or all of a quarantined project; not with LEAVE."""
         if self.mode is FileMode.LEAVE:
             return
         required, deleted = required_objects(project), set(project.deleted_filenames)
@@ -139,11 +135,7 @@ class SiteDistributions:
 
 
 def required_objects(project: ShownProject[ShownFile]) -> dict[Key, int | None]:
-    """
-    Return the keys of the distributions and core metadata that a project's pages link to.
-
-    The values are the sizes of distributions, and None if that is not known: for core metadata.
-    """
+    """Return the keys of the files and core metadata that pages link to, with known sizes."""
     required = dict[Key, int | None]()
     for file in served_files(project):
         parts = (project.name, file.sha256, file.filename)

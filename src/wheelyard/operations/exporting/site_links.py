@@ -16,13 +16,7 @@ from wheelyard.rendering.project_facts import ProjectFacts
 
 
 class SiteLinks:
-    """
-    The links that pages may have.
-
-    Args:
-        facts: The facts of projects, sorted by name.
-        known: The names of the projects that pages may link to.
-    """
+    """The links that pages to the projects `known` may have; `facts` are sorted by name."""
 
     def __init__(self, facts: Iterable[ProjectFacts], known: Iterable[str]) -> None:
         self.known = frozenset(known)  # which another process can be given

@@ -119,11 +119,7 @@ class ImportContext:
     def commit(
         self, name: NormalizedName, files: Sequence[ValidatedFile], intent: Intent
     ) -> Committed:
-        """
-        Store `files` and commit `intent`; return the project before and after.
-
-        In a dry run, only apply the intent to the project in memory.
-        """
+        """Store `files` and commit `intent`; in a dry run, apply it to the project in memory."""
         if self.dry_run_projects is None:
             self.uploads.store(name, files)
             return self.uploads.projects.commits.submit(name, intent)

@@ -125,11 +125,7 @@ class Scan(ImportProgress):
         return not self._has_candidates and not self._errors
 
     def candidates(self) -> Iterator[Candidate | Skipped]:
-        """
-        Yield the files to import: new or changed ones that are complete, and those due for a retry.
-
-        An error of the listing is logged and ends the iteration.
-        """
+        """Yield complete files that are new, changed or due again; log an error of the listing."""
         tree = self._watch.tree
         try:
             for found in distribution_entries(tree):

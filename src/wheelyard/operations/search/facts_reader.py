@@ -1,7 +1,6 @@
 """Reads the facts of projects from their documents, and the core metadata of latest releases."""
 
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +11,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import DamageIgnored
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.projects import Projects
+from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.model.project import File, Project
 from wheelyard.rendering.project_facts import ProjectFacts, facts_of
@@ -39,11 +39,9 @@ class FactsReader:
         A version says that a cached document is good enough if it has that version; with None, it
         has to be fresh. Raises Unavailable if the store does not answer.
         """
-        if self.is_local or len(documents) == 1:
-            return {name: self._facts(name, version) for name, version in documents}
-        with ThreadPoolExecutor(MAX_CONCURRENT_READS) as pool:
-            facts = pool.map(lambda each: self._facts(*each), documents)
-            return dict(zip((name for name, _ in documents), facts, strict=True))
+        threads = 1 if self.is_local or len(documents) == 1 else MAX_CONCURRENT_READS
+        facts = prefetch_map(lambda each: self._facts(*each), documents, threads)
+        return dict(zip((name for name, _ in documents), facts, strict=True))
 
     def _facts(self, name: NormalizedName, version: ObjectVersion | None) -> ProjectFacts | None:
         # also if somebody has written a version that is none into the document, or a local time

@@ -67,11 +67,7 @@ class IndexSource:
         yield from found
 
     def _root_page_items(self) -> list[_Found]:
-        """
-        Return the wanted projects or files of the root page, and each `Skipped`; no duplicates.
-
-        Raise WheelyardError if the page cannot be read or is invalid.
-        """
+        """Return what is wanted of the root page, without duplicates; raise if it is unusable."""
         try:
             page = self.web.page(self.root.as_folder(), ACCEPT)
         except FetchError as fault:

@@ -54,11 +54,7 @@ class ResumableDownload:
             stream.response.close()
 
     def last_modified(self) -> datetime | None:
-        """
-        Return the file's Last-Modified date; None if it is unknown.
-
-        Send a HEAD request if no response for the file has been received yet.
-        """
+        """Return the Last-Modified date, asked for by HEAD if need be; None if it is unknown."""
         if self._modified is None:
             try:
                 response = self.web.open(self.url, IDENTITY_ENCODING, "HEAD")
