@@ -98,14 +98,11 @@ class SiteExporter:
 
     def _merged_options(self, previous: Options | None) -> Options:
         settings = self.index.settings
-        requested = replace(
-            self.requested,
+        return self.requested.merged_with(
+            previous or Options(base_url=settings.server.public_url.rstrip("/")),
             brand=self.index.brand.fingerprint,
             remote_images=settings.web.remote_images,
             has_public=self.index.upstream is not None,
-        )
-        return requested.merged_with(
-            previous or Options(base_url=settings.server.public_url.rstrip("/"))
         )
 
     def export_to(self, site: Site) -> IncrementalExport:

@@ -31,24 +31,22 @@ class CredentialCopy:
     retries: ConflictRetries
     """For the writes of the target's grants, of which a bucket may refuse many at once."""
 
-    def wanted(self) -> Iterator[tuple[Key, bool]]:
-        """Yield the key of each object that may have to be copied, and if the target has it."""
-        present = {entry.key for entry in self.target.list(keys.CREDENTIALS)}
+    def wanted(self) -> Iterator[Key]:
+        """Yield the key of each object that may have to be copied."""
+        # such a record never changes
+        used = {entry.key for entry in self.target.list(keys.USED_ID_TOKENS)}
         for entry in self.source.list(keys.CREDENTIALS):
-            is_used = entry.key.startswith(keys.USED_ID_TOKENS)  # such a record never changes
-            if not entry.key.startswith((keys.ACCESS_JOURNAL, keys.SESSIONS)) and not (
-                is_used and entry.key in present
-            ):
-                yield entry.key, entry.key in present
+            is_left_out = entry.key.startswith((keys.ACCESS_JOURNAL, keys.SESSIONS))
+            if not is_left_out and entry.key not in used:
+                yield entry.key
 
-    def copy(self, wanted: tuple[Key, bool]) -> int:
+    def copy(self, key: Key) -> int:
         """Copy one of the wanted objects, if it is newer; return how many were written."""
-        key, is_present = wanted
         if key == keys.ACCESS:
             return JournaledCopy(ACCESS, self.source, self.target, self.retries).copy()
         with source_faults(self.source):
             found = self.source.get(key)
-        there = self.target.get(key) if is_present else None
+        there = self.target.get(key)
         if not isinstance(found, Stored) or not _is_newer(key, found, there):
             return 0
         version = there.version if isinstance(there, Stored) else ABSENT

@@ -212,7 +212,7 @@ class _Copying:
     def copy_credentials(self) -> None:
         """Copy the credentials that the target lacks, and those that have changed."""
         work = CredentialCopy(self.copy.source, self.copy.target, self.copy.retries)
-        for written in self._each(work.copy, work.wanted(), lambda each: each[0]):
+        for written in self._each(work.copy, work.wanted(), str):
             self.report.credentials += written or 0
 
     def finished_report(self) -> CopyReport:

@@ -87,14 +87,15 @@ class RequestedOptions:
     is_gzipped: bool | None = None
     store: str = ""
     """The `store_fingerprint` of the store to export."""
-    brand: str = ""
-    """The fingerprint of the brand of the index."""
-    remote_images: bool = False
-    has_public: bool = False
-    """Whether the index has upstream indexes."""
 
-    def merged_with(self, previous: Options) -> Options:
-        """Return `previous` with these changes; raise Invalid if the site is of another store."""
+    def merged_with(
+        self, previous: Options, *, brand: str, remote_images: bool, has_public: bool
+    ) -> Options:
+        """
+        Return `previous` with these changes; raise Invalid if the site is of another store.
+
+        The other values are those of the index now; `has_public`, whether it has upstream indexes.
+        """
         if self.store and previous.store and self.store != previous.store:
             raise Invalid(
                 "This site was made from another store. Choose another place; or, if it is the "
@@ -102,21 +103,18 @@ class RequestedOptions:
                 "and export again.",
                 code=BAD_DESTINATION,
             )
-        options = replace(
-            previous,
+        files = previous.files if self.files is None else self.files
+        return Options(
+            base_url=previous.base_url if self.base_url is None else self.base_url,
+            files=files,
+            files_url=previous.files_url if self.files is None else self.files_url,
+            is_gzipped=previous.is_gzipped if self.is_gzipped is None else self.is_gzipped,
             store=self.store or previous.store,
-            brand=self.brand,
-            remote_images=self.remote_images,
+            brand=brand,
+            remote_images=remote_images,
+            # with LEAVE, another server has the files of private projects alone
+            has_public=True if has_public and files is not FileMode.LEAVE else UNSET,
         )
-        if self.base_url is not None:
-            options = replace(options, base_url=self.base_url)
-        if self.files is not None:
-            options = replace(options, files=self.files, files_url=self.files_url)
-        if self.is_gzipped is not None:
-            options = replace(options, is_gzipped=self.is_gzipped)
-        # with LEAVE, another server has the files of private projects alone
-        has_public = self.has_public and options.files is not FileMode.LEAVE
-        return replace(options, has_public=True if has_public else UNSET)
 
 
 class ManifestEntry(Struct, frozen=True, array_like=True, gc=False):

@@ -98,9 +98,10 @@ def file_list(release: Release, facet: str = "", number: int = 1) -> FileList | 
 
 def file_pages(release: Release) -> Iterator[FileSelection]:
     """Yield each page of the files of a release besides the page of the release itself."""
-    first = file_list(release)
-    if first is None or not first.pages:
+    if len(release.files) <= FILES_PER_PAGE:
         return
+    first = file_list(release)
+    assert first is not None  # noqa: S101 - the first page is always there
     yield from first.pages[1:]
     for facet, count in (*first.interpreters, *first.platforms):
         for number in range(1, -(-count // FILES_PER_PAGE) + 1):
