@@ -27,11 +27,7 @@ class ServerCredential:
 
 
 def find_credential(server: Url, environ: Mapping[str, str]) -> ServerCredential | None:
-    """
-    Return the credential for a server; None if there is none.
-
-    Raise Invalid for a malformed one, or if the keyring does not answer.
-    """
+    """Return the credential for a server, or None; raise Invalid for one that cannot be used."""
     token = environ.get(TOKEN_VARIABLE, "").strip()
     if token:
         if not token.isascii() or not token.isprintable() or " " in token:

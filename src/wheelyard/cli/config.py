@@ -116,11 +116,7 @@ def _warn_of_expiring_tokens(settings: Settings) -> None:
 
 
 def _check_buckets(settings: Settings) -> None:
-    """
-    Try the operations of an index on its buckets; raise the last error, warn of the others.
-
-    An error that says nothing about permissions is only printed.
-    """
+    """Try the operations of an index on its buckets; raise the last error, warn of the others."""
     # a missing permission may affect several operations
     every = {fault.message: fault for fault in bucket_errors(settings)}.values()
     errors = [fault for fault in every if fault.code not in OTHER_CODES]

@@ -34,11 +34,7 @@ def import_source(
     *,
     dry_run: bool = False,
 ) -> Report:
-    """
-    Import a source, print an error for each refused file, and return the report.
-
-    Raise WheelyardError if the source or the store is unusable.
-    """
+    """Import a source, print an error for each refused file, and return the report."""
     amount = "files  {task.fields[amount]}"
     columns = ("importing", "BarColumn", "MofNCompleteColumn", amount, "TimeRemainingColumn")
     total = source.total() if is_terminal() else None

@@ -60,11 +60,7 @@ def managed_index(open_local: Callable[[], Index] = existing_index) -> ManagedIn
 
 
 def remote_index() -> "RemoteIndex | None":
-    """
-    Return the index of `--server`, None if that is not given; it is closed with the command.
-
-    Raise UsageError for `--server` with an option for a store.
-    """
+    """Return the index of `--server`, closed with the command; None if that is not given."""
     server = given_option("server")
     if server is None:
         return None

@@ -47,11 +47,7 @@ def store_options(command: F) -> F:
 
 
 def store_options_with(default: str) -> Callable[[F], F]:
-    """
-    Return a decorator that adds `--store`, `--config` and `--set` to a command.
-
-    `default` describes the default of `--store`, for the help text.
-    """
+    """Return a decorator that adds the options of a store; `default` is for the help text."""
     with_store = click.option(
         "--store",
         metavar="PLACE",
@@ -103,11 +99,7 @@ def command_settings(overrides: Tables | None = None, defaults: Tables | None = 
 def loaded_settings(
     overrides: Tables | None = None, defaults: Tables | None = None
 ) -> LoadedSettings:
-    """
-    Return the settings of this command line with the source of each value; print nothing.
-
-    The arguments and errors are those of `command_settings`.
-    """
+    """Return the settings as `command_settings`, with the source of each value; print nothing."""
     return load_settings(
         file=given_option("config"),
         overrides={"store": {"location": given_option("store")}, **(overrides or {})},

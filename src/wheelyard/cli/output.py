@@ -34,11 +34,7 @@ PLAIN_INTERVAL_SECONDS: Final = 10.0
 
 
 class LossyOutput(FileIO):
-    """
-    Raw output to a file descriptor that drops everything after its first write error.
-
-    That error is raised unless it is a `quiet` one.
-    """
+    """Raw output that drops all after its first error, which is raised unless it is `quiet`."""
 
     def __init__(self, descriptor: int, quiet: type[OSError]) -> None:
         super().__init__(descriptor, "w", closefd=False)
@@ -172,11 +168,7 @@ def print_message(level: int, what: str, context: click.Context | None = None) -
 
 
 def echo(line: str, *, err: bool = False, context: click.Context | None = None) -> None:
-    """
-    Print a line to standard output, or to standard error, above the command's progress bar.
-
-    `context` is that of `print_message`.
-    """
+    """Print a line above the command's progress bar; `context` is that of `print_message`."""
     bar = (context or click.get_current_context()).meta.get(_BAR)
     stream = sys.stderr if err else sys.stdout
     if bar is not None and stream is not None and stream.isatty():
@@ -191,11 +183,7 @@ def is_terminal() -> bool:
 
 
 def output_options(command: F) -> F:
-    """
-    Add `--quiet` and `--json` to a command; its function does not receive them.
-
-    `print_line`, `print_json` and `progress_bar` obey them.
-    """
+    """Add `--quiet` and `--json`, which `print_line`, `print_json` and `progress_bar` obey."""
     quiet = click.option(
         "-q",
         "--quiet",
@@ -211,11 +199,7 @@ def output_options(command: F) -> F:
 
 
 def given_option(name: str, context: click.Context | None = None) -> Any:  # noqa: ANN401 - of any type
-    """
-    Return the value of an option that `keep_option` has kept; None if it was not given.
-
-    `context` is that of `print_message`.
-    """
+    """Return the value that `keep_option` has kept, or None; `context` as in `print_message`."""
     return (context or click.get_current_context()).meta.get(f"{__name__}.{name}")
 
 

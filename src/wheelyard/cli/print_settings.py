@@ -72,11 +72,7 @@ def command(
 
 
 def _parse_root(text: str) -> str:
-    """
-    Return the root of a server, also if `text` is the URL of its project list or for uploads.
-
-    Raise Invalid if it is no such URL.
-    """
+    """Return the root of a server for any of its URLs that people copy; or raise Invalid."""
     root = text.rstrip("/").removesuffix("/simple").removesuffix("/legacy")
     with suppress(ValueError):  # for a port above 65535, and a malformed IPv6 address
         if _ROOT.fullmatch(root) and urlsplit(root).port != 0:

@@ -25,11 +25,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def parse_since(text: str, now: datetime) -> datetime:
-    """
-    Return a time: that of a date or time in the text (UTC, if it says no offset), or so long ago.
-
-    Raise Invalid if it is neither of them.
-    """
+    """Return the time in a text (UTC, if it says no offset), or so long ago; or raise Invalid."""
     if _DURATION.fullmatch(text):
         return now - parse_duration(text)
     try:

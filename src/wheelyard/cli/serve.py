@@ -125,11 +125,7 @@ def command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes where 
 
 
 def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
-    """
-    Return the settings of the options that `serve` and `run` share, by section and key.
-
-    The value of an option that was not given is None, or missing. Raise UsageError for bad options.
-    """
+    """Return the settings of the options that `serve` and `run` share; None if not given."""
     server = {name: options[name] for name in ("host", "port", "workers")}
     access: dict[str, object] = {"anonymous_uploads_anywhere": options["i_know"]}
     passwords, actions = options["passwords"], options["actions"]
@@ -206,11 +202,7 @@ def _serve(settings: Settings, options: WatchOptions) -> None:
 
 
 def print_startup_message(index: Index) -> None:
-    """
-    Print the URL, warnings, and client configuration to paste; create and print a first token.
-
-    `_first_token` decides whether there is one.
-    """
+    """Print the URL, warnings, perhaps a first token, and client configuration to paste."""
     settings = index.settings
     click.echo(f"wheelyard serves {escaped(settings.store.location)} at {settings.index_url}")
     _print_warnings(index)

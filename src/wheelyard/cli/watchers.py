@@ -49,12 +49,7 @@ class WatcherThreads:
                 click.echo(f"{escaped(str(watch.tree))}: {report.summary()}")
 
     def start(self) -> None:
-        """
-        Start the threads in this process.
-
-        With several workers, each thread first waits FORK_DELAY_SECONDS, until these have been
-        forked.
-        """
+        """Start the threads; they wait until several workers have been forked."""
         delay = FORK_DELAY_SECONDS if self.index.settings.server.workers > 1 else 0.0
         for watch in self.watches:
             # daemon: a store that does not answer must not keep the server from ending

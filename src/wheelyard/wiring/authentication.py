@@ -64,11 +64,7 @@ def build_authenticator(
     runtime: Runtime,
     google: GoogleEndpoints = GOOGLE,
 ) -> Authenticator:
-    """
-    Return the authenticator with the verifiers that the settings enable.
-
-    Raises Invalid (code `bad_setting`) if a file in the settings cannot be read or parsed.
-    """
+    """Return the authenticator of the settings; raise Invalid for a file that cannot be read."""
     factory = _VerifierFactory(settings, runtime, google)
     access = settings.access
     has_publishers = settings.publisher and settings.trusted_publishing.audience
@@ -188,11 +184,7 @@ class _VerifierFactory:
         return lambda id_token: verify_jwt(id_token, issuers, self.runtime.seconds())
 
     def _is_store_bucket(self, bucket: str) -> bool:
-        """
-        Return whether `bucket` has the store, its files or its credentials.
-
-        Writing to it would bypass the index.
-        """
+        """Return whether a bucket has a part of the store: writing there would bypass the index."""
         store, tokens = self.settings.store, self.settings.access.credentials_store
         locations = (store.location, store.files, tokens)
         return any(is_bucket(each) and parse_location(each).bucket == bucket for each in locations)

@@ -148,11 +148,7 @@ def build_index(
     traits: StoreTraits | None = None,
     google: GoogleEndpoints = GOOGLE,
 ) -> Index:
-    """
-    Return an index over a store, and write the format of a new one.
-
-    Without `traits` the store is taken as local.
-    """
+    """Return an index over a store, local without `traits`; write the format of a new one."""
     traits = traits or StoreTraits()
     store_metrics = StoreMetrics(runtime.monotonic)
     store = InstrumentedStore(store, store_metrics)

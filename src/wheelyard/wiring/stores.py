@@ -81,10 +81,6 @@ def open_store(
     A missing folder is created; `wheelyard.json` is not written. With `on_first_write`, the first
     write creates the folder and `wheelyard.json`, and calls that. Without `create`, the first write
     to `credentials/` creates a missing folder for these.
-
-    Raises:
-        Invalid: A location is unsupported, or there is no store and `create` is False.
-        Unavailable: The store does not answer, or there are no credentials for it.
     """
     credentials, counter = settings.access.credentials_store, OperationCounter()
     if settings.store.location == MEMORY_LOCATION:
@@ -147,16 +143,7 @@ def cache_policy_in(traits: StoreTraits, settings: StoreSettings) -> CachePolicy
 
 
 def store_in(location: str, operation_counter: OperationCounter | None = None) -> Store:
-    """
-    Return the store at a bucket or folder, without download redirects.
-
-    A folder is created; no request is sent to a bucket yet.
-
-    Raises:
-        Invalid: Google's library is not installed (code `bad_setting`).
-        Unavailable: There are no credentials (code `storage_credentials`), or the folder cannot be
-            created.
-    """
+    """Return the store at a bucket, without download redirects, or at a folder, which is made."""
     return _open_separate(location, operation_counter or OperationCounter(), system_runtime()).store
 
 
@@ -204,11 +191,7 @@ def _buckets(settings: Settings) -> Iterator[Store]:
 
 
 def scratch_spool() -> Spool:
-    """
-    Return a spool in the user's private temporary folder, for uploads to a bucket or to memory.
-
-    Creates the folder; raises Unavailable if other users have access to it.
-    """
+    """Return a spool in a private temporary folder; raise Unavailable if others may enter it."""
     folder = Path(gettempdir(), f"wheelyard-{os.getuid()}")
     with storage_faults(f"the folder {folder} for uploads on their way"):
         folder.mkdir(mode=0o700, exist_ok=True)

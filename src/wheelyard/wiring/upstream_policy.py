@@ -48,17 +48,9 @@ def build_policy(
     caching: CachePolicy,
 ) -> Policy:
     """
-    Return the policy of the settings.
+    Return the policy of the settings; raise Invalid for a wrong one.
 
-    Args:
-        settings: The section `[upstream]`.
-        store: The store that has what is below `upstream/`.
-        decisions: Those of the operator's commands, in the store of the index.
-        read_metadata: Returns the core metadata of a file of an upstream, for its licence.
-        caching: How long documents of the store are cached.
-
-    Raises:
-        Invalid: A setting is wrong. The database of `osv` is not read yet.
+    `store` has what is below `upstream/`. The database of `osv` is not read yet.
     """
     runtime, rules = decisions.runtime, policy_rules(settings)
     osv = licences = None
