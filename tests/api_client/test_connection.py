@@ -1,5 +1,6 @@
 """The client of a server's API: credentials stay with the server, and each error is a sentence."""
 
+import json
 import random
 import socket
 from collections.abc import Callable, Iterator
@@ -24,12 +25,14 @@ from wheelyard.errors import (
 )
 from wheelyard.http_client.proxies import proxy_for
 from wheelyard.http_client.urls import parse_url
+from wheelyard.model.distribution_filename import parse_name
 from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration
 
 SECRET = "Bearer a-secret-of-somebody"
 PROJECTS = "/api/v1/projects"
+DEMO = parse_name("demo")
 GOOD = CannedResponse(b'{"projects": [{"name": "demo"}]}')
 HTML = CannedResponse(b"<html>Log in</html>", headers={"Content-Type": "text/html"})
 
@@ -210,3 +213,27 @@ def test_proxies(server: FakeServer, opened: Opened, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:1")
     with pytest.raises(Unavailable, match="the proxy of the environment"):
         opened("http://packages.invalid", "")
+
+
+def page(*numbers: int, after: int) -> CannedResponse:
+    """Return a page of a journal of five commits."""
+    commits = [{"number": each, "id": "x", "previous": "", "events": []} for each in numbers]
+    fields = {"name": "demo", "revision": 5, "commits": commits}
+    if after < 5:
+        fields["next"] = after
+    return CannedResponse(json.dumps(fields).encode())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "requests"), [(5, ["0", "3", "2"]), (2, ["0", "3"]), (3, ["0", "3", "2"])]
+)
+def test_newest_first(server: FakeServer, opened: Opened, wanted: int, requests: list[str]) -> None:
+    """Commits come newest first, a lost one as None, and no page is read that nobody needs."""
+    path = "/api/v1/projects/demo/journal"
+    server.serve(path, page(1, 2, after=2), page(4, 5, after=5), page(4, after=4))
+    commits = opened(server.url).journals(DEMO).commits(DEMO, 0)
+    found = [next(commits) for _ in range(wanted)]
+
+    assert [number for number, _ in found] == [5, 4, 3, 2, 1][:wanted]
+    assert [number for number, commit in found if commit is None] == [3][: wanted - 2]
+    assert [each.path.rpartition("=")[2] for each in server.seen] == requests
