@@ -24,9 +24,10 @@ from wheelyard.http_client.client import (
     ClientResponse,
     Content,
     HttpClient,
+    status_error,
+    with_retries,
 )
 from wheelyard.http_client.proxies import proxy_for
-from wheelyard.http_client.retries import status_error, with_retries
 from wheelyard.http_client.urls import BadUrl, Url, parse_url
 from wheelyard.model.text import escaped
 from wheelyard.settings.sections import is_loopback

@@ -1,5 +1,5 @@
 """
-HTTP client: requests, redirects, timeouts and the minimum transfer rate.
+HTTP client: requests, redirects, retries, timeouts and the minimum transfer rate.
 
 The credential is chosen for each URL again, so that no redirect receives one of another host.
 Redirects from https to http are refused. Certificates are verified. A proxy is used only if one is
@@ -13,12 +13,16 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
-from typing import Final
+from itertools import islice
+from typing import Final, TypeVar
 
 import httpcore2
 
+from wheelyard.concurrency.runtime import Runtime, backoff_pauses
 from wheelyard.http_client.address_policy import AddressPolicy, CheckedNetworkBackend, FetchError
 from wheelyard.http_client.urls import BadUrl, Url
+
+T = TypeVar("T")
 
 MAX_CONNECTIONS: Final = 48
 """Open connections of one client."""
@@ -53,6 +57,15 @@ PLAIN_TEXT_ERRORS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
 
 DECOMPRESS_CHUNK_BYTES: Final = 1024**2
 """Bytes that are decompressed at a time, so that a small answer cannot fill the memory at once."""
+
+MAX_ATTEMPTS: Final = 5
+FIRST_PAUSE, MAX_PAUSE = 0.5, 8.0
+"""Limits of the pauses between attempts, in seconds."""
+MAX_RETRY_AFTER_SECONDS: Final = 60.0
+"""Longest pause, in seconds, that a Retry-After header can ask for."""
+TRANSIENT_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""HTTP statuses after which a request is retried."""
+
 SLOW_GRACE_SECONDS: Final = 60.0
 """Seconds of waiting for a file before the minimum rate applies."""
 MIN_BYTES_PER_SECOND: Final = 10_000
@@ -271,6 +284,32 @@ def decompressed(response: ClientResponse) -> Iterator[bytes]:
         raise FetchError("its answer is damaged", is_transient=True) from error
     if not decompressor.eof:
         raise FetchError("its answer is cut off", is_transient=True)
+
+
+def with_retries(call: Callable[[], T], runtime: Runtime, attempts: int = MAX_ATTEMPTS) -> T:
+    """Return the result of `call`; after a transient FetchError, pause and call it again."""
+    waits = backoff_pauses(runtime.random, FIRST_PAUSE, MAX_PAUSE, at_least=0.5)
+    waits = islice(waits, attempts - 1)
+    while True:
+        try:
+            return call()
+        except FetchError as fault:
+            pause = next(waits, None)
+            if pause is None or not fault.is_transient:
+                raise
+            runtime.pause(max(min(fault.wait, MAX_RETRY_AFTER_SECONDS), pause))
+
+
+def status_error(response: ClientResponse) -> FetchError:
+    """Return the FetchError for a response whose status is an error."""
+    text = response.headers.get("retry-after", "")
+    wait = float(text) if text.isascii() and text.isdigit() and text else 0.0
+    return FetchError(
+        f"it answers with status {response.status}",
+        status=response.status,
+        is_transient=response.status in TRANSIENT_STATUSES,
+        wait=wait,
+    )
 
 
 def _core_proxy(proxy: Url) -> httpcore2.Proxy:

@@ -26,10 +26,10 @@ from wheelyard.http_client.client import (
     Timeouts,
     decompressed,
     followed,
+    status_error,
     tls_context,
 )
 from wheelyard.http_client.proxies import proxy_for
-from wheelyard.http_client.retries import status_error
 from wheelyard.http_client.urls import Url
 from wheelyard.sources.field_parsing import parse_http_date
 from wheelyard.upstream.circuit import MAX_PAUSE_SECONDS, Circuit

@@ -11,7 +11,7 @@ from tests.clients.tls import running_proxy
 from tests.sources.offering import Pauses, body_of, offered, opened, sha256, taken
 from tests.sources.web.fake_server import HTML, JSON, CannedResponse, FakeServer
 from wheelyard.errors import Invalid, Unavailable
-from wheelyard.http_client.retries import FIRST_PAUSE
+from wheelyard.http_client.client import FIRST_PAUSE
 
 pytestmark = pytest.mark.integration
 

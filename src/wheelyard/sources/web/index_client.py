@@ -15,8 +15,14 @@ from typing import Final
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.http_client.address_policy import AddressPolicy, FetchError
-from wheelyard.http_client.client import ClientResponse, HttpClient, TransferRate, decompressed
-from wheelyard.http_client.retries import status_error, with_retries
+from wheelyard.http_client.client import (
+    ClientResponse,
+    HttpClient,
+    TransferRate,
+    decompressed,
+    status_error,
+    with_retries,
+)
 from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword
 
 PAGE_LIMIT_BYTES: Final = 64 * 1024**2
