@@ -37,9 +37,7 @@ class Slot:
     acquired_at: float
     """When the request got the slot, on the clock of the event loop."""
     received_bytes: int = 0
-    """How much of the request body has arrived."""
     is_receiving: bool = False
-    """Whether the request still receives its body."""
     is_preempted: bool = False
     """Whether the slot was given to another client."""
     _read_timeout: Timeout | None = None

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_PASSWORD_THREADS: Final = 4
-"""The largest number of passwords that are hashed at a time."""
 MAX_WAITING_PASSWORDS: Final = 64
 """How many logins of one client network may wait for password hashing."""
 
@@ -50,7 +49,6 @@ class ServerContext:
     known_password_limit: ConcurrencyLimit
     """Limits the hashing of passwords that were correct lately; they may use every thread."""
     long_read_limit: ConcurrencyLimit
-    """Limits requests that occupy a thread of the read pool for long."""
     store_errors: StoreErrorLog
     write_failure: Reason
     """Returns why no write to the store has succeeded since the start; empty once one has."""

@@ -58,9 +58,7 @@ class FileToSend:
     size: int | None
     """Bytes; None if they are not known."""
     takes_ranges: bool = True
-    """Whether a part of it can be sent."""
     headers: HeaderList
-    """Cache-Control, Vary, and further ones."""
     open_body: Callable[[ByteRange | None], Awaitable[Body]]
     """Returns a part of it, or all; a path or a URL is for all of it. May raise NotFound."""
     open_again: Callable[[ByteRange | None], Body] | None = None

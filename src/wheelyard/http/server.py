@@ -58,7 +58,6 @@ logger = logging.getLogger("wheelyard")
 
 T = TypeVar("T")
 Serve = Callable[[asyncio.Event], Awaitable[None]]
-"""Serves until an event."""
 
 
 def resolve_bind_address(server: ServerSettings) -> ServerSettings:

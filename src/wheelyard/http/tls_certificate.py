@@ -39,7 +39,6 @@ from wheelyard.model.text import escaped
 from wheelyard.settings.sections import Settings
 
 EXPIRY_WARNING: Final = timedelta(days=14)
-"""How long before a certificate expires its operator is warned."""
 RSA_BITS: Final = range(2048, 4097)
 CURVES: Final = ("secp256r1", "secp384r1")
 KEY_ADVICE: Final = "Make one for RSA of 2048 to 4096 bits, P-256, P-384 or Ed25519"

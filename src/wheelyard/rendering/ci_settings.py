@@ -27,7 +27,6 @@ class CiService:
     page: str
     """The documentation of trusted publishing on this service."""
     storing: str
-    """How to store the token."""
     place: str
     """Where the lines of the job go."""
     publishing: str

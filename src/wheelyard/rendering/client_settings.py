@@ -215,4 +215,3 @@ INSTALLERS: Final[dict[str, Text]] = {
 }
 PUBLISHERS: Final[dict[str, Text]] = {"twine": _twine, "hatch": _hatch}
 CLIENTS: Final = {**INSTALLERS, **PUBLISHERS}
-"""For each client, by the name of its command: the function that returns its text."""

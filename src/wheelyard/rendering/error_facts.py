@@ -25,9 +25,7 @@ class ErrorFacts:
 
     status: int
     code: str
-    """The error code, as programs get it."""
     phrase: str
-    """The reason phrase of the status, by RFC 9110."""
     message: str
     sign_in: str = ""
     """The URL of the sign-in page; empty if nobody can sign in there."""

@@ -28,12 +28,9 @@ from wheelyard.rendering.releases import Release, releases_of, versions_of
 PROJECT_FEED_ENTRIES: Final = 50
 INDEX_FEED_ENTRIES: Final = 50
 FILES_TOLD: Final = 20
-"""The files that an entry names."""
 VERSIONS_TOLD: Final = 3
-"""The versions that the title of an entry names."""
 
 _IDS: Final = UUID("5f1f6f1c-2f0b-5c3e-9d0e-6f4b8a1f7c55")
-"""The namespace of all ids."""
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """When an empty feed was updated, which has to say so."""
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -54,7 +51,6 @@ class FeedEntry:
     published: datetime
     updated: datetime
     by: str
-    """Who did it."""
     text: str
 
 

@@ -50,7 +50,6 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
     uploaded: Milliseconds = 0
     """When its newest file was uploaded that is neither yanked nor in quarantine."""
     changed: Milliseconds = 0
-    """When the last commit of the project was made."""
     text: str = ""
     """Name, summary and keywords, folded by `fold`."""
     document: str = ""

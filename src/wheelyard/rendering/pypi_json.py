@@ -27,9 +27,7 @@ class PypiJsonData:
 
     name: NormalizedName
     release: ReleaseOf[ShownFile]
-    """The described release."""
     core: "CoreMetadata"
-    """Of the described release."""
     files_url: str
     """The URL of the folder of files: absolute, or a path from the root of the host."""
 

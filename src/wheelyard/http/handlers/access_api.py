@@ -16,7 +16,6 @@ from wheelyard.model.grants import ACTIONS, GrantFields
 from wheelyard.operations.access_control import GroupChange
 
 CHANGES: Final = ("grant", "revoke", "group")
-"""The changes: the last segment of the path."""
 GRANT_VALUES: Final = dict.fromkeys(("who", "projects", "actions"), "a list of strings")
 
 

@@ -46,7 +46,6 @@ class _RequestedFile:
     """Of the project's document."""
     file: File
     is_metadata: bool
-    """Whether the core metadata of the file is requested, instead of the file."""
 
 
 async def file_by_key(request: Request, context: ServerContext) -> Response:

@@ -60,7 +60,6 @@ class NameChange(Struct, frozen=True, forbid_unknown_fields=True):
 
 ProjectAction = ReleaseAction | Literal["status"]
 ACTIONS: Final[tuple[ProjectAction, ...]] = ("yank", "unyank", "delete", "status")
-"""The changes of a project: the last segment of the path."""
 
 
 async def list_projects(request: Request, context: ServerContext) -> Response:

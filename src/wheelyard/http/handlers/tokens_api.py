@@ -24,7 +24,6 @@ from wheelyard.model.token import TokenRecord, parse_token
 from wheelyard.rendering.simple_pages import timestamp
 
 MAX_PATTERNS: Final = 100
-"""Project patterns of one token."""
 FIELD_VALUES: Final = {
     "projects": f"a list of 1 to {MAX_PATTERNS} patterns",
     "can": "a list of some of read, upload, manage and admin",

@@ -14,7 +14,6 @@ import zstandard
 from wheelyard.http.protocol.negotiation import ACCEPT_LIMIT_BYTES, parse_quality
 
 MIN_COMPRESSED_BYTES: Final = 256
-"""The size of the smallest body that is compressed."""
 
 
 class Encoding(Enum):

@@ -48,10 +48,8 @@ class Request:
     headers: Headers
     caller: Caller
     address: str
-    """The IP address of the client."""
     receive: Receive
     has_body: bool = True
-    """Whether the headers announce a body."""
     session: Session | None = None
     """The session by whose cookie the caller is signed in; None for any other credential."""
 

@@ -13,7 +13,6 @@ from typing import Final
 from wheelyard.http.protocol.messages import AsgiScope, Headers, Message, Receive
 
 BODY_TIMEOUT_SECONDS: Final = 3600.0
-"""How long a whole request body may take."""
 
 
 class ClientDisconnected(Exception):

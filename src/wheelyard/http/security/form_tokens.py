@@ -19,7 +19,6 @@ from wheelyard.http.protocol.fields import FormFields
 from wheelyard.http.protocol.messages import Request
 
 CSRF_FIELD: Final = "csrf_token"
-"""The name of the hidden field."""
 FORM_TOKEN_SECONDS: Final = 12 * 3600
 """How long a form may stay open in a browser before it is sent."""
 MAX_TOKEN_CHARS: Final = 100

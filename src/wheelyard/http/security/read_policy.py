@@ -15,7 +15,6 @@ class ReadPolicy:
     """Decides who may read a project, by its name alone: no error tells whether it exists."""
 
     anonymous: Caller
-    """The caller of a request without a credential."""
     private_patterns: tuple[Pattern, ...]
     has_upstream: bool = False
     """Whether a name that is not private may be that of a public package."""

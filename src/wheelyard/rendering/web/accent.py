@@ -13,7 +13,6 @@ DARK_SURFACES: Final = ("#14181d", "#1d232a")
 MIN_CONTRAST: Final = 5.2
 """Above the 4.5 of WCAG 2.2 (level AA), as some surfaces are tinted with the accent colour."""
 STEPS: Final = 50
-"""In how many steps a colour becomes black or white."""
 
 _BLACK, _WHITE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 _Colour = tuple[float, float, float]

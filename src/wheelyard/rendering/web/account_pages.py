@@ -52,13 +52,9 @@ class SignInFacts:
     has_passwords: bool
     """Whether there are user names with passwords; else only tokens are accepted."""
     takes_id_tokens: bool
-    """Whether ID tokens of Google are accepted."""
     message: str = ""
-    """Why the last attempt has failed."""
     has_signed_out: bool = False
-    """Whether the person has just signed out."""
     contact: str = ""
-    """Whom to ask for a credential."""
 
 
 def sign_in_page(environment: PageEnvironment, viewer: Viewer, facts: SignInFacts) -> bytes:

@@ -37,7 +37,6 @@ class Viewer:
     name: str = ""
     """The name to show in the header; empty for an anonymous person."""
     may_sign_in: bool = False
-    """Whether the page offers to sign in."""
     may_upload: bool = False
     """Whether the viewer may upload to any project, and this server takes uploads."""
     may_manage: bool = False

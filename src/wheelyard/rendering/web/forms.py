@@ -9,11 +9,9 @@ class FormState:
     """A form as a page shows it; without `values` nobody has sent it yet."""
 
     token: str
-    """The anti-forgery token."""
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The texts that were typed or ticked, by field."""
     error: str = ""
-    """Why the form was refused; empty if it was not."""
     wrong_field: str = ""
     """The field that the error is about; empty if it is about no single one."""
 

@@ -12,14 +12,12 @@ from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 
 LATEST_UPLOADS: Final = 10
-"""The uploads that the home page shows."""
 PROJECTS_ON_HOME: Final = 200
 """The projects of the largest index whose home page lists them all."""
 RESULTS_ON_A_PAGE: Final = 50
 NAMES_ON_A_PAGE: Final = 500
 
 _CLIENTS: Final = {"pip": "pip", "uv": "uv", "poetry": "Poetry", "pdm": "PDM"}
-"""The clients whose settings the home page has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +29,6 @@ class Excerpt:
     total: int
     """How many there are on all pages."""
     number: int
-    """The number of the page, from 1."""
     pages: int
     """How many pages there are, at least one."""
 

@@ -37,7 +37,6 @@ class ReleaseContent:
     """The version of the release that describes the project."""
     core: CoreMetadata
     description: Markup
-    """The description of the release as HTML; empty if it has none."""
     known: Container[str] = frozenset()
     """The names that dependencies are linked to: projects of this index that may be shown."""
 

@@ -128,9 +128,7 @@ class Compatibility:
     """What a distribution is for."""
 
     kind: str
-    """The type of the distribution, such as `wheel`."""
     text: str
-    """Interpreters and platforms in words."""
     interpreters: tuple[Facet, ...]
     platforms: tuple[Facet, ...]
     order: tuple[int, int, str]

@@ -35,7 +35,6 @@ class TokensView:
     is_for_all: bool
     """Whether it is about everybody's tokens, and not about the caller's own."""
     may_administer: bool
-    """Whether the caller may see everybody's tokens."""
     hindrance: str = ""
     """Why the caller can make no token here; empty if there is no reason."""
     needs_sign_in: bool = False

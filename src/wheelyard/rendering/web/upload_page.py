@@ -17,7 +17,6 @@ class UploadedRow:
     project: str = ""
     warnings: tuple[str, ...] = ()
     error: str = ""
-    """Why it was refused; empty if it was not."""
 
 
 def upload_page(
