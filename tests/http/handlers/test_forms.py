@@ -1,4 +1,4 @@
-"""Each change that a form makes, once, at a server of its own process, by a browser with Basic."""
+"""Changes and uploads by forms at a server of its own process, by a browser with Basic."""
 
 from html import unescape
 
@@ -6,8 +6,6 @@ import pytest
 
 from tests.http.packages import wheel
 from tests.http.servers import RunningServer
-from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.model.access import parse_actions
 
 pytestmark = pytest.mark.integration
 
@@ -55,24 +53,3 @@ def test_upload(private: RunningServer) -> None:
     listed = private.client.get(answer.headers["location"], auth=auth).text
     assert "../../project/one/" in listed
     assert "../../project/two/" in listed
-
-
-def test_tokens(private: RunningServer) -> None:
-    """An administrator makes a token, which opens the index, and revokes it."""
-    request = TokenRequest(name="boss", actions=parse_actions(["admin"], admin=True))
-    boss, _ = private.index.tokens.create(request, by="local:test")
-    auth, path = ("__token__", boss.text), "/-/tokens/"
-    sent = {"csrf_token": token_of(private, path, auth), "action": "create", "name": "laptop"}
-    wanted = {"can": "read", "projects": "demo", "days": "30", "owner": ""}
-    made = private.client.post(path, data={**sent, **wanted}, auth=auth)
-    assert (made.status_code, made.headers["cache-control"]) == (201, "no-store")
-    token = made.text.split('<code id="token" data-copy="token">')[1].split("<")[0]
-    assert private.get("/simple/demo/", token).status_code == 200
-
-    ended = {**sent, "action": "revoke", "id": token[4:14]}
-    answer = private.client.post(path, data=ended, auth=auth)
-
-    assert answer.status_code == 303
-    listed = private.client.get(answer.headers["location"], auth=auth).text
-    assert "is revoked" in listed
-    assert token not in listed

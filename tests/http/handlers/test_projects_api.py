@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.http.packages import publish, sdist, wheel
-from tests.http.servers import RunningServer
+from tests.http.servers import Answer, RunningServer
 
 pytestmark = pytest.mark.integration
 
@@ -56,6 +56,12 @@ def test_a_journal_with_a_hole(server: RunningServer) -> None:
 def changed(page: dict[str, Any]) -> list[str]:
     """Return the names of the files that a change has changed."""
     return [file["filename"] for file in page.get("changed", ())]
+
+
+def sent(server: RunningServer, verb: str, body: bytes, kind: str = "application/json") -> Answer:
+    """Send the body of a change of demo, whatever it is."""
+    url, auth = f"{API}/demo/{verb}", ("__token__", server.token)
+    return server.client.post(url, content=body, headers={"Content-Type": kind}, auth=auth)
 
 
 def test_a_set_of_versions(server: RunningServer) -> None:
@@ -135,12 +141,7 @@ def test_wrong_body(
 ) -> None:
     """A change that makes no sense is refused, and nothing is changed."""
     before = stocked.get(f"{API}/demo").json()
-    answer = stocked.client.post(
-        f"{API}/demo/{verb}",
-        content=body,
-        headers={"Content-Type": "application/json"},
-        auth=("__token__", stocked.token),
-    )
+    answer = sent(stocked, verb, body)
     assert (answer.status_code, answer.json().get("error")) == (status, error)
     assert answer.headers["Content-Type"] == "application/json"
     assert stocked.get(f"{API}/demo").json() == before
@@ -167,12 +168,7 @@ def test_wrong_body(
 )
 def test_wrong_body_is_explained(stocked: RunningServer, verb: str, body: str, short: str) -> None:
     """What is wrong with a change is said in the words of the API."""
-    answer = stocked.client.post(
-        f"{API}/demo/{verb}",
-        content=body,
-        headers={"Content-Type": "application/json; charset=utf-8"},
-        auth=("__token__", stocked.token),
-    )
+    answer = sent(stocked, verb, body.encode(), "application/json; charset=utf-8")
     assert (answer.status_code, answer.json()["code"]) == (400, f"400 {short}")
     assert answer.json()["message"].startswith(f"{short} Send ") or "Correct" in answer.text
 
@@ -215,10 +211,5 @@ def test_a_time_without_an_offset(stocked: RunningServer, since: str) -> None:
 )
 def test_only_json_is_taken(stocked: RunningServer, kind: str) -> None:
     """A change has to say that it is JSON: a form in a web page cannot."""
-    answer = stocked.client.post(
-        f"{API}/demo/yank",
-        content=b'{"version": "1.0"}',
-        headers={"Content-Type": kind},
-        auth=("__token__", stocked.token),
-    )
+    answer = sent(stocked, "yank", b'{"version": "1.0"}', kind)
     assert (answer.status_code, answer.json()["error"]) == (415, "unsupported_media_type")

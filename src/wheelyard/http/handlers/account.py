@@ -42,9 +42,8 @@ from wheelyard.rendering.web.tokens_page import (
     tokens_page,
 )
 
-OWN_TOKENS: Final = ("-", "account", "tokens")
 ALL_TOKENS: Final = ("-", "tokens")
-"""The paths of the pages of tokens."""
+"""The path of the pages of everybody's tokens."""
 
 _DAYS = re.compile("[0-9]{1,5}", re.ASCII)
 _SEPARATORS = re.compile(r"[\s,]+")

@@ -73,7 +73,8 @@ def release_rows(releases: Iterable[Release]) -> Markup:
 
 def _release_row(release: Release) -> str:
     version, date = release.version, release_date(release)
-    marks = ' <span class="mark">pre-release</span>' if _is_prerelease(version) else ""
+    is_prerelease = listed_version(version).is_prerelease
+    marks = ' <span class="mark">pre-release</span>' if is_prerelease else ""
     if release.is_yanked:
         marks += f" {yank_mark(release.yanked_reason)}"
     return (
@@ -81,7 +82,3 @@ def _release_row(release: Release) -> str:
         f'<td><time datetime="{date}">{date[:10]}</time></td>'
         f"<td>{counted(len(release.files), 'file')}</td></tr>\n"
     )
-
-
-def _is_prerelease(version: str) -> bool:
-    return listed_version(version).is_prerelease

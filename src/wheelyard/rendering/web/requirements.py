@@ -90,11 +90,6 @@ def parse_dependency(text: str) -> Dependency:
     return _parse_known(text) if len(text) <= _SHORT else _parse(text)
 
 
-@lru_cache(4096)  # releases have many requirements in common
-def _parse_known(text: str) -> Dependency:
-    return _parse(text)
-
-
 def _parse(text: str) -> Dependency:
     try:
         parsed = Requirement(text)
@@ -111,6 +106,9 @@ def _parse(text: str) -> Dependency:
     return Dependency(
         canonicalize_name(parsed.name), parsed.name + wanted, versions, condition, extras
     )
+
+
+_parse_known = lru_cache(4096)(_parse)  # releases have many requirements in common
 
 
 def _split_marker(marker: str) -> tuple[tuple[str, ...], str]:
