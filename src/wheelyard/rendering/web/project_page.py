@@ -4,12 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from packaging.utils import NormalizedName
 
 from wheelyard.model.project import Project
 from wheelyard.model.text import counted
-from wheelyard.rendering.releases import Release
+from wheelyard.rendering.releases import Release, ReleaseOf
+from wheelyard.rendering.shown import ShownFile
 from wheelyard.rendering.simple_pages import listed_version
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.file_list import file_list, yank_mark
@@ -66,19 +67,21 @@ def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectC
     )
 
 
-def release_rows(releases: Iterable[Release]) -> Markup:
+def release_rows(releases: Iterable[ReleaseOf[ShownFile]], *, have_pages: bool = True) -> Markup:
     """Return the rows of a table of releases, built in Python as there may be thousands."""
-    return Markup("".join(map(_release_row, releases)))  # noqa: S704 - they are escaped
+    rows = (_release_row(each, has_page=have_pages) for each in releases)
+    return Markup("".join(rows))  # noqa: S704 - they are escaped
 
 
-def _release_row(release: Release) -> str:
+def _release_row(release: ReleaseOf[ShownFile], *, has_page: bool) -> str:
     version, date = release.version, release_date(release)
+    name = f'<a href="{version_path(version)}/">{version}</a>' if has_page else escape(version)
+    time = f'<time datetime="{date}">{date[:10]}</time>' if date else "not known"
     is_prerelease = listed_version(version).is_prerelease
     marks = ' <span class="mark">pre-release</span>' if is_prerelease else ""
     if release.is_yanked:
         marks += f" {yank_mark(release.yanked_reason)}"
     return (
-        f'<tr><td><a href="{version_path(version)}/">{version}</a>{marks}</td>'
-        f'<td><time datetime="{date}">{date[:10]}</time></td>'
+        f"<tr><td>{name}{marks}</td><td>{time}</td>"
         f"<td>{counted(len(release.files), 'file')}</td></tr>\n"
     )

@@ -16,7 +16,8 @@ from packaging.utils import NormalizedName
 
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import Project
-from wheelyard.rendering.releases import Release
+from wheelyard.rendering.releases import Release, ReleaseOf
+from wheelyard.rendering.shown import ShownFile
 from wheelyard.rendering.simple_pages import listed_version, timestamp
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.file_list import FileList, file_list, file_rows
@@ -124,9 +125,10 @@ def version_path(version: str) -> str:
     return quote(version, safe="!")
 
 
-def release_date(release: Release) -> str:
-    """Return the time of the first upload to a release, in the format of `upload-time`."""
-    return timestamp(min(file.uploaded_at for file in release.files))
+def release_date(release: ReleaseOf[ShownFile]) -> str:
+    """Return the time of the first upload to a release as `upload-time` is; empty if not known."""
+    times = [file.uploaded_at for file in release.files if file.uploaded_at is not None]
+    return timestamp(min(times)) if times else ""
 
 
 def _license(core: CoreMetadata) -> str:

@@ -10,9 +10,9 @@ from wheelyard.model.decisions import Decision, describe
 from wheelyard.model.text import counted
 from wheelyard.rendering.releases import ReleaseOf, latest_release
 from wheelyard.rendering.shown import ShownFile, ShownProject
-from wheelyard.rendering.simple_pages import listed_version, timestamp
+from wheelyard.rendering.simple_pages import timestamp
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
-from wheelyard.rendering.web.file_list import yank_mark
+from wheelyard.rendering.web.project_page import release_rows
 
 ROWS_SHOWN: Final = 20
 """How many rows of a table are shown at first; the others are folded."""
@@ -48,7 +48,7 @@ class UpstreamContent:
 def upstream_page(environment: PageEnvironment, viewer: Viewer, content: UpstreamContent) -> bytes:
     """Return the bytes of the page of a project of an upstream index."""
     latest = latest_release(content.releases)
-    releases = [_release_row(each) for each in content.releases]
+    releases = content.releases
     hidden = [_hidden_row(each) for each in content.hidden]
     return environment.render(
         "upstream_project.html",
@@ -60,9 +60,9 @@ def upstream_page(environment: PageEnvironment, viewer: Viewer, content: Upstrea
         latest=latest.version if latest else "",
         pin=f"=={latest.version}" if latest and latest.is_yanked else "",
         releases=len(releases),
-        recent_rows=_rows(releases[:ROWS_SHOWN]),
+        recent_rows=release_rows(releases[:ROWS_SHOWN], have_pages=False),
         older=len(releases[ROWS_SHOWN:]),
-        older_rows=_rows(releases[ROWS_SHOWN:]),
+        older_rows=release_rows(releases[ROWS_SHOWN:], have_pages=False),
         hidden=len(hidden),
         hidden_rows=_rows(hidden[:ROWS_SHOWN]),
         more_hidden=len(hidden[ROWS_SHOWN:]),
@@ -76,21 +76,6 @@ def upstream_page(environment: PageEnvironment, viewer: Viewer, content: Upstrea
 def _rows(rows: Iterable[str]) -> Markup:
     """Return rows of a table, built in Python as there may be thousands."""
     return Markup("".join(rows))  # noqa: S704 - they are escaped
-
-
-def _release_row(release: ReleaseOf[ShownFile]) -> str:
-    version, dates = release.version, [each.uploaded_at for each in release.files]
-    known = [each for each in dates if each is not None]
-    date = timestamp(min(known)) if known else ""
-    shown = f'<time datetime="{date}">{date[:10]}</time>' if date else "not known"
-    is_prerelease = listed_version(version).is_prerelease
-    marks = ' <span class="mark">pre-release</span>' if is_prerelease else ""
-    if release.is_yanked:
-        marks += f" {yank_mark(release.yanked_reason)}"
-    return (
-        f"<tr><td>{escape(version)}{marks}</td><td>{shown}</td>"
-        f"<td>{counted(len(release.files), 'file')}</td></tr>\n"
-    )
 
 
 def _hidden_row(hidden: HiddenFiles) -> str:
