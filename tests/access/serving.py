@@ -1,4 +1,4 @@
-"""The same index as in `places.py`, served by real processes over a folder."""
+"""The same index as in `access_fixture.py`, served by real processes over a folder."""
 
 import sys
 from base64 import b64encode
