@@ -18,6 +18,7 @@ from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import private_wheel, public_wheel
 from tests.upstream.reading import SOURCE, page_of
 from tests.upstream.settings import front, upstream_section, upstream_settings
+from tests.waiting import until
 from wheelyard.errors import Forbidden, Unavailable
 from wheelyard.http.uploads.browser_form import (
     AcceptedFile,
@@ -108,6 +109,22 @@ def test_import_command(server: InProcessServer, typed: Typed, sandbox: Sandbox)
     assert '"new":2' in done.stdout.replace(" ", "")
     assert page_of(server, "requests").headers[SOURCE] == "upstream"
     assert page_of(server, "fresh").headers[SOURCE] == "private"
+
+
+def test_import_without_the_settings(
+    server: InProcessServer,
+    wheelyard: Typed,  # noqa: F811
+    sandbox: Sandbox,
+) -> None:
+    """A command that lacks the upstream indexes of the store's servers warns of that."""
+    folder = sandbox.folder / "packages"
+    written(folder, private_wheel("fresh", "1.0"))
+    store = ("--store", sandbox.folder / "store")
+    assert "no [upstream]" not in wheelyard("import", folder, *store).stderr
+    assert page_of(server, "requests").headers[SOURCE] == "upstream"
+    until(lambda: list((sandbox.folder / "store" / "upstream").glob("*/pages/*")) != [])
+
+    assert "these settings have no [upstream]" in wheelyard("import", folder, *store).stderr
 
 
 def test_reserve_and_release(server: InProcessServer, typed: Typed, public: FakeUpstream) -> None:

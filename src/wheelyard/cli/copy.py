@@ -8,7 +8,12 @@ from msgspec.structs import replace
 
 from wheelyard.catalog import keys
 from wheelyard.cli.help_text import complete_path, examples
-from wheelyard.cli.options import command_settings, ensure_index, settings_options
+from wheelyard.cli.options import (
+    command_settings,
+    ensure_index,
+    settings_options,
+    warn_without_upstream,
+)
 from wheelyard.cli.output import output_options, print_json, print_line, progress_bar, warn
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.text import counted, escaped
@@ -53,6 +58,7 @@ def command(*, source: str, target: str, with_credentials: bool) -> int:
     source_index = open_index(_settings_of(settings, source), create=False)
     _require_apart(_locations(source_index), [target])
     target_index = ensure_index(_settings_of(settings, target))
+    warn_without_upstream(target_index)
     _require_apart(_locations(source_index), _locations(target_index))
     target_index.traits.make()
     is_local = source_index.is_local and target_index.is_local

@@ -9,7 +9,13 @@ import click
 
 from wheelyard.cli.help_text import complete_path, examples
 from wheelyard.cli.import_progress import build_importer, import_source
-from wheelyard.cli.options import command_settings, ensure_index, local_caller, store_options
+from wheelyard.cli.options import (
+    command_settings,
+    ensure_index,
+    local_caller,
+    store_options,
+    warn_without_upstream,
+)
 from wheelyard.cli.output import output_options, print_json, print_line, print_message, printable
 from wheelyard.http_client.urls import UserPassword, redact_url
 from wheelyard.model.text import escaped
@@ -73,6 +79,7 @@ def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where i
             print_message(logging.INFO, f"taken for {KIND_TITLES[opened.kind]}")
         creates = not dry_run or not is_bucket(settings.store.location)  # a folder: when it writes
         index = ensure_index(settings) if creates else open_index(settings, create=False)
+        warn_without_upstream(index)
         is_local = "://" not in options["source"] + options["packages_url"]
         importer = build_importer(index, is_local=is_local, lenient=options["lenient"])
         report = import_source(importer, opened, local_caller(index), dry_run=dry_run)

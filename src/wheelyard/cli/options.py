@@ -138,6 +138,15 @@ def _closed_with_command(index: Index) -> Index:
     return index
 
 
+def warn_without_upstream(index: Index) -> None:
+    """Say so if servers of this store know public names, and the settings of this command none."""
+    if index.upstream is None and next(index.files.store.list(keys.UPSTREAM), None) is not None:
+        warn(
+            "a server of this store has upstream indexes, and these settings have no [upstream]: "
+            "no name is compared with the public ones. Give the settings of the server by --config"
+        )
+
+
 def is_store_given() -> bool:
     """Return whether this command line, a variable or a settings file names the store."""
     return ("store", "location") in loaded_settings().sources

@@ -13,7 +13,7 @@ from msgspec import Struct
 from wheelyard.cli.help_text import complete_path, examples
 from wheelyard.cli.local_index import LocalIndex
 from wheelyard.cli.managed_index import ManagedIndex, managed_index, managed_options
-from wheelyard.cli.options import command_settings, ensure_index
+from wheelyard.cli.options import command_settings, ensure_index, warn_without_upstream
 from wheelyard.cli.output import (
     echo,
     output_options,
@@ -59,6 +59,8 @@ def command(files: tuple[Path, ...], dest: str | None) -> int:
     'wheelyard export'. A new site gets every project, and copies of the files.
     """
     index = managed_index(lambda: ensure_index(command_settings()))
+    if isinstance(index, LocalIndex):
+        warn_without_upstream(index.index)
     exported = None if dest is None else _exported(index, dest)
     results = _upload(index, [path for each in files for path in _matches(each)])
     accepted = [each.filename for each in results if each.filename]
