@@ -175,6 +175,18 @@ def test_transient_failures(server: FakeServer, opened: Opened, pauses: list[flo
     assert len(server.asked(PROJECTS)) == 6
 
 
+def test_an_upstream_that_does_not_answer(server: FakeServer, opened: Opened) -> None:
+    """Where the upstream index of a server cannot be asked, that is said at once."""
+    server.serve(
+        PROJECTS, refusal(503, "upstream_unavailable", "Nobody can say.", Retry_After="30")
+    )
+
+    with pytest.raises(Unavailable, match="Nobody can say"):
+        opened(server.url).names()
+
+    assert len(server.asked(PROJECTS)) == 1
+
+
 def test_nobody_there(opened: Opened, pauses: list[float]) -> None:
     """A server that does not run is reported with its URL."""
     url = f"http://127.0.0.1:{free_port()}/"

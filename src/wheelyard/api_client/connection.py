@@ -196,7 +196,8 @@ class ApiConnection:
             except (DecodeError, ValidationError, UnicodeDecodeError) as error:
                 raise self._no_index(response) from error
         refusal = self._refusal(response, bytes(body))
-        if response.status in RETRIED_STATUSES:
+        # an upstream index that is down stays so for longer than a person waits
+        if response.status in RETRIED_STATUSES and refusal.code != errors.UPSTREAM_UNAVAILABLE:
             raise status_error(response) from refusal
         raise refusal
 
