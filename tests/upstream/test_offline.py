@@ -78,6 +78,19 @@ def test_prefetch_needs_a_connection(team: Team, wheelyard: Typed) -> None:
     assert "--set upstream.offline=false" in done.stderr
 
 
+def test_why_names_missing_files(team: Team, wheelyard: Typed) -> None:
+    """Offline, `why` says which files the store lacks."""
+    team.upstream.publish(IDNA, NEW_IDNA)
+    team.prefetch(locked(IDNA))
+    settings = team.folder / "offline.toml"
+    settings.write_text(upstream_settings(team.upstream, "offline = true"))
+
+    done = wheelyard("upstream", "why", "idna", "--store", team.store, "--config", settings)
+
+    assert (done.returncode, "1 of 2 files shown" in done.stdout) == (0, True)
+    assert f"the store lacks {NEW_IDNA.filename}" in done.stdout
+
+
 @pytest.fixture
 def team(tmp_path: Path, upstream: FakeUpstream) -> Team:
     """A team with an empty store."""

@@ -125,7 +125,9 @@ class UpstreamIndex:
 
     def explain(self, name: NormalizedName, version: Version | None) -> Explanation:
         """Return what clients get for a name or one version of it, and why; may ask upstreams."""
-        explainer = Explainer(self.names, self.pages, self.policy, self.runtime)
+        explainer = Explainer(
+            self.names, self.pages, self.policy, self.runtime, self._without_missing
+        )
         return explainer.explain(name, version)
 
     def close(self) -> None:
@@ -143,11 +145,17 @@ class UpstreamIndex:
 
     def _new(self, page: UpstreamPage, view: PageView, before: PageOnShow | None) -> PageOnShow:
         shown = page if view.shown is page.files else replace(page, files=view.shown)
-        if self.config.offline:  # a resolver that chose another file could not have it
-            stored = stored_sizes(self.files.cache(page.upstream), page.name)
-            shown = only_stored(shown, stored)
+        shown = self._without_missing(shown)
         version = ObjectVersion(f"upstream-{next(self._versions)}")
         made = PageOnShow(page, view, shown, version)
         if before is not None and made.looks == before.looks:
             return PageOnShow(page, view, shown, before.version)
         return made
+
+    def _without_missing(self, page: UpstreamPage) -> UpstreamPage:
+        """Return a page; while nothing is fetched, without the files that the store lacks."""
+        if not self.config.offline:
+            return page
+        # a resolver that chose another file could not have it
+        stored = stored_sizes(self.files.cache(page.upstream), page.name)
+        return only_stored(self.files.with_digests(page), stored)

@@ -1,6 +1,6 @@
 """Why a public package, a version or a file is shown or not: an answer for operators and users."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -90,6 +90,8 @@ class Explainer:
     pages: UpstreamPages
     policy: Policy
     runtime: Runtime
+    only_stored: Callable[[UpstreamPage], UpstreamPage]
+    """Returns a page without the files that clients cannot have because nothing is fetched."""
 
     def explain(self, name: NormalizedName, version: Version | None = None) -> Explanation:
         """
@@ -146,13 +148,18 @@ class Explainer:
         self, page: UpstreamPage, version: Version | None, of_name: tuple[FileReason, ...]
     ) -> Iterator[ExplainedFile]:
         known = self.policy.reasons(page, self.runtime.now())
+        stored = self.only_stored(page).by_filename
         for file in (each for each in page.files if _is_of(each, version)):
             own = known.get(file.filename, ())
             if not own and not of_name and version is not None:
                 refused = self.policy.refuses_file(page, file)  # it looks at the licence, too
                 own = () if refused is None else (refused,)
             codes = {each.code for each in own}
-            yield _explained(file, (*(e for e in of_name if e.code not in codes), *_pairs(own)))
+            why = (*(e for e in of_name if e.code not in codes), *_pairs(own))
+            if not why and file.filename not in stored:
+                text = f"[upstream] offline is set, and the store lacks {file.filename}."
+                why = (FileReason("offline", f"{text} Prefetch it where there is a connection."),)
+            yield _explained(file, why)
         for file in (each for each in page.changed if _is_of(each, version)):
             text = (
                 f"The upstream's digest of {file.filename} has changed, which no honest index "
