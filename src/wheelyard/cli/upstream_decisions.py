@@ -1,6 +1,7 @@
 """`wheelyard upstream approve`, `block` and `decisions`: what is decided about public packages."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final, TypeVar
 
 import click
@@ -9,8 +10,9 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.cli.help_text import examples
-from wheelyard.cli.managed_index import managed_index, managed_options, token_names
+from wheelyard.cli.managed_index import ManagedIndex, managed_index, managed_options, token_names
 from wheelyard.cli.output import warn
+from wheelyard.errors import WheelyardError
 from wheelyard.model.decisions import Decision, ProjectDecisions, Verdict, describe
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.principals import with_name
@@ -52,7 +54,9 @@ def approve(*, project: str, version: str | None, despite: tuple[str, ...], reas
     known = index.approve(name, wanted, reason, despite)
     _print(known, name, wanted)
     blocked = [each.version for each in known.versions.values() if each.verdict is Verdict.BLOCKED]
-    if blocked and wanted is None:
+    if wanted is not None:
+        _warn_of_hidden(index, name, wanted)
+    elif blocked:
         warn(f"still blocked, until they are approved by name: {name} {', '.join(blocked)}")
 
 
@@ -106,6 +110,15 @@ def decisions(*, project: str | None, history: bool, as_json: bool) -> None:
 
 def _version(text: str | None) -> Version | None:
     return None if text is None else parse_version(text)
+
+
+def _warn_of_hidden(index: ManagedIndex, name: NormalizedName, version: Version) -> None:
+    """Print what hides an approved version all the same, if that can be said."""
+    with suppress(WheelyardError):  # such as without the settings of the server
+        files = index.explain_upstream(name, version).files
+        reasons = (each.text for file in files for each in file.reasons)
+        for text in dict.fromkeys(reasons):
+            warn(f"still hidden: {text}")
 
 
 def _print(known: ProjectDecisions, name: NormalizedName, wanted: Version | None) -> None:

@@ -65,6 +65,17 @@ def test_from_hidden_to_shown(
     assert len(upstream.asked("requests")) == asked
 
 
+def test_an_approval_that_is_not_enough(wheelyard: Typed, typed: tuple[str, Path]) -> None:
+    """What still hides an approved version is said at once."""
+    wheelyard("token", "create", "ci", *typed)
+    snapshot = ("--set", "upstream.snapshot=2020-01-31")
+
+    done = wheelyard("upstream", "approve", "requests", "2.0", *typed, *snapshot)
+
+    assert (done.returncode, done.stdout) == (0, "requests 2.0: approved\n")
+    assert "still hidden: requests 2.0 was uploaded on" in done.stderr
+
+
 def test_other_names(wheelyard: Typed, typed: tuple[str, Path], upstream: FakeUpstream) -> None:
     """A private name is never asked for, an unknown one says so, and a broken database, too."""
     wheelyard("token", "create", "ci", *typed)
