@@ -115,7 +115,8 @@ class FileFetch:
             self._give_up(error)
         except Exception:
             forget()
-            logger.exception("a file of an upstream index could not be fetched")
+            if not self._is_stopped:  # else its file in the spool was removed
+                logger.exception("a file of an upstream index could not be fetched")
             self._give_up(Unavailable("The server could not fetch this file. Tell its operator."))
         else:
             forget()
