@@ -4,12 +4,11 @@ import hashlib
 import os
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 from benchmarks.report import Figure
-from benchmarks.servers import environment, settle
+from benchmarks.servers import environment, installed, settle
 from benchmarks.stores import collection, fill_pypiserver
 
 ROUNDS = 3
@@ -69,7 +68,7 @@ def _round(folder: Path, each: int, many: Path, one: Path) -> list[tuple[float, 
 
 def _imported(source: Path, store: Path) -> tuple[float, float]:
     """Run an import; return its seconds, start included, and its peak memory in MiB."""
-    command = [sys.executable, "-c", RUN, "import", "--store", str(store), str(source)]
+    command = [str(installed()), "-c", RUN, "import", "--store", str(store), str(source)]
     variables = environment(store.parent)
     begun = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=variables)

@@ -9,7 +9,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 from benchmarks.load import upload_all
-from benchmarks.servers import Server, basic, printed_by, serving
+from benchmarks.servers import Server, basic, installed, printed_by, serving
 from benchmarks.stores import Wheel
 from tests.clients.harness import REPOSITORY, new_sandbox, program
 from tests.clients.servers import free_port
@@ -141,7 +141,7 @@ def bare(interface: str, body: Path, folder: Path) -> Iterator[Server]:
 def unmeasured(store: Path, page: str) -> Iterator[Server]:
     """Run `unmeasured_server` on a store, wheelyard without metrics; yield it."""
     port, printed = free_port(), store.parent / "unmeasured.printed"
-    command = [sys.executable, "-m", "benchmarks.unmeasured_server", "serve"]
+    command = [str(installed()), "-m", "benchmarks.unmeasured_server", "serve"]
     command += ["--port", str(port), "--store", str(store)]
     with serving(port, command, printed, page, "", "nobody", more=SOURCE) as server:
         yield server

@@ -9,12 +9,18 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from tests.clients.harness import REPOSITORY, program
-from tests.clients.servers import TOKEN, free_port
+from uv import find_uv_bin
 
-TIMEOUT_SECONDS = 60.0
+from tests.clients.harness import REPOSITORY, install_lock, program
+from tests.clients.servers import TOKEN, free_port
+from tests.once import made_once
+
+RUN, BUCKET = "run.txt", "gcs.txt"
+"""The locks that users install: for a store in a folder, and for one in a bucket."""
+TIMEOUT_SECONDS = 180.0
 """Seconds until a server that has not answered is given up."""
 CLOCK_STEP = 0.001
 """Seconds between two looks whether a server answers."""
@@ -33,9 +39,28 @@ class Server:
     """Seconds from the start of the process to the whole of its first answer."""
 
 
-def wheelyard_command(*arguments: object) -> list[str]:
-    """Return the command line that runs wheelyard with these arguments."""
-    return [sys.executable, "-m", "wheelyard", *map(str, arguments)]
+def wheelyard_command(*arguments: object, lock: str = RUN) -> list[str]:
+    """Return the command line that runs wheelyard, as users have it, with these arguments."""
+    return [str(installed(lock)), "-m", "wheelyard", *map(str, arguments)]
+
+
+@cache
+def installed(lock: str = RUN) -> Path:
+    """
+    Return the Python of an environment with one of the locks that users install, and wheelyard.
+
+    In the environment of the tests, some dependencies find optional modules, and load them.
+    """
+    path, project = REPOSITORY / "requirements" / lock, REPOSITORY / "pyproject.toml"
+
+    def install(folder: Path) -> None:
+        install_lock(path, folder)
+        build = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-build-isolation")
+        subprocess.run([*build, "--no-deps", "--wheel-dir", folder, REPOSITORY], check=True)
+        into = (find_uv_bin(), "pip", "install", "--quiet", "--python", folder / "bin" / "python")
+        subprocess.run([*into, "--no-deps", *folder.glob("*.whl")], check=True)
+
+    return made_once(f"wheelyard-{path.stem}", [path, project], install) / "bin" / "python"
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -77,12 +102,12 @@ def wheelyard_in_bucket(
     """
     printed = folder / "bucket.printed"
     if not authorization:
-        made = wheelyard_command("token", "create", "benchmark", "--store", bucket)
+        made = wheelyard_command("token", "create", "benchmark", "--store", bucket, lock=BUCKET)
         with _running(made, printed, more) as making:
             making.wait(TIMEOUT_SECONDS)
         authorization = _token(printed)
     port = free_port()
-    command = wheelyard_command("serve", "--port", port, "--store", bucket)
+    command = wheelyard_command("serve", "--port", port, "--store", bucket, lock=BUCKET)
     with serving(port, command, printed, "/health", "/legacy/", authorization, more=more) as server:
         yield server
 

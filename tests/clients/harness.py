@@ -118,11 +118,15 @@ def client_lock(client: str) -> Path:
 @functools.cache
 def _environment(client: str) -> Path:
     lock = client_lock(client)
-    return made_once(client, [lock, sys.version], functools.partial(_install, lock))
+    return made_once(client, [lock, sys.version], functools.partial(install_lock, lock))
 
 
-def _install(lock: Path, folder: Path) -> None:
-    """Install a lock file by uv, or by pip, which uses this machine's mirrors, if uv fails."""
+def install_lock(lock: Path, folder: Path) -> None:
+    """
+    Make an environment in a folder, and install a lock file into it.
+
+    uv does it, or pip, which uses this machine's mirrors, if uv fails.
+    """
     uv = [find_uv_bin(), "--no-config", "--quiet"]
     python = str(folder / "bin" / "python")
     locked = ["install", "--require-hashes", "--requirement", str(lock)]
