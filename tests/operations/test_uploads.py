@@ -1,8 +1,11 @@
 """Uploads: the outcome for valid and refused files."""
 
+import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from threading import Barrier
+from types import FrameType
 
 import pytest
 from msgspec.structs import replace
@@ -14,7 +17,7 @@ from wheelyard.catalog import keys
 from wheelyard.errors import Forbidden, Invalid, WheelyardError
 from wheelyard.model.access import Action, Caller, Scope, parse_pattern
 from wheelyard.model.distribution_filename import parse_known_filename, parse_version
-from wheelyard.model.project import Status
+from wheelyard.model.project import Status, Uploaded
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.spooled_upload import SpooledUpload
 from wheelyard.operations.upload import find_identical
@@ -50,6 +53,36 @@ def test_an_upload_is_listed_and_kept(harness: IndexHarness, made: Made) -> None
     assert harness.bytes_at(keys.distribution(DEMO, made.sha256, made.filename)) == made.body
     assert harness.index.files.core_metadata(DEMO, file).startswith(b"Metadata-Version")
     assert harness.opened(3).projects.get(DEMO) == project
+
+
+def calls(harness: IndexHarness, version: str) -> int:
+    """Upload a version of the project, and return how many functions were called for that."""
+    made, found = make_wheel(version=version), Counter[str]()
+
+    def count(_: FrameType, event: str, __: object) -> None:
+        found[event] += 1
+
+    sys.setprofile(count)
+    try:
+        harness.upload(made)
+    finally:
+        sys.setprofile(None)
+    return found["call"] + found["c_call"]
+
+
+def test_the_work_of_an_upload(harness: IndexHarness) -> None:
+    """An upload takes no more steps for a large project than for a small one."""
+    first = harness.upload(make_wheel())
+    few = [calls(harness, version) for version in ("1.1", "1.2")]
+    versions = [f"0.{number}" for number in range(1000)]
+    files = [replace(first, filename=f"demo-{each}.tar.gz", version=each) for each in versions]
+    events = tuple(Uploaded(at=first.uploaded_at, by="local:alice", file=each) for each in files)
+    harness.index.projects.change(DEMO, lambda _: events)
+
+    many = [calls(harness, version) for version in ("1.3", "1.4")]
+
+    # the place of a name among a thousand is found in ten steps
+    assert many[-1] <= few[-1] + 10, (few, many)
 
 
 def test_the_same_bytes_again(harness: IndexHarness) -> None:
