@@ -39,7 +39,6 @@ STATUS_BY_CODE: Final = {
     errors.RATE_LIMITED: 429,
     errors.BAD_UPSTREAM: 502,
     HEADERS_TOO_LARGE: 431,
-    PRECONDITION_FAILED: 412,
     UNKNOWN_HOST: 421,
     UNSUPPORTED_MEDIA_TYPE: 415,
     UPSTREAM_LOOP: 508,
@@ -68,6 +67,8 @@ def error_response_for(error: WheelyardError) -> Response:
 
 def status_of(error: WheelyardError) -> int:
     """Return the HTTP status of an error, by its code or else by its class."""
+    if isinstance(error, errors.Invalid) and error.code == PRECONDITION_FAILED:
+        return 412  # a store's error of that code is no fault of the request
     return STATUS_BY_CODE.get(error.code, STATUS_BY_TYPE[type(error)])
 
 
