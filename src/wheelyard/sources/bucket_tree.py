@@ -67,10 +67,7 @@ def open_tree(text: str, runtime: Runtime, excluded: Iterable[Path] = ()) -> Fil
     """
     Return the file tree of a folder, without `excluded` folders, or of `gs://BUCKET/PREFIX`.
 
-    Raises:
-        Invalid: The folder is missing, is a file or cannot be read, `text` is a URL or a malformed
-            bucket location, or Google's library is not installed (code `bad_source`).
-        Unavailable: There are no credentials for a bucket (code `storage_credentials`).
+    Raise Invalid (`bad_source`) if it is neither, and Unavailable without credentials for a bucket.
     """
     if is_bucket(text):
         return _open_bucket(text, runtime)
@@ -99,9 +96,7 @@ def open_watched_tree(text: str, stores: Iterable[str], files: str, runtime: Run
 
     `stores` has the locations of the parts of the store, `files` the key prefix of distributions.
 
-    Raises:
-        WheelyardError: As for `open_tree`; or the location overlaps the distributions of the store
-            (code `bad_setting`).
+    Raise as `open_tree`, and Invalid (`bad_setting`) if the store's distributions would be seen.
     """
     text = os.path.expanduser(text)  # noqa: PTH111 - Path's raises for unknown users
     for store in stores:

@@ -122,12 +122,8 @@ class IncrementalExport:
         Export the changed projects, the lists and the search index; return the result.
 
         All projects are exported if the site is new or was made with other options or by another
-        version, or if `everything`, which also replaces pages that no export has made.
-
-        Raises:
-            Invalid: The site has pages, and no export began there; or a file cannot be linked (code
-                `bad_destination`).
-            Unavailable: The store or the site does not answer.
+        version, or if `everything`, which also replaces pages that no export has made. Raise as
+        `check_destination`, also if a file cannot be linked.
         """
         run = self._prepare(everything=everything)
         listed = self.projects.names.get_current().as_set
