@@ -51,13 +51,16 @@ from wheelyard.operations.upload import PublishedFile
 if TYPE_CHECKING:
     from wheelyard.upstream.why import Explanation
 
-CONCURRENT_UPLOADS: Final = 4
-"""The server shares its places for uploads between its callers."""
 DAY: Final = timedelta(days=1)
 
 
 class RemoteIndex:
     """What a person may do with the index of a server; errors are those of the local commands."""
+
+    is_local: Final = False
+    """Each read is a request."""
+    concurrent_uploads: Final = 4
+    """The server shares its places for uploads between its callers."""
 
     def __init__(self, connection: ApiConnection) -> None:
         self._connection = connection
@@ -72,11 +75,6 @@ class RemoteIndex:
     def url(self) -> str:
         """The root URL of the server, without a slash at its end."""
         return self._connection.server.redacted.rstrip("/")
-
-    @property
-    def is_local(self) -> bool:
-        """False: each read is a request."""
-        return False
 
     def name_of(self, principal: str) -> str:
         """Return the name of the API token that is this principal, if the caller may know it."""
@@ -181,11 +179,6 @@ class RemoteIndex:
 
         query = urlencode({"project": name, "version": str(version or "")})
         return self._connection.send("GET", f"upstream/why?{query}", Explanation)
-
-    @property
-    def concurrent_uploads(self) -> int:
-        """The number of files to upload at a time."""
-        return CONCURRENT_UPLOADS
 
     def upload(self, path: Path, progress: Callable[[int], None]) -> PublishedFile:
         """Upload a file; call `progress` with the size of each chunk."""

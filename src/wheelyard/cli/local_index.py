@@ -10,7 +10,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.authentication.api_tokens import ListedToken, TokenRequest
-from wheelyard.authentication.token_rotation import RotatedToken, find_token, rotate
+from wheelyard.authentication.token_rotation import RotatedToken
 from wheelyard.errors import Invalid
 from wheelyard.model.access import Caller
 from wheelyard.model.access_rules import AccessCommit
@@ -121,8 +121,7 @@ class LocalIndex:
 
     def rotate_token(self, text: str, overlap: timedelta) -> RotatedToken:
         """Replace a token, given by its name, its id or in full, by a new one; return both."""
-        tokens = self.index.tokens
-        return rotate(tokens, find_token(tokens, text), overlap, by=self.caller.principal)
+        return self.index.caller_tokens.rotate(self.caller, None, text, overlap)
 
     def revoke_token(self, text: str) -> str:
         """Revoke a token, given by its id or in full; return its id."""
