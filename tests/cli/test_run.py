@@ -1,13 +1,11 @@
 """`wheelyard run` and its variants: the command line of pypiserver."""
 
-import base64
-import hashlib
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from tests.cli.conftest import Serve, Serving, Typed
+from tests.cli.conftest import PASSWORD, WEAK, Serve, Serving, Typed
 from tests.clients.harness import Sandbox
 from tests.clients.servers import TOKEN
 from tests.operations.distributions import Made, make_wheel
@@ -17,8 +15,6 @@ from wheelyard.cli.serve import overrides_of
 
 pytestmark = pytest.mark.integration
 
-PASSWORD = "correct horse"
-DIGEST = hashlib.sha1(PASSWORD.encode(), usedforsecurity=False).digest()
 ANA = ("ana", PASSWORD)
 GRANT = '[[grant]]\nwho = ["htpasswd:ana"]\nprojects = ["*"]\nactions = ["upload"]\n'
 MANAGING = "[access]\nhtpasswd_may_manage = true\n"
@@ -30,7 +26,7 @@ def packages(sandbox: Sandbox) -> Path:
     folder = sandbox.folder / "packages"
     folder.mkdir()
     make_wheel("demo", "1.0").write(folder)
-    (sandbox.folder / ".htpasswd").write_text(f"ana:{{SHA}}{base64.b64encode(DIGEST).decode()}\n")
+    (sandbox.folder / ".htpasswd").write_text(f"ana:{WEAK}\n")
     return folder
 
 
