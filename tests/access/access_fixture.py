@@ -18,7 +18,14 @@ from typing import Any
 
 from msgspec import convert
 
-from tests.authentication.verifiers.fake_issuer import FakeIssuer, ec_key, rsa_key, running_issuer
+from tests.authentication.verifiers.fake_issuer import (
+    FakeIssuer,
+    ec_key,
+    google_claims,
+    iap_claims,
+    rsa_key,
+    running_issuer,
+)
 from tests.http.in_process import InProcessServer
 from tests.http.packages import Package, form, wheel
 from tests.operations.in_memory_index import Clock
@@ -159,30 +166,12 @@ def times(seconds: int) -> dict[str, object]:
 
 def id_token(email: str, **changes: object) -> str:
     """Return an ID token as Google makes them."""
-    claims = {
-        "iss": "https://accounts.google.com",
-        "aud": HERE,
-        "azp": "1234.apps.googleusercontent.com",
-        "sub": "104857600123456789012",
-        "email": email,
-        "email_verified": True,
-        "hd": email.partition("@")[2],
-        **times(3600),
-    }
-    return GOOGLE_KEY.token({**claims, **changes})
+    return GOOGLE_KEY.token({**google_claims(email, HERE), **times(3600), **changes})
 
 
 def assertion(email: str) -> str:
     """Return an IAP assertion for a user."""
-    claims = {
-        "iss": "https://cloud.google.com/iap",
-        "aud": IAP_HERE,
-        "sub": "accounts.google.com:104857600123456789012",
-        "email": email,
-        "hd": email.partition("@")[2],
-        **times(590),
-    }
-    return IAP_KEY.token(claims)
+    return IAP_KEY.token({**iap_claims(email, IAP_HERE), **times(590)})
 
 
 def static_token(role: str) -> str:

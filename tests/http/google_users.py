@@ -11,6 +11,8 @@ from tests.authentication.verifiers.fake_issuer import (
     Bearer,
     FakeIssuer,
     ec_key,
+    google_claims,
+    iap_claims,
     rsa_key,
     running_issuer,
 )
@@ -71,32 +73,12 @@ class GoogleUsersServer:
     def id_token(self, email: str, age: int = 0, audience: str = INDEX) -> str:
         """Return a Google ID token for a user, some seconds old."""
         now = int(system_runtime().now().timestamp())
-        is_robot = email.endswith(".gserviceaccount.com")
-        claims = {
-            "iss": "https://accounts.google.com",
-            "aud": audience,
-            "sub": "104857600123456789012",
-            "email": email,
-            "email_verified": True,
-            "hd": None if is_robot else email.partition("@")[2],
-            "iat": now - age,
-            "exp": now - age + 3700,
-        }
-        return GOOGLE.token(claims)
+        return GOOGLE.token({**google_claims(email, audience, now - age), "exp": now - age + 3700})
 
     def assertion(self, email: str) -> str:
         """Return an IAP assertion for a user."""
         now = int(system_runtime().now().timestamp())
-        claims = {
-            "iss": "https://cloud.google.com/iap",
-            "aud": PROXIED,
-            "sub": "accounts.google.com:104857600123456789012",
-            "email": email,
-            "hd": "acme.dev",
-            "iat": now - 10,
-            "exp": now + 590,
-        }
-        return PROXY.token(claims)
+        return PROXY.token(iap_claims(email, PROXIED, now))
 
     def ask(
         self, method: str, path: str, secret: str = "", body: object = None, **headers: str

@@ -248,6 +248,35 @@ class FakeIssuer:
         return _as_json({**told, "expires_in": str(bearer.expires_in)})
 
 
+def google_claims(email: str, audience: str, issued_at: int = NOW) -> dict[str, object]:
+    """Return the claims of Google's ID token for a person, or for a service account."""
+    is_robot = email.endswith(".gserviceaccount.com")
+    return {
+        "iss": "https://accounts.google.com",
+        "aud": audience,
+        "azp": "112233.apps.googleusercontent.com",
+        "sub": "104857600123456789012",
+        "email": email,
+        "email_verified": True,
+        "hd": None if is_robot else email.partition("@")[2],
+        "iat": issued_at,
+        "exp": issued_at + 3600,
+    }
+
+
+def iap_claims(email: str, audience: str, now: int = NOW) -> dict[str, object]:
+    """Return the claims of an assertion of Identity-Aware Proxy."""
+    return {
+        "iss": "https://cloud.google.com/iap",
+        "aud": audience,
+        "sub": "accounts.google.com:104857600123456789012",
+        "email": email,
+        "hd": email.partition("@")[2],
+        "iat": now - 10,
+        "exp": now + 590,
+    }
+
+
 @contextmanager
 def running_issuer() -> Iterator[FakeIssuer]:
     """Run a fake issuer on loopback until the block ends."""

@@ -7,6 +7,8 @@ from tests.authentication.verifiers.fake_issuer import (
     SigningKey,
     VerifierHarness,
     ec_key,
+    google_claims,
+    iap_claims,
     rsa_key,
 )
 from tests.refused import refused
@@ -26,27 +28,9 @@ HERE = "https://pypi.acme.dev"
 SERVICE = "/projects/1234/global/backendServices/5678"
 ROBOT = "build@acme-ci.iam.gserviceaccount.com"
 KEY, IAP_KEY = rsa_key("google"), ec_key("iap")
-ANA: dict[str, object] = {
-    "iss": "https://accounts.google.com",
-    "aud": HERE,
-    "azp": "112233.apps.googleusercontent.com",
-    "sub": "104857600123456789012",
-    "email": "ana@acme.dev",
-    "email_verified": True,
-    "hd": "acme.dev",
-    "iat": NOW - 60,
-    "exp": NOW + 3540,
-}
+ANA = google_claims("ana@acme.dev", HERE, NOW - 60)
 BUILD = {**ANA, "email": ROBOT, "hd": None, "azp": "104857600123456789012"}
-SEEN: dict[str, object] = {
-    "iss": "https://cloud.google.com/iap",
-    "aud": SERVICE,
-    "sub": "accounts.google.com:104857600123456789012",
-    "email": "ana@acme.dev",
-    "hd": "acme.dev",
-    "iat": NOW - 10,
-    "exp": NOW + 590,
-}
+SEEN = iap_claims("ana@acme.dev", SERVICE)
 """The claims of an IAP assertion."""
 
 
