@@ -26,6 +26,7 @@ from typing import Annotated, Any, Final
 from msgspec import Meta, Struct
 
 from wheelyard.authentication.verifiers.reloading_file import ParsedFile, ReloadingFile
+from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.errors import Invalid, Unauthenticated, WheelyardError, quoted
 from wheelyard.model.access import (
     ALL_AUTHENTICATED,
@@ -147,7 +148,7 @@ class StaticTokens:
 
     def _unexpired(self, digest: bytes, token: _StaticToken) -> tuple[str, Identity]:
         if token.is_expired(self._now()):
-            raise _invalid_static_token()
+            raise _invalid_static_token() from CredentialRejected("static_expired")
         return digest.hex(), token.identity
 
 
