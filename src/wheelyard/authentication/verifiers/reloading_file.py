@@ -121,23 +121,22 @@ class ReloadingFile(Generic[T]):
             self._last_error = message
 
     def _read(self) -> tuple[str, ParsedFile[T]]:
-        found = [_read_file(path) for path in self._paths]
-        texts = [_text(path, body) for path, (_, body) in zip(self._paths, found, strict=True)]
+        files = [(path, *_read_file(path)) for path in self._paths]
+        texts = [_text(path, body) for path, _, body in files]
         try:
             content = self._parse(*texts)
         except Invalid as fault:
             raise Invalid(f"{self._shown}: {fault.message}", code="bad_setting") from None
-        pairs = [(path, status) for path, (status, _) in zip(self._paths, found, strict=True)]
         warnings = [
             f"{escaped(str(path))}: {each}."
-            for path, _ in pairs
+            for path in self._paths
             for each in write_access_warnings(path)
         ]
         warnings += [f"{self._shown}: {each}." for each in content.warnings]
-        if found[0][0].st_mode & S_IROTH:
+        if files[0][1].st_mode & S_IROTH:
             readable = "every user of this machine may read it; take that away with 'chmod o-r'"
             warnings.insert(0, f"{self._shown}: {readable}.")
-        fingerprint = "/".join(_fingerprint(path, status) for path, status in pairs)
+        fingerprint = "/".join(_fingerprint(path, status) for path, status, _ in files)
         return fingerprint, ParsedFile(content.value, tuple(warnings))
 
 
