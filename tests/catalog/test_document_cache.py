@@ -8,6 +8,7 @@ import pytest
 from packaging.utils import NormalizedName
 
 from tests.operations.in_memory_index import Clock, fake_runtime
+from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache, MaxAge, Snapshot
 from wheelyard.catalog.projects import NameList
@@ -37,7 +38,7 @@ class CountingStore(MemoryStore):
             raise Unavailable("The store does not answer.")
         found = super().get(key, unless_version)
         self.asked.set()
-        self.go_on.wait(timeout=10)
+        self.go_on.wait(TIMEOUT_SECONDS)
         return found
 
 
@@ -96,11 +97,11 @@ def test_what_this_process_wrote_shows_at_once(harness: DocumentHarness, max_age
     harness.store.go_on.clear()
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(harness.documents.get, keys.PROJECT_NAMES, max_age)
-        harness.store.asked.wait(timeout=10)
+        harness.store.asked.wait(TIMEOUT_SECONDS)
         value = NameList((FIRST, SECOND))
         harness.cache_written(value, harness.write(FIRST, SECOND))
         harness.store.go_on.set()
-        found = answer.result(timeout=10).value
+        found = answer.result(TIMEOUT_SECONDS).value
     # who asks for the current document may get what was there when it was asked for
     assert found == (value if max_age == "fresh" else NameList((FIRST,)))
 
@@ -142,14 +143,14 @@ def test_in_a_folder_nobody_shares_an_earlier_read() -> None:
     near.store.go_on.clear()
     with ThreadPoolExecutor(2) as pool:
         early = pool.submit(near.documents.get, keys.PROJECT_NAMES)
-        assert near.store.asked.wait(timeout=10)
+        assert near.store.asked.wait(TIMEOUT_SECONDS)
         near.write(FIRST, SECOND)
         near.store.asked.clear()
         late = pool.submit(near.documents.get, keys.PROJECT_NAMES)
-        assert near.store.asked.wait(timeout=10)
+        assert near.store.asked.wait(TIMEOUT_SECONDS)
         near.store.go_on.set()
-        assert early.result(timeout=10).value == NameList((FIRST,))
-        assert late.result(timeout=10).value == NameList((FIRST, SECOND))
+        assert early.result(TIMEOUT_SECONDS).value == NameList((FIRST,))
+        assert late.result(TIMEOUT_SECONDS).value == NameList((FIRST, SECOND))
 
 
 def test_a_late_reply_does_not_bring_back_what_was_written_over(harness: DocumentHarness) -> None:

@@ -8,7 +8,7 @@ from threading import Barrier, Event, current_thread
 import pytest
 
 from tests.waiting import TIMEOUT_SECONDS, until
-from wheelyard.concurrency.daemon_threads import DaemonThreads
+from wheelyard.concurrency.daemon_threads import IDLE_SECONDS, DaemonThreads
 
 LIMIT = 3
 
@@ -63,4 +63,4 @@ def test_a_thread_keeps_nothing_of_what_is_done() -> None:
     del used
     gc.collect()
 
-    until(lambda: gone() is None, timeout=2.0)
+    until(lambda: gone() is None, timeout=IDLE_SECONDS - 1)

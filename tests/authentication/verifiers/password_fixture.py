@@ -5,6 +5,7 @@ from threading import Event, Lock
 
 from tests.authentication.verifiers.test_password_hashes import SHA512
 from tests.operations.in_memory_index import Clock
+from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
 from wheelyard.authentication.verifiers.password_hashes import verify_password
 from wheelyard.errors import Unauthenticated
@@ -39,7 +40,7 @@ class BlockingHasher:
             if self.at_once > 1:
                 self.two_at_once.set()
         if password.startswith(self.holds_back):
-            self.go_on.wait(timeout=10)
+            self.go_on.wait(TIMEOUT_SECONDS)
         with self._lock:
             self.at_once -= 1
         return verify_password(password, hashed)
