@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import venv
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -76,9 +77,9 @@ class Sandbox:
 
     def python(self, name: str = "venv") -> Path:
         """Make an empty virtual environment and return its Python."""
-        venv = self.folder / name
-        self.run(find_uv_bin(), "venv", "--quiet", "--python", sys.executable, venv)
-        return venv / "bin" / "python"
+        folder = self.folder / name
+        venv.create(folder, symlinks=True)
+        return folder / "bin" / "python"
 
 
 def new_sandbox(folder: Path) -> Sandbox:

@@ -200,6 +200,8 @@ def test_poetry(
     )
     settings = {
         "POETRY_VIRTUALENVS_IN_PROJECT": "true",
+        # a second thread of it may ask without the credentials that the first one is still reading
+        "POETRY_INSTALLER_MAX_WORKERS": "1",
         "POETRY_HTTP_BASIC_WHEELYARD_USERNAME": "__token__",
         "POETRY_HTTP_BASIC_WHEELYARD_PASSWORD": index.token,
     }

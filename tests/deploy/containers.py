@@ -123,11 +123,18 @@ class Container:
     @classmethod
     @contextmanager
     def copied(cls, buildah: Buildah, name: str) -> Iterator[Self]:
-        """Copy the files of a container into a new one, and remove it when the block ends."""
+        """
+        Copy the files of a container into a new one, and remove it when the block ends.
+
+        Programs are linked and not copied: they may be added and removed there, but not changed.
+        """
         copy = cls(buildah, buildah.run("from", "scratch"))
         try:
-            source = f"{cls(buildah, name).root}/."
-            subprocess.run(["cp", "--archive", source, copy.root], check=True)
+            places = {True: list[Path](), False: list[Path]()}
+            for place in cls(buildah, name).root.iterdir():
+                places[place.name in {"srv", "usr"}].append(place)
+            for options, found in (("--link", places[True]), ("--no-dereference", places[False])):
+                subprocess.run(["cp", "--archive", options, *found, copy.root], check=True)
             yield copy
         finally:
             buildah.run("rm", copy.name)
