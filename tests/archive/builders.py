@@ -12,6 +12,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -77,6 +78,7 @@ class Entry:
         return deflated(self.data) if self.method == DEFLATED else self.data
 
 
+@cache
 def deflated(data: bytes) -> bytes:
     """Return a raw deflate stream."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)

@@ -12,7 +12,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from http.server import BaseHTTPRequestHandler
 from itertools import cycle
 from random import Random
@@ -45,10 +45,15 @@ def b64(data: bytes) -> str:
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A key pair of an issuer."""
+    """A key pair of an issuer, made when it is first used."""
 
     kid: str
-    private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey = field(repr=False)
+    make: Callable[[], rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey]
+
+    @cached_property
+    def private(self) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
+        """The private half."""
+        return self.make()
 
     @property
     def algorithm(self) -> str:
@@ -123,13 +128,13 @@ def always(signature: bytes) -> Callable[[bytes], bytes]:
 @cache
 def rsa_key(kid: str, bits: int = 2048) -> SigningKey:
     """Return an RSA key; the same one for the same arguments, for making one takes long."""
-    return SigningKey(kid, rsa.generate_private_key(65537, bits))
+    return SigningKey(kid, lambda: rsa.generate_private_key(65537, bits))
 
 
 @cache
 def ec_key(kid: str) -> SigningKey:
     """Return a key on the curve P-256."""
-    return SigningKey(kid, ec.generate_private_key(ec.SECP256R1()))
+    return SigningKey(kid, lambda: ec.generate_private_key(ec.SECP256R1()))
 
 
 @dataclass(frozen=True)

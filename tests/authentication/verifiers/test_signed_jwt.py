@@ -157,7 +157,7 @@ def test_the_same_key_id_at_two_issuers(harness: JwtHarness) -> None:
     """A key proves the statements of its own issuer only, even if another has one of that name."""
     with running_issuer() as elsewhere:
         other = "https://gitlab.acme.dev"
-        imposter = SigningKey("r1", rsa_key("imposter").private)
+        imposter = replace(rsa_key("imposter"), kid="r1")
         elsewhere.serve_keys(imposter)
         keys = JwksCache(
             other, frozenset({"RS256"}), harness.harness.dependencies, elsewhere.keys_url
@@ -272,7 +272,7 @@ def test_hostile_key_ids(harness: JwtHarness, kid: object) -> None:
 
 def test_a_key_with_a_long_id(harness: JwtHarness) -> None:
     """A key id of more than 200 characters names no key, even if its issuer says so."""
-    keys = [SigningKey("k" * length, RSA.private) for length in (200, 201)]
+    keys = [SigningKey("k" * length, lambda: RSA.private) for length in (200, 201)]
     harness.issuer.serve_keys(*keys)
 
     assert harness.claims(keys[0].token(HONEST)) == HONEST
