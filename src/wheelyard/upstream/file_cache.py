@@ -1,11 +1,13 @@
 """What the store has of one upstream index: files, their core metadata, and learned digests."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
@@ -16,13 +18,15 @@ from wheelyard.model.project import File
 from wheelyard.storage.base import Key, Store, Stored
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.upstream.file_uses import FileUses
-from wheelyard.upstream.page import UpstreamFile
+from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.pinned_digests import PinnedDigests
 
 REMEMBERED_SECONDS: Final = 60.0
 """How long a file of a bucket is taken as being there without looking again."""
 REMEMBERED_FILES: Final = 20_000
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+Sizes = Mapping[Key, int]
+"""The objects of a project's files in the store, by their keys in the cache, with their bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,10 @@ class FileCache:
         self._remembered.put(key, (size, self._runtime.seconds()), REMEMBERED_SECONDS)
         return StoredFile(name, listed, self.files)
 
+    def sizes(self, name: NormalizedName) -> Sizes:
+        """Return what the store has of a project's files; one listing."""
+        return {each.key: each.size for each in self.store.list(keys.files_of(name))}
+
     def find_metadata(self, name: NormalizedName, file: UpstreamFile) -> bytes | None:
         """Return a file's core metadata if the store has what its page says, else None."""
         found = self.store.get(keys.core_metadata(name, file.sha256, file.filename))
@@ -125,3 +133,19 @@ def as_listed(file: UpstreamFile, size: int) -> File:
         requires_python=file.requires_python,
         yanked=file.yanked,
     )
+
+
+def only_stored(page: UpstreamPage, sizes: Sizes) -> UpstreamPage:
+    """Return a page with those files alone that the store has."""
+    files = (_as_stored(page.name, file, sizes) for file in page.files)
+    return replace(page, files=tuple(file for file in files if file is not None))
+
+
+def _as_stored(name: NormalizedName, file: UpstreamFile, sizes: Sizes) -> UpstreamFile | None:
+    """Return a file without the core metadata that the store lacks; None if it lacks the file."""
+    size = sizes.get(keys.distribution(name, file.sha256, file.filename))
+    if size is None or file.size not in (None, size):
+        return None
+    if file.has_metadata and keys.core_metadata(name, file.sha256, file.filename) not in sizes:
+        return replace(file, has_metadata=False, core_metadata="")
+    return file

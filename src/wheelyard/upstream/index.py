@@ -14,6 +14,7 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.storage.base import ObjectVersion
 from wheelyard.upstream.clients import UpstreamClients
 from wheelyard.upstream.config import UpstreamConfig
+from wheelyard.upstream.file_cache import only_stored
 from wheelyard.upstream.files import UpstreamFiles
 from wheelyard.upstream.observation import Observation
 from wheelyard.upstream.page import UpstreamPage
@@ -21,7 +22,6 @@ from wheelyard.upstream.pages import FoundPage, KnownPage, UpstreamPages
 from wheelyard.upstream.policy.evaluation import PageView
 from wheelyard.upstream.policy.policy import Policy
 from wheelyard.upstream.policy.reasons import Code, Reason
-from wheelyard.upstream.stored_files import only_stored, stored_sizes
 from wheelyard.upstream.why import Explainer, Explanation
 
 VIEW_BYTES: Final = 16 * 1024**2
@@ -157,5 +157,5 @@ class UpstreamIndex:
         if not self.config.offline:
             return page
         # a resolver that chose another file could not have it
-        stored = stored_sizes(self.files.cache(page.upstream), page.name)
+        stored = self.files.cache(page.upstream).sizes(page.name)
         return only_stored(self.files.with_digests(page), stored)

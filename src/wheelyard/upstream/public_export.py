@@ -47,10 +47,10 @@ from wheelyard.rendering.releases import latest_release
 from wheelyard.rendering.web.environment import ANYONE, PageEnvironment
 from wheelyard.rendering.web.upstream_page import UpstreamContent, upstream_page
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Stored
+from wheelyard.upstream.file_cache import Sizes, only_stored
 from wheelyard.upstream.index import ServedPage, UpstreamIndex
 from wheelyard.upstream.page import UpstreamPage
 from wheelyard.upstream.page_content import content_for_people, parse_core_metadata
-from wheelyard.upstream.stored_files import Sizes, only_stored
 
 PUBLIC_MANIFEST: Final = Key(f"{EXPORT_PREFIX}public.json")
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
+from wheelyard.upstream.file_cache import only_stored
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
-from wheelyard.upstream.stored_files import only_stored
 
 NAME = NormalizedName("idna")
 DIGEST = "a" * 64
