@@ -60,6 +60,17 @@ class ByModule(LoadScopeScheduling):  # type: ignore[misc]
         super().remove_node(node)
         return test
 
+    def _reschedule(self, node: WorkerController) -> None:
+        """
+        Give a worker more to do; tell it if nothing is left.
+
+        It keeps its last test until it knows what comes next. xdist forgets to tell a worker that
+        has taken over what a crashed one has left, and so the run never ended.
+        """
+        super()._reschedule(node)
+        if not self.workqueue and not node.shutting_down:
+            node.shutdown()
+
     def _split_scope(self, nodeid: str) -> str:
         return nodeid if nodeid.startswith(ALONE) else nodeid.partition("::")[0]
 
