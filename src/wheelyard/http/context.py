@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from msgspec import Struct
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.http.caching.document_reader import DocumentReader
@@ -29,8 +30,7 @@ MAX_WAITING_PASSWORDS: Final = 64
 """How many logins of one client network may wait for password hashing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerContext:
+class ServerContext(Struct, frozen=True, kw_only=True):
     """The parts of a running server process that request handlers share."""
 
     index: Index

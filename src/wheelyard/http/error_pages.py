@@ -6,9 +6,11 @@ to `text/html`, or names none.
 """
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context import ServerContext
@@ -36,8 +38,7 @@ _OF_BODY: Final = (b"content-", b"x-content-")
 """The beginnings of the headers that a page has of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorPages:
+class ErrorPages(Struct, frozen=True):
     """Makes the pages of errors; they need neither the store nor the templates."""
 
     context: ServerContext

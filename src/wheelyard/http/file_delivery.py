@@ -9,7 +9,6 @@ reads the bytes chunk by chunk.
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from errno import ELOOP, EMFILE, ENFILE
 from hashlib import sha256
@@ -18,6 +17,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
@@ -44,8 +44,7 @@ SMALL_FILE_BYTES: Final = 65_536
 logger = logging.getLogger("wheelyard")
 
 
-@dataclass(frozen=True, slots=True)
-class CoreMetadataCache:
+class CoreMetadataCache(Struct, frozen=True):
     """Reads the core metadata of listed files, from a cache or from the store."""
 
     files: Files

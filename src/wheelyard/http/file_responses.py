@@ -6,11 +6,12 @@ cached as pages are; a range of it is not compressed.
 """
 
 from collections.abc import Awaitable, Callable, Hashable, Iterator
-from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
+from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.http.caching.cache_headers import file_cache_headers, metadata_cache_headers
@@ -49,8 +50,7 @@ IsCurrent = Callable[[], bool]
 """Returns whether an identical request may get an equal response; may raise Unavailable."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileToSend:
+class FileToSend(Struct, frozen=True, kw_only=True):
     """A distribution that the caller may have."""
 
     sha256: str

@@ -1,10 +1,10 @@
 """Responses with pages, cached or rendered, for all handlers that answer with pages."""
 
 from collections.abc import Callable, Hashable
-from dataclasses import replace
 from functools import partial
 from urllib.parse import parse_qs
 
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog.document_cache import Snapshot

@@ -6,10 +6,11 @@ each root path has its own `files/`. `/<name>/` is a project unless another rout
 """
 
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Final
+
+from msgspec.structs import replace
 
 from wheelyard.http.context import ServerContext
 from wheelyard.http.handlers import access_api, projects_api, tokens_api, upstream_api

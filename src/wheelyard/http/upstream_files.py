@@ -7,10 +7,11 @@ if the store does not have it yet, while it is fetched.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from typing import Final
+
+from msgspec import Struct
 
 from wheelyard.errors import Forbidden, NotFound
 from wheelyard.http.caching.cache_headers import file_cache_headers
@@ -41,8 +42,7 @@ HEADERS: Final = (*file_cache_headers(is_public=False), FROM_UPSTREAM)
 """No shared cache may keep a file: it may be blocked, or its name become private, any time."""
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamDownload:
+class UpstreamDownload(Struct, frozen=True):
     """One request for a file that a page of an upstream index may list."""
 
     request: Request

@@ -10,10 +10,11 @@ is unchanged), or raise `Unavailable` (the outcome is unknown: read the object t
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, NamedTuple, NewType, Protocol
+
+from msgspec import Struct
 
 from wheelyard.errors import Conflict
 
@@ -36,8 +37,7 @@ STORAGE_DENIED: Final = "storage_denied"
 """The error code for an IAM permission that is missing on a bucket."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """The result of `get` for an object that exists: its bytes and its version."""
 
     body: bytes
@@ -67,8 +67,7 @@ class Entry(NamedTuple):  # a listing has thousands
     """When it was written, by the store's clock; seconds since the epoch."""
 
 
-@dataclass(frozen=True, slots=True)
-class WebType:
+class WebType(Struct, frozen=True):
     """The headers that a bucket sends with an object that a client downloads from it directly."""
 
     content_type: str

@@ -11,6 +11,8 @@ from operator import itemgetter
 from threading import Lock
 from typing import Final
 
+from msgspec import Struct
+
 from wheelyard.errors import Conflict, NotFound
 from wheelyard.storage.base import (
     Entry,
@@ -65,8 +67,7 @@ class OperationCounter:
             return dict(self._counts)
 
 
-@dataclass(frozen=True, slots=True)
-class Histogram:
+class Histogram(Struct, frozen=True):
     """The durations with one set of label values, as a Prometheus histogram."""
 
     labels: HistogramLabels
@@ -76,8 +77,7 @@ class Histogram:
     """The sum of all durations."""
 
 
-@dataclass(slots=True)
-class _Durations:
+class _Durations(Struct):
     """The durations with one set of label values: how many are in each bucket, and their sum."""
 
     counts: list[int]

@@ -20,7 +20,6 @@ server reads it, so the umask decides the modes.
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from errno import EISDIR, ELOOP
 from fcntl import LOCK_EX, flock
 from hashlib import blake2b
@@ -28,6 +27,8 @@ from io import FileIO
 from pathlib import Path
 from random import Random
 from stat import S_ISLNK
+
+from msgspec import Struct
 
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import (
@@ -64,8 +65,7 @@ MTIME_JITTER_BITS = 20
 """The modification time of a written file is moved by so many random bits of nanoseconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Watch:
+class _Watch(Struct, frozen=True):
     """Tells whether a file has not changed; there are many, and a closure takes more memory."""
 
     path: str
@@ -83,8 +83,7 @@ class _Watch:
         return is_same and found.st_size == self.size
 
 
-@dataclass(frozen=True, slots=True)
-class _AbsenceWatch:
+class _AbsenceWatch(Struct, frozen=True):
     """Tells whether there is still no file at `path`; `spool` is in each store."""
 
     path: str
@@ -97,8 +96,7 @@ class _AbsenceWatch:
         return os.access(self.spool, os.F_OK)
 
 
-@dataclass(frozen=True, slots=True)
-class _SpoolFile:
+class _SpoolFile(Struct, frozen=True):
     """An open file in the spool with the bytes of an object."""
 
     path: str

@@ -9,8 +9,9 @@ threads may use it.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
+
+from msgspec import Struct
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import WheelyardError
@@ -57,8 +58,7 @@ Labels = tuple[str, str, str]
 """Route, method and status, for the metrics."""
 
 
-@dataclass(slots=True)
-class Remembered:
+class Remembered(Struct):
     """What is remembered of a request."""
 
     caller: Caller

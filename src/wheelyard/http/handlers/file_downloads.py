@@ -9,10 +9,10 @@ at the same time. The response is sent only if the document still lists the file
 """
 
 from asyncio import Task, create_task
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog.document_cache import Snapshot
@@ -39,8 +39,7 @@ if TYPE_CHECKING:
 METADATA_SUFFIX: Final = ".metadata"
 
 
-@dataclass(frozen=True, slots=True)
-class _RequestedFile:
+class _RequestedFile(Struct, frozen=True):
     project: NormalizedName
     version: ObjectVersion
     """Of the project's document."""

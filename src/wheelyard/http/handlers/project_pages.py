@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, NotFound
@@ -35,8 +35,7 @@ _FILE_BYTES: Final = 1024
 _PAGE_NUMBER: Final = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class _Neighbours:
+class _Neighbours(Struct, frozen=True):
     """What a page shows of other projects, as far as the caller may read them, and of grants."""
 
     known: frozenset[NormalizedName]

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
+
+from msgspec import Struct
 
 from wheelyard.http.protocol.messages import AsgiScope, Headers, Response
 from wheelyard.model.access import Caller
@@ -23,8 +24,7 @@ _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]
 _CLOUD_TRACE = re.compile(rb"([0-9a-fA-F]{32})(?:/([0-9]{1,20}))?(?:;o=([0-9]+))?")
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
+class TraceContext(Struct, frozen=True):
     """The trace that a request belongs to, as its client or a proxy sent it."""
 
     id: str
@@ -34,8 +34,7 @@ class TraceContext:
     is_sampled: bool
 
 
-@dataclass(slots=True)
-class RequestRecord:
+class RequestRecord(Struct):
     """The facts of one request for metrics, logs and traces; completed while it is answered."""
 
     scope: AsgiScope

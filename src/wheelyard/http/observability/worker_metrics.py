@@ -9,7 +9,6 @@ worker that has exited stays, as counters must never go down.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import chain
 from math import fsum
 from pathlib import Path
@@ -62,8 +61,7 @@ class MetricsSnapshot(Struct, frozen=True, kw_only=True):
     """None without an upstream index."""
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerMetricsFolder:
+class WorkerMetricsFolder(Struct, frozen=True):
     """The folder with a file of metrics for each worker of a server, as one worker uses it."""
 
     folder: Path

@@ -1,8 +1,9 @@
 """Conditional and range requests (RFC 9110, sections 13 and 14), with ETags and no dates."""
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from wheelyard.errors import Invalid
 from wheelyard.http.protocol.error_responses import PRECONDITION_FAILED, error_response
@@ -14,8 +15,7 @@ _BYTE_RANGE: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ByteRange:
+class ByteRange(Struct, frozen=True):
     """The bytes from `start` up to `stop`, which is not included."""
 
     start: int

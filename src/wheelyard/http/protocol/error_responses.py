@@ -7,11 +7,11 @@ The media type is exactly `application/json`, because uv shows `code` for no oth
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
 from msgspec.json import encode
+from msgspec.structs import replace
 
 from wheelyard import errors
 from wheelyard.errors import RETRY_AFTER_SECONDS, Forbidden, Unavailable, WheelyardError

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs
+
+from msgspec import Struct
 
 from wheelyard.errors import Invalid, quoted
 from wheelyard.http.protocol.error_responses import UNSUPPORTED_MEDIA_TYPE
@@ -17,8 +18,7 @@ MAX_FIELDS: Final = 1000
 _NUMBER: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class FormFields:
+class FormFields(Struct, frozen=True):
     """The fields of a form; several of one name are the ticked boxes of a list."""
 
     values: Mapping[str, tuple[str, ...]]

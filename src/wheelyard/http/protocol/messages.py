@@ -6,7 +6,6 @@ from asyncio import wait as asyncio_wait
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, MutableMapping
 from concurrent.futures import Executor, Future, wait
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,8 +34,7 @@ JSON: Final = b"application/json"
 logger = logging.getLogger("wheelyard")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Struct, frozen=True, kw_only=True):
     """A request with its route parameters and its caller, who may be anonymous."""
 
     method: str
@@ -77,8 +75,7 @@ class ErrorBody(Struct, frozen=True):
     """The error code, for programs."""
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
-class Response:
+class Response(Struct, frozen=True, weakref=True):
     """A response; `headers` include Content-Length, except with status 204 or 304."""
 
     status: int

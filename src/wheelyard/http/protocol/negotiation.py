@@ -5,9 +5,10 @@ An `Accept` of `*/*` alone gets HTML, because clients that send it read links.
 """
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from msgspec import Struct
 
 ACCEPT_LIMIT_BYTES: Final = 4096
 """The parsed length: a longer Accept counts as `*/*`, the rest of Accept-Encoding is ignored."""
@@ -15,8 +16,7 @@ ACCEPT_LIMIT_BYTES: Final = 4096
 _QUALITY = re.compile(r"q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class _MediaTypeTraits:
+class _MediaTypeTraits(Struct, frozen=True):
     content_type: bytes
     etag_letter: str
     """The letter in the ETag that tells the media types of one page apart."""

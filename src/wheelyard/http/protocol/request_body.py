@@ -7,8 +7,9 @@ and then the rest of the body is read and discarded (`drain`).
 
 from asyncio import get_running_loop, timeout
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from wheelyard.http.protocol.messages import AsgiScope, Headers, Message, Receive
 
@@ -23,8 +24,7 @@ class SlowClient(Exception):
     """The client sends its body below the minimum rate."""
 
 
-@dataclass(frozen=True, slots=True)
-class BodyTimeouts:
+class BodyTimeouts(Struct, frozen=True):
     """The minimum rate of a request body, and how far the body may be behind it."""
 
     idle_seconds: float = 30.0

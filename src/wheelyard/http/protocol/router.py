@@ -11,10 +11,11 @@ without it, or with `/?`, which matches both.
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
+
+from msgspec import Struct
 
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.http.observability.request_record import UNMATCHED_ROUTE
@@ -75,8 +76,7 @@ def never(_request: Request) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """A row of the routing table: the handler of the paths that match a pattern."""
 
     name: str

@@ -4,8 +4,9 @@ Checks of the `Host` header and of the scheme, before routing (`trusted_hosts`, 
 Health probes are answered under any host: a load balancer knows an address and no host name.
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from wheelyard.errors import Forbidden, Invalid
 from wheelyard.http.protocol.client_address import has_forwarding_header
@@ -18,8 +19,7 @@ from wheelyard.settings.sections import Settings, is_loopback
 HTTPS: Final = "https"
 
 
-@dataclass(frozen=True, slots=True)
-class HostPolicy:
+class HostPolicy(Struct, frozen=True):
     """Which values of the Host header are allowed, and whether credentials need HTTPS."""
 
     hosts: frozenset[str]

@@ -1,7 +1,6 @@
 """Authorization of reads: which caller may read which project."""
 
-from dataclasses import dataclass
-
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import invalid_credential
@@ -10,8 +9,7 @@ from wheelyard.model.access import Action, Caller, Pattern, matches_any
 from wheelyard.model.distribution_filename import parse_name
 
 
-@dataclass(frozen=True, slots=True)
-class ReadPolicy:
+class ReadPolicy(Struct, frozen=True):
     """Decides who may read a project, by its name alone: no error tells whether it exists."""
 
     anonymous: Caller

@@ -8,12 +8,12 @@ would look like a missing package. Header schemes: Basic (RFC 7617) and Bearer (
 import re
 from base64 import b64decode
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import blake2b
 from typing import Final, TypeVar
 
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import invalid_credential

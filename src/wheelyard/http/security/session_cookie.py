@@ -7,8 +7,9 @@ of other sites make; also from a link there, so that one arrives as if signed ou
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from wheelyard.http.protocol.messages import Header, Headers
 from wheelyard.model.session import MAX_COOKIE_CHARS
@@ -19,8 +20,7 @@ NAME: Final = "wheelyard-session"
 _VALUE: Final = re.compile(rb"[A-Za-z0-9_.-]{1,%d}" % MAX_COOKIE_CHARS)
 
 
-@dataclass(frozen=True, slots=True)
-class SessionCookie:
+class SessionCookie(Struct, frozen=True):
     """The name and the attributes of the cookie on one index."""
 
     name: str
