@@ -42,7 +42,7 @@ SIGNED_IN = Request(
     receive=_no_body,
     session=SESSION,
 )
-BY_PASSWORD = replace(SIGNED_IN, session=None)
+BY_PASSWORD = structs.replace(SIGNED_IN, session=None)
 
 
 @pytest.fixture
@@ -81,8 +81,8 @@ def test_a_form_of_somebody_else_is_refused(harness: IndexHarness) -> None:
     of_session, of_ana = _made(harness.index, SIGNED_IN), _made(harness.index, BY_PASSWORD)
     others = [
         BY_PASSWORD,
-        replace(SIGNED_IN, session=structs.replace(SESSION, id="6" * 32)),
-        replace(BY_PASSWORD, caller=Caller("htpasswd:ben", ())),
+        structs.replace(SIGNED_IN, session=structs.replace(SESSION, id="6" * 32)),
+        structs.replace(BY_PASSWORD, caller=Caller("htpasswd:ben", ())),
     ]
 
     assert [_is_taken(harness.index, each, of_session) for each in others] == [False] * 3
