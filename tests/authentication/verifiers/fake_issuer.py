@@ -48,7 +48,7 @@ class SigningKey:
     """A key pair of an issuer, made when it is first used."""
 
     kid: str
-    make: Callable[[], rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey]
+    make: Callable[[], rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey] = field(repr=False)
 
     @cached_property
     def private(self) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
