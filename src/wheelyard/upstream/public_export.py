@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
 from itertools import groupby
 from typing import Final
 
@@ -32,6 +31,7 @@ from wheelyard.operations.exporting.manifest import (
     EXPORT_PREFIX,
     FileMode,
     Options,
+    content_digest,
     page_generator,
 )
 from wheelyard.operations.exporting.page_writer import INDEX, PageWriter, SitePage, Versions
@@ -169,7 +169,7 @@ class PublicExport:
         raise self.place.retries.exhausted("the list of public projects")
 
     def _export(self, before: _Loaded, everything: bool) -> PublicResult:  # noqa: FBT001 - of `run`
-        made_with = _digest([self.options, page_generator()])
+        made_with = content_digest([self.options, page_generator()])
         is_known = before.is_true and before.manifest.made_with == made_with and not everything
         known = before.manifest.projects
         work = partial(self._export_project, before, is_known)
@@ -209,7 +209,7 @@ class PublicExport:
             return name, None
         content = content_for_people(self.upstream, found, page)
         shown = (page.status, page.reason, page.files, content.label)
-        made_from = _digest([*shown, content.hidden, content.decisions])
+        made_from = content_digest([*shown, content.hidden, content.decisions])
         entry = before.manifest.projects.get(name)
         if is_known and entry is not None and entry.made_from == made_from:
             return name, entry
@@ -290,10 +290,6 @@ class PublicExport:
 
     def _files(self, upstream_id: str) -> Files:
         return self.upstream.files.cache(upstream_id).files
-
-
-def _digest(value: object) -> str:
-    return blake2b(encode(value), digest_size=12).hexdigest()
 
 
 def _project_of(key: Key) -> NormalizedName | None:

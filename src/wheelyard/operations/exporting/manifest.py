@@ -18,7 +18,7 @@ from importlib.resources.abc import Traversable
 from typing import Final
 
 from msgspec import UNSET, DecodeError, Struct, UnsetType, ValidationError
-from msgspec.json import Decoder
+from msgspec.json import Decoder, encode
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
@@ -207,6 +207,11 @@ def load_manifest(site: Store) -> LoadedManifest:
 def store_fingerprint(location: str) -> str:
     """Return 32 hexadecimal digits that identify a store without showing its location."""
     return sha256(os.fsencode(location)).hexdigest()[:32]
+
+
+def content_digest(value: object) -> str:
+    """Return 24 hexadecimal digits that change with what pages are made of, or made with."""
+    return blake2b(encode(value), digest_size=12).hexdigest()
 
 
 @cache

@@ -3,17 +3,20 @@
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
-from hashlib import blake2b
 from typing import Final
 
-from msgspec.json import encode
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File, Project
 from wheelyard.operations.descriptions.descriptions import RenderedDescription
-from wheelyard.operations.exporting.manifest import ManifestEntry, Options, page_generator
+from wheelyard.operations.exporting.manifest import (
+    ManifestEntry,
+    Options,
+    content_digest,
+    page_generator,
+)
 from wheelyard.operations.exporting.page_writer import INDEX, PAGE_CACHE_CONTROL, SitePage
 from wheelyard.operations.exporting.project_record import ProjectRecord
 from wheelyard.operations.exporting.site_links import digest_of
@@ -64,7 +67,7 @@ class SitePages:
     @property
     def made_with(self) -> str:
         """The options and the version that all pages are made with."""
-        return _digest([self.options, page_generator()])
+        return content_digest([self.options, page_generator()])
 
     def project_prefixes(self, name: NormalizedName) -> tuple[str, ...]:
         """Return the prefixes of the paths of all pages of a project."""
@@ -152,7 +155,7 @@ class ProjectPages:
         folder = f"project/{project.name}/{release.version}/"
         links = digest_of((), self._requires_of(release), self.known)
         shown = [project.name, project.status, project.reason, release.files]
-        made_from = _digest([*shown, release is latest, links])
+        made_from = content_digest([*shown, release is latest, links])
         for selection in file_pages(release):
             render = partial(self._files_page, release, selection)
             yield _html(f"{folder}{selection.path}", made_from, render)
@@ -255,7 +258,3 @@ class ProjectPages:
 
 def _html(folder: str, made_from: str, render: Callable[[], bytes]) -> SitePage:
     return SitePage(f"{folder}{INDEX}", HTML, render, made_from)
-
-
-def _digest(value: object) -> str:
-    return blake2b(encode(value), digest_size=12).hexdigest()
