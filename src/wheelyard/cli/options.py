@@ -14,6 +14,7 @@ from wheelyard.authentication.verifiers.reloading_file import write_access_warni
 from wheelyard.catalog import keys
 from wheelyard.cli.help_text import complete_path
 from wheelyard.cli.output import given_option, keep_option, print_message, warn
+from wheelyard.errors import Invalid
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.text import escaped
 from wheelyard.settings.load import (
@@ -31,6 +32,7 @@ from wheelyard.wiring.stores import system_runtime
 
 if TYPE_CHECKING:
     from wheelyard.http.tls_certificate import TlsFiles
+    from wheelyard.upstream.index import UpstreamIndex
 
 LOGIN_NAME_LIMIT: Final = 100
 """Characters of an operating system user's name in a journal."""
@@ -145,6 +147,16 @@ def warn_without_upstream(index: Index) -> None:
             "a server of this store has upstream indexes, and these settings have no [upstream]: "
             "no name is compared with the public ones. Give the settings of the server by --config"
         )
+
+
+def require_upstream(index: Index) -> "UpstreamIndex":
+    """Return the upstream indexes of an index; raise Invalid if the settings name none."""
+    if index.upstream is None:
+        raise Invalid(
+            "No upstream index is configured. Set enabled and url in [upstream].",
+            code="bad_setting",
+        )
+    return index.upstream
 
 
 def is_store_given() -> bool:

@@ -3,9 +3,8 @@
 import click
 
 from wheelyard.cli.help_text import examples
-from wheelyard.cli.options import existing_index, store_options
+from wheelyard.cli.options import existing_index, require_upstream, store_options
 from wheelyard.cli.output import output_options, print_json, print_line
-from wheelyard.errors import Invalid
 from wheelyard.model.distribution_filename import parse_name
 
 
@@ -27,12 +26,7 @@ def forget(*, project: str) -> None:
     Servers that run follow when they ask for the page next.
     """
     index, name = existing_index(), parse_name(project)
-    if index.upstream is None:
-        raise Invalid(
-            "No upstream index is configured. Set enabled and url in [upstream].",
-            code="bad_setting",
-        )
-    owner = index.upstream.pages.forget(name)
+    owner = require_upstream(index).pages.forget(name)
     known = f"it was {owner}'s" if owner else "nothing was known of it"
     print_line(f"forgot {name}: {known}")
     print_json({"project": name, "owner": owner})

@@ -8,7 +8,12 @@ from typing import Final
 import click
 
 from wheelyard.cli.help_text import examples
-from wheelyard.cli.options import command_settings, ensure_index, store_options
+from wheelyard.cli.options import (
+    command_settings,
+    ensure_index,
+    require_upstream,
+    store_options,
+)
 from wheelyard.cli.output import output_options, print_json, print_line, progress_bar
 from wheelyard.cli.quantities import describe_size
 from wheelyard.errors import Invalid, Unavailable
@@ -62,24 +67,17 @@ def prefetch(*, paths: tuple[Path, ...], dry_run: bool, jobs: int) -> int:
     hides it, and 1 if a file could not be fetched.
     """
     locked = read_lock_files(paths)
-    index = ensure_index(command_settings())
-    if index.upstream is None:
-        raise Invalid(
-            "No upstream index is configured. Set enabled and url in [upstream].",
-            code="bad_setting",
-        )
-    if index.upstream.config.offline:
+    upstream = require_upstream(ensure_index(command_settings()))
+    if upstream.config.offline:
         raise Invalid(
             "[upstream] offline is set, so nothing can be fetched. Prefetch where there is a "
             "connection, with --set upstream.offline=false.",
             code="bad_setting",
         )
     columns = ("SpinnerColumn", "DownloadColumn", "TransferSpeedColumn")
-    with closing(index.upstream), progress_bar("prefetch", *columns) as update:
+    with closing(upstream), progress_bar("prefetch", *columns) as update:
         try:
-            work = Prefetch(
-                index=index.upstream, jobs=jobs, received=lambda size: update(advance=size)
-            )
+            work = Prefetch(index=upstream, jobs=jobs, received=lambda size: update(advance=size))
             report = work.run(locked, dry_run=dry_run)
         except Unavailable as fault:
             raise Unavailable(
