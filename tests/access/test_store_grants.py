@@ -1,10 +1,10 @@
 """Grants and groups in the store, as those see them who send a credential."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.access.access_fixture import (
     PASSWORD,

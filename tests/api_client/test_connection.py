@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from tests.clients.servers import free_port
 from tests.sources.web.fake_server import CannedResponse, FakeServer, running_fake_server
@@ -62,7 +63,7 @@ def pauses() -> list[float]:
 @pytest.fixture
 def opened(pauses: list[float]) -> Iterator[Opened]:
     """Open the index of a server, with a credential; no pause takes time."""
-    runtime = replace(system_runtime(), pause=pauses.append, random=random.Random(1))
+    runtime = structs.replace(system_runtime(), pause=pauses.append, random=random.Random(1))
     with ExitStack() as connections:
 
         def open_at(url: str, secret: str = SECRET) -> RemoteIndex:

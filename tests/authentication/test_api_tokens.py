@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from msgspec.structs import replace as changed
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore

@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from msgspec import structs
 from msgspec.structs import replace as changed
 
 from tests.access.access_fixture import (
@@ -102,8 +103,8 @@ def test_who_was_right_before_is_let_in(access: AccessHarness, tmp_path: Path) -
     """A user who logged in today is not locked out by other clients' guesses."""
     clock, right = Clock(), Credential("reader", PASSWORD)
     passwords = HtpasswdVerifier(tmp_path / "htpasswd", bytes(32), clock.seconds)
-    index = replace(
-        access.index, authenticator=replace(access.index.authenticator, htpasswd=passwords)
+    index = structs.replace(
+        access.index, authenticator=structs.replace(access.index.authenticator, htpasswd=passwords)
     )
     access = replace(access, in_process=replace(access.in_process, index=index))
     assert is_let_in(access, right)
@@ -171,7 +172,7 @@ def test_a_file_that_is_due(access: AccessHarness, tmp_path: Path) -> None:
     """API tokens need no check of a credentials file; passwords do."""
     clock = Clock()
     passwords = HtpasswdVerifier(tmp_path / "htpasswd", bytes(32), clock.seconds)
-    authenticator = replace(access.index.authenticator, htpasswd=passwords)
+    authenticator = structs.replace(access.index.authenticator, htpasswd=passwords)
     right = Credential("reader", PASSWORD)
     sent = (right, Credential("__token__", access.token("*", can="read")))
     authenticator.authenticate(right, HERE)

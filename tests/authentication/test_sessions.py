@@ -2,12 +2,13 @@
 
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from msgspec.json import encode
+from msgspec.structs import replace
 
 from tests.authentication.verifiers.test_password_hashes import APR1, SHA
 from tests.operations.in_memory_index import START, Clock, fake_runtime

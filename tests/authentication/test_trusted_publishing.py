@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from msgspec.structs import replace as changed
 
 from tests.authentication.publishing_fixture import (
@@ -111,7 +112,7 @@ def test_a_minted_token_as_a_password(noon: IndexHarness) -> None:
     service = publishing(noon.index)
     token = Credential("__token__", service.mint(signed(GITHUB_SAYS)).token.text)
 
-    caller = replace(noon.index.authenticator, trusted_publishing=service).authenticate(
+    caller = structs.replace(noon.index.authenticator, trusted_publishing=service).authenticate(
         token, "192.0.2.7"
     )
 
@@ -121,7 +122,7 @@ def test_a_minted_token_as_a_password(noon: IndexHarness) -> None:
     others = replace(RULES, publishers=parse_publishers([GITLAB]))
     for gone in (None, publishing(noon.index, others)):
         with pytest.raises(Unauthenticated) as caught:
-            replace(noon.index.authenticator, trusted_publishing=gone).authenticate(
+            structs.replace(noon.index.authenticator, trusted_publishing=gone).authenticate(
                 token, "192.0.2.7"
             )
         assert isinstance(caught.value.__cause__, CredentialRejected)

@@ -7,11 +7,13 @@ have the same future, so a state is played on from once. That leaves nothing out
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
 from random import Random
+
+from msgspec.structs import asdict, replace
 
 from tests.catalog.invariants import DEMO, WriteIntent, document, is_named, violations
 from tests.catalog.lone_writers import LoneWriters, Position
@@ -56,15 +58,10 @@ def ticking() -> Callable[[], float]:
     return lambda: TICK * next(ticks)
 
 
-class ReadOnce(Uploads):
+class ReadOnce(Uploads, frozen=True, kw_only=True):
     """Uploads that read the archive of a distribution once for all plays."""
 
     contents: dict[Path, DistributionContents]
-
-    def __init__(self, uploads: Uploads, contents: dict[Path, DistributionContents]) -> None:
-        for each in fields(Uploads):
-            object.__setattr__(self, each.name, getattr(uploads, each.name))
-        object.__setattr__(self, "contents", contents)
 
     def _read(self, arrival: SpooledUpload) -> DistributionContents:
         if arrival.path not in self.contents:
@@ -109,7 +106,7 @@ class Scenario:
         runtime = replace(fake_runtime(Clock(), seed), monotonic=ticking())
         traits = StoreTraits(is_local=not self.far)
         index = build_index(store, Spool(self.folder), Settings(), runtime, traits)
-        return replace(index, uploads=ReadOnce(index.uploads, self.contents))
+        return replace(index, uploads=ReadOnce(**asdict(index.uploads), contents=self.contents))
 
     @contextmanager
     def stage(self) -> Iterator[Stage]:

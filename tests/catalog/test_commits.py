@@ -1,10 +1,10 @@
 """Commits of one writer to a project's document, with other writers and lost replies."""
 
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Final
 
 import pytest
+from msgspec.structs import replace
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.catalog.invariants import DEMO, document

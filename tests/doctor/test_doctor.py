@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from tests.clients.harness import SOURCE, Sandbox, program
 from tests.clients.tls import Proxy, running_proxy
@@ -244,7 +245,7 @@ def test_clock(laptop: Laptop, server: RunningServer) -> None:
     """A clock that is an hour off is a warning."""
     machine, runtime = laptop.machine(), system_runtime()
     late = replace(
-        machine, runtime=replace(runtime, now=lambda: runtime.now() + timedelta(hours=1))
+        machine, runtime=structs.replace(runtime, now=lambda: runtime.now() + timedelta(hours=1))
     )
 
     findings = list(examination(with_token(server, server.token), "", late).run())

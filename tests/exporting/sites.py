@@ -4,12 +4,14 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+from msgspec.structs import replace
 
 from tests.rendering.atom import parse_feed
 from tests.storage.wrapping import WrappedStore

@@ -5,9 +5,9 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from tests.durability.serving import environment
 from tests.exporting.export_fixture import ExportHarness

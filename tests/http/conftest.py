@@ -1,10 +1,10 @@
 """Servers for the HTTP tests: one of each kind for each module."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.http.google_users import GoogleUsersServer, running_google_server
 from tests.http.jobs import Ci, running_ci

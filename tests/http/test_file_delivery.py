@@ -4,10 +4,10 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.http.packages import Package, publish, wheel
 from tests.http.raw_client import ask, raw_connection

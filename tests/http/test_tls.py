@@ -7,7 +7,6 @@ import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from functools import partial
 from http.client import HTTPSConnection
 from pathlib import Path
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from cryptography.x509 import DNSName, RFC822Name
+from msgspec.structs import replace
 
 from tests.clients.harness import REPOSITORY, system_program
 from tests.clients.tls import Authority

@@ -9,6 +9,7 @@ from threading import Event
 from typing import NoReturn
 
 import pytest
+from msgspec import structs
 from packaging.utils import NormalizedName
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
@@ -131,10 +132,10 @@ def test_digests(harness: IndexHarness, files: FakeFiles, algorithm: str) -> Non
 
 def test_too_large(harness: IndexHarness, files: FakeFiles) -> None:
     """A file over the limit is refused, unread where its size is told."""
-    harness.index = replace(
+    harness.index = structs.replace(
         harness.index,
-        uploads=replace(
-            harness.index.uploads, rules=replace(harness.index.uploads.rules, max_size=200)
+        uploads=structs.replace(
+            harness.index.uploads, rules=structs.replace(harness.index.uploads.rules, max_size=200)
         ),
     )
     offer = files.offer(make_wheel())

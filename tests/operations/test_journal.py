@@ -1,11 +1,11 @@
 """The journals of all projects, as they are read for people."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.authentication.publishing_fixture import publishing, signed
@@ -39,7 +39,7 @@ def reader(
     whole.store = store or harness.store
     index = whole.opened(seed=7)
     source = StoreJournals(index.projects, index.tokens.records, only)
-    return replace(JournalReader(source), **filters)  # type: ignore[arg-type]
+    return replace(JournalReader(source), **filters)
 
 
 def read(journal: JournalReader) -> JournalPart:

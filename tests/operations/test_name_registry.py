@@ -1,10 +1,10 @@
 """The registry of private names: reserving, releasing, and what other commands make of that."""
 
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash

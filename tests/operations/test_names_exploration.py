@@ -1,11 +1,11 @@
 """Claims, releases and uploads of one name, played in every order with a fault anywhere."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 import pytest
+from msgspec.structs import asdict, replace
 from packaging.utils import NormalizedName
 
 from tests.catalog.explorer import ReadOnce
@@ -55,7 +55,7 @@ class Play:
         if not self._harness.is_local:
             index.projects.names.get()
             index.projects.get_for_update(DEMO)
-        return replace(index, uploads=ReadOnce(index.uploads, self._contents))
+        return replace(index, uploads=ReadOnce(**asdict(index.uploads), contents=self._contents))
 
     def explore(self, *writers: Writer, faults: int = 0) -> Iterator[LoneWriters]:
         """Yield the end of each order of the store calls of these, with so many faults."""

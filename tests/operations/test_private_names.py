@@ -1,10 +1,10 @@
 """Private names beside an upstream index: which they are, and how a name becomes one."""
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash

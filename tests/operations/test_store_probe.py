@@ -1,9 +1,10 @@
 """Trial writes: whether a store takes what an index does with it."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
 from tests.operations.in_memory_index import Clock, fake_runtime

@@ -3,12 +3,12 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 
 import pytest
+from msgspec import field
 from packaging.utils import NormalizedName
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
@@ -114,8 +114,7 @@ def test_a_file_that_was_just_written(harness: IndexHarness, folder: Path) -> No
     assert listed(harness) == {path.name}
 
 
-@dataclass(frozen=True, slots=True)
-class CountingFolder(FolderTree):
+class CountingFolder(FolderTree, frozen=True):
     """A folder that counts what is read there."""
 
     opened: list[str] = field(default_factory=list)

@@ -1,7 +1,8 @@
 """An index in memory beside an upstream index, of which only the names matter."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.operations.in_memory_index import IndexHarness

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
 from ipaddress import ip_network
 
+from msgspec.structs import replace
 from packaging.utils import canonicalize_name
 
 from tests.operations.in_memory_index import Clock, fake_runtime

@@ -8,9 +8,10 @@ client asks for one.
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from wheelyard.archive.member_names import check_relative_name
 from wheelyard.archive.rules import (
@@ -46,8 +47,7 @@ _INSTALLER_SIGNATURES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class DistributionContents:
+class DistributionContents(Struct, frozen=True):
     """The metadata of a valid distribution file, the warnings about it, and its waived rules."""
 
     metadata: bytes | None

@@ -14,6 +14,8 @@ from functools import partial
 from types import TracebackType
 from typing import Final
 
+from msgspec import Struct
+
 from wheelyard.errors import Invalid, quoted
 
 KIB = 1024
@@ -103,8 +105,7 @@ class Leniency:
         return self.is_lenient and is_covered
 
 
-@dataclass(frozen=True, slots=True)
-class RuleWaiver:
+class RuleWaiver(Struct, frozen=True):
     """A context manager that suppresses and records errors of one rule in a lenient import."""
 
     leniency: Leniency
@@ -122,8 +123,7 @@ class RuleWaiver:
         return isinstance(error, Invalid) and self.leniency.waive(self.rule, error)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArchiveLimits:
+class ArchiveLimits(Struct, frozen=True, kw_only=True):
     """
     Limits for reading one archive; sizes are in bytes.
 
@@ -179,8 +179,7 @@ class Deadline:
             raise archive_bomb("reading it takes too long")
 
 
-@dataclass(frozen=True, slots=True)
-class ReadContext:
+class ReadContext(Struct, frozen=True):
     """An open distribution file, with the limits and the leniency that apply to it."""
 
     descriptor: int

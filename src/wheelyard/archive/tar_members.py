@@ -8,7 +8,8 @@ pax), and the long names of GNU tar.
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from wheelyard.archive.member_names import MemberKind
 from wheelyard.archive.rules import (
@@ -124,8 +125,7 @@ class TarStream:
         return bool(self._buffer)
 
 
-@dataclass(frozen=True, slots=True)
-class TarMember:
+class TarMember(Struct, frozen=True):
     """
     The name, kind, size and link target of one tar member, without its data.
 
@@ -140,8 +140,7 @@ class TarMember:
     """The target of a link, as written."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Header:
+class _Header(Struct, frozen=True):
     name: bytes
     short_name: bytes
     """The name field without the prefix; some readers look there for the last slash."""

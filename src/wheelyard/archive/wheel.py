@@ -13,10 +13,10 @@ import hashlib
 import io
 import re
 from collections.abc import Container, Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
+from msgspec import Struct
 from packaging.utils import canonicalize_name
 
 from wheelyard.archive.member_names import check_portable_name, find_case_collision
@@ -53,8 +53,7 @@ _COMMAS_PER_LINE = 4
 """The highest average in RECORD: two for the columns, and some in names."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenWheel:
+class OpenWheel(Struct, frozen=True):
     """A wheel whose structure and WHEEL file are valid; its METADATA is read, but not parsed."""
 
     archive: ZipArchive

@@ -14,8 +14,9 @@ import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from wheelyard.archive.member_names import MemberKind, MemberPaths, normalized_path
 from wheelyard.archive.rules import (
@@ -105,8 +106,7 @@ class Inflater:
             yield chunk
 
 
-@dataclass(frozen=True, slots=True)
-class ZipMember:
+class ZipMember(Struct, frozen=True):
     """One member of a ZIP file; sizes and offsets in bytes."""
 
     name: str
@@ -124,8 +124,7 @@ class ZipMember:
         return MemberKind.FOLDER if self.name.endswith("/") else MemberKind.FILE
 
 
-@dataclass(frozen=True, slots=True)
-class ZipArchive:
+class ZipArchive(Struct, frozen=True):
     """An open ZIP file whose structure is valid."""
 
     context: ReadContext
@@ -133,7 +132,7 @@ class ZipArchive:
     """By name, in the order of the file."""
     data_offsets: dict[str, int]
     """The offset of each member's data."""
-    _contents: dict[str, bytes] = field(default_factory=dict)
+    _contents: dict[str, bytes] = {}
     """Small members that were read as a whole: RECORD names them as well."""
 
     def read_path(self, path: str, limit: int) -> bytes:

@@ -2,10 +2,10 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Final
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
@@ -34,8 +34,7 @@ MAX_TOKENS_PER_OWNER: Final = 100
 logger = logging.getLogger("wheelyard")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenRequest:
+class TokenRequest(Struct, frozen=True, kw_only=True):
     """The parameters of a new API token."""
 
     name: str
@@ -55,8 +54,7 @@ class TokenRequest:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class ListedToken:
+class ListedToken(Struct, frozen=True):
     """A token as a list shows it."""
 
     record: TokenRecord
@@ -66,8 +64,7 @@ class ListedToken:
     """The last day (UTC) on which it was accepted, if recorded."""
 
 
-@dataclass(frozen=True, slots=True)
-class ApiTokens:
+class ApiTokens(Struct, frozen=True):
     """Creates, lists, revokes and verifies the API tokens of an index."""
 
     records: TokenRecords

@@ -8,9 +8,10 @@ digest, then the type that user name and shape tell (`credential_type.py`).
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from wheelyard.authentication.api_tokens import ApiTokens, invalid_credential
 from wheelyard.authentication.authorization import AuthorizationPolicy
@@ -105,8 +106,7 @@ class RejectionLog:
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Authenticator:
+class Authenticator(Struct, frozen=True, kw_only=True):
     """Authenticates credentials; None in place of a verifier means: this type is not enabled."""
 
     tokens: ApiTokens

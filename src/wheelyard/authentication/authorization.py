@@ -5,8 +5,9 @@ Grants in the store may change at any time, so callers pass those that are in fo
 whether they may wait for the store.
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Identity, Scope
 from wheelyard.model.grants import Grants
@@ -16,8 +17,7 @@ DEFAULT_HTPASSWD_SCOPE: Final = Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT
 """The scope of a password while the settings have no grant, as in pypiserver."""
 
 
-@dataclass(frozen=True, slots=True)
-class AuthorizationPolicy:
+class AuthorizationPolicy(Struct, frozen=True):
     """The authorization rules of an index: grants, public scopes, and the scope of passwords."""
 
     access: AccessControl

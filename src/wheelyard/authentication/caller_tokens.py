@@ -11,11 +11,10 @@ yet: there is no other list.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from wheelyard.authentication.api_tokens import (
     DEFAULT_ACTIONS,
@@ -83,8 +82,7 @@ def wanted_token(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class CallerTokens:
+class CallerTokens(Struct, frozen=True):
     """Lists, makes, rotates and revokes API tokens for a caller, as far as that caller may."""
 
     tokens: ApiTokens

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.authenticator import Authenticator
@@ -39,8 +39,7 @@ OWNER_PREFIXES: Final = ("user:", "serviceAccount:")
 """The prefixes of principals that can own a token."""
 
 
-@dataclass(frozen=True, slots=True)
-class AccessSubject:
+class AccessSubject(Struct, frozen=True):
     """The caller that `access explain` is asked about, and what its credential adds."""
 
     caller: Caller
@@ -54,8 +53,7 @@ class AccessSubject:
     """The state of a token: `active`, `expired`, `revoked` ..."""
 
 
-@dataclass(frozen=True, slots=True)
-class AccessExplanation:
+class AccessExplanation(Struct, frozen=True):
     """The answer of `access explain`: whether access is allowed, and why."""
 
     allowed: bool

@@ -9,10 +9,10 @@ digest of the one before, and folding all commits gives the document byte for by
 
 from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
@@ -39,8 +39,7 @@ EventListener = Callable[[NormalizedName, AnyEvent], None]
 """Called with each event after its commit, in the context of the caller that wanted it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(Struct, frozen=True):
     """
     The result of an intent: the project it was last called with, and the project after the commit.
 
@@ -52,16 +51,14 @@ class Committed:
     after: Project
 
 
-@dataclass(frozen=True, slots=True)
-class _PendingIntent:
+class _PendingIntent(Struct, frozen=True):
     """An intent that waits for its commit, and the context in which its events are reported."""
 
     intent: Intent
     context: Context
 
 
-@dataclass(frozen=True, slots=True)
-class _Decision:
+class _Decision(Struct, frozen=True):
     """The result of one intent for the project `before`: events, or the error that it raised."""
 
     context: Context

@@ -7,12 +7,12 @@ the store does not answer until it is `stale_if_error` seconds old.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final, Generic, Literal, TypeVar
 
-from msgspec import DecodeError
+from msgspec import DecodeError, Struct
 from msgspec.json import Decoder, Encoder
+from msgspec.structs import replace
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
@@ -109,8 +109,7 @@ class DamageIgnored:
         return isinstance(error, Unavailable) and error.code == DAMAGED
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot(Generic[T]):
+class Snapshot(Struct, Generic[T], frozen=True):
     """A document as it was read or written; `value` is None if it did not exist."""
 
     value: T | None
@@ -123,8 +122,7 @@ class Snapshot(Generic[T]):
     """Stored bytes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CachePolicy:
+class CachePolicy(Struct, frozen=True, kw_only=True):
     """How long documents are cached, and in how much memory."""
 
     is_local: bool

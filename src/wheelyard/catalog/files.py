@@ -1,12 +1,12 @@
 """Storage of distributions and their core metadata, under keys with the distribution's digest."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
@@ -21,8 +21,7 @@ RENEWAL_AGE: Final = ORPHAN_AGE / 2
 """The age from which an upload rewrites equal bytes, so that a sweep does not remove them."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileContent:
+class FileContent(Struct, frozen=True):
     """A distribution to store: its entry, a local file with its bytes, and its core metadata."""
 
     file: File
@@ -32,8 +31,7 @@ class FileContent:
     """None if it has none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Files:
+class Files(Struct, frozen=True):
     """Stores, checks, repairs and removes the distributions of an index and their core metadata."""
 
     store: Store

@@ -4,10 +4,10 @@ The format of a store (`wheelyard.json`), and the construction of a store's cata
 The format keeps an older version of wheelyard from writing into a newer store.
 """
 
-from dataclasses import dataclass, replace
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Commits, EventListener
@@ -34,8 +34,7 @@ for at most 15 seconds after its end.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Catalog:
+class Catalog(Struct, frozen=True):
     """The parts of the catalog that `open_catalog` returns."""
 
     is_new: bool

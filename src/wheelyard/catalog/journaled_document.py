@@ -8,9 +8,10 @@ else by the next writer or by `wheelyard check`.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeVar
+
+from msgspec import Struct
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import contradiction
@@ -41,8 +42,7 @@ C = TypeVar("C", bound=NumberedCommit)
 E = TypeVar("E")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournalKind(Generic[D, C]):
+class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
     """What the documents of two kinds differ in: keys, classes, and how events are applied."""
 
     what: str
@@ -109,8 +109,7 @@ class JournalKind(Generic[D, C]):
         return document
 
 
-@dataclass(frozen=True, slots=True)
-class JournaledDocument(Generic[D, C, E]):
+class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
     """
     Reads and changes one document with a journal; safe to share by threads.
 

@@ -32,9 +32,9 @@ below `upstream/` can be fetched again; `<id>` is that of an upstream index.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.storage.base import Key
@@ -177,8 +177,7 @@ def project_of_incoming(key: Key) -> NormalizedName | None:
     return NormalizedName(match[1]) if match else None
 
 
-@dataclass(frozen=True, slots=True)
-class FileKey:
+class FileKey(Struct, frozen=True):
     """The parts of a distribution's key; the key of its core metadata has equal parts."""
 
     project: str

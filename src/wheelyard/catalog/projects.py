@@ -13,13 +13,12 @@ A name is only removed from the list if its project has no files (`operations/na
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from dataclasses import replace as replace_snapshot
 from functools import cached_property
 from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
+from msgspec.structs import replace as replace_snapshot
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
@@ -133,8 +132,7 @@ class ProjectNames:
         raise self._retries.exhausted("the list of projects")
 
 
-@dataclass(frozen=True, slots=True)
-class Projects:
+class Projects(Struct, frozen=True):
     """Reads and changes the projects of an index."""
 
     store: Store

@@ -7,7 +7,6 @@ all processes read it. Without it, or with another one, every session ends.
 
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Annotated, Final
@@ -44,8 +43,7 @@ class EndedSession(Struct, frozen=True):
     ended_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class SessionRecords:
+class SessionRecords(Struct, frozen=True):
     """Reads and writes the key of sessions, and the records of ended ones; thread-safe."""
 
     store: Store

@@ -8,13 +8,12 @@ token that a client exchanged for it, are objects of their own.
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from threading import Lock, Thread
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import (
@@ -67,8 +66,7 @@ def in_background(work: Callable[[], None]) -> None:
     Thread(target=work, daemon=True).start()
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRecords:
+class TokenRecords(Struct, frozen=True):
     """Reads and writes the records of API tokens."""
 
     store: Store
@@ -238,8 +236,7 @@ class LastUses:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class UsedIdTokens:
+class UsedIdTokens(Struct, frozen=True):
     """
     OIDC ID tokens that were used: each is recorded once, so that only one process can use it.
 

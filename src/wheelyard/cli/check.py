@@ -1,8 +1,7 @@
 """`wheelyard check`: verify a store, and repair what can be repaired."""
 
-from dataclasses import asdict, replace
-
 import click
+from msgspec.structs import asdict, replace
 
 from wheelyard.cli.help_text import examples
 from wheelyard.cli.options import existing_index, store_options

@@ -3,10 +3,10 @@
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, replace
 from urllib.parse import urlsplit
 
 import click
+from msgspec.structs import asdict, replace
 from packaging.utils import NormalizedName
 
 from wheelyard.cli.help_text import complete_path, examples

@@ -1,11 +1,11 @@
 """The index of a store, as the commands use it; `RemoteIndex` has the same methods for a server."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
@@ -33,8 +33,7 @@ BUCKET_UPLOADS: Final = 8
 """Concurrent uploads to a bucket, which answers slowly; files of one project share a commit."""
 
 
-@dataclass(frozen=True, slots=True)
-class LocalIndex:
+class LocalIndex(Struct, frozen=True):
     """The index of a store, and the caller that stands for the user of the command."""
 
     index: Index

@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from shlex import quote
 from typing import Any, Final, TypeVar
 
 import click
+from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
@@ -49,8 +49,7 @@ logger = logging.getLogger("wheelyard")
 F = TypeVar("F", bound=Callable[..., object])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchOptions:
+class WatchOptions(Struct, frozen=True, kw_only=True):
     """The folders and buckets that `serve --watch` or `run` watches, and how."""
 
     places: tuple[str, ...] = ()  # folders and buckets

@@ -1,10 +1,10 @@
 """Threads of a server that watch folders and buckets, and import new files (`serve --watch`)."""
 
-from dataclasses import dataclass, field
 from threading import Thread
 from typing import Final
 
 import click
+from msgspec import Struct
 
 from wheelyard.catalog import keys
 from wheelyard.cli.import_progress import build_importer, import_source
@@ -26,13 +26,12 @@ STOP_TIMEOUT_SECONDS: Final = 2.0
 """Seconds to finish the current import; after a crash the next one continues there."""
 
 
-@dataclass(frozen=True, slots=True)
-class WatcherThreads:
+class WatcherThreads(Struct, frozen=True):
     """The watch threads of a server, one for each folder or bucket."""
 
     index: Index
     watches: tuple[FolderWatch, ...]
-    _threads: list[Thread] = field(default_factory=list)
+    _threads: list[Thread] = []
 
     def import_first(self) -> None:
         """

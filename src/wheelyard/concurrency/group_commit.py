@@ -8,9 +8,10 @@ caller that still waits becomes the leader, so that no caller works after its ow
 
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from threading import Lock
 from typing import Generic, TypeVar
+
+from msgspec import Struct, field
 
 from wheelyard.errors import WheelyardError
 
@@ -22,8 +23,7 @@ TakeItems = Callable[[], Sequence[I]]
 """Adds the waiting items to a batch, and returns all items of the batch in order of arrival."""
 
 
-@dataclass(eq=False, slots=True)
-class _Submission(Generic[I, R]):
+class _Submission(Struct, Generic[I, R], eq=False):
     """An item, and the future of its result; a result of None makes its caller the leader."""
 
     item: I

@@ -1,15 +1,15 @@
 """Injected clocks and randomness, and retries with growing pauses (exponential backoff)."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from random import Random
+
+from msgspec import Struct
 
 from wheelyard.errors import OVERLOADED, Unavailable
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Runtime:
+class Runtime(Struct, frozen=True, kw_only=True):
     """The clocks, pause function and random number generator of an index; tests replace them."""
 
     now: Callable[[], datetime]
@@ -45,8 +45,7 @@ def backoff_pauses(
         limit = min(2 * limit, longest)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConflictRetries:
+class ConflictRetries(Struct, frozen=True, kw_only=True):
     """Attempts at a compare-and-swap: their limits, and the growing random pauses between them."""
 
     runtime: Runtime

@@ -17,6 +17,8 @@ from shutil import which
 from typing import Any, Final
 from urllib.parse import quote
 
+from msgspec import Struct
+
 from wheelyard.doctor.findings import Machine, exists
 from wheelyard.http_client.urls import Url, parse_url
 
@@ -48,16 +50,15 @@ class Value:
             return None
 
 
-@dataclass(frozen=True, slots=True)
-class FoundSettings:
+class FoundSettings(Struct, frozen=True):
     """The settings of one client."""
 
     client: str
-    values: dict[str, list[Value]] = field(default_factory=dict)
+    values: dict[str, list[Value]] = {}
     """Values by key, the one that wins last."""
-    files: list[str] = field(default_factory=list)
+    files: list[str] = []
     """The files that were read, in that order."""
-    problems: list[str] = field(default_factory=list)
+    problems: list[str] = []
     """Clauses about files that cannot be read."""
 
     def winner(self, *keys: str) -> Value | None:

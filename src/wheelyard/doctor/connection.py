@@ -8,6 +8,8 @@ from http.client import HTTPConnection, HTTPSConnection
 from typing import Final
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
+from msgspec import Struct
+
 from wheelyard.http_client.address_policy import AddressPolicy, FetchError
 from wheelyard.http_client.client import MAX_REDIRECTS, REDIRECT_STATUSES, HttpClient, followed
 from wheelyard.http_client.urls import BadUrl, Url, UserPassword, parse_url
@@ -67,8 +69,7 @@ class ProxyRules:
         return next((each for each in (name, name.upper()) if self.environ.get(each)), "")
 
 
-@dataclass(frozen=True, slots=True)
-class Connections:
+class Connections(Struct, frozen=True):
     """Makes connections with one list of authorities and the rules for proxies."""
 
     tls: ssl.SSLContext

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import quote
 
+from msgspec import structs
+
 from wheelyard.doctor.client_settings import (
     FoundSettings,
     Value,
@@ -50,7 +52,7 @@ class Examination:
     def run(self) -> Iterator[Finding]:
         """Yield all findings; a failed check leaves out those that depend on it."""
         for finding in self._findings():
-            yield replace(finding, text=self._without_secrets(finding.text))
+            yield structs.replace(finding, text=self._without_secrets(finding.text))
 
     def _without_secrets(self, text: str) -> str:
         """Return a text without the secrets that a response may have quoted."""

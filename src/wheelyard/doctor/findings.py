@@ -8,6 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from msgspec import Struct
+
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.http_client.urls import Url
 
@@ -23,8 +25,7 @@ class CheckOutcome(StrEnum):
     FAILED = "FAILED"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """The result of one check."""
 
     check: str

@@ -3,13 +3,13 @@
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
+from msgspec import Struct
 
 from wheelyard.doctor.client_settings import FoundSettings, Value
 from wheelyard.doctor.connection import TIMEOUT_SECONDS, Connections, ProxyRules
@@ -23,8 +23,7 @@ EXPIRED, NOT_YET_VALID, WRONG_HOST = 10, 9, 62
 """Numbers of OpenSSL's reasons why a certificate cannot be verified."""
 
 
-@dataclass(frozen=True, slots=True)
-class Authorities:
+class Authorities(Struct, frozen=True):
     """A list of authorities that a client trusts: a file that a setting names, or the machine's."""
 
     client: str
@@ -95,8 +94,7 @@ def check_name(url: Url, rules: ProxyRules) -> Finding:
     return ok("name", f"{whose}{host} is {', '.join(addresses[:4])}")
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionCheck:
+class ConnectionCheck(Struct, frozen=True):
     """Connects to the server of a URL, with the rules for proxies."""
 
     url: Url

@@ -10,7 +10,7 @@ from hashlib import sha256
 from http import HTTPStatus
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from msgspec.json import decode
 from packaging.utils import canonicalize_name
 
@@ -81,8 +81,7 @@ def _decoded(answer: Answer) -> _Body:
         return _Body()
 
 
-@dataclass(frozen=True, slots=True)
-class ListedFile:
+class ListedFile(Struct, frozen=True):
     """A file of a project's page."""
 
     url: Url
@@ -216,7 +215,7 @@ class ServerCheck:
         self.credential = credential
         found = self._rights(api, credential.source)
         if found.outcome is CheckOutcome.FAILED:
-            return replace(found, check="publish")
+            return structs.replace(found, check="publish")
         text = f"{credential.source}: {found.text}"
         patterns = [
             Pattern(name) for each in self.scopes if "upload" in each.can for name in each.projects

@@ -17,8 +17,9 @@ from asyncio import Future, Timeout, get_running_loop, timeout, wait
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from wheelyard.errors import Unavailable
 from wheelyard.http.protocol.messages import Receive
@@ -27,8 +28,7 @@ from wheelyard.http.protocol.request_body import next_chunk
 MAX_WAITING_PER_CLIENT: Final = 256
 
 
-@dataclass(eq=False, slots=True)
-class Slot:
+class Slot(Struct, eq=False):
     """A slot that a request holds, and the progress of that request's body."""
 
     client: str

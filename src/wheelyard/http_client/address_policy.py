@@ -18,6 +18,7 @@ from threading import local
 from typing import Final
 
 import httpcore2
+from msgspec import Struct
 
 Address = IPv4Address | IPv6Address
 
@@ -95,8 +96,7 @@ def is_public(address: Address) -> bool:
     return address in GLOBAL_UNICAST_V6 and not any(address in each for each in NON_PUBLIC_V6)
 
 
-@dataclass(frozen=True, slots=True)
-class PublicOr:
+class PublicOr(Struct, frozen=True):
     """Tells whether an address is public or in one of the `networks`, and not one of metadata."""
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()

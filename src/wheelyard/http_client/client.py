@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Final, TypeVar
 
 import httpcore2
+from msgspec import Struct
 
 from wheelyard.concurrency.runtime import Runtime, backoff_pauses
 from wheelyard.http_client.address_policy import AddressPolicy, CheckedNetworkBackend, FetchError
@@ -30,8 +31,7 @@ RESPONSE_START_TIMEOUT_SECONDS: Final = 60.0
 """Seconds to connect, to send the request, and to receive all response headers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(Struct, frozen=True):
     """How long a client waits, in seconds."""
 
     connect: float = 10.0

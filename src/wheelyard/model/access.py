@@ -12,6 +12,7 @@ from enum import IntFlag
 from itertools import product
 from typing import Final, NewType
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import QUOTE_LIMIT, Forbidden, Invalid, quoted
@@ -58,8 +59,7 @@ _GRANTABLE = {action.word: action for action in (Action.READ, Action.UPLOAD, Act
 """The actions of publishers and static tokens."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """Actions on the projects that match any of the patterns."""
 
     actions: Action
@@ -96,8 +96,7 @@ class Credential:
             yield self.user
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """The result of verifying a credential: the principals that it proves, and its own scopes."""
 
     principal: str
@@ -108,8 +107,7 @@ class Identity:
     """Scopes of the credential itself: of a static token, or of a Google access token."""
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True):
     """The sender of a request, or the user of a command, with its principals and scopes."""
 
     principal: str
@@ -169,8 +167,7 @@ class Caller:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class AccessEntry:
+class AccessEntry(Struct, frozen=True):
     """Something that gives somebody rights on a project."""
 
     who: str

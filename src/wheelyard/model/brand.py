@@ -1,9 +1,10 @@
 """How an index presents itself on its pages: its name, its logo and its accent colour."""
 
 import re
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
+
+from msgspec import Struct
 
 from wheelyard.errors import Invalid
 
@@ -23,8 +24,7 @@ _ACTIVE_ELEMENTS: Final = frozenset({"script", "foreignobject", "iframe", "handl
 """Elements of SVG, in small letters, that can do more than draw."""
 
 
-@dataclass(frozen=True, slots=True)
-class Logo:
+class Logo(Struct, frozen=True):
     """A picture for the header of each page."""
 
     suffix: str
@@ -32,8 +32,7 @@ class Logo:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Brand:
+class Brand(Struct, frozen=True):
     """The name, accent colour and logo of an index; all are optional."""
 
     name: str = DEFAULT_NAME

@@ -10,8 +10,9 @@ knows, and never the expected one, which is configuration.
 import re
 import string
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from wheelyard.errors import quoted
 
@@ -31,8 +32,7 @@ _MAX_DATE: Final = 4102444800
 """The year 2100, in seconds since the epoch, so that arithmetic with times cannot fail."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimRule:
+class ClaimRule(Struct, frozen=True):
     """A condition on one claim of an ID token."""
 
     claim: str
@@ -43,8 +43,7 @@ class ClaimRule:
     """The end of the error message for a value."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimMismatch:
+class ClaimMismatch(Struct, frozen=True):
     """The first rule of a publisher that an ID token breaks: its claim, the value and a remedy."""
 
     passed: int

@@ -12,11 +12,11 @@ specifications, PEP 440 and PEP 625.
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from typing import ClassVar, NewType
 
+from msgspec import Struct
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import (
     InvalidName,
@@ -95,8 +95,7 @@ UniquenessKey = tuple[str, ...]
 """Two filenames with one key differ only in spelling, or are sdists in two formats."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sdist:
+class Sdist(Struct, frozen=True):
     """The parsed filename of an sdist."""
 
     packagetype: ClassVar[str] = "sdist"
@@ -118,8 +117,7 @@ class Sdist:
         return next(each for each in SDIST_SUFFIXES if self.filename.endswith(each))
 
 
-@dataclass(frozen=True, slots=True)
-class Wheel:
+class Wheel(Struct, frozen=True):
     """The parsed filename of a wheel."""
 
     packagetype: ClassVar[str] = "bdist_wheel"
@@ -142,8 +140,7 @@ class Wheel:
         return self.filename.split("-")[-3]
 
 
-@dataclass(frozen=True, slots=True)
-class ObsoleteDistribution:
+class ObsoleteDistribution(Struct, frozen=True):
     """The parsed filename of an egg, or of an installer made by distutils."""
 
     filename: str

@@ -7,11 +7,10 @@ grant takes rights away, so their order does not matter.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, Final
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, quoted
@@ -58,8 +57,7 @@ class GrantFields(
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(Struct, frozen=True):
     """A valid grant: a scope, and the principals that have it."""
 
     id: str
@@ -76,8 +74,7 @@ class Grant:
         return f"grant {self.id}{note}"
 
 
-@dataclass(frozen=True, slots=True)
-class Grants:
+class Grants(Struct, frozen=True):
     """Grants that are in force together, and the groups that they name."""
 
     all: tuple[Grant, ...] = ()

@@ -8,12 +8,12 @@ is. A pattern covers a licence with an exception (`WITH`), too, unless the patte
 import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
+from msgspec import Struct
 from packaging.licenses import canonicalize_license_expression
 from packaging.licenses._spdx import LICENSES
 
@@ -91,8 +91,7 @@ _TOKEN: Final = re.compile(r"[()]|[^\s()]+(?: WITH [^\s()]+)?")
 _PRECEDENCE: Final = {"OR": 1, "AND": 2}
 
 
-@dataclass(frozen=True, slots=True)
-class LicencePatterns:
+class LicencePatterns(Struct, frozen=True):
     """The licences that an operator does not want."""
 
     texts: tuple[str, ...]

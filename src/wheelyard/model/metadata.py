@@ -8,7 +8,6 @@ ignored.
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 
 from msgspec import Struct
 from packaging.licenses import canonicalize_license_expression
@@ -61,8 +60,7 @@ _PLAIN_ENCODINGS = frozenset({"7bit", "8bit", "binary"})
 _NEVER_DYNAMIC = frozenset({"metadata-version", "name", "version"})
 
 
-@dataclass(frozen=True, slots=True)
-class Headers:
+class Headers(Struct, frozen=True):
     """The headers and the body of a METADATA, PKG-INFO or WHEEL file."""
 
     fields: dict[str, tuple[str, ...]]

@@ -6,10 +6,10 @@ The patterns of grants are another, smaller form: see `model/access.py`.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fnmatch import translate
 from typing import Final
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, quoted
@@ -20,8 +20,7 @@ _STARS: Final = re.compile(r"\*+")
 _FORM: Final = re.compile(r"(?!-)[a-z0-9*?-]+(?<!-)")
 
 
-@dataclass(frozen=True, slots=True)
-class NamePatterns:
+class NamePatterns(Struct, frozen=True):
     """Some patterns; a name matches if one of them does."""
 
     texts: tuple[str, ...]

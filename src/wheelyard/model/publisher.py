@@ -8,10 +8,11 @@ to the publisher. The projects need not exist yet.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, get_args
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.access import Action, Pattern, Scope, parse_actions, parse_pattern
@@ -43,8 +44,7 @@ _URL: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+(?:/[A-Za-z0-9._~/-]*)?")
 _PROVIDERS: Final = {each.__struct_config__.tag: each for each in get_args(AnyTable)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publisher:
+class Publisher(Struct, frozen=True, kw_only=True):
     """A set of CI jobs, or a service account, that may upload to its projects, or read them."""
 
     id: str

@@ -9,7 +9,6 @@ GitHub and GitLab, where its form can be customized.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
@@ -138,8 +137,7 @@ Match = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderIssuer:
+class ProviderIssuer(Struct, frozen=True):
     """The issuer of a provider's ID tokens, and the URL and the algorithms of its keys."""
 
     names: tuple[str, ...]

@@ -10,10 +10,10 @@ with `rebuild`. With `sweep`, leftovers are deleted.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, TypeVar
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
@@ -43,8 +43,7 @@ CheckProgress = Callable[[str, int], None]
 """Called with a distribution's filename, and how many bytes were just read; 0 at its start."""
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedProject:
+class CheckedProject(Struct, frozen=True):
     """A checked project: its document, and whether document and journal agree."""
 
     name: NormalizedName
@@ -59,8 +58,7 @@ class CheckedProject:
             yield from (key for key, _ in listed_objects(self.name, file))
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectCheck:
+class ProjectCheck(Struct, frozen=True):
     """Checks a project's journal, document and files; adds the results to `findings`."""
 
     store: Store
@@ -105,8 +103,7 @@ CheckedProjects = Mapping[NormalizedName, CheckedProject]
 Names = frozenset[NormalizedName]
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """Checks a whole store, repairs simple damage; can rebuild documents, and delete leftovers."""
 
     store: Store

@@ -1,24 +1,24 @@
 """The results of a check, and the reads and repairs that add to them."""
 
-from dataclasses import dataclass, field, fields
+from msgspec import Struct
+from msgspec.structs import fields
 
 from wheelyard.errors import Conflict, WheelyardError
 from wheelyard.storage.base import Key, ObjectVersion, Store, Stored
 
 
-@dataclass(slots=True)
-class Findings:
+class Findings(Struct):
     """The results of a check: counts, damage, notes and repairs."""
 
     projects: int = 0
     files: int = 0
     size: int = 0
     """Bytes that were read and hashed."""
-    problems: list[str] = field(default_factory=list)
+    problems: list[str] = []
     """Damage; each sentence says what the operator can do."""
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = []
     """Harmless leftovers of crashes or operators."""
-    repaired: list[str] = field(default_factory=list)
+    repaired: list[str] = []
     rebuilt: int = 0
     """Documents that were computed again from their journal."""
     swept: int = 0

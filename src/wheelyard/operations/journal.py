@@ -8,10 +8,10 @@ and the decisions about public projects.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
@@ -57,14 +57,13 @@ class JournalSource(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class StoreJournals:
+class StoreJournals(Struct, frozen=True):
     """The journals of a store: those of all projects, or that of the project `only`."""
 
     projects: Projects
     tokens: TokenRecords
     only: NormalizedName | None = None
-    _versions: dict[NormalizedName, ObjectVersion] = field(default_factory=dict)
+    _versions: dict[NormalizedName, ObjectVersion] = {}
 
     def changed(self, since: datetime) -> Sequence[NormalizedName]:
         """See `JournalSource`; the first call also returns names whose document is lost."""
@@ -101,16 +100,14 @@ class StoreJournals:
         return self.tokens.name_of(principal)
 
 
-@dataclass(frozen=True, slots=True)
-class JournalPart:
+class JournalPart(Struct, frozen=True):
     """Entries, in order of time, and problems: sentences about what could not be read."""
 
     entries: list[JournalEntry]
     problems: list[str]
 
 
-@dataclass(slots=True)
-class OtherJournal:
+class OtherJournal(Struct):
     """The journal of one document that is no project's."""
 
     what: str
@@ -123,8 +120,7 @@ class OtherJournal:
     """The number of the last entry that was read."""
 
 
-@dataclass(slots=True)
-class JournalReader:
+class JournalReader(Struct):
     """
     Reads the entries of a source from the time `since` on; with `by`, only those of a principal.
 
@@ -136,8 +132,8 @@ class JournalReader:
     by: str = ""
     others: tuple[OtherJournal, ...] = ()
     """Further journals whose entries are wanted."""
-    _newest: dict[NormalizedName, int] = field(default_factory=dict)
-    _failed: list[NormalizedName] = field(default_factory=list)
+    _newest: dict[NormalizedName, int] = {}
+    _failed: list[NormalizedName] = []
 
     def read(self, progress: Callable[[int, str], None]) -> JournalPart:
         """

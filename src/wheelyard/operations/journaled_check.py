@@ -6,8 +6,9 @@ writes the document as its journal says.
 """
 
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Generic
+
+from msgspec import Struct
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.journaled_document import C, D, JournalKind
@@ -16,16 +17,15 @@ from wheelyard.operations.findings import Findings, read_or_report, repair
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store, Stored
 
 
-@dataclass(slots=True)
-class JournaledCheck(Generic[D, C]):
+class JournaledCheck(Struct, Generic[D, C]):
     """Checks one document with its journal; adds the results to `findings`."""
 
     kind: JournalKind[D, C]
     store: Store
     findings: Findings
-    commits: dict[int, C] = field(default_factory=dict)
+    commits: dict[int, C] = {}
     """The intact journal entries, by number."""
-    damaged: dict[int, ObjectVersion] = field(default_factory=dict)
+    damaged: dict[int, ObjectVersion] = {}
     """The object versions of malformed journal entries, by number."""
     is_consistent: bool = True
     """Whether document and journal are intact and agree, as far as they were checked."""

@@ -1,9 +1,10 @@
 """Yank, unyank and delete of files, and the status of projects."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from msgspec import Struct
+from msgspec.structs import replace
 from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
 from packaging.version import Version
@@ -38,8 +39,7 @@ REASON_LIMIT: Final = 1024
 """The most characters of a reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """
     Selects all files of one version or of a set of versions, or only some of them.
 
@@ -94,8 +94,7 @@ class Selection:
         return self.versions.contains(version, prereleases=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Changed:
+class Changed(Struct, frozen=True):
     """The result of a change of files."""
 
     project: Project
@@ -104,8 +103,7 @@ class Changed:
     """The files, as they were, that the change has changed, or would change."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lifecycle:
+class Lifecycle(Struct, frozen=True):
     """
     Changes published files and projects.
 

@@ -7,10 +7,10 @@ install under that name. Whoever wants that says so, in `[upstream] shadow` or `
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog.private_names import PrivateNames
@@ -46,8 +46,7 @@ class UpstreamNames(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NameClaims:
+class NameClaims(Struct, frozen=True, kw_only=True):
     """Decides whether a name may become private, and makes it private before its first file."""
 
     names: PrivateNames

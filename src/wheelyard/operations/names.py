@@ -7,7 +7,6 @@ an upstream index, if there is one, may have a package of that name.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -58,8 +57,7 @@ class PrivateName(Struct, frozen=True, omit_defaults=True):
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
+class Names(Struct, frozen=True):
     """Lists, reserves and releases private names."""
 
     projects: Projects

@@ -1,9 +1,9 @@
 """The journal of one project in pages for people, newest first; each page reads its own commits."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog.journals import AccessRecords
@@ -34,8 +34,7 @@ ACCESS_COMMITS: Final = 50
 """The changes of grants that are read for the newest page of who may manage the project."""
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryPart:
+class HistoryPart(Struct, frozen=True):
     """The entries of some commits, and the numbers of commits that the journal has lost."""
 
     entries: tuple[JournalEntry, ...]
@@ -45,8 +44,7 @@ class HistoryPart:
     """The number of the first commit."""
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryReader:
+class HistoryReader(Struct, frozen=True):
     """Reads the journals of projects in pages."""
 
     projects: Projects
@@ -130,12 +128,11 @@ def _concerning(name: NormalizedName, commits: Iterable[AccessCommit]) -> Iterat
         yield commit
 
 
-@dataclass(frozen=True, slots=True)
-class _TokenNames:
+class _TokenNames(Struct, frozen=True):
     """The names of tokens, each looked up once."""
 
     tokens: TokenRecords
-    known: dict[str, str] = field(default_factory=dict)
+    known: dict[str, str] = {}
 
     def of(self, principal: str) -> str:
         """Return the name of the token that is this principal, or an empty text."""

@@ -5,10 +5,11 @@ Both have to be kept for a while after they expire. After that, each exchange of
 a few, and `wheelyard check --sweep` removes all, even if nothing is published that way any more.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
+
+from msgspec import Struct
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import DamageIgnored
@@ -26,8 +27,7 @@ server still accepts the ID token, it could be used twice.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class PublishingCleanup:
+class PublishingCleanup(Struct, frozen=True):
     """Removes the records of used ID tokens, and of the expired API tokens minted for them."""
 
     used_id_tokens: UsedIdTokens

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -30,8 +29,7 @@ UPLOADER_LIMIT: Final = 200
 logger = logging.getLogger("wheelyard")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceMetadata:
+class SourceMetadata(Struct, frozen=True, kw_only=True):
     """The upload time, uploader and yank of an imported file, as its source has them."""
 
     uploaded_at: datetime | None = None

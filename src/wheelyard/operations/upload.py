@@ -8,13 +8,13 @@ that a rejected upload leaves nothing behind, and again in the commit, against c
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
+from msgspec.structs import replace
 from packaging.utils import NormalizedName, canonicalize_version
 
 from wheelyard.archive.rules import GIB, MIB, ArchiveLimits, Deadline, Rule
@@ -56,8 +56,7 @@ READ_SECONDS_BASE: Final = 10.0
 """The time limit for validating an archive: the base, and more for each GiB."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UploadRules:
+class UploadRules(Struct, frozen=True, kw_only=True):
     """The settings for uploads."""
 
     max_size: int = GIB
@@ -69,8 +68,7 @@ class UploadRules:
     archive: ArchiveLimits = field(default_factory=ArchiveLimits)
 
 
-@dataclass(frozen=True, slots=True)
-class UploadResult:
+class UploadResult(Struct, frozen=True):
     """The entry of an accepted file in its project, and advice for the publisher."""
 
     file: File
@@ -97,8 +95,7 @@ class PublishedFile(Struct, frozen=True, omit_defaults=True):
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ValidatedFile:
+class ValidatedFile(Struct, frozen=True):
     """A file that passed validation, or is listed already."""
 
     upload: SpooledUpload
@@ -115,8 +112,7 @@ class ValidatedFile:
         return ((self.contents and self.contents.core.summary) or "")[:SUMMARY_LIMIT]
 
 
-@dataclass(frozen=True, slots=True)
-class AddFiles:
+class AddFiles(Struct, frozen=True):
     """The intent to add files to one project; files that the project rejects are left out."""
 
     validated_against: Project
@@ -160,8 +156,7 @@ class AddFiles:
             return error
 
 
-@dataclass(frozen=True, slots=True)
-class Uploads:
+class Uploads(Struct, frozen=True):
     """The upload operation: authorizes, validates, stores and lists files."""
 
     projects: Projects

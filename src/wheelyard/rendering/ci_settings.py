@@ -4,9 +4,10 @@ Lines for CI services that use an API token: where to store it, and how a job us
 Each text begins with trusted publishing, which needs no stored token. None has the token itself.
 """
 
-from dataclasses import dataclass
 from textwrap import indent
 from typing import Final
+
+from msgspec import Struct
 
 from wheelyard.model.access import Action, Scope
 
@@ -14,8 +15,7 @@ UNKNOWN_URL: Final = "https://YOUR-INDEX"
 """Stands for the URL of the index where the settings do not name it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CiService:
+class CiService(Struct, frozen=True, kw_only=True):
     """
     The lines for one CI service.
 

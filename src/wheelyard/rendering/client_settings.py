@@ -7,9 +7,10 @@ too, is the only one in the text. Any root URL gives a well-formed text.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlsplit
+
+from msgspec import Struct
 
 NAME: Final = "wheelyard"
 """The name of the index in the configuration of a client."""
@@ -26,8 +27,7 @@ _ONE_INDEX: Final = """
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientSettings:
+class ClientSettings(Struct, frozen=True, kw_only=True):
     """What the configuration of a client is made from."""
 
     root: str

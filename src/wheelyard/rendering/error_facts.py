@@ -1,9 +1,10 @@
 """What the page of an error says, and such a page that needs no template."""
 
-from dataclasses import dataclass
 from html import escape
 from types import MappingProxyType
 from typing import Final
+
+from msgspec import Struct
 
 TITLES: Final = MappingProxyType(
     {
@@ -19,8 +20,7 @@ TITLES: Final = MappingProxyType(
 """What pages of errors are called, instead of the reason phrase."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorFacts:
+class ErrorFacts(Struct, frozen=True, kw_only=True):
     """What the page of an error says."""
 
     status: int

@@ -8,7 +8,6 @@ to the feed.
 
 import re
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from heapq import nlargest
 from html import escape
@@ -16,6 +15,7 @@ from typing import Final
 from urllib.parse import quote
 from uuid import UUID, uuid5
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.model.distribution_filename import strip_trailing_zeros
@@ -39,8 +39,7 @@ _RELATIVE_ROOT: Final = "../../"
 """The root of the index, relative to the feed of a project."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeedEntry:
+class FeedEntry(Struct, frozen=True, kw_only=True):
     """An entry of a feed: a release, or a change of a project."""
 
     identity: str

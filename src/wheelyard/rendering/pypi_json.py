@@ -6,9 +6,9 @@ PDM read this API.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from msgspec.json import Encoder
 from packaging.utils import NormalizedName
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from wheelyard.model.metadata import CoreMetadata
 
 
-@dataclass(frozen=True, slots=True)
-class PypiJsonData:
+class PypiJsonData(Struct, frozen=True):
     """The data of a project and one release that `project_json` renders."""
 
     name: NormalizedName

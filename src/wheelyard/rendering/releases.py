@@ -1,10 +1,10 @@
 """The releases of a project, and the latest of them, which describes the project."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Generic, TypeVar
 
+from msgspec import Struct
 from packaging.version import Version
 
 from wheelyard.model.distribution_filename import parse_known_filename, strip_trailing_zeros
@@ -15,8 +15,7 @@ from wheelyard.rendering.simple_pages import listed_version, served_files
 F = TypeVar("F", bound=ShownFile)
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseOf(Generic[F_co]):
+class ReleaseOf(Struct, Generic[F_co], frozen=True):
     """A version of a project and its files, sorted: wheels first, then by filename."""
 
     version: str

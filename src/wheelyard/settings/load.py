@@ -9,12 +9,13 @@ elsewhere, to the working directory.
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from wheelyard.authentication.verifiers.google_endpoints import (
     GOOGLE,
@@ -63,8 +64,7 @@ _NOTHING: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 _TYPE_NAMES: Final = {bool: "true or false", int: "a number", float: "a number", str: "text"}
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedSettings:
+class LoadedSettings(Struct, frozen=True):
     """The effective settings, and the source of each value."""
 
     settings: Settings

@@ -7,7 +7,6 @@ which `nox -s settings` writes.
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from ipaddress import ip_address
@@ -347,8 +346,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return parse_publishers(self.publisher)
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """The path, type, limits and default of one setting; its value is in `Settings`."""
 
     path: SettingPath

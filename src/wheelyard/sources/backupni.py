@@ -7,10 +7,11 @@ bucket's date. A file with a damaged .meta is, too, and the report lists the dam
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.sources.candidate import Candidate, Skipped, SourceItem
@@ -28,8 +29,7 @@ class _Metadata(msgspec.Struct):
     upload_timestamp: float | str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BackupniSource:
+class BackupniSource(Struct, frozen=True):
     """Source of a bucket of packages and a bucket of their .meta files."""
 
     packages: FileTree

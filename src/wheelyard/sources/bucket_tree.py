@@ -7,10 +7,11 @@ Separate from `file_tree.py`, because `operations` may not import Google's stora
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid, NotFound, quoted
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from wheelyard.storage.gcs.bucket_reader import BucketObject, BucketReader
 
 
-@dataclass(frozen=True, slots=True)
-class BucketTree:
+class BucketTree(Struct, frozen=True):
     """A bucket, or a prefix in it; objects are read at the generations that were listed."""
 
     bucket: "BucketReader"

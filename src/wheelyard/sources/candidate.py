@@ -8,6 +8,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final, Protocol
 
+from msgspec import Struct
+
 from wheelyard.errors import Invalid, Unavailable
 
 EMPTY_MAPPING: Final[Mapping[str, str]] = MappingProxyType({})
@@ -35,8 +37,7 @@ class Candidate:
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(Struct, frozen=True):
     """An entry of a source, such as a file or a line, that is not imported, with the reason."""
 
     location: str

@@ -15,7 +15,7 @@ It also has metadata of projects and hashes of passwords, which are not read.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -79,8 +79,7 @@ class _DevpiExport(Struct):
     dumpversion: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class DevpiSource:
+class DevpiSource(Struct, frozen=True):
     """Source of an export of devpi-server."""
 
     tree: FileTree

@@ -8,8 +8,9 @@ bucket; a copy of a bucket has new dates, so the original bucket is the better s
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from wheelyard.sources.candidate import Skipped, SourceItem
 from wheelyard.sources.candidate_filter import is_distribution_name, is_sidecar
@@ -26,8 +27,7 @@ def as_listed(tree: FileTree, item: TreeEntry) -> Iterator[SourceItem]:
     yield to_candidate(tree, item)
 
 
-@dataclass(frozen=True, slots=True)
-class FileTreeSource:
+class FileTreeSource(Struct, frozen=True):
     """Source of the distributions in a file tree; `describe` yields the items for one file."""
 
     tree: FileTree

@@ -47,8 +47,7 @@ class PackageList:
     open: OpenChunks
 
 
-@dataclass(frozen=True, slots=True)
-class FileLocator:
+class FileLocator(Struct, frozen=True):
     """Finds the files that a package list names."""
 
     redacted: str
@@ -65,8 +64,7 @@ class _ListEntry(Struct):
     yanked_reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DumbPypiSource:
+class DumbPypiSource(Struct, frozen=True):
     """Source of the files that a package list names."""
 
     packages: PackageList

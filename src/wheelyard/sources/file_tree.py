@@ -7,7 +7,6 @@ A tree knows names, sizes and dates, and nothing about packages.
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -101,8 +100,7 @@ def read_bounded(tree: FileTree, item: TreeEntry, limit: int = SIDECAR_LIMIT_BYT
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class FolderTree:
+class FolderTree(Struct, frozen=True):
     """A local folder; links to files are followed, links to folders are not."""
 
     root: Path

@@ -7,11 +7,13 @@ A new kind is a module that implements `Source`, an entry in `KIND_TITLES`, and 
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
+
+from msgspec import Struct
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import quoted
@@ -58,8 +60,7 @@ DETECT_LIMIT: Final = 500
 """Files that are listed to detect the kind of a source."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceRequest:
+class SourceRequest(Struct, frozen=True, kw_only=True):
     """The source of an import, as given on the command line."""
 
     text: str  # a folder, `gs://BUCKET/PREFIX`, a package list, or a URL
@@ -75,8 +76,7 @@ class SourceRequest:
     netrc: Path | None = None  # netrc file; default `~/.netrc`
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedSource:
+class OpenedSource(Struct, frozen=True):
     """An open source and its connections; close it after the last read."""
 
     kind: str
@@ -126,8 +126,7 @@ def detect_kind(tree: FileTree) -> str:
     return "files"
 
 
-@dataclass(frozen=True, slots=True)
-class _SourceFactory:
+class _SourceFactory(Struct, frozen=True):
     """Builds the source of one request, and registers its connections to be closed."""
 
     request: SourceRequest

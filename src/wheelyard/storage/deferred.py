@@ -41,8 +41,7 @@ class DeferredStore(ForwardingStore):
         return self.ensure_made()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeferredSpool(Spool):
+class DeferredSpool(Spool, frozen=True, kw_only=True):
     """The spool of a deferred store, and another one until that is made."""
 
     store: DeferredStore

@@ -8,11 +8,12 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from errno import EDQUOT, EFBIG, ELOOP, ENOSPC
 from pathlib import Path
 from types import TracebackType
 from typing import Final
+
+from msgspec import Struct
 
 from wheelyard.errors import STORAGE_FULL, Unavailable
 
@@ -27,8 +28,7 @@ FSYNC_BATCH: Final = 16
 NETWORK_TYPES = ("nfs", "cifs", "smb", "fuse.gcsfuse", "fuse.sshfs", "fuse.s3fs", "9p", "afs")
 
 
-@dataclass(frozen=True, slots=True)
-class storage_faults:  # noqa: N801 - used as a function, like `contextlib.suppress`
+class storage_faults(Struct, frozen=True):  # noqa: N801 - used as a function, like `contextlib.suppress`
     """Turns an OSError of a block into Unavailable about `what`: on a full disk `storage_full`."""
 
     what: str

@@ -4,14 +4,14 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import accumulate
 from operator import itemgetter
 from threading import Lock
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from wheelyard.errors import Conflict, NotFound
 from wheelyard.storage.base import (
@@ -39,8 +39,7 @@ CallListener = Callable[[str, str, float], None]
 """Called with the method, outcome and seconds of a store call, in the calling thread."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Operation:
+class Operation(Struct, frozen=True, order=True):
     """A kind of operation on a bucket, and how Google bills it."""
 
     kind: str
@@ -49,8 +48,7 @@ class Operation:
     """The operation class in Cloud Storage's price list: A, B or free."""
 
 
-@dataclass(frozen=True, slots=True)
-class OperationCounter:
+class OperationCounter(Struct, frozen=True):
     """Counts bucket operations since the start, free ones, too; safe to share between threads."""
 
     _counts: Counter[Operation] = field(default_factory=Counter)
@@ -111,8 +109,7 @@ class Histograms:
             ]
 
 
-@dataclass(slots=True)
-class StoreMetrics:
+class StoreMetrics(Struct):
     """Durations of store calls by method and outcome: ok, absent, unchanged, conflict or error."""
 
     monotonic: Callable[[], float]

@@ -8,12 +8,13 @@ by a link, without a copy. Files that a killed process has left are found by the
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from errno import ENOSPC
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO, Final
+
+from msgspec import Struct
 
 from wheelyard.storage.filesystem import storage_faults
 
@@ -29,8 +30,7 @@ _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXE
 _SHARED: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
-class Spool:
+class Spool(Struct, frozen=True):
     """A folder of temporary files for upload bodies."""
 
     folder: Path

@@ -2,9 +2,10 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
+
+from msgspec import Struct, field
 
 from wheelyard.http_client.address_policy import FetchError
 
@@ -17,8 +18,7 @@ MAX_PAUSE_SECONDS: Final = 300.0
 """Longest pause, in seconds, that a host can ask for by Retry-After."""
 
 
-@dataclass(slots=True)
-class Circuit:
+class Circuit(Struct):
     """What is known of one host's answers; safe to share between threads."""
 
     monotonic: Callable[[], float]

@@ -9,12 +9,12 @@ address. Pages are received whole, within limits of size and time.
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from http import HTTPStatus
 from importlib.metadata import version
 from threading import BoundedSemaphore, Lock
 from typing import Final, TypeVar
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.runtime import Runtime
@@ -69,13 +69,11 @@ METADATA_HOSTS: Final = frozenset({"metadata.google.internal", "metadata"})
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class NotChanged:
+class NotChanged(Struct, frozen=True):
     """The answer that a page is still the one that is known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(Struct, frozen=True):
     """The answer that the index has no such project."""
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.runtime import Runtime
@@ -47,8 +48,7 @@ class SteadyRate(TransferRate):
         return self._was_slow
 
 
-@dataclass(frozen=True, slots=True)
-class FileDownload:
+class FileDownload(Struct, frozen=True):
     """The response with a file, whose body is still to be read; the caller closes it."""
 
     size: int | None

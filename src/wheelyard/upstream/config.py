@@ -5,6 +5,8 @@ from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
+from msgspec import Struct
+
 from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword
 
 READING: Final = "1"
@@ -57,8 +59,7 @@ class UpstreamServer:
         return ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpstreamConfig:
+class UpstreamConfig(Struct, frozen=True, kw_only=True):
     """All upstream indexes, in the order in which they are asked, and the rules for all."""
 
     servers: tuple[UpstreamServer, ...]

@@ -1,12 +1,12 @@
 """What the store has of one upstream index: files, their core metadata, and learned digests."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
@@ -29,8 +29,7 @@ Sizes = Mapping[Key, int]
 """The objects of a project's files in the store, by their keys in the cache, with their bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredFile:
+class StoredFile(Struct, frozen=True):
     """A file that the store has, of the size and with the digest that `file` says."""
 
     name: NormalizedName

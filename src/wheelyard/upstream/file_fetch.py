@@ -12,12 +12,12 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from fcntl import LOCK_UN, flock
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
@@ -55,8 +55,7 @@ FetchedFile = StoredFile | GrowingFile | PassedOnFile
 logger = logging.getLogger("wheelyard")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FetchTools:
+class FetchTools(Struct, frozen=True, kw_only=True):
     """What all fetches of a process use."""
 
     source: FileSource

@@ -8,12 +8,12 @@ before, for each request.
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from threading import BoundedSemaphore, Lock
 from typing import Final, Literal
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.daemon_threads import DaemonThreads
@@ -51,8 +51,7 @@ FetchKey = tuple[str, NormalizedName, str, str]
 """Upstream, project, filename and digest."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileRules:
+class FileRules(Struct, frozen=True, kw_only=True):
     """How the operator wants files to be sent."""
 
     mode: Literal["cache", "proxy", "redirect"] = "cache"

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
@@ -34,8 +35,7 @@ ABSENT_CODES: Final = frozenset({Code.DENIED, Code.NOT_LISTED})
 """Reasons for which a name is answered as one that no index has (404)."""
 
 
-@dataclass(frozen=True, slots=True)
-class PageOnShow:
+class PageOnShow(Struct, frozen=True):
     """What clients may see of a page, until the page, the policy or the time changes that."""
 
     page: UpstreamPage
@@ -54,8 +54,7 @@ class PageOnShow:
         return shown.upstream, shown.status, shown.reason, shown.files, self.view.hidden
 
 
-@dataclass(frozen=True, slots=True)
-class ServedPage:
+class ServedPage(Struct, frozen=True):
     """A page that is served to a client now."""
 
     content: PageOnShow
@@ -67,8 +66,7 @@ class ServedPage:
     """Why nothing of the project is shown, whatever its upstream index has; None if it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Peek:
+class Peek(Struct, frozen=True):
     """What is known of a name without asking an upstream index."""
 
     absence: Reason | None = None

@@ -5,10 +5,10 @@ An index never gives another file the name of one that it had. So a file whose d
 hidden until the page has the first digest again, also if it was away meanwhile.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
@@ -17,8 +17,7 @@ MAX_REMEMBERED: Final = 10_000
 """Files that are remembered although a page does not list them any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
+class Merged(Struct, frozen=True):
     """A page with what earlier ones have told, and what has changed in a way that it must not."""
 
     page: UpstreamPage

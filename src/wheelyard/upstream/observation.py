@@ -9,11 +9,11 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from enum import StrEnum
 from threading import Lock
 from typing import Final
 
+from msgspec import Struct, field
 from packaging.utils import NormalizedName
 
 from wheelyard.model.text import escaped
@@ -52,8 +52,7 @@ class CacheResult(StrEnum):
     """A remembered 404."""
 
 
-@dataclass(slots=True)
-class UpstreamRequest:
+class UpstreamRequest(Struct):
     """One request to an upstream; its sender fills in what came of it."""
 
     status: str = NO_ANSWER
@@ -64,15 +63,14 @@ class UpstreamRequest:
     """What went wrong, for the log: without credentials and query strings."""
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(Struct, frozen=True):
     """Counts, durations and log lines of what the upstream indexes are asked; thread-safe."""
 
     monotonic: Callable[[], float]
     durations: Histograms = field(default_factory=Histograms)
     """Seconds of requests to upstream indexes, by `Kind`."""
     _counts: Counter[Count] = field(default_factory=Counter)
-    _gauges: dict[Count, float] = field(default_factory=dict)
+    _gauges: dict[Count, float] = {}
     _lock: Lock = field(default_factory=Lock)
 
     @contextmanager

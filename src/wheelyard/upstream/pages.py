@@ -12,12 +12,13 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Final, NamedTuple
 
 import msgspec.structs
+from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.caches import ExpiringCache, LruCache
@@ -59,8 +60,7 @@ MAX_ABSENT: Final = 20_000
 logger = logging.getLogger("wheelyard")
 
 
-@dataclass(frozen=True, slots=True)
-class FoundPage:
+class FoundPage(Struct, frozen=True):
     """A page that may be shown to clients."""
 
     page: UpstreamPage
@@ -78,8 +78,7 @@ class KnownPage(NamedTuple):
     """None if no upstream index has it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Held:
+class _Held(Struct, frozen=True, kw_only=True):
     """A page in memory; its times are those of the monotonic clock."""
 
     page: UpstreamPage

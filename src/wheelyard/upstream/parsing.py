@@ -230,8 +230,7 @@ def _locations(locations: object) -> tuple[str, ...]:
     return tuple(found)
 
 
-@dataclass(slots=True)
-class _FileParser:
+class _FileParser(Struct):
     """
     Collects the files of one page.
 
@@ -242,14 +241,14 @@ class _FileParser:
     name: NormalizedName
     url: Url
     server: UpstreamServer
-    found: dict[str, UpstreamFile] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
+    found: dict[str, UpstreamFile] = {}
+    refused: dict[str, str] = {}
     """Some of the hosts that files may not be fetched from, and why."""
-    _names: dict[str, bool] = field(default_factory=dict)
-    _versions: dict[str, str] = field(default_factory=dict)
-    _tags: dict[str, bool] = field(default_factory=dict)
-    _origins: set[str] = field(default_factory=set)
-    _folders: dict[str, str] = field(default_factory=dict)
+    _names: dict[str, bool] = {}
+    _versions: dict[str, str] = {}
+    _tags: dict[str, bool] = {}
+    _origins: set[str] = set()
+    _folders: dict[str, str] = {}
     """The URL of a folder that files may be fetched from, by the `../` that lead to it."""
 
     def add_json(self, raw: Raw) -> None:

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from hashlib import sha256
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.upstream.file_source import FileResponse, limit_of, too_long, too_short, wrong_digest
@@ -16,8 +16,7 @@ OpenResponse = Callable[[], FileResponse]
 """Asks the upstream for the file; the caller closes the answer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PassedOnFile:
+class PassedOnFile(Struct, frozen=True, kw_only=True):
     """A file that each reader gets from the upstream, verified on the way; nothing is kept."""
 
     name: NormalizedName

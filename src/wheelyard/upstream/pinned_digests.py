@@ -6,7 +6,6 @@ filename are refused from then on.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from msgspec import Struct
@@ -41,8 +40,7 @@ class Pins(Struct, frozen=True):
 _CODEC: Final = Codec(Pins)
 
 
-@dataclass(frozen=True, slots=True)
-class _Completed:
+class _Completed(Struct, frozen=True):
     """A page, and the same with the digests that were pinned at a version of the object."""
 
     page: UpstreamPage

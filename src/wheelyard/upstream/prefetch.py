@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
-from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from typing import Final
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.daemon_threads import DaemonThreads
@@ -41,8 +41,7 @@ class FileState(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class PrefetchedFile:
+class PrefetchedFile(Struct, frozen=True):
     """A listed file, and what has become of it."""
 
     file: LockedFile
@@ -53,13 +52,12 @@ class PrefetchedFile:
     """Bytes, if it was fetched, or would be; 0 if nobody knows."""
 
 
-@dataclass(slots=True)
-class PrefetchReport:
+class PrefetchReport(Struct):
     """The result of a prefetch."""
 
-    private: list[NormalizedName] = field(default_factory=list)
+    private: list[NormalizedName] = []
     """Listed projects that are private, and were left out."""
-    results: list[PrefetchedFile] = field(default_factory=list)
+    results: list[PrefetchedFile] = []
 
     def of(self, state: FileState) -> list[PrefetchedFile]:
         """Return the files of which this has become."""
@@ -71,8 +69,7 @@ class PrefetchReport:
         return sum(each.size for each in self.of(FileState.FETCHED))
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Wanted(Struct, frozen=True):
     """A file to bring into the store, and where it is."""
 
     locked: LockedFile
@@ -84,8 +81,7 @@ _Step = _Wanted | PrefetchedFile | NormalizedName
 """A file to bring, or a final result; a name is that of a private project."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prefetch:
+class Prefetch(Struct, frozen=True, kw_only=True):
     """Brings listed files into the store, some at a time."""
 
     index: UpstreamIndex

@@ -11,7 +11,6 @@ has the version in it, or is written again.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from typing import Final
@@ -72,8 +71,7 @@ class PublicManifest(Struct, frozen=True):
     projects: dict[str, PublicProject] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class PublicResult:
+class PublicResult(Struct, frozen=True):
     """The result of an export: numbers of public projects."""
 
     projects: int
@@ -83,16 +81,14 @@ class PublicResult:
     removed: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
+class _Loaded(Struct, frozen=True):
     manifest: PublicManifest
     version: ObjectVersion
     is_true: bool = True
     """Whether the pages may have the versions in the manifest; false after a conflict."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublicSite:
+class PublicSite(Struct, frozen=True, kw_only=True):
     """The public projects in a site, and how they are removed from it."""
 
     projects: Projects
@@ -141,8 +137,7 @@ class PublicSite:
         self.site.store.put(PUBLIC_MANIFEST, encode(manifest), expect, JSON)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublicExport:
+class PublicExport(Struct, frozen=True, kw_only=True):
     """Exports what the store has of upstream indexes."""
 
     upstream: UpstreamIndex

@@ -5,10 +5,9 @@ A page can be fetched again, so one that is damaged is as good as missing.
 """
 
 import logging
-from dataclasses import dataclass
 from typing import Final
 
-from msgspec import DecodeError
+from msgspec import DecodeError, Struct
 from msgspec.json import Decoder, Encoder
 from packaging.utils import NormalizedName
 from zstandard import ZstdCompressor, ZstdDecompressor, ZstdError, get_frame_parameters
@@ -25,8 +24,7 @@ _PAGES: Final = Decoder(UpstreamPage)
 logger = logging.getLogger("wheelyard")
 
 
-@dataclass(frozen=True, slots=True)
-class StoredPage:
+class StoredPage(Struct, frozen=True):
     """A page in the store, and the version of its object."""
 
     page: UpstreamPage | None
@@ -34,8 +32,7 @@ class StoredPage:
     version: ObjectVersion
 
 
-@dataclass(frozen=True, slots=True)
-class StoredPages:
+class StoredPages(Struct, frozen=True):
     """Reads and writes pages of upstream indexes in a store."""
 
     store: Store

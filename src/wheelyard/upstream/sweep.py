@@ -8,9 +8,10 @@ owns a name, and so do the learned digests.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
+
+from msgspec import Struct
 
 from wheelyard.catalog import keys
 from wheelyard.concurrency.prefetch import prefetch_map
@@ -25,8 +26,7 @@ _OBJECT: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepRules:
+class SweepRules(Struct, frozen=True, kw_only=True):
     """Which files are removed."""
 
     unused_for: timedelta | None = None
@@ -35,8 +35,7 @@ class SweepRules:
     """As many as are too many for so many bytes; those first that were not used for longest."""
 
 
-@dataclass(slots=True, kw_only=True)
-class SweptFile:
+class SweptFile(Struct, kw_only=True):
     """A file of an upstream index in the store, with its core metadata and the note of its use."""
 
     upstream: str
@@ -47,7 +46,7 @@ class SweptFile:
     """Bytes."""
     last_use: float = 0.0
     """When it was used or fetched last, within a day; seconds since the epoch."""
-    objects: list[Entry] = field(default_factory=list)
+    objects: list[Entry] = []
     note: Entry | None = None
 
     def add(self, entry: Entry, *, is_note: bool) -> None:
@@ -60,8 +59,7 @@ class SweptFile:
             self.objects.append(entry)
 
 
-@dataclass(frozen=True, slots=True)
-class SweepReport:
+class SweepReport(Struct, frozen=True):
     """What was removed, or would be, and what stays."""
 
     removed: tuple[SweptFile, ...]
@@ -71,8 +69,7 @@ class SweepReport:
     kept_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamSweep:
+class UpstreamSweep(Struct, frozen=True):
     """Removes files of upstream indexes from a store."""
 
     store: Store

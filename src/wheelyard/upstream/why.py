@@ -1,7 +1,6 @@
 """Why a public package, a version or a file is shown or not: an answer for operators and users."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -82,8 +81,7 @@ class Explanation(Struct, frozen=True, kw_only=True, omit_defaults=True):
 _Looked = tuple[FoundPage | None, NameAnswer, tuple[FileReason, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Explainer:
+class Explainer(Struct, frozen=True):
     """Explains what an index with upstream indexes answers; it may ask them, as a client would."""
 
     names: PrivateNames

@@ -1,10 +1,10 @@
 """Builds an `Index`: the store, the catalog, the operations and authentication of a process."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import ApiTokens
@@ -53,8 +53,7 @@ REMOTE_CHECK_THREADS: Final = 16
 """The number of projects that `check` verifies concurrently in a bucket."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Index:
+class Index(Struct, frozen=True, kw_only=True):
     """A private package index: its settings and all its parts, for routes and commands."""
 
     settings: Settings

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from multiprocessing import get_context, parent_process
@@ -21,6 +20,8 @@ from pathlib import Path
 from threading import Thread, active_count
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
@@ -76,8 +77,7 @@ MAX_PROJECTS_PER_PART: Final = 500
 """The most projects in one task of a process."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteExporter:
+class SiteExporter(Struct, frozen=True, kw_only=True):
     """Builds the export of an index to a site."""
 
     index: Index

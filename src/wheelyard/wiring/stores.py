@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from errno import EPERM
 from functools import partial
@@ -13,6 +12,9 @@ from random import SystemRandom
 from stat import S_ISDIR
 from tempfile import gettempdir
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import CachePolicy
@@ -36,8 +38,7 @@ DOCUMENT_CAPACITY: Final = 16 * MIB
 """Bytes of memory for the documents of one kind; half of that if a read is only that of a file."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreTraits:
+class StoreTraits(Struct, frozen=True, kw_only=True):
     """Properties of a store that decide how the index uses it."""
 
     is_local: bool = True
@@ -59,8 +60,7 @@ class StoreTraits:
         return tuple(prefix for prefix, location in locations.items() if location)
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedStore:
+class OpenedStore(Struct, frozen=True):
     """A store, the spool for uploads to it, and its properties."""
 
     store: Store

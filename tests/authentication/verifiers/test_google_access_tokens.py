@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import pytest
+from msgspec import structs
 
 from tests.authentication.verifiers.fake_issuer import (
     Bearer,
@@ -136,14 +137,14 @@ def test_tokens_whose_scopes_nobody_knows(harness: BucketRightsHarness, status: 
 
 def test_the_bucket_of_the_packages(harness: BucketRightsHarness) -> None:
     """Where rights are those on the packages' own bucket, no more than reading comes of them."""
-    assert harness.actions(OWNER, replace(harness.resource, read_only=True)) == Action.READ
+    assert harness.actions(OWNER, structs.replace(harness.resource, read_only=True)) == Action.READ
     assert harness.issuer.asked("/tokeninfo") == 0
     assert CREATE not in harness.issuer.seen[0].path
 
     harness.issuer.answers[PERMISSIONS] = CannedResponse(
         b'{"permissions": ["storage.objects.create"]}'
     )
-    assert harness.actions(OWNER, replace(harness.resource, read_only=True)) == Action(0)
+    assert harness.actions(OWNER, structs.replace(harness.resource, read_only=True)) == Action(0)
 
 
 @pytest.mark.parametrize(

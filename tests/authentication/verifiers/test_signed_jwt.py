@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, replace
 
 import pytest
+from msgspec import structs
 
 from tests.authentication.verifiers.fake_issuer import (
     NOW,
@@ -162,7 +163,7 @@ def test_the_same_key_id_at_two_issuers(harness: JwtHarness) -> None:
         keys = JwksCache(
             other, frozenset({"RS256"}), harness.harness.dependencies, elsewhere.keys_url
         )
-        harness.issuers[other] = replace(harness.issuers[ISSUER], name=other, keys=keys)
+        harness.issuers[other] = structs.replace(harness.issuers[ISSUER], name=other, keys=keys)
 
         assert harness.claims(imposter.token({**HONEST, "iss": other}))["iss"] == other
         assert harness.reason(imposter.token(HONEST)) == "jwt_sig"
@@ -346,7 +347,7 @@ def test_an_issuer_with_both_kinds(harness: JwtHarness) -> None:
     """Where an issuer has keys of both kinds, each is good for its own algorithm only."""
     both = frozenset({"RS256", "ES256"})
     keys = JwksCache(ISSUER, both, harness.harness.dependencies, harness.issuer.keys_url)
-    issuers = {ISSUER: replace(harness.issuers[ISSUER], keys=keys, algorithms=both)}
+    issuers = {ISSUER: structs.replace(harness.issuers[ISSUER], keys=keys, algorithms=both)}
 
     assert verified_claims(CURVE.token(HONEST), issuers, NOW) == HONEST
     for token in (CURVE.token(HONEST, alg="RS256"), RSA.token(HONEST, alg="ES256")):

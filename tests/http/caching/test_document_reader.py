@@ -5,11 +5,11 @@ import gc
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
 import pytest
+from msgspec.structs import replace
 
 from tests.http.packages import publish, wheel
 from tests.http.raw_client import RawConnection, raw_connection

@@ -386,8 +386,8 @@ def test_behind_the_proxy_everybody_is_signed_in(tmp_path: Path) -> None:
     """Identity-Aware Proxy has signed a person in, so the sign-in page leads on, with no cookie."""
     proxied = ("X-Goog-IAP-JWT-Assertion", "an assertion")
     with in_process(tmp_path, Settings(server=PLAIN)) as opened:
-        authenticator = replace(opened.index.authenticator, iap=AnyAssertion())
-        index = replace(opened.index, authenticator=authenticator)
+        authenticator = structs.replace(opened.index.authenticator, iap=AnyAssertion())
+        index = structs.replace(opened.index, authenticator=authenticator)
         browser = Browser(replace(opened, app=App(index), index=index))
 
         answer = browser.open("/-/sign-in/?next=/setup/", proxied)

@@ -4,11 +4,12 @@ import asyncio
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 
 import pytest
+from msgspec.structs import replace
 
 from tests import waiting
 from tests.authentication.verifiers.password_fixture import KEY, BlockingHasher

@@ -3,13 +3,13 @@
 from base64 import b64encode
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from random import Random
 
 import pytest
 from bcrypt import gensalt, hashpw
+from msgspec.structs import replace
 
 from tests.http.packages import post, publish, wheel
 from tests.http.raw_client import ask, basic

@@ -3,12 +3,12 @@
 import resource
 import sys
 import tracemalloc
-from dataclasses import replace
 from hashlib import md5, sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from tests.http.forms import (
     BOUNDARY,

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from tests.sources.offering import Pauses, body_of, offered, opened
 from tests.sources.web.fake_server import CannedResponse, FakeServer

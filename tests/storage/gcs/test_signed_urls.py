@@ -6,7 +6,6 @@ import sys
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -26,6 +25,7 @@ from google.auth.identity_pool import Credentials as PoolCredentials
 from google.oauth2.credentials import Credentials as UserCredentials
 from google.oauth2.service_account import Credentials as AccountCredentials
 from hypothesis import given, strategies
+from msgspec.structs import replace
 
 from tests.fake_gcs.faults import DropBefore, Fault, Hold, StatusBefore
 from tests.fake_gcs.identity import EMAIL as HELD

@@ -11,10 +11,11 @@ could write are asked for as well. The token is sent to `storage` and `tokeninfo
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote, urlencode
+
+from msgspec import Struct
 
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
 from wheelyard.authentication.verifiers.json_client import JsonClient
@@ -59,8 +60,7 @@ _TOKEN = re.compile(r"[!-~]{20,4096}")
 logger = logging.getLogger("wheelyard")
 
 
-@dataclass(frozen=True, slots=True)
-class AuthorizationBucket:
+class AuthorizationBucket(Struct, frozen=True):
     """The Cloud Storage bucket whose IAM policy gives Google access tokens their rights here."""
 
     bucket: str

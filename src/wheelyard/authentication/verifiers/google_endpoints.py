@@ -1,10 +1,9 @@
 """The URLs of Google that the verifiers of Google credentials fetch."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class GoogleEndpoints:
+class GoogleEndpoints(Struct, frozen=True):
     """The URLs of Google that the verifiers of Google credentials fetch."""
 
     keys: str = "https://www.googleapis.com/oauth2/v3/certs"

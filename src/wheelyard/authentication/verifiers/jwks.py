@@ -10,7 +10,6 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from random import Random
 from threading import Lock
 from typing import Final
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from jwt.exceptions import PyJWTError
+from msgspec import Struct
 
 from wheelyard.authentication.verifiers.json_client import JsonClient
 from wheelyard.authentication.verifiers.verifier import verification_unavailable
@@ -48,16 +48,14 @@ _MAX_AGE = re.compile(r"\bmax-age=\"?(\d{1,9})")
 logger = logging.getLogger("wheelyard")
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKey:
+class PublicKey(Struct, frozen=True):
     """A public key, and the only algorithm that it may be used with."""
 
     algorithm: str
     public: RSAPublicKey | EllipticCurvePublicKey
 
 
-@dataclass(frozen=True, slots=True)
-class JwksDependencies:
+class JwksDependencies(Struct, frozen=True):
     """The HTTP client, clock, randomness and background threads that a `JwksCache` uses."""
 
     json_client: JsonClient
@@ -67,8 +65,7 @@ class JwksDependencies:
     """Runs a function in the background; returns at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class _KeySet:
+class _KeySet(Struct, frozen=True):
     keys: Mapping[str, PublicKey]
     fetched_at: float
     refresh_at: float

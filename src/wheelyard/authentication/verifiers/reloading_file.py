@@ -9,11 +9,12 @@ invalid, the last valid content stays in use; the log says so once, and once mor
 import logging
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from stat import S_IROTH, S_ISVTX, S_IWOTH
 from threading import Lock
 from typing import Final, Generic, TypeVar
+
+from msgspec import Struct
 
 from wheelyard.errors import Invalid
 from wheelyard.model.text import escaped
@@ -29,8 +30,7 @@ logger = logging.getLogger("wheelyard")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedFile(Generic[T]):
+class ParsedFile(Struct, Generic[T], frozen=True):
     """The value that was parsed from a file, and warnings for the operator."""
 
     value: T

@@ -8,10 +8,10 @@ lifetime, and accepts times that are strings or fractions.
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import jwt
+from msgspec import Struct
 
 from wheelyard.authentication.verifiers.jwks import JwksCache
 from wheelyard.authentication.verifiers.verifier import (
@@ -47,8 +47,7 @@ _REASONS: Final[Mapping[type[jwt.PyJWTError], str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class IssuerConfig:
+class IssuerConfig(Struct, frozen=True):
     """A trusted issuer, and the conditions on its tokens."""
 
     name: str

@@ -16,7 +16,6 @@ uploading everywhere, can come from the environment; if the file has it too, the
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from hashlib import sha256
 from pathlib import Path
@@ -69,8 +68,7 @@ class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     expires: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class _StaticToken:
+class _StaticToken(Struct, frozen=True):
     identity: Identity
     expires_at: datetime | None
 

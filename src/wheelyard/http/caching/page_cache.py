@@ -2,11 +2,11 @@
 
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final
 from weakref import ref
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.caches import LruCache
@@ -24,8 +24,7 @@ PageKey = tuple[Hashable, Encoding]
 """What a page shows, and how it is encoded: each encoding is made when it is first asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class CachedPage:
+class CachedPage(Struct, frozen=True):
     """A page rendered from one document version, in one encoding; if small, in IDENTITY."""
 
     key: PageKey
@@ -35,7 +34,7 @@ class CachedPage:
     encoding: Encoding
     body: bytes
     headers: HeaderList
-    responses: dict[tuple[MediaType, bool], Response] = field(default_factory=dict)
+    responses: dict[tuple[MediaType, bool], Response] = {}
     """The responses that were asked for, by media type and whether they are 304."""
 
     def response(self, media_type: MediaType, *, is_known: bool) -> Response:

@@ -8,9 +8,9 @@ off stores nothing.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, TooLarge, WheelyardError
@@ -27,8 +27,7 @@ MAX_FILENAME_CHARS: Final = 255
 """Characters of the name of a refused file that are kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptedFile:
+class AcceptedFile(Struct, frozen=True):
     """A file of a form that is published."""
 
     filename: str
@@ -36,8 +35,7 @@ class AcceptedFile:
     published: PublishedFile
 
 
-@dataclass(frozen=True, slots=True)
-class RefusedFile:
+class RefusedFile(Struct, frozen=True):
     """A file of a form that was refused by an error."""
 
     filename: str

@@ -10,11 +10,11 @@ name in a part's headers.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+from msgspec import Struct
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from wheelyard.errors import Invalid, quoted
@@ -44,8 +44,7 @@ _UNENCODED = frozenset({"7bit", "8bit", "binary"})
 """Transfer encodings that leave the bytes as they are."""
 
 
-@dataclass(frozen=True, slots=True)
-class PartHeaders:
+class PartHeaders(Struct, frozen=True):
     """The parsed headers of one part of a multipart form."""
 
     name: str

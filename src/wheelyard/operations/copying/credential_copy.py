@@ -8,8 +8,9 @@ A token that is revoked in the target stays revoked, and one that was rotated th
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Codec
@@ -22,8 +23,7 @@ from wheelyard.storage.base import ABSENT, Key, Store, Stored
 _RECORDS: Final = Codec(TokenRecord)
 
 
-@dataclass(frozen=True, slots=True)
-class CredentialCopy:
+class CredentialCopy(Struct, frozen=True):
     """Copies credentials from one store to another one."""
 
     source: Store

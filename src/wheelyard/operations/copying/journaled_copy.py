@@ -7,8 +7,9 @@ The changes are committed in the target one by one, each in the two steps of
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Generic
+
+from msgspec import Struct
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.commit_transfer import diverged
@@ -18,8 +19,7 @@ from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ObjectVersion, Store
 
 
-@dataclass(frozen=True, slots=True)
-class JournaledCopy(Generic[D, C]):
+class JournaledCopy(Struct, Generic[D, C], frozen=True):
     """Copies one document with its journal from one store to another one."""
 
     kind: JournalKind[D, C]

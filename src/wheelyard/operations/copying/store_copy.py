@@ -9,11 +9,12 @@ copy continues: it compares what both stores list, and copies only what the targ
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Final, TypeVar
 
+from msgspec import Struct, field
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
@@ -46,8 +47,7 @@ CopyProgress = Callable[[str, int], None]
 """Called in several threads with a project's name and the bytes of it that were just copied."""
 
 
-@dataclass(slots=True)
-class CopyReport:
+class CopyReport(Struct):
     """The results of a copy."""
 
     moment: datetime | None = None
@@ -64,12 +64,11 @@ class CopyReport:
     """Decisions about upstream packages that were copied."""
     credentials: int = 0
     """Objects below `credentials/` that were written."""
-    problems: list[str] = field(default_factory=list)
+    problems: list[str] = []
     """Projects that stay in the target as they were; each sentence says why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreCopy:
+class StoreCopy(Struct, frozen=True, kw_only=True):
     """A copy from one store to another one, which has the same format."""
 
     source: Store
@@ -106,17 +105,15 @@ class StoreCopy:
         return copying.finished_report()
 
 
-@dataclass(frozen=True, slots=True)
-class _Moment:
+class _Moment(Struct, frozen=True):
     """A state of the source: each project up to its first commit after `at`."""
 
     at: datetime | None = None
-    revisions: Mapping[NormalizedName, int] = field(default_factory=dict)
+    revisions: Mapping[NormalizedName, int] = {}
     """Revisions that were read before `at` was known; none of their commits is later."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Missing:
+class _Missing(Struct, frozen=True):
     """An object of a project that the target lacks."""
 
     name: NormalizedName
@@ -127,8 +124,7 @@ class _Missing:
     """Whether the target has nothing at its key."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
+class _Plan(Struct, frozen=True):
     """What the target needs of a project, so that it has it as it was at the moment."""
 
     name: NormalizedName
@@ -141,20 +137,19 @@ class _Plan:
     missing: tuple[_Missing, ...]
 
 
-@dataclass(slots=True)
-class _Copying:
+class _Copying(Struct):
     """One run of a copy: its report, and the projects that it had to leave out."""
 
     copy: StoreCopy
     progress: CopyProgress
     report: CopyReport = field(default_factory=CopyReport)
-    problems: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, str] = {}
     """The reason by project, or by the key of a credential."""
-    deleted: set[NormalizedName] = field(default_factory=set)
+    deleted: set[NormalizedName] = set()
     """Projects of which a file was deleted in the source before its bytes were copied."""
     listed: frozenset[NormalizedName] = frozenset()
     """The list of names in the source."""
-    claimed: set[NormalizedName] = field(default_factory=set)
+    claimed: set[NormalizedName] = set()
     """Private names of the source under which nothing is published yet."""
 
     def finish_transfers(self) -> None:

@@ -11,6 +11,7 @@ from threading import Condition, Thread, current_thread
 from typing import TYPE_CHECKING, Final
 
 from markupsafe import Markup
+from msgspec import Struct
 
 from wheelyard.concurrency.caches import ExpiringCache, LruCache
 from wheelyard.model.metadata import CoreMetadata
@@ -45,8 +46,7 @@ NO_MARKUP: Final = "it cannot be rendered"
 BUSY: Final = "the server is busy. Load this page again in a minute"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RenderedDescription:
+class RenderedDescription(Struct, frozen=True, kw_only=True):
     """A description as HTML that is safe in a page."""
 
     html: Markup
@@ -55,8 +55,7 @@ class RenderedDescription:
     """Whether it stays so; if not, a page with it must not be cached."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Result:
+class _Result(Struct, frozen=True):
     html: str
     """Empty if the description is shown as plain text."""
     reason: str = ""

@@ -8,11 +8,11 @@ of other hosts as links unless the settings allow them.
 """
 
 import re
-from dataclasses import dataclass, field
 from html import escape
 from html.parser import HTMLParser
 from typing import Final
 
+from msgspec import Struct
 from pygments.token import STANDARD_TYPES
 
 MAX_DEPTH: Final = 100
@@ -55,11 +55,10 @@ class TooComplex(Exception):
     """There are too many elements within each other."""
 
 
-@dataclass(slots=True)
-class _Element:
+class _Element(Struct):
     tag: str
     attributes: dict[str, str]
-    parts: list[tuple[str, str]] = field(default_factory=list)
+    parts: list[tuple[str, str]] = []
     """The tag of each child, empty for text, and its HTML."""
     has_text: bool = False
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
 from heapq import nlargest
 from operator import attrgetter
 from typing import Final
 
-from msgspec import structs
+from msgspec import Struct, structs
 from msgspec.json import encode
 from packaging.utils import NormalizedName
 
@@ -48,8 +47,7 @@ ExportProgress = Callable[[int, int], None]
 """Called with the number of finished projects, and of all to export."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExportResult:
+class ExportResult(Struct, frozen=True):
     """The result of an export: numbers of projects, and error messages."""
 
     projects: int
@@ -60,8 +58,7 @@ class ExportResult:
     """The error messages of the projects that were not exported."""
 
 
-@dataclass(slots=True, kw_only=True)
-class _Run:
+class _Run(Struct, kw_only=True):
     """One run of an export: the site before it, and what was exported so far."""
 
     loaded: LoadedManifest
@@ -71,17 +68,17 @@ class _Run:
     """The versions of all pages of the site if all are made again, else None: see `manifest`."""
     foreign: frozenset[str] = frozenset()
     """Those of `COMMON_PATHS` at which is something that no export has written."""
-    vanished: Mapping[str, ManifestEntry] = field(default_factory=dict)
+    vanished: Mapping[str, ManifestEntry] = {}
     """Projects of the site that the store lacks, as after a restore from a backup."""
-    entries: dict[str, ManifestEntry] = field(default_factory=dict)
+    entries: dict[str, ManifestEntry] = {}
     """The exported projects."""
-    failed: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = {}
     """The error messages of failed projects."""
-    provisional: set[str] = field(default_factory=set)
+    provisional: set[str] = set()
     """Exported projects that the next export does again."""
-    unavailable: set[NormalizedName] = field(default_factory=set)
+    unavailable: set[NormalizedName] = set()
     """Exported projects of whose files some may have to be removed."""
-    obsolete: dict[Key, ObjectVersion] = field(default_factory=dict)
+    obsolete: dict[Key, ObjectVersion] = {}
     """Pages of exported projects to delete as soon as no page links to them."""
 
     @property
@@ -90,8 +87,7 @@ class _Run:
         return self.existing is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IncrementalExport:
+class IncrementalExport(Struct, frozen=True, kw_only=True):
     """Writes the changed projects of an index to a site, even while other exports do so."""
 
     projects: Projects

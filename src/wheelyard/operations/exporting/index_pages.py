@@ -1,12 +1,12 @@
 """The pages of a site that belong to no project: lists of all projects, fixed pages."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from math import ceil
 from typing import Final
 from urllib.parse import urlsplit
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.operations.exporting.manifest import Options
@@ -50,8 +50,7 @@ PREFIXES: Final = ("simple/", "setup/", "-/", INDEX, SEARCH, FEED, *COMMON_PATHS
 """The prefixes of all pages that belong to no project, and of others."""
 
 
-@dataclass(frozen=True, slots=True)
-class IndexPages:
+class IndexPages(Struct, frozen=True):
     """Makes the pages of a site that belong to no project."""
 
     options: Options

@@ -8,7 +8,6 @@ entry moves on to later revisions, and back only if the store was restored from 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from hashlib import blake2b, sha256
@@ -76,8 +75,7 @@ class Options(Struct, frozen=True, kw_only=True):
         return self.files_url if self.files is FileMode.LEAVE else f"{self.base_url}/files"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestedOptions:
+class RequestedOptions(Struct, frozen=True, kw_only=True):
     """The options that the operator gave; None keeps the option of the last export."""
 
     base_url: str | None = None
@@ -181,8 +179,7 @@ class _ManifestHead(Struct, frozen=True):
     options: Options
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedManifest:
+class LoadedManifest(Struct, frozen=True):
     """The manifest of a site, with its version for the compare-and-swap."""
 
     manifest: Manifest | None

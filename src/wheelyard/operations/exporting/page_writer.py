@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
 
+from msgspec import Struct
+
 from wheelyard.errors import Conflict
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored, WebType
 
@@ -20,8 +22,7 @@ Versions = Mapping[Key, ObjectVersion]
 """The versions of existing objects of a site."""
 
 
-@dataclass(frozen=True, slots=True)
-class SitePage:
+class SitePage(Struct, frozen=True):
     """A page of a site, which is rendered only if it has to be written."""
 
     path: str
@@ -36,8 +37,7 @@ class SitePage:
     """
 
 
-@dataclass(frozen=True, slots=True)
-class PagePaths:
+class PagePaths(Struct, frozen=True):
     """At which paths a page is in a site."""
 
     serves_index: bool

@@ -2,8 +2,8 @@
 
 from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
+from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
@@ -26,8 +26,7 @@ from wheelyard.operations.exporting.site_pages import JSON, ProjectPages, SitePa
 from wheelyard.storage.base import ObjectVersion
 
 
-@dataclass(frozen=True, slots=True)
-class ExportTask:
+class ExportTask(Struct, frozen=True):
     """A project to export."""
 
     name: NormalizedName
@@ -37,8 +36,7 @@ class ExportTask:
     """The versions of its pages if all of them are made again, else None: see `ProjectRecord`."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExportedProject:
+class ExportedProject(Struct, frozen=True):
     """A project whose pages are in the site."""
 
     entry: ManifestEntry
@@ -54,8 +52,7 @@ TaskResult = ExportedProject | str
 """An exported project, or the error message if the store has lost data."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Before:
+class _Before(Struct, frozen=True):
     """What is known of the pages of a project in the site before they are written."""
 
     versions: Versions
@@ -69,8 +66,7 @@ class _Before:
         return found if is_equal else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectExport:
+class ProjectExport(Struct, frozen=True, kw_only=True):
     """Exports single projects."""
 
     projects: Projects

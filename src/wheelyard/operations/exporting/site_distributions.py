@@ -3,9 +3,10 @@
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.files import Files
@@ -32,8 +33,7 @@ LINK_ERRORS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(Struct, frozen=True):
     """The destination of an export: a folder or a bucket."""
 
     store: Store
@@ -47,8 +47,7 @@ class Site:
     """None unless both the site and the store's files are in buckets."""
 
 
-@dataclass(frozen=True, slots=True)
-class SiteDistributions:
+class SiteDistributions(Struct, frozen=True):
     """Copies or links distributions and core metadata into the site, and removes them."""
 
     files: Files

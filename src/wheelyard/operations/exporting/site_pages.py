@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from typing import Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
@@ -53,8 +54,7 @@ ReadCore = Callable[[NormalizedName, File], CoreMetadata]
 """Returns the core metadata of a listed file; raises NotFound if the store has lost it."""
 
 
-@dataclass(frozen=True, slots=True)
-class SitePages:
+class SitePages(Struct, frozen=True):
     """Makes the pages of the projects of a site: Simple API, JSON API, web UI, feeds."""
 
     options: Options

@@ -2,9 +2,9 @@
 
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import Struct, field
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import WheelyardError
@@ -41,8 +41,7 @@ MAX_UNCLAIMED_BYTES: Final = 256 * 1024 * 1024
 """The bytes in the spool of files that wait for that, at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Importer:
+class Importer(Struct, frozen=True):
     """Imports sources; `is_local` if the store and the source are on this machine."""
 
     uploads: Uploads
@@ -89,12 +88,11 @@ class Importer:
         return tasks.report
 
 
-@dataclass(slots=True)
-class FileBatches:
+class FileBatches(Struct):
     """Groups the waiting files of an import by project, into batches of `batch_size` or fewer."""
 
     batch_size: int
-    _items: dict[NormalizedName, list[ImportItem]] = field(default_factory=dict)
+    _items: dict[NormalizedName, list[ImportItem]] = {}
     _count: int = 0
 
     def add(self, item: ImportItem) -> None:
@@ -119,8 +117,7 @@ class FileBatches:
         return items
 
 
-@dataclass(slots=True)
-class _WorkerPool:
+class _WorkerPool(Struct):
     """Starts the batches of an import in worker threads, and adds their outcomes to `report`."""
 
     context: ImportContext
@@ -129,15 +126,15 @@ class _WorkerPool:
     pool: ThreadPoolExecutor
     workers: int
     report: Report = field(default_factory=Report)
-    _running: dict[Future[BatchResult], Batch] = field(default_factory=dict)
-    _unclaimed: list[tuple[ProjectImport, Batch]] = field(default_factory=list)
+    _running: dict[Future[BatchResult], Batch] = {}
+    _unclaimed: list[tuple[ProjectImport, Batch]] = []
     """The work on new projects whose names have to be claimed before it goes on."""
-    _finishing: dict[Future[BatchResult], ProjectImport] = field(default_factory=dict)
+    _finishing: dict[Future[BatchResult], ProjectImport] = {}
     """The work that goes on after that."""
     _future_by_key: dict[tuple[NormalizedName, UniquenessKey], Future[BatchResult]] = field(
         default_factory=dict
     )
-    _names: set[NormalizedName] = field(default_factory=set)
+    _names: set[NormalizedName] = set()
 
     def add(self, offer: Candidate | Skipped) -> None:
         """

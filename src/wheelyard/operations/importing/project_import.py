@@ -8,6 +8,7 @@ from datetime import datetime
 from threading import Event, Lock
 from typing import Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
@@ -66,8 +67,7 @@ class NameChecks:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-@dataclass(frozen=True, slots=True)
-class ImportItem:
+class ImportItem(Struct, frozen=True):
     """A file of the source, with its parsed filename."""
 
     candidate: Candidate
@@ -83,8 +83,7 @@ Batch = list[ImportItem]
 """Files of one project, in the order of the source."""
 
 
-@dataclass(frozen=True, slots=True)
-class BatchResult:
+class BatchResult(Struct, frozen=True):
     """The outcomes of the files of a batch, and whether their project exists."""
 
     name: NormalizedName

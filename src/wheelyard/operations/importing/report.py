@@ -1,9 +1,10 @@
 """The report of an import: the number of files by status, and the refused ones."""
 
 from collections import Counter
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
+
+from msgspec import Struct, field
 
 from wheelyard.model.text import counted
 
@@ -25,8 +26,7 @@ class FileStatus(Enum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """The status of one entry of a source after the import, and the reason."""
 
     location: str
@@ -42,14 +42,13 @@ class Outcome:
     """Whether the reason of a refusal may pass, as it is not about the file itself."""
 
 
-@dataclass(slots=True)
-class Report:
+class Report(Struct):
     """The number of files by status so far, and the outcomes of the first refused ones."""
 
     counts: Counter[FileStatus] = field(default_factory=Counter)
     waived_rules: Counter[str] = field(default_factory=Counter)
     """The number of new files for each waived rule."""
-    refused: list[Outcome] = field(default_factory=list)
+    refused: list[Outcome] = []
     """The first refused files, at most `MAX_REFUSALS`."""
 
     def add(self, outcome: Outcome) -> None:

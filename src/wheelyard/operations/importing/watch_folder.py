@@ -8,10 +8,13 @@ once, the next scan tries again. A refused file is retried after a pause if the 
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
 from threading import Event
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import WheelyardError
@@ -38,8 +41,7 @@ class _Stopped(Exception):
     """The watch was stopped during a scan."""
 
 
-@dataclass(frozen=True, slots=True)
-class _FileState:
+class _FileState(Struct, frozen=True):
     """The version of a known file, when to retry it, and why it was not imported."""
 
     version: str

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
@@ -22,8 +22,7 @@ MAX_CONCURRENT_READS: Final = 16
 """Projects that are read at a time from a remote store."""
 
 
-@dataclass(frozen=True, slots=True)
-class FactsReader:
+class FactsReader(Struct, frozen=True):
     """Reads the facts of projects; documents that are in the cache are not read again."""
 
     projects: Projects

@@ -7,12 +7,13 @@ that the caller may not read.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from heapq import nlargest
 from itertools import chain, islice
 from operator import attrgetter
 from typing import Final
 
+from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.model.access import Action, Caller, Pattern
@@ -25,8 +26,7 @@ _ABOVE_ALL: Final = "~"
 """Sorts after each character of a normalised name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What a search has found."""
 
     total: int
@@ -35,8 +35,7 @@ class Found:
     """Those of them that were asked for, in order."""
 
 
-@dataclass(frozen=True, slots=True)
-class VisibleProjects:
+class VisibleProjects(Struct, frozen=True):
     """The facts of the projects that one caller may read, sorted by name."""
 
     projects: tuple[ProjectFacts, ...]
@@ -86,8 +85,7 @@ class VisibleProjects:
         return [name for name in names if _find(self.projects, name) is not None]
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectTable:
+class ProjectTable(Struct, frozen=True):
     """The facts of all projects, sorted by name."""
 
     projects: tuple[ProjectFacts, ...] = ()

@@ -12,11 +12,11 @@ The stored table is derived. It may be missing, damaged or outdated, and two ser
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from math import inf
 from threading import Event, Lock, RLock, Timer
 from typing import Final
 
+from msgspec import Struct, field
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
@@ -59,8 +59,7 @@ def start_thread(work: Callable[[], None], delay: float) -> None:
     timer.start()
 
 
-@dataclass(slots=True)
-class SearchIndex:
+class SearchIndex(Struct):
     """
     The table of all projects; thread-safe.
 
@@ -72,7 +71,7 @@ class SearchIndex:
     is_read_only: bool = False
     start: Callable[[Callable[[], None], float], object] = start_thread
     _table: ProjectTable | None = None
-    _committed: dict[NormalizedName, int] = field(default_factory=dict)
+    _committed: dict[NormalizedName, int] = {}
     """Projects that this process has changed since they were read, each with a number."""
     _commits: int = 0
     _is_same_list: Callable[[], bool] | None = None

@@ -1,7 +1,8 @@
 """The page to sign in, and that of the person who looks at it: who they are, what they may do."""
 
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from wheelyard.model.access import Caller
 from wheelyard.model.grants import describe_actions, describe_projects
@@ -10,8 +11,7 @@ from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.forms import FormState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(Struct, frozen=True, kw_only=True):
     """A caller, and how it is signed in."""
 
     caller: Caller
@@ -43,8 +43,7 @@ def account_page(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignInFacts:
+class SignInFacts(Struct, frozen=True, kw_only=True):
     """What the sign-in page shows besides its form."""
 
     next_path: str

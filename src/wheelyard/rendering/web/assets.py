@@ -1,9 +1,10 @@
 """The files that pages load: style sheet, scripts, icons. Each has its digest in its name."""
 
-from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
 from typing import Final
+
+from msgspec import Struct
 
 from wheelyard.model.brand import DEFAULT_BRAND, Brand
 from wheelyard.rendering.web.accent import accent_css
@@ -28,8 +29,7 @@ _MEDIA_TYPES: Final = {
 _DIGEST_LENGTH: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Asset:
+class Asset(Struct, frozen=True):
     """A file that pages load. Its name changes with its content, so it can be cached for ever."""
 
     name: str

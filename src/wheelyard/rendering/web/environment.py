@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -11,6 +10,7 @@ from typing import Any, Final
 
 from jinja2 import DictLoader, Environment, StrictUndefined, Template
 from markupsafe import Markup
+from msgspec import Struct
 
 from wheelyard.model.brand import DEFAULT_BRAND, Brand
 from wheelyard.rendering.client_settings import ClientSettings
@@ -26,8 +26,7 @@ _INCLUDE: Final = re.compile(r'{% include "(.+?)" %}\n')
 """Its text is put in its place: an include copies all values each time, which takes longer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Viewer:
+class Viewer(Struct, frozen=True, kw_only=True):
     """
     The person who looks at a page, as far as the page shows it; a part of each page's cache key.
 

@@ -9,12 +9,12 @@ The files of a release as rows of a table, on several pages if there are many.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from html import escape
 from itertools import chain
 from typing import Final
 
 from markupsafe import Markup
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.model.principals import with_name
@@ -29,8 +29,7 @@ MAX_FACETS: Final = 24
 """The most pages by interpreter, and the most by platform; those with the most files are chosen."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileSelection:
+class FileSelection(Struct, frozen=True):
     """A page of the list of files."""
 
     facet: Facet | None = None
@@ -46,8 +45,7 @@ class FileSelection:
         return f"files/{facet}{number}" if facet or number else ""
 
 
-@dataclass(frozen=True, slots=True)
-class FileList:
+class FileList(Struct, frozen=True):
     """A page of the list of files of a release, and the way to the others."""
 
     selection: FileSelection

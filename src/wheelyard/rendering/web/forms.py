@@ -1,15 +1,15 @@
 """What a page shows of a form: its anti-forgery token, what was typed, and what is wrong."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class FormState:
+class FormState(Struct, frozen=True):
     """A form as a page shows it; without `values` nobody has sent it yet."""
 
     token: str
-    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    values: Mapping[str, tuple[str, ...]] = {}
     """The texts that were typed or ticked, by field."""
     error: str = ""
     wrong_field: str = ""

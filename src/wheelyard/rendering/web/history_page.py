@@ -1,9 +1,9 @@
 """The history of a project: its journal as people read it, newest first, several pages of it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.model.journal_entry import JournalEntry
@@ -13,8 +13,7 @@ from wheelyard.rendering.releases import versions_of
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryLinks:
+class HistoryLinks(Struct, frozen=True):
     """The numbers of the pages beside one page of a history; 1 is the oldest."""
 
     number: int | None
@@ -37,8 +36,7 @@ class HistoryLinks:
         return f"../{self.number + 1}/" if self.number < self.count else "../"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """One change, or several of one kind in a row, as one item of the page."""
 
     at: str

@@ -1,11 +1,11 @@
 """The pages about the index: home, settings of clients, what a search finds, lists of names."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
 from markupsafe import Markup
+from msgspec import Struct
 
 from wheelyard.rendering.client_settings import CLIENTS, INSTALLERS, Text
 from wheelyard.rendering.project_facts import ProjectFacts
@@ -20,8 +20,7 @@ NAMES_ON_A_PAGE: Final = 500
 _CLIENTS: Final = {"pip": "pip", "uv": "uv", "poetry": "Poetry", "pdm": "PDM"}
 
 
-@dataclass(frozen=True, slots=True)
-class Excerpt:
+class Excerpt(Struct, frozen=True):
     """One page of a list of projects."""
 
     projects: Sequence[ProjectFacts]

@@ -1,11 +1,11 @@
 """The pages for those who manage a project: changes of releases and of the status, and rights."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.model.access import AccessEntry, Action
@@ -41,8 +41,7 @@ STATUS_MEANINGS: Final[Mapping[Status, str]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ChoosableFile:
+class ChoosableFile(Struct, frozen=True):
     """A file of a release in a form, with a box to tick."""
 
     filename: str
@@ -51,8 +50,7 @@ class ChoosableFile:
     is_ticked: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class FileChange:
+class FileChange(Struct, frozen=True):
     """The change of some files of a release, before it is made."""
 
     name: NormalizedName
@@ -62,8 +60,7 @@ class FileChange:
     files: tuple[ChoosableFile, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DoneEvent:
+class DoneEvent(Struct, frozen=True):
     """One event of a commit, in words."""
 
     what: str

@@ -1,10 +1,10 @@
 """The page of a project: its latest release, all releases, and who uses it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from markupsafe import Markup, escape
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.model.project import Project
@@ -27,8 +27,7 @@ USERS_SHOWN: Final = 50
 """How many names of projects that use this one are shown."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectContent:
+class ProjectContent(Struct, frozen=True, kw_only=True):
     """What the page of a project shows, for whoever looks at it."""
 
     project: Project

@@ -6,12 +6,12 @@ new release changes few pages of a static site.
 """
 
 from collections.abc import Container
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 from urllib.parse import quote
 
 from markupsafe import Markup
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.model.metadata import CoreMetadata
@@ -27,8 +27,7 @@ from wheelyard.rendering.web.requirements import dependency_groups, parse_depend
 _LICENSE: Final = "License :: "
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReleaseContent:
+class ReleaseContent(Struct, frozen=True, kw_only=True):
     """What the page of a release shows, for whoever looks at it."""
 
     project: Project

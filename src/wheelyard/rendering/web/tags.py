@@ -7,9 +7,10 @@ is not known is shown as it is. All texts are made of the characters of filename
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from wheelyard.model.distribution_filename import SDIST_SUFFIXES, parse_known_filename
 
@@ -123,8 +124,7 @@ OBSOLETE: Final = Facet("obsolete-formats", "Obsolete formats")
 _STABLE: Final = Facet("stable-abi", "Stable ABI of CPython")
 
 
-@dataclass(frozen=True, slots=True)
-class Compatibility:
+class Compatibility(Struct, frozen=True):
     """What a distribution is for."""
 
     kind: str

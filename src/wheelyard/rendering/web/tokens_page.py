@@ -1,8 +1,9 @@
 """The pages on which people make, list and revoke API tokens: their own, or everybody's."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
+
+from msgspec import Struct
 
 from wheelyard.model.access import Action
 from wheelyard.model.grants import describe_actions, describe_projects
@@ -12,8 +13,7 @@ from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.forms import FormState
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRow:
+class TokenRow(Struct, frozen=True):
     """A token in a list."""
 
     record: TokenRecord
@@ -28,8 +28,7 @@ class TokenRow:
         return f"{describe_actions(scope.actions)} {describe_projects(scope.projects)}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokensView:
+class TokensView(Struct, frozen=True, kw_only=True):
     """What all pages of tokens know of the caller."""
 
     is_for_all: bool

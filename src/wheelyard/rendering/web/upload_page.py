@@ -1,14 +1,14 @@
 """The page with the form for uploads, and with the results of those that were just made."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.forms import FormState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UploadedRow:
+class UploadedRow(Struct, frozen=True, kw_only=True):
     """The result of one file."""
 
     filename: str

@@ -1,10 +1,10 @@
 """The page of a project of an upstream index: where it is from, and what of it is shown and why."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from markupsafe import Markup, escape
+from msgspec import Struct
 
 from wheelyard.model.decisions import Decision, describe
 from wheelyard.model.text import counted
@@ -18,8 +18,7 @@ ROWS_SHOWN: Final = 20
 """How many rows of a table are shown at first; the others are folded."""
 
 
-@dataclass(frozen=True, slots=True)
-class HiddenFiles:
+class HiddenFiles(Struct, frozen=True):
     """Files of one version that are not shown, for one reason."""
 
     version: str
@@ -28,8 +27,7 @@ class HiddenFiles:
     """Sentences: what was decided, and what to do next."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpstreamContent:
+class UpstreamContent(Struct, frozen=True, kw_only=True):
     """What the page of a project of an upstream index shows."""
 
     project: ShownProject[ShownFile]

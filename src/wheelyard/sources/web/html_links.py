@@ -14,9 +14,11 @@ character outside of Unicode's first plane would else make the text four times a
 import html
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from wheelyard.http_client.address_policy import FetchError
 
@@ -66,8 +68,7 @@ _TEXT: Final = MappingProxyType(
 """Elements that contain only text, and their closing tags."""
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(Struct, frozen=True):
     """An anchor (`<a href>`) of an HTML page, and what it says of the file that it links."""
 
     href: str
@@ -78,8 +79,7 @@ class Link:
     """`true` or `sha256=...`; None if the link says nothing of core metadata."""
 
 
-@dataclass(frozen=True, slots=True)
-class HtmlPage:
+class HtmlPage(Struct, frozen=True):
     """What an HTML page says in its links and `<meta name>` elements."""
 
     base: str

@@ -8,7 +8,7 @@ an index whose root lists files instead of projects (GAEPyPI's `/pypi/`).
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -43,8 +43,7 @@ DOWNGRADE_REASON: Final = "it is linked by http from a page of https"
 T = TypeVar("T", bound=Struct)
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectLink:
+class ProjectLink(Struct, frozen=True):
     """The name of a project of an index, and the URL of its page."""
 
     name: str  # normalised

@@ -8,9 +8,9 @@ index has by then.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
 from packaging.utils import canonicalize_name
 
 from wheelyard.concurrency.prefetch import prefetch_map
@@ -30,8 +30,7 @@ _WILDCARDS: Final = frozenset("*?[")
 _Found = ProjectLink | SourceItem
 
 
-@dataclass(frozen=True, slots=True)
-class IndexSource:
+class IndexSource(Struct, frozen=True):
     """Source of the files of another index, or of its projects that match `projects`."""
 
     web: IndexClient

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from msgspec import Struct
+
 from wheelyard.http_client.address_policy import FetchError
 from wheelyard.http_client.client import ClientResponse, TransferRate
 from wheelyard.http_client.urls import Url
@@ -65,8 +67,7 @@ class ResumableDownload:
         return parse_http_date(self._modified)
 
 
-@dataclass(slots=True)
-class _Stream:
+class _Stream(Struct):
     """The bytes of one file, received over one connection or several in turn."""
 
     web: IndexClient

@@ -10,13 +10,13 @@ from base64 import b64decode
 from binascii import Error as NotBase64
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 import requests
 from google.api_core import exceptions as api
 from google.cloud.storage import Blob, Client
+from msgspec import Struct
 
 from wheelyard.errors import NotFound
 from wheelyard.storage.gcs.error_mapping import READ_PERMISSION, bucket_faults, is_missing_bucket
@@ -31,8 +31,7 @@ TIMEOUTS: Final = (5.0, 30.0)
 OBJECT_FIELDS: Final = "name,generation,size,timeCreated,updated,md5Hash,metadata,contentEncoding"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BucketObject:
+class BucketObject(Struct, frozen=True, kw_only=True):
     """The metadata of one object in the bucket."""
 
     name: str
@@ -44,7 +43,7 @@ class BucketObject:
     """When this generation was written."""
     updated: datetime
     """When the object or its metadata was last changed."""
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = {}
     """Custom metadata, as the uploader set it."""
     md5: str = ""
     """Hexadecimal; empty for a composite object."""

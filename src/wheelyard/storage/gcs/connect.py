@@ -12,7 +12,6 @@ import json
 import re
 from base64 import urlsafe_b64decode
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import google.auth
@@ -20,6 +19,7 @@ import requests
 from google.auth import exceptions as auth
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
+from msgspec import Struct
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
@@ -44,8 +44,7 @@ _OBJECTS: Final = re.compile(r"/storage/v1/b/[^/]+/o$")
 Downloads = Literal["auto", "redirect", "proxy", "public"]
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectedBucket:
+class ConnectedBucket(Struct, frozen=True):
     """The store of a bucket, and the credentials it was opened with."""
 
     store: Store

@@ -1,8 +1,9 @@
 """Locations in Cloud Storage, parsed: `gs://BUCKET` or `gs://BUCKET/PREFIX`."""
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from wheelyard.errors import Invalid, quoted
 
@@ -13,8 +14,7 @@ PREFIX_LIMIT: Final = 512
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 
 
-@dataclass(frozen=True, slots=True)
-class BucketLocation:
+class BucketLocation(Struct, frozen=True):
     """A bucket, and the prefix of the object names in it."""
 
     bucket: str

@@ -12,7 +12,6 @@ been replaced meanwhile.
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -21,6 +20,7 @@ import requests
 from google.api_core import exceptions as api
 from google.cloud.storage import Client
 from google.cloud.storage.exceptions import DataCorruption
+from msgspec import Struct, field
 from urllib3.exceptions import HTTPError
 
 from wheelyard.storage.base import CHUNK_BYTES
@@ -49,8 +49,7 @@ _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _CRC32C: Final = re.compile(r"crc32c=([A-Za-z0-9+/=]+)")
 
 
-@dataclass(slots=True)
-class ObjectDownload:
+class ObjectDownload(Struct):
     """One download of one object; `name` is the whole name in the bucket, with the prefix."""
 
     client: Client

@@ -9,12 +9,12 @@ its retries end without an answer, or with a server error.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
 from typing import Final, TypeVar
 
 from google.cloud.storage.exceptions import DataCorruption
+from msgspec import Struct, field
 
 from wheelyard.concurrency.runtime import Runtime, backoff_pauses
 from wheelyard.storage.gcs.error_mapping import (
@@ -47,8 +47,7 @@ PROBE_SECONDS: Final = 15.0
 """Seconds that the first call after the cool-down has for an answer; other calls fail meanwhile."""
 
 
-@dataclass(slots=True)
-class CircuitBreaker:
+class CircuitBreaker(Struct):
     """The state of one bucket's circuit, shared by all threads that call the bucket."""
 
     monotonic: Callable[[], float]
@@ -108,8 +107,7 @@ class RetryEnvironment:
             yield attempt
 
 
-@dataclass(slots=True, kw_only=True)
-class RetryPolicy:
+class RetryPolicy(Struct, kw_only=True):
     """The retries of one call of a store; what Google's library takes as `retry=`, too."""
 
     env: RetryEnvironment

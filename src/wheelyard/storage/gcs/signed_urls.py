@@ -14,7 +14,6 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from http import HTTPStatus
@@ -26,6 +25,7 @@ from google.auth import iam, impersonated_credentials
 from google.auth.credentials import Credentials, Scoped, Signing
 from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession, Request
+from msgspec import Struct
 from requests import Response, Session
 from requests.exceptions import RequestException, Timeout
 
@@ -54,8 +54,7 @@ _session_of: Final[Callable[[Credentials], Session]] = AuthorizedSession
 _request_over: Final[Callable[[Session], Request]] = Request
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SigningRequest:
+class SigningRequest(Struct, frozen=True, kw_only=True):
     """The object, time and lifetime of a signed download URL."""
 
     scheme: str = "https"
@@ -109,8 +108,7 @@ def signed_url(request: SigningRequest, email: str, sign: Callable[[bytes], byte
     return f"{request.scheme}://{request.host}{request.path}?{query}&X-Goog-Signature={signature}"
 
 
-@dataclass(frozen=True, slots=True)
-class KeySigner:
+class KeySigner(Struct, frozen=True):
     """Signs with a private key in memory: RSA PKCS #1 v1.5 with SHA-256."""
 
     email: str

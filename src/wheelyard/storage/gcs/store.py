@@ -16,7 +16,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from threading import BoundedSemaphore
 from typing import Any, Final
@@ -25,6 +24,8 @@ import requests
 from google.api_core import exceptions as api
 from google.api_core.page_iterator import HTTPIterator
 from google.cloud.storage import Blob, Bucket, Client
+from msgspec import Struct
+from msgspec.structs import replace
 
 from wheelyard.concurrency.log_rate_limit import LogRateLimit
 from wheelyard.errors import Conflict, NotFound, Unavailable
@@ -95,16 +96,14 @@ UrlFactory = Callable[[str, str, timedelta], str]
 """Returns the download URL of a bucket's object for a lifetime; may raise Unavailable."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImmutablePrefix:
+class ImmutablePrefix(Struct, frozen=True, kw_only=True):
     """The key prefix of objects that never change, and their `Cache-Control` header."""
 
     prefix: str
     cache_control: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mutation:
+class Mutation(Struct, frozen=True, kw_only=True):
     """A write or a deletion of one object."""
 
     key: Key

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, quoted
@@ -17,8 +17,7 @@ BAD_LOCK_FILE: Final = "bad_lock_file"
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A line of a file."""
 
     file: str
@@ -34,8 +33,7 @@ class Place:
         return Invalid(f"{self}: {why}.", code=BAD_LOCK_FILE)
 
 
-@dataclass(frozen=True, slots=True)
-class LockedFile:
+class LockedFile(Struct, frozen=True):
     """A file that a lock file lists."""
 
     project: NormalizedName
@@ -46,8 +44,7 @@ class LockedFile:
     """Empty if the lock file does not say."""
 
 
-@dataclass(frozen=True, slots=True)
-class LockedPackage:
+class LockedPackage(Struct, frozen=True):
     """A package of a lock file that an index has."""
 
     place: Place
@@ -58,8 +55,7 @@ class LockedPackage:
     """False in a file of constraints, which need no digests."""
 
 
-@dataclass(frozen=True, slots=True)
-class ForeignPackage:
+class ForeignPackage(Struct, frozen=True):
     """A package of a lock file that clients do not take from an index."""
 
     place: Place

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.model.distribution_filename import Sha256
@@ -24,8 +24,7 @@ _TOML_LINE: Final = re.compile(r"^[ \t]*(\[\[packages?\]\]|lock-version *=)", re
 """A line that lock files in TOML have, and no requirements file."""
 
 
-@dataclass(frozen=True, slots=True)
-class LockedFiles:
+class LockedFiles(Struct, frozen=True):
     """What some lock files list together."""
 
     projects: dict[NormalizedName, tuple[LockedFile, ...]]

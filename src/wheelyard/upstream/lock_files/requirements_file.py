@@ -9,12 +9,12 @@ is fetched, and no path of a requirement is opened.
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
+from msgspec import Struct
 from packaging.requirements import InvalidRequirement, Requirement
 
 from wheelyard.errors import Invalid, quoted
@@ -58,8 +58,7 @@ _OF_BUILDS: Final = ("-C", "--config-setting", "--global-option", "--install-opt
 """Options of pip for one requirement, besides `--hash`."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Include:
+class _Include(Struct, frozen=True):
     """A file of requirements or constraints that has to be read."""
 
     path: Path

@@ -8,7 +8,6 @@ small in memory, and only those of projects that somebody asks for are parsed.
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import reduce
 from itertools import accumulate
 from operator import or_
@@ -37,8 +36,7 @@ class Advisory(Struct, frozen=True, gc=False):
     """The ranges, separated by empty lines; each line is the name of an event and a version."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(Struct, frozen=True):
     """What is known of one affected version."""
 
     advisories: tuple[Advisory, ...]
@@ -46,13 +44,12 @@ class Hit:
     """The next version that no advisory is about, and no pre-release; empty if there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class AdvisoryTable:
+class AdvisoryTable(Struct, frozen=True):
     """All advisories that count, by project."""
 
     generation: str
     """Changes with the content."""
-    by_name: Mapping[NormalizedName, tuple[Advisory, ...]] = field(default_factory=dict)
+    by_name: Mapping[NormalizedName, tuple[Advisory, ...]] = {}
 
     def hits(self, name: NormalizedName, versions: Iterable[str]) -> dict[str, Hit]:
         """Return what is known of those of some normalised versions that are affected."""

@@ -1,9 +1,9 @@
 """Approving and blocking public packages: each decision is a commit, and is in the audit log."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
@@ -26,8 +26,7 @@ OF_VERSIONS: Final = frozenset((Code.MALICIOUS, Code.VULNERABLE))
 """Rules that are lifted for a version only: the next one of a project may be malicious, too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Deciding:
+class Deciding(Struct, frozen=True):
     """Makes decisions in the name of one principal."""
 
     records: DecisionRecords

@@ -5,10 +5,11 @@ Most reasons are about a version, so each version is judged once for all of its 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
+
+from msgspec import Struct
 
 from wheelyard.model.decisions import ProjectDecisions, Verdict
 from wheelyard.model.project import Status
@@ -23,8 +24,7 @@ LIFTABLE: Final = (Code.COOLDOWN, Code.LICENCE, Code.MALICIOUS, Code.SNAPSHOT, C
 NOTHING_HIDDEN: Final[Mapping[str, Reason]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class PageView:
+class PageView(Struct, frozen=True):
     """What of a page is shown now, and why the rest is not."""
 
     shown: tuple[UpstreamFile, ...]
@@ -37,8 +37,7 @@ class PageView:
     """The policy's, as this view was made."""
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
+class Evaluation(Struct, frozen=True):
     """What decides about the files of a page at one moment."""
 
     rules: PolicyRules
@@ -49,7 +48,7 @@ class Evaluation:
     """By version; without an entry nothing is known."""
     licences: Mapping[str, str]
     """The blocked licence of each version that is known to have one."""
-    _of_versions: dict[str, "_VersionReasons"] = field(default_factory=dict)
+    _of_versions: dict[str, "_VersionReasons"] = {}
 
     def view(self, generation: str) -> PageView:
         """Return what is shown now."""
@@ -158,8 +157,7 @@ def _advisory_reasons(target: str, hit: Hit, lifted: frozenset[str]) -> Iterator
         yield reasons.vulnerable(target, vulnerable, hit.clean_after)
 
 
-@dataclass(frozen=True, slots=True)
-class _VersionReasons:
+class _VersionReasons(Struct, frozen=True):
     reasons: tuple[Reason, ...]
     lifted: frozenset[str]
     """Codes of the rules that do not apply."""

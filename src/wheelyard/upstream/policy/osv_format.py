@@ -7,7 +7,6 @@ malware if its id, or an alias, begins with `MAL-`.
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from msgspec import DecodeError, Raw, Struct
@@ -72,16 +71,15 @@ _LIST: Final = Decoder(list[Raw])
 _RATING: Final = Decoder(_Rating)
 
 
-@dataclass(slots=True)
-class OsvReader:
+class OsvReader(Struct):
     """Reads entries; keeps those about malware, and vulnerabilities of at least `min_cvss`."""
 
     min_cvss: float
     """0: vulnerabilities do not count at all."""
-    found: dict[NormalizedName, list[Advisory]] = field(default_factory=dict)
+    found: dict[NormalizedName, list[Advisory]] = {}
     entries: int = 0
     """How many entries were read, of any ecosystem."""
-    _scores: dict[tuple[str, str], float] = field(default_factory=dict)
+    _scores: dict[tuple[str, str], float] = {}
 
     def read(self, body: bytes) -> None:
         """

@@ -1,10 +1,10 @@
 """The policy of an index: what of upstream indexes it shows, and why it does not show the rest."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
@@ -32,8 +32,7 @@ NO_ADVISORIES: Final = AdvisoryTable("")
 UNDECIDED: Final = ProjectDecisions()
 
 
-@dataclass(frozen=True, slots=True)
-class _CachedView:
+class _CachedView(Struct, frozen=True):
     view: PageView
     made_at: datetime
     files: tuple[UpstreamFile, ...]
@@ -42,8 +41,7 @@ class _CachedView:
     """The status of the project, and its reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Facts:
+class _Facts(Struct, frozen=True):
     """What decides at one moment, besides the rules."""
 
     generation: str

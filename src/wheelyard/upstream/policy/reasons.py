@@ -1,11 +1,11 @@
 """Why a name, a version or a file of an upstream index is not shown: codes, and sentences."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.model.decisions import Decision
@@ -37,8 +37,7 @@ class Code(StrEnum):
     """Uploaded less than `[upstream] cooldown_days` ago."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(Struct, frozen=True):
     """Why something is not shown."""
 
     code: Code

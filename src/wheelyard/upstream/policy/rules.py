@@ -1,10 +1,10 @@
 """The rules of an operator: which public packages, versions and files are shown."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from msgspec import Struct, field
 from packaging.utils import NormalizedName
 
 from wheelyard.model.distribution_filename import parse_version, strip_trailing_zeros
@@ -17,8 +17,7 @@ NOTHING: Final = parse_name_patterns(())
 NO_LICENCES: Final = parse_licence_patterns(())
 
 
-@dataclass(frozen=True, slots=True)
-class Exceptions:
+class Exceptions(Struct, frozen=True):
     """Names, and versions of names, that a rule does not apply to."""
 
     names: NamePatterns = NOTHING
@@ -47,8 +46,7 @@ def parse_exceptions(texts: Iterable[str]) -> Exceptions:
     return Exceptions(parse_name_patterns(names), tuple(versions))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyRules:
+class PolicyRules(Struct, frozen=True, kw_only=True):
     """The rules of the settings; those that nobody has set hide nothing."""
 
     allow: NamePatterns | None = None
