@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct, field
 
+from wheelyard.concurrency.turns import waiting
 from wheelyard.errors import WheelyardError
 
 K = TypeVar("K", bound=Hashable)
@@ -52,7 +53,10 @@ class GroupCommit(Generic[K, I, R]):
         with self._lock:
             is_leader = key not in self._waiting
             self._waiting.setdefault(key, []).append(own)
-        result = None if is_leader else own.future.result()
+        result = None
+        if not is_leader:
+            with waiting():
+                result = own.future.result()
         if result is None:
             self._lead(key, own)
             result = own.future.result()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from msgspec import Struct
 
 from wheelyard.concurrency.caches import LruCache
+from wheelyard.concurrency.turns import Turns
 from wheelyard.http.caching.document_reader import DocumentReader
 from wheelyard.http.caching.page_cache import PageCache
 from wheelyard.http.concurrency_limit import ConcurrencyLimit
@@ -64,7 +65,9 @@ def build_context(index: Index, write_failure: Reason) -> ServerContext:
     http = index.settings.http
     read_threads = 8 if index.is_local else 32  # remote reads mostly wait for the network
     unknown_passwords = max(1, min(os.cpu_count() or 1, MAX_PASSWORD_THREADS) - 1)
-    pools = ThreadPools(read_threads, http.concurrent_uploads, unknown_passwords + 1)
+    # on a bucket, uploads wait for the network more than they compute
+    turns = Turns(index.runtime.monotonic) if index.is_local else None
+    pools = ThreadPools(read_threads, http.concurrent_uploads, unknown_passwords + 1, turns)
     anonymous = Caller(ANONYMOUS, index.authenticator.policy.public)
     patterns, has_upstream = index.settings.private_patterns, index.upstream is not None
     read_policy = ReadPolicy(anonymous, patterns, has_upstream=has_upstream)

@@ -15,6 +15,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from wheelyard.concurrency.turns import waiting
 from wheelyard.errors import STORAGE_FULL, Unavailable
 
 DESCRIPTOR_LINKS: Final = "/proc/self/fd"
@@ -77,11 +78,12 @@ class FsyncPool:
         wanted: list[int | str] = [*descriptors, *folders]
         for start in range(0, len(wanted), FSYNC_BATCH):
             first, *others = wanted[start : start + FSYNC_BATCH]
-            started = [self._threads.submit(_fsync, each) for each in others]
-            try:
-                _fsync(first)
-            finally:
-                errors = [each.exception() for each in started]  # none may be closed before that
+            with waiting():
+                started = [self._threads.submit(_fsync, each) for each in others]
+                try:
+                    _fsync(first)
+                finally:
+                    errors = [each.exception() for each in started]  # none may be closed before
             for error in filter(None, errors):
                 raise error
 

@@ -95,7 +95,7 @@ class UploadHandler:
         async with self._slots.acquire(request.client_key) as slot, timeout(BODY_TIMEOUT_SECONDS):
             try:
                 last = await self._feed(form, request, slot)
-                return await self._pools.run_write(partial(accept, last))
+                return await self._pools.run_upload(partial(accept, last))
             finally:
                 form.close()
 

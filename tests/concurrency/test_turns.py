@@ -1,0 +1,81 @@
+"""Turns: threads compute one after the other, and wait at the same time."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Event
+
+import pytest
+
+from wheelyard.concurrency import turns
+from wheelyard.concurrency.turns import Turns, waiting
+
+MINUTE_SECONDS = 60.0
+MOMENT_SECONDS = 0.1
+
+
+def run_both(*works: Callable[[], object]) -> None:
+    """Run two works in turn, each in a thread of its own."""
+    taking = Turns(lambda: 0.0)
+    with ThreadPoolExecutor(len(works)) as pool:
+        for done in [pool.submit(taking.run, work) for work in works]:
+            done.result()
+
+
+def test_one_computes_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one thread computes, the next one waits for its turn."""
+    monkeypatch.setattr(turns, "TURN_SECONDS", MINUTE_SECONDS)
+    has_begun, ends = Event(), list[str]()
+
+    def first() -> None:
+        has_begun.wait(MOMENT_SECONDS)
+        ends.append("first")
+
+    def second() -> None:
+        has_begun.set()
+        ends.append("second")
+
+    run_both(first, second)
+
+    assert ends == ["first", "second"]
+
+
+def test_several_wait_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that wait for the disk do so at the same time."""
+    monkeypatch.setattr(turns, "TURN_SECONDS", MINUTE_SECONDS)
+    disk = Barrier(2, timeout=MINUTE_SECONDS)
+
+    def write() -> None:
+        with waiting():
+            disk.wait()
+
+    run_both(write, write)
+
+    assert not disk.broken
+
+
+def test_a_long_turn() -> None:
+    """A thread that computes for long holds up another one only for a while."""
+    has_begun = Event()
+
+    run_both(lambda: has_begun.wait(MINUTE_SECONDS), has_begun.set)
+
+    assert has_begun.is_set()
+
+
+def test_an_old_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that has computed for long already holds up nobody."""
+    monkeypatch.setattr(turns, "TURN_SECONDS", MINUTE_SECONDS)
+    times = iter([0.0, MINUTE_SECONDS, MINUTE_SECONDS])
+    taking, answers = Turns(lambda: next(times)), list[bool]()
+
+    assert taking.take()
+    with ThreadPoolExecutor(1) as pool:
+        answers.append(pool.submit(taking.take).result())
+
+    assert answers == [False]
+
+
+def test_no_turns() -> None:
+    """Work that takes no turns waits as always."""
+    with waiting():
+        pass
