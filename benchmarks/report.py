@@ -90,9 +90,9 @@ def show(title: str, figures: Sequence[Figure]) -> None:
         ratio = figure.ratio
         table.add_row(
             figure.name,
-            _spread(figure.ours, figure.unit),
+            spread(figure.ours, figure.unit),
             "\n".join(
-                f"{_spread(values, figure.unit)} {name}"
+                f"{spread(values, figure.unit)} {name}"
                 for name, values in figure.contenders.items()
                 if name != "wheelyard"
             ),
@@ -102,16 +102,18 @@ def show(title: str, figures: Sequence[Figure]) -> None:
     Console(width=150, highlight=False).print(table)
 
 
-def _spread(values: Sequence[float], unit: str) -> str:
+def spread(values: Sequence[float], unit: str) -> str:
+    """Return the median of some values in a unit, with the smallest and the largest behind it."""
     middle, low, high = median(values), min(values), max(values)
-    spread = f" ({_short(low)}..{_short(high)})" if len(values) > 1 else ""
-    return f"{_short(middle)}{spread} {unit}"
+    ends = f" ({short(low)} to {short(high)})" if len(values) > 1 else ""
+    return f"{short(middle)}{ends} {unit}"
+
+
+def short(value: float) -> str:
+    """Return a number with three digits, as a table shows it."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _rounded(value: float) -> float:
     """Return a value with four significant digits: no measurement has more."""
     return float(f"{value:.4g}")
-
-
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
