@@ -55,7 +55,7 @@ class Wheel:
         return (
             f"Metadata-Version: 2.1\nName: {self.project}\nVersion: {self.version}\n"
             "Summary: Something to measure with\nRequires-Python: >=3.9\n"
-            f"{requires}\nNothing more.\n"
+            f"Description-Content-Type: text/markdown\n{requires}\nNothing more.\n"
         ).encode()
 
     def write(self, target: BinaryIO, *, blocks: int) -> None:

@@ -12,10 +12,10 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
-
-from readme_renderer import markdown, rst
 
 from wheelyard.operations.descriptions.framing import read_message, write_message
 from wheelyard.operations.descriptions.html_rewriting import TooComplex, rewrite
@@ -28,6 +28,9 @@ MAX_OUTPUT: Final = 2 * 1024**2
 """Characters of a rendered description."""
 OPEN_FILES: Final = 16
 
+Render = Callable[[str], str | None]
+"""Returns a text as HTML; None if it is no such markup."""
+
 _FORBIDDEN: Final = ("socket.", "subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.system")
 
 
@@ -39,16 +42,28 @@ def main() -> None:
     with suppress(EOFError):
         while True:
             request = read_message(requests)
+            render = _renderer(request["markup"])
             signal.setitimer(signal.ITIMER_PROF, PROCESSOR_SECONDS)  # SIGPROF ends the process
-            answer = _answer(**request)
+            answer = _answer(render, request["text"], images=request["images"])
             signal.setitimer(signal.ITIMER_PROF, 0)
             write_message(answers, answer)
 
 
-def _answer(text: str, markup: str, *, images: bool) -> dict[str, str]:
+def _renderer(markup: str) -> Render:
+    """Return what renders a markup; only the first description that has it needs the import."""
+    if markup == "rst":  # three quarters of the start of this process would be docutils
+        from readme_renderer import rst  # noqa: PLC0415
+
+        return rst.render
+    from readme_renderer import markdown  # noqa: PLC0415
+
+    return partial(markdown.render, variant=markup)
+
+
+def _answer(render: Render, text: str, *, images: bool) -> dict[str, str]:
     """Return `html`, or the `problem` in one word: `markup` or `complex`."""
     try:
-        rendered = rst.render(text) if markup == "rst" else markdown.render(text, markup)
+        rendered = render(text)
         if rendered is None:
             return {"problem": "markup"}
         html = rewrite(rendered, has_images=images) if len(rendered) <= MAX_OUTPUT else ""
