@@ -4,7 +4,7 @@ The least that a server on Granian does: a function that returns prepared bytes.
     python -m benchmarks.bare_server asgi|rsgi PORT FILE
 
 It answers each request with the bytes of FILE, which are compressed with gzip, and with the headers
-of one of wheelyard's pages. It looks at nothing of the request.
+of one of wheelyard's pages; a request for `/unchanged` with 304. It looks at nothing else.
 """
 
 import sys
@@ -25,18 +25,22 @@ HEADERS = {
     "x-content-type-options": "nosniff",
     "x-pypi-last-serial": "1",
 }
+UNCHANGED = "/unchanged"
 Message = dict[str, Any]
 
 
 def asgi(body: bytes) -> Callable[..., Awaitable[None]]:
     """Return an ASGI application that answers with these bytes."""
-    headers = {**HEADERS, "content-length": str(len(body))}
+    headers = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+    length = (b"content-length", b"%d" % len(body))
     start: Message = {
         "type": "http.response.start",
         "status": 200,
-        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "headers": [*headers, length],
     }
     rest: Message = {"type": "http.response.body", "body": body}
+    unchanged: Message = {"type": "http.response.start", "status": 304, "headers": headers}
+    nothing: Message = {"type": "http.response.body", "body": b""}
 
     async def answer(
         scope: Message,
@@ -48,8 +52,9 @@ def asgi(body: bytes) -> Callable[..., Awaitable[None]]:
                 await send({"type": "lifespan.startup.complete"})
             await send({"type": "lifespan.shutdown.complete"})
             return
-        await send(start)
-        await send(rest)
+        is_unchanged = scope["path"] == UNCHANGED
+        await send(unchanged if is_unchanged else start)
+        await send(nothing if is_unchanged else rest)
 
     return answer
 
@@ -58,8 +63,11 @@ def rsgi(body: bytes) -> Callable[..., Awaitable[None]]:
     """Return an RSGI application that answers with these bytes."""
     headers = [*HEADERS.items()]
 
-    async def answer(_: object, protocol: Any) -> None:  # noqa: ANN401 - Granian names no type
-        protocol.response_bytes(200, headers, body)
+    async def answer(scope: Any, protocol: Any) -> None:  # noqa: ANN401 - Granian names no type
+        if scope.path == UNCHANGED:
+            protocol.response_empty(304, headers)
+        else:
+            protocol.response_bytes(200, headers, body)
 
     return answer
 
