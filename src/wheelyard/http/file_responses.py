@@ -118,11 +118,12 @@ async def file_response(request: Request, file: FileToSend) -> Response:
     if isinstance(body, str):
         return redirect_to_file(body)
     headers = (*_content_headers(file, part), *file.common_headers)
-    response = Response(206 if part else 200, headers, body)
+    response = Response(206 if part else 200, headers)
     open_again = file.open_again
-    if open_again is None or not isinstance(body, bytes | Path):
-        return response
-    return _repeating(response, file.is_current, lambda: open_again(part))
+    if open_again is not None and isinstance(body, bytes | Path):
+        # what is remembered of it has no bytes, as the cache does not count them
+        response = _repeating(response, file.is_current, lambda: open_again(part))
+    return replace(response, body=body)
 
 
 async def core_metadata_response(

@@ -25,7 +25,7 @@ from tests.operations.in_memory_index import ALICE
 from wheelyard.http.file_delivery import SMALL_FILE_BYTES
 from wheelyard.http.security.request_authentication import CACHED_CALLER_SECONDS
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.settings.sections import AccessSettings, LogSettings, Settings
+from wheelyard.settings.sections import AccessSettings, HttpSettings, LogSettings, Settings
 from wheelyard.storage.local import LocalStore
 
 DEMO = make_wheel("demo")
@@ -97,6 +97,7 @@ def test_identical_request(
         (PAGE, "GET", [("authorization", "Basic eDp5"), ("authorization", "Basic eDp5")]),
         (PAGE, "GET", [("x", "y" * 1024)]),
         (PAGE, "GET", [("x" * 1024, "y")]),
+        (PAGE, "GET", [("cookie", "y" * 1024)]),
         (PAGE, "GET", MANY),
     ],
     ids=[
@@ -110,6 +111,7 @@ def test_identical_request(
         "logins",
         "long",
         "name-too-long",
+        "cookie",
         "many",
     ],
 )
@@ -253,6 +255,38 @@ def test_file(tmp_path: Path, size: int, more: dict[str, str], method: str) -> N
     needs_bytes = method == "GET" and "if-none-match" not in more
     assert cut.status == (503 if needs_bytes else first.status)
     assert last.status == 404
+
+
+def test_memory_of_files(tmp_path: Path) -> None:
+    """What is remembered of requests for a small file has no bytes of it."""
+    made = make_wheel("demo", content=b"#" * (SMALL_FILE_BYTES // 2))
+    with in_process(tmp_path, store=LocalStore(tmp_path / "store", Random(1))) as app:
+        app.publish(made)
+        tracemalloc.start()
+        try:
+            for each in range(50):
+                assert app.get(f"/packages/{made.filename}?{each}").status == 200
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert kept < 10 * len(made.body)
+
+
+def test_memory_of_headers(tmp_path: Path) -> None:
+    """Requests with many headers, all different, take no more memory than the cache may take."""
+    with in_process(tmp_path, Settings(http=HttpSettings(page_cache=1))) as app:
+        app.publish(DEMO)
+        tracemalloc.start()
+        try:
+            for each in range(2000):
+                app.get(PAGE, *(("range", f"{each}.{number}") for number in range(20)))
+            gc.collect()
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert kept < 3 * 2**20
 
 
 def test_memory(app: InProcessServer) -> None:

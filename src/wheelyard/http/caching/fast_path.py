@@ -35,11 +35,13 @@ PATH_LIMIT_BYTES: Final = 1024
 """The longest path of a remembered request: a page has many spellings, some of any length."""
 MAX_HEADERS: Final = 24
 HEADER_LIMIT_BYTES: Final = 1024
-"""The longest header (name and value) on the fast path, except Authorization and Cookie."""
+"""The longest header (name and value) on the fast path, except Authorization."""
+CREDENTIAL_LIMIT_BYTES: Final = 8 * 1024
+"""The longest credential; with it, all headers together are below `HEADERS_LIMIT_BYTES`."""
 
 _DECIDING_HEADERS: Final = frozenset(
     b"accept accept-encoding content-length content-type host if-match if-none-match if-range "
-    b"range transfer-encoding".split()
+    b"range transfer-encoding via".split()
 )
 """The headers that an answer to GET or HEAD may depend on, besides those of the caller."""
 _BODY_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
@@ -102,13 +104,11 @@ class FastPath:
         logged: list[Header] = []
         for name, value in headers:
             if name == _AUTHORIZATION:
-                if caller_key:
+                if caller_key or len(value) > CREDENTIAL_LIMIT_BYTES:
                     return None
                 address = client_address(scope, self._trusted_proxies)
                 caller_key = self._authenticator.cache_key(value, address)
-            elif name == IAP_ASSERTION_HEADER or (
-                len(name) + len(value) > HEADER_LIMIT_BYTES and name != _COOKIE
-            ):
+            elif name == IAP_ASSERTION_HEADER or len(name) + len(value) > HEADER_LIMIT_BYTES:
                 return None  # the caller of an assertion is not cached
             elif name in _DECIDING_HEADERS:
                 variant += (name, value)
@@ -150,11 +150,11 @@ class FastPath:
         is_long = len(path) > PATH_LIMIT_BYTES
         if response.repeat is not None and not is_long and _BODY_HEADERS.isdisjoint(variant):
             labels = self._shared((route, str(variant[0]), str(response.status)))
-            size = ENTRY_BYTES + len(path)
-            if sum(map(len, variant)) <= SHARED_BYTES and _IF_NONE_MATCH not in variant:
+            size, length = ENTRY_BYTES + len(path), sum(map(len, variant))
+            if variant not in self._values:
+                size += 64 * len(variant) + length
+            if length <= SHARED_BYTES and _IF_NONE_MATCH not in variant:
                 variant = self._shared(variant)
-            else:
-                size += 64 * len(variant) + sum(map(len, variant))
             found = Remembered(caller, response.repeat, labels)
             self._entries.put((self._shared(caller_key), path, variant), found, size)
 
