@@ -12,7 +12,7 @@ from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE, Clock, fake_runtime
 from wheelyard.http.app import App
 from wheelyard.http.observability.request_record import CURRENT_REQUEST
-from wheelyard.http.protocol.messages import Header, Message
+from wheelyard.http.protocol.messages import PATHSEND, Header, Message
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
@@ -67,8 +67,13 @@ class InProcessServer:
         method: str = "GET",
         host: str = "index",
         body: Sequence[bytes] = (),
+        takes_paths: bool = True,
     ) -> InProcessResponse:
-        """Send a request for a path and query, with these headers, a Host and a body."""
+        """
+        Send a request for a path and query, with these headers, a Host and a body.
+
+        Unless the server `takes_paths`, it can send files only as bytes.
+        """
         path, _, query = target.partition("?")
         named: list[Header] = [(b"host", host.encode())]
         named += [(name.lower().encode(), value.encode()) for name, value in headers]
@@ -82,6 +87,7 @@ class InProcessServer:
             "query_string": query.encode(),
             "headers": named,
             "client": ("127.0.0.1", 50_000),
+            "extensions": {PATHSEND: {}} if takes_paths else {},
         }
         return self.runner.get_loop().run_until_complete(self._answer(scope, body))
 

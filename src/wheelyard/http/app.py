@@ -24,6 +24,7 @@ from wheelyard.http.page_loader import PageLoader
 from wheelyard.http.protocol import error_responses, request_body, request_headers
 from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.messages import (
+    PATHSEND,
     AsgiScope,
     Headers,
     Message,
@@ -32,6 +33,7 @@ from wheelyard.http.protocol.messages import (
     Response,
     Send,
     send_response,
+    sending_chunks,
     whole_response,
 )
 from wheelyard.http.protocol.request_body import BodyTimeouts, RequestBody
@@ -82,6 +84,8 @@ class App:
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Handle one ASGI scope, as any ASGI server asks for it."""
+        if PATHSEND not in scope.get("extensions", ()):
+            send = sending_chunks(send, self._context.pools.streams)
         messages = list[Message]()
         if not self.answer_at_once(scope, messages.append):
             await self.answer(scope, receive, send)

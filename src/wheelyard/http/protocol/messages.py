@@ -30,6 +30,10 @@ NOSNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
 NO_STORE: Final[Header] = (b"cache-control", b"no-store")
 CSP: Final[Header] = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 JSON: Final = b"application/json"
+PATHSEND: Final = "http.response.pathsend"
+"""The ASGI extension that sends a file by its path."""
+CHUNK_BYTES: Final = 256 * 1024
+"""How much of a file is read at a time for a server without that extension."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -113,8 +117,24 @@ def whole_response(response: Response, method: str) -> tuple[Message, Message]:
     if method == "HEAD":
         return start, {"type": "http.response.body", "body": b""}
     if isinstance(response.body, Path):
-        return start, {"type": "http.response.pathsend", "path": str(response.body)}
+        return start, {"type": PATHSEND, "path": str(response.body)}
     return start, {"type": "http.response.body", "body": response.body}
+
+
+def sending_chunks(send: Send, pool: Executor) -> Send:
+    """Return a `send` that passes on files in chunks, which are read in `pool`, not by a path."""
+
+    async def send_message(message: Message) -> None:
+        if message["type"] != PATHSEND:
+            await send(message)
+            return
+        with open(message["path"], "rb", buffering=0) as file:  # noqa: ASYNC230, PTH123 - at once
+            chunk = b"-"
+            while chunk:
+                chunk = await get_running_loop().run_in_executor(pool, file.read, CHUNK_BYTES)
+                await send({"type": "http.response.body", "body": chunk, "more_body": bool(chunk)})
+
+    return send_message
 
 
 async def send_response(
