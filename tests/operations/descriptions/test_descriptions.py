@@ -3,12 +3,15 @@
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
+import nh3
 import pytest
 from msgspec.structs import replace
 from packaging.utils import canonicalize_name
@@ -73,6 +76,22 @@ def test_restructured_text(descriptions: Descriptions) -> None:
     text = "Title\n=====\n\n.. note:: *read*\n"
     assert "<h3>" in shown(descriptions, text, RST)
     assert "<em>read</em>" in shown(descriptions, text, "")
+
+
+def test_linked_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Descriptions are rendered where packages are links to the files of an installer's cache."""
+    linked, packages = tmp_path / "linked", Path(nh3.__file__).parents[1]
+    subprocess.run(["cp", "-rs", packages, linked], check=True)
+    others = [each for each in sys.path if not packages.is_relative_to(each or "/")]
+    monkeypatch.setattr(sys, "path", [str(linked), *others])
+    made = Descriptions(monotonic, is_patient=True)
+
+    try:
+        assert "<em>read</em>" in shown(made, "*read*")
+        assert "<em>read</em>" in shown(made, "*read*", RST)
+        assert '<span class="n">x</span>' in shown(made, "```python\nx = 1\n```\n")
+    finally:
+        made.close()
 
 
 def test_plain_text(descriptions: Descriptions) -> None:

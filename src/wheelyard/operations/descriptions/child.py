@@ -89,13 +89,14 @@ def _limit_resources() -> None:
             resource.setrlimit(limit, (value, value))
     mimetypes.init([])  # docutils asks it about images; it would read files of this machine
     sys.dont_write_bytecode = True
-    code = tuple(os.path.realpath(each) for each in sys.path if each)
+    # some installers link the files of packages to those of a cache
+    code = tuple(os.path.abspath(each) for each in sys.path if each)  # noqa: PTH100
 
     def refuse(event: str, arguments: tuple[object, ...]) -> None:
         if event == "open":
             # lexers and languages are imported by the first description that needs them
             path = arguments[0]
-            if not isinstance(path, str) or not os.path.realpath(path).startswith(code):
+            if not isinstance(path, str) or not os.path.abspath(path).startswith(code):  # noqa: PTH100
                 raise PermissionError(path)
         elif event.startswith(_FORBIDDEN):
             raise PermissionError(event)
