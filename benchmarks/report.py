@@ -47,12 +47,13 @@ class Figure:
     def as_json(self) -> dict[str, object]:
         """Return the figure as it is written to `benchmarks/results`."""
         ratio = self.ratio
+        rounds = {name: [*map(_rounded, values)] for name, values in self.contenders.items()}
         return {
             "name": self.name,
             "unit": self.unit,
             "contenders": {
-                name: {"median": _rounded(median(values)), "rounds": [*map(_rounded, values)]}
-                for name, values in self.contenders.items()
+                name: {"median": median(values), "rounds": values}
+                for name, values in rounds.items()
             },
             "versus": self.versus if self.theirs else None,
             "ratio": None if ratio is None else _rounded(ratio),
