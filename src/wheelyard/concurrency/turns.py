@@ -38,7 +38,7 @@ class Turns:
             _CURRENT_TURN.reset(before)
 
     def take(self) -> bool:
-        """Wait until no other thread has the turn, or has had it for long; return whether."""
+        """Take the turn; return False if another thread has had it for long."""
         has_turn = self._lock.acquire(blocking=False)
         if not has_turn:
             seconds = self._taken_at + TURN_SECONDS - self._monotonic()
