@@ -17,7 +17,7 @@ from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import WheelyardError
 from wheelyard.http.protocol.client_address import client_address
 from wheelyard.http.protocol.messages import AsgiScope, Header, Response
-from wheelyard.http.protocol.request_headers import join_headers
+from wheelyard.http.protocol.request_headers import HEADERS_LIMIT_BYTES, join_headers
 from wheelyard.http.security.host_policy import HostPolicy
 from wheelyard.http.security.request_authentication import (
     IAP_ASSERTION_HEADER,
@@ -35,9 +35,9 @@ PATH_LIMIT_BYTES: Final = 1024
 """The longest path of a remembered request: a page has many spellings, some of any length."""
 MAX_HEADERS: Final = 24
 HEADER_LIMIT_BYTES: Final = 1024
-"""The longest header (name and value) on the fast path, except Authorization."""
+"""The longest header (name and value) on the fast path, except Authorization and Cookie."""
 CREDENTIAL_LIMIT_BYTES: Final = 8 * 1024
-"""The longest credential; with it, all headers together are below `HEADERS_LIMIT_BYTES`."""
+"""The longest credential; with it, the other headers are together below `HEADERS_LIMIT_BYTES`."""
 
 _DECIDING_HEADERS: Final = frozenset(
     b"accept accept-encoding content-length content-type host if-match if-none-match if-range "
@@ -108,7 +108,9 @@ class FastPath:
                     return None
                 address = client_address(scope, self._trusted_proxies)
                 caller_key = self._authenticator.cache_key(value, address)
-            elif name == IAP_ASSERTION_HEADER or len(name) + len(value) > HEADER_LIMIT_BYTES:
+            elif name == IAP_ASSERTION_HEADER or (
+                len(name) + len(value) > HEADER_LIMIT_BYTES and not _may_be_long(name, headers)
+            ):
                 return None  # the caller of an assertion is not cached
             elif name in _DECIDING_HEADERS:
                 variant += (name, value)
@@ -164,3 +166,8 @@ class FastPath:
             self._values.clear()
         shared: V = self._values.setdefault(value, value)
         return shared
+
+
+def _may_be_long(name: bytes, headers: Iterable[Header]) -> bool:
+    """Return whether it is a Cookie, and the ordinary path takes so many bytes of headers."""
+    return name == _COOKIE and sum(len(n) + len(v) for n, v in headers) <= HEADERS_LIMIT_BYTES
