@@ -17,7 +17,7 @@ from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import WheelyardError
 from wheelyard.http.protocol.client_address import client_address
 from wheelyard.http.protocol.messages import AsgiScope, Header, Response
-from wheelyard.http.protocol.request_headers import HEADERS_LIMIT_BYTES, join_headers
+from wheelyard.http.protocol.request_headers import HEADERS_LIMIT_BYTES, join_headers, size_of
 from wheelyard.http.security.host_policy import HostPolicy
 from wheelyard.http.security.request_authentication import (
     IAP_ASSERTION_HEADER,
@@ -170,4 +170,4 @@ class FastPath:
 
 def _may_be_long(name: bytes, headers: Iterable[Header]) -> bool:
     """Return whether it is a Cookie, and the ordinary path takes so many bytes of headers."""
-    return name == _COOKIE and sum(len(n) + len(v) for n, v in headers) <= HEADERS_LIMIT_BYTES
+    return name == _COOKIE and size_of(headers) <= HEADERS_LIMIT_BYTES

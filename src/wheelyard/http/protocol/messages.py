@@ -6,6 +6,7 @@ from asyncio import wait as asyncio_wait
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, MutableMapping
 from concurrent.futures import Executor, Future, wait
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -128,10 +129,11 @@ def sending_chunks(send: Send, pool: Executor) -> Send:
         if message["type"] != PATHSEND:
             await send(message)
             return
-        with open(message["path"], "rb", buffering=0) as file:  # noqa: ASYNC230, PTH123 - at once
+        loop = get_running_loop()
+        with await loop.run_in_executor(pool, FileIO, message["path"]) as file:
             chunk = b"-"
             while chunk:
-                chunk = await get_running_loop().run_in_executor(pool, file.read, CHUNK_BYTES)
+                chunk = await loop.run_in_executor(pool, file.read, CHUNK_BYTES)
                 await send({"type": "http.response.body", "body": chunk, "more_body": bool(chunk)})
 
     return send_message

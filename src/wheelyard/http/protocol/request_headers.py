@@ -1,7 +1,7 @@
 """Limits of a request's URL and headers, and the checks of framing headers (RFC 9110, RFC 9112)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from wheelyard.errors import Invalid
@@ -39,13 +39,17 @@ def join_headers(headers: Sequence[Header]) -> dict[bytes, bytes]:
     return joined
 
 
+def size_of(headers: Iterable[Header]) -> int:
+    """Return how many bytes the names and values of headers have."""
+    return sum(len(name) + len(value) for name, value in headers)
+
+
 def check_limits(scope: AsgiScope, joined: Headers) -> None:
     """Raise Invalid if the URL or headers are too long, repeated, malformed or missing."""
     if len(scope["raw_path"]) + len(scope["query_string"]) > URL_LIMIT_BYTES:
         raise Invalid("The URL is too long.", code=URI_TOO_LONG, short="URL too long.")
     headers = scope["headers"]
-    size = sum(len(name) + len(value) for name, value in headers)
-    if size > HEADERS_LIMIT_BYTES or len(headers) > MAX_HEADERS:
+    if size_of(headers) > HEADERS_LIMIT_BYTES or len(headers) > MAX_HEADERS:
         message = "The headers are too long. Send fewer or shorter ones."
         raise Invalid(message, code=HEADERS_TOO_LARGE, short="Headers too large.")
     names = [name for name, _ in headers if name in _NOT_REPEATABLE]
