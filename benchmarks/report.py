@@ -52,7 +52,7 @@ class Figure:
             "name": self.name,
             "unit": self.unit,
             "contenders": {
-                name: {"median": median(values), "rounds": values}
+                name: {"median": _rounded(median(values)), "rounds": values}
                 for name, values in rounds.items()
             },
             "versus": self.versus if self.theirs else None,
@@ -107,7 +107,7 @@ def spread(values: Sequence[float], unit: str) -> str:
     """Return the median of some values in a unit, with the smallest and the largest behind it."""
     middle, low, high = median(values), min(values), max(values)
     ends = f" ({short(low)} to {short(high)})" if len(values) > 1 else ""
-    return f"{short(middle)}{ends} {unit}"
+    return f"{short(middle)}{ends} {unit}".rstrip()
 
 
 def short(value: float) -> str:
