@@ -184,6 +184,15 @@ def test_upload_of_a_public_name(index: RunningServer, public: FakeUpstream) -> 
     assert list(page_of(index, "taken").files) == ["taken-1.0-py3-none-any.whl"]
 
 
+def test_upload_of_a_name_that_was_missing(index: RunningServer, public: FakeUpstream) -> None:
+    """A name that was missing upstream a moment ago, and is published there now, is refused."""
+    assert page_of(index, "just-now").status == 404
+    public.publish(public_wheel("just-now", "1.0"))
+
+    assert post(index, private_wheel("just-now", "2.0")).status_code == 403
+    assert list(page_of(index, "just-now").files) == ["just_now-1.0-py3-none-any.whl"]
+
+
 def test_upload_of_a_shadowed_name(index: RunningServer, public: FakeUpstream) -> None:
     """A name in `shadow` becomes private with its upload; its public page and files are gone."""
     package = public_wheel("shadowed", "99.0")

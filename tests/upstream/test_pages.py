@@ -254,6 +254,24 @@ def test_the_upload_check(asking: Asking, upstream: FakeUpstream) -> None:
     assert not asking.pages.ask(canonicalize_name("nothing"))
 
 
+def test_the_upload_check_asks(asking: Asking, upstream: FakeUpstream) -> None:
+    """Before an upload no remembered 404 counts: of no process, and of no project that was gone."""
+    new, asked = canonicalize_name("new"), upstream.asked
+    assert asking.found("new") is None
+    assert not asking.pages.ask(new)
+    assert len(asked("new")) == 2
+    upstream.publish(public_wheel("new", "1.0"))
+    assert asking.pages.ask(new)
+    assert asking.filenames("new") == ["new-1.0-py3-none-any.whl"]
+
+    upstream.drop("new")
+    asking.clock.advance(seconds=601)
+    assert asking.found("new") is None
+    upstream.publish(public_wheel("new", "1.0"))
+    assert asking.again().pages.ask(new)
+    assert asking.pages.ask(new)
+
+
 def test_quarantine(asking: Asking, upstream: FakeUpstream) -> None:
     """A quarantine is seen when its page is asked for next, and its end a minute later."""
     asking.page("requests")

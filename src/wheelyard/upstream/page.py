@@ -82,6 +82,11 @@ class UpstreamPage(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
     moved_to: str = ""
     """The label of another upstream index that has the name of a project that is gone."""
 
+    @property
+    def exists(self) -> bool:
+        """Whether an upstream index has the project, also if none of its files is shown."""
+        return not self.is_gone or bool(self.moved_to)
+
     @cached_property
     def has_all_digests(self) -> bool:
         """Whether the page says the digest of each of its files."""

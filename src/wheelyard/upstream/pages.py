@@ -37,7 +37,7 @@ from wheelyard.upstream.stored_pages import StoredPages
 NEGATIVE_SECONDS: Final = 60.0
 """Seconds for which it is remembered that no index has a name, or that a page is quarantined."""
 CHECK_SECONDS: Final = 60.0
-"""Age of the oldest page that says, before an upload, whether a name exists upstream."""
+"""Age of the oldest page that says, before an upload, that a name exists upstream."""
 SAVE_SECONDS: Final = 5.0
 """Seconds that a process which ends waits for pages to be stored."""
 RETRY_SECONDS: Final = 30.0
@@ -171,19 +171,18 @@ class UpstreamPages:
 
     def ask(self, name: NormalizedName) -> bool:
         """
-        Return whether an upstream index has a name, by an answer of the last minute.
+        Return whether an upstream index has a name: a no is an answer to a question of now.
 
-        Raise Unavailable if that cannot be said now.
+        A yes may be a minute old. Raise Unavailable if that cannot be said now.
         """
         if self._config.offline:
             if self.cached(name) is None:
                 raise is_offline(name)
             return True
         held = self._memory.get(name)
-        since = self._runtime.monotonic() - CHECK_SECONDS
-        if held is None or held.confirmed_at < since:
-            held = None if self._absent.get(name) else self._refresh(name, Kind.CHECK)
-        return held is not None and (not held.page.is_gone or bool(held.page.moved_to))
+        if held is None or not self._is_recent(held, Kind.CHECK):
+            held = self._refresh(name, Kind.CHECK)
+        return held is not None and held.page.exists
 
     def cached(self, name: NormalizedName) -> FoundPage | None:
         """Return the page that is in the store, whatever its age; opens no connection."""
@@ -259,8 +258,9 @@ class UpstreamPages:
 
     def _is_recent(self, held: _Held, kind: Kind) -> bool:
         now = self._runtime.monotonic()
-        is_fit = kind is not Kind.CHECK or held.confirmed_at >= now - CHECK_SECONDS
-        return is_fit and now < held.fresh_until
+        if kind is Kind.CHECK:
+            return held.page.exists and held.confirmed_at >= now - CHECK_SECONDS
+        return now < held.fresh_until
 
     def _asked_unless_bad(
         self, name: NormalizedName, kind: Kind, held: _Held | None
