@@ -251,6 +251,7 @@ def test_upstream(check: Configured, settings: Path, wheelyard: Typed) -> None:
         label = "team"
         url = "https://packages.example.org/simple/"
         username = "reader"
+        allow = ["team-*"]
         [[upstream.index]]
         label = "public"
         url = "https://index.example.com/simple/"
@@ -260,7 +261,7 @@ def test_upstream(check: Configured, settings: Path, wheelyard: Typed) -> None:
     output = check(section, text="").stdout.splitlines()
 
     for line in (
-        "upstream team: https://packages.example.org/simple/; asked as reader",
+        "upstream team: https://packages.example.org/simple/; asked as reader; allow: team-*",
         "upstream public: https://index.example.com/simple/; files also from files.example.com",
         "private names: acme-*, acme, and every name that is or was published here",
         "public names: all others, but left-pad",

@@ -110,6 +110,23 @@ def test_several(tmp_path: Path) -> None:
         load_settings(file=file, environ={})
 
 
+def test_names_and_time_of_each() -> None:
+    """A table has patterns and `page_ttl` of its own, or else those of `[upstream]`."""
+    urls = ('url="https://a.example/", label="a"', 'url="https://b.example/", label="b"')
+    own = f"upstream.index=[{{{urls[0]}, allow=['x'], deny=[], page_ttl=5}}, {{{urls[1]}}}]"
+    others = ["upstream.deny=d", "upstream.page_ttl=60"]
+
+    first, second = upstream_of(own, *others).indexes
+    assert (first.allow, first.deny, first.page_ttl) == (("x",), (), 5)
+    assert (second.allow, second.deny, second.page_ttl) == (None, ("d",), 60)
+    (_, second) = upstream_of(own, "upstream.mode=allowlist", "upstream.allow=y").indexes
+    assert second.allow == ("y",)
+    with pytest.raises(Invalid, match="number 1: allow: 'a!' is none"):
+        upstream_of(own.replace("'x'", "'a!'"))
+    with pytest.raises(Invalid, match="number 1: page_ttl"):
+        upstream_of(own.replace("=5", "='5'"))
+
+
 def test_a_password_for_nobody() -> None:
     """A variable whose label no table has stops the start, and is not called an unknown one."""
     with pytest.raises(Invalid, match="WHEELYARD_UPSTREAM_X_PASSWORD: no "):

@@ -24,6 +24,7 @@ from tests.upstream.public_packages import private_wheel, public_wheel
 from tests.upstream.reading import SOURCE, link_of, look, page_of
 from tests.upstream.settings import front, serving
 from wheelyard.catalog import keys
+from wheelyard.errors import Forbidden
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import AccessSettings
 from wheelyard.storage.local import LocalStore
@@ -168,6 +169,62 @@ def test_name_changes_its_owner(
     assert "wheelyard_upstream_owner_change_total 1" in metrics
 
 
+def test_first_upstream_gets_a_name_later(
+    upstream: FakeUpstream, other: FakeUpstream, tmp_path: Path
+) -> None:
+    """A name that the first upstream gets later is shown by no server until it is forgotten."""
+    package = public_wheel("late", "1.0")
+    other.publish(package)
+    store = LocalStore(tmp_path / "store", Random(1))
+    with two_upstreams(tmp_path, upstream, other, store=store) as server:
+        link = link_of(server, "late", package.filename)
+        upstream.publish(public_wheel("late", "2.0"))
+        server.clock.advance(seconds=601)
+
+        assert page_of(server, "late").status == 404
+        assert look(server, link).status == 404
+        with pytest.raises(Forbidden, match="is the name of a public package"):
+            server.publish(private_wheel("late", "3.0"))
+        metrics = look(server, "/metrics").body.decode()
+    assert "wheelyard_upstream_owner_change_total 1" in metrics
+    upstream.drop("late")
+    with two_upstreams(tmp_path, upstream, other, store=store) as server:
+        assert page_of(server, "late").status == 404
+        assert server.index.upstream is not None
+        (why,) = server.index.upstream.explain(canonicalize_name("late"), None).reasons
+        assert (why.code, "late belongs to the upstream index second" in why.text) == (
+            "owner_change",
+            True,
+        )
+        server.index.upstream.pages.forget(canonicalize_name("late"))
+        server.clock.advance(seconds=61)
+        assert list(page_of(server, "late").files) == ["late-1.0-py3-none-any.whl"]
+
+
+def test_names_of_each_upstream(
+    upstream: FakeUpstream, other: FakeUpstream, tmp_path: Path
+) -> None:
+    """Each upstream is asked for the names of its table, or else for those of `[upstream]`."""
+    for name in ("lib-core", "requests", "denied", "unlisted"):
+        upstream.publish(public_wheel(name, "1.0"))
+        other.publish(public_wheel(name, "2.0"))
+    tables: tuple[dict[str, Any], ...] = (
+        {"allow": ["Lib_*"], "deny": []},
+        {"page_ttl": 5},
+    )
+    rules = {"mode": "allowlist", "allow": ("requests", "denied"), "deny": ("denied",)}
+    with two_upstreams(tmp_path, upstream, other, tables, **rules) as server:
+        assert list(page_of(server, "lib-core").files) == ["lib_core-1.0-py3-none-any.whl"]
+        for _ in range(2):
+            assert list(page_of(server, "requests").files) == ["requests-2.0-py3-none-any.whl"]
+            server.clock.advance(seconds=6)
+        for name in ("denied", "unlisted"):
+            assert page_of(server, name).status == 404
+        assert page_of(server, "lib-core").status == 200
+    assert [len(upstream.asked(name)) for name in ("lib-core", "requests", "denied")] == [1, 0, 0]
+    assert [len(other.asked(name)) for name in ("lib-core", "requests", "denied")] == [0, 2, 0]
+
+
 def test_restored_list_of_names(
     stocked: MemoryStore, upstream: FakeUpstream, tmp_path: Path
 ) -> None:
@@ -215,12 +272,14 @@ def two_upstreams(
     folder: Path,
     first: FakeUpstream,
     second: FakeUpstream,
+    tables: tuple[dict[str, Any], ...] = ({}, {}),
     **more: Any,  # noqa: ANN401
 ) -> AbstractContextManager[InProcessServer]:
-    """Return a front before two upstreams."""
+    """Return a front before two upstreams; `tables` have more settings of each of them."""
+    labelled = zip((first, second), ("first", "second"), tables, strict=True)
     tables = tuple(
-        {"url": each.url, "label": label, "file_hosts": [each.file_host]}
-        for each, label in ((first, "first"), (second, "second"))
+        {"url": each.url, "label": label, "file_hosts": [each.file_host], **table}
+        for each, label, table in labelled
     )
     own: dict[str, Any] = {"url": "", "label": "", "file_hosts": ()}
     return front(folder, first, index=tables, **own, **more)

@@ -21,6 +21,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.format import ensure_format
 from wheelyard.cli.upstream import command
 from wheelyard.errors import Invalid, Unavailable
+from wheelyard.model.name_patterns import NameFilter, parse_name_patterns
 from wheelyard.model.project import Status
 from wheelyard.storage.base import Stored
 from wheelyard.storage.local import LocalStore
@@ -347,21 +348,116 @@ def test_when_a_file_was_first_seen(asking: Asking, upstream: FakeUpstream) -> N
     assert seen == [began, asking.clock.now]
 
 
-def test_the_first_index_that_has_a_name(
-    both: Asking, upstream: FakeUpstream, other: FakeUpstream
-) -> None:
-    """The first index that has a name owns it, and no other one is asked for it then."""
+def test_the_first_index_that_has_a_name(both: Asking, other: FakeUpstream) -> None:
+    """The first index that has a name owns it, and no index after it is asked for it then."""
     other.publish(public_wheel("rare", "1.0"))
 
     assert both.filenames("requests") == [PACKAGE.filename]
     assert other.asked("requests") == []
-    assert both.page("rare").page.upstream.startswith("second-")
+    for _ in range(2):
+        owners = [both.page(name).page.upstream for name in ("requests", "rare")]
+        assert owners == [both.servers[0].id, both.servers[1].id]
+        both.clock.advance(seconds=601)
+    assert other.asked("requests") == []
+
+
+def test_a_name_that_an_earlier_index_gets_later(
+    both: Asking, upstream: FakeUpstream, other: FakeUpstream
+) -> None:
+    """A name of the second index that the first one has now is shown again once it is forgotten."""
+    other.publish(public_wheel("rare", "1.0"))
+    both.page("rare")
+    second, rare = both.again(), canonicalize_name("rare")
+    second.page("rare")
+    upstream.publish(public_wheel("rare", "99.0"))
+    both.clock.advance(seconds=599)
+    assert both.filenames("rare") == ["rare-1.0-py3-none-any.whl"]
+    both.clock.advance(seconds=2)
+
+    assert both.found("rare") is None
+    assert both.counted("owner_change") == 1
+    upstream.drop("rare")  # that does not say which one was meant
+    asked = len(upstream.asked("rare")), len(other.asked("rare"))
+    for process in (both, second, both.again()):
+        both.clock.advance(seconds=601)
+        assert process.found("rare") is None
+        assert process.pages.ask(rare)  # nobody may upload it by mistake
+        assert "rare belongs to the upstream index second, and" in process.pages.contested(rare)
+    assert (len(upstream.asked("rare")), len(other.asked("rare"))) == asked
+
+    assert both.pages.forget(rare) == "second"
+    both.clock.advance(seconds=61)
+    for process in (both, second):
+        assert process.filenames("rare") == ["rare-1.0-py3-none-any.whl"]
+        assert process.pages.contested(rare) == ""
+
+
+def test_an_earlier_index_is_seen_despite_another_writer(
+    both: Asking, upstream: FakeUpstream, other: FakeUpstream
+) -> None:
+    """That an earlier index has a name is stored, also if another process writes meanwhile."""
+    rare = canonicalize_name("rare")
+    other.publish(public_wheel("rare", "1.0"))
+    both.page("rare")
     upstream.publish(public_wheel("rare", "99.0"))
     both.clock.advance(seconds=601)
-    assert both.again().page("rare").page.upstream.startswith("second-")
-    assert len(upstream.asked("rare")) == 1
-    owners = [both.page(name).page.upstream for name in ("requests", "rare")]
-    assert owners == [both.servers[0].id, both.servers[1].id]
+    gate, asked = upstream.hold("rare"), len(upstream.asked("rare"))
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(both.found, "rare")
+        until(lambda: len(upstream.asked("rare")) > asked)
+        key = keys.upstream_page(both.servers[1].id, rare)
+        before = both.store.get(key)
+        assert isinstance(before, Stored)
+        both.store.put(key, before.body, None)
+        gate.set()
+        assert late.result() is None
+
+    assert both.again().pages.contested(rare) != ""
+
+
+@pytest.mark.parametrize("fault", [503, 401, Fault.BAD_JSON])
+def test_an_earlier_index_that_fails(
+    both: Asking, upstream: FakeUpstream, other: FakeUpstream, fault: Fault | int
+) -> None:
+    """While an earlier index fails, the page of a later one is served until `max_stale`."""
+    for name in ("rare", "taken-down"):
+        other.publish(public_wheel(name, "1.0"))
+        both.page(name)
+        upstream.behave(name, fault)
+    both.clock.advance(seconds=601)
+
+    assert both.page("rare").is_stale
+    other.drop("taken-down")
+    assert both.found("taken-down") is None
+    both.clock.advance(seconds=DAY)
+    with pytest.raises(Unavailable):
+        both.found("rare")
+    upstream.behave("rare")
+    both.clock.advance(seconds=31)
+    assert not both.page("rare").is_stale
+
+
+def test_names_of_one_index(both: Asking, upstream: FakeUpstream, other: FakeUpstream) -> None:
+    """An index is asked for the names of its patterns alone, and owns no other one."""
+    for name in ("team-core", "rare"):
+        upstream.publish(public_wheel(name, "1.0"))
+        other.publish(public_wheel(name, "99.0"))
+    both.page("rare")
+    first, second = both.servers
+    names = NameFilter(parse_name_patterns(["team-*"]))
+    others = NameFilter(deny=parse_name_patterns(["team-*"]))
+    servers = (replace(first, names=names), replace(second, names=others, page_ttl=60))
+    asked = len(upstream.asked("rare"))
+    with closing(Asking(servers, clock=both.clock, store=both.store)) as narrow:
+        for _ in range(2):
+            assert narrow.filenames("team-core") == ["team_core-1.0-py3-none-any.whl"]
+            assert narrow.filenames("rare") == ["rare-99.0-py3-none-any.whl"]
+            both.clock.advance(seconds=61)
+        assert narrow.pages.ask(canonicalize_name("rare"))
+        assert not narrow.pages.ask(canonicalize_name("team-new"))
+    assert (len(upstream.asked("rare")), len(upstream.asked("team-core"))) == (asked, 1)
+    assert len(other.asked("rare")) == 3
+    assert other.asked("team-core") == other.asked("team-new") == []
 
 
 @pytest.mark.parametrize("fault", [503, 401, Fault.BAD_JSON, Fault.REDIRECT_OTHER])

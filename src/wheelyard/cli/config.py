@@ -37,6 +37,10 @@ OTHER_CODES: Final = frozenset({"storage_credentials", "storage_unavailable", "o
 """Codes of errors that do not show whether a permission is missing."""
 
 
+NAME_KEYS: Final = ("allow", "deny")
+"""The patterns of names that an upstream index may have of its own."""
+
+
 @examples(
     "settings.md",
     "wheelyard config check",
@@ -186,11 +190,15 @@ def _summary(settings: Settings, authenticator: Authenticator, config_source: st
 def _upstream(settings: Settings) -> Iterator[str]:
     """Yield the lines about the upstream indexes and which names are looked up there."""
     upstream = settings.upstream
-    for index in upstream.indexes:
+    for number, index in enumerate(upstream.indexes):
         hosts = f"; files also from {', '.join(index.file_hosts)}" if index.file_hosts else ""
         login = f"; asked as {index.username}" if index.username else ""
         google = "; asked with this machine's Google credentials" if index.google else ""
-        yield f"upstream {index.label}: {index.url}{hosts}{login}{google}"
+        table = upstream.index[number] if upstream.index else {}
+        names = "".join(
+            f"; {key}: {', '.join(table[key]) or 'none'}" for key in NAME_KEYS if key in table
+        )
+        yield f"upstream {index.label}: {index.url}{hosts}{login}{google}{names}"
     patterns = ", ".join(parse_name_patterns(private_name_patterns(settings)).texts)
     own = "every name that is or was published here"
     yield f"private names: {patterns + ', and ' if patterns else ''}{own}"

@@ -21,8 +21,8 @@ def forget(*, project: str) -> None:
     """
     Forget which upstream index owns PROJECT, and which digests its files had.
 
-    It is for a name that one index has given up and another one has, and for a file that is hidden
-    because its digest has changed. Find out why first: the next request takes what it finds.
+    It is for a name of one index that another one has now, and for a file that is hidden because
+    its digest has changed. Find out why first: the next request takes what it finds.
     Servers that run follow when they ask for the page next.
     """
     index, name = existing_index(), parse_name(project)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from math import ceil
+from math import ceil, inf
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from msgspec.structs import replace
@@ -142,7 +142,8 @@ class UpstreamReader:
         is_same_policy = self.upstream.policy.watch(view.generation)
         if is_same_policy is None:
             return None
-        seconds = self.upstream.config.page_ttl - page.age
+        # a refusal ends with the decision alone
+        seconds = inf if page.refusal else self.upstream.pages.ttl(page.content.page) - page.age
         if view.changes_at is not None:
             seconds = min(seconds, (view.changes_at - runtime.now()).total_seconds())
         monotonic, end = runtime.monotonic, runtime.monotonic() + seconds

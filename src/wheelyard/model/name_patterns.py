@@ -32,6 +32,19 @@ class NamePatterns(Struct, frozen=True):
         return self._expression.fullmatch(name) is not None
 
 
+class NameFilter(Struct, frozen=True):
+    """Which names an upstream index is asked for."""
+
+    allow: NamePatterns | None = None
+    """None for all."""
+    deny: NamePatterns = NamePatterns((), re.compile(r"(?!)"))
+    """Names that it is not asked for, whatever `allow` has."""
+
+    def accepts(self, name: NormalizedName) -> bool:
+        """Return whether the index is asked for a name."""
+        return not self.deny.match(name) and (self.allow is None or self.allow.match(name))
+
+
 def parse_name_patterns(texts: Iterable[str]) -> NamePatterns:
     """Return the patterns that are written so; raise Invalid for the first that is malformed."""
     found = tuple(dict.fromkeys(map(normalise_pattern, texts)))

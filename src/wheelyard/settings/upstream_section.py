@@ -25,6 +25,10 @@ class UpstreamIndexSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fi
     username: str = ""
     password: str = ""
     google: bool = False
+    allow: NameList | None = None
+    """The names that it is asked for; None for all."""
+    deny: NameList = ()
+    page_ttl: Seconds = 600
 
     def __repr__(self) -> str:  # without secrets, because it may be logged
         return f"UpstreamIndexSettings(label={self.label!r}, url={self.url!r})"
@@ -109,14 +113,26 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def indexes(self) -> tuple[UpstreamIndexSettings, ...]:
-        """The upstream indexes in order; raises Invalid (code `bad_setting`) for a wrong table."""
+        """
+        The upstream indexes in order, each with the defaults of `[upstream]` for what it lacks.
+
+        Raises Invalid (code `bad_setting`) for a wrong table.
+        """
+        allow = self.allow if self.mode == "allowlist" else None
+        defaults: dict[str, Any] = {
+            "allow": allow,
+            "deny": self.deny,
+            "page_ttl": self.page_ttl,
+        }
         if self.index:
-            return tuple(parse_index(number, each) for number, each in enumerate(self.index, 1))
+            tables = [{**defaults, **each} for each in self.index]
+            return tuple(parse_index(number, each) for number, each in enumerate(tables, 1))
         if not self.url:
             return ()
-        names = [each for each in UpstreamIndexSettings.__struct_fields__ if each != "label"]
-        own = {name: getattr(self, name) for name in names}
-        return (UpstreamIndexSettings(label=self.label or DEFAULT_LABEL, **own),)
+        names = UpstreamIndexSettings.__struct_fields__
+        own = {name: getattr(self, name) for name in names if name not in ("label", *defaults)}
+        label = self.label or DEFAULT_LABEL
+        return (UpstreamIndexSettings(label=label, **own, **defaults),)
 
     @property
     def snapshot_at(self) -> datetime | None:

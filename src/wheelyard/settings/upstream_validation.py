@@ -125,6 +125,8 @@ UPSTREAM_RULES: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = Mapping
 def _index_errors(place: str, index: UpstreamIndexSettings) -> Iterator[str]:
     values = [(_URL_RULE, "url", index.url), (_LABEL_RULE, "label", index.label)]
     values += [(_HOST_RULE, "file_hosts", each) for each in index.file_hosts]
+    values += [(_PATTERN_RULE, "allow", each) for each in index.allow or ()]
+    values += [(_PATTERN_RULE, "deny", each) for each in index.deny]
     for (holds, remedy), key, value in values:
         if not holds(value):
             yield f"{place} {key}: {quote_safely(value)} is none. Write {remedy}"

@@ -95,6 +95,16 @@ class UpstreamClients:
     def __getitem__(self, upstream: str) -> UpstreamClient:
         return self._by_id[upstream]
 
+    def asked_for(self, name: NormalizedName) -> tuple[UpstreamClient, ...]:
+        """
+        Return the clients of the indexes that are asked for a name, in their order.
+
+        They are all if the settings exclude it from each of them: then no page of it is shown, so
+        only an upload asks.
+        """
+        accepting = tuple(each for each in self.in_order if each.server.names.accepts(name))
+        return accepting or self.in_order
+
     def open_file(self, upstream: str, name: NormalizedName, url: str, kind: Kind) -> FileDownload:
         """
         Ask for a file of the upstream with the id `upstream`; return its answer, once it begins.

@@ -8,6 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword
+from wheelyard.model.name_patterns import NameFilter
 
 READING: Final = "1"
 """Another text whenever `parsing` takes something else from a page."""
@@ -29,6 +30,10 @@ class UpstreamServer:
     """User name and password, sent to this index alone."""
     google: bool = False
     """Whether it is asked with an access token of Google's Application Default Credentials."""
+    names: NameFilter = field(default_factory=NameFilter)
+    """Which names it is asked for; no other one is ever its own."""
+    page_ttl: float = 600.0
+    """Seconds for which a page is used without asking again."""
 
     @property
     def id(self) -> str:
@@ -63,8 +68,6 @@ class UpstreamConfig(Struct, frozen=True, kw_only=True):
     """All upstream indexes, in the order in which they are asked, and the rules for all."""
 
     servers: tuple[UpstreamServer, ...]
-    page_ttl: float = 600.0
-    """Seconds for which a page is used without asking its index again."""
     max_stale: float = 86_400.0
     """Seconds for which a page is used while its index does not answer."""
     allow_private_networks: tuple[Network, ...] = ()

@@ -54,8 +54,10 @@ def _with_known(file: UpstreamFile, earlier: UpstreamFile, now: datetime) -> Ups
     return replace(file, sha256=file.sha256 or earlier.sha256, first_seen=seen)
 
 
-def gone(known: UpstreamPage, now: datetime, moved_to: str) -> UpstreamPage:
-    """Return what is remembered of a page whose index says now that it has no such project."""
+def gone(
+    known: UpstreamPage, now: datetime, moved_to: str, *, is_contested: bool = False
+) -> UpstreamPage:
+    """Return what is remembered of a page that is not shown any more; `moved_to` may be empty."""
     return UpstreamPage(
         name=known.name,
         upstream=known.upstream,
@@ -63,6 +65,7 @@ def gone(known: UpstreamPage, now: datetime, moved_to: str) -> UpstreamPage:
         removed=tuple(_remembered(known).values())[:MAX_REMEMBERED],
         is_gone=True,
         moved_to=moved_to,
+        is_contested=is_contested,
     )
 
 

@@ -146,6 +146,18 @@ class Observation(Struct, frozen=True):
             other,
         )
 
+    def contested(self, name: NormalizedName, owner: str, other: str) -> None:
+        """Count and log a name of the upstream `owner` that `other`, which comes first, has now."""
+        self._count("owner_change")
+        logger.error(
+            "upstream: %s belongs to %s, and now %s has it, too, which is asked first; it is not "
+            "shown until an operator has found out why, and runs 'wheelyard upstream forget %s'",
+            name,
+            owner,
+            other,
+            name,
+        )
+
     def breaker(self, label: str, *, is_open: bool) -> None:
         """Note that requests to the upstream `label` are stopped, or allowed again."""
         with self._lock:

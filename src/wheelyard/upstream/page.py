@@ -78,9 +78,11 @@ class UpstreamPage(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
     removed: tuple[UpstreamFile, ...] = ()
     """Files that an earlier page has listed, and this one does not, as they were then."""
     is_gone: bool = False
-    """Whether the upstream says now that it has no such project; then there are no files."""
+    """Whether nothing is shown: the upstream has no such project any more, or `is_contested`."""
     moved_to: str = ""
     """The label of another upstream index that has the name of a project that is gone."""
+    is_contested: bool = False
+    """Whether `moved_to` comes before its upstream; then only an operator's `forget` ends that."""
 
     @property
     def exists(self) -> bool:

@@ -1,11 +1,15 @@
 """
 What the upstream indexes answer when they are asked for the page of a project.
 
-The first index that has a name owns it. If the owner says that it has no such project any more, the
-other indexes are asked too, but only to say that the name has moved: none of them gets it.
+The first index that has a name owns it. At each renewal the indexes before the owner are asked,
+too: if one of them has the name now, it is not shown until an operator has decided. If the owner
+says that it has no such project any more, all are asked, but none of them gets the name. An index
+whose patterns exclude a name is never asked for it.
 """
 
+from collections.abc import Iterator
 from enum import Enum, auto
+from itertools import takewhile
 from typing import Literal
 
 from msgspec.structs import replace
@@ -48,21 +52,36 @@ class PageRequests:
 
         Raise Unavailable if one does not say.
         """
-        for client in self._clients.in_order:
+        for client in self._clients.asked_for(name):
             answer = self._answer(client, name, kind, "")
             if isinstance(answer, UpstreamPage):
                 return merge(answer, None, answer.fetched_at).page
         return None
 
-    def ask_owner(
-        self, known: UpstreamPage, kind: Kind, *, may_keep: bool
-    ) -> UpstreamPage | Unchanged:
+    def renew(self, known: UpstreamPage, kind: Kind, *, may_keep: bool) -> UpstreamPage | Unchanged:
         """
-        Return the page that the owner of a name has now, or why the `known` one stays.
+        Return the page that takes the place of the `known` one, or why that stays.
 
         Unless it `may_keep` the known page, an older one is taken, too. Raise Unavailable if the
-        owner does not say.
+        owner of the name does not say what it has, or an index before it whether it has the name.
         """
+        answer = self._ask_owner(known, kind, may_keep=may_keep)
+        page = known if isinstance(answer, Unchanged) else answer
+        # what its owner has taken away goes at once, also while another index is silent
+        if page.is_gone or not page.status.serves_files:
+            return answer
+        for client in self._before(known):
+            if isinstance(self._answer(client, known.name, kind, ""), UpstreamPage):
+                other = client.server.label
+                self._observation.contested(
+                    known.name, self._clients[known.upstream].server.label, other
+                )
+                return gone(page, self._runtime.now(), other, is_contested=True)
+        return answer
+
+    def _ask_owner(
+        self, known: UpstreamPage, kind: Kind, *, may_keep: bool
+    ) -> UpstreamPage | Unchanged:
         client, name = self._clients[known.upstream], known.name
         is_read = known.reading == client.server.reading
         answer = self._answer(client, name, kind, known.etag if is_read else "")
@@ -71,7 +90,10 @@ class PageRequests:
         if isinstance(answer, Missing):
             moved_to = self._moved_to(name, kind, client)
             is_same = known.is_gone and known.moved_to == moved_to
-            return Unchanged.CONFIRMED if is_same else gone(known, self._runtime.now(), moved_to)
+            if is_same:
+                return Unchanged.CONFIRMED
+            is_contested = moved_to in [each.server.label for each in self._before(known)]
+            return gone(known, self._runtime.now(), moved_to, is_contested=is_contested)
         if may_keep and _is_behind(answer, known):
             return Unchanged.AHEAD
         merged = merge(answer, known, answer.fetched_at)
@@ -110,13 +132,18 @@ class PageRequests:
             self._observation.stale(0.0)
             return answer
 
+    def _before(self, known: UpstreamPage) -> Iterator[UpstreamClient]:
+        """Yield the clients that are asked for a name before its owner."""
+        owner = self._clients[known.upstream]
+        return takewhile(lambda each: each is not owner, self._clients.asked_for(known.name))
+
     def _moved_to(self, name: NormalizedName, kind: Kind, owner: UpstreamClient) -> str:
         """
         Return the label of an index that has a name that its owner has given up; else empty.
 
         Raise Unavailable if that cannot be said, and an upload depends on it.
         """
-        for other in self._clients.in_order:
+        for other in self._clients.asked_for(name):
             if other is not owner and self._has(other, name, kind):
                 label = other.server.label
                 self._observation.owner_change(name, owner.server.label, label)

@@ -1,11 +1,13 @@
 """
 The pages of projects of the upstream indexes: fetched when asked for, and kept in the store.
 
-A page is fresh for `page_ttl`; then its index is asked whether it has changed. If that fails, the
-page that is known is served, until it is `max_stale` old; and meanwhile, too, if a caller wants it.
+A page is fresh for the `page_ttl` of its index, which is then asked whether it has changed. If that
+fails, the page that is known is served, until it is `max_stale` old; and meanwhile, too, if a
+caller wants it.
 
 The first index that has a name owns it: from then on no other one gets it, also if the owner says
-that it has no such project any more. An operator ends that with `forget`.
+that it has no such project any more. If an index before the owner gets the name later, nothing of
+it is shown. An operator ends that with `forget`.
 """
 
 import logging
@@ -114,6 +116,7 @@ class UpstreamPages:
         start_saving: StartSaving,
     ) -> None:
         self._config = config
+        self._clients = clients
         self._servers = {each.server.id: each.server for each in clients.in_order}
         self._requests = PageRequests(clients, runtime, observation)
         self._stored = stored
@@ -201,6 +204,25 @@ class UpstreamPages:
         self._memory.discard(name)
         return "" if held is None else self._servers[held.page.upstream].label
 
+    def contested(self, name: NormalizedName) -> str:
+        """Return why a name is not shown although an index has it; empty if that is not so."""
+        held = self._load(name)
+        if held is None or not held.page.moved_to:
+            return ""
+        owner, other = self._servers[held.page.upstream].label, held.page.moved_to
+        first = ", which is asked first" if held.page.is_contested else ""
+        return (
+            f"{name} belongs to the upstream index {owner}, and now {other} has it{first}. Nothing "
+            "of it is shown. Find out which of them is meant; then 'wheelyard upstream forget "
+            f"{name}' gives it to the first that has it."
+        )
+
+    def ttl(self, page: UpstreamPage) -> float:
+        """Return the seconds for which a page is used without asking its index again."""
+        seconds = self._servers[page.upstream].page_ttl
+        is_short = page.is_gone or page.status is Status.QUARANTINED
+        return min(seconds, NEGATIVE_SECONDS) if is_short else seconds
+
     def flush(self) -> None:
         """Wait until the pages that were fetched are in the store, but not for ever."""
         wait(self._saving.copy(), SAVE_SECONDS)
@@ -285,7 +307,10 @@ class UpstreamPages:
                 return None
             return self._held(page, None, is_saved=False)
         self._observation.cache(kind, CacheResult.REVALIDATED)
-        answer = self._requests.ask_owner(held.page, kind, may_keep=self._may_serve(held))
+        # until it is forgotten; a process that writes nothing remembers only what is in the store
+        if held.page.is_contested and (held.is_saved or not self._config.read_only):
+            return replace(held, fresh_until=self._runtime.monotonic() + NEGATIVE_SECONDS)
+        answer = self._requests.renew(held.page, kind, may_keep=self._may_serve(held))
         if isinstance(answer, UpstreamPage):
             return self._changed(held, answer)
         if answer is Unchanged.CONFIRMED:
@@ -297,7 +322,7 @@ class UpstreamPages:
         if now - held.page.fetched_at < CONFIRMATION:
             at = self._runtime.monotonic()
             return replace(
-                held, confirmed_at=at, fresh_until=at + self._ttl(held.page), retry_at=0.0
+                held, confirmed_at=at, fresh_until=at + self.ttl(held.page), retry_at=0.0
             )
         return self._changed(held, msgspec.structs.replace(held.page, fetched_at=now))
 
@@ -308,24 +333,22 @@ class UpstreamPages:
         age = (self._runtime.now() - page.fetched_at).total_seconds()
         is_read = page.is_gone or page.reading == self._servers[page.upstream].reading
         if age < -MAX_SKEW_SECONDS or not is_read:  # a clock was wrong, or the settings were others
-            age = max(age, self._config.page_ttl)
+            age = max(age, self._servers[page.upstream].page_ttl)
         confirmed_at = self._runtime.monotonic() - max(0.0, age)
         return _Held(
             page=page,
             version=version,
             is_saved=is_saved,
             confirmed_at=confirmed_at,
-            fresh_until=confirmed_at + self._ttl(page),
+            fresh_until=confirmed_at + self.ttl(page),
         )
-
-    def _ttl(self, page: UpstreamPage) -> float:
-        is_short = page.is_gone or page.status is Status.QUARANTINED
-        return min(self._config.page_ttl, NEGATIVE_SECONDS) if is_short else self._config.page_ttl
 
     def _load(self, name: NormalizedName) -> _Held | None:
         """Return the page of the store; the one in memory if that is the same, or not stored."""
         memory = self._memory.get(name)
-        owners = tuple(self._servers) if memory is None else (memory.page.upstream,)
+        owners = [each.server.id for each in self._clients.asked_for(name)]
+        if memory is not None:
+            owners = [memory.page.upstream]
         try:
             for owner in owners:
                 found = self._stored.load(owner, name, None if memory is None else memory.version)
@@ -367,8 +390,9 @@ class UpstreamPages:
         with suppress(Conflict):
             return self._stored.save(page, expect)
         found = self._stored.load(page.upstream, page.name)
-        if found is None or found.page is not None:
+        # one that is damaged is replaced, and by a contested one each that is not
+        if found is None or (found.page and (found.page.is_contested or not page.is_contested)):
             return None
-        with suppress(Conflict):  # it is damaged
+        with suppress(Conflict):
             return self._stored.save(page, found.version)
         return None

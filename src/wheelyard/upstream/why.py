@@ -27,7 +27,7 @@ class NameAnswer(StrEnum):
     REFUSED = "refused"
     """Nothing: no upstream index is asked."""
     UNKNOWN = "unknown"
-    """404: no upstream index has it."""
+    """404: no upstream index has it, or nobody has decided which one is meant."""
     UNAVAILABLE = "unavailable"
     """503 or 502: an upstream index has to be asked, and gives no answer that can be used."""
     UPSTREAM = "upstream"
@@ -130,6 +130,8 @@ class Explainer(Struct, frozen=True):
         except Unavailable as fault:
             why = FileReason(fault.code, fault.message)
             return self.pages.cached(name), NameAnswer.UNAVAILABLE, (why,)
+        if found is None and (text := self.pages.contested(name)):
+            return None, NameAnswer.UNKNOWN, (FileReason("owner_change", text),)
         if found is None:
             text = "No upstream index has it. Check the spelling, or publish it here."
             return None, NameAnswer.UNKNOWN, (FileReason("unknown", text),)

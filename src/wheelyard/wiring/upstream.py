@@ -33,7 +33,7 @@ from wheelyard.upstream.observation import Observation
 from wheelyard.upstream.pages import UpstreamPages
 from wheelyard.upstream.stored_pages import StoredPages
 from wheelyard.wiring.stores import StoreTraits, cache_policy_in, upstream_store
-from wheelyard.wiring.upstream_policy import build_policy
+from wheelyard.wiring.upstream_policy import build_policy, name_filter
 
 SAVING_THREADS: Final = 8
 """Pages that a process stores at a time."""
@@ -105,7 +105,6 @@ def upstream_config(settings: Settings) -> UpstreamConfig:
     upstream = settings.upstream
     return UpstreamConfig(
         servers=tuple(map(_server, upstream.indexes)),
-        page_ttl=upstream.page_ttl,
         max_stale=upstream.max_stale,
         allow_private_networks=tuple(map(ip_network, upstream.allow_private_networks)),
         allow_insecure=upstream.allow_insecure,
@@ -137,4 +136,6 @@ def _server(index: UpstreamIndexSettings) -> UpstreamServer:
         file_hosts=index.file_hosts,
         login=login,
         google=index.google,
+        names=name_filter(index),
+        page_ttl=index.page_ttl,
     )

@@ -8,8 +8,8 @@ from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
 from wheelyard.catalog.journals import DecisionRecords
 from wheelyard.errors import Invalid
 from wheelyard.model.licences import LicencePatterns, parse_licence_patterns
-from wheelyard.model.name_patterns import parse_name_patterns
-from wheelyard.settings.upstream_section import UpstreamSettings
+from wheelyard.model.name_patterns import NameFilter, parse_name_patterns
+from wheelyard.settings.upstream_section import UpstreamIndexSettings, UpstreamSettings
 from wheelyard.storage.base import Store
 from wheelyard.upstream.policy.known_licences import LICENCES, KnownLicences, MetadataReader
 from wheelyard.upstream.policy.osv_source import OsvSource
@@ -19,10 +19,8 @@ from wheelyard.upstream.policy.rules import PolicyRules, parse_exceptions
 
 def policy_rules(settings: UpstreamSettings) -> PolicyRules:
     """Return the rules of the settings; raise Invalid (code `bad_setting`) for a wrong one."""
-    is_list = settings.mode == "allowlist"
     return PolicyRules(
-        allow=parse_name_patterns(settings.allow) if is_list else None,
-        deny=parse_name_patterns(settings.deny),
+        names=tuple(map(name_filter, settings.indexes)),
         cooldown=timedelta(days=settings.cooldown_days),
         cooldown_exceptions=parse_exceptions(settings.cooldown_allow),
         uses_first_seen=settings.cooldown_missing == "first_seen",
@@ -30,6 +28,12 @@ def policy_rules(settings: UpstreamSettings) -> PolicyRules:
         needs_approval=settings.approval,
         blocked_licences=_licences(settings.blocked_licenses),
     )
+
+
+def name_filter(index: UpstreamIndexSettings) -> NameFilter:
+    """Return which names an upstream index is asked for."""
+    allow = None if index.allow is None else parse_name_patterns(index.allow)
+    return NameFilter(allow, parse_name_patterns(index.deny))
 
 
 def _licences(texts: Iterable[str]) -> LicencePatterns:

@@ -47,6 +47,7 @@ def policy_of(
 ) -> Policy:
     """Return the policy of the settings over the store of an index."""
     caching = cache_policy_in(StoreTraits(), index.settings.store)
+    settings = replace(settings, url="https://index.example.com/simple/")
     return build_policy(settings, index.files.store, index.decisions, read_metadata, caching)
 
 
@@ -506,6 +507,7 @@ def test_rules_of_settings() -> None:
     """Every setting of the policy arrives in the rules."""
     rules = policy_rules(
         UpstreamSettings(
+            url="https://index.example.com/simple/",
             mode="allowlist",
             allow=("a",),
             deny=("d",),
@@ -517,8 +519,9 @@ def test_rules_of_settings() -> None:
             blocked_licenses=("GPL-*",),
         )
     )
-    assert rules.allow is not None
-    assert (rules.allow.texts, rules.deny.texts) == (("a",), ("d",))
+    (names,) = rules.names
+    assert names.allow is not None
+    assert (names.allow.texts, names.deny.texts) == (("a",), ("d",))
     assert rules.cooldown == 3 * DAY
     assert (NormalizedName("c"), "1.0") in rules.cooldown_exceptions
     assert rules.uses_first_seen

@@ -80,7 +80,7 @@ UPSTREAM_COUNTS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "blocked": ("Names and files that were not asked for or not shown.", ("reason",)),
     "digest_mismatch": ("Files whose bytes had another digest than their page says.", ()),
     "digest_change": ("Files whose digest on the page has changed; they are hidden.", ()),
-    "owner_change": ("Names that one upstream index has given up and another one has.", ()),
+    "owner_change": ("Names of one upstream index that another one has now.", ()),
     "not_stored": ("Files that were fetched, and could not be stored.", ()),
 }
 """The counters of upstream indexes: their help text and labels."""

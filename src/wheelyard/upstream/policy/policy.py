@@ -127,10 +127,9 @@ class Policy:
 
         Raises Unavailable if the store does not say what was decided.
         """
-        if self.rules.deny.match(name):
-            return reasons.denied(name)
-        if self.rules.allow is not None and not self.rules.allow.match(name):
-            return reasons.not_listed(name)
+        if not any(each.accepts(name) for each in self.rules.names):
+            is_denied = all(each.deny.match(name) for each in self.rules.names)
+            return reasons.denied(name) if is_denied else reasons.not_listed(name)
         known = self.decisions_of(name)
         if any(each.verdict is Verdict.APPROVED for each in known.all):
             return None

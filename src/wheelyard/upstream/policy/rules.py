@@ -9,7 +9,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.model.distribution_filename import parse_version, strip_trailing_zeros
 from wheelyard.model.licences import LicencePatterns, parse_licence_patterns
-from wheelyard.model.name_patterns import NamePatterns, parse_name_patterns
+from wheelyard.model.name_patterns import NameFilter, NamePatterns, parse_name_patterns
 from wheelyard.upstream.page import UpstreamFile
 
 NOTHING: Final = parse_name_patterns(())
@@ -49,9 +49,8 @@ def parse_exceptions(texts: Iterable[str]) -> Exceptions:
 class PolicyRules(Struct, frozen=True, kw_only=True):
     """The rules of the settings; those that nobody has set hide nothing."""
 
-    allow: NamePatterns | None = None
-    """The names that may be looked up; None for all."""
-    deny: NamePatterns = NOTHING
+    names: tuple[NameFilter, ...] = ()
+    """Which names each upstream index is asked for."""
     cooldown: timedelta = timedelta()
     cooldown_exceptions: Exceptions = field(default_factory=Exceptions)
     uses_first_seen: bool = False
