@@ -246,6 +246,7 @@ def test_upstream(check: Configured, settings: Path, wheelyard: Typed) -> None:
         enabled = true
         private = ["Acme_*", "acme"]
         deny = ["left-pad"]
+        offline = true
         bucket = "{}"
         [[upstream.index]]
         label = "team"
@@ -264,7 +265,7 @@ def test_upstream(check: Configured, settings: Path, wheelyard: Typed) -> None:
         "upstream team: https://packages.example.org/simple/; asked as reader; allow: team-*",
         "upstream public: https://index.example.com/simple/; files also from files.example.com",
         "private names: acme-*, acme, and every name that is or was published here",
-        "public names: all others, but left-pad",
+        "public names: all others, but left-pad; offline, so only what is in the store",
     ):
         assert line in output
     assert not (settings.parent / "kept").exists()

@@ -18,6 +18,7 @@ they were sent, so that a test can assert that nothing was asked: `upstream.aske
 """
 
 import gzip
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from tests.fake_gcs.listener import Listener
 from tests.fake_gcs.wire import Delivery, DisconnectedError, RateLimit, Reply, Request
 from tests.http.packages import Package
 from tests.upstream.fake_pages import (
+    JSON,
     MIB,
     FakeFile,
     FakeProject,
@@ -68,6 +70,8 @@ class FakeUpstream:
 
     projects: dict[str, FakeProject] = field(default_factory=dict)
     requests: list[SeenRequest] = field(default_factory=list)
+    root: tuple[int, str, bytes] | None = None
+    """Status, content type and body at the root; None for the list of all projects."""
     credentials: str = ""
     """The Authorization header that each request to the index and for files has to have."""
     closing: Event = field(default_factory=Event)
@@ -231,8 +235,21 @@ class _Answer:
         if wanted and request.header("authorization") != wanted:
             return Reply(401, [("WWW-Authenticate", 'Basic realm="upstream"')])
         found = PAGE.fullmatch(request.path)
-        reply = self._page(request, found[1]) if found else self._file(request)
+        if request.path == "/simple/":
+            reply = self._root()
+        else:
+            reply = self._page(request, found[1]) if found else self._file(request)
         return replace(reply, bare=request.method == "HEAD")
+
+    def _root(self) -> Reply:
+        body = json.dumps(
+            {
+                "meta": {"api-version": "1.4"},
+                "projects": [{"name": name} for name in sorted(self.upstream.projects)],
+            }
+        )
+        status, kind, content = self.upstream.root or (200, JSON, body.encode())
+        return Reply(status, [("Content-Type", kind)], content)
 
     def _page(self, request: Request, name: str) -> Reply:
         project = self.upstream.projects.get(normal(name))

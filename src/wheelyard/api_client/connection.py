@@ -197,7 +197,8 @@ class ApiConnection:
                 raise self._no_index(response) from error
         refusal = self._refusal(response, bytes(body))
         # an upstream index that is down stays so for longer than a person waits
-        if response.status in RETRIED_STATUSES and refusal.code != errors.UPSTREAM_UNAVAILABLE:
+        is_upstream = refusal.code in (errors.UPSTREAM_UNAVAILABLE, errors.UPSTREAM_UNPROVEN)
+        if response.status in RETRIED_STATUSES and not is_upstream:
             raise status_error(response) from refusal
         raise refusal
 

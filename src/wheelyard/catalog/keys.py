@@ -54,6 +54,7 @@ DECISIONS_JOURNAL = "decisions/"
 UPSTREAM = "upstream/"
 UPSTREAM_FILES = "files/"
 UPSTREAM_USES = "uses/"
+UPSTREAM_PAGES = "pages/"
 UPSTREAM_LICENCES = Key(f"{UPSTREAM}licences.json")
 CREDENTIALS = "credentials/"
 ACCESS = Key("credentials/access.json")
@@ -137,7 +138,7 @@ def upstream_digests(name: NormalizedName) -> Key:
 
 def upstream_page(upstream_id: str, name: NormalizedName) -> Key:
     """Return the key of the page of a project of an upstream index."""
-    return Key(f"{upstream(upstream_id)}pages/{name}.json.zst")
+    return Key(f"{upstream(upstream_id)}{UPSTREAM_PAGES}{name}.json.zst")
 
 
 def token(token_id: str) -> Key:

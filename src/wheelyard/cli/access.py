@@ -31,7 +31,7 @@ from wheelyard.model.text import escaped
 from wheelyard.operations.access_control import AccessList, GroupChange, ListedGrant
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
 from wheelyard.storage.gcs.location import is_bucket
-from wheelyard.wiring.index import authenticator_of_settings, open_index
+from wheelyard.wiring.index import index_without_store, open_index
 
 with_note = click.option("--note", default="", help="Why; the history shows it.")
 
@@ -281,7 +281,7 @@ def _authenticator(settings: Settings, *, needs_store: bool) -> Authenticator:
             if needs_store:
                 raise
             warn(f"the grants in the store are left out here: {fault.message}")
-    return authenticator_of_settings(settings)
+    return index_without_store(settings).authenticator
 
 
 @contextmanager

@@ -20,25 +20,20 @@ from wheelyard.cli.options import (
     tls_files,
 )
 from wheelyard.cli.output import warn
+from wheelyard.cli.upstream_checks import check_upstreams, describe_upstreams, has_store
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.observability.instrumentation import require_telemetry
 from wheelyard.model.grants import describe_actions, describe_grant, describe_projects
-from wheelyard.model.name_patterns import parse_name_patterns
 from wheelyard.model.text import escaped
 from wheelyard.settings.load import LoadedSettings
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, all_settings
-from wheelyard.settings.upstream_validation import private_name_patterns
 from wheelyard.settings.warnings import unmatched_grants
 from wheelyard.storage.gcs.location import is_bucket
-from wheelyard.wiring.index import authenticator_of_settings, open_index
+from wheelyard.wiring.index import index_without_store, open_index
 from wheelyard.wiring.stores import bucket_errors, system_runtime
 
 OTHER_CODES: Final = frozenset({"storage_credentials", "storage_unavailable", "overloaded"})
 """Codes of errors that do not show whether a permission is missing."""
-
-
-NAME_KEYS: Final = ("allow", "deny")
-"""The patterns of names that an upstream index may have of its own."""
 
 
 @examples(
@@ -65,12 +60,14 @@ def check() -> None:
 
     Exit 1 if a setting is wrong, if a file of passwords or tokens is missing, or if a bucket
     refuses an operation that the index needs. These operations are tried, and leave the bucket
-    unchanged. A token that expires within 14 days is a warning.
+    unchanged. Each upstream index is asked for its root, to see whether it is one. If it is not,
+    that is a warning, and so is a token that expires within 14 days.
     """
     settings = command_settings()
     missing = _missing_files(settings)
     present = replace(settings, access=replace(settings.access, **dict.fromkeys(missing, "")))
-    authenticator = authenticator_of_settings(present)
+    index = index_without_store(present)
+    authenticator = index.authenticator
     loaded = loaded_settings()
     summary = _summary(present, authenticator, loaded.config_source)
     for line in (*summary, *_changed_settings(loaded)):
@@ -91,6 +88,7 @@ def check() -> None:
     require_telemetry(settings)
     _check_advisories(settings)
     _check_buckets(settings)
+    check_upstreams(settings, index)
     _warn_of_expiring_tokens(settings)
 
 
@@ -105,8 +103,7 @@ def _check_advisories(settings: Settings) -> None:
 
 def _warn_of_expiring_tokens(settings: Settings) -> None:
     """Print a warning for each token that expires soon; make no store, and raise no error."""
-    folders = (settings.store.location, settings.access.credentials_store)
-    if not all(is_bucket(each) or Path(each).is_dir() for each in folders if each):
+    if not has_store(settings):
         return
     try:
         tokens = open_index(settings, create=False).tokens.expiring()
@@ -184,29 +181,7 @@ def _summary(settings: Settings, authenticator: Authenticator, config_source: st
     if access.anonymous_uploads:
         yield "uploads: by anybody"
     if settings.upstream.enabled:
-        yield from _upstream(settings)
-
-
-def _upstream(settings: Settings) -> Iterator[str]:
-    """Yield the lines about the upstream indexes and which names are looked up there."""
-    upstream = settings.upstream
-    for number, index in enumerate(upstream.indexes):
-        hosts = f"; files also from {', '.join(index.file_hosts)}" if index.file_hosts else ""
-        login = f"; asked as {index.username}" if index.username else ""
-        google = "; asked with this machine's Google credentials" if index.google else ""
-        table = upstream.index[number] if upstream.index else {}
-        names = "".join(
-            f"; {key}: {', '.join(table[key]) or 'none'}" for key in NAME_KEYS if key in table
-        )
-        yield f"upstream {index.label}: {index.url}{hosts}{login}{google}{names}"
-    patterns = ", ".join(parse_name_patterns(private_name_patterns(settings)).texts)
-    own = "every name that is or was published here"
-    yield f"private names: {patterns + ', and ' if patterns else ''}{own}"
-    listed = ", ".join(upstream.allow) or "none"
-    names = f"those of allow: {listed}" if upstream.mode == "allowlist" else "all others"
-    denied = f", but {', '.join(upstream.deny)}" if upstream.deny else ""
-    offline = "; offline, so only what is in the store" if upstream.offline else ""
-    yield f"public names: {names}{denied}{offline}"
+        yield from describe_upstreams(settings)
 
 
 def _changed_settings(loaded: LoadedSettings) -> Iterator[str]:

@@ -24,6 +24,7 @@ from wheelyard.cli.options import (
     tls_files,
 )
 from wheelyard.cli.output import flush_messages, show_token, warn
+from wheelyard.cli.upstream_checks import start_upstream_check
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.http.memory_allocator import return_freed_memory
 from wheelyard.http.observability.instrumentation import require_telemetry
@@ -185,6 +186,7 @@ def _serve(settings: Settings, options: WatchOptions) -> None:
     if not options.places:
         index.traits.make()
         print_startup_message(index)
+        start_upstream_check(index)
         run_server(settings, index)
         return
     # imported only for --watch: it imports the archive reader
@@ -195,6 +197,7 @@ def _serve(settings: Settings, options: WatchOptions) -> None:
         watchers.import_first()
     index.traits.make()
     print_startup_message(index)
+    start_upstream_check(index)
     configure_logging(settings.log)
     watchers.start()
     run_server(settings, index, watchers.stop)

@@ -17,6 +17,7 @@ from wheelyard.catalog.private_names import PrivateNames
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.errors import (
     UPSTREAM_UNAVAILABLE,
+    UPSTREAM_UNPROVEN,
     Forbidden,
     Unavailable,
     WheelyardError,
@@ -28,7 +29,7 @@ from wheelyard.operations.audit_log import log_name
 
 PUBLIC_NAME: Final = "public_name"
 """The code of a Forbidden for a name that an upstream index has."""
-REFUSALS: Final = frozenset({PUBLIC_NAME, UPSTREAM_UNAVAILABLE})
+REFUSALS: Final = frozenset({PUBLIC_NAME, UPSTREAM_UNAVAILABLE, UPSTREAM_UNPROVEN})
 """The codes of errors about a name alone, which say nothing of the store."""
 CLAIM_THREADS: Final = 16
 """Names of an import that are looked up at a time."""
@@ -63,7 +64,7 @@ class NameClaims(Struct, frozen=True, kw_only=True):
         Raises:
             Forbidden: An upstream index has this name (code `public_name`).
             Unavailable: The store does not say whether it is private, or no upstream index can say
-                whether it is free (code `upstream_unavailable`).
+                whether it is free (codes `upstream_unavailable` and `upstream_unproven`).
         """
         if not self.names.is_private(name):
             self._require_unknown_upstream(name, caller)
@@ -116,6 +117,8 @@ class NameClaims(Struct, frozen=True, kw_only=True):
         try:
             is_public = self.upstream.ask(name)
         except Unavailable as fault:
+            if fault.code == UPSTREAM_UNPROVEN:
+                raise
             fact = f"Nobody can say now whether {quoted(name)} is the name of a public package."
             raise Unavailable(
                 f"{fact} Upload it again later; if it is yours, the operator can write it into "

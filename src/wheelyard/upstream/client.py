@@ -35,6 +35,7 @@ from wheelyard.sources.field_parsing import parse_http_date
 from wheelyard.upstream.circuit import MAX_PAUSE_SECONDS, Circuit
 from wheelyard.upstream.config import UpstreamConfig, UpstreamServer
 from wheelyard.upstream.parsing import ReceivedPage, check_final_url
+from wheelyard.upstream.root_page import ROOT_LIMIT_BYTES, RootPage
 
 ACCEPT: Final = (
     "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, "
@@ -130,6 +131,27 @@ class UpstreamClient:
             pause = self._runtime.random.uniform(0.1, 1.0) * RETRY_PAUSE_SECONDS
             self._runtime.pause(pause)
             return self._page(name, parse, etag)
+
+    def root(self) -> RootPage:
+        """Return the start of what is at the URL of the index; raise FetchError as `page` does."""
+        headers = {"Accept": ACCEPT, "Accept-Encoding": "identity"}
+        end = self._runtime.monotonic() + PAGE_SECONDS
+        with closing(self._send(self.server.url, headers, end)) as response:
+            if response.status != HTTPStatus.OK:
+                raise status_error(response)
+            body = bytearray()
+            with self._client(response.url).deadline(end - self._runtime.monotonic()):
+                for chunk in decompressed(response):
+                    body += chunk
+                    if len(body) > ROOT_LIMIT_BYTES:
+                        break
+            return RootPage(
+                asked=self.server.url,
+                url=response.url,
+                content_type=response.headers.get("content-type", ""),
+                body=bytes(body[:ROOT_LIMIT_BYTES]),
+                is_cut=len(body) > ROOT_LIMIT_BYTES,
+            )
 
     def open_file(self, url: Url) -> ClientResponse | None:
         """

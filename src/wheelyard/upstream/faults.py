@@ -5,9 +5,10 @@ from typing import Final
 
 from packaging.utils import NormalizedName
 
-from wheelyard.errors import BAD_UPSTREAM, UPSTREAM_UNAVAILABLE, Unavailable
+from wheelyard.errors import BAD_UPSTREAM, UPSTREAM_UNAVAILABLE, UPSTREAM_UNPROVEN, Unavailable
 from wheelyard.http_client.address_policy import FetchError
 from wheelyard.upstream.circuit import MAX_PAUSE_SECONDS
+from wheelyard.upstream.config import UpstreamServer
 
 RETRY_SECONDS: Final = 30
 """Seconds after which a client may try again, unless the upstream has said another time."""
@@ -43,6 +44,26 @@ def unusable(message: str) -> Unavailable:
         code=BAD_UPSTREAM,
         short="The upstream index gives no usable answer.",
         retry_after=RETRY_SECONDS,
+    )
+
+
+def unproven(server: UpstreamServer, why: str) -> Unavailable:
+    """Return the error for a new name that only an index without a proof says is free."""
+    return Unavailable(
+        f"{not_proven(server, why)}. Until then no new name can be uploaded, as it may be public; "
+        "one that matches [upstream] private can.",
+        code=UPSTREAM_UNPROVEN,
+        short="The upstream index has not shown that it is one.",
+        retry_after=RETRY_SECONDS,
+    )
+
+
+def not_proven(server: UpstreamServer, why: str) -> str:
+    """Return why an index is not proven to be one, and what to do, without a full stop."""
+    return (
+        f"{server.url.redacted} of the upstream index {server.label} has not shown that it is an "
+        f"index: {why}. Correct the url; if it is right, open one page of it first, as 'wheelyard "
+        "upstream why PROJECT' does"
     )
 
 

@@ -1,5 +1,6 @@
 """The upstream indexes of an index as one: which names they have, and what of them is shown."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
@@ -15,6 +16,7 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.storage.base import ObjectVersion
 from wheelyard.upstream.clients import UpstreamClients
 from wheelyard.upstream.config import UpstreamConfig
+from wheelyard.upstream.faults import not_proven
 from wheelyard.upstream.file_cache import only_stored
 from wheelyard.upstream.files import UpstreamFiles
 from wheelyard.upstream.observation import Observation
@@ -127,6 +129,17 @@ class UpstreamIndex:
             self.names, self.pages, self.policy, self.runtime, self._without_missing
         )
         return explainer.explain(name, version)
+
+    def unproven(self) -> Iterator[str]:
+        """
+        Yield what is wrong with each index that has not shown that it is one; it may be asked.
+
+        Raises Unavailable if the store does not answer.
+        """
+        for client in self.clients.in_order:
+            why = self.pages.proof.why_not(client)
+            if why:
+                yield not_proven(client.server, why)
 
     def close(self) -> None:
         """End what is being fetched, store what was fetched, and close all connections."""

@@ -39,6 +39,8 @@ class Kind(StrEnum):
     METADATA = "metadata"
     CHECK = "check"
     """Whether a name exists, before an upload."""
+    ROOT = "root"
+    """Whether there is an index at all."""
 
 
 class CacheResult(StrEnum):

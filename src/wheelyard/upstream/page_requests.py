@@ -21,6 +21,7 @@ from wheelyard.http_client.address_policy import FetchError
 from wheelyard.upstream.client import Missing, NotChanged, UpstreamClient
 from wheelyard.upstream.clients import UpstreamClients
 from wheelyard.upstream.faults import unanswered
+from wheelyard.upstream.index_proof import IndexProof
 from wheelyard.upstream.merging import gone, merge
 from wheelyard.upstream.observation import NO_ANSWER, SSRF, Kind, Observation
 from wheelyard.upstream.page import UpstreamPage
@@ -40,9 +41,14 @@ class PageRequests:
     """Asks the upstream indexes for pages; safe to share between threads."""
 
     def __init__(
-        self, clients: UpstreamClients, runtime: Runtime, observation: Observation
+        self,
+        clients: UpstreamClients,
+        runtime: Runtime,
+        observation: Observation,
+        proof: IndexProof,
     ) -> None:
         self._clients = clients
+        self._proof = proof
         self._runtime = runtime
         self._observation = observation
 
@@ -126,6 +132,8 @@ class PageRequests:
                 # not within `except`: its context would hold the bytes of the page
                 raise failure
             request.status = _status_of(answer)
+            if isinstance(answer, UpstreamPage):
+                self._proof.record(answer)
             if isinstance(answer, UpstreamPage) and answer.refused_hosts:
                 self._observation.blocked(SSRF)
                 request.why = f"files on {answer.refused_hosts[0]} are left out"

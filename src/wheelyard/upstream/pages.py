@@ -31,6 +31,7 @@ from wheelyard.storage.base import ABSENT, ObjectVersion
 from wheelyard.upstream.clients import UpstreamClients
 from wheelyard.upstream.config import UpstreamConfig
 from wheelyard.upstream.faults import is_offline, unusable
+from wheelyard.upstream.index_proof import IndexProof
 from wheelyard.upstream.observation import CacheResult, Kind, Observation
 from wheelyard.upstream.page import UpstreamPage
 from wheelyard.upstream.page_requests import PageRequests, Unchanged
@@ -118,7 +119,8 @@ class UpstreamPages:
         self._config = config
         self._clients = clients
         self._servers = {each.server.id: each.server for each in clients.in_order}
-        self._requests = PageRequests(clients, runtime, observation)
+        self.proof = IndexProof(stored, runtime, observation)
+        self._requests = PageRequests(clients, runtime, observation, self.proof)
         self._stored = stored
         self._runtime = runtime
         self._observation = observation
@@ -176,7 +178,8 @@ class UpstreamPages:
         """
         Return whether an upstream index has a name: a no is an answer to a question of now.
 
-        A yes may be a minute old. Raise Unavailable if that cannot be said now.
+        A yes may be a minute old. Raise Unavailable if that cannot be said now, also as nothing has
+        shown that the indexes which say no are ones (code `upstream_unproven`).
         """
         if self._config.offline:
             if self.cached(name) is None:
@@ -185,7 +188,10 @@ class UpstreamPages:
         held = self._memory.get(name)
         if held is None or not self._is_recent(held, Kind.CHECK):
             held = self._refresh(name, Kind.CHECK)
-        return held is not None and held.page.exists
+        if held is not None and held.page.exists:
+            return True
+        self.proof.require(self._clients.asked_for(name))
+        return False
 
     def cached(self, name: NormalizedName) -> FoundPage | None:
         """Return the page that is in the store, whatever its age; opens no connection."""

@@ -5,6 +5,7 @@ A page can be fetched again, so one that is damaged is as good as missing.
 """
 
 import logging
+from itertools import islice
 from typing import Final
 
 from msgspec import DecodeError, Struct
@@ -13,11 +14,13 @@ from packaging.utils import NormalizedName
 from zstandard import ZstdCompressor, ZstdDecompressor, ZstdError, get_frame_parameters
 
 from wheelyard.catalog import keys
-from wheelyard.storage.base import ABSENT, NotModified, ObjectVersion, Store
+from wheelyard.storage.base import ABSENT, NotModified, ObjectVersion, Store, Stored
 from wheelyard.upstream.page import UpstreamPage
 
 SIZE_LIMIT: Final = 256 * 1024 * 1024
 """Bytes of the largest page that is read, before compression."""
+MAX_LOOKED_AT: Final = 20
+"""Stored pages that are looked at for one with files; nearly each has some."""
 _WINDOW_LIMIT: Final = 128 * 1024 * 1024
 _PAGES: Final = Decoder(UpstreamPage)
 
@@ -55,6 +58,16 @@ class StoredPages(Struct, frozen=True):
                 name,
             )
         return StoredPage(page if is_it else None, found.version)
+
+    def has_files(self, upstream_id: str) -> bool:
+        """Return whether one of the first pages of an index that are stored has listed a file."""
+        entries = self.store.list(f"{keys.upstream(upstream_id)}{keys.UPSTREAM_PAGES}")
+        for entry in islice(entries, MAX_LOOKED_AT):
+            found = self.store.get(entry.key)
+            page = _decoded(found.body) if isinstance(found, Stored) else None
+            if page is not None and (page.files or page.removed or page.changed):
+                return True
+        return False
 
     def save(self, page: UpstreamPage, expect: ObjectVersion) -> ObjectVersion:
         """Write a page over the version `expect`, and return its version; may raise Conflict."""

@@ -131,12 +131,10 @@ def open_index(
     return build_index(opened.store, opened.spool, settings, runtime, opened.traits, google)
 
 
-def authenticator_of_settings(settings: Settings) -> Authenticator:
-    """Return the authenticator of the settings without opening the store; may raise Invalid."""
+def index_without_store(settings: Settings) -> Index:
+    """Return the index of the settings over an empty store in memory; may raise Invalid."""
     opened, google = empty_store(), google_endpoints(process_environment())
-    return build_index(
-        opened.store, opened.spool, settings, system_runtime(), google=google
-    ).authenticator
+    return build_index(opened.store, opened.spool, settings, system_runtime(), google=google)
 
 
 def build_index(

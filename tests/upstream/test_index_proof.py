@@ -1,0 +1,226 @@
+"""Wrong URLs of upstream indexes: no name is free because there is nothing that could have it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from packaging.utils import canonicalize_name
+
+from tests.cli.conftest import Typed, wheelyard  # noqa: F401 - a fixture
+from tests.clients.harness import Sandbox
+from tests.http.packages import post
+from tests.http.servers import running_server
+from tests.upstream.asking import Asking, server_of
+from tests.upstream.fake_pages import HTML, JSON, Fault
+from tests.upstream.fake_upstream import FakeUpstream
+from tests.upstream.public_packages import private_wheel, public_wheel
+from tests.upstream.reading import page_of
+from tests.upstream.settings import front, serving, upstream_settings
+from tests.waiting import until
+from wheelyard.errors import Unavailable
+from wheelyard.http_client.urls import parse_url
+from wheelyard.storage.local import LocalStore
+
+pytestmark = pytest.mark.integration
+
+SIX = public_wheel("six", "1.0")
+NEW = canonicalize_name("new")
+PORTAL = (200, HTML, b'<html><a href="/login">Sign in</a></html>')
+ROOTS = [
+    (404, "text/plain", b"Not Found"),
+    (403, "text/plain", b"Forbidden"),
+    (401, "text/plain", b"Who are you?"),
+    (500, "text/plain", b"Sorry"),
+    (200, HTML, b""),
+    PORTAL,
+    (200, JSON, b'{"meta": {"api-version": "1.0"}, "name": "six", "files": []}'),
+]
+
+
+@pytest.fixture
+def silent(upstream: FakeUpstream) -> FakeUpstream:
+    """An upstream that has `six`, and whose root shows nothing."""
+    upstream.publish(SIX)
+    upstream.root = ROOTS[0]
+    return upstream
+
+
+@pytest.fixture
+def asking(silent: FakeUpstream) -> Iterator[Asking]:
+    """One process that asks it."""
+    asking = Asking((server_of(silent),))
+    yield asking
+    asking.close()
+
+
+def refuses(asking: Asking, name: str = "new") -> bool:
+    """Return whether nobody can say that a name is free, since nothing shows an index."""
+    try:
+        return asking.pages.ask(canonicalize_name(name))
+    except Unavailable as fault:
+        return fault.code == "upstream_unproven"
+
+
+@pytest.mark.parametrize("root", ROOTS, ids=str)
+def test_a_root_that_shows_nothing(
+    asking: Asking, silent: FakeUpstream, root: tuple[int, str, bytes]
+) -> None:
+    """Until a page was read nothing is free; then it is, in each process that has the store."""
+    silent.root = root
+    assert refuses(asking)
+    other = asking.again()
+    assert refuses(other)
+
+    asking.page("six")
+
+    asked = len(silent.requests)
+    for process in (asking, other, asking.again()):
+        assert not refuses(process)
+    assert [each.path for each in silent.requests[asked:]] == ["/simple/new/"] * 3
+
+
+def test_a_root_that_shows_an_index(asking: Asking, silent: FakeUpstream) -> None:
+    """A root that lists projects is enough; it is asked for once, and only before an upload."""
+    silent.root = None
+    assert asking.found("new") is None
+    assert [each.path for each in silent.requests] == ["/simple/new/"]
+
+    for _ in range(2):
+        assert not asking.pages.ask(NEW)
+    assert [each.path for each in silent.requests].count("/simple/") == 1
+
+
+def test_a_huge_root(asking: Asking, silent: FakeUpstream) -> None:
+    """Of a root that never ends the start is read."""
+    start = b'{"meta": {"api-version": "1.0"}, "projects": ['
+    silent.root = (200, JSON, start + b'{"name": "six"}, ' * 500_000)
+
+    assert not refuses(asking)
+
+
+def test_a_root_that_is_corrected(asking: Asking, silent: FakeUpstream) -> None:
+    """A root that showed nothing is not asked for by each upload, and again some seconds later."""
+    for _ in range(3):
+        assert refuses(asking)
+    assert [each.path for each in silent.requests].count("/simple/") == 1
+    silent.root = None
+    asking.clock.advance(seconds=6)
+
+    assert not refuses(asking)
+
+
+def test_a_page_without_files(asking: Asking, silent: FakeUpstream) -> None:
+    """A page without files proves nothing: the list of all projects looks like one, too."""
+    silent.behave("six", Fault.QUARANTINED)
+    silent.projects["six"].files = []
+    asking.page("six")
+
+    assert refuses(asking)
+    assert refuses(asking.again())
+
+
+def test_each_of_several(silent: FakeUpstream) -> None:
+    """Each index that is asked for a name has to be one; another URL or label begins anew."""
+    first = server_of(silent)
+    second = replace(first, label="second", url=parse_url(f"{silent.places.index}/wrong/"))
+    asking = Asking((first, second))
+    asking.page("six")
+    assert not refuses(Asking((first,), store=asking.store))
+
+    with pytest.raises(Unavailable, match=r"/wrong/ of the upstream index second has not shown"):
+        asking.pages.ask(NEW)
+    assert refuses(Asking((replace(first, label="other"),), store=asking.store))
+    asking.close()
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing/simple/", "/simple/six/"])
+def test_a_wrong_url(upstream: FakeUpstream, tmp_path: Path, path: str) -> None:
+    """Behind a wrong URL `six` is refused with 503, and the message says what to do."""
+    upstream.publish(SIX)
+    url = upstream.places.index + path
+    with serving(tmp_path, upstream, url=url) as server:
+        assert server.client.get("/simple/six/").status_code == 404
+        answer = post(server, private_wheel("six", "2.0"))
+        private = post(server, private_wheel("team-six", "1.0"))
+
+    assert (answer.status_code, answer.json()["error"]) == (503, "upstream_unproven")
+    for words in (f"{url} of the upstream index public", "open one page of it first", "private"):
+        assert words in answer.text
+    assert private.status_code == 200
+
+
+def test_what_nobody_is_asked_for(silent: FakeUpstream, tmp_path: Path) -> None:
+    """Without `check_upload`, or in `shadow` or `private`, a name needs no upstream index."""
+    rules: tuple[dict[str, Any], ...] = ({"check_upload": False}, {"shadow": ("six",)})
+    for number, more in enumerate(rules):
+        with front(tmp_path, silent, **more) as server:
+            server.publish(private_wheel("six", f"{number}.1"))
+    with front(tmp_path, silent, offline=True) as server:
+        server.publish(private_wheel("team-six", "1.0"))
+        with pytest.raises(Unavailable, match="Nobody can say"):
+            server.publish(private_wheel("six", "1.0"))
+    assert silent.requests == []
+
+
+def test_pages_open_it(silent: FakeUpstream, tmp_path: Path) -> None:
+    """After a client has opened one page, uploads of new names are taken, also after a restart."""
+    store = LocalStore(tmp_path / "store", Random(1))
+    with front(tmp_path, silent, store=store) as server:
+        with pytest.raises(Unavailable, match="open one page of it first"):
+            server.publish(private_wheel("new", "1.0"))
+        assert page_of(server, "six").status == 200
+        server.publish(private_wheel("new", "1.0"))
+    with front(tmp_path, silent, store=store) as server:
+        server.publish(private_wheel("newer", "1.0"))
+
+
+def test_commands(
+    silent: FakeUpstream,
+    wheelyard: Typed,  # noqa: F811
+    sandbox: Sandbox,
+) -> None:
+    """Commands that write into the store refuse new names as a server does, and say why."""
+    config = sandbox.folder / "wheelyard.toml"
+    config.write_text(f'[store]\nlocation = "store"\n{upstream_settings(silent)}')
+    folder = sandbox.folder / "packages"
+    folder.mkdir()
+    packages = [private_wheel(name, "1.0") for name in ("new", "newer", "team-core")]
+    for each in packages:
+        (folder / each.filename).write_bytes(each.data)
+
+    checked = wheelyard("config", "check")
+    assert (checked.returncode, "at its root it answers with status 404" in checked.stderr) == (
+        0,
+        True,
+    )
+    uploaded = wheelyard("upload", folder / packages[0].filename)
+    assert (uploaded.returncode, "open one page of it first" in uploaded.stderr) == (1, True)
+    imported = wheelyard("import", folder, "--json")
+    assert imported.returncode == 1
+    assert imported.stdout.replace(" ", "").count('"error":"upstream_unproven"') == 2
+    assert wheelyard("names", "reserve", "later", "--reason", "spring").returncode == 0
+
+    assert wheelyard("upstream", "why", "six").returncode == 0
+    assert "upstream public: at its root" in wheelyard("config", "check").stdout
+    imported = wheelyard("import", folder, "--json")
+    assert (imported.returncode, '"new":2' in imported.stdout.replace(" ", "")) == (0, True)
+    silent.root = None
+    assert "public: its root is a list of projects" in wheelyard("config", "check").stdout
+
+
+@pytest.mark.parametrize("root", [PORTAL, None])
+def test_the_start(
+    silent: FakeUpstream, tmp_path: Path, root: tuple[int, str, bytes] | None
+) -> None:
+    """A server starts, and warns of an upstream index whose root shows something else."""
+    silent.root = root
+    warning = "has not shown that it is an index: its root is a page of another kind"
+    with running_server(tmp_path, config=upstream_settings(silent)) as server:
+        until(lambda: any(each.path == "/simple/" for each in silent.requests))
+        if root is not None:
+            until(lambda: warning in server.log)
+        assert post(server, private_wheel("new", "1.0")).status_code == (503 if root else 200)
+        assert (warning in server.log) == (root is not None)
