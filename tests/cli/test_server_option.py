@@ -124,6 +124,7 @@ def test_decisions(remote: Typed, local: Typed, server: RunningServer) -> None:
         *("upstream block {} 2.0 --reason broken", "upstream approve {} --despite licence"),
         *(
             "upstream approve {} 3.0.0",
+            f"upstream approve {{}} 3.0.0 --sha256 {'0' * 64}",
             "upstream block {}",
             "upstream approve {} --despite malicious",
         ),

@@ -151,10 +151,10 @@ def test_decisions(harness: IndexHarness, log: pytest.LogCaptureFixture) -> None
     """What somebody decides about a public package has a line, without a secret."""
     deciding = Deciding(harness.index.decisions, "local:ana")
     deciding.block(DEMO, parse_version("1.0"), f"see wyd_{'a1B2' * 12}")
-    deciding.approve(DEMO, None, "", ["licence"])
+    deciding.approve(DEMO, parse_version("2.0"), "", ["licence"], ["A" * 64])
 
-    facts = {"project": "demo", "who": "local:ana"}
+    facts, digests = {"project": "demo", "who": "local:ana"}, {"sha256": ["a" * 64]}
     assert said(log) == [
         {"action": "blocked", "version": "1.0", "reason": "see wyd_***", **facts},
-        {"action": "approved", "version": "", "despite": "licence", **facts},
+        {"action": "approved", "version": "2.0", "despite": "licence", **facts, **digests},
     ]

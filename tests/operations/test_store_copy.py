@@ -584,7 +584,7 @@ def test_decisions(source: IndexHarness, target: IndexHarness) -> None:
     copied = copy(source, target)
     assert (copied.decisions, copied.problems) == (1, [])
     assert copy(source, target).decisions == 0
-    Deciding(target.opened(seed=5).decisions, "me").approve(demo, None, "")
+    Deciding(target.opened(seed=5).decisions, "me").block(demo, None, "again")
     assert left_out(copy(source, target)) == [keys.DECISIONS]
     assert len(list(target.store.list(keys.DECISIONS_JOURNAL))) == 2
 

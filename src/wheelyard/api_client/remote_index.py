@@ -145,9 +145,11 @@ class RemoteIndex:
         version: Version | None,
         reason: str,
         despite: Sequence[str] = (),
+        sha256: Sequence[str] = (),
     ) -> ProjectDecisions:
         """Approve a public project or one version; return all decisions about the project."""
-        return self._decide("approve", name, version, {"reason": reason, "despite": despite})
+        fields = {"reason": reason, "despite": despite, "sha256": sha256}
+        return self._decide("approve", name, version, fields)
 
     def block(self, name: NormalizedName, version: Version | None, reason: str) -> ProjectDecisions:
         """Block a public project or one version; return all decisions about the project."""

@@ -16,6 +16,7 @@ The object layout of a store; the only module that builds and parses keys.
     upstream/<id>/digests/<project>.json                   digests that no page of it says
     upstream/<id>/pages/<project>.json.zst                 a project's page of an upstream index
     upstream/licences.json                                 which releases have a blocked licence
+    upstream/first-uses.json                               when `cooldown_allow` was first used
     credentials/access.json                                grants and groups of the store
     credentials/access/<number>.json                       change `number` of them
     credentials/tokens/<id>.json                           an API token's record, with its digest
@@ -56,6 +57,7 @@ UPSTREAM_FILES = "files/"
 UPSTREAM_USES = "uses/"
 UPSTREAM_PAGES = "pages/"
 UPSTREAM_LICENCES = Key(f"{UPSTREAM}licences.json")
+UPSTREAM_FIRST_USES = Key(f"{UPSTREAM}first-uses.json")
 CREDENTIALS = "credentials/"
 ACCESS = Key("credentials/access.json")
 ACCESS_JOURNAL = "credentials/access/"

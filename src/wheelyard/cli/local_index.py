@@ -140,9 +140,10 @@ class LocalIndex(Struct, frozen=True):
         version: Version | None,
         reason: str,
         despite: Sequence[str] = (),
+        sha256: Sequence[str] = (),
     ) -> ProjectDecisions:
         """Approve a public project or one version; return all decisions about the project."""
-        return self._deciding().approve(name, version, reason, despite)
+        return self._deciding().approve(name, version, reason, despite, sha256)
 
     def block(self, name: NormalizedName, version: Version | None, reason: str) -> ProjectDecisions:
         """Block a public project or one version; return all decisions about the project."""
@@ -170,7 +171,10 @@ class LocalIndex(Struct, frozen=True):
     def _deciding(self) -> "Deciding":
         from wheelyard.upstream.policy.deciding import Deciding  # other commands need none of it
 
-        return Deciding(self.index.decisions, self.caller.principal, self.index.projects.names)
+        index = self.index
+        return Deciding(
+            index.decisions, self.caller.principal, index.projects.names, index.upstream
+        )
 
     def add_grant(self, fields: GrantFields) -> AddedGrant:
         """Add a grant to the store; an equal one that is there stays, and is returned."""

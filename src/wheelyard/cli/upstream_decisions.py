@@ -1,8 +1,8 @@
 """`wheelyard upstream approve`, `block` and `decisions`: what is decided about public packages."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 from msgspec.json import encode
@@ -16,7 +16,10 @@ from wheelyard.errors import WheelyardError
 from wheelyard.model.decisions import Decision, ProjectDecisions, Verdict, describe
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.principals import with_name
-from wheelyard.model.text import escaped
+from wheelyard.model.text import counted, escaped
+
+if TYPE_CHECKING:  # other commands need none of it
+    from wheelyard.upstream.why import ExplainedFile, Explanation
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -30,6 +33,7 @@ with_reason = click.option("--reason", default="", help="Why; it is kept in the 
     "wheelyard upstream approve requests --reason 'TEAM-12'",
     "wheelyard upstream approve requests 2.32.5 --reason 'security fix'",
     "wheelyard upstream approve pyside6 6.9.0 --despite licence --reason 'bought'",
+    "wheelyard upstream approve requests 2.32.5 --sha256 2462f946... --sha256 dbba1bc9...",
 )
 @click.command("approve")
 @click.argument("project")
@@ -40,24 +44,47 @@ with_reason = click.option("--reason", default="", help="Why; it is kept in the 
     metavar="RULE",
     help="Also lift this rule: licence, snapshot, cooldown; with VERSION vulnerable or malicious.",
 )
+@click.option(
+    "--sha256",
+    multiple=True,
+    metavar="DIGEST",
+    help="Approve the file of VERSION with this digest, and ask no upstream index; repeatable.",
+)
 @with_reason
 @managed_options
-def approve(*, project: str, version: str | None, despite: tuple[str, ...], reason: str) -> None:
+def approve(
+    *,
+    project: str,
+    version: str | None,
+    despite: tuple[str, ...],
+    sha256: tuple[str, ...],
+    reason: str,
+) -> None:
     """
     Let a public PROJECT, or one VERSION of it, be shown; no server has to be restarted.
 
-    With [upstream] approval only what is approved is shown. Approving a VERSION also lets it
-    through before its cooldown ends: somebody has looked at it. It takes back an earlier 'block'
-    of the same, and no block of a single version if it names the whole project.
+    With [upstream] approval only what is approved is shown. Approving a VERSION is about the
+    files that its upstream index lists now, and prints them: a file that is added later is not
+    approved. It also lets them through before their cooldown ends: somebody has looked at them.
+    Approving a PROJECT is about later files and versions, too. Either takes back an earlier
+    'block' of the same, and no block of a single version if it names the whole project.
     """
     index, name, wanted = managed_index(), parse_name(project), _version(version)
-    known = index.approve(name, wanted, reason, despite)
-    _print(known, name, wanted)
-    blocked = [each.version for each in known.versions.values() if each.verdict is Verdict.BLOCKED]
+    known = index.approve(name, wanted, reason, despite, sha256)
+    if wanted is None:
+        click.echo(f"{name}: approved, also files and versions that are added later")
+        _warn_of_blocked(name, known)
+    else:
+        click.echo(f"{name} {wanted}: approved")
+    if sha256:
+        _print_files((), known.of(str(wanted)))
+        click.echo(f"no index was asked: 'wheelyard upstream why {name} {wanted}' says what hides")
+        return
+    explained = _explanation(index, name, wanted)
     if wanted is not None:
-        _warn_of_hidden(index, name, wanted)
-    elif blocked:
-        warn(f"still blocked, until they are approved by name: {name} {', '.join(blocked)}")
+        _print_files(explained.files if explained else (), known.of(str(wanted)))
+    if explained is not None:
+        _warn_of_hidden(explained, wanted)
 
 
 @examples(
@@ -77,7 +104,8 @@ def block(*, project: str, version: str | None, reason: str) -> None:
     Blocking a whole project takes back the approvals of its versions. 'approve' takes it back.
     """
     index, name, wanted = managed_index(), parse_name(project), _version(version)
-    _print(index.block(name, wanted, reason), name, wanted)
+    index.block(name, wanted, reason)
+    click.echo(f"{name}{f' {wanted}' if wanted else ''}: blocked")
 
 
 @examples(
@@ -112,16 +140,39 @@ def _version(text: str | None) -> Version | None:
     return None if text is None else parse_version(text)
 
 
-def _warn_of_hidden(index: ManagedIndex, name: NormalizedName, version: Version) -> None:
-    """Print what hides an approved version all the same, if that can be said."""
-    with suppress(WheelyardError):  # such as without the settings of the server
-        files = index.explain_upstream(name, version).files
-        reasons = (each.text for file in files for each in file.reasons)
-        for text in dict.fromkeys(reasons):
-            warn(f"still hidden: {text}")
+def _explanation(
+    index: ManagedIndex, name: NormalizedName, version: Version | None
+) -> "Explanation | None":
+    """Return what clients get now; None if that cannot be said, as without the server's rules."""
+    with suppress(WheelyardError):
+        return index.explain_upstream(name, version)
+    return None
 
 
-def _print(known: ProjectDecisions, name: NormalizedName, wanted: Version | None) -> None:
-    """Print the decision that was just made about a project, or about a version of it."""
-    made = known.project if wanted is None else known.of(str(wanted))
-    click.echo(f"{name}{f' {wanted}' if wanted else ''}: {made.verdict if made else ''}")
+def _print_files(files: "Sequence[ExplainedFile]", approval: Decision | None) -> None:
+    """Print the digests that were approved, with the filenames as far as they are known."""
+    names = {file.sha256: file.filename for file in files}
+    for digest in (approval.sha256 or ()) if approval else ():
+        filename = f"{names[digest]}  " if digest in names else ""
+        click.echo(f"  {escaped(filename)}sha256:{digest}")
+
+
+def _warn_of_blocked(name: NormalizedName, known: ProjectDecisions) -> None:
+    blocked = [each.version for each in known.versions.values() if each.verdict is Verdict.BLOCKED]
+    if blocked:
+        warn(f"still blocked, until they are approved by name: {name} {', '.join(blocked)}")
+
+
+def _warn_of_hidden(explained: "Explanation", version: Version | None) -> None:
+    """Print what hides a version all the same, or how much of a project."""
+    hidden = [file for file in explained.files if not file.shown]
+    if version is None and hidden:
+        codes = ", ".join(sorted({each.code for file in hidden for each in file.reasons}))
+        warn(
+            f"still hidden: {len(hidden)} of {counted(len(explained.files), 'file')} ({codes}); "
+            f"'wheelyard upstream why {explained.name}' says more"
+        )
+        return
+    texts = [each.text for file in hidden for each in file.reasons]
+    for text in dict.fromkeys([*texts, *(each.text for each in explained.reasons)]):
+        warn(f"still hidden: {text}")

@@ -219,6 +219,11 @@ class UpstreamReader:
             self._unknown_names.record_failure((_guesses_of(client),))
         return found
 
+    async def run_asking(self, request: Request, work: Callable[[], T]) -> T:
+        """Run work that asks an upstream index, such as before something is approved."""
+        async with self._limit.acquire(request.client_key):
+            return await self._run_waiting(work)
+
     def close(self) -> None:
         """End what is under way."""
         self.upstream.close()

@@ -5,7 +5,7 @@ The document is the fold of its commits, as a project's is. These classes are al
 so a field is only ever added, with a default.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -17,6 +17,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.model.distribution_filename import strip_trailing_zeros
 from wheelyard.model.project import NumberedCommit
+from wheelyard.model.text import counted
 
 EVERY_VERSION: Final = ""
 """The version of a decision about a whole project."""
@@ -43,6 +44,24 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
     despite: tuple[str, ...] = ()
     """Codes of the rules that an approval lifts, such as `licence`; sorted."""
+    sha256: tuple[str, ...] | None = None
+    """The digests of the files that the approval of a version is about; None for others."""
+
+    @property
+    def lacks_files(self) -> bool:
+        """Whether it approves a version, as older releases wrote it: without digests."""
+        return self.verdict is Verdict.APPROVED and bool(self.version) and self.sha256 is None
+
+    def covers(self, sha256: str, uploaded_at: datetime | None) -> bool:
+        """
+        Return whether it is about a file of its version, or of its project without a version.
+
+        An approval without digests is about the files that were there when it was made, as far as
+        their times of upload say so.
+        """
+        if self.lacks_files:
+            return uploaded_at is not None and uploaded_at <= self.at
+        return self.sha256 is None or sha256 in self.sha256
 
     @property
     def key(self) -> str:
@@ -78,13 +97,24 @@ class ProjectDecisions(Struct, frozen=True, gc=False):
         """
         Return the decision that counts for a normalised version: its own, else the project's.
 
-        What was decided about `2.0` counts for `2.0+cpu`, too, as in a requirement `==2.0`.
+        Who blocks `2.0` means `2.0+cpu`, too. An approval of `2.0` says nothing about `2.0+cpu`.
         """
-        if not self.versions:
-            return self.project
-        public = version.partition("+")[0]
-        found = self.versions.get(strip_trailing_zeros(version))
-        return found or self.versions.get(strip_trailing_zeros(public)) or self.project
+        return next(self._of(version), None)
+
+    def of_file(self, version: str, sha256: str, uploaded_at: datetime | None) -> Decision | None:
+        """Return the decision that counts for a file, which is that of its version or not."""
+        return next((each for each in self._of(version) if each.covers(sha256, uploaded_at)), None)
+
+    def _of(self, version: str) -> Iterator[Decision]:
+        """Yield the decisions that may count for a version, first the one that does."""
+        own = self.versions.get(strip_trailing_zeros(version))
+        if own is not None:
+            yield own
+        public = self.versions.get(strip_trailing_zeros(version.partition("+")[0]))
+        if public is not None and public.verdict is Verdict.BLOCKED:
+            yield public
+        if self.project is not None:
+            yield self.project
 
 
 def decisions_about(some: Sequence[Decision]) -> ProjectDecisions:
@@ -134,6 +164,11 @@ def _replaces(new: Decision, old: Decision) -> bool:
 
 def describe(decision: Decision) -> str:
     """Return a decision in words, without who has made it and when."""
-    despite = f", also {', '.join(decision.despite)}" if decision.despite else ""
+    what = ""
+    if decision.sha256 is not None:
+        what = f", {counted(len(decision.sha256), 'file')}"
+    elif decision.verdict is Verdict.APPROVED and not decision.version:
+        what = " with all files and versions, also those that are added later"
+    despite = f", despite {', '.join(decision.despite)}" if decision.despite else ""
     reason = f" ({decision.reason})" if decision.reason else ""
-    return f"{decision.verdict} {decision.target}{despite}{reason}"
+    return f"{decision.verdict} {decision.target}{what}{despite}{reason}"

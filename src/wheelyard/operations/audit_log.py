@@ -72,7 +72,9 @@ def log_access(principal: str, change: str) -> None:
 def log_decision(decision: Decision) -> None:
     """Log a decision about a package of an upstream index: `approved` or `blocked`."""
     fields = {"reason": decision.reason, "despite": ", ".join(decision.despite)}
-    about = {"project": decision.project, "version": decision.version}
+    about: dict[str, object] = {"project": decision.project, "version": decision.version}
+    if decision.sha256 is not None:
+        about["sha256"] = list(decision.sha256)
     _log(decision.verdict, decision.by, decision.target, fields, about)
 
 

@@ -126,7 +126,12 @@ class UpstreamIndex:
     def explain(self, name: NormalizedName, version: Version | None) -> Explanation:
         """Return what clients get for a name or one version of it, and why; may ask upstreams."""
         explainer = Explainer(
-            self.names, self.pages, self.policy, self.runtime, self._without_missing
+            names=self.names,
+            pages=self.pages,
+            policy=self.policy,
+            runtime=self.runtime,
+            with_digests=self.files.with_digests,
+            only_stored=self._without_missing,
         )
         return explainer.explain(name, version)
 

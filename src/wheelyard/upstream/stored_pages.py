@@ -16,6 +16,7 @@ from zstandard import ZstdCompressor, ZstdDecompressor, ZstdError, get_frame_par
 from wheelyard.catalog import keys
 from wheelyard.storage.base import ABSENT, NotModified, ObjectVersion, Store, Stored
 from wheelyard.upstream.page import UpstreamPage
+from wheelyard.upstream.policy.earlier_approvals import EarlierApprovals
 
 SIZE_LIMIT: Final = 256 * 1024 * 1024
 """Bytes of the largest page that is read, before compression."""
@@ -39,6 +40,7 @@ class StoredPages(Struct, frozen=True):
     """Reads and writes pages of upstream indexes in a store."""
 
     store: Store
+    earlier: EarlierApprovals
 
     def load(
         self, upstream_id: str, name: NormalizedName, unless: ObjectVersion | None = None
@@ -57,7 +59,10 @@ class StoredPages(Struct, frozen=True):
                 "its files are lost; they are taken from the next answer",
                 name,
             )
-        return StoredPage(page if is_it else None, found.version)
+        if page is None or not is_it:
+            return StoredPage(None, found.version)
+        self.earlier.bind_to_stored(page)
+        return StoredPage(page, found.version)
 
     def has_files(self, upstream_id: str) -> bool:
         """Return whether one of the first pages of an index that are stored has listed a file."""
@@ -71,6 +76,7 @@ class StoredPages(Struct, frozen=True):
 
     def save(self, page: UpstreamPage, expect: ObjectVersion) -> ObjectVersion:
         """Write a page over the version `expect`, and return its version; may raise Conflict."""
+        self.earlier.bind_to_fetched(page)
         body = ZstdCompressor(level=1, write_checksum=True).compress(Encoder().encode(page))
         return self.store.put(keys.upstream_page(page.upstream, page.name), body, expect)
 

@@ -50,6 +50,8 @@ class ExplainedFile(Struct, frozen=True, omit_defaults=True):
     reasons: tuple[FileReason, ...] = ()
     """Every reason, the most serious one first; none for a file that is shown."""
     uploaded_at: datetime | None = None
+    sha256: str = ""
+    """Empty if its page has none, and it was never fetched."""
 
 
 class Explanation(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -81,13 +83,15 @@ class Explanation(Struct, frozen=True, kw_only=True, omit_defaults=True):
 _Looked = tuple[FoundPage | None, NameAnswer, tuple[FileReason, ...]]
 
 
-class Explainer(Struct, frozen=True):
+class Explainer(Struct, frozen=True, kw_only=True):
     """Explains what an index with upstream indexes answers; it may ask them, as a client would."""
 
     names: PrivateNames
     pages: UpstreamPages
     policy: Policy
     runtime: Runtime
+    with_digests: Callable[[UpstreamPage], UpstreamPage]
+    """Returns a page with the digests that were learned of files for which it says none."""
     only_stored: Callable[[UpstreamPage], UpstreamPage]
     """Returns a page without the files that clients cannot have because nothing is fetched."""
 
@@ -100,10 +104,8 @@ class Explainer(Struct, frozen=True):
         if self.names.is_private(name):
             return Explanation(name=name, answer=NameAnswer.PRIVATE, reasons=(self._private(name),))
         found, answer, why = self._look(name)
-        page, fault = (
-            found.page if found else None,
-            self.policy.osv.error if self.policy.osv else "",
-        )
+        page = self.with_digests(found.page) if found else None
+        fault = self.policy.osv.error if self.policy.osv else ""
         return Explanation(
             name=name,
             answer=answer,
@@ -177,7 +179,8 @@ def _is_of(file: UpstreamFile, version: Version | None) -> bool:
 
 
 def _explained(file: UpstreamFile, why: tuple[FileReason, ...]) -> ExplainedFile:
-    return ExplainedFile(file.filename, file.version, not why, why, file.uploaded_at)
+    at, digest = file.uploaded_at, file.sha256
+    return ExplainedFile(file.filename, file.version, not why, why, at, digest)
 
 
 def _pairs(reasons: Iterable[Reason]) -> tuple[FileReason, ...]:

@@ -31,6 +31,7 @@ from wheelyard.upstream.files import FileRules, UpstreamFiles
 from wheelyard.upstream.index import UpstreamIndex
 from wheelyard.upstream.observation import Observation
 from wheelyard.upstream.pages import UpstreamPages
+from wheelyard.upstream.policy.earlier_approvals import EarlierApprovals
 from wheelyard.upstream.stored_pages import StoredPages
 from wheelyard.wiring.stores import StoreTraits, cache_policy_in, upstream_store
 from wheelyard.wiring.upstream_policy import build_policy, name_filter
@@ -72,7 +73,9 @@ def build_upstream(
     files = UpstreamFiles(store, spool, clients, catalog.files.retries, observation, rules)
     patterns = parse_name_patterns(private_name_patterns(settings))
     names = PrivateNames(catalog.projects, patterns, is_local=traits.is_local)
-    stored = StoredPages(store)
+    decisions = catalog.decision_records
+    earlier = EarlierApprovals(decisions, files.with_digests, is_read_only=is_read_only)
+    stored = StoredPages(store, earlier)
     pages = UpstreamPages(config, clients, stored, runtime, observation, start_saving)
     return UpstreamIndex(
         config=config,
@@ -80,9 +83,7 @@ def build_upstream(
         clients=clients,
         pages=pages,
         files=files,
-        policy=build_policy(
-            upstream, store, catalog.decision_records, files.bring_metadata, caching
-        ),
+        policy=build_policy(upstream, store, earlier, files.bring_metadata, caching),
         observation=observation,
         runtime=runtime,
         is_local=is_local,

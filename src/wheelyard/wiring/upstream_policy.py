@@ -5,12 +5,13 @@ from datetime import timedelta
 from pathlib import Path
 
 from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
-from wheelyard.catalog.journals import DecisionRecords
 from wheelyard.errors import Invalid
 from wheelyard.model.licences import LicencePatterns, parse_licence_patterns
 from wheelyard.model.name_patterns import NameFilter, parse_name_patterns
 from wheelyard.settings.upstream_section import UpstreamIndexSettings, UpstreamSettings
 from wheelyard.storage.base import Store
+from wheelyard.upstream.policy.earlier_approvals import EarlierApprovals
+from wheelyard.upstream.policy.first_uses import FIRST_USES, FirstUses
 from wheelyard.upstream.policy.known_licences import LICENCES, KnownLicences, MetadataReader
 from wheelyard.upstream.policy.osv_source import OsvSource
 from wheelyard.upstream.policy.policy import Policy
@@ -47,7 +48,7 @@ def _licences(texts: Iterable[str]) -> LicencePatterns:
 def build_policy(
     settings: UpstreamSettings,
     store: Store,
-    decisions: DecisionRecords,
+    earlier: EarlierApprovals,
     read_metadata: MetadataReader,
     caching: CachePolicy,
 ) -> Policy:
@@ -56,8 +57,9 @@ def build_policy(
 
     `store` has what is below `upstream/`. The database of `osv` is not read yet.
     """
-    runtime, rules = decisions.runtime, policy_rules(settings)
-    osv = licences = None
+    decisions, rules = earlier.records, policy_rules(settings)
+    runtime = decisions.runtime
+    osv = licences = first_uses = None
     if settings.osv:
         osv = OsvSource(Path(settings.osv), settings.min_cvss, runtime.monotonic)
     if rules.blocked_licences:
@@ -65,4 +67,9 @@ def build_policy(
         licences = KnownLicences(
             rules.blocked_licences, read_metadata, documents, decisions.retries
         )
-    return Policy(rules, decisions, runtime, osv, licences)
+    if rules.cooldown and rules.cooldown_exceptions.versions:
+        uses = DocumentCache(store, FIRST_USES, runtime, caching)
+        first_uses = FirstUses(
+            rules.cooldown_exceptions, uses, decisions.retries, is_read_only=earlier.is_read_only
+        )
+    return Policy(rules, earlier, osv, licences, first_uses)

@@ -10,6 +10,8 @@ from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 DEMO = NormalizedName("demo")
 NOW = START
 OLD = START - timedelta(days=1000)
+DIGEST = "0" * 64
+"""The digest of all files, where a test does not say."""
 
 
 def wheel(
@@ -19,6 +21,7 @@ def wheel(
     first_seen: datetime | None = None,
     has_metadata: bool = True,
     tag: str = "py3-none-any",
+    sha256: str = DIGEST,
 ) -> UpstreamFile:
     """Return a wheel of the project `demo`."""
     filename = f"demo-{version}-{tag}.whl"
@@ -26,7 +29,7 @@ def wheel(
         filename=filename,
         version=version,
         url=f"https://files.example.com/{filename}",
-        sha256="0" * 64,
+        sha256=sha256,
         uploaded_at=uploaded_at,
         first_seen=first_seen,
         has_metadata=has_metadata,

@@ -32,9 +32,7 @@ def typed(sandbox: Sandbox, upstream: FakeUpstream) -> tuple[str, Path]:
     return "--config", settings
 
 
-def test_from_hidden_to_shown(
-    wheelyard: Typed, typed: tuple[str, Path], upstream: FakeUpstream
-) -> None:
+def test_from_hidden_to_shown(wheelyard: Typed, typed: tuple[str, Path]) -> None:
     """`why` says what hides a version and which command shows it; then that command does."""
     wheelyard("token", "create", "ci", *typed)
     why = ("upstream", "why", "Requests")
@@ -48,19 +46,28 @@ def test_from_hidden_to_shown(
     assert lines[-1].endswith("is let through by 'wheelyard upstream approve requests 2.0'.")
 
     done = wheelyard("upstream", "approve", "requests", "2.0", "--reason", "a fix", *typed)
-    assert (done.returncode, done.stdout) == (0, "requests 2.0: approved\n")
+    new = public_wheel("requests", "2.0")
+    listed = f"  {new.filename}  sha256:{new.sha256}\n"
+    assert (done.returncode, done.stdout) == (0, f"requests 2.0: approved\n{listed}")
+    assert done.stderr == ""
     shown = wheelyard(*why, *typed)
     assert shown.returncode == 0
     assert "  2 of 2 files shown\n" in shown.stdout
-    assert "  approved requests 2.0 (a fix), by local:" in shown.stdout
+    assert "  approved requests 2.0, 1 file (a fix), by local:" in shown.stdout
 
+
+def test_a_block(wheelyard: Typed, typed: tuple[str, Path], upstream: FakeUpstream) -> None:
+    """A version stays blocked when its project is approved; a blocked project is not asked for."""
+    wheelyard("token", "create", "ci", *typed)
     wheelyard("upstream", "block", "requests", "1.0", *typed)
     again = wheelyard("upstream", "approve", "requests", *typed)
+    assert again.stdout == "requests: approved, also files and versions that are added later\n"
+    assert "still hidden: 2 of 2 files (blocked, cooldown)" in again.stderr
     assert "still blocked, until they are approved by name: requests 1.0" in again.stderr
     asked = len(upstream.asked("requests"))
     blocked = wheelyard("upstream", "block", "requests", "--reason", "taken over", *typed)
     assert (blocked.returncode, blocked.stdout) == (0, "requests: blocked\n")
-    refused = json.loads(wheelyard(*why, "--json", *typed).stdout)
+    refused = json.loads(wheelyard("upstream", "why", "requests", "--json", *typed).stdout)
     assert (refused["answer"], refused["reasons"][0]["code"]) == ("refused", "blocked")
     assert len(upstream.asked("requests")) == asked
 
@@ -72,7 +79,7 @@ def test_an_approval_that_is_not_enough(wheelyard: Typed, typed: tuple[str, Path
 
     done = wheelyard("upstream", "approve", "requests", "2.0", *typed, *snapshot)
 
-    assert (done.returncode, done.stdout) == (0, "requests 2.0: approved\n")
+    assert (done.returncode, done.stdout[:23]) == (0, "requests 2.0: approved\n")
     assert "still hidden: requests 2.0 was uploaded on" in done.stderr
 
 

@@ -47,6 +47,11 @@ def serving(folder: Path, public: FakeUpstream, **settings: Any) -> Iterator[InP
         yield running
 
 
+def ana(server: InProcessServer) -> Deciding:
+    """Return what makes decisions in the name of Ana."""
+    return Deciding(server.index.decisions, "local:ana", None, server.index.upstream)
+
+
 def why(server: InProcessServer, name: str, version: str = "") -> Explanation:
     """Return what `wheelyard upstream why` says."""
     assert server.index.upstream is not None
@@ -77,10 +82,10 @@ def test_a_cooldown(tmp_path: Path, public: FakeUpstream) -> None:
             refused = look(server, url + suffix)
             assert (refused.status, json.loads(refused.body)["error"]) == (403, "cooldown")
         assert b"It is shown from 2026-01-07 00:00 UTC on." in refused.body
-        Deciding(server.index.decisions, "local:ana").approve(REQUESTS, Version("2.0"), "fix")
+        ana(server).approve(REQUESTS, Version("2.0"), "fix")
         assert [*page_of(server, "requests").files] == [OLD, NEW]
         assert look(server, url).status == 200
-        Deciding(server.index.decisions, "local:ana").block(REQUESTS, Version("2.0"), "no")
+        ana(server).block(REQUESTS, Version("2.0"), "no")
         assert look(server, url).status == 403
         again = page_of(server, "requests")
         assert [*again.files] == [OLD]
@@ -112,7 +117,7 @@ def test_approval(tmp_path: Path, public: FakeUpstream) -> None:
         assert [each.code for each in found.reasons] == ["not_approved"]
         assert "'wheelyard upstream approve requests'" in found.reasons[0].text
         assert public.asked("requests") == []
-        Deciding(server.index.decisions, "local:ana").approve(REQUESTS, Version("1.0"), "")
+        ana(server).approve(REQUESTS, Version("1.0"), "")
         assert [*page_of(server, "requests").files] == [OLD]
         assert hidden(why(server, "requests")) == {NEW: [Code.NOT_APPROVED]}
 

@@ -1,7 +1,7 @@
 """What the policy shows of a page, hides and refuses."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,16 +13,17 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.operations.in_memory_index import IndexHarness, code_of, fake_runtime
-from tests.upstream.policy.pages import DEMO, NOW, OLD, page, wheel
+from tests.upstream.policy.pages import DEMO, DIGEST, NOW, OLD, page, wheel
 from wheelyard.catalog import keys
 from wheelyard.errors import Invalid, NotFound, Unavailable
-from wheelyard.model.decisions import ProjectDecisions, Verdict
+from wheelyard.model.decisions import Decision, ProjectDecisions, Verdict
 from wheelyard.model.project import Status
 from wheelyard.settings.sections import Settings
 from wheelyard.settings.upstream_section import UpstreamSettings
 from wheelyard.storage.spool import Spool
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.policy.deciding import Deciding
+from wheelyard.upstream.policy.earlier_approvals import EarlierApprovals
 from wheelyard.upstream.policy.evaluation import Evaluation
 from wheelyard.upstream.policy.policy import Policy
 from wheelyard.upstream.policy.reasons import Code
@@ -48,12 +49,23 @@ def policy_of(
     """Return the policy of the settings over the store of an index."""
     caching = cache_policy_in(StoreTraits(), index.settings.store)
     settings = replace(settings, url="https://index.example.com/simple/")
-    return build_policy(settings, index.files.store, index.decisions, read_metadata, caching)
+    earlier = EarlierApprovals(index.decisions, lambda page: page, is_read_only=False)
+    store = index.files.store
+    return build_policy(settings, store, earlier, read_metadata, caching)
 
 
 def deciding(index: Index) -> Deciding:
     """Return what makes decisions in the name of Ana."""
     return Deciding(index.decisions, "local:ana")
+
+
+def approve(index: Index, version: str = "", despite: Sequence[str] = ()) -> ProjectDecisions:
+    """Approve `demo` without asking an upstream index, or the files of one version of it."""
+    if version:
+        digests = [DIGEST]
+        return deciding(index).approve(DEMO, Version(version), "", despite, digests)
+    draft = Decision(at=NOW, by="local:ana", verdict=Verdict.APPROVED, project=DEMO)
+    return index.decisions.change(lambda _: draft).by_project[DEMO]
 
 
 def shown(policy: Policy, of: UpstreamPage, now: datetime = NOW) -> list[str]:
@@ -177,7 +189,7 @@ def test_a_security_fix(harness: IndexHarness) -> None:
     assert shown(policy, found) == ["1.0"]
     refused = policy.refuses_file(found, found.by_filename["demo-2.0-py3-none-any.whl"])
     before = policy.generation
-    deciding(harness.index).approve(DEMO, Version("2.0.0"), "CVE-2026-1")
+    approve(harness.index, "2.0.0")
     assert policy.generation != before
     assert shown(policy, found) == ["1.0", "2.0", "2.0"]
     assert policy.refuses_file(found, found.by_filename["demo-2.0-py3-none-any.whl"]) is None
@@ -187,13 +199,19 @@ def test_a_security_fix(harness: IndexHarness) -> None:
 
 
 def test_local_versions(harness: IndexHarness) -> None:
-    """A decision about a version is about its local versions, unless they have their own."""
+    """Who blocks a version blocks its local versions; who approves it does not approve those."""
     policy, ana = policy_of(harness.index, UpstreamSettings()), deciding(harness.index)
+    careful = policy_of(harness.index, UpstreamSettings(approval=True))
     found = page(wheel("1.0"), wheel("1.0+cpu"), wheel("1.0+cu118"), wheel("1.0.1"))
     ana.block(DEMO, ONE, "")
     assert shown(policy, found) == ["1.0.1"]
-    ana.approve(DEMO, Version("1.0+cpu"), "")
+    approve(harness.index, "1.0+cpu")
     assert shown(policy, found) == ["1.0+cpu", "1.0.1"]
+    assert shown(careful, found) == ["1.0+cpu"]
+    added = wheel("1.0+cpu", tag="py2-none-any", sha256="1" * 64)
+    assert shown(policy, page(added)) == []  # 1.0 is blocked still
+    approve(harness.index, "1.0")
+    assert shown(careful, found) == ["1.0+cpu", "1.0"]
 
 
 def test_a_bucket(harness: IndexHarness) -> None:
@@ -216,13 +234,13 @@ def test_approval(harness: IndexHarness) -> None:
     """Only what was approved is shown, and approving a project does not end the cooldown."""
     policy = policy_of(harness.index, UpstreamSettings(approval=True, cooldown_days=7))
     found = page(wheel("1.0"), wheel("2.0"), wheel("3.0", NOW))
-    deciding(harness.index).approve(DEMO, ONE, "")
+    approve(harness.index, "1.0")
     assert policy.refuses_name(DEMO) is None
     assert codes(policy, found) == {
         "2.0": [Code.NOT_APPROVED],
         "3.0": [Code.NOT_APPROVED, Code.COOLDOWN],
     }
-    deciding(harness.index).approve(DEMO, None, "")
+    approve(harness.index)
     assert codes(policy, found) == {"3.0": [Code.COOLDOWN]}
 
 
@@ -232,16 +250,16 @@ def test_blocking(harness: IndexHarness) -> None:
     found = page(wheel("1.0"), wheel("2.0"))
     ana.block(DEMO, Version("2.0"), "loses data")
     assert codes(policy, found) == {"2.0": [Code.BLOCKED]}
-    ana.approve(DEMO, ONE, "")
+    approve(harness.index, "1.0")
     ana.block(DEMO, None, "taken over")
     assert shown(policy, found) == []
     refused = policy.refuses_name(DEMO)
     assert refused is not None
     assert "by local:ana on 2026-01-01: taken over" in refused.text
-    ana.approve(DEMO, ONE, "")
+    approve(harness.index, "1.0")
     assert policy.refuses_name(DEMO) is None
     assert shown(policy, found) == ["1.0"]
-    decided = ana.approve(DEMO, None, "")
+    decided = approve(harness.index)
     assert shown(policy, found) == ["1.0"]
     assert [each.target for each in decided.all if each.verdict is Verdict.BLOCKED] == ["demo 2.0"]
 
@@ -263,7 +281,7 @@ def test_malware(harness: IndexHarness, tmp_path: Path) -> None:
     write_osv(osv, malware("1.0"))
     policy = policy_of(harness.index, UpstreamSettings(osv=str(osv)))
     found = page(wheel("1.0"), wheel("2.0"))
-    deciding(harness.index).approve(DEMO, ONE, "")
+    approve(harness.index, "1.0")
     assert codes(policy, found) == {"1.0": [Code.MALICIOUS]}
     before = policy.generation
     write_osv(osv, malware("1.0"), malware("2.0"))
@@ -272,7 +290,7 @@ def test_malware(harness: IndexHarness, tmp_path: Path) -> None:
     assert generation(policy) is None
     assert shown(policy, found) == []
     assert generation(policy) not in (None, before)
-    deciding(harness.index).approve(DEMO, ONE, "false alarm", [Code.MALICIOUS])
+    approve(harness.index, "1.0", [Code.MALICIOUS])
     assert shown(policy, found) == ["1.0"]
 
 
@@ -358,7 +376,7 @@ def test_licences(harness: IndexHarness) -> None:
     assert refused.code == Code.LICENCE
     assert shown(policy, found) == shown(other, found) == ["1.0", "3.0", "4.0"]
     assert codes(policy, found) == {"2.0": [Code.LICENCE]}
-    deciding(harness.index).approve(DEMO, Version("2.0"), "bought", [Code.LICENCE])
+    approve(harness.index, "2.0", [Code.LICENCE])
     assert shown(policy, found) == [each.version for each in found.files]
     assert policy.refuses_file(found, sdist) is None
 
@@ -437,7 +455,7 @@ def test_decisions_are_checked_and_journaled(harness: IndexHarness) -> None:
     """Each decision is in the journal, with who, when and why; the check mends a lost document."""
     ana = deciding(harness.index)
     ana.block(DEMO, ONE, "first")
-    ana.approve(DEMO, ONE, "second", ["snapshot"])
+    ana.approve(DEMO, ONE, "second", ["snapshot"], [DIGEST])
     events = [each.event for each in harness.index.decisions.history()]
     assert [(each.verdict, each.reason, each.by) for each in events] == [
         ("blocked", "first", "local:ana"),
@@ -523,7 +541,7 @@ def test_rules_of_settings() -> None:
     assert names.allow is not None
     assert (names.allow.texts, names.deny.texts) == (("a",), ("d",))
     assert rules.cooldown == 3 * DAY
-    assert (NormalizedName("c"), "1.0") in rules.cooldown_exceptions
+    assert rules.cooldown_exceptions.version_for(NormalizedName("c"), "1.0") == "1"
     assert rules.uses_first_seen
     assert rules.needs_approval
     assert rules.snapshot == datetime(2026, 1, 31, 11, tzinfo=UTC)

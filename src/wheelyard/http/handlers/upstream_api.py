@@ -34,6 +34,8 @@ class ApprovalRequest(BlockRequest, frozen=True, forbid_unknown_fields=True):
 
     despite: tuple[str, ...] = ()
     """Codes of rules that are lifted, too."""
+    sha256: tuple[str, ...] = ()
+    """Digests of the files of the version; without any, the upstream index is asked."""
 
 
 async def list_decisions(request: Request, context: ServerContext) -> Response:
@@ -61,22 +63,27 @@ async def show_history(request: Request, context: ServerContext) -> Response:
 async def decide(request: Request, context: ServerContext, change: str) -> Response:
     """Handle POST `/api/v1/upstream/<change>`; answer with all decisions about the project."""
     require_admin(request.caller, "see or make decisions")
-    body, records = await read_json(request), context.index.decisions
+    body, index, reader = await read_json(request), context.index, context.upstream
+    kind = BlockRequest if change == "block" else ApprovalRequest
+    lists = "a list of strings"
+    sent = decode_json(body, kind, {"despite": lists, "sha256": lists})
     # no server without an upstream index needs it
     from wheelyard.upstream.policy.deciding import Deciding  # noqa: PLC0415
 
     def respond() -> Response:
-        kind = BlockRequest if change == "block" else ApprovalRequest
-        sent = decode_json(body, kind, {"despite": "a list of strings"})
-        deciding = Deciding(records, request.caller.principal, context.index.projects.names)
+        upstream = reader.upstream if reader is not None else None
+        by, names = request.caller.principal, index.projects.names
+        deciding = Deciding(index.decisions, by, names, upstream)
         name = parse_name(sent.project)
         version = parse_version(sent.version) if sent.version else None
         if isinstance(sent, ApprovalRequest):
-            known = deciding.approve(name, version, sent.reason, sent.despite)
+            known = deciding.approve(name, version, sent.reason, sent.despite, sent.sha256)
         else:
             known = deciding.block(name, version, sent.reason)
         return json_response(200, {"decisions": known.all})
 
+    if reader is not None and isinstance(sent, ApprovalRequest) and not sent.sha256:
+        return await reader.run_asking(request, respond)
     return await context.pools.run_write(respond)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from wheelyard.model.decisions import ProjectDecisions, Verdict
+from wheelyard.model.decisions import Decision, ProjectDecisions, Verdict
 from wheelyard.model.project import Status
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.policy import reasons
@@ -48,7 +48,10 @@ class Evaluation(Struct, frozen=True):
     """By version; without an entry nothing is known."""
     licences: Mapping[str, str]
     """The blocked licence of each version that is known to have one."""
-    _of_versions: dict[str, "_VersionReasons"] = {}
+    first_uses: Mapping[str, datetime] = {}
+    """By version; when an exception of the cooldown for it was first used."""
+    _of_versions: dict[tuple[str, int], "_VersionReasons"] = {}
+    """By version, and the identity of the decision that counts."""
 
     def view(self, generation: str) -> PageView:
         """Return what is shown now."""
@@ -67,12 +70,13 @@ class Evaluation(Struct, frozen=True):
 
     def reasons(self, file: UpstreamFile) -> Iterator[Reason]:
         """Yield every reason why a file is not shown, the most serious one first."""
-        found = self._of_version(file.version)
-        yield from found.reasons
-        if Code.SNAPSHOT not in found.lifted:
-            yield from self._snapshot_reason(file)
-        if Code.COOLDOWN not in found.lifted:
-            yield from self._cooldown_reason(file)
+        approval = self.decisions.of(file.version)
+        decision = self.decisions.of_file(file.version, file.sha256, file.uploaded_at)
+        if approval is None or approval is decision:
+            yield from self._reasons(file, decision)
+            return
+        for reason in self._reasons(file, decision):
+            yield reasons.not_among(reason, approval)
 
     def cooldown_end(self, file: UpstreamFile) -> datetime | None:
         """Return when the cooldown of a file ends or has ended; None for one that never does."""
@@ -94,29 +98,39 @@ class Evaluation(Struct, frozen=True):
             or self.page.status is Status.QUARANTINED
         )
 
-    def _of_version(self, version: str) -> "_VersionReasons":
-        found = self._of_versions.get(version)
+    def _reasons(self, file: UpstreamFile, decision: Decision | None) -> Iterator[Reason]:
+        """Yield the reasons, if this is the decision that counts for the file."""
+        found = self._of_version(file.version, decision)
+        yield from found.reasons
+        if Code.SNAPSHOT not in found.lifted:
+            yield from self._snapshot_reason(file)
+        if Code.COOLDOWN not in found.lifted:
+            yield from self._cooldown_reason(file)
+
+    def _of_version(self, version: str, decision: Decision | None) -> "_VersionReasons":
+        key = version, id(decision)
+        found = self._of_versions.get(key)
         if found is None:
-            lifted = self._lifted(version)
-            found = _VersionReasons(tuple(self._version_reasons(version, lifted)), lifted)
-            self._of_versions[version] = found
+            lifted = self._lifted(decision)
+            of_version = tuple(self._version_reasons(version, decision, lifted))
+            found = self._of_versions[key] = _VersionReasons(of_version, lifted)
         return found
 
-    def _lifted(self, version: str) -> frozenset[str]:
-        """Return the codes of the rules that do not apply to a version."""
-        decision = self.decisions.of(version)
+    def _lifted(self, decision: Decision | None) -> frozenset[str]:
+        """Return the codes of the rules that do not apply to the files that a decision is about."""
         lifted = set[str]()
-        if (self.page.name, version) in self.rules.cooldown_exceptions:
+        if self.rules.cooldown_exceptions.names.match(self.page.name):
             lifted.add(Code.COOLDOWN)
         if decision is not None and decision.verdict is Verdict.APPROVED:
             lifted.update(decision.despite)
-            if decision.version:  # somebody has looked at this very version
+            if decision.version:  # somebody has looked at these very files
                 lifted.add(Code.COOLDOWN)
         return frozenset(lifted)
 
-    def _version_reasons(self, version: str, lifted: frozenset[str]) -> Iterator[Reason]:
+    def _version_reasons(
+        self, version: str, decision: Decision | None, lifted: frozenset[str]
+    ) -> Iterator[Reason]:
         name, target = self.page.name, f"{self.page.name} {version}"
-        decision = self.decisions.of(version)
         if self.page.status is Status.QUARANTINED:
             yield reasons.quarantined(name, self.page.reason)
         if decision is not None and decision.verdict is Verdict.BLOCKED:
@@ -140,12 +154,17 @@ class Evaluation(Struct, frozen=True):
     def _cooldown_reason(self, file: UpstreamFile) -> Iterator[Reason]:
         cooldown, target = self.rules.cooldown, f"{self.page.name} {file.version}"
         begin = self.rules.cooldown_begin(file)
-        if not cooldown:
+        if not cooldown or self._is_exempt(file):
             return
         if begin is None:
             yield reasons.of_unknown_age(target)
         elif self.now - begin < cooldown:
             yield reasons.too_new(target, begin, cooldown.days, self.cooldown_end(file))
+
+    def _is_exempt(self, file: UpstreamFile) -> bool:
+        """Return whether a file was there when an exception for its version was first used."""
+        first_use, since = self.first_uses.get(file.version), file.uploaded_at or file.first_seen
+        return first_use is not None and since is not None and since <= first_use
 
 
 def _advisory_reasons(target: str, hit: Hit, lifted: frozenset[str]) -> Iterator[Reason]:

@@ -1,6 +1,7 @@
 """The policy of an index: what of upstream indexes it shows, and why it does not show the rest."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
@@ -10,15 +11,16 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Snapshot, damaged
-from wheelyard.catalog.journals import DecisionRecords
 from wheelyard.concurrency.caches import LruCache
-from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Unavailable
 from wheelyard.model.decisions import DecisionList, ProjectDecisions, Verdict
 from wheelyard.model.project import Status
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.policy import reasons
 from wheelyard.upstream.policy.advisories import AdvisoryTable
+from wheelyard.upstream.policy.earlier_approvals import EarlierApprovals
 from wheelyard.upstream.policy.evaluation import Evaluation, PageView
+from wheelyard.upstream.policy.first_uses import FirstUseList, FirstUses
 from wheelyard.upstream.policy.known_licences import KnownLicences, LicenceList
 from wheelyard.upstream.policy.osv_source import OsvSource
 from wheelyard.upstream.policy.reasons import Code, Reason
@@ -29,7 +31,6 @@ VIEW_BYTES: Final = 16 * 1024**2
 PAGE_BYTES, SHOWN_BYTES, HIDDEN_BYTES = 1000, 8, 400
 """Estimated bytes of a view without its files, of a file that is shown, and of one that is not."""
 NO_ADVISORIES: Final = AdvisoryTable("")
-UNDECIDED: Final = ProjectDecisions()
 
 
 class _CachedView(Struct, frozen=True):
@@ -48,6 +49,7 @@ class _Facts(Struct, frozen=True):
     decisions: DecisionList
     advisories: AdvisoryTable
     licences: LicenceList | None
+    first_uses: FirstUseList | None
 
 
 class Policy:
@@ -56,25 +58,27 @@ class Policy:
 
     Args:
         rules: Those of the settings.
-        records: The decisions in the store.
-        runtime: The clock by which files mature.
+        earlier: The decisions in the store, and the files of approvals without digests.
         osv: The database of malicious and vulnerable versions, if there is one.
         licences: What is known of licences, if some are blocked.
+        first_uses: Those of exceptions from the cooldown for one version, if there are some.
     """
 
     def __init__(
         self,
         rules: PolicyRules,
-        records: DecisionRecords,
-        runtime: Runtime,
+        earlier: EarlierApprovals,
         osv: OsvSource | None = None,
         licences: KnownLicences | None = None,
+        first_uses: FirstUses | None = None,
     ) -> None:
         self.rules = rules
-        self.records = records
+        self.records = earlier.records
         self.osv = osv
-        self._runtime = runtime
+        self._earlier = earlier
+        self._runtime = earlier.records.runtime
         self._licences = licences
+        self._first_uses = first_uses
         self._views: LruCache[tuple[str, str], _CachedView] = LruCache(VIEW_BYTES)
         self._is_undecided = False
 
@@ -89,11 +93,12 @@ class Policy:
         decisions = self.records.peek()
         advisories = self.osv.peek() if self.osv else NO_ADVISORIES
         licences = self._licences.peek() if self._licences else None
+        first_uses = self._first_uses.peek() if self._first_uses else None
         if decisions is None or advisories is None:
             return None
-        if self._licences is not None and licences is None:
+        if (licences is None and self._licences) or (first_uses is None and self._first_uses):
             return None
-        return _generation(decisions, advisories, licences)
+        return _generation(decisions, advisories, licences, first_uses)
 
     def load(self) -> None:
         """
@@ -112,12 +117,11 @@ class Policy:
         local store it makes a system call for each document that decides. None if the generation
         has ended.
         """
-        osv, licences = self.osv, self._licences
         decisions = self.records.peek("any")
         if decisions is None or self.generation != generation:
             return None
         is_same = self.records.watch(decisions.version)
-        if osv is None and licences is None:
+        if self.osv is None and self._licences is None and self._first_uses is None:
             return is_same
         return lambda: is_same() and self.generation == generation
 
@@ -143,7 +147,7 @@ class Policy:
 
         Raises Unavailable if the store does not say what was decided.
         """
-        facts = self._facts()
+        facts = self._facts(page, now)
         key = page.upstream, page.name
         cached = self._views.get(key)
         if cached is not None and _is_valid(cached, page, now, facts.generation):
@@ -156,7 +160,7 @@ class Policy:
 
     def reasons(self, page: UpstreamPage, now: datetime) -> Mapping[str, tuple[Reason, ...]]:
         """Return every reason why files of a page are not shown, by filename."""
-        evaluation = self._evaluate(page, now, self._facts())
+        evaluation = self._evaluate(page, now, self._facts(page, now))
         found = {each.filename: tuple(evaluation.reasons(each)) for each in page.files}
         return {filename: some for filename, some in found.items() if some}
 
@@ -169,15 +173,13 @@ class Policy:
         cannot be read now.
         """
         if page.by_filename.get(file.filename) != file:
-            page = replace(page, files=(*page.files, file))
-            found = next(
-                self._evaluate(page, self._runtime.now(), self._facts()).reasons(file), None
-            )
+            page, now = replace(page, files=(*page.files, file)), self._runtime.now()
+            found = next(self._evaluate(page, now, self._facts(page, now)).reasons(file), None)
         else:
             found = self.view(page, self._runtime.now()).hidden.get(file.filename)
         if found is not None or self._licences is None:
             return found
-        decision = self.decisions_of(page.name).of(file.version)
+        decision = self.decisions_of(page.name).of_file(file.version, file.sha256, file.uploaded_at)
         if decision is not None and Code.LICENCE in decision.despite:
             return None
         licence = self._licences.find(page, file)
@@ -186,8 +188,7 @@ class Policy:
 
     def decisions_of(self, name: NormalizedName) -> ProjectDecisions:
         """Return what was decided about a project; raise Unavailable if the store does not say."""
-        found = self._decisions().value
-        return found.by_project.get(name, UNDECIDED) if found else UNDECIDED
+        return self._earlier.decisions_of(name, self._decisions().value)
 
     def _decisions(self) -> Snapshot[DecisionList]:
         """Return the decisions; raise Unavailable if the store does not say, or has lost them."""
@@ -202,27 +203,32 @@ class Policy:
             self._is_undecided = True
         return found
 
-    def _facts(self) -> _Facts:
+    def _facts(self, page: UpstreamPage, now: datetime) -> _Facts:
+        with suppress(Unavailable):  # it counts here, and is written before the page is
+            self._earlier.bind_to_fetched(page)
         decisions = self._decisions()
         advisories = self.osv.current() if self.osv else NO_ADVISORIES
         licences = self._licences.get() if self._licences else None
+        first_uses = self._first_uses.note(page, now) if self._first_uses else None
         return _Facts(
-            _generation(decisions, advisories, licences),
+            _generation(decisions, advisories, licences, first_uses),
             decisions.value or DecisionList(),
             advisories,
             licences.value if licences else None,
+            first_uses.value if first_uses else None,
         )
 
     def _evaluate(self, page: UpstreamPage, now: datetime, facts: _Facts) -> Evaluation:
-        known = self._licences
+        known, uses = self._licences, self._first_uses
         versions = dict.fromkeys(each.version for each in page.files)
         return Evaluation(
             rules=self.rules,
             page=page,
             now=now,
-            decisions=facts.decisions.by_project.get(page.name, UNDECIDED),
+            decisions=self._earlier.decisions_of(page.name, facts.decisions),
             advisories=facts.advisories.hits(page.name, versions),
             licences=known.blocked(page, facts.licences) if known else {},
+            first_uses=uses.of(page, facts.first_uses) if uses else {},
         )
 
 
@@ -230,8 +236,11 @@ def _generation(
     decisions: Snapshot[DecisionList],
     advisories: AdvisoryTable,
     licences: Snapshot[LicenceList] | None,
+    first_uses: Snapshot[FirstUseList] | None,
 ) -> str:
-    return f"{decisions.version}/{advisories.generation}/{licences.version if licences else ''}"
+    documents = (decisions, licences, first_uses)
+    versions = "/".join(each.version if each else "" for each in documents)
+    return f"{versions}/{advisories.generation}"
 
 
 def _is_valid(cached: _CachedView, page: UpstreamPage, now: datetime, generation: str) -> bool:

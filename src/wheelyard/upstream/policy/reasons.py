@@ -83,6 +83,15 @@ def not_approved(target: str) -> Reason:
     return Reason(Code.NOT_APPROVED, text)
 
 
+def not_among(reason: Reason, approval: Decision) -> Reason:
+    """Return the reason for a file that was not there when its version was approved."""
+    text = (
+        f"This file is not among those of {approval.target} that were approved on "
+        f"{approval.at:%Y-%m-%d}. {reason.text}"
+    )
+    return Reason(reason.code, text)
+
+
 def malicious(target: str, advisories: Sequence[Advisory]) -> Reason:
     """Return the reason for a malicious version."""
     text = (

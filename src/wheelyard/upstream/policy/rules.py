@@ -24,13 +24,11 @@ class Exceptions(Struct, frozen=True):
     versions: tuple[tuple[NamePatterns, str], ...] = ()
     """Each version without trailing zeros."""
 
-    def __contains__(self, release: tuple[NormalizedName, str]) -> bool:
-        """Return whether a project's normalised version is exempt; `2.0` covers `2.0+cpu`."""
-        name, version = release
-        if self.names.match(name):
-            return True
+    def version_for(self, name: NormalizedName, version: str) -> str | None:
+        """Return the version of an exception for a normalised one; `2.0` is one for `2.0+cpu`."""
         forms = {strip_trailing_zeros(each) for each in (version, version.partition("+")[0])}
-        return any(each in forms and some.match(name) for some, each in self.versions)
+        matches = (each for some, each in self.versions if each in forms and some.match(name))
+        return next(matches, None)
 
 
 def parse_exceptions(texts: Iterable[str]) -> Exceptions:
