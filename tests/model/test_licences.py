@@ -7,8 +7,7 @@ from packaging.licenses import canonicalize_license_expression
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid
-from wheelyard.model.lenient_metadata import parse_any
-from wheelyard.model.licences import UNKNOWN, licence_in, parse_licence_patterns
+from wheelyard.model.licences import UNKNOWN, UNREADABLE, licence_of, parse_licence_patterns
 
 AGPL = "Classifier: License :: OSI Approved :: GNU Affero General Public License v3"
 GPL = "Classifier: License :: OSI Approved :: GNU General Public License (GPL)"
@@ -80,7 +79,47 @@ def test_misspelt(text: str) -> None:
 def test_metadata(fields: list[str], licence: str) -> None:
     """The expression counts; else classifiers and `License`, if each means one licence."""
     raw = "\n".join(["Metadata-Version: 2.4", "Name: x", "Version: 1", *fields, "", ""])
-    assert licence_in(parse_any(raw.encode(), NormalizedName("x"), "1")) == licence
+    assert licence_of(raw.encode(), NormalizedName("x"), "1") == licence
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ["License-Expression: " + " OR ".join(["MIT"] * 20_000)],
+        ["License-Expression: MIT", "License-Expression: AGPL-3.0-only"],
+        ["License-Expression: MIT", "license-expression : MIT"],
+        ["License-Expression: free as in beer"],
+        ["License-Expression:", " not a licence", MIT],
+        ["no field", "License: MIT\rLicense-Expression: AGPL-3.0-only"],
+        [*(f"Project-URL: {number}, x" for number in range(1000)), AGPL, "no field"],
+        ["Requires-Python: no", MIT, f"{AGPL}\x85{AGPL}"],
+    ],
+)
+def test_unreadable(fields: list[str]) -> None:
+    """What metadata says of a licence in a way that cannot be read is blocked by any rule."""
+    raw = "\n".join(["Metadata-Version: 2.4", "Name: x", "Version: 1", *fields, "", ""])
+    licence = licence_of(raw.encode(), NormalizedName("x"), "1")
+    assert licence == UNREADABLE
+    assert parse_licence_patterns(["GPL-*"]).blocks(licence)
+    assert parse_licence_patterns(["unknown"]).blocks(licence)
+
+
+@pytest.mark.parametrize(
+    ("fields", "licence"),
+    [
+        (["License: MIT"], "MIT"),
+        (["License: UNKNOWN", AGPL], "AGPL-3.0-only"),
+        (["License:", "License-Expression: UNKNOWN", MIT], "MIT"),
+        (["License:", " MIT"], "MIT"),
+        (["Classifier: Topic :: Internet", "License: see LICENSE.txt"], UNKNOWN),
+        ([], UNKNOWN),
+    ],
+)
+def test_broken_metadata(fields: list[str], licence: str) -> None:
+    """The licence of an old release counts, whatever else is wrong with its metadata."""
+    lines = ["Metadata-Version: 1.1", "Name: x", "Version: 1", "Requires-Python: no", "x", *fields]
+    raw = "\n".join([*lines, "", "License-Expression: AGPL-3.0-only"])
+    assert licence_of(raw.encode(), NormalizedName("x"), "1") == licence
 
 
 Tree = str | tuple["Tree", str, "Tree"]

@@ -6,6 +6,7 @@ is. A pattern covers a licence with an exception (`WITH`), too, unless the patte
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from fnmatch import translate
@@ -16,12 +17,16 @@ from typing import Final
 from msgspec import Struct
 from packaging.licenses import canonicalize_license_expression
 from packaging.licenses._spdx import LICENSES
+from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, quoted
-from wheelyard.model.metadata import EXPRESSION_LIMIT, CoreMetadata
+from wheelyard.model.lenient_metadata import parse_leniently
+from wheelyard.model.metadata import EXPRESSION_LIMIT, CoreMetadata, parse_metadata
 
 UNKNOWN: Final = ""
 """The licence of a release whose metadata does not say, or says it in words that are ambiguous."""
+UNREADABLE: Final = "unreadable"
+"""The licence of a release whose metadata says one in a way that cannot be read; no SPDX id."""
 BLOCK_UNKNOWN: Final = "unknown"
 """The pattern of an operator who wants no release without a known licence."""
 TEXT_LIMIT: Final = 100
@@ -87,6 +92,11 @@ _OLD_GNU: Final = re.compile(r"((?:A|L)?GPL-[0-9]\.[0-9])(\+?)", re.IGNORECASE)
 _GNU_WORDS: Final = re.compile(
     r"(?:GNU )?((?:A|L)?GPL)[ -]?v?([1-3])(?:\.([01]))?( ?\+| or later)?", re.IGNORECASE
 )
+_STATEMENT: Final = re.compile(
+    r"(?:license-expression\s*:|license\s*:(?=\s*\S)|classifier\s*:\s*license)(?!\s*UNKNOWN\s*\Z)",
+    re.IGNORECASE,
+)
+"""A field of core metadata that says something of the licence."""
 _TOKEN: Final = re.compile(r"[()]|[^\s()]+(?: WITH [^\s()]+)?")
 _PRECEDENCE: Final = {"OR": 1, "AND": 2}
 
@@ -104,7 +114,9 @@ class LicencePatterns(Struct, frozen=True):
         return bool(self.texts)
 
     def blocks(self, licence: str) -> bool:
-        """Return whether an SPDX expression of `licence_in` leaves no choice but these licences."""
+        """Return whether a licence of `licence_of` leaves no choice but these licences."""
+        if licence == UNREADABLE:
+            return bool(self)
         return _evaluate(licence, self._blocks_one) if licence else self.blocks_unknown
 
     def _blocks_one(self, licence: str) -> bool:
@@ -127,6 +139,30 @@ def parse_licence_patterns(texts: Iterable[str]) -> LicencePatterns:
     every = "|".join(f"(?:{translate(each)})" for each in wanted)
     expression = re.compile(every or r"(?!)", re.IGNORECASE)
     return LicencePatterns(texts, BLOCK_UNKNOWN in texts, expression)
+
+
+def licence_of(raw: bytes, name: NormalizedName, version: str) -> str:
+    """
+    Return the licence that core metadata says, as `licence_in` does, or `UNREADABLE`.
+
+    It is unreadable if the metadata breaks the specification, and says more of a licence than what
+    could be used: an expression that is none, two of them, or too many fields.
+    """
+    try:
+        return licence_in(parse_metadata(raw))
+    except Invalid:
+        core = parse_leniently(raw, name, version)
+    head = raw.replace(b"\r\n", b"\n").partition(b"\n\n")[0].decode(errors="replace")
+    # also where another reader would see the end of a line
+    statements = filter(None, map(_STATEMENT.match, head.splitlines()))
+    stated = Counter(each[0].partition(":")[0].strip().lower() for each in statements)
+    used = {
+        "license-expression": core.license_expression is not None,
+        "license": core.license is not None,
+        "classifier": sum(each.startswith("License") for each in core.classifiers),
+    }
+    is_read = all(stated[field] <= number for field, number in used.items())
+    return licence_in(core) if is_read else UNREADABLE
 
 
 def licence_in(core: CoreMetadata) -> str:

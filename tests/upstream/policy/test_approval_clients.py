@@ -42,13 +42,12 @@ def test_a_preferred_wheel(
         added = wheel("demo", "1.0", filler=b'WHO = "stranger"\n', tag=PREFERRED)
         upstream.publish(FakeFile.of(added, now))
         url = f"{server.url}/simple/"
-        for command in (
-            [program("pip"), "--python", "{}", "install", "--no-cache-dir", "--index-url", url],
-            [program("uv"), "pip", "install", "--python", "{}", "--default-index", url],
-        ):
-            python = sandbox.python()
-            own = [python if each == "{}" else each for each in command]
-            sandbox.run(*own, "demo")
+        first, second = sandbox.python("pip"), sandbox.python("uv")
+        pip = (program("pip"), "--python", first, "install", "--no-cache-dir")
+        uv = (program("uv"), "pip", "install", "--no-cache", "--python", second)
+        sandbox.run(*pip, "--index-url", url, "demo")
+        sandbox.run(*uv, "--default-index", url, "demo")
+        for python in (first, second):
             who = sandbox.run(python, "-c", "import demo; print(demo.WHO)")
             assert who.strip() == "upstream"
         why = wheelyard("upstream", "why", "demo", "1.0", "--config", settings)

@@ -18,8 +18,7 @@ from wheelyard.catalog.document_cache import Codec, DocumentCache, MaxAge, Snaps
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import NotFound, Unavailable
-from wheelyard.model.lenient_metadata import parse_any
-from wheelyard.model.licences import UNKNOWN, LicencePatterns, licence_in
+from wheelyard.model.licences import UNKNOWN, LicencePatterns, licence_of
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 
 REMEMBERED: Final = 10_000
@@ -101,7 +100,7 @@ class KnownLicences:
             raw = self._read_metadata(page, told)
         except NotFound:
             return UNKNOWN
-        return licence_in(parse_any(raw, page.name, file.version))
+        return licence_of(raw, page.name, file.version)
 
     def _remember(self, name: NormalizedName, version: str, licence: str) -> None:
         """Add a release to the list in the store; if that fails, the next reader of it does."""

@@ -9,6 +9,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.model.decisions import Decision
+from wheelyard.model.licences import UNREADABLE
 from wheelyard.model.text import counted, escaped
 from wheelyard.upstream.policy.advisories import Advisory
 
@@ -115,6 +116,8 @@ def vulnerable(target: str, advisories: Sequence[Advisory], clean_after: str) ->
 def licence(target: str, expression: str) -> Reason:
     """Return the reason for a version under a blocked licence; empty: under an unknown one."""
     what = f"is under {expression}, which is blocked here" if expression else "names no licence"
+    if expression == UNREADABLE:
+        what = "says its licence in a way that cannot be read, and some are blocked here"
     text = f"{target} {what}. Use another version or package, or ask the operator."
     return Reason(Code.LICENCE, text)
 
