@@ -81,6 +81,8 @@ class Fault(StrEnum):
     DOTDOT_FILENAME = auto()
     FOREIGN_FILE = auto()
     """The page lists a file of `acme-core`, too."""
+    OTHER_FORMATS = auto()
+    """The page lists version 8.0 without a file, and 9.0 with a `.tar.bz2` only."""
     SCRIPT_IN_YANK_REASON = auto()
     WRONG_CONTENT_TYPE = auto()
     """`application/octet-stream` of a page, `text/html` of a file."""
@@ -305,13 +307,17 @@ def _json(project: FakeProject, entries: list[Entry]) -> bytes:
         entries = [*entries, {**odd, "filename": f"{prefix}-py3-none-any.whl"}]
     if Fault.FOREIGN_FILE in faults:
         entries = [*entries, {**odd, "filename": "acme_core-99.0-py3-none-any.whl"}]
+    versions = {project_of(file.filename)[1] for file in project.shown()}
+    if Fault.OTHER_FORMATS in faults:
+        entries = [*entries, {**odd, "filename": f"{project.name}-9.0.tar.bz2"}]
+        versions |= {"8.0", "9.0"}
     page: dict[str, Any] = {
         "meta": {
             "api-version": "2.0" if Fault.API_2_0 in faults else "1.4",
             "_last-serial": project.serial,
         },
         "name": "acme-core" if Fault.NAME_MISMATCH in faults else project.name,
-        "versions": sorted({project_of(file.filename)[1] for file in project.shown()}),
+        "versions": sorted(versions),
         "files": entries,
     }
     if Fault.QUARANTINED in faults:

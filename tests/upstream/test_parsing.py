@@ -256,6 +256,57 @@ def test_the_first_of_two_files_counts() -> None:
     assert file.size == 1
 
 
+@pytest.mark.parametrize("is_html", [False, True])
+def test_of_two_files_the_one_with_a_digest_counts(is_html: bool) -> None:  # noqa: FBT001
+    """Of one filename twice the entry with a digest wins, wherever it is."""
+    digests = ["", "1" * 64, "2" * 64]
+    if is_html:
+        links = (
+            f"<a href='{WHEEL}#sha256={each}'>" if each else f"<a href='{WHEEL}'>"
+            for each in digests
+        )
+        files = parse("".join(links).encode(), HTML).files
+    else:
+        files = files_of(*(entry(hashes={"sha256": each} if each else {}) for each in digests))
+    assert [each.sha256 for each in files] == ["1" * 64]
+
+
+@pytest.mark.parametrize("kind", [JSON, HTML])
+def test_other_formats(kind: str) -> None:
+    """Distributions in formats that are not shown are known by their filenames and versions."""
+    versions = {
+        "acme-tool-1.0.tar.bz2": "1.0",
+        "acme_tool-1.0rc1-py2.7.egg": "1.0rc1",
+        "acme-tool-1.0.win32-py2.7.exe": "1.0",
+        "acme-tool-1.0-1.noarch.rpm": "1.0",
+        "Acme.Tool-2.0.linux-x86_64.tar.Z": "2.0",
+        "acme-tool_1.0-1_all.deb": "1.0",
+        "acme-tool.egg": None,
+        "acme-core-1.0.tar.bz2": None,
+        "acme-tool-extra-1.0.egg": None,
+        "acme-tool-1.0.tar.gz.asc": None,
+        "acme_tool-1.0-py3-none.whl": None,
+    }
+    if kind == JSON:
+        files = (entry(filename=each, url=f"https://files.example.com/{each}") for each in versions)
+        found = parse(page(*files))
+    else:
+        found = parse("".join(f"<a href='{each}'>" for each in versions).encode(), HTML)
+    assert found.files == ()
+    expected = {name: each for name, each in versions.items() if each}
+    assert {each.filename: each.version for each in found.other_formats} == expected
+
+
+def test_versions_without_files() -> None:
+    """Versions that a page lists without a file stay; what is no version does not."""
+    listed = ["0.9", "1.0", "1", "1.0.0", "1.1.0", "v2", "no", 3, None, "1.1.0"]
+    assert parse(page(entry(), versions=listed)).empty_versions == ("0.9", "1.1.0", "2")
+    assert parse(page(entry(), versions={"1": 2})).empty_versions == ()
+    assert (
+        len(parse(page(versions=[f"1.{each}" for each in range(20_000)])).empty_versions) == 10_000
+    )
+
+
 def test_long_texts_are_cut() -> None:
     """The reason of a yank is one line, and is cut."""
     (file,) = files_of(entry(yanked="x\r\n" * 2000))
@@ -284,6 +335,10 @@ def test_long_texts_are_cut() -> None:
         (page(), "text/plain", "neither"),
         (page(), "", "neither"),
         (b"<h1>Sign in</h1><a href='/login'>here</a>", HTML, "no links to files"),
+        (b"<h1>Sign in</h1><form action='/login'>", HTML, "no links to files"),
+        (b"<div id=app></div><SCRIPT src='/app.js'></SCRIPT>", HTML, "no links to files"),
+        (b"", HTML, "no links to files"),
+        (b"It works!", HTML, "no links to files"),
         (b'<meta name="pypi:repository-version" content="2.0">', HTML, "version"),
         (b'<base href="https://[">' + f'<a href="{WHEEL}">'.encode(), HTML, "base"),
         (b"<a href=x>" * 100_001, HTML, "more than"),
@@ -296,7 +351,13 @@ def test_pages_that_cannot_be_used(body: bytes, kind: str, why: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ["<title>Links for acme-tool</title>", '<a href="acme-tool-1.egg">an egg</a>']
+    "body",
+    [
+        "<title>Links for acme-tool</title>",
+        '<a href="acme-tool-1.egg">an egg</a>',
+        "<!DOCTYPE html><html><body></body></html>",
+        "<html><head><title>acme-tool</title></head><body><h1>acme-tool</h1></body></html>",
+    ],
 )
 def test_html_without_usable_files(body: str) -> None:
     """A page in HTML that lists nothing usable is one of a project without files."""

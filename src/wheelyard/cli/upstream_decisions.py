@@ -165,11 +165,13 @@ def _warn_of_blocked(name: NormalizedName, known: ProjectDecisions) -> None:
 
 def _warn_of_hidden(explained: "Explanation", version: Version | None) -> None:
     """Print what hides a version all the same, or how much of a project."""
-    hidden = [file for file in explained.files if not file.shown]
+    # no rule hides a file in another format
+    files = [file for file in explained.files if "format" not in {e.code for e in file.reasons}]
+    hidden = [file for file in files if not file.shown]
     if version is None and hidden:
         codes = ", ".join(sorted({each.code for file in hidden for each in file.reasons}))
         warn(
-            f"still hidden: {len(hidden)} of {counted(len(explained.files), 'file')} ({codes}); "
+            f"still hidden: {len(hidden)} of {counted(len(files), 'file')} ({codes}); "
             f"'wheelyard upstream why {explained.name}' says more"
         )
         return

@@ -183,6 +183,11 @@ class Project(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
         """Whether it has a commit, and its name was not released since."""
         return self.revision > 0 and not self.is_released
 
+    @property
+    def empty_versions(self) -> tuple[str, ...]:
+        """Versions without files that are listed: none here, as in a page of an upstream index."""
+        return ()
+
     @cached_property
     def by_filename(self) -> dict[str, File]:
         """The project's files, by filename."""

@@ -83,3 +83,7 @@ class ShownProject(Protocol[F_co]):
     @property
     def files(self) -> Sequence[F_co]:
         """Its files, sorted by filename."""
+
+    @property
+    def empty_versions(self) -> Sequence[str]:
+        """Versions without files that are listed all the same."""

@@ -56,14 +56,14 @@ def list_html(names: Sequence[NormalizedName]) -> bytes:
 
 def detail_json(project: ShownProject[ShownFile], files_url: str = FILES_FROM_DETAIL) -> bytes:
     """Return the JSON bytes of the Simple API's page of a project; files are below `files_url`."""
-    files = served_files(project)
+    files, status = served_files(project), project.status
     page: dict[str, object] = {"meta": _META, "name": project.name}
     if not _has_sizes(files):
         page["meta"] = _OLD_META
-    if project.status is not Status.ACTIVE:
+    if status is not Status.ACTIVE:
         reason = {"reason": project.reason} if project.reason else {}
-        page["project-status"] = {"status": project.status.value, **reason}
-    page["versions"] = versions(files)
+        page["project-status"] = {"status": status.value, **reason}
+    page["versions"] = versions(files, project.empty_versions if status.serves_files else ())
     page["files"] = [
         _file_json(f"{files_url}/{file_url(project.name, file)}", file) for file in files
     ]
@@ -99,9 +99,9 @@ def served_files(project: ShownProject[F]) -> Sequence[F]:
     return project.files if project.status.serves_files else ()
 
 
-def versions(files: Iterable[ShownFile]) -> list[str]:
-    """Return the distinct versions of `files`, oldest first."""
-    return sorted({file.version for file in files}, key=listed_version)
+def versions(files: Iterable[ShownFile], empty: Iterable[str] = ()) -> list[str]:
+    """Return the distinct versions of `files`, and `empty` ones, oldest first."""
+    return sorted({*(file.version for file in files), *empty}, key=listed_version)
 
 
 @lru_cache(1024)  # projects have many versions in common, and several pages show each

@@ -6,10 +6,14 @@ every file that was ever named like a distribution, so that the report can list 
 """
 
 import re
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Final
 
-from packaging.utils import canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
+
+from wheelyard.errors import Invalid
+from wheelyard.model.distribution_filename import parse_known_filename, parse_version
 
 DISTRIBUTION_SUFFIXES: Final = (
     *(".whl", ".tar.gz", ".zip", ".egg", ".exe", ".msi", ".rpm", ".dmg", ".deb"),
@@ -43,6 +47,26 @@ def guess_project(filename: str) -> str:
         return canonicalize_name(filename.partition("-")[0])
     found = _SDIST.fullmatch(filename)
     return canonicalize_name(found[1] if found else filename)
+
+
+def version_in(filename: str, project: NormalizedName) -> str:
+    """
+    Return the normalised version in the filename of a distribution of a project, in any format.
+
+    It is empty for a file of another project, and if no version can be made out.
+    """
+    with suppress(Invalid):
+        known = parse_known_filename(filename)
+        return str(known.version) if known.project == project else ""
+    for at in (found.start() for found in re.finditer("[-_]", filename)):
+        if canonicalize_name(filename[:at]) != project:
+            continue
+        # what follows the version is a release, a platform or a suffix: take less of it each time
+        parts = re.split("[-_]", filename[at + 1 :])[0].split(".")
+        for end in range(len(parts), 0, -1):
+            with suppress(Invalid):
+                return str(parse_version(".".join(parts[:end])))
+    return ""
 
 
 def matches(project: str, patterns: tuple[str, ...]) -> bool:

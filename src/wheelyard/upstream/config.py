@@ -10,7 +10,7 @@ from msgspec import Struct
 from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword
 from wheelyard.model.name_patterns import NameFilter
 
-READING: Final = "1"
+READING: Final = "2"
 """Another text whenever `parsing` takes something else from a page."""
 
 Network = IPv4Network | IPv6Network

@@ -53,7 +53,8 @@ class PageOnShow(Struct, frozen=True):
     def looks(self) -> tuple[object, ...]:
         """What clients can see of it."""
         shown = self.shown
-        return shown.upstream, shown.status, shown.reason, shown.files, self.view.hidden
+        files = shown.files, shown.empty_versions
+        return shown.upstream, shown.status, shown.reason, files, self.view.hidden
 
 
 class ServedPage(Struct, frozen=True):
@@ -160,7 +161,9 @@ class UpstreamIndex:
         return Peek(page=ServedPage(content, is_stale=False, age=0.0, refusal=refusal))
 
     def _new(self, page: UpstreamPage, view: PageView, before: PageOnShow | None) -> PageOnShow:
-        shown = page if view.shown is page.files else replace(page, files=view.shown)
+        shown = replace(page, files=view.shown, empty_versions=view.empty_versions)
+        if view.shown is page.files and view.empty_versions == page.empty_versions:
+            shown = page
         shown = self._without_missing(shown)
         version = ObjectVersion(f"upstream-{next(self._versions)}")
         made = PageOnShow(page, view, shown, version)

@@ -50,6 +50,14 @@ class UpstreamFile(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
         return self.is_wheel and self.has_metadata
 
 
+class OtherFormat(Struct, frozen=True, gc=False):
+    """A distribution of the project in a format that is not shown, such as an egg."""
+
+    filename: str
+    version: str
+    """Normalised, as far as the filename says it."""
+
+
 class UpstreamPage(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
     """The page of a project, as the upstream that has this name has sent it."""
 
@@ -68,6 +76,10 @@ class UpstreamPage(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
     reason: str = ""
     files: tuple[UpstreamFile, ...] = ()
     """Sorted by filename."""
+    other_formats: tuple[OtherFormat, ...] = ()
+    """For `wheelyard upstream why`; sorted by filename."""
+    empty_versions: tuple[str, ...] = ()
+    """Versions that the page lists, and of which it has no file; normalised, in its order."""
     alternate_locations: tuple[str, ...] = ()
     """What PEP 708 calls so; shown by `wheelyard upstream why`, never followed."""
 

@@ -10,6 +10,7 @@ A page may have 64 MiB: its JSON is read where it is, file by file.
 """
 
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,17 +26,20 @@ from wheelyard.http_client.address_policy import FetchError
 from wheelyard.http_client.urls import MAX_URL_LENGTH, BadUrl, Url, parse_url
 from wheelyard.model.distribution_filename import (
     FILENAME_LIMIT,
+    SDIST_SUFFIX,
+    ZIP_SUFFIX,
     Distribution,
     parse_filename,
     parse_version,
+    strip_trailing_zeros,
 )
 from wheelyard.model.project import Status
 from wheelyard.model.text import to_one_line
-from wheelyard.sources.candidate_filter import is_distribution_name
+from wheelyard.sources.candidate_filter import is_distribution_name, version_in
 from wheelyard.sources.field_parsing import OLDEST_PLAUSIBLE_DATE, parse_iso_date
 from wheelyard.sources.web.html_links import HtmlPage, Link, read_page
 from wheelyard.upstream.config import UpstreamServer
-from wheelyard.upstream.page import UpstreamFile, UpstreamPage
+from wheelyard.upstream.page import OtherFormat, UpstreamFile, UpstreamPage
 
 MAX_FILES: Final = 100_000
 """Files of one project."""
@@ -49,12 +53,23 @@ MAX_SIZE: Final = 2**53
 """Bytes of a file; a larger number is none that every reader of JSON keeps."""
 MAX_LOCATIONS: Final = 10
 """Alternate locations and refused hosts that are kept."""
+MAX_OTHER_FORMATS: Final = 1000
+"""Files in other formats that are kept."""
+MAX_EMPTY_VERSIONS: Final = 10_000
+"""Versions without files that are kept."""
+VERSIONS_LIMIT_BYTES: Final = 1024 * 1024
+"""Bytes of the list of versions in a JSON page."""
+SHOWN_SUFFIXES: Final = (".whl", SDIST_SUFFIX, ZIP_SUFFIX)
+"""Suffixes of the formats that are shown."""
 MAJOR: Final = 1
 VERSION_TAG: Final = "pypi:repository-version"
 
 _API_VERSION: Final = re.compile(r"([0-9]{1,9})\.[0-9]{1,9}", re.ASCII)
 _PLAIN_PATH: Final = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9_.+!~%=-]+)+", re.ASCII)
 _UPWARDS: Final = re.compile(r"(?:\.\./)+", re.ASCII)
+_TAG: Final = re.compile(rb"<[a-z!]", re.IGNORECASE)
+_INTERACTIVE: Final = re.compile(rb"<(?:form|input|script)\b", re.IGNORECASE)
+"""Begins what a person has to fill in, or a browser to complete, such as a page to sign in with."""
 _HEX: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _SHA256: Final = re.compile(r"(?:\A|&)sha256=([^&]*)")
 
@@ -81,6 +96,7 @@ class _Document(Struct, rename="kebab"):
     meta: Raw = NOTHING
     name: Raw = NOTHING
     files: list[Raw] | None = None
+    versions: Raw = NOTHING
     project_status: Raw = NOTHING
     alternate_locations: Raw = NOTHING
 
@@ -105,8 +121,9 @@ def parse_page(fetched: ReceivedPage, server: UpstreamServer, now: datetime) -> 
     """Return the page that was received from `server`; raise FetchError if it cannot be used."""
     files = _FileParser(fetched.name, fetched.url, server)
     kind = fetched.content_type.partition(";")[0].strip().lower()
+    versions: tuple[str, ...] = ()
     if "json" in kind:
-        status, reason, locations = _read_json(fetched, files)
+        status, reason, locations, versions = _read_json(fetched, files)
     elif "html" in kind:
         status, reason, locations = _read_html(fetched, files)
     else:
@@ -126,12 +143,16 @@ def parse_page(fetched: ReceivedPage, server: UpstreamServer, now: datetime) -> 
         status=status,
         reason=reason,
         files=tuple(found[each] for each in sorted(found)),
+        other_formats=tuple(OtherFormat(*each) for each in sorted(files.other_formats.items())),
+        empty_versions=versions,
         alternate_locations=locations,
         refused_hosts=tuple(files.refused),
     )
 
 
-def _read_json(fetched: ReceivedPage, files: "_FileParser") -> tuple[Status, str, tuple[str, ...]]:
+def _read_json(
+    fetched: ReceivedPage, files: "_FileParser"
+) -> tuple[Status, str, tuple[str, ...], tuple[str, ...]]:
     if fetched.body.count(b",") > MAX_JSON_COMMAS:
         raise FetchError("its page lists too much")
     try:
@@ -154,7 +175,23 @@ def _read_json(fetched: ReceivedPage, files: "_FileParser") -> tuple[Status, str
         _status(status.get("status")),
         _text(status.get("reason")),
         _locations(_value(document.alternate_locations)),
+        _empty_versions(document.versions, files.found.values()),
     )
+
+
+def _empty_versions(raw: Raw, files: Iterable[UpstreamFile]) -> tuple[str, ...]:
+    """Return the versions of a list that have no file (PEP 700)."""
+    with_files = {strip_trailing_zeros(file.version) for file in files}
+    found = dict[str, None]()
+    versions = _value(raw, VERSIONS_LIMIT_BYTES)
+    for text in versions if isinstance(versions, list) else ():
+        if not isinstance(text, str) or text in with_files or len(found) >= MAX_EMPTY_VERSIONS:
+            continue
+        with suppress(Invalid):
+            version = str(parse_version(text))
+            if strip_trailing_zeros(version) not in with_files:
+                found[version] = None
+    return tuple(found)
 
 
 def _read_html(fetched: ReceivedPage, files: "_FileParser") -> tuple[Status, str, tuple[str, ...]]:
@@ -163,6 +200,8 @@ def _read_html(fetched: ReceivedPage, files: "_FileParser") -> tuple[Status, str
     _check_version(meta.get(VERSION_TAG, "1.0"))
     base = _base(fetched.url, page)
     is_listing = VERSION_TAG in meta or b"inks for " in fetched.body  # the title that pip expected
+    if not page.links and _TAG.search(fetched.body):
+        is_listing |= _INTERACTIVE.search(fetched.body) is None  # a project without files
     for link in page.links:
         is_listing |= files.add_link(base, link)
     if not is_listing:
@@ -183,10 +222,10 @@ def _base(url: Url, page: HtmlPage) -> Url:
         raise FetchError("the base of its links is no URL") from error
 
 
-def _value(raw: Raw) -> object:
+def _value(raw: Raw, limit: int = ENTRY_LIMIT_BYTES) -> object:
     """Return the decoded JSON of a small value; None if it is missing, too large or malformed."""
     with suppress(ValueError, RecursionError):
-        if memoryview(raw).nbytes <= ENTRY_LIMIT_BYTES:
+        if memoryview(raw).nbytes <= limit:
             return msgspec.json.decode(raw)
     return None
 
@@ -244,6 +283,8 @@ class _FileParser(Struct):
     found: dict[str, UpstreamFile] = {}
     refused: dict[str, str] = {}
     """Some of the hosts that files may not be fetched from, and why."""
+    other_formats: dict[str, str] = {}
+    """The versions of some files in formats that are not shown, by filename."""
     _names: dict[str, bool] = {}
     _versions: dict[str, str] = {}
     _tags: dict[str, bool] = {}
@@ -258,9 +299,12 @@ class _FileParser(Struct):
         if not isinstance(filename, str) or not isinstance(reference, str):
             return
         version = self._version(filename)
+        if not version:
+            self._leave_out(filename)
+            return
         digest = _digest(hashes.get("sha256")) if isinstance(hashes, dict) else ""
         required = _requires_python(entry.requires_python)
-        if not version or digest is None or required is None:
+        if digest is None or required is None:
             return
         url = self._checked(self.url, reference)
         if not url:
@@ -289,6 +333,7 @@ class _FileParser(Struct):
         filename = unquote(href.partition("?")[0].rpartition("/")[2])
         version = self._version(filename)
         if not version:
+            self._leave_out(filename)
             return is_distribution_name(filename)
         digest = _digest_in(fragment)
         required = _requires_python(link.requires_python)
@@ -312,7 +357,18 @@ class _FileParser(Struct):
         return True
 
     def _add(self, file: UpstreamFile) -> None:
-        self.found.setdefault(file.filename, file)  # the first of two counts
+        # the first of two with a digest counts, or else the first
+        before = self.found.get(file.filename)
+        if before is None or (file.sha256 and not before.sha256):
+            self.found[file.filename] = file
+
+    def _leave_out(self, filename: str) -> None:
+        """Note a distribution of this project in a format that is not shown."""
+        is_other = is_distribution_name(filename) and not filename.endswith(SHOWN_SUFFIXES)
+        if is_other and len(filename) <= FILENAME_LIMIT:
+            version = version_in(filename, self.name)
+            if version and len(self.other_formats) < MAX_OTHER_FORMATS:
+                self.other_formats[filename] = version
 
     def _version(self, filename: str) -> str:
         """Return the version of a distribution of this project; empty for any other filename."""

@@ -203,7 +203,7 @@ class PublicExport(Struct, frozen=True, kw_only=True):
         if found is None or page is None:
             return name, None
         content = content_for_people(self.upstream, found, page)
-        shown = (page.status, page.reason, page.files, content.label)
+        shown = (page.status, page.reason, page.files, page.empty_versions, content.label)
         made_from = content_digest([*shown, content.hidden, content.decisions])
         entry = before.manifest.projects.get(name)
         if is_known and entry is not None and entry.made_from == made_from:

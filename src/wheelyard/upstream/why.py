@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
@@ -13,10 +14,13 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
 from wheelyard.model.decisions import Decision
 from wheelyard.model.distribution_filename import strip_trailing_zeros
-from wheelyard.upstream.page import UpstreamFile, UpstreamPage
+from wheelyard.upstream.page import OtherFormat, UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import FoundPage, UpstreamPages
 from wheelyard.upstream.policy.policy import Policy
 from wheelyard.upstream.policy.reasons import Reason
+
+FORMAT: Final = "format"
+"""The code for a file in a format that is not shown."""
 
 
 class NameAnswer(StrEnum):
@@ -171,9 +175,16 @@ class Explainer(Struct, frozen=True, kw_only=True):
         for file in (each for each in page.removed if _is_of(each, version)):
             text = f"The upstream no longer lists {file.filename}. Use another version."
             yield _explained(file, (FileReason("removed", text),))
+        for other in (each for each in page.other_formats if _is_of(each, version)):
+            text = (
+                f"The format of {other.filename} is not one that this index shows: of public "
+                "packages these are wheels (.whl) and sdists (.tar.gz, .zip)."
+            )
+            reason = FileReason(FORMAT, text)
+            yield ExplainedFile(other.filename, other.version, shown=False, reasons=(reason,))
 
 
-def _is_of(file: UpstreamFile, version: Version | None) -> bool:
+def _is_of(file: UpstreamFile | OtherFormat, version: Version | None) -> bool:
     wanted = None if version is None else strip_trailing_zeros(str(version))
     return wanted is None or strip_trailing_zeros(file.version) == wanted
 

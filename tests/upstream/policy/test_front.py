@@ -19,6 +19,7 @@ from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import private_wheel, public_wheel
 from tests.upstream.reading import file_of, look, page_of
 from tests.upstream.settings import front
+from wheelyard.errors import NotFound
 from wheelyard.upstream.policy.deciding import Deciding
 from wheelyard.upstream.policy.reasons import Code
 from wheelyard.upstream.why import Explanation, NameAnswer
@@ -143,3 +144,21 @@ def test_why(tmp_path: Path, public: FakeUpstream) -> None:
         assert decode(sent.body, type=Explanation) == why(server, "requests", "1.0")
         public.stop()
         assert why(server, "other").answer is NameAnswer.UNAVAILABLE
+
+
+def test_versions_without_files(tmp_path: Path, public: FakeUpstream) -> None:
+    """They stay on the page unless they are hidden; `why` names the format that is not shown."""
+    public.behave("requests", Fault.OTHER_FORMATS)
+    with serving(tmp_path, public) as server:
+        assert page_of(server, "requests").page["versions"] == ["1.0", "2.0", "8.0", "9.0"]
+        (other,) = why(server, "requests", "9.0").files
+        assert (other.filename, other.shown) == ("requests-9.0.tar.bz2", False)
+        assert other.reasons[0].code == "format"
+        assert "requests-9.0.tar.bz2" in other.reasons[0].text
+        ana(server).block(REQUESTS, Version("8.0"), "")
+        assert page_of(server, "requests").page["versions"] == ["1.0", "2.0", "9.0"]
+        with pytest.raises(NotFound, match="lists no file of it that can be shown"):
+            ana(server).approve(REQUESTS, Version("9.0"), "")
+    with serving(tmp_path, public, approval=True) as server:
+        ana(server).approve(REQUESTS, Version("1.0"), "")
+        assert page_of(server, "requests").page["versions"] == ["1.0"]

@@ -140,7 +140,10 @@ class Deciding(Struct, frozen=True):
         key = strip_trailing_zeros(str(version))
         files = [each for each in page.files if strip_trailing_zeros(each.version) == key]
         if not files:
-            raise NotFound(f"{target} cannot be approved, as its upstream index lists no file.")
+            raise NotFound(
+                f"{target} cannot be approved, as its upstream index lists no file of it that can "
+                "be shown."
+            )
         # the digest of a file whose page has none is that of its first bytes
         bring = self.upstream.files.bring
         return {each.sha256 or bring(page, each).file.sha256 for each in files}

@@ -35,6 +35,8 @@ class PageView(Struct, frozen=True):
     """The next moment at which files appear by time alone; None if there is none."""
     generation: str
     """The policy's, as this view was made."""
+    empty_versions: tuple[str, ...] = ()
+    """Versions without files that are shown."""
 
 
 class Evaluation(Struct, frozen=True):
@@ -57,7 +59,7 @@ class Evaluation(Struct, frozen=True):
         """Return what is shown now."""
         files = self.page.files
         if self._hides_nothing():
-            return PageView(files, NOTHING_HIDDEN, None, generation)
+            return PageView(files, NOTHING_HIDDEN, None, generation, self.page.empty_versions)
         hidden, ends = dict[str, Reason](), list[datetime]()
         for file in files:
             first = next(self.reasons(file), None)
@@ -66,7 +68,8 @@ class Evaluation(Struct, frozen=True):
                 end = self.cooldown_end(file)
                 ends += [end] if end is not None and end > self.now else []
         shown = tuple(each for each in files if each.filename not in hidden) if hidden else files
-        return PageView(shown, hidden, min(ends, default=None), generation)
+        empty = tuple(filter(self._shows_version, self.page.empty_versions))
+        return PageView(shown, hidden, min(ends, default=None), generation, empty)
 
     def reasons(self, file: UpstreamFile) -> Iterator[Reason]:
         """Yield every reason why a file is not shown, the most serious one first."""
@@ -77,6 +80,10 @@ class Evaluation(Struct, frozen=True):
             return
         for reason in self._reasons(file, decision):
             yield reasons.not_among(reason, approval)
+
+    def _shows_version(self, version: str) -> bool:
+        """Return whether a version without files is shown: no rule hides it whatever its files."""
+        return not self._of_version(version, self.decisions.of(version)).reasons
 
     def cooldown_end(self, file: UpstreamFile) -> datetime | None:
         """Return when the cooldown of a file ends or has ended; None for one that never does."""

@@ -38,6 +38,8 @@ class _CachedView(Struct, frozen=True):
     made_at: datetime
     files: tuple[UpstreamFile, ...]
     """Those that it was made from."""
+    empty_versions: tuple[str, ...]
+    """Those of the page."""
     status: tuple[Status, str]
     """The status of the project, and its reason."""
 
@@ -153,7 +155,8 @@ class Policy:
         if cached is not None and _is_valid(cached, page, now, facts.generation):
             return cached.view
         view = self._evaluate(page, now, facts).view(facts.generation)
-        made = _CachedView(view, now, page.files, (page.status, page.reason))
+        status = page.status, page.reason
+        made = _CachedView(view, now, page.files, page.empty_versions, status)
         size = PAGE_BYTES + SHOWN_BYTES * len(view.shown) + HIDDEN_BYTES * len(view.hidden)
         self._views.put(key, made, size)
         return view
@@ -220,7 +223,7 @@ class Policy:
 
     def _evaluate(self, page: UpstreamPage, now: datetime, facts: _Facts) -> Evaluation:
         known, uses = self._licences, self._first_uses
-        versions = dict.fromkeys(each.version for each in page.files)
+        versions = dict.fromkeys((*(each.version for each in page.files), *page.empty_versions))
         return Evaluation(
             rules=self.rules,
             page=page,
@@ -251,5 +254,6 @@ def _is_valid(cached: _CachedView, page: UpstreamPage, now: datetime, generation
         and cached.made_at <= now
         and (view.changes_at is None or now < view.changes_at)
         and cached.status == (page.status, page.reason)
+        and cached.empty_versions == page.empty_versions
         and (files is page.files or files == page.files)
     )
