@@ -111,6 +111,8 @@ def reads(harness: AccessHarness, name: str) -> dict[str, RouteCase]:
         "API, other spelling": RouteCase(f"/api/v1/projects/{odd}"),
         "journal": RouteCase(f"/api/v1/projects/{name}/journal"),
         "journal, later": RouteCase(f"/api/v1/projects/{name}/journal?after=1"),
+        "client projects": RouteCase(f"/api/v1/client-projects?project={name}"),
+        "client projects, other spelling": RouteCase(f"/api/v1/client-projects?project={odd}"),
         "page for people": RouteCase(f"/project/{name}/"),
         "page for people, other spelling": RouteCase(f"/project/{odd}/", 301, 301),
         "release for people": RouteCase(f"/project/{name}/1.0/"),

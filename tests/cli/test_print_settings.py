@@ -1,11 +1,15 @@
 """`wheelyard print-settings`: what it prints, and what it refuses."""
 
 import tomllib
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Typed
 from tests.clients.harness import Sandbox
+from tests.http.packages import publish, wheel
+from tests.http.servers import RunningServer, running_server
 from wheelyard.rendering.client_settings import CLIENTS, ClientSettings
 
 pytestmark = pytest.mark.integration
@@ -17,16 +21,83 @@ SECRET = "wyd_3fA9xK27QmQm3fA9xK27Qm"
 @pytest.mark.parametrize("client", CLIENTS)
 def test_text(wheelyard: Typed, sandbox: Sandbox, client: str) -> None:
     """The text is alone on standard output, without a secret, and no store is looked for."""
-    done = wheelyard(
-        *("print-settings", client, "--url", URL, "--project", "Acme_Core", "--project", "b"),
-        *("--project", "acme-core"),
-        WHEELYARD_TOKEN=SECRET,
-    )
+    done = wheelyard("print-settings", client, "--url", URL, WHEELYARD_TOKEN=SECRET)
 
-    text = CLIENTS[client](ClientSettings(root=URL, projects=("acme-core", "b")))
+    text = CLIENTS[client](ClientSettings(root=URL))
     assert (done.returncode, done.stdout, done.stderr) == (0, f"\n{text}", "")
     assert SECRET not in done.stdout
     assert [*sandbox.folder.iterdir()] == []
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A private server, with projects that need each other."""
+    config = "[access]\nprivate = true\n"
+    with running_server(tmp_path_factory.mktemp("private"), config=config) as server:
+        publish(
+            server,
+            wheel("acme-app", "1.0", "Requires-Dist: acme-core", "Requires-Dist: requests"),
+            wheel("acme-core", "1.0", "Requires-Dist: acme-lib", "Requires-Dist: pay-lib"),
+            *(wheel(name, "1.0") for name in ("acme-lib", "pay-lib", "other")),
+        )
+        yield server
+
+
+CLOSURE = ("other", "acme-app", "acme-core", "acme-lib", "pay-lib")
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_projects(wheelyard: Typed, server: RunningServer, client: str) -> None:
+    """The text names all private projects that the named ones need, as store and server say."""
+    named = (*("--project", "Other", "--project", "Acme_App"), *("--project", "acme-app"))
+    place = ("--store", server.store, "--url", server.url)
+
+    from_store = wheelyard("print-settings", client, *named, *place)
+    from_server = wheelyard(
+        *("print-settings", client, *named, "--server", f"{server.url}/simple/"),
+        WHEELYARD_TOKEN=server.token,
+    )
+
+    text = CLIENTS[client](ClientSettings(root=server.url, projects=CLOSURE))
+    assert (from_store.returncode, from_store.stdout) == (0, f"\n{text}")
+    assert (from_server.returncode, from_server.stdout) == (0, f"\n{text}")
+
+
+def test_projects_that_may_be_read(wheelyard: Typed, server: RunningServer) -> None:
+    """A server names only what the credential may read, and nothing without a credential."""
+    asked = ("print-settings", "pdm", "--server", server.url, "--project")
+    token = server.make_token("acme-*", can="read")
+
+    done = wheelyard(*asked, "acme-app", WHEELYARD_TOKEN=token)
+    refused = wheelyard(*asked, "pay-lib", WHEELYARD_TOKEN=token)
+    anonymous = wheelyard(*asked, "acme-app")
+
+    (source,) = tomllib.loads(done.stdout)["tool"]["pdm"]["source"]
+    assert source["include_packages"] == ["acme-app", "acme-core", "acme-lib"]
+    for each in (refused, anonymous):
+        assert (each.returncode, each.stdout) == (1, "")
+        assert each.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("client", ["uv", "poetry", "pdm", "pipenv"])
+def test_projects_of_no_index(wheelyard: Typed, client: str) -> None:
+    """Without an index to ask, no list is printed that lacks what a project needs."""
+    said = refused(wheelyard, client, "--url", URL, "--project", "acme-app")
+
+    assert "--server URL" in said
+
+
+def test_server_with_an_upstream_index(wheelyard: Typed, tmp_path: Path) -> None:
+    """A server that serves public packages, too, is the only index in the text."""
+    config = (
+        '[upstream]\nenabled = true\nurl = "https://index.example.com/simple/"\n'
+        'private = ["acme-*"]\n'
+    )
+    with running_server(tmp_path / "front", config=config) as server:
+        for options in ((), ("--project", "requests")):
+            done = wheelyard("print-settings", "uv", "--server", server.url, *options)
+            text = CLIENTS["uv"](ClientSettings(root=server.url, serves_public=True))
+            assert (done.returncode, done.stdout) == (0, f"\n{text}")
 
 
 def test_url_of_the_settings(wheelyard: Typed, sandbox: Sandbox) -> None:

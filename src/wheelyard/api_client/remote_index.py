@@ -49,6 +49,7 @@ from wheelyard.operations.names import PrivateName
 from wheelyard.operations.upload import PublishedFile
 
 if TYPE_CHECKING:
+    from wheelyard.operations.client_projects import ClientProjects
     from wheelyard.upstream.why import Explanation
 
 DAY: Final = timedelta(days=1)
@@ -98,6 +99,15 @@ class RemoteIndex:
     def project(self, name: NormalizedName) -> Project:
         """Return a project; raise NotFound if it does not exist or the caller may not read it."""
         return self._connection.send("GET", f"projects/{name}", ProjectAnswer).project()
+
+    def client_projects(self, wanted: Sequence[NormalizedName]) -> "ClientProjects":
+        """Return the projects that the settings of a client name, if it wants these."""
+        from wheelyard.operations.client_projects import (  # noqa: PLC0415 - other commands need none
+            ClientProjects,
+        )
+
+        query = urlencode([("project", name) for name in wanted])
+        return self._connection.send("GET", f"client-projects?{query}", ClientProjects)
 
     def change(
         self,

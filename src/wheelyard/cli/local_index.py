@@ -25,7 +25,8 @@ from wheelyard.operations.names import PrivateName
 from wheelyard.operations.upload import PublishedFile
 from wheelyard.wiring.index import Index
 
-if TYPE_CHECKING:  # most commands need neither
+if TYPE_CHECKING:  # most commands need none of them
+    from wheelyard.operations.client_projects import ClientProjects
     from wheelyard.upstream.policy.deciding import Deciding
     from wheelyard.upstream.why import Explanation
 
@@ -66,6 +67,10 @@ class LocalIndex(Struct, frozen=True):
     def project(self, name: NormalizedName) -> Project:
         """Return a project; raise NotFound if there is none."""
         return self.index.projects.get(name)
+
+    def client_projects(self, wanted: Sequence[NormalizedName]) -> "ClientProjects":
+        """Return the projects that the settings of a client name, if it wants these."""
+        return self.index.client_projects.read(self.caller, wanted)
 
     def change(
         self,

@@ -1,18 +1,25 @@
 """`wheelyard print-settings`: the configuration text of a client, to append to its file."""
 
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 from urllib.parse import urlsplit
 
 import click
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
 
 from wheelyard.cli.help_text import examples
-from wheelyard.cli.output import warn
+from wheelyard.cli.local_index import LocalIndex
+from wheelyard.cli.managed_index import managed_index, managed_options
+from wheelyard.cli.options import existing_index, loaded_settings
+from wheelyard.cli.output import given_option, warn
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.rendering.client_settings import CLIENTS, ClientSettings
-from wheelyard.settings.load import load_settings, process_environment
+from wheelyard.rendering.client_settings import CLIENTS, INSTALLERS, ClientSettings
+from wheelyard.settings.load import process_environment
+from wheelyard.wiring.index import Index
 
 TOKEN_VARIABLE: Final = "WHEELYARD_TOKEN"  # noqa: S105 - no token
 _HOST: Final = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?"
@@ -23,13 +30,15 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9._~-]+")
 
 @examples(
     "private-and-public.md",
-    "wheelyard print-settings uv --url https://pypi.acme.dev --project acme-core",
+    "wheelyard print-settings uv --server https://pypi.acme.dev --project acme",
     "wheelyard print-settings pip >> ~/.config/pip/pip.conf",
     "wheelyard print-settings twine --with-token >> ~/.pypirc",
 )
 @click.command("print-settings")
 @click.argument("client", type=click.Choice(list(CLIENTS)))
-@click.option("--url", metavar="URL", help="The server's root.  [default: as the settings say]")
+@click.option(
+    "--url", metavar="URL", help="The root that clients use.  [default: as the settings say]"
+)
 @click.option(
     "--project",
     "projects",
@@ -43,32 +52,63 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9._~-]+")
     help="The index serves public packages, too.  [default: as the settings say]",
 )
 @click.option("--with-token", is_flag=True, help=f"Write the token of ${TOKEN_VARIABLE}, too.")
+@managed_options
 def command(
     *, client: str, url: str | None, projects: tuple[str, ...], one_url: bool, with_token: bool
 ) -> None:
     """
     Print the configuration text of CLIENT for this index, to append to its file.
 
-    uv, Poetry, PDM and Pipenv then take each named project from this index only, and all others
-    from where they took them before. pip takes all from this index. With --one-url, every client
-    does, since public packages come from an upstream index. Without --with-token there is no
+    With --project, the text names this project and all private ones that it needs, also indirectly,
+    as store or server say. uv, Poetry, PDM and Pipenv take these from this index only, and all
+    others from where they took them before. pip takes all from this index. With --one-url, every
+    client does, since public packages come from an upstream index. Without --with-token there is no
     secret in the text.
     """
-    environ = process_environment()
-    if url is None:
-        settings = load_settings(environ=environ).settings
-        root, one_url = settings.base_url, one_url or settings.upstream.enabled
-    else:
-        root = _parse_root(url)
+    token = _parse_token(process_environment().get(TOKEN_VARIABLE, "")) if with_token else ""
     # each project once, in the order given
-    names = tuple(dict.fromkeys(map(parse_name, projects)))
-    token = _parse_token(environ.get(TOKEN_VARIABLE, "")) if with_token else ""
-    found = ClientSettings(root=root, projects=names, token=token, serves_public=one_url)
-    text = CLIENTS[client](found)
+    wanted = tuple(dict.fromkeys(map(parse_name, projects)))
+    found = _client_settings(
+        client, None if url is None else _parse_root(url), wanted, one_url=one_url
+    )
+    text = CLIENTS[client](replace(found, token=token))
     if with_token:
         warn("there is a secret in this text: commit neither the file nor a lock file made from it")
     # an empty line first, as the last line of a file may have no end
     click.echo(f"\n{text}", nl=False)
+
+
+def _client_settings(
+    client: str, root: str | None, wanted: Sequence[NormalizedName], *, one_url: bool
+) -> ClientSettings:
+    """Return the settings of a client; ask the index only for what its text has to say."""
+    is_remote = given_option("server") is not None
+    is_asked = is_remote or (wanted and client != "pip")  # the text for pip names no project
+    if client in INSTALLERS and not one_url and is_asked:
+        index = managed_index(_index_or_advice)
+        found = index.client_projects(wanted)
+        if root is None and isinstance(index, LocalIndex):
+            root = index.index.settings.base_url
+        return ClientSettings(
+            root=root or index.url, projects=found.projects, serves_public=found.serves_public
+        )
+    if is_remote:
+        return ClientSettings(root=root or managed_index().url, serves_public=one_url)
+    if root is not None:
+        return ClientSettings(root=root, serves_public=one_url)
+    settings = loaded_settings().settings
+    return ClientSettings(
+        root=settings.base_url, serves_public=one_url or settings.upstream.enabled
+    )
+
+
+def _index_or_advice() -> Index:
+    """Return the index of a store; the Invalid for none names the other way to ask."""
+    try:
+        return existing_index()
+    except Invalid as fault:
+        message = f"{fault.message} Or ask a server what the projects need, with --server URL."
+        raise Invalid(message, code=fault.code) from fault
 
 
 def _parse_root(text: str) -> str:

@@ -222,6 +222,7 @@ def _api(context: ServerContext) -> Iterator[Route]:
     yield api("projects/{name}/journal", projects_api.get_journal)
     for action in projects_api.ACTIONS:
         yield api(f"projects/{{name}}/{action}", projects_api.change_project, POST, action=action)
+    yield api("client-projects", projects_api.get_client_projects)
     yield api("names", projects_api.list_names)
     for path, is_release in (("reserve", False), ("release", True)):
         change_name = projects_api.change_name

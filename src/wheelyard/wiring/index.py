@@ -46,6 +46,7 @@ from wheelyard.wiring.stores import (
 
 if TYPE_CHECKING:
     from wheelyard.operations.check import Check
+    from wheelyard.operations.client_projects import ClientProjectsReader
     from wheelyard.operations.name_claims import NameClaims
     from wheelyard.upstream.index import UpstreamIndex
 
@@ -103,6 +104,19 @@ class Index(Struct, frozen=True, kw_only=True):
             self.publishing_cleanup,
             self.sessions.records,
             threads=1 if self.is_local else REMOTE_CHECK_THREADS,
+        )
+
+    @property
+    def client_projects(self) -> "ClientProjectsReader":
+        """What finds the projects that the settings of a client have to name."""
+        from wheelyard.operations.client_projects import ClientProjectsReader  # noqa: PLC0415 - rare
+
+        return ClientProjectsReader(
+            self.projects,
+            self.files,
+            self.settings.private_patterns,
+            is_local=self.is_local,
+            has_upstream=self.upstream is not None,
         )
 
     @property

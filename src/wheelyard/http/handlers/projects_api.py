@@ -96,6 +96,23 @@ async def get_project(request: Request, context: ServerContext) -> Response:
     return await context.pools.run_read(lambda: json_response(200, _project_json(project)))
 
 
+async def get_client_projects(request: Request, context: ServerContext) -> Response:
+    """
+    Handle GET `/api/v1/client-projects`: what the settings of a client have to say.
+
+    For each field `project`, the names are that one and the private ones that it needs.
+    """
+    fields, caller = query_field(request.query, "project") or "", request.caller
+    wanted = dict.fromkeys(parse_project_name(text.strip()) for text in fields.split(",") if text)
+    if context.upstream is None:
+        for name in wanted:
+            context.read_policy.require_project_read(caller, name)
+    reader = context.index.client_projects
+    return await context.run_long_read(
+        request, lambda: json_response(200, reader.read(caller, wanted))
+    )
+
+
 async def get_journal(request: Request, context: ServerContext) -> Response:
     """Handle GET `/api/v1/projects/<name>/journal`: one page of commits after number `after`."""
     project, after = await _journaled_project(request, context), parse_after(request.query)
