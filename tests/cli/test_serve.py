@@ -160,8 +160,12 @@ def test_a_name(serve: Serve, options: list[str]) -> None:
     where = f" --store '{store}'" if options else ""
     assert f"wheelyard token create NAME --can read,upload{where}\n" in printed
     assert f"uv pip install --index http://127.0.0.1:{serving.port}/simple/ NAME\n" in printed
-    assert "poetry source add --priority=explicit" in printed
-    assert f"wheelyard print-settings CLIENT --url http://127.0.0.1:{serving.port} " in printed
+    assert (
+        f"pip install --index-url http://127.0.0.1:{serving.port}/simple/ NAME   # fails" in printed
+    )
+    assert f"wheelyard print-settings CLIENT --server http://127.0.0.1:{serving.port} " in printed
+    assert "--no-deps" not in printed
+    assert "poetry add" not in printed
     assert serving.log.read_text() == f"wheelyard: made a new store at {store}\n"
 
 

@@ -289,28 +289,26 @@ def _client_configuration(index: Index, token: str) -> str:
     if settings.server.read_only:
         return install
     return f"""{install}\
-Publish   twine upload --repository-url {upload} -u {user} -p {token} dist/*
-          uv publish --publish-url {upload} -u {user} -p {token} dist/*
+Publish   uv publish --publish-url {upload} -u {user} -p {token} dist/*
+          twine upload --repository-url {upload} -u {user} -p {token} dist/*
           poetry config repositories.wheelyard {upload}
           poetry publish -r wheelyard -u {user} -p {token}
 """
 
 
 def _install_lines(settings: Settings, read: str) -> str:
-    """Return the commands that install from `read`: all packages, or the private ones."""
-    url, clients = settings.index_url, "# pip, uv, poetry, pdm, pipenv, twine or hatch"
-    printing = f"wheelyard print-settings CLIENT --url {settings.base_url}"
+    """Return the commands that install from `read`, of which none asks two indexes for a name."""
+    printing = f"wheelyard print-settings CLIENT --server {settings.base_url}"
+    clients = "# uv, pip, poetry, pdm, pipenv, twine or hatch"
     if settings.upstream.enabled:
         return f"""
 Install   uv pip install --default-index {read} NAME
           pip install --index-url {read} NAME
-          poetry source add --priority=primary wheelyard {url}
-          {printing} --one-url   {clients}
+          poetry source add --priority=primary wheelyard {settings.index_url}
+          {printing}   {clients}
 """
     return f"""
 Install   uv pip install --index {read} NAME
-          pip download --no-deps --index-url {read} -d private NAME && pip install private/*
-          poetry source add --priority=explicit wheelyard {url}
-          poetry add --source wheelyard NAME
+          pip install --index-url {read} NAME   # fails where something is missing here
           {printing} --project NAME   {clients}
 """

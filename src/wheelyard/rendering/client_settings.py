@@ -1,9 +1,10 @@
 """
 The configuration text of each client for one index, complete, to be appended to the client's file.
 
-Where a client can take named projects from this index and all others from its usual one, the text
-does that: a private name is then never looked up in public. An index that serves public packages,
-too, is the only one in the text. Any root URL gives a well-formed text.
+No client looks up a named project anywhere but in this index, also where only another project needs
+it: Poetry, PDM and Pipenv by its name, uv as it asks this index first, pip as it asks no other. An
+index that serves public packages, too, is the only one in the text. Any root URL gives a
+well-formed text.
 """
 
 from collections.abc import Callable, Sequence
@@ -62,11 +63,12 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
         is_trusted = parts.scheme == "https" or parts.hostname in LOCAL_HOSTS
         return "" if is_trusted else parts.netloc
 
-    def for_each(self, lines: str) -> str:
-        """Return `lines` for each project, with its name for NAME, or as a comment for none."""
+    def for_each(self, lines: str, head: str = "") -> str:
+        """Return `head`, and `lines` for each project in place of NAME; as a comment for none."""
         if self.projects:
-            return "".join(f"\n{lines.replace('NAME', name)}" for name in self.projects)
-        comments = "".join(f"# {line}\n" for line in lines.splitlines())
+            parts = (head, *(lines.replace("NAME", name) for name in self.projects))
+            return "".join(f"\n{part}" for part in parts if part)
+        comments = "".join(f"# {line}\n" for line in f"{head}{lines}".splitlines())
         return f"\n# For each project that comes from this index:\n{comments}"
 
     @property
@@ -77,32 +79,11 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
 Text = Callable[[ClientSettings], str]
 
 
-def _pip(settings: ClientSettings) -> str:
-    host, names = settings.untrusted_host, " ".join(settings.projects or ("NAME",))
-    trusted = f"trusted-host = {host}\n" if host else ""
-    option = f"--trusted-host {host} " if host else ""
-    hint = f"""
-# pip takes all packages from this index then. Never add the public index as extra-index-url: a
-# stranger who publishes a private name there, with a higher version, replaces your package. For
-# packages that need public ones leave these lines out, and install each private package as a file:
-#     pip download --no-deps {option}--index-url {settings.plain_index_url} -d private {names}
-#     pip install private/*
-"""
-    if settings.serves_public:
-        hint = _ONE_INDEX.format("an extra-index-url")
-    return f"""\
-# pip.conf. If it has a section [global] already, put the lines into that section.{hint}\
-# Credential: ~/.netrc or a keyring.
-[global]
-index-url = {settings.index_url}
-{trusted}"""
-
-
 def _uv(settings: ClientSettings) -> str:
-    sources = settings.for_each(f'[tool.uv.sources.NAME]\nindex = "{NAME}"\n')
-    role = f"explicit = true\n{sources}"
-    hint = """ List every private project here, also one that only another private project needs,
-# and add each to the dependencies. uv looks up all other names in the other indexes.
+    role = settings.for_each(f'[tool.uv.sources.NAME]\nindex = "{NAME}"\n')
+    hint = """ Other indexes go behind this one, or have "default = true".
+# uv asks this index first for each name, also for one that only another package needs, and asks no
+# other if it is here. A name with a source never comes from elsewhere.
 """
     if settings.serves_public:
         role, hint = "default = true\n", _ONE_INDEX.format("a second [[tool.uv.index]]")
@@ -117,13 +98,32 @@ publish-url = "{settings.upload_url}"
 {role}"""
 
 
+def _pip(settings: ClientSettings) -> str:
+    host = settings.untrusted_host
+    trusted = f"trusted-host = {host}\n" if host else ""
+    hint = """
+# pip takes all packages from this index then, and fails where one is missing here. Never add the
+# public index as extra-index-url: a stranger who publishes a private name there, with a higher
+# version, replaces your package. For packages that need public ones, use uv.
+"""
+    if settings.serves_public:
+        hint = _ONE_INDEX.format("an extra-index-url")
+    return f"""\
+# pip.conf. If it has a section [global] already, put the lines into that section.{hint}\
+# Credential: ~/.netrc or a keyring.
+[global]
+index-url = {settings.index_url}
+{trusted}"""
+
+
 def _poetry(settings: ClientSettings) -> str:
-    lines = f'[tool.poetry.dependencies.NAME]\nversion = "*"\nsource = "{NAME}"\n'
-    role = f'priority = "explicit"\n{settings.for_each(lines)}'
-    hint = f""" List every private project here, also one that only another private project needs,
-# and write each into the dependencies of [project], too: otherwise Poetry may ignore its table.
-# "poetry add --source {NAME} NAME" writes both, but skips a name that has a table already.
-# Poetry looks up all other names in the other sources.
+    group = f"tool.poetry.group.{NAME}"
+    lines = f'[{group}.dependencies.NAME]\nversion = "*"\nsource = "{NAME}"\n'
+    sources = settings.for_each(lines, f"[{group}]\noptional = true\n")
+    role = f'priority = "explicit"\n{sources}'
+    hint = f""" List every private project here, also one that only another private project needs:
+# Poetry looks up all other names in the other sources. The group is not installed. It says for the
+# whole project where its names come from. Install them with: poetry add --source {NAME} NAME
 """
     if settings.serves_public:
         role, hint = 'priority = "primary"\n', _ONE_INDEX.format("a second [[tool.poetry.source]]")
@@ -161,7 +161,8 @@ def _pipenv(settings: ClientSettings) -> str:
     packages = settings.for_each(f'[packages.NAME]\nversion = "*"\nindex = "{NAME}"\n')
     hint = """\
 after the [[source]] of public packages. List every private project here, also one that
-# only another private project needs. Pipenv looks up all other names in the first source.
+# only another private project needs. Pipenv looks up all other names in the first source. Then run
+# "pipenv install" without a name: with one, Pipenv removes the index of that name here.
 """
     if settings.serves_public:
         packages = ""
@@ -207,8 +208,8 @@ def _verifies(settings: ClientSettings) -> str:
 
 
 INSTALLERS: Final[dict[str, Text]] = {
-    "pip": _pip,
     "uv": _uv,
+    "pip": _pip,
     "poetry": _poetry,
     "pdm": _pdm,
     "pipenv": _pipenv,

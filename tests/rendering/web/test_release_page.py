@@ -1,5 +1,7 @@
 """The page of a release."""
 
+import re
+
 import pytest
 from hypothesis import given
 
@@ -44,16 +46,25 @@ def test_commands_have_the_version(version: str, wanted: str) -> None:
     """The commands of a release install that very version, also where a shell knows `!`."""
     page = shown_release(project(file(version)), version, core("Provides-Extra: x"))
     text = in_text(page)
-    for command in ("uv pip install --index URL", "uv add --index wheelyard=URL", "pdm add"):
+    for command in (
+        *("uv pip install --index URL", "uv add --index wheelyard=URL"),
+        "pip install --trusted-host index.example --index-url URL",
+    ):
         whole = f"{command.replace('URL', 'http://index.example/simple/')} {wanted}"
         assert whole in text
     assert f'"demo[x]=={version}"' in text
 
 
-def test_an_index_without_tls() -> None:
-    """The command for pip has the option without which pip refuses an index without TLS."""
+def test_commands_cannot_be_confused() -> None:
+    """No command asks two indexes, each is alone, and pip's says when it fails."""
     page = shown_release(TWO, "1.0", core("Requires-Dist: base"))
-    assert "pip download --no-deps --trusted-host index.example --index-url" in in_text(page)
+    commands = re.findall(r'<code data-copy="command for ([^"]+)">(.*?)</code>', page)
+    assert [client for client, _ in commands] == ["uv pip", "uv", "pip", "Poetry", "PDM", "Pipenv"]
+    for _, command in commands:
+        assert not {"--no-deps", "extra-index-url", "--source", "&amp;&amp;"} & {*command.split()}
+    assert "It fails where something is missing here" in in_text(page)
+    server = "--server http://index.example/simple/ --project demo"
+    assert f"wheelyard print-settings poetry {server}" in in_text(page)
 
 
 def test_managers_find_the_forms() -> None:

@@ -17,7 +17,7 @@ PROJECTS_ON_HOME: Final = 200
 RESULTS_ON_A_PAGE: Final = 50
 NAMES_ON_A_PAGE: Final = 500
 
-_CLIENTS: Final = {"pip": "pip", "uv": "uv", "poetry": "Poetry", "pdm": "PDM"}
+_CLIENTS: Final = {"uv": "uv", "pip": "pip", "poetry": "Poetry", "pdm": "PDM"}
 
 
 class Excerpt(Struct, frozen=True):

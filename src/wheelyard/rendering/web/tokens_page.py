@@ -84,8 +84,11 @@ def made_page(
     """Return the page that shows a new token, once, and how to use it."""
     url = environment.client_settings.upload_url
     to_uv = f"UV_PUBLISH_URL={url} UV_PUBLISH_TOKEN={token}"
-    to_twine = f"TWINE_REPOSITORY_URL={url} TWINE_USERNAME={USER}"
-    publishing = f"{to_uv} uv publish dist/*\n{to_twine} TWINE_PASSWORD={token} twine upload dist/*"
+    to_twine = f"TWINE_REPOSITORY_URL={url} TWINE_USERNAME={USER} TWINE_PASSWORD={token}"
+    commands = {
+        "uv": f"{to_uv} uv publish dist/*",
+        "twine": f"{to_twine} twine upload dist/*",
+    }
     return environment.render(
         "token_made.html",
         viewer,
@@ -95,5 +98,8 @@ def made_page(
         token=token,
         user=USER,
         may_upload=bool(row.record.scope.actions & Action.UPLOAD),
-        publishing=environment.with_links(publishing, view.root),
+        publishing={
+            client: environment.with_links(command, view.root)
+            for client, command in commands.items()
+        },
     )

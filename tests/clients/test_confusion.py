@@ -1,0 +1,300 @@
+"""
+Dependency confusion: what is handed out for an index installs no stranger's package.
+
+`acme-app` needs `public-lib`, and `acme-core`, which needs `acme-lib`. A stranger has published
+99.0 of every private name on the public index. What is handed out is run twice in the same folder:
+with nothing there, and with what the first run has left.
+"""
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from html import unescape
+
+import pytest
+
+from tests.clients.harness import SOURCE, Sandbox, program
+from tests.http.packages import publish
+from tests.http.servers import RunningServer, running_server
+from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
+from tests.upstream.public_packages import private_wheel, public_wheel
+from wheelyard.rendering.client_settings import CLIENTS, ClientSettings
+
+pytestmark = [pytest.mark.clients, pytest.mark.integration]
+
+PRIVATE = ("acme-app", "acme-core", "acme-lib")
+PROJECT = """\
+[project]
+name = "consumer"
+version = "0"
+requires-python = ">=3.11"
+dependencies = []
+"""
+COMMAND = re.compile(r'<code data-copy="command for ([^"]+)">(.*?)</code>')
+SETTINGS = {
+    "PDM_CHECK_UPDATE": "false",
+    "PIPENV_IGNORE_VIRTUALENVS": "1",
+    "PIPENV_NOSPIN": "1",
+    "PIPENV_VENV_IN_PROJECT": "1",
+    "POETRY_VIRTUALENVS_IN_PROJECT": "true",
+}
+
+
+@dataclass(frozen=True)
+class Manager:
+    """A client with a project file, in which the public index is the usual one."""
+
+    file: str
+    public: str
+    """The file before our settings; URL is that of the public index without a trailing slash."""
+    install: tuple[str, ...]
+    """What a user types after the settings."""
+    again: tuple[str, ...]
+    """What a user types later, in the same folder."""
+    before: str
+    """What was handed out before, for INDEX, and what a user types then."""
+
+
+MANAGERS = {
+    "poetry": Manager(
+        "pyproject.toml",
+        f'{PROJECT}[tool.poetry]\npackage-mode = false\n\n[[tool.poetry.source]]\nname = "public"\n'
+        'url = "URL/"\n',
+        ("poetry add --no-interaction --source wheelyard acme-app",),
+        ("poetry install --no-interaction", "poetry update --no-interaction"),
+        "poetry source add --priority explicit wheelyard INDEX"
+        " && poetry add --no-interaction --source wheelyard acme-app",
+    ),
+    "pdm": Manager(
+        "pyproject.toml",
+        f'{PROJECT}[[tool.pdm.source]]\nname = "pypi"\nurl = "URL/"\n',
+        ("pdm add --no-self acme-app",),
+        ("pdm sync --no-self", "pdm update --no-self"),
+        "pdm add --no-self acme-app",
+    ),
+    "pipenv": Manager(
+        "Pipfile",
+        '[[source]]\nname = "pypi"\nurl = "URL"\nverify_ssl = true\n',
+        ("pipenv install",),
+        ("pipenv sync", "pipenv update"),
+        "pipenv install --index INDEX acme-app",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def public() -> Iterator[FakeUpstream]:
+    """The public index, in which a stranger has published our names."""
+    with running_fake_upstream() as upstream:
+        upstream.publish(*(public_wheel(name, "99.0") for name in (*PRIVATE, "public-lib")))
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server with the private packages, which knows no public index."""
+    with running_server(tmp_path_factory.mktemp("private")) as server:
+        publish(
+            server,
+            private_wheel(
+                "acme-app", "1.0", "Requires-Dist: acme-core", "Requires-Dist: public-lib"
+            ),
+            private_wheel("acme-core", "1.0", "Requires-Dist: acme-lib"),
+            private_wheel("acme-lib", "1.0"),
+        )
+        yield server
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of somebody who types commands, with every client on the path."""
+
+    sandbox: Sandbox
+    environment: Mapping[str, str]
+
+    def run(self, command: str) -> None:
+        """Type a command; it has to succeed."""
+        self.sandbox.run("/bin/sh", "-c", command, **self.environment)
+
+    def attempt(self, command: str) -> int:
+        """Type a command; return its status."""
+        return self.sandbox.attempt("/bin/sh", "-c", command, **self.environment).returncode
+
+    def who(self) -> dict[str, str]:
+        """Return who published each package that is installed here."""
+        environment, found = self.sandbox.folder / ".venv", dict[str, str]()
+        for name in (*PRIVATE, "public-lib"):
+            module = name.replace("-", "_")
+            if [*environment.glob(f"lib/python*/site-packages/{module}*")]:
+                code = f"import {module}; print({module}.WHO)"
+                found[name] = self.sandbox.run(environment / "bin" / "python", "-c", code).strip()
+        return found
+
+
+@pytest.fixture
+def folder(public: FakeUpstream, sandbox: Sandbox) -> Folder:
+    """An empty folder with a virtual environment; pip and uv ask the public index by default."""
+    programs = sandbox.home / "bin"
+    programs.mkdir()
+    python = sandbox.python(".venv")
+    for name, command in (
+        ("wheelyard", f"{sys.executable} -m wheelyard"),
+        ("pip", f"{program('pip')} --python {python}"),
+    ):
+        (programs / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+        (programs / name).chmod(0o755)
+    clients = (str(program(name).parent) for name in ("uv", *MANAGERS))
+    path = os.pathsep.join((str(programs), *clients, sandbox.environment()["PATH"]))
+    usual = {"PIP_INDEX_URL": public.url, "UV_DEFAULT_INDEX": public.url, "PATH": path}
+    public.requests.clear()
+    return Folder(sandbox, {**SOURCE, **SETTINGS, **usual})
+
+
+def commands_of(index: RunningServer, page: str = "/project/acme-app/") -> dict[str, str]:
+    """Return the commands that a page hands out, by client."""
+    text = index.get(page, Accept="text/html").text
+    return {
+        client: unescape(re.sub("<[^>]*>", "", command))
+        for client, command in COMMAND.findall(text)
+    }
+
+
+EXPECTED = {**dict.fromkeys(PRIVATE, "private"), "public-lib": "upstream"}
+
+
+def assert_not_confused(folder: Folder, public: FakeUpstream) -> None:
+    """See that each private package is ours, and that nobody asked a public index for it."""
+    assert folder.who() == EXPECTED
+    assert [request.path for name in PRIVATE for request in public.asked(name)] == []
+
+
+def test_uv_pip(index: RunningServer, public: FakeUpstream, folder: Folder) -> None:
+    """The first command of a project's page installs our packages, and what is public."""
+    command = commands_of(index)["uv pip"]
+
+    for _ in range(2):
+        folder.run(command)
+        assert_not_confused(folder, public)
+        folder.run("uv pip uninstall acme-app acme-core acme-lib")
+
+
+@pytest.mark.parametrize("by", ["page", "settings"])
+def test_uv(index: RunningServer, public: FakeUpstream, folder: Folder, by: str) -> None:
+    """A project of uv gets our packages by the command of the page, and by the settings."""
+    (folder.sandbox.folder / "pyproject.toml").write_text(PROJECT)
+    if by == "page":
+        folder.run(commands_of(index)["uv"])
+    else:
+        printing = f"wheelyard print-settings uv --server {index.url} --project acme-app"
+        folder.run(f"{printing} >> pyproject.toml && uv add acme-app")
+    assert_not_confused(folder, public)
+
+    for command in ("uv sync", "uv sync --upgrade --reinstall"):
+        folder.run(command)
+        assert_not_confused(folder, public)
+
+
+def test_uv_before(index: RunningServer, folder: Folder) -> None:
+    """With an explicit index, a source counts only for what the project itself needs."""
+    sources = "".join(f'{name} = {{ index = "wheelyard" }}\n' for name in PRIVATE)
+    (folder.sandbox.folder / "pyproject.toml").write_text(
+        f'{PROJECT}[[tool.uv.index]]\nname = "wheelyard"\nurl = "{index.url}/simple/"\n'
+        f"explicit = true\n\n[tool.uv.sources]\n{sources}"
+    )
+
+    folder.run("uv add acme-app")
+
+    assert (folder.who()["acme-app"], folder.who()["acme-core"]) == ("private", "upstream")
+
+
+def test_pip(index: RunningServer, public: FakeUpstream, folder: Folder) -> None:
+    """The command for pip fails where something is missing here, and asks no other index."""
+    command = commands_of(index)["pip"]
+
+    for _ in range(2):
+        assert folder.attempt(command) == 1
+        assert folder.who() == {}
+        folder.run(commands_of(index, "/project/acme-core/")["pip"])
+        assert folder.who() == dict.fromkeys(PRIVATE[1:], "private")
+        folder.run("pip uninstall --yes acme-core acme-lib")
+    assert public.requests == []
+
+
+def test_pip_before(index: RunningServer, folder: Folder) -> None:
+    """Files that were downloaded without what they need make pip look that up in public."""
+    url = f"{index.url}/simple/"
+
+    folder.run(
+        f"pip download --no-deps --index-url {url} -d private acme-app && pip install private/*"
+    )
+
+    assert (folder.who()["acme-app"], folder.who()["acme-core"]) == ("private", "upstream")
+
+
+def new_project(folder: Folder, public: FakeUpstream, client: str) -> Manager:
+    """Write the file of a project that uses the public index alone; return the client."""
+    manager = MANAGERS[client]
+    file = folder.sandbox.folder / manager.file
+    file.write_text(manager.public.replace("URL", public.url.rstrip("/")))
+    return manager
+
+
+@pytest.mark.parametrize("client", MANAGERS)
+def test_manager(index: RunningServer, public: FakeUpstream, folder: Folder, client: str) -> None:
+    """The settings that a page's command prints take every private package from here."""
+    manager = new_project(folder, public, client)
+    label = {"poetry": "Poetry", "pdm": "PDM", "pipenv": "Pipenv"}[client]
+    folder.run(f"{commands_of(index)[label]} >> {manager.file}")
+
+    for command in manager.install:
+        folder.run(command)
+    assert_not_confused(folder, public)
+
+    shutil.rmtree(folder.sandbox.folder / ".venv")
+    folder.sandbox.python(".venv")
+    for command in manager.again:
+        folder.run(command)
+        assert_not_confused(folder, public)
+
+
+@pytest.mark.parametrize("client", MANAGERS)
+def test_manager_before(
+    index: RunningServer, public: FakeUpstream, folder: Folder, client: str
+) -> None:
+    """A command that names one package leaves what it needs to the public index."""
+    manager = new_project(folder, public, client)
+
+    folder.run(manager.before.replace("INDEX", f"{index.url}/simple/"))
+
+    assert "upstream" in {folder.who().get(name) for name in PRIVATE}
+
+
+@pytest.mark.parametrize("client", MANAGERS)
+def test_one_name_is_not_enough(
+    index: RunningServer, public: FakeUpstream, folder: Folder, client: str
+) -> None:
+    """Settings that name only the wanted project leave what it needs to the public index."""
+    manager = new_project(folder, public, client)
+    settings = ClientSettings(root=index.url, projects=("acme-app",))
+    with (folder.sandbox.folder / manager.file).open("a") as file:
+        file.write(CLIENTS[client](settings))
+
+    for command in manager.install:
+        folder.run(command)
+
+    assert folder.who()["acme-core"] == "upstream"
+
+
+def test_pages_name_one_index(index: RunningServer) -> None:
+    """No command on a page asks two indexes, and none leaves out what a package needs."""
+    for page in ("/", "/setup/", "/project/acme-app/", "/project/acme-app/1.0/"):
+        text = unescape(index.get(page, Accept="text/html").text)
+        for command in re.findall(r"<code[^>]*>(.*?)</code>", text, re.DOTALL):
+            typed = "\n".join(each for each in command.splitlines() if not each.startswith("#"))
+            assert "--no-deps" not in typed
+            assert "extra-index" not in typed
+            assert "&&" not in typed
+    assert next(iter(commands_of(index))) == "uv pip"
