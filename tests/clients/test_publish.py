@@ -215,7 +215,7 @@ def test_lines_for_ci(index: Server, sandbox: Sandbox, build: Builder, ci: str) 
         given = {name: re.sub(SECRET, token, text) for name, text in environment.items()}
         sandbox.run("/bin/sh", "-ec", script, **given, **tools(sandbox), WHEELYARD_TOKEN=token)
 
-    project.assert_installed(sandbox.folder / "venv" / "bin" / "python")
+    project.assert_installed(sandbox.folder / ".venv" / "bin" / "python")
 
 
 SECRET = r"\$\{\{ secrets\.WHEELYARD_TOKEN \}\}|\$WHEELYARD_TOKEN"
@@ -235,13 +235,5 @@ def scripts_of(ci: str, job: Any) -> list[tuple[str, dict[str, str]]]:  # noqa: 
 
 
 def tools(sandbox: Sandbox) -> dict[str, str]:
-    """Return the path to uv, and to a pip that installs into an environment of the sandbox."""
-    folder, python = sandbox.folder / "tools", sandbox.folder / "venv" / "bin" / "python"
-    if not folder.exists():
-        folder.mkdir()
-        pip = f"{program('pip')} --python {sandbox.python()}"
-        for name, command in (("pip", pip), ("uv", program("uv"))):
-            (folder / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
-            (folder / name).chmod(0o755)
-    assert python.exists()
-    return {"PATH": f"{folder}:{sandbox.environment()['PATH']}"}
+    """Return the path to uv."""
+    return {"PATH": f"{program('uv').parent}:{sandbox.environment()['PATH']}"}

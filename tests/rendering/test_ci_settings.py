@@ -19,7 +19,8 @@ def test_reading(service: CiService) -> None:
     assert "publish -" not in text
     assert "@YOUR-INDEX/simple/" in text
     assert "YOUR-INDEX stands for the host" in text
-    assert "pip install NAME" in text
+    assert text.index("uv pip install NAME") < text.index("or: pip install NAME")
+    assert "UV_INDEX" in text
     assert "<" not in text
 
 
@@ -41,3 +42,12 @@ def test_pages(service: CiService) -> None:
     for page, anchor in pages:
         titles = re.findall(r"^#+ (.*)$", (REPOSITORY / page).read_text(), re.MULTILINE)
         assert anchor in {title.lower().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
+def test_one_url(service: CiService) -> None:
+    """Where this index serves public packages, too, uv asks no other index."""
+    text = ci_lines(service, READING, "https://pypi.acme.dev", serves_public=True)
+
+    assert "UV_DEFAULT_INDEX" in text
+    assert "UV_INDEX" not in text

@@ -1,11 +1,12 @@
 """Dependency confusion as the clients see it: what they install, and what they may publish."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.clients.harness import Sandbox, program
+from tests.clients.harness import Sandbox, program, wheelyard
 from tests.clients.projects import build_project
 from tests.http.packages import publish
 from tests.http.servers import RunningServer, running_server
@@ -71,6 +72,65 @@ def test_one_index(index: RunningServer, public: FakeUpstream, sandbox: Sandbox)
         assert who(python, "acme_core", sandbox) == "private"
         assert who(python, "public_lib", sandbox) == "upstream"
     assert public.asked("acme-core") == []
+
+
+PROJECT = """\
+[project]
+name = "consumer"
+version = "0"
+requires-python = ">=3.11"
+dependencies = ["acme-core"]
+"""
+MANAGERS = {
+    "uv": ("pyproject.toml", PROJECT, ("sync", "--upgrade")),
+    "poetry": (
+        "pyproject.toml",
+        f"{PROJECT}\n[tool.poetry]\npackage-mode = false\n",
+        ("update", "--no-interaction"),
+    ),
+    "pdm": ("pyproject.toml", PROJECT, ("update", "--no-self")),
+    "pipenv": ("Pipfile", '[packages]\nacme-core = "*"\n', ("update",)),
+}
+"""The file of a project of each client, and the command that installs with and without a lock."""
+
+
+@pytest.mark.parametrize("client", MANAGERS)
+def test_one_index_in_a_project(
+    index: RunningServer, public: FakeUpstream, sandbox: Sandbox, client: str
+) -> None:
+    """The settings that a server with an upstream index hands out name it alone, and suffice."""
+    filename, project, command = MANAGERS[client]
+    settings = wheelyard(sandbox, "print-settings", client, "--server", index.url)
+    (sandbox.folder / filename).write_text(project + settings)
+    environment = {
+        "PDM_CHECK_UPDATE": "false",
+        "PIPENV_IGNORE_VIRTUALENVS": "1",
+        "PIPENV_NOSPIN": "1",
+        "PIPENV_VENV_IN_PROJECT": "1",
+        "POETRY_VIRTUALENVS_IN_PROJECT": "true",
+    }
+    sandbox.python(".venv")
+
+    for _ in range(2):
+        sandbox.run(program(client), *command, **environment)
+        python = sandbox.folder / ".venv" / "bin" / "python"
+        assert who(python, "acme_core", sandbox) == "private"
+        assert who(python, "public_lib", sandbox) == "upstream"
+    assert public.asked("acme-core") == []
+
+
+@pytest.mark.parametrize("page", ["/project/acme-core/", "/project/public-lib/"])
+def test_commands_of_pages(index: RunningServer, page: str) -> None:
+    """The pages hand out commands that ask this index alone, for public packages, too."""
+    name, text = page.split("/")[2], index.get(page, Accept="text/html").text
+    commands = re.findall(r'<code data-copy="command for [^"]+">(.*?)</code>', text)
+
+    url = f"{index.url}/simple/"
+    assert [re.sub("<[^>]*>", "", each) for each in commands] == [
+        f"uv pip install --default-index {url} {name}",
+        f"uv add --default-index wheelyard={url} {name}",
+        f"pip install --index-url {url} {name}",
+    ]
 
 
 def test_no_such_version(index: RunningServer, public: FakeUpstream, sandbox: Sandbox) -> None:

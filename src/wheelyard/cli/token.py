@@ -83,12 +83,15 @@ def create(
         owner_names=names,
     )
     index = managed_index(_index_for_tokens)
+    # asked first, so that no token is made if there is no answer
+    serves_public = ci is not None and index.client_projects(()).serves_public
     token, record = index.create_token(request)
     click.echo(_announcement(record), err=True)
     with show_token(record.id):
         click.echo(token)
     if ci is not None:
-        click.echo(f"\n{ci_lines(SERVICES[ci], record.scope, index.url)}", err=True, nl=False)
+        lines = ci_lines(SERVICES[ci], record.scope, index.url, serves_public=serves_public)
+        click.echo(f"\n{lines}", err=True, nl=False)
 
 
 @examples(

@@ -20,7 +20,8 @@ class CiService(Struct, frozen=True, kw_only=True):
     The lines for one CI service.
 
     In them, `<URL>` is the URL of the index without a trailing slash, `<LOGIN>` and `<HOST>` are
-    what comes before and after its credentials, and `<NAME>` is a project.
+    what comes before and after its credentials, `<UV_INDEX>` is the variable that makes uv ask it,
+    and `<NAME>` is a project.
     """
 
     title: str
@@ -47,10 +48,10 @@ SERVICES: Final = {
     UV_PUBLISH_TOKEN: ${{ secrets.WHEELYARD_TOKEN }}
 """,
         installing="""\
-- run: pip install <NAME>     # or: uv pip install <NAME>
+- run: uv venv && uv pip install <NAME>     # or: pip install <NAME>
   env:
+    <UV_INDEX>: <LOGIN>${{ secrets.WHEELYARD_TOKEN }}@<HOST>/simple/
     PIP_INDEX_URL: <LOGIN>${{ secrets.WHEELYARD_TOKEN }}@<HOST>/simple/
-    UV_INDEX: <LOGIN>${{ secrets.WHEELYARD_TOKEN }}@<HOST>/simple/
 """,
     ),
     "gitlab": CiService(
@@ -71,10 +72,10 @@ publish:
 install:
   image: ghcr.io/astral-sh/uv:python3.13-bookworm-slim
   variables:
+    <UV_INDEX>: <LOGIN>$WHEELYARD_TOKEN@<HOST>/simple/
     PIP_INDEX_URL: <LOGIN>$WHEELYARD_TOKEN@<HOST>/simple/
-    UV_INDEX: <LOGIN>$WHEELYARD_TOKEN@<HOST>/simple/
   script:
-    - pip install <NAME>     # or: uv pip install <NAME>
+    - uv venv && uv pip install <NAME>     # or: pip install <NAME>
 """,
     ),
     "cloud-build": CiService(
@@ -94,9 +95,8 @@ gcloud secrets add-iam-policy-binding wheelyard-token \\
         installing="""\
 - name: ghcr.io/astral-sh/uv:python3.13-bookworm-slim
   script: |
-    export PIP_INDEX_URL="<LOGIN>$WHEELYARD_TOKEN@<HOST>/simple/"
-    export UV_INDEX="$PIP_INDEX_URL"
-    pip install <NAME>     # or: uv pip install <NAME>
+    export <UV_INDEX>="<LOGIN>$WHEELYARD_TOKEN@<HOST>/simple/" PIP_INDEX_URL="$<UV_INDEX>"
+    uv venv && uv pip install <NAME>     # or: pip install <NAME>
   secretEnv: [WHEELYARD_TOKEN]
 """,
         opening="""\
@@ -111,17 +111,19 @@ steps:
 """By the value of `token create --for-ci`."""
 
 
-def ci_lines(service: CiService, scope: Scope, url: str) -> str:
+def ci_lines(service: CiService, scope: Scope, url: str, *, serves_public: bool = False) -> str:
     """
     Return the text for a token with this scope on a CI service: trusted publishing, then the lines.
 
-    `url` is that of the index, without a trailing slash; empty if nobody knows it.
+    `url` is that of the index, without a trailing slash; empty if nobody knows it. With
+    `serves_public`, public packages come from this index, too, and no other index is asked.
     """
     uploads = scope.actions & Action.UPLOAD
     scheme, _, host = (url or UNKNOWN_URL).partition("://")
     names = (each for each in scope.projects if not each.endswith("*"))
     known = {
         "<URL>": url or UNKNOWN_URL,
+        "<UV_INDEX>": "UV_DEFAULT_INDEX" if serves_public else "UV_INDEX",
         "<LOGIN>": f"{scheme}://__token__:",
         "<HOST>": host,
         "<NAME>": next(names, "NAME"),
@@ -130,6 +132,12 @@ def ci_lines(service: CiService, scope: Scope, url: str) -> str:
     for placeholder, value in known.items():
         job = job.replace(placeholder, value)
     pages = f"to publish ({service.page})\nand " if uploads else ""
+    rule = (
+        "Both ask only this index there: it has the public packages, too."
+        if serves_public
+        else "pip asks only this index there, and fails where a package is missing here; "
+        "uv does not:\ndocs/private-and-public.md."
+    )
     hint = "" if url else "YOUR-INDEX stands for the host of the index: [server] public_url.\n"
     return f"""\
 {service.title} needs no stored token: trusted publishing gives each job one for minutes,
@@ -141,5 +149,5 @@ To use this token all the same, store it:
 and add this to {service.place}:
 
 {indent(job, "  ")}
-pip asks only this index there: docs/private-and-public.md says what public dependencies need.
+{rule}
 {hint}"""
