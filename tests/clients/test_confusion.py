@@ -33,12 +33,16 @@ version = "0"
 requires-python = ">=3.11"
 dependencies = []
 """
+NEXT = re.compile(r"^# Then: (.+)$", re.MULTILINE)
+"""What a text of settings says to type next."""
 COMMAND = re.compile(r'<code data-copy="command for ([^"]+)">(.*?)</code>')
 SETTINGS = {
     "PDM_CHECK_UPDATE": "false",
+    "PDM_NO_SELF": "1",
     "PIPENV_IGNORE_VIRTUALENVS": "1",
     "PIPENV_NOSPIN": "1",
     "PIPENV_VENV_IN_PROJECT": "1",
+    "POETRY_NO_INTERACTION": "1",
     "POETRY_VIRTUALENVS_IN_PROJECT": "true",
 }
 
@@ -50,8 +54,6 @@ class Manager:
     file: str
     public: str
     """The file before our settings; URL is that of the public index without a trailing slash."""
-    install: tuple[str, ...]
-    """What a user types after the settings."""
     again: tuple[str, ...]
     """What a user types later, in the same folder."""
     before: str
@@ -63,22 +65,19 @@ MANAGERS = {
         "pyproject.toml",
         f'{PROJECT}[tool.poetry]\npackage-mode = false\n\n[[tool.poetry.source]]\nname = "public"\n'
         'url = "URL/"\n',
-        ("poetry add --no-interaction --source wheelyard acme-app",),
-        ("poetry install --no-interaction", "poetry update --no-interaction"),
+        ("poetry install", "poetry update"),
         "poetry source add --priority explicit wheelyard INDEX"
-        " && poetry add --no-interaction --source wheelyard acme-app",
+        " && poetry add --source wheelyard acme-app",
     ),
     "pdm": Manager(
         "pyproject.toml",
         f'{PROJECT}[[tool.pdm.source]]\nname = "pypi"\nurl = "URL/"\n',
-        ("pdm add --no-self acme-app",),
-        ("pdm sync --no-self", "pdm update --no-self"),
-        "pdm add --no-self acme-app",
+        ("pdm sync", "pdm update"),
+        "pdm add acme-app",
     ),
     "pipenv": Manager(
         "Pipfile",
         '[[source]]\nname = "pypi"\nurl = "URL"\nverify_ssl = true\n',
-        ("pipenv install",),
         ("pipenv sync", "pipenv update"),
         "pipenv install --index INDEX acme-app",
     ),
@@ -249,8 +248,8 @@ def test_manager(index: RunningServer, public: FakeUpstream, folder: Folder, cli
     label = {"poetry": "Poetry", "pdm": "PDM", "pipenv": "Pipenv"}[client]
     folder.run(f"{commands_of(index)[label]} >> {manager.file}")
 
-    for command in manager.install:
-        folder.run(command)
+    (command,) = NEXT.findall((folder.sandbox.folder / manager.file).read_text())
+    folder.run(command)
     assert_not_confused(folder, public)
 
     shutil.rmtree(folder.sandbox.folder / ".venv")
@@ -278,12 +277,11 @@ def test_one_name_is_not_enough(
 ) -> None:
     """Settings that name only the wanted project leave what it needs to the public index."""
     manager = new_project(folder, public, client)
-    settings = ClientSettings(root=index.url, projects=("acme-app",))
+    text = CLIENTS[client](ClientSettings(root=index.url, projects=("acme-app",)))
     with (folder.sandbox.folder / manager.file).open("a") as file:
-        file.write(CLIENTS[client](settings))
+        file.write(text)
 
-    for command in manager.install:
-        folder.run(command)
+    folder.run(NEXT.findall(text)[0])
 
     assert folder.who()["acme-core"] == "upstream"
 

@@ -65,21 +65,6 @@ def test_pip_install(index: Server, sandbox: Sandbox, tool: Built, base: Built) 
     assert_installed(python, tool, base)
 
 
-def test_pip_with_public_packages(
-    index: Server, public: PublicIndex, sandbox: Sandbox, tool: Built, base: Built
-) -> None:
-    """Private packages reach pip as files, so their names are never looked up in public."""
-    python = sandbox.python()
-    private = ("--no-deps", "--index-url", index.index_url, "--dest", "private", "acme-tool")
-
-    sandbox.run(program("pip"), "--python", python, "download", *private)
-    (file,) = (sandbox.folder / "private").iterdir()
-    pip_install(sandbox, python, "--index-url", public.url, file)
-
-    assert_installed(python, tool, base)
-    assert_apart(public)
-
-
 @pytest.mark.parametrize("place", ["url", "netrc"])
 def test_pip_token(index: Server, sandbox: Sandbox, build: Builder, place: str) -> None:
     """A token alone before the `@` is enough; or it lies in `~/.netrc`, and in no URL."""
@@ -185,7 +170,7 @@ def test_uv_lock(
     assert packages["acme-tool"]["wheels"][0]["size"] == tool.wheel.stat().st_size
     assert packages["acme-tool"]["sdist"]["hash"] == f"sha256:{sha256(tool.sdist)}"
     assert_installed(sandbox.folder / ".venv" / "bin" / "python", tool, base)
-    assert_apart(public)
+    assert not public.was_asked_for("acme-tool")
 
 
 def test_poetry(

@@ -150,3 +150,15 @@ def test_no_project() -> None:
         shown = re.sub(r"^# (\[|\w+ = )", r"\1", texts[client], flags=re.MULTILINE)
         named = CLIENTS[client](ClientSettings(root=ROOT, projects=("acme-core",)))
         assert READ[client](shown.replace("NAME", "acme-core")) == READ[client](named)
+
+
+@pytest.mark.parametrize("client", ["poetry", "pdm", "pipenv"])
+def test_next_step(client: str) -> None:
+    """No command of a client follows settings that do not name what the project needs."""
+    unnamed = CLIENTS[client](ClientSettings(root=ROOT))
+    named = CLIENTS[client](ClientSettings(root=ROOT, projects=NAMES))
+
+    assert f"wheelyard print-settings {client} --server {INDEX} --project NAME\n" in unnamed
+    assert re.search(rf"^# Then: {client} \w+", named, re.MULTILINE)
+    assert "# Then" not in unnamed
+    assert " add " not in unnamed

@@ -33,7 +33,7 @@ COMMAND_GROUPS: Final = {
     "Publish and import": {
         "upload": "publish files straight into a store, no server needed",
         "import": "take over what another index, a folder or a bucket has",
-        "print-settings": "print what pip, uv, Poetry and others need in their files",
+        "print-settings": "print what uv, pip, Poetry and others need in their files",
     },
     "Manage": {
         "list": "list the projects, or the files of one",

@@ -71,6 +71,13 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
         comments = "".join(f"# {line}\n" for line in f"{head}{lines}".splitlines())
         return f"\n# For each project that comes from this index:\n{comments}"
 
+    def next_step(self, client: str, command: str) -> str:
+        """Return the comment that says what to type next; `command` is safe once all are listed."""
+        if self.projects:
+            return f"# Then: {command}\n"
+        printing = f"wheelyard print-settings {client} --server {self.plain_index_url}"
+        return f"# This prints the text with all of them: {printing} --project NAME\n"
+
     @property
     def _quoted(self) -> str:
         return quote(self.root, safe=_SAFE)
@@ -123,8 +130,8 @@ def _poetry(settings: ClientSettings) -> str:
     role = f'priority = "explicit"\n{sources}'
     hint = f""" List every private project here, also one that only another private project needs:
 # Poetry looks up all other names in the other sources. The group is not installed. It says for the
-# whole project where its names come from. Install them with: poetry add --source {NAME} NAME
-"""
+# whole project where its names come from.
+{settings.next_step("poetry", f"poetry add --source {NAME} {' '.join(settings.projects[:1])}")}"""
     if settings.serves_public:
         role, hint = 'priority = "primary"\n', _ONE_INDEX.format("a second [[tool.poetry.source]]")
     return f"""\
@@ -140,10 +147,10 @@ url = "{settings.index_url}"
 def _pdm(settings: ClientSettings) -> str:
     names = ", ".join(f'"{name}"' for name in settings.projects)
     name, role = NAME, f'include_packages = [{names}]\nexclude_packages = ["*"]\n'
-    hint = """\
+    hint = f"""\
 List every private project in include_packages, also one that only another private
 # project needs; "acme-*" is allowed. PDM looks up all other names in the other sources.
-"""
+{settings.next_step("pdm", f"pdm add {' '.join(settings.projects[:1])}")}"""
     if settings.serves_public:
         name, role, rule = "pypi", "", _ONE_INDEX.format("a second [[tool.pdm.source]]")
         hint = f"By this name, the source takes the place of the public index.{rule}"
@@ -159,11 +166,11 @@ verify_ssl = {_verifies(settings)}
 
 def _pipenv(settings: ClientSettings) -> str:
     packages = settings.for_each(f'[packages.NAME]\nversion = "*"\nindex = "{NAME}"\n')
-    hint = """\
+    hint = f"""\
 after the [[source]] of public packages. List every private project here, also one that
-# only another private project needs. Pipenv looks up all other names in the first source. Then run
-# "pipenv install" without a name: with one, Pipenv removes the index of that name here.
-"""
+# only another private project needs. Pipenv looks up all other names in the first source.
+# Never name one in "pipenv install NAME": Pipenv removes its index here then.
+{settings.next_step("pipenv", "pipenv install")}"""
     if settings.serves_public:
         packages = ""
         hint = f"in place of its [[source]].{_ONE_INDEX.format('a second [[source]]')}"
