@@ -85,6 +85,21 @@ def test_the_work_of_an_upload(harness: IndexHarness) -> None:
     assert many[-1] <= few[-1] + 10, (few, many)
 
 
+@pytest.mark.parametrize(
+    "stranger",
+    [caller(Action.READ, "*"), caller(Action.ADMIN, "other"), Caller("anonymous", ())],
+    ids=["reader", "other", "anonymous"],
+)
+def test_an_upload_without_the_right(harness: IndexHarness, stranger: Caller) -> None:
+    """Nobody uploads to a project without the right, whatever was checked before."""
+    upload, before = make_wheel().arrival(harness.folder), harness.snapshot()
+
+    with pytest.raises(Forbidden):
+        harness.index.uploads.accept(upload, stranger)
+
+    assert harness.snapshot() == before
+
+
 def test_the_same_bytes_again(harness: IndexHarness) -> None:
     """A second upload of the same bytes succeeds, changes nothing and keeps the upload time."""
     first = harness.upload(make_wheel())

@@ -211,17 +211,19 @@ class Uploads(Struct, frozen=True):
 
     def accept(self, upload: SpooledUpload, caller: Caller) -> UploadResult:
         """
-        Validate, store and list an authorized file; return its entry in the project and advice.
+        Validate, store and list a file; return its entry in the project and advice.
 
         A file that is listed with equal bytes already changes nothing, but lost bytes are restored.
 
         Raises:
             Invalid: The file or the form is not valid, or the filename cannot be used again.
-            Forbidden: The project accepts no uploads, or an upstream index has its name.
+            Forbidden: The caller may not upload to the project, the project accepts no uploads, or
+                an upstream index has its name.
             Conflict: The filename is listed with other bytes (code `file_exists`).
             Unavailable: The store, or an upstream index, does not answer.
         """
         name = upload.distribution.project
+        caller.require(Action.UPLOAD, name)
         before = self.projects.get_for_update(name)
         validated = self.validate(upload, caller, before)
         warnings = validated.contents.warnings if validated.contents is not None else ()
