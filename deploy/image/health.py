@@ -40,7 +40,8 @@ def with_tls(plain: socket.socket) -> socket.socket:
 
 def main() -> int:
     """Return 0 if `/health` answers 200; else print the result and return 1."""
-    port = next(filter(None, map(os.environ.get, PORT_VARIABLES)), "8080")
+    given = filter(None, map(os.environ.get, PORT_VARIABLES))
+    port = next((each for each in given if "://" not in each), "8080")  # a Service of Kubernetes
     try:
         answer = ask(int(port), lambda connection: connection)
         if answer.startswith(TLS_ALERT):

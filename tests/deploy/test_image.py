@@ -212,6 +212,7 @@ def _checked(**ports: str) -> "subprocess.CompletedProcess[str]":
     ("variable", "answer", "status"),
     [
         ("WHEELYARD_PORT", b"HTTP/1.1 200 OK\r\n\r\n", 0),
+        ("WHEELYARD_SERVER_PORT", b"HTTP/1.1 200 OK\r\n\r\n", 0),
         ("PYPISERVER_PORT", b"HTTP/1.1 503 Service Unavailable\r\n\r\n", 1),
         ("PORT", b"", 1),
     ],
@@ -229,7 +230,8 @@ def test_health(variable: str, answer: bytes, status: int) -> None:
         listener.settimeout(TIMEOUT_SECONDS)  # where nobody comes
         thread = threading.Thread(target=serve)
         thread.start()
-        done = _checked(**{"PORT": "", variable: str(listener.getsockname()[1])})
+        service = {"WHEELYARD_PORT": "tcp://10.0.0.1:80"}  # as beside a Service of Kubernetes
+        done = _checked(**service | {"PORT": "", variable: str(listener.getsockname()[1])})
         thread.join()
 
     assert (done.returncode, bool(done.stdout)) == (status, bool(status))

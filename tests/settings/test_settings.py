@@ -15,6 +15,7 @@ from wheelyard.settings.load import (
     google_endpoints,
     ineffective_sources,
     load_settings,
+    require_known_variables,
     unknown_variables,
 )
 from wheelyard.settings.sections import ServerSettings, Settings
@@ -101,6 +102,49 @@ def test_what_was_meant(name: str, meant: str) -> None:
     more = f"; did you mean {meant}?" if meant else ""
 
     assert list(ineffective_sources({name: "x"})) == [f"{name} is no setting and is ignored{more}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TOKEN", "wyd_x"),
+        ("URL", "https://packages.example.com"),
+        ("KEYRING_HOSTS", "packages.example.com"),
+        ("IMPORT_USERNAME", "ana"),
+        ("UPSTREAM_TEAM_A_PASSWORD", "hunter2"),
+        ("SERVICE_HOST", "10.0.0.1"),
+        ("SERVICE_PORT", "80"),
+        ("SERVICE_PORT_HTTP", "80"),
+        ("PORT", "tcp://10.0.0.1:80"),
+        ("PORT_80_TCP", "tcp://10.0.0.1:80"),
+        ("PORT_80_TCP_ADDR", "10.0.0.1"),
+        ("WEB_SERVICE_HOST", "10.0.0.1"),
+        ("WEB_PORT", "tcp://10.0.0.1:80"),
+        ("WEB_PORT_80_TCP_PROTO", "tcp"),
+    ],
+)
+def test_variables_of_others(name: str, value: str) -> None:
+    """Variables of clients, of commands and of Kubernetes' Services stop no server."""
+    require_known_variables({f"WHEELYARD_{name}": value})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["PRIVAT", "WEB_PORT", "SERVICE", "SERVICE_HOSTS", "PORT_TCP", "UPSTREAM_PASSWORT", "TOKENS"],
+)
+def test_variables_that_are_no_setting(name: str) -> None:
+    """A variable that nobody but a misspelling makes stops a server, with its name."""
+    with pytest.raises(Invalid, match=f"^WHEELYARD_{name} is no setting"):
+        require_known_variables({f"WHEELYARD_{name}": "1"})
+
+
+def test_the_port_of_a_service() -> None:
+    """Beside a Service that is called wheelyard, the port is that of the platform or the usual."""
+    url = "tcp://10.0.0.1:80"
+
+    assert read(WHEELYARD_PORT=url).server.port == 8080
+    assert read(WHEELYARD_PORT=url, PORT="3333").server.port == 3333
+    assert read(WHEELYARD_PORT=url, WHEELYARD_SERVER_PORT="4444").server.port == 4444
 
 
 def test_where_google_is() -> None:

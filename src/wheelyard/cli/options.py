@@ -23,6 +23,7 @@ from wheelyard.settings.load import (
     ineffective_sources,
     load_settings,
     process_environment,
+    require_known_variables,
 )
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
 from wheelyard.settings.warnings import warnings_for
@@ -79,6 +80,17 @@ def settings_options(command: F) -> F:
         help="Any setting, as store.freshness=5; may be given again.",
     )
     return with_config(with_flags(command))
+
+
+def server_settings(overrides: Tables | None = None, defaults: Tables | None = None) -> Settings:
+    """
+    Return the settings of a server as `command_settings`.
+
+    Also raise Invalid for a `WHEELYARD_*` variable that is no setting: a misspelt one might have
+    closed the index.
+    """
+    require_known_variables(process_environment())
+    return command_settings(overrides, defaults)
 
 
 def command_settings(overrides: Tables | None = None, defaults: Tables | None = None) -> Settings:

@@ -51,13 +51,25 @@ TEXT_VARIABLE: Final = f"{VARIABLE_PREFIX}TOML"
 FAKE_GOOGLE_VARIABLE: Final = f"{VARIABLE_PREFIX}GOOGLE_STAND_IN"
 """The variable by which tests replace Google with a server on this machine."""
 NON_SETTING_VARIABLES: Final = frozenset(
-    {"CONFIG", "TOML", "TOKEN", "KEYRING_HOSTS", "IMPORT_USERNAME", "IMPORT_PASSWORD"}
+    {"CONFIG", "TOML", "TOKEN", "URL", "KEYRING_HOSTS"}
     | {FAKE_GOOGLE_VARIABLE.removeprefix(VARIABLE_PREFIX)},
 )
-"""Known variables that are not settings: of this module, the keyring backend, and one command."""
+"""Variables that are not settings: of this module, the keyring backend, commands and CI jobs."""
 
 _INDEX_CREDENTIAL: Final = re.compile(r"UPSTREAM_([A-Z0-9_]+)_(USERNAME|PASSWORD)")
 """A variable for an upstream index, with its label; without `WHEELYARD_`."""
+_PASSED_OVER: Final = re.compile(
+    rf"IMPORT_[A-Z0-9_]+|{_INDEX_CREDENTIAL.pattern}"
+    r"|(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_[0-9]+_[A-Z0-9_]+)"
+)
+"""
+Variables that are not settings; without `WHEELYARD_`.
+
+They are those of `wheelyard import` and of upstream indexes, and those that Kubernetes makes of a
+Service whose name begins with `wheelyard`.
+"""
+_SERVICE_URL: Final = re.compile(r"(?:tcp|udp|sctp)://")
+"""The beginning of the value that Kubernetes gives `WHEELYARD_PORT`, of a Service `wheelyard`."""
 
 _Values = dict[str, Any]
 _NOTHING: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
@@ -153,8 +165,22 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
         for key in environ
         if key.startswith(VARIABLE_PREFIX)
         and key not in known
-        and not _INDEX_CREDENTIAL.fullmatch(key.removeprefix(VARIABLE_PREFIX))
+        and not _PASSED_OVER.fullmatch(key.removeprefix(VARIABLE_PREFIX))
+        and not _is_service_url(key, environ)
     )
+
+
+def require_known_variables(environ: Mapping[str, str]) -> None:
+    """Raise Invalid, with a similar name if there is one, for unknown `WHEELYARD_*` variables."""
+    unknown = list(map(escaped, unknown_variables(environ)))
+    if unknown:
+        first, *others = unknown
+        more = f" Nor is {', '.join(others)}." if others else ""
+        raise Invalid(
+            f"{first} is no setting{_hint(first) or '.'}{more} Correct the name, or remove the "
+            "variable from the environment. See docs/settings.md.",
+            code="bad_setting",
+        )
 
 
 def ineffective_sources(environ: Mapping[str, str]) -> Iterator[str]:
@@ -163,19 +189,29 @@ def ineffective_sources(environ: Mapping[str, str]) -> Iterator[str]:
 
     Yield one, too, if `./wheelyard.toml` is not read because `WHEELYARD_TOML` is set.
     """
+    for variable in unknown_variables(environ):
+        yield f"{variable} is no setting and is ignored{_hint(variable)}"
+    if environ.get(TEXT_VARIABLE) and DEFAULT_FILE.exists():
+        yield f"{DEFAULT_FILE} in this folder is not read, because {TEXT_VARIABLE} is set"
+
+
+def _hint(variable: str) -> str:
+    """Return `; did you mean NAME?` for an unknown variable, or an empty text."""
     # only needed after a spelling mistake
     from difflib import get_close_matches  # noqa: PLC0415
 
+    name = variable.removeprefix(VARIABLE_PREFIX)
+    if name.lower().replace("_", ".") in ARRAY_TABLES | {GROUPS}:
+        return f"; did you mean {TEXT_VARIABLE}?"
     known = [each.variable for each in all_settings().values() if each.variable]
     names = [each.removeprefix(VARIABLE_PREFIX) for each in (*known, FILE_VARIABLE, TEXT_VARIABLE)]
-    for variable in unknown_variables(environ):
-        name = variable.removeprefix(VARIABLE_PREFIX)
-        is_table = name.lower().replace("_", ".") in ARRAY_TABLES | {GROUPS}
-        similar = ["TOML"] if is_table else get_close_matches(name, names, 1, 0.7)
-        hint = f"; did you mean {VARIABLE_PREFIX}{similar[0]}?" if similar else ""
-        yield f"{variable} is no setting and is ignored{hint}"
-    if environ.get(TEXT_VARIABLE) and DEFAULT_FILE.exists():
-        yield f"{DEFAULT_FILE} in this folder is not read, because {TEXT_VARIABLE} is set"
+    similar = get_close_matches(name, names, 1, 0.7)
+    return f"; did you mean {VARIABLE_PREFIX}{similar[0]}?" if similar else ""
+
+
+def _is_service_url(variable: str, environ: Mapping[str, str]) -> bool:
+    """Return whether a variable has the URL of a Service of Kubernetes, and no port number."""
+    return variable.endswith("_PORT") and bool(_SERVICE_URL.match(environ[variable]))
 
 
 def _config_source(file: Path | None, environ: Mapping[str, str]) -> str:
@@ -278,7 +314,8 @@ def _from_tables(
 def _from_environment(environ: Mapping[str, str]) -> Iterator[_SettingValue]:
     for path, setting in all_settings().items():
         names = (*setting.variables, PLATFORM_VARIABLES.get(path, ""))
-        name = next(filter(environ.get, names), None)
+        given = (each for each in names if environ.get(each) and not _is_service_url(each, environ))
+        name = next(given, None)
         if name is not None:
             text = environ[name]
             yield _SettingValue(path, _split(text) if setting.is_list else text, name)
