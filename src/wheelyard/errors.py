@@ -14,7 +14,7 @@ QUOTE_LIMIT = 60
 """Characters of an untrusted value in a message."""
 
 RETRY_AFTER_SECONDS: Final = 5
-"""Seconds after which a client may retry, if nothing is known of when it will succeed."""
+"""Seconds after which a retry may succeed, if nothing is known of when it will."""
 
 OVERLOADED: Final = "overloaded"
 """The code of an Unavailable after too many concurrent writes."""
@@ -92,8 +92,8 @@ class Unavailable(WheelyardError):
     """
     The store, the server or another service cannot answer now; a retry may succeed.
 
-    The outcome of a write may be unknown, so read before a retry. A client is asked to wait for
-    `retry_after` seconds.
+    The outcome of a write may be unknown, so read before a retry. If waiting helps, `retry_after`
+    has the seconds to wait, and the message ends with them; else it is None.
     """
 
     family_code = "storage_unavailable"
@@ -104,10 +104,14 @@ class Unavailable(WheelyardError):
         *,
         code: str | None = None,
         short: str | None = None,
-        retry_after: int = RETRY_AFTER_SECONDS,
+        retry_after: int | None = None,
     ) -> None:
         super().__init__(message, code=code, short=short)
         self.retry_after = retry_after
+        if retry_after is not None:
+            unit = "second" if retry_after == 1 else "seconds"
+            wait = f" Try again in {retry_after} {unit}."
+            self.message = self.message[: MESSAGE_LIMIT - len(wait)] + wait
 
 
 def quoted(value: object) -> str:

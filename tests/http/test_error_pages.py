@@ -128,14 +128,15 @@ def test_failures_show_nothing_of_the_inside(
 ) -> None:
     """When store or server fail, the page says so, and names the error in the log."""
     server.get("/", HTML)
-    store.fault = Unavailable("The store does not answer.")
+    store.fault = Unavailable("The store does not answer.", retry_after=7)
     unavailable = server.get("/project/nothing/", HTML)
     store.fault = RuntimeError("secret of the inside")
     failed = server.get("/project/nothing/", HTML)
     store.fault = None
 
     assert (unavailable.status, failed.status) == (503, 500)
-    assert unavailable.headers["retry-after"]
+    assert unavailable.headers["retry-after"] == "7"
+    assert "Try again in 7 seconds." in unavailable.body.decode()
     assert "The server itself is running" in unavailable.body.decode()
     text = failed.body.decode()
     number = text.partition("its operator: error ")[2][:8]

@@ -305,9 +305,10 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         wait = self.rate_limit.reserve(keys)
         if wait:
             raise Unavailable(
-                f"Too many credentials did not hold. Try again in {ceil(wait)} seconds.",
+                "Too many credentials did not hold.",
                 code=RATE_LIMITED,
                 short="Too many failed logins.",
+                retry_after=ceil(wait),
             ) from CredentialRejected(f"{prefix}_rate")
         has_failed = False
         try:

@@ -121,7 +121,7 @@ def _shorten(
         if isinstance(fault, Conflict):
             raise
         raise Unavailable(
-            f"{fault.message} Token {new.id} was made for {old.id} and not shown to anybody: if "
+            f"{fault.short} Token {new.id} was made for {old.id} and not shown to anybody: if "
             f"'wheelyard token list' has it as active, 'wheelyard token revoke {new.id}' ends it. "
             f"Then 'wheelyard token rotate {old.id}' tries again.",
             code=fault.code,

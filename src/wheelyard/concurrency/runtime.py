@@ -6,7 +6,7 @@ from random import Random
 
 from msgspec import Struct
 
-from wheelyard.errors import OVERLOADED, Unavailable
+from wheelyard.errors import OVERLOADED, RETRY_AFTER_SECONDS, Unavailable
 
 
 class Runtime(Struct, frozen=True, kw_only=True):
@@ -71,9 +71,10 @@ class ConflictRetries(Struct, frozen=True, kw_only=True):
     def exhausted(self, what: str) -> Unavailable:
         """Return the Unavailable (code `overloaded`) after the last conflict over `what`."""
         return Unavailable(
-            f"Too many writers are changing {what} at once. Try again in a moment.",
+            f"Too many writers are changing {what} at once.",
             code=OVERLOADED,
             short="Too many writers at once.",
+            retry_after=RETRY_AFTER_SECONDS,
         )
 
 

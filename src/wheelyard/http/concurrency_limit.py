@@ -21,7 +21,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from wheelyard.errors import Unavailable
+from wheelyard.errors import RETRY_AFTER_SECONDS, Unavailable
 from wheelyard.http.protocol.messages import Receive
 from wheelyard.http.protocol.request_body import next_chunk
 
@@ -165,7 +165,8 @@ class ConcurrencyLimit:
 
 def _overloaded(work: str) -> Unavailable:
     return Unavailable(
-        f"Too many {work} are under way. Try again in a moment.",
+        f"Too many {work} are under way.",
         code="overloaded",
         short=f"Too many {work}.",
+        retry_after=RETRY_AFTER_SECONDS,
     )

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context import ServerContext
 from wheelyard.http.page_loader import PageLoader
-from wheelyard.http.protocol.error_responses import BEARER_CHALLENGE, CHALLENGE
+from wheelyard.http.protocol.error_responses import BEARER_CHALLENGE, CHALLENGE, with_body
 from wheelyard.http.protocol.messages import (
     CSP,
     AsgiScope,
@@ -23,7 +23,6 @@ from wheelyard.http.protocol.messages import (
     HeaderList,
     Headers,
     Response,
-    make_response,
 )
 from wheelyard.http.protocol.negotiation import MediaType, prefers_html
 from wheelyard.http.security.csrf import header_text
@@ -33,9 +32,6 @@ from wheelyard.rendering.error_facts import ErrorFacts, plain_error_page
 
 OLD_PIP: Final = "pip/"
 """The beginning of User-Agent of pip, which before 22.2 asked for text/html alone."""
-
-_OF_BODY: Final = (b"content-", b"x-content-")
-"""The beginnings of the headers that a page has of its own."""
 
 
 class ErrorPages(Struct, frozen=True):
@@ -60,9 +56,7 @@ class ErrorPages(Struct, frozen=True):
             return response
         make = partial(self._page, response.status, body, scope, headers, caller)
         content, of_page = await self.context.pools.run_read(make)
-        kept = (each for each in response.headers if not each[0].startswith(_OF_BODY))
-        content_type = MediaType.HTML.value.content_type
-        return make_response(response.status, content_type, content, *kept, *of_page)
+        return with_body(response, MediaType.HTML.value.content_type, content, *of_page)
 
     def _page(
         self,

@@ -24,7 +24,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.files import Files
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.log_rate_limit import LogRateLimit
-from wheelyard.errors import NotFound, Unavailable
+from wheelyard.errors import RETRY_AFTER_SECONDS, NotFound, Unavailable
 from wheelyard.http.protocol.conditional_requests import ByteRange
 from wheelyard.http.protocol.messages import BegunBody
 from wheelyard.model.project import File
@@ -148,9 +148,10 @@ def _check_file(path: Path, file: File) -> bytes | None:
     except OSError as error:
         if error.errno in (EMFILE, ENFILE):  # Granian would answer 404
             raise Unavailable(
-                "The server has too many files open to send another. Try again in a moment; its "
-                "operator raises the limit of file descriptors.",
+                "The server has too many files open to send another. Its operator "
+                "raises the limit of file descriptors.",
                 short="Too many open files.",
+                retry_after=RETRY_AFTER_SECONDS,
             ) from error
         if error.errno == ELOOP:
             raise link_error(file.filename) from error

@@ -301,8 +301,7 @@ class UpstreamReader:
         wait = self._unknown_names.seconds_until((_guesses_of(client),))
         if wait:
             raise Unavailable(
-                "Too many names were asked for that no index has. Check the names, and wait a "
-                "minute.",
+                "Too many names were asked for that no index has. Check the names.",
                 code=RATE_LIMITED,
                 short="Too many unknown names.",
                 retry_after=ceil(wait),

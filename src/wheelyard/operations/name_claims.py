@@ -121,8 +121,8 @@ class NameClaims(Struct, frozen=True, kw_only=True):
                 raise
             fact = f"Nobody can say now whether {quoted(name)} is the name of a public package."
             raise Unavailable(
-                f"{fact} Upload it again later; if it is yours, the operator can write it into "
-                "[upstream] private, and then nobody is asked.",
+                f"{fact} If it is yours, the operator can write it into [upstream] private, and "
+                "then nobody is asked.",
                 code=UPSTREAM_UNAVAILABLE,
                 short=fact,
                 retry_after=fault.retry_after,

@@ -23,6 +23,7 @@ from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import (
     OVERLOADED,
+    RETRY_AFTER_SECONDS,
     Conflict,
     Forbidden,
     Invalid,
@@ -387,7 +388,7 @@ def _check_accepts_uploads(project: Project) -> None:
 
 def _released(project: Project) -> Unavailable:
     fact = f"The name {quoted(project.name)} was released during this upload."
-    return Unavailable(f"{fact} Upload the file again.", code=OVERLOADED, short=fact)
+    return Unavailable(fact, code=OVERLOADED, short=fact, retry_after=RETRY_AFTER_SECONDS)
 
 
 def find_identical(

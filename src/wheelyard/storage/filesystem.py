@@ -16,7 +16,7 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.concurrency.turns import waiting
-from wheelyard.errors import STORAGE_FULL, Unavailable
+from wheelyard.errors import RETRY_AFTER_SECONDS, STORAGE_FULL, Unavailable
 
 DESCRIPTOR_LINKS: Final = "/proc/self/fd"
 """The folder in which Linux has a link to the path of each open file."""
@@ -50,9 +50,9 @@ class storage_faults(Struct, frozen=True):  # noqa: N801 - used as a function, l
             ) from error
         reason = error.strerror or type(error).__name__
         raise Unavailable(
-            f"The store could not use {self.what}: {reason}. Try again; if it stays, look at the "
-            "disk.",
+            f"The store could not use {self.what}: {reason}. If it stays so, look at the disk.",
             short="Storage is not available.",
+            retry_after=RETRY_AFTER_SECONDS,
         ) from error
 
 

@@ -30,7 +30,7 @@ from stat import S_ISLNK
 
 from msgspec import Struct
 
-from wheelyard.errors import Conflict, NotFound, Unavailable
+from wheelyard.errors import RETRY_AFTER_SECONDS, Conflict, NotFound, Unavailable
 from wheelyard.storage.base import (
     ABSENT,
     CHUNK_BYTES,
@@ -350,7 +350,8 @@ class LocalStore(Store):
                 if expect == ABSENT:
                     return _create(key, staged, target)
                 return self._replace(key, staged, target, expect)
-        raise Unavailable(f"The folder of {key} is removed again and again. Try again.")
+        message = f"The folder of {key} is removed again and again."
+        raise Unavailable(message, retry_after=RETRY_AFTER_SECONDS)
 
     def _replace(
         self, key: Key, staged: Path | str, target: str, expect: ObjectVersion | None

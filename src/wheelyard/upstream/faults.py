@@ -25,8 +25,7 @@ def unanswered(label: str, name: NormalizedName, fault: FetchError) -> Unavailab
     """Return the error for a request about a project that an upstream index has not answered."""
     if is_outage(fault):
         return Unavailable(
-            f"The upstream index {label} does not say what it has of {name}: {fault.why}. Try "
-            "again later.",
+            f"The upstream index {label} does not say what it has of {name}: {fault.why}.",
             code=UPSTREAM_UNAVAILABLE,
             short="The upstream index does not answer.",
             retry_after=max(1, round(min(fault.wait or RETRY_SECONDS, MAX_PAUSE_SECONDS))),
@@ -43,7 +42,6 @@ def unusable(message: str) -> Unavailable:
         message,
         code=BAD_UPSTREAM,
         short="The upstream index gives no usable answer.",
-        retry_after=RETRY_SECONDS,
     )
 
 
@@ -74,5 +72,4 @@ def is_offline(what: str) -> Unavailable:
         "upstream prefetch' where there is a connection.",
         code=UPSTREAM_UNAVAILABLE,
         short="It is not in the store, and nothing is fetched.",
-        retry_after=RETRY_SECONDS,
     )

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Unavailable, WheelyardError
+from wheelyard.errors import RETRY_AFTER_SECONDS, Unavailable, WheelyardError
 from wheelyard.storage.base import CHUNK_BYTES
 from wheelyard.storage.filesystem import storage_faults, write_all
 from wheelyard.storage.spool import Spool, try_lock
@@ -228,7 +228,8 @@ class FileFetch:
             if self._is_stopped:
                 break
             self._tools.runtime.pause(FOLLOW_PAUSE_SECONDS)
-        raise Unavailable("The process that fetches this file does not go on. Try again.")
+        message = "The process that fetches this file does not go on."
+        raise Unavailable(message, retry_after=RETRY_AFTER_SECONDS)
 
     def _grow(self, descriptor: OpenDescriptor, size: int | None) -> GrowingFile:
         elsewhere = self._tools.pass_on(self._cache.upstream, self._name, self._file)
@@ -243,7 +244,8 @@ class FileFetch:
         digest, received, limit = sha256(), 0, limit_of(growing.size)
         for chunk in chunks:
             if self._is_stopped:
-                raise Unavailable("The server is about to stop. Try again in a moment.")
+                message = "The server is about to stop."
+                raise Unavailable(message, retry_after=RETRY_AFTER_SECONDS)
             received += len(chunk)
             if received > limit:
                 raise too_long(self._file.filename)

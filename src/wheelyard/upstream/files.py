@@ -18,7 +18,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.daemon_threads import DaemonThreads
 from wheelyard.concurrency.runtime import ConflictRetries
-from wheelyard.errors import OVERLOADED, Unavailable, WheelyardError
+from wheelyard.errors import OVERLOADED, RETRY_AFTER_SECONDS, Unavailable, WheelyardError
 from wheelyard.storage.base import Store
 from wheelyard.storage.spool import Spool
 from wheelyard.upstream.file_cache import FileCache, StoredFile
@@ -200,9 +200,10 @@ class UpstreamFiles:
         """Ask for a file to pass on; raise Unavailable if too many are passed on already."""
         if not self._passed_on_slots.acquire(blocking=False):
             raise Unavailable(
-                "Too many files of upstream indexes are sent at the moment. Try again soon.",
+                "Too many files of upstream indexes are sent at the moment.",
                 code=OVERLOADED,
                 short="Too many downloads at once.",
+                retry_after=RETRY_AFTER_SECONDS,
             )
         try:
             opened = self._source.open_file(upstream, name, file.url, Kind.FILE)

@@ -151,7 +151,7 @@ def test_what_fails_is_said_and_not_repeated(
     assert {each.headers["www-authenticate"] for each in answers} == {'Bearer realm="wheelyard"'}
     assert limited.status == 429
     assert "Too many credentials" in limited.body.decode()
-    assert limited.headers["retry-after"]
+    assert f"Try again in {limited.headers['retry-after']} seconds." in limited.body.decode()
     for each in (*answers, limited):
         assert b"<form" in each.body
         assert b"hunter" not in each.body

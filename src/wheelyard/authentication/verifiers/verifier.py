@@ -15,7 +15,7 @@ from msgspec import MsgspecError
 from msgspec.json import decode
 
 from wheelyard.concurrency.caches import ExpiringCache
-from wheelyard.errors import Unauthenticated, Unavailable
+from wheelyard.errors import RETRY_AFTER_SECONDS, Unauthenticated, Unavailable
 from wheelyard.model.access import Identity
 from wheelyard.model.claim_matchers import Claims
 
@@ -112,16 +112,18 @@ def invalid_password(reason: str) -> Unauthenticated:
 def verification_unavailable(who: str) -> Unavailable:
     """Return the error for a credential that cannot be verified because `who` does not answer."""
     return Unavailable(
-        f"{who} does not answer, so this credential cannot be verified. Try again in a moment.",
+        f"{who} does not answer, so this credential cannot be verified.",
         code="identity_unavailable",
         short="The credential cannot be verified just now.",
+        retry_after=RETRY_AFTER_SECONDS,
     )
 
 
 def too_many_logins() -> Unavailable:
     """Return the error for a login that is not verified because too many are in progress."""
     return Unavailable(
-        "Too many logins are being checked. Try again in a moment.",
+        "Too many logins are being checked.",
         code="overloaded",
         short="Too many logins.",
+        retry_after=RETRY_AFTER_SECONDS,
     )

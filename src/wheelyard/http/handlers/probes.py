@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from wheelyard.errors import WheelyardError
+from wheelyard.errors import RETRY_AFTER_SECONDS, Unavailable, WheelyardError
 from wheelyard.http.context import ServerContext
-from wheelyard.http.protocol.error_responses import error_response
+from wheelyard.http.protocol.error_responses import error_response_for
 from wheelyard.http.protocol.messages import NO_STORE, Request, Response, make_response, redirect
 from wheelyard.http.protocol.router import build_path
 from wheelyard.http.security.read_policy import parse_project_name
@@ -38,13 +38,17 @@ async def ready(_request: Request, context: ServerContext) -> Response:
         await context.documents.load_names()
     except WheelyardError as error:
         context.store_errors.log(error)  # there may be no other requests
-        message = "The store does not answer."
-        return error_response(503, "storage_unavailable", message, "Not ready.")
+        return _not_ready("The store does not answer.", "storage_unavailable")
     reason = context.write_failure()
     if reason:
         message = f"No write to the store has succeeded since the server was started. {reason}"
-        return error_response(503, "store_not_written", message, "Not ready.")
+        return _not_ready(message, "store_not_written")
     return make_response(200, TEXT, HEALTHY, NO_STORE)
+
+
+def _not_ready(message: str, code: str) -> Response:
+    fault = Unavailable(message, code=code, short="Not ready.", retry_after=RETRY_AFTER_SECONDS)
+    return error_response_for(fault)
 
 
 async def robots(_request: Request) -> Response:

@@ -14,9 +14,10 @@ from wheelyard.authentication.sessions import Sessions, no_session
 from wheelyard.authentication.verifiers.login_rate_limit import client_network
 from wheelyard.authentication.verifiers.verifier import invalid_password
 from wheelyard.errors import NotFound, Unauthenticated, Unavailable, WheelyardError
-from wheelyard.http.protocol.error_responses import BEARER_CHALLENGE, retry_after, status_of
+from wheelyard.http.protocol.error_responses import error_response_for, with_body
 from wheelyard.http.protocol.fields import FormFields, query_field, read_form
 from wheelyard.http.protocol.messages import NO_STORE, Request, Response, redirect
+from wheelyard.http.protocol.negotiation import MediaType
 from wheelyard.http.security.form_tokens import require_form_token
 from wheelyard.http.security.next_page import local_path, referring_page
 from wheelyard.http.security.request_authentication import (
@@ -44,7 +45,7 @@ async def show_sign_in(request: Request, web: WebPages) -> Response:
         return redirect(SEE_OTHER, target)
     _require_cookie(web)
     has_signed_out = query_field(request.query, "signed-out") is not None
-    return _form(request, web, 200, target, has_signed_out=has_signed_out)
+    return web.own_page(200, _form(request, web, target, has_signed_out=has_signed_out))
 
 
 async def sign_in(request: Request, web: WebPages) -> Response:
@@ -59,7 +60,9 @@ async def sign_in(request: Request, web: WebPages) -> Response:
         value, session = await web.context.pools.run_write(begin)
     except (Unauthenticated, Unavailable) as error:
         web.context.store_errors.log(error)
-        return _form(request, web, status_of(error), target, _message_of(error))
+        page = _form(request, web, target, _message_of(error))
+        content_type = MediaType.HTML.value.content_type
+        return with_body(error_response_for(error), content_type, page, *web.security_headers)
     seconds = session.expires_at - int(index.runtime.seconds())
     return redirect(SEE_OTHER, target, NO_STORE, cookie.header(value, seconds))
 
@@ -128,12 +131,11 @@ def _message_of(error: WheelyardError) -> str:
 def _form(
     request: Request,
     web: WebPages,
-    status: int,
     next_path: str,
     message: str = "",
     *,
     has_signed_out: bool = False,
-) -> Response:
+) -> bytes:
     settings = web.context.index.settings
     facts = SignInFacts(
         next_path=next_path,
@@ -143,6 +145,4 @@ def _form(
         has_signed_out=has_signed_out,
         contact=settings.web.contact,
     )
-    headers = {401: (BEARER_CHALLENGE,), 429: (retry_after(),), 503: (retry_after(),)}
-    body = sign_in_page(web.environment, web.viewer(request.caller), facts)
-    return web.own_page(status, body, *headers.get(status, ()))
+    return sign_in_page(web.environment, web.viewer(request.caller), facts)

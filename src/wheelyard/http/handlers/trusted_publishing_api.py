@@ -25,16 +25,29 @@ from urllib.parse import parse_qs
 
 from msgspec import DecodeError, Struct, ValidationError
 from msgspec.json import decode, encode
+from msgspec.structs import replace
 
 from wheelyard.authentication.authenticator import rejection_reason
 from wheelyard.authentication.replay_protection import INVALID_REUSE
 from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit, address_key
-from wheelyard.errors import INVALID_PUBLISHER, Invalid, TooLarge, Unavailable, WheelyardError
+from wheelyard.errors import (
+    INVALID_PUBLISHER,
+    RATE_LIMITED,
+    Invalid,
+    TooLarge,
+    Unavailable,
+    WheelyardError,
+)
 from wheelyard.http.concurrency_limit import ConcurrencyLimit
 from wheelyard.http.context import ServerContext
-from wheelyard.http.protocol.error_responses import REASON_PHRASES, retry_after, status_of
+from wheelyard.http.protocol.error_responses import (
+    REASON_PHRASES,
+    error_response,
+    error_response_for,
+    with_body,
+)
 from wheelyard.http.protocol.json_body import json_response, read_body
-from wheelyard.http.protocol.messages import NO_STORE, Header, Request, Response, make_response
+from wheelyard.http.protocol.messages import CSP, JSON, NO_STORE, Request, Response, make_response
 from wheelyard.http.security.csrf import public_origin
 from wheelyard.model.token import parse_token
 from wheelyard.settings.sections import Settings
@@ -126,7 +139,7 @@ class TrustedPublishingApi:
         try:
             token = await _read_token(request)
         except (Invalid, TooLarge) as error:
-            return self._count(invalid_key) or _error_response_for(step, error)
+            return _error_response_for(step, self._over_limit(invalid_key) or error)
         is_well_formed = parse_token(token) if step == "burn" else _JWT.fullmatch(token)
         keys = (address_key(request.address, step),) if is_well_formed else ()
         if keys:
@@ -135,15 +148,15 @@ class TrustedPublishingApi:
             wait = self._rate_limit.count_attempt(invalid_key)
         wait = wait or self._rate_limit.seconds_until(keys)
         if wait:  # before the request takes part in the concurrency limit
-            return _rate_limited(wait)
+            return _error_response_for(step, _too_many(wait))
         try:
             async with self._concurrency.acquire(request.client_key):
                 work = partial(self._mint_or_revoke, step, token, publishing, keys)
                 return await self._pools.run_write(work)
         except WheelyardError as error:
             is_invalid = keys and error.code not in GENUINE_CODES
-            limited = self._count(invalid_key) if is_invalid else None
-            return limited or _error_response_for(step, error)
+            limited = self._over_limit(invalid_key) if is_invalid else None
+            return _error_response_for(step, limited or error)
 
     def _mint_or_revoke(
         self, step: str, token: str, publishing: "TrustedPublishing", keys: tuple[str, ...]
@@ -159,7 +172,7 @@ class TrustedPublishingApi:
         except Unavailable:  # concurrent requests have reserved all that is left
             wait = 1.0
         if wait:
-            return _rate_limited(wait)
+            return _error_response_for(step, _too_many(wait))
         is_genuine = True
         try:
             if step == "burn":
@@ -174,10 +187,10 @@ class TrustedPublishingApi:
         finally:
             self._rate_limit.release(keys, has_failed=is_genuine)
 
-    def _count(self, key: str) -> Response | None:
-        """Count a request for `key`; return a 429 response if it is over the limit, else None."""
+    def _over_limit(self, key: str) -> Unavailable | None:
+        """Count a request for `key`; return the error if it is over the limit, else None."""
         wait = self._rate_limit.count_attempt(key)
-        return _rate_limited(wait) if wait else None
+        return _too_many(wait) if wait else None
 
 
 async def _read_token(request: Request) -> str:
@@ -197,36 +210,39 @@ def _public_origin(settings: Settings) -> str:
 
 def _error_response_for(step: str, error: WheelyardError) -> Response:
     """Log the code of an error in a step of trusted publishing, and return the error response."""
-    reason = rejection_reason(error, otherwise=error.code)
+    answer, code = error_response_for(error), error.code
+    if code == RATE_LIMITED:  # without a line in the log, of which there could be many
+        return _with_errors(answer, "rate-limited", error.message)
+    reason = rejection_reason(error, otherwise=code)
     logger.info("a step of trusted publishing was refused: %s, %s", step, reason)
     if isinstance(error, Invalid):
         # clients know the codes with dashes, and no other code of this program
-        code = error.code if "-" in error.code else "invalid-payload"
-        return _error_response(422, code, error.message)
-    headers = (retry_after(),) if isinstance(error, Unavailable) else ()
-    return _error_response(status_of(error), error.code, error.message, *headers)
+        answer = replace(answer, status=422)
+        code = code if "-" in code else "invalid-payload"
+    return _with_errors(answer, code, error.message)
 
 
-def _rate_limited(wait: float) -> Response:
-    seconds = ceil(wait)
-    message = f"Too many requests from this address. Try again in {seconds} seconds."
-    return _error_response(429, "rate-limited", message, retry_after(seconds))
+def _too_many(wait: float) -> Unavailable:
+    fact = "Too many requests from this address."
+    return Unavailable(fact, code=RATE_LIMITED, short=fact, retry_after=ceil(wait))
 
 
 def _not_enabled() -> Response:
-    return _error_response(404, "not-enabled", "Trusted publishing is not enabled here.")
+    fact = "Trusted publishing is not enabled here."
+    return _with_errors(error_response(404, "not-enabled", fact, fact), "not-enabled", fact)
 
 
-def _error_response(status: int, code: str, description: str, *headers: Header) -> Response:
+def _with_errors(answer: Response, code: str, description: str) -> Response:
+    """Return an error response with the two forms of body that clients of these endpoints read."""
     body = {
         "type": "about:blank",
         "title": ERROR_TITLE,
-        "status": status,
+        "status": answer.status,
         "detail": description,
         "message": ERROR_TITLE,
         "errors": [{"code": code, "description": description}],
     }
-    return json_response(status, body, *headers)
+    return with_body(answer, JSON, encode(body), CSP)
 
 
 def _problem_response(status: int) -> Response:

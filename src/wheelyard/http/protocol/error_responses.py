@@ -14,9 +14,9 @@ from msgspec.json import encode
 from msgspec.structs import replace
 
 from wheelyard import errors
-from wheelyard.errors import RETRY_AFTER_SECONDS, Forbidden, Unavailable, WheelyardError
+from wheelyard.errors import Forbidden, Unavailable, WheelyardError
 from wheelyard.http.protocol import messages
-from wheelyard.http.protocol.messages import NO_STORE, NOSNIFF, Header, Response
+from wheelyard.http.protocol.messages import NO_STORE, NOSNIFF, Header, Response, make_response
 
 STATUS_BY_TYPE: Final[dict[type[WheelyardError], int]] = {
     errors.Invalid: 400,
@@ -58,11 +58,22 @@ CHALLENGE: Final[Header] = (b"www-authenticate", b'Basic realm="wheelyard", char
 BEARER_CHALLENGE: Final[Header] = (b"www-authenticate", b'Bearer realm="wheelyard"')
 """Asks a program for a token; unlike `CHALLENGE`, it makes no browser show a dialog."""
 
+_OF_BODY: Final = (b"content-", b"x-content-")
+"""The beginnings of the headers that each body has of its own."""
+
 
 def error_response_for(error: WheelyardError) -> Response:
-    """Return the response to a request that has failed with `error`."""
-    seconds = error.retry_after if isinstance(error, Unavailable) else RETRY_AFTER_SECONDS
-    return error_response(status_of(error), error.code, error.message, error.short, seconds=seconds)
+    """Return the response to a request that has failed with `error`; every error has this one."""
+    headers: tuple[Header, ...] = ()
+    if isinstance(error, Unavailable) and error.retry_after is not None:
+        headers = ((b"retry-after", b"%d" % error.retry_after),)
+    return error_response(status_of(error), error.code, error.message, error.short, *headers)
+
+
+def with_body(response: Response, content_type: bytes, body: bytes, *headers: Header) -> Response:
+    """Return an error response for a client that expects another body, such as a page."""
+    kept = (each for each in response.headers if not each[0].startswith(_OF_BODY))
+    return make_response(response.status, content_type, body, *kept, *headers)
 
 
 def status_of(error: WheelyardError) -> int:
@@ -72,25 +83,12 @@ def status_of(error: WheelyardError) -> int:
     return STATUS_BY_CODE.get(error.code, STATUS_BY_TYPE[type(error)])
 
 
-def retry_after(seconds: int = RETRY_AFTER_SECONDS) -> Header:
-    """Return a Retry-After header that asks the client to wait for `seconds`."""
-    return (b"retry-after", b"%d" % seconds)
-
-
-def error_response(
-    status: int,
-    code: str,
-    message: str,
-    short: str,
-    *headers: Header,
-    seconds: int = RETRY_AFTER_SECONDS,
-) -> Response:
+def error_response(status: int, code: str, message: str, short: str, *headers: Header) -> Response:
     """Return an error as JSON: programs read `code`, and uv shows `short`."""
     body = messages.ErrorBody(message, f"{status} {short}", REASON_PHRASES[status], code)
-    wait = retry_after(seconds)
-    extra = {401: (CHALLENGE,), 429: (wait,), 503: (wait,)}.get(status, ())
-    common = (messages.CSP, *extra, NO_STORE)
-    response = messages.make_response(status, messages.JSON, encode(body), *common, *headers)
+    challenge = (CHALLENGE,) if status == HTTPStatus.UNAUTHORIZED else ()
+    common = (messages.CSP, *challenge, NO_STORE)
+    response = make_response(status, messages.JSON, encode(body), *common, *headers)
     return replace(response, error=body)
 
 

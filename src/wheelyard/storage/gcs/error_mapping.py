@@ -10,7 +10,7 @@ from google.api_core import exceptions as api
 from google.auth import exceptions as auth
 from google.cloud.storage import exceptions as storage
 
-from wheelyard.errors import Unavailable
+from wheelyard.errors import RETRY_AFTER_SECONDS, Unavailable
 from wheelyard.storage.base import STORAGE_DENIED
 from wheelyard.storage.gcs.location import BucketLocation
 
@@ -136,9 +136,10 @@ def unavailable(error: BaseException, location: BucketLocation, permission: str)
         )
     elif status == TOO_MANY_REQUESTS:
         fault = Unavailable(
-            f"The bucket {bucket} takes no more requests for the moment. Try again later.",
+            f"The bucket {bucket} takes no more requests for the moment.",
             code="overloaded",
             short="Too many writers at once.",
+            retry_after=RETRY_AFTER_SECONDS,
         )
     elif isinstance(error, storage.DataCorruption):
         fault = _no_answer(f"What came from {bucket}, or went there, was damaged on the way.")
@@ -176,4 +177,5 @@ def _unexpected_status(bucket: str, status: int) -> Unavailable:
 
 
 def _no_answer(what: str) -> Unavailable:
-    return Unavailable(f"{what} Try again in a moment.", short="Storage is not available.")
+    short = "Storage is not available."
+    return Unavailable(what, short=short, retry_after=RETRY_AFTER_SECONDS)

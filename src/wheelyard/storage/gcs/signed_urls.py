@@ -30,7 +30,7 @@ from requests import Response, Session
 from requests.exceptions import RequestException, Timeout
 
 from wheelyard.concurrency.caches import LruCache
-from wheelyard.errors import Unavailable
+from wheelyard.errors import RETRY_AFTER_SECONDS, Unavailable
 from wheelyard.storage.gcs.retry import RetryEnvironment
 from wheelyard.storage.gcs.session import set_up_session
 
@@ -300,7 +300,8 @@ def _scoped(credentials: Credentials) -> Credentials:
 
 def _signing_failed(what: str) -> Unavailable:
     return Unavailable(
-        f"{what}. Try again in a moment.",
+        f"{what}.",
         code="signing_unavailable",
         short="Download URLs cannot be signed.",
+        retry_after=RETRY_AFTER_SECONDS,
     )

@@ -28,7 +28,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.concurrency.log_rate_limit import LogRateLimit
-from wheelyard.errors import Conflict, NotFound, Unavailable
+from wheelyard.errors import RETRY_AFTER_SECONDS, Conflict, NotFound, Unavailable
 from wheelyard.storage.base import (
     ABSENT,
     NOT_MODIFIED,
@@ -140,6 +140,7 @@ class Mutation(Struct, frozen=True, kw_only=True):
             f"Another writer has changed {self.key}, and whether this change came first is not "
             "known. Read it again.",
             short="Too many writers at once.",
+            retry_after=RETRY_AFTER_SECONDS,
         ) from error
 
 
