@@ -22,6 +22,10 @@ STORAGE_FULL: Final = "storage_full"
 """The code of an Unavailable until the operator frees disk space."""
 INVALID_PUBLISHER: Final = "invalid-publisher"
 """The code of an Invalid for a genuine ID token that no publisher of the settings fits."""
+TOKEN_EXPIRED: Final = "token_expired"  # noqa: S105 - a code
+"""The code of an Unauthenticated for a token that was right until it expired."""
+TOKEN_REVOKED: Final = "token_revoked"  # noqa: S105 - a code
+"""The code of an Unauthenticated for a token that was right until it was revoked."""
 RATE_LIMITED: Final = "rate_limited"
 """The code of an Unavailable after too many rejected credentials."""
 UPSTREAM_UNAVAILABLE: Final = "upstream_unavailable"

@@ -128,6 +128,7 @@ def test_no_redirect_gets_the_credential(server: FakeServer, opened: Opened, sta
         (CannedResponse(b"\xff"), Invalid, "does not answer as a wheelyard server"),
         (replace(HTML, status=500), Unavailable, "status 500"),
         (refusal(401, "unauthenticated"), Unauthenticated, "credential of WHEELYARD_TOKEN"),
+        (refusal(401, "token_revoked", "Revoked."), Unauthenticated, "WHEELYARD_TOKEN. Revoked."),
         (refusal(403, "forbidden"), Forbidden, "So it is."),
         (refusal(404, "not_found", "\\u001b[2J"), NotFound, r"\\x1b\[2J"),
         (refusal(409, "conflict"), Conflict, "So it is."),

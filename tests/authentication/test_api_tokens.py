@@ -1,9 +1,13 @@
 """API tokens: made, recognised, expired, revoked."""
 
 import logging
+import sys
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from msgspec.structs import replace
@@ -14,6 +18,7 @@ from tests.exporting.sites import ObservedSite
 from tests.operations.in_memory_index import Clock, IndexHarness, fake_runtime
 from tests.refused import refused
 from wheelyard.authentication.api_tokens import MAX_TOKENS_PER_OWNER, ApiTokens, TokenRequest
+from wheelyard.authentication.token_rotation import rotate
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.catalog import keys
 from wheelyard.catalog.token_records import SINGLE_READ_LIMIT, LastUses, StartThread
@@ -133,7 +138,7 @@ def rejection(harness: IndexHarness, token: ApiToken) -> tuple[str, str]:
 
 
 def test_why_a_token_opens_nothing(harness: IndexHarness) -> None:
-    """The reason why a token is rejected is logged, and not sent to the client."""
+    """Only who has the secret is told why a token is rejected; the log has the reason."""
     revoked, record = harness.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
     expired, _ = harness.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
     unknown = ApiToken("wyd_0123456789" + expired.text[14:])
@@ -143,9 +148,56 @@ def test_why_a_token_opens_nothing(harness: IndexHarness) -> None:
 
     told = [rejection(harness, each) for each in (revoked, expired, unknown, forged)]
 
-    assert len({text for text, _ in told}) == 1
+    (revoked_text, _), (expired_text, _), (unknown_text, _), (forged_text, _) = told
+    assert unknown_text == forged_text
+    assert f"The token ci ({record.id}) was revoked on 2026-01-01 00:00 UTC." in revoked_text
+    assert f"The token ci ({expired.id}) has expired on 2026-04-01 00:00 UTC." in expired_text
+    assert revoked.id not in forged_text
     reasons = ["token_revoked", "token_expired", "token_unknown", "token_secret"]
     assert [reason for _, reason in told] == reasons
+
+
+def test_a_token_that_was_replaced(harness: IndexHarness) -> None:
+    """Whoever goes on with the old one of two tokens is told which one has replaced it."""
+    old, record = harness.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    rotated = rotate(harness.index.tokens, record, timedelta(hours=1), "local:alice")
+    harness.clock.advance(hours=2)
+
+    text, reason = rejection(harness, old)
+
+    assert f"{rotated.new.id} has replaced it." in text
+    assert reason == "token_expired"
+
+
+def work(harness: IndexHarness, token: ApiToken) -> Counter[str]:
+    """Return how often each function of C is called to reject a token whose record is cached."""
+    tokens, calls = harness.opened(4).tokens, Counter[str]()
+    with suppress(Unauthenticated):
+        tokens.get(token)
+
+    def count(_: FrameType, event: str, function: object) -> None:
+        if event == "c_call":
+            calls[getattr(function, "__name__", "")] += 1
+
+    sys.setprofile(count)
+    try:
+        with suppress(Unauthenticated):
+            tokens.get(token)
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_unknown_tokens_are_compared_too(harness: IndexHarness) -> None:
+    """An id that nobody has is rejected by the same work as one that somebody has."""
+    token, _ = harness.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    other, _ = harness.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    unknown = ApiToken("wyd_0123456789" + other.text[14:])
+    forged = ApiToken(token.text[:14] + other.text[14:])
+
+    both = [work(harness, each) for each in (unknown, forged)]
+
+    assert [(each["compare_digest"], each["openssl_sha256"]) for each in both] == [(1, 1)] * 2
 
 
 def test_a_list_reads_what_is_new(harness: IndexHarness) -> None:

@@ -29,7 +29,7 @@ from wheelyard.http_client.client import (
 )
 from wheelyard.http_client.proxies import proxy_for
 from wheelyard.http_client.urls import BadUrl, Url, parse_url
-from wheelyard.model.text import escaped
+from wheelyard.model.text import escaped, redact_tokens
 from wheelyard.settings.sections import is_loopback
 
 MAX_ATTEMPTS: Final = 3
@@ -223,9 +223,11 @@ class ApiConnection:
                 "name and a password into the keyring or ~/.netrc.",
                 code=escaped(told.error),
             )
+        why = "It may have expired, be revoked, or be for another server."
+        if told.error in (errors.TOKEN_EXPIRED, errors.TOKEN_REVOKED):
+            why = escaped(redact_tokens(told.message))
         return Unauthenticated(
-            f"{server} does not accept the credential of {self._credential.source}. It may have "
-            "expired, be revoked, or be for another server.",
+            f"{server} does not accept the credential of {self._credential.source}. {why}",
             code=escaped(told.error),
         )
 

@@ -13,10 +13,18 @@ from wheelyard.catalog.document_cache import MaxAge, Snapshot
 from wheelyard.catalog.token_records import RECORDED_LIMIT, TokenRecords
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated
+from wheelyard.errors import (
+    TOKEN_EXPIRED,
+    TOKEN_REVOKED,
+    Conflict,
+    Invalid,
+    NotFound,
+    Unauthenticated,
+)
 from wheelyard.model.access import EVERY_PROJECT, Action, Pattern
 from wheelyard.model.text import escaped, require_one_line
 from wheelyard.model.token import (
+    NO_RECORD,
     ApiToken,
     TokenRecord,
     active_replacement,
@@ -193,8 +201,7 @@ class ApiTokens(Struct, frozen=True):
         """
         Return the cached record of an active token; None if none younger than `max_age` is cached.
 
-        Records the use, and never waits for a remote store. Raise Unauthenticated if the token is
-        unknown, revoked or expired by that record, or its secret is wrong.
+        Records the use, and never waits for a remote store. Raises as `get`, by that record.
         """
         snapshot = self.records.peek(token.id, max_age)
         return None if snapshot is None else self._require_active(token, snapshot)
@@ -203,7 +210,8 @@ class ApiTokens(Struct, frozen=True):
         """
         Return the record of an active token, from the cache or the store, and record its use.
 
-        Raise Unauthenticated if the token is unknown, revoked or expired, or its secret is wrong.
+        Raise Unauthenticated if the token is unknown or its secret is wrong, with one message for
+        both; and if it is revoked or expired, with a message that says so.
         """
         return self._require_active(token, self.records.get(token.id))
 
@@ -213,8 +221,10 @@ class ApiTokens(Struct, frozen=True):
 
     def _require_active(self, token: ApiToken, snapshot: Snapshot[TokenRecord]) -> TokenRecord:
         record = snapshot.value
-        if record is not None and not record.matches(token):
-            raise invalid_credential() from CredentialRejected("token_secret")
+        # without the secret, nobody learns whether there is a token with this id
+        if not (record or NO_RECORD).matches(token):
+            reason = "token_secret" if record else "token_unknown"
+            raise invalid_credential() from CredentialRejected(reason)
         return self._use(record)
 
     def _use(self, record: TokenRecord | None) -> TokenRecord:
@@ -222,7 +232,8 @@ class ApiTokens(Struct, frozen=True):
             raise invalid_credential() from CredentialRejected("token_unknown")
         now = self.runtime.now()
         if record.state(now) != "active":
-            raise invalid_credential() from CredentialRejected(f"token_{record.state(now)}")
+            ended = _ended_token(record)
+            raise ended from CredentialRejected(ended.code)
         # of a rotated token never: its replacement would have to be read
         if record.rotation is None and record.expires_soon(now):
             self._warn_of_expiry(record, now.date())
@@ -258,6 +269,22 @@ class ApiTokens(Struct, frozen=True):
             raise Invalid(wrong, code="invalid_field")
 
 
+def _ended_token(record: TokenRecord) -> Unauthenticated:
+    """Return the error for whoever has proven the secret of a revoked or expired token."""
+    if record.revoked_at is not None:
+        code, what, at = TOKEN_REVOKED, "was revoked", record.revoked_at
+    else:
+        code, what, at = TOKEN_EXPIRED, "has expired", record.expires_at
+    subject, when = f"The token {escaped(record.name)} ({record.id})", f"{at:%Y-%m-%d %H:%M} UTC"
+    replacement = f" {record.rotation.successor} has replaced it." if record.rotation else ""
+    return Unauthenticated(
+        f"{subject} {what} on {when}.{replacement} Use another one: 'wheelyard token create NAME' "
+        "makes it.",
+        code=code,
+        short=f"This token {what} on {when}.",
+    )
+
+
 def require_token_name(text: str) -> None:
     """Raise Invalid unless a token can have the name `text`."""
     if not require_one_line(text, "The name of a token", NAME_LIMIT_CHARS).strip():
@@ -286,7 +313,7 @@ def require_token_id(text: str) -> str:
 
 
 def invalid_credential() -> Unauthenticated:
-    """Return the error for a missing or invalid credential; its message does not say why."""
+    """Return the error for a missing, unknown or misspelt credential; it does not say which."""
     return Unauthenticated(
         "Missing or invalid credential. Send a token of this index as the password, with any user "
         "name ('wheelyard token create NAME' makes one), or whatever else its operator takes: a "

@@ -12,7 +12,7 @@ import string
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from hmac import compare_digest
 from random import Random
@@ -117,6 +117,19 @@ class TokenRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def matches(self, token: ApiToken) -> bool:
         """Return whether the record has the digest of `token`; takes constant time."""
         return compare_digest(self.sha256, token.digest)
+
+
+NO_RECORD: Final = TokenRecord(
+    id="",
+    sha256="0" * 64,
+    name="",
+    actions=0,
+    projects=(),
+    created_at=datetime.min.replace(tzinfo=UTC),
+    created_by="",
+    expires_at=datetime.min.replace(tzinfo=UTC),
+)
+"""A record that no token matches: an unknown token is compared with it, so takes as long."""
 
 
 def active_replacement(

@@ -100,8 +100,9 @@ def test_an_expired_token(tmp_path: Path, clock: Clock, written: str) -> None:
     clock.now = expiry - timedelta(microseconds=1)
     assert tokens.find([SECRET]) is not None
     clock.now = expiry
-    with refused(Unauthenticated, "unauthenticated") as caught:
+    with refused(Unauthenticated, "token_expired") as caught:
         tokens.find([SECRET])
+    assert "static token ci has expired on 2031-05-06 00:00 UTC." in caught.value.message
     assert SECRET not in caught.value.message
 
 

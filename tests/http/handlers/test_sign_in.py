@@ -174,7 +174,9 @@ def test_a_token_is_typed_in_either_way(server: InProcessServer) -> None:
     server.index.tokens.revoke(record.id, "local:op")
     server.clock.advance(seconds=1)
     assert browser.open("/").status == 401
-    assert browser.sign_in("", token.text).status == 401
+    told = browser.sign_in("", token.text)
+    assert told.status == 401
+    assert f"The token laptop ({record.id}) was revoked on" in told.body.decode()
     assert browser.sign_in("", "ya29.google-access-token").status == 401
 
 

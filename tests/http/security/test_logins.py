@@ -129,9 +129,9 @@ def test_trusted_for_a_second(harness: LoginHarness) -> None:
         tokens.revoke(record.id, by="local:test")
         harness.clock.advance(seconds=CACHED_CALLER_SECONDS - 0.01)
         assert await harness.log_in("", token.text) == f"token:{record.id}"
-        assert await harness.log_in("", token.text, "198.51.100.7") == "unauthenticated"
+        assert await harness.log_in("", token.text, "198.51.100.7") == "token_revoked"
         harness.clock.advance(seconds=0.01)
-        assert await harness.log_in("", token.text) == "unauthenticated"
+        assert await harness.log_in("", token.text) == "token_revoked"
 
     play(harness, story)
 

@@ -109,13 +109,33 @@ def test_two_credentials(private: RunningServer) -> None:
     assert ask(private, "GET /simple/ HTTP/1.1", good, good).status == 400
 
 
+class Guesser(Random):
+    """Chooses the characters of a token: this id, and a secret that nobody has."""
+
+    def __init__(self, token_id: str) -> None:
+        super().__init__(0)
+        self.characters = iter(token_id + WELL_FORMED)
+
+    def choice(self, seq: object) -> str:  # type: ignore[override]
+        """Return the next of them."""
+        del seq
+        return next(self.characters).replace("_", "0")
+
+
 def test_missing_and_bad_credentials_look_alike(private: RunningServer) -> None:
-    """A refusal does not say whether a token exists, was revoked, or never was."""
+    """Without its secret, a refusal does not say whether a token exists, was revoked, or not."""
     revoked = private.make_token()
     private.index.tokens.revoke(revoked[4:14], by="local:test")
+    forged = new_token(Guesser(revoked[4:14])).text
     bodies = {
         private.get("/simple/", token).content
-        for token in ("", WELL_FORMED, "nonsense", revoked, revoked[:-1])
+        for token in (
+            "",
+            WELL_FORMED,
+            "nonsense",
+            new_token(Guesser(revoked[4:14])).text,
+            revoked[:-1],
+        )
     }
     assert len(bodies) == 1
 
@@ -128,7 +148,12 @@ def test_revoked_token(private: RunningServer) -> None:
     until(lambda: private.get("/simple/demo/", token).status_code == 401)
 
     for path in EVERY_PATH:
-        assert private.get(path, token).status_code == 401
+        answer = private.get(path, token)
+        assert answer.status_code == 401
+        if path not in FILES and answer.headers["content-type"] == "application/json":
+            assert answer.json()["message"].startswith(
+                f"The token test ({token[4:14]}) was revoked"
+            )
     assert post(private, wheel("late"), token=token).status_code == 401
 
 

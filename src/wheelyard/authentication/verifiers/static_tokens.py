@@ -26,7 +26,7 @@ from msgspec import Meta, Struct
 
 from wheelyard.authentication.verifiers.reloading_file import ParsedFile, ReloadingFile
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
-from wheelyard.errors import Invalid, Unauthenticated, WheelyardError, quoted
+from wheelyard.errors import TOKEN_EXPIRED, Invalid, Unauthenticated, WheelyardError, quoted
 from wheelyard.model.access import (
     ALL_AUTHENTICATED,
     ANONYMOUS,
@@ -38,7 +38,7 @@ from wheelyard.model.access import (
     parse_pattern,
 )
 from wheelyard.model.decoding import InvalidField, decode_table
-from wheelyard.model.text import require_one_line
+from wheelyard.model.text import escaped, require_one_line
 from wheelyard.model.token import PREFIX, has_token_prefix
 
 MIN_TOKEN_CHARS: Final = 16
@@ -142,19 +142,23 @@ class StaticTokens:
         for digest, token in (*tokens.items(), *self._from_environment.items()):
             if token.identity.principal == principal:
                 return self._unexpired(digest, token)
-        raise _invalid_static_token()
+        raise Unauthenticated(
+            "This token does not hold any more. Ask the operator of this index for another.",
+            short="Missing or invalid token.",
+        )
 
     def _unexpired(self, digest: bytes, token: _StaticToken) -> tuple[str, Identity]:
-        if token.is_expired(self._now()):
-            raise _invalid_static_token() from CredentialRejected("static_expired")
+        expires_at = token.expires_at
+        if expires_at is not None and token.is_expired(self._now()):
+            when = f"{expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+            name = escaped(token.identity.principal.partition(":")[2])
+            raise Unauthenticated(
+                f"The static token {name} has expired on {when}. Ask the operator of this index "
+                "for another.",
+                code=TOKEN_EXPIRED,
+                short=f"This token has expired on {when}.",
+            ) from CredentialRejected("static_expired")
         return digest.hex(), token.identity
-
-
-def _invalid_static_token() -> Unauthenticated:
-    return Unauthenticated(
-        "This token does not hold any more. Ask the operator of this index for another.",
-        short="Missing or invalid token.",
-    )
 
 
 def parse_static_tokens(text: str) -> ParsedFile[_TokensByDigest]:
