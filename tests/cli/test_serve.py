@@ -277,3 +277,20 @@ def test_a_store_that_cannot_be_opened(wheelyard: Typed, sandbox: Sandbox) -> No
     last = json.loads(done.stderr.splitlines()[-1])
     assert last["severity"] == "CRITICAL"
     assert "cannot be a store" in last["message"]
+
+
+def test_a_start_with_a_database_that_has_shrunk(serve: Serve, sandbox: Sandbox) -> None:
+    """A server starts though its OSV database has lost entries, and warns of it."""
+    osv = sandbox.folder / "osv.json"
+    given = [
+        *("--set", "upstream.enabled=true", "--set", "upstream.url=https://index.invalid/simple/"),
+        *("--set", "upstream.i_have_no_private_prefix=true", "--set", f"upstream.osv={osv}"),
+    ]
+    osv.write_text(json.dumps([{"id": f"MAL-{number}"} for number in range(10)]))
+    serve(*given).stop(signal.SIGTERM)
+    osv.write_text('[{"id": "MAL-1"}]')
+
+    log = serve(*given).log.read_text()
+
+    assert "wheelyard: warning: [upstream] osv: " in log
+    assert "'wheelyard upstream accept-osv'" in log

@@ -17,6 +17,7 @@ The object layout of a store; the only module that builds and parses keys.
     upstream/<id>/pages/<project>.json.zst                 a project's page of an upstream index
     upstream/licences.json                                 which releases have a blocked licence
     upstream/first-uses.json                               when `cooldown_allow` was first used
+    upstream/osv.json.zst                                  the last accepted advisories
     credentials/access.json                                grants and groups of the store
     credentials/access/<number>.json                       change `number` of them
     credentials/tokens/<id>.json                           an API token's record, with its digest
@@ -58,6 +59,7 @@ UPSTREAM_USES = "uses/"
 UPSTREAM_PAGES = "pages/"
 UPSTREAM_LICENCES = Key(f"{UPSTREAM}licences.json")
 UPSTREAM_FIRST_USES = Key(f"{UPSTREAM}first-uses.json")
+UPSTREAM_ADVISORIES = Key(f"{UPSTREAM}osv.json.zst")
 CREDENTIALS = "credentials/"
 ACCESS = Key("credentials/access.json")
 ACCESS_JOURNAL = "credentials/access/"

@@ -98,7 +98,10 @@ def _check_advisories(settings: Settings) -> None:
     if upstream.enabled and upstream.osv:
         from wheelyard.upstream.policy.osv_source import OsvSource
 
-        OsvSource(Path(upstream.osv), upstream.min_cvss, system_runtime().monotonic).load()
+        osv = OsvSource(Path(upstream.osv), upstream.min_cvss, system_runtime().monotonic)
+        osv.load()
+        for sentence in osv.warnings:
+            warn(sentence)
 
 
 def _warn_of_expiring_tokens(settings: Settings) -> None:

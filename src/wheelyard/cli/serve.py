@@ -182,7 +182,8 @@ def _serve(settings: Settings, options: WatchOptions) -> None:
     is_read_only = settings.server.read_only
     index = open_index(settings, create=False) if is_read_only else ensure_index(settings)
     if index.upstream is not None:
-        index.upstream.policy.load()
+        for sentence in index.upstream.policy.load():
+            warn(sentence)
     if not options.places:
         index.traits.make()
         print_startup_message(index)

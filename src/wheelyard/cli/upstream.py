@@ -3,6 +3,7 @@
 import click
 
 from wheelyard.cli.help_text import examples
+from wheelyard.cli.upstream_accept_osv import accept_osv
 from wheelyard.cli.upstream_decisions import approve, block, decisions
 from wheelyard.cli.upstream_forget import forget
 from wheelyard.cli.upstream_prefetch import prefetch
@@ -21,5 +22,5 @@ def command() -> None:
     """Bring, approve, block and clear out packages of upstream indexes."""
 
 
-for each in (approve, block, decisions, why, prefetch, sweep, forget):
+for each in (approve, block, decisions, why, prefetch, sweep, forget, accept_osv):
     command.add_command(each)

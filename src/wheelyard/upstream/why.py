@@ -109,7 +109,6 @@ class Explainer(Struct, frozen=True, kw_only=True):
             return Explanation(name=name, answer=NameAnswer.PRIVATE, reasons=(self._private(name),))
         found, answer, why = self._look(name)
         page = self.with_digests(found.page) if found else None
-        fault = self.policy.osv.error if self.policy.osv else ""
         return Explanation(
             name=name,
             answer=answer,
@@ -123,7 +122,7 @@ class Explainer(Struct, frozen=True, kw_only=True):
             refused_hosts=page.refused_hosts if page else (),
             decisions=self.policy.decisions_of(name).all,
             files=tuple(self._files(page, version, why)) if page else (),
-            warnings=(f"{fault} What it said before is in force.",) if fault else (),
+            warnings=self.policy.osv.warnings if self.policy.osv else (),
         )
 
     def _look(self, name: NormalizedName) -> _Looked:

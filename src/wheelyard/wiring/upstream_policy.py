@@ -12,6 +12,7 @@ from wheelyard.settings.upstream_section import UpstreamIndexSettings, UpstreamS
 from wheelyard.storage.base import Store
 from wheelyard.upstream.policy.earlier_approvals import EarlierApprovals
 from wheelyard.upstream.policy.first_uses import FIRST_USES, FirstUses
+from wheelyard.upstream.policy.accepted_osv import AcceptedOsvRecord
 from wheelyard.upstream.policy.known_licences import LICENCES, KnownLicences, MetadataReader
 from wheelyard.upstream.policy.osv_source import OsvSource
 from wheelyard.upstream.policy.policy import Policy
@@ -61,7 +62,8 @@ def build_policy(
     runtime = decisions.runtime
     osv = licences = first_uses = None
     if settings.osv:
-        osv = OsvSource(Path(settings.osv), settings.min_cvss, runtime.monotonic)
+        record = AcceptedOsvRecord(store)
+        osv = OsvSource(Path(settings.osv), settings.min_cvss, runtime.monotonic, record)
     if rules.blocked_licences:
         documents = DocumentCache(store, LICENCES, runtime, caching)
         licences = KnownLicences(

@@ -133,7 +133,7 @@ def test_missing_and_bad_credentials_look_alike(private: RunningServer) -> None:
             "",
             WELL_FORMED,
             "nonsense",
-            new_token(Guesser(revoked[4:14])).text,
+            forged,
             revoked[:-1],
         )
     }

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import DecodeError
 from packaging.version import Version
 
 from tests.upstream.policy.pages import DEMO
@@ -34,7 +33,7 @@ def table(*entries: Entry, min_cvss: float = 0.0) -> AdvisoryTable:
     """Return what is known after these entries."""
     reader = OsvReader(min_cvss)
     for each in entries:
-        reader.read(json.dumps(each).encode())
+        reader.read(json.dumps(each).encode(), "osv.json")
     return AdvisoryTable("", {name: tuple(some) for name, some in reader.found.items()})
 
 
@@ -156,9 +155,11 @@ def test_a_rating() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"id": 1}', b'{"affected": []}', b"[1]", b"null"])
 def test_no_entries(body: bytes) -> None:
-    """What is no OSV entry is an error, and is never taken for an entry about nothing."""
-    with pytest.raises(DecodeError):
-        OsvReader(0.0).read(body)
+    """What is no entry of the format is skipped, and counted, with where it stands."""
+    reader = OsvReader(0.0)
+    reader.read(body, "osv.json")
+    assert (reader.entries, reader.skipped) == (0, 1)
+    assert reader.first_skipped.startswith("osv.json: it is no OSV entry in JSON")
 
 
 VERSIONS = st.sampled_from(["0.1", "1.0a1", "1.0", "1.0.post1", "1.1", "2.0", "2!1.0", "10.0"])

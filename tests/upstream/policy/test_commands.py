@@ -96,3 +96,29 @@ def test_other_names(wheelyard: Typed, typed: tuple[str, Path], upstream: FakeUp
     broken = wheelyard("upstream", "why", "requests", *typed, *missing)
     assert (broken.returncode, "[upstream] osv: " in broken.stderr) == (1, True)
     assert wheelyard("upstream", "approve", "a/b", *typed).returncode == 1
+
+
+def test_a_database_that_has_shrunk(
+    wheelyard: Typed, typed: tuple[str, Path], tmp_path: Path
+) -> None:
+    """A database that has lost entries is refused, says the command for it, and is accepted so."""
+    wheelyard("token", "create", "ci", *typed)
+    osv = tmp_path / "osv.json"
+    given = (*typed, "--set", f"upstream.osv={osv}")
+    none = wheelyard("upstream", "accept-osv", *typed)
+    assert (none.returncode, "[upstream] osv is not set" in none.stderr) == (1, True)
+    osv.write_text(json.dumps([{"id": f"MAL-{number}"} for number in range(10)]))
+    assert "osv" not in wheelyard("upstream", "why", "requests", *given).stderr
+    osv.write_text(json.dumps([{"id": "MAL-1"}, None]))
+    refused = wheelyard("upstream", "why", "requests", *given)
+    assert "'wheelyard upstream accept-osv'" in refused.stdout + refused.stderr
+
+    done = wheelyard("upstream", "accept-osv", *given)
+
+    assert (done.returncode, done.stdout) == (
+        0,
+        "accepted: 1 usable entries, 10 before; skipped: 1\n",
+    )
+    after = wheelyard("upstream", "why", "requests", *given)
+    assert "accept-osv" not in after.stdout + after.stderr
+    assert "malformed and skipped: 1" in after.stdout + after.stderr

@@ -4,13 +4,22 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.operations.in_memory_index import Clock
 from tests.upstream.policy.pages import DEMO
+from wheelyard.catalog import keys
 from wheelyard.errors import Invalid
+from wheelyard.storage.base import Store
+from wheelyard.storage.forwarding import ReadOnlyStore
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.upstream.policy.accepted_osv import AcceptedOsvRecord
+from wheelyard.upstream.policy.osv_format import OsvReader
 from wheelyard.upstream.policy.osv_source import OsvSource
 
 
@@ -60,7 +69,7 @@ def test_forms(tmp_path: Path, write: Callable[[Path], None], suffix: str) -> No
 
 
 def test_a_folder_that_changes(tmp_path: Path) -> None:
-    """Files that come, change, go or break are noticed; links to files are followed."""
+    """Files that come, change or go are noticed, links are followed; broken ones are skipped."""
     folder, clock = tmp_path / "osv", Clock()
     in_folder(folder)
     source = OsvSource(folder, 0.0, clock.seconds)
@@ -76,12 +85,13 @@ def test_a_folder_that_changes(tmp_path: Path) -> None:
     assert after((folder / "more.zip").unlink) == ["1", "3"]
     broken = folder / "more.zip"
     assert after(lambda: broken.write_bytes(b"PK\x03\x04")) == ["1", "3"]
-    assert str(broken) in source.error
-    assert after(lambda: os.truncate(tmp_path / "3.json", 3)) == ["1", "3"]
+    assert (source.error, source.skipped) == ("", 1)
+    assert after(lambda: os.truncate(tmp_path / "3.json", 3)) == ["1"]
+    assert source.warnings == ("[upstream] osv: entries that are malformed and skipped: 2.",)
     broken.unlink()
     (tmp_path / "3.json").write_bytes(malware("2"))
     assert after(lambda: None) == ["1", "2"]
-    assert source.error == ""
+    assert not source.warnings
 
 
 def test_nothing_is_read_twice(tmp_path: Path) -> None:
@@ -107,3 +117,98 @@ def test_no_database(tmp_path: Path, name: str) -> None:
     (tmp_path / "notes.json").write_text('{"note": "soon"}')
     with pytest.raises(Invalid, match=r"\[upstream\] osv: "):
         OsvSource(tmp_path / name, 0.0, Clock().seconds).load()
+
+
+def entries(*versions: int) -> bytes:
+    """Return a database with an entry for each of these versions of `demo`."""
+    return b"[" + b",".join(malware(str(version)) for version in versions) + b"]"
+
+
+def opened(path: Path, store: Store, clock: Clock) -> OsvSource:
+    """Return the database as a process has it that has just been started."""
+    return OsvSource(path, 0.0, clock.seconds, AcceptedOsvRecord(store))
+
+
+def malicious(source: OsvSource) -> int:
+    """Return how many versions are malicious."""
+    return len(source.current().hits(DEMO, map(str, range(200))))
+
+
+@given(
+    good=st.integers(1, 8),
+    bad=st.lists(
+        st.sampled_from(["null", '"text"', "7", "[]", '{"id": 1}', '{"id": "x", "severity": 5}']),
+        max_size=4,
+    ),
+    seed=st.randoms(use_true_random=False),
+)
+def test_bad_entries_among_good_ones(good: int, bad: list[str], seed: Random) -> None:
+    """A malformed entry takes no other one with it, wherever it stands, and is counted."""
+    parts = [*(malware(str(version)).decode() for version in range(good)), *bad]
+    seed.shuffle(parts)
+    reader = OsvReader(0.0)
+    reader.read(f"[{','.join(parts)}]".encode(), "osv.json")
+
+    assert (reader.entries, reader.skipped) == (good, len(bad))
+    assert len(reader.found[DEMO]) == good
+
+
+def test_a_database_that_has_shrunk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A loss of more than a tenth is refused, at a start, too, until somebody accepts it."""
+    path, clock = tmp_path / "osv.json", Clock()
+    store = MemoryStore(clock.seconds)
+    path.write_bytes(entries(*range(100)))
+    running = opened(path, store, clock)
+    assert malicious(running) == 100
+
+    path.write_bytes(entries(*range(90)))
+    clock.advance(seconds=5)
+    assert (malicious(running), running.error) == (90, "")
+    path.write_bytes(entries(*range(78), 150, 151))
+    clock.advance(seconds=5)
+    assert malicious(running) == 90
+    assert "80 usable entries, and the one that was accepted last had 90" in running.error
+    assert "'wheelyard upstream accept-osv'" in caplog.text
+
+    started = opened(path, store, clock)
+    assert malicious(started) == 92  # what was hidden, and what is new
+    assert started.warnings == running.warnings
+    path.unlink()
+    assert malicious(opened(path, store, clock)) == 90
+
+    path.write_bytes(entries(*range(78), 150, 151))
+    before, now = opened(path, store, clock).accept()
+    assert (before and before.entries, now.entries) == (90, 80)
+    clock.advance(seconds=5)
+    assert (malicious(running), malicious(started)) == (80, 80)
+    assert not running.warnings
+    assert not started.warnings
+
+
+def test_a_server_that_only_reads(tmp_path: Path) -> None:
+    """A read-only server compares with what others have accepted, and writes nothing."""
+    path, clock = tmp_path / "osv.json", Clock()
+    store = MemoryStore(clock.seconds)
+    path.write_bytes(entries(*range(10)))
+    reader = opened(path, ReadOnlyStore(store), clock)
+    assert (malicious(reader), list(store.list(""))) == (10, [])
+    assert malicious(opened(path, store, clock)) == 10
+    path.write_bytes(entries(1))
+    clock.advance(seconds=5)
+
+    assert malicious(reader) == 10
+    assert "accept-osv" in reader.error
+
+
+def test_a_damaged_record(tmp_path: Path) -> None:
+    """A record that cannot be read is written anew, and keeps no server from its start."""
+    path, clock = tmp_path / "osv.json", Clock()
+    store = MemoryStore(clock.seconds)
+    store.put(keys.UPSTREAM_ADVISORIES, b"no record", None)
+    path.write_bytes(entries(1, 2))
+
+    assert malicious(opened(path, store, clock)) == 2
+
+    accepted = AcceptedOsvRecord(store).load()
+    assert accepted is not None
+    assert accepted.entries == 2

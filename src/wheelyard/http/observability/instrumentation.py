@@ -157,11 +157,18 @@ class Instrumentation:
     def _upstream_snapshot(self) -> UpstreamSnapshot | None:
         if self._index.upstream is None:
             return None
-        seen = self._index.upstream.observation
+        seen, osv = self._index.upstream.observation, self._index.upstream.policy.osv
+        gauges = seen.gauges()
+        if osv is not None and osv.in_force.entries:
+            age = self._index.runtime.now().timestamp() - osv.in_force.modified_at
+            gauges["osv_age_seconds", ()] = max(age, 0.0)
+            gauges["osv_entries", ()] = float(osv.in_force.entries)
+            gauges["osv_skipped_entries", ()] = float(osv.skipped)
+            gauges["osv_refused", ()] = float(bool(osv.error))
         return UpstreamSnapshot(
             durations=tuple(seen.durations.snapshot()),
             counts=tuple((*key, float(count)) for key, count in sorted(seen.counts().items())),
-            gauges=tuple((*key, value) for key, value in sorted(seen.gauges().items())),
+            gauges=tuple((*key, value) for key, value in sorted(gauges.items())),
         )
 
     def merged_snapshot(self) -> MetricsSnapshot:

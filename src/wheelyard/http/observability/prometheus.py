@@ -90,6 +90,10 @@ UPSTREAM_GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         "Age of the last stale page that was served; 0 once an upstream index has answered.",
         (),
     ),
+    "osv_age_seconds": ("Age of the OSV database in force, by its newest file.", ()),
+    "osv_entries": ("Usable entries of the OSV database in force.", ()),
+    "osv_skipped_entries": ("Malformed entries of that database, which are skipped.", ()),
+    "osv_refused": ("Whether a newer OSV database cannot be read, or has lost entries.", ()),
     "breaker_open": (
         "Whether an upstream index is left alone for a while.",
         ("upstream",),

@@ -13,6 +13,7 @@ from msgspec import DecodeError, Raw, Struct
 from msgspec.json import Decoder
 from packaging.utils import NormalizedName, canonicalize_name
 
+from wheelyard.model.text import escaped
 from wheelyard.upstream.policy.advisories import EVERYTHING, Advisory
 
 ECOSYSTEM: Final = "PyPI"
@@ -78,20 +79,34 @@ class OsvReader(Struct):
     """0: vulnerabilities do not count at all."""
     found: dict[NormalizedName, list[Advisory]] = {}
     entries: int = 0
-    """How many entries were read, of any ecosystem."""
+    """How many usable entries were read, of any ecosystem."""
+    skipped: int = 0
+    """How many entries cannot be used, and files that cannot be read."""
+    first_skipped: str = ""
+    """Where the first of them is, and what is wrong with it; empty if there is none."""
     _scores: dict[tuple[str, str], float] = {}
 
-    def read(self, body: bytes) -> None:
+    def read(self, body: bytes, where: str) -> None:
         """
-        Add the advisories of one entry, or of a list of entries.
+        Add the advisories of one entry, or of a list of entries, without those that are malformed.
 
-        Raise msgspec's DecodeError if they are no OSV entries.
+        `where` is the name of the file.
         """
-        if body.lstrip()[:1] == b"[":
-            for each in _LIST.decode(body):
-                self._add(_ENTRY.decode(each))
-        else:
-            self._add(_ENTRY.decode(body))
+        try:
+            entries = _LIST.decode(body) if body.lstrip()[:1] == b"[" else [Raw(body)]
+        except (DecodeError, UnicodeDecodeError, RecursionError) as error:
+            self.skip(where, f"it is no OSV entry in JSON: {error}")
+            return
+        for entry in entries:
+            try:
+                self._add(_ENTRY.decode(entry))
+            except (DecodeError, UnicodeDecodeError, RecursionError) as error:
+                self.skip(where, f"it is no OSV entry in JSON: {error}")
+
+    def skip(self, where: str, why: str) -> None:
+        """Count an entry, or a file, that cannot be used."""
+        self.skipped += 1
+        self.first_skipped = self.first_skipped or f"{escaped(where)}: {why}"
 
     def _add(self, entry: _Entry) -> None:
         self.entries += 1

@@ -1,26 +1,30 @@
 """
 The OSV database that an operator supplies: a JSON file, a zip such as `all.zip`, or a folder.
 
-It is accepted as a whole or not at all. `current` looks from time to time whether it has changed,
-and reads it again. If it cannot be read then, the last good content stays in force, and the log
-says so: a broken file must not let through what was blocked.
+Malformed entries are skipped and counted. `current` looks from time to time whether it has changed,
+and reads it again. If it then has none, or lacks more than a tenth of the entries of the one that
+was accepted last, that one stays in force, and the log says so: a broken file must not let through
+what was blocked.
 """
 
 import logging
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from hashlib import sha256
+from operator import itemgetter
 from pathlib import Path
 from stat import S_ISDIR
 from threading import Lock
 from typing import Final
-from zipfile import BadZipFile, ZipFile
+from zipfile import BadZipFile, ZipFile, ZipInfo
 from zlib import error as ZlibError  # noqa: N812 - a class with the name of a function
 
-from msgspec import DecodeError
+from msgspec import Struct
 
-from wheelyard.errors import Invalid
+from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.text import escaped
+from wheelyard.upstream.policy.accepted_osv import AcceptedOsv, AcceptedOsvRecord
 from wheelyard.upstream.policy.advisories import AdvisoryTable
 from wheelyard.upstream.policy.osv_format import OsvReader
 
@@ -33,49 +37,87 @@ ENTRY_LIMIT_BYTES: Final = 256 * 1024**2
 SUFFIXES: Final = (".json", ".zip")
 """The files of a folder that are read; the others may be notes, signatures or checksums."""
 
+MAX_LOSS: Final = 0.1
+"""The largest part of the entries that a new database may lack of the accepted one."""
+STILL_IN_FORCE: Final = "Until then, what it said before stays in force."
+USUAL_REMEDY: Final = "Replace it by a database in OSV format, such as all.zip of PyPI's ecosystem."
+TOO_LARGE: Final = f"it has more than {ENTRY_LIMIT_BYTES} bytes"
+
 logger = logging.getLogger("wheelyard")
 
 
 class OsvSource:
     """
-    The advisories of an OSV database, as of its last good content; thread-safe.
+    The advisories of an OSV database, as of its last accepted content; thread-safe.
 
     It is read when it is first needed, as most commands need none of it; a server reads it at its
-    start by `load`.
+    start by `load`. With `record`, what was accepted last is compared, and kept, in the store.
     """
 
-    def __init__(self, path: Path, min_cvss: float, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        min_cvss: float,
+        monotonic: Callable[[], float],
+        record: AcceptedOsvRecord | None = None,
+    ) -> None:
         self._path = path
         self._min_cvss = min_cvss
         self._monotonic = monotonic
+        self._record = record
         self._lock = Lock()
         self._table: AdvisoryTable | None = None
         self._seen = ""
+        self._is_refused = False
         self._next_check = 0.0
+        self.in_force = AcceptedOsv(0, 0.0)
+        """What is in force; without entries before the first `load`."""
+        self.skipped = 0
+        """How many entries of the database in force were skipped as malformed."""
         self.error = ""
         """Why the last attempt to read it failed, in sentences; empty if it did not."""
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is wrong with the database, in sentences."""
+        refused = f"{self.error} {STILL_IN_FORCE}" if self.error else ""
+        left_out = f"[upstream] osv: {_skipped(self.skipped)}." if self.skipped else ""
+        return tuple(filter(None, (refused, left_out)))
+
     def peek(self) -> AdvisoryTable | None:
-        """Return the last good content; None if `current` would look for changes now."""
+        """Return the accepted content; None if `current` would look for changes now."""
         return self._table if self._monotonic() < self._next_check else None
 
     def load(self) -> AdvisoryTable:
         """
-        Return the last good content, which is read if it never was.
+        Return the accepted content, which is read if it never was.
 
-        Raise Invalid (code `bad_setting`) if that fails: without it malicious versions would be
-        served.
+        If the database is refused, that is what the store has of the one before, and what the
+        refused one adds. Raise Invalid (code `bad_setting`) if there is neither: without it
+        malicious versions would be served. Raise Unavailable if the store does not answer.
         """
         with self._lock:
             if self._table is None:
-                self._seen = _fingerprint(self._path)
-                self._table = self._read()
+                accepted = self._record.load() if self._record else None
+                read: _ReadDatabase | None = None
+                try:
+                    self._seen = _fingerprint(self._path)
+                    read = self._read()
+                    self._take(read, accepted)
+                except Invalid as fault:
+                    if accepted is None:
+                        raise
+                    self._is_refused = True
+                    self._log_error(fault.message)
+                    self._table = _both(accepted, read, f"kept-{self._seen}")
+                    self.in_force = accepted
                 self._next_check = self._monotonic() + CHECK_INTERVAL_SECONDS
+            assert self._table is not None  # noqa: S101 - taken, or made of what was accepted
             return self._table
 
     def current(self) -> AdvisoryTable:
         """
-        Return the last good content, after a look for changes if one is due; else as `load`.
+        Return the accepted content, after a look for changes if one is due; else as `load`.
 
         While one thread looks or reads, the others get the old content at once.
         """
@@ -87,67 +129,135 @@ class OsvSource:
                 self._lock.release()
         return self._table or known
 
+    def accept(self) -> tuple[AcceptedOsv | None, AcceptedOsv]:
+        """
+        Accept the database as it is; return what was accepted before, and what is now.
+
+        Raise Invalid if there is no usable entry, Unavailable if the store does not take it.
+        """
+        assert self._record is not None  # noqa: S101 - only commands that have a store call it
+        with self._lock:
+            self._seen = _fingerprint(self._path)
+            read, before = self._read(), self._record.load()
+            self._record.save(read.accepted)
+            self._use(read)
+            return before, read.accepted
+
     def _check(self, known: AdvisoryTable) -> None:
         began_at = self._monotonic()
         pause = CHECK_INTERVAL_SECONDS
         try:
             found = _fingerprint(self._path)
             pause = max(pause, CHECK_COST * (self._monotonic() - began_at))
+            # somebody may have accepted at another server what was refused here
+            is_decided = self._is_refused and self._record and self._record.has_changed()
             if found == known.generation:
-                self.error = ""
-            elif found != self._seen:  # what stays broken is not read again and again
+                self.error, self._is_refused = "", False
+            elif found != self._seen or is_decided:  # what stays broken is not read again and again
+                accepted = self._record.load() if self._record else None
                 self._seen = found
-                self._table, self.error = self._read(), ""
+                self._take(self._read(), accepted)
                 logger.info("%s has changed, and was read again.", escaped(str(self._path)))
         except Invalid as fault:
+            self._is_refused = True
+            self._log_error(fault.message)
+        except Unavailable as fault:  # what is in force stays, and the next look compares
             self._log_error(fault.message)
         self._next_check = self._monotonic() + pause
 
+    def _take(self, read: "_ReadDatabase", accepted: AcceptedOsv | None) -> None:
+        """Put a database into force, and keep it; raise Invalid if it has lost too many entries."""
+        now = read.accepted
+        if accepted is not None and now.entries < accepted.entries * (1 - MAX_LOSS):
+            raise _unusable(
+                self._path,
+                f"it has {now.entries} usable entries, and the one that was accepted last had "
+                f"{accepted.entries}: more than a tenth is missing",
+                "If that is right, run 'wheelyard upstream accept-osv'; else replace it.",
+            )
+        if self._record is not None and now != accepted:
+            with suppress(Unavailable):  # a server that only reads, or a store that is full
+                self._record.save(now)
+        self._use(read)
+
+    def _use(self, read: "_ReadDatabase") -> None:
+        if read.skipped:
+            logger.warning(
+                "%s: %s; the first: %s",
+                escaped(str(self._path)),
+                _skipped(read.skipped),
+                read.first_skipped,
+            )
+        self._table = AdvisoryTable(self._seen, read.accepted.advisories)
+        self.in_force, self.skipped = read.accepted, read.skipped
+        self.error, self._is_refused = "", False
+
     def _log_error(self, message: str) -> None:
         if message != self.error:
-            logger.error("%s Until then, what it said before stays in force.", message)
+            logger.error("%s %s", message, STILL_IN_FORCE)
         self.error = message
 
-    def _read(self) -> AdvisoryTable:
-        reader = OsvReader(self._min_cvss)
-        for path in _files(self._path):
-            _read_file(reader, path)
+    def _read(self) -> "_ReadDatabase":
+        reader, modified_at = OsvReader(self._min_cvss), 0.0
+        for name, status in sorted(_entries(self._path), key=itemgetter(0)):
+            modified_at = max(modified_at, status.st_mtime)
+            _read_file(reader, Path(name))
         if not reader.entries:
-            raise _unusable(self._path, "there is no OSV entry in it")
+            first = f" ({reader.first_skipped})" if reader.first_skipped else ""
+            raise _unusable(self._path, f"there is no OSV entry in it{first}")
         found = {name: tuple(some) for name, some in reader.found.items()}
-        return AdvisoryTable(self._seen, found)
+        accepted = AcceptedOsv(reader.entries, modified_at, found)
+        return _ReadDatabase(accepted, reader.skipped, reader.first_skipped)
+
+
+class _ReadDatabase(Struct, frozen=True):
+    accepted: AcceptedOsv
+    skipped: int
+    first_skipped: str
+
+
+def _both(accepted: AcceptedOsv, read: _ReadDatabase | None, generation: str) -> AdvisoryTable:
+    """Return the advisories of what was accepted, and those that a refused database adds."""
+    found = dict(accepted.advisories)
+    for name, some in (read.accepted.advisories if read else {}).items():
+        found[name] = tuple(dict.fromkeys((*found.get(name, ()), *some)))
+    return AdvisoryTable(generation, found)
+
+
+def _skipped(count: int) -> str:
+    return f"entries that are malformed and skipped: {count}"
 
 
 def _read_file(reader: OsvReader, path: Path) -> None:
-    """Read one file into `reader`; raise Invalid, with its name, if it is broken."""
-    where = path
+    """Read one file into `reader`, which counts what cannot be read."""
+    where = str(path)
     try:
         if path.suffix != ".zip":
-            _require_size(path, path.stat().st_size)
-            reader.read(path.read_bytes())
+            if path.stat().st_size > ENTRY_LIMIT_BYTES:
+                reader.skip(where, TOO_LARGE)
+            else:
+                reader.read(path.read_bytes(), where)
             return
         with ZipFile(path) as archive:
             for member in archive.infolist():
-                where = path / member.filename
                 if member.filename.endswith(".json"):
-                    _require_size(where, member.file_size)
-                    reader.read(archive.read(member))
-    except (DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _unusable(where, f"it is no OSV entry in JSON: {error}") from error
-    except (BadZipFile, ZlibError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise _unusable(where, f"the archive is damaged: {error}") from error
+                    _read_member(reader, archive, member, f"{path}/{member.filename}")
+    except BadZipFile as error:
+        reader.skip(where, f"the archive is damaged: {error}")
     except OSError as error:
-        raise _unusable(where, f"it cannot be read: {error.strerror or error}") from error
+        reader.skip(where, f"it cannot be read: {error.strerror or error}")
 
 
-def _require_size(path: Path, size: int) -> None:
-    if size > ENTRY_LIMIT_BYTES:
-        raise _unusable(path, f"it has more than {ENTRY_LIMIT_BYTES} bytes")
-
-
-def _files(path: Path) -> Iterator[Path]:
-    """Yield the files of the database in order: the file itself, or those of the folder."""
-    return iter([Path(each) for each, _ in sorted(_entries(path))])
+def _read_member(reader: OsvReader, archive: ZipFile, member: ZipInfo, where: str) -> None:
+    if member.file_size > ENTRY_LIMIT_BYTES:
+        reader.skip(where, TOO_LARGE)
+        return
+    try:
+        body = archive.read(member)
+    except (BadZipFile, ZlibError, EOFError, NotImplementedError, RuntimeError) as error:
+        reader.skip(where, f"the archive is damaged: {error}")
+    else:
+        reader.read(body, where)
 
 
 def _entries(path: Path) -> Iterator[tuple[str, os.stat_result]]:
@@ -183,9 +293,6 @@ def _fingerprint(path: Path) -> str:
     return known.hexdigest()[:16]
 
 
-def _unusable(path: Path, why: str) -> Invalid:
-    return Invalid(
-        f"[upstream] osv: {escaped(str(path))}: {why}. Replace it by a database in OSV format, "
-        "such as all.zip of PyPI's ecosystem.",
-        code="bad_setting",
-    )
+def _unusable(path: Path, why: str, remedy: str = USUAL_REMEDY) -> Invalid:
+    message = f"[upstream] osv: {escaped(str(path))}: {why}. {remedy}"
+    return Invalid(message, code="bad_setting")

@@ -102,14 +102,17 @@ class Policy:
             return None
         return _generation(decisions, advisories, licences, first_uses)
 
-    def load(self) -> None:
+    def load(self) -> tuple[str, ...]:
         """
-        Read the database of advisories, so that a server does not start without it.
+        Read the database of advisories, without which no server starts; return warnings about it.
 
-        Raise Invalid (code `bad_setting`) if it cannot be read.
+        Raise Invalid (code `bad_setting`) if it cannot be read and none was accepted before, and
+        Unavailable if the store does not say what was.
         """
-        if self.osv is not None:
-            self.osv.load()
+        if self.osv is None:
+            return ()
+        self.osv.load()
+        return self.osv.warnings
 
     def watch(self, generation: str) -> Callable[[], bool] | None:
         """
