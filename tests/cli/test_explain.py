@@ -201,3 +201,27 @@ def test_minted_tokens(wheelyard: Typed, index: Index) -> None:
     assert listed.startswith(made["job"])
     assert listed.endswith("\tactive\tby publisher:core\tminted\n")
     assert made["old job"] not in listed
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_public_packages(wheelyard: Typed, *, is_open: bool) -> None:
+    """Whoever may read anything may read public packages, of which no grant has a word."""
+    given = (
+        *("--set", "upstream.enabled=true", "--set", "upstream.url=https://index.invalid/simple/"),
+        *("--set", "upstream.private=acme-*", "--set", "access.private_names=pay-*"),
+        *("--set", 'grant=[{who=["htpasswd:ml-ci"], projects=["acme-*"], actions=["read"]}]'),
+    )
+    if is_open:
+        wheelyard("token", "create", "ci", *given)
+
+    def ask(who: str, name: str, action: str = "read") -> str:
+        return wheelyard("access", "explain", who, name, action, *given).stdout
+
+    said = ask("htpasswd:ml-ci", "requests")
+    assert said.startswith("yes: htpasswd:ml-ci may read requests\n")
+    assert "whoever may read anything may read public packages" in said
+    assert "they see 403" in ask("htpasswd:ml-ci", "pay-roll")
+    assert "they see 404" in ask("user:bo@acme.dev", "requests")
+    assert "they see 401" in ask("anonymous", "requests")
+    assert "they see 403" in ask("htpasswd:ml-ci", "requests", "upload")
+    assert "they see 404" in ask("static:environment", "acme-core")

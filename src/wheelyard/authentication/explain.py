@@ -118,19 +118,34 @@ def explain(
     project: NormalizedName,
     authenticator: Authenticator,
     private_patterns: tuple[Pattern, ...],
+    *,
+    may_be_public: bool = False,
 ) -> AccessExplanation:
-    """Return the explanation whether `subject` may do `action` to `project`, existing or not."""
+    """
+    Return the explanation whether `subject` may do `action` to `project`, existing or not.
+
+    `may_be_public`: whether there is an upstream index, and the name is not private.
+    """
+    is_private_name = matches_any(private_patterns, project)
     caller, hints = subject.caller, _hints(subject, action, project)
     if subject.state != "active":
         response, hints = f"401, because the token is {subject.state}", iter(())
     elif caller.may(action, project):
         reasons = dict.fromkeys(_reasons(subject, action, project, authenticator))
         return AccessExplanation(allowed=True, reasons=tuple(reasons))
+    elif (
+        action is Action.READ
+        and caller.may_read_public_packages
+        and may_be_public
+        and not is_private_name
+    ):
+        reason = "the name is not private, and whoever may read anything may read public packages"
+        return AccessExplanation(allowed=True, reasons=(reason,))
     elif caller.is_anonymous:
         response = "401, as everybody is asked who they are"
     elif action is not Action.READ:
         response = "403, whether or not the project exists"
-    elif matches_any(private_patterns, project):
+    elif is_private_name:
         response = "403, because the name matches [access] private_names"
     else:
         response = "404, as for a project that does not exist"

@@ -9,7 +9,6 @@ from msgspec.json import encode
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.explain import AccessExplanation, explain, parse_subject
 from wheelyard.catalog import keys
 from wheelyard.cli.help_text import examples
@@ -31,7 +30,7 @@ from wheelyard.model.text import escaped
 from wheelyard.operations.access_control import AccessList, GroupChange, ListedGrant
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
 from wheelyard.storage.gcs.location import is_bucket
-from wheelyard.wiring.index import index_without_store, open_index
+from wheelyard.wiring.index import Index, index_without_store, open_index
 
 with_note = click.option("--note", default="", help="Why; the history shows it.")
 
@@ -260,15 +259,22 @@ def _explain(who: str, wanted: Action, name: NormalizedName) -> AccessExplanatio
     settings = command_settings()
     # grants do not depend on passwords, and the file may be missing here
     settings = replace(settings, access=replace(settings.access, htpasswd_file=""))
-    authenticator = _authenticator(settings, needs_store=who.startswith("token:"))
+    index = _index(settings, needs_store=who.startswith("token:"))
     with _usage_errors():
-        subject = parse_subject(who, authenticator)
-    return explain(subject, wanted, name, authenticator, settings.private_patterns)
+        subject = parse_subject(who, index.authenticator)
+    return explain(
+        subject,
+        wanted,
+        name,
+        index.authenticator,
+        settings.private_patterns,
+        may_be_public=index.may_be_public(name),
+    )
 
 
-def _authenticator(settings: Settings, *, needs_store: bool) -> Authenticator:
+def _index(settings: Settings, *, needs_store: bool) -> Index:
     """
-    Return the authenticator of an index; if there is no store yet, that of the settings alone.
+    Return the index; one of the settings alone if there is no store yet.
 
     The same, with a warning, if the store cannot be opened. With `needs_store` raise instead.
     """
@@ -276,12 +282,12 @@ def _authenticator(settings: Settings, *, needs_store: bool) -> Authenticator:
     is_folder = not is_bucket(location) and location != MEMORY_LOCATION
     if needs_store or not is_folder or Path(location, keys.FORMAT).is_file():
         try:
-            return open_index(settings, create=False).authenticator
+            return open_index(settings, create=False)
         except (Invalid, Unavailable) as fault:
             if needs_store:
                 raise
             warn(f"the grants in the store are left out here: {fault.message}")
-    return index_without_store(settings).authenticator
+    return index_without_store(settings)
 
 
 @contextmanager

@@ -160,6 +160,11 @@ class Caller(Struct, frozen=True):
         """Return whether the caller may do `action` to some project, which need not exist."""
         return any(scope.actions & action for scope in self.scopes)
 
+    @property
+    def may_read_public_packages(self) -> bool:
+        """Whether a credential may read anything, and so all packages of upstream indexes."""
+        return not self.is_anonymous and self.may_anywhere(Action.READ)
+
     def may_everywhere(self, action: Action) -> bool:
         """Return whether one of the caller's scopes allows `action` on every project (`*`)."""
         return any(

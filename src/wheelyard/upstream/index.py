@@ -24,17 +24,13 @@ from wheelyard.upstream.page import UpstreamPage
 from wheelyard.upstream.pages import FoundPage, KnownPage, UpstreamPages
 from wheelyard.upstream.policy.evaluation import PageView
 from wheelyard.upstream.policy.policy import Policy
-from wheelyard.upstream.policy.reasons import Code, Reason
+from wheelyard.upstream.policy.reasons import ABSENT_CODES, Reason
 from wheelyard.upstream.why import Explainer, Explanation
 
 VIEW_BYTES: Final = 16 * 1024**2
 """Estimated bytes of memory for what is shown of pages."""
 FILE_BYTES, PAGE_BYTES = 64, 1000
 """Estimated bytes of a file, and of a page without them, that its view adds to the page itself."""
-
-
-ABSENT_CODES: Final = frozenset({Code.DENIED, Code.NOT_LISTED})
-"""Reasons for which a name is answered as one that no index has (404)."""
 
 
 class PageOnShow(Struct, frozen=True):

@@ -17,7 +17,7 @@ from wheelyard.model.distribution_filename import strip_trailing_zeros
 from wheelyard.upstream.page import OtherFormat, UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import FoundPage, UpstreamPages
 from wheelyard.upstream.policy.policy import Policy
-from wheelyard.upstream.policy.reasons import Reason
+from wheelyard.upstream.policy.reasons import ABSENT_CODES, Reason
 
 FORMAT: Final = "format"
 """The code for a file in a format that is not shown."""
@@ -82,6 +82,12 @@ class Explanation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     files: tuple[ExplainedFile, ...] = ()
     warnings: tuple[str, ...] = ()
     """What is wrong with that on which the answer depends, in sentences."""
+
+    @property
+    def is_about_public_package(self) -> bool:
+        """Whether clients get another answer for the name than for one that nobody has."""
+        is_absent = any(each.code in ABSENT_CODES for each in self.reasons)
+        return self.answer not in (NameAnswer.PRIVATE, NameAnswer.UNKNOWN) and not is_absent
 
 
 _Looked = tuple[FoundPage | None, NameAnswer, tuple[FileReason, ...]]

@@ -124,6 +124,14 @@ class Index(Struct, frozen=True, kw_only=True):
         """The registry of private names."""
         return Names(self.projects, self.runtime)
 
+    def may_be_public(self, name: NormalizedName) -> bool:
+        """
+        Return whether a name is not private, and there is an upstream index that may have it.
+
+        Raise Unavailable if the store does not say whether it is private.
+        """
+        return self.upstream is not None and not self.upstream.names.is_private(name)
+
     def add_grant(self, fields: GrantFields, by: str) -> AddedGrant:
         """Add a grant to the store; return it, with warnings that the settings give reason for."""
         grant_id = self.access.grant(fields, by)

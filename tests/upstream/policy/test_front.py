@@ -20,6 +20,9 @@ from tests.upstream.public_packages import private_wheel, public_wheel
 from tests.upstream.reading import file_of, look, page_of
 from tests.upstream.settings import front
 from wheelyard.errors import NotFound
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.model.access import Action, parse_pattern
+from wheelyard.settings.sections import AccessSettings
 from wheelyard.upstream.policy.deciding import Deciding
 from wheelyard.upstream.policy.reasons import Code
 from wheelyard.upstream.why import Explanation, NameAnswer
@@ -162,3 +165,24 @@ def test_versions_without_files(tmp_path: Path, public: FakeUpstream) -> None:
     with serving(tmp_path, public, approval=True) as server:
         ana(server).approve(REQUESTS, Version("1.0"), "")
         assert page_of(server, "requests").page["versions"] == ["1.0"]
+def test_why_for_readers_of_something(tmp_path: Path, public: FakeUpstream) -> None:
+    """Whoever can install a public package is told about it, and nothing of private names."""
+    closed = AccessSettings(private=True)
+    with serving(tmp_path, public, access=closed, deny=("bad",)) as server:
+        server.publish(private_wheel("acme-core", "1.0"))
+        wanted = TokenRequest(name="ci", actions=Action.READ, projects=(parse_pattern("acme-x"),))
+        token, _ = server.index.tokens.create(wanted, "local:ana")
+        sent = {
+            name: look(
+                server,
+                f"/api/v1/upstream/why?project={name}",
+                authorization=f"Bearer {token.text}",
+            )
+            for name in ("requests", "acme-core", "nothing", "bad", "team-x")
+        }
+
+        assert decode(sent.pop("requests").body, type=Explanation).answer is NameAnswer.UPSTREAM
+        assert {each.status for each in sent.values()} == {404}
+        bodies = {each.body.replace(name.encode(), b"") for name, each in sent.items()}
+        assert len(bodies) == 1
+        assert look(server, "/api/v1/upstream/why?project=requests").status == 401

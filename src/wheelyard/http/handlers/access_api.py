@@ -65,10 +65,16 @@ async def explain_access(request: Request, context: ServerContext) -> Response:
 
     def respond() -> Response:
         subject = parse_subject(who, index.authenticator)
-        patterns = index.settings.private_patterns
-        return json_response(
-            200, explain(subject, ACTIONS[action], name, index.authenticator, patterns)
+        patterns, wanted = index.settings.private_patterns, ACTIONS[action]
+        found = explain(
+            subject,
+            wanted,
+            name,
+            index.authenticator,
+            patterns,
+            may_be_public=index.may_be_public(name),
         )
+        return json_response(200, found)
 
     return await context.pools.run_read(respond)
 

@@ -91,9 +91,12 @@ async def explain(request: Request, context: ServerContext) -> Response:
     """Handle GET `/api/v1/upstream/why`: what clients get for a project or a version, and why."""
     name = parse_name(query_field(request.query, "project") or "")
     version = query_field(request.query, "version")
-    context.read_policy.require_project_read(request.caller, name)
+    context.read_policy.require_lookup(request.caller, name)
     wanted = parse_version(version) if version else None
     if context.upstream is None:
         message = "This index has no upstream index. Set [upstream] enabled, and restart it."
         raise NotFound(message, short="No upstream index.")
-    return json_response(200, await context.upstream.explain(request, name, wanted))
+    found = await context.upstream.explain(request, name, wanted)
+    if not found.is_about_public_package:  # nobody learns whether a name is private or unknown
+        context.read_policy.require_project_read(request.caller, name)
+    return json_response(200, found)

@@ -51,9 +51,8 @@ class ReadPolicy(Struct, frozen=True):
         Who has a credential and may read anything may read all public packages: no grant names
         them. Whoever finds that the name is private has to call `require_project_read`.
         """
-        is_reader = not caller.is_anonymous and caller.may_anywhere(Action.READ)
         may_be_public = self.has_upstream and not matches_any(self.private_patterns, name)
-        if not (is_reader and may_be_public):
+        if not (caller.may_read_public_packages and may_be_public):
             self.require_project_read(caller, name)
 
 

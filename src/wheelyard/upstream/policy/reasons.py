@@ -38,6 +38,10 @@ class Code(StrEnum):
     """Uploaded less than `[upstream] cooldown_days` ago."""
 
 
+ABSENT_CODES: Final = frozenset({Code.DENIED, Code.NOT_LISTED})
+"""Reasons for which a name is answered as one that no index has (404)."""
+
+
 class Reason(Struct, frozen=True):
     """Why something is not shown."""
 
