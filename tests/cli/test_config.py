@@ -280,3 +280,18 @@ def test_upstream(check: Configured, settings: Path, wheelyard: Typed) -> None:
     settings.write_text(section)
     served = wheelyard("serve", "--config", settings, "--set", "upstream.osv=missing")
     assert (served.returncode, "[upstream] osv: " in served.stderr) == (1, True)
+
+
+def test_a_grant_to_nobody(wheelyard: Typed, settings: Path) -> None:
+    """A grant to a name that no file has is made, with a warning that says so."""
+    given = ("--config", settings, "--store", "data")
+    wheelyard("token", "create", "ci", *given)
+
+    def granted(who: str) -> str:
+        done = wheelyard("access", "grant", who, "--project", "acme-x", "--can", "read", *given)
+        assert done.returncode == 0
+        return done.stderr
+
+    for who, where in (("htpasswd:nobody", "[access] htpasswd_file"), ("static:no", "the static")):
+        assert f"names '{who}' to no effect: there is no such name in {where}" in granted(who)
+    assert "to no effect" not in granted("htpasswd:ml-ci")

@@ -1,5 +1,7 @@
 """Grants: what their tables may say, whom they mean, and what they let them do."""
 
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from tests.refused import refused
 from wheelyard.errors import Invalid
 from wheelyard.model.access import Action
 from wheelyard.model.grants import Grant, Grants, parse_grant, parse_groups, parse_principal
+from wheelyard.model.token import new_token
 
 TABLE: dict[str, object] = {
     "who": ["user:ana@acme.dev"],
@@ -72,6 +75,16 @@ def test_nobody(text: str) -> None:
     """An invalid principal is refused, so that a typing error cannot grant rights."""
     with refused(Invalid, "bad_setting"):
         parse_principal(text)
+
+
+def test_a_malformed_token() -> None:
+    """Whoever writes a token's name, or the token itself, is told where its id is."""
+    secret = new_token(Random(0)).text
+    for written in ("token:abc", f"token:{secret}"):
+        with pytest.raises(Invalid, match="ten letters and digits that 'wheelyard") as caught:
+            parse_principal(written)
+        assert "token:ID" not in caught.value.message
+        assert secret[20:40] not in caught.value.message
 
 
 def test_groups_are_explained() -> None:

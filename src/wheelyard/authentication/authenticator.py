@@ -126,6 +126,17 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         files = (self.htpasswd.file if self.htpasswd else None, self.static_tokens.file)
         return tuple(file for file in files if file is not None)
 
+    @property
+    def names(self) -> dict[str, frozenset[str]]:
+        """The names of htpasswd users and static tokens, by kind of principal, if enabled."""
+        found = dict[str, frozenset[str]]()
+        if self.htpasswd is not None:
+            found["htpasswd"] = frozenset(self.htpasswd.file.current().hashes)
+        identities = self.static_tokens.identities
+        if identities or self.static_tokens.file is not None:
+            found["static"] = frozenset(each.principal.partition(":")[2] for each in identities)
+        return found
+
     def needs_file_check(self, credential: Credential) -> bool:
         """Return whether `authenticate_cached` may read a file now, so that it needs a thread."""
         return self.may_block(credential) and any(file.needs_check for file in self.files)

@@ -73,7 +73,7 @@ def check() -> None:
     for line in (*summary, *_changed_settings(loaded)):
         click.echo(escaped(line))
     print_warnings(settings, authenticator)
-    names = _known_names(present, authenticator)
+    names = authenticator.names
     if "static_tokens_file" in missing:
         names.pop("static", None)
     for sentence in unmatched_grants(settings, names):
@@ -138,21 +138,6 @@ def _missing_files(settings: Settings) -> dict[str, str]:
     names = ("htpasswd_file", "static_tokens_file")
     files = {name: getattr(settings.access, name) for name in names}
     return {name: file for name, file in files.items() if file and not Path(file).exists()}
-
-
-def _known_names(settings: Settings, authenticator: Authenticator) -> dict[str, frozenset[str]]:
-    """Return the names in the existing files of passwords and tokens, by kind of principal."""
-    access, found = settings.access, dict[str, frozenset[str]]()
-    if access.htpasswd_file:
-        # imported only if needed: the password hashes take a while to import
-        from wheelyard.authentication.verifiers.htpasswd import parse_htpasswd
-
-        text = Path(access.htpasswd_file).read_text(encoding="utf-8")
-        found["htpasswd"] = frozenset(parse_htpasswd(text).value.hashes)
-    if access.static_tokens_file or access.static_token:
-        identities = authenticator.static_tokens.identities
-        found["static"] = frozenset(each.principal.partition(":")[2] for each in identities)
-    return found
 
 
 def _summary(settings: Settings, authenticator: Authenticator, config_source: str) -> Iterator[str]:

@@ -23,6 +23,7 @@ from wheelyard.model.access import (
     parse_pattern,
 )
 from wheelyard.model.decoding import InvalidField, decode_table
+from wheelyard.model.text import redact_tokens
 
 ACTIONS: Final = {action.word: action for action in Action}
 
@@ -204,9 +205,15 @@ def parse_principal(text: str) -> str:
             code="bad_setting",
         )
     name = name.lower() if kind in _CASE_INSENSITIVE_KINDS and name.isascii() else name
+    if kind == "token" and not _PRINCIPAL_PATTERNS[kind].fullmatch(name):
+        raise Invalid(
+            f"{quoted(redact_tokens(text))} is no token: behind 'token:' comes its id, the ten "
+            "letters and digits that 'wheelyard token list' shows first.",
+            code="bad_setting",
+        )
     if kind not in _PRINCIPAL_PATTERNS or not _PRINCIPAL_PATTERNS[kind].fullmatch(name):
         raise Invalid(
-            f"{quoted(text)} is nobody that a grant can name. Write {ANONYMOUS}, "
+            f"{quoted(redact_tokens(text))} is nobody that a grant can name. Write {ANONYMOUS}, "
             f"{ALL_AUTHENTICATED}, or one of user:EMAIL, serviceAccount:EMAIL, "
             "serviceAccount:EMAIL#NUMBER, domain:DOMAIN, htpasswd:NAME, static:NAME, token:ID, "
             "publisher:ID; in a grant, a group is group:NAME.",

@@ -42,6 +42,14 @@ def unmatched_grants(settings: Settings, names: Mapping[str, Collection[str]]) -
     a server runs, the name may be added to a file. `names` has the names in the files by the kind
     of principal (`htpasswd`, `static`); a missing kind is not compared.
     """
+    yield from _unmatched(settings, _named(settings.grants), names)
+
+
+def _unmatched(
+    settings: Settings,
+    named: Mapping[str, frozenset[str]],
+    names: Mapping[str, Collection[str]],
+) -> Iterator[str]:
     places = {"htpasswd": "[access] htpasswd_file", "static": "the static tokens"}
 
     def why(kind: str, name: str) -> str:
@@ -49,11 +57,17 @@ def unmatched_grants(settings: Settings, names: Mapping[str, Collection[str]]) -
             return "" if name in names[kind] else f"there is no such name in {places[kind]}"
         return _why_no_account(kind, name) or _why_rejected(kind, name, settings)
 
-    return _ineffective(_named(settings.grants), why)
+    return _ineffective(named, why)
 
 
-def stored_grant_warnings(settings: Settings, grant: Grant) -> Iterator[str]:
-    """Yield a warning for each way in which a grant of the store may not do what is expected."""
+def stored_grant_warnings(
+    settings: Settings, grant: Grant, names: Mapping[str, Collection[str]]
+) -> Iterator[str]:
+    """
+    Yield a warning for each way in which a grant of the store may not do what is expected.
+
+    See `unmatched_grants` for `names`.
+    """
     if is_public(settings):
         yield (
             "anybody may read every project all the same, because the settings say so; close "
@@ -66,6 +80,7 @@ def stored_grant_warnings(settings: Settings, grant: Grant) -> Iterator[str]:
         )
     yield from _grants(settings, (grant,))
     yield from _principals(settings, {str(grant): grant.who})
+    yield from _unmatched(settings, {str(grant): grant.who}, names)
 
 
 def accepts_other_credentials(settings: Settings) -> bool:
