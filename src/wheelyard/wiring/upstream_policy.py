@@ -10,9 +10,9 @@ from wheelyard.model.licences import LicencePatterns, parse_licence_patterns
 from wheelyard.model.name_patterns import NameFilter, parse_name_patterns
 from wheelyard.settings.upstream_section import UpstreamIndexSettings, UpstreamSettings
 from wheelyard.storage.base import Store
+from wheelyard.upstream.policy.accepted_osv import AcceptedOsvRecord
 from wheelyard.upstream.policy.earlier_approvals import EarlierApprovals
 from wheelyard.upstream.policy.first_uses import FIRST_USES, FirstUses
-from wheelyard.upstream.policy.accepted_osv import AcceptedOsvRecord
 from wheelyard.upstream.policy.known_licences import LICENCES, KnownLicences, MetadataReader
 from wheelyard.upstream.policy.osv_source import OsvSource
 from wheelyard.upstream.policy.policy import Policy

@@ -19,8 +19,8 @@ from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import private_wheel, public_wheel
 from tests.upstream.reading import file_of, look, page_of
 from tests.upstream.settings import front
-from wheelyard.errors import NotFound
 from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.errors import NotFound
 from wheelyard.model.access import Action, parse_pattern
 from wheelyard.settings.sections import AccessSettings
 from wheelyard.upstream.policy.deciding import Deciding
@@ -165,6 +165,8 @@ def test_versions_without_files(tmp_path: Path, public: FakeUpstream) -> None:
     with serving(tmp_path, public, approval=True) as server:
         ana(server).approve(REQUESTS, Version("1.0"), "")
         assert page_of(server, "requests").page["versions"] == ["1.0"]
+
+
 def test_why_for_readers_of_something(tmp_path: Path, public: FakeUpstream) -> None:
     """Whoever can install a public package is told about it, and nothing of private names."""
     closed = AccessSettings(private=True)
