@@ -45,6 +45,8 @@ def test_what_was_answered_stays(tmp_path: Path) -> None:
         )
         process = fork(["serve", "--port", str(port), "--store", str(store)], dependencies)
         until(partial(_has_begun, process, port), log.read_text)
+        # what the last one has left was removed, and its own first writes end soon
+        until(partial(_has_swept, process, store), log.read_text)
         crowd = Crowd(port, first_token(log), made)
         with crowd.publishing(CLIENTS):
             if not steps:
@@ -62,6 +64,10 @@ def test_what_was_answered_stays(tmp_path: Path) -> None:
     with server(store, log) as last:
         _verify_some(last.port, answered, random, len(answered))
     _verify_store(store)
+
+
+def _has_swept(process: BaseProcess, store: Path) -> bool:
+    return process.exitcode is not None or not list((store / ".spool").iterdir())
 
 
 def _has_begun(process: BaseProcess, port: int) -> bool:

@@ -1,6 +1,7 @@
 """A source of files whose answers a test has written, and which it can hold."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -135,6 +136,10 @@ class FilesHarness:
         """Return the names of the temporary files."""
         return [each.name for each in self.spool.folder.iterdir()]
 
+    def open_spool_files(self) -> int:
+        """Return how many files in the folder of temporary files this process has open."""
+        return open_below(self.spool.folder)
+
     def stored(self) -> list[str]:
         """Return all keys of the store."""
         return [entry.key for entry in self.store.list("")]
@@ -142,6 +147,15 @@ class FilesHarness:
     def counted(self, metric: str) -> int:
         """Return a counter."""
         return sum(n for (name, _), n in self.observation.counts().items() if name == metric)
+
+
+def open_below(folder: Path) -> int:
+    """Return how many files below a folder this process has open, also deleted ones."""
+    count = 0
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            count += str(descriptor.readlink()).startswith(f"{folder.resolve()}/")
+    return count
 
 
 def listed(body: bytes = BODY, **fields: Any) -> UpstreamFile:  # noqa: ANN401

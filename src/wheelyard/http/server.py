@@ -96,6 +96,8 @@ def run_server(
         shared = nullcontext() if is_single else TemporaryDirectory(prefix="wheelyard-figures-")
         with shared as folder:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+            if not settings.server.read_only:
+                index.spool.remove_abandoned(index.runtime.seconds())
             # only in this process: a restarted worker must not become unready by a new probe
             probe = _start_store_probe(index, Path(folder, PROBE_FILE) if folder else None)
             if folder:

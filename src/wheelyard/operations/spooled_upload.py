@@ -14,7 +14,7 @@ from wheelyard.errors import Invalid, TooLarge, quoted
 from wheelyard.model.distribution_filename import Distribution
 from wheelyard.model.text import to_one_line
 from wheelyard.storage.filesystem import storage_faults, write_all
-from wheelyard.storage.spool import Spool
+from wheelyard.storage.spool import FILE_PREFIX, WAITING_PREFIX, Spool
 
 if TYPE_CHECKING:
     from _hashlib import _HashObject as Hasher
@@ -126,8 +126,11 @@ class SpoolWriter:
         )
 
     def close(self) -> None:
-        """Close the file, which stays in the spool."""
-        self._sink.close()
+        """Close the file, which waits in the spool under another path; may raise Unavailable."""
+        with storage_faults(self._what):
+            waiting = self.path.name.replace(FILE_PREFIX, WAITING_PREFIX, 1)
+            self.path = self.path.rename(self.path.with_name(waiting))  # before its lock ends
+            self._sink.close()
 
     def remove(self) -> None:
         """Close the file and remove it from the spool, if it is still there; only log a failure."""

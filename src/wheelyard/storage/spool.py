@@ -2,7 +2,9 @@
 The spool: a folder of temporary files for upload bodies that are being received and checked.
 
 A local store's spool is on the file system of the store, so that a spooled file becomes an object
-by a link, without a copy. Files that a killed process has left are found by their age.
+by a link, without a copy. The process that writes a file has locked it (`flock`), so that what a
+killed one has left is known. A file that waits without being open has another name, and only its
+age says that nobody needs it any more.
 """
 
 import os
@@ -19,6 +21,10 @@ from msgspec import Struct
 from wheelyard.storage.filesystem import storage_faults
 
 FILE_PREFIX = "upload-"
+WAITING_PREFIX: Final = f"{FILE_PREFIX}waiting-"
+"""The prefix of files that are complete, and that no process has locked."""
+WAITING_SECONDS: Final = 86_400.0
+"""Seconds after which nobody needs such a file any more."""
 FILE_MODE = 0o640
 """The mode of every file of a store, independent of the umask."""
 UMASK_MODE: Final = 0o666
@@ -27,6 +33,7 @@ MAX_RESERVE_BYTES: Final = 1024**3
 RESERVED_PART: Final = 20
 """The twentieth part of a disk, and at most a GiB, is left for what must be stored."""
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_EXISTING: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _SHARED: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -44,12 +51,42 @@ class Spool(Struct, frozen=True):
         return Path(path), os.fdopen(descriptor, "wb", buffering=0)
 
     def open_new(self) -> tuple[str, int]:
-        """Create an empty temporary file, or raise OSError; return its path and a descriptor."""
-        path = f"{self.folder}/{FILE_PREFIX}{token_hex(16)}"
-        descriptor = os.open(path, _NEW, UMASK_MODE if self.mode is None else self.mode)
-        if self.mode is not None:
-            os.fchmod(descriptor, self.mode)
-        return path, descriptor
+        """
+        Create an empty temporary file, or raise OSError; return its path and a descriptor.
+
+        The file is locked until the descriptor is closed.
+        """
+        while True:
+            path = f"{self.folder}/{FILE_PREFIX}{token_hex(16)}"
+            descriptor = os.open(path, _NEW, UMASK_MODE if self.mode is None else self.mode)
+            try:
+                # a process that starts may have removed it before it was locked
+                if try_lock(descriptor) and os.fstat(descriptor).st_nlink:
+                    if self.mode is not None:
+                        os.fchmod(descriptor, self.mode)
+                    return path, descriptor
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+
+    def remove_abandoned(self, now: float) -> None:
+        """
+        Remove the temporary files that no living process needs, as far as that is possible.
+
+        `now` is in seconds since the epoch, for files that wait without a lock.
+        """
+        for path in self.folder.glob(f"{FILE_PREFIX}*"):
+            with suppress(OSError):
+                is_waiting = path.name.startswith(WAITING_PREFIX)
+                if is_waiting and path.lstat().st_mtime > now - WAITING_SECONDS:
+                    continue
+                descriptor = os.open(path, _EXISTING)
+                try:
+                    if try_lock(descriptor) and _is_at(descriptor, path):
+                        path.unlink()
+                finally:
+                    os.close(descriptor)
 
     def require_room(self, size: int) -> None:
         """

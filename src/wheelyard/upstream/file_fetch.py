@@ -98,6 +98,8 @@ class FileFetch:
         self._growing: GrowingFile | None = None
         self._path: Path | None = None
         """The file in the spool, while it is ours."""
+        self._is_ours = False
+        """Whether this process writes the file in the spool, and does not read another's."""
         self._is_stopped = False
 
     def run(self, forget: Callable[[], None]) -> None:
@@ -130,13 +132,14 @@ class FileFetch:
     def _fetch_once(self) -> StoredFile | None:
         """Return the stored file; None to try again, as the process that was followed failed."""
         try:
-            path, number, is_ours = self._open_spool_file()
+            path, number, self._is_ours = self._open_spool_file()
         except Unavailable as error:
             self._answer(self._tools.pass_on(self._cache.upstream, self._name, self._file))
-            raise self._not_stored(error) from error
+            self._note_not_stored(error)
+            raise
         descriptor = OpenDescriptor(number)
         try:
-            if not is_ours:
+            if not self._is_ours:
                 return self._follow(descriptor)
             self._path = path
             return self._cache.find_again(self._name, self._file) or self._receive(descriptor, path)
@@ -163,26 +166,28 @@ class FileFetch:
         opened = self._tools.source.open_file(cache.upstream, self._name, file.url, Kind.FILE)
         with closing(opened):
             growing = self._grow(descriptor, check_size(file, opened.size))
-            try:
-                found = self._copy(opened.chunks(), growing, self._writer(descriptor.number))
-            except OSError as error:
-                growing.lose()
-                self._answer(growing)
-                raise self._not_stored(_disk_fault(error)) from error
+            found = self._copy(opened.chunks(), growing, self._writer(growing))
         self._verify(growing, expected, found)
         return self._keep(path, growing, found)
 
-    def _writer(self, descriptor: int) -> Callable[[bytes], None]:
-        """Return what writes to a file of the spool, and raises OSError if there is no room."""
+    def _writer(self, growing: GrowingFile) -> Callable[[bytes], None]:
+        """Return what writes to the file; if there is no room, its readers go on elsewhere."""
         unchecked = 0
 
         def write(chunk: bytes) -> None:
             nonlocal unchecked
-            write_all(descriptor, chunk)
-            unchecked += len(chunk)
-            if unchecked >= ROOM_CHECK_BYTES:  # others write, too, and the size may be unknown
-                unchecked = 0
-                self._tools.spool.require_room(0)
+            try:
+                with storage_faults("a file of an upstream index"):
+                    write_all(growing.descriptor.number, chunk)
+                    unchecked += len(chunk)
+                    if unchecked >= ROOM_CHECK_BYTES:  # others write, and the size may be unknown
+                        unchecked = 0
+                        self._tools.spool.require_room(0)
+            except WheelyardError as error:
+                growing.lose()
+                self._answer(growing)
+                self._note_not_stored(error)
+                raise
 
         return write
 
@@ -287,19 +292,23 @@ class FileFetch:
                     raise bad_file(file.filename, "with another digest than before")
             return self._cache.put(self._name, file, path, size)
         except WheelyardError as error:
-            raise self._not_stored(error) from error
+            self._note_not_stored(error)
+            raise
 
-    def _not_stored(self, error: WheelyardError) -> WheelyardError:
+    def _note_not_stored(self, error: WheelyardError) -> None:
         self._tools.observation.not_stored(self._name, self._file.filename, error.message)
-        return error
 
     def _answer(self, opened: FetchedFile) -> None:
         if not self.started.done():
             self.started.set_result(opened)
 
     def _give_up(self, error: WheelyardError) -> None:
+        # these refer to frames, and so to the file, which has to be closed at once
+        error.__traceback__ = error.__cause__ = error.__context__ = None
         if self._growing is not None:
             self._growing.fail(error)
+            if self._is_ours:
+                self._growing.free_disk()
         if not self.started.done():
             self.started.set_exception(error)
         self.stored.set_exception(error)
@@ -309,12 +318,3 @@ class FileFetch:
         if path is not None:
             with suppress(OSError):
                 path.unlink()
-
-
-def _disk_fault(error: OSError) -> WheelyardError:
-    """Return the error of a store whose disk has raised `error`."""
-    try:
-        with storage_faults("a file of an upstream index"):
-            raise error
-    except WheelyardError as fault:
-        return fault

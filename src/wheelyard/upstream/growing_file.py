@@ -8,6 +8,8 @@ as an archive, which begins or ends with them.
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from copy import copy
 from threading import Condition
 from typing import Final, NamedTuple
 
@@ -128,7 +130,7 @@ class GrowingFile:
         """
         Break off all readers with an error, unless they have all bytes or go on elsewhere.
 
-        They still get the bytes that they have been told of.
+        They may still get bytes that they have been told of.
         """
         if not (self._is_verified or self._is_lost):
             self._error = error
@@ -138,6 +140,16 @@ class GrowingFile:
         """Have all readers take the rest of the bytes from elsewhere: the disk takes no more."""
         self._is_lost = True
         self._notify()
+
+    def free_disk(self) -> None:
+        """
+        Give back the disk space of a file that has failed or is lost; keep a verified one.
+
+        Otherwise a reader that stalls would hold it, also after the file was removed.
+        """
+        if not self._is_verified:
+            with suppress(OSError):
+                os.ftruncate(self.descriptor.number, 0)
 
     def when_readable(self, position: int, stop: int | None, call: Callable[[], None]) -> bool:
         """
@@ -161,9 +173,15 @@ class GrowingFile:
         with self._changed:
             self._changed.wait_for(lambda: self._can_go_on(position, stop))
             limit = self._readable(stop)
-            if self._error is not None and limit <= position:
-                raise self._error
+            if limit <= position:
+                self.check()
             return limit
+
+    def check(self) -> None:
+        """Raise the error of the file if it has failed."""
+        if self._error is not None:
+            # a copy, as its traceback refers to this object, which must not outlive its readers
+            raise copy(self._error)
 
     @property
     def is_lost(self) -> bool:
@@ -216,8 +234,8 @@ class FollowedBody:
     def __next__(self) -> bytes:
         if self._rest is None:
             limit = self._file.wait_beyond(self._position, self._stop)
-            if limit > self._position:
-                return self._read(limit)
+            if limit > self._position and (chunk := self._read(limit)):
+                return chunk
             if not self._file.is_lost or self._position == self._stop:
                 raise StopIteration
             if self._stop != self._file.size:
@@ -242,7 +260,8 @@ class FollowedBody:
         wanted = min(CHUNK_BYTES, limit - self._position)
         with storage_faults("a file in the spool folder"):
             chunk = os.pread(self._file.descriptor.number, wanted, self._position)
-        if not chunk:
+        if not chunk and not self._file.is_lost:
+            self._file.check()
             raise Unavailable("A file in the spool has been cut off. Ask for it again.")
         self._position += len(chunk)
         return chunk

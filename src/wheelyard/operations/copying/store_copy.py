@@ -336,7 +336,7 @@ class _Copying(Struct):
         actual, size = sha256(), 0
         path, spooled = self.copy.spool.create()
         try:
-            with spooled, storage_faults(missing.key), source_faults(self.copy.source):
+            with storage_faults(missing.key), source_faults(self.copy.source):
                 for chunk in self.copy.source.read(missing.key):
                     write_all(spooled.fileno(), chunk)
                     actual.update(chunk)
@@ -352,6 +352,7 @@ class _Copying(Struct):
             else:
                 self.copy.target.put(missing.key, path, None)
         finally:
+            spooled.close()
             path.unlink(missing_ok=True)
         return size
 

@@ -128,7 +128,7 @@ class SiteDistributions(Struct, frozen=True):
                 for chunk in chunks:
                     with storage_faults(str(key)):
                         write_all(sink.fileno(), chunk)
-            yield path
+                yield path
         finally:
             path.unlink(missing_ok=True)
 

@@ -1,0 +1,34 @@
+"""Temporary files: those that a killed process has left, and those that somebody needs."""
+
+import os
+from pathlib import Path
+
+from wheelyard.model.distribution_filename import parse_filename
+from wheelyard.operations.spooled_upload import SpoolWriter
+from wheelyard.storage.spool import Spool
+
+NOW = 1_800_000_000.0
+DAY = 86_400
+
+
+def test_what_a_killed_process_has_left_is_removed(tmp_path: Path) -> None:
+    """A start removes the temporary files that no process has open, and leaves all others."""
+    spool, distribution = Spool(tmp_path), parse_filename("demo-1.0.tar.gz", zip_sdists=False)
+    (tmp_path / "upload-abandoned").write_bytes(b"of a killed process")
+    (tmp_path / "upload-link").symlink_to("upload-abandoned")
+    (tmp_path / "notes.txt").write_bytes(b"of the operator")
+    shared, descriptor, is_ours = spool.open_shared("fetched")
+    writer = SpoolWriter(spool, distribution, 100, "the upload", {})
+    waiting = SpoolWriter(spool, distribution, 100, "the upload", {})
+    waiting.close()
+    os.utime(waiting.path, (NOW - DAY / 2, NOW - DAY / 2))
+
+    spool.remove_abandoned(NOW)
+
+    assert is_ours
+    needed = {shared.name, writer.path.name, waiting.path.name, "notes.txt", "upload-link"}
+    assert {each.name for each in tmp_path.iterdir()} == needed
+    os.close(descriptor)
+    writer.remove()
+    spool.remove_abandoned(NOW + DAY)
+    assert {each.name for each in tmp_path.iterdir()} == {"notes.txt", "upload-link"}
