@@ -1,6 +1,7 @@
 """Files of an upstream: one request for all readers, and nothing kept that is not verified."""
 
 import gc
+import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from threading import Event
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
 from tests.storage.small_disk import small_disk
@@ -24,6 +26,7 @@ from tests.upstream.scripted_source import (
     URL,
     Answer,
     FilesHarness,
+    ScriptedSource,
     listed,
     page_of,
 )
@@ -468,6 +471,103 @@ def test_a_page_without_digests(harness: FilesHarness) -> None:
     assert files.with_digests(page_of(listed())) == page_of(listed())
 
 
+@pytest.mark.parametrize(
+    "rules",
+    [FileRules(), FileRules(mode="proxy"), FileRules(max_kept_bytes=CHUNK)],
+    ids=["kept", "passed on", "too large to keep"],
+)
+@pytest.mark.parametrize("size", [len(BODY), 2 * CHUNK], ids=["large", "small"])
+def test_two_servers_and_a_file_without_digest(
+    harness: FilesHarness, rules: FileRules, size: int
+) -> None:
+    """Two servers that get different bytes for a file at the same time send only one of them."""
+    file, bodies, gate = listed(sha256="", size=None), (BODY[:size], WRONG[:size]), Event()
+    sources = [ScriptedSource(), ScriptedSource()]
+    for source, body in zip(sources, bodies, strict=True):
+        source.send(body, gate=gate)
+    servers = [harness.files(source=source, rules=rules) for source in sources]
+
+    def read(server: UpstreamFiles) -> tuple[bytes, WheelyardError | None]:
+        opened = server.fetch(page_of(file), file)
+        try:
+            return received(chunks_of(opened.result(TIMEOUT_SECONDS)))
+        except WheelyardError as error:
+            return b"", error
+
+    with ThreadPoolExecutor() as pool:
+        reading = [pool.submit(read, server) for server in servers]
+        until(lambda: all(source.opened for source in sources))
+        gate.set()
+        (first, no_error), (second, error) = sorted(
+            (each.result(TIMEOUT_SECONDS) for each in reading), key=lambda each: bool(each[1])
+        )
+
+    assert no_error is None
+    assert first in bodies
+    assert isinstance(error, Unavailable)
+    assert len(second) <= size - 1024 or not second
+    assert harness.counted("digest_change") == 1
+    pinned = replace(file, sha256=sha256(first).hexdigest(), size=size)
+    until(lambda: harness.files().with_digests(page_of(file)).files == (pinned,))
+    # also by a server that still has the page without the digest
+    assert read(servers[0])[0] in {first, *(each[: size - 1024] for each in bodies), b""}
+
+
+def test_a_file_without_digest_and_a_store_that_takes_nothing(harness: FilesHarness) -> None:
+    """The end of a file is not sent before its digest is in the store."""
+    faults = (Fault(FaultKind.NOT_DONE, verb="put", times=9),)
+    store = FaultyStore(MemoryStore(harness.runtime.seconds), faults)
+    file = listed(sha256="", size=None)
+    harness.source.send(BODY)
+
+    for rules in (FileRules(), FileRules(mode="proxy")):
+        files = harness.files(store=store, rules=rules)
+        opened = files.fetch(page_of(file), file).result(TIMEOUT_SECONDS)
+        body, error = received(chunks_of(opened))
+        assert isinstance(error, Unavailable)
+        assert len(body) <= len(BODY) - 1024
+
+
+def test_a_digest_that_an_earlier_version_has_pinned(harness: FilesHarness) -> None:
+    """A digest in the document of a project holds without an object of its own."""
+    old = f'{{"files":{{"{FILENAME}":{{"sha256":"{DIGEST}","size":{len(BODY)}}}}}}}\n'
+    harness.store.put(Key(f"upstream/{UPSTREAM}/digests/demo.json"), old.encode(), None)
+    file, files = listed(sha256="", size=None), harness.files()
+    harness.source.send(WRONG)
+
+    opened = files.fetch(page_of(file), file).result(TIMEOUT_SECONDS)
+
+    assert isinstance(received(chunks_of(opened))[1], Unavailable)
+    assert files.with_digests(page_of(file)).files == (listed(),)
+
+
+@pytest.mark.parametrize("rules", [FileRules(), FileRules(mode="proxy")], ids=["kept", "passed on"])
+@pytest.mark.parametrize("stated", ["", DIGEST], ids=["alone", "beside SHA-256"])
+@pytest.mark.parametrize(
+    "algorithm", ["md5", "sha1", "sha224", "sha384", "sha512", "blake2b", "sha3_256"]
+)
+def test_a_digest_other_than_sha256(
+    harness: FilesHarness, algorithm: str, stated: str, rules: FileRules
+) -> None:
+    """Each digest that a page states is compared with the bytes, and wrong ones are not pinned."""
+    digest = hashlib.new(algorithm, BODY, usedforsecurity=False).hexdigest()
+    right = listed(sha256=stated, size=None, other_hashes=(f"{algorithm}={digest}",))
+    wrong = replace(right, other_hashes=(f"{algorithm}={digest[::-1]}",))
+    files = harness.files(rules=rules)
+    harness.source.send(BODY)
+
+    opened = files.fetch(page_of(wrong), wrong).result(TIMEOUT_SECONDS)
+    body, error = received(chunks_of(opened))
+
+    assert isinstance(error, Unavailable)
+    assert error.code == "bad_upstream"
+    assert len(body) <= len(BODY) - 1024
+    assert harness.counted("digest_mismatch") == 1
+    assert harness.stored() == []
+    opened = harness.files(rules=rules).fetch(page_of(right), right).result(TIMEOUT_SECONDS)
+    assert received(chunks_of(opened)) == (BODY, None)
+
+
 @pytest.mark.parametrize("rules", [FileRules(mode="proxy"), FileRules(max_kept_bytes=CHUNK)])
 def test_a_file_that_is_only_passed_on(harness: FilesHarness, rules: FileRules) -> None:
     """In mode proxy, and above the size limit, a file is verified on its way and not kept."""
@@ -552,6 +652,19 @@ def test_core_metadata(harness: FilesHarness, digest: str) -> None:
     assert len(harness.source.requests) == (1 if digest else 2)
     assert harness.stored() == ([f"{KEY}.metadata"] if digest else [])
     assert all(each.is_closed for each in harness.source.opened)
+
+
+def test_core_metadata_with_another_digest(harness: FilesHarness) -> None:
+    """Core metadata of which a page states only an MD5 is compared with that."""
+    digest = hashlib.md5(METADATA, usedforsecurity=False).hexdigest()
+    right = listed(other_metadata_hashes=(f"md5={digest}",), has_metadata=True)
+    wrong = replace(right, other_metadata_hashes=(f"md5={digest[::-1]}",))
+    harness.source.send(METADATA, f"{URL}.metadata")
+    files = harness.files()
+
+    assert files.bring_metadata(page_of(right), right) == METADATA
+    error = files.fetch_metadata(page_of(wrong), wrong).exception(TIMEOUT_SECONDS)
+    assert isinstance(error, Unavailable)
 
 
 @pytest.mark.parametrize("sent", [METADATA[:-1], METADATA + bytes(2**22), b""])

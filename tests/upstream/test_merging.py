@@ -51,3 +51,19 @@ def test_a_file_never_becomes_another_one(answers: list[list[UpstreamFile] | Non
             if file.uploaded_at is None
         )
         assert {file.filename for file in page.removed}.isdisjoint(shown)
+
+
+def test_a_file_with_another_digest_than_sha256() -> None:
+    """A file whose MD5 has changed is hidden, also if a page between did not say it."""
+    page: UpstreamPage | None = None
+    shown = list[bool]()
+    for hashes in ("md5=aa", "", "md5=bb", "md5=aa"):
+        url = "https://files.example.com/a"
+        file = UpstreamFile(
+            filename="a", version="1", url=url, other_hashes=(hashes,) if hashes else ()
+        )
+        fresh = UpstreamPage(name=NAME, upstream="x", fetched_at=NOW, files=(file,))
+        page = merge(fresh, page, NOW).page
+        shown.append(bool(page.files))
+
+    assert shown == [True, True, False, True]

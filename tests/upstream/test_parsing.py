@@ -1,5 +1,6 @@
 """Pages of upstream indexes are input from strangers: what of them is taken over."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from wheelyard.model.distribution_filename import parse_filename
 from wheelyard.model.project import Status
 from wheelyard.upstream.config import UpstreamServer
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
-from wheelyard.upstream.parsing import ReceivedPage, parse_page
+from wheelyard.upstream.parsing import OTHER_ALGORITHMS, ReceivedPage, parse_page
 
 NAME = canonicalize_name("acme-tool")
 URL = "https://index.example.com/simple/acme-tool/"
@@ -28,6 +29,7 @@ SERVER = UpstreamServer(
 )
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 SHA = "0123456789abcdef" * 4
+MD5 = "0123456789abcdef" * 2
 WHEEL = "acme_tool-1.0-py3-none-any.whl"
 JSON, HTML = "application/vnd.pypi.simple.v1+json", "text/html; charset=utf-8"
 
@@ -59,6 +61,25 @@ def files_of(*files: object) -> tuple[UpstreamFile, ...]:
     other = entry(filename="acme-tool-9.tar.gz", url="/other")
     found = parse(page(*files, other)).files
     return tuple(file for file in found if file.filename != "acme-tool-9.tar.gz")
+
+
+@pytest.mark.parametrize("algorithm", sorted(OTHER_ALGORITHMS))
+def test_other_digests_in_json(algorithm: str) -> None:
+    """Each digest that can be computed is taken over; a file with unfit ones alone is left out."""
+    digest = hashlib.new(algorithm, b"x", usedforsecurity=False).hexdigest()
+    for hashes in ({algorithm: digest}, {"sha256": SHA, algorithm: digest.upper(), "other": "x"}):
+        (file,) = files_of(entry(hashes=hashes))
+        assert (file.sha256, file.other_hashes) == (
+            hashes.get("sha256", ""),
+            (f"{algorithm}={digest}",),
+        )
+    unfits: tuple[object, ...] = (digest + "00", digest[:-1], "x" * len(digest), "", 7)
+    for unfit in unfits:
+        assert files_of(entry(hashes={algorithm: unfit})) == ()
+        (file,) = files_of(entry(hashes={"sha256": SHA, algorithm: unfit}))
+        assert file.other_hashes == ()
+    (file,) = files_of(entry(core_metadata={algorithm: digest}))
+    assert file.other_metadata_hashes == (f"{algorithm}={digest}",)
 
 
 def test_everything_that_json_says() -> None:
@@ -104,7 +125,8 @@ def test_everything_that_html_says() -> None:
         <base href="https://files.example.com/b/"></head><body>
         <a href="{WHEEL}#sha256={SHA}" data-requires-python="&gt;=3.11"
            data-yanked="h&uuml;" data-dist-info-metadata="sha256={SHA}">x</a>
-        <a href="acme-tool-2.tar.gz#md5=abc" data-core-metadata="true">y</a>
+        <a href="acme-tool-2.tar.gz#md5={MD5.upper()}&x=1" data-core-metadata="md5={MD5}">y</a>
+        <a href="acme-tool-3.tar.gz#md5=abc">z</a>
     """
 
     found = parse(body.encode(), HTML)
@@ -115,6 +137,8 @@ def test_everything_that_html_says() -> None:
             filename="acme-tool-2.tar.gz",
             version="2",
             url="https://files.example.com/b/acme-tool-2.tar.gz",
+            other_hashes=(f"md5={MD5}",),
+            other_metadata_hashes=(f"md5={MD5}",),
             has_metadata=True,
         ),
         UpstreamFile(

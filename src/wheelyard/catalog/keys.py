@@ -14,6 +14,7 @@ The object layout of a store; the only module that builds and parses keys.
     upstream/<id>/files/<project>/<sha256>/<filename>      a file of an upstream index
     upstream/<id>/uses/<project>/<sha256>/<filename>       written on each day on which it is used
     upstream/<id>/digests/<project>.json                   digests that no page of it says
+    upstream/<id>/digests/<project>/<filename>.json        that of one file, by its first fetch
     upstream/<id>/pages/<project>.json.zst                 a project's page of an upstream index
     upstream/licences.json                                 which releases have a blocked licence
     upstream/first-uses.json                               when `cooldown_allow` was first used
@@ -138,6 +139,11 @@ def upstream_use(name: NormalizedName, sha256: str, filename: str) -> Key:
 def upstream_digests(name: NormalizedName) -> Key:
     """Return the key, below `upstream`, of the digests of a project whose pages have none."""
     return Key(f"digests/{name}.json")
+
+
+def upstream_digest(name: NormalizedName, filename: str) -> Key:
+    """Return the key, below `upstream`, of the digest of a file whose page has none."""
+    return Key(f"digests/{name}/{filename}.json")
 
 
 def upstream_page(upstream_id: str, name: NormalizedName) -> Key:

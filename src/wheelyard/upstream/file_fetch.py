@@ -27,20 +27,12 @@ from wheelyard.storage.base import CHUNK_BYTES
 from wheelyard.storage.filesystem import storage_faults, write_all
 from wheelyard.storage.spool import Spool, try_lock
 from wheelyard.upstream.file_cache import FileCache, StoredFile
-from wheelyard.upstream.file_source import (
-    FileSource,
-    bad_file,
-    check_size,
-    limit_of,
-    too_long,
-    too_short,
-    wrong_digest,
-)
+from wheelyard.upstream.file_check import FileCheck
+from wheelyard.upstream.file_source import FileSource, check_size
 from wheelyard.upstream.growing_file import GrowingFile, OpenDescriptor
 from wheelyard.upstream.observation import Kind, Observation
 from wheelyard.upstream.page import UpstreamFile
 from wheelyard.upstream.passed_on_file import PassedOnFile
-from wheelyard.upstream.pinned_digests import Pin
 
 ROOM_CHECK_BYTES: Final = 32 * 1024**2
 """The room on the disk is looked at again after so many bytes."""
@@ -160,15 +152,12 @@ class FileFetch:
     def _receive(self, descriptor: OpenDescriptor, path: Path) -> StoredFile:
         """Fetch the file into the spool, and store it."""
         file, cache = self._file, self._cache
-        expected = file.sha256
-        if not expected and (pin := cache.digests.load(self._name).get(file.filename)):
-            expected = pin.sha256
         opened = self._tools.source.open_file(cache.upstream, self._name, file.url, Kind.FILE)
         with closing(opened):
             growing = self._grow(descriptor, check_size(file, opened.size))
-            found = self._copy(opened.chunks(), growing, self._writer(growing))
-        self._verify(growing, expected, found)
-        return self._keep(path, growing, found)
+            check = self._copy(opened.chunks(), growing, self._writer(growing))
+        check.list_digest()
+        return self._keep(path, check)
 
     def _writer(self, growing: GrowingFile) -> Callable[[bytes], None]:
         """Return what writes to the file; if there is no room, its readers go on elsewhere."""
@@ -200,8 +189,7 @@ class FileFetch:
         growing = self._grow(descriptor, self._file.size)
         chunks = self._chunks_of_other(descriptor.number)
         try:
-            found = self._copy(chunks, growing, lambda _: None)
-            self._verify(growing, self._file.sha256, found)
+            self._copy(chunks, growing, lambda _: None)
         except WheelyardError:
             if growing.has_begun or self._is_stopped:
                 raise
@@ -244,52 +232,34 @@ class FileFetch:
 
     def _copy(
         self, chunks: Iterator[bytes], growing: GrowingFile, write: Callable[[bytes], None]
-    ) -> str:
-        """Write the chunks; return their digest. Raise Unavailable unless the size agrees."""
-        digest, received, limit = sha256(), 0, limit_of(growing.size)
+    ) -> FileCheck:
+        """Give readers the chunks, the last ones once all are verified; return the check."""
+        check = FileCheck(
+            self._name, self._file, growing.size, self._cache.digests, self._tools.observation
+        )
         for chunk in chunks:
             if self._is_stopped:
                 message = "The server is about to stop."
                 raise Unavailable(message, retry_after=RETRY_AFTER_SECONDS)
-            received += len(chunk)
-            if received > limit:
-                raise too_long(self._file.filename)
-            digest.update(chunk)
+            check.add(chunk)
             write(chunk)
             self._received(len(chunk))
             growing.add(len(chunk))
             if growing.has_begun:
                 self._answer(growing)
-        if growing.size not in (None, received):
-            raise too_short(self._file.filename)
-        return digest.hexdigest()
-
-    def _verify(self, growing: GrowingFile, expected: str, found: str) -> None:
-        """Give readers the last bytes if the digest agrees, else raise Unavailable."""
-        if expected and expected != found:
-            name, filename = self._name, self._file.filename
-            pin = self._cache.digests.load(name).get(filename)
-            is_learned = pin is not None and pin.sha256 == expected
-            observation = self._tools.observation
-            note = observation.digest_change if is_learned else observation.digest_mismatch
-            note(name, filename)
-            raise wrong_digest(filename)
+        check.finish()
         growing.verify()
         self._answer(growing)
+        return check
 
-    def _keep(self, path: Path, growing: GrowingFile, digest: str) -> StoredFile:
+    def _keep(self, path: Path, check: FileCheck) -> StoredFile:
         """Store the verified file; raise WheelyardError if it is not stored."""
-        file, size = replace(self._file, sha256=digest), growing.size or 0
+        file, size = replace(self._file, sha256=check.received.sha256), check.received.size
         if self._max_kept_bytes is not None and size > self._max_kept_bytes:
             raise Unavailable(f"{file.filename} is too large to be kept ([upstream] settings).")
         try:
             if not self._cache.is_local and (stored := self._cache.find(self._name, file)):
                 return stored  # another instance was faster: to send it twice takes long
-            if not self._file.sha256:
-                pin = self._cache.digests.pin(self._name, file.filename, Pin(digest, size))
-                if pin.sha256 != digest:  # another process was first, and had other bytes
-                    self._tools.observation.digest_change(self._name, file.filename)
-                    raise bad_file(file.filename, "with another digest than before")
             return self._cache.put(self._name, file, path, size)
         except WheelyardError as error:
             self._note_not_stored(error)

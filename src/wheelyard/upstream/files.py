@@ -22,6 +22,7 @@ from wheelyard.errors import OVERLOADED, RETRY_AFTER_SECONDS, Unavailable, Wheel
 from wheelyard.storage.base import Store
 from wheelyard.storage.spool import Spool
 from wheelyard.upstream.file_cache import FileCache, StoredFile
+from wheelyard.upstream.file_check import FileCheck, OtherHashes
 from wheelyard.upstream.file_fetch import FetchedFile, FetchTools, FileFetch
 from wheelyard.upstream.file_source import (
     FileResponse,
@@ -214,12 +215,15 @@ class UpstreamFiles:
 
     def _passed_on(self, upstream: str, name: NormalizedName, file: UpstreamFile) -> PassedOnFile:
         return PassedOnFile(
-            name=name,
-            file=file,
             size=file.size,
             open=partial(self._open, upstream, name, file),
-            observation=self._observation,
+            begin_check=partial(self._begin_check, upstream, name, file),
         )
+
+    def _begin_check(
+        self, upstream: str, name: NormalizedName, file: UpstreamFile, size: int | None
+    ) -> FileCheck:
+        return FileCheck(name, file, size, self.cache(upstream).digests, self._observation)
 
     def _open_passed_on(self, page: UpstreamPage, file: UpstreamFile) -> FetchedFile:
         opened = self._open(page.upstream, page.name, file)
@@ -229,11 +233,9 @@ class UpstreamFiles:
             opened.close()
             raise
         return PassedOnFile(
-            name=page.name,
-            file=file,
             size=size,
             open=lambda: opened,
-            observation=self._observation,
+            begin_check=partial(self._begin_check, page.upstream, page.name, file),
         )
 
     def _receive_metadata(self, page: UpstreamPage, file: UpstreamFile) -> bytes:
@@ -247,11 +249,13 @@ class UpstreamFiles:
                     raise too_long(what)
         if opened.size not in (None, len(body)):
             raise too_short(what)
-        if not file.core_metadata:
-            return bytes(body)  # what cannot be verified is not kept
-        if sha256(body).hexdigest() != file.core_metadata:
+        hashes = OtherHashes(file.other_metadata_hashes)
+        hashes.update(body)
+        if file.core_metadata not in ("", sha256(body).hexdigest()) or not hashes.agree:
             self._observation.digest_mismatch(page.name, what)
             raise wrong_digest(what)
+        if not file.core_metadata:
+            return bytes(body)  # it is kept by its SHA-256 alone
         if file.sha256 and self._rules.mode == "cache":
             try:
                 self.cache(page.upstream).put_metadata(page.name, file, bytes(body))

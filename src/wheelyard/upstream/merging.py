@@ -33,7 +33,7 @@ def merge(fresh: UpstreamPage, known: UpstreamPage | None, now: datetime) -> Mer
         earlier = before.pop(file.filename, None)
         if earlier is None:
             files.append(file if file.uploaded_at else replace(file, first_seen=now))
-        elif earlier.sha256 and file.sha256 and earlier.sha256 != file.sha256:
+        elif _is_other(file, earlier):
             changed.append(earlier)
         else:
             files.append(_with_known(file, earlier, now))
@@ -47,11 +47,25 @@ def merge(fresh: UpstreamPage, known: UpstreamPage | None, now: datetime) -> Mer
     return Merged(page, tuple(f.filename for f in changed if f.filename not in hidden))
 
 
+def _is_other(file: UpstreamFile, earlier: UpstreamFile) -> bool:
+    """Return whether the digests of a file show that it has other bytes than before."""
+    if earlier.sha256 and file.sha256:
+        return earlier.sha256 != file.sha256
+    before = dict(each.split("=", 1) for each in earlier.other_hashes)
+    stated = (each.split("=", 1) for each in file.other_hashes)
+    return any(before.get(algorithm, digest) != digest for algorithm, digest in stated)
+
+
 def _with_known(file: UpstreamFile, earlier: UpstreamFile, now: datetime) -> UpstreamFile:
-    if file.sha256 == earlier.sha256 and file.uploaded_at:
+    if file.sha256 and file.sha256 == earlier.sha256 and file.uploaded_at:
         return file
     seen = None if file.uploaded_at else earlier.first_seen or now
-    return replace(file, sha256=file.sha256 or earlier.sha256, first_seen=seen)
+    return replace(
+        file,
+        sha256=file.sha256 or earlier.sha256,
+        other_hashes=file.other_hashes or earlier.other_hashes,
+        first_seen=seen,
+    )
 
 
 def gone(

@@ -25,6 +25,8 @@ class UpstreamFile(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     """The absolute URL of the file at its upstream; it is never shown to clients."""
     sha256: str = ""
     """64 lower-case hexadecimal digits; empty if the page has none, and it was never fetched."""
+    other_hashes: tuple[str, ...] = ()
+    """The other digests that the page says, each as `ALGORITHM=HEX`, by names of `hashlib`."""
     size: int | None = None
     """Bytes; None if the page does not say."""
     uploaded_at: datetime | None = None
@@ -33,6 +35,8 @@ class UpstreamFile(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     """UTC; when this index saw the file first; only kept where `uploaded_at` is missing."""
     core_metadata: str = ""
     """SHA-256 of the core metadata; empty if the page has none."""
+    other_metadata_hashes: tuple[str, ...] = ()
+    """The other digests of the core metadata, as `other_hashes`."""
     has_metadata: bool = False
     """Whether the page says that core metadata is there, with or without its digest."""
     requires_python: str | None = None

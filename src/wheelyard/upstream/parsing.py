@@ -9,8 +9,9 @@ filename is a distribution of the project, and the URL is one that the index may
 A page may have 64 MiB: its JSON is read where it is, file by file.
 """
 
+import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -64,6 +65,12 @@ SHOWN_SUFFIXES: Final = (".whl", SDIST_SUFFIX, ZIP_SUFFIX)
 MAJOR: Final = 1
 VERSION_TAG: Final = "pypi:repository-version"
 
+OTHER_ALGORITHMS: Final = {
+    name: 2 * hashlib.new(name, usedforsecurity=False).digest_size
+    for name in sorted(hashlib.algorithms_guaranteed - {"sha256", "shake_128", "shake_256"})
+}
+"""Algorithms of digests that a page may state, and hexadecimal digits of the longest digest."""
+
 _API_VERSION: Final = re.compile(r"([0-9]{1,9})\.[0-9]{1,9}", re.ASCII)
 _PLAIN_PATH: Final = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9_.+!~%=-]+)+", re.ASCII)
 _UPWARDS: Final = re.compile(r"(?:\.\./)+", re.ASCII)
@@ -71,7 +78,8 @@ _TAG: Final = re.compile(rb"<[a-z!]", re.IGNORECASE)
 _INTERACTIVE: Final = re.compile(rb"<(?:form|input|script)\b", re.IGNORECASE)
 """Begins what a person has to fill in, or a browser to complete, such as a page to sign in with."""
 _HEX: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_SHA256: Final = re.compile(r"(?:\A|&)sha256=([^&]*)")
+_HEX_BYTES: Final = re.compile(r"(?:[0-9a-f]{2})+", re.ASCII)
+_HASHES: Final = re.compile(r"(?:\A|&)([a-z0-9_]{1,20})=([^&]*)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +310,8 @@ class _FileParser(Struct):
         if not version:
             self._leave_out(filename)
             return
-        digest = _digest(hashes.get("sha256")) if isinstance(hashes, dict) else ""
+        hashes = hashes if isinstance(hashes, dict) else {}
+        digest, others = _digests(hashes)
         required = _requires_python(entry.requires_python)
         if digest is None or required is None:
             return
@@ -311,16 +320,19 @@ class _FileParser(Struct):
             return
         metadata, size, yanked = entry.core_metadata, entry.size, entry.yanked
         metadata = entry.dist_info_metadata if metadata is None else metadata
-        core = _digest(metadata.get("sha256")) if isinstance(metadata, dict) else ""
+        metadata_hashes = metadata if isinstance(metadata, dict) else {}
+        core, other_core = _digests(metadata_hashes)
         self._add(
             UpstreamFile(
                 filename=filename,
                 version=version,
                 url=url,
                 sha256=digest,
+                other_hashes=others,
                 size=size if type(size) is int and 0 <= size <= MAX_SIZE else None,
                 uploaded_at=_moment(entry.upload_time),
                 core_metadata=core or "",
+                other_metadata_hashes=other_core,
                 has_metadata=bool(metadata) and core is not None,
                 requires_python=required or None,
                 yanked=_text(yanked) if yanked else None,  # true, or a reason
@@ -335,12 +347,14 @@ class _FileParser(Struct):
         if not version:
             self._leave_out(filename)
             return is_distribution_name(filename)
-        digest = _digest_in(fragment)
+        hashes = _hashes_in(fragment)
+        digest, others = _digests(hashes)
         required = _requires_python(link.requires_python)
         url = self._checked(base, href)
         if not url or digest is None or required is None:
             return True
-        core = _digest_in(link.core_metadata or "")
+        metadata_hashes = _hashes_in(link.core_metadata or "")
+        core, other_core = _digests(metadata_hashes)
         says = link.core_metadata is not None and link.core_metadata != "false"
         self._add(
             UpstreamFile(
@@ -348,7 +362,9 @@ class _FileParser(Struct):
                 version=version,
                 url=url,
                 sha256=digest,
+                other_hashes=others,
                 core_metadata=core or "",
+                other_metadata_hashes=other_core,
                 has_metadata=says and core is not None,
                 requires_python=required or None,
                 yanked=None if link.yanked is None else _text(link.yanked),
@@ -449,10 +465,33 @@ def _digest(text: object) -> str | None:
     return digest if _HEX.fullmatch(digest) else None
 
 
-def _digest_in(text: str) -> str | None:
-    """Return the SHA-256 in `sha256=...` or a URL's fragment, as `_digest` does."""
-    found = _SHA256.search(text)
-    return _digest(found[1] if found else None)
+def _digests(hashes: Mapping[object, object]) -> tuple[str | None, tuple[str, ...]]:
+    """
+    Return the SHA-256, and as `ALGORITHM=HEX` the other digests that can be computed here.
+
+    The first is empty if it is missing; None if it is malformed, or missing and another one is.
+    """
+    digest = _digest(hashes.get("sha256"))
+    if not hashes or (digest and len(hashes) == 1):  # most files
+        return digest, ()
+    others = list[str]()
+    for algorithm, size in OTHER_ALGORITHMS.items():
+        stated = hashes.get(algorithm)
+        if stated is None:
+            continue
+        text = stated.lower() if isinstance(stated, str) else ""
+        # BLAKE2 has digests of any length up to this one
+        is_sized = 0 < len(text) <= size if algorithm.startswith("blake2") else len(text) == size
+        if is_sized and _HEX_BYTES.fullmatch(text):
+            others.append(f"{algorithm}={text}")
+        elif not digest:
+            return None, ()
+    return digest, tuple(others)
+
+
+def _hashes_in(text: str) -> Mapping[object, object]:
+    """Return the digests in `sha256=...` or a URL's fragment, by algorithm; the first of two."""
+    return dict(reversed(_HASHES.findall(text)))
 
 
 def _requires_python(text: object) -> str | None:

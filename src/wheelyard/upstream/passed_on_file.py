@@ -2,15 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from hashlib import sha256
 
 from msgspec import Struct
-from packaging.utils import NormalizedName
 
-from wheelyard.upstream.file_source import FileResponse, limit_of, too_long, too_short, wrong_digest
+from wheelyard.upstream.file_check import FileCheck
+from wheelyard.upstream.file_source import FileResponse
 from wheelyard.upstream.growing_file import HELD_BACK_BYTES
-from wheelyard.upstream.observation import Observation
-from wheelyard.upstream.page import UpstreamFile
 
 OpenResponse = Callable[[], FileResponse]
 """Asks the upstream for the file; the caller closes the answer."""
@@ -19,12 +16,11 @@ OpenResponse = Callable[[], FileResponse]
 class PassedOnFile(Struct, frozen=True, kw_only=True):
     """A file that each reader gets from the upstream, verified on the way; nothing is kept."""
 
-    name: NormalizedName
-    file: UpstreamFile
     size: int | None
     """Bytes; None if neither the page nor the answer has said it."""
     open: OpenResponse
-    observation: Observation
+    begin_check: Callable[[int | None], FileCheck]
+    """Begins the check of a file of so many bytes."""
 
     @property
     def takes_ranges(self) -> bool:
@@ -43,24 +39,18 @@ class PassedOnFile(Struct, frozen=True, kw_only=True):
         """
         Yield the bytes from `start` on; all bytes are fetched, to verify them.
 
-        The last ones are held back until the digest has agreed. Raise Unavailable if it does not.
+        The last ones are held back until they are verified. Raise Unavailable if they are not.
         """
-        digest, received, held = sha256(), 0, b""
-        limit, filename = limit_of(self.size), self.file.filename
+        check, received, held = self.begin_check(self.size), 0, b""
         with closing(self.open()) as response:
             for chunk in response.chunks():
-                digest.update(chunk)
+                check.add(chunk)
                 held += chunk[max(0, start - received) :]
                 received += len(chunk)
-                if received > limit:
-                    raise too_long(filename)
                 if len(held) > HELD_BACK_BYTES:
                     yield held[:-HELD_BACK_BYTES]
                     held = held[-HELD_BACK_BYTES:]
-        if self.size not in (None, received):
-            raise too_short(filename)
-        if self.file.sha256 not in ("", digest.hexdigest()):
-            self.observation.digest_mismatch(self.name, filename)
-            raise wrong_digest(filename)
+        check.finish()
+        check.list_digest()
         if held:
             yield held

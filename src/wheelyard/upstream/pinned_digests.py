@@ -2,10 +2,12 @@
 Digests of files whose page has none: trust on first use.
 
 The first bytes that come for such a file decide: its digest is kept, and other bytes under the same
-filename are refused from then on.
+filename are refused from then on. One object for each file, which is only ever created, says which
+bytes came first. The document of a project lists the digests of all its files, for its page.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 from msgspec import Struct
@@ -37,7 +39,8 @@ class Pins(Struct, frozen=True):
     files: dict[str, Pin]
 
 
-_CODEC: Final = Codec(Pins)
+_PIN: Final = Codec(Pin)
+_PINS: Final = Codec(Pins)
 
 
 class _Completed(Struct, frozen=True):
@@ -74,7 +77,7 @@ class PinnedDigests:
             return last.completed
         if not isinstance(found, Stored):
             return page
-        pins = _CODEC.decode(key, found.body).files
+        pins = _PINS.decode(key, found.body).files
 
         def completed(file: UpstreamFile) -> UpstreamFile:
             pin = None if file.sha256 else pins.get(file.filename)
@@ -88,19 +91,32 @@ class PinnedDigests:
         """Return what is known of a project's files, by filename."""
         return self._load(name)[0]
 
-    def pin(self, name: NormalizedName, filename: str, found: Pin) -> Pin:
+    def pin(self, name: NormalizedName, filename: str, received: Pin) -> Pin:
         """Keep the digest of a file unless one is kept already; return the one that is kept."""
+        listed = self.load(name).get(filename)
+        if listed is not None:
+            return listed
+        key = keys.upstream_digest(name, filename)
+        try:
+            self._store.put(key, _PIN.encode(received), ABSENT)
+        except Conflict:
+            stored = self._store.get(key)
+            if not isinstance(stored, Stored):
+                raise
+            return _PIN.decode(key, stored.body)
+        return received
+
+    def list_on_page(self, name: NormalizedName, filename: str, pin: Pin) -> None:
+        """Add a digest that `pin` has kept to those of the project's page."""
         key = keys.upstream_digests(name)
         for _ in self._retries.attempts():
-            known, version = self._load(name)
-            if filename in known:
-                return known[filename]
-            body = _CODEC.encode(Pins({**known, filename: found}))
-            try:
+            listed, version = self._load(name)
+            if filename in listed:
+                return
+            body = _PINS.encode(Pins({**listed, filename: pin}))
+            with suppress(Conflict):
                 self._store.put(key, body, version)
-            except Conflict:
-                continue
-            return found
+                return
         raise self._retries.exhausted(str(key))
 
     def _load(self, name: NormalizedName) -> tuple[dict[str, Pin], ObjectVersion]:
@@ -108,4 +124,4 @@ class PinnedDigests:
         stored = self._store.get(key)
         if not isinstance(stored, Stored):
             return {}, ABSENT
-        return _CODEC.decode(key, stored.body).files, stored.version
+        return _PINS.decode(key, stored.body).files, stored.version

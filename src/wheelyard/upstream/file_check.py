@@ -1,0 +1,109 @@
+"""Comparing the bytes of a file, as they come, with what its page says and with earlier fetches."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from packaging.utils import NormalizedName
+
+from wheelyard.errors import Unavailable
+from wheelyard.upstream.file_source import bad_file, limit_of, too_long, too_short, wrong_digest
+from wheelyard.upstream.observation import Observation
+from wheelyard.upstream.page import UpstreamFile
+from wheelyard.upstream.pinned_digests import Pin, PinnedDigests
+
+if TYPE_CHECKING:
+    from _hashlib import _HashObject as Hasher
+
+
+class FileCheck:
+    """
+    The check of one file from its first byte to its last.
+
+    `size` is the number of bytes that it has to have, None if nobody has said it.
+    """
+
+    def __init__(
+        self,
+        name: NormalizedName,
+        file: UpstreamFile,
+        size: int | None,
+        pins: PinnedDigests,
+        observation: Observation,
+    ) -> None:
+        self._name = name
+        self._file = file
+        self._expected_size = size
+        self._pins = pins
+        self._observation = observation
+        self._size, self._limit = 0, limit_of(size)
+        self._sha256 = sha256()
+        self._others = OtherHashes(file.other_hashes)
+
+    def add(self, chunk: bytes) -> None:
+        """Take the next bytes; raise Unavailable (code `bad_upstream`) if they are too many."""
+        self._size += len(chunk)
+        if self._size > self._limit:
+            raise too_long(self._file.filename)
+        self._sha256.update(chunk)
+        self._others.update(chunk)
+
+    @property
+    def received(self) -> Pin:
+        """The digest and the size of the bytes so far."""
+        return Pin(self._sha256.hexdigest(), self._size)
+
+    def finish(self) -> None:
+        """
+        Raise Unavailable unless size and digests are those of the page and of the first fetch.
+
+        It is called when all bytes have come, and before the last ones leave: it pins a digest that
+        the page does not say. If the store does not take the pin, that is Unavailable, too.
+        """
+        name, file, observation = self._name, self._file, self._observation
+        if self._expected_size not in (None, self._size):
+            raise too_short(file.filename)
+        received = self.received
+        if file.sha256 not in ("", received.sha256) or not self._others.agree:
+            pin = self._pins.load(name).get(file.filename) if file.sha256 else None
+            is_pinned = pin is not None and pin.sha256 == file.sha256
+            note = observation.digest_change if is_pinned else observation.digest_mismatch
+            note(name, file.filename)
+            raise wrong_digest(file.filename)
+        if not file.sha256 and self._pins.pin(name, file.filename, received) != received:
+            observation.digest_change(name, file.filename)
+            raise bad_file(file.filename, "with another digest than before")
+
+    def list_digest(self) -> None:
+        """Have the page of the project list a pinned digest; if that fails, the next fetch does."""
+        name, filename = self._name, self._file.filename
+        if self._file.sha256:
+            return
+        try:
+            self._pins.list_on_page(name, filename, self.received)
+        except Unavailable as error:
+            self._observation.not_stored(name, filename, error.message)
+
+
+class OtherHashes:
+    """Digests other than SHA-256, each as `ALGORITHM=HEX`, that bytes are compared with."""
+
+    def __init__(self, stated: Iterable[str]) -> None:
+        self._hashers: list[tuple[Hasher, str]] = []
+        for each in stated:
+            algorithm, _, digest = each.partition("=")
+            # BLAKE2 has digests of many lengths
+            length = {"digest_size": len(digest) // 2} if algorithm.startswith("blake2") else {}
+            make: Callable[..., Hasher] = getattr(hashlib, algorithm)
+            self._hashers.append((make(usedforsecurity=False, **length), digest))
+
+    def update(self, chunk: bytes | bytearray) -> None:
+        """Take the next bytes."""
+        for hasher, _ in self._hashers:
+            hasher.update(chunk)
+
+    @property
+    def agree(self) -> bool:
+        """Whether the bytes so far have all of the digests."""
+        return all(hasher.hexdigest() == digest for hasher, digest in self._hashers)
