@@ -265,7 +265,7 @@ def test_one_broken_file() -> None:
     """However often one file of a host fails, its other files and pages are asked for."""
     circuit = Circuit(Clock().seconds, list[bool]().append)
     for _ in range(10):
-        circuit.record_failure("/one/broken.whl")
+        circuit.record_failure("it answers with status 500", "/one/broken.whl")
     circuit.check()
 
 
@@ -274,21 +274,21 @@ def test_circuit() -> None:
     clock, changes = Clock(), list[bool]()
     circuit = Circuit(clock.seconds, changes.append)
     for _ in range(10):
-        circuit.record_failure()
+        circuit.record_failure("it cannot be reached")
         clock.advance(seconds=10)
     circuit.check()
     assert changes == []
     for _ in range(5):
-        circuit.record_failure()
-    for seconds in (0, 29):
+        circuit.record_failure("it cannot be reached")
+    for seconds, left in ((0, 30), (29, 1)):
         clock.advance(seconds=seconds)
-        with pytest.raises(FetchError, match="again later"):
+        with pytest.raises(FetchError, match=f"reached, so .* again in {left} seconds"):
             circuit.check()
     clock.advance(seconds=1)
     circuit.check()
     with pytest.raises(FetchError):
         circuit.check()
-    circuit.record_failure()
+    circuit.record_failure("it cannot be reached")
     clock.advance(seconds=29)
     with pytest.raises(FetchError):
         circuit.check()

@@ -214,7 +214,19 @@ def test_stale(server: InProcessServer, public: FakeUpstream) -> None:
     assert stale.headers["age"] == "7200"
     server.clock.advance(hours=23)
     missing = page_of(server, "requests")
-    assert (missing.status, missing.headers["retry-after"]) == (503, "30")
+    assert (missing.status, missing.headers["retry-after"]) == (503, "2")
+    why = "The upstream index public does not answer: it cannot be reached."
+    assert json.loads(missing.body)["code"] == f"503 {why}"
+
+
+def test_offline_never_asks_to_wait(tmp_path: Path, public: FakeUpstream) -> None:
+    """Offline, no client is told to try again: it would wait, and get the same answer."""
+    with front(tmp_path, public, offline=True) as server:
+        for path in ("/simple/requests/", "/files/requests/1/requests-1.tar.gz"):
+            answer = look(server, path)
+            assert answer.status == 503
+            assert "retry-after" not in answer.headers
+            assert "offline is set" in json.loads(answer.body)["message"]
 
 
 def test_read_only(tmp_path: Path, public: FakeUpstream) -> None:

@@ -60,14 +60,13 @@ def both(upstream: FakeUpstream, other: FakeUpstream) -> Iterator[Asking]:
 
 
 @contextmanager
-def refused(code: str, why: str = "") -> Iterator[None]:
+def refused(code: str, why: str = "", *, retry_after: int | None = 2) -> Iterator[None]:
     """Expect an Unavailable."""
     with pytest.raises(Unavailable, match=why or None) as found:
         yield
     assert found.value.code == code
-    assert bool(found.value.retry_after) == (
-        code == "upstream_unavailable" and "offline" not in why
-    )
+    # waiting does not help where an answer cannot be used
+    assert found.value.retry_after == (retry_after if code == "upstream_unavailable" else None)
 
 
 def stored(asking: Asking) -> Stored:
@@ -190,15 +189,37 @@ def test_a_page_that_cannot_be_used(asking: Asking, upstream: FakeUpstream) -> N
 def test_an_upstream_that_says_when(asking: Asking, upstream: FakeUpstream) -> None:
     """After 429 no name is asked for until the time that the upstream has said."""
     upstream.behave("requests", 429, Retry_After="77")
-    with refused("upstream_unavailable"):
+    with refused("upstream_unavailable", "index public .* too many requests", retry_after=30):
         asking.found("requests")
 
-    with pytest.raises(Unavailable) as found:
-        asking.found("other")
-    assert found.value.retry_after == 77
+    # pip waits five times for as long as it is told
+    for passed, left in ((0, 30), (50, 27)):
+        asking.clock.advance(seconds=passed)
+        why = f"index public .* it wants no request for {77 - passed} seconds"
+        with refused("upstream_unavailable", why, retry_after=left):
+            asking.found("other")
     assert upstream.asked("other") == []
-    asking.clock.advance(seconds=78)
+    asking.clock.advance(seconds=28)
     assert asking.found("other") is None
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        ({"Retry_After": "12"}, 12),
+        ({"Retry_After": "7200"}, 30),
+        ({"Retry_After": "soon"}, 2),
+        ({}, 2),
+    ],
+)
+def test_an_upstream_that_is_being_maintained(
+    asking: Asking, upstream: FakeUpstream, sent: dict[str, str], told: int
+) -> None:
+    """After 503 a client is told the pause that the upstream wants, half a minute at most."""
+    upstream.behave("requests", 503, **sent)
+    with refused("upstream_unavailable", "index public .* status 503", retry_after=told):
+        asking.found("requests")
+    assert len(upstream.asked("requests")) == (1 if told > 2 else 2)
 
 
 def test_an_upstream_that_is_gone(asking: Asking, upstream: FakeUpstream) -> None:
@@ -207,11 +228,11 @@ def test_an_upstream_that_is_gone(asking: Asking, upstream: FakeUpstream) -> Non
     upstream.stop()
     asking.clock.advance(seconds=601)
     for number in range(3):  # each is tried twice
-        with refused("upstream_unavailable", "cannot be reached|asked again later"):
+        with refused("upstream_unavailable", "cannot be reached"):
             asking.found(f"name-{number}")
     upstream.start()
 
-    with refused("upstream_unavailable", "asked again later"):
+    with refused("upstream_unavailable", "cannot be reached, so that it is asked again"):
         asking.found("other")
     assert asking.page("requests").is_stale
     assert asking.observation.gauges()["breaker_open", ("public",)] == 1
@@ -514,7 +535,7 @@ def test_offline(asking: Asking, upstream: FakeUpstream) -> None:
     assert not offline.page("requests").is_stale
     assert offline.pages.ask(REQUESTS)
     for ask in (offline.pages.get, offline.pages.ask):
-        with refused("upstream_unavailable", "offline is set"):
+        with refused("upstream_unavailable", "offline is set", retry_after=None):
             ask(canonicalize_name("other"))
     assert len(upstream.requests) == before
 

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from math import ceil
 from threading import Lock
 from typing import Final
 
@@ -31,16 +32,22 @@ class Circuit(Struct):
     _paused_until: float = 0.0
     """Until when the host wants no request; the answers to earlier ones do not change that."""
     _is_open: bool = False
+    _why: str = ""
+    """Why the last request failed."""
     _lock: Lock = field(default_factory=Lock)
 
     def check(self) -> None:
         """Raise FetchError if no request may be sent now."""
         with self._lock:
             now = self.monotonic()
-            wait = max(self._paused_until, self._tested_at if self._is_open else 0.0) - now
-            if wait > 0:
-                why = "it did not answer, or asked for a pause, and is asked again later"
-                raise FetchError(why, is_transient=True, wait=wait)
+            pause = self._paused_until - now
+            if pause > 0:
+                why = f"it wants no request for {ceil(pause)} seconds"
+                raise FetchError(why, is_transient=True, wait=pause)
+            if self._is_open and self._tested_at > now:
+                seconds = ceil(self._tested_at - now)
+                why = f"{self._why}, so that it is asked again in {seconds} seconds"
+                raise FetchError(why, is_transient=True)
             if self._is_open:  # the others wait for what becomes of this request
                 self._tested_at = now + OPEN_SECONDS
 
@@ -52,14 +59,14 @@ class Circuit(Struct):
         if was_open:
             self.on_change(False)  # noqa: FBT003 - the only argument that there is
 
-    def record_failure(self, url: str = "") -> None:
+    def record_failure(self, why: str, url: str = "") -> None:
         """
-        Note that the host has not answered, or with an error of its own for `url`.
+        Note that the host has not answered, or with an error of its own for `url`, and why.
 
         Errors for the same URL count once: one broken file does not close the whole host.
         """
         with self._lock:
-            now, failures = self.monotonic(), self._failures
+            now, failures, self._why = self.monotonic(), self._failures, why
             if not (url and any(each[1] == url for each in failures)):
                 failures.append((now, url))
             has_many = len(failures) == FAILURES

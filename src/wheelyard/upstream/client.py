@@ -9,6 +9,7 @@ address. Pages are received whole, within limits of size and time.
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from http import HTTPStatus
 from importlib.metadata import version
 from threading import BoundedSemaphore, Lock
@@ -126,7 +127,7 @@ class UpstreamClient:
             return self._page(name, parse, etag)
         except FetchError as fault:
             is_retried = fault.is_unreachable or fault.status in RETRIED_STATUSES
-            if not (fault.is_transient and is_retried):
+            if fault.wait or not (fault.is_transient and is_retried):
                 raise
             pause = self._runtime.random.uniform(0.1, 1.0) * RETRY_PAUSE_SECONDS
             self._runtime.pause(pause)
@@ -167,7 +168,7 @@ class UpstreamClient:
         response.close()
         if response.status in MISSING_STATUSES:
             return None
-        raise status_error(response)
+        raise self._status_error(response)
 
     def _page(
         self, name: NormalizedName, parse: Callable[[ReceivedPage], T], etag: str
@@ -185,7 +186,7 @@ class UpstreamClient:
             if response.status == HTTPStatus.NOT_MODIFIED and etag:
                 return NotChanged()
             if response.status != HTTPStatus.OK:
-                raise status_error(response)
+                raise self._status_error(response)
             received = response.headers
             serial = received.get("x-pypi-last-serial", "")
             page = ReceivedPage(
@@ -246,17 +247,17 @@ class UpstreamClient:
             response = client.send("GET", url, sent, seconds=seconds)
         except FetchError as fault:
             if fault.is_transient or fault.is_unreachable:
-                circuit.record_failure()
+                circuit.record_failure(fault.why)
             raise
         if response.status == HTTPStatus.TOO_MANY_REQUESTS:
             response.close()
-            seconds = self._retry_after(response.headers.get("retry-after", ""))
+            seconds = self._retry_after(response, BUSY_SECONDS)
             circuit.pause(seconds)
             raise FetchError(
                 "it has had too many requests", HTTPStatus.TOO_MANY_REQUESTS, wait=seconds
             )
         if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            circuit.record_failure(url.target)
+            circuit.record_failure(status_error(response).why, url.target)
         else:
             circuit.record_answer()
         size = sum(len(name) + len(value) for name, value in response.headers.items())
@@ -265,13 +266,19 @@ class UpstreamClient:
             raise FetchError("its headers are too large")
         return response
 
-    def _retry_after(self, text: str) -> float:
-        """Return the seconds of a Retry-After header; `BUSY_SECONDS` if there is none."""
+    def _status_error(self, response: ClientResponse) -> FetchError:
+        """Return the FetchError for a response whose status is an error, with the pause it asks."""
+        return replace(status_error(response), wait=self._retry_after(response, 0.0))
+
+    def _retry_after(self, response: ClientResponse, default: float) -> float:
+        """Return the seconds that a response asks to wait; `default` if it says nothing of it."""
+        text = response.headers.get("retry-after", "")
         if text.isascii() and text.isdigit() and len(text) <= MAX_SERIAL_DIGITS:
             return min(float(text), MAX_PAUSE_SECONDS)
         until = parse_http_date(text)
-        seconds = (until - self._runtime.now()).total_seconds() if until else BUSY_SECONDS
-        return min(max(seconds, 1.0), MAX_PAUSE_SECONDS)
+        if until is None:
+            return default
+        return min(max((until - self._runtime.now()).total_seconds(), 1.0), MAX_PAUSE_SECONDS)
 
     def _authorization(self) -> str | None:
         if self._google is not None:

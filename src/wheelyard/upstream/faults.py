@@ -1,17 +1,19 @@
 """What clients are told when an upstream index gives no answer, or none that can be used."""
 
 from http import HTTPStatus
+from math import ceil
 from typing import Final
 
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import BAD_UPSTREAM, UPSTREAM_UNAVAILABLE, UPSTREAM_UNPROVEN, Unavailable
 from wheelyard.http_client.address_policy import FetchError
-from wheelyard.upstream.circuit import MAX_PAUSE_SECONDS
 from wheelyard.upstream.config import UpstreamServer
 
-RETRY_SECONDS: Final = 30
-"""Seconds after which a client may try again, unless the upstream has said another time."""
+OUTAGE_SECONDS: Final = 2
+"""Seconds after which a client may try again; pip does so five times before it says anything."""
+MAX_TOLD_PAUSE_SECONDS: Final = 30
+"""Longest pause, in seconds, that an upstream index wants and that a client is told of."""
 
 
 def is_outage(fault: FetchError) -> bool:
@@ -24,24 +26,18 @@ def is_outage(fault: FetchError) -> bool:
 def unanswered(label: str, name: NormalizedName, fault: FetchError) -> Unavailable:
     """Return the error for a request about a project that an upstream index has not answered."""
     if is_outage(fault):
+        wait = min(ceil(fault.wait), MAX_TOLD_PAUSE_SECONDS) or OUTAGE_SECONDS
         return Unavailable(
             f"The upstream index {label} does not say what it has of {name}: {fault.why}.",
             code=UPSTREAM_UNAVAILABLE,
-            short="The upstream index does not answer.",
-            retry_after=max(1, round(min(fault.wait or RETRY_SECONDS, MAX_PAUSE_SECONDS))),
+            short=f"The upstream index {label} does not answer: {fault.why}.",
+            retry_after=wait,
         )
-    return unusable(
-        f"What the upstream index {label} answers about {name} cannot be used: {fault.why}. Tell "
-        "the operator of this index."
-    )
-
-
-def unusable(message: str) -> Unavailable:
-    """Return the error for an answer of an upstream index that cannot be used."""
     return Unavailable(
-        message,
+        f"What the upstream index {label} answers about {name} cannot be used: {fault.why}. Tell "
+        "the operator of this index.",
         code=BAD_UPSTREAM,
-        short="The upstream index gives no usable answer.",
+        short=f"The upstream index {label} gives no usable answer: {fault.why}.",
     )
 
 
@@ -52,7 +48,6 @@ def unproven(server: UpstreamServer, why: str) -> Unavailable:
         "one that matches [upstream] private can.",
         code=UPSTREAM_UNPROVEN,
         short="The upstream index has not shown that it is one.",
-        retry_after=RETRY_SECONDS,
     )
 
 
@@ -71,5 +66,5 @@ def is_offline(what: str) -> Unavailable:
         f"[upstream] offline is set, and {what} is not in the store. Bring it with 'wheelyard "
         "upstream prefetch' where there is a connection.",
         code=UPSTREAM_UNAVAILABLE,
-        short="It is not in the store, and nothing is fetched.",
+        short="[upstream] offline is set, and this is not in the store.",
     )

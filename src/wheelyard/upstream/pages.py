@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
+from copy import copy
 from datetime import timedelta
 from functools import partial
 from typing import Final, NamedTuple
@@ -30,7 +31,7 @@ from wheelyard.model.project import Status
 from wheelyard.storage.base import ABSENT, ObjectVersion
 from wheelyard.upstream.clients import UpstreamClients
 from wheelyard.upstream.config import UpstreamConfig
-from wheelyard.upstream.faults import is_offline, unusable
+from wheelyard.upstream.faults import is_offline
 from wheelyard.upstream.index_proof import IndexProof
 from wheelyard.upstream.observation import CacheResult, Kind, Observation
 from wheelyard.upstream.page import UpstreamPage
@@ -130,7 +131,9 @@ class UpstreamPages:
         self._absent: ExpiringCache[NormalizedName, bool] = ExpiringCache(
             runtime.monotonic, MAX_ABSENT
         )
-        self._bad: ExpiringCache[NormalizedName, str] = ExpiringCache(runtime.monotonic, MAX_BAD)
+        self._bad: ExpiringCache[NormalizedName, Unavailable] = ExpiringCache(
+            runtime.monotonic, MAX_BAD
+        )
 
     def get(self, name: NormalizedName) -> FoundPage | None:
         """
@@ -310,14 +313,14 @@ class UpstreamPages:
         self, name: NormalizedName, kind: Kind, held: _Held | None
     ) -> _Held | None:
         """Ask for a page; raise what was raised a moment ago if it could not be used then."""
-        message = self._bad.get(name)
-        if message is not None:
-            raise unusable(message)
+        latest = self._bad.get(name)
+        if latest is not None:
+            raise copy(latest)
         try:
             return self._asked(name, kind, held)
         except Unavailable as error:
             if error.code == BAD_UPSTREAM:
-                self._bad.put(name, error.message, BAD_SECONDS)
+                self._bad.put(name, copy(error), BAD_SECONDS)  # without its traceback
             raise
 
     def _asked(self, name: NormalizedName, kind: Kind, held: _Held | None) -> _Held | None:
