@@ -167,7 +167,8 @@ def test_an_upstream_that_fails(asking: Asking, upstream: FakeUpstream, fault: F
     assert asking.pages.cached(REQUESTS) is not None
     asking.clock.advance(seconds=DAY)
     is_bad = fault in {401, Fault.BAD_JSON, Fault.REDIRECT_NAME}
-    with refused("bad_upstream" if is_bad else "upstream_unavailable"):
+    code, wait = "bad_upstream" if is_bad else "upstream_unavailable", 5 if fault == 429 else 2
+    with refused(code, retry_after=wait):
         asking.page("requests")
     upstream.behave("requests")
     asking.clock.advance(seconds=301)
@@ -614,3 +615,29 @@ def test_the_command_that_forgets(upstream: FakeUpstream, tmp_path: Path) -> Non
     assert run("requests", *options, "--json") == '{"project":"requests","owner":""}\n'
     with pytest.raises(Invalid, match="No upstream index"):
         run("requests")
+
+
+def test_refresh(asking: Asking, upstream: FakeUpstream) -> None:
+    """A refresh gets a new release and a new name at once, and other processes have it soon."""
+    other = asking.again()
+    for each in (asking, other):
+        assert each.filenames("requests") == [PACKAGE.filename]
+        assert each.found("late") is None
+    newer, late = public_wheel("requests", "3.0"), public_wheel("late", "1.0")
+    upstream.publish(newer, late)
+    assert asking.filenames("requests") == [PACKAGE.filename]
+
+    for name in ("requests", "late"):
+        assert asking.pages.refresh(canonicalize_name(name)) is not None
+    asked = len(upstream.requests)
+
+    assert asking.filenames("requests") == [PACKAGE.filename, newer.filename]
+    asking.clock.advance(seconds=6)
+    for each in (asking, other, asking.again()):
+        assert each.filenames("requests") == [PACKAGE.filename, newer.filename]
+        assert each.filenames("late") == [late.filename]
+    assert len(upstream.requests) == asked
+    upstream.stop()
+    with refused("upstream_unavailable"):
+        asking.pages.refresh(REQUESTS)
+    assert not asking.page("requests").is_stale

@@ -50,6 +50,7 @@ from wheelyard.operations.upload import PublishedFile
 
 if TYPE_CHECKING:
     from wheelyard.operations.client_projects import ClientProjects
+    from wheelyard.upstream.index import RefreshedPage
     from wheelyard.upstream.why import Explanation
 
 DAY: Final = timedelta(days=1)
@@ -191,6 +192,12 @@ class RemoteIndex:
 
         query = urlencode({"project": name, "version": str(version or "")})
         return self._connection.send("GET", f"upstream/why?{query}", Explanation)
+
+    def refresh_upstream(self, name: NormalizedName) -> "RefreshedPage":
+        """Ask the upstream indexes for a project now; return what has come."""
+        from wheelyard.upstream.index import RefreshedPage  # noqa: PLC0415 - ditto
+
+        return self._connection.send("POST", "upstream/refresh", RefreshedPage, {"project": name})
 
     def upload(self, path: Path, progress: Callable[[int], None]) -> PublishedFile:
         """Upload a file; call `progress` with the size of each chunk."""

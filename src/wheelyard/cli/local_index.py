@@ -27,6 +27,7 @@ from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:  # most commands need none of them
     from wheelyard.operations.client_projects import ClientProjects
+    from wheelyard.upstream.index import RefreshedPage, UpstreamIndex
     from wheelyard.upstream.policy.deciding import Deciding
     from wheelyard.upstream.why import Explanation
 
@@ -165,13 +166,20 @@ class LocalIndex(Struct, frozen=True):
 
     def explain_upstream(self, name: NormalizedName, version: Version | None) -> "Explanation":
         """Return what clients get for a name or one version of it, and why."""
+        return self._upstream().explain(name, version)
+
+    def refresh_upstream(self, name: NormalizedName) -> "RefreshedPage":
+        """Ask the upstream indexes for a project now; return what has come."""
+        return self._upstream().refresh(name)
+
+    def _upstream(self) -> "UpstreamIndex":
         if self.index.upstream is None:
             raise Invalid(
                 "This index has no upstream index: [upstream] is not enabled in the settings of "
                 "this command. Give the --config of the server, or --server.",
                 code="bad_setting",
             )
-        return self.index.upstream.explain(name, version)
+        return self.index.upstream
 
     def _deciding(self) -> "Deciding":
         from wheelyard.upstream.policy.deciding import Deciding  # other commands need none of it

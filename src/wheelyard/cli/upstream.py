@@ -7,6 +7,7 @@ from wheelyard.cli.upstream_accept_osv import accept_osv
 from wheelyard.cli.upstream_decisions import approve, block, decisions
 from wheelyard.cli.upstream_forget import forget
 from wheelyard.cli.upstream_prefetch import prefetch
+from wheelyard.cli.upstream_refresh import refresh
 from wheelyard.cli.upstream_sweep import sweep
 from wheelyard.cli.upstream_why import why
 
@@ -22,5 +23,5 @@ def command() -> None:
     """Bring, approve, block and clear out packages of upstream indexes."""
 
 
-for each in (approve, block, decisions, why, prefetch, sweep, forget, accept_osv):
+for each in (approve, block, decisions, why, refresh, prefetch, sweep, forget, accept_osv):
     command.add_command(each)

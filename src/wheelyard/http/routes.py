@@ -244,6 +244,7 @@ def _api(context: ServerContext) -> Iterator[Route]:
     yield api("upstream/why", upstream_api.explain)
     yield api("upstream/decisions", upstream_api.list_decisions)
     yield api("upstream/decisions/history", upstream_api.show_history)
+    yield api("upstream/refresh", upstream_api.refresh, POST)
     for change in upstream_api.CHANGES:
         yield api(f"upstream/{change}", upstream_api.decide, POST, change=change)
 

@@ -28,9 +28,10 @@ from wheelyard.http.protocol.error_responses import UPSTREAM_LOOP
 from wheelyard.http.protocol.messages import Header, Request, Response
 from wheelyard.http.security.read_policy import ReadPolicy, project_not_found
 from wheelyard.http.thread_pools import ThreadPools
-from wheelyard.upstream.index import Peek, ServedPage, UpstreamIndex
+from wheelyard.model.access import Action
+from wheelyard.upstream.index import Peek, RefreshedPage, ServedPage, UpstreamIndex
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
-from wheelyard.upstream.pages import FoundPage
+from wheelyard.upstream.pages import LOOK_SECONDS, FoundPage
 from wheelyard.upstream.why import Explanation, NameAnswer
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ UPSTREAM_THREADS: Final = 32
 """Names that a process looks up at upstream indexes at a time."""
 UNKNOWN_NAMES_PER_MINUTE: Final = 300
 """Names that no upstream index has, and that one client may ask for."""
+REFRESH_SECONDS: Final = 1.0
+"""Age from which on a page is asked for again for a caller who wants it from no cache."""
 SOURCE: Final = b"x-wheelyard-source"
 """The header that says where a page comes from."""
 FROM_UPSTREAM: Final[Header] = (SOURCE, b"upstream")
@@ -90,23 +93,28 @@ class UpstreamReader:
         else:
             self._threads.submit(complete)
 
-    async def find(self, request: Request, name: NormalizedName) -> ServedPage | None:
+    async def find(
+        self, request: Request, name: NormalizedName, *, may_refresh: bool = True
+    ) -> ServedPage | None:
         """
         Return the page of a name that `ReadPolicy.require_lookup` has allowed.
 
-        None if the name is private, and the caller may read it.
+        None if the name is private, and the caller may read it. With `may_refresh`, a caller who
+        may upload can have the upstream indexes asked now, by `Cache-Control: no-cache`.
 
         Raises:
             NotFound: No upstream index has it, or the settings do not allow to ask for it; or it is
                 private, and the caller may not read it. That may be Forbidden, too.
             Unavailable: The store does not say whether it is private, or no upstream answers.
         """
-        page = await self._find(request, name)
+        page = await self._find(request, name, is_forced=may_refresh and _wants_refresh(request))
         if page is None:
             self._read_policy.require_project_read(request.caller, name)
         return page
 
-    async def _find(self, request: Request, name: NormalizedName) -> ServedPage | None:
+    async def _find(
+        self, request: Request, name: NormalizedName, *, is_forced: bool
+    ) -> ServedPage | None:
         if self.upstream.names.is_known(name):
             return None
         is_private, known = await self._look(name)
@@ -116,8 +124,10 @@ class UpstreamReader:
             raise NotFound(known.absence.text, short="No such project.")
         self._refuse_loop(request)
         page = known.page
-        if page is None and not known.is_absent:
-            found = await self._ask(request, name)
+        if page is not None:
+            is_forced &= page.refusal is None and page.age >= REFRESH_SECONDS
+        if is_forced or (page is None and not known.is_absent):
+            found = await self._ask(request, name, is_forced=is_forced)
             is_private, page = await self._pools.run_read(partial(self._served, name, found))
             if is_private:  # claimed meanwhile
                 return None
@@ -143,7 +153,8 @@ class UpstreamReader:
         if is_same_policy is None:
             return None
         # a refusal ends with the decision alone
-        seconds = inf if page.refusal else self.upstream.pages.ttl(page.content.page) - page.age
+        left = inf if page.refusal else self.upstream.pages.ttl(page.content.page) - page.age
+        seconds = min(left, LOOK_SECONDS)
         if view.changes_at is not None:
             seconds = min(seconds, (view.changes_at - runtime.now()).total_seconds())
         monotonic, end = runtime.monotonic, runtime.monotonic() + seconds
@@ -224,6 +235,20 @@ class UpstreamReader:
         async with self._limit.acquire(request.client_key):
             return await self._run_waiting(work)
 
+    async def refresh(self, request: Request, name: NormalizedName) -> RefreshedPage:
+        """Ask the upstream indexes for a page now, with all others who want that; see `find`."""
+        client = request.client_key
+        self._require_guesses(client)
+
+        async def ask() -> RefreshedPage:
+            async with self._limit.acquire(client):
+                return await self._run_waiting(partial(self.upstream.refresh, name))
+
+        found = await self._in_flight.run(("refreshed", name), ask)
+        if not found.upstream:
+            self._unknown_names.record_failure((_guesses_of(client),))
+        return found
+
     def close(self) -> None:
         """End what is under way."""
         self.upstream.close()
@@ -270,23 +295,35 @@ class UpstreamReader:
     async def _is_private(self, name: NormalizedName) -> bool:
         return await self._pools.run_read(partial(self.upstream.names.is_private, name))
 
-    async def _ask(self, request: Request, name: NormalizedName) -> FoundPage | None:
+    async def _ask(
+        self, request: Request, name: NormalizedName, *, is_forced: bool
+    ) -> FoundPage | None:
         """
         Return the page of a name; wait for an upstream with all others that need it.
 
-        If that takes long, a page that is known is returned instead, while the question goes on.
+        If that takes long, a page that is known is returned instead, while the question goes on;
+        not if it `is_forced`, as the caller wants no such page.
         """
         pages, client = self.upstream.pages, request.client_key
         self._require_guesses(client)
 
         async def ask() -> FoundPage | None:
             async with self._limit.acquire(client):
-                found = await self._run_waiting(partial(pages.get, name))
+                get = self._refreshed if is_forced else pages.get
+                found = await self._run_waiting(partial(get, name))
             if found is None:
                 self._unknown_names.record_failure((_guesses_of(client),))
             return found
 
+        if is_forced:
+            return await self._in_flight.run(("refresh", name), ask)
         return await self._in_flight.run(name, ask, partial(pages.stale, name))
+
+    def _refreshed(self, name: NormalizedName) -> FoundPage | None:
+        try:
+            return self.upstream.pages.refresh(name)
+        except Unavailable:
+            return self.upstream.pages.get(name)  # what can be served all the same
 
     def _served(
         self, name: NormalizedName, found: FoundPage | None
@@ -306,6 +343,13 @@ class UpstreamReader:
                 short="Too many unknown names.",
                 retry_after=ceil(wait),
             )
+
+
+def _wants_refresh(request: Request) -> bool:
+    """Return whether a caller who may upload asks for a page that no cache has."""
+    stated = request.headers.get(b"cache-control", b"").lower().split(b",")
+    # not max-age=0: pip says so with each request
+    return b"no-cache" in map(bytes.strip, stated) and request.caller.may_anywhere(Action.UPLOAD)
 
 
 def _guesses_of(client: str) -> str:

@@ -13,6 +13,7 @@ from packaging.version import Version
 from wheelyard.catalog.private_names import PrivateNames
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Forbidden
 from wheelyard.storage.base import ObjectVersion
 from wheelyard.upstream.clients import UpstreamClients
 from wheelyard.upstream.config import UpstreamConfig
@@ -63,6 +64,20 @@ class ServedPage(Struct, frozen=True):
     """Seconds since its upstream index has confirmed it."""
     refusal: Reason | None = None
     """Why nothing of the project is shown, whatever its upstream index has; None if it is."""
+
+
+class RefreshedPage(Struct, frozen=True, kw_only=True):
+    """What an upstream index has answered to a question that was asked now."""
+
+    name: NormalizedName
+    upstream: str
+    """The label of the index that has the project; empty if none has it."""
+    files: int
+    """How many files its page lists."""
+    new: tuple[str, ...]
+    """The filenames that the page before did not list."""
+    removed: tuple[str, ...]
+    """The filenames that only the page before lists."""
 
 
 class Peek(Struct, frozen=True):
@@ -119,6 +134,31 @@ class UpstreamIndex:
             known = self._new(page, view, known)
             self._on_show.put(page.name, known, PAGE_BYTES + FILE_BYTES * len(page.files))
         return ServedPage(known, found.is_stale, found.age)
+
+    def refresh(self, name: NormalizedName) -> RefreshedPage:
+        """
+        Ask the upstream indexes for a page now, and return what has come.
+
+        Raises:
+            Forbidden: The name is private, or the policy does not let anybody ask for it.
+            Unavailable: The upstream index does not answer, or with what cannot be used.
+        """
+        if self.names.is_private(name):
+            raise Forbidden(f"{name} is a private name: no upstream index is ever asked for it.")
+        refusal = self.policy.refuses_name(name)
+        if refusal is not None:
+            raise Forbidden(refusal.text, code=refusal.code)
+        before = self.pages.cached(name)
+        earlier = frozenset(before.page.by_filename) if before else frozenset[str]()
+        found = self.pages.refresh(name)
+        files = found.page.by_filename if found else {}
+        return RefreshedPage(
+            name=name,
+            upstream=self.config.label_of(found.page.upstream) if found else "",
+            files=len(files),
+            new=tuple(each for each in files if each not in earlier),
+            removed=tuple(sorted(earlier.difference(files))),
+        )
 
     def explain(self, name: NormalizedName, version: Version | None) -> Explanation:
         """Return what clients get for a name or one version of it, and why; may ask upstreams."""

@@ -48,6 +48,8 @@ RETRY_SECONDS: Final = 30.0
 """Seconds for which a page is served without asking again after its index has not answered."""
 CONFIRMATION: Final = timedelta(hours=1)
 """Age from which a stored page is written again only because its index has confirmed it."""
+LOOK_SECONDS: Final = 5.0
+"""Seconds for which memory is used without looking at what another process may have stored."""
 BAD_SECONDS: Final = 5.0
 """Seconds for which a page that cannot be used, perhaps a huge one, is not asked for again."""
 MAX_BAD: Final = 1000
@@ -94,6 +96,8 @@ class _Held(Struct, frozen=True, kw_only=True):
     fresh_until: float
     retry_at: float = 0.0
     """When its index is asked again, after it has not answered."""
+    looked_at: float
+    """When it was compared with the object in the store."""
 
 
 StartSaving = Callable[[Callable[[], None]], Future[None]]
@@ -131,6 +135,9 @@ class UpstreamPages:
         self._absent: ExpiringCache[NormalizedName, bool] = ExpiringCache(
             runtime.monotonic, MAX_ABSENT
         )
+        self._looked_absent: ExpiringCache[NormalizedName, bool] = ExpiringCache(
+            runtime.monotonic, MAX_ABSENT
+        )
         self._bad: ExpiringCache[NormalizedName, Unavailable] = ExpiringCache(
             runtime.monotonic, MAX_BAD
         )
@@ -152,12 +159,12 @@ class UpstreamPages:
     def peek(self, name: NormalizedName) -> KnownPage | None:
         """Return what `get` would, if it needs neither the network nor the store; else None."""
         now, held = self._runtime.monotonic(), self._memory.get(name)
-        if held is not None and now < held.fresh_until:
+        if held is not None and now < min(held.fresh_until, held.looked_at + LOOK_SECONDS):
             self._observation.cache(Kind.PAGE, CacheResult.HIT)
             return KnownPage(self._found(held))
         if held is not None and now < held.retry_at and self._may_serve(held):
             return KnownPage(self._found(held))
-        if self._absent.get(name):
+        if self._absent.get(name) and self._looked_absent.get(name):
             self._observation.cache(Kind.PAGE, CacheResult.NEGATIVE)
             return KnownPage(None)
         return None
@@ -175,7 +182,27 @@ class UpstreamPages:
             if held is not None and self._runtime.monotonic() < held.fresh_until:
                 self._remember(held)
                 known = self.peek(name)
+            elif held is None and self._is_still_absent(name):
+                known = self.peek(name)
         return known
+
+    def refresh(self, name: NormalizedName) -> FoundPage | None:
+        """
+        Ask the upstream indexes for a page now, store it, and return it; None if none has it.
+
+        Other processes have it within `LOOK_SECONDS`. Raises Unavailable as `get`, also if there is
+        an older page.
+        """
+        if self._config.offline:
+            raise is_offline(f"a newer page of {name}")
+        held = self._asked(name, Kind.PAGE, self._load(name))
+        if held is None:
+            return None
+        held = replace(held, retry_at=0.0)
+        self._remember(held)
+        if not (held.is_saved or self._config.read_only):
+            self._save(held)
+        return self._found(held, is_confirmed=True)
 
     def ask(self, name: NormalizedName) -> bool:
         """
@@ -296,6 +323,8 @@ class UpstreamPages:
             if held is None:
                 raise is_offline(name)
             return held
+        if held is None and kind is Kind.PAGE and self._is_still_absent(name):
+            return None
         try:
             return self._asked_unless_bad(name, kind, held)
         except Unavailable:
@@ -329,6 +358,7 @@ class UpstreamPages:
             page = self._requests.find(name, kind)
             if page is None:
                 self._absent.put(name, True, NEGATIVE_SECONDS)  # noqa: FBT003 - the cached value
+                self._is_still_absent(name)
                 return None
             return self._held(page, None, is_saved=False)
         self._observation.cache(kind, CacheResult.REVALIDATED)
@@ -342,12 +372,23 @@ class UpstreamPages:
             return self._confirmed(held)
         return replace(held, fresh_until=self._runtime.monotonic() + NEGATIVE_SECONDS)
 
+    def _is_still_absent(self, name: NormalizedName) -> bool:
+        """Return whether no index had a name a moment ago; the store has no page of it now."""
+        is_absent = bool(self._absent.get(name))
+        if is_absent:
+            self._looked_absent.put(name, is_absent, LOOK_SECONDS)
+        return is_absent
+
     def _confirmed(self, held: _Held) -> _Held:
         now = self._runtime.now()
         if now - held.page.fetched_at < CONFIRMATION:
             at = self._runtime.monotonic()
             return replace(
-                held, confirmed_at=at, fresh_until=at + self.ttl(held.page), retry_at=0.0
+                held,
+                confirmed_at=at,
+                fresh_until=at + self.ttl(held.page),
+                retry_at=0.0,
+                looked_at=at,
             )
         return self._changed(held, msgspec.structs.replace(held.page, fetched_at=now))
 
@@ -366,6 +407,7 @@ class UpstreamPages:
             is_saved=is_saved,
             confirmed_at=confirmed_at,
             fresh_until=confirmed_at + self.ttl(page),
+            looked_at=self._runtime.monotonic(),
         )
 
     def _load(self, name: NormalizedName) -> _Held | None:
@@ -377,8 +419,10 @@ class UpstreamPages:
         try:
             for owner in owners:
                 found = self._stored.load(owner, name, None if memory is None else memory.version)
+                if found is None and memory is not None:
+                    return replace(memory, looked_at=self._runtime.monotonic())
                 if found is None:
-                    return memory
+                    return None
                 if found.page is not None:
                     return self._held(found.page, found.version, is_saved=True)
         except Unavailable:

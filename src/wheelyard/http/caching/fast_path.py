@@ -48,6 +48,7 @@ _BODY_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
 """Only the ordinary path reads bodies."""
 _AUTHORIZATION: Final = b"authorization"
 _IF_NONE_MATCH: Final = b"if-none-match"
+_CACHE_CONTROL: Final = b"cache-control"
 _COOKIE: Final = b"cookie"
 _METHODS: Final = frozenset({"GET", "HEAD"})
 
@@ -108,8 +109,10 @@ class FastPath:
                     return None
                 address = client_address(scope, self._trusted_proxies)
                 caller_key = self._authenticator.cache_key(value, address)
-            elif name == IAP_ASSERTION_HEADER or (
-                len(name) + len(value) > HEADER_LIMIT_BYTES and not _may_be_long(name, headers)
+            elif (
+                name == IAP_ASSERTION_HEADER
+                or (name == _CACHE_CONTROL and b"no-cache" in value.lower())
+                or (len(name) + len(value) > HEADER_LIMIT_BYTES and not _may_be_long(name, headers))
             ):
                 return None  # the caller of an assertion is not cached
             elif name in _DECIDING_HEADERS:

@@ -132,7 +132,7 @@ async def _upstream_response(
     context: ServerContext,
 ) -> Response | None:
     """Return the response with a file of an upstream index; None if the name is private."""
-    page = await reader.find(request, name)
+    page = await reader.find(request, name, may_refresh=False)
     if page is None:
         return None
     # no server without an upstream index needs it

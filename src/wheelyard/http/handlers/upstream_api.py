@@ -1,10 +1,11 @@
 """
 Handlers of `/api/v1/upstream` (docs/api.md): decisions about public packages, and why.
 
-All but `explain` are for administrators.
+`explain` is for whoever may read the project, `refresh` for whoever may upload, the rest for
+administrators.
 """
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -14,7 +15,11 @@ from wheelyard.http.protocol.fields import parse_after, query_field
 from wheelyard.http.protocol.json_body import decode_json, json_response, read_json
 from wheelyard.http.protocol.messages import Request, Response
 from wheelyard.http.security.read_policy import require_admin
+from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_name, parse_version
+
+if TYPE_CHECKING:
+    from wheelyard.http.upstream_reader import UpstreamReader
 
 CHANGES: Final = ("approve", "block")
 """The changes: the last segment of the path."""
@@ -27,6 +32,12 @@ class BlockRequest(Struct, frozen=True, forbid_unknown_fields=True):
     version: str = ""
     """Empty for the whole project."""
     reason: str = ""
+
+
+class RefreshRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a request to ask the upstream indexes for a project now."""
+
+    project: str
 
 
 class ApprovalRequest(BlockRequest, frozen=True, forbid_unknown_fields=True):
@@ -93,10 +104,25 @@ async def explain(request: Request, context: ServerContext) -> Response:
     version = query_field(request.query, "version")
     context.read_policy.require_lookup(request.caller, name)
     wanted = parse_version(version) if version else None
+    explanation = await _reader(context).explain(request, name, wanted)
+    if not explanation.is_about_public_package:  # nobody learns if a name is private or unknown
+        context.read_policy.require_project_read(request.caller, name)
+    return json_response(200, explanation)
+
+
+async def refresh(request: Request, context: ServerContext) -> Response:
+    """Handle POST `/api/v1/upstream/refresh`: what the upstream indexes have of a project now."""
+    caller = request.caller
+    if not caller.may_anywhere(Action.UPLOAD):
+        require_admin(caller, "refresh what upstream indexes have")
+    sent = decode_json(await read_json(request), RefreshRequest)
+    name = parse_name(sent.project)
+    context.read_policy.require_lookup(caller, name)
+    return json_response(200, await _reader(context).refresh(request, name))
+
+
+def _reader(context: ServerContext) -> "UpstreamReader":
     if context.upstream is None:
         message = "This index has no upstream index. Set [upstream] enabled, and restart it."
         raise NotFound(message, short="No upstream index.")
-    found = await context.upstream.explain(request, name, wanted)
-    if not found.is_about_public_package:  # nobody learns whether a name is private or unknown
-        context.read_policy.require_project_read(request.caller, name)
-    return json_response(200, found)
+    return context.upstream

@@ -1,0 +1,38 @@
+"""`wheelyard upstream refresh`: a public project is asked for now."""
+
+import click
+from msgspec.json import encode
+
+from wheelyard.cli.help_text import examples
+from wheelyard.cli.managed_index import managed_index, managed_options
+from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.text import counted, escaped
+
+
+@examples(
+    "upstream.md",
+    "wheelyard upstream refresh requests",
+    "wheelyard upstream refresh requests --server https://packages.acme.dev",
+)
+@click.command("refresh")
+@click.argument("project")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@managed_options
+def refresh(*, project: str, as_json: bool) -> int:
+    """
+    Ask the upstream index for PROJECT now, such as after a release or for a name that was missing.
+
+    Servers that run have what has come within ten seconds. With --server, it is for whoever may
+    upload something there. Exit status 0 if an index has it, 1 if none has.
+    """
+    found = managed_index().refresh_upstream(parse_name(project))
+    if as_json:
+        click.echo(encode(found))
+    elif not found.upstream:
+        click.echo(f"{found.name}: no upstream index has it")
+    else:
+        click.echo(f"{found.name}: {found.upstream} lists {counted(found.files, 'file')}")
+        for word, filenames in (("new", found.new), ("removed", found.removed)):
+            for each in filenames:
+                click.echo(escaped(f"{word}  {each}"))
+    return 0 if found.upstream else 1
