@@ -159,8 +159,10 @@ class UpstreamReader:
             seconds = min(seconds, (view.changes_at - runtime.now()).total_seconds())
         monotonic, end = runtime.monotonic, runtime.monotonic() + seconds
 
+        is_latest = partial(self.upstream.pages.is_latest, page.content.page)
+
         def is_current() -> bool:
-            return monotonic() < end and is_same_policy() and is_unclaimed()
+            return monotonic() < end and is_latest() and is_same_policy() and is_unclaimed()
 
         return is_current
 

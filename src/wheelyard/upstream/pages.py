@@ -169,6 +169,11 @@ class UpstreamPages:
             return KnownPage(None)
         return None
 
+    def is_latest(self, page: UpstreamPage) -> bool:
+        """Return whether memory has this page, and no later one of the same project."""
+        held = self._memory.get(page.name)
+        return held is not None and held.page is page
+
     def stale(self, name: NormalizedName) -> FoundPage | None:
         """Return the page in memory that may be served while another thread waits for `get`."""
         held = self._memory.get(name)

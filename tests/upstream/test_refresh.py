@@ -1,0 +1,84 @@
+"""A page is asked for now: by the API, and by `Cache-Control: no-cache` of whoever may upload."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.http.servers import token_of
+from tests.upstream.fake_pages import basic
+from tests.upstream.fake_upstream import FakeUpstream
+from tests.upstream.public_packages import public_wheel
+from tests.upstream.reading import page_of
+from tests.upstream.settings import front
+from wheelyard.settings.sections import AccessSettings
+
+pytestmark = pytest.mark.integration
+API = "/api/v1/upstream/refresh"
+
+
+def test_pages_from_no_cache(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """`no-cache` of whoever may upload asks the upstream, once a second; others' is ignored."""
+    upstream.publish(public_wheel("requests", "1.0"))
+    with front(tmp_path, upstream, access=AccessSettings(private=True)) as server:
+        upload, read = (
+            {"authorization": basic("__token__", token_of(server.index, can=can))}
+            for can in ("read,upload", "read")
+        )
+        no_cache = {"cache_control": "max-age=0, No-Cache"}
+        assert len(page_of(server, "requests", **read).files) == 1
+        assert page_of(server, "late", **read).status == 404
+        upstream.publish(public_wheel("requests", "2.0"), public_wheel("late", "1.0"))
+        server.clock.advance(seconds=2)
+        before = len(upstream.requests)
+
+        for headers in (
+            read,
+            upload,
+            {**read, **no_cache},
+            {**upload, "cache_control": "max-age=0"},
+        ):
+            assert len(page_of(server, "requests", **headers).files) == 1
+            assert page_of(server, "late", **headers).status == 404
+        assert len(upstream.requests) == before
+        for _ in range(3):
+            assert len(page_of(server, "requests", **upload, **no_cache).files) == 2
+            assert len(page_of(server, "late", **upload, **no_cache).files) == 1
+        assert len(upstream.requests) == before + 2
+        assert len(page_of(server, "requests", **read).files) == 2
+        assert page_of(server, "team-x", **upload, **no_cache).files == {}
+        upstream.stop()
+        server.clock.advance(seconds=2)
+        assert page_of(server, "requests", **upload, **no_cache).status == 200
+
+
+def test_api(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """The API says what has come, for whoever may upload; private names are never asked for."""
+    upstream.publish(public_wheel("requests", "1.0"))
+    with front(tmp_path, upstream, access=AccessSettings(private=True)) as server:
+        tokens = {can: token_of(server.index, can=can) for can in ("read,upload", "read")}
+
+        def refresh(name: str, can: str = "read,upload") -> tuple[int, dict[str, object]]:
+            body = json.dumps({"project": name}).encode()
+            headers = (
+                ("authorization", basic("__token__", tokens[can])),
+                ("content-type", "application/json"),
+                ("content-length", str(len(body))),
+            )
+            answer = server.get(API, *headers, method="POST", body=(body,))
+            return answer.status, json.loads(answer.body)
+
+        reader = {"authorization": basic("__token__", tokens["read"])}
+        assert len(page_of(server, "requests", **reader).files) == 1
+        upstream.publish(public_wheel("requests", "2.0"))
+        status, found = refresh("Requests")
+        assert (status, found["upstream"], found["files"]) == (200, "public", 2)
+        assert (found["new"], found["removed"]) == (["requests-2.0-py3-none-any.whl"], [])
+        assert len(page_of(server, "requests", **reader).files) == 2
+        assert refresh("nothing")[1]["upstream"] == ""
+        assert refresh("requests", "read")[0] == 403
+        assert refresh("team-x")[0] == 403
+        assert upstream.asked("team-x") == []
+        upstream.stop()
+        status, found = refresh("requests")
+        assert (status, found["error"]) == (503, "upstream_unavailable")
