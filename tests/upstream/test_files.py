@@ -264,9 +264,8 @@ def test_a_failed_fetch_whose_reader_stalls(harness: FilesHarness) -> None:
     assert isinstance(error, Unavailable)
     assert error.code == "bad_upstream"
     assert len(first + rest) <= len(BODY) - 1024
-    until(lambda: harness.open_spool_files() == 1)
-    del readers, error
-    until(lambda: not harness.open_spool_files())
+    until(lambda: not harness.open_spool_files())  # though the readers are still there
+    assert isinstance(received(readers[1])[1], Unavailable)
 
 
 def test_a_small_file_that_comes_in_pieces(harness: FilesHarness) -> None:
@@ -510,7 +509,8 @@ def test_two_servers_and_a_file_without_digest(
     pinned = replace(file, sha256=sha256(first).hexdigest(), size=size)
     until(lambda: harness.files().with_digests(page_of(file)).files == (pinned,))
     # also by a server that still has the page without the digest
-    assert read(servers[0])[0] in {first, *(each[: size - 1024] for each in bodies), b""}
+    body, error = read(servers[0])
+    assert body == first or (error is not None and len(body) < size)
 
 
 def test_a_file_without_digest_and_a_store_that_takes_nothing(harness: FilesHarness) -> None:

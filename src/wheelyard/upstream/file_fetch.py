@@ -277,8 +277,7 @@ class FileFetch:
         error.__traceback__ = error.__cause__ = error.__context__ = None
         if self._growing is not None:
             self._growing.fail(error)
-            if self._is_ours:
-                self._growing.free_disk()
+            self._growing.discard(is_ours=self._is_ours)
         if not self.started.done():
             self.started.set_exception(error)
         self.stored.set_exception(error)
