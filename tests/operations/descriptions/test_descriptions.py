@@ -147,7 +147,7 @@ def test_images(descriptions: Descriptions) -> None:
     html = shown(descriptions, text)
     assert "<img" not in html
     assert 'href="https://a.example/x"' in html
-    assert re.search(r'<a href="https://d.example"[^>]*><span class="image">badge</span></a>', html)
+    assert re.search(r'<a href="https://d.example"[^>]*><span>badge</span></a>', html)
     allowing = Descriptions(monotonic, remote_images=True, is_patient=True)
     html = shown(allowing, text)
     allowing.close()
@@ -155,6 +155,41 @@ def test_images(descriptions: Descriptions) -> None:
         "https://a.example/x",
         "https://c.example/z",
     ]
+
+
+def text_of(html: str) -> str:
+    """Return the text that a reader sees of one line of HTML."""
+    return " ".join(re.sub(r"<[^>]*>", "", html).split())
+
+
+@pytest.mark.parametrize(
+    ("content_type", "text", "seen"),
+    [
+        (MARKDOWN, "[![Build](https://a.example/b)](https://c.example)" * 2, "Build Build"),
+        (MARKDOWN, "![](https://a.example/b)", "image"),
+        (MARKDOWN, "![](https://a.example/b) ![image](https://a.example/c)", "images 1 2"),
+        (MARKDOWN, "[![](https://a.example/b)](https://c.example)\n" * 3, "images 1 2 3"),
+        (MARKDOWN, "[![](https://a.example/b)](LICENSE) ![](https://a.example/b)", "images 1 2"),
+        (MARKDOWN, "![](a.png) ![](b.png) and ![](c.png)", "2 images and image"),
+        (MARKDOWN, "[![](https://a.example/b) ![](c.png)](https://c.example)", "2 images"),
+        (MARKDOWN, "![](a.png)![Tests](https://a.example/b)![](c.png)", "image Tests image"),
+        (RST, ".. image:: https://a.example/b\n.. image:: https://a.example/c\n", "images 1 2"),
+        (RST, ".. image:: https://a.example/b\n   :alt: Build\n", "Build"),
+    ],
+)
+def test_a_row_of_images(
+    descriptions: Descriptions, content_type: str, text: str, seen: str
+) -> None:
+    """Images show their alternative texts; those in a row that have none are numbered."""
+    assert text_of(shown(descriptions, text, content_type)) == seen
+
+
+def test_links_of_numbered_images(descriptions: Descriptions) -> None:
+    """Each number leads where the image leads, or to the image."""
+    html = shown(
+        descriptions, "[![](https://a.example/b)](https://c.example) ![](https://d.example/e)"
+    )
+    assert re.findall(r'<a href="([^"]*)"', html) == ["https://c.example", "https://d.example/e"]
 
 
 def test_headings_and_ids(descriptions: Descriptions) -> None:

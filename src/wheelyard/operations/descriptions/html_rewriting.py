@@ -4,10 +4,13 @@ Rewrites sanitised HTML of a description, so that it can be a part of a page.
 The input comes from readme_renderer, whose sanitiser has removed scripts and the like. This module
 writes only elements and attributes that it knows. It makes ids that no part of the page has, puts
 headings below those of the page, leaves out what a screen reader could not name, and shows images
-of other hosts as links unless the settings allow them.
+of other hosts as links unless the settings allow them. The text of such a link is the alternative
+text; several images in a row that have none are numbered, as a row of badges would else be the same
+word again and again.
 """
 
 import re
+from collections.abc import Iterator, Sequence
 from html import escape
 from html.parser import HTMLParser
 from typing import Final
@@ -48,6 +51,15 @@ _CLASSES: Final = frozenset(
     )
 )
 _ABSOLUTE: Final = re.compile(r"(https?://|mailto:)", re.IGNORECASE)
+_UNNAMED: Final = frozenset(("", "image", "img"))
+"""Alternative texts that say nothing; GitHub writes `image` for a picture that is pasted."""
+_IMAGE: Final = "image"
+"""Stands for the tag of what shows only images, in the parts of an element."""
+_UNNAMED_IMAGE: Final = "unnamed-image"
+"""The same for a single image without a text of its own, whose text is `image` for now."""
+_IMAGE_KINDS: Final = {_IMAGE: "i", _UNNAMED_IMAGE: "u"}
+_ROW: Final = re.compile("u(?:b*u)+|.")
+"""Unnamed images with nothing but blanks and line breaks between them, or any other part."""
 _BLANK: Final = re.compile(r"[\s\u200b-\u200f\ufeff]*")
 
 
@@ -64,7 +76,7 @@ class _Element(Struct):
 
     @property
     def html(self) -> str:
-        return "".join(html for _, html in self.parts)
+        return "".join(_with_rows_of_images(self.parts))
 
 
 def rewrite(html: str, *, has_images: bool) -> str:
@@ -154,13 +166,17 @@ class _Rewriter(HTMLParser):
             return "a", f'<a href="#{anchor}"{name}{title}>{element.html}</a>'
         if element.has_text and _ABSOLUTE.match(target):
             link = _outward(target)
-            return "a", f"<a {link}{name}{title}>{element.html}</a>"
+            return _tag_of_link(element), f"<a {link}{name}{title}>{element.html}</a>"
         # a relative link leads to a file that is not here
-        return "span", f"<span{name}>{element.html}</span>" if name else element.html
+        made = f"<span{name}>{element.html}</span>" if name else element.html
+        return _tag_of_link(element), made
 
     def _image(self, element: _Element) -> tuple[str, str]:
         source = element.attributes.get("src", "").strip()
-        label = escape(" ".join(element.attributes.get("alt", "").split()) or "image")
+        text = " ".join(element.attributes.get("alt", "").split())
+        # docutils takes the address if there is no text
+        is_named = text.casefold() not in _UNNAMED and text != source
+        tag, label = (_IMAGE, escape(text)) if is_named else (_UNNAMED_IMAGE, "image")
         element.has_text = True
         if self._has_images and source.lower().startswith("https://"):
             size = "".join(
@@ -171,8 +187,8 @@ class _Rewriter(HTMLParser):
             address = f'src="{escape(source)}" alt="{label}" loading="lazy"'
             return "img", f"<img {address}{size}{_align(element)}>"
         if _ABSOLUTE.match(source) and not self._is_within("a"):
-            return "a", f'<a class="image" {_outward(source)}>{label}</a>'
-        return "span", f'<span class="image">{label}</span>'
+            return tag, f"<a {_outward(source)}>{label}</a>"
+        return tag, f"<span>{label}</span>"
 
     def _other(self, element: _Element) -> tuple[str, str]:
         tag = _RENAMED.get(element.tag, element.tag)
@@ -228,6 +244,42 @@ class _Rewriter(HTMLParser):
         is_done = "checked" in element.attributes
         state = ' checked aria-label="done"' if is_done else ' aria-label="to do"'
         return f'<input type="checkbox" disabled{state}>'
+
+
+def _tag_of_link(element: _Element) -> str:
+    """Return the tag of a link in the parts of what it is in: `a`, or that of the image in it."""
+    tags = [tag for tag, html in element.parts if tag or html.strip()]
+    if not tags or not _IMAGE_KINDS.keys() >= {*tags}:
+        return "a"
+    return tags[0] if len(tags) == 1 else _IMAGE
+
+
+def _with_rows_of_images(parts: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Yield the HTML of parts, with a blank between two images, and numbers for unnamed ones."""
+    kinds = "".join(map(_kind, parts))
+    for row in _ROW.finditer(kinds):
+        start, stop = row.span()
+        if re.fullmatch("[iu]{2}", kinds[max(start - 1, 0) : start + 1]):
+            yield " "
+        unnamed = [html for tag, html in parts[start:stop] if tag == _UNNAMED_IMAGE]
+        yield parts[start][1] if len(unnamed) < 2 else _numbered(unnamed)  # noqa: PLR2004
+
+
+def _kind(part: tuple[str, str]) -> str:
+    tag, html = part
+    if tag in _IMAGE_KINDS:
+        return _IMAGE_KINDS[tag]
+    return "b" if tag == "br" or not (tag or html.strip()) else "o"
+
+
+def _numbered(images: Sequence[str]) -> str:
+    """Return the HTML of images in a row, each with a number as its text."""
+    if not any("href=" in html for html in images):
+        return f"<span>{len(images)} images</span>"
+    numbered = (
+        html.replace(">image<", f">{number}<") for number, html in enumerate(images, start=1)
+    )
+    return f"<span>images {' '.join(numbered)}</span>"
 
 
 def _outward(target: str) -> str:
