@@ -34,6 +34,28 @@ TOO_WIDE: Final = """
 """Finds what reaches over the right edge of the column."""
 
 
+BROKEN_WORDS: Final = """
+() => {
+  const found = [];
+  for (const cell of document.querySelectorAll("main :is(td, th)")) {
+    const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+      const text = texts.currentNode;
+      if (text.parentElement.closest(".id, .sentence, .file-table a, .mark bdi, .digest")) continue;
+      for (const word of text.data.matchAll(/[\\w.]+/g)) {
+        const range = document.createRange();
+        range.setStart(text, word.index);
+        range.setEnd(text, word.index + word[0].length);
+        if (range.getClientRects().length > 1) found.push(`broken word: ${word[0]}`);
+      }
+    }
+  }
+  return found;
+}
+"""
+"""Finds words in tables that go over two lines, besides names that may."""
+
+
 def npm_package(name: str) -> Path:
     """Return the folder of a package below `node_modules`; skip the test without npm."""
     npm = system_program("npm")
@@ -43,11 +65,16 @@ def npm_package(name: str) -> Path:
 
 
 def violations(person: Person) -> list[str]:
-    """Return what axe-core finds on the page that is open, and what on it is too wide."""
+    """Return what axe-core finds on the page that is open, and what `misplaced` finds."""
     # through the debugger, as the policy of the page allows no such script
     if not person.page.evaluate("'axe' in window"):
         person.page.evaluate(_source())
-    found = [*person.page.evaluate(RUN), *person.page.evaluate(TOO_WIDE)]
+    return [f"{person.path}: {each}" for each in person.page.evaluate(RUN)] + misplaced(person)
+
+
+def misplaced(person: Person) -> list[str]:
+    """Return what is too wide on the page that is open, and the words that are broken in tables."""
+    found = [*person.page.evaluate(TOO_WIDE), *person.page.evaluate(BROKEN_WORDS)]
     return [f"{person.path}: {each}" for each in found]
 
 

@@ -34,6 +34,7 @@ print("code")
 | a | b |
 |---|---|
 | 1 | 2 |
+| `acme_core.settings` | What every service of ours reads from its environment when it starts |
 """
 FIELDS = (
     "Summary: What every service of ours needs",

@@ -224,6 +224,22 @@ def test_copy_buttons(person: Person, site: RunningServer) -> None:
     assert any(re.fullmatch("[0-9a-f]{64}", text) for text in texts)
 
 
+def test_copy_buttons_of_blocks(person: Person) -> None:
+    """The copy button of a block is above it, so it covers nothing, and stays where it is."""
+    person.open("/setup/")
+    person.look("light", 320)
+    for block in person.page.locator("main pre").all():
+        place = block.bounding_box()
+        button = block.locator("xpath=preceding-sibling::button[1]")
+        above = button.bounding_box()
+        assert above["y"] + above["height"] <= place["y"]
+        block.evaluate("block => { block.scrollLeft = 500 }")
+        assert button.bounding_box() == above
+        button.click()
+        copied = person.page.evaluate("navigator.clipboard.readText()")
+        assert copied == block.inner_text().strip()
+
+
 def test_a_hostile_description(person: Person) -> None:
     """A description with scripts, styles, forms and pictures of other hosts does nothing."""
     person.open("/project/hostile/")
@@ -248,3 +264,14 @@ def test_a_filter_of_files(person: Person) -> None:
 
     assert [each for each in rows.all_inner_texts() if "cp312-win_amd64" not in each] == []
     assert rows.count() == 1
+
+
+def test_a_filter_of_several_pages(person: Person, site: RunningServer) -> None:
+    """Where the files have several pages, the filter says that it looks at this one only."""
+    publish(site, *(wheel("long-list", "1.0", tag=f"py{at}-none-any") for at in range(101)))
+    person.open("/project/long-list/")
+    box = person.page.get_by_label("Filter the files of this page")
+    box.fill("no-such-file")
+
+    assert "0 of the 100 files of this page" in person.text
+    assert "1 to 100 of 101" in person.text

@@ -100,4 +100,4 @@ def test_the_page_for_people(old: RunningServer) -> None:
 
     for codes in WAIVED.values():
         assert f"imported as it is: {', '.join(codes)}<" in page
-    assert "by <bdi>&lt;ann&gt;<" in page
+    assert 'by <bdi class="id">&lt;ann&gt;<' in page

@@ -136,7 +136,8 @@ def _file_row(file: File, url: str) -> str:
         f'<div class="digest">SHA-256 <code data-copy="SHA-256">{file.sha256}</code></div></td>\n'
         f"<td>{compatibility.kind}</td>\n<td>{readable_size(file.size)}</td>\n"
         f'<td><time datetime="{uploaded_at}">{uploaded_at[:10]} {uploaded_at[11:16]} UTC</time>'
-        f"<br>by <bdi>{escape(with_name(file.uploaded_by, file.uploaded_by_name))}</bdi></td>\n"
+        f'<br>by <bdi class="id">{escape(with_name(file.uploaded_by, file.uploaded_by_name))}</bdi>'
+        "</td>\n"
         "</tr>\n"
     )
 

@@ -75,6 +75,7 @@ def release_rows(releases: Iterable[ReleaseOf[ShownFile]], *, have_pages: bool =
 def _release_row(release: ReleaseOf[ShownFile], *, has_page: bool) -> str:
     version, date = release.version, release_date(release)
     name = f'<a href="{version_path(version)}/">{version}</a>' if has_page else escape(version)
+    name = f'<span class="id">{name}</span>'
     time = f'<time datetime="{date}">{date[:10]}</time>' if date else "not known"
     is_prerelease = listed_version(version).is_prerelease
     marks = ' <span class="mark">pre-release</span>' if is_prerelease else ""

@@ -78,6 +78,7 @@ def _rows(rows: Iterable[str]) -> Markup:
 
 def _hidden_row(hidden: HiddenFiles) -> str:
     return (
-        f"<tr><td>{escape(hidden.version)}</td><td>{counted(hidden.count, 'file')}</td>"
-        f"<td><bdi>{escape(hidden.reason)}</bdi></td></tr>\n"
+        f'<tr><td class="id">{escape(hidden.version)}</td>'
+        f"<td>{counted(hidden.count, 'file')}</td>"
+        f'<td class="sentence"><bdi>{escape(hidden.reason)}</bdi></td></tr>\n'
     )

@@ -44,18 +44,26 @@
         said.textContent = "";
       }, 2000);
     });
-    text.after(" ", button);
+    const block = text.closest("pre");
+    if (block) block.before(button);
+    else text.after(" ", button);
   }
 
   // a box that filters the rows of a long table of files
   const table = document.querySelector(".file-table");
   if (table && table.tBodies[0].rows.length > 10) {
+    const rows = [...table.tBodies[0].rows].map((row) => [row, row.textContent.toLowerCase()]);
+    const isPart = document.querySelector(".page-numbers") !== null;
     const box = document.createElement("input");
     box.type = "search";
     box.size = 30;
     box.placeholder = "Filter, such as 3.12 Linux";
-    box.setAttribute("aria-label", "Filter these files");
-    const rows = [...table.tBodies[0].rows].map((row) => [row, row.textContent.toLowerCase()]);
+    box.setAttribute("aria-label", isPart ? "Filter the files of this page" : "Filter these files");
+    const note = document.createElement("span");
+    note.className = "soft";
+    note.setAttribute("role", "status");
+    const hint = isPart ? "It filters this page only." : "";
+    note.textContent = hint;
     box.addEventListener("input", () => {
       const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
       let shown = 0;
@@ -63,10 +71,11 @@
         row.hidden = !words.every((word) => text.includes(word));
         shown += row.hidden ? 0 : 1;
       }
-      said.textContent = words.length ? `${shown} of ${rows.length} files` : "";
+      const count = isPart ? `the ${rows.length} files of this page` : `${rows.length} files`;
+      note.textContent = words.length ? `${shown} of ${count}` : hint;
     });
     const line = document.createElement("p");
-    line.append(box);
+    line.append(box, " ", note);
     table.before(line);
   }
 })();
