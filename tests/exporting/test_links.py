@@ -1,5 +1,6 @@
 """Pages that change because another project has changed."""
 
+import pytest
 from packaging.utils import NormalizedName
 
 from tests.exporting.export_fixture import (
@@ -12,9 +13,11 @@ from tests.exporting.sites import WRITES, broken, pages_of, reader, tree
 from tests.exporting.test_incremental import assert_fresh
 from tests.http.packages import wheel
 from wheelyard.model.project import Status
+from wheelyard.operations.exporting import index_pages
 from wheelyard.operations.exporting.index_pages import IndexPages
 from wheelyard.operations.exporting.manifest import Options
 from wheelyard.operations.project_history import PAGE_COMMITS
+from wheelyard.rendering.project_facts import name_facts
 from wheelyard.rendering.web.environment import PageEnvironment
 
 NEEDS_BASE = "Requires-Dist: base>=1"
@@ -53,6 +56,24 @@ def test_who_uses_a_project(harness: ExportHarness) -> None:
     assert "project/base/" in without
     assert 'href="../app/"' not in (harness.site / "project/base/index.html").read_text()
     assert_fresh(harness)
+
+
+def test_the_status_of_a_user(harness: ExportHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A status is shown where a project is listed, though only its own document has changed."""
+    monkeypatch.setattr(index_pages, "PROJECTS_ON_HOME", 1)
+    harness.publish(wheel("base", "1.0"), wheel("app", "1.0", NEEDS_BASE), wheel("other", "1.0"))
+    harness.export()
+    for status, is_shown in ((Status.DEPRECATED, True), (Status.ACTIVE, False)):
+        set_status(harness.index, "app", status)
+
+        pages = written(harness)
+
+        assert "project/base/" in pages
+        assert "project/other/" not in pages
+        for path in ("-/projects/1/", "project/base/", ""):
+            text = (harness.site / path / "index.html").read_text()
+            assert ("deprecated" in text) == is_shown
+        assert_fresh(harness)
 
 
 def test_a_dependency_that_is_published_later(harness: ExportHarness) -> None:
@@ -109,7 +130,7 @@ def test_history_in_pages(harness: ExportHarness) -> None:
 
 def test_lists_of_many_names() -> None:
     """With many projects there are pages with their names, as on a server."""
-    names = [NormalizedName(f"project-{number:04}") for number in range(1001)]
+    names = [name_facts(NormalizedName(f"project-{number:04}")) for number in range(1001)]
     pages = IndexPages(Options(), PageEnvironment("https://index.example/simple/"))
 
     many = {page.path: page.render() for page in pages.lists(names)}

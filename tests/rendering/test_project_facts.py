@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from msgspec import msgpack
 from msgspec.structs import replace
@@ -52,6 +53,22 @@ def test_nothing_to_install() -> None:
     for made in (project(), project(file(), status=Status.QUARANTINED)):
         found = facts(replace(made, summary="what its page hides"))
         assert (found.name, found.version, found.summary, found.uploaded) == ("demo", "", "", 0)
+
+
+@pytest.mark.parametrize(
+    ("made", "status"),
+    [
+        (project(file(), file("1.1", yanked="")), ""),
+        (project(file(yanked="wrong"), file("1.1", yanked="")), "yanked"),
+        (project(file(yanked=""), status=Status.DEPRECATED), "deprecated"),
+        (project(file(), status=Status.ARCHIVED), "archived"),
+        (project(file(), status=Status.QUARANTINED), "quarantined"),
+        (project(), ""),
+    ],
+)
+def test_status(made: Project, status: str) -> None:
+    """What is not active, or wholly yanked, can be told from the others."""
+    assert facts(made).status == status
 
 
 def test_last_change() -> None:

@@ -11,11 +11,14 @@ from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.search_json import results_json, search_json
 
 NAMES = st.text("ab0-", min_size=1, max_size=5).map(NormalizedName)
-FACTS = st.builds(ProjectFacts, NAMES, TEXT, TEXT, TEXT)
+STATUSES = st.sampled_from(["", "deprecated", "yanked"])
+FACTS = st.builds(ProjectFacts, NAMES, TEXT, TEXT, TEXT, status=STATUSES)
 
 
 def entry_of(facts: ProjectFacts) -> list[str]:
     """Return the entry of a project in the JSON."""
+    if facts.status:
+        return [facts.name, facts.version, facts.summary, facts.keywords, facts.status]
     keywords = [facts.keywords] if facts.keywords else []
     return [facts.name, facts.version, facts.summary, *keywords]
 
@@ -27,7 +30,7 @@ def test_nothing_at_all() -> None:
 
 @given(st.lists(FACTS, max_size=5, unique_by=lambda each: each.name))
 def test_any_projects(every: list[ProjectFacts]) -> None:
-    """There is one entry on a line for each project, sorted by name, with keywords if any."""
+    """There is one entry on a line for each project, sorted by name, with keywords and status."""
     body = search_json(every)
 
     assert json.loads(body) == sorted(map(entry_of, every))

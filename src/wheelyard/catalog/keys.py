@@ -8,7 +8,7 @@ The object layout of a store; the only module that builds and parses keys.
     projects/<project>.json                                the project's document: folded commits
     projects.json                                          all project names
     incoming/<project>.json                                commits that a copy is adding
-    derived/search-1.msgpack.zst                           facts of all projects, for searches
+    derived/search-2.msgpack.zst                           facts of all projects, for searches
     decisions.json                                         what of upstream indexes is approved
     decisions/<number>.json                                change `number` of that
     upstream/<id>/files/<project>/<sha256>/<filename>      a file of an upstream index
@@ -51,7 +51,7 @@ PROJECTS = "projects/"
 JOURNAL = "journal/"
 INCOMING = "incoming/"
 DERIVED = "derived/"
-SEARCH = Key(f"{DERIVED}search-1.msgpack.zst")
+SEARCH = Key(f"{DERIVED}search-2.msgpack.zst")
 DECISIONS = Key("decisions.json")
 DECISIONS_JOURNAL = "decisions/"
 UPSTREAM = "upstream/"

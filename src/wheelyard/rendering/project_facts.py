@@ -8,12 +8,12 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 from msgspec import Meta, Struct
 from packaging.utils import NormalizedName
 
-from wheelyard.model.project import SUMMARY_LIMIT, Project
+from wheelyard.model.project import SUMMARY_LIMIT, Project, Status
 from wheelyard.rendering.releases import Release
 from wheelyard.rendering.simple_pages import served_files
 
@@ -26,6 +26,14 @@ Milliseconds = Annotated[int, Meta(ge=0, lt=253_402_300_800_000)]  # before the 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SEPARATORS: Final = re.compile(r"[-_.]+")
 _REQUIRED_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+
+
+class ProjectUser(NamedTuple):
+    """A project whose latest release requires another one."""
+
+    name: NormalizedName
+    status: str
+    """As in `ProjectFacts`."""
 
 
 class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
@@ -54,6 +62,8 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
     """Name, summary and keywords, folded by `fold`."""
     document: str = ""
     """The version of the document that this was made from; empty if only the name is known."""
+    status: str = ""
+    """The status unless it is active, else `yanked` if every release is; empty for all others."""
 
     @property
     def required_names(self) -> tuple[NormalizedName, ...]:
@@ -102,6 +112,7 @@ def facts_of(
         changed=max((_milliseconds(each.at) for each in events), default=0),
         text=fold(f"{name} {summary} {words}"),
         document=document,
+        status=_status(project, latest),
     )
 
 
@@ -109,6 +120,12 @@ def required_name(requirement: str) -> str:
     """Return the normalised name of the project that a requirement (PEP 508) names, or ""."""
     found = _REQUIRED_NAME.match(requirement.lstrip())
     return fold(found[0]) if found else ""
+
+
+def _status(project: Project, latest: Release | None) -> str:
+    if project.status is not Status.ACTIVE:
+        return project.status.value
+    return "yanked" if latest is not None and latest.is_yanked else ""
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -21,6 +21,8 @@ def results_json(total: int, best: Iterable[ProjectFacts]) -> bytes:
 
 
 def _entry(project: ProjectFacts) -> tuple[str, ...]:
-    """Return a project's entry: `["acme-core", "1.4.0", "What it is"]`, and keywords if any."""
+    """Return `["acme-core", "1.4.0", "What it is"]`, with keywords and status up to the last."""
     entry = (project.name, project.version, project.summary)
+    if project.status:
+        return (*entry, project.keywords, project.status)
     return (*entry, project.keywords) if project.keywords else entry

@@ -1,5 +1,6 @@
 """The home page, what a search finds, and the lists of names, for callers with different rights."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,6 +106,23 @@ def test_lists_of_names(app: InProcessServer, monkeypatch: pytest.MonkeyPatch) -
     for missing in ("0", "3", "01", "x"):
         assert page(app, f"/-/projects/{missing}/").status == 404
     assert page(app, "/?page=2").headers["location"] == "/-/projects/2/"
+
+
+def test_statuses_in_lists(app: InProcessServer) -> None:
+    """Every list says of a project that is not to be chosen why, and of no other one anything."""
+    statuses = {"a": "archived", "b": "deprecated", "c": "quarantined", "d": "yanked"}
+    app.publish(*(wheel(f"zoo-{name}") for name in "abcde"))
+    for name in "abc":
+        app.index.lifecycle.set_status(ALICE, parse_name(f"zoo-{name}"), Status(statuses[name]), "")
+    selection = Selection(parse_version("1.0"))
+    app.index.lifecycle.change("yank", ALICE, parse_name("zoo-d"), selection, "")
+
+    for target in ("/", "/?q=zoo", "/-/projects/1/"):
+        tail = page(app, target).body.decode().rpartition("<ul")[2]
+        marks = re.findall(r'/zoo-(.)/">(?:(?!</li>).)*class="mark[^>]*>([a-z]+)<', tail)
+        assert dict(marks) == statuses
+    found = json.loads(page(app, "/search.json").body)
+    assert {entry[0][4:]: entry[4] for entry in found if len(entry) > 4} == statuses
 
 
 def test_links_to_pages() -> None:

@@ -88,9 +88,10 @@ def test_nobody_is_told_of_others() -> None:
     assert visible.search("acme", 0, 9) == Found(2, [*visible.projects])
     assert [each.name for each in visible.latest_uploads(3)] == ["acme-web", "acme-core"]
     assert [each.name for each in visible.latest_changes(1)] == ["acme-web"]
-    assert visible.used_by(core) == ["acme-web"]
+    assert [each.name for each in visible.used_by(core)] == ["acme-web"]
     assert visible.known([NormalizedName("secret-plan"), core]) == [core]
-    assert table.readable_by(ALICE).used_by(core) == ["acme-web", "secret-plan"]
+    everybody = table.readable_by(ALICE).used_by(core)
+    assert [each.name for each in everybody] == ["acme-web", "secret-plan"]
     assert table.readable_by(Caller("user:eve@acme.dev", ())).projects == ()
 
 

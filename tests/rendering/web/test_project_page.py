@@ -5,10 +5,12 @@ from html import unescape
 
 import pytest
 from hypothesis import given
+from packaging.utils import NormalizedName
 
 from tests.rendering.examples import PROJECTS, file, project
 from tests.rendering.web.pages import core, shown_project
 from wheelyard.model.project import Project, Status
+from wheelyard.rendering.project_facts import ProjectUser
 from wheelyard.rendering.releases import latest_release, releases_of
 from wheelyard.rendering.web.environment import Viewer
 
@@ -71,10 +73,15 @@ FULL = core(
 )
 
 
+def users(*names: str) -> list[ProjectUser]:
+    """Return active projects that use the one that is shown."""
+    return [ProjectUser(NormalizedName(name), "") for name in names]
+
+
 def test_what_is_on_a_page() -> None:
     """A page has all that the core metadata say, and each release with its date."""
     whole = project(file(), file(is_wheel=False), file("1.1", requires_python=">=3.9"))
-    page = shown_project(whole, FULL, used_by=("acme-core", "acme-web"))
+    page = shown_project(whole, FULL, used_by=users("acme-core", "acme-web"))
     text = in_text(page)
     for wanted in (
         *("demo 1.1", "A demo of it", "Released on 2026-11-20, for Python >=3.9"),
@@ -143,9 +150,16 @@ def test_many_releases_are_folded() -> None:
     assert 'href="1.0/"' in older
 
 
+def test_the_status_of_users() -> None:
+    """Who uses a project is shown with a word for what is deprecated, archived or yanked."""
+    used_by = (ProjectUser(NormalizedName("old"), "deprecated"), *users("web"))
+    page = shown_project(project(file()), used_by=used_by)
+    assert "Used by old deprecated web" in in_text(page)
+
+
 def test_many_users_are_counted() -> None:
     """A project that hundreds depend on names some of them, and counts the others."""
-    page = shown_project(project(file()), used_by=[f"p{number}" for number in range(120)])
+    page = shown_project(project(file()), used_by=users(*(f"p{number}" for number in range(120))))
     assert 'href="../p49/"' in page
     assert 'href="../p50/"' not in page
     assert "And 70 more." in in_text(page)

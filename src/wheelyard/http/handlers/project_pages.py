@@ -18,6 +18,7 @@ from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import Grants
 from wheelyard.model.project import File, Project
 from wheelyard.operations.search.project_table import VisibleProjects
+from wheelyard.rendering.project_facts import ProjectUser
 from wheelyard.rendering.releases import Release, latest_release, release_of, releases_of
 from wheelyard.rendering.web.file_list import FileList, file_list
 from wheelyard.rendering.web.project_page import ProjectContent, project_page
@@ -40,12 +41,13 @@ class _Neighbours(Struct, frozen=True):
 
     known: frozenset[NormalizedName]
     """The dependencies that are projects of this index."""
-    used_by: tuple[NormalizedName, ...] = ()
+    used_by: tuple[ProjectUser, ...] = ()
     uploaders: tuple[str, ...] = ()
 
     def version_with(self, document: ObjectVersion) -> ObjectVersion:
         """Return the version of a page that shows this and a version of the project's document."""
-        parts = (*sorted(self.known), "", *self.used_by, "", *self.uploaders)
+        users = (":".join(each) for each in self.used_by)
+        parts = (*sorted(self.known), "", *users, "", *self.uploaders)
         return ObjectVersion(f"{document} {sha256(' '.join(parts).encode()).hexdigest()}")
 
 

@@ -32,7 +32,7 @@ from wheelyard.operations.exporting.project_export import ExportTask, ProjectExp
 from wheelyard.operations.exporting.site_links import SiteLinks, affected
 from wheelyard.operations.exporting.site_pages import JSON, ROOTS
 from wheelyard.operations.latest_changes import CHANGED_PROJECTS, read_latest
-from wheelyard.rendering.project_facts import ProjectFacts
+from wheelyard.rendering.project_facts import ProjectFacts, name_facts
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
 
 STARTED_MARKER: Final = Key(f"{EXPORT_PREFIX}begun.json")
@@ -308,10 +308,12 @@ class IncrementalExport(Struct, frozen=True, kw_only=True):
     ) -> dict[Key, ObjectVersion]:
         facts = [each.facts for each in merged.projects.values()]
         written = dict[Key, ObjectVersion]()
-        if run.is_full or merged.projects.keys() != run.manifest.projects.keys():
-            shown = sorted({*merged.projects, *filter(self._has_page, run.failed)})
-            names = [NormalizedName(name) for name in shown]
-            written |= self._write_pages(self.pages.lists(names), expected)
+        if run.is_full or _statuses(merged) != _statuses(run.manifest):
+            shown = {each.name: each for each in facts}
+            for name in filter(self._has_page, run.failed):
+                shown.setdefault(NormalizedName(name), name_facts(NormalizedName(name)))
+            listed = [shown[name] for name in sorted(shown)]
+            written |= self._write_pages(self.pages.lists(listed), expected)
             lists = (key for key in expected if key.startswith(LISTS))
             run.obsolete |= {key: expected[key] for key in lists if key not in written}
         newest = nlargest(CHANGED_PROJECTS, facts, key=attrgetter("changed", "name"))
@@ -380,6 +382,11 @@ def _by_project(existing: Versions) -> dict[str, dict[Key, ObjectVersion]]:
         if slash and f"{root}/" in ROOTS:
             found.setdefault(name, {})[key] = version
     return found
+
+
+def _statuses(manifest: Manifest) -> dict[str, str]:
+    """Return what the lists show of each project besides its name."""
+    return {name: entry.facts.status for name, entry in manifest.projects.items()}
 
 
 def _outdated(manifest: Manifest, names: Iterable[str]) -> Manifest:

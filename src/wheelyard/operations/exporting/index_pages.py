@@ -7,7 +7,6 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from msgspec import Struct
-from packaging.utils import NormalizedName
 
 from wheelyard.operations.exporting.manifest import Options
 from wheelyard.operations.exporting.page_writer import INDEX, PAGE_CACHE_CONTROL, SitePage
@@ -25,7 +24,7 @@ from wheelyard.rendering import simple_pages
 from wheelyard.rendering.error_facts import ErrorFacts
 from wheelyard.rendering.feeds import FeedEntry, index_feed
 from wheelyard.rendering.fixed_texts import HEALTHY, ROBOTS
-from wheelyard.rendering.project_facts import ProjectFacts, name_facts
+from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.search_json import search_json
 from wheelyard.rendering.web.environment import ANYONE, PageEnvironment
 from wheelyard.rendering.web.home import (
@@ -73,9 +72,9 @@ class IndexPages(Struct, frozen=True):
         yield SitePage(f"setup/{INDEX}", HTML, setup)
         yield SitePage(NOT_FOUND, HTML, self._not_found)
 
-    def lists(self, names: Sequence[NormalizedName]) -> Iterator[SitePage]:
-        """Yield the lists of the names of all projects."""
-        facts = list(map(name_facts, names))
+    def lists(self, facts: Sequence[ProjectFacts]) -> Iterator[SitePage]:
+        """Yield the lists of all projects, which show names and statuses."""
+        names = [each.name for each in facts]
         pages = ceil(len(names) / NAMES_ON_A_PAGE) if len(names) > PROJECTS_ON_HOME else 0
         for number in range(pages, 0, -1):  # each links to the next
             if page := excerpt(facts, number, NAMES_ON_A_PAGE):

@@ -23,6 +23,7 @@ from wheelyard.operations.exporting.project_record import (
 )
 from wheelyard.operations.exporting.site_distributions import SiteDistributions
 from wheelyard.operations.exporting.site_pages import JSON, ProjectPages, SitePages
+from wheelyard.rendering.project_facts import ProjectUser
 from wheelyard.storage.base import ObjectVersion
 
 
@@ -30,7 +31,7 @@ class ExportTask(Struct, frozen=True):
     """A project to export."""
 
     name: NormalizedName
-    used_by: tuple[NormalizedName, ...] = ()
+    used_by: tuple[ProjectUser, ...] = ()
     """The projects that its page names as its users."""
     existing: Versions | None = None
     """The versions of its pages if all of them are made again, else None: see `ProjectRecord`."""

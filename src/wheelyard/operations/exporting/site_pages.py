@@ -24,7 +24,7 @@ from wheelyard.operations.exporting.site_links import digest_of
 from wheelyard.operations.project_history import HistoryReader, older_pages
 from wheelyard.rendering import simple_pages
 from wheelyard.rendering.feeds import project_feed
-from wheelyard.rendering.project_facts import facts_of, required_name
+from wheelyard.rendering.project_facts import ProjectUser, facts_of, required_name
 from wheelyard.rendering.pypi_json import PypiJsonData, project_json
 from wheelyard.rendering.releases import Release, latest_release, releases_of
 from wheelyard.rendering.web.environment import ANYONE, PageEnvironment
@@ -87,7 +87,7 @@ class ProjectPages:
     project: Project
     document: ObjectVersion
     """The version of the project's document."""
-    used_by: tuple[NormalizedName, ...]
+    used_by: tuple[ProjectUser, ...]
     """The projects that its page names as its users."""
     known: Container[str]
     """The projects that pages may link to."""

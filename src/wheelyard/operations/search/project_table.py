@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.model.access import Action, Caller, Pattern
-from wheelyard.rendering.project_facts import ProjectFacts, fold
+from wheelyard.rendering.project_facts import ProjectFacts, ProjectUser, fold
 
 MAX_WORDS: Final = 32
 """The words of a search that are looked for; others are ignored."""
@@ -75,10 +75,11 @@ class VisibleProjects(Struct, frozen=True):
         """Return the projects with the newest commits, newest first, at most `count`."""
         return nlargest(count, self.projects, key=attrgetter("changed"))
 
-    def used_by(self, name: NormalizedName) -> list[NormalizedName]:
-        """Return the names of the projects whose latest release requires `name`, sorted."""
+    def used_by(self, name: NormalizedName) -> list[ProjectUser]:
+        """Return the projects whose latest release requires `name`, sorted."""
         required = f" {name} "
-        return [each.name for each in self.projects if required in each.requires]
+        users = (each for each in self.projects if required in each.requires)
+        return [ProjectUser(each.name, each.status) for each in users]
 
     def known(self, names: Iterable[NormalizedName]) -> list[NormalizedName]:
         """Return those of `names` that are among these projects, in their order."""

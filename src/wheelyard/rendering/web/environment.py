@@ -13,6 +13,7 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from wheelyard.model.brand import DEFAULT_BRAND, Brand
+from wheelyard.model.project import Status
 from wheelyard.rendering.client_settings import ClientSettings
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
 from wheelyard.rendering.web.assets import ICON, LOGO, load_assets
@@ -169,7 +170,7 @@ def _new_environment(sources: Mapping[str, str]) -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters["web"] = web_address
+    made.filters |= {"web": web_address, "status_mark": status_mark}
     return made
 
 
@@ -179,6 +180,14 @@ def contact_link(contact: str) -> Markup:
     if not is_web and ("@" not in contact or " " in contact):
         return Markup.escape(contact or "the operator of this index")
     return Markup('<a href="{}">{}</a>').format(contact if is_web else f"mailto:{contact}", contact)
+
+
+def status_mark(status: str) -> Markup:
+    """Return a blank and a mark with the status in `ProjectFacts`; empty without one."""
+    if not status:
+        return Markup()
+    kind = "danger" if status == Status.QUARANTINED else "warning"
+    return Markup(' <span class="mark {}">{}</span>').format(kind, status)
 
 
 def web_address(url: str) -> str:

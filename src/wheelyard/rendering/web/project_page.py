@@ -5,10 +5,10 @@ from typing import Final
 
 from markupsafe import Markup, escape
 from msgspec import Struct
-from packaging.utils import NormalizedName
 
 from wheelyard.model.project import Project
 from wheelyard.model.text import counted
+from wheelyard.rendering.project_facts import ProjectUser
 from wheelyard.rendering.releases import Release, ReleaseOf
 from wheelyard.rendering.shown import ShownFile
 from wheelyard.rendering.simple_pages import listed_version
@@ -35,7 +35,7 @@ class ProjectContent(Struct, frozen=True, kw_only=True):
     """Newest first."""
     latest: ReleaseContent | None
     """The release that describes the project; None without releases."""
-    used_by: Sequence[NormalizedName] = ()
+    used_by: Sequence[ProjectUser] = ()
     """The projects that require this one and that may be shown."""
     uploaders: Sequence[str] = ()
     """The principals that may upload, for viewers who may know them."""

@@ -73,7 +73,7 @@
   function show(asked, found) {
     const list = document.createElement("ul");
     list.setAttribute("aria-label", "Projects found");
-    for (const [name, version, summary] of found.projects) {
+    for (const [name, version, summary, , state] of found.projects) {
       const link = document.createElement("a");
       link.href = new URL(`project/${encodeURIComponent(name)}/`, form.action);
       link.textContent = name;
@@ -82,6 +82,12 @@
       note.className = "soft";
       note.textContent = [version, summary].filter(Boolean).join(" · ");
       item.append(link, " ", note);
+      if (state) {
+        const mark = document.createElement("span");
+        mark.className = `mark ${state === "quarantined" ? "danger" : "warning"}`;
+        mark.textContent = state;
+        note.before(mark, " ");
+      }
       list.append(item);
     }
     const count = `${found.total.toLocaleString("en")} project${found.total === 1 ? "" : "s"} found`;
