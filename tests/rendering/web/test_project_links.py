@@ -1,11 +1,14 @@
 """People and links of core metadata."""
 
+import re
+from email.header import Header
+
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from wheelyard.model.metadata import parse_metadata
-from wheelyard.rendering.web.project_links import people, project_links
+from wheelyard.rendering.web.project_links import decode_words, people, project_links
 
 
 @pytest.mark.parametrize(
@@ -24,12 +27,57 @@ from wheelyard.rendering.web.project_links import people, project_links
         (None, '"Unclosed <x@y.example>', [("Unclosed", "mailto:x@y.example")]),
         (None, "(" * 5000 + "a@b", [("(" * 200, "")]),
         (None, "<a@b?subject=x>", [("<a@b?subject=x>", "")]),
+        ("=?utf-8?q?J=C3=BCrgen_M=C3=BCller?=", None, [("Jürgen Müller", "")]),
+        (
+            "=?UTF-8?B?SsO8cmdlbg==?= Smith",
+            "=?iso-8859-1*de?Q?J=FCrgen?= Smith <j@x.example>, =?utf-8?q?=C3=85,_B?= <b@x.example>",
+            [("Jürgen Smith", "mailto:j@x.example"), ("Å, B", "mailto:b@x.example")],
+        ),
+        (None, '"=?utf-8?B?SsO8cmdlbg?=" <j@x.example>', [("Jürgen", "mailto:j@x.example")]),
+        # a letter whose bytes are in two words, and two words without the blank between them
+        ("=?utf-8?q?J=C3?= =?utf-8?q?=BC?=\t=?us-ascii?q?r?= x", None, [("Jür x", "")]),
+        ("=?utf-8?q?<b>=0A=00?=!", None, [("<b> !", "")]),
+        ("=?utf-8?q?_?=", "a@x.example", [("a@x.example", "mailto:a@x.example")]),
         (None, None, []),
     ],
 )
 def test_people(names: str | None, mails: str | None, shown: list[tuple[str, str]]) -> None:
     """Authors are shown once, with their address if they gave one that is plausible."""
     assert [tuple(each) for each in people(names, mails)] == shown
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "=?utf-8?q?=FF?=",
+        "=?utf-8?b?!?=",
+        "=?utf-8?b?A?=",
+        "=?zip?b?eJwDAAAAAAE=?=",
+        "=?iso-8859-99?q?a?=",
+        "=?utf-8?x?a?=",
+        "=?utf-8?q?a",
+        "=?utf-8?q?a?= =?nothing?q?b?=",
+        "=?" * 90,
+    ],
+)
+def test_broken_encoded_words(broken: str) -> None:
+    """What cannot be decoded is shown as it is written."""
+    assert people(broken, None) == ((broken, ""),)
+
+
+@given(st.text("=?utf8-bqQB_ \t\u00e4AFC3", max_size=80))
+def test_any_encoded_words(text: str) -> None:
+    """Decoding raises nothing, and leaves no control character that was not there."""
+    assert not re.search("[\x00-\x08\x0a-\x1f]", decode_words(text))
+
+
+@given(st.text(min_size=1, max_size=40))
+def test_names_as_other_programs_write_them(name: str) -> None:
+    """A name comes out as the library of e-mail has encoded it, over as many words as it takes."""
+    expected = " ".join(name.split())
+    encoded = Header(expected, "utf-8", maxlinelen=40).encode()
+    assume(expected.isprintable())
+    assert decode_words(encoded.replace("\n", "")) == expected
 
 
 @given(st.none() | st.text(max_size=80), st.none() | st.text("ab@<>,\"'().\\ ;:", max_size=80))

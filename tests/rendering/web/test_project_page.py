@@ -86,8 +86,8 @@ def test_what_is_on_a_page() -> None:
     for wanted in (
         *("demo 1.1", "A demo of it", "Released on 2026-11-20, for Python >=3.9"),
         *("License MIT OR Apache-2.0", "Author Ann", "Maintainer The Team"),
-        *("Keywords first thing", "Programming Language Python / 3 Python / 3.12"),
-        *("Topic System / Archiving", "It is *small*.", "base >=2", "With the extra speed fast"),
+        *("Keywords first thing", "Programming Language Python :: 3 Python :: 3.12"),
+        *("Topic System :: Archiving", "It is *small*.", "base >=2", "With the extra speed fast"),
         *("With the extra none Nothing more.", "Used by acme-core acme-web", "1.0 2026-11-20 2"),
         'With extras, write "demo[speed]" in place of demo. There are speed, none.',
         *("uv pip install --index http://index.example/simple/ demo", "Code Source code"),

@@ -114,16 +114,36 @@ def test_refusal_is_a_page() -> None:
         assert "&lt;b&gt;" in text
 
 
+def test_classifiers() -> None:
+    """Classifiers are written as on PyPI, and versions in them have their natural order."""
+    wanted = (
+        "Python :: 3",
+        "Python :: 3 :: Only",
+        "Python :: 3.9",
+        "Python :: 3.10",
+        "Python :: Implementation :: CPython",
+    )
+    lines = [f"Classifier: Programming Language :: {each}" for each in reversed(wanted)]
+    page = in_text(shown_release(TWO, "1.0", core(*lines)))
+    assert f"Programming Language {' '.join(wanted)}" in page
+
+
 @pytest.mark.parametrize(
     ("lines", "shown"),
     [
         (["License-Expression: MIT", "Classifier: License :: OSI Approved :: BSD License"], "MIT"),
         (["License: BSD, see LICENSE"], "BSD, see LICENSE"),
         (["Classifier: License :: OSI Approved :: BSD License"], "BSD License"),
+        (["License: see LICENSE", "Classifier: License :: OSI Approved :: BSD License"], "BSD"),
+        (["License: BSD", "Classifier: License :: OSI Approved"], "BSD"),
+        (
+            ["Classifier: License :: Public Domain", "Classifier: License :: A :: B"],
+            "Public Domain, B",
+        ),
     ],
 )
 def test_license(lines: list[str], shown: str) -> None:
-    """The license is said once, by the first field that has it."""
+    """The license is said once: by its expression, else its classifiers, else the text."""
     page = in_text(shown_release(TWO, "1.0", core(*lines)))
     assert f"License {shown}" in page
     assert "OSI Approved" not in page

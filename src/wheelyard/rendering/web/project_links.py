@@ -1,8 +1,11 @@
 """The people and the web addresses in core metadata: names with mail, and links with their kind."""
 
 import re
+from base64 import b64decode
+from binascii import a2b_qp
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import groupby
 from typing import Final, NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -14,7 +17,15 @@ TEXT_LIMIT: Final = 200
 """Characters of any other text that are shown."""
 
 _MAIL: Final = re.compile(r"[^\s@<>\"(),:;]{1,64}@[A-Za-z0-9.-]{1,255}")
-_ADDRESS_TOKENS: Final = re.compile(r'"[^"]*"|<[^>]*>|[^",<]+|.')
+_ADDRESS_TOKENS: Final = re.compile(r'=\?[^?\s]*\?[bBqQ]\?[^?\s]*\?=|"[^"]*"|<[^>]*>|[^",<=]+|.')
+_ENCODED_WORDS: Final = re.compile(r"=\?[!-~]+\?=(?:\s+=\?[!-~]+\?=)*")
+_ENCODED_WORD: Final = re.compile(
+    r"=\?(utf-?8|us-ascii|iso-8859-[0-9]{1,2}|windows-125[0-9]|koi8-[ru]|gb2312|gbk|gb18030|big5"
+    r"|euc-jp|euc-kr|shift_jis|iso-2022-jp)(?:\*[a-z-]*)?\?([bq])\?([!->@-~]*)\?=",
+    re.IGNORECASE,
+)
+"""Python knows more encodings, of which some are for other things than texts."""
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _LABEL_NOISE: Final = re.compile(r"[\W_]+")
 _KINDS: Final = {
     "Home page": "homepage home website site",
@@ -64,11 +75,12 @@ def people(names: str | None, mails: str | None) -> tuple[Person, ...]:
 @lru_cache(1024)  # releases have them in common
 def _people(names: str, mails: str) -> tuple[Person, ...]:
     found = dict[str, Person]()
-    for name, mail in _addresses(mails):
+    for encoded, mail in _addresses(mails):
+        name = decode_words(encoded)
         if _MAIL.fullmatch(mail):
             shown = name.strip() or mail
             found.setdefault(shown, Person(shown[:TEXT_LIMIT], f"mailto:{quote(mail, safe='@')}"))
-    text = (names if found else names or mails).strip()
+    text = decode_words(names if found else names or mails).strip()
     with_mail = {name.casefold() for name in found}
     if text and not {part.strip().casefold() for part in text.split(",")} <= with_mail:
         return (Person(text[:TEXT_LIMIT], ""), *found.values())
@@ -90,6 +102,34 @@ def _addresses(text: str) -> Iterator[tuple[str, str]]:
             mail = part.strip("<> ")
         else:
             name += part.strip('"') if part.startswith('"') else part
+
+
+def decode_words(text: str) -> str:
+    """Return `text` with its encoded words (RFC 2047) decoded, except for broken ones."""
+    return _ENCODED_WORDS.sub(_decode_run, text) if "=?" in text else text
+
+
+def _decode_run(run: re.Match[str]) -> str:
+    """Return what is in a row of encoded words; a letter may have its bytes in two of them."""
+    words = [word for each in run[0].split() if (word := _ENCODED_WORD.fullmatch(each))]
+    if len(words) < len(run[0].split()):
+        return run[0]
+    try:
+        parts = [
+            b"".join(map(_decode_bytes, group)).decode(charset)
+            for charset, group in groupby(words, key=lambda word: word[1].lower())
+        ]
+    except (ValueError, LookupError):
+        return run[0]
+    return _CONTROL.sub(" ", "".join(parts))
+
+
+def _decode_bytes(word: re.Match[str]) -> bytes:
+    """Return the bytes in an encoded word; raise ValueError if they are no Base64."""
+    content = word[3].encode()
+    if word[2] in "bB":
+        return b64decode(content + b"=" * (-len(content) % 4), validate=True)
+    return a2b_qp(content, header=True)
 
 
 def project_links(core: CoreMetadata) -> Iterator[WebLink]:

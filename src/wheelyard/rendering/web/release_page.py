@@ -5,6 +5,7 @@ It depends on nothing of the project's other releases but whether it is the late
 new release changes few pages of a static site.
 """
 
+import re
 from collections.abc import Container
 from itertools import groupby
 from typing import Final
@@ -25,6 +26,9 @@ from wheelyard.rendering.web.project_links import TEXT_LIMIT, people, project_li
 from wheelyard.rendering.web.requirements import dependency_groups, parse_dependency
 
 _LICENSE: Final = "License :: "
+_LICENSE_FAMILIES: Final = ("License :: OSI Approved", "License :: DFSG approved")
+"""Classifiers that name no licence when they stand alone."""
+_NUMBER: Final = re.compile("[0-9]+")
 
 
 class ReleaseContent(Struct, frozen=True, kw_only=True):
@@ -131,11 +135,15 @@ def release_date(release: ReleaseOf[ShownFile]) -> str:
 
 
 def _license(core: CoreMetadata) -> str:
+    """Return the licence by the first field that names one: expression, classifiers, text."""
     if core.license_expression:
         return core.license_expression
-    first_line = (core.license or "").partition("\n")[0]
-    named = (each.split(" :: ")[-1] for each in core.classifiers if each.startswith(_LICENSE))
-    return (first_line or ", ".join(named))[:TEXT_LIMIT]
+    named = [
+        each.rpartition(" :: ")[2]
+        for each in core.classifiers
+        if each.startswith(_LICENSE) and each not in _LICENSE_FAMILIES
+    ]
+    return (", ".join(dict.fromkeys(named)) or (core.license or "").partition("\n")[0])[:TEXT_LIMIT]
 
 
 def _keywords(text: str) -> tuple[str, ...]:
@@ -146,11 +154,17 @@ def _keywords(text: str) -> tuple[str, ...]:
 
 def _classifier_groups(classifiers: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Return classifiers, besides those of licenses, by their first part, with the rest of each."""
-    split = sorted(each.split(" :: ") for each in classifiers if not each.startswith(_LICENSE))
+    others = (each for each in classifiers if not each.startswith(_LICENSE))
+    split = sorted((each.split(" :: ") for each in others), key=_natural_order)
     return tuple(
-        (first, tuple(" / ".join(rest) for _, *rest in group))
+        (first, tuple(" :: ".join(rest) for _, *rest in group))
         for first, group in groupby(split, key=lambda parts: parts[0])
     )
+
+
+def _natural_order(parts: list[str]) -> list[str]:
+    """Return a sort key that has 3.9 before 3.10."""
+    return [_NUMBER.sub(lambda number: number[0].zfill(4), part) for part in parts]
 
 
 def missing_release_page(
