@@ -16,6 +16,8 @@ QUOTE_LIMIT = 60
 RETRY_AFTER_SECONDS: Final = 5
 """Seconds after which a retry may succeed, if nothing is known of when it will."""
 
+DAMAGED: Final = "damaged_document"
+"""The code of an Unavailable about something in the store that is damaged or lost."""
 OVERLOADED: Final = "overloaded"
 """The code of an Unavailable after too many concurrent writes."""
 STORAGE_FULL: Final = "storage_full"
@@ -44,14 +46,23 @@ class WheelyardError(Exception):
 
     `message` has sentences for the user: what was rejected, and what to do next; quote untrusted
     values with `quoted`. `code` is a stable snake_case name for programs. `short` has a few words
-    that uv prints with the status; by default the first sentence.
+    that uv prints with the status; by default the first sentence. `on_page` is the message for
+    somebody in a browser, who has no command line; by default the same.
     """
 
     family_code: ClassVar[str] = "error"
 
-    def __init__(self, message: str, *, code: str | None = None, short: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        short: str | None = None,
+        on_page: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message[:MESSAGE_LIMIT]
+        self.on_page = (on_page or message)[:MESSAGE_LIMIT]
         self.code = code or type(self).family_code
         self.short = short or _first_sentence(self.message)
 
@@ -108,14 +119,16 @@ class Unavailable(WheelyardError):
         *,
         code: str | None = None,
         short: str | None = None,
+        on_page: str | None = None,
         retry_after: int | None = None,
     ) -> None:
-        super().__init__(message, code=code, short=short)
+        super().__init__(message, code=code, short=short, on_page=on_page)
         self.retry_after = retry_after
         if retry_after is not None:
             unit = "second" if retry_after == 1 else "seconds"
             wait = f" Try again in {retry_after} {unit}."
             self.message = self.message[: MESSAGE_LIMIT - len(wait)] + wait
+            self.on_page = self.on_page[: MESSAGE_LIMIT - len(wait)] + wait
 
 
 def quoted(value: object) -> str:

@@ -8,7 +8,9 @@ import pytest
 
 from tests.http.browser import FORM, HTML
 from tests.http.in_process import InProcessServer, in_process
-from wheelyard.errors import Unavailable
+from tests.http.servers import token_of
+from wheelyard.catalog.document_cache import damaged
+from wheelyard.errors import STORAGE_FULL, Unavailable
 from wheelyard.http.page_loader import PageLoader
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings, WebSettings
 from wheelyard.storage.base import Found, Key, ObjectVersion
@@ -143,6 +145,48 @@ def test_failures_show_nothing_of_the_inside(
     assert len(number) == 8
     assert f"a request failed ({number}): GET /project/nothing/" in caplog.text
     assert "secret of the inside" not in text
+
+
+@pytest.mark.parametrize(
+    ("fault", "shown", "advice"),
+    [
+        (damaged("A is damaged. Run 'wheelyard check'."), "A document of the index", "check"),
+        (Unavailable("No space is left.", code=STORAGE_FULL), "No space is left.", "no space"),
+        (Unavailable("Not allowed.", code="storage_denied"), "Not allowed.", "permission"),
+    ],
+)
+def test_failures_that_last(
+    server: InProcessServer, store: BrokenStore, fault: Unavailable, shown: str, advice: str
+) -> None:
+    """Of a failure that does not pass, the page says whom to tell what, and not to try again."""
+    store.fault = fault
+    page = server.get("/project/nothing/", HTML).body.decode()
+    answer = server.get("/project/nothing/")
+    store.fault = None
+
+    lead, _, rest = page.partition("What you can do")
+    assert shown in lead
+    assert "wheelyard" not in lead.partition("<main")[2]
+    assert "in a few seconds" not in page
+    assert "To load this page again does not help." in rest
+    assert advice in rest
+    assert fault.message in answer.body.decode()  # programs get what the operator needs
+
+
+def test_no_command_for_who_has_no_command_line(tmp_path: Path) -> None:
+    """Who may not do something is told whom to ask; only programs are told of commands."""
+    settings = Settings(
+        access=AccessSettings(private=True), web=WebSettings(contact="platform@acme.dev")
+    )
+    with in_process(tmp_path, settings) as app:
+        login = ("authorization", f"Bearer {token_of(app.index, can='read')}")
+        for path, who, status in (("/-/upload/", (login,), 403), ("/", (), 401)):
+            page, answer = app.get(path, HTML, *who), app.get(path, *who)
+            text = page.body.decode()
+            assert (page.status, answer.status) == (status, status)
+            assert "wheelyard token" not in text
+            assert "platform@acme.dev" in text
+            assert "wheelyard token create" in answer.body.decode()
 
 
 def test_a_page_without_templates(server: InProcessServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,12 @@ UPLOAD = {"what": "upload", "who": "ana", "when": [2018, 6, 9, 23, 26, 45], "dst
 PUSH = {"what": "push", "who": "bob", "when": [2019, 1, 1, 0, 0, 0], "src": "ana/dev"}
 
 
+MIRROR = {
+    "indexconfig": {"type": "mirror"},
+    "files": [entry("root/up", "m-1.tar.gz", b"x")],
+}
+
+
 def write(folder: Path, indexes: dict[str, Any], version: str = "2") -> Path:
     """Write an export with a body `x` for each file that it names."""
     for index in indexes.values():
@@ -45,6 +51,7 @@ def write(folder: Path, indexes: dict[str, Any], version: str = "2") -> Path:
             path.write_bytes(b"x")
     users = {"ana": {"pwhash": "$argon2id$secret"}}
     dump = {"dumpversion": version, "users": users, "indexes": indexes}
+    folder.mkdir(exist_ok=True)
     (folder / "dataindex.json").write_text(json.dumps(dump))
     return folder
 
@@ -103,6 +110,27 @@ def test_several_indexes(tmp_path: Path) -> None:
     folder = write(tmp_path / "less", indexes)
     assert taken(folder)[1].names == [WHEEL]
     assert taken(folder, mirrors=True)[1].names == [WHEEL, "m-1.tar.gz"]
+
+
+@pytest.mark.parametrize(
+    ("indexes", "chosen", "message"),
+    [
+        ({}, (), r"no index in this export.*\(--serverdir\)"),
+        ({"ana/dev": {"files": []}}, (), r"This export has ana/dev \(0 packages\).*export again"),
+        ({"root/up": MIRROR}, (), r"root/up \(a mirror, 1 package\)\. --mirrors imports"),
+        (
+            {"ana/dev": {"files": []}, "ana/prod": {"files": [entry("ana/prod", WHEEL, b"x")]}},
+            ("ana/dev",),
+            r"ana/prod \(1 package\)\. Choose another one with --index",
+        ),
+    ],
+)
+def test_nothing_to_import(
+    tmp_path: Path, indexes: dict[str, Any], chosen: tuple[str, ...], message: str
+) -> None:
+    """An export without packages is refused, with what it has instead and what to do."""
+    with pytest.raises(Invalid, match=message):
+        taken(write(tmp_path / "out", indexes), indexes=chosen)
 
 
 def test_what_is_no_package(tmp_path: Path) -> None:

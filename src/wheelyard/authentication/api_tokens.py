@@ -319,4 +319,6 @@ def invalid_credential() -> Unauthenticated:
         "name ('wheelyard token create NAME' makes one), or whatever else its operator takes: a "
         "name and its password, or a token of Google's.",
         short="Missing or invalid token.",
+        on_page="You are not signed in, or this index does not take the name and the password, or "
+        "the token, that your browser has sent.",
     )

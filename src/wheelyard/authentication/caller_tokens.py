@@ -182,9 +182,12 @@ class CallerTokens(Struct, frozen=True):
     def _require_signed_in(self, caller: Caller, signed_in_at: datetime | None) -> None:
         if not can_own_tokens(caller):
             raise Forbidden(
-                "Only an administrator, or a user who has signed in, can create or rotate a token: "
-                "send an ID token for this index, or ask its operator to use 'wheelyard token'.",
-                short="Sign in to create tokens.",
+                "Only an administrator, or somebody who has signed in with a Google account, can "
+                "create or rotate a token: send an ID token for this index, or ask its operator to "
+                "use 'wheelyard token'.",
+                short="Sign in with a Google account to create tokens.",
+                on_page="Only an administrator, or somebody who has signed in with a Google "
+                "account, can make a token. Ask an administrator of this index for one.",
             )
         if not self.is_signed_in(caller, signed_in_at):
             raise Forbidden("You have signed in more than an hour ago. Send a new ID token.")

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import OVERLOADED, Conflict, Unavailable
+from wheelyard.errors import DAMAGED, OVERLOADED, Conflict, Unavailable
 from wheelyard.storage.base import (
     ABSENT,
     Entry,
@@ -30,7 +30,6 @@ from wheelyard.storage.base import (
 
 T = TypeVar("T")
 
-DAMAGED: Final = "damaged_document"
 """The error code of an Unavailable that a retry does not end."""
 
 MaxAge = Literal["current", "fresh", "stale", "any"]
@@ -96,7 +95,8 @@ def digest(body: bytes) -> str:
 
 def damaged(message: str, what: str = "damaged") -> Unavailable:
     """Return an Unavailable with code `damaged_document`; `what` is "damaged" or "lost"."""
-    return Unavailable(message, code=DAMAGED, short=f"A document of the index is {what}.")
+    short = f"A document of the index is {what}."
+    return Unavailable(message, code=DAMAGED, short=short, on_page=short)
 
 
 class DamageIgnored:

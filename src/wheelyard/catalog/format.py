@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Commits, EventListener
-from wheelyard.catalog.document_cache import DAMAGED, CachePolicy, Codec, DocumentCache
+from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.journaled_document import JournaledDocument
 from wheelyard.catalog.journals import ACCESS, DECISIONS, AccessRecords, DecisionRecords
@@ -19,7 +19,7 @@ from wheelyard.catalog.projects import NameList, ProjectCodec, ProjectNames, Pro
 from wheelyard.catalog.session_records import EndedSession, SessionKey, SessionRecords
 from wheelyard.catalog.token_records import LastUses, TokenRecords, UsedIdTokens
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime, remote_conflict_retries
-from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable
+from wheelyard.errors import DAMAGED, Conflict, Invalid, NotFound, Unavailable
 from wheelyard.model.token import TokenRecord
 from wheelyard.storage.base import Store, Stored, create
 

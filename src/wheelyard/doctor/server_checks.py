@@ -166,11 +166,16 @@ class ServerCheck:
     def _clock(self, answer: Answer) -> Iterator[Finding]:
         with suppress(TypeError, ValueError):  # it sends no date
             there = parsedate_to_datetime(answer.headers.get("date", ""))
-            difference = abs(self.machine.runtime.now() - there)
+            here = self.machine.runtime.now()
+            difference = abs(here - there)
             text = f"differs by {difference.total_seconds():.0f} s from the server's"
             if difference > MAX_CLOCK_DIFFERENCE:
-                advice = "Set this machine's clock (timedatectl): certificates and tokens expire."
-                yield warning("clock", text, advice)
+                times = f": {here:%Y-%m-%d %H:%M} UTC here, {there:%Y-%m-%d %H:%M} UTC there"
+                advice = (
+                    "See which one is right. Set this machine's clock (timedatectl) if it is "
+                    "this one, else tell the server's operator: certificates and tokens expire."
+                )
+                yield warning("clock", text + times, advice)
             else:
                 yield ok("clock", text)
 

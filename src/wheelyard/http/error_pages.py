@@ -54,6 +54,7 @@ class ErrorPages(Struct, frozen=True):
         body = response.error
         if body is None or not is_page:
             return response
+        body = replace(body, message=response.on_page or body.message)
         make = partial(self._page, response.status, body, scope, headers, caller)
         content, of_page = await self.context.pools.run_read(make)
         return with_body(response, MediaType.HTML.value.content_type, content, *of_page)

@@ -24,7 +24,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.files import Files
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.log_rate_limit import LogRateLimit
-from wheelyard.errors import RETRY_AFTER_SECONDS, NotFound, Unavailable
+from wheelyard.errors import DAMAGED, RETRY_AFTER_SECONDS, NotFound, Unavailable
 from wheelyard.http.protocol.conditional_requests import ByteRange
 from wheelyard.http.protocol.messages import BegunBody
 from wheelyard.model.project import File
@@ -79,7 +79,9 @@ def missing_file_error(file: File) -> Unavailable:
     # not 404, after which installers would try another index
     return Unavailable(
         f"The store has lost {file.filename}. Run 'wheelyard check' and restore it from a backup.",
+        code=DAMAGED,
         short="The file is missing from storage.",
+        on_page=f"The index has lost {file.filename}.",
     )
 
 

@@ -37,4 +37,4 @@ async def refused_form(
         token = await form_token(request, context)
     except WheelyardError:  # the store does not answer: the token that was sent may be right
         token = fields.text(CSRF_FIELD)
-    return FormState(token, fields.values, fault.error.message, fault.field)
+    return FormState(token, fields.values, fault.error.on_page, fault.field)

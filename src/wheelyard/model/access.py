@@ -145,16 +145,13 @@ class Caller(Struct, frozen=True):
 
     def forbidden(self, what: str, token_options: str = "") -> Forbidden:
         """Return the error for `what` the caller may not do, with the options of a fit token."""
-        fact = f"{self.display_name} may not {what}."
+        fact, ask = f"{self.display_name} may not {what}.", "Ask the operator of this index"
         if self.principal.startswith("publisher:"):
-            remedy = "Ask the operator of this index to change its [[publisher]] in the settings."
+            remedy = f"{ask} to change its [[publisher]] in the settings."
         else:
             command = f"wheelyard token create NAME {token_options}".rstrip()
-            remedy = (
-                "Ask the operator of this index for the right, or use a token that has it: "
-                f"'{command}'."
-            )
-        return Forbidden(f"{fact} {remedy}", short=fact)
+            remedy = f"{ask} for the right, or use a token that has it: '{command}'."
+        return Forbidden(f"{fact} {remedy}", short=fact, on_page=f"{fact} {ask} for the right.")
 
     def may_anywhere(self, action: Action) -> bool:
         """Return whether the caller may do `action` to some project, which need not exist."""

@@ -383,7 +383,8 @@ def _check_accepts_uploads(project: Project) -> None:
     if not project.status.takes_uploads:
         fact = f"Project {quoted(project.name)} is {project.status}."
         remedy = f"To upload to it again, run 'wheelyard status {project.name} active'."
-        raise Forbidden(f"{fact} {remedy}", short=fact)
+        on_page = f"{fact} Whoever manages it can make it active again, on the page of the project."
+        raise Forbidden(f"{fact} {remedy}", short=fact, on_page=on_page)
 
 
 def _released(project: Project) -> Unavailable:

@@ -6,6 +6,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from wheelyard import errors
+
 TITLES: Final = MappingProxyType(
     {
         401: "Sign in first",
@@ -18,6 +20,17 @@ TITLES: Final = MappingProxyType(
     }
 )
 """What pages of errors are called, instead of the reason phrase."""
+LASTING: Final = MappingProxyType(
+    {
+        errors.DAMAGED: "Part of the index is damaged or lost. The command 'wheelyard check' says "
+        "what, and what can be done about it.",
+        errors.STORAGE_FULL: "The index has no space left.",
+        errors.BAD_UPSTREAM: "The log of the server says what is wrong with the other index.",
+        "upstream_loop": "The index is set up as its own upstream index.",
+        "storage_denied": "The log of the server says which permission it lacks.",
+    }
+)
+"""Failures of a server that end only when its operator does something: what to tell them."""
 
 
 class ErrorFacts(Struct, frozen=True, kw_only=True):
@@ -39,7 +52,14 @@ class ErrorFacts(Struct, frozen=True, kw_only=True):
     @property
     def title(self) -> str:
         """What has happened, in a few words."""
+        if self.code == errors.DAMAGED:
+            return "The index is damaged"
         return TITLES.get(self.status, self.phrase)
+
+    @property
+    def for_operator(self) -> str:
+        """What to tell the operator of a failure that lasts; empty if it may be over soon."""
+        return LASTING.get(self.code, "")
 
 
 def plain_error_page(root: str, facts: ErrorFacts) -> bytes:

@@ -14,7 +14,7 @@ It also has metadata of projects and hashes of passwords, which are not read.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -22,6 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from wheelyard.errors import quoted
+from wheelyard.model.text import counted
 from wheelyard.sources.candidate import Skipped, SourceItem, bad_source
 from wheelyard.sources.field_parsing import (
     BadDigest,
@@ -73,6 +74,10 @@ class _IndexEntry(Struct):
     def is_mirror(self) -> bool:
         return self.indexconfig.type == "mirror"
 
+    @property
+    def package_count(self) -> int:
+        return sum(each.type == RELEASE_FILE for each in self.files)
+
 
 class _DevpiExport(Struct):
     indexes: dict[str, _IndexEntry]
@@ -93,7 +98,8 @@ class DevpiSource(Struct, frozen=True):
         Yield a `Candidate` for each package of the chosen indexes.
 
         Yield a `Skipped` for each other index that has files, each other type of file in a chosen
-        index, and each package that is missing or has a malformed digest.
+        index, and each package that is missing or has a malformed digest. Raise Invalid if there is
+        no package in them.
         """
         indexes = self._read_export().indexes
         chosen = self.chosen or _default_indexes(indexes, mirrors=self.mirrors)
@@ -101,6 +107,8 @@ class DevpiSource(Struct, frozen=True):
             if name not in indexes:
                 has = _joined_names(indexes)
                 raise bad_source(f"There is no index {quoted(name)} in this export. It has {has}.")
+        if not any(indexes[name].package_count for name in chosen):
+            raise bad_source(_nothing_to_import(indexes, chosen))
         for name, index in sorted(indexes.items()):
             if name in chosen:
                 yield from self._candidates_of(name, index.files)
@@ -169,6 +177,28 @@ def _default_indexes(indexes: Mapping[str, _IndexEntry], *, mirrors: bool) -> tu
         )
     mirrored = [name for name, each in indexes.items() if each.is_mirror] if mirrors else []
     return (*own, *mirrored)
+
+
+def _nothing_to_import(indexes: Mapping[str, _IndexEntry], chosen: Sequence[str]) -> str:
+    """Return what an export has instead of packages in the chosen indexes, and what to do."""
+    if not indexes:
+        fact = "There is no index in this export, and so no package to import."
+    else:
+        has = [
+            f"{ascii(name)[1:-1]} ({'a mirror, ' * each.is_mirror}"
+            f"{counted(each.package_count, 'package')})"
+            for name, each in sorted(indexes.items())
+        ]
+        fact = f"There is no package to import. This export has {', '.join(has[:10])}."
+    left = [each for name, each in indexes.items() if each.package_count and name not in chosen]
+    if any(each.is_mirror for each in left):
+        return f"{fact} --mirrors imports what a mirror has, --index USER/INDEX what one index has."
+    if left:
+        return f"{fact} Choose another one with --index USER/INDEX."
+    return (
+        f"{fact} Look whether devpi-export was given the folder of the right server (--serverdir), "
+        "and export again."
+    )
 
 
 def _joined_names(indexes: Mapping[str, _IndexEntry] | list[str]) -> str:

@@ -203,7 +203,7 @@ def test_changed_bytes_are_not_served(server: RunningServer, suffix: str) -> Non
         if suffix and len(headers.get("Range", "")) > 10:
             continue
         answer = server.client.get(f"/packages/{package.filename}{suffix}", headers=headers)
-        assert (answer.status_code, answer.json()["error"]) == (503, "storage_unavailable")
+        assert (answer.status_code, answer.json()["error"]) == (503, "damaged_document")
 
 
 class DeletingStore(MemoryStore):

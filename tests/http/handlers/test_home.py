@@ -16,6 +16,7 @@ from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.rendering.web import home
 from wheelyard.settings.sections import AccessSettings, Settings
+from wheelyard.settings.upstream_section import UpstreamSettings
 
 HTML = ("accept", "text/html")
 LINK = re.compile(r'href="[./]*project/([a-z0-9-]+)/"')
@@ -90,6 +91,18 @@ def test_nothing_found(app: InProcessServer) -> None:
     assert "0 projects found for <q>&lt;script&gt;&#34;&#39; b&amp;</q>" in body
     assert 'value="&lt;script&gt;&#34;&#39; b&amp;"' in body
     assert "Leave some words out" in body
+
+
+@pytest.mark.parametrize("words", ["Six", "six seven"])
+def test_nothing_found_beside_public_packages(tmp_path: Path, words: str) -> None:
+    """Where public packages come from this index, a search that finds nothing says so."""
+    upstream = UpstreamSettings(enabled=True, url="https://index.example/simple/")
+    with in_process(tmp_path, Settings(upstream=upstream)) as app:
+        body = page(app, f"/?q={words.replace(' ', '+')}").body.decode()
+
+    assert "Public ones are installed from this index, too" in body
+    assert "in the public index" not in body
+    assert ('href="project/six/"' in body) == (words == "Six")
 
 
 def test_lists_of_names(app: InProcessServer, monkeypatch: pytest.MonkeyPatch) -> None:

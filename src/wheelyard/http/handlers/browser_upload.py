@@ -146,7 +146,7 @@ def _status(outcomes: Iterable[FileOutcome]) -> int:
 
 def _as_row(outcome: FileOutcome) -> UploadedRow:
     if isinstance(outcome, RefusedFile):
-        return UploadedRow(filename=outcome.filename, error=outcome.error.message)
+        return UploadedRow(filename=outcome.filename, error=outcome.error.on_page)
     is_new = outcome.published.status == "uploaded"
     return UploadedRow(
         filename=outcome.filename,
@@ -158,7 +158,7 @@ def _as_row(outcome: FileOutcome) -> UploadedRow:
 
 def _as_json(outcome: FileOutcome) -> dict[str, object]:
     if isinstance(outcome, RefusedFile):
-        said = {"message": outcome.error.message, "error": outcome.error.code}
+        said = {"message": outcome.error.on_page, "error": outcome.error.code}
         return {"filename": outcome.filename, "status": "refused", **said}
     return {
         "filename": outcome.filename,

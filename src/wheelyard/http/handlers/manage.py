@@ -80,7 +80,7 @@ async def answer_manage(request: Request, web: WebPages) -> Response:
             try:
                 release = _find_release(project, version)
             except FormFault as fault:
-                form = FormState("", fields.values, fault.error.message, "version")
+                form = FormState("", fields.values, fault.error.on_page, "version")
                 page = manage_page(web.environment, viewer, project, form)
                 return web.own_page(status_of(fault.error), page)
             files = _choosable(release, action, fields.all("file") or None)

@@ -125,7 +125,7 @@ def _begin(
 def _message_of(error: WheelyardError) -> str:
     if error.short in (invalid_credential().short, invalid_password("").short):
         return "That did not fit. Look at what you have typed, and try again."
-    return error.message
+    return error.on_page
 
 
 def _form(

@@ -67,7 +67,8 @@ def error_response_for(error: WheelyardError) -> Response:
     headers: tuple[Header, ...] = ()
     if isinstance(error, Unavailable) and error.retry_after is not None:
         headers = ((b"retry-after", b"%d" % error.retry_after),)
-    return error_response(status_of(error), error.code, error.message, error.short, *headers)
+    response = error_response(status_of(error), error.code, error.message, error.short, *headers)
+    return replace(response, on_page=error.on_page)
 
 
 def with_body(response: Response, content_type: bytes, body: bytes, *headers: Header) -> Response:

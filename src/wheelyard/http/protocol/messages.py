@@ -96,6 +96,8 @@ class Response(Struct, frozen=True, weakref=True):
     """
     error: ErrorBody | None = None
     """What the body says, if it is the JSON of an error."""
+    on_page: str = ""
+    """What a page says instead of the message of the error; empty for the same."""
 
 
 def make_response(status: int, content_type: bytes, body: bytes, *headers: Header) -> Response:

@@ -66,6 +66,7 @@ def require_admin(caller: Caller, what: str) -> None:
             f"{fact} Use a credential of an administrator: one with a grant of admin, or a token "
             "of 'wheelyard token create NAME --can admin'.",
             short=fact,
+            on_page=f"{fact} It is for administrators of this index.",
         )
 
 

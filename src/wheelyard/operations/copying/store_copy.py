@@ -23,13 +23,13 @@ from wheelyard.catalog.commit_transfer import (
     finish_transfer,
     transfer,
 )
-from wheelyard.catalog.document_cache import DAMAGED, Codec, digest
+from wheelyard.catalog.document_cache import Codec, digest
 from wheelyard.catalog.files import RENEWAL_AGE, listed_objects
 from wheelyard.catalog.journals import DECISIONS, project_journal
 from wheelyard.catalog.projects import NameList, ProjectNames
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.concurrency.runtime import ConflictRetries
-from wheelyard.errors import Conflict, NotFound, Unavailable, WheelyardError
+from wheelyard.errors import DAMAGED, Conflict, NotFound, Unavailable, WheelyardError
 from wheelyard.model.project import Commit, Project
 from wheelyard.operations.copying.credential_copy import CredentialCopy
 from wheelyard.operations.copying.journaled_copy import JournaledCopy, source_faults

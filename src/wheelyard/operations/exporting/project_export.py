@@ -8,10 +8,9 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import DAMAGED
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.runtime import ConflictRetries
-from wheelyard.errors import Conflict, NotFound, Unavailable
+from wheelyard.errors import DAMAGED, Conflict, NotFound, Unavailable
 from wheelyard.model.project import Project
 from wheelyard.operations.exporting.manifest import ManifestEntry
 from wheelyard.operations.exporting.page_writer import PageWriter, SitePage, Versions

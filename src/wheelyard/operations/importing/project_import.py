@@ -14,8 +14,15 @@ from packaging.utils import NormalizedName
 
 from wheelyard.archive.rules import WAIVABLE_CODES
 from wheelyard.catalog.commits import Committed, Intent
-from wheelyard.catalog.document_cache import DAMAGED
-from wheelyard.errors import Conflict, Forbidden, Invalid, Unavailable, WheelyardError, quoted
+from wheelyard.errors import (
+    DAMAGED,
+    Conflict,
+    Forbidden,
+    Invalid,
+    Unavailable,
+    WheelyardError,
+    quoted,
+)
 from wheelyard.model.access import Caller
 from wheelyard.model.distribution_filename import Distribution, UniquenessKey, parse_known_filename
 from wheelyard.model.project import File, Project, apply

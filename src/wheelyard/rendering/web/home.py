@@ -6,7 +6,10 @@ from typing import Final
 
 from markupsafe import Markup
 from msgspec import Struct
+from packaging.utils import NormalizedName
 
+from wheelyard.errors import Invalid
+from wheelyard.model.distribution_filename import parse_name
 from wheelyard.rendering.client_settings import CLIENTS, INSTALLERS, Text
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
@@ -91,7 +94,13 @@ def _client_texts(
 
 def results_page(environment: PageEnvironment, viewer: Viewer, words: str, found: Excerpt) -> bytes:
     """Return the bytes of a page with what a search for `words` finds."""
-    return environment.render("results.html", viewer, "./", words=words, found=found)
+    try:
+        public_name = parse_name(words.strip())  # a package of an upstream index is found by name
+    except Invalid:
+        public_name = NormalizedName("")
+    return environment.render(
+        "results.html", viewer, "./", words=words, found=found, public_name=public_name
+    )
 
 
 def list_page(environment: PageEnvironment, viewer: Viewer, listed: Excerpt) -> bytes:
