@@ -182,6 +182,9 @@ def test_search_as_one_types(person: Person) -> None:
     person.page.keyboard.type("Acme_C")
 
     assert found(person) == ["acme-core", "zebra"]  # by its name, and by its summary
+    assert person.page.locator(".results li:has(.mark)").all_inner_texts() == [
+        "zebra deprecated 0.1 · Stripes, for Acme_Core"
+    ]
 
     person.page.keyboard.press("Escape")
     assert person.page.locator(".results").is_hidden()

@@ -190,7 +190,9 @@ class CallerTokens(Struct, frozen=True):
                 "account, can make a token. Ask an administrator of this index for one.",
             )
         if not self.is_signed_in(caller, signed_in_at):
-            raise Forbidden("You have signed in more than an hour ago. Send a new ID token.")
+            fact = "You have signed in more than an hour ago."
+            on_page = f"{fact} Sign out, and sign in again."
+            raise Forbidden(f"{fact} Send a new ID token.", on_page=on_page)
 
     def _require_own_rights(self, caller: Caller, wanted: TokenRequest) -> None:
         """Raise Forbidden if a token could do more than grants allow its owner, the caller."""
