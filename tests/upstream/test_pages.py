@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 from tests.catalog.faulty_store import Fault as StoreFault
 from tests.catalog.faulty_store import FaultKind, FaultyStore
-from tests.upstream.asking import Asking, server_of
+from tests.upstream.asking import LOOPBACK, Asking, server_of
 from tests.upstream.fake_pages import Fault
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
 from tests.upstream.public_packages import public_wheel
@@ -26,6 +26,7 @@ from wheelyard.model.project import Status
 from wheelyard.storage.base import Stored
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
+from wheelyard.upstream.config import UpstreamConfig
 from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration
@@ -410,10 +411,32 @@ def test_a_name_that_an_earlier_index_gets_later(
     assert (len(upstream.asked("rare")), len(other.asked("rare"))) == asked
 
     assert both.pages.forget(rare) == "second"
-    both.clock.advance(seconds=61)
+    both.clock.advance(seconds=6)
     for process in (both, second):
         assert process.filenames("rare") == ["rare-1.0-py3-none-any.whl"]
         assert process.pages.contested(rare) == ""
+
+
+def test_an_earlier_index_and_a_process_that_writes_nothing(
+    both: Asking, upstream: FakeUpstream, other: FakeUpstream
+) -> None:
+    """A read-only process hides the name as long as the earlier index has it, or the store says."""
+    config = UpstreamConfig(servers=(), allow_private_networks=LOOPBACK, read_only=True)
+    other.publish(public_wheel("rare", "1.0"))
+    both.page("rare")
+    reading = Asking(both.servers, clock=both.clock, store=both.store, config=config)
+    with closing(reading):
+        for has_it in (True, False, True):
+            if has_it:
+                upstream.publish(public_wheel("rare", "99.0"))
+            else:
+                upstream.drop("rare")
+            both.clock.advance(seconds=601)
+            assert (reading.found("rare") is None) == has_it
+        assert both.found("rare") is None  # this one writes it
+        upstream.drop("rare")
+        both.clock.advance(seconds=601)
+        assert reading.found("rare") is None
 
 
 def test_an_earlier_index_is_seen_despite_another_writer(

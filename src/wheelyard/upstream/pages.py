@@ -40,6 +40,8 @@ from wheelyard.upstream.stored_pages import StoredPages
 
 NEGATIVE_SECONDS: Final = 60.0
 """Seconds for which it is remembered that no index has a name, or that a page is quarantined."""
+FORGOTTEN_SECONDS: Final = 5.0
+"""Seconds until a `forget` of another process ends that a name is contested."""
 CHECK_SECONDS: Final = 60.0
 """Age of the oldest page that says, before an upload, that a name exists upstream."""
 SAVE_SECONDS: Final = 5.0
@@ -271,6 +273,8 @@ class UpstreamPages:
     def ttl(self, page: UpstreamPage) -> float:
         """Return the seconds for which a page is used without asking its index again."""
         seconds = self._servers[page.upstream].page_ttl
+        if page.is_contested:
+            return min(seconds, FORGOTTEN_SECONDS)
         is_short = page.is_gone or page.status is Status.QUARANTINED
         return min(seconds, NEGATIVE_SECONDS) if is_short else seconds
 
@@ -369,7 +373,7 @@ class UpstreamPages:
         self._observation.cache(kind, CacheResult.REVALIDATED)
         # until it is forgotten; a process that writes nothing remembers only what is in the store
         if held.page.is_contested and (held.is_saved or not self._config.read_only):
-            return replace(held, fresh_until=self._runtime.monotonic() + NEGATIVE_SECONDS)
+            return replace(held, fresh_until=self._runtime.monotonic() + self.ttl(held.page))
         answer = self._requests.renew(held.page, kind, may_keep=self._may_serve(held))
         if isinstance(answer, UpstreamPage):
             return self._changed(held, answer)
