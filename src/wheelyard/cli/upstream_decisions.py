@@ -30,10 +30,9 @@ with_reason = click.option("--reason", default="", help="Why; it is kept in the 
 
 @examples(
     PAGE,
-    "wheelyard upstream approve requests --reason 'TEAM-12'",
     "wheelyard upstream approve requests 2.32.5 --reason 'security fix'",
+    "wheelyard upstream approve requests 2.32.5 --sha256 2462f94637a3...",
     "wheelyard upstream approve pyside6 6.9.0 --despite licence --reason 'bought'",
-    "wheelyard upstream approve requests 2.32.5 --sha256 2462f946... --sha256 dbba1bc9...",
 )
 @click.command("approve")
 @click.argument("project")
