@@ -11,6 +11,7 @@ from fcntl import LOCK_EX, flock
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -294,3 +295,50 @@ def test_a_start_with_a_database_that_has_shrunk(serve: Serve, sandbox: Sandbox)
 
     assert "wheelyard: warning: [upstream] osv: " in log
     assert "'wheelyard upstream accept-osv'" in log
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
+def test_members_of_the_group_read_no_credentials(serve: Serve, wheelyard: Typed) -> None:
+    """A server closes the credentials of an older store to its group, which may read packages."""
+    nobody = 65534
+    with TemporaryDirectory(dir="/tmp") as folder:  # the sandbox is for root alone
+        store = Path(folder, "store")
+        key = store / "credentials/sessions/key.json"
+        assert wheelyard("token", "create", "ci", "--can", "read", "--store", store).returncode == 0
+        key.parent.mkdir()
+        key.write_text("secret")
+        (store / "files").mkdir()
+        (store / "files/package").write_text("public")
+        for path in (Path(folder), *Path(folder).rglob("*")):
+            path.chmod(0o750 if path.is_dir() else 0o640)
+            os.chown(path, -1, nobody)
+
+        def read(path: Path) -> subprocess.CompletedProcess[bytes]:
+            return subprocess.run(
+                ["/bin/cat", path], check=False, capture_output=True, user=nobody, group=nobody
+            )
+
+        assert read(key).stdout == b"secret"
+
+        log = serve("--store", str(store)).log.read_text()
+
+        assert read(key).stderr.endswith(b"Permission denied\n")
+        assert read(store / "files/package").stdout == b"public"
+        assert "other users" not in log
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
+@pytest.mark.parametrize("place", ["wheelyard-data/credentials", "apart"])
+def test_credentials_of_another_owner(serve: Serve, sandbox: Sandbox, place: str) -> None:
+    """A server that may not close the folder of credentials says so, with the command."""
+    folder = sandbox.folder / place
+    folder.mkdir(parents=True)
+    folder.chmod(0o750)
+    os.chown(folder, 65534, -1)
+    apart = "apart" if place == "apart" else ""
+
+    log = serve(WHEELYARD_CREDENTIALS_STORE=apart).log.read_text()
+
+    assert log.count("other users of this machine may enter") == 1
+    assert f"chmod go= {sandbox.folder / place}" in log or f"chmod go= {place}" in log
+    assert folder.stat().st_mode & 0o777 == 0o750

@@ -54,10 +54,70 @@ def test_modes(tmp_path: Path, umask: int, *, is_site: bool) -> None:
     finally:
         os.umask(before)
 
-    found = [(path.is_dir(), path.stat().st_mode & 0o777) for path in (root, *root.rglob("*"))]
+    shown = [path for path in root.rglob("*") if is_site or path.name not in (".spool", ".locks")]
+    found = [(path.is_dir(), path.stat().st_mode & 0o777) for path in (root, *shown)]
     folders, files = (0o777 & ~umask, 0o666 & ~umask) if is_site else (0o750, 0o640)
     assert {mode for is_folder, mode in found if is_folder} == {folders}
     assert {mode for is_folder, mode in found if not is_folder} == {files}
+
+
+@pytest.mark.parametrize("private", ["credentials/", ""])
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_private_modes(tmp_path: Path, umask: int, private: str) -> None:
+    """Credentials, uploads on their way and locks are for the owner of the store alone."""
+    before = os.umask(umask)
+    try:
+        store = LocalStore(tmp_path / "store", Random(), private=private)
+        key = Key("credentials/sessions/key.json")
+        store.put(key, b"1", ABSENT)
+        store.put(key, b"2", None)
+        store.create_all([(Key("credentials/tokens/a.json"), b"1")])
+        store.delete(Key("credentials/tokens/a.json"), None)
+        store.delete(key, None)
+        store.put(key, b"3", ABSENT)
+        store.put(Key("credentials-of-others.json"), b"1", ABSENT)
+    finally:
+        os.umask(before)
+
+    root = tmp_path / "store"
+    modes = {path.relative_to(root): path.stat().st_mode & 0o777 for path in root.rglob("*")}
+    assert {str(path): mode for path, mode in modes.items() if path.parts[0] != ".locks"} == {
+        ".spool": 0o700,
+        "credentials": 0o700,
+        "credentials/sessions": 0o700,
+        "credentials/sessions/key.json": 0o600,
+        "credentials-of-others.json": 0o640 if private else 0o600,
+    }
+    assert modes[Path(".locks")] == 0o700
+    assert root.stat().st_mode & 0o777 == (0o750 if private else 0o700)
+
+
+@pytest.mark.parametrize("private", ["credentials/", ""])
+def test_folders_made_before(tmp_path: Path, private: str) -> None:
+    """A store of an older version is closed to others when it is opened, and stays usable."""
+    for name in ("store/credentials/sessions", "store/.spool", "store/.locks"):
+        (tmp_path / name).mkdir(parents=True)
+    for folder in (tmp_path / "store").rglob("*"):
+        folder.chmod(0o2750)
+    (tmp_path / "store").chmod(0o755)
+
+    store = LocalStore(tmp_path / "store", Random(), private=private)
+
+    assert store.put(Key("credentials/sessions/key.json"), b"1", ABSENT)
+    protected = ["credentials", ".spool", ".locks"] if private else [".", ".spool", ".locks"]
+    for name in protected:
+        assert not (tmp_path / "store" / name).stat().st_mode & 0o077
+
+
+def test_a_link_in_place_of_a_private_folder(tmp_path: Path) -> None:
+    """What a link in the store leads to keeps its rights."""
+    (tmp_path / "elsewhere").mkdir(mode=0o755)
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/credentials").symlink_to(tmp_path / "elsewhere")
+
+    LocalStore(tmp_path / "store", Random(), private="credentials/")
+
+    assert (tmp_path / "elsewhere").stat().st_mode & 0o777 == 0o755
 
 
 def test_no_process_loses_an_increment(tmp_path: Path) -> None:

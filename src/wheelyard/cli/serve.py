@@ -37,6 +37,7 @@ from wheelyard.settings.sections import DEFAULT_STORE, MEMORY_LOCATION, Settings
 from wheelyard.settings.warnings import accepts_other_credentials
 from wheelyard.storage.filesystem import remote_file_system
 from wheelyard.wiring.index import Index, open_index
+from wheelyard.wiring.stores import exposed_credentials
 
 NOTHING_PROTECTED: Final = "."
 """The value of `-P` and `-a` for an index without passwords."""
@@ -224,6 +225,12 @@ def _print_warnings(index: Index) -> None:
         warn(
             f"{escaped(index.settings.store.location)} lies on {kind}, where locks and links may "
             "not hold; keep the store on a local disk"
+        )
+    for folder in exposed_credentials(index.settings):
+        warn(
+            f"other users of this machine may enter {escaped(str(folder))}, and whoever reads the "
+            "key of sessions in it can sign in as anybody; as its owner, take their rights: "
+            f"chmod go= {quote(escaped(str(folder)))}"
         )
     if index.is_local:
         return

@@ -13,6 +13,9 @@ The root may be a symbolic link; below it no link is followed. Objects are opene
 links. Before a write or delete, each folder of the key is checked; a user who can write to the
 store can still create a link between the check and the write.
 
+The group of the store may read its objects; only the owner may use what is private: the spool, the
+locks, and the keys that are named when the store is opened.
+
 A static site is a local store, too. It can be exported again, so it is not fsynced, and a web
 server reads it, so the umask decides the modes.
 """
@@ -26,7 +29,8 @@ from hashlib import blake2b
 from io import FileIO
 from pathlib import Path
 from random import Random
-from stat import S_ISLNK
+from stat import S_IMODE, S_ISDIR, S_ISLNK
+from typing import Final
 
 from msgspec import Struct
 
@@ -59,6 +63,10 @@ from wheelyard.storage.spool import FILE_MODE, UMASK_MODE, Spool
 SPOOL = ".spool"
 LOCKS = ".locks"
 FOLDER_MODE = 0o750
+PRIVATE_FOLDER_MODE: Final = 0o700
+PRIVATE_FILE_MODE: Final = 0o600
+OTHERS_RIGHTS: Final = 0o077
+"""The bits of a mode that are for the group and for everybody."""
 MAX_FOLDER_ATTEMPTS = 64
 """How often a write is tried if a delete removes the folder of its key meanwhile."""
 MTIME_JITTER_BITS = 20
@@ -110,22 +118,30 @@ class LocalStore(Store):
     Objects as files below the folder `root`, which is created if it does not exist.
 
     `random` gives different modification times to writes within one tick of the clock. `is_site`:
-    it is a static site, which is not fsynced, and whose file modes the umask decides.
+    it is a static site, which is not fsynced, and whose file modes the umask decides. Objects whose
+    keys begin with `private` are for the owner of the folder alone; the empty prefix is all.
     """
 
-    def __init__(self, root: Path, random: Random, *, is_site: bool = False) -> None:
+    def __init__(
+        self, root: Path, random: Random, *, is_site: bool = False, private: str | None = None
+    ) -> None:
         self._random = random
         self._is_site = is_site
         self._fsyncs = FsyncPool()
         self._staged = set[Path]()
         """The spool files of `staged`: they are durable, and renamed without a copy."""
         self._root = os.path.realpath(root)  # a str, joined on the hot path
+        prefixes = [SPOOL, LOCKS, *([] if private is None else [private])]
+        paths = (f"{self._root}/{prefix}".rstrip("/") for prefix in prefixes)
+        self._private = () if is_site else tuple(f"{path}/" for path in paths)
         self.spool = Spool(Path(self._root, SPOOL), None if is_site else FILE_MODE)
         try:
             Path(self._root).parent.mkdir(parents=True, exist_ok=True)
             for folder in (Path(self._root), self.spool.folder, Path(self._root, LOCKS)):
                 self._new_folder(str(folder))
                 self._require_no_links(str(folder))
+            for path in self._private:
+                _protect(Path(path))
         except OSError as error:
             what = f"No site can be written to {root}" if is_site else f"{root} cannot be a store"
             raise Unavailable(
@@ -343,6 +359,8 @@ class LocalStore(Store):
 
         Makes its folder, or with `unsynced` only if a delete removes the folder that was made.
         """
+        if target.startswith(self._private):
+            os.chmod(staged, PRIVATE_FILE_MODE)  # noqa: PTH101 - may be a str
         for attempt in range(MAX_FOLDER_ATTEMPTS):
             with suppress(FileNotFoundError):
                 if attempt or unsynced is None:
@@ -410,9 +428,11 @@ class LocalStore(Store):
 
     def _new_folder(self, folder: str) -> None:
         with suppress(FileExistsError):
-            os.mkdir(folder, 0o777 if self._is_site else FOLDER_MODE)  # noqa: PTH102
+            is_private = f"{folder}/".startswith(self._private)
+            mode = PRIVATE_FOLDER_MODE if is_private else FOLDER_MODE
+            os.mkdir(folder, 0o777 if self._is_site else mode)  # noqa: PTH102
             if not self._is_site:
-                os.chmod(folder, FOLDER_MODE)  # noqa: PTH101
+                os.chmod(folder, mode)  # noqa: PTH101
 
     def _open_lock(self, path: str) -> int:
         flags = os.O_RDWR | os.O_NOFOLLOW
@@ -454,6 +474,23 @@ def _names(folder: str) -> list[tuple[str, bool]]:
     except OSError as error:
         raise _unreadable(Key(folder), error) from error
     return sorted((f"{name}/" if is_folder else name, is_folder) for name, is_folder in found)
+
+
+def is_open_to_others(folder: Path) -> bool:
+    """Return whether others than its owner have a right to a folder; False if there is none."""
+    try:
+        mode = folder.lstat().st_mode
+    except OSError:
+        return False
+    return S_ISDIR(mode) and bool(mode & OTHERS_RIGHTS)
+
+
+def _protect(folder: Path) -> None:
+    """Take the rights of others from a folder that an older version made, if it is this user's."""
+    with suppress(OSError):  # its disk may be read-only
+        # not as root: that might lock out a server that has its access by the group
+        if is_open_to_others(folder) and folder.stat().st_uid == os.geteuid():
+            folder.chmod(S_IMODE(folder.stat().st_mode) & ~OTHERS_RIGHTS)
 
 
 def _folder_of(path: str) -> str:

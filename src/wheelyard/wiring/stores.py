@@ -30,7 +30,7 @@ from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.forwarding import SplitStore
 from wheelyard.storage.gcs.location import is_bucket, parse_location
 from wheelyard.storage.instrumented import OperationCounter
-from wheelyard.storage.local import LocalStore
+from wheelyard.storage.local import OTHERS_RIGHTS, LocalStore, is_open_to_others
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 
@@ -89,10 +89,10 @@ def open_store(
     if not credentials:
         return opened
     if is_bucket(credentials) or Path(credentials).exists() or (create and not on_first_write):
-        other = _open_separate(credentials, counter, runtime)
+        other = _open_separate(credentials, counter, runtime, private="")
     else:
         other = _defer_folder(
-            MemoryStore(time.time), counter, partial(_folder, credentials, runtime)
+            MemoryStore(time.time), counter, partial(_folder, credentials, runtime, private="")
         )
     return _with_credentials(opened, other, credentials)
 
@@ -190,13 +190,25 @@ def _buckets(settings: Settings) -> Iterator[Store]:
             yield store_in(each)
 
 
+def exposed_credentials(settings: Settings) -> Iterator[Path]:
+    """Yield each folder of credentials that others than its owner may enter."""
+    folders = [Path(settings.store.location, keys.CREDENTIALS)]
+    if settings.access.credentials_store:
+        folders.append(Path(settings.access.credentials_store))
+    yield from filter(is_open_to_others, folders)
+
+
 def scratch_spool() -> Spool:
     """Return a spool in a private temporary folder; raise Unavailable if others may enter it."""
     folder = Path(gettempdir(), f"wheelyard-{os.getuid()}")
     with storage_faults(f"the folder {folder} for uploads on their way"):
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
-        if not S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        if (
+            not S_ISDIR(found.st_mode)
+            or found.st_uid != os.getuid()
+            or found.st_mode & OTHERS_RIGHTS
+        ):
             raise PermissionError(EPERM, "other users have access to it")
     return Spool(folder)
 
@@ -211,20 +223,24 @@ def system_runtime() -> Runtime:
     )
 
 
-def _open_separate(location: str, counter: OperationCounter, runtime: Runtime) -> OpenedStore:
+def _open_separate(
+    location: str, counter: OperationCounter, runtime: Runtime, private: str = keys.CREDENTIALS
+) -> OpenedStore:
     if is_bucket(location):
         bucket = StoreSettings(location=location, downloads="proxy")
         return _open_bucket(bucket, counter, runtime)
-    return _open_folder(location, counter, runtime)
+    return _open_folder(location, counter, runtime, private)
 
 
-def _open_folder(location: str, counter: OperationCounter, runtime: Runtime) -> OpenedStore:
-    store = _folder(location, runtime)
+def _open_folder(
+    location: str, counter: OperationCounter, runtime: Runtime, private: str = keys.CREDENTIALS
+) -> OpenedStore:
+    store = _folder(location, runtime, private)
     return OpenedStore(store, store.spool, StoreTraits(operation_counter=counter))
 
 
-def _folder(location: str, runtime: Runtime) -> LocalStore:
-    return LocalStore(Path(location), runtime.random)
+def _folder(location: str, runtime: Runtime, private: str = keys.CREDENTIALS) -> LocalStore:
+    return LocalStore(Path(location), runtime.random, private=private)
 
 
 def _has_no_store(location: str) -> bool:
