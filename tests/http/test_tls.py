@@ -6,7 +6,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from http.client import HTTPSConnection
 from pathlib import Path
@@ -28,7 +28,7 @@ from tests.clients.harness import REPOSITORY, system_program
 from tests.clients.tls import Authority
 from tests.http.in_process import InProcessServer, in_process
 from tests.operations.in_memory_index import Clock
-from tests.waiting import until
+from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.errors import Invalid
 from wheelyard.http.tls_certificate import TlsFiles, open_tls_files
 from wheelyard.http.tls_server import TlsServer
@@ -176,12 +176,15 @@ def test_broken_change(files: PairOfFiles) -> None:
 
 
 @contextmanager
-def serving(app: InProcessServer, files: TlsFiles) -> Iterator[int]:
+def serving(
+    app: InProcessServer, files: TlsFiles, header_timeout_seconds: float = 60
+) -> Iterator[int]:
     """Serve over TLS on a thread of its own, and look every few milliseconds for a change."""
     loop = asyncio.new_event_loop()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         now = app.index.runtime.now
-        server, stopping = TlsServer(app.app, files, listener, now, 0.01), asyncio.Event()
+        server = TlsServer(app.app, files, listener, now, 0.01, header_timeout_seconds)
+        stopping = asyncio.Event()
         thread = Thread(target=loop.run_until_complete, args=(server.serve(stopping),))
         thread.start()
         try:
@@ -210,6 +213,13 @@ class Connection(HTTPSConnection):
         response.read()
         assert shown is not None
         return ssl.DER_cert_to_PEM_cert(shown)
+
+    def headers(self, path: str, host: str) -> str | None:
+        """Ask for a page under a host name; return what is said about https."""
+        self.request("GET", path, headers={"Host": host})
+        response = self.getresponse()
+        response.read()
+        return response.headers["Strict-Transport-Security"]
 
 
 def trusting() -> ssl.SSLContext:
@@ -266,3 +276,45 @@ def test_kinds_of_keys(
     files.write(*_issued_with(create_key()))
     with serving(app, files.opened()) as port, closing(Connection(port)) as client:
         assert client.ask()
+
+
+@pytest.mark.integration
+def test_protocol(app: InProcessServer, files: PairOfFiles) -> None:
+    """A client that offers HTTP/2 is answered by HTTP/1.1, whose idle connections end."""
+    context = trusting()
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with serving(app, files.opened()) as port, connected(port, context) as client:
+        assert client.selected_alpn_protocol() == "http/1.1"
+        client.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+        assert client.recv(15) == b"HTTP/1.0 200 OK"
+
+
+@pytest.mark.integration
+def test_idle_connections(app: InProcessServer, files: PairOfFiles) -> None:
+    """Connections that send nothing after the handshake end by themselves."""
+    with serving(app, files.opened(), 0.2) as port, ExitStack() as stack:
+        for client in [stack.enter_context(connected(port)) for _ in range(20)]:
+            assert client.recv(1000) == b""
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("path", [PAGE, "/none/", "/project/no%00name/"])
+def test_https_only(app: InProcessServer, files: PairOfFiles, path: str) -> None:
+    """Browsers are told to come by https for a year; not to a name of their own machine."""
+    other, local = ("packages.acme.dev", "packages.acme.dev:8443", "192.0.2.1"), (
+        "localhost", "LOCALHOST.:8443", "x.localhost", "127.0.0.1", "127.9.9.9:1", "[::1]:8443"
+    )  # fmt: skip
+    with serving(app, files.opened()) as port, closing(Connection(port)) as client:
+        sent = {host: client.headers(path, host) for host in (*other, *local) for _ in range(2)}
+
+    assert {sent[host] for host in other} == {"max-age=31536000"}
+    assert {sent[host] for host in local} == {None}
+
+
+@contextmanager
+def connected(port: int, context: ssl.SSLContext | None = None) -> Iterator[ssl.SSLSocket]:
+    """Connect to a port of this machine, and shake hands."""
+    with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_SECONDS) as plain:
+        chosen = context or trusting()
+        with chosen.wrap_socket(plain, server_hostname="127.0.0.1") as client:
+            yield client

@@ -27,6 +27,8 @@ HTTP2_MAX_STREAMS: Final = 64
 HTTP2_STREAM_WINDOW_BYTES: Final = 1024 * 1024
 """How much of an HTTP/2 request body a client may send before the server reads it."""
 HEADER_TIMEOUT_SECONDS: Final = 10
+BUFFER_BYTES: Final = 64 * 1024
+"""The longest head of an HTTP/1 request, and how much of a response waits for its client."""
 IDLE_THREAD_SECONDS: Final = 30
 FILE_THREADS: Final = 512
 """The most threads in which Granian reads files that it sends."""
@@ -92,13 +94,22 @@ class GranianWorker:
     Args:
         application: What answers the requests.
         descriptor: Of the listening socket, which does not block; Granian closes it at the end.
-        pem: A file with a certificate and its key, for TLS.
+        pem: A file with a certificate and its key, for TLS. It is spoken with HTTP/1.1 alone, whose
+            connections end if no request comes: nothing in front of this server closes idle ones.
+        header_timeout_seconds: How long a client of HTTP/1 has for the head of each request.
     """
 
-    def __init__(self, application: Application, descriptor: int, pem: Path | None = None) -> None:
+    def __init__(
+        self,
+        application: Application,
+        descriptor: int,
+        pem: Path | None = None,
+        header_timeout_seconds: float = HEADER_TIMEOUT_SECONDS,
+    ) -> None:
         self._application = application
         self._descriptor = descriptor
         self._pem = None if pem is None else str(pem)
+        self._header_timeout_seconds = header_timeout_seconds
         self._signal = WorkerSignal()
         self._has_ended = asyncio.Event()
 
@@ -117,8 +128,11 @@ class GranianWorker:
             IDLE_THREAD_SECONDS,
             # by default, Granian accepts only as many connections as the backlog
             _max_connections(),
-            HTTPModes.auto,
-            HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_SECONDS * 1000),
+            HTTPModes.auto if self._pem is None else HTTPModes.http1,
+            HTTP1Settings(
+                header_read_timeout=round(self._header_timeout_seconds * 1000),
+                max_buffer_size=BUFFER_BYTES,
+            ),
             HTTP2Settings(
                 max_concurrent_streams=HTTP2_MAX_STREAMS,
                 max_headers_size=HEADERS_LIMIT_BYTES,
@@ -126,6 +140,7 @@ class GranianWorker:
                 # a proxy sends the requests of all clients over one connection: a body that waits
                 # for its slot must not use up the window of the others
                 initial_connection_window_size=HTTP2_MAX_STREAMS * HTTP2_STREAM_WINDOW_BYTES,
+                max_send_buffer_size=BUFFER_BYTES,
             ),
             False,  # WebSockets  # noqa: FBT003
             None,  # static files

@@ -5,6 +5,9 @@ Granian reads a certificate once, when it begins to serve. So each certificate g
 of its own in this process, and all of them serve the same application. The listening socket stays
 open. When the certificate has changed, the next server accepts all new connections. The last one
 keeps those that it has, closes each after its next response, and then ends.
+
+Each response tells browsers to come by https only (HSTS, RFC 6797), unless it is for this machine
+alone, where other programs speak plain HTTP under the same name.
 """
 
 import asyncio
@@ -20,9 +23,11 @@ from typing import Final
 
 from wheelyard.authentication.verifiers.reloading_file import CHECK_INTERVAL_SECONDS
 from wheelyard.errors import Invalid
-from wheelyard.http.granian_worker import Application, GranianWorker
-from wheelyard.http.protocol.messages import AsgiScope, Message, Receive, Send
+from wheelyard.http.granian_worker import HEADER_TIMEOUT_SECONDS, Application, GranianWorker
+from wheelyard.http.protocol.messages import AsgiScope, Header, Message, Receive, Send
+from wheelyard.http.security.csrf import header_text, strip_port
 from wheelyard.http.tls_certificate import TlsCertificate, TlsFiles
+from wheelyard.settings.sections import is_loopback
 
 RETIREMENT_SECONDS: Final = 30.0
 """
@@ -31,6 +36,8 @@ How long a server without new connections goes on.
 In that time handshakes end (10 s), requests begin (10 s), and connections without a request are
 closed (10 s).
 """
+HTTPS_ONLY: Final[Header] = (b"strict-transport-security", b"max-age=31536000")
+"""For a year. Other names of the domain are not this server's to decide about."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -45,12 +52,14 @@ class TlsServer:
         listener: socket.socket,
         now: Callable[[], datetime],
         check_seconds: float = CHECK_INTERVAL_SECONDS,
+        header_timeout_seconds: float = HEADER_TIMEOUT_SECONDS,
     ) -> None:
         self._application = application
         self._files = files
         self._listener = listener
         self._now = now
         self._check_seconds = check_seconds
+        self._header_timeout_seconds = header_timeout_seconds
         self._warned_on = ""
 
     async def serve(self, stopping: asyncio.Event) -> None:
@@ -79,7 +88,8 @@ class TlsServer:
         descriptor = os.dup(self._listener.fileno())
         # Granian takes names of files, and those of the settings may have changed again
         with TemporaryDirectory(prefix="wheelyard-tls-") as folder:
-            return _CertificateServer(self._application, descriptor, certificate.write_to(folder))
+            pem, seconds = certificate.write_to(folder), self._header_timeout_seconds
+            return _CertificateServer(self._application, descriptor, pem, seconds)
 
     @staticmethod
     async def _retire(server: "_CertificateServer", stopping: asyncio.Event) -> None:
@@ -98,11 +108,13 @@ class TlsServer:
 class _CertificateServer:
     """Granian for one certificate, on a file descriptor of the listening socket that it closes."""
 
-    def __init__(self, application: Application, descriptor: int, pem: Path) -> None:
+    def __init__(
+        self, application: Application, descriptor: int, pem: Path, header_timeout_seconds: float
+    ) -> None:
         self._application = application
         self._descriptor = descriptor
         self._is_retiring = False
-        self._worker = GranianWorker(self, descriptor, pem)
+        self._worker = GranianWorker(self, descriptor, pem, header_timeout_seconds)
         try:
             self._worker.start()
         except Exception:
@@ -124,23 +136,32 @@ class _CertificateServer:
 
     def answer_at_once(self, scope: AsgiScope, send: Send) -> bool:
         """Answer as the application does."""
-        return self._application.answer_at_once(scope, self._closing(scope, send))
+        return self._application.answer_at_once(scope, self._with_headers(scope, send))
 
     async def answer(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer as the application does."""
-        await self._application.answer(scope, receive, self._closing(scope, send))
+        await self._application.answer(scope, receive, self._with_headers(scope, send))
 
-    def _closing(self, scope: AsgiScope, send: Send) -> Send:
-        """Return `send`; of a retiring server with `Connection: close` (RFC 9112, 9.6)."""
-        if not self._is_retiring or scope["http_version"].startswith("2"):
-            return send
+    def _with_headers(self, scope: AsgiScope, send: Send) -> Send:
+        """Return `send` that adds the headers of this server to a response."""
+        added = list[Header]()
+        if _is_for_other_machines(scope):
+            added.append(HTTPS_ONLY)
+        if self._is_retiring:
+            added.append((b"connection", b"close"))  # RFC 9112, 9.6
 
-        def send_closing(message: Message) -> Awaitable[None]:
+        def send_with_headers(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+                message = {**message, "headers": [*message["headers"], *added]}
             return send(message)
 
-        return send_closing
+        return send_with_headers
+
+
+def _is_for_other_machines(scope: AsgiScope) -> bool:
+    """Return whether a request names a host that is not, or not always, a client's own machine."""
+    host = strip_port(header_text(dict(scope["headers"]), b"host")).strip("[]").removesuffix(".")
+    return bool(host) and not (is_loopback(host) or host.endswith(".localhost"))
 
 
 async def _happens_within(seconds: float, event: asyncio.Event) -> bool:
