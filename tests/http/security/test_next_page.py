@@ -10,6 +10,22 @@ from wheelyard.settings.sections import ServerSettings
 
 HOST = "index.example"
 SERVERS = (ServerSettings(), ServerSettings(path_prefix="/team"))
+ABOVE = (
+    "..",
+    "%2e%2e",
+    ".%2E",
+    "%252e%252e",
+    "%25252e%25252e",
+    "..;",
+    "..;x=1",
+    "..%3b",
+    "..%5c",
+    "%2e%2e%2f",
+    "..%00",
+    "%c0%ae%c0%ae",
+    "..%09",
+)
+"""Spellings of the folder above, for one reader or another."""
 PARTS = ("/", "\\", "//", ".", "..", ":", "@", "?", "#", "%2f", "%5c", "\t", "\n", " ", "team", "-")
 LINKS = st.lists(st.sampled_from((*PARTS, "https:", "evil.example", "sign-in", "é")), max_size=8)
 
@@ -57,3 +73,31 @@ def test_no_secret_is_in_a_link() -> None:
     kept = sign_in_url(b"/project/x/", b"page=2", server)
     assert kept == "/-/sign-in/?next=/project/x/%3Fpage%3D2"
     assert sign_in_url(b"/", b"q=wyd_0123", server) == "/-/sign-in/?next=/"
+
+
+@given(
+    st.lists(st.sampled_from(("a", "%2f", "project", "1.0")), max_size=3),
+    st.sampled_from(ABOVE),
+    st.sampled_from(("", "/", "/admin/", "/%2e%2e/", "?q=1")),
+    st.sampled_from(SERVERS),
+)
+def test_no_link_leads_above_the_index(
+    parts: list[str], above: str, rest: str, server: ServerSettings
+) -> None:
+    """No spelling of the folder above leads to another service of the same host."""
+    text = "/".join((server.path_prefix, *parts, above)) + rest
+
+    assert local_path(text, server) == f"{server.path_prefix}/"
+
+
+def test_pages_that_are_kept() -> None:
+    """Pages with every character of a version or a search come back as they were."""
+    for path in (
+        "/project/a-b/1.0%2Blocal.1/",
+        "/project/a-b/1!2.0+x/",
+        "/?q=../%2e%2e//x",
+        "/project/a-b/?page=2&x=%252e",
+        "/-/account/tokens/",
+    ):
+        for server in SERVERS:
+            assert local_path(server.path_prefix + path, server) == server.path_prefix + path
