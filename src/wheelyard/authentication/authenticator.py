@@ -22,6 +22,8 @@ from wheelyard.authentication.credential_type import (
     is_service_account_key,
 )
 from wheelyard.authentication.verifiers.login_rate_limit import (
+    NETWORK_SIGN_IN,
+    SIGN_IN,
     UNKNOWN_TOKEN,
     LoginRateLimit,
     address_key,
@@ -228,6 +230,20 @@ class Authenticator(Struct, frozen=True, kw_only=True):
                 credential.user, credential.secret, credential.client_network
             )
         )
+
+    def count_sign_in(self, principal: str, address: str) -> None:
+        """Count a sign-in in a browser; raise Unavailable (`rate_limited`) if they are too many."""
+        keys = (f"{SIGN_IN}:{principal}", address_key(address, NETWORK_SIGN_IN))
+        wait = ceil(self.rate_limit.seconds_until(keys))
+        if wait:
+            self.rejection_log.log("sign_in_rate", network_of(address), principal)
+            raise Unavailable(
+                f"There were too many sign-ins. Try again in {wait} seconds.",
+                code=RATE_LIMITED,
+                short="Too many sign-ins.",
+                retry_after=wait,
+            )
+        self.rate_limit.record_failure(keys)
 
     def _peek_token_caller(self, record: TokenRecord, max_age: MaxAge) -> Caller | None:
         """Return the caller; None if the rights of a token's owner have to be read first."""

@@ -18,6 +18,7 @@ from tests.http.packages import wheel
 from tests.operations.in_memory_index import Clock
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.http.app import App
+from wheelyard.http.security.session_cookie import SessionCookie
 from wheelyard.model.access import Action, Identity
 from wheelyard.settings.sections import (
     AccessSettings,
@@ -30,7 +31,17 @@ from wheelyard.storage.memory import MemoryStore
 
 PASSWORD = "s3cret"
 PLAIN = ServerSettings(public_url="http://index")
-COOKIE = "wheelyard-session"
+
+
+def cookie_of(address: ServerSettings) -> str:
+    """Return the name of the cookie of an index at an address."""
+    access = AccessSettings(cookie_login=True)
+    cookie = SessionCookie.of(Settings(server=address, access=access))
+    assert cookie is not None
+    return cookie.name
+
+
+COOKIE = cookie_of(PLAIN)
 
 
 def settings_in(folder: Path, server: ServerSettings = PLAIN, *, private: bool = True) -> Settings:
@@ -108,15 +119,15 @@ def test_signing_out_reaches_every_server(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("address", "cookie", "attributes"),
     [
-        (PLAIN, COOKIE, "Path=/; HttpOnly; SameSite=Strict"),
+        (PLAIN, "wheelyard-session-", "Path=/; HttpOnly; SameSite=Strict"),
         (
             ServerSettings(public_url="http://index/team", path_prefix="/team"),
-            COOKIE,
+            "wheelyard-session-",
             "Path=/team/; HttpOnly; SameSite=Strict",
         ),
         (
             ServerSettings(public_url="https://index/team", path_prefix="/team"),
-            f"__Host-{COOKIE}",
+            "__Host-wheelyard-session-",
             "Path=/; Secure; HttpOnly; SameSite=Strict",
         ),
     ],
@@ -133,7 +144,7 @@ def test_attributes_of_the_cookie(
         )
 
         given = answer.headers["set-cookie"]
-        assert given.startswith(f"{cookie}=")
+        assert given.startswith(cookie)
         assert given.endswith(f"; Max-Age=43200; {attributes}")
         assert answer.headers["location"] == f"{address.path_prefix}/"
 
@@ -206,7 +217,7 @@ def test_cookies_of_http_2(server: InProcessServer) -> None:
 
 def test_cookies_count_for_reading_and_forms_alone(server: InProcessServer) -> None:
     """A session opens pages, files and the Simple API, and no API that changes something."""
-    browser = Browser(server, {"theme": "dark", "other": "wheelyard-session=x"})
+    browser = Browser(server, {"theme": "dark", "other": f"{COOKIE}=x"})
     browser.sign_in("ana", PASSWORD)
     for path in ("/", "/simple/", "/simple/demo/", "/search.json", "/api/v1/whoami", "/setup/"):
         assert browser.open(path).status == 200, path
@@ -269,6 +280,99 @@ def test_a_new_sign_in_ends_the_old_session(server: InProcessServer) -> None:
     assert ">ben</a>" in browser.open("/").body.decode()
 
 
+def test_signing_out_with_another_credential(server: InProcessServer) -> None:
+    """A browser that sends a password as well ends its session when its person signs out."""
+    header = ("Authorization", f"Basic {b64encode(f'ben:{PASSWORD}'.encode()).decode()}")
+    browser = Browser(server)
+    browser.sign_in("ana", PASSWORD)
+    old = Browser(server, dict(browser.cookies))
+    token = browser.form_token("/-/account/")
+
+    assert browser.send("/-/sign-out/", {"csrf_token": "x"}, header).status == 403
+    out = browser.send("/-/sign-out/", {"csrf_token": token}, header)
+
+    assert out.headers["location"] == "/-/sign-in/?signed-out"
+    server.clock.advance(seconds=1)
+    assert old.open("/").status == 401
+
+
+def test_signing_in_with_another_credential(server: InProcessServer) -> None:
+    """A new sign-in ends the old session, too, if the browser sends a password with it."""
+    header = ("Authorization", f"Basic {b64encode(f'ben:{PASSWORD}'.encode()).decode()}")
+    browser = Browser(server)
+    browser.sign_in("ana", PASSWORD)
+    old = Browser(server, dict(browser.cookies))
+    fields = {"user": "ben", "password": PASSWORD, "next": "/"}
+
+    assert browser.send("/-/sign-in/", fields, header).status == 303
+
+    server.clock.advance(seconds=1)
+    assert old.open("/").status == 401
+
+
+def test_sign_ins_are_limited(tmp_path: Path) -> None:
+    """Whoever signs in again and again has to wait; a team behind one address need not."""
+    team = [f"person{number}" for number in range(200)]
+    settings = settings_in(tmp_path)
+    (tmp_path / "htpasswd").write_text("".join(f"{name}:{SHA}\n" for name in ("ana", *team)))
+    with in_process(tmp_path, settings) as server:
+        statuses = [Browser(server).sign_in("ana", PASSWORD).status for _ in range(40)]
+        assert statuses == [303] * 30 + [429] * 10
+        refused = Browser(server).sign_in("ana", PASSWORD)
+        assert "Try again in 2 seconds." in refused.body.decode()
+        assert {Browser(server).sign_in(name, PASSWORD).status for name in team} == {303}
+        server.clock.advance(seconds=2)
+        assert Browser(server).sign_in("ana", PASSWORD).status == 303
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (ServerSettings(public_url="http://index:1"), ServerSettings(public_url="http://index:2")),
+        (
+            ServerSettings(public_url="https://index/a", path_prefix="/a"),
+            ServerSettings(public_url="https://index/b", path_prefix="/b"),
+        ),
+        (
+            ServerSettings(public_url="http://index"),
+            ServerSettings(public_url="http://index/team", path_prefix="/team"),
+        ),
+        (
+            ServerSettings(public_url="https://index"),
+            ServerSettings(public_url="https://index:8443/"),
+        ),
+    ],
+)
+def test_two_indexes_on_one_host(
+    tmp_path: Path, one: ServerSettings, other: ServerSettings
+) -> None:
+    """A person is signed in to two indexes of one host, by two passwords, at the same time."""
+    with (
+        in_process(tmp_path, settings_in(tmp_path, one)) as first,
+        in_process(tmp_path, settings_in(tmp_path, other)) as second,
+    ):
+        browser = Browser(first)
+        for server, address in ((first, one), (second, other)):
+            browser.server = server
+            origin = address.public_url.partition("://")[0]
+            fields = {"user": "ana", "password": PASSWORD, "next": "/"}
+            path = f"{address.path_prefix}/-/sign-in/"
+            assert browser.send(path, fields, ("Origin", f"{origin}://index")).status == 303
+
+        assert len(browser.cookies) == 2
+        for server, address in ((first, one), (second, other)):
+            browser.server = server
+            assert ">ana</a>" in browser.open(f"{address.path_prefix}/").body.decode()
+
+
+@pytest.mark.parametrize("url", ["https://index", "https://INDEX:443/"])
+def test_one_index_under_two_spellings(url: str) -> None:
+    """All servers of an index take the same cookie, however each spells its address."""
+    assert cookie_of(ServerSettings(public_url=url)) == cookie_of(
+        ServerSettings(public_url="https://index/", port=9000)
+    )
+
+
 def test_link_on_another_site_finds_who_is_signed_in(server: InProcessServer) -> None:
     """A link on another site, which arrives without the cookie, leads to the page all the same."""
     browser = Browser(server)
@@ -286,7 +390,8 @@ def test_link_on_another_site_finds_who_is_signed_in(server: InProcessServer) ->
 def test_sign_in_leads_nowhere_else(server: InProcessServer) -> None:
     """Whoever has signed in comes to a page of this index, whatever the link to the form said."""
     browser = Browser(server)
-    for target in ("https://evil.example/", "//evil.example", "/\\evil.example", "x", ""):
+    above = ("/../x", "/a/%2e%2E/%2e%2e/x", "/a/..;/x", "/a/..%5cx", "/%252e%252e/x", "/a//x")
+    for target in ("https://evil.example/", "//evil.example", "/\\evil.example", "x", "", *above):
         assert browser.sign_in("ana", PASSWORD, target).headers["location"] == "/"
         asked = browser.open(f"/-/sign-in/?next={quote(target)}")
         assert (asked.status, asked.headers["location"]) == (303, "/")

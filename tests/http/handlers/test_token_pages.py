@@ -133,3 +133,35 @@ def test_other_sites(users: GoogleUsersServer) -> None:
     fields = {"csrf_token": secret(users, ANA), **WANTED}
 
     assert users.server.client.post(OWN, headers=headers, data=fields).status_code == 403
+
+
+@pytest.mark.parametrize("header", ["Bearer rubbish", "Basic x", "Bearer a.e30.c", "Digest a.b"])
+def test_a_header_that_the_proxy_passes_on(users: GoogleUsersServer, header: str) -> None:
+    """What nobody has verified says nothing of a person whom the proxy has signed in."""
+    headers = {
+        "X-Goog-IAP-JWT-Assertion": users.assertion(ANA),
+        "Accept": "text/html",
+        "Authorization": header,
+        "Origin": users.server.url,
+    }
+    client, fields = users.server.client, {"csrf_token": secret(users, ANA), **WANTED}
+
+    page = client.get(OWN, headers=headers)
+
+    assert page.status_code == 200
+    assert "more than an hour ago" not in page.text
+    assert client.post(OWN, headers=headers, data=fields).status_code == 201
+    assert client.get("/-/account/", headers=headers).text == client.get(
+        "/-/account/", headers={**headers, "Authorization": ""}
+    ).text  # fmt: skip
+
+
+def test_an_unverified_time_of_signing_in(users: GoogleUsersServer) -> None:
+    """An old ID token beside the word of the proxy makes nobody sign in again."""
+    headers = {
+        "X-Goog-IAP-JWT-Assertion": users.assertion(ANA),
+        "Authorization": f"Bearer {users.id_token(ROOT, age=7000)}",
+        "Accept": "text/html",
+    }
+
+    assert "more than an hour ago" not in users.server.client.get(OWN, headers=headers).text

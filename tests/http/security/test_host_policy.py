@@ -11,6 +11,7 @@ from tests.http.servers import RunningServer, running_server
 from wheelyard.errors import Forbidden
 from wheelyard.http.protocol.client_address import UNKNOWN_ADDRESS, client_address
 from wheelyard.http.security.host_policy import HostPolicy
+from wheelyard.http.security.session_cookie import SessionCookie
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
 pytestmark = pytest.mark.integration
@@ -162,12 +163,20 @@ def test_without_a_proxy(peer: str, header: bytes, *, refused: bool) -> None:
     assert _is_refused(settings, headers, peer=peer) is refused
 
 
+SIGNED_IN = Settings(
+    server=ServerSettings(public_url="https://index"),
+    access=AccessSettings(require_https=True, cookie_login=True),
+)
+COOKIE = SessionCookie.of(SIGNED_IN)
+SESSION = COOKIE.name.encode() if COOKIE else b""
+
+
 @pytest.mark.parametrize(
     ("path", "headers", "refused"),
     [
         (b"/-/sign-in/", {}, True),
-        (b"/", {b"cookie": b"a=b; __Host-wheelyard-session=x.y"}, True),
-        (b"/", {b"cookie": b"wheelyard-session=x.y"}, False),
+        (b"/", {b"cookie": b"a=b; " + SESSION + b"=x.y"}, True),
+        (b"/", {b"cookie": SESSION.removeprefix(b"__Host-") + b"=x.y"}, False),
         (b"/", {}, False),
     ],
 )
@@ -175,10 +184,7 @@ def test_sessions_over_plain_http(
     path: bytes, headers: dict[bytes, bytes], *, refused: bool
 ) -> None:
     """Nobody is asked for a password over plain HTTP, and no session is taken."""
-    server = ServerSettings(public_url="https://index")
-    access = AccessSettings(require_https=True, cookie_login=True)
-
-    assert _is_refused(Settings(server=server, access=access), headers, path=path) is refused
+    assert _is_refused(SIGNED_IN, headers, path=path) is refused
 
 
 @pytest.mark.parametrize(

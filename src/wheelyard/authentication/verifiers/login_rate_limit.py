@@ -3,7 +3,9 @@ Rate limit for failed logins: a token bucket for each client network, and one fo
 
 A failure takes a try out of both buckets; tries are refilled evenly over a minute. While a bucket
 is empty, logins are rejected before a password is hashed. Rejected access tokens and unknown API
-tokens count in a bucket for network and type alone.
+tokens count in a bucket for network and type alone. Sign-ins in browsers count although they
+succeed, as each writes to the store: in buckets for the person and for the network, which are large
+enough for a team behind one address.
 
 A login reserves its tries before it is verified, and gives them back unless it fails. So parallel
 logins cannot fail more often than the limit. If all remaining tries are reserved, the next login
@@ -35,6 +37,8 @@ NAME_FACTOR: Final = 10
 """The tries of a name, as a multiple of those of a network."""
 UNKNOWN_TOKENS_PER_MINUTE: Final = 60
 """API tokens that do not exist, for each network."""
+SIGN_INS_PER_MINUTE: Final = 30
+"""Sign-ins in browsers, for each person; a network has as many more as a name has tries."""
 IDLE_NETWORK_SECONDS: Final = 60.0
 """Time without a failure after which a network has a try although the name has none left."""
 WAIT_TIMEOUT_SECONDS: Final = 10.0
@@ -43,6 +47,14 @@ WAIT_TIMEOUT_SECONDS: Final = 10.0
 _NAME: Final = "name"
 UNKNOWN_TOKEN: Final = "token"  # noqa: S105 - a kind of key
 """The kind of the keys for API tokens that do not exist."""
+SIGN_IN: Final = "sign-in"
+NETWORK_SIGN_IN: Final = "network-sign-in"
+"""The kinds of the keys for sign-ins that succeed: of a person, and of a network."""
+_FIXED_CAPACITIES: Final = {
+    UNKNOWN_TOKEN: UNKNOWN_TOKENS_PER_MINUTE,
+    SIGN_IN: SIGN_INS_PER_MINUTE,
+    NETWORK_SIGN_IN: SIGN_INS_PER_MINUTE * NAME_FACTOR,
+}
 _ROUNDING_ERROR: Final = 1e-9
 
 
@@ -151,8 +163,8 @@ class LoginRateLimit:
 
     def _capacity_of(self, key: str) -> int:
         kind = key.partition(":")[0]
-        if kind == UNKNOWN_TOKEN:
-            return UNKNOWN_TOKENS_PER_MINUTE
+        if kind in _FIXED_CAPACITIES:
+            return _FIXED_CAPACITIES[kind]
         return self._capacity * (NAME_FACTOR if kind == _NAME else 1)
 
 

@@ -55,8 +55,11 @@ async def sign_in(request: Request, web: WebPages) -> Response:
     target = local_path(fields.exact_text("next"), index.settings.server)
     try:
         credential = _credential(fields, request.address)
-        caller = await RequestAuthenticator(web.context).verify(credential, request.address)
-        begin = partial(_begin, index.sessions, credential, caller, request)
+        authenticator = RequestAuthenticator(web.context)
+        caller = await authenticator.verify(credential, request.address)
+        before = await authenticator.with_session(request)
+        index.authenticator.count_sign_in(caller.principal, request.address)
+        begin = partial(_begin, index.sessions, credential, caller, before)
         value, session = await web.context.pools.run_write(begin)
     except (Unauthenticated, Unavailable) as error:
         web.context.store_errors.log(error)
@@ -71,9 +74,10 @@ async def sign_out(request: Request, web: WebPages) -> Response:
     """Handle POST `/-/sign-out/`: end the session, and take its cookie from the browser."""
     cookie, context = _require_cookie(web), web.context
     fields = await read_form(request)
-    if request.session is not None:
-        await require_form_token(request, fields, context)
-        end = partial(context.index.sessions.end, request.session, request.caller.principal)
+    before = await RequestAuthenticator(context).with_session(request)
+    if before.session is not None:
+        await require_form_token(before, fields, context)
+        end = partial(context.index.sessions.end, before.session, before.caller.principal)
         await context.pools.run_write(end)
     prefix = context.index.settings.server.path_prefix
     return redirect(SEE_OTHER, f"{prefix}/-/sign-in/?signed-out", NO_STORE, cookie.removal())
@@ -113,12 +117,12 @@ def _credential(fields: FormFields, address: str) -> Credential:
 
 
 def _begin(
-    sessions: Sessions, credential: Credential, caller: Caller, request: Request
+    sessions: Sessions, credential: Credential, caller: Caller, before: Request
 ) -> tuple[str, Session]:
-    """Begin a session, and end the one that the browser had."""
+    """Begin a session, and end the one that the browser had before."""
     begun = sessions.begin(credential, caller)
-    if request.session is not None:
-        sessions.end(request.session, request.caller.principal)
+    if before.session is not None:
+        sessions.end(before.session, before.caller.principal)
     return begun
 
 

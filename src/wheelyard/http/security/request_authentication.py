@@ -103,13 +103,26 @@ class RequestAuthenticator:
         verifier, headers = self._context.index.authenticator.iap, request.headers
         if verifier is not None and accepts_iap:
             assertion = headers.get(IAP_ASSERTION_HEADER, b"").decode("latin-1")
-            return replace(request, caller=await self._authenticate_iap(verifier, assertion))
+            caller = await self._authenticate_iap(verifier, assertion)
+            # nobody has verified it, so that it must not count later either
+            others = {name: value for name, value in headers.items() if name != b"authorization"}
+            return replace(request, headers=others, caller=caller)
         cookie = session_of(headers, self.session_cookie) if accepts_session else b""
         if cookie:
             caller, session = await self._authenticate_session(cookie)
             return replace(request, caller=caller, session=session)
         caller = await self.authenticate(headers.get(b"authorization"), request.address)
         return replace(request, caller=caller)
+
+    async def with_session(self, request: Request) -> Request:
+        """Return a request with the session of its cookie, whatever other credential it has."""
+        cookie = b""
+        if self.session_cookie is not None:
+            cookie = self.session_cookie.value_in(request.headers.get(b"cookie", b""))
+        if not cookie:
+            return replace(request, caller=self._anonymous, session=None)
+        caller, session = await self._authenticate_session(cookie)
+        return replace(request, caller=caller, session=session)
 
     async def authenticate(self, header: bytes | None, address: str) -> Caller:
         """Return the caller by a header, the anonymous one without it; raise if it is not valid."""

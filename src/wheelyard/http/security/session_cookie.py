@@ -1,13 +1,19 @@
 """
 The cookie of a session: its name, its attributes, and how it is found in a request.
 
+Its name ends in a digest of the port and the path of the index: a browser sends the cookies of a
+host to all its ports, and those that begin with `__Host-` to all paths, so that two indexes of one
+host would overwrite each other's.
+
 On https its name begins with `__Host-`: a browser then takes it from this host over https alone, so
 that no other host of the domain can plant one. `SameSite=Strict` keeps it from requests that pages
 of other sites make; also from a link there, so that one arrives as if signed out.
 """
 
 import re
+from hashlib import blake2b
 from typing import Final
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -34,10 +40,14 @@ class SessionCookie(Struct, frozen=True):
         if not settings.access.cookie_login:
             return None
         attributes = "HttpOnly; SameSite=Strict"
-        if settings.base_url.startswith("https://"):
-            name, place = f"__Host-{NAME}", "Path=/; Secure"
+        url = urlsplit(settings.base_url)
+        is_secure = url.scheme == "https"
+        index = f"{url.port or (443 if is_secure else 80)}{url.path}".encode()
+        name = f"{NAME}-{blake2b(index, digest_size=4).hexdigest()}"
+        if is_secure:
+            name, place = f"__Host-{name}", "Path=/; Secure"
         else:
-            name, place = NAME, f"Path={settings.server.path_prefix}/"
+            place = f"Path={settings.server.path_prefix}/"
         pattern = re.compile(rb"(?:^|;)[ \t]*%s=([^;]*)" % name.encode())
         return cls(name, f"{place}; {attributes}", pattern)
 
