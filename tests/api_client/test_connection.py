@@ -2,7 +2,9 @@
 
 import json
 import random
+import re
 import socket
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,6 +16,7 @@ from tests.clients.servers import free_port
 from tests.sources.web.fake_server import CannedResponse, FakeServer, running_fake_server
 from wheelyard.api_client.connection import ApiConnection, parse_server
 from wheelyard.api_client.credentials import ServerCredential
+from wheelyard.api_client.redaction import HIDDEN, SecretFilter
 from wheelyard.api_client.remote_index import RemoteIndex
 from wheelyard.errors import (
     Conflict,
@@ -251,3 +254,81 @@ def test_newest_first(server: FakeServer, opened: Opened, wanted: int, requests:
     assert [number for number, _ in found] == [5, 4, 3, 2, 1][:wanted]
     assert [number for number, commit in found if commit is None] == [3][: wanted - 2]
     assert [each.path.rpartition("=")[2] for each in server.seen] == requests
+
+
+TOKEN = "wyd_yhuZQDsywf8mJ3kL5nP7qR9sT1uV3wX5yZ7aB9cD1eF3gH5j"
+LOGIN = b64encode(b"ana:pass-phrase of ana").decode()
+SPELLINGS = (
+    TOKEN,
+    f"Authorization: Bearer {TOKEN}",
+    TOKEN.upper(),
+    TOKEN.replace("_", "%5F"),
+    "\x1b[1m".join(("", TOKEN[:20], TOKEN[20:])),
+    " ".join(TOKEN),
+)
+
+
+@pytest.mark.parametrize("text", SPELLINGS)
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 429, 500, 503])
+def test_errors_with_the_token(server: FakeServer, opened: Opened, text: str, status: int) -> None:
+    """No error of a server shows the token that it was sent, however it is spelt."""
+    body = json.dumps({"message": text, "code": text, "title": text, "error": text})
+    server.serve(PROJECTS, CannedResponse(body.encode(), status=status))
+
+    with pytest.raises(WheelyardError) as caught:
+        opened(server.url, f"Bearer {TOKEN}").names()
+
+    shown = f"{caught.value.message} {caught.value.code} {caught.value.short}"
+    assert "yhuzqdsywf" not in re.sub("[^a-z0-9]|1m", "", shown.lower())
+    assert shown.isprintable()
+
+
+@pytest.mark.parametrize("target", [f"/{TOKEN}", f"https://{TOKEN}.example/", f"/?x={TOKEN}"])
+def test_redirects_with_the_token(server: FakeServer, opened: Opened, target: str) -> None:
+    """Nor does a redirect to an address with it."""
+    server.serve(PROJECTS, CannedResponse(status=302, headers={"Location": target}))
+
+    with pytest.raises(Invalid) as caught:
+        opened(server.url, f"Bearer {TOKEN}").names()
+
+    assert "yhuzqdsywf" not in caught.value.message.lower()
+
+
+@pytest.mark.parametrize("text", ["ana:pass-phrase of ana", "pass-phrase of ana", LOGIN])
+def test_answers_with_the_password(server: FakeServer, opened: Opened, text: str) -> None:
+    """What a server lists has neither the password in it nor anything that a terminal obeys."""
+    server.serve(
+        PROJECTS,
+        CannedResponse(
+            json.dumps(
+                {"projects": [{"name": text}, {"name": "\x1b]0;x\x07"}, {"name": "demo"}]}
+            ).encode()
+        ),
+    )
+
+    names = opened(server.url, f"Basic {LOGIN}").names()
+
+    assert names[1:] == ["\\x1b]0;x\\x07", "demo"]
+    assert "phrase" not in names[0]
+    assert text not in names[0]
+
+
+def test_a_made_token_that_is_the_own_one() -> None:
+    """A server cannot have the caller's token printed as if it were a new one."""
+    body = json.dumps({"id": TOKEN[4:14], "token": TOKEN, TOKEN: [1, None, 2.5]}).encode()
+
+    shown = json.loads(SecretFilter(f"Bearer {TOKEN}").json(body))
+
+    assert shown == {"id": TOKEN[4:14], "token": HIDDEN, HIDDEN: [1, None, 2.5]}
+
+
+def test_a_short_password(server: FakeServer, opened: Opened) -> None:
+    """A password that may be a word is hidden in errors, and hides no project of that name."""
+    header = f"Basic {b64encode(b'ana:demo').decode()}"
+    server.serve(PROJECTS, GOOD)
+    assert opened(server.url, header).names() == [DEMO]
+
+    server.serve(PROJECTS, refusal(403, "forbidden", "ana has sent demo."))
+    with pytest.raises(Forbidden) as caught:
+        opened(server.url, header).names()
+    assert "demo" not in caught.value.message

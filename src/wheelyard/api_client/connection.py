@@ -14,6 +14,7 @@ from msgspec.json import Decoder, encode
 
 from wheelyard import errors
 from wheelyard.api_client.credentials import TOKEN_VARIABLE, ServerCredential, find_credential
+from wheelyard.api_client.redaction import HIDDEN, SecretFilter
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid, Unauthenticated, Unavailable, WheelyardError
 from wheelyard.http_client.address_policy import AddressPolicy, FetchError
@@ -29,7 +30,6 @@ from wheelyard.http_client.client import (
 )
 from wheelyard.http_client.proxies import proxy_for
 from wheelyard.http_client.urls import BadUrl, Url, parse_url
-from wheelyard.model.text import escaped, redact_tokens
 from wheelyard.settings.sections import is_loopback
 
 MAX_ATTEMPTS: Final = 3
@@ -103,6 +103,7 @@ class ApiConnection:
             )
         self.server, self.runtime = server, runtime
         self._credential = credential
+        self._secrets = SecretFilter(credential.header if credential else "")
         try:
             proxy = None if is_here else proxy_for(server)
         except FetchError as fault:
@@ -178,24 +179,25 @@ class ApiConnection:
         if "certificate" in fault.why:
             advice = "SSL_CERT_FILE names the file of an authority that this machine does not know."
         return Unavailable(
-            f"No answer from {self.server.redacted}: {fault.why}. {advice}",
+            f"No answer from {self.server.redacted}: {self._secrets.message(fault.why)}. {advice}",
             code="server_unavailable",
         )
 
     def _decoded(self, response: ClientResponse, kind: type[T]) -> T:
         """Return the body of a response; raise its error, as a FetchError if it is transient."""
         with closing(response):
-            body = bytearray()
+            received = bytearray()
             for chunk in response.chunks():
-                body += chunk
-                if len(body) > ANSWER_LIMIT_BYTES:
+                received += chunk
+                if len(received) > ANSWER_LIMIT_BYTES:
                     raise FetchError(f"the answer is larger than {ANSWER_LIMIT_BYTES >> 20} MiB")
+        body = self._secrets.json(bytes(received))
         if response.status in range(200, 300):
             try:
                 return Decoder(kind).decode(body or b"null")
             except (DecodeError, ValidationError, UnicodeDecodeError) as error:
                 raise self._no_index(response) from error
-        refusal = self._refusal(response, bytes(body))
+        refusal = self._refusal(response, body)
         # an upstream index that is down stays so for longer than a person waits
         is_upstream = refusal.code in (errors.UPSTREAM_UNAVAILABLE, errors.UPSTREAM_UNPROVEN)
         if response.status in RETRIED_STATUSES and not is_upstream:
@@ -213,7 +215,13 @@ class ApiConnection:
         if status == 401:  # noqa: PLR2004 - its name says no more
             return self._unauthenticated(told)
         other: type[WheelyardError] = Invalid if status < 500 else Unavailable  # noqa: PLR2004
-        return _CLASSES.get(status, other)(escaped(told.message), code=escaped(told.error))
+        message, code = map(self._secrets.message, (told.message, told.error))
+        if message == HIDDEN:
+            message = (
+                f"{self.server.redacted} answers with status {status}, and repeats the credential "
+                "that it got, so its message is not shown. Ask its operator what it says."
+            )
+        return _CLASSES.get(status, other)(message, code=code)
 
     def _unauthenticated(self, told: _Refusal) -> Unauthenticated:
         server = self.server.redacted
@@ -221,19 +229,20 @@ class ApiConnection:
             return Unauthenticated(
                 f"{server} asks for a credential. Put a token into {TOKEN_VARIABLE}, or a user "
                 "name and a password into the keyring or ~/.netrc.",
-                code=escaped(told.error),
+                code=self._secrets.message(told.error),
             )
         why = "It may have expired, be revoked, or be for another server."
         if told.error in (errors.TOKEN_EXPIRED, errors.TOKEN_REVOKED):
-            why = escaped(redact_tokens(told.message))
+            why = self._secrets.message(told.message)
         return Unauthenticated(
             f"{server} does not accept the credential of {self._credential.source}. {why}",
-            code=escaped(told.error),
+            code=self._secrets.message(told.error),
         )
 
     def _redirected(self, response: ClientResponse) -> Invalid:
         try:
-            target = f"to {self.server.resolved(response.headers.get('location', '')).redacted}"
+            target = self.server.resolved(response.headers.get("location", "")).redacted
+            target = f"to {self._secrets.message(target)}"
         except BadUrl:
             target = "to somewhere else"
         return Invalid(
