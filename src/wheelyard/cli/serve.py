@@ -229,8 +229,8 @@ def _print_warnings(index: Index) -> None:
     for folder in exposed_credentials(index.settings):
         warn(
             f"other users of this machine may enter {escaped(str(folder))}, and whoever reads the "
-            "key of sessions in it can sign in as anybody; as its owner, take their rights: "
-            f"chmod go= {quote(escaped(str(folder)))}"
+            "key of sessions in it can sign in as anybody; let it belong to the user of the server "
+            f"alone: chown, then chmod go= {quote(escaped(str(folder)))}"
         )
     if index.is_local:
         return
