@@ -50,8 +50,7 @@ from wheelyard.operations.upload import PublishedFile
 
 if TYPE_CHECKING:
     from wheelyard.operations.client_projects import ClientProjects
-    from wheelyard.upstream.index import RefreshedPage
-    from wheelyard.upstream.why import Explanation
+    from wheelyard.upstream.why import Explanation, RefreshedPage
 
 DAY: Final = timedelta(days=1)
 
@@ -195,7 +194,7 @@ class RemoteIndex:
 
     def refresh_upstream(self, name: NormalizedName) -> "RefreshedPage":
         """Ask the upstream indexes for a project now; return what has come."""
-        from wheelyard.upstream.index import RefreshedPage  # noqa: PLC0415 - ditto
+        from wheelyard.upstream.why import RefreshedPage  # noqa: PLC0415 - ditto
 
         return self._connection.send("POST", "upstream/refresh", RefreshedPage, {"project": name})
 

@@ -238,7 +238,7 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         if wait:
             self.rejection_log.log("sign_in_rate", network_of(address), principal)
             raise Unavailable(
-                f"There were too many sign-ins. Try again in {wait} seconds.",
+                "There were too many sign-ins.",
                 code=RATE_LIMITED,
                 short="Too many sign-ins.",
                 retry_after=wait,

@@ -29,10 +29,10 @@ from wheelyard.http.protocol.messages import Header, Request, Response
 from wheelyard.http.security.read_policy import ReadPolicy, project_not_found
 from wheelyard.http.thread_pools import ThreadPools
 from wheelyard.model.access import Action
-from wheelyard.upstream.index import Peek, RefreshedPage, ServedPage, UpstreamIndex
+from wheelyard.upstream.index import Peek, ServedPage, UpstreamIndex
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import LOOK_SECONDS, FoundPage
-from wheelyard.upstream.why import Explanation, NameAnswer
+from wheelyard.upstream.why import Explanation, NameAnswer, RefreshedPage
 
 if TYPE_CHECKING:
     from wheelyard.model.metadata import CoreMetadata

@@ -26,7 +26,7 @@ from wheelyard.upstream.pages import FoundPage, KnownPage, UpstreamPages
 from wheelyard.upstream.policy.evaluation import PageView
 from wheelyard.upstream.policy.policy import Policy
 from wheelyard.upstream.policy.reasons import ABSENT_CODES, Reason
-from wheelyard.upstream.why import Explainer, Explanation
+from wheelyard.upstream.why import Explainer, Explanation, RefreshedPage
 
 VIEW_BYTES: Final = 16 * 1024**2
 """Estimated bytes of memory for what is shown of pages."""
@@ -64,20 +64,6 @@ class ServedPage(Struct, frozen=True):
     """Seconds since its upstream index has confirmed it."""
     refusal: Reason | None = None
     """Why nothing of the project is shown, whatever its upstream index has; None if it is."""
-
-
-class RefreshedPage(Struct, frozen=True, kw_only=True):
-    """What an upstream index has answered to a question that was asked now."""
-
-    name: NormalizedName
-    upstream: str
-    """The label of the index that has the project; empty if none has it."""
-    files: int
-    """How many files its page lists."""
-    new: tuple[str, ...]
-    """The filenames that the page before did not list."""
-    removed: tuple[str, ...]
-    """The filenames that only the page before lists."""
 
 
 class Peek(Struct, frozen=True):

@@ -230,16 +230,6 @@ class UpstreamPages:
         self.proof.require(self._clients.asked_for(name))
         return False
 
-    def ask_now(self, name: NormalizedName) -> FoundPage | None:
-        """
-        Return the page of a project as its index has it now; None if no upstream index has it.
-
-        While nothing may be asked (`offline`), it is that of the store. Raises Unavailable as `get`
-        does, also if there is a page that could be served.
-        """
-        held = self._refresh(name, Kind.CHECK, must_ask=True)
-        return None if held is None else self._found(held, is_confirmed=True)
-
     def cached(self, name: NormalizedName) -> FoundPage | None:
         """Return the page that is in the store, whatever its age; opens no connection."""
         held = self._load(name)
@@ -301,13 +291,13 @@ class UpstreamPages:
         age = self._runtime.monotonic() - held.confirmed_at
         return age <= self._config.max_stale and not held.page.is_gone
 
-    def _refresh(self, name: NormalizedName, kind: Kind, *, must_ask: bool = False) -> _Held | None:
+    def _refresh(self, name: NormalizedName, kind: Kind) -> _Held | None:
         """Return the page of the store if it is recent enough, else ask for it; remember it."""
         held = self._load(name)
         may_serve = held is not None and kind is Kind.PAGE and self._may_serve(held)
         if held is not None and may_serve:
             self._remember(held)  # for `stale`
-        found = self._refreshed(name, kind, held, may_serve=may_serve, must_ask=must_ask)
+        found = self._refreshed(name, kind, held, may_serve=may_serve)
         if found is not None:
             self._remember(found)
             if not (found.is_saved or self._config.read_only):
@@ -323,9 +313,8 @@ class UpstreamPages:
         held: _Held | None,
         *,
         may_serve: bool,
-        must_ask: bool,
     ) -> _Held | None:
-        if held is not None and not must_ask and self._is_recent(held, kind):
+        if held is not None and self._is_recent(held, kind):
             self._observation.cache(kind, CacheResult.HIT)
             return held
         if self._config.offline:

@@ -38,6 +38,20 @@ class NameAnswer(StrEnum):
     """The page of an upstream index, without the files that are hidden."""
 
 
+class RefreshedPage(Struct, frozen=True, kw_only=True):
+    """What an upstream index has answered to a question that was asked now."""
+
+    name: NormalizedName
+    upstream: str
+    """The label of the index that has the project; empty if none has it."""
+    files: int
+    """How many files its page lists."""
+    new: tuple[str, ...]
+    """The filenames that the page before did not list."""
+    removed: tuple[str, ...]
+    """The filenames that only the page before lists."""
+
+
 class FileReason(Struct, frozen=True):
     """One reason why a file is not shown."""
 

@@ -128,7 +128,7 @@ class Deciding(Struct, frozen=True):
                 code="bad_setting",
             )
         try:
-            found = self.upstream.pages.ask_now(project)
+            found = self.upstream.pages.refresh(project)
         except Unavailable as fault:
             message = f"{target} cannot be approved now: {fault.message}"
             raise Unavailable(message, code=fault.code, retry_after=fault.retry_after) from fault
