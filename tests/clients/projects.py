@@ -73,7 +73,8 @@ dist = sys.argv[2]
 sdist = backend.build_sdist(dist)
 os.chdir(os.environ["HOME"])
 with tarfile.open(os.path.join(dist, sdist)) as archive:
-    archive.extractall(filter="data")
+    archive.extraction_filter = getattr(tarfile, "data_filter", None)  # since Python 3.11.4
+    archive.extractall()
 os.chdir(sdist.removesuffix(".tar.gz"))
 backend.build_wheel(dist)
 """
