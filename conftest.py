@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.plugins.isolation",
+    "tests.plugins.results",
     "tests.plugins.scheduling",
     "tests.plugins.skips",
     "tests.plugins.durations",

@@ -14,6 +14,7 @@ import sys
 if sys.version_info < (3, 11):  # noqa: UP036  # old Pythons get this sentence, not a traceback
     sys.exit("dev.py: Python 3.11 or newer is needed; this is " + sys.version.split()[0])
 
+import ctypes
 import fcntl
 import hashlib
 import importlib.util
@@ -22,12 +23,13 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-SYSTEM_PROGRAMS = {
+SYSTEM_PACKAGES = {
     "bsdtar": ("libarchive-tools", "archive"),
     "buildah": ("buildah", "deploy"),
     "caddy": ("caddy", "deploy"),
@@ -35,12 +37,13 @@ SYSTEM_PROGRAMS = {
     "curl": ("curl", "access bucket_clients clients deploy http"),
     "htpasswd": ("apache2-utils", "authentication"),
     "jq": ("jq", "deploy"),
+    "libatomic.so.1": ("libatomic1", "browser"),
     "nginx": ("nginx-light", "deploy exporting"),
     "rsync": ("rsync", "deploy"),
     "strace": ("strace", "deploy http storage"),
     "systemd-analyze": ("systemd", "deploy"),
 }
-"""Programs that tests run: Debian's packages of them, and the folders of these tests."""
+"""Programs and libraries that tests need: Debian's packages of them, and these tests' folders."""
 START_POLICY = Path("/usr/sbin/policy-rc.d")
 """The script that Debian runs before it starts the service of a new package."""
 NO_SERVICES = "#!/bin/sh\n# made by wheelyard's dev.py while it installs\nexit 101\n"
@@ -48,6 +51,8 @@ NO_SERVICES = "#!/bin/sh\n# made by wheelyard's dev.py while it installs\nexit 1
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 BIN = VENV / "bin"
+PASSED, FAILED, NO_TESTS = 0, 1, 5
+"""Exit statuses of pytest with which it has run all the tests that there are."""
 LOCKS = {"serve": ("run", "build"), "bucket": ("gcs", "build"), "test": ("dev",)}
 """The lock files of each purpose. `dev` includes those of all other purposes."""
 
@@ -75,7 +80,7 @@ def test(arguments: list[str]) -> int:
     """Run the static checks, then the tests, whose summary is the last line printed."""
     # a run that is ended from outside still takes back what it has changed
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    installing = threading.Thread(target=install_system_programs, args=(arguments,))
+    installing = threading.Thread(target=install_system_packages, args=(arguments,))
     if "--fast" not in arguments:
         installing.start()
     prepare("test")
@@ -85,6 +90,7 @@ def test(arguments: list[str]) -> int:
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # each process would compile everything anew
     pytest = [str(BIN / "python"), "-m", "pytest", "--numprocesses=auto", "--durations=20"]
     pytest.extend(arguments)
+    fast = [*pytest, "-p", "randomly"] if "CI" in environment else pytest
     nox = [str(BIN / "nox"), "--no-venv", "--sessions", "style", "types", "map"]
     # compiles the tests beside the checks; else all workers would do so at the same time
     compiling = [*pytest, "--numprocesses=0", "--collect-only"]
@@ -93,9 +99,20 @@ def test(arguments: list[str]) -> int:
         checks = subprocess.run(nox, env=environment, check=False).returncode
     if checks:
         say("the static checks failed, see above; now the tests")
-    if installing.ident is not None:
+    if "--fast" in arguments:
+        return subprocess.run(fast, env=environment, check=False).returncode or checks
+    with tempfile.TemporaryDirectory() as folder:
+        results = f"--results={folder}/results.json"
+        say("the fast tests")
+        first = subprocess.run([*fast, "--fast", results], env=environment, check=False).returncode
+        if first not in (PASSED, FAILED, NO_TESTS):
+            return first
         installing.join()
-    return subprocess.run(pytest, env=environment, check=False).returncode or checks
+        say("all other tests")
+        rest = subprocess.run([*pytest, "--rest", results], env=environment, check=False).returncode
+    if NO_TESTS in (first, rest):  # all that were asked for are of one kind
+        return min(first, rest) or checks
+    return first or rest or checks
 
 
 def prepare(command: str) -> None:
@@ -175,22 +192,33 @@ def pip(*arguments: str) -> None:
         fail("pip could not install what is needed, see above")
 
 
-def install_system_programs(arguments: list[str]) -> None:
+def install_system_packages(arguments: list[str]) -> None:
     """Install what these tests use beyond Python, where we may; elsewhere those tests skip."""
     places = [Path(each).parts[1:2] for each in arguments if each.startswith("tests/")]
     chosen = {name for parts in places for name in parts}
     missing = [
         name
-        for name, (_, folders) in SYSTEM_PROGRAMS.items()
-        if shutil.which(name) is None and (not places or chosen.intersection(folders.split()))
+        for name, (_, folders) in SYSTEM_PACKAGES.items()
+        if (not places or chosen.intersection(folders.split())) and not is_installed(name)
     ]
     if not missing or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
     say("installing " + ", ".join(missing))
-    packages = [SYSTEM_PROGRAMS[name][0] for name in missing]
+    packages = [SYSTEM_PACKAGES[name][0] for name in missing]
     with no_services():
         for command in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
             apt(*command)
+
+
+def is_installed(name: str) -> bool:
+    """Return whether this machine has a program, or a library that has such a file name."""
+    if ".so." not in name:
+        return shutil.which(name) is not None
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True
 
 
 def apt(*command: str) -> None:

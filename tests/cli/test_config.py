@@ -239,6 +239,7 @@ def test_tls(wheelyard: Typed, sandbox: Sandbox) -> None:
     assert not (sandbox.folder / "new").exists()
 
 
+@pytest.mark.integration
 def test_upstream(check: Configured, settings: Path, wheelyard: Typed) -> None:
     """The upstream indexes are there in words, and what is asked of them; a missing file stops."""
     section = """

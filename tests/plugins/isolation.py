@@ -2,10 +2,12 @@
 Keeps apart the tests that need this machine and those that need only Python.
 
 A test that starts a process or opens a socket has the marker `integration`. `--fast` leaves out the
-tests with that marker, and the slow ones. With `--fast`, a test that nevertheless starts a process
-or opens a socket fails, which an audit hook of the interpreter (PEP 578) tells.
+tests with that marker, and the slow ones; `--rest` runs only these. With `--fast`, a test that
+nevertheless starts a process or opens a socket fails, which an audit hook of the interpreter
+(PEP 578) tells.
 """
 
+import platform
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -50,6 +52,7 @@ class Isolation:
 
     def __init__(self) -> None:
         self._seen: set[str] | None = None
+        platform.processor()  # starts a program when it is asked for the first time, by any library
         sys.addaudithook(self._hear)
 
     def _hear(self, event: str, _arguments: object) -> None:
@@ -76,9 +79,12 @@ class Isolation:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Offer `--fast`."""
+    """Offer `--fast` and `--rest`."""
     text = "run only the tests that start no process and open no socket"
     parser.addoption("--fast", action="store_true", help=text)
+    parser.addoption(
+        "--rest", action="store_true", help="run only the tests that --fast leaves out"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -93,7 +99,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests of the integration folders; with `--fast` leave all marked ones out."""
+    """Mark the tests of the integration folders; `--fast` and `--rest` choose by the markers."""
     for item in items:
         if FOLDERS.intersection(item.path.parts):
             item.add_marker(pytest.mark.integration)
@@ -101,6 +107,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if _is_left_out(item)]
         items[:] = [item for item in items if not _is_left_out(item)]
         config.hook.pytest_deselected(items=left_out)
+    if config.getoption("rest"):
+        items[:] = [item for item in items if _is_left_out(item)]
 
 
 def _is_left_out(item: pytest.Item) -> bool:

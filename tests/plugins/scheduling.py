@@ -6,6 +6,7 @@ for programs come first: they take longest, and the others fill the gaps.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 import pytest
 from xdist.plugin import pytest_xdist_auto_num_workers as processors
@@ -64,12 +65,21 @@ class ByModule(LoadScopeScheduling):  # type: ignore[misc]
         """
         Give a worker more to do; tell it if nothing is left.
 
-        It keeps its last test until it knows what comes next. xdist forgets to tell a worker that
-        has taken over what a crashed one has left, and so the run never ended.
+        It keeps its last test until it knows what comes next. xdist forgets both for a worker that
+        has taken over what a crashed one has left, which may be modules with one test, or none.
         """
         super()._reschedule(node)
-        if not self.workqueue and not node.shutting_down:
+        if node.shutting_down:
+            return
+        while self.workqueue and self._pending_of(self.assigned_work[node]) < 2:
+            self._assign_work_unit(node)
+        if not self.workqueue:
             node.shutdown()
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        """Send a worker a unit; if it has crashed, another one gets that when this is noticed."""
+        with suppress(OSError):
+            super()._assign_work_unit(node)
 
     def _split_scope(self, nodeid: str) -> str:
         return nodeid if nodeid.startswith(ALONE) else nodeid.partition("::")[0]

@@ -339,6 +339,7 @@ def test_a_spool_that_is_missing(harness: FilesHarness, tmp_path: Path) -> None:
     until(lambda: harness.counted("not_stored") == 1)
 
 
+@pytest.mark.integration
 def test_a_disk_that_becomes_full(harness: FilesHarness, tmp_path: Path) -> None:
     """Readers of a file that does not fit on the disk get the rest of it from the upstream."""
     with small_disk(tmp_path, "size=512k") as disk:

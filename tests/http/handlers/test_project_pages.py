@@ -167,6 +167,7 @@ def test_new_grants(tmp_path: Path) -> None:
         assert b"user:bob@acme.dev" in page.body
 
 
+@pytest.mark.integration
 def test_busy_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page that lacks its description for now is kept by nobody; the next one is."""
     text = "Description-Content-Type: text/markdown\n\n*described*"

@@ -1,0 +1,99 @@
+"""Runs of pytest with our plugins: a worker that crashes, and the two parts of a whole run."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.clients.harness import REPOSITORY, Sandbox
+
+pytestmark = pytest.mark.integration
+
+CRASH = """
+import os
+
+def test_before():
+    pass
+
+def test_crash():
+    os._exit(1)
+"""
+TWO = """
+import pytest
+
+def test_fast():
+    {fast}
+
+@pytest.mark.integration
+def test_other():
+    {other}
+"""
+PLUGINS = "pytest_plugins = ['tests.plugins.' + n for n in ('isolation', 'results', 'scheduling')]"
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(sandbox: Sandbox) -> Run:
+    """Run pytest in a folder; return its exit status and the last line that it prints."""
+    settings = sandbox.folder / "pytest.ini"
+    settings.write_text("[pytest]\nmarkers = integration\naddopts = -p no:randomly\n")
+    (sandbox.folder / "conftest.py").write_text(PLUGINS)
+
+    def run(*options: str | Path) -> tuple[int, str]:
+        command = (sys.executable, "-m", "pytest", *options)
+        done = sandbox.attempt(*command, PYTHONPATH=str(REPOSITORY))
+        return done.returncode, done.stdout.strip().rpartition("\n")[2]
+
+    return run
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("others", ["a", "z"])
+def test_last_worker_crashes(sandbox: Sandbox, run: Run, workers: int, others: str) -> None:
+    """A worker that crashes fails one test; all others run, before and after it."""
+    (sandbox.folder / "test_m.py").write_text(CRASH)
+    for number in range(3):
+        (sandbox.folder / f"test_{others}{number}.py").write_text("def test_one():\n    pass\n")
+
+    status, summary = run("-n", str(workers))
+
+    assert status == 1
+    assert " 1 failed, 4 passed in " in summary
+
+
+@pytest.mark.parametrize(
+    ("fast", "other", "statuses", "counted"),
+    [
+        ("pass", "pass", (0, 0), "2 passed"),
+        ("assert False", "pass", (1, 0), "1 failed, 1 passed"),
+        ("pass", "assert False", (0, 1), "1 failed, 1 passed"),
+        ("pytest.skip()", "pass", (0, 0), "1 passed, 1 skipped"),
+    ],
+)
+def test_two_parts(
+    sandbox: Sandbox, run: Run, fast: str, other: str, statuses: tuple[int, int], counted: str
+) -> None:
+    """Each test runs in one of the two parts, and the summary of the second one counts all."""
+    (sandbox.folder / "test_m.py").write_text(TWO.format(fast=fast, other=other))
+    results = f"--results={sandbox.home}/results.json"
+
+    first, _ = run("-n", "1", "--fast", results)
+    second, summary = run("-n", "1", "--rest", results)
+
+    assert (first, second) == statuses
+    assert f" {counted} in " in summary
+
+
+def test_fast_test_that_starts_a_process(sandbox: Sandbox, run: Run) -> None:
+    """A fast test that starts a process fails, unless that is Python's look at the processor."""
+    (sandbox.folder / "test_m.py").write_text(
+        "import os, platform\n"
+        "def test_processor():\n    platform.processor()\n"
+        "def test_process():\n    os.system('true')\n"
+    )
+
+    status, summary = run("-n", "0", "--fast")
+
+    assert status == 1
+    assert " 1 failed, 1 passed in " in summary
