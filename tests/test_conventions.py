@@ -142,6 +142,13 @@ def test_every_command_is_documented() -> None:
     assert [name for name in COMMANDS if f"wheelyard {name}" not in text] == []
 
 
+def test_ci_runs_the_line_of_the_readme() -> None:
+    """CI runs the line with which the README tells a newcomer to test, and no other."""
+    (line,) = re.findall(r'^line="(.+)"$', (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+
+    assert f"This runs all the tests:\n\n    {line}\n\n" in (ROOT / "README.md").read_text()
+
+
 def test_the_api_is_described() -> None:
     """docs/openapi.json has the bodies that the API takes, field by field."""
     schemas = json.loads((DOCS / "openapi.json").read_text())["components"]["schemas"]
