@@ -1,6 +1,5 @@
 """Whatever sdist is accepted, every program that unpacks it finds the same files in it."""
 
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -11,10 +10,6 @@ from tests.archive.families import ALIKE, DIFFERENT
 from tests.archive.mutations import CHANGES, PACKED, cases
 from tests.archive.unpacking import unpacked
 from wheelyard.errors import Invalid
-
-needs_filter = pytest.mark.skipif(
-    not hasattr(tarfile, "data_filter"), reason="this Python's tarfile has no filters"
-)
 
 
 @pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data in DIFFERENT.items()])
@@ -29,7 +24,6 @@ def test_refuses(tmp_path: Path, data: bytes) -> None:
 
 
 @pytest.mark.integration
-@needs_filter
 @pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data in ALIKE.items()])
 def test_accepts(tmp_path: Path, data: bytes) -> None:
     """What only looks odd is accepted, and every program unpacks the same files from it."""
@@ -44,7 +38,6 @@ def test_accepts(tmp_path: Path, data: bytes) -> None:
 
 
 @pytest.mark.integration
-@needs_filter
 @pytest.mark.slow
 @pytest.mark.parametrize("what", [*CHANGES, *PACKED])
 def test_what_is_accepted_means_the_same(tmp_path: Path, what: str) -> None:
