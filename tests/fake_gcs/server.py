@@ -72,6 +72,16 @@ class FakeGcs:
         self.faults.abandon()
         self._listener.stop()
 
+    def forget(self) -> None:
+        """
+        Let go of all objects and uploads.
+
+        The parts of a server refer to each other, and Python seldom looks for such garbage in a
+        process as large as that of the tests: what a hundred tests have stored would be in memory.
+        """
+        self._state.buckets.clear()
+        self._app.uploads.expire()
+
     def die(self) -> None:
         """Accept connections from now on, and answer nothing on any of them."""
         self._listener.dead.set()
@@ -104,3 +114,4 @@ def running_fake_gcs(*buckets: str, private_key: RSAPrivateKey | None = None) ->
         yield server
     finally:
         server.stop()
+        server.forget()
