@@ -103,8 +103,10 @@ def test_metrics(server: InProcessServer) -> None:
     page_of(server, "requests", accept=HTML)
     page_of(server, "team-new")
     file_of(server, "requests", WHEEL)
-    text = look(server, "/metrics").body.decode()
 
+    # a request is counted when its connection is closed, which is after the last byte
+    until(lambda: b'{kind="file",status="200"} 1.0' in look(server, "/metrics").body)
+    text = look(server, "/metrics").body.decode()
     for line in (
         'requests_total{kind="page",status="200"} 1.0',
         'requests_total{kind="file",status="200"} 1.0',
