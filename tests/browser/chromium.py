@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from tests.clients.harness import program, site_packages, system_program
+from tests.clients.harness import program, require_system_library, site_packages, system_program
 
 OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
 """Of Chromium: a container's root has no sandbox, no graphics card and little shared memory."""
@@ -116,6 +116,7 @@ class Browser:
 def running_browser() -> Iterator[Browser]:
     """Start Debian's Chromium; it ends with the block."""
     chromium = system_program("chromium")
+    require_system_library("libatomic.so.1")  # for the program that comes with Playwright
     packages = str(site_packages(program("playwright", "python")))
     sys.path.append(packages)
     try:

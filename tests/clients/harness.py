@@ -5,6 +5,7 @@ Each client has a virtual environment of its own, made once for each lock file (
 Where a client cannot be installed (without a network, for example), its tests are skipped.
 """
 
+import ctypes
 import functools
 import os
 import shutil
@@ -109,6 +110,15 @@ def wheelyard(sandbox: Sandbox, *arguments: str | Path, **environment: str) -> s
 def system_program(name: str) -> str:
     """Return the path of a system program, or skip the test."""
     return shutil.which(name) or pytest.skip(f"{name} is not installed")
+
+
+def require_system_library(name: str) -> None:
+    """Skip the test where a shared library of Linux is missing."""
+    try:
+        if sys.platform == "linux":
+            ctypes.CDLL(name)
+    except OSError:
+        pytest.skip(f"{name} is not installed")
 
 
 def client_lock(client: str) -> Path:
