@@ -285,7 +285,7 @@ def test_access(remote: Typed, local: Typed) -> None:
     [
         (["access", "show"], "This token may not see or change rights."),
         (["yank", "demo", "1.0"], "This token may not manage 'demo'."),
-        (["token", "create", "more"], "Only an administrator, or a user who has signed in"),
+        (["token", "create", "more"], "Only an administrator, or somebody who has signed in"),
         (["list", "demo"], "There is no project 'demo' here, or your credential may not read it."),
         (["upload", "demo-1.0.tar.gz"], "This token may not upload."),
     ],

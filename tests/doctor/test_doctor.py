@@ -256,7 +256,7 @@ def test_clock(laptop: Laptop, server: RunningServer) -> None:
     assert "differs by 3" in clock.text
     # either of them may be the wrong one
     assert re.search(r"[0-9]{2}:[0-9]{2} UTC here, .*[0-9]{2}:[0-9]{2} UTC there", clock.text)
-    assert "tell the operator of the server" in clock.advice
+    assert "tell the server's operator" in clock.advice
 
 
 @pytest.mark.parametrize(("content", "fails"), [(b"other bytes", ["file"]), (None, [])])

@@ -79,7 +79,7 @@ def test_a_site(exported: Path, tmp_path: Path) -> None:
     with python_web(exported, tmp_path) as web:
         told = seen(f"http://{web.address}/deep/down/probe.html?x=1#y", tmp_path)
 
-        line = f"index-url = http://{web.address}/deep/down/simple/"
+        line = f'url = "http://{web.address}/deep/down/simple/"'
     assert line in told["text"]
     numbers = {0: "0 projects", 1: "1 project", 2: "2 projects"}
     counts = {text: f"{numbers[len(names)]} found" for text, names in FOUND.items()}
