@@ -79,6 +79,7 @@ def test_a_list_of_projects(body: str, kind: str) -> None:
         ('{"meta": {"api-version": "1.0"}, "name": "six", "files": []}', JSON, ONE_PROJECT),
         (f"{DECLARED}{FILE}", HTML, ONE_PROJECT),
         (FILE, HTML, ONE_PROJECT),
+        (f"{DECLARED}<title>Links for six</title>", HTML, ONE_PROJECT),
         ("<h1>It works!</h1>", HTML, NO_PROJECTS),
         ('<a href="/login/">Sign in to the network</a>', HTML, OTHER_PAGE),
         ('<form action="/"><a href="login/">login</a></form>', HTML, OTHER_PAGE),

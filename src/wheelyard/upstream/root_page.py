@@ -32,6 +32,8 @@ OTHER_PAGE: Final = "its root is a page of another kind; perhaps its url lacks /
 NO_PROJECTS: Final = "its root lists no projects"
 
 _ANCHOR: Final = re.compile(r"<a\b[^<>]*+>([^<]*+)</a\s*>", re.IGNORECASE)
+_OF_PROJECT: Final = re.compile(r"<title>\s*+links for\b", re.IGNORECASE)
+"""The title that indexes give the page of one project, also to one without files."""
 _ACTIVE: Final = re.compile(r"<(?:form|script)\b", re.IGNORECASE)
 
 
@@ -96,7 +98,7 @@ def _why_not_html(root: RootPage, kind: str) -> str:
         names = _names(root.url, page)
     except (FetchError, BadUrl):
         return OTHER_PAGE
-    if any(map(is_distribution_name, names)):
+    if any(map(is_distribution_name, names)) or _OF_PROJECT.search(latin):
         return ONE_PROJECT
     meta = dict(reversed(page.meta))  # the first of two counts
     if "simple" in kind or _is_version(meta.get(VERSION_TAG)):
