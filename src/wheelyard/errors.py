@@ -127,8 +127,10 @@ class Unavailable(WheelyardError):
         if retry_after is not None:
             unit = "second" if retry_after == 1 else "seconds"
             wait = f" Try again in {retry_after} {unit}."
-            self.message = self.message[: MESSAGE_LIMIT - len(wait)] + wait
-            self.on_page = self.on_page[: MESSAGE_LIMIT - len(wait)] + wait
+            # a message made of another one's may end with it already
+            cut = MESSAGE_LIMIT - len(wait)
+            self.message = self.message.removesuffix(wait)[:cut] + wait
+            self.on_page = self.on_page.removesuffix(wait)[:cut] + wait
 
 
 def quoted(value: object) -> str:

@@ -173,8 +173,9 @@ def test_nobody_can_be_asked(tmp_path: Path, public: FakeUpstream, store: Store)
         page_of(server, "demo")
         public.stop()
         for wanted in (ONE, None):
-            with pytest.raises(Unavailable, match="cannot be approved now"):
+            with pytest.raises(Unavailable, match="cannot be approved now") as refused:
                 deciding(server).approve(DEMO, wanted, "")
+            assert refused.value.message.count("Try again in") == 1
         with pytest.raises(Invalid, match="is private here"):
             deciding(server).approve(NormalizedName("team-x"), ONE, "")
         alone = Deciding(server.index.decisions, "local:ana")
