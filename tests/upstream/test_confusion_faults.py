@@ -24,11 +24,12 @@ from tests.upstream.public_packages import private_wheel, public_wheel
 from tests.upstream.reading import SOURCE, link_of, look, page_of
 from tests.upstream.settings import front, serving
 from wheelyard.catalog import keys
-from wheelyard.errors import Forbidden
+from wheelyard.errors import Forbidden, NotFound
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import AccessSettings
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
+from wheelyard.upstream.policy.deciding import Deciding
 
 pytestmark = pytest.mark.integration
 
@@ -166,6 +167,9 @@ def test_name_changes_its_owner(
 
         assert page_of(server, "moving").status == 404
         metrics = look(server, "/metrics").body.decode()
+        moved = Deciding(server.index.decisions, "local:ana", None, server.index.upstream)
+        with pytest.raises(NotFound, match="cannot be approved now: moving belongs to"):
+            moved.approve(canonicalize_name("moving"), None, "")
     assert "wheelyard_upstream_owner_change_total 1" in metrics
 
 

@@ -133,7 +133,9 @@ class Deciding(Struct, frozen=True):
             message = f"{target} cannot be approved now: {fault.message}"
             raise Unavailable(message, code=fault.code, retry_after=fault.retry_after) from fault
         if found is None:
-            raise NotFound(f"{project} cannot be approved, as no upstream index has it.")
+            moved = self.upstream.pages.contested(project)
+            reason = f" now: {moved}" if moved else ", as no upstream index has it."
+            raise NotFound(f"{project} cannot be approved{reason}")
         page = self.upstream.files.with_digests(found.page)
         if version is None:
             return set()
