@@ -94,6 +94,8 @@ def test_upload_command(
     done = typed("upload", *more)
     assert (done.returncode, done.stdout.count("uploaded")) == (1, 1)
     assert "Nobody can say now whether 'unsure'" in done.stderr
+    assert "The upstream index public does not say what it has of unsure: it " in done.stderr
+    assert done.stderr.count("Try again in") == 1
 
 
 def test_import_command(server: InProcessServer, typed: Typed, sandbox: Sandbox) -> None:

@@ -122,7 +122,7 @@ class NameClaims(Struct, frozen=True, kw_only=True):
             fact = f"Nobody can say now whether {quoted(name)} is the name of a public package."
             raise Unavailable(
                 f"{fact} If it is yours, the operator can write it into [upstream] private, and "
-                "then nobody is asked.",
+                f"then nobody is asked. {fault.message}",
                 code=UPSTREAM_UNAVAILABLE,
                 short=fact,
                 retry_after=fault.retry_after,
