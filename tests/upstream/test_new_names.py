@@ -98,6 +98,15 @@ def test_upload_command(
     assert done.stderr.count("Try again in") == 1
 
 
+def test_refresh_command(typed: Typed, server: InProcessServer) -> None:
+    """`wheelyard upstream refresh` says where the reason is if it takes nothing."""
+    assert page_of(server, "requests").status == 200
+    done = typed("upstream", "refresh", "nothing")
+
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "'wheelyard upstream why nothing' says which" in done.stdout
+
+
 def test_import_command(server: InProcessServer, typed: Typed, sandbox: Sandbox) -> None:
     """`wheelyard import` reports files of public names, and imports all others."""
     packages = [private_wheel(name, "1.0") for name in ("requests", "fresh", "team-core")]

@@ -29,7 +29,11 @@ def refresh(*, project: str, as_json: bool) -> int:
     if as_json:
         click.echo(encode(found))
     elif not found.upstream:
-        click.echo(f"{found.name}: no upstream index has it")
+        # more than one may have it, and then none is taken
+        click.echo(
+            f"{found.name}: no upstream index has it, or it has moved: 'wheelyard upstream why "
+            f"{found.name}' says which"
+        )
     else:
         click.echo(f"{found.name}: {found.upstream} lists {counted(found.files, 'file')}")
         for word, filenames in (("new", found.new), ("removed", found.removed)):
