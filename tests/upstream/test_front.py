@@ -170,6 +170,10 @@ def test_decisions(server: InProcessServer) -> None:
 
     assert page_of(server, "requests").page["files"] == []
     assert b"see &lt;TICKET-7&gt;" in page.body
+    for seen in (page, server.get(link, ("Accept", "text/html"))):
+        assert b"or ask the operator to let it through." in seen.body
+        assert b"wheelyard upstream" not in seen.body
+    assert "'wheelyard upstream approve" in json.loads(refused.body)["message"]
     assert (refused.status, json.loads(refused.body)["error"]) == (403, "blocked")
     assert look(server, f"{link}.metadata").status == 403
     assert look(server, "/project/requests/1.0/").status == 404
@@ -181,7 +185,8 @@ def test_names_that_are_not_asked_for(tmp_path: Path, public: FakeUpstream) -> N
         assert page_of(server, "requests").status == 404
         assert page_of(server, "flask").page["files"] == []
         assert look(server, "/files/flask/flask-1.0.tar.gz").status == 403
-        assert b"is not approved" in look(server, "/project/flask/").body
+        page = look(server, "/project/flask/").body
+        assert b"flask is not approved. Ask the operator to approve it." in page
     assert public.requests == []
 
 

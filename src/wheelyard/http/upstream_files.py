@@ -58,7 +58,7 @@ class UpstreamDownload(Struct, frozen=True):
         """
         refusal, page = self.page.refusal, self.page.content.page
         if refusal is not None:
-            raise Forbidden(refusal.text, code=refusal.code)
+            raise Forbidden(refusal.text, code=refusal.code, on_page=refusal.on_page)
         file = page.by_filename.get(filename)
         if file is None and digest and not is_metadata:
             return await self._removed_file(digest, filename)

@@ -178,7 +178,7 @@ class UpstreamReader:
             if reason is None:
                 return work()
             self.upstream.observation.blocked(reason.code)
-            raise Forbidden(reason.text, code=reason.code)
+            raise Forbidden(reason.text, code=reason.code, on_page=reason.on_page)
 
         if self.upstream.waits_for_licences:
             return await self._run_waiting(run)

@@ -25,7 +25,7 @@ def content_for_people(
         releases=releases_of(shown),
         hidden=tuple(_hidden(content)),
         decisions=upstream.policy.decisions_of(shown.name).all,
-        refusal=found.refusal.text if found.refusal else "",
+        refusal=found.refusal.for_people if found.refusal else "",
     )
 
 
@@ -38,7 +38,7 @@ def parse_core_metadata(raw: bytes | None, name: NormalizedName, version: str) -
 def _hidden(content: PageOnShow) -> Iterator[HiddenFiles]:
     """Yield what is not shown, the newest version first, files with one reason together."""
     hidden, by_name = content.view.hidden, content.page.by_filename
-    files = [(by_name[each].version, reason.text) for each, reason in hidden.items()]
+    files = [(by_name[each].version, reason.for_people) for each, reason in hidden.items()]
     files.sort(key=lambda each: (listed_version(each[0]), each[1]), reverse=True)
     for (version, text), some in groupby(files):
         yield HiddenFiles(version, len(list(some)), text)

@@ -48,6 +48,13 @@ class Reason(Struct, frozen=True):
     code: Code
     text: str
     """Sentences for the user of an installer: what was decided, and what to do next."""
+    on_page: str = ""
+    """The same for somebody in a browser, who has no command line; empty if it is `text`."""
+
+    @property
+    def for_people(self) -> str:
+        """Return the sentences that a page shows."""
+        return self.on_page or self.text
 
 
 def denied(name: NormalizedName) -> Reason:
@@ -75,26 +82,28 @@ def blocked(target: str, decision: Decision) -> Reason:
     """Return the reason for what a person has blocked."""
     why = f": {escaped(decision.reason)}" if decision.reason else ""
     other = "version" if decision.version else "package"
-    text = (
+    fact = (
         f"{target} was blocked by {escaped(decision.by)} on {decision.at:%Y-%m-%d}{why}. Use "
-        f"another {other}, or have it let through: 'wheelyard upstream approve {target}'."
+        f"another {other}, or "
     )
-    return Reason(Code.BLOCKED, text)
+    text = f"{fact}have it let through: {_approve(target)}."
+    return Reason(Code.BLOCKED, text, f"{fact}ask the operator to let it through.")
 
 
 def not_approved(target: str) -> Reason:
     """Return the reason for what nobody has approved."""
-    text = f"{target} is not approved. Ask for it: 'wheelyard upstream approve {target}'."
-    return Reason(Code.NOT_APPROVED, text)
+    fact = f"{target} is not approved."
+    text = f"{fact} Ask for it: {_approve(target)}."
+    return Reason(Code.NOT_APPROVED, text, f"{fact} Ask the operator to approve it.")
 
 
 def not_among(reason: Reason, approval: Decision) -> Reason:
     """Return the reason for a file that was not there when its version was approved."""
-    text = (
+    fact = (
         f"This file is not among those of {approval.target} that were approved on "
-        f"{approval.at:%Y-%m-%d}. {reason.text}"
+        f"{approval.at:%Y-%m-%d}."
     )
-    return Reason(reason.code, text)
+    return Reason(reason.code, f"{fact} {reason.text}", f"{fact} {reason.for_people}")
 
 
 def malicious(target: str, advisories: Sequence[Advisory]) -> Reason:
@@ -139,21 +148,25 @@ def after_snapshot(target: str, uploaded_at: datetime | None, snapshot: datetime
 def too_new(target: str, since: datetime, days: int, shown_from: datetime | None) -> Reason:
     """Return the reason for a file in its cooldown."""
     end = f" It is shown from {_time(shown_from)} on." if shown_from else ""
-    text = (
+    fact = (
         f"{target} appeared on {_time(since)}, less than {counted(days, 'day')} ago.{end} Use an "
-        f"older version; a security fix is let through by 'wheelyard upstream approve {target}'."
+        "older version; a security fix is let through by"
     )
-    return Reason(Code.COOLDOWN, text)
+    return Reason(Code.COOLDOWN, f"{fact} {_approve(target)}.", f"{fact} the operator.")
 
 
 def of_unknown_age(target: str) -> Reason:
     """Return the reason for a file of which nobody knows when it was uploaded."""
+    fact = f"{target} has no time of upload, so it may be too new. Use an older version, or"
     text = (
-        f"{target} has no time of upload, so it may be too new. Use an older version, or have it "
-        f"let through by 'wheelyard upstream approve {target}'; the operator can also set "
+        f"{fact} have it let through by {_approve(target)}; the operator can also set "
         'cooldown_missing = "first_seen".'
     )
-    return Reason(Code.COOLDOWN, text)
+    return Reason(Code.COOLDOWN, text, f"{fact} ask the operator to let it through.")
+
+
+def _approve(target: str) -> str:
+    return f"'wheelyard upstream approve {target}'"
 
 
 def _ids(advisories: Sequence[Advisory]) -> str:
