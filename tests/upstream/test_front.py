@@ -234,6 +234,13 @@ def test_offline_never_asks_to_wait(tmp_path: Path, public: FakeUpstream) -> Non
             assert answer.status == 503
             assert "retry-after" not in answer.headers
             assert "offline is set" in json.loads(answer.body)["message"]
+        page = server.get("/project/requests/", ("Accept", "text/html")).body.decode()
+        lead, _, rest = page.partition("What you can do")
+        assert "<h1>This index works offline</h1>" in lead
+        assert "opens no connection to others, and requests is not in it." in lead
+        assert "wheelyard upstream" not in lead
+        assert "To load this page again does not help." in rest
+        assert "wheelyard upstream prefetch" in rest
 
 
 def test_read_only(tmp_path: Path, public: FakeUpstream) -> None:

@@ -55,20 +55,20 @@ class ErrorPages(Struct, frozen=True):
         if body is None or not is_page:
             return response
         body = replace(body, message=response.on_page or body.message)
-        make = partial(self._page, response.status, body, scope, headers, caller)
+        make = partial(self._page, response, body, scope, headers, caller)
         content, of_page = await self.context.pools.run_read(make)
         return with_body(response, MediaType.HTML.value.content_type, content, *of_page)
 
     def _page(
         self,
-        status: int,
+        response: Response,
         body: ErrorBody,
         scope: AsgiScope,
         headers: Headers,
         caller: Caller | None,
     ) -> tuple[bytes, HeaderList]:
         """Return the bytes of a page, and the headers that go with them."""
-        settings = self.context.index.settings
+        settings, status = self.context.index.settings, response.status
         server, sign_in, message = settings.server, "", body.message
         if settings.access.cookie_login:
             sign_in = sign_in_url(scope["raw_path"], scope["query_string"], server)
@@ -82,6 +82,7 @@ class ErrorPages(Struct, frozen=True):
             sign_in=sign_in,
             is_behind_proxy=self.context.index.authenticator.iap is not None,
             leads_to_sign_in=status == 401 and bool(sign_in) and _comes_from_elsewhere(headers),  # noqa: PLR2004
+            may_pass=any(name == b"retry-after" for name, _ in response.headers),
             contact=settings.web.contact,
         )
         root = f"{server.path_prefix}/"

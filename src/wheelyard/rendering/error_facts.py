@@ -25,12 +25,18 @@ LASTING: Final = MappingProxyType(
         errors.DAMAGED: "Part of the index is damaged or lost. The command 'wheelyard check' says "
         "what, and what can be done about it.",
         errors.STORAGE_FULL: "The index has no space left.",
+        errors.UPSTREAM_UNPROVEN: "The command 'wheelyard config check' says what is wrong.",
         errors.BAD_UPSTREAM: "The log of the server says what is wrong with the other index.",
         "upstream_loop": "The index is set up as its own upstream index.",
         "storage_denied": "The log of the server says which permission it lacks.",
     }
 )
 """Failures of a server that end only when its operator does something: what to tell them."""
+OFFLINE: Final = (
+    "The setting '[upstream] offline' is on. The command 'wheelyard upstream prefetch' brings "
+    "packages into the index where there is a connection."
+)
+"""The same of an index that asks no other."""
 
 
 class ErrorFacts(Struct, frozen=True, kw_only=True):
@@ -46,6 +52,8 @@ class ErrorFacts(Struct, frozen=True, kw_only=True):
     """Whether Identity-Aware Proxy signs people in."""
     leads_to_sign_in: bool = False
     """Whether the page leads there by itself."""
+    may_pass: bool = True
+    """Whether the response says when to try again."""
     contact: str = ""
     """Whom to ask: a text, an e-mail address or a URL; empty if the operator has named nobody."""
 
@@ -54,12 +62,18 @@ class ErrorFacts(Struct, frozen=True, kw_only=True):
         """What has happened, in a few words."""
         if self.code == errors.DAMAGED:
             return "The index is damaged"
+        if self._is_offline:
+            return "This index works offline"
         return TITLES.get(self.status, self.phrase)
 
     @property
     def for_operator(self) -> str:
         """What to tell the operator of a failure that lasts; empty if it may be over soon."""
-        return LASTING.get(self.code, "")
+        return OFFLINE if self._is_offline else LASTING.get(self.code, "")
+
+    @property
+    def _is_offline(self) -> bool:
+        return self.code == errors.UPSTREAM_UNAVAILABLE and not self.may_pass
 
 
 def plain_error_page(root: str, facts: ErrorFacts) -> bytes:

@@ -48,6 +48,8 @@ def unproven(server: UpstreamServer, why: str) -> Unavailable:
         "one that matches [upstream] private can.",
         code=UPSTREAM_UNPROVEN,
         short="The upstream index has not shown that it is one.",
+        on_page="The upstream index of this index has not shown that it is one. Until then no new "
+        "name can be uploaded, as it may be public. Tell the operator of this index.",
     )
 
 
@@ -67,4 +69,5 @@ def is_offline(what: str) -> Unavailable:
         "upstream prefetch' where there is a connection.",
         code=UPSTREAM_UNAVAILABLE,
         short="[upstream] offline is set, and this is not in the store.",
+        on_page=f"This index opens no connection to others, and {what} is not in it.",
     )
