@@ -3,11 +3,12 @@
 import re
 from base64 import b64encode
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.browser.chromium import Browser, Person
-from tests.browser.site import PASSWORD, USER, sign_in
+from tests.browser.site import PASSWORD, USER, running_site, sign_in
 from tests.http.packages import Package, publish, wheel
 from tests.http.servers import RunningServer
 from tests.waiting import until
@@ -225,6 +226,21 @@ def test_copy_buttons(person: Person, site: RunningServer) -> None:
     assert f"uv add --default-index wheelyard={site.url}/simple/ acme-core" in texts
     assert len(texts) == buttons.count()
     assert any(re.fullmatch("[0-9a-f]{64}", text) for text in texts)
+
+
+def test_commands_have_the_whole_line(browser: Browser, tmp_path: Path) -> None:
+    """In a wide window, each command to install something stands on one line, also with a note."""
+    with running_site(tmp_path) as private_only, browser.person(private_only.url) as person:
+        publish(private_only, wheel("acme-core", "1.0"))
+        person.look("light", 1440)
+        person.open("/project/acme-core/")
+        heights = person.page.evaluate(
+            "[...document.querySelectorAll('.install > dd > code')].map(each => each.offsetHeight)"
+        )
+        assert "It fails where something is missing here" in person.text
+    # Poetry, PDM and Pipenv are folded
+    assert len(heights) == 6
+    assert len({each for each in heights if each}) == 1
 
 
 def test_copy_buttons_of_blocks(person: Person) -> None:
