@@ -67,6 +67,12 @@ def test_commands_cannot_be_confused() -> None:
     assert f"wheelyard print-settings poetry {server}" in in_text(page)
 
 
+def test_extras_are_said_of_commands_that_take_them() -> None:
+    """What to write for extras stands below uv's and pip's commands; the others refuse extras."""
+    text = in_text(shown_release(TWO, "1.0", core("Provides-Extra: x")))
+    assert text.index("--index-url") < text.index("With extras") < text.index("print-settings")
+
+
 def test_managers_find_the_forms() -> None:
     """Who may manage a project gets from a release to the forms that change it."""
     link = 'href="../manage/?version=1.0%2Bcu121"'
