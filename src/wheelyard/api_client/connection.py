@@ -261,6 +261,7 @@ class ApiConnection:
             )
         return Invalid(
             f"{server} does not answer as a wheelyard server of this version (status {status}). "
-            "Give --server the root URL of one, past any login page.",
+            "Give --server the root URL of one, past any login page. A static site cannot be "
+            "asked: give the --store that it is made from.",
             code="no_index",
         )
