@@ -54,6 +54,9 @@ def test_pages_of_other_sites(server: RunningServer, headers: dict[str, str], st
     assert gone.status_code == (204 if status == 200 else 403)
     for answer in (*uploads, change, gone) if status == 403 else ():
         assert (answer.status_code, answer.json()["error"]) == (403, "cross_site")
+    shown = server.client.post(yank, auth=auth, headers={**sent, "Accept": "text/html"})
+    assert status == 200 or "Nothing was changed." in shown.text
+    assert "public_url" not in shown.text
     assert server.client.get("/simple/", headers=sent).status_code == 200
 
 

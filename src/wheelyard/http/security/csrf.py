@@ -42,6 +42,8 @@ def cross_site_error() -> Forbidden:
         "it from a program or a page of the index, whose URL [server] public_url has to be.",
         code="cross_site",
         short="Cross-site request.",
+        on_page="A page of another site has sent this, or the index has another address than the "
+        "one that you have opened. Nothing was changed.",
     )
 
 
