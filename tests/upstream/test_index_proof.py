@@ -64,6 +64,17 @@ def refuses(asking: Asking, name: str = "new") -> bool:
         return fault.code == "upstream_unproven"
 
 
+def test_a_host_that_answers_everything(asking: Asking, silent: FakeUpstream) -> None:
+    """Where no answer can be used, an upload is told that the URL may be wrong, not the answer."""
+    silent.root = PORTAL
+    silent.behave("new", Fault.NAME_MISMATCH)
+    silent.publish(public_wheel("new", "1.0"))
+
+    assert refuses(asking)
+    with pytest.raises(Unavailable, match="cannot be used"):
+        asking.page("new")
+
+
 @pytest.mark.parametrize("root", ROOTS, ids=str)
 def test_a_root_that_shows_nothing(
     asking: Asking, silent: FakeUpstream, root: tuple[int, str, bytes]

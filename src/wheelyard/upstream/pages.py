@@ -224,7 +224,14 @@ class UpstreamPages:
             return True
         held = self._memory.get(name)
         if held is None or not self._is_recent(held, Kind.CHECK):
-            held = self._refresh(name, Kind.CHECK)
+            try:
+                held = self._refresh(name, Kind.CHECK)
+            except Unavailable as error:
+                if (
+                    error.code == BAD_UPSTREAM
+                ):  # perhaps no index at all, which is the better advice
+                    self.proof.require(self._clients.asked_for(name))
+                raise
         if held is not None and held.page.exists:
             return True
         self.proof.require(self._clients.asked_for(name))
