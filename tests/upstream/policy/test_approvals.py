@@ -120,6 +120,7 @@ def test_a_file_that_is_added_later(
         texts = {each.filename: [why.text for why in each.reasons] for each in explained.files}
         assert texts[FIRST] == []
         assert [each.startswith(NOT_AMONG) for each in texts[ADDED]] == [True]
+        assert "demo 1.0 is not approved" not in texts[ADDED][0]
         people = look(server, "/project/demo/", accept=HTML).body.decode()
         assert NOT_AMONG in people
         assert "approved demo 1.0, 1 file (a fix)" in people

@@ -103,6 +103,12 @@ def not_among(reason: Reason, approval: Decision) -> Reason:
         f"This file is not among those of {approval.target} that were approved on "
         f"{approval.at:%Y-%m-%d}."
     )
+    if reason.code == Code.NOT_APPROVED:  # of its version, other files are
+        return Reason(
+            reason.code,
+            f"{fact} Ask for it: {_approve(approval.target)}.",
+            f"{fact} Ask the operator to approve it.",
+        )
     return Reason(reason.code, f"{fact} {reason.text}", f"{fact} {reason.for_people}")
 
 
