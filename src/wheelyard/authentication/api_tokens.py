@@ -277,11 +277,12 @@ def _ended_token(record: TokenRecord) -> Unauthenticated:
         code, what, at = TOKEN_EXPIRED, "has expired", record.expires_at
     subject, when = f"The token {escaped(record.name)} ({record.id})", f"{at:%Y-%m-%d %H:%M} UTC"
     replacement = f" {record.rotation.successor} has replaced it." if record.rotation else ""
+    ended = f"{subject} {what} on {when}.{replacement}"
     return Unauthenticated(
-        f"{subject} {what} on {when}.{replacement} Use another one: 'wheelyard token create NAME' "
-        "makes it.",
+        f"{ended} Use another one: 'wheelyard token create NAME' makes it.",
         code=code,
         short=f"This token {what} on {when}.",
+        on_page=f"{ended} Use another one, or ask the operator of this index for one.",
     )
 
 
