@@ -30,8 +30,6 @@ from wheelyard.storage.base import (
 
 T = TypeVar("T")
 
-"""The error code of an Unavailable that a retry does not end."""
-
 MaxAge = Literal["current", "fresh", "stale", "any"]
 """
 The maximum age of a cached document.
