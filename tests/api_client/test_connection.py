@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import integers, sampled_from
 from msgspec import structs
 
 from tests.clients.servers import free_port
@@ -320,6 +322,18 @@ def test_a_made_token_that_is_the_own_one() -> None:
     shown = json.loads(SecretFilter(f"Bearer {TOKEN}").json(body))
 
     assert shown == {"id": TOKEN[4:14], "token": HIDDEN, HIDDEN: [1, None, 2.5]}
+
+
+@given(start=integers(0, len(TOKEN) - 20), gap=sampled_from(["", " ", "-", "\x1b[0m"]))
+def test_a_part_of_a_token(start: int, gap: str) -> None:
+    """Nor any part of it that helps to guess the rest; its id is no secret."""
+    part = TOKEN[start : start + 20]
+    told = SecretFilter(f"Bearer {TOKEN}")
+
+    assert told.message(f"M{gap}{gap.join(part)} M") == HIDDEN
+    assert (
+        told.message(f"The token {TOKEN[4:14]} is yours.") == f"The token {TOKEN[4:14]} is yours."
+    )
 
 
 def test_a_short_password(server: FakeServer, opened: Opened) -> None:

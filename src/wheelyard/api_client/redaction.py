@@ -3,7 +3,7 @@ What of a server's answer may be shown: nothing that has the caller's credential
 
 A server knows the credential, and may repeat it: a proxy that is set up for debugging, or one that
 wants it in the log of a CI job, which others read. It may be in another case, percent-encoded, or
-with other characters between its own.
+with other characters between its own, or a part of it.
 """
 
 import re
@@ -20,6 +20,8 @@ from wheelyard.model.text import escaped
 HIDDEN: Final = "(not shown: it has your credential in it)"
 MIN_FOLDED_CHARS: Final = 8
 """Secrets of so many letters and digits are found in any spelling; shorter ones may be words."""
+PART_CHARS: Final = 16
+"""So many letters and digits in a row of a secret are not shown; the id of a token has fewer."""
 MIN_SHORT_CHARS: Final = 4
 """Shorter secrets are not looked for: they are in nearly every text."""
 
@@ -35,6 +37,9 @@ class SecretFilter:
         self._folded = {
             folded for folded in map(_folded, secrets) if len(folded) >= MIN_FOLDED_CHARS
         }
+        self._parts = {part for folded in map(_folded, secrets) for part in _parts_of(folded)}
+        # a user name is no secret, and may be long
+        self._folded |= {_folded(pair) for pair in _pairs_in(header)}
         self._short = {
             secret
             for secret in secrets
@@ -62,19 +67,30 @@ class SecretFilter:
         return value
 
     def _text(self, text: str) -> str:
-        folded = {_folded(text), _folded(unquote(text))}
-        if any(secret in spelling for secret in self._folded for spelling in folded):
-            return HIDDEN
+        for spelling in {_folded(text), _folded(unquote(text))}:
+            has_secret = any(secret in spelling for secret in self._folded)
+            if has_secret or not self._parts.isdisjoint(_parts_of(spelling)):
+                return HIDDEN
         return escaped(text)
 
 
 def _secrets_in(header: str) -> Iterator[str]:
-    """Yield what is secret in an Authorization header: the credential, and of Basic its parts."""
+    """Yield what is secret in an Authorization header: its value, and of Basic the password."""
+    yield header.partition(" ")[2]
+    for pair in _pairs_in(header):
+        yield pair.partition(":")[2]
+
+
+def _pairs_in(header: str) -> Iterator[str]:
+    """Yield the user name and the password of a header for Basic authentication (RFC 7617)."""
     scheme, _, value = header.partition(" ")
-    yield value
     if scheme.lower() == "basic":
-        pair = b64decode(value).decode("utf-8", "replace")
-        yield from (pair, pair.partition(":")[2])
+        yield b64decode(value).decode("utf-8", "replace")
+
+
+def _parts_of(folded: str) -> Iterator[str]:
+    for start in range(len(folded) - PART_CHARS + 1):
+        yield folded[start : start + PART_CHARS]
 
 
 def _folded(text: str) -> str:
