@@ -136,6 +136,7 @@ def test_variables_that_are_no_setting(name: str) -> None:
     """A variable that nobody but a misspelling makes stops a server, with its name."""
     with pytest.raises(Invalid, match=f"^WHEELYARD_{name} is no setting"):
         require_known_variables({f"WHEELYARD_{name}": "1"})
+    require_known_variables({f"WHEELYARD_{name}": ""})  # counts as unset
 
 
 def test_the_port_of_a_service() -> None:

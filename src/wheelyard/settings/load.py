@@ -164,6 +164,7 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
         key
         for key in environ
         if key.startswith(VARIABLE_PREFIX)
+        and environ[key]  # an empty one counts as unset
         and key not in known
         and not _PASSED_OVER.fullmatch(key.removeprefix(VARIABLE_PREFIX))
         and not _is_service_url(key, environ)
