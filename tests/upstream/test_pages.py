@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 
 from tests.catalog.faulty_store import Fault as StoreFault
 from tests.catalog.faulty_store import FaultKind, FaultyStore
+from tests.operations.in_memory_index import fake_runtime
 from tests.upstream.asking import LOOPBACK, Asking, server_of
 from tests.upstream.fake_pages import Fault
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
@@ -20,13 +21,16 @@ from tests.waiting import until
 from wheelyard.catalog import keys
 from wheelyard.catalog.format import ensure_format
 from wheelyard.cli.upstream import command
+from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.name_patterns import NameFilter, parse_name_patterns
 from wheelyard.model.project import Status
 from wheelyard.storage.base import Stored
+from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.config import UpstreamConfig
+from wheelyard.upstream.pinned_digests import Pin, PinnedDigests
 from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration
@@ -75,6 +79,12 @@ def stored(asking: Asking) -> Stored:
     found = asking.store.get(keys.upstream_page(asking.servers[0].id, REQUESTS))
     assert isinstance(found, Stored)
     return found
+
+
+def pins_of(asking: Asking) -> PinnedDigests:
+    """Return the digests of files without one that are in the store."""
+    below = PrefixedStore(asking.store, keys.upstream(asking.servers[0].id))
+    return PinnedDigests(below, ConflictRetries(runtime=fake_runtime(asking.clock, 1)))
 
 
 def test_a_page_is_asked_for_once(asking: Asking, upstream: FakeUpstream) -> None:
@@ -638,6 +648,21 @@ def test_the_command_that_forgets(upstream: FakeUpstream, tmp_path: Path) -> Non
     assert run("requests", *options, "--json") == '{"project":"requests","owner":""}\n'
     with pytest.raises(Invalid, match="No upstream index"):
         run("requests")
+
+
+def test_forgetting_digests(asking: Asking, upstream: FakeUpstream) -> None:
+    """Forgetting a name forgets the digest that a file without one had at its first fetch."""
+    upstream.behave("requests", Fault.NO_HASH)
+    page, pins = asking.page("requests").page, pins_of(asking)
+    pins.pin(REQUESTS, PACKAGE.filename, Pin("a" * 64, 1))
+    pins.list_on_page(REQUESTS, PACKAGE.filename, Pin("a" * 64, 1))
+    assert pins.complete(page).files[0].sha256 == "a" * 64
+
+    asking.pages.forget(REQUESTS)
+
+    assert pins.complete(page) is page
+    other = Pin("b" * 64, 1)
+    assert pins_of(asking).pin(REQUESTS, PACKAGE.filename, other) == other
 
 
 def test_refresh(asking: Asking, upstream: FakeUpstream) -> None:

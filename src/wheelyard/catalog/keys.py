@@ -143,7 +143,12 @@ def upstream_digests(name: NormalizedName) -> Key:
 
 def upstream_digest(name: NormalizedName, filename: str) -> Key:
     """Return the key, below `upstream`, of the digest of a file whose page has none."""
-    return Key(f"digests/{name}/{filename}.json")
+    return Key(f"{upstream_digest_folder(name)}{filename}.json")
+
+
+def upstream_digest_folder(name: NormalizedName) -> str:
+    """Return the prefix of the keys of `upstream_digest` of a project."""
+    return f"digests/{name}/"
 
 
 def upstream_page(upstream_id: str, name: NormalizedName) -> Key:

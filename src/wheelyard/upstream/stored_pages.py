@@ -14,7 +14,7 @@ from packaging.utils import NormalizedName
 from zstandard import ZstdCompressor, ZstdDecompressor, ZstdError, get_frame_parameters
 
 from wheelyard.catalog import keys
-from wheelyard.storage.base import ABSENT, NotModified, ObjectVersion, Store, Stored
+from wheelyard.storage.base import ABSENT, Key, NotModified, ObjectVersion, Store, Stored
 from wheelyard.upstream.page import UpstreamPage
 from wheelyard.upstream.policy.earlier_approvals import EarlierApprovals
 
@@ -81,8 +81,12 @@ class StoredPages(Struct, frozen=True):
         return self.store.put(keys.upstream_page(page.upstream, page.name), body, expect)
 
     def delete(self, upstream_id: str, name: NormalizedName) -> None:
-        """Delete the page of a project; a missing one is no error."""
+        """Delete the page of a project, and the digests that its files had; none is no error."""
+        below = keys.upstream(upstream_id)
         self.store.delete(keys.upstream_page(upstream_id, name), None)
+        self.store.delete(Key(f"{below}{keys.upstream_digests(name)}"), None)
+        for entry in list(self.store.list(f"{below}{keys.upstream_digest_folder(name)}")):
+            self.store.delete(entry.key, None)
 
 
 def _decoded(body: bytes) -> UpstreamPage | None:
