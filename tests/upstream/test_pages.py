@@ -354,6 +354,26 @@ def test_a_file_whose_digest_changes(asking: Asking, upstream: FakeUpstream) -> 
     assert asking.filenames("requests") == [PACKAGE.filename]
 
 
+@pytest.mark.parametrize(
+    ("pinned", "shown"), [(PACKAGE.sha256, [PACKAGE.filename]), ("a" * 64, [])]
+)
+def test_a_file_that_gets_a_digest(
+    asking: Asking, upstream: FakeUpstream, pinned: str, shown: list[str]
+) -> None:
+    """A file without a digest that gets another one than it had when it was fetched is hidden."""
+    upstream.behave("requests", Fault.NO_HASH)
+    asking.page("requests")
+    pins_of(asking).list_on_page(REQUESTS, PACKAGE.filename, Pin(pinned, 1))
+    upstream.behave("requests")
+    for _ in range(2):
+        asking.clock.advance(seconds=601)
+        assert asking.filenames("requests") == shown
+
+    assert asking.counted("digest_change") == (not shown)
+    asking.pages.forget(REQUESTS)
+    assert asking.filenames("requests") == [PACKAGE.filename]
+
+
 def test_a_file_that_vanishes(asking: Asking, upstream: FakeUpstream) -> None:
     """A file that its upstream has removed is remembered, so that another cannot take its name."""
     newer = public_wheel("requests", "3.0")

@@ -5,7 +5,9 @@ An index never gives another file the name of one that it had. So a file whose d
 hidden until the page has the first digest again, also if it was away meanwhile.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 from msgspec import Struct
@@ -15,6 +17,7 @@ from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 
 MAX_REMEMBERED: Final = 10_000
 """Files that are remembered although a page does not list them any more."""
+NO_DIGESTS: Final = MappingProxyType[str, str]({})
 
 
 class Merged(Struct, frozen=True):
@@ -25,12 +28,31 @@ class Merged(Struct, frozen=True):
     """The filenames whose digest is another one since this page."""
 
 
-def merge(fresh: UpstreamPage, known: UpstreamPage | None, now: datetime) -> Merged:
-    """Return the page `fresh`, which came at `now`, with what the page `known` before it tells."""
+def gains_digests(fresh: UpstreamPage, known: UpstreamPage) -> bool:
+    """Return whether a page says the SHA-256 of a file for which the one before said none."""
+    before = _remembered(known)
+    earlier = (before.get(file.filename) for file in fresh.files if file.sha256)
+    return any(file is not None and not file.sha256 for file in earlier)
+
+
+def merge(
+    fresh: UpstreamPage,
+    known: UpstreamPage | None,
+    now: datetime,
+    first_fetched: Mapping[str, str] = NO_DIGESTS,
+) -> Merged:
+    """
+    Return the page `fresh`, which came at `now`, with what the page `known` before it tells.
+
+    `first_fetched` has the SHA-256 of fetched files, by filename: that of a file for which `known`
+    says none.
+    """
     before = {} if known is None else _remembered(known)
     files, changed = list[UpstreamFile](), list[UpstreamFile]()
     for file in fresh.files:
         earlier = before.pop(file.filename, None)
+        if earlier is not None and file.sha256 and not earlier.sha256:
+            earlier = replace(earlier, sha256=first_fetched.get(file.filename, ""))
         if earlier is None:
             files.append(file if file.uploaded_at else replace(file, first_seen=now))
         elif _is_other(file, earlier):

@@ -7,7 +7,7 @@ says that it has no such project any more, all are asked, but none of them gets 
 whose patterns exclude a name is never asked for it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum, auto
 from itertools import takewhile
 from typing import Literal
@@ -22,7 +22,7 @@ from wheelyard.upstream.client import Missing, NotChanged, UpstreamClient
 from wheelyard.upstream.clients import UpstreamClients
 from wheelyard.upstream.faults import unanswered
 from wheelyard.upstream.index_proof import IndexProof
-from wheelyard.upstream.merging import gone, merge
+from wheelyard.upstream.merging import NO_DIGESTS, gains_digests, gone, merge
 from wheelyard.upstream.observation import NO_ANSWER, SSRF, Kind, Observation
 from wheelyard.upstream.page import UpstreamPage
 from wheelyard.upstream.parsing import ReceivedPage, parse_page
@@ -46,9 +46,11 @@ class PageRequests:
         runtime: Runtime,
         observation: Observation,
         proof: IndexProof,
+        first_fetched: Callable[[UpstreamPage], Mapping[str, str]],
     ) -> None:
         self._clients = clients
         self._proof = proof
+        self._first_fetched = first_fetched
         self._runtime = runtime
         self._observation = observation
 
@@ -102,7 +104,8 @@ class PageRequests:
             return gone(known, self._runtime.now(), moved_to, is_contested=is_contested)
         if may_keep and _is_behind(answer, known):
             return Unchanged.AHEAD
-        merged = merge(answer, known, answer.fetched_at)
+        first = self._first_fetched(known) if gains_digests(answer, known) else NO_DIGESTS
+        merged = merge(answer, known, answer.fetched_at, first)
         for filename in merged.new_changes:
             self._observation.digest_change(name, filename)
         same = replace(merged.page, fetched_at=known.fetched_at)

@@ -127,7 +127,9 @@ class UpstreamPages:
         self._clients = clients
         self._servers = {each.server.id: each.server for each in clients.in_order}
         self.proof = IndexProof(stored, runtime, observation)
-        self._requests = PageRequests(clients, runtime, observation, self.proof)
+        self._requests = PageRequests(
+            clients, runtime, observation, self.proof, stored.first_fetched
+        )
         self._stored = stored
         self._runtime = runtime
         self._observation = observation

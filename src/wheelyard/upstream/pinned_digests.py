@@ -89,7 +89,7 @@ class PinnedDigests:
 
     def load(self, name: NormalizedName) -> Mapping[str, Pin]:
         """Return what is known of a project's files, by filename."""
-        return self._load(name)[0]
+        return load_pins(self._store, name)[0]
 
     def pin(self, name: NormalizedName, filename: str, received: Pin) -> Pin:
         """Keep the digest of a file unless one is kept already; return the one that is kept."""
@@ -110,7 +110,7 @@ class PinnedDigests:
         """Add a digest that `pin` has kept to those of the project's page."""
         key = keys.upstream_digests(name)
         for _ in self._retries.attempts():
-            listed, version = self._load(name)
+            listed, version = load_pins(self._store, name)
             if filename in listed:
                 return
             body = _PINS.encode(Pins({**listed, filename: pin}))
@@ -119,9 +119,11 @@ class PinnedDigests:
                 return
         raise self._retries.exhausted(str(key))
 
-    def _load(self, name: NormalizedName) -> tuple[dict[str, Pin], ObjectVersion]:
-        key = keys.upstream_digests(name)
-        stored = self._store.get(key)
-        if not isinstance(stored, Stored):
-            return {}, ABSENT
-        return _PINS.decode(key, stored.body).files, stored.version
+
+def load_pins(store: Store, name: NormalizedName) -> tuple[dict[str, Pin], ObjectVersion]:
+    """Return the pins of a project, by filename, and the version of the object that has them."""
+    key = keys.upstream_digests(name)
+    stored = store.get(key)
+    if not isinstance(stored, Stored):
+        return {}, ABSENT
+    return _PINS.decode(key, stored.body).files, stored.version

@@ -5,6 +5,7 @@ A page can be fetched again, so one that is damaged is as good as missing.
 """
 
 import logging
+from collections.abc import Mapping
 from itertools import islice
 from typing import Final
 
@@ -15,7 +16,9 @@ from zstandard import ZstdCompressor, ZstdDecompressor, ZstdError, get_frame_par
 
 from wheelyard.catalog import keys
 from wheelyard.storage.base import ABSENT, Key, NotModified, ObjectVersion, Store, Stored
+from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.upstream.page import UpstreamPage
+from wheelyard.upstream.pinned_digests import load_pins
 from wheelyard.upstream.policy.earlier_approvals import EarlierApprovals
 
 SIZE_LIMIT: Final = 256 * 1024 * 1024
@@ -73,6 +76,11 @@ class StoredPages(Struct, frozen=True):
             if page is not None and (page.files or page.removed or page.changed):
                 return True
         return False
+
+    def first_fetched(self, page: UpstreamPage) -> Mapping[str, str]:
+        """Return the SHA-256 of fetched files of a project whose page said none, by filename."""
+        store = PrefixedStore(self.store, keys.upstream(page.upstream))
+        return {name: pin.sha256 for name, pin in load_pins(store, page.name)[0].items()}
 
     def save(self, page: UpstreamPage, expect: ObjectVersion) -> ObjectVersion:
         """Write a page over the version `expect`, and return its version; may raise Conflict."""
