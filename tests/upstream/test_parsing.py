@@ -295,6 +295,16 @@ def test_of_two_files_the_one_with_a_digest_counts(is_html: bool) -> None:  # no
     assert [each.sha256 for each in files] == ["1" * 64]
 
 
+def test_of_two_files_the_one_with_another_digest_counts() -> None:
+    """Of one filename twice the entry with any digest wins, and SHA-256 over other digests."""
+    said: list[dict[str, str]] = [{}, {"md5": "1" * 32}, {"md5": "2" * 32}]
+
+    (file,) = files_of(*(entry(hashes=each) for each in said))
+    assert file.other_hashes == (f"md5={'1' * 32}",)
+    (file,) = files_of(*(entry(hashes=each) for each in [*said, {"sha256": "3" * 64}]))
+    assert file.sha256 == "3" * 64
+
+
 @pytest.mark.parametrize("kind", [JSON, HTML])
 def test_other_formats(kind: str) -> None:
     """Distributions in formats that are not shown are known by their filenames and versions."""

@@ -373,9 +373,9 @@ class _FileParser(Struct):
         return True
 
     def _add(self, file: UpstreamFile) -> None:
-        # the first of two with a digest counts, or else the first
+        # the first of two with a SHA-256 counts, else with another digest, or else the first
         before = self.found.get(file.filename)
-        if before is None or (file.sha256 and not before.sha256):
+        if before is None or _said_digests(file) > _said_digests(before):
             self.found[file.filename] = file
 
     def _leave_out(self, filename: str) -> None:
@@ -487,6 +487,11 @@ def _digests(hashes: Mapping[object, object]) -> tuple[str | None, tuple[str, ..
         elif not digest:
             return None, ()
     return digest, tuple(others)
+
+
+def _said_digests(file: UpstreamFile) -> tuple[bool, bool]:
+    """Return whether a page says the SHA-256 of a file, and whether it says another digest."""
+    return bool(file.sha256), bool(file.other_hashes)
 
 
 def _hashes_in(text: str) -> Mapping[object, object]:
