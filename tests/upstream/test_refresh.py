@@ -76,7 +76,9 @@ def test_api(upstream: FakeUpstream, tmp_path: Path) -> None:
         assert (found["new"], found["removed"]) == (["requests-2.0-py3-none-any.whl"], [])
         assert len(page_of(server, "requests", **reader).files) == 2
         assert refresh("nothing")[1]["upstream"] == ""
-        assert refresh("requests", "read")[0] == 403
+        status, found = refresh("requests", "read")
+        assert status == 403
+        assert "whoever may upload something" in str(found["message"])
         assert refresh("team-x")[0] == 403
         assert upstream.asked("team-x") == []
         upstream.stop()

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from wheelyard.errors import NotFound
+from wheelyard.authentication.api_tokens import invalid_credential
+from wheelyard.errors import Forbidden, NotFound
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.fields import parse_after, query_field
 from wheelyard.http.protocol.json_body import decode_json, json_response, read_json
@@ -113,8 +114,15 @@ async def explain(request: Request, context: ServerContext) -> Response:
 async def refresh(request: Request, context: ServerContext) -> Response:
     """Handle POST `/api/v1/upstream/refresh`: what the upstream indexes have of a project now."""
     caller = request.caller
-    if not caller.may_anywhere(Action.UPLOAD):
-        require_admin(caller, "refresh what upstream indexes have")
+    if caller.is_anonymous and not caller.may_anywhere(Action.UPLOAD):
+        raise invalid_credential()
+    if not (caller.may_anywhere(Action.UPLOAD) or caller.may_everywhere(Action.ADMIN)):
+        fact = f"{caller.display_name} may not refresh what upstream indexes have."
+        raise Forbidden(
+            f"{fact} It is for whoever may upload something: use a token of 'wheelyard token "
+            "create NAME --can read,upload', or a grant of upload.",
+            short=fact,
+        )
     sent = decode_json(await read_json(request), RefreshRequest)
     name = parse_name(sent.project)
     context.read_policy.require_lookup(caller, name)
