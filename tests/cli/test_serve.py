@@ -247,7 +247,7 @@ def test_a_start_that_fails(wheelyard: Typed, wrong: str) -> None:
 @pytest.mark.parametrize("command", [["serve"], ["run", "."], ["config", "check"]])
 def test_a_variable_that_is_no_setting(wheelyard: Typed, command: list[str]) -> None:
     """A misspelt variable keeps a server from starting, in one line that names what was meant."""
-    done = wheelyard(*command, WHEELYARD_PRIVAT="true", WHEELYARD_ZOO="")
+    done = wheelyard(*command, WHEELYARD_PRIVAT="true", WHEELYARD_ZOO="1")
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
