@@ -243,7 +243,9 @@ class SiteExporter(Struct, frozen=True, kw_only=True):
                     "what is done stays done.",
                 ) from error
             finally:
-                pool.shutdown(wait=False, cancel_futures=True)  # nothing more after Ctrl-C
+                # Nothing more after Ctrl-C, which ends the processes, too. Without this wait,
+                # Python 3.11.2 may print a traceback at its end.
+                pool.shutdown(cancel_futures=True)
 
 
 def _run_in_threads(
