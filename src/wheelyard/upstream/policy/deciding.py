@@ -79,34 +79,15 @@ class Deciding(Struct, frozen=True):
             )
         if not digests:
             digests = self._listed(project, version)
-        return self._decide(
-            Decision(
-                at=self.records.runtime.now(),
-                by=self.by,
-                verdict=Verdict.APPROVED,
-                project=project,
-                version=EVERY_VERSION if version is None else str(version),
-                reason=redact_tokens(reason),  # clients see it, too
-                despite=lifted,
-                sha256=None if version is None else tuple(sorted(digests)),
-            )
-        )
+        files = None if version is None else tuple(sorted(digests))
+        return self._decide(Verdict.APPROVED, project, version, reason, lifted, files)
 
     def block(
         self, project: NormalizedName, version: Version | None, reason: str
     ) -> ProjectDecisions:
         """Block a project, or one version of it; return all decisions about the project."""
         self._require_decidable(project, reason)
-        return self._decide(
-            Decision(
-                at=self.records.runtime.now(),
-                by=self.by,
-                verdict=Verdict.BLOCKED,
-                project=project,
-                version=EVERY_VERSION if version is None else str(version),
-                reason=redact_tokens(reason),
-            )
-        )
+        return self._decide(Verdict.BLOCKED, project, version, reason)
 
     def _require_decidable(self, project: NormalizedName, reason: str) -> None:
         """Raise Invalid if a name is private, so that nobody is asked for it, or for a reason."""
@@ -150,9 +131,26 @@ class Deciding(Struct, frozen=True):
         bring = self.upstream.files.bring
         return {each.sha256 or bring(page, each).file.sha256 for each in files}
 
-    def _decide(self, draft: Decision) -> ProjectDecisions:
+    def _decide(
+        self,
+        verdict: Verdict,
+        project: NormalizedName,
+        version: Version | None,
+        reason: str,
+        despite: tuple[str, ...] = (),
+        sha256: tuple[str, ...] | None = None,
+    ) -> ProjectDecisions:
         """Commit a decision, and return all decisions about its project."""
-        project = draft.project
+        draft = Decision(
+            at=self.records.runtime.now(),
+            by=self.by,
+            verdict=verdict,
+            project=project,
+            version=EVERY_VERSION if version is None else str(version),
+            reason=redact_tokens(reason),  # clients see it, too
+            despite=despite,
+            sha256=sha256,
+        )
         decided = self.records.change(lambda _: draft)
         log_decision(draft)
         return decided.by_project[project]
