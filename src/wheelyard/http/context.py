@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Struct
@@ -22,6 +23,7 @@ from wheelyard.settings.sections import MIB
 from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:
+    from wheelyard.http.resolver import Resolver
     from wheelyard.http.upstream_reader import UpstreamReader
 
 T = TypeVar("T")
@@ -31,7 +33,7 @@ MAX_WAITING_PASSWORDS: Final = 64
 """How many logins of one client network may wait for password hashing."""
 
 
-class ServerContext(Struct, frozen=True, kw_only=True):
+class ServerContext(Struct, frozen=True, kw_only=True, dict=True):
     """The parts of a running server process that request handlers share."""
 
     index: Index
@@ -53,6 +55,13 @@ class ServerContext(Struct, frozen=True, kw_only=True):
     store_errors: StoreErrorLog
     write_failure: Reason
     """Returns why no write to the store has succeeded since the start; empty once one has."""
+
+    @cached_property
+    def resolver(self) -> "Resolver":
+        """What finds projects, private and public ones, for handlers."""
+        from wheelyard.http.resolver import Resolver  # noqa: PLC0415 - it imports this module
+
+        return Resolver(self)
 
     async def run_long_read(self, request: Request, work: Callable[[], T]) -> T:
         """Run work that occupies a thread of the read pool for long; return its result."""

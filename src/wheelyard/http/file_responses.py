@@ -34,6 +34,7 @@ from wheelyard.http.protocol.messages import (
     redirect,
 )
 from wheelyard.http.protocol.negotiation import MediaType
+from wheelyard.rendering.shown import ShownFile
 from wheelyard.storage.base import ObjectVersion
 
 OCTET_STREAM: Final[Header] = (b"content-type", b"application/octet-stream")
@@ -77,6 +78,21 @@ class FileToSend(Struct, frozen=True, kw_only=True):
         etag = ((b"etag", self.etag),) if self.sha256 else ()
         ranges = (ACCEPT_RANGES,) if self.takes_ranges else ()
         return (*etag, *ranges, NOSNIFF, SANDBOX, *self.headers)
+
+
+class WantedFile(Struct, frozen=True):
+    """The file that the path of a request names, or its core metadata."""
+
+    filename: str
+    sha256: str | None
+    """The digest that the path has; None if it has none."""
+    is_metadata: bool
+
+    def is_served(self, file: ShownFile) -> bool:
+        """Return whether a listed file of this name is what the path means."""
+        if self.sha256 not in (None, file.sha256):
+            return False
+        return file.serves_metadata or not self.is_metadata
 
 
 def core_metadata_key(version: ObjectVersion, *, is_public: bool) -> Hashable:

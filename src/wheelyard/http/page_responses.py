@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable
 from functools import partial
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
 from msgspec.structs import replace
@@ -15,7 +16,7 @@ from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.conditional_requests import require_match
 from wheelyard.http.protocol.content_encoding import Encoding, best_encoding
 from wheelyard.http.protocol.error_responses import error_response
-from wheelyard.http.protocol.messages import CSP, HeaderList, Request, Response
+from wheelyard.http.protocol.messages import CSP, Header, HeaderList, Request, Response
 from wheelyard.http.protocol.negotiation import (
     MediaType,
     best_media_type,
@@ -23,7 +24,16 @@ from wheelyard.http.protocol.negotiation import (
 )
 from wheelyard.model.access import Action, Caller, Scope
 from wheelyard.operations.search.project_table import ProjectTable
+from wheelyard.rendering.listing import Listing
 from wheelyard.storage.base import ObjectVersion
+
+if TYPE_CHECKING:
+    from wheelyard.http.resolver import OpenListing
+
+SOURCE: Final = b"x-wheelyard-source"
+"""The header that says where a page comes from."""
+FROM_UPSTREAM: Final[Header] = (SOURCE, b"upstream")
+FROM_PRIVATE: Final[Header] = (SOURCE, b"private")
 
 
 def requested_media_type(request: Request) -> MediaType | None:
@@ -41,17 +51,16 @@ def wants_html(request: Request) -> bool:
 
 
 def page_headers(
-    context: ServerContext,
-    media_type: MediaType,
-    name: NormalizedName | None = None,
-    *,
-    is_upstream: bool = False,
+    context: ServerContext, media_type: MediaType, listing: Listing | None = None
 ) -> HeaderList:
-    """Return Cache-Control and Vary of a page (None: of all projects), and CSP of HTML."""
-    is_public = context.read_policy.is_public(name)
-    # not by a CDN if it is of an upstream index: the name may become private any time
-    max_age = 0 if is_upstream else context.index.settings.http.public_max_age
-    headers = page_cache_headers(max_age, is_public=is_public)
+    """Return the headers of a page (None: of all projects): for caches, its source, CSP of HTML."""
+    is_public = context.read_policy.is_public(listing.name if listing else None)
+    max_age, source = context.index.settings.http.public_max_age, HeaderList()
+    if listing is not None and context.upstream is not None:
+        source = (FROM_UPSTREAM if listing.origin.is_upstream else FROM_PRIVATE,)
+    if listing is not None and listing.origin.is_upstream:
+        max_age = 0  # not by a CDN: the name may become private any time
+    headers = (*page_cache_headers(max_age, is_public=is_public), *source)
     # with `nosniff`, no browser takes JSON for HTML
     return headers if media_type.value.is_json else (CSP, *headers)
 
@@ -103,6 +112,18 @@ def page_response(
     if is_current is None:
         return response
     return replace(response, repeat=repeat_cached(response, is_current))
+
+
+def listing_response(
+    request: Request, page: CachedPage, media_type: MediaType, listing: "OpenListing"
+) -> Response:
+    """Return the same with the page of a listing; one that is stale says so, with its age."""
+    response = page_response(request, page, media_type, listing.open.watch())
+    if not listing.origin.is_stale:
+        return response
+    others = (each for each in response.headers if each[0] != SOURCE)
+    stale = ((SOURCE, b"upstream-stale"), (b"age", b"%d" % listing.origin.age))
+    return replace(response, headers=(*others, *stale))
 
 
 def visibility_key(caller: Caller) -> tuple[Scope, ...] | None:

@@ -6,10 +6,12 @@ the policy allows it: each time, also if the store has it. It is then sent as a 
 if the store does not have it yet, while it is fetched.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from hashlib import sha256
-from typing import Final
+from math import inf
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from msgspec import Struct
 
@@ -20,112 +22,170 @@ from wheelyard.http.file_responses import (
     Body,
     FileToSend,
     IsCurrent,
+    WantedFile,
     core_metadata_key,
     core_metadata_response,
     file_response,
     redirect_to_file,
     response_without_bytes,
 )
-from wheelyard.http.page_responses import cached_page
+from wheelyard.http.page_responses import FROM_UPSTREAM, cached_page
 from wheelyard.http.protocol.conditional_requests import ByteRange
 from wheelyard.http.protocol.error_responses import file_not_found
 from wheelyard.http.protocol.messages import BegunBody, Request, Response, until_readable
-from wheelyard.http.upstream_reader import FROM_UPSTREAM, UpstreamReader
+from wheelyard.http.upstream_reader import UpstreamReader
 from wheelyard.storage.base import ObjectVersion
 from wheelyard.upstream.file_cache import StoredFile
 from wheelyard.upstream.growing_file import RANGES_LIMIT_BYTES, GrowingFile
 from wheelyard.upstream.index import ServedPage
 from wheelyard.upstream.page import UpstreamFile
+from wheelyard.upstream.pages import LOOK_SECONDS
 from wheelyard.upstream.passed_on_file import PassedOnFile
+
+if TYPE_CHECKING:
+    from wheelyard.model.metadata import CoreMetadata
+
+T = TypeVar("T")
 
 HEADERS: Final = (*file_cache_headers(is_public=False), FROM_UPSTREAM)
 """No shared cache may keep a file: it may be blocked, or its name become private, any time."""
 
 
-class UpstreamDownload(Struct, frozen=True):
-    """One request for a file that a page of an upstream index may list."""
+class UpstreamFiles(Struct, frozen=True):
+    """The files of a project of an upstream index, by one page of it."""
 
-    request: Request
     context: ServerContext
     reader: UpstreamReader
-    page: ServedPage
+    served: ServedPage
 
-    async def response(self, digest: str | None, filename: str, *, is_metadata: bool) -> Response:
-        """
-        Return the response with a file, or with its core metadata.
+    def watch(self) -> IsCurrent | None:
+        """Return a function that tells whether the same page would be found again; see Files."""
+        upstream, page, view = self.reader.upstream, self.served.page, self.served.view
+        origin, now = self.served.listing.origin, upstream.runtime.monotonic
+        # digests that a page lacks become known as soon as the files are fetched; and while nothing
+        # is fetched, a page changes with the files that are brought into the store
+        is_open = not page.has_all_digests or upstream.config.offline
+        is_unclaimed = None if origin.is_stale or is_open else upstream.names.watch(page.name)
+        if is_unclaimed is None:
+            return None
+        is_same_policy = upstream.policy.watch(view.generation)
+        if is_same_policy is None:
+            return None
+        # a refusal ends with the decision alone
+        left = inf if self.served.refusal else upstream.pages.ttl(page) - origin.age
+        seconds = min(left, LOOK_SECONDS)
+        if view.changes_at is not None:
+            seconds = min(seconds, (view.changes_at - upstream.runtime.now()).total_seconds())
+        is_latest, end = partial(upstream.pages.is_latest, page), now() + seconds
+        return lambda: now() < end and is_latest() and is_same_policy() and is_unclaimed()
 
-        `digest` is that of the URL, None if it has none. Raises Forbidden, NotFound or Unavailable.
+    async def core_metadata(self, filename: str) -> "CoreMetadata":
+        """Return the core metadata of a file that is shown; a minimum if it has none."""
+        # no page of the Simple API needs it
+        from wheelyard.upstream.page_content import parse_core_metadata  # noqa: PLC0415
+
+        page, files, raw = self.served.page, self.reader.upstream.files, None
+        file = next(each for each in self.served.listing.files if each.filename == filename)
+        if file.serves_metadata:
+            listed = page.by_filename[filename]
+            with suppress(NotFound):
+                raw = await self.context.pools.run_read(partial(files.find_metadata, page, listed))
+                if raw is None:
+                    begin = partial(files.fetch_metadata, page, listed)
+                    raw = await self.reader.fetched(page.name, begin)
+        return parse_core_metadata(raw, page.name, file.version)
+
+    async def response(self, request: Request, wanted: WantedFile) -> Response:
         """
-        refusal, page = self.page.refusal, self.page.content.page
+        Return the response with a file, or with its core metadata, perhaps 404.
+
+        Raises Forbidden, NotFound or Unavailable.
+        """
+        refusal, page = self.served.refusal, self.served.page
         if refusal is not None:
             raise Forbidden(refusal.text, code=refusal.code, on_page=refusal.on_page)
-        file = page.by_filename.get(filename)
-        if file is None and digest and not is_metadata:
-            return await self._removed_file(digest, filename)
-        if file is None or digest not in (None, file.sha256):
+        file = page.by_filename.get(wanted.filename)
+        if file is None and wanted.sha256 and not wanted.is_metadata:
+            return await self._removed_file(request, wanted)
+        if file is None or not wanted.is_served(file):
             return file_not_found()
-        if is_metadata and not file.serves_metadata:
-            return file_not_found()
-        return await (self._core_metadata(file) if is_metadata else self._distribution(file))
+        send = self._core_metadata if wanted.is_metadata else self._distribution
+        return await send(request, file)
 
-    async def _removed_file(self, digest: str, filename: str) -> Response:
+    async def _if_allowed(self, file: UpstreamFile, work: Callable[[], T]) -> T:
+        """
+        Run work that only reads the store, if the policy allows to download a file.
+
+        Both are done in one thread. Raise Forbidden if the policy does not allow it.
+        """
+        upstream = self.reader.upstream
+
+        def run() -> T:
+            reason = upstream.policy.refuses_file(self.served.page, file)
+            if reason is None:
+                return work()
+            upstream.observation.blocked(reason.code)
+            raise Forbidden(reason.text, code=reason.code, on_page=reason.on_page)
+
+        if upstream.waits_for_licences:
+            return await self.reader.run_waiting(run)
+        return await self.context.pools.run_read(run)
+
+    async def _removed_file(self, request: Request, wanted: WantedFile) -> Response:
         """Return the response with a file that its page does not list any more; never fetch it."""
-        upstream, page = self.reader.upstream, self.page.content.page
-        removed = (each for each in page.removed if each.filename == filename)
-        file = next((each for each in removed if each.sha256 == digest), None)
+        upstream, page = self.reader.upstream, self.served.page
+        removed = (each for each in page.removed if each.filename == wanted.filename)
+        file = next((each for each in removed if each.sha256 == wanted.sha256), None)
         if file is None or not upstream.config.keep_removed:
             return file_not_found()
-        find = partial(upstream.files.find, page, file)
-        stored = await self.reader.if_allowed(self.page, file, find)
+        stored = await self._if_allowed(file, partial(upstream.files.find, page, file))
         if stored is None:
             return file_not_found()
-        return await file_response(self.request, self._stored(stored))
+        return await file_response(request, self._stored(stored))
 
-    async def _distribution(self, file: UpstreamFile) -> Response:
-        files, page = self.reader.upstream.files, self.page.content.page
+    async def _distribution(self, request: Request, file: UpstreamFile) -> Response:
+        files, page = self.reader.upstream.files, self.served.page
         url = files.redirect_url(file)
         find = partial(files.find, page, file)
-        stored = await self.reader.if_allowed(self.page, file, (lambda: None) if url else find)
+        stored = await self._if_allowed(file, (lambda: None) if url else find)
         if url:
             return redirect_to_file(url)
         if stored is not None:
             try:
-                return await file_response(self.request, self._stored(stored))
+                return await file_response(request, self._stored(stored))
             except NotFound:  # removed from the store a moment ago
                 pass
-        response = response_without_bytes(self.request, self._expected(file))
+        response = response_without_bytes(request, self._expected(file))
         if response is not None:
             return response
         fetched = await self.reader.fetched(page.name, partial(files.fetch, page, file))
         if isinstance(fetched, StoredFile):
-            return await file_response(self.request, self._stored(fetched))
-        return await file_response(self.request, self._fetched(file, fetched))
+            return await file_response(request, self._stored(fetched))
+        return await file_response(request, self._fetched(file, fetched))
 
-    async def _core_metadata(self, file: UpstreamFile) -> Response:
-        files, page = self.reader.upstream.files, self.page.content.page
+    async def _core_metadata(self, request: Request, file: UpstreamFile) -> Response:
+        files, page = self.reader.upstream.files, self.served.page
         # without a digest nobody can say whether it has changed
         version = ObjectVersion(file.core_metadata)
-        is_rendered = bool(version) and self._is_rendered(version)
+        is_rendered = bool(version) and self._is_rendered(request, version)
         find = partial(files.find_metadata, page, file)
-        body = await self.reader.if_allowed(
-            self.page, file, (lambda: None) if is_rendered else find
-        )
+        body = await self._if_allowed(file, (lambda: None) if is_rendered else find)
         if body is None and not is_rendered:
             body = await self.reader.fetched(page.name, partial(files.fetch_metadata, page, file))
         if body is not None:
             version = version or ObjectVersion(sha256(body).hexdigest())
         return await core_metadata_response(
-            self.request,
+            request,
             self.context,
             version,
             lambda: body or files.bring_metadata(page, file),
-            self._is_current() if file.core_metadata else None,
+            self.watch() if file.core_metadata else None,
             is_public=False,
         )
 
-    def _is_rendered(self, version: ObjectVersion) -> bool:
+    def _is_rendered(self, request: Request, version: ObjectVersion) -> bool:
         key = core_metadata_key(version, is_public=False)
-        return cached_page(self.context, self.request, key, version) is not None
+        return cached_page(self.context, request, key, version) is not None
 
     def _stored(self, stored: StoredFile) -> FileToSend:
         is_local = self.reader.upstream.is_local
@@ -145,7 +205,7 @@ class UpstreamDownload(Struct, frozen=True):
             headers=HEADERS,
             open_body=open_body,
             open_again=open_at_once if is_local else None,
-            is_current=self._is_current(),
+            is_current=self.watch(),
         )
 
     def _expected(self, file: UpstreamFile) -> FileToSend:
@@ -184,6 +244,3 @@ class UpstreamDownload(Struct, frozen=True):
             headers=HEADERS,
             open_body=open_body,
         )
-
-    def _is_current(self) -> IsCurrent | None:
-        return self.reader.watch(self.page.content.page.name, self.page)

@@ -13,14 +13,15 @@ from packaging.version import Version
 from wheelyard.catalog.private_names import PrivateNames
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Forbidden
-from wheelyard.storage.base import ObjectVersion
+from wheelyard.errors import UPSTREAM_CODES, Forbidden, Unavailable
+from wheelyard.rendering.listing import Listing
 from wheelyard.upstream.clients import UpstreamClients
 from wheelyard.upstream.config import UpstreamConfig
 from wheelyard.upstream.faults import not_proven
 from wheelyard.upstream.file_cache import only_stored
 from wheelyard.upstream.files import UpstreamFiles
 from wheelyard.upstream.observation import Observation
+from wheelyard.upstream.origin import UpstreamOrigin
 from wheelyard.upstream.page import UpstreamPage
 from wheelyard.upstream.pages import FoundPage, KnownPage, UpstreamPages
 from wheelyard.upstream.policy.evaluation import PageView
@@ -34,7 +35,7 @@ FILE_BYTES, PAGE_BYTES = 64, 1000
 """Estimated bytes of a file, and of a page without them, that its view adds to the page itself."""
 
 
-class PageOnShow(Struct, frozen=True):
+class _Shown(Struct, frozen=True):
     """What clients may see of a page, until the page, the policy or the time changes that."""
 
     page: UpstreamPage
@@ -43,8 +44,7 @@ class PageOnShow(Struct, frozen=True):
     """Which files are shown, and why the others are not."""
     shown: UpstreamPage
     """With those files alone that are shown."""
-    version: ObjectVersion
-    """Another one whenever clients see something else; for this process alone."""
+    version: str
 
     @property
     def looks(self) -> tuple[object, ...]:
@@ -57,11 +57,11 @@ class PageOnShow(Struct, frozen=True):
 class ServedPage(Struct, frozen=True):
     """A page that is served to a client now."""
 
-    content: PageOnShow
-    is_stale: bool
-    """Whether its upstream index should have been asked again, and has not answered."""
-    age: float
-    """Seconds since its upstream index has confirmed it."""
+    page: UpstreamPage
+    """With all files."""
+    view: PageView
+    """Which files the policy shows, and why not the others."""
+    listing: Listing
     refusal: Reason | None = None
     """Why nothing of the project is shown, whatever its upstream index has; None if it is."""
 
@@ -93,7 +93,7 @@ class UpstreamIndex:
     """Whether its files are in a folder of this machine."""
     waits_for_licences: bool = False
     """Whether the policy may have to fetch the core metadata of a file before it can decide."""
-    _on_show: LruCache[NormalizedName, PageOnShow] = field(
+    _shown: LruCache[NormalizedName, _Shown] = field(
         default_factory=lambda: LruCache(VIEW_BYTES), repr=False
     )
     _versions: "count[int]" = field(default_factory=count, repr=False)
@@ -114,12 +114,12 @@ class UpstreamIndex:
     def serve(self, found: FoundPage) -> ServedPage:
         """Return what clients may see of a page now; may read the store."""
         page = self.files.with_digests(found.page)
-        view, known = self.policy.view(page, self.runtime.now()), self._on_show.get(page.name)
+        view, known = self.policy.view(page, self.runtime.now()), self._shown.get(page.name)
         is_known = known is not None and known.page is page and known.view is view
         if known is None or not is_known or self.config.offline:  # the store may have more by now
             known = self._new(page, view, known)
-            self._on_show.put(page.name, known, PAGE_BYTES + FILE_BYTES * len(page.files))
-        return ServedPage(known, found.is_stale, found.age)
+            self._shown.put(page.name, known, PAGE_BYTES + FILE_BYTES * len(page.files))
+        return self._served(known, found)
 
     def refresh(self, name: NormalizedName) -> RefreshedPage:
         """
@@ -148,15 +148,7 @@ class UpstreamIndex:
 
     def explain(self, name: NormalizedName, version: Version | None) -> Explanation:
         """Return what clients get for a name or one version of it, and why; may ask upstreams."""
-        explainer = Explainer(
-            names=self.names,
-            pages=self.pages,
-            policy=self.policy,
-            runtime=self.runtime,
-            with_digests=self.files.with_digests,
-            only_stored=self._without_missing,
-        )
-        return explainer.explain(name, version)
+        return Explainer(self).explain(name, version)
 
     def unproven(self) -> Iterator[str]:
         """
@@ -179,24 +171,60 @@ class UpstreamIndex:
         # a page without files: after a 404, uv would go on to its next index
         page = UpstreamPage(name=name, upstream="", fetched_at=self.runtime.now())
         view = PageView((), {}, None, self.policy.generation or "")
-        content = PageOnShow(page, view, page, ObjectVersion("upstream-refused"))
-        return Peek(page=ServedPage(content, is_stale=False, age=0.0, refusal=refusal))
+        known = _Shown(page, view, page, "upstream-refused")
+        return Peek(page=self._served(known, FoundPage(page, is_stale=False, age=0.0), refusal))
 
-    def _new(self, page: UpstreamPage, view: PageView, before: PageOnShow | None) -> PageOnShow:
+    def _served(self, known: _Shown, found: FoundPage, refusal: Reason | None = None) -> ServedPage:
+        shown = known.shown
+        listing = Listing(
+            name=shown.name,
+            status=shown.status,
+            reason=shown.reason,
+            files=shown.files,
+            empty_versions=shown.empty_versions,
+            version=known.version,
+            origin=UpstreamOrigin(
+                label=self.config.label_of(shown.upstream),
+                is_upstream=True,
+                is_stale=found.is_stale,
+                age=found.age,
+                refusal=refusal.for_people if refusal else "",
+                generation=known.view.generation,
+                page=known.page,
+                view=known.view,
+                policy=self.policy,
+            ),
+        )
+        return ServedPage(known.page, known.view, listing, refusal)
+
+    def _new(self, page: UpstreamPage, view: PageView, before: _Shown | None) -> _Shown:
         shown = replace(page, files=view.shown, empty_versions=view.empty_versions)
         if view.shown is page.files and view.empty_versions == page.empty_versions:
             shown = page
-        shown = self._without_missing(shown)
-        version = ObjectVersion(f"upstream-{next(self._versions)}")
-        made = PageOnShow(page, view, shown, version)
+        made = _Shown(page, view, self._without_missing(page, shown), "")
         if before is not None and made.looks == before.looks:
-            return PageOnShow(page, view, shown, before.version)
-        return made
+            return replace(made, version=before.version)
+        return replace(made, version=f"upstream-{next(self._versions)}")
 
-    def _without_missing(self, page: UpstreamPage) -> UpstreamPage:
-        """Return a page; while nothing is fetched, without the files that the store lacks."""
+    def _without_missing(self, page: UpstreamPage, shown: UpstreamPage) -> UpstreamPage:
+        """
+        Return what is shown of a page; while nothing is fetched, what clients can download of it.
+
+        A resolver that chose another file could not have it.
+        """
         if not self.config.offline:
-            return page
-        # a resolver that chose another file could not have it
+            return shown
         stored = self.files.cache(page.upstream).sizes(page.name)
-        return only_stored(self.files.with_digests(page), stored)
+        kept = only_stored(shown, stored)
+        if not self.waits_for_licences:
+            return kept
+        allowed = (each for each in kept.files if self._may_download(page, each.filename))
+        return replace(kept, files=tuple(allowed))
+
+    def _may_download(self, page: UpstreamPage, filename: str) -> bool:
+        try:
+            return self.policy.refuses_file(page, page.by_filename[filename]) is None
+        except Unavailable as fault:
+            if fault.code not in UPSTREAM_CODES:
+                raise
+            return False  # its licence is not known

@@ -41,15 +41,16 @@ from wheelyard.operations.exporting.site_distributions import (
 )
 from wheelyard.operations.exporting.site_pages import HTML, INDEX_JSON, JSON, SIMPLE_JSON
 from wheelyard.rendering import simple_pages
+from wheelyard.rendering.listing import Listing
 from wheelyard.rendering.pypi_json import PypiJsonData, project_json
-from wheelyard.rendering.releases import latest_release
+from wheelyard.rendering.releases import latest_release, releases_of
 from wheelyard.rendering.web.environment import ANYONE, PageEnvironment
-from wheelyard.rendering.web.upstream_page import UpstreamContent, upstream_page
+from wheelyard.rendering.web.upstream_page import upstream_page
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Stored
 from wheelyard.upstream.file_cache import Sizes, only_stored
 from wheelyard.upstream.index import ServedPage, UpstreamIndex
 from wheelyard.upstream.page import UpstreamPage
-from wheelyard.upstream.page_content import content_for_people, parse_core_metadata
+from wheelyard.upstream.page_content import parse_core_metadata
 
 PUBLIC_MANIFEST: Final = Key(f"{EXPORT_PREFIX}public.json")
 
@@ -202,13 +203,14 @@ class PublicExport(Struct, frozen=True, kw_only=True):
         page = self._shown(found, sizes) if found is not None else None
         if found is None or page is None:
             return name, None
-        content = content_for_people(self.upstream, found, page)
-        shown = (page.status, page.reason, page.files, page.empty_versions, content.label)
-        made_from = content_digest([*shown, content.hidden, content.decisions])
+        listing = replace(found.listing, files=page.files)
+        origin = listing.origin
+        shown = (page.status, page.reason, page.files, page.empty_versions, origin.label)
+        made_from = content_digest([*shown, origin.hidden(), origin.decisions()])
         entry = before.manifest.projects.get(name)
         if is_known and entry is not None and entry.made_from == made_from:
             return name, entry
-        pages = tuple(self._pages(page, content))
+        pages = tuple(self._pages(page, listing))
         writer, written = self.place.writer, dict[Key, ObjectVersion]()
         expected: Versions = entry.pages if before.is_true and entry is not None else {}
         if not expected:
@@ -242,25 +244,29 @@ class PublicExport(Struct, frozen=True, kw_only=True):
 
     def _shown(self, found: ServedPage, sizes: Sizes) -> UpstreamPage | None:
         """Return a page with the files that may be exported; None without any."""
-        page = only_stored(found.content.shown, sizes)
-        known = found.content.page
+        known, listing = found.page, found.listing
+        shown = frozenset(each.filename for each in listing.files)
+        listed = tuple(each for each in known.files if each.filename in shown)
+        page = replace(known, files=listed, empty_versions=tuple(listing.empty_versions))
+        page = only_stored(page, sizes)
         files = tuple(each for each in page.files if self._is_allowed(known, each.filename))
         return replace(page, files=files) if files and page.status.serves_files else None
 
-    def _pages(self, page: UpstreamPage, content: UpstreamContent) -> Iterator[SitePage]:
+    def _pages(self, page: UpstreamPage, listing: Listing) -> Iterator[SitePage]:
         """Yield the pages of a project: for installers, for programs and for people."""
         name = page.name
         html, json = simple_pages.detail_html, simple_pages.detail_json
         yield SitePage(f"simple/{name}/{INDEX}", HTML, partial(html, page))
         yield SitePage(f"simple/{name}/{INDEX_JSON}", SIMPLE_JSON, partial(json, page))
-        latest = latest_release(content.releases)
+        releases = releases_of(listing)
+        latest = latest_release(releases)
         if latest is not None:
             raw = self._core_metadata(page, latest.metadata_file.filename)
             core = parse_core_metadata(raw, name, latest.version)
             data = PypiJsonData(name, latest, core, self.options.files_from_root)
-            render = partial(project_json, data, content.releases)
+            render = partial(project_json, data, releases)
             yield SitePage(f"pypi/{name}/json", JSON, render)
-        render = partial(upstream_page, self.environment, ANYONE, content)
+        render = partial(upstream_page, self.environment, ANYONE, listing)
         yield SitePage(f"project/{name}/{INDEX}", HTML, render)
 
     def _core_metadata(self, page: UpstreamPage, filename: str) -> bytes | None:

@@ -1,23 +1,23 @@
 """Why a public package, a version or a file is shown or not: an answer for operators and users."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from wheelyard.catalog.private_names import PrivateNames
-from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Unavailable
+from wheelyard.errors import UPSTREAM_CODES, Unavailable
 from wheelyard.model.decisions import Decision
 from wheelyard.model.distribution_filename import strip_trailing_zeros
 from wheelyard.upstream.page import OtherFormat, UpstreamFile, UpstreamPage
-from wheelyard.upstream.pages import FoundPage, UpstreamPages
-from wheelyard.upstream.policy.policy import Policy
+from wheelyard.upstream.pages import FoundPage
 from wheelyard.upstream.policy.reasons import ABSENT_CODES, Reason
+
+if TYPE_CHECKING:
+    from wheelyard.upstream.index import ServedPage, UpstreamIndex
 
 FORMAT: Final = "format"
 """The code for a file in a format that is not shown."""
@@ -107,17 +107,10 @@ class Explanation(Struct, frozen=True, kw_only=True, omit_defaults=True):
 _Looked = tuple[FoundPage | None, NameAnswer, tuple[FileReason, ...]]
 
 
-class Explainer(Struct, frozen=True, kw_only=True):
+class Explainer(Struct, frozen=True):
     """Explains what an index with upstream indexes answers; it may ask them, as a client would."""
 
-    names: PrivateNames
-    pages: UpstreamPages
-    policy: Policy
-    runtime: Runtime
-    with_digests: Callable[[UpstreamPage], UpstreamPage]
-    """Returns a page with the digests that were learned of files for which it says none."""
-    only_stored: Callable[[UpstreamPage], UpstreamPage]
-    """Returns a page without the files that clients cannot have because nothing is fetched."""
+    upstream: "UpstreamIndex"
 
     def explain(self, name: NormalizedName, version: Version | None = None) -> Explanation:
         """
@@ -125,10 +118,12 @@ class Explainer(Struct, frozen=True, kw_only=True):
 
         Raise Unavailable if the store does not say whether the name is private.
         """
-        if self.names.is_private(name):
+        policy = self.upstream.policy
+        if self.upstream.names.is_private(name):
             return Explanation(name=name, answer=NameAnswer.PRIVATE, reasons=(self._private(name),))
         found, answer, why = self._look(name)
-        page = self.with_digests(found.page) if found else None
+        served = self.upstream.serve(found) if found else None
+        page = served.page if served else None
         return Explanation(
             name=name,
             answer=answer,
@@ -140,48 +135,59 @@ class Explainer(Struct, frozen=True, kw_only=True):
             status=page.status if page else "",
             alternate_locations=page.alternate_locations if page else (),
             refused_hosts=page.refused_hosts if page else (),
-            decisions=self.policy.decisions_of(name).all,
-            files=tuple(self._files(page, version, why)) if page else (),
-            warnings=self.policy.osv.warnings if self.policy.osv else (),
+            decisions=policy.decisions_of(name).all,
+            files=tuple(self._files(served, version, why)) if served else (),
+            warnings=policy.osv.warnings if policy.osv else (),
         )
 
     def _look(self, name: NormalizedName) -> _Looked:
         """Return the page of a name that is not private, what clients get, and why not the page."""
-        refusal = self.policy.refuses_name(name)
+        pages = self.upstream.pages
+        refusal = self.upstream.policy.refuses_name(name)
         if refusal is not None:
-            return self.pages.cached(name), NameAnswer.REFUSED, _pairs((refusal,))
+            return pages.cached(name), NameAnswer.REFUSED, _pairs((refusal,))
         try:
-            found = self.pages.get(name)
+            found = pages.get(name)
         except Unavailable as fault:
             why = FileReason(fault.code, fault.message)
-            return self.pages.cached(name), NameAnswer.UNAVAILABLE, (why,)
-        if found is None and (text := self.pages.contested(name)):
+            return pages.cached(name), NameAnswer.UNAVAILABLE, (why,)
+        if found is None and (text := pages.contested(name)):
             return None, NameAnswer.UNKNOWN, (FileReason("owner_change", text),)
         if found is None:
             text = "No upstream index has it. Check the spelling, or publish it here."
             return None, NameAnswer.UNKNOWN, (FileReason("unknown", text),)
         return found, NameAnswer.UPSTREAM, ()
 
+    def _refusal(self, page: UpstreamPage, file: UpstreamFile) -> tuple[FileReason, ...]:
+        """Return why a file that is not hidden is not sent; while offline, perhaps not known."""
+        try:
+            refused = self.upstream.policy.refuses_file(page, file)
+        except Unavailable as fault:
+            if not self.upstream.config.offline or fault.code not in UPSTREAM_CODES:
+                raise
+            return (FileReason("offline", fault.message),)
+        return () if refused is None else _pairs((refused,))
+
     def _private(self, name: NormalizedName) -> FileReason:
         what = "has been published or reserved here; 'wheelyard names list' says more"
-        if self.names.patterns.match(name):
+        if self.upstream.names.patterns.match(name):
             what = "matches a pattern of the settings: [upstream] private, [access] private_names"
         text = f"{name} is private, because it {what}. No upstream index is ever asked for it."
         return FileReason("private", text)
 
     def _files(
-        self, page: UpstreamPage, version: Version | None, of_name: tuple[FileReason, ...]
+        self, served: "ServedPage", version: Version | None, of_name: tuple[FileReason, ...]
     ) -> Iterator[ExplainedFile]:
-        known = self.policy.reasons(page, self.runtime.now())
-        stored = self.only_stored(page).by_filename
+        upstream, page = self.upstream, served.page
+        known = upstream.policy.reasons(page, upstream.runtime.now())
+        shown = {each.filename for each in served.listing.files}
         for file in (each for each in page.files if _is_of(each, version)):
-            own = known.get(file.filename, ())
-            if not own and not of_name and version is not None:
-                refused = self.policy.refuses_file(page, file)  # it looks at the licence, too
-                own = () if refused is None else (refused,)
+            own = _pairs(known.get(file.filename, ()))
+            if not own and not of_name and (version is not None or file.filename not in shown):
+                own = self._refusal(page, file)  # it looks at the licence, too
             codes = {each.code for each in own}
-            why = (*(e for e in of_name if e.code not in codes), *_pairs(own))
-            if not why and file.filename not in stored:
+            why = (*(e for e in of_name if e.code not in codes), *own)
+            if not why and file.filename not in shown:
                 text = f"[upstream] offline is set, and the store lacks {file.filename}."
                 why = (FileReason("offline", f"{text} Prefetch it where there is a connection."),)
             yield _explained(file, why)

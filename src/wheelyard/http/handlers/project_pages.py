@@ -9,8 +9,18 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, NotFound
-from wheelyard.http.page_responses import load_projects, visibility_key
+from wheelyard.http.caching.cache_headers import page_cache_headers
+from wheelyard.http.page_responses import (
+    FROM_UPSTREAM,
+    listing_response,
+    load_page,
+    load_projects,
+    visibility_key,
+)
+from wheelyard.http.private_files import PrivateFiles
 from wheelyard.http.protocol.messages import Request, Response, redirect
+from wheelyard.http.protocol.negotiation import MediaType
+from wheelyard.http.resolver import Asking, OpenListing
 from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.http.web_pages import TemporaryPage, WebPages
 from wheelyard.model.access import Action
@@ -57,19 +67,36 @@ async def answer_project(request: Request, web: WebPages) -> Response:
     web.context.read_policy.require_lookup(request.caller, name)
     if name != request.params["name"]:
         return _redirect(request, web, name)
-    reader = web.context.upstream
-    found = await reader.find(request, name) if reader is not None else None
-    if reader is not None and found is not None:
-        # no server without an upstream index needs it
-        from wheelyard.http import upstream_project_page  # noqa: PLC0415
-
-        return await upstream_project_page.answer_upstream_project(request, web, reader, found)
-    return await _private_project(request, web, name)
+    listing = await web.context.resolver.find(name, request.caller, Asking.of(request))
+    if isinstance(listing.open, PrivateFiles):
+        return await _private_project(request, web, listing.open)
+    return await _public_project(request, web, listing)
 
 
-async def _private_project(request: Request, web: WebPages, name: NormalizedName) -> Response:
+async def _public_project(request: Request, web: WebPages, listing: OpenListing) -> Response:
+    """Return the response with the page of a public project."""
+    # no server without an upstream index needs it
+    from wheelyard.rendering.web.upstream_page import upstream_page  # noqa: PLC0415
+
+    viewer, origin = web.viewer(request.caller), listing.origin
+    # a decision may change the page without changing which files are shown
+    version = ObjectVersion(f"{listing.version} {origin.generation} {origin.refusal}")
+    # no shared cache may keep it: the name may become private any time
+    caching = page_cache_headers(0, is_public=False)
+    page = await load_page(
+        web.context,
+        request,
+        ("web", "upstream_project", listing.name, viewer),
+        version,
+        lambda: upstream_page(web.environment, viewer, listing),
+        (*web.security_headers, *caching, FROM_UPSTREAM),
+    )
+    return listing_response(request, page, MediaType.HTML, listing)
+
+
+async def _private_project(request: Request, web: WebPages, files: PrivateFiles) -> Response:
     """Return the response with the page of a private project."""
-    project, version = await web.context.documents.require_project(name)
+    project, version, name = files.project, files.version, files.project.name
     table = await load_projects(web.context)
     viewer = web.viewer(request.caller, name)
     access = web.context.index.access

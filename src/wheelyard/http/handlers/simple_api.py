@@ -1,29 +1,24 @@
 """Handlers of the Simple API: the list of projects, and the page of a project."""
 
-from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
 
-from packaging.utils import NormalizedName
-
-from wheelyard.catalog.document_cache import Snapshot
-from wheelyard.errors import NotFound
 from wheelyard.http import page_responses
 from wheelyard.http.caching.page_cache import CachedPage, detail_page_key
 from wheelyard.http.context import ServerContext
-from wheelyard.http.page_responses import load_page, page_headers, page_response
-from wheelyard.http.protocol.messages import Header, Request, Response, redirect
-from wheelyard.http.protocol.negotiation import MediaType
+from wheelyard.http.page_responses import (
+    listing_response,
+    load_page,
+    page_headers,
+    page_response,
+    requested_encoding,
+)
+from wheelyard.http.protocol.messages import Request, Response, redirect
 from wheelyard.http.protocol.router import build_path
+from wheelyard.http.resolver import Asking
 from wheelyard.http.security.read_policy import parse_project_name
-from wheelyard.model.project import Project
 from wheelyard.rendering import simple_pages
-from wheelyard.rendering.shown import ShownFile, ShownProject
-from wheelyard.storage.base import ABSENT, ObjectVersion
-
-if TYPE_CHECKING:
-    from wheelyard.upstream.index import ServedPage
+from wheelyard.rendering.listing import Listing
+from wheelyard.storage.base import ObjectVersion
 
 
 async def project_list(request: Request, context: ServerContext) -> Response:
@@ -57,82 +52,20 @@ async def project_detail(request: Request, context: ServerContext) -> Response:
     media_type = page_responses.requested_media_type(request)
     if media_type is None:
         return page_responses.not_acceptable()
-    if context.upstream is None:
-        return await _private_page(request, context, name, media_type)
-    page = await context.upstream.find(request, name)
-    if page is not None:
-        return await _upstream_page(request, context, page, media_type)
-    return await _page_beside_upstream(request, context, name, media_type)
+    is_json = media_type.value.is_json
+    rendering = simple_pages.detail_json if is_json else simple_pages.detail_html
+    key, rendered = detail_page_key(name, media_type), dict[str, CachedPage]()
+    headers = partial(page_headers, context, media_type)
 
+    def render_now(listing: Listing) -> None:  # in the thread that has read it
+        made, version = (key, requested_encoding(request)), ObjectVersion(listing.version)
+        render = partial(rendering, listing)
+        rendered[version] = context.pages.get_or_render(made, version, render, headers(listing))
 
-async def _private_page(
-    request: Request,
-    context: ServerContext,
-    name: NormalizedName,
-    media_type: MediaType,
-    *more_headers: Header,
-) -> Response:
-    """Return the response with the page of a private project."""
-    key = detail_page_key(name, media_type)
-    headers = (*page_headers(context, media_type, name), *more_headers)
-    rendering, rendered = _rendering(media_type), dict[ObjectVersion, CachedPage]()
-
-    def render_now(read: Snapshot[Project]) -> None:  # in the thread that has read the document
-        if read.value is not None:
-            # other requests wait for this document, so an error must not reach them
-            with suppress(Exception):
-                render = partial(rendering, read.value)
-                made = (key, page_responses.requested_encoding(request))
-                page = context.pages.get_or_render(made, read.version, render, headers)
-                rendered[read.version] = page
-
-    project, version = await context.documents.require_project(name, on_read=render_now)
-    page = rendered.get(version)
+    asking = Asking.of(request)
+    listing = await context.resolver.find_for_installer(name, request.caller, asking, render_now)
+    page = rendered.get(listing.version)
     if page is None:
-        page = await load_page(context, request, key, version, partial(rendering, project), headers)
-    is_current = context.index.projects.watch(name, version)
-    return page_response(request, page, media_type, is_current)
-
-
-async def _page_beside_upstream(
-    request: Request, context: ServerContext, name: NormalizedName, media_type: MediaType
-) -> Response:
-    """Return the response with the page of a private name, which may have no project."""
-    # no server without an upstream index needs it
-    from wheelyard.http.upstream_reader import FROM_PRIVATE  # noqa: PLC0415
-
-    try:
-        return await _private_page(request, context, name, media_type, FROM_PRIVATE)
-    except NotFound:
-        if context.upstream is not None:
-            context.upstream.upstream.observation.blocked("private")
-        if context.index.settings.upstream.private_missing == "404":
-            raise
-    # a page without files: after a 404, uv would go on to its next index
-    key, rendering = detail_page_key(name, media_type), _rendering(media_type)
-    headers = (*page_headers(context, media_type, name), FROM_PRIVATE)
-    render = partial(rendering, Project(name=name))
-    page = await load_page(context, request, key, ABSENT, render, headers)
-    return page_response(request, page, media_type)
-
-
-async def _upstream_page(
-    request: Request, context: ServerContext, found: "ServedPage", media_type: MediaType
-) -> Response:
-    """Return the response with the page of a project of an upstream index."""
-    # no server without an upstream index needs it
-    from wheelyard.http.upstream_reader import FROM_UPSTREAM, with_age  # noqa: PLC0415
-
-    assert context.upstream is not None  # noqa: S101 - it has found the page
-    shown = found.content.shown
-    key = ("upstream", *detail_page_key(shown.name, media_type))
-    head = page_headers(context, media_type, shown.name, is_upstream=True)
-    headers = (*head, FROM_UPSTREAM)
-    render = partial(_rendering(media_type), shown)
-    page = await load_page(context, request, key, found.content.version, render, headers)
-    is_current = context.upstream.watch(shown.name, found)
-    return with_age(page_response(request, page, media_type, is_current), found)
-
-
-def _rendering(media_type: MediaType) -> Callable[[ShownProject[ShownFile]], bytes]:
-    return simple_pages.detail_json if media_type.value.is_json else simple_pages.detail_html
+        version, render = ObjectVersion(listing.version), partial(rendering, listing)
+        page = await load_page(context, request, key, version, render, headers(listing))
+    return listing_response(request, page, media_type, listing)

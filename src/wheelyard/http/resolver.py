@@ -1,0 +1,189 @@
+"""
+What a caller is shown of a project, wherever it is from: the one lookup of all handlers.
+
+A private project hides a public one of the same name. A handler gets a listing, and asks nobody
+where it is from; its `origin` decides about headers, and its `open` sends files.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Protocol
+
+from msgspec import Struct
+from msgspec.structs import asdict
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog.document_cache import Snapshot
+from wheelyard.errors import NotFound
+from wheelyard.http.context import ServerContext
+from wheelyard.http.file_responses import WantedFile
+from wheelyard.http.private_files import PrivateFiles
+from wheelyard.http.protocol.messages import Request, Response
+from wheelyard.http.security.read_policy import project_not_found
+from wheelyard.model.access import Caller
+from wheelyard.model.project import Project
+from wheelyard.rendering.listing import Listing, Origin
+from wheelyard.storage.base import ABSENT
+
+if TYPE_CHECKING:
+    from wheelyard.model.metadata import CoreMetadata
+
+
+PRIVATE: Final = Origin()
+
+
+class OpenFiles(Protocol):
+    """What opens the files of a listing."""
+
+    def watch(self) -> Callable[[], bool] | None:
+        """
+        Return a function that tells whether the same listing would be found again.
+
+        It makes a few system calls. None if that cannot be told without waiting for a network.
+        """
+
+    async def core_metadata(self, filename: str) -> "CoreMetadata":
+        """
+        Return the core metadata of a file of the listing; a minimum if it has none.
+
+        Raises Unavailable.
+        """
+
+    async def response(self, request: Request, wanted: WantedFile) -> Response:
+        """
+        Return the response with a file or its core metadata, perhaps 404.
+
+        The file need not be one of the listing. Raises Forbidden, NotFound or Unavailable.
+        """
+
+
+class OpenListing(Listing, frozen=True, kw_only=True):
+    """A listing whose files can be opened."""
+
+    open: OpenFiles
+
+
+Prepare = Callable[[Listing], object]
+"""Work with a listing, such as to render it; an error of it is ignored."""
+
+
+class Asking(Struct, frozen=True):
+    """What a request says to the upstream indexes that may be asked for it."""
+
+    client: str
+    """Whose requests are counted together."""
+    via: str = ""
+    """The header of that name: the servers that the request has gone through."""
+    wants_newest: bool = False
+    """Whether the caller wants a page that comes from no cache."""
+
+    @classmethod
+    def of(cls, request: Request) -> "Asking":
+        """Return what a request says."""
+        stated = request.headers.get(b"cache-control", b"").lower().split(b",")
+        via = request.headers.get(b"via", b"").decode("latin-1")
+        # not max-age=0: pip says so with each request
+        return cls(request.client_key, via, b"no-cache" in map(bytes.strip, stated))
+
+
+class Resolver:
+    """Finds projects for callers whom `ReadPolicy.require_lookup` has allowed to look."""
+
+    def __init__(self, context: ServerContext) -> None:
+        self._context = context
+
+    async def find(
+        self, name: NormalizedName, caller: Caller, asking: Asking, prepare: Prepare | None = None
+    ) -> OpenListing:
+        """
+        Return what a caller is shown of a project.
+
+        If a thread reads a document for this call, it calls `prepare` with the listing.
+
+        Raises:
+            NotFound: Nobody has it, or the settings do not allow to ask for it; or it is private,
+                and the caller may not read it. That may be Forbidden, too.
+            Unavailable: The store does not answer, or no upstream index does.
+        """
+        public = await self._find_public(name, caller, asking)
+        return public or await self._find_private(name, prepare)
+
+    async def find_for_installer(
+        self, name: NormalizedName, caller: Caller, asking: Asking, prepare: Prepare | None = None
+    ) -> OpenListing:
+        """
+        Return the same; an empty listing for a private name without a project.
+
+        After a 404, uv would go on to its next index. The settings may want a 404 all the same, and
+        an index without an upstream index has no such names.
+        """
+        public = await self._find_public(name, caller, asking)
+        if public is not None:
+            return public
+        reader = self._context.upstream
+        try:
+            return await self._find_private(name, prepare)
+        except NotFound:
+            if reader is None:
+                raise
+            reader.upstream.observation.blocked("private")
+            if self._context.index.settings.upstream.private_missing == "404":
+                raise
+        return _private_listing(PrivateFiles(self._context, Project(name=name), ABSENT))
+
+    async def find_for_download(
+        self, name: NormalizedName, caller: Caller, asking: Asking
+    ) -> OpenListing:
+        """
+        Return the same for a request for one file: a private listing may be older than allowed.
+
+        Then `open` compares it with the store while it reads the file. No upstream index is asked
+        for a newer page.
+        """
+        public = await self._find_public(name, caller, Asking(asking.client, asking.via))
+        if public is not None:
+            return public
+        expired = self._context.documents.peek_expired(name)
+        if expired is not None and expired.value is not None:
+            files = PrivateFiles(self._context, expired.value, expired.version, is_expired=True)
+            return _private_listing(files)
+        return await self._find_private(name, None)
+
+    async def _find_public(
+        self, name: NormalizedName, caller: Caller, asking: Asking
+    ) -> OpenListing | None:
+        """Return what is shown of a public project; None if the name is private."""
+        reader = self._context.upstream
+        page = None if reader is None else await reader.find(name, caller, asking)
+        if reader is None or page is None:
+            return None
+        # no server without an upstream index needs it
+        from wheelyard.http.upstream_files import UpstreamFiles  # noqa: PLC0415
+
+        files = UpstreamFiles(self._context, reader, page)
+        return OpenListing(**asdict(page.listing), open=files)
+
+    async def _find_private(self, name: NormalizedName, prepare: Prepare | None) -> OpenListing:
+        def prepare_read(read: Snapshot[Project]) -> None:
+            if read.value is not None and prepare is not None:
+                # other requests wait for this document, so an error must not reach them
+                with suppress(Exception):
+                    prepare(_private_listing(PrivateFiles(self._context, read.value, read.version)))
+
+        snapshot = await self._context.documents.load_project(name, on_read=prepare_read)
+        if snapshot.value is None:
+            raise project_not_found(name)
+        return _private_listing(PrivateFiles(self._context, snapshot.value, snapshot.version))
+
+
+def _private_listing(files: PrivateFiles) -> OpenListing:
+    project = files.project
+    return OpenListing(
+        name=project.name,
+        status=project.status,
+        reason=project.reason,
+        files=project.files if project.status.serves_files else (),
+        version=files.version,
+        origin=PRIVATE,
+        open=files,
+    )

@@ -1,0 +1,34 @@
+"""Where a public project is from, what of it is not shown, and what was decided about it."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from wheelyard.model.decisions import Decision
+from wheelyard.rendering.listing import HiddenFiles, Origin
+from wheelyard.rendering.simple_pages import listed_version
+from wheelyard.upstream.page import UpstreamPage
+from wheelyard.upstream.policy.evaluation import PageView
+from wheelyard.upstream.policy.policy import Policy
+
+
+class UpstreamOrigin(Origin, frozen=True, kw_only=True):
+    """The origin of a project of an upstream index."""
+
+    page: UpstreamPage
+    """With all files."""
+    view: PageView
+    """Which of them the policy shows, and why not the others."""
+    policy: Policy
+
+    def hidden(self) -> Sequence[HiddenFiles]:
+        """Return what is not shown, the newest version first, files with one reason together."""
+        hidden, by_name = self.view.hidden, self.page.by_filename
+        files = [(by_name[each].version, reason.for_people) for each, reason in hidden.items()]
+        files.sort(key=lambda each: (listed_version(each[0]), each[1]), reverse=True)
+        return [
+            HiddenFiles(version, len(list(some)), text) for (version, text), some in groupby(files)
+        ]
+
+    def decisions(self) -> Sequence[Decision]:
+        """Return the decisions in force about the project; may read the store."""
+        return self.policy.decisions_of(self.page.name).all
