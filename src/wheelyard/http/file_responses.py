@@ -6,15 +6,15 @@ cached as pages are; a range of it is not compressed.
 """
 
 from collections.abc import Awaitable, Callable, Hashable, Iterator
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
-from packaging.utils import NormalizedName
 
-from wheelyard.http.caching.cache_headers import file_cache_headers, metadata_cache_headers
+from wheelyard.http.caching.cache_headers import metadata_cache_headers
 from wheelyard.http.context import ServerContext
 from wheelyard.http.page_responses import load_page, page_response
 from wheelyard.http.protocol.conditional_requests import (
@@ -34,6 +34,7 @@ from wheelyard.http.protocol.messages import (
     redirect,
 )
 from wheelyard.http.protocol.negotiation import MediaType
+from wheelyard.model.project import File
 from wheelyard.rendering.shown import ShownFile
 from wheelyard.storage.base import ObjectVersion
 
@@ -100,9 +101,31 @@ def core_metadata_key(version: ObjectVersion, *, is_public: bool) -> Hashable:
     return ("core_metadata", version, is_public)
 
 
-def file_headers(context: ServerContext, project: NormalizedName) -> HeaderList:
-    """Return Cache-Control and Vary of a distribution of `project`."""
-    return file_cache_headers(is_public=context.read_policy.is_public(project))
+def stored_file(
+    context: ServerContext,
+    file: File,
+    headers: HeaderList,
+    open_at_once: Callable[[ByteRange | None], Body],
+    is_current: IsCurrent | None,
+    *,
+    is_local: bool,
+) -> FileToSend:
+    """Return a file that a store has, in a folder of this machine if it `is_local`."""
+
+    async def open_body(part: ByteRange | None) -> Body:
+        if is_local:
+            return open_at_once(part)
+        # on a bucket, even signing a URL may be a request to Google
+        return await context.pools.run_read(partial(open_at_once, part))
+
+    return FileToSend(
+        sha256=file.sha256,
+        size=file.size,
+        headers=headers,
+        open_body=open_body,
+        open_again=open_at_once if is_local else None,
+        is_current=is_current,
+    )
 
 
 def response_without_bytes(request: Request, file: FileToSend) -> Response | None:

@@ -15,17 +15,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.errors import NotFound
+from wheelyard.http.caching.cache_headers import file_cache_headers
 from wheelyard.http.context import ServerContext
 from wheelyard.http.file_delivery import missing_file_error
 from wheelyard.http.file_responses import (
-    Body,
-    FileToSend,
     WantedFile,
     core_metadata_response,
-    file_headers,
     file_response,
+    stored_file,
 )
-from wheelyard.http.protocol.conditional_requests import ByteRange
 from wheelyard.http.protocol.error_responses import file_not_found
 from wheelyard.http.protocol.messages import Request, Response
 from wheelyard.model.project import File, Project
@@ -98,31 +96,16 @@ class PrivateFiles(Struct, frozen=True):
     async def _send(self, request: Request, wanted: WantedFile, file: File) -> Response:
         """Return the response with a file, or with its core metadata; may raise NotFound."""
         context, name, is_current = self.context, self.project.name, self.watch()
+        is_public, is_local = context.read_policy.is_public(name), context.index.is_local
         if wanted.is_metadata:
             load = partial(context.core_metadata.load_bytes, name, file)
             version = ObjectVersion(file.core_metadata)  # its digest
-            is_public = context.read_policy.is_public(name)
             return await core_metadata_response(
                 request, context, version, load, is_current, is_public=is_public
             )
-
-        def open_at_once(part: ByteRange | None) -> Body:
-            return context.file_delivery.open_body(name, file, part)
-
-        async def open_body(part: ByteRange | None) -> Body:
-            if context.index.is_local:
-                return open_at_once(part)
-            # on a bucket, even signing a URL may be a request to Google
-            return await context.pools.run_read(partial(open_at_once, part))
-
-        sent = FileToSend(
-            sha256=file.sha256,
-            size=file.size,
-            headers=file_headers(context, name),
-            open_body=open_body,
-            open_again=open_at_once,
-            is_current=is_current,
-        )
+        headers = file_cache_headers(is_public=is_public)
+        open_body = partial(context.file_delivery.open_body, name, file)
+        sent = stored_file(context, file, headers, open_body, is_current, is_local=is_local)
         return await file_response(request, sent)
 
 

@@ -6,20 +6,17 @@ where it is from; its `origin` decides about headers, and its `open` sends files
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec import Struct
 from msgspec.structs import asdict
 from packaging.utils import NormalizedName
 
-from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.errors import NotFound
 from wheelyard.http.context import ServerContext
 from wheelyard.http.file_responses import WantedFile
 from wheelyard.http.private_files import PrivateFiles
 from wheelyard.http.protocol.messages import Request, Response
-from wheelyard.http.security.read_policy import project_not_found
 from wheelyard.model.access import Caller
 from wheelyard.model.project import Project
 from wheelyard.rendering.listing import Listing, Origin
@@ -63,10 +60,6 @@ class OpenListing(Listing, frozen=True, kw_only=True):
     open: OpenFiles
 
 
-Prepare = Callable[[Listing], object]
-"""Work with a listing, such as to render it; an error of it is ignored."""
-
-
 class Asking(Struct, frozen=True):
     """What a request says to the upstream indexes that may be asked for it."""
 
@@ -92,13 +85,9 @@ class Resolver:
     def __init__(self, context: ServerContext) -> None:
         self._context = context
 
-    async def find(
-        self, name: NormalizedName, caller: Caller, asking: Asking, prepare: Prepare | None = None
-    ) -> OpenListing:
+    async def find(self, name: NormalizedName, caller: Caller, asking: Asking) -> OpenListing:
         """
         Return what a caller is shown of a project.
-
-        If a thread reads a document for this call, it calls `prepare` with the listing.
 
         Raises:
             NotFound: Nobody has it, or the settings do not allow to ask for it; or it is private,
@@ -106,10 +95,10 @@ class Resolver:
             Unavailable: The store does not answer, or no upstream index does.
         """
         public = await self._find_public(name, caller, asking)
-        return public or await self._find_private(name, prepare)
+        return public or await self._find_private(name)
 
     async def find_for_installer(
-        self, name: NormalizedName, caller: Caller, asking: Asking, prepare: Prepare | None = None
+        self, name: NormalizedName, caller: Caller, asking: Asking
     ) -> OpenListing:
         """
         Return the same; an empty listing for a private name without a project.
@@ -122,7 +111,7 @@ class Resolver:
             return public
         reader = self._context.upstream
         try:
-            return await self._find_private(name, prepare)
+            return await self._find_private(name)
         except NotFound:
             if reader is None:
                 raise
@@ -147,33 +136,25 @@ class Resolver:
         if expired is not None and expired.value is not None:
             files = PrivateFiles(self._context, expired.value, expired.version, is_expired=True)
             return _private_listing(files)
-        return await self._find_private(name, None)
+        return await self._find_private(name)
 
     async def _find_public(
         self, name: NormalizedName, caller: Caller, asking: Asking
     ) -> OpenListing | None:
         """Return what is shown of a public project; None if the name is private."""
         reader = self._context.upstream
-        page = None if reader is None else await reader.find(name, caller, asking)
-        if reader is None or page is None:
+        listing = None if reader is None else await reader.find(name, caller, asking)
+        if reader is None or listing is None:
             return None
         # no server without an upstream index needs it
-        from wheelyard.http.upstream_files import UpstreamFiles  # noqa: PLC0415
+        from wheelyard.http.upstream_files import PublicFiles  # noqa: PLC0415
 
-        files = UpstreamFiles(self._context, reader, page)
-        return OpenListing(**asdict(page.listing), open=files)
+        files = PublicFiles(self._context, reader, listing)
+        return OpenListing(**asdict(listing), open=files)
 
-    async def _find_private(self, name: NormalizedName, prepare: Prepare | None) -> OpenListing:
-        def prepare_read(read: Snapshot[Project]) -> None:
-            if read.value is not None and prepare is not None:
-                # other requests wait for this document, so an error must not reach them
-                with suppress(Exception):
-                    prepare(_private_listing(PrivateFiles(self._context, read.value, read.version)))
-
-        snapshot = await self._context.documents.load_project(name, on_read=prepare_read)
-        if snapshot.value is None:
-            raise project_not_found(name)
-        return _private_listing(PrivateFiles(self._context, snapshot.value, snapshot.version))
+    async def _find_private(self, name: NormalizedName) -> OpenListing:
+        project, version = await self._context.documents.require_project(name)
+        return _private_listing(PrivateFiles(self._context, project, version))
 
 
 def _private_listing(files: PrivateFiles) -> OpenListing:

@@ -28,6 +28,7 @@ from wheelyard.http.file_responses import (
     file_response,
     redirect_to_file,
     response_without_bytes,
+    stored_file,
 )
 from wheelyard.http.page_responses import FROM_UPSTREAM, cached_page
 from wheelyard.http.protocol.conditional_requests import ByteRange
@@ -37,8 +38,8 @@ from wheelyard.http.upstream_reader import UpstreamReader
 from wheelyard.storage.base import ObjectVersion
 from wheelyard.upstream.file_cache import StoredFile
 from wheelyard.upstream.growing_file import RANGES_LIMIT_BYTES, GrowingFile
-from wheelyard.upstream.index import ServedPage
-from wheelyard.upstream.page import UpstreamFile
+from wheelyard.upstream.index import UpstreamListing
+from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import LOOK_SECONDS
 from wheelyard.upstream.passed_on_file import PassedOnFile
 
@@ -51,17 +52,21 @@ HEADERS: Final = (*file_cache_headers(is_public=False), FROM_UPSTREAM)
 """No shared cache may keep a file: it may be blocked, or its name become private, any time."""
 
 
-class UpstreamFiles(Struct, frozen=True):
+class PublicFiles(Struct, frozen=True):
     """The files of a project of an upstream index, by one page of it."""
 
     context: ServerContext
     reader: UpstreamReader
-    served: ServedPage
+    listing: UpstreamListing
+
+    @property
+    def _page(self) -> UpstreamPage:
+        return self.listing.origin.page
 
     def watch(self) -> IsCurrent | None:
-        """Return a function that tells whether the same page would be found again; see Files."""
-        upstream, page, view = self.reader.upstream, self.served.page, self.served.view
-        origin, now = self.served.listing.origin, upstream.runtime.monotonic
+        """Return a function that tells whether the same page would be found again, or None."""
+        upstream, origin = self.reader.upstream, self.listing.origin
+        page, view, now = origin.page, origin.view, upstream.runtime.monotonic
         # digests that a page lacks become known as soon as the files are fetched; and while nothing
         # is fetched, a page changes with the files that are brought into the store
         is_open = not page.has_all_digests or upstream.config.offline
@@ -72,7 +77,7 @@ class UpstreamFiles(Struct, frozen=True):
         if is_same_policy is None:
             return None
         # a refusal ends with the decision alone
-        left = inf if self.served.refusal else upstream.pages.ttl(page) - origin.age
+        left = inf if origin.refused_for else upstream.pages.ttl(page) - origin.age
         seconds = min(left, LOOK_SECONDS)
         if view.changes_at is not None:
             seconds = min(seconds, (view.changes_at - upstream.runtime.now()).total_seconds())
@@ -84,8 +89,8 @@ class UpstreamFiles(Struct, frozen=True):
         # no page of the Simple API needs it
         from wheelyard.upstream.page_content import parse_core_metadata  # noqa: PLC0415
 
-        page, files, raw = self.served.page, self.reader.upstream.files, None
-        file = next(each for each in self.served.listing.files if each.filename == filename)
+        page, files, raw = self._page, self.reader.upstream.files, None
+        file = next(each for each in self.listing.files if each.filename == filename)
         if file.serves_metadata:
             listed = page.by_filename[filename]
             with suppress(NotFound):
@@ -101,7 +106,7 @@ class UpstreamFiles(Struct, frozen=True):
 
         Raises Forbidden, NotFound or Unavailable.
         """
-        refusal, page = self.served.refusal, self.served.page
+        refusal, page = self.listing.origin.refused_for, self._page
         if refusal is not None:
             raise Forbidden(refusal.text, code=refusal.code, on_page=refusal.on_page)
         file = page.by_filename.get(wanted.filename)
@@ -121,7 +126,7 @@ class UpstreamFiles(Struct, frozen=True):
         upstream = self.reader.upstream
 
         def run() -> T:
-            reason = upstream.policy.refuses_file(self.served.page, file)
+            reason = upstream.policy.refuses_file(self._page, file)
             if reason is None:
                 return work()
             upstream.observation.blocked(reason.code)
@@ -133,7 +138,7 @@ class UpstreamFiles(Struct, frozen=True):
 
     async def _removed_file(self, request: Request, wanted: WantedFile) -> Response:
         """Return the response with a file that its page does not list any more; never fetch it."""
-        upstream, page = self.reader.upstream, self.served.page
+        upstream, page = self.reader.upstream, self._page
         removed = (each for each in page.removed if each.filename == wanted.filename)
         file = next((each for each in removed if each.sha256 == wanted.sha256), None)
         if file is None or not upstream.config.keep_removed:
@@ -144,7 +149,7 @@ class UpstreamFiles(Struct, frozen=True):
         return await file_response(request, self._stored(stored))
 
     async def _distribution(self, request: Request, file: UpstreamFile) -> Response:
-        files, page = self.reader.upstream.files, self.served.page
+        files, page = self.reader.upstream.files, self._page
         url = files.redirect_url(file)
         find = partial(files.find, page, file)
         stored = await self._if_allowed(file, (lambda: None) if url else find)
@@ -164,7 +169,7 @@ class UpstreamFiles(Struct, frozen=True):
         return await file_response(request, self._fetched(file, fetched))
 
     async def _core_metadata(self, request: Request, file: UpstreamFile) -> Response:
-        files, page = self.reader.upstream.files, self.served.page
+        files, page = self.reader.upstream.files, self._page
         # without a digest nobody can say whether it has changed
         version = ObjectVersion(file.core_metadata)
         is_rendered = bool(version) and self._is_rendered(request, version)
@@ -188,24 +193,10 @@ class UpstreamFiles(Struct, frozen=True):
         return cached_page(self.context, request, key, version) is not None
 
     def _stored(self, stored: StoredFile) -> FileToSend:
-        is_local = self.reader.upstream.is_local
-
-        def open_at_once(part: ByteRange | None) -> Body:
-            delivery = self.context.file_delivery
-            return delivery.open_body(stored.name, stored.file, part, stored.files)
-
-        async def open_body(part: ByteRange | None) -> Body:
-            if is_local:
-                return open_at_once(part)
-            return await self.context.pools.run_read(partial(open_at_once, part))
-
-        return FileToSend(
-            sha256=stored.file.sha256,
-            size=stored.file.size,
-            headers=HEADERS,
-            open_body=open_body,
-            open_again=open_at_once if is_local else None,
-            is_current=self.watch(),
+        delivery, is_local = self.context.file_delivery, self.reader.upstream.is_local
+        open_body = partial(delivery.open_body, stored.name, stored.file, files=stored.files)
+        return stored_file(
+            self.context, stored.file, HEADERS, open_body, self.watch(), is_local=is_local
         )
 
     def _expected(self, file: UpstreamFile) -> FileToSend:

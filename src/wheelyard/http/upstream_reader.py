@@ -29,7 +29,7 @@ from wheelyard.http.resolver import Asking
 from wheelyard.http.security.read_policy import ReadPolicy, project_not_found
 from wheelyard.http.thread_pools import ThreadPools
 from wheelyard.model.access import Action, Caller
-from wheelyard.upstream.index import Peek, ServedPage, UpstreamIndex
+from wheelyard.upstream.index import Peek, UpstreamIndex, UpstreamListing
 from wheelyard.upstream.pages import FoundPage
 from wheelyard.upstream.why import Explanation, NameAnswer, RefreshedPage
 
@@ -76,7 +76,9 @@ class UpstreamReader:
         else:
             self._threads.submit(complete)
 
-    async def find(self, name: NormalizedName, caller: Caller, asking: Asking) -> ServedPage | None:
+    async def find(
+        self, name: NormalizedName, caller: Caller, asking: Asking
+    ) -> UpstreamListing | None:
         """
         Return the page of a name that `ReadPolicy.require_lookup` has allowed.
 
@@ -96,7 +98,7 @@ class UpstreamReader:
 
     async def _find(
         self, name: NormalizedName, asking: Asking, *, is_forced: bool
-    ) -> ServedPage | None:
+    ) -> UpstreamListing | None:
         if self.upstream.names.is_known(name):
             return None
         is_private, known = await self._look(name)
@@ -107,7 +109,7 @@ class UpstreamReader:
         self._refuse_loop(asking)
         page = known.page
         if page is not None:
-            is_forced &= page.refusal is None and page.listing.origin.age >= REFRESH_SECONDS
+            is_forced &= page.origin.refused_for is None and page.origin.age >= REFRESH_SECONDS
         if is_forced or (page is None and not known.is_absent):
             found = await self._ask(name, asking, is_forced=is_forced)
             is_private, page = await self._pools.run_read(partial(self._served, name, found))
@@ -140,26 +142,21 @@ class UpstreamReader:
         """Return what clients get for a name or one version of it, and why; may ask upstreams."""
         client = request.client_key
         self._require_guesses(client)
-        async with self._limit.acquire(client):
-            found = await self.run_waiting(partial(self.upstream.explain, name, version))
+        found = await self.run_asking(client, partial(self.upstream.explain, name, version))
         if found.answer is NameAnswer.UNKNOWN:
             self._unknown_names.record_failure((_guesses_of(client),))
         return found
 
-    async def run_asking(self, request: Request, work: Callable[[], T]) -> T:
+    async def run_asking(self, client: str, work: Callable[[], T]) -> T:
         """Run work that asks an upstream index, such as before something is approved."""
-        async with self._limit.acquire(request.client_key):
+        async with self._limit.acquire(client):
             return await self.run_waiting(work)
 
     async def refresh(self, request: Request, name: NormalizedName) -> RefreshedPage:
         """Ask the upstream indexes for a page now, with all others who want that; see `find`."""
         client = request.client_key
         self._require_guesses(client)
-
-        async def ask() -> RefreshedPage:
-            async with self._limit.acquire(client):
-                return await self.run_waiting(partial(self.upstream.refresh, name))
-
+        ask = partial(self.run_asking, client, partial(self.upstream.refresh, name))
         found = await self._in_flight.run(("refreshed", name), ask)
         if not found.upstream:
             self._unknown_names.record_failure((_guesses_of(client),))
@@ -220,9 +217,8 @@ class UpstreamReader:
         self._require_guesses(client)
 
         async def ask() -> FoundPage | None:
-            async with self._limit.acquire(client):
-                get = self._refreshed if is_forced else pages.get
-                found = await self.run_waiting(partial(get, name))
+            get = self._refreshed if is_forced else pages.get
+            found = await self.run_asking(client, partial(get, name))
             if found is None:
                 self._unknown_names.record_failure((_guesses_of(client),))
             return found
@@ -239,7 +235,7 @@ class UpstreamReader:
 
     def _served(
         self, name: NormalizedName, found: FoundPage | None
-    ) -> tuple[bool, ServedPage | None]:
+    ) -> tuple[bool, UpstreamListing | None]:
         """Return whether a name is private; if not, what clients may see of its page."""
         if self.upstream.names.is_private(name):
             return True, None

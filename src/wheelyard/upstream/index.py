@@ -22,7 +22,7 @@ from wheelyard.upstream.file_cache import only_stored
 from wheelyard.upstream.files import UpstreamFiles
 from wheelyard.upstream.observation import Observation
 from wheelyard.upstream.origin import UpstreamOrigin
-from wheelyard.upstream.page import UpstreamPage
+from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import FoundPage, KnownPage, UpstreamPages
 from wheelyard.upstream.policy.evaluation import PageView
 from wheelyard.upstream.policy.policy import Policy
@@ -35,35 +35,16 @@ FILE_BYTES, PAGE_BYTES = 64, 1000
 """Estimated bytes of a file, and of a page without them, that its view adds to the page itself."""
 
 
-class _Shown(Struct, frozen=True):
-    """What clients may see of a page, until the page, the policy or the time changes that."""
+class UpstreamListing(Listing, frozen=True, kw_only=True):
+    """What clients may see of a page of an upstream index."""
 
-    page: UpstreamPage
-    """With all files."""
-    view: PageView
-    """Which files are shown, and why the others are not."""
-    shown: UpstreamPage
-    """With those files alone that are shown."""
-    version: str
+    origin: UpstreamOrigin
 
     @property
     def looks(self) -> tuple[object, ...]:
         """What clients can see of it."""
-        shown = self.shown
-        files = shown.files, shown.empty_versions
-        return shown.upstream, shown.status, shown.reason, files, self.view.hidden
-
-
-class ServedPage(Struct, frozen=True):
-    """A page that is served to a client now."""
-
-    page: UpstreamPage
-    """With all files."""
-    view: PageView
-    """Which files the policy shows, and why not the others."""
-    listing: Listing
-    refusal: Reason | None = None
-    """Why nothing of the project is shown, whatever its upstream index has; None if it is."""
+        shown = self.origin.label, self.status, self.reason, self.files, self.empty_versions
+        return *shown, self.origin.view.hidden
 
 
 class Peek(Struct, frozen=True):
@@ -73,7 +54,7 @@ class Peek(Struct, frozen=True):
     """Why it is answered as a name that nobody has, and no upstream index is asked."""
     is_absent: bool = False
     """Whether the upstream indexes have said a moment ago that none of them has it."""
-    page: ServedPage | None = None
+    page: UpstreamListing | None = None
     """Its page, if that needs no question."""
 
 
@@ -93,7 +74,7 @@ class UpstreamIndex:
     """Whether its files are in a folder of this machine."""
     waits_for_licences: bool = False
     """Whether the policy may have to fetch the core metadata of a file before it can decide."""
-    _shown: LruCache[NormalizedName, _Shown] = field(
+    _shown: LruCache[NormalizedName, UpstreamListing] = field(
         default_factory=lambda: LruCache(VIEW_BYTES), repr=False
     )
     _versions: "count[int]" = field(default_factory=count, repr=False)
@@ -111,15 +92,16 @@ class UpstreamIndex:
             return Peek()
         return Peek(is_absent=True) if known.page is None else Peek(page=self.serve(known.page))
 
-    def serve(self, found: FoundPage) -> ServedPage:
+    def serve(self, found: FoundPage) -> UpstreamListing:
         """Return what clients may see of a page now; may read the store."""
         page = self.files.with_digests(found.page)
-        view, known = self.policy.view(page, self.runtime.now()), self._shown.get(page.name)
-        is_known = known is not None and known.page is page and known.view is view
-        if known is None or not is_known or self.config.offline:  # the store may have more by now
-            known = self._new(page, view, known)
-            self._shown.put(page.name, known, PAGE_BYTES + FILE_BYTES * len(page.files))
-        return self._served(known, found)
+        view, shown = self.policy.view(page, self.runtime.now()), self._shown.get(page.name)
+        is_same = shown and shown.origin.page is page and shown.origin.view is view
+        if shown is None or not is_same or self.config.offline:  # the store may have more by now
+            shown = self._new(page, view, shown)
+            self._shown.put(page.name, shown, PAGE_BYTES + FILE_BYTES * len(page.files))
+        origin = replace(shown.origin, is_stale=found.is_stale, age=found.age)
+        return replace(shown, origin=origin)
 
     def refresh(self, name: NormalizedName) -> RefreshedPage:
         """
@@ -167,59 +149,57 @@ class UpstreamIndex:
         self.pages.flush()
         self.clients.close()
 
-    def _refused(self, name: NormalizedName, refusal: Reason) -> Peek:
+    def _refused(self, name: NormalizedName, reason: Reason) -> Peek:
         # a page without files: after a 404, uv would go on to its next index
         page = UpstreamPage(name=name, upstream="", fetched_at=self.runtime.now())
         view = PageView((), {}, None, self.policy.generation or "")
-        known = _Shown(page, view, page, "upstream-refused")
-        return Peek(page=self._served(known, FoundPage(page, is_stale=False, age=0.0), refusal))
+        return Peek(page=self._listing(page, view, "upstream-refused", reason))
 
-    def _served(self, known: _Shown, found: FoundPage, refusal: Reason | None = None) -> ServedPage:
-        shown = known.shown
-        listing = Listing(
-            name=shown.name,
-            status=shown.status,
-            reason=shown.reason,
-            files=shown.files,
-            empty_versions=shown.empty_versions,
-            version=known.version,
-            origin=UpstreamOrigin(
-                label=self.config.label_of(shown.upstream),
-                is_upstream=True,
-                is_stale=found.is_stale,
-                age=found.age,
-                refusal=refusal.for_people if refusal else "",
-                generation=known.view.generation,
-                page=known.page,
-                view=known.view,
-                policy=self.policy,
-            ),
-        )
-        return ServedPage(known.page, known.view, listing, refusal)
-
-    def _new(self, page: UpstreamPage, view: PageView, before: _Shown | None) -> _Shown:
-        shown = replace(page, files=view.shown, empty_versions=view.empty_versions)
-        if view.shown is page.files and view.empty_versions == page.empty_versions:
-            shown = page
-        made = _Shown(page, view, self._without_missing(page, shown), "")
+    def _new(
+        self, page: UpstreamPage, view: PageView, before: UpstreamListing | None
+    ) -> UpstreamListing:
+        made = self._listing(page, view, before.version if before else "")
         if before is not None and made.looks == before.looks:
-            return replace(made, version=before.version)
+            return made
         return replace(made, version=f"upstream-{next(self._versions)}")
 
-    def _without_missing(self, page: UpstreamPage, shown: UpstreamPage) -> UpstreamPage:
-        """
-        Return what is shown of a page; while nothing is fetched, what clients can download of it.
+    def _listing(
+        self, page: UpstreamPage, view: PageView, version: str, reason: Reason | None = None
+    ) -> UpstreamListing:
+        return UpstreamListing(
+            name=page.name,
+            status=page.status,
+            reason=page.reason,
+            files=self._available(page, view.shown),
+            empty_versions=view.empty_versions,
+            version=version,
+            origin=UpstreamOrigin(
+                label=self.config.label_of(page.upstream),
+                is_upstream=True,
+                refusal=reason.for_people if reason else "",
+                generation=view.generation,
+                page=page,
+                view=view,
+                policy=self.policy,
+                refused_for=reason,
+            ),
+        )
 
-        A resolver that chose another file could not have it.
+    def _available(
+        self, page: UpstreamPage, shown: tuple[UpstreamFile, ...]
+    ) -> tuple[UpstreamFile, ...]:
+        """
+        Return files of a page; while nothing is fetched, those that clients can download.
+
+        A resolver that chose another one could not have it.
         """
         if not self.config.offline:
             return shown
         stored = self.files.cache(page.upstream).sizes(page.name)
-        kept = only_stored(shown, stored)
+        kept = only_stored(replace(page, files=shown), stored).files
         if not self.waits_for_licences:
             return kept
-        allowed = (each for each in kept.files if self._may_download(page, each.filename))
-        return replace(kept, files=tuple(allowed))
+        return tuple(each for each in kept if self._may_download(page, each.filename))
 
     def _may_download(self, page: UpstreamPage, filename: str) -> bool:
         try:

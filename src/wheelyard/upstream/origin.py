@@ -9,6 +9,7 @@ from wheelyard.rendering.simple_pages import listed_version
 from wheelyard.upstream.page import UpstreamPage
 from wheelyard.upstream.policy.evaluation import PageView
 from wheelyard.upstream.policy.policy import Policy
+from wheelyard.upstream.policy.reasons import Reason
 
 
 class UpstreamOrigin(Origin, frozen=True, kw_only=True):
@@ -19,6 +20,8 @@ class UpstreamOrigin(Origin, frozen=True, kw_only=True):
     view: PageView
     """Which of them the policy shows, and why not the others."""
     policy: Policy
+    refused_for: Reason | None = None
+    """Why nothing of the project is shown, for programs."""
 
     def hidden(self) -> Sequence[HiddenFiles]:
         """Return what is not shown, the newest version first, files with one reason together."""

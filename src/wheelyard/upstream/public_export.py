@@ -48,7 +48,7 @@ from wheelyard.rendering.web.environment import ANYONE, PageEnvironment
 from wheelyard.rendering.web.upstream_page import upstream_page
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Stored
 from wheelyard.upstream.file_cache import Sizes, only_stored
-from wheelyard.upstream.index import ServedPage, UpstreamIndex
+from wheelyard.upstream.index import UpstreamIndex, UpstreamListing
 from wheelyard.upstream.page import UpstreamPage
 from wheelyard.upstream.page_content import parse_core_metadata
 
@@ -203,7 +203,7 @@ class PublicExport(Struct, frozen=True, kw_only=True):
         page = self._shown(found, sizes) if found is not None else None
         if found is None or page is None:
             return name, None
-        listing = replace(found.listing, files=page.files)
+        listing = replace(found, files=page.files)
         origin = listing.origin
         shown = (page.status, page.reason, page.files, page.empty_versions, origin.label)
         made_from = content_digest([*shown, origin.hidden(), origin.decisions()])
@@ -232,7 +232,7 @@ class PublicExport(Struct, frozen=True, kw_only=True):
         writer.delete(obsolete)
         return name, PublicProject(made_from, written)
 
-    def _found(self, name: NormalizedName, upstream_id: str) -> ServedPage | None:
+    def _found(self, name: NormalizedName, upstream_id: str) -> UpstreamListing | None:
         """Return the page of a project; None if it is not to be in the site."""
         upstream = self.upstream
         if upstream.names.is_private(name) or upstream.policy.refuses_name(name) is not None:
@@ -242,12 +242,12 @@ class PublicExport(Struct, frozen=True, kw_only=True):
             return None
         return upstream.serve(found)
 
-    def _shown(self, found: ServedPage, sizes: Sizes) -> UpstreamPage | None:
+    def _shown(self, found: UpstreamListing, sizes: Sizes) -> UpstreamPage | None:
         """Return a page with the files that may be exported; None without any."""
-        known, listing = found.page, found.listing
-        shown = frozenset(each.filename for each in listing.files)
+        known = found.origin.page
+        shown = frozenset(each.filename for each in found.files)
         listed = tuple(each for each in known.files if each.filename in shown)
-        page = replace(known, files=listed, empty_versions=tuple(listing.empty_versions))
+        page = replace(known, files=listed, empty_versions=tuple(found.empty_versions))
         page = only_stored(page, sizes)
         files = tuple(each for each in page.files if self._is_allowed(known, each.filename))
         return replace(page, files=files) if files and page.status.serves_files else None

@@ -17,7 +17,7 @@ from wheelyard.upstream.pages import FoundPage
 from wheelyard.upstream.policy.reasons import ABSENT_CODES, Reason
 
 if TYPE_CHECKING:
-    from wheelyard.upstream.index import ServedPage, UpstreamIndex
+    from wheelyard.upstream.index import UpstreamIndex, UpstreamListing
 
 FORMAT: Final = "format"
 """The code for a file in a format that is not shown."""
@@ -122,8 +122,8 @@ class Explainer(Struct, frozen=True):
         if self.upstream.names.is_private(name):
             return Explanation(name=name, answer=NameAnswer.PRIVATE, reasons=(self._private(name),))
         found, answer, why = self._look(name)
-        served = self.upstream.serve(found) if found else None
-        page = served.page if served else None
+        listing = self.upstream.serve(found) if found else None
+        page = listing.origin.page if listing else None
         return Explanation(
             name=name,
             answer=answer,
@@ -136,7 +136,7 @@ class Explainer(Struct, frozen=True):
             alternate_locations=page.alternate_locations if page else (),
             refused_hosts=page.refused_hosts if page else (),
             decisions=policy.decisions_of(name).all,
-            files=tuple(self._files(served, version, why)) if served else (),
+            files=tuple(self._files(listing, version, why)) if listing else (),
             warnings=policy.osv.warnings if policy.osv else (),
         )
 
@@ -176,11 +176,11 @@ class Explainer(Struct, frozen=True):
         return FileReason("private", text)
 
     def _files(
-        self, served: "ServedPage", version: Version | None, of_name: tuple[FileReason, ...]
+        self, listing: "UpstreamListing", version: Version | None, of_name: tuple[FileReason, ...]
     ) -> Iterator[ExplainedFile]:
-        upstream, page = self.upstream, served.page
+        upstream, page = self.upstream, listing.origin.page
         known = upstream.policy.reasons(page, upstream.runtime.now())
-        shown = {each.filename for each in served.listing.files}
+        shown = {each.filename for each in listing.files}
         for file in (each for each in page.files if _is_of(each, version)):
             own = _pairs(known.get(file.filename, ()))
             if not own and not of_name and (version is not None or file.filename not in shown):

@@ -13,7 +13,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.http.in_process import InProcessServer
-from tests.operations.in_memory_index import START
+from tests.operations.in_memory_index import START, Clock
 from tests.upstream.fake_pages import FakeFile, Fault
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import private_wheel, public_wheel
@@ -23,6 +23,7 @@ from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.errors import NotFound
 from wheelyard.model.access import Action, parse_pattern
 from wheelyard.settings.sections import AccessSettings
+from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.policy.deciding import Deciding
 from wheelyard.upstream.policy.reasons import Code
 from wheelyard.upstream.why import Explanation, NameAnswer
@@ -110,6 +111,26 @@ def test_a_licence(tmp_path: Path, public: FakeUpstream) -> None:
         assert file_of(server, "requests", OLD).status == 200
         assert hidden(why(server, "requests", "2.0")) == {NEW: ["licence"]}
     assert [each.path for each in public.asked("requests") if each.path.endswith(NEW)] == []
+
+
+def test_a_licence_offline(tmp_path: Path, public: FakeUpstream) -> None:
+    """While nothing is fetched, a page lists only files whose licence is known and allowed."""
+    public.publish(FakeFile.of(public_wheel("requests", "3.0")))
+    unknown, store = "requests-3.0-py3-none-any.whl", MemoryStore(Clock().seconds)
+    with serving(tmp_path, public, store=store) as server:
+        for filename in (OLD, NEW):
+            assert file_of(server, "requests", filename, ".metadata").status == 200
+        for filename in (OLD, NEW, unknown):
+            assert file_of(server, "requests", filename).status == 200
+    public.stop()
+    with serving(tmp_path, public, store=store, offline=True) as server:
+        assert [*page_of(server, "requests").files] == [OLD, NEW, unknown]
+    with serving(
+        tmp_path, public, store=store, offline=True, blocked_licenses=("AGPL-*",)
+    ) as server:
+        assert [*page_of(server, "requests").files] == [OLD]
+        assert hidden(why(server, "requests")) == {NEW: ["licence"], unknown: ["offline"]}
+        assert hidden(why(server, "requests", "3.0")) == {unknown: ["offline"]}
 
 
 def test_approval(tmp_path: Path, public: FakeUpstream) -> None:

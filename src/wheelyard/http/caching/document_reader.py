@@ -24,10 +24,6 @@ from wheelyard.wiring.index import Index
 
 T = TypeVar("T")
 
-Load = Callable[[NormalizedName], Snapshot[Project]]
-OnRead = Callable[[Snapshot[Project]], object]
-"""A callback that gets a project document, in the thread that has read the document."""
-
 
 class DocumentReader:
     """Reads project documents and the name list for request handlers, from cache or store."""
@@ -40,28 +36,17 @@ class DocumentReader:
         self._freshness = index.settings.store.freshness
         self.in_flight = SingleFlight()
 
-    async def load_project(
-        self, name: NormalizedName, on_read: OnRead = lambda _: None
-    ) -> Snapshot[Project]:
-        """
-        Return the snapshot of a project's document, which may be stale if the store is slow.
-
-        If a thread reads it for this call, the thread calls `on_read` with the snapshot: not if the
-        document is cached, or is being read for another call.
-        """
+    async def load_project(self, name: NormalizedName) -> Snapshot[Project]:
+        """Return the snapshot of a project's document, which may be stale if the store is slow."""
         projects = self._projects
-
-        def read(load: Load = projects.load) -> Snapshot[Project]:
-            snapshot = load(name)
-            on_read(snapshot)
-            return snapshot
+        read = partial(projects.load, name)
 
         async def read_remote() -> Snapshot[Project]:
             found: Snapshot[Project] | None = None
             if not projects.was_seen(name):
                 if projects.names.peek("any") is None and self.in_flight.has_one_task:
                     # after a start: an existing document needs no name list
-                    found = await self._pools.run_read(partial(read, projects.load_unlisted))
+                    found = await self._pools.run_read(partial(projects.load_unlisted, name))
                 if found is None or found.value is None or not found.value.exists:
                     # requests for all unknown names share one read of the name list
                     await self.load_names()
@@ -87,11 +72,9 @@ class DocumentReader:
             return None
         return self._projects.peek(name, "any")
 
-    async def require_project(
-        self, name: NormalizedName, on_read: OnRead = lambda _: None
-    ) -> tuple[Project, ObjectVersion]:
+    async def require_project(self, name: NormalizedName) -> tuple[Project, ObjectVersion]:
         """Return a project and its document's version, or raise NotFound; see `load_project`."""
-        snapshot = await self.load_project(name, on_read)
+        snapshot = await self.load_project(name)
         if snapshot.value is None:
             raise project_not_found(name)
         return snapshot.value, snapshot.version

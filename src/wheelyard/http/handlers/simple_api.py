@@ -3,21 +3,19 @@
 from functools import partial
 
 from wheelyard.http import page_responses
-from wheelyard.http.caching.page_cache import CachedPage, detail_page_key
+from wheelyard.http.caching.page_cache import detail_page_key
 from wheelyard.http.context import ServerContext
 from wheelyard.http.page_responses import (
     listing_response,
     load_page,
     page_headers,
     page_response,
-    requested_encoding,
 )
 from wheelyard.http.protocol.messages import Request, Response, redirect
 from wheelyard.http.protocol.router import build_path
 from wheelyard.http.resolver import Asking
 from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.rendering import simple_pages
-from wheelyard.rendering.listing import Listing
 from wheelyard.storage.base import ObjectVersion
 
 
@@ -52,20 +50,10 @@ async def project_detail(request: Request, context: ServerContext) -> Response:
     media_type = page_responses.requested_media_type(request)
     if media_type is None:
         return page_responses.not_acceptable()
-    is_json = media_type.value.is_json
-    rendering = simple_pages.detail_json if is_json else simple_pages.detail_html
-    key, rendered = detail_page_key(name, media_type), dict[str, CachedPage]()
-    headers = partial(page_headers, context, media_type)
-
-    def render_now(listing: Listing) -> None:  # in the thread that has read it
-        made, version = (key, requested_encoding(request)), ObjectVersion(listing.version)
-        render = partial(rendering, listing)
-        rendered[version] = context.pages.get_or_render(made, version, render, headers(listing))
-
-    asking = Asking.of(request)
-    listing = await context.resolver.find_for_installer(name, request.caller, asking, render_now)
-    page = rendered.get(listing.version)
-    if page is None:
-        version, render = ObjectVersion(listing.version), partial(rendering, listing)
-        page = await load_page(context, request, key, version, render, headers(listing))
+    is_json, asking = media_type.value.is_json, Asking.of(request)
+    listing = await context.resolver.find_for_installer(name, request.caller, asking)
+    render = simple_pages.detail_json if is_json else simple_pages.detail_html
+    key, version = detail_page_key(name, media_type), ObjectVersion(listing.version)
+    headers = page_headers(context, media_type, listing)
+    page = await load_page(context, request, key, version, partial(render, listing), headers)
     return listing_response(request, page, media_type, listing)

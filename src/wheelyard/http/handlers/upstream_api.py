@@ -95,7 +95,7 @@ async def decide(request: Request, context: ServerContext, change: str) -> Respo
         return json_response(200, {"decisions": known.all})
 
     if reader is not None and isinstance(sent, ApprovalRequest) and not sent.sha256:
-        return await reader.run_asking(request, respond)
+        return await reader.run_asking(request.client_key, respond)
     return await context.pools.run_write(respond)
 
 
