@@ -1,7 +1,6 @@
 """The releases of a project, and the latest of them, which describes the project."""
 
 from collections.abc import Iterable
-from operator import attrgetter
 from typing import Generic, TypeVar
 
 from msgspec import Struct
@@ -53,14 +52,13 @@ def all_releases(project: Project) -> tuple[Release, ...]:
     return tuple(ReleaseOf(str(version), tuple(files)) for version, files in groups)
 
 
-def release_of(project: Project, version: Version) -> Release | None:
+def release_of(project: ShownProject[F], version: Version) -> ReleaseOf[F] | None:
     """Return the release with this version; None if there is none, or it is quarantined."""
-    found = project.by_release.get(strip_trailing_zeros(str(version)), ())
-    files = [file for file in found if project.status.serves_files]
-    if not files:
-        return None
-    files.sort(key=attrgetter("filename"))
-    return ReleaseOf(str(listed_version(files[0].version)), _wheels_first(files))
+    files, wanted = served_files(project), strip_trailing_zeros(str(version))
+    texts = {file.version for file in files}  # far fewer than files
+    texts = {text for text in texts if strip_trailing_zeros(text) == wanted}
+    found = [file for file in files if file.version in texts]
+    return ReleaseOf(str(listed_version(found[0].version)), _wheels_first(found)) if found else None
 
 
 def versions_of(filenames: Iterable[str]) -> list[str]:

@@ -245,10 +245,8 @@ class PublicExport(Struct, frozen=True, kw_only=True):
     def _shown(self, found: UpstreamListing, sizes: Sizes) -> UpstreamPage | None:
         """Return a page with the files that may be exported; None without any."""
         known = found.origin.page
-        shown = frozenset(each.filename for each in found.files)
-        listed = tuple(each for each in known.files if each.filename in shown)
-        page = replace(known, files=listed, empty_versions=tuple(found.empty_versions))
-        page = only_stored(page, sizes)
+        shown = replace(known, files=found.files, empty_versions=found.empty_versions)
+        page = only_stored(shown, sizes)
         files = tuple(each for each in page.files if self._is_allowed(known, each.filename))
         return replace(page, files=files) if files and page.status.serves_files else None
 

@@ -67,7 +67,7 @@ async def answer_project(request: Request, web: WebPages) -> Response:
     web.context.read_policy.require_lookup(request.caller, name)
     if name != request.params["name"]:
         return _redirect(request, web, name)
-    listing = await web.context.resolver.find(name, request.caller, Asking.of(request))
+    listing = await web.context.resolver.find(name, request.caller, Asking(request))
     if isinstance(listing.open, PrivateFiles):
         return await _private_project(request, web, listing.open)
     return await _public_project(request, web, listing)
