@@ -1,0 +1,74 @@
+"""What was decided about a public package, read for people."""
+
+from datetime import timedelta
+
+import pytest
+from packaging.utils import NormalizedName
+
+from tests.catalog.faulty_store import FaultyStore
+from tests.operations.in_memory_index import START, Clock, fake_runtime
+from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
+from wheelyard.catalog.journaled_document import JournaledDocument
+from wheelyard.catalog.journals import DECISIONS, DecisionRecords
+from wheelyard.concurrency.runtime import ConflictRetries
+from wheelyard.model.decisions import Decision, Verdict
+from wheelyard.operations.decision_history import DECISION_COMMITS, decision_history
+from wheelyard.storage.memory import MemoryStore
+
+DEMO, OTHER = NormalizedName("demo"), NormalizedName("other")
+
+
+@pytest.fixture
+def store() -> FaultyStore:
+    """A store that notes what it is asked."""
+    return FaultyStore(MemoryStore(Clock().seconds))
+
+
+@pytest.fixture
+def records(store: FaultyStore) -> DecisionRecords:
+    """The decisions in it."""
+    runtime = fake_runtime(Clock(), 1)
+    policy = CachePolicy(is_local=True, freshness=0.0, capacity=1000)
+    documents = DocumentCache(store, DECISIONS.documents, runtime, policy)
+    return JournaledDocument(DECISIONS, store, documents, ConflictRetries(runtime=runtime), runtime)
+
+
+def decide(
+    records: DecisionRecords, name: NormalizedName, verdict: Verdict, version: str = ""
+) -> Decision:
+    """Make a decision, an hour after the one before."""
+    number = (records.get().value or DECISIONS.empty).revision
+    at = START + timedelta(hours=number)
+    made = Decision(at=at, by="local:ana", verdict=verdict, project=name, version=version)
+    records.change(lambda _: made)
+    return made
+
+
+@pytest.mark.parametrize("is_local", [True, False])
+def test_newest_first(records: DecisionRecords, is_local: bool) -> None:  # noqa: FBT001 - of pytest
+    """All decisions about a project are told, also those that others have replaced."""
+    assert decision_history(records, DEMO, is_local=is_local).decisions == ()
+    first = decide(records, DEMO, Verdict.APPROVED, "1.0")
+    decide(records, OTHER, Verdict.BLOCKED)
+    last = decide(records, DEMO, Verdict.BLOCKED)
+
+    found = decision_history(records, DEMO, is_local=is_local)
+
+    assert (found.decisions, found.is_whole) == ((last, first), True)
+
+
+def test_reading_is_bounded(records: DecisionRecords, store: FaultyStore) -> None:
+    """Of a long journal the end is read; decisions in force are told however old they are."""
+    decide(records, DEMO, Verdict.APPROVED, "1.0")
+    replaced = decide(records, DEMO, Verdict.APPROVED, "2.0")
+    in_force = decide(records, DEMO, Verdict.BLOCKED)
+    for _ in range(DECISION_COMMITS - 1):
+        decide(records, OTHER, Verdict.BLOCKED)
+    again = decide(records, DEMO, Verdict.APPROVED, "2.0")
+    store.calls.clear()
+
+    found = decision_history(records, DEMO, is_local=True)
+
+    assert (found.decisions, found.is_whole) == ((again, in_force), False)
+    assert replaced not in found.decisions
+    assert len(store.calls) <= DECISION_COMMITS + 1
