@@ -168,6 +168,8 @@ class FakeProject:
     """The page is sent once this is set."""
     file_gate: Event | None = None
     """Of each file, half of the bytes are sent; the others once this is set."""
+    metadata_gate: Event | None = None
+    """Core metadata is sent once this is set."""
     pages_sent: int = 0
 
     def shown(self) -> list[FakeFile]:

@@ -149,6 +149,12 @@ class FakeUpstream:
         project.file_gate = Event()
         return project.file_gate
 
+    def hold_metadata(self, name: str) -> Event:
+        """Hold back the core metadata of a project, until the event is set that is returned."""
+        project = self._project(name)
+        project.metadata_gate = Event()
+        return project.metadata_gate
+
     def require(self, username: str, password: str) -> None:
         """Answer 401 to all requests without these credentials."""
         self.credentials = basic(username, password)
@@ -306,6 +312,8 @@ class _Answer:
             return Reply(project.file_status, [], b"no file")
         if is_metadata and (not file.metadata or Fault.NO_METADATA in faults):
             return Reply(404, [("Content-Type", "text/plain")], b"Not Found")
+        if is_metadata and project.metadata_gate:
+            self._wait(project.metadata_gate)
         kind = "text/html" if Fault.WRONG_CONTENT_TYPE in faults else "application/octet-stream"
         body = file.metadata if is_metadata else file.body
         headers = [("Content-Type", kind), ("ETag", f'"{file.sha256[:32]}"')]

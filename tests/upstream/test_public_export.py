@@ -29,15 +29,19 @@ IDNA = public_wheel("idna", "3.10")
 OLD_IDNA = public_wheel("idna", "2.0")
 RICH = public_wheel("rich", "14.0")
 BASE = "https://packages.example.com"
-PAGES = ("simple/{}/index.html", "simple/{}/index.json", "pypi/{}/json", "project/{}/index.html")
+PAGES = (
+    *("simple/{}/index.html", "simple/{}/index.json", "pypi/{}/json"),
+    *("project/{}/index.html", "project/{}/history/index.html"),
+)
 
 
 def paths_of(name: str, *wheels: object) -> set[str]:
-    """Return the paths of a public project in a site: pages, wheels and core metadata."""
+    """Return the paths of a public project in a site: pages, wheels, core metadata, releases."""
     found = {page.format(name) for page in PAGES}
     for each in wheels:
         path = f"files/{name}/{each.sha256}/{each.filename}"  # type: ignore[attr-defined]
-        found |= {path, f"{path}.metadata"}
+        version = each.filename.split("-")[1]  # type: ignore[attr-defined]
+        found |= {path, f"{path}.metadata", f"project/{name}/{version}/index.html"}
     return found
 
 
@@ -73,7 +77,8 @@ def test_pages_have_the_bytes_of_the_server(team: Team) -> None:
     settings = Settings(server=ServerSettings(public_url=BASE), upstream=section)
     store = LocalStore(team.store, Random(1))
     with in_process(team.folder / "live", settings, store=store) as server:
-        for page in (each.format(name) for name in ("idna", "rich") for each in PAGES):
+        pages = [each.format(name) for name in ("idna", "rich") for each in PAGES]
+        for page in (*pages, "project/idna/3.10/index.html", "project/idna/2.0/index.html"):
             path = f"/{page.removesuffix('index.html').removesuffix('index.json')}"
             answer = server.get(path, *((("accept", JSON),) if page.endswith("index.json") else ()))
             assert answer.status == 200
@@ -207,7 +212,8 @@ def test_in_buckets(
 
         assert team.export(dest="gs://site") == PublicResult(projects=2, changed=2, removed=0)
         assert team.export(dest="gs://site", deny=("rich",)) == PublicResult(1, 0, 1)
-        wanted = paths_of("idna", IDNA) | {"simple/idna/", "project/idna/"}
+        wanted = paths_of("idna", IDNA)
+        wanted |= {each.removesuffix("index.html") for each in wanted}
         found = {each for each in cloud.bucket("site").names() if "idna" in each or "rich" in each}
         assert found == wanted
         assert len(cloud.log.records("rewrite")) == 6  # three wheels, each with its metadata

@@ -133,7 +133,7 @@ class App:
         finally:
             publishing.cancel()
             if self._context.upstream is not None:
-                self._context.upstream.upstream.close()
+                self._context.upstream.close()
             self._context.pools.close()
             self._pages.close()
             await self._instrumentation.close()

@@ -24,7 +24,7 @@ from wheelyard.http.protocol.negotiation import (
 )
 from wheelyard.model.access import Action, Caller, Scope
 from wheelyard.operations.search.project_table import ProjectTable
-from wheelyard.rendering.listing import Listing
+from wheelyard.rendering.listing import Listing, Origin
 from wheelyard.storage.base import ObjectVersion
 
 if TYPE_CHECKING:
@@ -117,12 +117,16 @@ def page_response(
 def listing_response(
     request: Request, page: CachedPage, media_type: MediaType, listing: "OpenListing"
 ) -> Response:
-    """Return the same with the page of a listing; one that is stale says so, with its age."""
-    response = page_response(request, page, media_type, listing.open.watch())
-    if not listing.origin.is_stale:
+    """Return the same with the page of a listing, as `with_age`."""
+    return with_age(page_response(request, page, media_type, listing.open.watch()), listing.origin)
+
+
+def with_age(response: Response, origin: Origin) -> Response:
+    """Return the response with a page of a listing; one that is stale says so, with its age."""
+    if not origin.is_stale:
         return response
     others = (each for each in response.headers if each[0] != SOURCE)
-    stale = ((SOURCE, b"upstream-stale"), (b"age", b"%d" % listing.origin.age))
+    stale = ((SOURCE, b"upstream-stale"), (b"age", b"%d" % origin.age))
     return replace(response, headers=(*others, *stale))
 
 

@@ -39,11 +39,12 @@ class OpenFiles(Protocol):
         It makes a few system calls. None if that cannot be told without waiting for a network.
         """
 
-    async def core_metadata(self, filename: str) -> "CoreMetadata":
+    async def core_metadata(self, filename: str) -> "CoreMetadata | None":
         """
         Return the core metadata of a file of the listing; a minimum if it has none.
 
-        Raises Unavailable.
+        None if its upstream index lists some, and answers 404. Raises Unavailable, and NotFound if
+        the name has become private meanwhile.
         """
 
     async def response(self, request: Request, wanted: WantedFile) -> Response:
@@ -63,26 +64,20 @@ class OpenListing(Listing, frozen=True, kw_only=True):
 class Asking(Struct, frozen=True):
     """What a request says to the upstream indexes that may be asked for it."""
 
-    request: Request
-    may_refresh: bool = True
-    """Whether a caller who may upload can have them asked now."""
+    client: str
+    """Whose requests are counted together."""
+    via: str = ""
+    """The header of that name: the servers that the request has gone through."""
+    wants_newest: bool = False
+    """Whether the caller wants a page that comes from no cache."""
 
-    @property
-    def client(self) -> str:
-        """Whose requests are counted together."""
-        return self.request.client_key
-
-    @property
-    def via(self) -> str:
-        """The header of that name: the servers that the request has gone through."""
-        return self.request.headers.get(b"via", b"").decode("latin-1")
-
-    @property
-    def wants_newest(self) -> bool:
-        """Whether it is for a page that comes from no cache."""
-        stated = self.request.headers.get(b"cache-control", b"").lower().split(b",")
+    @classmethod
+    def of(cls, request: Request) -> "Asking":
+        """Return what a request says."""
+        stated = request.headers.get(b"cache-control", b"").lower().split(b",")
+        via = request.headers.get(b"via", b"").decode("latin-1")
         # not max-age=0: pip says so with each request
-        return self.may_refresh and b"no-cache" in map(bytes.strip, stated)
+        return cls(request.client_key, via, b"no-cache" in map(bytes.strip, stated))
 
 
 class Resolver:
@@ -135,7 +130,7 @@ class Resolver:
         Then `open` compares it with the store while it reads the file. No upstream index is asked
         for a newer page.
         """
-        public = await self._find_public(name, caller, Asking(asking.request, may_refresh=False))
+        public = await self._find_public(name, caller, Asking(asking.client, asking.via))
         if public is not None:
             return public
         expired = self._context.documents.peek_expired(name)
@@ -147,13 +142,10 @@ class Resolver:
     async def _find_public(
         self, name: NormalizedName, caller: Caller, asking: Asking
     ) -> OpenListing | None:
-        """Return a public project; None if the name is private, and the caller may read it."""
+        """Return what is shown of a public project; None if the name is private."""
         reader = self._context.upstream
-        if reader is None:
-            return None
-        listing = await reader.find(name, caller, asking)
-        if listing is None:
-            self._context.read_policy.require_project_read(caller, name)
+        listing = None if reader is None else await reader.find(name, caller, asking)
+        if reader is None or listing is None:
             return None
         # no server without an upstream index needs it
         from wheelyard.http.upstream_files import PublicFiles  # noqa: PLC0415

@@ -6,8 +6,8 @@ the policy allows it: each time, also if the store has it. It is then sent as a 
 if the store does not have it yet, while it is fetched.
 """
 
+from asyncio import wrap_future
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from math import inf
@@ -84,8 +84,8 @@ class PublicFiles(Struct, frozen=True):
         is_latest, end = partial(upstream.pages.is_latest, page), now() + seconds
         return lambda: now() < end and is_latest() and is_same_policy() and is_unclaimed()
 
-    async def core_metadata(self, filename: str) -> "CoreMetadata":
-        """Return the core metadata of a file that is shown; a minimum if it has none."""
+    async def core_metadata(self, filename: str) -> "CoreMetadata | None":
+        """Return the core metadata of a file that is shown; see OpenFiles."""
         # no page of the Simple API needs it
         from wheelyard.upstream.page_content import parse_core_metadata  # noqa: PLC0415
 
@@ -93,11 +93,14 @@ class PublicFiles(Struct, frozen=True):
         file = next(each for each in self.listing.files if each.filename == filename)
         if file.serves_metadata:
             listed = page.by_filename[filename]
-            with suppress(NotFound):
+            try:
                 raw = await self.context.pools.run_read(partial(files.find_metadata, page, listed))
                 if raw is None:
-                    begin = partial(files.fetch_metadata, page, listed)
-                    raw = await self.reader.fetched(page.name, begin)
+                    raw = await wrap_future(files.fetch_metadata(page, listed))
+            except NotFound:
+                return None
+            finally:  # also after an error, which a page may hide
+                await self.reader.require_public(page.name)
         return parse_core_metadata(raw, page.name, file.version)
 
     async def response(self, request: Request, wanted: WantedFile) -> Response:

@@ -9,7 +9,13 @@ from wheelyard.concurrency.caches import LruCache
 from wheelyard.http.caching.cache_headers import VARY, VARY_BY_COOKIE, page_cache_headers
 from wheelyard.http.caching.page_cache import Render
 from wheelyard.http.context import ServerContext
-from wheelyard.http.page_responses import load_page, page_response
+from wheelyard.http.page_responses import (
+    FROM_UPSTREAM,
+    cached_page,
+    load_page,
+    page_response,
+    with_age,
+)
 from wheelyard.http.protocol.messages import (
     NO_STORE,
     Header,
@@ -20,11 +26,14 @@ from wheelyard.http.protocol.messages import (
 )
 from wheelyard.http.protocol.negotiation import MediaType
 from wheelyard.http.protocol.router import build_path
+from wheelyard.http.release_metadata import RequiredNames
+from wheelyard.http.resolver import Asking, OpenListing
 from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.model.access import Action, Caller
-from wheelyard.model.project import File
 from wheelyard.operations.descriptions.descriptions import Descriptions
 from wheelyard.rendering.error_facts import ErrorFacts
+from wheelyard.rendering.listing import Origin
+from wheelyard.rendering.shown import ShownFile
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.settings.sections import MIB
 from wheelyard.storage.base import ObjectVersion
@@ -45,10 +54,9 @@ class WebPages:
         self.context = context
         settings = context.index.settings
         is_certain = bool(settings.server.public_url)
-        self.dependency_names: LruCache[str, frozenset[NormalizedName]] = LruCache(MIB)
-        """The names that a release requires, by the digest of its core metadata."""
-        self.latest_files: LruCache[ObjectVersion, File] = LruCache(MIB)
-        """The file that describes the latest release, by the version of a project's document."""
+        self.required_names: RequiredNames = LruCache(MIB)
+        self.latest_files: LruCache[str, ShownFile] = LruCache(MIB)
+        """The file that describes the latest release, by name and version of a listing."""
         remote_images = settings.web.remote_images
         self.descriptions = Descriptions(
             context.index.runtime.monotonic, remote_images=remote_images
@@ -87,6 +95,16 @@ class WebPages:
         prefix = self.context.index.settings.server.path_prefix
         return build_path(prefix, segments, query)
 
+    def require_lookup(self, request: Request) -> NormalizedName:
+        """Return the name of the project in a URL; raise unless the caller may ask for it."""
+        name = parse_project_name(request.params["name"])
+        self.context.read_policy.require_lookup(request.caller, name)
+        return name
+
+    async def find(self, request: Request, name: NormalizedName) -> OpenListing:
+        """Return the project `name`, which `require_lookup` has allowed; see `Resolver.find`."""
+        return await self.context.resolver.find(name, request.caller, Asking.of(request))
+
     def require_reader(self, request: Request) -> NormalizedName:
         """Return the name of the project in a URL; raise unless the caller may read it."""
         name = parse_project_name(request.params["name"])
@@ -108,21 +126,33 @@ class WebPages:
         version: ObjectVersion,
         render: Render,
         *,
-        name: NormalizedName | None = None,
+        listing: OpenListing | None = None,
         is_current: Callable[[], bool] | None = None,
     ) -> Response:
         """
         Return the response with a page; if it is not in the cache, render it in a thread.
 
         `key` has all that the page depends on besides `version`, such as its `Viewer`. `render` may
-        raise TemporaryPage. `is_current`: whether the same caller may get the page once more.
+        raise TemporaryPage. `listing`: the project that the page is about. `is_current`: whether
+        the same caller may get the page once more.
         """
-        headers = self.headers(name, request.caller)
+        origin = listing.origin if listing is not None else Origin()
+        headers = self.headers(listing.name if listing is not None else None, request.caller)
+        if origin.is_upstream:  # no shared cache may keep it: the name may become private any time
+            caching = page_cache_headers(0, is_public=False)
+            headers = (*self.security_headers, *caching, FROM_UPSTREAM)
         try:
             page = await load_page(self.context, request, ("web", key), version, render, headers)
         except TemporaryPage as temporary:  # also of those who wait for the same rendering
-            return self.own_page(200, temporary.body)
-        return page_response(request, page, MediaType.HTML, is_current)
+            source = (FROM_UPSTREAM,) if origin.is_upstream else ()
+            response = self.own_page(200, temporary.body, *source)
+        else:
+            response = page_response(request, page, MediaType.HTML, is_current)
+        return with_age(response, origin)
+
+    def has_page(self, request: Request, key: Hashable, version: ObjectVersion) -> bool:
+        """Return whether `respond` has the page already."""
+        return cached_page(self.context, request, ("web", key), version) is not None
 
     def own_page(self, status: int, body: bytes, *headers: Header) -> Response:
         """Return a page for this caller alone, such as one with a form: no cache may keep it."""

@@ -1,6 +1,7 @@
 """What may be shown of a project to a reader, wherever it is from."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
@@ -30,6 +31,8 @@ class Origin(Struct, frozen=True, kw_only=True):
     """Whether its upstream index should have been asked again, and has not answered."""
     age: float = 0.0
     """Seconds since its upstream index has confirmed it."""
+    confirmed_at: datetime | None = None
+    """UTC; when that was; None of a private one."""
     refusal: str = ""
     """Why nothing of the project is shown, whatever its upstream index has; empty if it is."""
     generation: str = ""

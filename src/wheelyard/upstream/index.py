@@ -38,8 +38,6 @@ FILE_BYTES, PAGE_BYTES = 64, 1000
 class UpstreamListing(Listing, frozen=True, kw_only=True):
     """What clients may see of a page of an upstream index."""
 
-    files: tuple[UpstreamFile, ...]
-    empty_versions: tuple[str, ...]
     origin: UpstreamOrigin
 
     @property
@@ -178,6 +176,7 @@ class UpstreamIndex:
             origin=UpstreamOrigin(
                 label=self.config.label_of(page.upstream),
                 is_upstream=True,
+                confirmed_at=page.fetched_at,
                 refusal=reason.for_people if reason else "",
                 generation=view.generation,
                 page=page,

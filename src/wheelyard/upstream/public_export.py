@@ -41,16 +41,14 @@ from wheelyard.operations.exporting.site_distributions import (
 )
 from wheelyard.operations.exporting.site_pages import HTML, INDEX_JSON, JSON, SIMPLE_JSON
 from wheelyard.rendering import simple_pages
-from wheelyard.rendering.listing import Listing
 from wheelyard.rendering.pypi_json import PypiJsonData, project_json
 from wheelyard.rendering.releases import latest_release, releases_of
-from wheelyard.rendering.web.environment import ANYONE, PageEnvironment
-from wheelyard.rendering.web.upstream_page import upstream_page
+from wheelyard.rendering.web.public_package import PublicPackage, public_package
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Stored
 from wheelyard.upstream.file_cache import Sizes, only_stored
 from wheelyard.upstream.index import UpstreamIndex, UpstreamListing
 from wheelyard.upstream.page import UpstreamPage
-from wheelyard.upstream.page_content import parse_core_metadata
+from wheelyard.upstream.public_web_pages import PublicWebPages
 
 PUBLIC_MANIFEST: Final = Key(f"{EXPORT_PREFIX}public.json")
 
@@ -146,8 +144,8 @@ class PublicExport(Struct, frozen=True, kw_only=True):
     site_of: Callable[[str], Site]
     """Returns the site for copying the files of an upstream index, by its id."""
     options: Options
-    environment: PageEnvironment
-    """What the pages for people share, made with these options."""
+    web: PublicWebPages
+    """Makes the pages for people, with these options."""
     threads: int
 
     def run(self, *, everything: bool = False) -> PublicResult:
@@ -203,14 +201,13 @@ class PublicExport(Struct, frozen=True, kw_only=True):
         page = self._shown(found, sizes) if found is not None else None
         if found is None or page is None:
             return name, None
-        listing = replace(found, files=page.files)
-        origin = listing.origin
-        shown = (page.status, page.reason, page.files, page.empty_versions, origin.label)
-        made_from = content_digest([*shown, origin.hidden(), origin.decisions()])
+        public = public_package(found.origin)
+        shown = (page.status, page.reason, page.files, page.empty_versions, public)
+        made_from = content_digest(shown)
         entry = before.manifest.projects.get(name)
         if is_known and entry is not None and entry.made_from == made_from:
             return name, entry
-        pages = tuple(self._pages(page, listing))
+        pages = tuple(self._pages(page, public))
         writer, written = self.place.writer, dict[Key, ObjectVersion]()
         expected: Versions = entry.pages if before.is_true and entry is not None else {}
         if not expected:
@@ -245,31 +242,26 @@ class PublicExport(Struct, frozen=True, kw_only=True):
     def _shown(self, found: UpstreamListing, sizes: Sizes) -> UpstreamPage | None:
         """Return a page with the files that may be exported; None without any."""
         known = found.origin.page
-        shown = replace(known, files=found.files, empty_versions=found.empty_versions)
-        page = only_stored(shown, sizes)
+        shown = frozenset(each.filename for each in found.files)
+        listed = tuple(each for each in known.files if each.filename in shown)
+        page = replace(known, files=listed, empty_versions=tuple(found.empty_versions))
+        page = only_stored(page, sizes)
         files = tuple(each for each in page.files if self._is_allowed(known, each.filename))
         return replace(page, files=files) if files and page.status.serves_files else None
 
-    def _pages(self, page: UpstreamPage, listing: Listing) -> Iterator[SitePage]:
+    def _pages(self, page: UpstreamPage, public: PublicPackage | None) -> Iterator[SitePage]:
         """Yield the pages of a project: for installers, for programs and for people."""
         name = page.name
         html, json = simple_pages.detail_html, simple_pages.detail_json
         yield SitePage(f"simple/{name}/{INDEX}", HTML, partial(html, page))
         yield SitePage(f"simple/{name}/{INDEX_JSON}", SIMPLE_JSON, partial(json, page))
-        releases = releases_of(listing)
+        releases = releases_of(page)
         latest = latest_release(releases)
         if latest is not None:
-            raw = self._core_metadata(page, latest.metadata_file.filename)
-            core = parse_core_metadata(raw, name, latest.version)
+            core = self.web.core_metadata(page, latest)
             data = PypiJsonData(name, latest, core, self.options.files_from_root)
-            render = partial(project_json, data, releases)
-            yield SitePage(f"pypi/{name}/json", JSON, render)
-        render = partial(upstream_page, self.environment, ANYONE, listing)
-        yield SitePage(f"project/{name}/{INDEX}", HTML, render)
-
-    def _core_metadata(self, page: UpstreamPage, filename: str) -> bytes | None:
-        file = page.by_filename[filename]
-        return self.upstream.files.find_metadata(page, file) if file.serves_metadata else None
+            yield SitePage(f"pypi/{name}/json", JSON, partial(project_json, data, releases))
+        yield from self.web.pages(page, releases, public)
 
     def _is_allowed(self, page: UpstreamPage, filename: str) -> bool:
         """Return whether a file may be downloaded, which needs more than its page."""

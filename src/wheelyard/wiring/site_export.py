@@ -187,6 +187,7 @@ class SiteExporter(Struct, frozen=True, kw_only=True):
         if index.upstream is None or export.options.has_public is not True:
             return None
         from wheelyard.upstream.public_export import PublicExport  # noqa: PLC0415 - see above
+        from wheelyard.upstream.public_web_pages import PublicWebPages  # noqa: PLC0415 - see above
 
         def site_of(upstream_id: str) -> Site:
             prefix = keys.upstream(upstream_id)
@@ -198,7 +199,13 @@ class SiteExporter(Struct, frozen=True, kw_only=True):
             place=_public_site(index, export),
             site_of=site_of,
             options=export.options,
-            environment=export.pages.environment,
+            web=PublicWebPages(
+                environment=export.pages.environment,
+                files=index.upstream.files,
+                describe=export.project.pages.describe,
+                decisions=index.decisions,
+                is_local=index.is_local,
+            ),
             threads=LOCAL_THREADS if is_local else REMOTE_THREADS,
         ).run(everything=everything)
 

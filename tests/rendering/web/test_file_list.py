@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from tests.rendering.examples import file, project
 from tests.rendering.web.pages import ENVIRONMENT, many_files, shown_project, shown_release
-from wheelyard.model.project import File
 from wheelyard.rendering.releases import ReleaseOf
+from wheelyard.rendering.shown import ShownFile
 from wheelyard.rendering.web.environment import ANYONE
 from wheelyard.rendering.web.file_list import (
     FILES_PER_PAGE,
@@ -85,7 +85,7 @@ def test_order() -> None:
 def test_every_file_is_on_the_pages() -> None:
     """Each file is on one page of all files, and on those for its Python and its platform."""
     release = ReleaseOf("1.0", tuple(many_files(450)))
-    listed: dict[str, list[File]] = {}
+    listed: dict[str, list[ShownFile]] = {}
     first = file_list(release)
     assert first is not None
     pages = [first.selection, *file_pages(release)]

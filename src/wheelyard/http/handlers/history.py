@@ -1,10 +1,13 @@
 """Handlers of the history of a project, as people read it."""
 
 from wheelyard.errors import NotFound
+from wheelyard.http.private_files import PrivateFiles
 from wheelyard.http.protocol.messages import Request, Response, redirect
+from wheelyard.http.resolver import OpenListing
 from wheelyard.http.web_pages import WebPages
+from wheelyard.operations.decision_history import decision_history
 from wheelyard.operations.project_history import HistoryReader, older_pages
-from wheelyard.rendering.web.history_page import HistoryLinks, history_page
+from wheelyard.rendering.web.history_page import HistoryLinks, decisions_page, history_page
 from wheelyard.storage.base import ObjectVersion
 
 
@@ -12,16 +15,49 @@ async def answer_history(request: Request, web: WebPages) -> Response:
     """
     Handle GET `/project/<name>/history/`, the newest page, and `/project/<name>/history/<number>/`.
 
-    Who may manage the project also sees on the newest page who got rights for it.
+    That of a public project is what was decided about it, on one page.
     """
-    context, sent = web.context, request.params.get("number")
-    name, index = web.require_reader(request), context.index
+    sent, name = request.params.get("number"), web.require_lookup(request)
     if name != request.params["name"]:
         number_sent = (sent,) if sent else ()
         path = web.path("project", name, "history", *number_sent, query=request.query)
         return redirect(301, path)
-    project, version = await context.documents.require_project(name)
-    number, viewer = _parse_number(sent), web.viewer(request.caller, name)
+    listing, number = await web.find(request, name), _parse_number(sent)
+    async with web.context.long_read_limit.acquire(request.client_key):
+        if isinstance(listing.open, PrivateFiles):
+            return await _journal(request, web, listing, listing.open, number)
+        if number is not None:
+            raise _no_page()
+        return await _decisions(request, web, listing)
+
+
+async def _decisions(request: Request, web: WebPages, listing: OpenListing) -> Response:
+    """Return the response with what was decided about a public project."""
+    index, name, viewer = web.context.index, listing.name, web.viewer(request.caller)
+    records = index.decisions
+    known = await web.context.pools.run_read(records.get)
+
+    def render() -> bytes:
+        found = decision_history(records, name, is_local=index.is_local)
+        return decisions_page(
+            web.environment, viewer, name, found.decisions, is_whole=found.is_whole
+        )
+
+    version, is_same = ObjectVersion(f"decisions {known.version}"), listing.open.watch()
+    key = ("decisions", name, viewer)
+    return await web.respond(request, key, version, render, listing=listing, is_current=is_same)
+
+
+async def _journal(
+    request: Request, web: WebPages, listing: OpenListing, files: PrivateFiles, number: int | None
+) -> Response:
+    """
+    Return the response with a page of the journal of a private project.
+
+    Who may manage the project also sees on the newest page who got rights for it.
+    """
+    context, project, version = web.context, files.project, files.version
+    index, name, viewer = context.index, project.name, web.viewer(request.caller, project.name)
     shows_access = viewer.may_manage and number is None
     if shows_access:
         access = await context.pools.run_read(index.access.records.get)
@@ -36,15 +72,14 @@ async def answer_history(request: Request, web: WebPages) -> Response:
             entries = history.with_access(part, project, index.access.records)
         return history_page(web.environment, viewer, name, links, entries, part.lost)
 
-    async with context.long_read_limit.acquire(request.client_key):
-        return await web.respond(
-            request,
-            ("history", name, number, viewer),
-            version,
-            render,
-            name=name,
-            is_current=None if shows_access else index.projects.watch(name, version),
-        )
+    return await web.respond(
+        request,
+        ("history", name, number, viewer),
+        version,
+        render,
+        listing=listing,
+        is_current=None if shows_access else files.watch(),
+    )
 
 
 def _parse_number(text: str | None) -> int | None:
@@ -53,4 +88,8 @@ def _parse_number(text: str | None) -> int | None:
         return None
     if text.isascii() and text.isdecimal() and text[0] != "0" and len(text) <= 9:  # noqa: PLR2004 - of any journal
         return int(text)
-    raise NotFound("A page of a history has a number, from 1.", short="No such page.")
+    raise _no_page()
+
+
+def _no_page() -> NotFound:
+    return NotFound("A page of a history has a number, from 1.", short="No such page.")

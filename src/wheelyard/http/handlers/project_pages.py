@@ -6,35 +6,29 @@ from hashlib import sha256
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
+from packaging.version import Version
 
 from wheelyard.errors import Invalid, NotFound
-from wheelyard.http.caching.cache_headers import page_cache_headers
-from wheelyard.http.page_responses import (
-    FROM_UPSTREAM,
-    listing_response,
-    load_page,
-    load_projects,
-    visibility_key,
-)
+from wheelyard.http.page_responses import load_projects, visibility_key
 from wheelyard.http.private_files import PrivateFiles
 from wheelyard.http.protocol.messages import Request, Response, redirect
-from wheelyard.http.protocol.negotiation import MediaType
-from wheelyard.http.resolver import Asking, OpenListing
-from wheelyard.http.security.read_policy import parse_project_name
+from wheelyard.http.release_metadata import ReleaseMetadata
+from wheelyard.http.resolver import OpenListing
 from wheelyard.http.web_pages import TemporaryPage, WebPages
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import Grants
-from wheelyard.model.project import File, Project
-from wheelyard.operations.search.project_table import VisibleProjects
 from wheelyard.rendering.project_facts import ProjectUser
-from wheelyard.rendering.releases import Release, latest_release, release_of, releases_of
+from wheelyard.rendering.releases import ReleaseOf, latest_release, release_of, releases_of
+from wheelyard.rendering.shown import ShownFile
+from wheelyard.rendering.web.environment import Viewer
 from wheelyard.rendering.web.file_list import FileList, file_list
 from wheelyard.rendering.web.project_page import ProjectContent, project_page
+from wheelyard.rendering.web.public_package import public_package
 from wheelyard.rendering.web.release_page import (
     ReleaseContent,
-    dependency_names,
     files_page,
     missing_release_page,
     release_page,
@@ -54,132 +48,111 @@ class _Neighbours(Struct, frozen=True):
     used_by: tuple[ProjectUser, ...] = ()
     uploaders: tuple[str, ...] = ()
 
-    def version_with(self, document: ObjectVersion) -> ObjectVersion:
-        """Return the version of a page that shows this and a version of the project's document."""
+    def version_with(self, listing: OpenListing) -> ObjectVersion:
+        """Return the version of a page that shows this and a project."""
         users = (":".join(each) for each in self.used_by)
         parts = (*sorted(self.known), "", *users, "", *self.uploaders)
-        return ObjectVersion(f"{document} {sha256(' '.join(parts).encode()).hexdigest()}")
+        shown = f"{listing.version} {_version_of_origin(listing)}"
+        return ObjectVersion(f"{shown} {sha256(' '.join(parts).encode()).hexdigest()}")
 
 
 async def answer_project(request: Request, web: WebPages) -> Response:
     """Handle GET `/project/<name>/`: a project's page; redirect a name in another spelling."""
-    name = parse_project_name(request.params["name"])
-    web.context.read_policy.require_lookup(request.caller, name)
+    name = web.require_lookup(request)
     if name != request.params["name"]:
         return _redirect(request, web, name)
-    listing = await web.context.resolver.find(name, request.caller, Asking(request))
-    if isinstance(listing.open, PrivateFiles):
-        return await _private_project(request, web, listing.open)
-    return await _public_project(request, web, listing)
-
-
-async def _public_project(request: Request, web: WebPages, listing: OpenListing) -> Response:
-    """Return the response with the page of a public project."""
-    # no server without an upstream index needs it
-    from wheelyard.rendering.web.upstream_page import upstream_page  # noqa: PLC0415
-
-    viewer, origin = web.viewer(request.caller), listing.origin
-    # a decision may change the page without changing which files are shown
-    version = ObjectVersion(f"{listing.version} {origin.generation} {origin.refusal}")
-    # no shared cache may keep it: the name may become private any time
-    caching = page_cache_headers(0, is_public=False)
-    page = await load_page(
-        web.context,
-        request,
-        ("web", "upstream_project", listing.name, viewer),
-        version,
-        lambda: upstream_page(web.environment, viewer, listing),
-        (*web.security_headers, *caching, FROM_UPSTREAM),
-    )
-    return listing_response(request, page, MediaType.HTML, listing)
-
-
-async def _private_project(request: Request, web: WebPages, files: PrivateFiles) -> Response:
-    """Return the response with the page of a private project."""
-    project, version, name = files.project, files.version, files.project.name
-    table = await load_projects(web.context)
-    viewer = web.viewer(request.caller, name)
+    listing = await web.find(request, name)
+    table, viewer = await load_projects(web.context), _viewer(request, web, listing)
     access = web.context.index.access
+    described_by = await _latest_file(web, listing)
+    metadata = ReleaseMetadata(listing, described_by, web.required_names)
+    required = await metadata.required_names()
 
     def look() -> tuple[_Neighbours, Grants | None]:
         visible = table.readable_by(request.caller)
         grants = access.load() if viewer.may_manage else None
         seen = _Neighbours(
-            known=_known(web, name, _latest_file(web, project, version), visible),
+            known=frozenset(visible.known(required)),
             used_by=tuple(visible.used_by(name)),
             uploaders=_uploaders(name, grants) if grants else (),
         )
         return seen, grants
 
     seen, grants = await web.context.pools.run_read(look)
+    key = ("project", name, viewer, visibility_key(request.caller))
+    version = seen.version_with(listing)
+    if described_by is not None and not web.has_page(request, key, version):
+        await metadata.load()
 
     def render() -> bytes:
-        releases = releases_of(project)
+        releases = releases_of(listing)
         latest, shown, is_final = latest_release(releases), None, True
         if latest is not None:
-            shown, is_final = _release_content(web, project, latest, latest.version, seen)
+            shown, is_final = _release_content(web, metadata, latest, latest.version, seen)
         content = ProjectContent(
-            project=project,
+            project=listing,
             releases=releases,
             latest=shown,
             used_by=seen.used_by,
             uploaders=seen.uploaders,
+            has_deleted_files=_has_deleted_files(listing),
+            public=public_package(listing.origin),
         )
         return _checked(project_page(web.environment, viewer, content), is_final=is_final)
 
-    is_same_project = _watch(web, name, version, table.generation)
+    is_same_page = _watch(web, listing, table.generation)
     return await web.respond(
         request,
-        ("project", name, viewer, visibility_key(request.caller)),
-        seen.version_with(version),
+        key,
+        version,
         render,
-        name=name,
-        is_current=lambda: is_same_project() and (grants is None or access.peek() is grants),
+        listing=listing,
+        is_current=is_same_page
+        and (lambda: is_same_page() and (grants is None or access.peek() is grants)),
     )
 
 
 async def answer_release(request: Request, web: WebPages) -> Response:
     """Handle GET `/project/<name>/<version>/`: a release's page, or a redirect to its usual URL."""
-    name = web.require_reader(request)
-    project, version = await web.context.documents.require_project(name)
-    viewer, release = web.viewer(request.caller, name), _release(project, request.params["version"])
+    name, sent = web.require_lookup(request), request.params["version"]
+    listing = await web.find(request, name)
+    release = await _release(web, listing, sent)
     if release is None:
-        return _missing_release(request, web, name)
-    if (name, release.version) != (request.params["name"], request.params["version"]):
+        return await _missing_release(request, web, listing)
+    if (name, release.version) != (request.params["name"], sent):
         return _redirect(request, web, name, release.version)
-
-    table = await load_projects(web.context)
+    table, viewer = await load_projects(web.context), _viewer(request, web, listing)
+    metadata = ReleaseMetadata(listing, release.metadata_file, web.required_names)
+    required = await metadata.required_names()
 
     def look() -> _Neighbours:
-        visible = table.readable_by(request.caller)
-        return _Neighbours(known=_known(web, name, release.metadata_file, visible))
+        return _Neighbours(known=frozenset(table.readable_by(request.caller).known(required)))
 
     seen = await web.context.pools.run_read(look)
+    key = ("release", name, release.version, viewer, visibility_key(request.caller))
+    version = seen.version_with(listing)
+    if not web.has_page(request, key, version):
+        await metadata.load()
 
     def render() -> bytes:
-        latest = latest_release(releases_of(project))
-        version = latest.version if latest else ""
-        content, is_final = _release_content(web, project, release, version, seen)
+        latest = latest_release(releases_of(listing))
+        latest_version = latest.version if latest else ""
+        content, is_final = _release_content(web, metadata, release, latest_version, seen)
+        public = public_package(listing.origin)
+        content = replace(content, public=public and public.of_release(release.version))
         return _checked(release_page(web.environment, viewer, content), is_final=is_final)
 
-    key = ("release", name, release.version, viewer, visibility_key(request.caller))
-    return await web.respond(
-        request,
-        key,
-        seen.version_with(version),
-        render,
-        name=name,
-        is_current=_watch(web, name, version, table.generation),
-    )
+    is_same = _watch(web, listing, table.generation)
+    return await web.respond(request, key, version, render, listing=listing, is_current=is_same)
 
 
 async def answer_files(request: Request, web: WebPages) -> Response:
     """Handle GET `/project/<name>/<version>/files/...`: a further page of the files."""
-    name, params = web.require_reader(request), request.params
-    project, version = await web.context.documents.require_project(name)
-    viewer, release = web.viewer(request.caller, name), _release(project, params["version"])
+    name, params = web.require_lookup(request), request.params
+    listing = await web.find(request, name)
+    release = await _release(web, listing, params["version"])
     if release is None:
-        return _missing_release(request, web, name)
+        return await _missing_release(request, web, listing)
     facet, number = params.get("facet", ""), params.get("number", "1")
     if _PAGE_NUMBER.fullmatch(facet) and "number" not in params:
         facet, number = "", facet
@@ -194,34 +167,47 @@ async def answer_files(request: Request, web: WebPages) -> Response:
     path = ("project", name, release.version, *filter(None, found.selection.path.split("/")))
     if path != request.segments:
         return _redirect(request, web, *path[1:])
+    viewer = _viewer(request, web, listing)
 
     def render() -> bytes:
-        return files_page(web.environment, viewer, project, release, found)
+        return files_page(web.environment, viewer, listing, release, found)
 
-    key = ("files", name, release.version, facet, number, viewer)
-    is_current = web.context.index.projects.watch(name, version)
-    return await web.respond(request, key, version, render, name=name, is_current=is_current)
+    key, version = ("files", name, release.version, facet, number, viewer), listing.version
+    return await web.respond(
+        request,
+        key,
+        ObjectVersion(version),
+        render,
+        listing=listing,
+        is_current=listing.open.watch(),
+    )
 
 
 def _release_content(
-    web: WebPages, project: Project, release: Release, latest: str, seen: _Neighbours
+    web: WebPages,
+    metadata: ReleaseMetadata,
+    release: ReleaseOf[ShownFile],
+    latest: str,
+    seen: _Neighbours,
 ) -> tuple[ReleaseContent, bool]:
     """Return what a page shows of a release, and whether it would show the same later."""
-    core = web.context.core_metadata.load(project.name, release.metadata_file)
+    core = metadata.core
+    assert core is not None  # noqa: S101 - it was loaded for this page
     described = web.descriptions.render(core)  # may wait
     content = ReleaseContent(
-        project=project,
+        project=metadata.listing,
         release=release,
         latest=latest,
         core=core,
         description=described.html,
         known=seen.known,
+        lacks_core=metadata.is_missing,
     )
-    return content, described.is_final
+    return content, described.is_final and not metadata.is_missing
 
 
 def _checked(page: bytes, *, is_final: bool) -> bytes:
-    """Return a page; raise TemporaryPage if the server was too busy to render its description."""
+    """Return a page; raise TemporaryPage if a later one may show more of the core metadata."""
     if not is_final:
         raise TemporaryPage(page)
     return page
@@ -231,37 +217,49 @@ def _redirect(request: Request, web: WebPages, *segments: str) -> Response:
     return redirect(301, web.path("project", *segments, query=request.query))
 
 
-def _release(project: Project, text: str) -> Release | None:
+def _viewer(request: Request, web: WebPages, listing: OpenListing) -> Viewer:
+    """Return who looks at a page of a project; nobody manages a public one."""
+    return web.viewer(request.caller, None if listing.origin.is_upstream else listing.name)
+
+
+async def _release(web: WebPages, listing: OpenListing, text: str) -> ReleaseOf[ShownFile] | None:
     """Return the release whose version `text` is, in any spelling; None if there is none."""
+    version = _parse_version(text)
+    if version is None:
+        return None
+    return await web.context.pools.run_read(lambda: release_of(listing, version))
+
+
+def _parse_version(text: str) -> Version | None:
     try:
-        return release_of(project, parse_version(text))
+        return parse_version(text)
     except Invalid:
         return None
 
 
-def _missing_release(request: Request, web: WebPages, name: NormalizedName) -> Response:
-    viewer, version = web.viewer(request.caller, name), request.params["version"]
-    root = "../" * len(request.segments)
-    body = missing_release_page(web.environment, viewer, root, name, version)
-    return web.own_page(404, body)
+async def _missing_release(request: Request, web: WebPages, listing: OpenListing) -> Response:
+    viewer, sent = _viewer(request, web, listing), request.params["version"]
+    root, version = "../" * len(request.segments), _parse_version(sent)
+
+    def render() -> bytes:
+        public = public_package(listing.origin)
+        hidden = public and public.of_release(str(version or ""))
+        return missing_release_page(web.environment, viewer, root, listing.name, sent, hidden)
+
+    return web.own_page(404, await web.context.pools.run_read(render))
 
 
-def _latest_file(web: WebPages, project: Project, version: ObjectVersion) -> File | None:
+async def _latest_file(web: WebPages, listing: OpenListing) -> ShownFile | None:
     """Return the file that describes the latest release; remembered, as releases may be many."""
-    key = ObjectVersion(f"{project.name} {version}")
+    key = f"{listing.name} {listing.version}"
     found = web.latest_files.get(key)
-    latest = latest_release(releases_of(project)) if found is None else None
-    if latest is None:
+    if found is not None:
         return found
+    latest = await web.context.pools.run_read(lambda: latest_release(releases_of(listing)))
+    if latest is None:
+        return None
     web.latest_files.put(key, latest.metadata_file, _FILE_BYTES)
     return latest.metadata_file
-
-
-def _known(
-    web: WebPages, name: NormalizedName, file: File | None, visible: VisibleProjects
-) -> frozenset[NormalizedName]:
-    """Return the names that a release requires, by its file, and that are among the visible."""
-    return frozenset(visible.known(_dependency_names(web, name, file))) if file else frozenset()
 
 
 def _uploaders(name: NormalizedName, grants: Grants) -> tuple[str, ...]:
@@ -270,20 +268,23 @@ def _uploaders(name: NormalizedName, grants: Grants) -> tuple[str, ...]:
     return tuple(sorted({who for each in uploading for who in each.who}))
 
 
-def _dependency_names(web: WebPages, name: NormalizedName, file: File) -> frozenset[NormalizedName]:
-    """Return the names that a release requires, remembered by the digest of its core metadata."""
-    found = web.dependency_names.get(file.core_metadata)
-    if found is None:
-        found = dependency_names(web.context.core_metadata.load(name, file))
-        size = 256 + sum(100 + len(each) for each in found)
-        web.dependency_names.put(file.core_metadata, found, size)
-    return found
+def _has_deleted_files(listing: OpenListing) -> bool:
+    files = listing.open
+    return isinstance(files, PrivateFiles) and bool(files.project.deleted_filenames)
 
 
-def _watch(
-    web: WebPages, name: NormalizedName, version: ObjectVersion, generation: int
-) -> Callable[[], bool]:
+def _version_of_origin(listing: OpenListing) -> str:
+    """Return another text whenever pages say something else of where a project is from."""
+    origin = listing.origin
+    since = origin.confirmed_at if origin.is_stale else ""
+    # a decision may change a page without changing which files are shown
+    return f"{origin.generation} {origin.refusal} {since}"
+
+
+def _watch(web: WebPages, listing: OpenListing, generation: int) -> Callable[[], bool] | None:
     """Return a function that says whether a page of a project would be the same now."""
-    is_same_document = web.context.index.projects.watch(name, version)
+    is_same_listing = listing.open.watch()
+    if is_same_listing is None:
+        return None
     is_same_index = web.context.index.search.watch(generation)
-    return lambda: is_same_document() and is_same_index()
+    return lambda: is_same_listing() and is_same_index()

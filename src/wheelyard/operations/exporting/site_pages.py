@@ -230,6 +230,7 @@ class ProjectPages:
             releases=self._releases,
             latest=self._content(self._latest) if self._latest else None,
             used_by=self.used_by,
+            has_deleted_files=bool(self.project.deleted_filenames),
         )
         return project_page(self.site.environment, ANYONE, content)
 

@@ -19,12 +19,15 @@ from packaging.utils import NormalizedName
 
 from wheelyard.model.principals import with_name
 from wheelyard.model.project import File
-from wheelyard.rendering.releases import Release
+from wheelyard.rendering.releases import ReleaseOf
+from wheelyard.rendering.shown import ShownFile
 from wheelyard.rendering.simple_pages import file_url, timestamp
 from wheelyard.rendering.web.tags import Facet, compatibility_of
 
 FILES_PER_PAGE: Final = 100
 """With more files, a release has several pages of files, and pages of some of them."""
+NOT_KNOWN: Final = "not known"
+"""What is shown of a public file where its upstream index does not say more."""
 MAX_FACETS: Final = 24
 """The most pages by interpreter, and the most by platform; those with the most files are chosen."""
 
@@ -49,7 +52,7 @@ class FileList(Struct, frozen=True):
     """A page of the list of files of a release, and the way to the others."""
 
     selection: FileSelection
-    shown: tuple[File, ...]
+    shown: tuple[ShownFile, ...]
     first: int
     """The number of the first shown file, from 1."""
     total: int
@@ -66,7 +69,7 @@ class FileList(Struct, frozen=True):
         return self.first + len(self.shown) - 1
 
 
-def file_list(release: Release, facet: str = "", number: int = 1) -> FileList | None:
+def file_list(release: ReleaseOf[ShownFile], facet: str = "", number: int = 1) -> FileList | None:
     """Return a page of the files of a release by the path of its facet; None if there is none."""
     files = sorted(
         ((compatibility_of(file.filename), file) for file in release.files),
@@ -94,7 +97,7 @@ def file_list(release: Release, facet: str = "", number: int = 1) -> FileList | 
     )
 
 
-def file_pages(release: Release) -> Iterator[FileSelection]:
+def file_pages(release: ReleaseOf[ShownFile]) -> Iterator[FileSelection]:
     """Yield each page of the files of a release besides the page of the release itself."""
     if len(release.files) <= FILES_PER_PAGE:
         return
@@ -116,30 +119,42 @@ def _facets(of_files: Iterable[Sequence[Facet]]) -> tuple[tuple[Facet, int], ...
     return tuple((facet, count) for facet, count in counts.items() if facet in most)
 
 
-def file_rows(files: Iterable[File], name: NormalizedName, files_url: str) -> Markup:
+def file_rows(files: Iterable[ShownFile], name: NormalizedName, files_url: str) -> Markup:
     """Return the rows of a table of files, built in Python as that is faster than a template."""
     base = escape(files_url)
     rows = (_file_row(file, f"{base}/{file_url(name, file)}") for file in files)
     return Markup("".join(rows))  # noqa: S704 - they are escaped
 
 
-def _file_row(file: File, url: str) -> str:
-    uploaded_at, compatibility = timestamp(file.uploaded_at), compatibility_of(file.filename)
+def _file_row(file: ShownFile, url: str) -> str:
+    compatibility = compatibility_of(file.filename)
     marks = "" if file.yanked is None else f" {yank_mark(file.yanked)}"
-    if file.waived_rules:
+    if isinstance(file, File) and file.waived_rules:
         rules = escape(", ".join(file.waived_rules))
         marks += f' <span class="mark">imported as it is: {rules}</span>'
     metadata = f' · <a href="{url}.metadata">metadata</a>' if file.serves_metadata else ""
+    digest = f'SHA-256 <code data-copy="SHA-256">{file.sha256}</code>' if file.sha256 else ""
     return (
         f'<tr>\n<td><a href="{url}">{escape(file.filename)}</a>{marks}\n'
         f"<div>{escape(compatibility.text)}{metadata}</div>\n"
-        f'<div class="digest">SHA-256 <code data-copy="SHA-256">{file.sha256}</code></div></td>\n'
-        f"<td>{compatibility.kind}</td>\n<td>{readable_size(file.size)}</td>\n"
-        f'<td><time datetime="{uploaded_at}">{uploaded_at[:10]} {uploaded_at[11:16]} UTC</time>'
-        f'<br>by <bdi class="id">{escape(with_name(file.uploaded_by, file.uploaded_by_name))}</bdi>'
-        "</td>\n"
+        f'<div class="digest">{digest}</div></td>\n'
+        f"<td>{compatibility.kind}</td>\n"
+        f"<td>{NOT_KNOWN if file.size is None else readable_size(file.size)}</td>\n"
+        f"<td>{_upload(file)}</td>\n"
         "</tr>\n"
     )
+
+
+def _upload(file: ShownFile) -> str:
+    """Return the HTML of when a file was uploaded, and by whom if that was to this index."""
+    if file.uploaded_at is None:
+        return NOT_KNOWN
+    at = timestamp(file.uploaded_at)
+    time = f'<time datetime="{at}">{at[:10]} {at[11:16]} UTC</time>'
+    if not isinstance(file, File):
+        return time
+    who = escape(with_name(file.uploaded_by, file.uploaded_by_name))
+    return f'{time}<br>by <bdi class="id">{who}</bdi>'
 
 
 def yank_mark(reason: str) -> str:

@@ -1,11 +1,17 @@
-"""The history of a project: its journal as people read it, newest first, several pages of it."""
+"""
+The history of a project, newest first.
 
-from collections.abc import Iterator, Sequence
+Of a private one it is its journal, on several pages; of a public one, what was decided about it.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from itertools import groupby
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
+from wheelyard.model.decisions import Decision, describe
 from wheelyard.model.journal_entry import JournalEntry
 from wheelyard.model.principals import with_name
 from wheelyard.model.text import counted
@@ -63,9 +69,32 @@ def history_page(
         viewer,
         "../../../" if links.number is None else "../../../../",
         name=name,
+        is_public=False,
         changes=changes_of(entries),
         links=links,
         lost=lost,
+    )
+
+
+def decisions_page(
+    environment: PageEnvironment,
+    viewer: Viewer,
+    name: NormalizedName,
+    decisions: Iterable[Decision],
+    *,
+    is_whole: bool,
+) -> bytes:
+    """Return the page of decisions about a public project, newest first, perhaps all of them."""
+    return environment.render(
+        "history.html",
+        viewer,
+        "../../../",
+        name=name,
+        is_public=True,
+        is_whole=is_whole,
+        changes=[_told(each) for each in decisions],
+        links=HistoryLinks(None, 0),
+        lost=(),
     )
 
 
@@ -86,13 +115,22 @@ def _group(entry: JournalEntry) -> tuple[object, ...]:
 def _change(entries: Sequence[JournalEntry]) -> Change:
     newest = entries[0]
     return Change(
-        at=newest.at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        at=_seconds(newest.at),
         who=with_name(newest.by, newest.by_name),
         credential=newest.credential,
         what=_in_words(newest, versions_of(file for each in entries for file in each.files)),
         files=tuple(_files(entries)),
         reason=newest.reason,
     )
+
+
+def _told(decision: Decision) -> Change:
+    """Return a decision as a change; its reason is among its words."""
+    return Change(_seconds(decision.at), decision.by, "", describe(decision), (), "")
+
+
+def _seconds(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _in_words(entry: JournalEntry, versions: Sequence[str]) -> str:

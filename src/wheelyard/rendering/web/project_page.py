@@ -3,17 +3,17 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from msgspec import Struct
 
-from wheelyard.model.project import Project
 from wheelyard.model.text import counted
 from wheelyard.rendering.project_facts import ProjectUser
-from wheelyard.rendering.releases import Release, ReleaseOf
-from wheelyard.rendering.shown import ShownFile
+from wheelyard.rendering.releases import ReleaseOf
+from wheelyard.rendering.shown import ShownFile, ShownProject
 from wheelyard.rendering.simple_pages import listed_version
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
-from wheelyard.rendering.web.file_list import file_list, yank_mark
+from wheelyard.rendering.web.file_list import NOT_KNOWN, file_list, yank_mark
+from wheelyard.rendering.web.public_package import PublicPackage
 from wheelyard.rendering.web.release_page import (
     ReleaseContent,
     file_values,
@@ -30,8 +30,8 @@ USERS_SHOWN: Final = 50
 class ProjectContent(Struct, frozen=True, kw_only=True):
     """What the page of a project shows, for whoever looks at it."""
 
-    project: Project
-    releases: Sequence[Release]
+    project: ShownProject[ShownFile]
+    releases: Sequence[ReleaseOf[ShownFile]]
     """Newest first."""
     latest: ReleaseContent | None
     """The release that describes the project; None without releases."""
@@ -39,13 +39,23 @@ class ProjectContent(Struct, frozen=True, kw_only=True):
     """The projects that require this one and that may be shown."""
     uploaders: Sequence[str] = ()
     """The principals that may upload, for viewers who may know them."""
+    has_deleted_files: bool = False
+    public: PublicPackage | None = None
+    """What else is shown of a project of an upstream index; None for a private one."""
 
 
 def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectContent) -> bytes:
     """Return the bytes of the page of a project."""
     project, latest = content.project, content.latest
     if latest is None:
-        return environment.render("empty_project.html", viewer, "../../", project=project)
+        return environment.render(
+            "empty_project.html",
+            viewer,
+            "../../",
+            project=project,
+            has_deleted_files=content.has_deleted_files,
+            public=content.public,
+        )
     base = f"{version_path(latest.release.version)}/"
     files = file_list(latest.release)
     return environment.render(
@@ -53,6 +63,7 @@ def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectC
         viewer,
         "../../",
         is_project=True,
+        public=content.public,
         **latest.values,
         **file_values(environment, project.name, files, base, ""),
         releases=content.releases,
@@ -66,17 +77,15 @@ def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectC
     )
 
 
-def release_rows(releases: Iterable[ReleaseOf[ShownFile]], *, have_pages: bool = True) -> Markup:
+def release_rows(releases: Iterable[ReleaseOf[ShownFile]]) -> Markup:
     """Return the rows of a table of releases, built in Python as there may be thousands."""
-    rows = (_release_row(each, has_page=have_pages) for each in releases)
-    return Markup("".join(rows))  # noqa: S704 - they are escaped
+    return Markup("".join(map(_release_row, releases)))  # noqa: S704 - they are escaped
 
 
-def _release_row(release: ReleaseOf[ShownFile], *, has_page: bool) -> str:
+def _release_row(release: ReleaseOf[ShownFile]) -> str:
     version, date = release.version, release_date(release)
-    name = f'<a href="{version_path(version)}/">{version}</a>' if has_page else escape(version)
-    name = f'<span class="id">{name}</span>'
-    time = f'<time datetime="{date}">{date[:10]}</time>' if date else "not known"
+    name = f'<span class="id"><a href="{version_path(version)}/">{version}</a></span>'
+    time = f'<time datetime="{date}">{date[:10]}</time>' if date else NOT_KNOWN
     is_prerelease = listed_version(version).is_prerelease
     marks = ' <span class="mark">pre-release</span>' if is_prerelease else ""
     if release.is_yanked:

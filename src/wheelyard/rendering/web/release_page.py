@@ -16,13 +16,13 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.model.metadata import CoreMetadata
-from wheelyard.model.project import Project
-from wheelyard.rendering.releases import Release, ReleaseOf
-from wheelyard.rendering.shown import ShownFile
+from wheelyard.rendering.releases import ReleaseOf
+from wheelyard.rendering.shown import ShownFile, ShownProject
 from wheelyard.rendering.simple_pages import listed_version, timestamp
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.file_list import FileList, file_list, file_rows
 from wheelyard.rendering.web.project_links import TEXT_LIMIT, people, project_links
+from wheelyard.rendering.web.public_package import PublicPackage
 from wheelyard.rendering.web.requirements import dependency_groups, parse_dependency
 
 _LICENSE: Final = "License :: "
@@ -34,15 +34,19 @@ _NUMBER: Final = re.compile("[0-9]+")
 class ReleaseContent(Struct, frozen=True, kw_only=True):
     """What the page of a release shows, for whoever looks at it."""
 
-    project: Project
+    project: ShownProject[ShownFile]
     """Of which only name, status and reason are shown."""
-    release: Release
+    release: ReleaseOf[ShownFile]
     latest: str
     """The version of the release that describes the project."""
     core: CoreMetadata
     description: Markup
     known: Container[str] = frozenset()
     """The names that dependencies are linked to: projects of this index that may be shown."""
+    public: PublicPackage | None = None
+    """What else is shown of a release of an upstream index; None for a private one."""
+    lacks_core: bool = False
+    """Whether `core` is a minimum because the upstream index has not sent it."""
 
     @property
     def values(self) -> dict[str, object]:
@@ -66,6 +70,7 @@ class ReleaseContent(Struct, frozen=True, kw_only=True):
             "dependencies": dependency_groups(core.requires_dist, core.provides_extra),
             "known": self.known,
             "description": self.description,
+            "lacks_core": self.lacks_core,
         }
 
 
@@ -77,6 +82,7 @@ def release_page(environment: PageEnvironment, viewer: Viewer, content: ReleaseC
         viewer,
         "../../../",
         is_project=False,
+        public=content.public,
         **content.values,
         **file_values(environment, content.project.name, files, "./", "../"),
     )
@@ -85,8 +91,8 @@ def release_page(environment: PageEnvironment, viewer: Viewer, content: ReleaseC
 def files_page(
     environment: PageEnvironment,
     viewer: Viewer,
-    project: Project,
-    release: Release,
+    project: ShownProject[ShownFile],
+    release: ReleaseOf[ShownFile],
     files: FileList,
 ) -> bytes:
     """Return the bytes of one of the further pages of the files of a release."""
@@ -168,8 +174,19 @@ def _natural_order(parts: list[str]) -> list[str]:
 
 
 def missing_release_page(
-    environment: PageEnvironment, viewer: Viewer, root: str, name: NormalizedName, version: str
+    environment: PageEnvironment,
+    viewer: Viewer,
+    root: str,
+    name: NormalizedName,
+    version: str,
+    public: PublicPackage | None = None,
 ) -> bytes:
-    """Return the bytes of the page for a release that a project does not have."""
-    values = {"name": name, "version": version[:TEXT_LIMIT]}
-    return environment.render("missing_release.html", viewer, root, **values)
+    """Return the bytes of the page for a release that a project does not have, or not show."""
+    return environment.render(
+        "missing_release.html",
+        viewer,
+        root,
+        name=name,
+        version=version[:TEXT_LIMIT],
+        public=public,
+    )

@@ -1,0 +1,90 @@
+"""What the pages of a public project say that those of a private one do not."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from markupsafe import Markup, escape
+from msgspec import Struct
+from msgspec.structs import replace
+
+from wheelyard.model.decisions import Decision, describe
+from wheelyard.model.distribution_filename import strip_trailing_zeros
+from wheelyard.model.text import counted
+from wheelyard.rendering.listing import HiddenFiles, Origin
+from wheelyard.rendering.simple_pages import timestamp
+
+HIDDEN_SHOWN: Final = 20
+"""How many rows of what is not shown are shown at first; the others are folded."""
+
+
+class PublicPackage(Struct, frozen=True, kw_only=True):
+    """Where a project of an upstream index is from, what of it is not shown, and who decided so."""
+
+    label: str
+    """The name of the upstream index; empty if none was asked."""
+    hidden: Sequence[HiddenFiles] = ()
+    """Newest first."""
+    decisions: Sequence[Decision] = ()
+    """Those in force."""
+    refusal: str = ""
+    """Why nothing of the project is shown; empty if it is."""
+    stale_since: datetime | None = None
+    """UTC; when the upstream index has confirmed this last, if it does not answer; else None."""
+
+    def of_release(self, version: str) -> "PublicPackage":
+        """Return what the page of one release says: nothing of what others hide."""
+        wanted = strip_trailing_zeros(version)
+        hidden = [each for each in self.hidden if strip_trailing_zeros(each.version) == wanted]
+        return replace(self, hidden=hidden)
+
+    @property
+    def stale_time(self) -> str:
+        """`stale_since` as `upload-time` is; empty if the upstream index answers."""
+        return timestamp(self.stale_since) if self.stale_since else ""
+
+    @property
+    def recent_rows(self) -> Markup:
+        """The rows of a table of what is not shown, the first ones."""
+        return _rows(self.hidden[:HIDDEN_SHOWN])
+
+    @property
+    def older_rows(self) -> Markup:
+        """The other rows; empty if there are few."""
+        return _rows(self.hidden[HIDDEN_SHOWN:])
+
+    @property
+    def older(self) -> int:
+        """How many other rows there are."""
+        return len(self.hidden[HIDDEN_SHOWN:])
+
+    @property
+    def told_decisions(self) -> list[tuple[str, str, str]]:
+        """What was decided in words, by whom, and on which day."""
+        return [(describe(each), each.by, timestamp(each.at)[:10]) for each in self.decisions]
+
+
+def public_package(origin: Origin) -> PublicPackage | None:
+    """Return what pages say of an upstream index; None of a private project; `origin` may read."""
+    if not origin.is_upstream:
+        return None
+    return PublicPackage(
+        label=origin.label,
+        hidden=origin.hidden(),
+        decisions=origin.decisions(),
+        refusal=origin.refusal,
+        stale_since=origin.confirmed_at if origin.is_stale else None,
+    )
+
+
+def _rows(hidden: Iterable[HiddenFiles]) -> Markup:
+    """Return rows of a table, built in Python as there may be thousands."""
+    return Markup("".join(map(_row, hidden)))  # noqa: S704 - they are escaped
+
+
+def _row(hidden: HiddenFiles) -> str:
+    return (
+        f'<tr><td class="id">{escape(hidden.version)}</td>'
+        f"<td>{counted(hidden.count, 'file')}</td>"
+        f'<td class="sentence"><bdi>{escape(hidden.reason)}</bdi></td></tr>\n'
+    )
