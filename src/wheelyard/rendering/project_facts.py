@@ -64,6 +64,8 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
     """The version of the document that this was made from; empty if only the name is known."""
     status: str = ""
     """The status unless it is active, else `yanked` if every release is; empty for all others."""
+    origin: str = ""
+    """The label of the upstream index of a public project; empty for a private one."""
 
     @property
     def required_names(self) -> tuple[NormalizedName, ...]:
