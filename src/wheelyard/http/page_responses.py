@@ -130,9 +130,11 @@ def with_age(response: Response, origin: Origin) -> Response:
     return replace(response, headers=(*others, *stale))
 
 
-def visibility_key(caller: Caller) -> tuple[Scope, ...] | None:
+def visibility_key(caller: Caller) -> tuple[bool, tuple[Scope, ...]] | None:
     """Return a cache key for the set of projects that `caller` may read; None for all projects."""
-    return None if caller.may_everywhere(Action.READ) else caller.scopes
+    if caller.may_everywhere(Action.READ):
+        return None
+    return caller.may_read_public_packages, caller.scopes
 
 
 def visible_names(names: Snapshot[NameList], caller: Caller) -> tuple[NormalizedName, ...]:

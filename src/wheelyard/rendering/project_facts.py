@@ -1,20 +1,22 @@
 """
 The facts of a project that pages about several projects show, and that a search looks at.
 
-They are made from the project's document and the core metadata of its latest release.
+They are made from the project's document, or from its page of an upstream index, and the core
+metadata of its latest release.
 """
 
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from operator import attrgetter
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final, NamedTuple, TypeVar
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.model.project import SUMMARY_LIMIT, Project, Status
-from wheelyard.rendering.releases import Release
+from wheelyard.rendering.releases import Release, ReleaseOf
+from wheelyard.rendering.shown import ShownFile, ShownProject
 from wheelyard.rendering.simple_pages import served_files
 
 KEYWORDS_LIMIT: Final = 512
@@ -23,17 +25,19 @@ KEYWORDS_LIMIT: Final = 512
 Milliseconds = Annotated[int, Meta(ge=0, lt=253_402_300_800_000)]  # before the year 10000
 """Milliseconds since the epoch; 0 for never."""
 
+F = TypeVar("F", bound=ShownFile)
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SEPARATORS: Final = re.compile(r"[-_.]+")
 _REQUIRED_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 class ProjectUser(NamedTuple):
-    """A project whose latest release requires another one."""
+    """A project whose latest release requires another one; the fields are as in `ProjectFacts`."""
 
     name: NormalizedName
     status: str
-    """As in `ProjectFacts`."""
+    origin: str = ""
 
 
 class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
@@ -61,7 +65,11 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
     text: str = ""
     """Name, summary and keywords, folded by `fold`."""
     document: str = ""
-    """The version of the document that this was made from; empty if only the name is known."""
+    """
+    The version of the document that this was made from; empty if only the name is known.
+
+    Of a public project, it changes with its page and with what was decided about it.
+    """
     status: str = ""
     """The status unless it is active, else `yanked` if every release is; empty for all others."""
     origin: str = ""
@@ -96,24 +104,50 @@ def facts_of(
     requirements: Iterable[str] = (),
     document: str = "",
 ) -> ProjectFacts:
-    """Return the facts of a project, with what the core metadata of its latest release say."""
-    name, events = project.name, project.commit.events if project.commit else ()
-    shown = (summary or project.summary)[:SUMMARY_LIMIT] if latest else ""
-    summary, words = _encodable(shown), _encodable((keywords or "")[:KEYWORDS_LIMIT])
-    current = [file for file in served_files(project) if file.yanked is None]
-    newest = max(current, key=attrgetter("uploaded_at", "filename"), default=None)
+    """Return the facts of a private project, with what the core metadata of its release say."""
+    events = project.commit.events if project.commit else ()
+    facts = _facts_of(project, latest, summary or project.summary, keywords, requirements)
+    changed = max((_milliseconds(each.at) for each in events), default=0)
+    return replace(facts, changed=changed, document=document)
+
+
+def public_facts_of(
+    project: ShownProject[F],
+    latest: ReleaseOf[F] | None,
+    summary: str,
+    keywords: str,
+    requirements: Iterable[str],
+    origin: str,
+) -> ProjectFacts:
+    """Return the facts of a public project, with what the core metadata of its release say."""
+    return replace(_facts_of(project, latest, summary, keywords, requirements), origin=origin)
+
+
+def _facts_of(
+    project: ShownProject[F],
+    latest: ReleaseOf[F] | None,
+    summary: str,
+    keywords: str | None,
+    requirements: Iterable[str],
+) -> ProjectFacts:
+    name, shown = project.name, _encodable(summary[:SUMMARY_LIMIT] if latest else "")
+    words = _encodable((keywords or "")[:KEYWORDS_LIMIT])
+    uploads = [
+        (file.uploaded_at, file.filename, file.version)
+        for file in served_files(project)
+        if file.yanked is None and file.uploaded_at is not None
+    ]
+    at, _, version = max(uploads, default=(_EPOCH, "", ""))
     required = {required_name(each) for each in requirements} - {"", name}
     return ProjectFacts(
         name,
         version=latest.version if latest else "",
-        summary=summary,
+        summary=shown,
         keywords=words,
         requires=f" {' '.join(sorted(required))} " if required else "",
-        uploaded_version=newest.version if newest else "",
-        uploaded=_milliseconds(newest.uploaded_at) if newest else 0,
-        changed=max((_milliseconds(each.at) for each in events), default=0),
-        text=fold(f"{name} {summary} {words}"),
-        document=document,
+        uploaded_version=version,
+        uploaded=_milliseconds(at),
+        text=fold(f"{name} {shown} {words}"),
         status=_status(project, latest),
     )
 
@@ -124,7 +158,7 @@ def required_name(requirement: str) -> str:
     return fold(found[0]) if found else ""
 
 
-def _status(project: Project, latest: Release | None) -> str:
+def _status(project: ShownProject[F], latest: ReleaseOf[F] | None) -> str:
     if project.status is not Status.ACTIVE:
         return project.status.value
     return "yanked" if latest is not None and latest.is_yanked else ""

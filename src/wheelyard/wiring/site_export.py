@@ -393,10 +393,10 @@ def _has_files_of(index: Index, dest: str) -> bool:
 
 
 def _known_facts(index: Index) -> tuple[ProjectFacts, ...]:
-    """Return the facts of projects that a server has stored for its search; perhaps old or none."""
+    """Return the facts of private projects that a server has stored; perhaps old or none."""
     stored = index.projects.store.get(keys.SEARCH)
     table = decode_table(stored.body) if isinstance(stored, Stored) else None
-    return table.projects if table else ()
+    return tuple(each for each in table.projects if not each.origin) if table else ()
 
 
 def _core_of(index: Index, name: NormalizedName, file: File) -> CoreMetadata:

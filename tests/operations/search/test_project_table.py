@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from packaging.utils import NormalizedName
 
 from tests.operations.in_memory_index import ALICE
-from wheelyard.model.access import Action, Caller, Pattern, Scope
+from wheelyard.model.access import ANONYMOUS, Action, Caller, Pattern, Scope
 from wheelyard.operations.search.project_table import Found, ProjectTable, table_of
 from wheelyard.rendering.project_facts import ProjectFacts, fold
 
@@ -16,7 +16,8 @@ SCOPES = st.builds(
     st.sampled_from([Action.READ, Action.UPLOAD, Action.UPLOAD.with_implied]),
     st.lists(PATTERNS, max_size=4).map(tuple),
 )
-CALLERS = st.builds(Caller, st.just("user:ana@acme.dev"), st.lists(SCOPES, max_size=3).map(tuple))
+PRINCIPALS = st.sampled_from(["user:ana@acme.dev", ANONYMOUS])
+CALLERS = st.builds(Caller, PRINCIPALS, st.lists(SCOPES, max_size=3).map(tuple))
 
 
 def facts(name: str, summary: str = "", **others: str | int) -> ProjectFacts:
@@ -51,6 +52,44 @@ def test_order_of_results() -> None:
     assert search(table, "Acme_Core") == names
     assert search(table, "acme.core") == names
     assert search(table, "  core ACME ") == ["acme-core", "acme-core-extra", "core", *names[2:]]
+
+
+def test_private_projects_come_first() -> None:
+    """Of equally good results, private projects come before public ones; an exact name is first."""
+    table = table_of(
+        [
+            facts("core", origin="pypi"),
+            facts("core-a", origin="pypi"),
+            facts("core-b"),
+            facts("a-core", origin="pypi"),
+            facts("b-core"),
+            facts("x", "core", origin="pypi"),
+            facts("y", "core"),
+        ]
+    )
+
+    expected = ["core", "core-b", "core-a", "b-core", "a-core", "y", "x"]
+    assert search(table, "core") == expected
+    part = table.readable_by(ALICE).search("core", 1, 3)
+    assert (part.total, [each.name for each in part.projects]) == (7, expected[1:3])
+
+
+def test_public_projects_are_apart() -> None:
+    """The newest uploads and changes are those of private projects; users of one are marked."""
+    table = table_of(
+        [
+            facts("a", uploaded=1, changed=1, requires=" b "),
+            facts("b", uploaded=9, origin="pypi", requires=" a "),
+        ]
+    )
+    visible = table.readable_by(ALICE)
+
+    assert [each.name for each in visible.latest_uploads(5)] == ["a"]
+    assert [each.name for each in visible.latest_changes(5)] == ["a"]
+    assert [each.name for each in visible.private] == ["a"]
+    assert [each.name for each in visible.public] == ["b"]
+    assert visible.used_by(NormalizedName("a")) == [("b", "", "pypi")]
+    assert visible.used_by(NormalizedName("b")) == [("a", "", "")]
 
 
 def test_words() -> None:
@@ -95,13 +134,18 @@ def test_nobody_is_told_of_others() -> None:
     assert table.readable_by(Caller("user:eve@acme.dev", ())).projects == ()
 
 
-@given(st.lists(NAMES, unique=True), CALLERS)
-def test_any_grants(names: list[NormalizedName], caller: Caller) -> None:
+@given(st.dictionaries(NAMES, st.sampled_from(["", "pypi"])), CALLERS)
+def test_any_grants(origins: dict[NormalizedName, str], caller: Caller) -> None:
     """A caller sees exactly the projects that they may read, in order, whatever the patterns."""
-    table = table_of(map(facts, names))
+    table = table_of(facts(name, origin=origin) for name, origin in origins.items())
 
     seen = [each.name for each in table.readable_by(caller).projects]
-    assert seen == [name for name in sorted(names) if caller.may(Action.READ, name)]
+    may_any = caller.may_read_public_packages
+    assert seen == [
+        name
+        for name, origin in sorted(origins.items())
+        if caller.may(Action.READ, name) or (origin and may_any)
+    ]
 
 
 @given(st.lists(NAMES), st.dictionaries(NAMES, st.booleans()))

@@ -1,8 +1,8 @@
 """Reads the facts of projects from their documents, and the core metadata of latest releases."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
@@ -20,6 +20,17 @@ from wheelyard.storage.base import ObjectVersion, Stored
 
 MAX_CONCURRENT_READS: Final = 16
 """Projects that are read at a time from a remote store."""
+
+
+class Description(NamedTuple):
+    """What the core metadata of a release say about it, as far as it can be searched."""
+
+    summary: str
+    keywords: str
+    requirements: tuple[str, ...]
+
+
+NOT_DESCRIBED: Final = Description("", "", ())
 
 
 class FactsReader(Struct, frozen=True):
@@ -50,12 +61,20 @@ class FactsReader(Struct, frozen=True):
         return None  # the other projects are found all the same
 
     def _facts_of(self, project: Project, document: ObjectVersion) -> ProjectFacts:
-        latest = latest_release(releases_of(project))
-        summary, keywords, requirements = "", "", tuple[str, ...]()
+        latest, description = latest_release(releases_of(project)), NOT_DESCRIBED
         if latest is not None:
-            found = self._described(project.name, latest.metadata_file)
-            summary, keywords, requirements = found
-        return facts_of(project, latest, summary, keywords, requirements, document)
+            description = self._described(project.name, latest.metadata_file)
+        return facts_of(project, latest, *description, document)
+
+    def released(self, names: Iterable[NormalizedName]) -> set[NormalizedName]:
+        """Return those of some names, each with a document, that are not private any more."""
+        found = set[NormalizedName]()
+        for name in names:
+            with DamageIgnored():  # one whose document is damaged may be private
+                document = self.projects.documents.get(keys.project(name)).value
+                if document is not None and document.is_released:
+                    found.add(name)
+        return found
 
     def _document(
         self, name: NormalizedName, version: ObjectVersion | None
@@ -72,22 +91,26 @@ class FactsReader(Struct, frozen=True):
             return None
         return documents.codec.decode(key, stored.body), stored.version
 
-    def _described(self, name: NormalizedName, file: File) -> tuple[str, str, tuple[str, ...]]:
-        """Return summary, keywords and requirements in the core metadata of a file, if any."""
-        # a server that shows no pages, and a command, need no parser
-        from wheelyard.model.lenient_metadata import parse_leniently  # noqa: PLC0415
-        from wheelyard.model.metadata import parse_headers  # noqa: PLC0415
-
+    def _described(self, name: NormalizedName, file: File) -> Description:
         try:
             raw = self.files.core_metadata(name, file) if file.has_metadata else b""
         except NotFound:
             raw = b""
-        if not raw:
-            return "", "", ()
-        try:
-            headers = parse_headers(raw)  # a fifth of the work of parsing all fields
-            summary, keywords = headers.first("summary") or "", headers.first("keywords") or ""
-            return summary, keywords, headers.every("requires-dist")
-        except Invalid:
-            core = parse_leniently(raw, name, file.version)
-            return core.summary or "", core.keywords or "", core.requires_dist
+        return described_in(raw, name, file.version)
+
+
+def described_in(raw: bytes, name: NormalizedName, version: str) -> Description:
+    """Return what the core metadata of a file say; nothing of empty ones."""
+    # a server that shows no pages, and a command, need no parser
+    from wheelyard.model.lenient_metadata import parse_leniently  # noqa: PLC0415
+    from wheelyard.model.metadata import parse_headers  # noqa: PLC0415
+
+    if not raw:
+        return NOT_DESCRIBED
+    try:
+        headers = parse_headers(raw)  # a fifth of the work of parsing all fields
+        summary, keywords = headers.first("summary") or "", headers.first("keywords") or ""
+        return Description(summary, keywords, headers.every("requires-dist"))
+    except Invalid:
+        core = parse_leniently(raw, name, version)
+        return Description(core.summary or "", core.keywords or "", core.requires_dist)

@@ -6,7 +6,8 @@ that the caller may not read.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from heapq import nlargest
 from itertools import chain, islice
 from operator import attrgetter
@@ -40,6 +41,16 @@ class VisibleProjects(Struct, frozen=True):
 
     projects: tuple[ProjectFacts, ...]
 
+    @property
+    def private(self) -> Iterator[ProjectFacts]:
+        """The private ones of them."""
+        return (each for each in self.projects if not each.origin)
+
+    @property
+    def public(self) -> Iterator[ProjectFacts]:
+        """Those of upstream indexes."""
+        return (each for each in self.projects if each.origin)
+
     def search(self, text: str, start: int, stop: int) -> Found:
         """
         Find the projects that have every word of `text` in name, summary or keywords.
@@ -47,8 +58,9 @@ class VisibleProjects(Struct, frozen=True):
         Return how many there are, and those from `start` up to `stop`, which is not included.
 
         First comes the project whose name is `text`, then names that begin with it, then names that
-        contain it, then all others; each group is sorted by name. Words are separated by blanks,
-        and folded as names are. Without a word, nothing is found.
+        contain it, then all others; in each group, private ones come before public ones, sorted by
+        name. Words are separated by blanks, and folded as names are. Without a word, nothing is
+        found.
         """
         words = list(dict.fromkeys(fold(text).split()))[:MAX_WORDS]
         if not words:
@@ -58,56 +70,74 @@ class VisibleProjects(Struct, frozen=True):
             found = [each for each in found if word in each.text]
         name = "-".join(words)
         begin, end = _range(found, name)  # a name sorts before those that begin with it
+        exact = begin + (_find(found, name) is not None)
         others = [*found[:begin], *found[end:]]
         ordered = chain(  # only as far as it is asked for
-            found[begin:end],
-            (each for each in others if name in each.name),
-            (each for each in others if name not in each.name),
+            found[begin:exact],
+            _private_first(found[exact:end]),
+            _private_first(each for each in others if name in each.name),
+            _private_first(each for each in others if name not in each.name),
         )
         return Found(len(found), list(islice(ordered, start, stop)))
 
     def latest_uploads(self, count: int) -> list[ProjectFacts]:
-        """Return the projects with the newest uploads, newest first, at most `count`."""
-        newest = nlargest(count, self.projects, key=attrgetter("uploaded"))
+        """Return the private projects with the newest uploads, newest first, at most `count`."""
+        newest = nlargest(count, self.private, key=attrgetter("uploaded"))
         return [each for each in newest if each.uploaded]
 
     def latest_changes(self, count: int) -> list[ProjectFacts]:
-        """Return the projects with the newest commits, newest first, at most `count`."""
-        return nlargest(count, self.projects, key=attrgetter("changed"))
+        """Return the private projects with the newest commits, newest first, at most `count`."""
+        return nlargest(count, self.private, key=attrgetter("changed"))
 
     def used_by(self, name: NormalizedName) -> list[ProjectUser]:
         """Return the projects whose latest release requires `name`, sorted."""
         required = f" {name} "
         users = (each for each in self.projects if required in each.requires)
-        return [ProjectUser(each.name, each.status) for each in users]
+        return [ProjectUser(each.name, each.status, each.origin) for each in users]
 
     def known(self, names: Iterable[NormalizedName]) -> list[NormalizedName]:
         """Return those of `names` that are among these projects, in their order."""
         return [name for name in names if _find(self.projects, name) is not None]
 
 
-class ProjectTable(Struct, frozen=True):
-    """The facts of all projects, sorted by name."""
+class ProjectTable(Struct, frozen=True, dict=True):
+    """The facts of all projects, private and public ones, sorted by name."""
 
     projects: tuple[ProjectFacts, ...] = ()
     generation: int = 0
     """Different for each table that a process has had."""
 
     def readable_by(self, caller: Caller) -> VisibleProjects:
-        """Return the projects that `caller` may read."""
+        """
+        Return the projects that `caller` may read.
+
+        Whoever has a credential that may read anything may read all public projects.
+        """
         if caller.may_everywhere(Action.READ):
             return VisibleProjects(self.projects)
+        has_all_public = caller.may_read_public_packages
         patterns = {
             pattern
             for scope in caller.scopes
             if scope.actions & Action.READ
             for pattern in scope.projects
         }
-        parts, end = list[ProjectFacts](), 0
-        for start, stop in sorted(map(self._range, patterns)):
+        parts, end, count = list[ProjectFacts](), 0, len(self.projects)
+        for start, stop in [*sorted(map(self._range, patterns)), (count, count)]:
+            if has_all_public and end < start and self._has_public:
+                parts += (each for each in self.projects[end:start] if each.origin)
             parts += self.projects[max(start, end) : stop]
             end = max(end, stop)
         return VisibleProjects(tuple(parts))
+
+    @property
+    def private_names(self) -> set[NormalizedName]:
+        """The names of the private projects."""
+        return {each.name for each in self.projects if not each.origin}
+
+    @cached_property
+    def _has_public(self) -> bool:
+        return any(each.origin for each in self.projects)
 
     def find(self, name: NormalizedName) -> ProjectFacts | None:
         """Return the facts of a project; None if it is not known."""
@@ -143,7 +173,17 @@ def table_of(projects: Iterable[ProjectFacts]) -> ProjectTable:
     return ProjectTable(tuple(sorted(projects, key=_NAME)))
 
 
-def _find(projects: tuple[ProjectFacts, ...], name: NormalizedName) -> ProjectFacts | None:
+def _private_first(projects: Iterable[ProjectFacts]) -> Iterator[ProjectFacts]:
+    public = list[ProjectFacts]()
+    for project in projects:
+        if project.origin:
+            public.append(project)
+        else:
+            yield project
+    yield from public
+
+
+def _find(projects: Sequence[ProjectFacts], name: str) -> ProjectFacts | None:
     at = bisect_left(projects, name, key=_NAME)
     return projects[at] if at < len(projects) and projects[at].name == name else None
 

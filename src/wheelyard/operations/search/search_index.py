@@ -7,14 +7,17 @@ metadata of their latest release, and stores the table. It runs in the backgroun
 meanwhile gets the table before it. Only a small index is worth waiting for. Commits of this very
 process are applied before the next answer.
 
+Beside the private projects it has public ones, which another source lists. A private name wins.
+
 The stored table is derived. It may be missing, damaged or outdated, and two servers may write it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from math import inf
 from threading import Event, Lock, RLock, Timer
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import Struct, field
 from packaging.utils import NormalizedName
@@ -52,6 +55,31 @@ SAVE_PAUSE_SECONDS: Final = 3600.0
 """The pause after a write that failed, as on a store that may only be read."""
 
 
+class PublicProjects(Protocol):
+    """Lists and reads the public projects that an index has something of."""
+
+    def may_show(self, name: NormalizedName) -> bool:
+        """Return whether the settings allow that a name is public; no I/O."""
+
+    def versions(self) -> dict[NormalizedName, ObjectVersion]:
+        """
+        Return a version of the facts of each, for one refresh at a time.
+
+        A bucket is not listed each time. Raises Unavailable if the store does not answer.
+        """
+
+    def read(
+        self, versions: Collection[tuple[NormalizedName, ObjectVersion]]
+    ) -> Mapping[NormalizedName, ProjectFacts | None]:
+        """Return the facts of these projects; None if nobody is shown one. May raise as above."""
+
+
+Read = Callable[
+    [Collection[tuple[NormalizedName, ObjectVersion]]],
+    Mapping[NormalizedName, ProjectFacts | None],
+]
+
+
 def start_thread(work: Callable[[], None], delay: float) -> None:
     """Run `work` in `delay` seconds, in a thread that does not keep the process alive."""
     timer = Timer(delay, work)
@@ -63,11 +91,12 @@ class SearchIndex(Struct):
     """
     The table of all projects; thread-safe.
 
-    `is_read_only`: this process does not store the table. `start` starts work in the background, in
-    so many seconds.
+    `public` is None without upstream indexes. `is_read_only`: this process does not store the
+    table. `start` starts work in the background, in so many seconds.
     """
 
     reader: FactsReader
+    public: PublicProjects | None = None
     is_read_only: bool = False
     start: Callable[[Callable[[], None], float], object] = start_thread
     _table: ProjectTable | None = None
@@ -147,11 +176,16 @@ class SearchIndex(Struct):
         names = self.reader.projects.names.get().value
         listed = names.as_set if names else frozenset()
         table = self._table or ProjectTable()
-        known = {each.name for each in table.projects}
-        if not known:
+        if not table.projects:
             return table_of(map(name_facts, listed))
+        known, public = table.private_names, self.public
+        hidden = {
+            each.name
+            for each in table.projects
+            if each.origin and (public is None or not public.may_show(each.name))
+        }
         added = {name: name_facts(name) for name in listed - known}
-        return table.updated(added | dict.fromkeys(known - listed))
+        return table.updated(dict.fromkeys(known - listed | hidden) | added)
 
     def _note_new_names(self, table: ProjectTable) -> None:
         """Note the projects that other processes have made, which a local store tells for free."""
@@ -162,7 +196,7 @@ class SearchIndex(Struct):
             found = names.get()
             self._is_same_list = names.watch(found.version)
             listed = found.value.as_set if found.value else frozenset()
-            for name in listed - {each.name for each in table.projects}:
+            for name in listed - table.private_names:
                 self.note_commit(name)
 
     def _apply_commits(self, table: ProjectTable) -> None:
@@ -220,24 +254,52 @@ class SearchIndex(Struct):
         documents = dict[NormalizedName, ObjectVersion]()
         for entry in projects.store.list(keys.PROJECTS):
             name = keys.project_of(entry.key)
-            if name in listed:
+            if name is not None:
                 documents[name] = entry.version
+        unlisted = documents.keys() - listed
+        private = {name: version for name, version in documents.items() if name in listed}
+        self._merge(before, dict.fromkeys(before.private_names - private.keys()))
+        count = self._renew(before, private, self.reader.read)
+        if self.public is not None:
+            with suppress(Unavailable):  # perhaps of another bucket
+                count += self._compare_public(self.public, listed, unlisted)
+        return count
+
+    def _compare_public(
+        self,
+        public: PublicProjects,
+        listed: AbstractSet[NormalizedName],
+        unlisted: AbstractSet[NormalizedName],
+    ) -> int:
+        """Do the same with public projects; `unlisted` are names that have a document."""
+        before = self._table or ProjectTable()
+        versions = public.versions()
+        taken = unlisted & versions.keys()
+        private = listed | before.private_names | (taken - self.reader.released(taken))
+        versions = {name: each for name, each in versions.items() if name not in private}
+        known = {each.name for each in before.projects if each.origin}
+        self._merge(before, dict.fromkeys(known - versions.keys()))
+        return self._renew(before, versions, public.read)
+
+    def _renew(
+        self, before: ProjectTable, versions: Mapping[NormalizedName, ObjectVersion], read: Read
+    ) -> int:
+        """Replace the facts that are of other versions; return how many projects were read."""
         known = {each.name: each.document for each in before.projects}
-        self._merge(before, dict.fromkeys(known.keys() - documents.keys()))
-        changed = [name for name, version in documents.items() if known.get(name) != version]
+        changed = [name for name, version in versions.items() if known.get(name) != version]
         if len(changed) >= SHARED_FROM:
             found = self._new_stored_table() or ProjectTable()
             shared = {
                 each.name: each
                 for each in found.projects
-                if each.document and documents.get(each.name) == each.document
+                if each.document and versions.get(each.name) == each.document
             }
             self._merge(before, {name: shared[name] for name in changed if name in shared})
             changed = [name for name in changed if name not in shared]
         save_at = self._now() + SAVE_SECONDS
         for start in range(0, len(changed), CHUNK):
             part = changed[start : start + CHUNK]
-            self._merge(before, self.reader.read([(name, documents[name]) for name in part]))
+            self._merge(before, read([(name, versions[name]) for name in part]))
             self._is_saved = False
             if self._now() >= save_at:  # so that a process that dies has not worked for nothing
                 self._save()
