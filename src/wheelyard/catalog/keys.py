@@ -74,6 +74,7 @@ ENDED_SESSIONS = "credentials/sessions/ended/"
 _PROJECT = re.compile(rf"{PROJECTS}([a-z0-9-]+)\.json")
 _INCOMING = re.compile(rf"{INCOMING}([a-z0-9-]+)\.json")
 _FILE = re.compile(rf"{FILES}([a-z0-9-]+)/([0-9a-f]{{64}})/([^/]+?)(?:\.metadata)?")
+_UPSTREAM_PAGE = re.compile(rf"{UPSTREAM_PAGES}([a-z0-9-]+)\.json\.zst")
 _NUMBERED = re.compile(r"([0-9]{10})\.json")
 _USE = re.compile(rf"{LAST_USES}([0-9A-Za-z]{{10}})\.json")
 _USED_ID_TOKEN = re.compile(rf"{USED_ID_TOKENS}([0-9]{{10}})/[0-9a-f]{{64}}\.json")
@@ -154,6 +155,12 @@ def upstream_digest_folder(name: NormalizedName) -> str:
 def upstream_page(upstream_id: str, name: NormalizedName) -> Key:
     """Return the key of the page of a project of an upstream index."""
     return Key(f"{upstream(upstream_id)}{UPSTREAM_PAGES}{name}.json.zst")
+
+
+def project_of_upstream_page(key: Key) -> NormalizedName | None:
+    """Return the project whose page has this key below `upstream`; None for any other key."""
+    match = _UPSTREAM_PAGE.fullmatch(key)
+    return NormalizedName(match[1]) if match else None
 
 
 def token(token_id: str) -> Key:

@@ -103,6 +103,18 @@ class UpstreamIndex:
         origin = replace(shown.origin, is_stale=found.is_stale, age=found.age)
         return replace(shown, origin=origin)
 
+    def stored(self, name: NormalizedName) -> UpstreamListing | None:
+        """
+        Return what clients may see now of a page of the store; None if it is gone, or not there.
+
+        It asks nobody, counts nothing, and does not look whether the name is private.
+        """
+        found = self.pages.stored(name)
+        if found is None:
+            return None
+        page = self.files.with_digests(found)
+        return self._listing(page, self.policy.view(page, self.runtime.now()), "")
+
     def refresh(self, name: NormalizedName) -> RefreshedPage:
         """
         Ask the upstream indexes for a page now, and return what has come.

@@ -244,6 +244,11 @@ class UpstreamPages:
         held = self._load(name)
         return None if held is None else self._found(held)
 
+    def stored(self, name: NormalizedName) -> UpstreamPage | None:
+        """Return the same, and count nothing."""
+        held = self._load(name)
+        return None if held is None or held.page.is_gone else held.page
+
     def forget(self, name: NormalizedName) -> str:
         """
         Remove what is known of a name, also which index owns it; return the label of that one.

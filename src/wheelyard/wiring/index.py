@@ -26,7 +26,7 @@ from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.names import Names
 from wheelyard.operations.publishing_cleanup import PublishingCleanup
 from wheelyard.operations.search.facts_reader import FactsReader
-from wheelyard.operations.search.search_index import SearchIndex
+from wheelyard.operations.search.search_index import PublicProjects, SearchIndex
 from wheelyard.operations.upload import UploadRules, Uploads
 from wheelyard.settings.load import google_endpoints, process_environment
 from wheelyard.settings.sections import MIB, Settings
@@ -180,7 +180,6 @@ def build_index(
     catalog = open_catalog(store, runtime, policy, on_event, traits.files)
     projects, files, credentials = catalog.projects, catalog.files, catalog.token_records
     is_read_only = settings.server.read_only
-    search = SearchIndex(FactsReader(projects, files, traits.is_local), is_read_only=is_read_only)
     limit, notes = settings.token_lifetime_limit, not is_read_only
     tokens = ApiTokens(credentials, runtime, limit, records_usage=notes)
     access = AccessControl(settings.grants, catalog.access_records, runtime)
@@ -193,7 +192,9 @@ def build_index(
     sessions = Sessions(catalog.session_records, authenticator, runtime, domains)
     limits = settings.uploads
     rules = UploadRules(max_size=limits.max_file_size * MIB, zip_sdists=limits.zip_sdists)
-    upstream, claims = _upstream(settings, catalog, store, spool, runtime, traits)
+    upstream, claims, public = _upstream(settings, catalog, store, spool, runtime, traits)
+    reader = FactsReader(projects, files, traits.is_local)
+    search = SearchIndex(reader, public, is_read_only=is_read_only)
     return Index(
         settings=settings,
         runtime=runtime,
@@ -224,12 +225,17 @@ def _upstream(
     spool: Spool,
     runtime: Runtime,
     traits: StoreTraits,
-) -> "tuple[UpstreamIndex | None, NameClaims | None]":
-    """Return the upstream indexes, and what decides who may take a new name; None without any."""
+) -> "tuple[UpstreamIndex | None, NameClaims | None, PublicProjects | None]":
+    """
+    Return the upstream indexes, what decides who may take a new name, and the public projects.
+
+    They are None without any upstream index.
+    """
     if not settings.upstream.enabled:
-        return None, None
+        return None, None, None
     # nothing of it is loaded without an upstream index
+    from wheelyard.upstream.search_facts import PublicProjectList  # noqa: PLC0415
     from wheelyard.wiring.upstream import build_upstream, name_claims  # noqa: PLC0415
 
     upstream = build_upstream(settings, catalog, store, spool, runtime, traits)
-    return upstream, name_claims(upstream, settings.upstream)
+    return upstream, name_claims(upstream, settings.upstream), PublicProjectList(upstream)

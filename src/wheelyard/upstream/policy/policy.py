@@ -1,6 +1,6 @@
 """The policy of an index: what of upstream indexes it shows, and why it does not show the rest."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Final
@@ -18,7 +18,7 @@ from wheelyard.model.project import Status
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.policy import reasons
 from wheelyard.upstream.policy.advisories import AdvisoryTable
-from wheelyard.upstream.policy.earlier_approvals import EarlierApprovals
+from wheelyard.upstream.policy.earlier_approvals import UNDECIDED, EarlierApprovals
 from wheelyard.upstream.policy.evaluation import Evaluation, PageView
 from wheelyard.upstream.policy.first_uses import FirstUseList, FirstUses
 from wheelyard.upstream.policy.known_licences import KnownLicences, LicenceList
@@ -136,15 +136,10 @@ class Policy:
 
         Raises Unavailable if the store does not say what was decided.
         """
-        if not any(each.accepts(name) for each in self.rules.names):
+        if not self.rules.accept(name):
             is_denied = all(each.deny.match(name) for each in self.rules.names)
             return reasons.denied(name) if is_denied else reasons.not_listed(name)
-        known = self.decisions_of(name)
-        if any(each.verdict is Verdict.APPROVED for each in known.all):
-            return None
-        if known.project is not None:
-            return reasons.blocked(name, known.project)
-        return reasons.not_approved(name) if self.rules.needs_approval else None
+        return self._refuses(name, self.decisions_of(name))
 
     def view(self, page: UpstreamPage, now: datetime) -> PageView:
         """
@@ -192,9 +187,32 @@ class Policy:
         target = f"{page.name} {file.version}"
         return None if licence is None else reasons.licence(target, licence)
 
+    def accepted(
+        self, names: Iterable[NormalizedName]
+    ) -> Iterator[tuple[NormalizedName, ProjectDecisions]]:
+        """
+        Yield those of some names, and of all that are approved, that `refuses_name` does not.
+
+        Each comes with what was decided about it; that is read once. Raises Unavailable as above.
+        """
+        known = (self._decisions().value or DecisionList()).by_project
+        approved = (name for name, decisions in known.items() if _approves(decisions))
+        for name in {*names, *approved}:
+            decisions = known.get(name, UNDECIDED)
+            if self.rules.accept(name) and self._refuses(name, decisions) is None:
+                yield name, decisions
+
     def decisions_of(self, name: NormalizedName) -> ProjectDecisions:
         """Return what was decided about a project; raise Unavailable if the store does not say."""
         return self._earlier.decisions_of(name, self._decisions().value)
+
+    def _refuses(self, name: NormalizedName, decisions: ProjectDecisions) -> Reason | None:
+        """Return why an upstream index that accepts a name is not asked for it."""
+        if _approves(decisions):
+            return None
+        if decisions.project is not None:
+            return reasons.blocked(name, decisions.project)
+        return reasons.not_approved(name) if self.rules.needs_approval else None
 
     def _decisions(self) -> Snapshot[DecisionList]:
         """Return the decisions; raise Unavailable if the store does not say, or has lost them."""
@@ -236,6 +254,10 @@ class Policy:
             licences=known.blocked(page, facts.licences) if known else {},
             first_uses=uses.of(page, facts.first_uses) if uses else {},
         )
+
+
+def _approves(decisions: ProjectDecisions) -> bool:
+    return any(each.verdict is Verdict.APPROVED for each in decisions.all)
 
 
 def _generation(

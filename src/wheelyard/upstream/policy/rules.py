@@ -58,6 +58,10 @@ class PolicyRules(Struct, frozen=True, kw_only=True):
     needs_approval: bool = False
     blocked_licences: LicencePatterns = NO_LICENCES
 
+    def accept(self, name: NormalizedName) -> bool:
+        """Return whether an upstream index is asked for a name."""
+        return any(each.accepts(name) for each in self.names)
+
     def cooldown_begin(self, file: UpstreamFile) -> datetime | None:
         """Return from when the cooldown of a file counts; None if nobody knows."""
         if file.uploaded_at is None and self.uses_first_seen:

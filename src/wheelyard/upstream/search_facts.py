@@ -1,0 +1,174 @@
+"""
+The public projects that the search finds: which ones, and what is known of them.
+
+They are those whose page was asked for lately, or of which a file is kept, or that somebody has
+approved. Everything comes from the store: no upstream index is asked, and nothing is counted.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from hashlib import sha256
+from math import inf
+from typing import Final
+from zlib import crc32
+
+from msgspec import Struct, field
+from msgspec.json import encode
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.concurrency.prefetch import prefetch_map
+from wheelyard.model.decisions import ProjectDecisions
+from wheelyard.operations.search.facts_reader import (
+    MAX_CONCURRENT_READS,
+    NOT_DESCRIBED,
+    described_in,
+)
+from wheelyard.operations.search.search_index import PROJECTS_A_MINUTE, REMOTE_SECONDS
+from wheelyard.rendering.project_facts import ProjectFacts, name_facts, public_facts_of
+from wheelyard.rendering.releases import latest_release, releases_of
+from wheelyard.storage.base import Entry, ObjectVersion
+from wheelyard.upstream.index import UpstreamIndex, UpstreamListing
+
+LATELY: Final = timedelta(days=30)
+"""How long a project is listed after its page was asked for, if none of its files is kept."""
+DAY_SECONDS: Final = 86_400
+"""After so long, facts are read again, and kept files listed: rules and time change them, too."""
+
+Pages = Mapping[NormalizedName, Entry]
+
+
+class PublicProjectList(Struct):
+    """Lists the public projects, and reads their facts; for one thread at a time."""
+
+    upstream: UpstreamIndex
+    _pages: dict[str, Pages] = field(default_factory=dict)
+    """The stored pages of each upstream index, by its id."""
+    _list_at: float = -inf
+    """When they are listed again."""
+    _kept: frozenset[NormalizedName] = frozenset()
+    """Projects of which a file is kept; only known if there are old pages."""
+    _kept_at: float = -inf
+    """When that was listed."""
+    _left_out: dict[NormalizedName, ObjectVersion] = field(default_factory=dict)
+    """Projects of which nothing is shown, so that they are not read each time."""
+    _undescribed: dict[NormalizedName, float] = field(default_factory=dict)
+    """When projects were read first whose core metadata was not kept then."""
+
+    def may_show(self, name: NormalizedName) -> bool:
+        """Return whether the settings allow that a name is public; no I/O."""
+        upstream = self.upstream
+        return upstream.policy.rules.accept(name) and not upstream.names.patterns.match(name)
+
+    def versions(self) -> dict[NormalizedName, ObjectVersion]:
+        """Return a version of the facts of each project; see `PublicProjects`."""
+        self._list()
+        accepted = self.upstream.policy.accepted(self._used_names())
+        found = {
+            name: self._version(name, decisions)
+            for name, decisions in accepted
+            if not self.upstream.names.patterns.match(name)
+        }
+        self._left_out = {
+            name: version for name, version in self._left_out.items() if found.get(name) == version
+        }
+        self._undescribed = {
+            name: since for name, since in self._undescribed.items() if name in found
+        }
+        return {name: each for name, each in found.items() if name not in self._left_out}
+
+    def read(
+        self, versions: Collection[tuple[NormalizedName, ObjectVersion]]
+    ) -> dict[NormalizedName, ProjectFacts | None]:
+        """Return the facts of these projects; None for one of which nothing is shown."""
+        threads = 1 if self.upstream.is_local or len(versions) == 1 else MAX_CONCURRENT_READS
+        some = prefetch_map(lambda each: self._facts(*each), versions, threads)
+        found = dict(zip((name for name, _ in versions), some, strict=True))
+        now = self.upstream.runtime.seconds()
+        for name, version in versions:
+            facts = found[name]
+            if facts is None:
+                self._left_out[name] = version
+            elif facts.version and not facts.summary:
+                self._undescribed.setdefault(name, now)
+            else:
+                self._undescribed.pop(name, None)
+        return found
+
+    def _list(self) -> None:
+        """List the stored pages; on a bucket, not more often than documents are."""
+        upstream, now = self.upstream, self.upstream.runtime.monotonic()
+        if now < self._list_at:
+            return
+        stores = {each.id: upstream.files.cache(each.id).store for each in upstream.config.servers}
+        count = 0
+        for upstream_id, store in stores.items():
+            entries = list(store.list(keys.UPSTREAM_PAGES))
+            names = (keys.project_of_upstream_page(each.key) for each in entries)
+            pages = {name: each for name, each in zip(names, entries, strict=True) if name}
+            self._pages[upstream_id] = pages
+            count += len(entries)
+        if now >= self._kept_at + DAY_SECONDS and any(map(self._is_old, self._entries())):
+            listed = [each.key for store in stores.values() for each in store.list(keys.FILES)]
+            owners = filter(None, map(keys.parse_file_key, listed))
+            self._kept = frozenset(NormalizedName(each.project) for each in owners)
+            self._kept_at = now
+            count += len(listed)
+        if not upstream.is_local:
+            self._list_at = now + max(REMOTE_SECONDS, 60.0 * count / PROJECTS_A_MINUTE)
+
+    def _entries(self) -> Iterator[Entry]:
+        return (entry for pages in self._pages.values() for entry in pages.values())
+
+    def _is_old(self, entry: Entry) -> bool:
+        return self.upstream.runtime.seconds() - entry.modified > LATELY.total_seconds()
+
+    def _used_names(self) -> Iterator[NormalizedName]:
+        for pages in self._pages.values():
+            for name, entry in pages.items():
+                if name in self._kept or not self._is_old(entry):
+                    yield name
+
+    def _page(self, name: NormalizedName) -> tuple[str, Entry | None]:
+        """Return the id of the upstream index that a project belongs to, and its stored page."""
+        asked = [each.server.id for each in self.upstream.clients.asked_for(name)]
+        for upstream_id in asked:
+            entry = self._pages.get(upstream_id, {}).get(name)
+            if entry is not None:
+                return upstream_id, entry
+        return asked[0], None
+
+    def _version(self, name: NormalizedName, decisions: ProjectDecisions) -> ObjectVersion:
+        upstream_id, entry = self._page(name)
+        decided = sha256(encode(decisions.all)).hexdigest()[:16] if decisions.all else ""
+        now = self.upstream.runtime.seconds()
+        # not all at the same time of the day
+        day = int(now + crc32(name.encode())) // DAY_SECONDS
+        # clients ask for the page first, and then for core metadata: in 1, 2, 4, ... minutes
+        looks = (int(now - self._undescribed.get(name, now)) // 60).bit_length()
+        stored = entry.version if entry else ""
+        return ObjectVersion(f"{upstream_id} {stored} {decided} {day}.{looks}")
+
+    def _facts(self, name: NormalizedName, version: ObjectVersion) -> ProjectFacts | None:
+        upstream_id, entry = self._page(name)
+        if entry is None:
+            label = self.upstream.config.label_of(upstream_id)
+            return replace(name_facts(name), origin=label, document=version)
+        with suppress(ValueError, TypeError):  # the others are found all the same
+            listing = self.upstream.stored(name)
+            return None if listing is None else facts_of(self.upstream, listing, version)
+        return None
+
+
+def facts_of(upstream: UpstreamIndex, listing: UpstreamListing, document: str) -> ProjectFacts:
+    """Return the facts of what is shown of a project, with the core metadata that is stored."""
+    latest, description = latest_release(releases_of(listing)), NOT_DESCRIBED
+    page = listing.origin.page
+    file = page.by_filename[latest.metadata_file.filename] if latest else None
+    if file is not None and file.sha256 and file.serves_metadata:
+        raw = upstream.files.cache(page.upstream).find_metadata(page.name, file)
+        description = described_in(raw or b"", page.name, file.version)
+    label = listing.origin.label
+    return replace(public_facts_of(listing, latest, *description, label), document=document)
