@@ -99,6 +99,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, public: FakeUpstream) -> Iter
         )
         server.change("acme-core", "yank", version="1.0", reason="Loses messages")
         server.change("zebra", "status", status="deprecated", reason="Use acme-core")
+        assert server.get("/simple/public-lib/").status_code == 200  # now it is in lists
         yield server
 
 

@@ -11,6 +11,8 @@ PAGES = (
     "/",
     "/?q=acme",
     "/?q=nothing-like-it",
+    "/?q=public-lib",
+    "/-/projects/1/",
     "/project/acme-core/",
     "/project/acme-core/1.0/",
     "/project/hostile/",

@@ -197,6 +197,16 @@ def test_search_as_one_types(person: Person) -> None:
     person.page.wait_for_url("**/project/acme-core/")
 
 
+def test_public_packages_as_one_types(person: Person, site: RunningServer) -> None:
+    """A public package that is used here is found in the box, and says in a word what it is."""
+    until(lambda: site.get("/search.json?q=public-lib").json()["total"] == 1)
+    person.open()
+    person.page.get_by_role("searchbox").fill("public-l")
+
+    assert found(person) == ["public-lib"]
+    assert person.page.locator(".results li").all_inner_texts() == ["public-lib public 2.0"]
+
+
 @pytest.mark.parametrize("scripts", [True, False])
 def test_search_form(browser: Browser, site: RunningServer, scripts: bool) -> None:  # noqa: FBT001
     """The form of the box leads to a page of results, also where no script runs."""

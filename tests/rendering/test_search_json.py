@@ -12,13 +12,16 @@ from wheelyard.rendering.search_json import results_json, search_json
 
 NAMES = st.text("ab0-", min_size=1, max_size=5).map(NormalizedName)
 STATUSES = st.sampled_from(["", "deprecated", "yanked"])
-FACTS = st.builds(ProjectFacts, NAMES, TEXT, TEXT, TEXT, status=STATUSES)
+ORIGINS = st.sampled_from(["", "pypi"])
+FACTS = st.builds(ProjectFacts, NAMES, TEXT, TEXT, TEXT, status=STATUSES, origin=ORIGINS)
 
 
 def entry_of(facts: ProjectFacts) -> list[str]:
     """Return the entry of a project in the JSON."""
-    if facts.status:
-        return [facts.name, facts.version, facts.summary, facts.keywords, facts.status]
+    if facts.status or facts.origin:
+        origin = [facts.origin] if facts.origin else []
+        described = [facts.name, facts.version, facts.summary, facts.keywords]
+        return [*described, facts.status, *origin]
     keywords = [facts.keywords] if facts.keywords else []
     return [facts.name, facts.version, facts.summary, *keywords]
 
@@ -30,7 +33,7 @@ def test_nothing_at_all() -> None:
 
 @given(st.lists(FACTS, max_size=5, unique_by=lambda each: each.name))
 def test_any_projects(every: list[ProjectFacts]) -> None:
-    """There is one entry on a line for each project, sorted by name, with keywords and status."""
+    """There is one entry on a line for each project, sorted by name, with what it has."""
     body = search_json(every)
 
     assert json.loads(body) == sorted(map(entry_of, every))

@@ -21,8 +21,8 @@ def results_json(total: int, best: Iterable[ProjectFacts]) -> bytes:
 
 
 def _entry(project: ProjectFacts) -> tuple[str, ...]:
-    """Return `["acme-core", "1.4.0", "What it is"]`, with keywords and status up to the last."""
+    """Return `["acme-core", "1.4.0", "What it is"]`, with further facts up to the last."""
     entry = (project.name, project.version, project.summary)
-    if project.status:
-        return (*entry, project.keywords, project.status)
-    return (*entry, project.keywords) if project.keywords else entry
+    further = (project.keywords, project.status, project.origin)
+    count = max((at for at, text in enumerate(further, 1) if text), default=0)
+    return (*entry, *further[:count])

@@ -1,14 +1,19 @@
 """Handlers of the pages about the index: home, set-up, search results, lists of names."""
 
 import re
+from functools import partial
 from typing import Final
+
+from packaging.utils import canonicalize_name
 
 from wheelyard.errors import NotFound
 from wheelyard.http.page_responses import load_projects, visibility_key
 from wheelyard.http.protocol.fields import query_field
 from wheelyard.http.protocol.messages import Request, Response, make_response, redirect
 from wheelyard.http.protocol.negotiation import MediaType
+from wheelyard.http.public_lookup import find_public
 from wheelyard.http.web_pages import WebPages
+from wheelyard.operations.search.project_table import Found
 from wheelyard.rendering.web.home import (
     LATEST_UPLOADS,
     NAMES_ON_A_PAGE,
@@ -84,19 +89,29 @@ async def answer_list(request: Request, web: WebPages) -> Response:
 async def _answer_results(request: Request, web: WebPages, words: str, number: int) -> Response:
     """Return a page of what a search finds; it is not cached, as there are too many of them."""
     context, viewer, caller = web.context, web.viewer(request.caller), request.caller
+    start = (number - 1) * RESULTS_ON_A_PAGE
 
-    def render() -> bytes:
-        start = (number - 1) * RESULTS_ON_A_PAGE
-        found = table.readable_by(caller).search(words, start, start + RESULTS_ON_A_PAGE)
-        pages = page_count(found.total, RESULTS_ON_A_PAGE)
-        if number > pages:
-            raise _no_page(number)
-        shown = Excerpt(found.projects, found.total, number, pages)
-        return results_page(web.environment, viewer, words, shown)
+    def search() -> tuple[Found, bool]:
+        visible = table.readable_by(caller)
+        names = [canonicalize_name(words)] if number == 1 else []
+        found = visible.search(words, start, start + RESULTS_ON_A_PAGE)
+        return found, bool(visible.known(names))
 
     async with context.long_read_limit.acquire(request.client_key):
         table = await load_projects(context)
-        body = await context.pools.run_read(render)
+        found, is_known = await context.pools.run_read(search)
+    pages = page_count(found.total, RESULTS_ON_A_PAGE)
+    if number > pages:
+        raise _no_page(number)
+    looked_up = None if is_known or number > 1 else await find_public(request, context, words)
+    projects, total, unanswered = found.projects, found.total, ""
+    if looked_up is not None:
+        projects = [*filter(None, (looked_up.project,)), *projects]
+        total += looked_up.project is not None
+        unanswered = looked_up.name if looked_up.is_unknown else ""
+    shown = Excerpt(projects, total, number, pages)
+    render = partial(results_page, web.environment, viewer, words, shown, unanswered)
+    body = await context.pools.run_read(render)
     return make_response(200, MediaType.HTML.value.content_type, body, *web.headers(None, caller))
 
 

@@ -1,6 +1,6 @@
 """Handlers of `/api/v1/projects`: projects, their journals, and changes of them (docs/api.md)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Final, Literal
@@ -11,7 +11,7 @@ from packaging.utils import NormalizedName
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.http.context import ServerContext
-from wheelyard.http.page_responses import visible_names
+from wheelyard.http.page_responses import load_projects, visible_names
 from wheelyard.http.protocol.fields import parse_after, query_field
 from wheelyard.http.protocol.json_body import decode_json, json_response, read_json
 from wheelyard.http.protocol.messages import NO_STORE, NOSNIFF, Request, Response
@@ -66,15 +66,24 @@ async def list_projects(request: Request, context: ServerContext) -> Response:
     """
     Handle GET `/api/v1/projects`: the names of the projects that the caller may read.
 
-    With `changed-since`, they are only those that have changed since that time, as a listing of the
-    store says, and perhaps some more.
+    With `changed-since`, they are only private ones that have changed since that time, as a listing
+    of the store says, and perhaps some more. Without it, public ones that are used here have a list
+    of their own: who knows nothing of them must not take them for projects of this index.
     """
     since, caller = parse_changed_since(request.query), request.caller
     if since is None:
         snapshot = await context.documents.load_names()
-        return await context.pools.run_read(
-            lambda: _names_response(visible_names(snapshot, caller))
-        )
+        table = None if context.upstream is None else await load_projects(context)
+
+        def respond_with_all() -> Response:
+            names = visible_names(snapshot, caller)
+            if table is None:
+                return _names_response(names)
+            public = table.readable_by(caller).public
+            origins = {each.name: each.origin for each in public}
+            return _names_response(names, origins)
+
+        return await context.pools.run_read(respond_with_all)
     from wheelyard.operations.journal import StoreJournals  # noqa: PLC0415 - rare
 
     journals = StoreJournals(context.index.projects, context.index.tokens.records)
@@ -86,8 +95,14 @@ async def list_projects(request: Request, context: ServerContext) -> Response:
     return await context.run_long_read(request, respond)
 
 
-def _names_response(names: Iterable[str]) -> Response:
-    return json_response(200, {"projects": [{"name": name} for name in names]})
+def _names_response(
+    names: Iterable[str], origins: Mapping[NormalizedName, str] | None = None
+) -> Response:
+    """Return the response with private names, and with the upstream indexes of public ones."""
+    body: dict[str, object] = {"projects": [{"name": name} for name in names]}
+    if origins is not None:
+        body["public"] = [{"name": name, "origin": origin} for name, origin in origins.items()]
+    return json_response(200, body)
 
 
 async def get_project(request: Request, context: ServerContext) -> Response:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from wheelyard.model.brand import DEFAULT_BRAND, Brand
 from wheelyard.model.project import Status
 from wheelyard.rendering.client_settings import ClientSettings
+from wheelyard.rendering.project_facts import ProjectFacts, ProjectUser
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
 from wheelyard.rendering.web.assets import ICON, LOGO, load_assets
 
@@ -170,7 +171,7 @@ def _new_environment(sources: Mapping[str, str]) -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters |= {"web": web_address, "status_mark": status_mark}
+    made.filters |= {"web": web_address, "marks": project_marks}
     return made
 
 
@@ -182,12 +183,15 @@ def contact_link(contact: str) -> Markup:
     return Markup('<a href="{}">{}</a>').format(contact if is_web else f"mailto:{contact}", contact)
 
 
-def status_mark(status: str) -> Markup:
-    """Return a blank and a mark with the status in `ProjectFacts`; empty without one."""
-    if not status:
-        return Markup()
-    kind = "danger" if status == Status.QUARANTINED else "warning"
-    return Markup(' <span class="mark {}">{}</span>').format(kind, status)
+def project_marks(project: ProjectFacts | ProjectUser) -> Markup:
+    """Return marks, each after a blank: the status of a project, and whether it is public."""
+    marks = Markup()
+    if project.status:
+        kind = "danger" if project.status == Status.QUARANTINED else "warning"
+        marks += Markup(' <span class="mark {}">{}</span>').format(kind, project.status)
+    if project.origin:
+        marks += Markup(' <span class="mark">public</span>')
+    return marks
 
 
 def web_address(url: str) -> str:

@@ -6,10 +6,7 @@ from typing import Final
 
 from markupsafe import Markup
 from msgspec import Struct
-from packaging.utils import NormalizedName
 
-from wheelyard.errors import Invalid
-from wheelyard.model.distribution_filename import parse_name
 from wheelyard.rendering.client_settings import CLIENTS, INSTALLERS, Text
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
@@ -33,6 +30,13 @@ class Excerpt(Struct, frozen=True):
     number: int
     pages: int
     """How many pages there are, at least one."""
+    public: int = 0
+    """How many of all are public packages, as far as the page tells them apart."""
+
+    @property
+    def counted(self) -> str:
+        """How many there are, in words."""
+        return _counted(self.total - self.public, self.public)
 
     @property
     def offered(self) -> list[int]:
@@ -54,7 +58,7 @@ def excerpt(projects: Sequence[ProjectFacts], number: int, size: int) -> Excerpt
     if not 1 <= number <= pages:
         return None
     shown = projects[(number - 1) * size : number * size]
-    return Excerpt(shown, len(projects), number, pages)
+    return Excerpt(shown, len(projects), number, pages, len(projects) - len(_private(projects)))
 
 
 def home_page(
@@ -64,18 +68,32 @@ def home_page(
     latest: Sequence[ProjectFacts],
 ) -> bytes:
     """Return the bytes of the home page; `projects` and `latest` are those the viewer may read."""
-    root = "./"
+    root, private = "./", _private(projects)
+    listed = next((some for some in (projects, private) if len(some) <= PROJECTS_ON_HOME), ())
     clients = {label: INSTALLERS[client] for client, label in _CLIENTS.items()}
     return environment.render(
         "home.html",
         viewer,
         root,
+        counted=_counted(len(private), len(projects) - len(private)),
         count=len(projects),
-        projects=projects if len(projects) <= PROJECTS_ON_HOME else (),
+        private=len(private),
+        projects=listed,
         latest=latest,
         upload_url=environment.with_links(environment.client_settings.upload_url, root),
         settings=_client_texts(environment, clients, root),
     )
+
+
+def _private(projects: Sequence[ProjectFacts]) -> list[ProjectFacts]:
+    return [each for each in projects if not each.origin]
+
+
+def _counted(private: int, public: int) -> str:
+    """Return both numbers in words; a number of none is only said without any other."""
+    texts = [f"{private:,} project{'' if private == 1 else 's'}"] if private or not public else []
+    texts += [f"{public:,} public package{'' if public == 1 else 's'}"] if public else []
+    return " and ".join(texts)
 
 
 def setup_page(environment: PageEnvironment, viewer: Viewer, *, can_publish: bool) -> bytes:
@@ -92,14 +110,20 @@ def _client_texts(
     return {client: environment.with_links(text, root) for client, text in texts.items()}
 
 
-def results_page(environment: PageEnvironment, viewer: Viewer, words: str, found: Excerpt) -> bytes:
-    """Return the bytes of a page with what a search for `words` finds."""
-    try:
-        public_name = parse_name(words.strip())  # a package of an upstream index is found by name
-    except Invalid:
-        public_name = NormalizedName("")
+def results_page(
+    environment: PageEnvironment,
+    viewer: Viewer,
+    words: str,
+    found: Excerpt,
+    unanswered: str = "",
+) -> bytes:
+    """
+    Return the bytes of a page with what a search for `words` finds.
+
+    `unanswered` is the name of which no upstream index has said whether it has it, if there is one.
+    """
     return environment.render(
-        "results.html", viewer, "./", words=words, found=found, public_name=public_name
+        "results.html", viewer, "./", words=words, found=found, unanswered=unanswered
     )
 
 

@@ -31,16 +31,17 @@
     status.textContent = "";
   }
 
-  // as the server does: the name, names that begin so, names that contain it, the rest
+  // as the server does: the name, names that begin so, names that contain it, the rest; in each
+  // of these groups private projects before public ones
   function filter(asked) {
     const words = fold(asked).split(/\s+/).filter(Boolean);
     const wanted = words.join("-");
-    const groups = [[], [], [], []];
+    const groups = [[], [], [], [], [], [], [], []];
     for (const project of everything) {
       if (!words.every((word) => project.text.includes(word))) continue;
       const name = project.entry[0];
       const group = name === wanted ? 0 : name.startsWith(wanted) ? 1 : name.includes(wanted) ? 2 : 3;
-      groups[group].push(project.entry);
+      groups[2 * group + (project.entry[5] ? 1 : 0)].push(project.entry);
     }
     const found = groups.flat();
     return { total: found.length, projects: found.slice(0, SHOWN) };
@@ -73,7 +74,7 @@
   function show(asked, found) {
     const list = document.createElement("ul");
     list.setAttribute("aria-label", "Projects found");
-    for (const [name, version, summary, , state] of found.projects) {
+    for (const [name, version, summary, , state, origin] of found.projects) {
       const link = document.createElement("a");
       link.href = new URL(`project/${encodeURIComponent(name)}/`, form.action);
       link.textContent = name;
@@ -82,10 +83,12 @@
       note.className = "soft";
       note.textContent = [version, summary].filter(Boolean).join(" · ");
       item.append(link, " ", note);
-      if (state) {
+      const kind = state === "quarantined" ? "danger" : "warning";
+      for (const [text, style] of [[state, `mark ${kind}`], [origin && "public", "mark"]]) {
+        if (!text) continue;
         const mark = document.createElement("span");
-        mark.className = `mark ${state === "quarantined" ? "danger" : "warning"}`;
-        mark.textContent = state;
+        mark.className = style;
+        mark.textContent = text;
         note.before(mark, " ");
       }
       list.append(item);
