@@ -4,11 +4,13 @@ from asyncio import timeout
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.messages import Request
+from wheelyard.http.resolver import Asking
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.rendering.project_facts import ProjectFacts
 
@@ -40,18 +42,18 @@ async def find_public(request: Request, context: ServerContext, name: str) -> Pu
     if reader is None or reader.upstream.config.offline:  # then the search knows all that there is
         return None
     # no server without an upstream index needs it
-    from wheelyard.upstream.search_facts import facts_of_page  # noqa: PLC0415
+    from wheelyard.upstream.search_facts import facts_of  # noqa: PLC0415
 
+    asking = replace(Asking.of(request), wants_newest=False)
     try:
         context.read_policy.require_lookup(request.caller, parsed)
         async with timeout(LOOKUP_SECONDS):
-            found = await reader.find(request, parsed, may_refresh=False)
+            listing = await reader.find(parsed, request.caller, asking)
     except (NotFound, Forbidden, Unauthenticated):
         return PublicLookup(parsed)
     except (Unavailable, TimeoutError):
         return PublicLookup(parsed, is_unknown=True)
-    if found is None or found.refusal is not None:
+    if listing is None or listing.origin.refusal:
         return PublicLookup(parsed)
-    shown = found.content.shown
     read = context.pools.run_read
-    return PublicLookup(parsed, await read(lambda: facts_of_page(reader.upstream, shown)))
+    return PublicLookup(parsed, await read(lambda: facts_of(reader.upstream, listing, "")))
