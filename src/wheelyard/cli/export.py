@@ -1,13 +1,11 @@
 """`wheelyard export`: the index as plain files, for any web server or a public bucket."""
 
 import os
-from collections.abc import Iterable
 from contextlib import suppress
 from urllib.parse import urlsplit
 
 import click
-from msgspec.structs import asdict, replace
-from packaging.utils import NormalizedName
+from msgspec.structs import replace
 
 from wheelyard.cli.help_text import complete_path, examples
 from wheelyard.cli.options import existing_index, store_options
@@ -20,33 +18,33 @@ from wheelyard.cli.output import (
     warn,
 )
 from wheelyard.errors import Invalid, quoted
+from wheelyard.exporting.destination import open_export
+from wheelyard.exporting.export import Export, ExportResult
+from wheelyard.exporting.manifest import RequestedOptions, store_fingerprint
 from wheelyard.model.text import counted, escaped
-from wheelyard.operations.exporting.incremental_export import ExportResult, IncrementalExport
-from wheelyard.operations.exporting.manifest import FileMode, RequestedOptions, store_fingerprint
 from wheelyard.settings.sections import MEMORY_LOCATION
 from wheelyard.settings.validation import is_public
 from wheelyard.storage.gcs.location import is_bucket, parse_location
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.site_export import SiteExporter
 
 
 @examples(
     "static-site.md",
     "wheelyard export /srv/www/packages --base-url https://packages.example.com",
     "wheelyard export gs://acme-site --gzip",
-    "wheelyard export site --files link --all",
+    "wheelyard export site --all",
 )
 @click.command("export")
 @click.argument("dest", metavar="DEST", shell_complete=complete_path)
 @click.option(
     "--files",
-    metavar="copy|link|URL",
-    help="Copy distributions to the site, link them, or leave them where URL serves them.",
+    metavar="copy|URL",
+    help="Copy distributions to the site, or leave them where URL serves them.",
 )
 @click.option("--base-url", metavar="URL", help="What the site is served as.")
 @click.option("--gzip/--no-gzip", "is_gzipped", default=None, help="Compress pages, too.")
 @click.option(
-    "--all", "everything", is_flag=True, help="Write every page again, over whatever is there."
+    "--all", "everything", is_flag=True, help="Make every page again, over whatever is there."
 )
 @output_options
 @store_options
@@ -57,49 +55,29 @@ def command(
     Write the index to DEST, a folder or gs://BUCKET/PREFIX, for any web server.
 
     Only what has changed since the last export is written; options that are not given stay as they
-    were then. With --all, every page is written again, which repairs a damaged site. Anyone who can
+    were then. With --all, every page is made again, which repairs a damaged site. Anyone who can
     read DEST can read everything in it.
     """
-    asked = _requested_options(files, base_url, is_gzipped=is_gzipped)
+    requested = RequestedOptions(
+        base_url=base_url and _url(base_url, "--base-url"),
+        files_url="" if files == "copy" else files and _url(files, "--files"),
+        is_gzipped=is_gzipped,
+    )
     index = existing_index()
     if index.settings.store.location == MEMORY_LOCATION:
         message = "A store in memory is empty, so there is nothing to export."
         raise Invalid(f"{message} Name another with --store.", code="bad_setting")
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    exporter = _exporter(index, dest, asked, processors)
-    export = exporter.open()
+    export = _open(index, dest, requested)
     _warn_if_private(index, dest)
-    exporter.remove_public(export)
     columns = ("BarColumn", "MofNCompleteColumn", "TimeRemainingColumn")
     with progress_bar("export", *columns) as update:
-        done = export.run(
+        result = export.run(
             lambda count, total: update(completed=count, total=total), everything=everything
         )
-        public = exporter.export_public(export, everything=everything)
-    shown = {} if public is None else {"public": asdict(public)}
-    print_json({**_described(dest, export, done), **shown})
-    if index.upstream is not None and public is None:
+    print_json(_described(dest, result))
+    if index.upstream is not None and not export.options.has_public:
         warn("public packages are left out, as their files are not where --files says")
-    status = _print_summary(dest, export, done)
-    if public is not None:
-        projects = counted(public.projects, "public project")
-        print_line(
-            f"{escaped(dest)}: {projects}, {public.changed} of them exported anew, "
-            f"{public.removed} removed"
-        )
-    return status
-
-
-def _requested_options(
-    files: str | None, base_url: str | None, *, is_gzipped: bool | None
-) -> RequestedOptions:
-    base = base_url and _url(base_url, "--base-url")
-    if files is None or files in ("copy", "link"):
-        placing = None if files is None else FileMode(files)
-        return RequestedOptions(base_url=base, files=placing, is_gzipped=is_gzipped)
-    url = _url(files, "--files")
-    left = FileMode.LEAVE
-    return RequestedOptions(base_url=base, files=left, files_url=url, is_gzipped=is_gzipped)
+    return _print_summary(dest, export, result)
 
 
 def require_site(index: Index, dest: str) -> None:
@@ -108,31 +86,26 @@ def require_site(index: Index, dest: str) -> None:
 
     A folder that is missing is created.
     """
-    _exporter(index, dest, RequestedOptions()).open().check_destination()
+    _open(index, dest, RequestedOptions()).check_destination()
     _warn_if_private(index, dest)
 
 
-def refresh(
-    index: Index, dest: str, names: Iterable[NormalizedName]
-) -> tuple[int, dict[str, object]]:
-    """
-    Export the projects `names` to a site, print a summary; return the exit status, and the JSON.
-
-    All projects are exported if the site is new or its options have changed.
-    """
-    exporter, projects = _exporter(index, dest, RequestedOptions()), tuple(names)
-    export = exporter.open()
-    done = export.export_projects(projects)
-    if index.upstream is not None:  # names that were public before
-        exporter.remove_public(export, projects)
-    return _print_summary(dest, export, done), _described(dest, export, done)
+def refresh(index: Index, dest: str) -> tuple[int, dict[str, object]]:
+    """Bring a site up to date, and print a summary; return the exit status, and the JSON."""
+    export = _open(index, dest, RequestedOptions())
+    result = export.run(lambda *_: None)
+    return _print_summary(dest, export, result), _described(dest, result)
 
 
-def _exporter(index: Index, dest: str, asked: RequestedOptions, workers: int = 1) -> SiteExporter:
+def _open(index: Index, dest: str, requested: RequestedOptions) -> Export:
     location = index.settings.store.location
     store = str(parse_location(location)) if is_bucket(location) else os.path.realpath(location)
-    asked = replace(asked, store=store_fingerprint(store))
-    return SiteExporter(index=index, dest=dest, requested=asked, processors=workers)
+    requested = replace(requested, store=store_fingerprint(store))
+    return open_export(index, dest, requested, lambda: _say_waiting(dest))
+
+
+def _say_waiting(dest: str) -> None:
+    print_line(f"{escaped(dest)}: another export is writing this site; waiting for its end")
 
 
 def _warn_if_private(index: Index, dest: str) -> None:
@@ -144,25 +117,25 @@ def _warn_if_private(index: Index, dest: str) -> None:
         )
 
 
-def _print_summary(dest: str, export: IncrementalExport, done: ExportResult) -> int:
+def _print_summary(dest: str, export: Export, result: ExportResult) -> int:
     if not export.options.base_url:
         warn("without --base-url, the URLs in /pypi/NAME/json begin at the root of the host")
     print_line(
-        f"{escaped(dest)}: {counted(done.total, 'project')}, {done.projects} of them exported "
-        f"anew, {counted(export.writer.written, 'page')} written"
+        f"{escaped(dest)}: {counted(result.total, 'project')}, {result.projects} of them exported "
+        f"anew, {counted(result.written, 'page')} written"
     )
-    for message in done.failed:
+    for message in result.failed:
         click.echo(f"wheelyard: {message}", err=True)
-    return 1 if done.failed else 0
+    return 1 if result.failed else 0
 
 
-def _described(dest: str, export: IncrementalExport, done: ExportResult) -> dict[str, object]:
+def _described(dest: str, result: ExportResult) -> dict[str, object]:
     return {
         "site": printable(dest),
-        "projects": done.total,
-        "exported": done.projects,
-        "pages": export.writer.written,
-        "failed": done.failed,
+        "projects": result.total,
+        "exported": result.projects,
+        "pages": result.written,
+        "failed": result.failed,
     }
 
 
@@ -172,7 +145,7 @@ def _url(text: str, option: str) -> str:
         is_plain = not (parts.query or parts.fragment or "@" in parts.netloc)
         if parts.scheme in ("http", "https") and parts.netloc and is_plain:
             return text.rstrip("/")
-    also = "copy, link, or " if option == "--files" else ""
+    also = "copy, or " if option == "--files" else ""
     raise Invalid(
         f"{option} {quoted(text)} is no address. Write {also}a URL such as "
         "https://packages.example.com/files.",

@@ -23,7 +23,6 @@ from wheelyard.cli.output import (
     progress_bar,
 )
 from wheelyard.errors import Invalid, Unauthenticated, WheelyardError
-from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.text import escaped
 from wheelyard.operations.upload import PublishedFile
 from wheelyard.wiring.index import Index
@@ -55,7 +54,7 @@ def command(files: tuple[Path, ...], dest: str | None) -> int:
 
     For each file it says 'uploaded', or 'already there' if the index has it with the same content.
 
-    With --export, the changed projects are then exported to DEST, with the options of its last
+    With --export, all changes are then exported to DEST, with the options of its last
     'wheelyard export'. A new site gets every project, and copies of the files.
     """
     index = managed_index(lambda: ensure_index(command_settings()))
@@ -69,8 +68,7 @@ def command(files: tuple[Path, ...], dest: str | None) -> int:
     if dest is not None and exported is not None and accepted:
         from wheelyard.cli.export import refresh
 
-        names = {parse_known_filename(each).project for each in accepted}
-        export_status, site = refresh(exported, dest, names)
+        export_status, site = refresh(exported, dest)
         status = max(status, export_status)
     print_json({"files": results, **({"export": site} if site else {})})
     return status

@@ -33,6 +33,17 @@ MAX_WAITING_PASSWORDS: Final = 64
 """How many logins of one client network may wait for password hashing."""
 
 
+class StaticSite(Struct, frozen=True, kw_only=True):
+    """How pages for a static site differ from those of a server."""
+
+    caller: Caller
+    """The caller of every request: nobody who is signed in, with the right to read everything."""
+    files_url: str
+    """The URL of the folder of files, relative to a project's page or absolute."""
+    files_url_from_root: str
+    """The same, absolute or from the root of the host."""
+
+
 class ServerContext(Struct, frozen=True, kw_only=True, dict=True):
     """The parts of a running server process that request handlers share."""
 
@@ -53,6 +64,8 @@ class ServerContext(Struct, frozen=True, kw_only=True, dict=True):
     """Limits the hashing of passwords that were correct lately; they may use every thread."""
     long_read_limit: ConcurrencyLimit
     store_errors: StoreErrorLog
+    site: StaticSite | None
+    """None for a server."""
     write_failure: Reason
     """Returns why no write to the store has succeeded since the start; empty once one has."""
 
@@ -69,15 +82,17 @@ class ServerContext(Struct, frozen=True, kw_only=True, dict=True):
             return await self.pools.run_read(work)
 
 
-def build_context(index: Index, write_failure: Reason) -> ServerContext:
-    """Return the `ServerContext` of a process that serves `index`."""
+def build_context(
+    index: Index, write_failure: Reason, site: StaticSite | None = None
+) -> ServerContext:
+    """Return the `ServerContext` of a process that serves `index`, or makes a static site of it."""
     http = index.settings.http
     read_threads = 8 if index.is_local else 32  # remote reads mostly wait for the network
     unknown_passwords = max(1, min(os.cpu_count() or 1, MAX_PASSWORD_THREADS) - 1)
     # on a bucket, uploads wait for the network more than they compute
     turns = Turns(index.runtime.monotonic) if index.is_local else None
     pools = ThreadPools(read_threads, http.concurrent_uploads, unknown_passwords + 1, turns)
-    anonymous = Caller(ANONYMOUS, index.authenticator.policy.public)
+    anonymous = site.caller if site else Caller(ANONYMOUS, index.authenticator.policy.public)
     patterns, has_upstream = index.settings.private_patterns, index.upstream is not None
     read_policy = ReadPolicy(anonymous, patterns, has_upstream=has_upstream)
     responses = LruCache[Any, Any](http.page_cache * MIB)
@@ -95,6 +110,7 @@ def build_context(index: Index, write_failure: Reason) -> ServerContext:
         known_password_limit=_password_limit(unknown_passwords + 1),
         long_read_limit=ConcurrencyLimit(read_threads // 4, "long answers"),
         store_errors=StoreErrorLog(index.runtime.monotonic, is_local=index.is_local),
+        site=site,
         write_failure=write_failure,
     )
 

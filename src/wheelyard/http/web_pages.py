@@ -34,6 +34,7 @@ from wheelyard.operations.descriptions.descriptions import Descriptions
 from wheelyard.rendering.error_facts import ErrorFacts
 from wheelyard.rendering.listing import Origin
 from wheelyard.rendering.shown import ShownFile
+from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.settings.sections import MIB
 from wheelyard.storage.base import ObjectVersion
@@ -59,11 +60,14 @@ class WebPages:
         """The file that describes the latest release, by name and version of a listing."""
         remote_images = settings.web.remote_images
         self.descriptions = Descriptions(
-            context.index.runtime.monotonic, remote_images=remote_images
+            context.index.runtime.monotonic,
+            remote_images=remote_images,
+            is_patient=context.site is not None,
         )
         self.environment = PageEnvironment(
             settings.index_url,
             is_certain=is_certain,
+            files_url=context.site.files_url if context.site else FILES_FROM_DETAIL,
             brand=context.index.brand,
             remote_images=remote_images,
             serves_public=settings.upstream.enabled,

@@ -12,6 +12,7 @@ from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.caller_tokens import CallerTokens
 from wheelyard.authentication.sessions import Sessions
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
+from wheelyard.catalog.document_cache import CachePolicy
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.format import Catalog, open_catalog
 from wheelyard.catalog.journals import DecisionRecords
@@ -159,19 +160,24 @@ def index_without_store(settings: Settings) -> Index:
     return build_index(opened.store, opened.spool, settings, system_runtime(), google=google)
 
 
-def build_index(
+def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     store: Store,
     spool: Spool,
     settings: Settings,
     runtime: Runtime,
     traits: StoreTraits | None = None,
     google: GoogleEndpoints = GOOGLE,
+    documents: CachePolicy | None = None,
 ) -> Index:
-    """Return an index over a store, local without `traits`; write the format of a new one."""
+    """
+    Return an index over a store, local without `traits`; write the format of a new one.
+
+    `documents` says how long documents are cached; None for what the settings say.
+    """
     traits = traits or StoreTraits()
     store_metrics = StoreMetrics(runtime.monotonic)
     store = InstrumentedStore(store, store_metrics)
-    policy = cache_policy_in(traits, settings.store)
+    policy = documents or cache_policy_in(traits, settings.store)
 
     def on_event(name: NormalizedName, event: AnyEvent) -> None:
         log_event(name, event)

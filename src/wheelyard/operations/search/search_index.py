@@ -20,6 +20,7 @@ from threading import Event, Lock, RLock, Timer
 from typing import Final, Protocol
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
@@ -346,3 +347,18 @@ class SearchIndex(Struct):
 
     def _now(self) -> float:
         return self.reader.projects.documents.now_seconds()
+
+
+class FixedTable(SearchIndex):
+    """A search index that nobody refreshes: it has the table that `show` was given last."""
+
+    def show(self, table: ProjectTable) -> None:
+        """Have the projects of this table from now on."""
+        generation = self._table.generation + 1 if self._table else 1
+        self._table = replace(table, generation=generation)
+
+    def peek(self) -> ProjectTable:
+        """Return the table."""
+        return self._table or ProjectTable()
+
+    table = peek

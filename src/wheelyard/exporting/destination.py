@@ -1,0 +1,139 @@
+"""
+The destination of an export: which places are allowed, and the export to one of them.
+
+A site is public for everyone who can reach it. So the destination may not be in a bucket that holds
+the store or its credentials, and neither in, around nor equal to a folder that does.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from wheelyard.errors import Invalid, quoted
+from wheelyard.exporting.export import Export
+from wheelyard.exporting.manifest import (
+    BAD_DESTINATION,
+    Manifest,
+    Options,
+    RequestedOptions,
+    SiteLease,
+)
+from wheelyard.exporting.site import FileStore, SitePlace
+from wheelyard.exporting.site_folder import SiteFolder
+from wheelyard.model.text import escaped
+from wheelyard.settings.sections import MEMORY_LOCATION
+from wheelyard.storage.base import Key, Store, WebType
+from wheelyard.storage.gcs.location import BucketLocation, is_bucket, parse_location
+from wheelyard.wiring.index import Index
+from wheelyard.wiring.stores import store_in
+
+if TYPE_CHECKING:
+    from wheelyard.storage.gcs.store import GcsStore
+
+
+def open_export(
+    index: Index, dest: str, requested: RequestedOptions, on_wait: Callable[[], None]
+) -> Export:
+    """
+    Return the export of an index to a folder, which is made, or to `gs://BUCKET/PREFIX`.
+
+    An option that is not requested is that of the site's last export. `on_wait` is called if
+    another export is writing the site. Raise Invalid if the export is not allowed.
+    """
+    place = open_place(index, dest)
+    lease = SiteLease(place.store, index.runtime, on_wait)
+    settings = index.settings
+    default = Manifest(options=Options(base_url=settings.server.public_url.rstrip("/")))
+    options = replace(
+        requested.merged_with((lease.read() or default).options),
+        brand=index.brand.fingerprint,
+        remote_images=settings.web.remote_images,
+    )
+    # another server has the files of private projects alone
+    options = replace(options, has_public=index.upstream is not None and not options.files_url)
+    owns_files = not _has_files_of(index, dest)
+    if not owns_files and not options.files_url:
+        raise Invalid(
+            f"{escaped(dest)} has the store's own files. Leave them where they are "
+            "with --files and the URL of its files/ folder, or choose another prefix.",
+            code=BAD_DESTINATION,
+        )
+    location = index.traits.files or settings.store.location
+    return Export(
+        index=index,
+        place=place,
+        lease=lease,
+        options=options,
+        files=file_store(index.files.store, place, location),
+        owns_files=owns_files,
+    )
+
+
+def open_place(index: Index, dest: str) -> SitePlace:
+    """Return the destination of an export; raise Invalid if it is not allowed."""
+    _check_destination(dest, index)
+    if is_bucket(dest):
+        store = store_in(dest, index.traits.operation_counter)
+        return SitePlace(store, index.spool, is_bucket=True)
+    return SitePlace(SiteFolder(Path(dest)), index.spool, is_bucket=False)
+
+
+class BucketCopy(Struct, frozen=True):
+    """Copies objects from a bucket to a site in a bucket."""
+
+    site: "GcsStore"
+    source: BucketLocation
+
+    def __call__(self, key: Key, kind: WebType) -> None:
+        """Copy the object at a key to the same key of the site; raise NotFound if it is missing."""
+        self.site.copy(self.source, self.source.name_of(key), key, None, kind)
+
+
+def file_store(store: Store, place: SitePlace, location: str) -> FileStore:
+    """Return where files are copied from: a store at a location."""
+    if not place.is_bucket or not is_bucket(location):
+        return FileStore(store)
+    from wheelyard.storage.gcs.store import GcsStore  # noqa: PLC0415 - of a bucket's site only
+
+    if not isinstance(place.store, GcsStore):
+        return FileStore(store)
+    return FileStore(store, BucketCopy(place.store, parse_location(location)))
+
+
+def _check_destination(dest: str, index: Index) -> None:
+    if not is_bucket(dest) and ("://" in dest or dest in ("", MEMORY_LOCATION)):
+        raise Invalid(
+            f"A site cannot be written to {quoted(dest)}. Give a folder, or gs://BUCKET/PREFIX.",
+            code=BAD_DESTINATION,
+        )
+    settings = index.settings
+    # a bucket of files that everyone may read has nothing that a site beside them would show
+    files = "" if settings.store.downloads == "public" else index.traits.files
+    for location in (settings.store.location, settings.access.credentials_store, files):
+        if not location or location == MEMORY_LOCATION or is_bucket(location) != is_bucket(dest):
+            continue
+        if not is_bucket(dest):
+            site, store = Path(os.path.realpath(dest)), Path(os.path.realpath(location))
+            if site == store or site in store.parents or store in site.parents:
+                raise Invalid(
+                    f"{escaped(dest)} and the store {escaped(location)} are in each other's "
+                    "way: who can read the site could read credentials. Choose a folder beside the "
+                    "store.",
+                    code=BAD_DESTINATION,
+                )
+        elif parse_location(location).bucket == parse_location(dest).bucket:
+            raise Invalid(
+                f"{escaped(dest)} is in the bucket of {escaped(location)}, and a site's bucket "
+                "is readable as a whole. Choose another bucket.",
+                code=BAD_DESTINATION,
+            )
+
+
+def _has_files_of(index: Index, dest: str) -> bool:
+    """Return whether the destination is the separate location of the store's files in a bucket."""
+    files = index.traits.files
+    return bool(files) and is_bucket(dest) and parse_location(dest) == parse_location(files)

@@ -1,0 +1,374 @@
+"""The export of an index to a static site: asks for the pages that a change touches."""
+
+from asyncio import Runner, Semaphore, create_task, gather
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.errors import DAMAGED, Conflict, Invalid, NotFound, Unavailable
+from wheelyard.exporting.application import (
+    LISTS,
+    SiteApplication,
+    index_for_site,
+    list_questions,
+)
+from wheelyard.exporting.manifest import (
+    BAD_DESTINATION,
+    COMMON_PATHS,
+    EXPORT_PREFIX,
+    FORMAT,
+    MANIFEST_PATH,
+    Manifest,
+    ManifestEntry,
+    Options,
+    SiteLease,
+    page_generator,
+)
+from wheelyard.exporting.project_export import ROOTS, ProjectExport, SitePages
+from wheelyard.exporting.site import INDEX, FileStore, SitePlace, SiteWriter
+from wheelyard.exporting.site_folder import SiteFolder
+from wheelyard.operations.search.project_table import ProjectTable, table_of
+from wheelyard.rendering.project_facts import ProjectFacts, name_facts
+from wheelyard.storage.base import ABSENT, Key
+from wheelyard.wiring.index import Index
+
+LIST_PREFIXES: Final = (LISTS, "setup/", INDEX, "search.json", "feed.xml", *COMMON_PATHS)
+"""The prefixes of all pages that belong to no project."""
+MAX_ATTEMPTS: Final = 5
+"""How often an export begins again because another one has taken its lease."""
+LOCAL_PROJECTS: Final = 4
+REMOTE_PROJECTS: Final = 16
+"""Projects that are exported at a time, if the store or the site is a bucket."""
+
+ExportProgress = Callable[[int, int], None]
+"""Called with the number of finished projects, and of all to export."""
+
+
+class ExportResult(Struct, frozen=True):
+    """The result of an export: numbers of projects and pages, and error messages."""
+
+    projects: int
+    """The number of projects that were exported."""
+    total: int
+    """The number of projects in the site."""
+    written: int
+    """The number of pages that were written: those whose bytes have changed."""
+    failed: tuple[str, ...] = ()
+    """The error messages of the projects that were not exported."""
+
+
+class Export(Struct, frozen=True, kw_only=True):
+    """Brings a static site up to date."""
+
+    index: Index
+    place: SitePlace
+    lease: SiteLease
+    options: Options
+    """The options for the pages of this export."""
+    files: FileStore
+    """Where the files of private projects are copied from."""
+    owns_files: bool = True
+    """Whether the `files/` folder of the site is not that of the store itself."""
+
+    def check_destination(self) -> None:
+        """Raise Invalid (`bad_destination`) if the site has pages that no export has made."""
+        store = self.place.store
+        if any(True for _ in store.list(EXPORT_PREFIX)):
+            return
+        entries = (entry for prefix in (INDEX, "simple/") for entry in store.list(prefix))
+        foreign = next((entry.key for entry in entries), None)
+        if foreign is not None:
+            raise Invalid(
+                f"There are pages that no export has made, {foreign} for one. Choose an empty "
+                "place, or have them replaced with 'wheelyard export --all'.",
+                code=BAD_DESTINATION,
+            )
+
+    def run(self, progress: ExportProgress, *, everything: bool = False) -> ExportResult:
+        """
+        Export what has changed; wait while another export writes the site.
+
+        Every page is made again if the site is new, was made with other options or by another
+        version, if an export of it was interrupted, or if `everything`. The latter also replaces
+        pages that no export has made. Raise as `check_destination`.
+        """
+        if not everything:
+            self.check_destination()
+        for attempt in range(MAX_ATTEMPTS):
+            before = self.lease.take(self.options)
+            is_same = before.is_whole and before.options == self.options
+            is_full = everything or attempt > 0 or not is_same
+            try:
+                run = _Run(self, before, is_full=is_full)
+                return run.run(progress, replaces_others=everything)
+            except Conflict:  # another export has taken the lease, as this one was too slow
+                continue
+            except BaseException:
+                with suppress(Conflict, Unavailable):
+                    self.lease.interrupt()
+                raise
+        raise Unavailable(
+            "Other exports of this site have interrupted this one again and again. Export once "
+            "they have ended."
+        )
+
+
+class _Run:
+    """One attempt at an export, which holds the lease of the site."""
+
+    def __init__(self, export: Export, before: Manifest, *, is_full: bool) -> None:
+        self._export = export
+        self._manifest = before
+        self._before = {entry.facts.name: entry for entry in before.projects}
+        self._is_full = is_full
+        self._is_local = export.index.is_local and not export.place.is_bucket
+        self._concurrency = LOCAL_PROJECTS if self._is_local else REMOTE_PROJECTS
+        options = export.options
+        self._index = index_for_site(export.index, options)
+        self._app = SiteApplication(self._index, options)
+        self._writer = SiteWriter(export.place, export.lease, is_gzipped=options.is_gzipped)
+        self._entries = dict[NormalizedName, ManifestEntry]()
+        """The projects that were exported."""
+        self._failed = dict[NormalizedName, str]()
+        """The error messages of the projects that were not."""
+        self._obsolete = set[Key]()
+        """Objects to delete as soon as no page links to them."""
+
+    def run(self, progress: ExportProgress, *, replaces_others: bool) -> ExportResult:
+        """Export what has changed, write the manifest, and give back the lease."""
+        existing, foreign = dict[Key, int](), self._manifest.foreign
+        if self._is_full:
+            existing = self._look_at_all()
+            if replaces_others:
+                foreign = ()
+            elif foreign is None:
+                foreign = tuple(key for key in COMMON_PATHS if key in existing)
+        table, unread = self._table()
+        with ThreadPoolExecutor(self._concurrency, "site") as pool, Runner() as runner:
+            pages = SitePages(self._app, self._writer, pool, self._is_local)
+            work = self._write(pages, table, unread, existing, foreign or (), progress)
+            shown = runner.run(work)
+        self._delete_obsolete(shown, existing)
+        entries = tuple(self._entry(facts) for facts in shown.projects)
+        self._export.lease.finish(
+            Manifest(
+                format=FORMAT,
+                options=self._export.options,
+                generator=page_generator(),
+                foreign=foreign,
+                projects=entries,
+            )
+        )
+        failed = tuple(self._failed[name] for name in sorted(self._failed))
+        return ExportResult(len(self._entries), len(entries), self._writer.written, failed)
+
+    async def _write(
+        self,
+        pages: SitePages,
+        table: ProjectTable,
+        unread: Sequence[NormalizedName],
+        existing: dict[Key, int],
+        foreign: Sequence[str],
+        progress: ExportProgress,
+    ) -> ProjectTable:
+        """Write all pages; return the projects that the site has now."""
+        is_left = bool(self._export.options.files_url)
+        project = ProjectExport(
+            pages=pages,
+            files=None if is_left else self._export.files,
+            before=self._before,
+            existing=_by_project(existing) if self._is_full else None,
+        )
+        names = self._linked(table) | set(unread)
+        if self._is_full:
+            names |= {facts.name for facts in table.projects}
+        async with self._app:
+            self._app.show(table)
+            if self._is_full:
+                fixed = await self._app.fixed_pages()
+                await pages.write([page for page in fixed if page.path not in foreign], existing)
+            await self._export_projects(project, table, names, progress)
+            shown = self._without_missing(table)
+            if shown is not table:  # links to projects that could not be exported lead nowhere
+                self._app.show(shown)
+                again = self._linked(shown) - self._failed.keys()
+                await self._export_projects(project, shown, again, lambda *_: None)
+            if (
+                self._is_full
+                or names
+                or shown.projects != tuple(entry.facts for entry in self._manifest.projects)
+            ):
+                await self._write_lists(pages, len(shown.projects))
+        return shown
+
+    async def _write_lists(self, pages: SitePages, projects: int) -> None:
+        lists = [await self._app.ask(question) for question in list_questions(projects)]
+        existing = self._writer.sizes(LIST_PREFIXES)
+        await pages.write(lists, existing)
+        kept = {key for page in lists for key in self._writer.paths_of(page.path)}
+        self._obsolete |= {key for key in existing if key.startswith(LISTS)} - kept
+
+    async def _export_projects(
+        self,
+        project: ProjectExport,
+        table: ProjectTable,
+        names: Iterable[NormalizedName],
+        progress: ExportProgress,
+    ) -> None:
+        limit, ordered, ended = Semaphore(self._concurrency), sorted(names), 0
+
+        async def export(name: NormalizedName) -> None:
+            nonlocal ended
+            async with limit:
+                try:
+                    exported = await project.export(table.find(name) or name_facts(name))
+                except (NotFound, Unavailable) as fault:
+                    if isinstance(fault, Unavailable) and fault.code != DAMAGED:
+                        raise
+                    self._failed[name] = fault.message
+                else:
+                    self._entries[name] = exported.entry
+                    self._obsolete |= exported.obsolete
+            ended += 1
+            progress(ended, len(ordered))
+
+        tasks = [create_task(export(name)) for name in ordered]
+        try:
+            await gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await gather(*tasks, return_exceptions=True)
+
+    def _look_at_all(self) -> dict[Key, int]:
+        """Return the sizes of all pages; first remove what no web server must find any more."""
+        place = self._export.place
+        if isinstance(place.store, SiteFolder):
+            place.store.remove_leftovers()
+        existing = self._writer.sizes((*ROOTS, *LIST_PREFIXES, EXPORT_PREFIX))
+        if not self._export.options.is_gzipped:  # a web server might prefer old compressed pages
+            pages = (key for key in existing if not key.endswith(".gz"))
+            packed = {Key(f"{key}.gz") for key in pages} & existing.keys()
+            self._writer.delete(packed)
+            for key in packed:
+                del existing[key]
+        return existing
+
+    def _table(self) -> tuple[ProjectTable, list[NormalizedName]]:
+        """Return the projects that the site is to have, and the names of those that are damaged."""
+        projects = self._index.projects
+        listed = projects.names.get_current().as_set
+        documents, unlisted = dict.fromkeys(listed, ABSENT), set[NormalizedName]()
+        for entry in projects.store.list(keys.PROJECTS):
+            name = keys.project_of(entry.key)
+            if name in listed:
+                documents[name] = entry.version
+            elif name in self._before:
+                unlisted.add(name)
+        facts = {
+            name: entry.facts
+            for name, entry in self._before.items()
+            if name in documents or (name in unlisted and self._is_unreleased(name))
+        }
+        facts |= {
+            name: name_facts(name)
+            for name, version in documents.items()
+            if version == ABSENT and name not in facts
+        }
+        stale = [
+            (name, version)
+            for name, version in documents.items()
+            if name not in facts or facts[name].document != version
+        ]
+        damaged = list[NormalizedName]()
+        for name, current in self._index.search.reader.read(stale).items():
+            if current is None:
+                damaged.append(name)
+            else:
+                facts[name] = current
+        return table_of(replace(each, text="") for each in facts.values()), damaged
+
+    def _is_unreleased(self, name: NormalizedName) -> bool:
+        """Return whether a project that is not listed was not released: the list is damaged."""
+        project = self._index.projects.documents.get(keys.project(name), "current").value
+        return project is not None and not project.is_released
+
+    def _linked(self, table: ProjectTable) -> set[NormalizedName]:
+        """Return the projects whose pages differ between the manifest and this table."""
+        after = {facts.name: facts for facts in table.projects}
+        linked = set[NormalizedName]()
+        for name in self._before.keys() | after.keys():
+            old, new = self._before.get(name), after.get(name)
+            if old is None or old.facts != new:
+                before = _links_of(old.facts) if old else set()
+                linked |= {name, *(used for used, _ in before ^ _links_of(new))}
+        come_or_gone = self._before.keys() ^ after.keys()
+        if come_or_gone:
+            entries = self._before | self._entries
+            linked |= {
+                name
+                for name, entry in entries.items()
+                if not come_or_gone.isdisjoint(entry.linked_names)
+            }
+        return linked & after.keys()
+
+    def _without_missing(self, table: ProjectTable) -> ProjectTable:
+        """Return the table as the site has it now: the same one if nothing has failed."""
+        if not self._failed:
+            return table
+        facts = {each.name: each for each in table.projects}
+        for name in self._failed:
+            facts.pop(name, None)
+            if name in self._before:
+                facts[name] = self._before[name].facts
+        return table_of(facts.values())
+
+    def _entry(self, facts: ProjectFacts) -> ManifestEntry:
+        return self._entries.get(facts.name) or self._before[facts.name]
+
+    def _delete_obsolete(self, shown: ProjectTable, existing: dict[Key, int]) -> None:
+        """Delete the pages and files that no page links to any more."""
+        options, was = self._export.options, self._manifest
+        names = {facts.name for facts in shown.projects}
+        gone = self._before.keys() - names
+        self._obsolete |= self._writer.sizes(
+            f"{root}{name}/" for root in ROOTS for name in gone
+        ).keys()
+        if was.format:  # else what is there was not made by an export
+            self._obsolete |= {key for key in existing if _project_of(key) not in (None, *names)}
+            state = {key for key in existing if key.startswith(EXPORT_PREFIX)}
+            self._obsolete |= state - {MANIFEST_PATH}
+        is_own_url = options.files_url == f"{options.base_url}/files"
+        if self._export.owns_files and not is_own_url:
+            had_copies = bool(was.format) and not was.options.files_url
+            without = gone | names if options.files_url and had_copies else gone
+            files = self._writer.sizes(keys.files_of(name) for name in without)
+            self._obsolete |= {key for key in files if keys.parse_file_key(key)}
+        self._writer.delete(sorted(self._obsolete))
+
+
+def _by_project(existing: dict[Key, int]) -> dict[str, dict[Key, int]]:
+    projects = dict[str, dict[Key, int]]()
+    for key, size in existing.items():
+        project = _project_of(key)
+        if project is not None:
+            projects.setdefault(project, {})[key] = size
+    return projects
+
+
+def _project_of(key: Key) -> str | None:
+    """Return the project whose page is at a key; None if it is that of no single project."""
+    root, _, rest = key.partition("/")
+    name, slash, _ = rest.partition("/")
+    return name if slash and f"{root}/" in ROOTS else None
+
+
+def _links_of(facts: ProjectFacts | None) -> set[tuple[NormalizedName, str]]:
+    """Return the projects whose pages name this one as a user, each with the status they show."""
+    return {(name, facts.status) for name in facts.required_names} if facts else set()

@@ -1,0 +1,272 @@
+"""
+The manifest of a static site: its options, what was exported, and who writes it now.
+
+An export writes a site only while it holds the lease, a field of the manifest that is taken,
+renewed and given back by compare-and-swap. Whoever finds a lease that has ended, or that was left
+by an interrupted export, makes every page again.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
+from hashlib import blake2b, sha256
+from importlib.metadata import version
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from threading import Lock
+from typing import Final
+
+from msgspec import DecodeError, Struct, ValidationError
+from msgspec.json import Decoder, encode
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Conflict, Invalid
+from wheelyard.exporting.site_folder import SiteStore
+from wheelyard.rendering.project_facts import ProjectFacts
+from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Stored, WebType
+
+BAD_DESTINATION: Final = "bad_destination"
+"""The error code for a destination that cannot be written as it is."""
+EXPORT_PREFIX: Final = "wheelyard-export/"
+"""The folder of the manifest, which marks a site as one that an export has made."""
+MANIFEST_PATH: Final = Key(f"{EXPORT_PREFIX}manifest.json")
+FORMAT: Final = 2
+"""Manifests of versions that had no lease have no format."""
+LEASE_SECONDS: Final = 30.0
+"""How long another export waits for one that was killed."""
+RENEWAL_SECONDS: Final = 10.0
+"""The age from which a lease is renewed before the next write."""
+POLL_SECONDS: Final = 0.5
+"""The pause between two looks at a lease that another export holds."""
+PAGE_SOURCES: Final = ("exporting", "http", "operations/descriptions", "rendering", "upstream")
+"""The folders of wheelyard whose files decide what pages look like."""
+
+COMMON_PATHS: Final = ("404.html", "favicon.ico", "robots.txt", "health")
+"""Pages that the owner of a web server may have, too; theirs are left as they are."""
+
+_JSON: Final = WebType("application/json", "no-cache")
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """How a site is made: its URL, where its files are, compression, and the store."""
+
+    base_url: str = ""
+    """The public URL of the site, without a slash at the end; empty if unknown."""
+    files_url: str = ""
+    """Files are at `<files_url>/<project>/<sha256>/<filename>`; empty if the site has copies."""
+    is_gzipped: bool = False
+    """Whether each page is also written compressed, as `.gz`."""
+    store: str = ""
+    """The `store_fingerprint` of the exported store; empty if unknown."""
+    brand: str = ""
+    """The fingerprint of the brand on all pages."""
+    remote_images: bool = False
+    """Whether descriptions show images of other hosts."""
+    has_public: bool = False
+    """Whether the site has packages of upstream indexes."""
+
+
+class RequestedOptions(Struct, frozen=True, kw_only=True):
+    """The options that the operator gave; None keeps the option of the last export."""
+
+    base_url: str | None = None
+    files_url: str | None = None
+    """Empty for copies."""
+    is_gzipped: bool | None = None
+    store: str = ""
+    """The `store_fingerprint` of the store to export."""
+
+    def merged_with(self, previous: Options) -> Options:
+        """Return `previous` with these changes; raise Invalid if the site is of another store."""
+        if self.store and previous.store and self.store != previous.store:
+            raise Invalid(
+                "This site was made from another store. Choose another place; or, if it is the "
+                f"same store and has moved, remove {MANIFEST_PATH} from the site, and export with "
+                "--all.",
+                code=BAD_DESTINATION,
+            )
+        return replace(
+            previous,
+            base_url=previous.base_url if self.base_url is None else self.base_url,
+            files_url=previous.files_url if self.files_url is None else self.files_url,
+            is_gzipped=previous.is_gzipped if self.is_gzipped is None else self.is_gzipped,
+            store=self.store or previous.store,
+        )
+
+
+class ManifestEntry(Struct, frozen=True, array_like=True, gc=False):
+    """An exported project."""
+
+    facts: ProjectFacts
+    """Without `text`, which only a search needs."""
+    revision: int = 0
+    """The number of its last commit; 0 for a public project."""
+    commit: str = ""
+    """The id of that commit."""
+    mentioned: str = ""
+    """Names that older releases require, and the latest one does not, with a blank between two."""
+
+    @property
+    def linked_names(self) -> frozenset[NormalizedName]:
+        """The names of all projects to which its pages link if the site has them."""
+        return frozenset((*self.facts.required_names, *map(NormalizedName, self.mentioned.split())))
+
+
+class Lease(Struct, frozen=True):
+    """The right of one export to write the site."""
+
+    holder: str
+    ends: float
+    """Seconds since the epoch; 0 if its export was interrupted."""
+
+
+class Manifest(Struct, frozen=True, kw_only=True):
+    """What an export knows of a site, stored as JSON in the site."""
+
+    options: Options = Options()
+    format: int = 0
+    """`FORMAT`; 1 if it was of another one or damaged, 0 if there was no manifest."""
+    generator: str = ""
+    """As `page_generator` returned it for the export that made the pages."""
+    lease: Lease | None = None
+    """None if the last export has ended, and every page is what the rest of the manifest says."""
+    foreign: tuple[str, ...] | None = None
+    """Pages that a web server's owner may have, too, and had; None if that is not known."""
+    projects: tuple[ManifestEntry, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the pages of the site are those of this manifest and of this version."""
+        is_current = (self.format, self.generator) == (FORMAT, page_generator())
+        return is_current and self.lease is None
+
+
+class _EarlierManifest(Struct, frozen=True):
+    """What can be read of the manifest of a version without leases."""
+
+    options: Options
+    lists: dict[str, str]
+    """The pages that belong to no project, those that were left to their owner excepted."""
+
+
+def _decode(body: bytes) -> Manifest:
+    """Return a stored manifest; of a damaged one, or of another version, what can be read."""
+    faults = (DecodeError, ValidationError, UnicodeDecodeError)
+    with suppress(*faults):
+        manifest = Decoder(Manifest).decode(body)
+        if manifest.format == FORMAT:
+            return manifest
+    with suppress(*faults):
+        earlier = Decoder(_EarlierManifest).decode(body)
+        foreign = tuple(path for path in COMMON_PATHS if path not in earlier.lists)
+        return Manifest(options=earlier.options, format=1, foreign=foreign)
+    return Manifest(format=1)
+
+
+class SiteLease:
+    """
+    The manifest of a site, and the right to write the site; safe to share between threads.
+
+    Args:
+        site: The store of the site.
+        runtime: The clock that says when a lease ends, and the source of the name of its holder.
+        on_wait: Called once if another export holds the lease.
+    """
+
+    def __init__(self, site: SiteStore, runtime: Runtime, on_wait: Callable[[], None]) -> None:
+        self._site = site
+        self._runtime = runtime
+        self._on_wait = on_wait
+        self._holder = runtime.new_id()
+        self._lock = Lock()
+        self._manifest = Manifest()
+        self._version = ABSENT
+        self._renew_at = 0.0
+
+    def read(self) -> Manifest | None:
+        """Return the manifest as it is now; None if the site has none."""
+        manifest, version = self._load()
+        return None if version == ABSENT else manifest
+
+    def take(self, options: Options) -> Manifest:
+        """
+        Wait until no other export writes the site, take the lease, and return the manifest before.
+
+        With the lease, the manifest gets `options`, which stay if the export is interrupted.
+
+        A lease ends at the time in it, or if it has not been renewed for `LEASE_SECONDS` by the
+        clock of this machine.
+        """
+        seen, seen_at, is_told = ABSENT, self._runtime.monotonic(), False
+        while True:
+            before, version = self._load()
+            if version != seen:
+                seen, seen_at = version, self._runtime.monotonic()
+            is_unchanged = self._runtime.monotonic() - seen_at >= LEASE_SECONDS
+            if before.lease and before.lease.ends > self._runtime.seconds() and not is_unchanged:
+                if not is_told:
+                    self._on_wait()
+                is_told = True
+                self._runtime.pause(POLL_SECONDS)
+                continue
+            self._manifest, self._version = replace(before, options=options), version
+            try:
+                self._put(LEASE_SECONDS)
+            except Conflict:  # another export was faster
+                continue
+            return before
+
+    def require(self) -> None:
+        """Renew the lease if that is due; raise Conflict if another export has taken it."""
+        if self._runtime.monotonic() >= self._renew_at:
+            with self._lock:
+                if self._runtime.monotonic() >= self._renew_at:
+                    self._put(LEASE_SECONDS)
+
+    def finish(self, manifest: Manifest) -> None:
+        """Write the manifest of a complete site, without a lease; raise Conflict as `require`."""
+        with self._lock:
+            self._site.put(MANIFEST_PATH, encode(manifest), self._version, _JSON)
+
+    def interrupt(self) -> None:
+        """Let the next export begin at once, and make every page again."""
+        with self._lock:
+            self._put(0.0)
+
+    def _load(self) -> tuple[Manifest, ObjectVersion]:
+        stored = self._site.get(MANIFEST_PATH)
+        if not isinstance(stored, Stored):
+            return Manifest(), ABSENT
+        return _decode(stored.body), stored.version
+
+    def _put(self, seconds: float) -> None:
+        ends = self._runtime.seconds() + seconds if seconds else 0.0
+        held = replace(self._manifest, lease=Lease(self._holder, ends))
+        self._version = self._site.put(MANIFEST_PATH, encode(held), self._version, _JSON)
+        self._renew_at = self._runtime.monotonic() + RENEWAL_SECONDS
+
+
+def store_fingerprint(location: str) -> str:
+    """Return 32 hexadecimal digits that identify a store without showing its location."""
+    return sha256(os.fsencode(location)).hexdigest()[:32]
+
+
+@cache
+def page_generator() -> str:
+    """Return wheelyard's version, and a digest of the code and the templates that make pages."""
+    package, digest = files("wheelyard"), blake2b(digest_size=12)
+    for path, content in sorted(_files_of(package.joinpath(folder) for folder in PAGE_SOURCES)):
+        digest.update(f"{path} {len(content)}\n".encode() + content)
+    return f"wheelyard {version('wheelyard')}, {digest.hexdigest()}"
+
+
+def _files_of(folders: "Iterator[Traversable]") -> Iterator[tuple[str, bytes]]:
+    for folder in folders:
+        for entry in folder.iterdir() if folder.is_dir() else ():
+            if entry.is_dir():
+                yield from _files_of(iter([entry]))
+            elif not entry.name.endswith(".pyc"):
+                yield f"{folder.name}/{entry.name}", entry.read_bytes()

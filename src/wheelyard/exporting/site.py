@@ -1,0 +1,173 @@
+"""Where a static site is, and how its files and pages are written, compared and removed."""
+
+import gzip
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from msgspec import Struct
+
+from wheelyard.catalog import keys
+from wheelyard.errors import NotFound, WheelyardError
+from wheelyard.exporting.manifest import SiteLease
+from wheelyard.exporting.site_folder import SiteStore
+from wheelyard.rendering.shown import ShownFile, ShownProject
+from wheelyard.rendering.simple_pages import served_files
+from wheelyard.storage.base import Key, Store, Stored, WebType
+from wheelyard.storage.filesystem import require_no_links, storage_faults, write_all
+from wheelyard.storage.spool import Spool
+
+PAGE_CACHE_CONTROL: Final = "no-cache"
+"""Clients revalidate each page; a bucket would otherwise cache it for an hour."""
+FILE_CACHE_CONTROL: Final = "public, max-age=31536000, immutable"
+FILE_TYPE: Final = WebType("application/octet-stream", FILE_CACHE_CONTROL)
+METADATA_TYPE: Final = WebType("text/plain; charset=utf-8", FILE_CACHE_CONTROL)
+INDEX: Final = "index.html"
+
+_GZIP: Final = WebType("application/gzip", PAGE_CACHE_CONTROL)
+
+CopyObject = Callable[[Key, WebType], object]
+"""Copies an object from the bucket of the store to the same key of the site."""
+Sizes = Mapping[Key, int]
+"""The bytes of existing objects of a site."""
+
+
+class Page(Struct, frozen=True):
+    """A page to write."""
+
+    path: str
+    """`project/demo/index.html`; a bucket has such a page at `project/demo/`, too."""
+    kind: WebType
+    body: bytes
+    is_final: bool = True
+    """Whether the next export would get the same; if not, a description could not be rendered."""
+
+
+class FileStore(Struct, frozen=True):
+    """Where the files of projects are copied from: keys are the same as in the site."""
+
+    store: Store
+    copy_object: CopyObject | None = None
+    """None unless both the site and the files are in buckets."""
+
+
+class SitePlace(Struct, frozen=True):
+    """The destination of an export: a folder or a bucket."""
+
+    store: SiteStore
+    spool: Spool
+    """The folder for scratch files."""
+    is_bucket: bool
+    """Whether `simple/` is not answered with `simple/index.html`."""
+
+
+class SiteWriter:
+    """
+    Writes a site while its lease is held; safe to share between threads.
+
+    Nothing is written whose bytes are the same. Every method raises Conflict if the lease is lost.
+    """
+
+    def __init__(self, place: SitePlace, lease: SiteLease, *, is_gzipped: bool) -> None:
+        self.place = place
+        self._lease = lease
+        self._is_gzipped = is_gzipped
+        self._lock = Lock()
+        self.written = 0
+        """The number of pages written, each in one or more forms."""
+
+    def sizes(self, prefixes: Iterable[str]) -> dict[Key, int]:
+        """Return the sizes of all objects below some prefixes."""
+        entries = (entry for prefix in prefixes for entry in self.place.store.list(prefix))
+        return {entry.key: entry.size for entry in entries}
+
+    def paths_of(self, path: str) -> Iterator[Key]:
+        """Yield the path of a page, of its compressed form, and of its folder in a bucket."""
+        yield Key(path)
+        if self._is_gzipped:
+            yield Key(f"{path}.gz")
+        if self.place.is_bucket and path.endswith(f"/{INDEX}"):
+            yield Key(path.removesuffix(INDEX))
+
+    def write(self, page: Page, existing: Sizes) -> None:
+        """Write those forms of a page that do not exist, or have other bytes."""
+        is_written = False
+        for key in self.paths_of(page.path):
+            body, kind = page.body, page.kind
+            if key.endswith(".gz"):
+                # without mtime=0, equal pages would get different bytes
+                body, kind = gzip.compress(body, mtime=0), _GZIP
+            if existing.get(key) == len(body):
+                stored = self.place.store.get(key)
+                if isinstance(stored, Stored) and stored.body == body:
+                    continue
+            self._lease.require()
+            self.place.store.put(key, body, None, kind)
+            is_written = True
+        with self._lock:
+            self.written += is_written
+
+    def delete(self, objects: Iterable[Key]) -> None:
+        """Delete objects."""
+        for key in objects:
+            self._lease.require()
+            self.place.store.delete(key, None)
+
+    def copy_missing(self, project: ShownProject[ShownFile], source: FileStore) -> list[Key]:
+        """
+        Copy those files of a project, and their core metadata, that are missing or incomplete.
+
+        Return its files in the site that it does not serve. Raise NotFound if the store has lost
+        one that it serves.
+        """
+        required, existing = required_objects(project), self.sizes([keys.files_of(project.name)])
+        for key, size in required.items():
+            # the digest is in the key, so an object of another size is incomplete
+            if key not in existing or size not in (None, existing[key]):
+                self._lease.require()
+                self._copy(key, source)
+        return [key for key in existing if key not in required and keys.parse_file_key(key)]
+
+    def _copy(self, key: Key, source: FileStore) -> None:
+        kind = METADATA_TYPE if key.endswith(".metadata") else FILE_TYPE
+        local = source.store.path_of(key)
+        if local is not None:
+            require_no_links(local)
+        try:
+            if source.copy_object is not None:
+                source.copy_object(key, kind)
+            elif local is not None:
+                self.place.store.put(key, local, None, kind)
+            else:
+                with self._spooled(key, source.store) as path:
+                    self.place.store.put(key, path, None, kind)
+        except WheelyardError as fault:
+            if local is None or local.exists():
+                raise
+            raise NotFound(f"The store holds nothing at {key}.") from fault
+
+    @contextmanager
+    def _spooled(self, key: Key, store: Store) -> Iterator[Path]:
+        chunks = store.read(key)
+        path, sink = self.place.spool.create()
+        try:
+            with sink:
+                for chunk in chunks:
+                    with storage_faults(str(key)):
+                        write_all(sink.fileno(), chunk)
+                yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def required_objects(project: ShownProject[ShownFile]) -> dict[Key, int | None]:
+    """Return the keys of the files and core metadata that pages link to, with known sizes."""
+    required = dict[Key, int | None]()
+    for file in served_files(project):
+        parts = (project.name, file.sha256, file.filename)
+        required[keys.distribution(*parts)] = file.size
+        if file.serves_metadata:
+            required[keys.core_metadata(*parts)] = None
+    return required
