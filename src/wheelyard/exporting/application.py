@@ -120,16 +120,21 @@ def history_path(name: str, number: int) -> str:
     return f"project/{name}/history/{number}/{INDEX}"
 
 
-def list_questions(projects: int) -> Iterator[Question]:
-    """Yield the pages about all projects, of which there are so many: the home page last."""
+def name_questions(projects: int) -> Iterator[Question]:
+    """Yield the lists of the names and statuses of so many projects."""
     pages = page_count(projects, NAMES_ON_A_PAGE) if projects > PROJECTS_ON_HOME else 0
     for number in range(pages, 0, -1):  # each links to the next
         yield Question(f"{LISTS}{number}/", HTML, INDEX)
     yield Question("simple/", HTML, INDEX)
     yield Question("simple/", SIMPLE_JSON, "index.json")
-    yield Question("search.json", ANY)
-    yield Question("feed.xml", ANY)
-    yield Question("", HTML, INDEX)
+
+
+OVERVIEWS: Final = (
+    Question("search.json", ANY),
+    Question("feed.xml", ANY),
+    Question("", HTML, INDEX),
+)
+"""The pages that any change may change."""
 
 
 def index_for_site(index: Index, options: Options) -> Index:

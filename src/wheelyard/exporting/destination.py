@@ -17,7 +17,6 @@ from wheelyard.errors import Invalid, quoted
 from wheelyard.exporting.export import Export
 from wheelyard.exporting.manifest import (
     BAD_DESTINATION,
-    Manifest,
     Options,
     RequestedOptions,
     SiteLease,
@@ -47,9 +46,9 @@ def open_export(
     place = open_place(index, dest)
     lease = SiteLease(place.store, index.runtime, on_wait)
     settings = index.settings
-    default = Manifest(options=Options(base_url=settings.server.public_url.rstrip("/")))
+    default = Options(base_url=settings.server.public_url.rstrip("/"))
     options = replace(
-        requested.merged_with((lease.read() or default).options),
+        requested.merged_with(lease.options or default),
         brand=index.brand.fingerprint,
         remote_images=settings.web.remote_images,
     )

@@ -14,9 +14,11 @@ from wheelyard.catalog import keys
 from wheelyard.errors import DAMAGED, Conflict, Invalid, NotFound, Unavailable
 from wheelyard.exporting.application import (
     LISTS,
+    OVERVIEWS,
+    Question,
     SiteApplication,
     index_for_site,
-    list_questions,
+    name_questions,
 )
 from wheelyard.exporting.manifest import (
     BAD_DESTINATION,
@@ -199,20 +201,20 @@ class _Run:
                 self._app.show(shown)
                 again = self._linked(shown) - self._failed.keys()
                 await self._export_projects(project, shown, again, lambda *_: None)
-            if (
-                self._is_full
-                or names
-                or shown.projects != tuple(entry.facts for entry in self._manifest.projects)
-            ):
-                await self._write_lists(pages, len(shown.projects))
+            before = tuple(entry.facts for entry in self._manifest.projects)
+            if self._is_full or _names_and_marks(before) != _names_and_marks(shown.projects):
+                await self._write_lists(pages, tuple(name_questions(len(shown.projects))))
+            if self._is_full or before != shown.projects:
+                await self._write_lists(pages, OVERVIEWS)
         return shown
 
-    async def _write_lists(self, pages: SitePages, projects: int) -> None:
-        lists = [await self._app.ask(question) for question in list_questions(projects)]
-        existing = self._writer.sizes(LIST_PREFIXES)
+    async def _write_lists(self, pages: SitePages, questions: Sequence[Question]) -> None:
+        lists = [await self._app.ask(question) for question in questions]
+        existing = self._writer.sizes((LISTS, *(question.target for question in questions)))
         await pages.write(lists, existing)
-        kept = {key for page in lists for key in self._writer.paths_of(page.path)}
-        self._obsolete |= {key for key in existing if key.startswith(LISTS)} - kept
+        if questions is not OVERVIEWS:
+            kept = {key for page in lists for key in self._writer.paths_of(page.path)}
+            self._obsolete |= {key for key in existing if key.startswith(LISTS)} - kept
 
     async def _export_projects(
         self,
@@ -367,6 +369,11 @@ def _project_of(key: Key) -> str | None:
     root, _, rest = key.partition("/")
     name, slash, _ = rest.partition("/")
     return name if slash and f"{root}/" in ROOTS else None
+
+
+def _names_and_marks(projects: Iterable[ProjectFacts]) -> list[tuple[str, str, str]]:
+    """Return what lists of names show."""
+    return [(facts.name, facts.status, facts.origin) for facts in projects]
 
 
 def _links_of(facts: ProjectFacts | None) -> set[tuple[NormalizedName, str]]:

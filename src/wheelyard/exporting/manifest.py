@@ -41,7 +41,7 @@ RENEWAL_SECONDS: Final = 10.0
 """The age from which a lease is renewed before the next write."""
 POLL_SECONDS: Final = 0.5
 """The pause between two looks at a lease that another export holds."""
-PAGE_SOURCES: Final = ("exporting", "http", "operations/descriptions", "rendering", "upstream")
+PAGE_SOURCES: Final = ("exporting", "http/handlers", "operations/descriptions", "rendering")
 """The folders of wheelyard whose files decide what pages look like."""
 
 COMMON_PATHS: Final = ("404.html", "favicon.ico", "robots.txt", "health")
@@ -182,14 +182,13 @@ class SiteLease:
         self._on_wait = on_wait
         self._holder = runtime.new_id()
         self._lock = Lock()
-        self._manifest = Manifest()
-        self._version = ABSENT
+        self._manifest, self._version = self._load()
         self._renew_at = 0.0
 
-    def read(self) -> Manifest | None:
-        """Return the manifest as it is now; None if the site has none."""
-        manifest, version = self._load()
-        return None if version == ABSENT else manifest
+    @property
+    def options(self) -> Options | None:
+        """The options of the site's last export; None if it has none."""
+        return self._manifest.options if self._manifest.format else None
 
     def take(self, options: Options) -> Manifest:
         """
@@ -200,24 +199,22 @@ class SiteLease:
         A lease ends at the time in it, or if it has not been renewed for `LEASE_SECONDS` by the
         clock of this machine.
         """
-        seen, seen_at, is_told = ABSENT, self._runtime.monotonic(), False
-        while True:
-            before, version = self._load()
-            if version != seen:
-                seen, seen_at = version, self._runtime.monotonic()
-            is_unchanged = self._runtime.monotonic() - seen_at >= LEASE_SECONDS
-            if before.lease and before.lease.ends > self._runtime.seconds() and not is_unchanged:
-                if not is_told:
-                    self._on_wait()
-                is_told = True
-                self._runtime.pause(POLL_SECONDS)
-                continue
-            self._manifest, self._version = replace(before, options=options), version
-            try:
-                self._put(LEASE_SECONDS)
-            except Conflict:  # another export was faster
-                continue
-            return before
+        changed_at, is_told = self._runtime.monotonic(), False
+        while self._is_held(changed_at):
+            if not is_told:
+                self._on_wait()
+            is_told = True
+            self._runtime.pause(POLL_SECONDS)
+            if self._reload():
+                changed_at = self._runtime.monotonic()
+        before = self._manifest
+        self._manifest = replace(before, options=options)
+        try:
+            self._put(LEASE_SECONDS)
+        except Conflict:  # another export was faster
+            self._reload()
+            return self.take(options)
+        return before
 
     def require(self) -> None:
         """Renew the lease if that is due; raise Conflict if another export has taken it."""
@@ -235,6 +232,17 @@ class SiteLease:
         """Let the next export begin at once, and make every page again."""
         with self._lock:
             self._put(0.0)
+
+    def _is_held(self, changed_at: float) -> bool:
+        lease, now = self._manifest.lease, self._runtime.monotonic()
+        is_running = lease is not None and lease.ends > self._runtime.seconds()
+        return is_running and now - changed_at < LEASE_SECONDS
+
+    def _reload(self) -> bool:
+        """Read the manifest again; return whether it has changed."""
+        before = self._version
+        self._manifest, self._version = self._load()
+        return self._version != before
 
     def _load(self) -> tuple[Manifest, ObjectVersion]:
         stored = self._site.get(MANIFEST_PATH)
