@@ -18,19 +18,18 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog.document_cache import CachePolicy, MaxAge, Snapshot
 from wheelyard.catalog.projects import NameList, ProjectNames
-from wheelyard.errors import Invalid, Unavailable
+from wheelyard.errors import Unavailable
 from wheelyard.exporting.manifest import Options
 from wheelyard.exporting.site import FILE_CACHE_CONTROL, INDEX, PAGE_CACHE_CONTROL, Page
 from wheelyard.http.app import App
 from wheelyard.http.context import StaticSite
 from wheelyard.http.protocol.messages import NO_STORE
+from wheelyard.http.release_metadata import ReleaseMetadata
+from wheelyard.http.resolver import Asking, OpenListing
 from wheelyard.model.access import ANONYMOUS, Action, Caller, Pattern, Scope
-from wheelyard.model.lenient_metadata import parse_leniently
-from wheelyard.model.metadata import parse_headers
-from wheelyard.model.project import File, Project
 from wheelyard.operations.search.project_table import ProjectTable
 from wheelyard.operations.search.search_index import FixedTable
-from wheelyard.rendering.project_facts import required_name
+from wheelyard.rendering.listing import Listing
 from wheelyard.rendering.releases import releases_of
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
 from wheelyard.rendering.web.assets import load_assets
@@ -92,7 +91,7 @@ class ExportedNames(ProjectNames):
         return lambda: self._snapshot.version == version
 
 
-def project_questions(project: Project, history: Iterable[int]) -> Iterator[Question]:
+def project_questions(project: Listing, history: Iterable[int]) -> Iterator[Question]:
     """
     Yield the pages of a project, that of the project itself last.
 
@@ -111,7 +110,8 @@ def project_questions(project: Project, history: Iterable[int]) -> Iterator[Ques
     for number in history:
         yield Question(f"project/{name}/history/{number}/", HTML, INDEX)
     yield Question(f"project/{name}/history/", HTML, INDEX)
-    yield Question(f"project/{name}/feed.xml", ANY)
+    if not project.origin.is_upstream:
+        yield Question(f"project/{name}/feed.xml", ANY)
     yield Question(f"project/{name}/", HTML, INDEX)
 
 
@@ -187,17 +187,18 @@ class SiteApplication:
         self._table.show(table)
         self._names.show(facts.name for facts in table.projects if not facts.origin)
 
-    def required_names(self, name: NormalizedName, file: File) -> set[NormalizedName]:
-        """Return the names of the projects that a release requires, by its file."""
-        if not file.has_metadata:
-            return set()
-        raw = self._app.context.core_metadata.load_bytes(name, file)
-        try:
-            requirements = parse_headers(raw).every("requires-dist")
-        except Invalid:
-            requirements = parse_leniently(raw, name, file.version).requires_dist
-        names = {required_name(requirement) for requirement in requirements}
-        return {NormalizedName(required) for required in names - {""}}
+    async def find(self, name: NormalizedName) -> OpenListing:
+        """Return what the site shows of a project; raise WheelyardError if that is nothing."""
+        return await self._app.context.resolver.find_for_installer(name, ANYONE, Asking("export"))
+
+    async def required_names(self, listing: OpenListing) -> set[NormalizedName]:
+        """Return the names of all projects that any release may need, once its pages were asked."""
+        names = set[NormalizedName]()
+        remembered = self._app.pages.load().required_names
+        for release in releases_of(listing):
+            metadata = ReleaseMetadata(listing, release.metadata_file, remembered)
+            names |= await metadata.required_names()
+        return names
 
     async def ask(self, question: Question) -> Page:
         """Return a page; raise WheelyardError if there is none."""

@@ -7,6 +7,7 @@ the store or its credentials, and neither in, around nor equal to a folder that 
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from wheelyard.exporting.site_folder import SiteFolder
 from wheelyard.model.text import escaped
 from wheelyard.settings.sections import MEMORY_LOCATION
 from wheelyard.storage.base import Key, Store, WebType
+from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.storage.gcs.location import BucketLocation, is_bucket, parse_location
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import store_in
@@ -61,13 +63,12 @@ def open_export(
             "with --files and the URL of its files/ folder, or choose another prefix.",
             code=BAD_DESTINATION,
         )
-    location = index.traits.files or settings.store.location
     return Export(
         index=index,
         place=place,
         lease=lease,
         options=options,
-        files=file_store(index.files.store, place, location),
+        file_store=partial(file_store, index, place),
         owns_files=owns_files,
     )
 
@@ -86,21 +87,27 @@ class BucketCopy(Struct, frozen=True):
 
     site: "GcsStore"
     source: BucketLocation
+    prefix: str
 
     def __call__(self, key: Key, kind: WebType) -> None:
         """Copy the object at a key to the same key of the site; raise NotFound if it is missing."""
-        self.site.copy(self.source, self.source.name_of(key), key, None, kind)
+        name = self.source.name_of(Key(self.prefix + key))
+        self.site.copy(self.source, name, key, None, kind)
 
 
-def file_store(store: Store, place: SitePlace, location: str) -> FileStore:
-    """Return where files are copied from: a store at a location."""
+def file_store(index: Index, place: SitePlace, store: Store) -> FileStore:
+    """Return how files are copied from a store: from bucket to bucket without this machine."""
+    prefix, settings = "", index.settings
+    location = index.traits.files or settings.store.location
+    if isinstance(store, PrefixedStore):  # of an upstream index
+        prefix, location = store.prefix, settings.upstream.bucket or settings.store.location
     if not place.is_bucket or not is_bucket(location):
         return FileStore(store)
     from wheelyard.storage.gcs.store import GcsStore  # noqa: PLC0415 - of a bucket's site only
 
     if not isinstance(place.store, GcsStore):
         return FileStore(store)
-    return FileStore(store, BucketCopy(place.store, parse_location(location)))
+    return FileStore(store, BucketCopy(place.store, parse_location(location), prefix))
 
 
 def _check_destination(dest: str, index: Index) -> None:

@@ -37,7 +37,7 @@ from wheelyard.exporting.site import INDEX, FileStore, SitePlace, SiteWriter
 from wheelyard.exporting.site_folder import SiteFolder
 from wheelyard.operations.search.project_table import ProjectTable, table_of
 from wheelyard.rendering.project_facts import ProjectFacts, name_facts
-from wheelyard.storage.base import ABSENT, Key
+from wheelyard.storage.base import ABSENT, Key, Store
 from wheelyard.wiring.index import Index
 
 LIST_PREFIXES: Final = (LISTS, "setup/", INDEX, "search.json", "feed.xml", *COMMON_PATHS)
@@ -73,8 +73,8 @@ class Export(Struct, frozen=True, kw_only=True):
     lease: SiteLease
     options: Options
     """The options for the pages of this export."""
-    files: FileStore
-    """Where the files of private projects are copied from."""
+    file_store: Callable[[Store], FileStore]
+    """Returns how files are copied from a store."""
     owns_files: bool = True
     """Whether the `files/` folder of the site is not that of the store itself."""
 
@@ -183,7 +183,7 @@ class _Run:
         is_left = bool(self._export.options.files_url)
         project = ProjectExport(
             pages=pages,
-            files=None if is_left else self._export.files,
+            file_store=None if is_left else self._export.file_store,
             before=self._before,
             existing=_by_project(existing) if self._is_full else None,
         )

@@ -11,16 +11,15 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.errors import DAMAGED, NotFound, Unavailable
 from wheelyard.exporting.application import SiteApplication, history_path, project_questions
 from wheelyard.exporting.manifest import ManifestEntry
 from wheelyard.exporting.site import FileStore, Page, SiteWriter, Sizes
+from wheelyard.http.resolver import OpenListing
 from wheelyard.model.project import Project
 from wheelyard.operations.project_history import older_pages
 from wheelyard.rendering.project_facts import ProjectFacts
-from wheelyard.rendering.releases import releases_of
-from wheelyard.storage.base import ABSENT, Key
+from wheelyard.storage.base import ABSENT, Key, Store
 
 T = TypeVar("T")
 
@@ -65,11 +64,11 @@ class SitePages(Struct, frozen=True):
 
 
 class ProjectExport(Struct, frozen=True, kw_only=True):
-    """Exports single projects."""
+    """Exports single projects, private and public ones alike."""
 
     pages: SitePages
-    files: FileStore | None
-    """Where files are copied from; None if they are left elsewhere."""
+    file_store: Callable[[Store], FileStore] | None
+    """Returns how files are copied from a store; None if they are left elsewhere."""
     before: Mapping[NormalizedName, ManifestEntry]
     existing: Mapping[str, Sizes] | None
     """The pages of each project in the site; None if they are listed for each project."""
@@ -78,62 +77,54 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
         """
         Write what has changed of a project; `facts` are those that the manifest will have.
 
-        Raise Unavailable (`damaged_document`) if the store has lost something of it.
+        Raise NotFound or Unavailable (`damaged_document`) if the store has lost something of it.
         """
-        read = partial(self._read, facts.name)
+        listing = await self._find(facts)
         while True:
-            snapshot = await self.pages.in_thread(read)
-            project = snapshot.value or Project(name=facts.name)
             try:
-                return await self._export(project, facts)
+                return await self._export(listing, facts)
             except (NotFound, Unavailable) as fault:
                 is_lost = isinstance(fault, NotFound) or fault.code == DAMAGED
-                if not is_lost or (await self.pages.in_thread(read)).version == snapshot.version:
-                    raise  # else it was deleted meanwhile
+                later = await self._find(facts)
+                if not is_lost or later.version == listing.version:
+                    raise
+                listing = later  # a file was deleted meanwhile
 
-    def _read(self, name: NormalizedName) -> Snapshot[Project]:
-        """Return the document of a project, read now; without value for a name without commit."""
-        projects = self.pages.app.index.projects
-        snapshot = projects.documents.get(keys.project(name), "current")
-        if snapshot.value is None and projects.has_journal(name):
-            raise Unavailable(
-                f"The document of {name} is lost. Run 'wheelyard check --rebuild', or restore it "
-                "from a backup, and export again.",
-                code=DAMAGED,
-                short="A document of the index is damaged.",
-            )
-        return snapshot
+    async def _find(self, facts: ProjectFacts) -> OpenListing:
+        """Return what the site is to show of a project, as it is in the store now."""
+        if not facts.origin:
+            documents = self.pages.app.index.projects.documents
+            read = partial(documents.get, keys.project(facts.name), "current")
+            await self.pages.in_thread(read)
+        return await self.pages.app.find(facts.name)
 
-    async def _export(self, project: Project, facts: ProjectFacts) -> ExportedProject:
-        pages, name = self.pages, project.name
-        writer = pages.writer
+    async def _export(self, listing: OpenListing, facts: ProjectFacts) -> ExportedProject:
+        pages, name, writer = self.pages, listing.name, self.pages.writer
         existing = await pages.in_thread(partial(self._existing, name))
         obsolete = set[Key]()
-        if self.files is not None:
-            copy = partial(writer.copy_missing, project, self.files)
-            obsolete.update(await pages.in_thread(copy))
+        if self.file_store is not None:
+            source = self.file_store(listing.open.store)
+            obsolete.update(await pages.in_thread(partial(writer.copy_missing, listing, source)))
+        document = pages.app.index.projects.documents.peek(keys.project(name), "any")
+        project = document.value if document and document.value else Project(name=name)
         unchanged = await pages.in_thread(partial(self._unchanged_history, project, existing))
-        older = range(1, older_pages(project.revision) + 1)
-        questions = list(
-            project_questions(project, [each for each in older if each not in unchanged])
-        )
+        numbers = range(1, older_pages(project.revision) + 1)
+        history = (number for number in numbers if number not in unchanged)
+        questions = list(project_questions(listing, history))
         is_final = True
         for start in range(0, len(questions), PAGES_AT_ONCE):
             part = questions[start : start + PAGES_AT_ONCE]
             answers = [await pages.app.ask(question) for question in part]
             is_final &= all(page.is_final for page in answers)
             await pages.write(answers, existing)
-        kept = {
-            *(question.target for question in questions),
-            *(history_path(name, each) for each in unchanged),
-        }
+        kept = [question.target for question in questions]
+        kept += [history_path(name, number) for number in unchanged]
         obsolete |= existing.keys() - {key for path in kept for key in writer.paths_of(path)}
-        required = await pages.in_thread(partial(self._required, project))
-        commit = project.commit
+        required = await pages.app.required_names(listing)
         entry = ManifestEntry(
             facts if is_final else replace(facts, document=ABSENT),
             project.revision,
-            commit.id if commit else "",
+            project.commit.id if project.commit else "",
             " ".join(sorted(required.difference(facts.required_names, [name]))),
         )
         return ExportedProject(entry, frozenset(obsolete))
@@ -150,21 +141,11 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
         A journal only gets longer, unless it was restored from a backup.
         """
         entry = self.before.get(project.name)
-        number = older_pages(entry.revision) if entry and self.existing is None else 0
-        unchanged = range(1, number)  # the last one has no link to a newer one
-        if entry is None or not unchanged or entry.revision > project.revision:
+        if entry is None or self.existing is not None or entry.revision > project.revision:
             return range(0)
-        commit = self.pages.app.index.projects.commit(project, entry.revision)
-        is_same = commit is not None and commit.id == entry.commit
+        unchanged = range(1, older_pages(entry.revision))  # the last one has no link to a newer one
         paths = (history_path(project.name, number) for number in unchanged)
-        are_there = all(
-            key in existing for path in paths for key in self.pages.writer.paths_of(path)
-        )
-        return unchanged if is_same and are_there else range(0)
-
-    def _required(self, project: Project) -> set[NormalizedName]:
-        """Return the names of all projects that any release requires."""
-        names = set[NormalizedName]()
-        for release in releases_of(project):
-            names |= self.pages.app.required_names(project.name, release.metadata_file)
-        return names
+        if not all(key in existing for path in paths for key in self.pages.writer.paths_of(path)):
+            return range(0)
+        commit = unchanged and self.pages.app.index.projects.commit(project, entry.revision)
+        return unchanged if commit and commit.id == entry.commit else range(0)

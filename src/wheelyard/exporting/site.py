@@ -13,8 +13,7 @@ from wheelyard.catalog import keys
 from wheelyard.errors import NotFound, WheelyardError
 from wheelyard.exporting.manifest import SiteLease
 from wheelyard.exporting.site_folder import SiteStore
-from wheelyard.rendering.shown import ShownFile, ShownProject
-from wheelyard.rendering.simple_pages import served_files
+from wheelyard.rendering.listing import Listing
 from wheelyard.storage.base import Key, Store, Stored, WebType
 from wheelyard.storage.filesystem import require_no_links, storage_faults, write_all
 from wheelyard.storage.spool import Spool
@@ -115,14 +114,14 @@ class SiteWriter:
             self._lease.require()
             self.place.store.delete(key, None)
 
-    def copy_missing(self, project: ShownProject[ShownFile], source: FileStore) -> list[Key]:
+    def copy_missing(self, listing: Listing, source: FileStore) -> list[Key]:
         """
         Copy those files of a project, and their core metadata, that are missing or incomplete.
 
         Return its files in the site that it does not serve. Raise NotFound if the store has lost
         one that it serves.
         """
-        required, existing = required_objects(project), self.sizes([keys.files_of(project.name)])
+        required, existing = required_objects(listing), self.sizes([keys.files_of(listing.name)])
         for key, size in required.items():
             # the digest is in the key, so an object of another size is incomplete
             if key not in existing or size not in (None, existing[key]):
@@ -162,11 +161,11 @@ class SiteWriter:
             path.unlink(missing_ok=True)
 
 
-def required_objects(project: ShownProject[ShownFile]) -> dict[Key, int | None]:
+def required_objects(listing: Listing) -> dict[Key, int | None]:
     """Return the keys of the files and core metadata that pages link to, with known sizes."""
     required = dict[Key, int | None]()
-    for file in served_files(project):
-        parts = (project.name, file.sha256, file.filename)
+    for file in listing.files:
+        parts = (listing.name, file.sha256, file.filename)
         required[keys.distribution(*parts)] = file.size
         if file.serves_metadata:
             required[keys.core_metadata(*parts)] = None

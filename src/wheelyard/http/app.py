@@ -77,8 +77,8 @@ class App:
         self._authenticator = RequestAuthenticator(self.context)
         self._instrumentation = Instrumentation(index, metrics_folder)
         self._upload_handler = UploadHandler(self.context)
-        self._pages = PageLoader(self.context)
-        self._error_pages = ErrorPages(self.context, self._pages)
+        self.pages = PageLoader(self.context)
+        self._error_pages = ErrorPages(self.context, self.pages)
         self._fast_path = FastPath(
             self._authenticator,
             self._host_policy,
@@ -86,7 +86,7 @@ class App:
             self.context.remembered,
             self._instrumentation.logged_headers,
         )
-        parts = (self.context, self._upload_handler, self._pages, self._instrumentation)
+        parts = (self.context, self._upload_handler, self.pages, self._instrumentation)
         self.routes = build_router(*parts)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
@@ -142,7 +142,7 @@ class App:
             if self.context.upstream is not None:
                 self.context.upstream.close()
             self.context.pools.close()
-            self._pages.close()
+            self.pages.close()
             await self._instrumentation.close()
 
     async def ask(self, path: str, accept: bytes) -> Response:
@@ -169,7 +169,7 @@ class App:
         """Return the page of an error 404; `root` is the path of the home page."""
         message = "There is nothing at this address."
         facts = ErrorFacts(status=404, code="not_found", phrase="Not Found", message=message)
-        return self._pages.load().error_page(facts, root, None)[0]
+        return self.pages.load().error_page(facts, root, None)[0]
 
     async def _respond(
         self, scope: AsgiScope, receive: Receive, send: Send, record: RequestRecord

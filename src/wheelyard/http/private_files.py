@@ -27,7 +27,7 @@ from wheelyard.http.file_responses import (
 from wheelyard.http.protocol.error_responses import file_not_found
 from wheelyard.http.protocol.messages import Request, Response
 from wheelyard.model.project import File, Project
-from wheelyard.storage.base import ABSENT, ObjectVersion
+from wheelyard.storage.base import ABSENT, ObjectVersion, Store
 
 if TYPE_CHECKING:
     from wheelyard.model.metadata import CoreMetadata
@@ -42,6 +42,11 @@ class PrivateFiles(Struct, frozen=True):
     """ABSENT if there is no document."""
     is_expired: bool = False
     """Whether the document has to be compared with the store before a file is sent."""
+
+    @property
+    def store(self) -> Store:
+        """Where the files are kept."""
+        return self.context.index.files.store
 
     def watch(self) -> Callable[[], bool] | None:
         """Return a function that tells whether the document is the same; None without one."""

@@ -20,7 +20,7 @@ from wheelyard.http.protocol.messages import Request, Response
 from wheelyard.model.access import Caller
 from wheelyard.model.project import Project
 from wheelyard.rendering.listing import Listing, Origin
-from wheelyard.storage.base import ABSENT
+from wheelyard.storage.base import ABSENT, Store
 
 if TYPE_CHECKING:
     from wheelyard.model.metadata import CoreMetadata
@@ -31,6 +31,10 @@ PRIVATE: Final = Origin()
 
 class OpenFiles(Protocol):
     """What opens the files of a listing."""
+
+    @property
+    def store(self) -> Store:
+        """Where files are kept, at the keys of `catalog.keys`; an upstream's may lack some."""
 
     def watch(self) -> Callable[[], bool] | None:
         """

@@ -35,7 +35,7 @@ from wheelyard.http.protocol.conditional_requests import ByteRange
 from wheelyard.http.protocol.error_responses import file_not_found
 from wheelyard.http.protocol.messages import BegunBody, Request, Response, until_readable
 from wheelyard.http.upstream_reader import UpstreamReader
-from wheelyard.storage.base import ObjectVersion
+from wheelyard.storage.base import ObjectVersion, Store
 from wheelyard.upstream.file_cache import StoredFile
 from wheelyard.upstream.growing_file import RANGES_LIMIT_BYTES, GrowingFile
 from wheelyard.upstream.index import UpstreamListing
@@ -58,6 +58,11 @@ class PublicFiles(Struct, frozen=True):
     context: ServerContext
     reader: UpstreamReader
     listing: UpstreamListing
+
+    @property
+    def store(self) -> Store:
+        """Where those files are kept that were fetched."""
+        return self.reader.upstream.files.cache(self._page.upstream).store
 
     @property
     def _page(self) -> UpstreamPage:
