@@ -64,5 +64,7 @@ def _release(
 
 
 def _files_url(context: ServerContext) -> str:
+    if context.site is not None:
+        return context.site.files_url_from_root
     server = context.index.settings.server
     return f"{server.public_url.rstrip('/') or server.path_prefix}/files"
