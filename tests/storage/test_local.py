@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import stat
 from pathlib import Path
 from random import Random
 
@@ -35,16 +34,15 @@ def test_where_a_file_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o027, 0o077])
-@pytest.mark.parametrize("is_site", [False, True])
-def test_modes(tmp_path: Path, umask: int, *, is_site: bool) -> None:
-    """Files are 0640 and folders 0750, whatever the umask; but of a site the umask decides."""
+def test_modes(tmp_path: Path, umask: int) -> None:
+    """Files are 0640 and folders 0750, whatever the umask."""
     private, root = tmp_path / "private", tmp_path / "www" / "store"
     private.write_bytes(b"1")
     private.chmod(0o600)
     before = os.umask(umask)
     try:
         root.parent.mkdir(mode=0o750)
-        store = LocalStore(root, Random(), is_site=is_site)
+        store = LocalStore(root, Random())
         spooled, sink = store.spool.create()
         sink.close()
         store.put(Key("files/by/path"), spooled, ABSENT)
@@ -54,11 +52,10 @@ def test_modes(tmp_path: Path, umask: int, *, is_site: bool) -> None:
     finally:
         os.umask(before)
 
-    shown = [path for path in root.rglob("*") if is_site or path.name not in (".spool", ".locks")]
+    shown = [path for path in root.rglob("*") if path.name not in (".spool", ".locks")]
     found = [(path.is_dir(), path.stat().st_mode & 0o777) for path in (root, *shown)]
-    folders, files = (0o777 & ~umask, 0o666 & ~umask) if is_site else (0o750, 0o640)
-    assert {mode for is_folder, mode in found if is_folder} == {folders}
-    assert {mode for is_folder, mode in found if not is_folder} == {files}
+    assert {mode for is_folder, mode in found if is_folder} == {0o750}
+    assert {mode for is_folder, mode in found if not is_folder} == {0o640}
 
 
 @pytest.mark.parametrize("private", ["credentials/", ""])
@@ -228,84 +225,3 @@ def test_a_folder_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(Unavailable):
         store.put(Key("a/2"), b"2", ABSENT)
     assert list(root.iterdir()) == []
-
-
-PAGE, FILE = Key("simple/a/index.html"), Key("files/a/0123/a-1-py3-none-any.whl")
-
-
-class TestSite(StoreConformance):
-    """A folder that a web server reads."""
-
-    @pytest.fixture
-    def store(self, tmp_path: Path) -> Store:
-        """Return an empty site."""
-        return LocalStore(tmp_path / "site", Random(), is_site=True)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Return where the site is."""
-    return tmp_path / "www" / "pypi"
-
-
-@pytest.fixture
-def site(root: Path) -> LocalStore:
-    """Return an empty site."""
-    return LocalStore(root, Random(), is_site=True)
-
-
-def test_a_link(site: LocalStore, root: Path, tmp_path: Path) -> None:
-    """A linked file is the very file under a second name, and no other file is replaced by it."""
-    source = tmp_path / "body"
-    source.write_bytes(b"bytes")
-
-    site.link(FILE, source)
-
-    assert (root / FILE).samefile(source)
-    with pytest.raises(Conflict):
-        site.link(FILE, source)
-    assert source.stat().st_nlink == 2
-
-
-def test_a_backup(site: LocalStore, root: Path, tmp_path: Path) -> None:
-    """A hard link to a stored file keeps its bytes and its time."""
-    version = site.put(PAGE, b"one", ABSENT)
-    (tmp_path / "backup").hardlink_to(root / PAGE)
-    before = (tmp_path / "backup").stat()
-
-    site.put(PAGE, b"one", version)
-
-    assert (tmp_path / "backup").read_bytes() == b"one"
-    assert (tmp_path / "backup").stat().st_mtime_ns == before.st_mtime_ns
-
-
-def test_what_is_in_the_way(site: LocalStore, root: Path) -> None:
-    """A folder where a page belongs is refused, and so is a file where a folder does."""
-    site.put(Key("pypi"), b"a file", ABSENT)
-    (root / PAGE).mkdir(parents=True)
-
-    for key in (Key("pypi/a/json"), PAGE):
-        with pytest.raises(Unavailable, match=key):
-            site.put(key, b"", ABSENT)
-
-    assert [each.key for each in site.list("")] == ["pypi"]
-
-
-def test_a_pipe(site: LocalStore, root: Path) -> None:
-    """A named pipe in the site does not block an export."""
-    os.mkfifo(root / "pipe")
-
-    found = site.get(Key("pipe"))
-
-    assert isinstance(found, Stored)
-    site.put(Key("pipe"), b"page", found.version)
-    assert stat.S_ISREG((root / "pipe").stat().st_mode)
-
-
-def test_a_site_that_cannot_be(tmp_path: Path) -> None:
-    """Where there can be no folder, one sentence says so."""
-    (tmp_path / "file").write_bytes(b"")
-
-    for place in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(Unavailable, match="No site can be written to"):
-            LocalStore(place, Random(), is_site=True)

@@ -58,7 +58,7 @@ from wheelyard.storage.filesystem import (
     storage_faults,
     write_all,
 )
-from wheelyard.storage.spool import FILE_MODE, UMASK_MODE, Spool
+from wheelyard.storage.spool import FILE_MODE, Spool
 
 SPOOL = ".spool"
 LOCKS = ".locks"
@@ -117,24 +117,20 @@ class LocalStore(Store):
     """
     Objects as files below the folder `root`, which is created if it does not exist.
 
-    `random` gives different modification times to writes within one tick of the clock. `is_site`:
-    it is a static site, which is not fsynced, and whose file modes the umask decides. Objects whose
-    keys begin with `private` are for the owner of the folder alone; the empty prefix is all.
+    `random` gives different modification times to writes within one tick of the clock. Objects
+    whose keys begin with `private` are for the owner of the folder alone; the empty prefix is all.
     """
 
-    def __init__(
-        self, root: Path, random: Random, *, is_site: bool = False, private: str | None = None
-    ) -> None:
+    def __init__(self, root: Path, random: Random, *, private: str | None = None) -> None:
         self._random = random
-        self._is_site = is_site
         self._fsyncs = FsyncPool()
         self._staged = set[Path]()
         """The spool files of `staged`: they are durable, and renamed without a copy."""
         self._root = os.path.realpath(root)  # a str, joined on the hot path
         prefixes = [SPOOL, LOCKS, *([] if private is None else [private])]
         paths = (f"{self._root}/{prefix}".rstrip("/") for prefix in prefixes)
-        self._private = () if is_site else tuple(f"{path}/" for path in paths)
-        self.spool = Spool(Path(self._root, SPOOL), None if is_site else FILE_MODE)
+        self._private = tuple(f"{path}/" for path in paths)
+        self.spool = Spool(Path(self._root, SPOOL))
         try:
             Path(self._root).parent.mkdir(parents=True, exist_ok=True)
             for folder in (Path(self._root), self.spool.folder, Path(self._root, LOCKS)):
@@ -143,9 +139,9 @@ class LocalStore(Store):
             for path in self._private:
                 _protect(Path(path))
         except OSError as error:
-            what = f"No site can be written to {root}" if is_site else f"{root} cannot be a store"
             raise Unavailable(
-                f"{what}: {error.strerror}. Choose another folder, or make this one writable.",
+                f"{root} cannot be a store: {error.strerror}. Choose another folder, or make this "
+                "one writable.",
                 short="Storage is not available.",
             ) from error
 
@@ -193,19 +189,15 @@ class LocalStore(Store):
                 version = self._move_into_place(key, body, target, expect)
             else:
                 with self._spooled([body], what, is_new=expect == ABSENT) as (copy,):
-                    self._fsync_all([copy.descriptor])
+                    self._fsyncs.fsync_all([copy.descriptor])
                     version = self._move_into_place(key, copy.path, target, expect)
-            self._fsync_all([], [_folder_of(target)])
+            self._fsyncs.fsync_all([], [_folder_of(target)])
             return version
 
     def put_unsynced(self, key: Key, body: bytes) -> None:
         """See `Store`."""
         with storage_faults(str(key)), self._spooled([body], str(key), is_new=False) as (copy,):
             self._move_into_place(key, copy.path, self._path(key), None, {})
-
-    def link(self, key: Key, source: Path) -> None:
-        """Hard-link a file to a new key; raise Conflict if the key exists, OSError if it fails."""
-        self._move_into_place(key, source, self._path(key), ABSENT)
 
     def create_all(
         self, objects: Sequence[tuple[Key, ObjectBody]], *, sync_names: bool = True
@@ -217,7 +209,7 @@ class LocalStore(Store):
                 taken += self._create_batch(objects[start : start + FSYNC_BATCH], unsynced)
             if sync_names:
                 unsynced |= dict.fromkeys(_folder_of(self._path(key)) for key, _ in objects)
-            self._fsync_all([], unsynced)
+            self._fsyncs.fsync_all([], unsynced)
         return taken
 
     def _create_batch(
@@ -230,7 +222,7 @@ class LocalStore(Store):
             for folder in dict.fromkeys(_folder_of(target) for _, target in targets):
                 with suppress(FileNotFoundError):  # deleted meanwhile, as in `_move_into_place`
                     self._make_folder(folder, above)
-            self._fsync_all([each.descriptor for each in spooled], above)
+            self._fsyncs.fsync_all([each.descriptor for each in spooled], above)
             for (key, target), each in zip(targets, spooled, strict=True):
                 try:
                     self._move_into_place(key, each.path, target, ABSENT, unsynced)
@@ -246,7 +238,7 @@ class LocalStore(Store):
         folders = dict.fromkeys(_folder_of(self._path(key)) for key in named)
         with self._spooled(bodies, "files", is_new=True) as spooled:
             with storage_faults("files"):
-                self._fsync_all([each.descriptor for each in spooled], folders)
+                self._fsyncs.fsync_all([each.descriptor for each in spooled], folders)
             paths = [Path(each.path) for each in spooled]
             self._staged.update(paths)
             try:
@@ -265,7 +257,7 @@ class LocalStore(Store):
                 with suppress(FileNotFoundError, NotADirectoryError):
                     target.unlink()
             with suppress(OSError):
-                self._fsync_all([], [str(target.parent)])
+                self._fsyncs.fsync_all([], [str(target.parent)])
                 while str(target.parent) != self._root:
                     target = target.parent
                     target.rmdir()
@@ -329,11 +321,6 @@ class LocalStore(Store):
                 if file.is_copy:
                     with suppress(FileNotFoundError):  # it was renamed
                         os.unlink(file.path)  # noqa: PTH108 - hot
-
-    def _fsync_all(self, descriptors: Sequence[int], folders: Iterable[str] = ()) -> None:
-        """Make open files and folders durable, unless this is a site."""
-        if not self._is_site:
-            self._fsyncs.fsync_all(descriptors, folders)
 
     def _jitter_mtime(self, descriptor: int) -> None:
         """
@@ -406,7 +393,7 @@ class LocalStore(Store):
             self._make_folder(above)  # another process may use that one at once
             self._new_folder(folder)
         if unsynced is None:
-            self._fsync_all([], [above])
+            self._fsyncs.fsync_all([], [above])
         else:
             unsynced[above] = None
 
@@ -430,20 +417,16 @@ class LocalStore(Store):
         with suppress(FileExistsError):
             is_private = f"{folder}/".startswith(self._private)
             mode = PRIVATE_FOLDER_MODE if is_private else FOLDER_MODE
-            os.mkdir(folder, 0o777 if self._is_site else mode)  # noqa: PTH102
-            if not self._is_site:
-                os.chmod(folder, mode)  # noqa: PTH101
+            os.mkdir(folder, mode)  # noqa: PTH102
+            os.chmod(folder, mode)  # noqa: PTH101
 
     def _open_lock(self, path: str) -> int:
         flags = os.O_RDWR | os.O_NOFOLLOW
         try:
             return os.open(path, flags)
         except FileNotFoundError:
-            descriptor = os.open(
-                path, flags | os.O_CREAT, UMASK_MODE if self._is_site else FILE_MODE
-            )
-            if not self._is_site:
-                os.fchmod(descriptor, FILE_MODE)
+            descriptor = os.open(path, flags | os.O_CREAT, FILE_MODE)
+            os.fchmod(descriptor, FILE_MODE)
             return descriptor
 
     def _walk(self, folder: str, prefix: str, after: str) -> Iterator[Entry]:

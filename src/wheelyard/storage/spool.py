@@ -27,8 +27,6 @@ WAITING_SECONDS: Final = 86_400.0
 """Seconds after which nobody needs such a file any more."""
 FILE_MODE = 0o640
 """The mode of every file of a store, independent of the umask."""
-UMASK_MODE: Final = 0o666
-"""The mode for creating a file whose permissions the umask decides."""
 MAX_RESERVE_BYTES: Final = 1024**3
 RESERVED_PART: Final = 20
 """The twentieth part of a disk, and at most a GiB, is left for what must be stored."""
@@ -41,8 +39,6 @@ class Spool(Struct, frozen=True):
     """A folder of temporary files for upload bodies."""
 
     folder: Path
-    mode: int | None = FILE_MODE
-    """The mode of each file; None: the umask decides."""
 
     def create(self) -> tuple[Path, BinaryIO]:
         """Create an empty temporary file; return its path and a writer. The caller removes it."""
@@ -58,12 +54,11 @@ class Spool(Struct, frozen=True):
         """
         while True:
             path = f"{self.folder}/{FILE_PREFIX}{token_hex(16)}"
-            descriptor = os.open(path, _NEW, UMASK_MODE if self.mode is None else self.mode)
+            descriptor = os.open(path, _NEW, FILE_MODE)
             try:
                 # a process that starts may have removed it before it was locked
                 if try_lock(descriptor) and os.fstat(descriptor).st_nlink:
-                    if self.mode is not None:
-                        os.fchmod(descriptor, self.mode)
+                    os.fchmod(descriptor, FILE_MODE)
                     return path, descriptor
             except BaseException:
                 os.close(descriptor)
@@ -109,15 +104,14 @@ class Spool(Struct, frozen=True):
         path = Path(self.folder, f"{FILE_PREFIX}{name}")
         while True:
             with storage_faults("a file in the spool folder"):
-                descriptor = os.open(path, _SHARED, UMASK_MODE if self.mode is None else self.mode)
+                descriptor = os.open(path, _SHARED, FILE_MODE)
                 try:
                     is_ours = try_lock(descriptor)
                     if _is_at(descriptor, path):
                         if not is_ours:
                             return path, descriptor, False
                         if not os.fstat(descriptor).st_size:
-                            if self.mode is not None:
-                                os.fchmod(descriptor, self.mode)
+                            os.fchmod(descriptor, FILE_MODE)
                             return path, descriptor, True
                         # a dead process has left it, and others may still read it
                         path.unlink(missing_ok=True)

@@ -271,7 +271,7 @@ def _defer_folder(
     """Return a store that the first write makes; until then, uploads wait in a scratch folder."""
     store, scratch = DeferredStore(before, make), scratch_spool()
     traits = StoreTraits(operation_counter=counter, make=store.ensure_made)
-    return OpenedStore(store, DeferredSpool(scratch.folder, scratch.mode, store=store), traits)
+    return OpenedStore(store, DeferredSpool(scratch.folder, store=store), traits)
 
 
 def _open_bucket(

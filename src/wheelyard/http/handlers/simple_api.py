@@ -56,5 +56,7 @@ async def project_detail(request: Request, context: ServerContext) -> Response:
     files_url = context.site.files_url if context.site else simple_pages.FILES_FROM_DETAIL
     key, version = detail_page_key(name, media_type), ObjectVersion(listing.version)
     headers = page_headers(context, media_type, listing)
-    page = await load_page(context, request, key, version, partial(render, listing, files_url), headers)
+    page = await load_page(
+        context, request, key, version, partial(render, listing, files_url), headers
+    )
     return listing_response(request, page, media_type, listing)

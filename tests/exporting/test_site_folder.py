@@ -1,0 +1,109 @@
+"""A site in a folder: what is written there, and what is refused."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from wheelyard.errors import Conflict, Unavailable
+from wheelyard.exporting.manifest import MANIFEST_PATH
+from wheelyard.exporting.site_folder import SiteFolder
+from wheelyard.storage.base import ABSENT, Key
+
+PAGE = Key("simple/a/index.html")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return where the site is."""
+    return tmp_path / "www" / "packages"
+
+
+@pytest.fixture
+def site(root: Path) -> SiteFolder:
+    """Return an empty site."""
+    return SiteFolder(root)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o027, 0o077])
+def test_the_umask_decides_about_modes(tmp_path: Path, umask: int) -> None:
+    """Files and folders of a site have the modes that the umask gives them."""
+    private, root = tmp_path / "private", tmp_path / "site"
+    private.write_bytes(b"1")
+    private.chmod(0o600)
+    before = os.umask(umask)
+    try:
+        site = SiteFolder(root)
+        site.put(PAGE, b"page", None)
+        site.put(Key("files/a.whl"), private, None)
+    finally:
+        os.umask(before)
+    modes = {(path.is_dir(), path.stat().st_mode & 0o777) for path in (root, *root.rglob("*"))}
+    assert modes == {(True, 0o777 & ~umask), (False, 0o666 & ~umask)}
+
+
+def test_a_page_is_replaced_whole_and_removed_with_its_folder(site: SiteFolder, root: Path) -> None:
+    """A page has the old bytes or the new ones, and no empty folder is left of it."""
+    site.put(PAGE, b"one", None)
+    with (root / PAGE).open("rb") as reader:
+        site.put(PAGE, b"two", None)
+        assert reader.read() == b"one"
+    assert (root / PAGE).read_bytes() == b"two"
+    assert [(entry.key, entry.size) for entry in site.list("simple/")] == [(PAGE, 3)]
+    site.delete(PAGE)
+    site.delete(PAGE)
+    assert [path.name for path in root.iterdir()] == ["wheelyard-export"]
+
+
+def test_of_two_writers_of_the_manifest_one_wins(root: Path) -> None:
+    """The manifest is replaced only by whoever has read it as it is."""
+    one, other = SiteFolder(root), SiteFolder(root)
+    version = one.put(MANIFEST_PATH, b"{}", ABSENT)
+    for expect in (ABSENT, version + "0"):
+        with pytest.raises(Conflict):
+            other.put(MANIFEST_PATH, b"[]", expect)
+    other.put(MANIFEST_PATH, b"[]", version)
+    with pytest.raises(Conflict):
+        one.put(MANIFEST_PATH, b"{ }", version)
+
+
+@pytest.mark.parametrize("key", [Key("simple/a/index.html"), Key("pypi/a/json")])
+def test_what_is_in_the_way_is_refused(site: SiteFolder, root: Path, key: Key) -> None:
+    """A folder where a page belongs is refused, and so is a file where a folder does."""
+    (root / PAGE).mkdir(parents=True)
+    (root / "pypi").write_bytes(b"a file")
+    with pytest.raises(Unavailable):
+        site.put(key, b"", None)
+    assert [path.name for path in (root / "wheelyard-export").iterdir()] == []
+
+
+def test_links_are_not_followed(site: SiteFolder, root: Path, tmp_path: Path) -> None:
+    """Neither a page nor a folder that is a link is read, written or listed."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "page").write_bytes(b"secret")
+    (root / "simple").symlink_to(outside)
+    (root / "page").symlink_to(outside / "page")
+    for key in (Key("simple/page"), Key("page")):
+        with pytest.raises(Unavailable, match="link"):
+            site.put(key, b"page", None)
+        with pytest.raises(Unavailable):
+            site.get(key)
+    assert (outside / "page").read_bytes() == b"secret"
+
+
+def test_a_pipe_in_the_way_is_replaced(site: SiteFolder, root: Path) -> None:
+    """A named pipe in the site does not block an export."""
+    os.mkfifo(root / "pipe")
+    site.get(Key("pipe"))
+    site.put(Key("pipe"), b"page", None)
+    assert stat.S_ISREG((root / "pipe").stat().st_mode)
+
+
+def test_a_place_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+    """Where there can be no folder, one sentence says so."""
+    (tmp_path / "file").write_bytes(b"")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(Unavailable, match="No site can be written to"):
+            SiteFolder(place)
