@@ -103,12 +103,11 @@ class Export(Struct, frozen=True, kw_only=True):
         if not everything:
             self.check_destination()
         for attempt in range(MAX_ATTEMPTS):
-            before = self.lease.take(self.options)
+            before = self.lease.take(self.options, replaces_others=everything)
             is_same = before.is_whole and before.options == self.options
             is_full = everything or attempt > 0 or not is_same
             try:
-                run = _Run(self, before, is_full=is_full)
-                return run.run(progress, replaces_others=everything)
+                return _Run(self, before, is_full=is_full).run(progress)
             except Conflict:  # another export has taken the lease, as this one was too slow
                 continue
             except BaseException:
@@ -142,19 +141,13 @@ class _Run:
         self._obsolete = set[Key]()
         """Objects to delete as soon as no page links to them."""
 
-    def run(self, progress: ExportProgress, *, replaces_others: bool) -> ExportResult:
+    def run(self, progress: ExportProgress) -> ExportResult:
         """Export what has changed, write the manifest, and give back the lease."""
-        existing, foreign = dict[Key, int](), self._manifest.foreign
-        if self._is_full:
-            existing = self._look_at_all()
-            if replaces_others:
-                foreign = ()
-            elif foreign is None:
-                foreign = tuple(key for key in COMMON_PATHS if key in existing)
+        existing = self._look_at_all() if self._is_full else {}
         table, unread = self._table()
         with ThreadPoolExecutor(self._concurrency, "site") as pool, Runner() as runner:
             pages = SitePages(self._app, self._writer, pool, self._is_local)
-            work = self._write(pages, table, unread, existing, foreign or (), progress)
+            work = self._write(pages, table, unread, existing, progress)
             shown = runner.run(work)
         self._delete_obsolete(shown, existing)
         entries = tuple(self._entry(facts) for facts in shown.projects)
@@ -163,7 +156,7 @@ class _Run:
                 format=FORMAT,
                 options=self._export.options,
                 generator=page_generator(),
-                foreign=foreign,
+                foreign=self._manifest.foreign,
                 projects=entries,
             )
         )
@@ -176,7 +169,6 @@ class _Run:
         table: ProjectTable,
         unread: Sequence[NormalizedName],
         existing: dict[Key, int],
-        foreign: Sequence[str],
         progress: ExportProgress,
     ) -> ProjectTable:
         """Write all pages; return the projects that the site has now."""
@@ -194,6 +186,7 @@ class _Run:
             self._app.show(table)
             if self._is_full:
                 fixed = await self._app.fixed_pages()
+                foreign = self._manifest.foreign or ()
                 await pages.write([page for page in fixed if page.path not in foreign], existing)
             await self._export_projects(project, table, names, progress)
             shown = self._without_missing(table)
@@ -352,7 +345,8 @@ class _Run:
             without = gone | names if options.files_url and had_copies else gone
             files = self._writer.sizes(keys.files_of(name) for name in without)
             self._obsolete |= {key for key in files if keys.parse_file_key(key)}
-        self._writer.delete(sorted(self._obsolete))
+        # pages go before the files that they name
+        self._writer.delete(sorted(self._obsolete, key=lambda key: (key.startswith(keys.FILES), key)))
 
 
 def _by_project(existing: dict[Key, int]) -> dict[str, dict[Key, int]]:

@@ -190,11 +190,12 @@ class SiteLease:
         """The options of the site's last export; None if it has none."""
         return self._manifest.options if self._manifest.format else None
 
-    def take(self, options: Options) -> Manifest:
+    def take(self, options: Options, *, replaces_others: bool) -> Manifest:
         """
         Wait until no other export writes the site, take the lease, and return the manifest before.
 
-        With the lease, the manifest gets `options`, which stay if the export is interrupted.
+        With the lease, the manifest gets `options`, which stay if the export is interrupted. It
+        also says which pages are left to the site's owner: none if the export `replaces_others`.
 
         A lease ends at the time in it, or if it has not been renewed for `LEASE_SECONDS` by the
         clock of this machine.
@@ -207,13 +208,15 @@ class SiteLease:
             self._runtime.pause(POLL_SECONDS)
             if self._reload():
                 changed_at = self._runtime.monotonic()
-        before = self._manifest
-        self._manifest = replace(before, options=options)
+        foreign = () if replaces_others else self._manifest.foreign
+        foreign = self._foreign() if foreign is None else foreign
+        before = replace(self._manifest, foreign=foreign)
+        self._manifest = replace(before, format=FORMAT, options=options)
         try:
             self._put(LEASE_SECONDS)
         except Conflict:  # another export was faster
             self._reload()
-            return self.take(options)
+            return self.take(options, replaces_others=replaces_others)
         return before
 
     def require(self) -> None:
@@ -249,6 +252,10 @@ class SiteLease:
         if not isinstance(stored, Stored):
             return Manifest(), ABSENT
         return _decode(stored.body), stored.version
+
+    def _foreign(self) -> tuple[str, ...]:
+        entries = (entry for path in COMMON_PATHS for entry in self._site.list(path))
+        return tuple(entry.key for entry in entries if entry.key in COMMON_PATHS)
 
     def _put(self, seconds: float) -> None:
         ends = self._runtime.seconds() + seconds if seconds else 0.0
