@@ -40,8 +40,8 @@ from wheelyard.rendering.project_facts import ProjectFacts, name_facts
 from wheelyard.storage.base import ABSENT, Key, Store
 from wheelyard.wiring.index import Index
 
-LIST_PREFIXES: Final = (LISTS, "setup/", INDEX, "search.json", "feed.xml", *COMMON_PATHS)
-"""The prefixes of all pages that belong to no project."""
+PREFIXES: Final = (*ROOTS, "-/", "setup/", INDEX, "search.json", "feed.xml", *COMMON_PATHS)
+"""The prefixes of all pages."""
 MAX_ATTEMPTS: Final = 5
 """How often an export begins again because another one has taken its lease."""
 LOCAL_PROJECTS: Final = 4
@@ -203,11 +203,10 @@ class _Run:
 
     async def _write_lists(self, pages: SitePages, questions: Sequence[Question]) -> None:
         lists = [await self._app.ask(question) for question in questions]
-        existing = self._writer.sizes((LISTS, *(question.target for question in questions)))
-        await pages.write(lists, existing)
+        await pages.write(lists, None)
         if questions is not OVERVIEWS:
             kept = {key for page in lists for key in self._writer.paths_of(page.path)}
-            self._obsolete |= {key for key in existing if key.startswith(LISTS)} - kept
+            self._obsolete |= self._writer.sizes([LISTS]).keys() - kept
 
     async def _export_projects(
         self,
@@ -246,7 +245,7 @@ class _Run:
         place = self._export.place
         if isinstance(place.store, SiteFolder):
             place.store.remove_leftovers()
-        existing = self._writer.sizes((*ROOTS, *LIST_PREFIXES, EXPORT_PREFIX))
+        existing = self._writer.sizes((*PREFIXES, EXPORT_PREFIX))
         if not self._export.options.is_gzipped:  # a web server might prefer old compressed pages
             pages = (key for key in existing if not key.endswith(".gz"))
             packed = {Key(f"{key}.gz") for key in pages} & existing.keys()
@@ -346,7 +345,8 @@ class _Run:
             files = self._writer.sizes(keys.files_of(name) for name in without)
             self._obsolete |= {key for key in files if keys.parse_file_key(key)}
         # pages go before the files that they name
-        self._writer.delete(sorted(self._obsolete, key=lambda key: (key.startswith(keys.FILES), key)))
+        by_kind = sorted(self._obsolete, key=lambda key: (key.startswith(keys.FILES), key))
+        self._writer.delete(by_kind)
 
 
 def _by_project(existing: dict[Key, int]) -> dict[str, dict[Key, int]]:

@@ -50,15 +50,15 @@ class SitePages(Struct, frozen=True):
         """Run blocking work in the pool, and return its result."""
         return await get_running_loop().run_in_executor(self.pool, work)
 
-    async def write(self, pages: Iterable[Page], existing: Sizes) -> None:
-        """Write those pages whose bytes have changed."""
+    async def write(self, pages: Iterable[Page], existing: Sizes | None) -> None:
+        """Write those pages whose bytes have changed; see `SiteWriter.write`."""
         if self.writes_in_order:
             await self.in_thread(lambda: self._write_all(pages, existing))
         else:
             write = self.writer.write
             await gather(*(self.in_thread(partial(write, page, existing)) for page in pages))
 
-    def _write_all(self, pages: Iterable[Page], existing: Sizes) -> None:
+    def _write_all(self, pages: Iterable[Page], existing: Sizes | None) -> None:
         for page in pages:
             self.writer.write(page, existing)
 

@@ -90,15 +90,19 @@ class SiteWriter:
         if self.place.is_bucket and path.endswith(f"/{INDEX}"):
             yield Key(path.removesuffix(INDEX))
 
-    def write(self, page: Page, existing: Sizes) -> None:
-        """Write those forms of a page that do not exist, or have other bytes."""
+    def write(self, page: Page, existing: Sizes | None) -> None:
+        """
+        Write those forms of a page that do not exist, or have other bytes.
+
+        With `None`, nothing is known of the `existing` objects, and each form is looked at.
+        """
         is_written = False
         for key in self.paths_of(page.path):
             body, kind = page.body, page.kind
             if key.endswith(".gz"):
                 # without mtime=0, equal pages would get different bytes
                 body, kind = gzip.compress(body, mtime=0), _GZIP
-            if existing.get(key) == len(body):
+            if existing is None or existing.get(key) == len(body):
                 stored = self.place.store.get(key)
                 if isinstance(stored, Stored) and stored.body == body:
                     continue
