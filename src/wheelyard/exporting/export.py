@@ -179,7 +179,8 @@ class _Run:
             before=self._before,
             existing=_by_project(existing) if self._is_full else None,
         )
-        names = self._linked(table) | set(unread)
+        before = tuple(entry.facts for entry in self._manifest.projects)
+        names = self._linked(before, table.projects) | set(unread)
         if self._is_full:
             names |= {facts.name for facts in table.projects}
         async with self._app:
@@ -192,7 +193,7 @@ class _Run:
             shown = self._without_missing(table)
             if shown is not table:  # links to projects that could not be exported lead nowhere
                 self._app.show(shown)
-                again = self._linked(shown) - self._failed.keys()
+                again = self._linked(table.projects, shown.projects) - self._failed.keys()
                 await self._export_projects(project, shown, again, lambda *_: None)
             before = tuple(entry.facts for entry in self._manifest.projects)
             if self._is_full or _names_and_marks(before) != _names_and_marks(shown.projects):
@@ -293,24 +294,24 @@ class _Run:
         project = self._index.projects.documents.get(keys.project(name), "current").value
         return project is not None and not project.is_released
 
-    def _linked(self, table: ProjectTable) -> set[NormalizedName]:
-        """Return the projects whose pages differ between the manifest and this table."""
-        after = {facts.name: facts for facts in table.projects}
+    def _linked(
+        self, before: Iterable[ProjectFacts], after: Iterable[ProjectFacts]
+    ) -> set[NormalizedName]:
+        """Return the projects whose pages differ between two states of the site."""
+        old, new = {each.name: each for each in before}, {each.name: each for each in after}
         linked = set[NormalizedName]()
-        for name in self._before.keys() | after.keys():
-            old, new = self._before.get(name), after.get(name)
-            if old is None or old.facts != new:
-                before = _links_of(old.facts) if old else set()
-                linked |= {name, *(used for used, _ in before ^ _links_of(new))}
-        come_or_gone = self._before.keys() ^ after.keys()
+        for name in old.keys() | new.keys():
+            was, now = old.get(name), new.get(name)
+            if was != now:
+                linked |= {name, *(used for used, _ in _links_of(was) ^ _links_of(now))}
+        come_or_gone = old.keys() ^ new.keys()
         if come_or_gone:
-            entries = self._before | self._entries
             linked |= {
                 name
-                for name, entry in entries.items()
+                for name, entry in (self._before | self._entries).items()
                 if not come_or_gone.isdisjoint(entry.linked_names)
             }
-        return linked & after.keys()
+        return linked & new.keys()
 
     def _without_missing(self, table: ProjectTable) -> ProjectTable:
         """Return the table as the site has it now: the same one if nothing has failed."""
