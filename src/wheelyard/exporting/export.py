@@ -330,15 +330,14 @@ class _Run:
     def _delete_obsolete(self, shown: ProjectTable, existing: dict[Key, int]) -> None:
         """Delete the pages and files that no page links to any more."""
         options, was = self._export.options, self._manifest
-        names = {facts.name for facts in shown.projects}
+        names = {facts.name for facts in shown.projects} | self._failed.keys()
         gone = self._before.keys() - names
-        self._obsolete |= self._writer.sizes(
-            f"{root}{name}/" for root in ROOTS for name in gone
-        ).keys()
         if was.format:  # else what is there was not made by an export
-            self._obsolete |= {key for key in existing if _project_of(key) not in (None, *names)}
+            gone |= {name for name in map(_project_of, existing) if name} - names
             state = {key for key in existing if key.startswith(EXPORT_PREFIX)}
             self._obsolete |= state - {MANIFEST_PATH}
+        pages = self._writer.sizes(f"{root}{name}/" for root in ROOTS for name in gone)
+        self._obsolete |= pages.keys()
         is_own_url = options.files_url == f"{options.base_url}/files"
         if self._export.owns_files and not is_own_url:
             had_copies = bool(was.format) and not was.options.files_url
@@ -359,11 +358,11 @@ def _by_project(existing: dict[Key, int]) -> dict[str, dict[Key, int]]:
     return projects
 
 
-def _project_of(key: Key) -> str | None:
+def _project_of(key: Key) -> NormalizedName | None:
     """Return the project whose page is at a key; None if it is that of no single project."""
     root, _, rest = key.partition("/")
     name, slash, _ = rest.partition("/")
-    return name if slash and f"{root}/" in ROOTS else None
+    return NormalizedName(name) if slash and f"{root}/" in ROOTS else None
 
 
 def _names_and_marks(projects: Iterable[ProjectFacts]) -> list[tuple[str, str, str]]:
