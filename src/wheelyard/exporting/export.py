@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import Final
 
 from msgspec import Struct
-from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
@@ -35,9 +34,10 @@ from wheelyard.exporting.manifest import (
 from wheelyard.exporting.project_export import ROOTS, ProjectExport, SitePages
 from wheelyard.exporting.site import INDEX, FileStore, SitePlace, SiteWriter
 from wheelyard.exporting.site_folder import SiteFolder
+from wheelyard.exporting.site_projects import SiteProjects
 from wheelyard.operations.search.project_table import ProjectTable, table_of
 from wheelyard.rendering.project_facts import ProjectFacts, name_facts
-from wheelyard.storage.base import ABSENT, Key, Store
+from wheelyard.storage.base import Key, Store
 from wheelyard.wiring.index import Index
 
 PREFIXES: Final = (*ROOTS, "-/", "setup/", INDEX, "search.json", "feed.xml", *COMMON_PATHS)
@@ -144,7 +144,7 @@ class _Run:
     def run(self, progress: ExportProgress) -> ExportResult:
         """Export what has changed, write the manifest, and give back the lease."""
         existing = self._look_at_all() if self._is_full else {}
-        table, unread = self._table()
+        table, unread = SiteProjects(self._index, self._before).read()
         with ThreadPoolExecutor(self._concurrency, "site") as pool, Runner() as runner:
             pages = SitePages(self._app, self._writer, pool, self._is_local)
             work = self._write(pages, table, unread, existing, progress)
@@ -254,45 +254,6 @@ class _Run:
             for key in packed:
                 del existing[key]
         return existing
-
-    def _table(self) -> tuple[ProjectTable, list[NormalizedName]]:
-        """Return the projects that the site is to have, and the names of those that are damaged."""
-        projects = self._index.projects
-        listed = projects.names.get_current().as_set
-        documents, unlisted = dict.fromkeys(listed, ABSENT), set[NormalizedName]()
-        for entry in projects.store.list(keys.PROJECTS):
-            name = keys.project_of(entry.key)
-            if name in listed:
-                documents[name] = entry.version
-            elif name in self._before:
-                unlisted.add(name)
-        facts = {
-            name: entry.facts
-            for name, entry in self._before.items()
-            if name in documents or (name in unlisted and self._is_unreleased(name))
-        }
-        facts |= {
-            name: name_facts(name)
-            for name, version in documents.items()
-            if version == ABSENT and name not in facts
-        }
-        stale = [
-            (name, version)
-            for name, version in documents.items()
-            if name not in facts or facts[name].document != version
-        ]
-        damaged = list[NormalizedName]()
-        for name, current in self._index.search.reader.read(stale).items():
-            if current is None:
-                damaged.append(name)
-            else:
-                facts[name] = current
-        return table_of(replace(each, text="") for each in facts.values()), damaged
-
-    def _is_unreleased(self, name: NormalizedName) -> bool:
-        """Return whether a project that is not listed was not released: the list is damaged."""
-        project = self._index.projects.documents.get(keys.project(name), "current").value
-        return project is not None and not project.is_released
 
     def _linked(
         self, before: Iterable[ProjectFacts], after: Iterable[ProjectFacts]
