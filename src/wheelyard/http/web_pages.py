@@ -71,6 +71,7 @@ class WebPages:
             brand=context.index.brand,
             remote_images=remote_images,
             serves_public=settings.upstream.enabled,
+            is_static=context.site is not None,
         )
         self.security_headers: HeaderList = (
             (b"content-security-policy", self.environment.policy.encode()),

@@ -39,6 +39,13 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
     """A secret of letters, digits and `-._~`; empty leaves credentials out."""
     serves_public: bool = False
     """Whether public packages come from this index, too, by an upstream index."""
+    is_static: bool = False
+    """Whether it is a static site, which takes no uploads, and of which no command can ask."""
+
+    @property
+    def asked(self) -> str:
+        """The options of commands that ask what projects need, up to the URL of the index."""
+        return "--store STORE --url" if self.is_static else "--server"
 
     @property
     def plain_index_url(self) -> str:
@@ -75,7 +82,7 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
         """Return the comment that says what to type next; `command` is safe once all are listed."""
         if self.projects:
             return f"# Then: {command}\n"
-        printing = f"wheelyard print-settings {client} --server {self.plain_index_url}"
+        printing = f"wheelyard print-settings {client} {self.asked} {self.plain_index_url}"
         return f"# This prints the text with all of them: {printing} --project NAME\n"
 
     @property
@@ -87,6 +94,7 @@ Text = Callable[[ClientSettings], str]
 
 
 def _uv(settings: ClientSettings) -> str:
+    publishing = "" if settings.is_static else f'publish-url = "{settings.upload_url}"\n'
     role = settings.for_each(f'[tool.uv.sources.NAME]\nindex = "{NAME}"\n')
     hint = """ Other indexes go behind this one, or have "default = true".
 # uv asks this index first for each name, also for one that only another package needs, and asks no
@@ -101,8 +109,7 @@ def _uv(settings: ClientSettings) -> str:
 [[tool.uv.index]]
 name = "{NAME}"
 url = "{settings.index_url}"
-publish-url = "{settings.upload_url}"
-{role}"""
+{publishing}{role}"""
 
 
 def _pip(settings: ClientSettings) -> str:

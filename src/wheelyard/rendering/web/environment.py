@@ -62,6 +62,7 @@ class PageEnvironment:
         brand: How the index presents itself.
         remote_images: Whether a description may show images of other servers.
         serves_public: Whether public packages come from this index, too.
+        is_static: Whether the pages are for a static site.
     """
 
     def __init__(
@@ -73,13 +74,16 @@ class PageEnvironment:
         brand: Brand = DEFAULT_BRAND,
         remote_images: bool = False,
         serves_public: bool = False,
+        is_static: bool = False,
     ) -> None:
         policy = _POLICY.format(images=" https:" if remote_images else "")
         self.policy = f"{policy}; frame-ancestors 'none'"
         """The header Content-Security-Policy of each page; see `policy` in the templates, too."""
         self.index_url = index_url
         self.client_settings = ClientSettings(
-            root=index_url.removesuffix("/simple/"), serves_public=serves_public
+            root=index_url.removesuffix("/simple/"),
+            serves_public=serves_public,
+            is_static=is_static,
         )
         """What the settings of clients are made from."""
         self.base_url = index_url.removesuffix("simple/") if is_certain else ""
@@ -97,6 +101,7 @@ class PageEnvironment:
             "index_link": self.index_link,
             "pip_option": self._pip_option(),
             "serves_public": serves_public,
+            "client_settings": self.client_settings,
             "logo": LOGO if brand.logo else ICON,
             # a site in a bucket cannot send a header; browsers ignore `frame-ancestors` in a page
             "policy": policy,
