@@ -65,7 +65,7 @@ class PageEnvironment:
         is_static: Whether the pages are for a static site.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that pages depend on
         self,
         index_url: str,
         *,
