@@ -25,7 +25,7 @@ from wheelyard.http.app import App
 from wheelyard.http.context import StaticSite
 from wheelyard.http.protocol.messages import NO_STORE
 from wheelyard.http.release_metadata import ReleaseMetadata
-from wheelyard.http.resolver import Asking, OpenListing
+from wheelyard.http.resolver import OpenListing
 from wheelyard.model.access import ANONYMOUS, Action, Caller, Pattern, Scope
 from wheelyard.operations.search.project_table import ProjectTable
 from wheelyard.operations.search.search_index import FixedTable
@@ -189,7 +189,7 @@ class SiteApplication:
 
     async def find(self, name: NormalizedName) -> OpenListing:
         """Return what the site shows of a project; raise WheelyardError if that is nothing."""
-        return await self._app.context.resolver.find_for_installer(name, ANYONE, Asking("export"))
+        return await self._app.find(name)
 
     async def required_names(self, listing: OpenListing) -> set[NormalizedName]:
         """Return the names of all projects that any release may need, once its pages were asked."""

@@ -7,7 +7,7 @@ router or the event loop.
 
 import logging
 from asyncio import create_task
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -38,6 +38,7 @@ from wheelyard.http.protocol.messages import (
 )
 from wheelyard.http.protocol.request_body import BodyTimeouts, RequestBody
 from wheelyard.http.protocol.router import GET, NO_ROUTE, Route
+from wheelyard.http.resolver import Asking, OpenListing
 from wheelyard.http.routes import build_router
 from wheelyard.http.security.csrf import cross_site_error, is_cross_site
 from wheelyard.http.security.host_policy import HostPolicy
@@ -140,7 +141,7 @@ class App:
         finally:
             publishing.cancel()
             if self.context.upstream is not None:
-                self.context.upstream.close()
+                self.context.upstream.upstream.close()
             self.context.pools.close()
             self.pages.close()
             await self._instrumentation.close()
@@ -152,7 +153,16 @@ class App:
         It is in no log and in no metric. Raises as the handlers do.
         """
         route, params = self.routes.match(path, "GET")
-        request = Request(
+        return await route.handler(self._own_request(path, accept, params))
+
+    async def find(self, name: NormalizedName) -> OpenListing:
+        """Return what `ask` shows of a project to an installer; raise as the handlers do."""
+        request = self._own_request(f"/simple/{name}/", b"", {"name": name})
+        asking = Asking(request, may_refresh=False)
+        return await self.context.resolver.find_for_installer(name, request.caller, asking)
+
+    def _own_request(self, path: str, accept: bytes, params: Mapping[str, str]) -> Request:
+        return Request(
             method="GET",
             segments=tuple(filter(None, path.split("/"))),
             params=params,
@@ -163,7 +173,6 @@ class App:
             receive=_no_body,
             has_body=False,
         )
-        return await route.handler(request)
 
     def not_found_page(self, root: str) -> bytes:
         """Return the page of an error 404; `root` is the path of the home page."""

@@ -100,7 +100,7 @@ def build_context(
         index=index,
         pools=pools,
         documents=DocumentReader(index, pools),
-        upstream=_upstream_reader(index, pools, read_policy),
+        upstream=_upstream_reader(index, pools),
         read_policy=read_policy,
         pages=PageCache(responses),
         remembered=responses,
@@ -115,16 +115,14 @@ def build_context(
     )
 
 
-def _upstream_reader(
-    index: Index, pools: ThreadPools, read_policy: ReadPolicy
-) -> "UpstreamReader | None":
+def _upstream_reader(index: Index, pools: ThreadPools) -> "UpstreamReader | None":
     if index.upstream is None:
         return None
     # no server without an upstream index needs it
     from wheelyard.http.upstream_reader import UpstreamReader  # noqa: PLC0415
 
     index.upstream.policy.load()
-    reader = UpstreamReader(index.upstream, pools, read_policy, is_local=index.is_local)
+    reader = UpstreamReader(index.upstream, pools, is_local=index.is_local)
     if not index.settings.server.read_only:
         reader.complete_names()
     return reader

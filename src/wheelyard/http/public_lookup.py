@@ -4,7 +4,6 @@ from asyncio import timeout
 from typing import Final
 
 from msgspec import Struct
-from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
@@ -44,7 +43,7 @@ async def find_public(request: Request, context: ServerContext, name: str) -> Pu
     # no server without an upstream index needs it
     from wheelyard.upstream.search_facts import facts_of  # noqa: PLC0415
 
-    asking = replace(Asking.of(request), wants_newest=False)
+    asking = Asking(request, may_refresh=False)
     try:
         context.read_policy.require_lookup(request.caller, parsed)
         async with timeout(LOOKUP_SECONDS):

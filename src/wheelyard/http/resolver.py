@@ -68,20 +68,26 @@ class OpenListing(Listing, frozen=True, kw_only=True):
 class Asking(Struct, frozen=True):
     """What a request says to the upstream indexes that may be asked for it."""
 
-    client: str
-    """Whose requests are counted together."""
-    via: str = ""
-    """The header of that name: the servers that the request has gone through."""
-    wants_newest: bool = False
-    """Whether the caller wants a page that comes from no cache."""
+    request: Request
+    may_refresh: bool = True
+    """Whether a caller who may upload can have them asked now."""
 
-    @classmethod
-    def of(cls, request: Request) -> "Asking":
-        """Return what a request says."""
-        stated = request.headers.get(b"cache-control", b"").lower().split(b",")
-        via = request.headers.get(b"via", b"").decode("latin-1")
+    @property
+    def client(self) -> str:
+        """Whose requests are counted together."""
+        return self.request.client_key
+
+    @property
+    def via(self) -> str:
+        """The header of that name: the servers that the request has gone through."""
+        return self.request.headers.get(b"via", b"").decode("latin-1")
+
+    @property
+    def wants_newest(self) -> bool:
+        """Whether it is for a page that comes from no cache."""
+        stated = self.request.headers.get(b"cache-control", b"").lower().split(b",")
         # not max-age=0: pip says so with each request
-        return cls(request.client_key, via, b"no-cache" in map(bytes.strip, stated))
+        return self.may_refresh and b"no-cache" in map(bytes.strip, stated)
 
 
 class Resolver:
@@ -134,7 +140,7 @@ class Resolver:
         Then `open` compares it with the store while it reads the file. No upstream index is asked
         for a newer page.
         """
-        public = await self._find_public(name, caller, Asking(asking.client, asking.via))
+        public = await self._find_public(name, caller, Asking(asking.request, may_refresh=False))
         if public is not None:
             return public
         expired = self._context.documents.peek_expired(name)
@@ -146,10 +152,13 @@ class Resolver:
     async def _find_public(
         self, name: NormalizedName, caller: Caller, asking: Asking
     ) -> OpenListing | None:
-        """Return what is shown of a public project; None if the name is private."""
+        """Return a public project; None if the name is private, and the caller may read it."""
         reader = self._context.upstream
-        listing = None if reader is None else await reader.find(name, caller, asking)
-        if reader is None or listing is None:
+        if reader is None:
+            return None
+        listing = await reader.find(name, caller, asking)
+        if listing is None:
+            self._context.read_policy.require_project_read(caller, name)
             return None
         # no server without an upstream index needs it
         from wheelyard.http.upstream_files import PublicFiles  # noqa: PLC0415

@@ -26,7 +26,7 @@ from wheelyard.http.observability.request_record import in_context
 from wheelyard.http.protocol.error_responses import UPSTREAM_LOOP
 from wheelyard.http.protocol.messages import Request
 from wheelyard.http.resolver import Asking
-from wheelyard.http.security.read_policy import ReadPolicy, project_not_found
+from wheelyard.http.security.read_policy import project_not_found
 from wheelyard.http.thread_pools import ThreadPools
 from wheelyard.model.access import Action, Caller
 from wheelyard.upstream.index import Peek, UpstreamIndex, UpstreamListing
@@ -50,12 +50,10 @@ class UpstreamReader:
         self,
         upstream: UpstreamIndex,
         pools: ThreadPools,
-        read_policy: ReadPolicy,
         *,
         is_local: bool,
     ) -> None:
         self.upstream = upstream
-        self._read_policy = read_policy
         self._pools = pools
         self._is_local = is_local
         self._threads = DaemonThreads(UPSTREAM_THREADS, "upstream")
@@ -80,25 +78,14 @@ class UpstreamReader:
         self, name: NormalizedName, caller: Caller, asking: Asking
     ) -> UpstreamListing | None:
         """
-        Return the page of a name that `ReadPolicy.require_lookup` has allowed.
+        Return what clients may see of a name; None if it is private.
 
-        None if the name is private, and the caller may read it. A caller who may upload can have
-        the upstream indexes asked now, if it `wants_newest`.
+        A caller who may upload can have the upstream indexes asked now.
 
         Raises:
-            NotFound: No upstream index has it, or the settings do not allow to ask for it; or it is
-                private, and the caller may not read it. That may be Forbidden, too.
+            NotFound: No upstream index has it, or the settings do not allow to ask for it.
             Unavailable: The store does not say whether it is private, or no upstream answers.
         """
-        is_forced = asking.wants_newest and caller.may_anywhere(Action.UPLOAD)
-        page = await self._find(name, asking, is_forced=is_forced)
-        if page is None:
-            self._read_policy.require_project_read(caller, name)
-        return page
-
-    async def _find(
-        self, name: NormalizedName, asking: Asking, *, is_forced: bool
-    ) -> UpstreamListing | None:
         if self.upstream.names.is_known(name):
             return None
         is_private, known = await self._look(name)
@@ -107,7 +94,7 @@ class UpstreamReader:
         if known.absence is not None:
             raise NotFound(known.absence.text, short="No such project.")
         self._refuse_loop(asking)
-        page = known.page
+        page, is_forced = known.page, asking.wants_newest and caller.may_anywhere(Action.UPLOAD)
         if page is not None:
             is_forced &= page.origin.refused_for is None and page.origin.age >= REFRESH_SECONDS
         if is_forced or (page is None and not known.is_absent):
@@ -166,10 +153,6 @@ class UpstreamReader:
         if not found.upstream:
             self._unknown_names.record_failure((_guesses_of(client),))
         return found
-
-    def close(self) -> None:
-        """End what is under way."""
-        self.upstream.close()
 
     def _refuse_loop(self, asking: Asking) -> None:
         if self.upstream.config.is_loop(asking.via):

@@ -108,7 +108,7 @@ class WebPages:
 
     async def find(self, request: Request, name: NormalizedName) -> OpenListing:
         """Return the project `name`, which `require_lookup` has allowed; see `Resolver.find`."""
-        return await self.context.resolver.find(name, request.caller, Asking.of(request))
+        return await self.context.resolver.find(name, request.caller, Asking(request))
 
     def require_reader(self, request: Request) -> NormalizedName:
         """Return the name of the project in a URL; raise unless the caller may read it."""

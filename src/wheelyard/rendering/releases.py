@@ -54,12 +54,11 @@ def all_releases(project: Project) -> tuple[Release, ...]:
 
 def release_of(project: ShownProject[F], version: Version) -> ReleaseOf[F] | None:
     """Return the release with this version; None if there is none, or it is quarantined."""
-    wanted = strip_trailing_zeros(str(version))
-    listed = served_files(project)
-    files = [file for file in listed if strip_trailing_zeros(file.version) == wanted]
-    if not files:
-        return None
-    return ReleaseOf(str(listed_version(files[0].version)), _wheels_first(files))
+    files, wanted = served_files(project), strip_trailing_zeros(str(version))
+    texts = {file.version for file in files}  # far fewer than files
+    texts = {text for text in texts if strip_trailing_zeros(text) == wanted}
+    found = [file for file in files if file.version in texts]
+    return ReleaseOf(str(listed_version(found[0].version)), _wheels_first(found)) if found else None
 
 
 def versions_of(filenames: Iterable[str]) -> list[str]:

@@ -38,6 +38,8 @@ FILE_BYTES, PAGE_BYTES = 64, 1000
 class UpstreamListing(Listing, frozen=True, kw_only=True):
     """What clients may see of a page of an upstream index."""
 
+    files: tuple[UpstreamFile, ...]
+    empty_versions: tuple[str, ...]
     origin: UpstreamOrigin
 
     @property

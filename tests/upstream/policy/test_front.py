@@ -118,10 +118,14 @@ def test_a_licence_offline(tmp_path: Path, public: FakeUpstream) -> None:
     public.publish(FakeFile.of(public_wheel("requests", "3.0")))
     unknown, store = "requests-3.0-py3-none-any.whl", MemoryStore(Clock().seconds)
     with serving(tmp_path, public, store=store) as server:
-        for filename in (OLD, NEW):
-            assert file_of(server, "requests", filename, ".metadata").status == 200
-        for filename in (OLD, NEW, unknown):
-            assert file_of(server, "requests", filename).status == 200
+        upstream = server.index.upstream
+        found = upstream.pages.get(REQUESTS) if upstream else None
+        assert upstream is not None
+        assert found is not None
+        for file in found.page.files:
+            upstream.files.bring(found.page, file)
+            if file.filename != unknown:
+                upstream.files.bring_metadata(found.page, file)
     public.stop()
     with serving(tmp_path, public, store=store, offline=True) as server:
         assert [*page_of(server, "requests").files] == [OLD, NEW, unknown]

@@ -59,7 +59,7 @@ async def _respond(
     context.read_policy.require_lookup(request.caller, name)
     if sha256 is not None and name != project:
         return file_not_found()
-    sent, asking = request.params["filename"], Asking.of(request)
+    sent, asking = request.params["filename"], Asking(request)
     filename = sent.removesuffix(METADATA_SUFFIX)
     listing = await context.resolver.find_for_download(name, request.caller, asking)
     return await listing.open.response(request, WantedFile(filename, sha256, filename != sent))

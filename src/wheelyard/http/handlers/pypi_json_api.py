@@ -1,9 +1,6 @@
 """Handler of PyPI's JSON API: `/pypi/<name>/json` and `/pypi/<name>/<version>/json`."""
 
-from collections.abc import Iterable
 from functools import partial
-
-from packaging.version import Version
 
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.http.context import ServerContext
@@ -18,9 +15,7 @@ from wheelyard.http.protocol.negotiation import MediaType
 from wheelyard.http.resolver import Asking
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.rendering.pypi_json import PypiJsonData, project_json
-from wheelyard.rendering.releases import ReleaseOf, latest_release, releases_of
-from wheelyard.rendering.shown import ShownFile
-from wheelyard.rendering.simple_pages import listed_version
+from wheelyard.rendering.releases import latest_release, release_of, releases_of
 from wheelyard.storage.base import ObjectVersion
 
 
@@ -33,12 +28,12 @@ async def answer_pypi_json(request: Request, context: ServerContext) -> Response
         version = None if sent is None else parse_version(sent)
     except Invalid as error:
         raise NotFound(error.message, short="No such project or version.") from error
-    listing = await context.resolver.find(name, request.caller, Asking.of(request))
+    listing = await context.resolver.find(name, request.caller, Asking(request))
     key, page_version = ("pypi_json", name, version), ObjectVersion(listing.version)
     page = cached_page(context, request, key, page_version)
     if page is None:
         releases = await context.pools.run_read(partial(releases_of, listing))
-        release = latest_release(releases) if version is None else _release(releases, version)
+        release = latest_release(releases) if version is None else release_of(listing, version)
         if release is None:
             raise NotFound(
                 f"{name} has no such release. See /simple/{name}/ for those it has.",
@@ -55,12 +50,6 @@ async def answer_pypi_json(request: Request, context: ServerContext) -> Response
         headers = page_headers(context, MediaType.PLAIN_JSON, listing)
         page = await load_page(context, request, key, page_version, render, headers)
     return listing_response(request, page, MediaType.PLAIN_JSON, listing)
-
-
-def _release(
-    releases: Iterable[ReleaseOf[ShownFile]], version: Version
-) -> ReleaseOf[ShownFile] | None:
-    return next((each for each in releases if listed_version(each.version) == version), None)
 
 
 def _files_url(context: ServerContext) -> str:

@@ -50,7 +50,7 @@ async def project_detail(request: Request, context: ServerContext) -> Response:
     media_type = page_responses.requested_media_type(request)
     if media_type is None:
         return page_responses.not_acceptable()
-    is_json, asking = media_type.value.is_json, Asking.of(request)
+    is_json, asking = media_type.value.is_json, Asking(request)
     listing = await context.resolver.find_for_installer(name, request.caller, asking)
     render = simple_pages.detail_json if is_json else simple_pages.detail_html
     files_url = context.site.files_url if context.site else simple_pages.FILES_FROM_DETAIL
