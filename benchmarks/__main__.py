@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial, update_wrapper
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -58,12 +59,16 @@ def main() -> None:
     """Run the benchmarks that the command line names, and print their figures."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        usage="python -m benchmarks all | NAME...",
+        usage="python -m benchmarks [--beside COMMIT] all | NAME...",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", nargs="+", help=", ".join(["all", *FIGURES]))
-    asked: list[str] = parser.parse_args().name
+    parser.add_argument("--beside", metavar="COMMIT", default="", help="also export with this one")
+    options = parser.parse_args()
+    asked: list[str] = options.name
+    export = partial(exporting.measure, older=options.beside)
+    measures = FIGURES | {"export": update_wrapper(export, exporting.measure)}
     is_all = asked == ["all"]
     if unknown := set() if is_all else set(asked) - set(FIGURES):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
@@ -72,21 +77,23 @@ def main() -> None:
     for missing in machine.missing_programs():
         print(f"benchmarks: {missing}", file=sys.stderr)
     names = [*FIGURES] if is_all else asked
-    failed = [name for name in names if not _run(name, facts if is_all else None)]
+    failed = [name for name in names if not _run(name, measures[name], facts if is_all else None)]
     if failed:
         sys.exit(f"benchmarks: failed, see above: {', '.join(failed)}")
 
 
-def _run(name: str, facts: Mapping[str, str] | None) -> bool:
+def _run(
+    name: str, measure: Callable[[Path], list[Figure]], facts: Mapping[str, str] | None
+) -> bool:
     """
     Run one benchmark, print its figures, and return whether it has worked.
 
     With `facts` about the machine, also write the figures to `benchmarks/results`.
     """
-    begun, title = time.perf_counter(), FIGURES[name].__doc__ or ""
+    begun, title = time.perf_counter(), measure.__doc__ or ""
     try:
         with TemporaryDirectory(prefix="benchmarks-") as folder:
-            figures = FIGURES[name](Path(folder))
+            figures = measure(Path(folder))
     except (Exception, pytest.skip.Exception):  # noqa: BLE001 - the others may work
         traceback.print_exc()
         return False

@@ -1,131 +1,256 @@
-"""Costs of static exports: all pages beside dumb-pypi, and one more file."""
+"""
+Costs of static exports: all pages, and one more file.
+
+Contenders are the command lines alone, so that another commit of wheelyard can be one: dumb-pypi,
+which has no pages of releases, makes what it can from a list of the same files.
+
+The stores are made once, in `wheelyard-benchmarks` below the folder for temporary files, from 1 GB
+of small files each. Remove that folder to have them made anew.
+"""
 
 import json
 import os
+import shutil
 import subprocess
-import time
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from tempfile import gettempdir
 
+from benchmarks.processes import Spent, run
 from benchmarks.report import Figure
-from benchmarks.servers import environment, settle, wheelyard_command
-from benchmarks.stores import Wheel, collection, fill_wheelyard, wheels
-from tests.clients.harness import program
-from wheelyard.catalog import keys
-from wheelyard.model.distribution_filename import parse_name
+from benchmarks.servers import environment, installed, settle
+from benchmarks.stores import Sdist, Wheel, fill_with_files
+from tests.clients.harness import REPOSITORY, program
 
 ROUNDS = 2
-COLLECTIONS = {"1,300": (1300, 40), "5,200": (5200, 10)}
-"""
-52,000 files either way: dumb-pypi's work grows with the files, ours with the releases and the
-projects, each of which has pages of its own.
-"""
-ROWS = (
-    ("export, 52,000 files of {} projects", "s", "dumb-pypi", "<= 0.125x"),
-    ("export of one more file, {} projects", "ms", "export --help", "<= 60 ms more"),
-    ("upload --export of a file, {} projects, processor time", "ms", "upload", "< 100 ms more"),
-)
+MORE = 7
+"""How often one more file is exported."""
+SHAPES = {
+    "1,300 projects of 20 releases": (1300, 20, 2),
+    "5,200 projects of 5 releases": (5200, 5, 2),
+    "1,300 projects of 1 release": (1300, 1, 40),
+}
+"""Projects, their releases, and their files: 52,000 files. The last has few pages of releases."""
+STORES = Path(gettempdir()) / "wheelyard-benchmarks"
+STORE, LISTED = "store", "packages.json"
 URL = "https://files.example.com"
 SITE = "https://packages.example.com"
+DESCRIBED = """# Something
+
+Measures *one* thing; see [the site](https://example.com).
+
+| option | what it does |
+|---|---|
+| `--all` | all of it |
+
+```python
+measure("everything")
+```
+"""
+AFTER_IMPORTS = """
+import resource, sys, time
+from wheelyard.cli import export, main
+def used():
+    each = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in each)
+begun, before = time.perf_counter(), used()
+try: main.main()
+finally: print("\\n", time.perf_counter() - begun, used() - before, file=sys.stderr)
+"""
+"""Runs the command line; its last line has the seconds since its imports: all, and those worked."""
 
 
-def measure(folder: Path) -> list[Figure]:
-    """Measure exports of 52,000 files: all of them, and one more."""
+WHOLE = (
+    ("processor time", "s", "<= 1.3x", lambda spent, _: spent.worked),
+    ("time", "s", "", lambda spent, _: spent.seconds),
+    ("most memory", "MiB", "", lambda spent, _: spent.memory),
+    ("files of the site", "", "", lambda _, files: files),
+    ("processor time of a file", "ms", "", lambda spent, files: 1000 * spent.worked / files),
+)
+"""What an export of everything takes: name, unit, target beside an older commit, and value."""
+ONE_MORE = (
+    ("time after imports", "ms", "<= 150 ms"),
+    ("processor time after imports", "ms", ""),
+    ("time", "ms", ""),
+    ("processor time", "ms", ""),
+    ("pages", "", ""),
+)
+"""What an export of one more file takes: name, unit and target of what `one_more` returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exporter:
+    """A commit of wheelyard that exports a store to a site of its own."""
+
+    python: Path
+    variables: Mapping[str, str]
+    store: Path
+    site: Path
+
+    def everything(self) -> Spent:
+        """Export to a new site."""
+        return self._run("-m", "wheelyard", "export", *self._options)
+
+    def one_more(self) -> list[float]:
+        """Export what has changed; return the values of `ONE_MORE`."""
+        spent = self._run("-c", AFTER_IMPORTS, "export", *self._options)
+        seconds, worked = map(float, spent.errors.split()[-2:])
+        times = (seconds, worked, spent.seconds, spent.worked)
+        return [*(1000 * value for value in times), json.loads(spent.printed)["pages"]]
+
+    def nothing(self) -> Spent:
+        """Start the command, and no more."""
+        return self._run("-m", "wheelyard", "export", "--help")
+
+    def upload(self, version: str, *options: object) -> Spent:
+        """Upload a wheel of one project into the store."""
+        wheel = Wheel("project-00007", version)
+        place = self.site.with_name(wheel.filename)
+        place.write_bytes(wheel.body)
+        return self._run("-m", "wheelyard", "upload", "--store", self.store, *options, place)
+
+    @property
+    def _options(self) -> tuple[object, ...]:
+        urls = ("--files", URL, "--base-url", SITE)
+        return ("--json", "--store", self.store, *urls, self.site)
+
+    def _run(self, *arguments: object) -> Spent:
+        settle()
+        return run([self.python, *arguments], self.variables)
+
+
+def measure(folder: Path, older: str = "") -> list[Figure]:
+    """Measure exports of 52,000 files, beside those by an `older` commit: all, and one more."""
+    trees = {"wheelyard": REPOSITORY} | ({older: _checked_out(folder, older)} if older else {})
     figures = list[Figure]()
-    for name, (projects, files) in COLLECTIONS.items():
-        place = folder / name.replace(",", "")
-        store, listed = place / "store", place / "packages.json"
-        plan = collection(projects, files)
-        fill_wheelyard(store, plan)
-        _describe(store, plan)
-        _list(listed, plan)
-        rounds = [_round(place, each, store, listed) for each in range(ROUNDS)]
-        figures += [
-            Figure(
-                name=each.format(name),
-                unit=unit,
-                ours=[taken[row][0] for taken in rounds],
-                theirs=[taken[row][1] for taken in rounds],
-                versus=versus,
-                target=target,
-            )
-            for row, (each, unit, versus, target) in enumerate(ROWS)
-        ]
+    for shape in SHAPES:
+        made, place = collection(shape), folder / shape.replace(" ", "-").replace(",", "")
+        store = place / STORE
+        # linked, as the objects of a store are replaced whole: the one that was made stays
+        shutil.copytree(made / STORE, store, copy_function=os.link)
+        exporters = {
+            name: Exporter(installed(tree=tree), environment(place, tree), store, place / name)
+            for name, tree in trees.items()
+        }
+        figures += [*_whole(shape, exporters, made / LISTED), *_more(shape, exporters)]
+        shutil.rmtree(place)
     return figures
 
 
-def _round(folder: Path, each: int, store: Path, listed: Path) -> list[tuple[float, float]]:
-    """Return for each of `ROWS` a figure of wheelyard, and one to compare it with."""
-    site = folder / f"site-{each}"
-    export = ("export", "--store", store, "--files", URL, "--base-url", SITE, site)
-    settle()
-    theirs = _taken(_dumb_pypi(listed, folder / f"theirs-{each}"))
-    settle()
-    made = _taken(wheelyard_command(*export))
-    settle()
-    plain, one = folder / f"plain-{each}.d", folder / f"one-{each}.d"
-    for place, version in ((plain, f"2.{each}"), (one, f"3.{each}")):
-        place.mkdir()
-        wheel = Wheel("project-00007", version)
-        (place / wheel.filename).write_bytes(wheel.body)
-    upload = ("upload", "--store", store)
-    alone = _worked(wheelyard_command(*upload, *plain.iterdir()))
-    settle()
-    start = _taken(wheelyard_command("export", "--help")) * 1000
-    more = _taken(wheelyard_command(*export)) * 1000
-    both = _worked(wheelyard_command(*upload, "--export", site, *one.iterdir()))
-    return [(made, theirs), (more, start), (both, alone)]
+def collection(shape: str) -> Path:
+    """Return the folder of a store of 52,000 files, and of the package list of the same files."""
+    folder = STORES / shape.replace(" ", "-").replace(",", "")
+    if not (folder / LISTED).exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        projects, releases, files = SHAPES[shape]
+        lines = list[str]()
+
+        def listed() -> Iterator[Sequence[Wheel]]:
+            for number in range(projects):
+                distributions = [*_distributions(number, projects, releases, files)]
+                lines.extend(map(_line, distributions))
+                yield distributions
+
+        fill_with_files(folder / STORE, listed())
+        (folder / LISTED).write_text("\n".join(lines))
+    return folder
 
 
-def _describe(store: Path, plan: dict[str, int]) -> None:
-    """Write the core metadata of each release into the store, for its page."""
-    for project, count in plan.items():
-        for wheel in wheels(project, count):
-            digest = sha256(wheel.filename.encode()).hexdigest()
-            path = store / keys.core_metadata(parse_name(project), digest, wheel.filename)
-            path.parent.mkdir(parents=True)
-            path.write_bytes(wheel.metadata)
+def _distributions(number: int, projects: int, releases: int, files: int) -> Iterator[Wheel]:
+    """Yield the files of a project: some have a description, others require other projects."""
+    name, described = f"project-{number:05}", number % 10 == 0
+    others = () if described else tuple(f"project-{number * by % projects:05}" for by in (3, 7))
+    description = DESCRIBED if described else ""
+    for minor in range(releases):
+        version = f"1.{minor}"
+        yield Sdist(name, version, others, description)
+        for build in range(1, files):
+            yield Wheel(name, version, others, description, build=f"-{build}")
 
 
-def _list(path: Path, plan: dict[str, int]) -> None:
-    """Write the package list of a collection that dumb-pypi makes its pages of."""
-    with path.open("w") as file:
-        for project, count in plan.items():
-            for wheel in wheels(project, count):
-                digest = sha256(wheel.filename.encode()).hexdigest()
-                line = {
-                    "filename": wheel.filename,
-                    "hash": f"sha256={digest}",
-                    "requires_python": ">=3.9",
-                    "upload_timestamp": 1767268800,
-                    "uploaded_by": "benchmark",
-                    "core_metadata": f"sha256={sha256(wheel.metadata).hexdigest()}",
-                }
-                file.write(json.dumps(line) + "\n")
+def _line(file: Wheel) -> str:
+    """Return the line of a file in the package list that dumb-pypi makes its pages of."""
+    line = {
+        "filename": file.filename,
+        "hash": f"sha256={sha256(file.body).hexdigest()}",
+        "requires_python": ">=3.9",
+        "requires_dist": file.requires,
+        "upload_timestamp": 1767268800,
+        "uploaded_by": "benchmark",
+        "core_metadata": f"sha256={sha256(file.metadata).hexdigest()}",
+    }
+    return json.dumps(line)
 
 
-def _dumb_pypi(listed: Path, target: Path) -> list[str]:
-    command = program("dumb-pypi", "dumb-pypi")
-    options = ("--package-list-json", listed, "--packages-url", URL, "--output-dir", target)
-    return [str(each) for each in (command, *options)]
+def _checked_out(folder: Path, commit: str) -> Path:
+    """Return a new folder with the files of a commit."""
+    tree, archive = folder / commit, folder / f"{commit}.tar"
+    command = ["git", "-C", str(REPOSITORY), "archive", "--output", str(archive), commit]
+    subprocess.run(command, check=True)
+    with tarfile.open(archive) as files:
+        files.extractall(tree, filter="data")
+    return tree
 
 
-def _taken(command: list[str]) -> float:
-    """Run a command; return how many seconds it took."""
-    begun = time.perf_counter()
-    _run(command)
-    return time.perf_counter() - begun
+def _whole(shape: str, exporters: Mapping[str, Exporter], listed: Path) -> Iterator[Figure]:
+    """Yield the figures of exports of everything."""
+    place = exporters["wheelyard"].site.parent
+    command = [program("dumb-pypi", "dumb-pypi"), "--package-list-json", listed]
+    command += ["--packages-url", URL, "--output-dir", place / "dumb-pypi"]
+    contenders = {name: each.everything for name, each in exporters.items()}
+    contenders["dumb-pypi"] = lambda: run(command, environment(place))
+    values: dict[str, list[list[float]]] = {name: [] for name in contenders}
+    for _ in range(ROUNDS):
+        for name, export in contenders.items():
+            shutil.rmtree(place / name, ignore_errors=True)
+            settle()
+            spent = export()
+            files = sum(len(each) for *_, each in os.walk(place / name))
+            values[name].append([value(spent, files) for *_, value in WHOLE])
+    for row, (what, unit, target, _) in enumerate(WHOLE):
+        yield _figure(f"export, {shape}, {what}", unit, target, row, values)
 
 
-def _worked(command: list[str]) -> float:
-    """Run a command; return how many milliseconds of processor time it took."""
-    before = os.times()
-    _run(command)
-    after = os.times()
-    spent = after.children_user - before.children_user
-    return (spent + after.children_system - before.children_system) * 1000
+def _more(shape: str, exporters: Mapping[str, Exporter]) -> Iterator[Figure]:
+    """Yield the figures of exports of one more file, and of uploads that export it."""
+    ours, helped = exporters["wheelyard"], list[Spent]()
+    values: dict[str, list[list[float]]] = {name: [] for name in exporters}
+    for number in range(MORE):
+        ours.upload(f"2.{number}")
+        helped.append(ours.nothing())
+        for name, exporter in exporters.items():
+            values[name].append(exporter.one_more())
+    values["export --help"] = [[0, 0, 1000 * e.seconds, 1000 * e.worked, 0] for e in helped]
+    for row, (what, unit, target) in enumerate(ONE_MORE):
+        yield _figure(f"export of one more file, {shape}, {what}", unit, target, row, values)
+    pairs = [
+        (ours.upload(f"3.{each}", "--export", ours.site), ours.upload(f"4.{each}"))
+        for each in range(MORE)
+    ]
+    yield Figure(
+        name=f"upload --export of a file, {shape}, processor time",
+        unit="ms",
+        ours=[1000 * exported.worked for exported, _ in pairs],
+        theirs=[1000 * alone.worked for _, alone in pairs],
+        versus="upload",
+        target="< 100 ms more",
+    )
 
 
-def _run(command: list[str]) -> None:
-    found = environment(Path("/nonexistent"))
-    subprocess.run(command, capture_output=True, check=True, env=found)
+def _figure(
+    name: str, unit: str, target: str, row: int, values: Mapping[str, Sequence[Sequence[float]]]
+) -> Figure:
+    """Return the figure of one value of all contenders; the ratio is to the second of them."""
+    ours, theirs, *others = ((each, [row_of[row] for row_of in v]) for each, v in values.items())
+    return Figure(
+        name=name,
+        unit=unit,
+        ours=ours[1],
+        theirs=theirs[1],
+        versus=theirs[0],
+        target=target,
+        others=dict(others),
+    )

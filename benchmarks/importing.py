@@ -2,26 +2,18 @@
 
 import hashlib
 import os
-import re
-import subprocess
 import time
 from pathlib import Path
 
+from benchmarks.processes import run
 from benchmarks.report import Figure
-from benchmarks.servers import environment, installed, settle
+from benchmarks.servers import environment, settle, wheelyard_command
 from benchmarks.stores import collection, fill_pypiserver
 
 ROUNDS = 3
 PROJECTS = 400
 FILES = 10
 LARGE = 2000
-PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
-"""The field of `/proc/PID/status` for peak memory."""
-RUN = (
-    "import sys; from wheelyard.cli.main import main\n"
-    "try: main()\n"
-    "finally: sys.stderr.write(open('/proc/self/status').read())\n"
-)
 
 
 def measure(folder: Path) -> list[Figure]:
@@ -68,13 +60,9 @@ def _round(folder: Path, each: int, many: Path, one: Path) -> list[tuple[float, 
 
 def _imported(source: Path, store: Path) -> tuple[float, float]:
     """Run an import; return its seconds, start included, and its peak memory in MiB."""
-    command = [str(installed()), "-c", RUN, "import", "--store", str(store), str(source)]
-    variables = environment(store.parent)
-    begun = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=variables)
-    taken = time.perf_counter() - begun
-    found = PEAK.search(done.stderr)
-    return taken, int(found[1]) / 1024 if found else 0.0
+    command = wheelyard_command("import", "--store", store, source)
+    spent = run(command, environment(store.parent))
+    return spent.seconds, spent.memory
 
 
 def _copied(source: Path, target: Path) -> float:

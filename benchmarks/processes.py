@@ -1,14 +1,68 @@
 """
-Processes of servers, and their processor time.
+Processes of servers and commands, their processor time and their memory.
 
-The other load of a machine changes it less than it changes a rate.
+The other load of a machine changes processor time less than it changes a rate.
 """
 
 import os
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
+from threading import Event, Thread
+from time import perf_counter
 
 from benchmarks.servers import Server
+
+SAMPLE_SECONDS = 0.05
+"""Seconds between two looks at the memory of a command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a command has taken, together with its descendants, and what it printed."""
+
+    seconds: float
+    worked: float
+    """Seconds of processor time, user and system."""
+    memory: float
+    """The most resident memory, the sum of the processes, in MiB."""
+    printed: str
+    errors: str
+
+
+def run(command: Sequence[object], variables: Mapping[str, str]) -> Spent:
+    """Run a command; raise CalledProcessError if it fails."""
+    texts = [str(each) for each in command]
+    samples, ended = [0.0], Event()
+    with TemporaryFile("w+") as printed, TemporaryFile("w+") as errors:
+        begun = perf_counter()
+        process = subprocess.Popen(texts, stdout=printed, stderr=errors, env=variables)
+        sampler = Thread(target=_sample, args=(process.pid, samples, ended))
+        sampler.start()
+        _, status, used = os.wait4(process.pid, 0)
+        seconds = perf_counter() - begun
+        ended.set()
+        sampler.join()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        printed.seek(0)
+        errors.seek(0)
+        output = (printed.read(), errors.read())
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, texts, *output)
+    peak = max(used.ru_maxrss / 1024, *samples)  # of one process exactly, of several as it was seen
+    return Spent(seconds, used.ru_utime + used.ru_stime, peak, *output)
+
+
+def _sample(pid: int, samples: list[float], ended: Event) -> None:
+    """Add the memory of a process and its descendants to `samples` until `ended`."""
+    page = os.sysconf("SC_PAGE_SIZE") / 2**20
+    while not ended.wait(SAMPLE_SECONDS):
+        with suppress(FileNotFoundError, ProcessLookupError):  # one of them has just ended
+            pages = (Path(f"/proc/{each}/statm").read_text().split()[1] for each in family(pid))
+            samples.append(page * sum(map(int, pages)))
 
 
 def microseconds_each(server: Server, rate: Callable[[], float], seconds: float) -> float:

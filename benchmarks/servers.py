@@ -45,27 +45,28 @@ def wheelyard_command(*arguments: object, lock: str = RUN) -> list[str]:
 
 
 @cache
-def installed(lock: str = RUN) -> Path:
+def installed(lock: str = RUN, tree: Path = REPOSITORY) -> Path:
     """
     Return the Python of an environment with one of the locks that users install, and wheelyard.
 
-    In the environment of the tests, some dependencies find optional modules, and load them.
+    In the environment of the tests, some dependencies find optional modules, and load them. `tree`
+    is the clone, or the files of another commit.
     """
-    path, project = REPOSITORY / "requirements" / lock, REPOSITORY / "pyproject.toml"
+    path, project = tree / "requirements" / lock, tree / "pyproject.toml"
 
     def install(folder: Path) -> None:
         install_lock(path, folder)
         build = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-build-isolation")
-        subprocess.run([*build, "--no-deps", "--wheel-dir", folder, REPOSITORY], check=True)
+        subprocess.run([*build, "--no-deps", "--wheel-dir", folder, tree], check=True)
         into = (find_uv_bin(), "pip", "install", "--quiet", "--python", folder / "bin" / "python")
         subprocess.run([*into, "--no-deps", *folder.glob("*.whl")], check=True)
 
     return made_once(f"wheelyard-{path.stem}", [path, project], install) / "bin" / "python"
 
 
-def environment(home: Path) -> dict[str, str]:
-    """Return all environment variables of a command, with `home` as its home folder."""
-    source = str(REPOSITORY / "src")
+def environment(home: Path, tree: Path = REPOSITORY) -> dict[str, str]:
+    """Return all environment variables of a command: its `home` folder, and the code of `tree`."""
+    source = str(tree / "src")
     return {"HOME": str(home), "LANG": "C.UTF-8", "PATH": os.defpath, "PYTHONPATH": source}
 
 

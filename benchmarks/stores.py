@@ -1,9 +1,10 @@
 """Collections to measure with: wheels made in memory, and filled stores."""
 
 import io
+import tarfile
 import zipfile
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -18,13 +19,14 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.format import ensure_format
 from wheelyard.catalog.projects import NameList
-from wheelyard.model.project import Commit, File, Project, Uploaded
+from wheelyard.model.project import Commit, File, Project, Uploaded, fold
 from wheelyard.storage.base import Key
 from wheelyard.storage.local import LocalStore
 
 NOON = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 BLOCK = sha256(b"benchmark").digest() * 32_768
 """A MiB."""
+SUMMARY = "Something to measure with"
 BOUNDARY = "5c4f3d2e1b0a49788796a5b4c3d2e1f0"
 
 
@@ -35,11 +37,14 @@ class Wheel:
     project: str
     version: str
     requires: tuple[str, ...] = ()
+    description: str = "Nothing more."
+    build: str = ""
+    """A hyphen and the build tag, or an empty string."""
 
     @property
     def filename(self) -> str:
         """The filename of the wheel."""
-        return f"{self.project.replace('-', '_')}-{self.version}-py3-none-any.whl"
+        return f"{self.project.replace('-', '_')}-{self.version}{self.build}-py3-none-any.whl"
 
     @cached_property
     def body(self) -> bytes:
@@ -54,8 +59,8 @@ class Wheel:
         requires = "".join(f"Requires-Dist: {each}\n" for each in self.requires)
         return (
             f"Metadata-Version: 2.1\nName: {self.project}\nVersion: {self.version}\n"
-            "Summary: Something to measure with\nRequires-Python: >=3.9\n"
-            f"Description-Content-Type: text/markdown\n{requires}\nNothing more.\n"
+            f"Summary: {SUMMARY}\nRequires-Python: >=3.9\n"
+            f"Description-Content-Type: text/markdown\n{requires}\n{self.description}\n"
         ).encode()
 
     def write(self, target: BinaryIO, *, blocks: int) -> None:
@@ -97,7 +102,7 @@ class Wheel:
             "version": self.version,
             "filetype": "bdist_wheel",
             "pyversion": "py3",
-            "summary": "Something to measure with",
+            "summary": SUMMARY,
             "requires_python": ">=3.9",
             "sha256_digest": digest,
         }
@@ -110,6 +115,24 @@ class Wheel:
             f'filename="{self.filename}"\r\nContent-Type: application/octet-stream\r\n\r\n'
         )
         return (parts + file).encode(), f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+class Sdist(Wheel):
+    """A small sdist, made in memory from the same as a wheel."""
+
+    @property
+    def filename(self) -> str:
+        """The filename of the sdist."""
+        return f"{self.project.replace('-', '_')}-{self.version}.tar.gz"
+
+    def write(self, target: BinaryIO, *, blocks: int) -> None:  # noqa: ARG002 - always small
+        """Write the sdist into `target`."""
+        content = {"PKG-INFO": self.metadata, "pyproject.toml": b"[build-system]\nrequires = []\n"}
+        with tarfile.open(fileobj=target, mode="w:gz") as archive:
+            for name, body in content.items():
+                member = tarfile.TarInfo(f"{self.filename.removesuffix('.tar.gz')}/{name}")
+                member.size = len(body)
+                archive.addfile(member, io.BytesIO(body))
 
 
 def wheels(project: str, count: int) -> Iterator[Wheel]:
@@ -138,10 +161,36 @@ def fill_wheelyard(folder: Path, plan: Mapping[str, int]) -> None:
     _write(folder, keys.PROJECT_NAMES, names)
 
 
+def fill_with_files(folder: Path, projects: Iterable[Sequence[Wheel]]) -> None:
+    """Write whole projects into a new store, as an import would have: files, journal, documents."""
+    ensure_format(LocalStore(folder, Random()))
+    names = list[NormalizedName]()
+    for distributions in projects:
+        name, files = canonicalize_name(distributions[0].project), list[File]()
+        for distribution in distributions:
+            body, filename = distribution.body, distribution.filename
+            digest = sha256(body).hexdigest()
+            _write(folder, keys.distribution(name, digest, filename), body)
+            _write(folder, keys.core_metadata(name, digest, filename), distribution.metadata)
+            files.append(_file(distribution, digest, len(body)))
+        events = tuple(
+            Uploaded(at=NOON, by="local:benchmark", file=file, summary=SUMMARY) for file in files
+        )
+        commit = Commit(number=1, id="0" * 32, previous="", events=events)
+        document = fold(Project(name=name), commit)
+        _write(folder, keys.commit(name, 1), Codec(Commit).encode(commit))
+        _write(folder, keys.project(name), Codec(Project).encode(document))
+        names.append(name)
+    listing = NameList(tuple(sorted(names)))
+    _write(folder, keys.PROJECT_NAMES, Codec(NameList).encode(listing))
+
+
 def add_newest_metadata(folder: Path, project: str, files: int) -> None:
     """Write the core metadata of the newest release of a project, which its web page shows."""
     *_, newest = wheels(project, files)
-    key = keys.core_metadata(canonicalize_name(project), _file(newest).sha256, newest.filename)
+    key = keys.core_metadata(
+        canonicalize_name(project), _file(newest, _invented(newest)).sha256, newest.filename
+    )
     _write(folder, key, newest.metadata)
 
 
@@ -154,19 +203,24 @@ def fill_pypiserver(folder: Path, plan: Mapping[str, int]) -> None:
 
 
 def _document(name: NormalizedName, count: int) -> Project:
-    files = [_file(wheel) for wheel in wheels(name, count)]
+    files = [_file(wheel, _invented(wheel)) for wheel in wheels(name, count)]
     files.sort(key=lambda file: file.filename)
     events = tuple(Uploaded(at=NOON, by="local:benchmark", file=file) for file in files)
     commit = Commit(number=1, id="0" * 32, previous="", events=events[-1:])
     return Project(name=name, revision=1, files=tuple(files), commit=commit)
 
 
-def _file(wheel: Wheel) -> File:
+def _invented(wheel: Wheel) -> str:
+    """Return a digest for a wheel that is not made."""
+    return sha256(wheel.filename.encode()).hexdigest()
+
+
+def _file(wheel: Wheel, digest: str, size: int = 2048) -> File:
     return File(
         filename=wheel.filename,
         version=wheel.version,
-        sha256=sha256(wheel.filename.encode()).hexdigest(),
-        size=2048,
+        sha256=digest,
+        size=size,
         uploaded_at=NOON,
         uploaded_by="local:benchmark",
         core_metadata=sha256(wheel.metadata).hexdigest(),
