@@ -5,6 +5,7 @@ The other load of a machine changes processor time less than it changes a rate.
 """
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +17,8 @@ from time import perf_counter
 
 from benchmarks.servers import Server
 
+PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
+"""The field of `/proc/PID/status` for peak memory."""
 SAMPLE_SECONDS = 0.05
 """Seconds between two looks at the memory of a command."""
 
@@ -28,7 +31,11 @@ class Spent:
     worked: float
     """Seconds of processor time, user and system."""
     memory: float
-    """The most resident memory, the sum of the processes, in MiB."""
+    """
+    The most resident memory in MiB: the sum of the peaks of the processes that ran at one time.
+
+    It is seen every `SAMPLE_SECONDS`: what wait4 says is never less than this program has itself.
+    """
     printed: str
     errors: str
 
@@ -52,17 +59,15 @@ def run(command: Sequence[object], variables: Mapping[str, str]) -> Spent:
         output = (printed.read(), errors.read())
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, texts, *output)
-    peak = max(used.ru_maxrss / 1024, *samples)  # of one process exactly, of several as it was seen
-    return Spent(seconds, used.ru_utime + used.ru_stime, peak, *output)
+    return Spent(seconds, used.ru_utime + used.ru_stime, max(samples), *output)
 
 
 def _sample(pid: int, samples: list[float], ended: Event) -> None:
     """Add the memory of a process and its descendants to `samples` until `ended`."""
-    page = os.sysconf("SC_PAGE_SIZE") / 2**20
     while not ended.wait(SAMPLE_SECONDS):
         with suppress(FileNotFoundError, ProcessLookupError):  # one of them has just ended
-            pages = (Path(f"/proc/{each}/statm").read_text().split()[1] for each in family(pid))
-            samples.append(page * sum(map(int, pages)))
+            texts = [Path(f"/proc/{each}/status").read_text() for each in family(pid)]
+            samples.append(sum(int(kib) for text in texts for kib in PEAK.findall(text)) / 1024)
 
 
 def microseconds_each(server: Server, rate: Callable[[], float], seconds: float) -> float:
