@@ -44,7 +44,6 @@ PREFIXES: Final = (*ROOTS, "-/", "setup/", INDEX, "search.json", "feed.xml", *CO
 """The prefixes of all pages."""
 MAX_ATTEMPTS: Final = 5
 """How often an export begins again because another one has taken its lease."""
-LOCAL_PROJECTS: Final = 4
 REMOTE_PROJECTS: Final = 16
 """Projects that are exported at a time, if the store or the site is a bucket."""
 
@@ -129,7 +128,7 @@ class _Run:
         self._before = {entry.facts.name: entry for entry in before.projects}
         self._is_full = is_full
         self._is_local = export.index.is_local and not export.place.is_bucket
-        self._concurrency = LOCAL_PROJECTS if self._is_local else REMOTE_PROJECTS
+        self._concurrency = 1 if self._is_local else REMOTE_PROJECTS
         options = export.options
         self._index = index_for_site(export.index, options)
         self._app = SiteApplication(self._index, options)
@@ -145,8 +144,8 @@ class _Run:
         """Export what has changed, write the manifest, and give back the lease."""
         existing = self._look_at_all() if self._is_full else {}
         table, unread = SiteProjects(self._index, self._before).read()
-        with ThreadPoolExecutor(self._concurrency, "site") as pool, Runner() as runner:
-            pages = SitePages(self._app, self._writer, pool, self._is_local)
+        with ThreadPoolExecutor(REMOTE_PROJECTS, "site") as pool, Runner() as runner:
+            pages = SitePages(self._app, self._writer, None if self._is_local else pool)
             work = self._write(pages, table, unread, existing, progress)
             shown = runner.run(work)
         self._delete_obsolete(shown, existing)

@@ -38,29 +38,23 @@ class ExportedProject(Struct, frozen=True):
 
 
 class SitePages(Struct, frozen=True):
-    """Asks the application for pages, and writes them in threads."""
+    """Asks the application for pages, and writes them."""
 
     app: SiteApplication
     writer: SiteWriter
-    pool: ThreadPoolExecutor
-    writes_in_order: bool
-    """Whether the pages of one call are written by one thread, as to a folder."""
+    pool: ThreadPoolExecutor | None
+    """Waits for a bucket; None if store and site are in folders."""
 
-    async def in_thread(self, work: Callable[[], T]) -> T:
-        """Run blocking work in the pool, and return its result."""
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run blocking work, and return its result."""
+        if self.pool is None:
+            return work()
         return await get_running_loop().run_in_executor(self.pool, work)
 
     async def write(self, pages: Iterable[Page], existing: Sizes | None) -> None:
-        """Write those pages whose bytes have changed; see `SiteWriter.write`."""
-        if self.writes_in_order:
-            await self.in_thread(lambda: self._write_all(pages, existing))
-        else:
-            write = self.writer.write
-            await gather(*(self.in_thread(partial(write, page, existing)) for page in pages))
-
-    def _write_all(self, pages: Iterable[Page], existing: Sizes | None) -> None:
-        for page in pages:
-            self.writer.write(page, existing)
+        """Write those pages whose bytes have changed; without `existing`, each is compared."""
+        write = self.writer.write
+        await gather(*(self.run(partial(write, page, existing)) for page in pages))
 
 
 class ProjectExport(Struct, frozen=True, kw_only=True):
@@ -95,19 +89,19 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
         if not facts.origin:
             documents = self.pages.app.index.projects.documents
             read = partial(documents.get, keys.project(facts.name), "current")
-            await self.pages.in_thread(read)
+            await self.pages.run(read)
         return await self.pages.app.find(facts.name)
 
     async def _export(self, listing: OpenListing, facts: ProjectFacts) -> ExportedProject:
         pages, name, writer = self.pages, listing.name, self.pages.writer
-        existing = await pages.in_thread(partial(self._existing, name))
+        existing = await pages.run(partial(self._existing, name))
         obsolete = set[Key]()
         if self.file_store is not None:
             source = self.file_store(listing.open.store)
-            obsolete.update(await pages.in_thread(partial(writer.copy_missing, listing, source)))
+            obsolete.update(await pages.run(partial(writer.copy_missing, listing, source)))
         document = pages.app.index.projects.documents.peek(keys.project(name), "any")
         project = document.value if document and document.value else Project(name=name)
-        unchanged = await pages.in_thread(partial(self._unchanged_history, project, existing))
+        unchanged = await pages.run(partial(self._unchanged_history, project, existing))
         numbers = range(1, older_pages(project.revision) + 1)
         history = (number for number in numbers if number not in unchanged)
         questions = list(project_questions(listing, history))

@@ -5,13 +5,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, flock
 from hashlib import blake2b
+from io import FileIO
 from pathlib import Path
+from secrets import token_hex
 from shutil import copyfileobj, rmtree
 from typing import Final, Protocol
 
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import (
     ABSENT,
+    CHUNK_BYTES,
     Entry,
     Found,
     Key,
@@ -21,11 +24,18 @@ from wheelyard.storage.base import (
     WebType,
     conflict_message,
 )
-from wheelyard.storage.filesystem import link_error, list_no_follow, open_no_follow, storage_faults
+from wheelyard.storage.filesystem import (
+    link_error,
+    list_no_follow,
+    open_no_follow,
+    storage_faults,
+    write_all,
+)
 
 PARTS: Final = "wheelyard-export"
 """The folder of incomplete files, and of the manifest."""
 PART_PREFIX: Final = ".part-"
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OF_EARLIER_VERSIONS: Final = (".spool", ".locks")
 
 
@@ -102,28 +112,22 @@ class SiteFolder:
         target = self._path(key)
         with storage_faults(str(key)):
             self._make_folder(target.parent)
-            if target.is_symlink():
+            if os.path.islink(target):  # noqa: PTH114 - hot
                 raise link_error(str(target))
-            part = self._parts / f"{PART_PREFIX}{os.getpid()}-{os.urandom(8).hex()}"
+            part = f"{self._parts}/{PART_PREFIX}{os.getpid()}-{token_hex(8)}"
             try:
-                with part.open("xb") as file:
+                with FileIO(os.open(part, _NEW, 0o666), "w") as file:
                     if isinstance(body, Path):
-                        with body.open("rb") as source:
-                            copyfileobj(source, file, 1024 * 1024)
+                        with body.open("rb", buffering=0) as source:
+                            copyfileobj(source, file, CHUNK_BYTES)
                     else:
-                        file.write(body)
-                if expect is None:
-                    part.replace(target)
-                else:
-                    with self._locked():
-                        stored = self.get(key)
-                        version = stored.version if isinstance(stored, Stored) else ABSENT
-                        if version != expect:
-                            raise Conflict(conflict_message(key))
-                        part.replace(target)
-            finally:
-                part.unlink(missing_ok=True)
-        return ABSENT if isinstance(body, Path) else _version(body)
+                        write_all(file.fileno(), body)
+                with self._locked(key, expect):
+                    os.replace(part, target)  # noqa: PTH105 - hot
+            except BaseException:
+                Path(part).unlink(missing_ok=True)
+                raise
+        return ABSENT if isinstance(body, Path) or expect is None else _version(body)
 
     def delete(self, key: Key, expect: ObjectVersion | None = None) -> None:
         """Delete an object, and the empty folders above it."""
@@ -164,10 +168,15 @@ class SiteFolder:
         return self._root / key
 
     def _make_folder(self, folder: Path) -> None:
-        if folder not in self._folders:
-            self._require_no_links(folder)
-            folder.mkdir(parents=True, exist_ok=True)
-            self._folders.add(folder)
+        if folder in self._folders:
+            return
+        if folder != self._root:
+            self._make_folder(folder.parent)
+            with suppress(FileExistsError):
+                folder.mkdir()
+            if folder.is_symlink():
+                raise link_error(str(folder))
+        self._folders.add(folder)
 
     def _require_no_links(self, folder: Path) -> None:
         while folder != self._root:
@@ -176,10 +185,17 @@ class SiteFolder:
             folder = folder.parent
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, key: Key, expect: ObjectVersion | None) -> Iterator[None]:
+        """Keep other exports from replacing an object; raise Conflict unless it is as expected."""
+        if expect is None:
+            yield
+            return
         descriptor = os.open(self._parts, os.O_RDONLY | os.O_DIRECTORY)
         try:
             flock(descriptor, LOCK_EX)
+            stored = self.get(key)
+            if (stored.version if isinstance(stored, Stored) else ABSENT) != expect:
+                raise Conflict(conflict_message(key))
             yield
         finally:
             os.close(descriptor)

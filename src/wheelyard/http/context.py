@@ -16,7 +16,7 @@ from wheelyard.http.file_delivery import CoreMetadataCache, FileDelivery
 from wheelyard.http.observability.store_error_log import StoreErrorLog
 from wheelyard.http.protocol.messages import Request
 from wheelyard.http.security.read_policy import ReadPolicy
-from wheelyard.http.thread_pools import ThreadPools
+from wheelyard.http.thread_pools import NoThreads, ThreadPools
 from wheelyard.model.access import ANONYMOUS, Caller
 from wheelyard.operations.store_probe import Reason
 from wheelyard.settings.sections import MIB
@@ -91,7 +91,8 @@ def build_context(
     unknown_passwords = max(1, min(os.cpu_count() or 1, MAX_PASSWORD_THREADS) - 1)
     # on a bucket, uploads wait for the network more than they compute
     turns = Turns(index.runtime.monotonic) if index.is_local else None
-    pools = ThreadPools(read_threads, http.concurrent_uploads, unknown_passwords + 1, turns)
+    kind = NoThreads if site and index.is_local else ThreadPools
+    pools = kind(read_threads, http.concurrent_uploads, unknown_passwords + 1, turns)
     anonymous = site.caller if site else Caller(ANONYMOUS, index.authenticator.policy.public)
     patterns, has_upstream = index.settings.private_patterns, index.upstream is not None
     read_policy = ReadPolicy(anonymous, patterns, has_upstream=has_upstream)

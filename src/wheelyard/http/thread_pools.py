@@ -50,3 +50,13 @@ class ThreadPools:
         self.writes.shutdown()
         for pool in (self.reads, self.streams, self.passwords, self.tokens):
             pool.shutdown(cancel_futures=True)
+
+
+class NoThreads(ThreadPools):
+    """Runs all work at once, in the thread of the event loop: for whoever asks page by page."""
+
+    @staticmethod
+    async def run_in(pool: Executor, work: Callable[[], T]) -> T:
+        """Run blocking work, and return its result."""
+        del pool
+        return work()
