@@ -80,7 +80,7 @@ class Export(Struct, frozen=True, kw_only=True):
     def check_destination(self) -> None:
         """Raise Invalid (`bad_destination`) if the site has pages that no export has made."""
         store = self.place.store
-        if any(True for _ in store.list(EXPORT_PREFIX)):
+        if self.lease.options is not None or any(True for _ in store.list(EXPORT_PREFIX)):
             return
         entries = (entry for prefix in (INDEX, "simple/") for entry in store.list(prefix))
         foreign = next((entry.key for entry in entries), None)
