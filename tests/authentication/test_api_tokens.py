@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from msgspec.structs import replace as changed
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
-from tests.exporting.sites import ObservedSite
 from tests.operations.in_memory_index import Clock, IndexHarness, fake_runtime
 from tests.refused import refused
+from tests.storage.wrapping import ObservedStore
 from wheelyard.authentication.api_tokens import MAX_TOKENS_PER_OWNER, ApiTokens, TokenRequest
 from wheelyard.authentication.token_rotation import rotate
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
@@ -99,7 +99,7 @@ def test_a_revocation_that_loses_a_race(
         else:  # the record says the same, and has another version
             harness.store.put(key, harness.bytes_at(key), None)
 
-    index = harness.opened(5, ObservedSite(harness.store, told))
+    index = harness.opened(5, ObservedStore(harness.store, told))
 
     revoked = index.tokens.revoke(record.id, by="local:eve")
 

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
-from tests.exporting.sites import ObservedSite
 from tests.operations.in_memory_index import IndexHarness
+from tests.storage.wrapping import ObservedStore
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.token_rotation import RotatedToken, find_token, rotate
 from wheelyard.catalog import keys
@@ -184,7 +184,7 @@ def test_two_at_once(harness: IndexHarness, overlap: timedelta) -> None:
         if verb == "put" and key == keys.token(record.id) and not winners:
             winners.append(rotated(harness.opened(3), record.id, overlap))
 
-    index = harness.opened(7, ObservedSite(harness.store, first))
+    index = harness.opened(7, ObservedStore(harness.store, first))
     with pytest.raises(Conflict, match="by somebody else just now"):
         rotated(index)
 

@@ -19,6 +19,11 @@ from tests.waiting import TIMEOUT_SECONDS, until
 
 SOURCE = Path(__file__).parents[2] / "src"
 BOUNDARY = "a-boundary-that-no-archive-has"
+HEEDING = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "from wheelyard.cli.main import main; main()"
+)
+"""The command, also where the tests run in the background of a shell, which ignores Ctrl-C."""
 TOKEN = re.compile(r"wyd_[0-9A-Za-z]{48}")
 
 

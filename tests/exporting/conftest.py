@@ -1,4 +1,4 @@
-"""A store to export, and commands to type."""
+"""Stores to export, and commands to type."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,7 @@ from shutil import copytree
 import pytest
 
 from tests.cli.conftest import wheelyard as _wheelyard
-from tests.exporting.export_fixture import ExportHarness, stock
+from tests.exporting.export_fixture import ExportHarness, StoreFolder, stock
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 
 wheelyard = _wheelyard
@@ -15,23 +15,23 @@ wheelyard = _wheelyard
 
 @pytest.fixture
 def harness(tmp_path: Path) -> ExportHarness:
-    """An index in a folder, with nothing in it."""
+    """An index in memory, with nothing in it."""
     return ExportHarness(tmp_path)
 
 
 @pytest.fixture(scope="session")
-def stocked_template(tmp_path_factory: pytest.TempPathFactory) -> ExportHarness:
-    """An index in a folder, with something of everything in it; it is only copied."""
-    harness = ExportHarness(tmp_path_factory.mktemp("stock"))
-    stock(harness.index, harness.folder)
-    return harness
+def stocked_template(tmp_path_factory: pytest.TempPathFactory) -> StoreFolder:
+    """A store in a folder, with something of everything in it; it is only copied."""
+    template = StoreFolder(tmp_path_factory.mktemp("stock"))
+    stock(template.index, template.folder)
+    return template
 
 
 @pytest.fixture
-def stocked(harness: ExportHarness, stocked_template: ExportHarness) -> ExportHarness:
+def stocked(tmp_path: Path, stocked_template: StoreFolder) -> StoreFolder:
     """The same, for one test alone."""
-    copytree(stocked_template.store, harness.store)
-    return harness
+    copytree(stocked_template.store, tmp_path / "store")
+    return StoreFolder(tmp_path)
 
 
 @pytest.fixture

@@ -1,48 +1,60 @@
-"""A store in a folder with something of everything in it, and its exports."""
+"""Stores with something of everything in them, and exports of them."""
 
-import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from random import Random
 
-from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.archive.builders import Entry, sdist_bytes, zip_bytes
-from tests.exporting.sites import BASE, Log, broken, observed, pages_of, reader, tree
+from tests.exporting.sites import BASE, MANIFEST, broken, tree
 from tests.http.packages import PYTHON, Package, sdist, wheel
 from tests.operations.distributions import Made
 from tests.operations.fake_sources import FakeFiles, FakeSource
-from tests.operations.in_memory_index import ALICE
+from tests.operations.in_memory_index import ALICE, Clock
+from tests.storage.wrapping import ObservedStore
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.exporting.destination import open_export
+from wheelyard.exporting.export import Export, ExportResult
+from wheelyard.exporting.manifest import Options, RequestedOptions, SiteLease
+from wheelyard.exporting.site import FileStore, SitePlace
 from wheelyard.model.project import Status
-from wheelyard.operations.exporting.incremental_export import IncrementalExport, TaskResults
-from wheelyard.operations.exporting.manifest import RequestedOptions, store_fingerprint
-from wheelyard.operations.exporting.page_writer import PageWriter
-from wheelyard.operations.exporting.project_export import ExportTask
 from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings, StoreSettings
-from wheelyard.wiring.index import Index, open_index
-from wheelyard.wiring.site_export import SiteExporter, open_site
+from wheelyard.storage.base import Store
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.spool import Spool
+from wheelyard.wiring.index import Index, build_index, open_index
 
-AT_BASE = RequestedOptions(base_url=BASE)
 THEN = datetime(2014, 5, 6, 7, 8, 9, tzinfo=UTC)
 ODD = ("a", "a-b", "a0", "zope-2-x")
 """Names whose order depends on who sorts them."""
+WRITES = frozenset({"put", "delete"})
+STORE_WRITES = frozenset({"store put", "store delete"})
+
+Calls = list[tuple[str, str]]
+"""Calls on a store: verb and key."""
+OnCall = Callable[[str, str], None]
+"""Called before each of them; what it raises, the call does."""
+
+
+def export_to(
+    index: Index, dest: Path | str, requested: RequestedOptions, *, everything: bool = False
+) -> ExportResult:
+    """Export an index as the command does, without its output."""
+    export = open_export(index, str(dest), requested, lambda: None)
+    return export.run(lambda *_: None, everything=everything)
 
 
 @dataclass(frozen=True)
-class ExportHarness:
-    """
-    An index in a folder, opened in this process, and its exported site.
-
-    Args:
-        folder: New, or that of an earlier harness.
-    """
+class StoreFolder:
+    """A store in a folder, and a folder for its site."""
 
     folder: Path
 
@@ -52,72 +64,103 @@ class ExportHarness:
         return self.folder / "store"
 
     @property
-    def identity(self) -> str:
-        """The store's fingerprint in the manifest of its sites."""
-        return store_fingerprint(os.path.realpath(self.store))
-
-    @property
     def site(self) -> Path:
         """The folder of the site."""
         return self.folder / "site"
 
     @cached_property
     def index(self) -> Index:
-        """The index."""
+        """The index, opened in this process."""
         return open_index(Settings(store=StoreSettings(location=str(self.store))))
 
     def publish(self, *packages: Package) -> None:
         """Upload packages."""
         publish(self.index, self.folder, *packages)
 
-    def exports(self, site: Path | None = None, asked: RequestedOptions = AT_BASE) -> SiteExporter:
-        """Return what brings a site up to date."""
-        asked = replace(asked, store=self.identity)
-        return SiteExporter(index=self.index, dest=str(site or self.site), requested=asked)
 
-    def export(self, site: Path | None = None, asked: RequestedOptions = AT_BASE) -> PageWriter:
-        """Bring a site up to date, and return what that took."""
-        export = self.exports(site, asked).open()
-        export.run(lambda *_: None)
-        return export.writer
+@dataclass
+class ExportHarness:
+    """An index in memory, and sites of it; the clock moves while something pauses, and else not."""
 
-    def assert_fresh(self, asked: RequestedOptions = AT_BASE, *, told: object = "") -> None:
-        """Fail unless the site is, byte for byte, what an export to a new place makes."""
-        with TemporaryDirectory(dir=self.folder) as fresh:
-            ExportHarness(self.folder).export(Path(fresh), asked)
-            assert tree(self.site) == tree(Path(fresh)), told
-        assert broken(reader(self.site), pages_of(self.site)) == [], told
+    folder: Path
+    clock: Clock = field(default_factory=Clock)
+    waits: int = 0
+    """How often an export has said that it waits for another one."""
 
-    def log_of(
-        self, *names: str, site: Path | None = None, asked: RequestedOptions = AT_BASE
-    ) -> Log:
-        """Bring a site up to date, or some of its projects, and return what was done to it."""
-        log = Log()
-        observed_export(self.exports(site, asked), log, *names)
-        return log
+    def __post_init__(self) -> None:
+        self._seeds = count(1)
+        self.store = MemoryStore(self.clock.seconds)
+        self.site = MemoryStore(self.clock.seconds)
+        self.index = self.opened(self.store)
 
+    def opened(self, store: Store, clock: Clock | None = None) -> Index:
+        """Return the index over a store, as another process has it, perhaps with another clock."""
+        time = clock or self.clock
+        runtime = Runtime(
+            now=lambda: time.now,
+            monotonic=time.seconds,
+            pause=lambda seconds: time.advance(seconds=seconds),
+            random=Random(next(self._seeds)),
+        )
+        return build_index(store, Spool(self.folder), Settings(), runtime)
 
-def observed_export(
-    exports: SiteExporter, on_call: Callable[[str, str], None], *names: str, in_order: bool = True
-) -> None:
-    """Export all changes, or some projects, and report every call on the site."""
-    site = observed(open_site(exports.dest, exports.index), on_call)
-    export = exports.export_to(site)
-    export = one_by_one(export) if in_order else export
-    if names:
-        export.export_projects(NormalizedName(name) for name in names)
-    else:
-        export.run(lambda *_: None)
+    def publish(self, *packages: Package) -> None:
+        """Upload packages."""
+        publish(self.index, self.folder, *packages)
 
+    def opened_export(
+        self,
+        site: Store,
+        on_call: OnCall = lambda *_: None,
+        *,
+        clock: Clock | None = None,
+        is_gzipped: bool = False,
+    ) -> Export:
+        """
+        Return the export to a site in memory, as another process has it.
 
-def one_by_one(export: IncrementalExport) -> IncrementalExport:
-    """Return an export that does one thing after the other, in this thread."""
+        Before each call on the site `on_call` is called, and before each one on the store, whose
+        verb begins with `store `.
+        """
+        store = ObservedStore(self.store, lambda verb, key: on_call(f"store {verb}", key))
+        index, site = self.opened(store, clock), ObservedStore(site, on_call)
+        return Export(
+            index=index,
+            place=SitePlace(site, index.spool, is_bucket=False),
+            lease=SiteLease(site, index.runtime, self._note_wait),
+            options=Options(base_url=BASE, is_gzipped=is_gzipped),
+            file_store=FileStore,
+        )
 
-    def run_all(tasks: list[ExportTask], known: frozenset[str]) -> TaskResults:
-        for task in tasks:
-            yield task, export.project.export(task, known)
+    def export(
+        self, site: Store | None = None, *, everything: bool = False, is_gzipped: bool = False
+    ) -> Calls:
+        """Bring a site up to date; return what was written to it but for the manifest."""
+        calls = Calls()
+        export = self.opened_export(
+            site or self.site,
+            lambda verb, key: calls.append((verb, key)),
+            is_gzipped=is_gzipped,
+        )
+        self.result = export.run(lambda *_: None, everything=everything)
+        assert not [call for call in calls if call[0] in STORE_WRITES]
+        return [call for call in calls if call[0] in WRITES and call[1] != MANIFEST]
 
-    return replace(export, run_all=run_all)
+    def fresh(self, *, is_gzipped: bool = False) -> dict[str, bytes]:
+        """Return what an export to a new site makes."""
+        site = MemoryStore(self.clock.seconds)
+        self.export(site, is_gzipped=is_gzipped)
+        return tree(site)
+
+    def assert_fresh(self, told: object = "") -> None:
+        """Fail unless the site is what an export to a new one makes, and stays as it is."""
+        site = tree(self.site)
+        assert site == self.fresh(), told
+        assert broken(site) == [], told
+        assert self.export() == [], told
+
+    def _note_wait(self) -> None:
+        self.waits += 1
 
 
 def publish(index: Index, spool: Path, *packages: Package) -> None:

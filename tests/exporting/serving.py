@@ -1,7 +1,6 @@
 """Plain web servers, which know nothing of packages."""
 
 import re
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -34,15 +33,6 @@ class WebServer:
     def asked(self, pattern: str) -> int:
         """Return how many lines of its log match."""
         return len(re.findall(pattern, self.log.read_text()))
-
-
-@contextmanager
-def python_web(root: Path, folder: Path) -> Iterator[WebServer]:
-    """Serve a folder with what comes with Python; `folder` is for its log."""
-    port = free_port()
-    command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
-    with _running([*command, "--directory", str(root)], port, folder / "web.log") as web:
-        yield web
 
 
 @contextmanager

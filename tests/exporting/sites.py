@@ -1,173 +1,50 @@
-"""A static site as its readers find it, and ways to watch an export and to end it."""
+"""A static site as its readers find it: what it has, and where its links lead."""
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
-from msgspec.structs import replace
+from msgspec import Struct
 
+from tests.operations.in_memory_index import objects
 from tests.rendering.atom import parse_feed
-from tests.storage.wrapping import WrappedStore
 from wheelyard.catalog.keys import FILES
-from wheelyard.operations.exporting.manifest import MANIFEST_PATH
-from wheelyard.operations.exporting.site_distributions import Site
-from wheelyard.storage.base import Key, ObjectVersion, Store, WebType
+from wheelyard.exporting.manifest import MANIFEST_PATH
+from wheelyard.storage.base import Store
 
-T = TypeVar("T")
-
-HEEDING = (
-    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    "from wheelyard.cli.main import main; main()"
-)
-"""The command, also where the tests run in the background of a shell, which ignores Ctrl-C."""
 BASE = "https://packages.example.com/all/of/them"
 """The base URL of the sites."""
-HOME = "wheelyard-export/"
 MANIFEST = str(MANIFEST_PATH)
-
-TO_COME = {"", "simple/", "feed.xml"}
-"""The pages of a new site that come last, though every page links to them."""
 NO_PAGES = {"favicon.ico", "robots.txt", "health"}
-Read = Callable[[str], bytes | None]
-"""Gives what is at a path of a site."""
+Site = Mapping[str, bytes]
+"""The bytes at each path."""
 
 
-class ExportKilled(BaseException):
-    """Raised to kill an export."""
+def tree(site: Path | Store) -> dict[str, bytes]:
+    """Return everything in a site but its manifest."""
+    if isinstance(site, Path):
+        found = {
+            str(path.relative_to(site)): path.read_bytes()
+            for path in site.rglob("*")
+            if path.is_file()
+        }
+    else:
+        found = dict(objects(site))
+    found.pop(MANIFEST, None)
+    return found
 
 
-@dataclass
-class ObservedSite(WrappedStore):
-    """
-    A site's store that reports every call before it happens: its verb, and the path.
-
-    What `on_call` raises, the call does. A put of something that pages link to is a `file`.
-    """
-
-    store: Store
-    on_call: Callable[[str, str], None]
-
-    def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
-        self.on_call("file" if verb == "put" and key.startswith(FILES) else verb, key)
-        return act()
-
-
-def observed(site: Site, on_call: Callable[[str, str], None]) -> Site:
-    """Return a site that tells of every call that is about to happen."""
-
-    def link_file(key: Key, source: Path) -> None:
-        on_call("file", key)
-        assert site.link_file is not None
-        site.link_file(key, source)
-
-    def copy_object(key: Key, expect: ObjectVersion, kind: WebType) -> None:
-        on_call("file", key)
-        assert site.copy_object is not None
-        site.copy_object(key, expect, kind)
-
-    return replace(
-        site,
-        store=ObservedSite(site.store, on_call),
-        link_file=site.link_file and link_file,
-        copy_object=site.copy_object and copy_object,
-    )
-
-
-WRITES = frozenset({"put", "file", "delete"})
-
-
-@dataclass
-class Log:
-    """The calls of an export on a site."""
-
-    calls: list[tuple[str, str]] = field(default_factory=list)
-
-    def __call__(self, verb: str, path: str) -> None:
-        """Take note of a call."""
-        self.calls.append((verb, path))
-
-    @property
-    def writes(self) -> list[tuple[str, str]]:
-        """The calls that change something."""
-        return [call for call in self.calls if call[0] in WRITES]
-
-    def paths(self, verb: str) -> set[str]:
-        """Return where a verb was used."""
-        return {path for each, path in self.calls if each == verb}
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    """Return every file of a site, but for what only an export reads."""
-    files = {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-    return {path: body for path, body in files.items() if not path.startswith((".", HOME))}
-
-
-def reader(folder: Path) -> Read:
-    """Return what reads a site in a folder as a web server does."""
-
-    def read(path: str) -> bytes | None:
-        place = folder / path
-        try:
-            return (place / "index.html" if place.is_dir() else place).read_bytes()
-        except FileNotFoundError:
-            return None
-
-    return read
-
-
-def pages_of(folder: Path) -> list[str]:
+def pages_of(site: Site) -> set[str]:
     """Return the paths of a site's pages."""
-    # a folder may be taken away while somebody looks, which `rglob` would not stand
-    paths = [Path(root, name) for root, _, names in os.walk(folder) for name in names]
-    return [path for path in (str(each.relative_to(folder)) for each in paths) if is_page(path)]
+    others = (FILES, "-/assets/")
+    return {path for path in site if not path.startswith(others) and not path.endswith(".gz")}
 
 
-def is_page(path: str) -> bool:
-    """Return whether something of a site is a page."""
-    return not (path.startswith((".", HOME, FILES, "-/assets/")) or path.endswith(".gz"))
-
-
-def broken(read: Read, pages: list[str], *, is_begun: bool = False) -> list[str]:
-    """
-    Return every link of these pages that does not lead to what it promises.
-
-    Args:
-        read: Gives what is there.
-        pages: Their paths.
-        is_begun: Whether the site may lack pages yet that every page links to.
-
-    The page of a project may be missing where its other pages are there already: it is written
-    after them, and nothing else links to them before.
-    """
-
-    def is_to_come(page: str, link: Link) -> bool:
-        folder = "/".join(page.split("/", 2)[:2]) + "/"
-        is_in_project = page.startswith("project/") and link.path.startswith(folder)
-        if is_begun and link.path in TO_COME:
-            return True
-        return is_in_project and read(folder) is None
-
-    return [
-        f"{page}: {link}"
-        for page in pages
-        for link in links(page, read(page) or b"")
-        if not (_is_kept(read, link) or is_to_come(page, link))
-    ]
-
-
-@dataclass(frozen=True)
-class Link:
+class Link(Struct, frozen=True):
     """A link of a page, and what it promises."""
 
     path: str
@@ -175,13 +52,43 @@ class Link:
     metadata: str = ""
 
 
+def broken(site: Site, *, is_written_now: bool = False) -> list[str]:
+    """
+    Return every link of a site's pages that does not lead to what it promises.
+
+    While an export writes the site, those of pages for people may lead to what comes later.
+    """
+    pages = pages_of(site)
+    if is_written_now:
+        pages = {path for path in pages if path.startswith(("simple/", "pypi/"))}
+    return [
+        f"{page}: {link}"
+        for page in sorted(pages)
+        for link in _links(page, site[page])
+        if not _is_kept(site, link)
+    ]
+
+
+def _is_kept(site: Site, link: Link) -> bool:
+    is_folder = link.path.endswith("/") or not link.path
+    body = site.get(link.path, site.get(f"{link.path}index.html") if is_folder else None)
+    if body is None or link.sha256 not in ("", _digest(body)):
+        return False
+    metadata = site.get(f"{link.path}.metadata")
+    return not link.metadata or (metadata is not None and _digest(metadata) == link.metadata)
+
+
 @lru_cache(10_000)  # a site is looked at again after each step
-def links(page: str, body: bytes) -> tuple[Link, ...]:
-    """Return the links of a page to the site itself."""
-    return tuple(dict.fromkeys(_links(page, body)))
+def _digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
 
 
-def _links(page: str, body: bytes) -> Iterator[Link]:
+@lru_cache(10_000)
+def _links(page: str, body: bytes) -> tuple[Link, ...]:
+    return tuple(dict.fromkeys(_links_in(page, body)))
+
+
+def _links_in(page: str, body: bytes) -> Iterator[Link]:
     if page in NO_PAGES:
         return
     if page == "search.json":
@@ -197,22 +104,12 @@ def _links(page: str, body: bytes) -> Iterator[Link]:
         parser = _Links(page)
         parser.feed(body.decode())
         parser.close()
-        yield from parser.found
-
-
-def _is_kept(read: Read, link: Link) -> bool:
-    body = read(link.path)
-    if body is None or link.sha256 not in ("", hashlib.sha256(body).hexdigest()):
-        return False
-    if not link.metadata:
-        return True
-    core = read(f"{link.path}.metadata")
-    return core is not None and hashlib.sha256(core).hexdigest() == link.metadata
+        yield from parser.links
 
 
 def _links_of_json(page: str, fields: dict[str, list[dict[str, object]]]) -> Iterator[Link]:
-    for each in fields.get("projects", ()):
-        yield Link(f"simple/{each['name']}/")
+    for project in fields.get("projects", ()):
+        yield Link(f"simple/{project['name']}/")
     for file in (*fields.get("files", ()), *fields.get("urls", ())):
         core, url = file["core-metadata"], str(file["url"])
         digests = file.get("hashes") or file.get("digests")
@@ -224,20 +121,20 @@ def _links_of_json(page: str, fields: dict[str, list[dict[str, object]]]) -> Ite
 class _Links(HTMLParser):
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.found: list[Link] = []
+        self.links: list[Link] = []
         self._page = page
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         fields = {name: value or "" for name, value in attrs}
         for name in ("src", "data-src"):
             if name in fields:
-                self.found.append(Link(_path_of(self._page, fields[name])))
+                self.links.append(Link(_path_of(self._page, fields[name])))
         if tag not in {"a", "link"} or "nofollow" in fields.get("rel", ""):
             return
         fragment = urldefrag(fields["href"]).fragment
         sha256 = fragment.removeprefix("sha256=") if fragment.startswith("sha256=") else ""
         metadata = fields.get("data-core-metadata", "").removeprefix("sha256=")
-        self.found.append(Link(_path_of(self._page, fields["href"]), sha256, metadata))
+        self.links.append(Link(_path_of(self._page, fields["href"]), sha256, metadata))
 
 
 def _path_of(page: str, url: str) -> str:

@@ -5,17 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.exporting.export_fixture import AT_BASE, ExportHarness, publish, stock
-from tests.exporting.sites import BASE, HOME, MANIFEST, Read, broken, is_page, tree
-from tests.fake_gcs.objects import Bucket
+from tests.exporting.export_fixture import StoreFolder, export_to, publish, stock
+from tests.exporting.sites import BASE, MANIFEST, broken, tree
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.http.packages import wheel
 from tests.storage.gcs.opened import EMULATOR
 from wheelyard.errors import Invalid
-from wheelyard.operations.exporting.manifest import FileMode, RequestedOptions
+from wheelyard.exporting.manifest import RequestedOptions
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.index import Index, open_index
-from wheelyard.wiring.site_export import SiteExporter
 
 pytestmark = pytest.mark.integration
 
@@ -37,37 +35,20 @@ def index(cloud: FakeGcs) -> Index:  # noqa: ARG001 - there before it
     return open_index(Settings(store=StoreSettings(location="gs://wheels/store")))
 
 
-def objects(bucket: Bucket) -> dict[str, bytes]:
-    """Return every object of the site, but for what only an export reads."""
-    found = {}
+def objects(cloud: FakeGcs) -> dict[str, bytes]:
+    """Return every object of the site but the manifest."""
+    found, bucket = {}, cloud.bucket("site")
     for name in bucket.names():
         stored = bucket.get(name)
         assert stored is not None
-        if HOME not in name:
-            found[name.removeprefix(PREFIX)] = stored.data
+        found[name.removeprefix(PREFIX)] = stored.data
+    found.pop(MANIFEST)
     return found
 
 
-def reader_of(bucket: Bucket) -> Read:
-    """Return what reads the site by plain URLs."""
-
-    def read(path: str) -> bytes | None:
-        # the one page that a bucket cannot give out by the name that it has elsewhere
-        found = bucket.get(f"{PREFIX}{path or 'index.html'}")
-        return found.data if found else None
-
-    return read
-
-
-def broken_links(bucket: Bucket) -> list[str]:
-    """Return the links of the site that lead nowhere."""
-    paths = [path for path in objects(bucket) if is_page(path)]
-    return broken(reader_of(bucket), paths)
-
-
-def export(index: Index, place: str = SITE) -> None:
+def export(index: Index, place: str = SITE, files_url: str | None = None) -> None:
     """Bring a site up to date."""
-    SiteExporter(index=index, dest=place, requested=AT_BASE).open().run(lambda *_: None)
+    export_to(index, place, RequestedOptions(base_url=BASE, files_url=files_url))
 
 
 def test_the_same_as_in_a_folder(cloud: FakeGcs, index: Index, tmp_path: Path) -> None:
@@ -76,7 +57,7 @@ def test_the_same_as_in_a_folder(cloud: FakeGcs, index: Index, tmp_path: Path) -
     export(index)
     export(index, str(tmp_path / "site"))
 
-    there, here = objects(cloud.bucket("site")), tree(tmp_path / "site")
+    there, here = objects(cloud), tree(tmp_path / "site")
 
     assert {path: there[path] for path in here} == here
     more = there.keys() - here.keys()
@@ -84,22 +65,15 @@ def test_the_same_as_in_a_folder(cloud: FakeGcs, index: Index, tmp_path: Path) -
         path.removesuffix("index.html") for path in here if path.endswith("/index.html")
     }
     assert all(there[path] == there[f"{path}index.html"] for path in more)
-    assert broken_links(cloud.bucket("site")) == []
-
-
-def test_from_a_folder_to_a_bucket(cloud: FakeGcs, harness: ExportHarness) -> None:
-    """A store in a folder is exported to a bucket; a second time nothing is sent but a question."""
-    stock(harness.index, harness.folder)
-    export(harness.index)
-    assert broken_links(cloud.bucket("site")) == []
-    before = objects(cloud.bucket("site"))
+    assert broken({path: there[path] for path in here}) == []
     cloud.log.clear()
 
-    export(harness.index)
+    export(index)
 
-    assert objects(cloud.bucket("site")) == before
-    assert {each.name for each in cloud.log.records()} == {f"{PREFIX}{MANIFEST}"}
-    assert cloud.log.count("A") == 0
+    assert {
+        (record.kind, record.name) for record in cloud.log.records() if record.price == "A"
+    } == {*(("insert", f"{PREFIX}{MANIFEST}"), ("list", "store/projects/"))}
+    assert cloud.log.count("A") == 3  # documents are listed, the lease is taken and given back
 
 
 def test_one_new_file(cloud: FakeGcs, index: Index, tmp_path: Path) -> None:
@@ -112,15 +86,23 @@ def test_one_new_file(cloud: FakeGcs, index: Index, tmp_path: Path) -> None:
     export(index)
 
     written = cloud.log.records("insert")
-    assert {each.bucket for each in written} == {"site"}
-    # four pages twice, two forms of JSON, a feed, a record; three of all projects, the manifest
-    assert len(written) == 16
+    assert {record.bucket for record in written} == {"site"}
+    # four pages twice, two forms of JSON, a feed; two of all projects, the manifest twice
+    assert len(written) == 15
     assert cloud.log.count(kind="rewrite") == 2
-    read = {each.name for each in cloud.log.records("media") if each.bucket == "site"}
-    # which say what versions the pages have
-    assert read == {f"{PREFIX}{MANIFEST}", f"{PREFIX}wheelyard-export/projects/demo.json"}
-    assert cloud.log.count("A") <= 20  # with two listings, of documents and of what is there
-    assert broken_links(cloud.bucket("site")) == []
+    read = {record.name for record in cloud.log.records("media") if record.bucket == "site"}
+    assert f"{PREFIX}{MANIFEST}" in read
+    assert cloud.log.count("A") <= 22
+    assert broken({path: body for path, body in objects(cloud).items() if path[-1:] != "/"}) == []
+
+
+def test_from_a_folder_to_a_bucket(cloud: FakeGcs, stocked: StoreFolder) -> None:
+    """A store in a folder is exported to a bucket, as the site of another one is there."""
+    export(stocked.index)
+
+    export_to(stocked.index, stocked.site, RequestedOptions(base_url=BASE))
+    there, here = objects(cloud), tree(stocked.site)
+    assert {path: there[path] for path in here} == here
 
 
 @pytest.mark.usefixtures("cloud")
@@ -139,7 +121,6 @@ def test_files_in_a_public_bucket(cloud: FakeGcs, tmp_path: Path) -> None:
     index = open_index(Settings(store=place))
     stock(index, tmp_path)
     url = f"{cloud.url}/site/open/files"
-    asked = RequestedOptions(base_url=BASE, files=FileMode.LEAVE, files_url=url)
     kept = cloud.bucket("site").names()
 
     for site in ("gs://site/open", "gs://site/open/"):
@@ -147,7 +128,8 @@ def test_files_in_a_public_bucket(cloud: FakeGcs, tmp_path: Path) -> None:
             export(index, site)
         assert "store's own files" in refused.value.message
     assert cloud.bucket("site").names() == kept
-    SiteExporter(index=index, dest="gs://site/open", requested=asked).open().run(lambda *_: None)
+    for _ in range(2):
+        export(index, "gs://site/open", files_url=url)
     export(index, "gs://site/open/copied")
 
     names = cloud.bucket("site").names()

@@ -1,104 +1,114 @@
 """Incremental exports: changes are written, and nothing else."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from msgspec.json import decode, encode
-from packaging.utils import NormalizedName
+from msgspec.structs import replace
 
-from tests.catalog.faulty_store import FaultyStore
-from tests.exporting.export_fixture import (
-    AT_BASE,
-    ExportHarness,
-    delete,
-    publish,
-    set_status,
-    stock,
-    yank,
-)
-from tests.exporting.sites import BASE, HOME, MANIFEST, broken, pages_of, reader, tree
+from tests.exporting.export_fixture import ExportHarness, delete, set_status, stock, yank
+from tests.exporting.sites import MANIFEST, broken, tree
 from tests.http.packages import Package, sdist, wheel
+from tests.operations.in_memory_index import objects
+from wheelyard.exporting import application
+from wheelyard.exporting.manifest import Options
+from wheelyard.http.handlers import home as home_handler
 from wheelyard.model.project import Status
-from wheelyard.operations.exporting import index_pages
-from wheelyard.operations.exporting.manifest import (
-    FileMode,
-    Manifest,
-    ManifestEntry,
-    Options,
-    RequestedOptions,
-    page_generator,
-)
-from wheelyard.operations.latest_changes import CHANGED_PROJECTS
-from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web import home
-from wheelyard.settings.sections import Settings
-from wheelyard.storage.memory import MemoryStore
-from wheelyard.storage.spool import Spool
-from wheelyard.wiring.index import build_index
-from wheelyard.wiring.site_export import SiteExporter
-from wheelyard.wiring.stores import system_runtime
+from wheelyard.storage.base import Key, Stored
 
 DEMO = {
     *("simple/demo/index.html", "simple/demo/index.json", "pypi/demo/json"),
     *("project/demo/index.html", "project/demo/history/index.html", "project/demo/feed.xml"),
-    "wheelyard-export/projects/demo.json",
 }
-
-
-def release(version: str) -> set[str]:
-    """Return the page of a release of the project demo."""
-    return {f"project/demo/{version}/index.html"}
-
-
-TOLD = {"index.html", "search.json", "feed.xml", MANIFEST}
-"""The pages that list all projects, and are rewritten for each change."""
+TOLD = {"index.html", "search.json", "feed.xml"}
+"""The pages that are written again when the latest version of a project changes."""
+EVENT = DEMO | {"feed.xml"}
+"""The pages that are written again for each change of a project."""
 LISTS = {"simple/index.html", "simple/index.json"}
-"""The pages that are written when a project is added."""
+"""The pages that are written again when a project is added."""
 FIXED = {"setup/index.html", "404.html", "favicon.ico", "robots.txt", "health"}
 """The pages that depend on options alone."""
-ELSEWHERE = "https://files.example.com/of/ours"
-
-
-def test_nothing_new(stocked: ExportHarness) -> None:
-    """A second export writes nothing at all, and reads the manifest alone."""
-    stocked.export()
-    before = tree(stocked.site)
-
-    log = stocked.log_of()
-
-    assert log.writes == []
-    assert {path for _, path in log.calls} == {MANIFEST}
-    assert tree(stocked.site) == before
-
-
 Change = Callable[[ExportHarness], None]
-OLD, NEW = wheel("demo", "1.0"), wheel("demo", "3.0", "Summary: New")
+OLD, NEW, NEWEST = wheel("demo", "1.0"), wheel("demo", "1.2"), wheel("demo", "1!3.0")
 NEWCOMER = wheel("newcomer", "1.0")
-NEWEST = wheel("demo", "1!3.0")
-PAGES_OF_NEWCOMER = {path.replace("demo", "newcomer") for path in DEMO | release("1.0")}
+NEWCOMERS = {path.replace("demo", "newcomer") for path in DEMO}
+
+
+def release(version: str, name: str = "demo") -> set[str]:
+    """Return the page of a release."""
+    return {f"project/{name}/{version}/index.html"}
+
+
+@pytest.fixture
+def filled(harness: ExportHarness) -> ExportHarness:
+    """An index with a few projects, and its site."""
+    harness.publish(
+        *(wheel("other", "1.0"), OLD, sdist("demo", "1.0")),
+        *(wheel("demo", "1.1"), wheel("demo", "1!2.0+cu121.x")),
+    )
+    harness.export()
+    harness.clock.advance(hours=1)
+    return harness
+
+
+def test_everything(harness: ExportHarness, caplog: pytest.LogCaptureFixture) -> None:
+    """A site has a page for each thing of the index, and every link leads somewhere."""
+    stock(harness.index, harness.folder)
+    before, logged = dict(objects(harness.store)), len(caplog.records)
+
+    harness.export()
+
+    assert dict(objects(harness.store)) == before  # nothing counts as a use or a download
+    assert len(caplog.records) == logged
+    harness.assert_fresh()
+    found = {path.split("/")[0] for path in tree(harness.site)}
+    assert found == {"-", "files", "pypi", "project", "setup", "simple"} | TOLD | FIXED - {
+        "setup/index.html"
+    }
+    for absent in ("gone/", "kept-in/", "half_gone-2.0"):
+        assert not [path for path in tree(harness.site) if f"files/{absent}" in path]
+
+
+def test_nothing_new(filled: ExportHarness) -> None:
+    """Without a change, the lease in the manifest is written, and nothing else."""
+    calls = list[tuple[str, str]]()
+
+    filled.opened_export(filled.site, lambda *call: calls.append(call)).run(lambda *_: None)
+
+    assert {path for verb, path in calls if not verb.startswith("store")} == {MANIFEST}
+    assert calls.count(("put", MANIFEST)) == 2
+    read = [path for verb, path in calls if verb.startswith("store")]
+    assert set(read) == {"wheelyard.json", "projects.json", "projects/"}
 
 
 @pytest.mark.parametrize(
     ("change", "pages", "brought", "gone"),
     [
-        (lambda harness: harness.publish(NEW), DEMO | release("3.0"), NEW, None),
+        (lambda harness: harness.publish(NEW), EVENT | release("1.2") | {"index.html"}, NEW, None),
         (
             lambda harness: harness.publish(NEWEST),
-            DEMO | release("1!3.0") | release("1!2.0+cu121.x"),  # which is the latest no longer
+            TOLD
+            | DEMO
+            | release("1!3.0")
+            | release("1!2.0+cu121.x"),  # which is the latest no longer
             NEWEST,
             None,
         ),
-        (lambda harness: harness.publish(NEWCOMER), PAGES_OF_NEWCOMER | LISTS, NEWCOMER, None),
+        (
+            lambda harness: harness.publish(NEWCOMER),
+            TOLD | NEWCOMERS | release("1.0", "newcomer") | LISTS,
+            NEWCOMER,
+            None,
+        ),
         (
             lambda harness: yank(harness.index, "demo", "1.0", "wrong"),
-            DEMO | release("1.0"),
+            EVENT | release("1.0"),
             None,
             None,
         ),
         (
             lambda harness: delete(harness.index, "demo", "1.0", OLD.filename),
-            DEMO | release("1.0"),
+            EVENT | release("1.0"),
             None,
             OLD.filename,
         ),
@@ -106,257 +116,223 @@ PAGES_OF_NEWCOMER = {path.replace("demo", "newcomer") for path in DEMO | release
     ids=["a file", "a newer file", "a project", "a yank", "a delete"],
 )
 def test_one_change(
-    stocked: ExportHarness,
+    filled: ExportHarness,
     change: Change,
     pages: set[str],
     brought: Package | None,
     gone: str | None,
 ) -> None:
     """A change costs the pages that show it, a file that it brings or deletes, and the lists."""
-    stocked.export()
-    before = tree(stocked.site)
-    change(stocked)
+    change(filled)
 
-    log = stocked.log_of()
+    calls = filled.export()
 
-    assert log.paths("put") == pages | TOLD
-    assert log.paths("get") <= {MANIFEST, *(path for path in pages if path.startswith(HOME))}
-    files = {path.rpartition("/")[2] for path in log.paths("file")}
-    assert files == ({brought.filename, f"{brought.filename}.metadata"} if brought else set())
-    left = before.keys() - tree(stocked.site).keys()
-    names = {path.rpartition("/")[2] for path in left}
-    assert names == ({gone, f"{gone}.metadata"} if gone else set())
-    for path in left:  # no page leads to what is deleted
-        written = [log.calls.index(("put", page)) for page in pages]
-        assert max(written) < log.calls.index(("delete", path))
-    assert_fresh(stocked)
+    written = [path for verb, path in calls if verb == "put"]
+    assert len(written) == len(set(written))
+    assert {path for path in written if not path.startswith("files/")} == pages
+    files = [path.rpartition("/")[2] for path in written if path.startswith("files/")]
+    assert files == ([brought.filename, f"{brought.filename}.metadata"] if brought else [])
+    deleted = [path for verb, path in calls if verb == "delete"]
+    names = [path.rpartition("/")[2] for path in deleted]
+    assert names == ([gone, f"{gone}.metadata"] if gone else [])
+    assert [path for _, path in calls[: len(files)]] == written[: len(files)]  # files come first
+    assert calls[len(written) :] == [("delete", path) for path in deleted]  # and they go last
+    filled.assert_fresh()
 
 
-def test_the_last_file_goes(stocked: ExportHarness) -> None:
+def test_a_large_project(harness: ExportHarness) -> None:
+    """One more release of many costs as many writes as one of a few."""
+    harness.publish(*(wheel("demo", f"1.{number}") for number in range(60)))
+    harness.publish(wheel("other", "1.0", "Requires-Dist: demo"))
+    harness.export()
+    harness.clock.advance(hours=1)
+    harness.publish(wheel("demo", "1.60"))
+
+    calls = harness.export()
+
+    pages = {path for _, path in calls if not path.startswith("files/")}
+    assert pages == DEMO | release("1.60") | release("1.59") | TOLD
+    assert len(calls) == len(pages) + 2
+
+
+def test_the_last_file_goes(filled: ExportHarness) -> None:
     """Of a project without files PyPI's JSON is gone, as on a server, and its pages say so."""
-    stocked.export()
     for version in ("1.0", "1.1", "1!2.0+cu121.x"):
-        delete(stocked.index, "demo", version)
+        delete(filled.index, "demo", version)
 
-    stocked.export()
+    calls = filled.export()
 
-    assert not (stocked.site / "pypi/demo/json").exists()
-    assert "were deleted" in (stocked.site / "project/demo/index.html").read_text()
-    assert_fresh(stocked)
+    assert ("delete", "pypi/demo/json") in calls
+    kinds = [path.startswith("files/") for verb, path in calls if verb == "delete"]
+    assert kinds == sorted(kinds)  # no page names a file that is deleted already
+    assert b"were deleted" in tree(filled.site)["project/demo/index.html"]
+    filled.assert_fresh()
 
 
-def test_quarantine_and_back(stocked: ExportHarness) -> None:
+def test_quarantine_and_back(filled: ExportHarness) -> None:
     """A quarantined project's files leave the site, and come back with it."""
-    stocked.export()
-    before = tree(stocked.site)
-    set_status(stocked.index, "demo", Status.QUARANTINED, "look at it")
-    stocked.export()
-    assert [path for path in tree(stocked.site) if path.startswith("files/demo/")] == []
-    assert_fresh(stocked)
+    before = tree(filled.site)
+    set_status(filled.index, "demo", Status.QUARANTINED, "look at it")
+    filled.export()
+    assert [path for path in tree(filled.site) if path.startswith("files/demo/")] == []
+    filled.assert_fresh()
 
-    set_status(stocked.index, "demo", Status.ACTIVE)
-    stocked.export()
+    set_status(filled.index, "demo", Status.ACTIVE)
+    filled.export()
 
-    files = {path: body for path, body in tree(stocked.site).items() if "files/" in path}
-    assert files == {path: body for path, body in before.items() if "files/" in path}
-    assert_fresh(stocked)
+    assert {path for path in tree(filled.site) if "files/" in path} == {
+        path for path in before if "files/" in path
+    }
+    filled.assert_fresh()
+
+
+@pytest.mark.parametrize("is_gzipped", [True, False])
+def test_compressed_copies(filled: ExportHarness, is_gzipped: bool) -> None:  # noqa: FBT001
+    """Compressed copies come and go with the option, and no other `.gz` is touched."""
+    filled.export(is_gzipped=is_gzipped)
+    foreign = {"simple/my-backup.tar.gz", "project/notes.gz", "other.gz", "files/dump.gz"}
+    for path in foreign:
+        filled.site.put(Key(path), b"theirs", None)
+
+    filled.export(is_gzipped=not is_gzipped)
+
+    left = tree(filled.site)
+    assert foreign < left.keys()
+    packed = [body for path, body in left.items() if path.endswith(".html.gz")]
+    assert {body[4:8] for body in packed} <= {bytes(4)}  # the time of packing is not in there
+    assert {path: left[path] for path in left.keys() - foreign} == filled.fresh(
+        is_gzipped=not is_gzipped
+    )
 
 
 @pytest.mark.parametrize(
-    "asked",
-    [
-        RequestedOptions(base_url="https://elsewhere.example.com"),
-        RequestedOptions(base_url=BASE, files=FileMode.LEAVE, files_url=ELSEWHERE),
-        RequestedOptions(base_url=BASE, is_gzipped=True),
-    ],
-    ids=["address", "files", "compressed"],
+    "content", [None, b"", b"{", b'{"options": 1}', b"\xff\xfe", b"[]", b'{"format": 3}'], ids=repr
 )
-def test_other_options(stocked: ExportHarness, asked: RequestedOptions) -> None:
-    """With other options every page is made anew; what is not said stays as it was."""
-    stocked.export()
+def test_no_manifest(filled: ExportHarness, content: bytes | None) -> None:
+    """A lost or damaged manifest costs a whole export, which writes no page again."""
+    if content is None:
+        filled.site.delete(Key(MANIFEST), None)
+    else:
+        filled.site.put(Key(MANIFEST), content, None)
 
-    stocked.export(asked=asked)
+    calls = filled.export(everything=True)
 
-    fresh = stocked.folder / "fresh"
-    stocked.export(fresh, asked)
-    assert pages(stocked.site) == pages(fresh)
-    assert stocked.log_of(asked=RequestedOptions()).writes == []
-
-
-@pytest.mark.parametrize("content", [None, b"", b"{", b'{"options": 1}', b"\xff\xfe"], ids=repr)
-def test_no_manifest(stocked: ExportHarness, content: bytes | None) -> None:
-    """A lost or damaged manifest costs a whole export, and changes no byte of the site."""
-    stocked.export()
-    before = tree(stocked.site)
-    place = stocked.site / MANIFEST
-    place.unlink() if content is None else place.write_bytes(content)
-
-    stocked.export()
-
-    assert tree(stocked.site) == before
+    assert (calls, filled.result.projects) == ([], 2)
+    filled.assert_fresh()
 
 
-def test_a_manifest_of_another_version(stocked: ExportHarness) -> None:
-    """What another version of wheelyard has made is made anew, with the same options."""
-    stocked.export()
-    before = tree(stocked.site)
-    place = stocked.site / MANIFEST
-    place.write_bytes(place.read_bytes().replace(b"wheelyard 0", b"wheelyard 9"))
-    (stocked.site / "simple/demo/index.html").write_bytes(b"as it used to be")
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b'"generator":"wheelyard 0', b'"generator":"wheelyard 9'), (b'"format":2', b'"format":9')],
+    ids=["another version", "another format"],
+)
+def test_a_manifest_of_another_version(filled: ExportHarness, old: bytes, new: bytes) -> None:
+    """What another version of wheelyard has made is made again."""
+    stored = filled.site.get(Key(MANIFEST))
+    assert isinstance(stored, Stored)
+    assert old in stored.body
+    filled.site.put(Key(MANIFEST), stored.body.replace(old, new), None)
+    filled.site.put(Key("simple/demo/index.html"), b"as it used to be", None)
+    filled.site.put(Key("project/demo/0.9/index.html"), b"which is gone", None)
 
-    stocked.export(asked=RequestedOptions())
+    filled.export()
 
-    assert tree(stocked.site) == before
-
-
-def test_many_projects(stocked: ExportHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of many projects, the names are on pages of their own, each of which can be reached."""
-    monkeypatch.setattr(home, "PROJECTS_ON_HOME", 1)
-    monkeypatch.setattr(index_pages, "PROJECTS_ON_HOME", 1)
-    monkeypatch.setattr(index_pages, "NAMES_ON_A_PAGE", 1)
-    stocked.export()
-
-    listed = {path for path in pages_of(stocked.site) if path.startswith("-/projects/")}
-    names = stocked.index.projects.names.get_current().names
-    assert listed == {f"-/projects/{number}/index.html" for number in range(1, len(names) + 1)}
-    assert "-/projects/1/" in (stocked.site / "index.html").read_text()
-    for number, name in enumerate(names, 1):
-        assert f"project/{name}/" in (stocked.site / f"-/projects/{number}/index.html").read_text()
-    assert broken(reader(stocked.site), pages_of(stocked.site)) == []
+    filled.assert_fresh()
 
 
-def test_a_manifest_of_an_older_form(stocked: ExportHarness) -> None:
-    """What can be read of an older manifest are the options, and they stay as they were."""
-    stocked.export()
-    before, place = tree(stocked.site), stocked.site / MANIFEST
-    written = decode(place.read_bytes(), type=dict[str, object])
-    older = {"demo": [3, "version", ["demo", "1.0", ""], ["version of a page"]]}
-    place.write_bytes(encode({**written, "generator": "wheelyard 0.1", "projects": older}))
-    (stocked.site / "simple/demo/index.html").write_bytes(b"as it used to be")
+def test_other_options(filled: ExportHarness) -> None:
+    """With another URL every page is made again, and only those are written that name it."""
+    export = filled.opened_export(filled.site)
+    options = Options(base_url="https://elsewhere.example.com")
 
-    stocked.export(asked=RequestedOptions())
+    result = replace(export, options=options).run(lambda *_: None)
 
-    assert tree(stocked.site) == before
-
-
-def test_an_empty_index(harness: ExportHarness) -> None:
-    """An index with nothing in it has lists that say so, and follow the options."""
-    harness.export()
-    assert harness.log_of().writes == []
-    assert set(pages_of(harness.site)) == {*LISTS, *FIXED, *TOLD} - {MANIFEST}
-
-    harness.export(asked=RequestedOptions(base_url="https://elsewhere.example.com"))
-
-    assert b"https://elsewhere.example.com/" in (harness.site / "index.html").read_bytes()
+    assert (result.projects, result.total) == (2, 2)
+    pages = tree(filled.site)
+    assert b"https://elsewhere.example.com/files/" in pages["pypi/demo/json"]
+    assert b"https://elsewhere.example.com/simple/" in pages["index.html"]
+    assert not [path for path in pages if b"/all/of/them/" in pages[path]]
 
 
-def test_refresh(stocked: ExportHarness) -> None:
-    """After an upload only its projects are looked at, however many others have changed."""
-    stocked.export()
-    stocked.publish(wheel("demo", "3.0"), wheel("many", "99.0"))
+def test_many_projects(filled: ExportHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many projects, the names are on pages of their own, which go when they are fewer."""
 
-    log = stocked.log_of("demo")
+    def show(on_home: int, on_a_page: int) -> None:
+        for module in (home, home_handler, application):
+            monkeypatch.setattr(module, "PROJECTS_ON_HOME", on_home, raising=False)
+            monkeypatch.setattr(module, "NAMES_ON_A_PAGE", on_a_page, raising=False)
 
-    assert log.paths("put") == DEMO | release("3.0") | TOLD
-    assert {path for verb, path in log.calls if verb == "list"} == {"files/demo/"}
-    stocked.export()
-    assert_fresh(stocked)
+    show(1, 1)
+    filled.publish(wheel("third", "1.0"))
 
+    filled.export()
 
-def test_refresh_lists_nothing_that_is_not_there(stocked: ExportHarness) -> None:
-    """A list that is written anew names others' new projects, too, so these are brought along."""
-    stocked.export()
-    stocked.publish(wheel("theirs", "1.0"), wheel("ours", "1.0"))
-
-    stocked.log_of("ours")
-
-    assert "theirs/" in (stocked.site / "simple/index.html").read_text()
-    assert_fresh(stocked)
-
-
-def test_what_a_new_file_asks_of_the_store(tmp_path: Path) -> None:
-    """One new file among many: one listing, and a look at one document and one file."""
-    runtime = system_runtime()
-    store = FaultyStore(MemoryStore(lambda: runtime.now().timestamp()))
-    index = build_index(store, Spool(tmp_path), Settings(), runtime)
-    stock(index, tmp_path)
-    exports = SiteExporter(index=index, dest=str(tmp_path / "site"), requested=AT_BASE)
-    exports.open().run(lambda *_: None)
-    publish(index, tmp_path, wheel("demo", "2!1.0"), sdist("demo", "2!1.0"))
-    store.calls.clear()
-
-    exports.open().run(lambda *_: None)
-
-    asked = [key for _, key in store.calls if not key.startswith(("files/", "journal/demo/"))]
-    read = [key for _, key in store.calls if key.startswith("files/")]
-    assert asked[:3] == ["projects.json", "projects/", "projects/demo.json"]
-    # the feed looks at the projects with the latest changes
-    assert all(key.startswith("projects/") for key in asked[3:]), asked
-    assert len(asked) <= 3 + CHANGED_PROJECTS
-    assert len(read) <= 10  # three bodies, a look for a short way to each, the core metadata
-    # and that of the release before it, whose page says now that it is not the latest
-    assert all("-2!1.0" in key or "-1!2.0" in key for key in read)
+    for number, name in enumerate(("demo", "other", "third"), 1):
+        page = tree(filled.site)[f"-/projects/{number}/index.html"]
+        assert f"project/{name}/".encode() in page
+    assert b"-/projects/1/" in tree(filled.site)["index.html"]
+    filled.assert_fresh()
+    show(1, 2)
+    filled.publish(wheel("fourth", "1.0"))
+    assert ("delete", "-/projects/3/index.html") in filled.export()
+    filled.assert_fresh()
 
 
-def pages(folder: Path) -> dict[str, bytes]:
-    """Return the pages of a site, compressed ones included, and its manifest."""
-    return {path: body for path, body in tree(folder).items() if not path.startswith("files/")}
+def test_everything_is_repaired(filled: ExportHarness) -> None:
+    """With `--all`, what was removed, changed or added among the pages of the site is mended."""
+    before = tree(filled.site)
+    for path in (*LISTS, "project/demo/1.0/index.html"):
+        filled.site.put(Key(path), before[path][::-1], None)
+    for path in before:
+        if path.startswith(("simple/demo/", "files/other/", "-/assets/")):
+            filled.site.delete(Key(path), None)
+    file = next(path for path in before if path.startswith("files/demo/"))
+    filled.site.put(Key(file), before[file][:9], None)
+    filled.site.put(Key("simple/nobody/index.html"), b"gone long ago", None)
+    assert filled.export() == []
 
+    filled.export(everything=True)
 
-def assert_fresh(harness: ExportHarness) -> None:
-    """The site is what an export to a new place makes, and another export writes nothing."""
-    harness.assert_fresh()
-    assert harness.log_of(asked=RequestedOptions()).writes == []
+    assert tree(filled.site) == before
+    filled.assert_fresh()
 
 
 @pytest.mark.parametrize(
     ("lost", "advice"),
-    [("projects/demo.json", "check --rebuild"), ("files/demo/*/demo-2*.whl", "lists")],
+    [("projects/demo.json", "check --rebuild"), ("files/demo/", "holds nothing at")],
 )
-def test_what_the_store_has_lost(harness: ExportHarness, lost: str, advice: str) -> None:
-    """Of a project whose document or file is lost the site keeps its pages, and it is said."""
-    harness.publish(wheel("demo", "1.0"))
-    harness.export()
-    before = tree(harness.site)
-    harness.publish(wheel("demo", "2.0"))
-    (path,) = harness.store.glob(lost)
-    path.unlink()
+@pytest.mark.parametrize("is_first", [True, False], ids=["a new site", "a site"])
+def test_what_the_store_has_lost(
+    filled: ExportHarness,
+    lost: str,
+    advice: str,
+    is_first: bool,  # noqa: FBT001
+) -> None:
+    """A project whose document or file is lost keeps its pages, and without any is not listed."""
+    if is_first:
+        filled.site = type(filled.site)(filled.clock.seconds)
+    before = tree(filled.site)
+    filled.publish(wheel("demo", "2.0"), wheel("last", "1.0", "Requires-Dist: demo"))
+    keys = [entry.key for entry in filled.store.list(lost) if "1.0" not in entry.key]
+    bodies = {key: b"".join(filled.store.read(key)) for key in keys}
+    for key in keys:
+        filled.store.delete(key, None)
 
-    export = ExportHarness(harness.folder).exports().open()
-    (message,) = export.run(lambda *_: None, everything=True).failed
+    for _ in range(2):
+        filled.export()
+        (message,) = filled.result.failed
+        assert advice in message
+    site = tree(filled.site)
+    assert [link for link in broken(site) if not link.startswith("feed.xml")] == []
+    assert b"last/" in site["simple/index.html"]
+    assert (b"demo/" in site["simple/index.html"]) is not is_first
+    assert (b'"demo"' in site["search.json"]) is not is_first
+    assert {path: site[path] for path in before if "/demo/" in path} == {
+        path: before[path] for path in before if "/demo/" in path
+    }
 
-    assert advice in message
-    # of changes that are not in the site, the feed says nothing
-    assert tree(harness.site) == before | {"feed.xml": (harness.site / "feed.xml").read_bytes()}
-
-
-def line(revision: int) -> ManifestEntry:
-    """Return what is known of pages of a revision."""
-    found = ProjectFacts(NormalizedName("demo"), f"{revision}")
-    return ManifestEntry(revision, found)
-
-
-def never(_name: str, _line: ManifestEntry) -> bool:
-    """Say that a line is not of what the store has now."""
-    return False
-
-
-def test_a_line_never_goes_back() -> None:
-    """An export that was slow does not take back what a later one has written down."""
-    manifest = Manifest(Options(), page_generator()).merged({"demo": line(7)}, never)
-
-    assert manifest.merged({"demo": line(6)}, never) == manifest
-    assert manifest.merged({"demo": line(8)}, never).projects["demo"] == line(8)
-
-
-def test_a_line_goes_back_with_the_store() -> None:
-    """What is of the document that the store has now counts, though its revision is lower."""
-    manifest = Manifest(Options(), page_generator()).merged(
-        {"demo": line(7), "other": line(1)}, never
-    )
-
-    restored = manifest.merged({"demo": line(6)}, lambda name, of: (name, of) == ("demo", line(6)))
-
-    assert restored.projects == {"demo": line(6), "other": line(1)}
-    assert restored.without({"demo": line(7)}) == restored
-    assert restored.without({"demo": line(6)}).projects == {"other": line(1)}
+    for key, body in bodies.items():
+        filled.store.put(key, body, None)
+    filled.export()
+    assert filled.result.failed == ()
+    filled.assert_fresh()

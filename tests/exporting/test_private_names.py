@@ -1,13 +1,15 @@
 """Exports of private names without files: reserved, claimed, emptied and released ones."""
 
+from msgspec.json import encode
 from packaging.utils import NormalizedName
 
-from tests.exporting.export_fixture import AT_BASE, ExportHarness, delete
-from tests.exporting.sites import tree
+from tests.exporting.export_fixture import ExportHarness, delete
+from tests.exporting.sites import BASE, tree
 from tests.http.packages import wheel
 from tests.operations.in_memory_index import ALICE
+from wheelyard.exporting.manifest import FORMAT, MANIFEST_PATH, Lease, Manifest, Options
 
-LATER, BEGUN = NormalizedName("later"), NormalizedName("begun")
+LATER, BEGUN, DEMO = NormalizedName("later"), NormalizedName("begun"), NormalizedName("demo")
 
 
 def test_names_without_files(harness: ExportHarness) -> None:
@@ -21,31 +23,46 @@ def test_names_without_files(harness: ExportHarness) -> None:
 
     for name in (LATER, BEGUN):
         assert f"simple/{name}/index.html" in tree(harness.site)
-        assert name in (harness.site / "simple" / "index.json").read_text()
+        assert name.encode() in tree(harness.site)["simple/index.json"]
     harness.assert_fresh()
 
     for name in (LATER, BEGUN):
         harness.index.names.release(ALICE, name, "")
-    ExportHarness(harness.folder).export()
+    harness.export()
 
-    left = tree(harness.site)
     for name in (LATER, BEGUN):
-        assert [path for path in left if f"/{name}/" in path] == []
-        assert name not in (harness.site / "simple" / "index.json").read_text()
+        assert [path for path in tree(harness.site) if f"/{name}/" in path] == []
+        assert name.encode() not in tree(harness.site)["simple/index.json"]
     harness.assert_fresh()
 
 
 def test_a_claimed_name_gets_its_project(harness: ExportHarness) -> None:
     """The page of a claimed name follows its first upload, and that of an emptied one a release."""
-    harness.index.projects.names.claim(NormalizedName("demo"))
+    harness.index.projects.names.claim(DEMO)
     harness.export()
-    harness.publish(wheel("demo", "1.0"))
+    harness.publish(wheel("demo", "1.0"), wheel("app", "1.0", "Requires-Dist: demo"))
     harness.export()
-    assert "demo-1.0" in (harness.site / "simple" / "demo" / "index.json").read_text()
-    assert harness.log_of(asked=AT_BASE).writes == []
+    assert b"demo-1.0" in tree(harness.site)["simple/demo/index.json"]
+    harness.assert_fresh()
 
     delete(harness.index, "demo", "1.0")
-    harness.index.names.release(ALICE, NormalizedName("demo"), "")
+    harness.index.names.release(ALICE, DEMO, "")
     harness.export()
 
     assert [path for path in tree(harness.site) if "demo" in path] == []
+    harness.assert_fresh()
+
+
+def test_released_after_an_interrupted_export(harness: ExportHarness) -> None:
+    """No file stays of a name that was released after its first export was interrupted."""
+    harness.publish(wheel("demo", "1.0"))
+    harness.export()
+    manifest = Manifest(options=Options(base_url=BASE), format=FORMAT, lease=Lease("", 0.0))
+    harness.site.put(MANIFEST_PATH, encode(manifest), None)
+    delete(harness.index, "demo", "1.0")
+    harness.index.names.release(ALICE, DEMO, "")
+
+    harness.export()
+
+    assert [path for path in tree(harness.site) if "demo" in path] == []
+    harness.assert_fresh()

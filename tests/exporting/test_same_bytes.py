@@ -2,24 +2,36 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from urllib.parse import quote
 
 import pytest
+from msgspec.structs import replace
 
-from tests.cli.conftest import Typed
-from tests.exporting.export_fixture import publish, stock
-from tests.exporting.sites import BASE, broken, pages_of, reader, tree
+from tests.exporting.export_fixture import export_to, publish, stock
+from tests.exporting.sites import BASE, broken, pages_of, tree
+from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
-from tests.http.servers import RunningServer, running_server
 from tests.model.test_brand import LOGO
-from tests.waiting import until
-from wheelyard.operations.project_history import older_pages
+from tests.upstream.conftest import upstream as _upstream
+from tests.upstream.fake_upstream import FakeUpstream
+from tests.upstream.settings import upstream_section
+from wheelyard.exporting.manifest import RequestedOptions
+from wheelyard.settings.sections import (
+    AccessSettings,
+    ServerSettings,
+    Settings,
+    StoreSettings,
+    WebSettings,
+)
+from wheelyard.storage.local import LocalStore
+from wheelyard.wiring.index import open_index
 
 pytestmark = pytest.mark.integration
+upstream = _upstream
 
-LARGE = [wheel("large", "1.0", tag=f"cp3{each}-none-any") for each in range(110)]
+LARGE = [wheel("large", "1.0", tag=f"cp3{number}-none-any") for number in range(110)]
 """A release whose files are on several pages, and whose history is, too."""
 LINKED = (
     wheel("app", "1.0", "Requires-Dist: demo>=1", "Requires-Dist: Absent; extra == 'x'"),
@@ -27,42 +39,30 @@ LINKED = (
 )
 """Releases with links to other projects, and to one that is not there."""
 V1_JSON = "application/vnd.pypi.simple.v1+json"
+ONE = ("1.0",)
+RELEASES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("a", "a-b", "a0", "app", "bare", "half-gone", "large"), ONE),
+    **dict.fromkeys(("old", "oldest", "zope-2-x"), ONE),
+    **dict.fromkeys(("gone", "kept-in"), ()),
+    "demo": ("0.9", "1!2.0+cu121.x", "1.0", "1.1"),
+    "many": tuple(f"{number}.0" for number in range(30)),
+    "only-source": ("0.1.dev3",),
+}
+"""The projects and releases whose pages exporters have made since version 0.1."""
 
 
-@dataclass(frozen=True)
-class LiveAndStatic:
-    """An index as a server gives it out, and as a site."""
-
-    live: RunningServer
-    static: Path
-
-
-@pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveAndStatic]:
-    """A server with every kind of release and a public URL, and an export of its store."""
-    folder = tmp_path_factory.mktemp("both")
-    brand = '[web]\nname = "Acme & Söhne"\naccent = "#c2185b"\nlogo = "logo.svg"\n'
-    config = f'[server]\npublic_url = "{BASE}"\n{brand}'
-    (folder / "live").mkdir()
-    (folder / "live/logo.svg").write_bytes(LOGO)
-    with running_server(folder / "live", config=config) as live:
-        stock(live.index, folder)
-        publish(live.index, folder, *LARGE, *LINKED)
-        (folder / "sandbox").mkdir()
-        yield LiveAndStatic(live, folder / "static")
-
-
-@pytest.fixture
-def exported(both: LiveAndStatic, wheelyard: Typed) -> LiveAndStatic:
-    """The same, exported as an operator does it."""
-    if not both.static.exists():
-        config = both.live.folder / "wheelyard.toml"
-        done = wheelyard("export", both.static, "--store", both.live.store, "--config", config)
-        assert (done.returncode, done.stderr) == (0, "")
-        # a search may know for a second what was there before
-        known = (both.static / "search.json").read_bytes()
-        until(lambda: both.live.get("/search.json").content == known)
-    return both
+def expected_pages() -> Iterator[str]:
+    """Yield the paths of the pages that an exporter of version 0.1 made for these releases."""
+    yield from ("index.html", "search.json", "feed.xml", "setup/index.html", "404.html")
+    yield from ("favicon.ico", "robots.txt", "health", "simple/index.html", "simple/index.json")
+    for name, versions in RELEASES.items():
+        yield from (f"simple/{name}/index.html", f"simple/{name}/index.json")
+        yield from (f"project/{name}/{page}" for page in ("feed.xml", "history/index.html"))
+        yield f"project/{name}/index.html"
+        yield from (f"project/{name}/{version}/index.html" for version in versions)
+        if versions:
+            yield f"pypi/{name}/json"
+    yield "project/large/history/1/index.html"
 
 
 def asked_live(path: str) -> tuple[str, str]:
@@ -75,72 +75,46 @@ def asked_live(path: str) -> tuple[str, str]:
     return f"/{path}", "*/*"
 
 
-def test_every_page_and_file(exported: LiveAndStatic) -> None:
-    """Every page, file and piece of metadata of the site is what a server answers with."""
-    found = tree(exported.static)
-    differing = []
-    for path, body in found.items():
-        # nobody publishes to a site, so its set-up page has fewer clients
-        # for what is not there, a server has other answers
-        if path.startswith((".", "setup/")) or path == "404.html":
-            continue
+def differing(server: InProcessServer, site: dict[str, bytes]) -> list[str]:
+    """Return the paths of a site for which the server answers with something else."""
+    paths = []
+    for path, body in site.items():
         live, accept = asked_live(path)
-        answer = exported.live.get(quote(live), Accept=accept)
-        if (answer.status_code, answer.content) != (200, body):
-            differing.append(path)
-
-    assert differing == []
-    kinds = {path.split("/")[0] for path in found}
-    assert kinds >= {"files", "index.html", "project", "pypi", "search.json", "simple", "-"}
-    assert {"feed.xml", "favicon.ico", "robots.txt", "health"} <= kinds
-    assert any(path.endswith(".metadata") for path in found)
+        answer = server.get(quote(live), ("accept", accept), takes_paths=False)
+        if (answer.status, answer.body) != (200, body):
+            paths.append(path)
+    return paths
 
 
-def test_nothing_is_missing(exported: LiveAndStatic) -> None:
-    """Every project that the server lists has all of its pages, and every link leads somewhere."""
-    listed = exported.live.get("/simple/", Accept=V1_JSON).json()["projects"]
-    found = set(pages_of(exported.static))
-
-    expected = {"index.html", "search.json", "setup/index.html", "feed.xml", "404.html"}
-    expected |= {"favicon.ico", "robots.txt", "health"}
-    expected |= {"simple/index.html", "simple/index.json"}
-    for name in (each["name"] for each in listed):
-        expected |= {f"simple/{name}/index.{form}" for form in ("html", "json")}
-        expected |= {f"project/{name}/{page}" for page in ("feed.xml", "history/index.html")}
-        expected.add(f"project/{name}/index.html")
-        for number in range(1, older_pages(exported.live.index.projects.get(name).revision) + 1):
-            expected.add(f"project/{name}/history/{number}/index.html")
-        versions = exported.live.get(f"/simple/{name}/", Accept=V1_JSON).json()["versions"]
-        expected |= {f"project/{name}/{version}/index.html" for version in versions}
-        if exported.live.get(f"/pypi/{name}/json").status_code == 200:
-            expected.add(f"pypi/{name}/json")
-    of_files = {path for path in found if path.startswith("project/large/1.0/files/")}
-    assert found - of_files == expected
-    assert len(of_files) > 10
-    assert "project/large/history/1/index.html" in found
-    assert len(listed) == 15
-    assert broken(reader(exported.static), pages_of(exported.static)) == []
-    page = (exported.static / "project/demo/index.html").read_text()
-    assert f"uv pip install --index {BASE}/simple/ demo" in page
-
-
-def test_what_is_not_for_installing_is_not_there(exported: LiveAndStatic) -> None:
-    """Of deleted files and of a quarantined project no bytes are to be found."""
-    files = [path for path in tree(exported.static) if path.startswith("files/")]
-
-    assert files
-    for absent in ("gone/", "kept-in/", "half_gone-2.0"):
-        assert [path for path in files if f"/{absent}" in path] == []
-
-
-def test_the_brand(exported: LiveAndStatic) -> None:
-    """The name, logo and colour of the team are on the pages; the logo can run no script."""
-    page = (exported.static / "index.html").read_text()
-    logo, style = (
-        re.findall(rf'"\./(-/assets/{name}-\w+\.\w+)"', page) for name in ("logo", "style")
+def test_a_private_index_with_an_upstream(tmp_path: Path, upstream: FakeUpstream) -> None:
+    """A site is what an open server answers with over the same store, and nothing is missing."""
+    store, site_folder = tmp_path / "store", tmp_path / "site"
+    (tmp_path / "logo.svg").write_bytes(LOGO)
+    private = Settings(
+        server=ServerSettings(public_url=BASE),
+        store=StoreSettings(location=str(store)),
+        access=AccessSettings(private=True),
+        web=WebSettings(name="Acme & Söhne", accent="#c2185b", logo=str(tmp_path / "logo.svg")),
+        upstream=upstream_section(upstream, check_upload=False),
     )
+    index = open_index(private)
+    stock(index, tmp_path)
+    publish(index, tmp_path, *LARGE, *LINKED)
 
-    assert "<title>Projects · Acme &amp; Söhne</title>" in page
-    assert (exported.static / logo[0]).read_bytes() == LOGO
-    assert "sandbox" in exported.live.get(f"/{logo[0]}").headers["content-security-policy"]
-    assert "--accent: #c2185b;" in exported.live.get(f"/{style[0]}").text
+    export_to(open_index(private), site_folder, RequestedOptions())
+
+    site = tree(site_folder)
+    of_files = {path for path in site if path.startswith("project/large/1.0/files/")}
+    assert len(of_files) > 10
+    assert pages_of(site) - of_files == set(expected_pages())
+    assert broken(site) == []
+    for absent in ("gone/", "kept-in/", "half_gone-2.0"):
+        assert [path for path in site if path.startswith("files/") and f"/{absent}" in path] == []
+    (logo,) = set(re.findall(rb'"\./(-/assets/logo-\w+\.\w+)"', site["index.html"]))
+    assert site[logo.decode()] == LOGO
+    # nobody publishes to a site, and for what is not there a server has other answers
+    for path in ("setup/index.html", "404.html"):
+        assert b"Acme &amp; S" in site.pop(path)
+    opened, objects = replace(private, access=AccessSettings()), LocalStore(store, Random(1))
+    with in_process(tmp_path / "live", opened, store=objects) as server:
+        assert differing(server, site) == []

@@ -9,7 +9,7 @@ import pytest
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.exporting.manifest import MANIFEST_PATH
 from wheelyard.exporting.site_folder import SiteFolder
-from wheelyard.storage.base import ABSENT, Key
+from wheelyard.storage.base import ABSENT, Key, ObjectVersion
 
 PAGE = Key("simple/a/index.html")
 
@@ -60,7 +60,7 @@ def test_of_two_writers_of_the_manifest_one_wins(root: Path) -> None:
     """The manifest is replaced only by whoever has read it as it is."""
     one, other = SiteFolder(root), SiteFolder(root)
     version = one.put(MANIFEST_PATH, b"{}", ABSENT)
-    for expect in (ABSENT, version + "0"):
+    for expect in (ABSENT, ObjectVersion(f"{version}0")):
         with pytest.raises(Conflict):
             other.put(MANIFEST_PATH, b"[]", expect)
     other.put(MANIFEST_PATH, b"[]", version)

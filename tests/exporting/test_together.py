@@ -1,21 +1,21 @@
 """Two exports at once, with uploads and deletes in between, in many orders."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from threading import Condition, Thread
 
 import pytest
 
-from tests.catalog.scheduler import CallOutcome, OrdinalStore, Scheduler
-from tests.exporting.export_fixture import ExportHarness, delete, observed_export, set_status, yank
-from tests.exporting.sites import BASE, MANIFEST, WRITES, broken, pages_of, reader
+from tests.exporting.export_fixture import WRITES, ExportHarness, delete, set_status, yank
+from tests.exporting.sites import broken, tree
 from tests.http.packages import sdist, wheel
+from tests.waiting import TIMEOUT_SECONDS
+from wheelyard.exporting import export as export_module
+from wheelyard.exporting.manifest import LEASE_SECONDS
 from wheelyard.model.project import Status
-from wheelyard.operations.exporting.manifest import FileMode, RequestedOptions
-from wheelyard.wiring.site_export import SiteExporter
 
-SEEDS = 4
+SEEDS = 30
 EXPORTS = ("first", "second")
 
 
@@ -28,7 +28,7 @@ def changes(harness: ExportHarness) -> Iterator[None]:
     yield
     set_status(index, "other", Status.QUARANTINED)
     yield
-    harness.publish(wheel("newcomer", "1.0"))
+    harness.publish(wheel("newcomer", "1.0", "Requires-Dist: demo"))
     yield
     yank(index, "demo", "2.0")
     yield
@@ -39,109 +39,108 @@ def changes(harness: ExportHarness) -> Iterator[None]:
     harness.publish(sdist("other", "1.1"), wheel("last", "1.0"))
 
 
+class Turns:
+    """Lets threads that make one call at a time go on in an order that the test decides."""
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._waiting = dict[str, str]()
+        """The verb of the call that a thread waits to make."""
+        self._running = set[str]()
+        self._faults = list[BaseException]()
+
+    def start(self, harness: ExportHarness, name: str) -> None:
+        """Begin to export in a thread."""
+        self._running.add(name)
+        Thread(target=self._run, args=[harness, name], daemon=True).start()
+
+    def waiting(self) -> dict[str, str]:
+        """Wait until no thread runs; return the verbs of the calls that wait."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: not self._running, TIMEOUT_SECONDS)
+            assert self._faults == []
+            return self._waiting.copy()
+
+    def go_on(self, name: str) -> None:
+        """Let a thread make its call, and run until the next one."""
+        with self._changed:
+            del self._waiting[name]
+            self._running.add(name)
+            self._changed.notify_all()
+
+    def _run(self, harness: ExportHarness, name: str) -> None:
+        def on_call(verb: str, _key: str) -> None:
+            with self._changed:
+                self._waiting[name] = verb
+                self._running.discard(name)
+                self._changed.notify_all()
+                assert self._changed.wait_for(lambda: name in self._running, TIMEOUT_SECONDS)
+
+        try:
+            harness.opened_export(harness.site, on_call).run(lambda *_: None)
+        except BaseException as fault:  # noqa: BLE001 - reported by the test
+            self._faults.append(fault)
+        with self._changed:
+            self._running.discard(name)
+            self._changed.notify_all()
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("naps", [0, 6], ids=["awake", "asleep"])
 @pytest.mark.parametrize("is_first", [True, False], ids=["a new site", "a site"])
-def test_two_exports_and_a_publisher(tmp_path: Path, is_first: bool) -> None:  # noqa: FBT001
-    """In whatever order, no page ever links to what is not there, and the next export is right."""
+def test_two_exports_and_a_publisher(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_first: bool,  # noqa: FBT001
+    naps: int,
+) -> None:
+    """In any order no page names a file that is not there, and the next export is right."""
+    monkeypatch.setattr(export_module, "LOCAL_PROJECTS", 1)  # so that one call is made at a time
     for seed in range(SEEDS):
-        harness = ExportHarness(tmp_path / f"{seed}")
-        harness.folder.mkdir()
+        harness, random, turns = ExportHarness(tmp_path), Random(seed), Turns()
         harness.publish(wheel("demo", "1.0"), wheel("demo", "1.5"), wheel("other", "1.0"))
         if not is_first:
             harness.export()
             harness.publish(sdist("demo", "1.5"))
-        random, scheduler = Random(seed), Scheduler(OrdinalStore({}))
-
-        def on_call(verb: str, path: str, scheduler: Scheduler = scheduler) -> None:
-            scheduler.gate(verb, path, lambda: None)
-
         for name in EXPORTS:
-            exports = ExportHarness(harness.folder).exports()
-            scheduler.add(name, partial(observed_export, exports, on_call))
-        between, is_left = changes(harness), True
-        while players := [*sorted(scheduler.waiting()), *(["between"] if is_left else [])]:
-            chosen = random.choice(players)
-            if chosen == "between":
-                is_left = next(between, "over") != "over"
-                continue
-            verb = scheduler.waiting()[chosen].verb
-            scheduler.let(chosen, CallOutcome.DONE)
-            if verb in WRITES:
-                found = broken(reader(harness.site), pages_of(harness.site), is_begun=True)
-                assert found == [], f"with seed {seed}"
-
-        assert scheduler.answers() == dict.fromkeys(EXPORTS, "ok"), f"with seed {seed}"
+            turns.start(harness, name)
+        publisher, is_left, left = changes(harness), True, naps
+        while waiting := turns.waiting():
+            chosen = random.choice([*sorted(waiting), *sorted(waiting), "publisher", "sleep"])
+            if chosen == "publisher":
+                is_left = is_left and next(publisher, "over") != "over"
+            elif chosen == "sleep":
+                harness.clock.advance(seconds=LEASE_SECONDS / 2 if left else 0)
+                left = max(left - 1, 0)
+            else:
+                turns.go_on(chosen)
+                # a call that was about to be made when the lease ended is made all the same
+                if waiting[chosen] in WRITES and not naps and turns.waiting() is not None:
+                    assert broken(tree(harness.site), is_written_now=True) == [], seed
+        assert not is_left
         harness.export()
-        harness.assert_fresh(told=f"with seed {seed}")
+        harness.assert_fresh(seed)
 
 
-def export_while(exports: SiteExporter, verb: str, part: str, happens: Callable[[], None]) -> None:
-    """Export, while something happens before the first call of a verb with a path like this."""
-    calls = list[str]()
-
-    def on_call(each: str, path: str) -> None:
-        if each == verb and part in path and not calls:
-            calls.append(path)
-            happens()
-
-    observed_export(exports, on_call)
-    assert calls
-
-
-@pytest.mark.parametrize("is_first", [True, False], ids=["a new site", "a site"])
 @pytest.mark.parametrize(
-    "path",
+    ("verb", "part"),
     [
-        *("simple/demo/index.html", "simple/demo/index.json", "pypi/demo/json"),
-        *("project/demo/index.html", "simple/index.html", "search.json", MANIFEST),
+        *(("list", "files/demo/"), ("put", "files/demo/"), ("store read", "files/demo/")),
+        *(("put", "simple/demo/index.html"), ("put", "search.json"), ("store get", "projects/")),
     ],
 )
-def test_overtaken(harness: ExportHarness, path: str, is_first: bool) -> None:  # noqa: FBT001
-    """An export that another one overtakes puts no page of what it has read before."""
-    harness.publish(wheel("demo", "1.0"))
-    if not is_first:
-        harness.export()
-    harness.publish(wheel("demo", "2.0"), wheel("other", "1.0"))
-
-    def overtake() -> None:
-        yank(harness.index, "demo", "2.0")
-        harness.publish(wheel("newcomer", "1.0"))
-        ExportHarness(harness.folder).export()
-
-    export_while(harness.exports(), "put", path, overtake)
-
-    harness.assert_fresh()
-    assert harness.log_of().writes == []
-
-
-@pytest.mark.parametrize("verb", ["put", "list", "delete"])
-def test_a_quarantine_that_ends(harness: ExportHarness, verb: str) -> None:
-    """Files that one export takes away and another one needs again are there in the end."""
-    harness.publish(wheel("demo", "1.0"), wheel("demo", "1.5"))
-    harness.export()
-    set_status(harness.index, "demo", Status.QUARANTINED)
-
-    def end() -> None:
-        set_status(harness.index, "demo", Status.ACTIVE)
-        ExportHarness(harness.folder).export()
-
-    export_while(harness.exports(), verb, "demo", end)
-
-    assert broken(reader(harness.site), pages_of(harness.site)) == []
-    harness.export()
-    harness.assert_fresh()
-
-
-@pytest.mark.parametrize("placing", [FileMode.COPY, FileMode.LINK])
-@pytest.mark.parametrize("verb", ["list", "file", "put"])
-def test_deleted_meanwhile(harness: ExportHarness, placing: FileMode, verb: str) -> None:
+def test_deleted_meanwhile(harness: ExportHarness, verb: str, part: str) -> None:
     """A file that is deleted while it is being exported is no fault: the export looks again."""
-    asked = RequestedOptions(base_url=BASE, files=placing)
-    harness.publish(wheel("demo", "1.0"), wheel("demo", "1.5"))
+    harness.publish(wheel("demo", "1.0"), wheel("demo", "1.5"), wheel("other", "1.0"))
+    calls = list[str]()
 
-    export_while(
-        harness.exports(asked=asked), verb, "demo", lambda: delete(harness.index, "demo", "1.0")
-    )
+    def on_call(called: str, key: str) -> None:
+        if (called, key.startswith(part), calls) == (verb, True, []):
+            calls.append(key)
+            delete(harness.index, "demo", "1.0")
 
-    harness.export(asked=asked)
-    harness.assert_fresh(asked)
+    result = harness.opened_export(harness.site, on_call).run(lambda *_: None)
+
+    assert (len(calls), result.failed) == (1, ())
+    harness.export()
+    harness.assert_fresh()

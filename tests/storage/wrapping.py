@@ -1,6 +1,7 @@
 """A store around another one, for tests that have every verb pass by them."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -48,3 +49,19 @@ class WrappedStore(Store):
 
     def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
         raise NotImplementedError
+
+
+@dataclass
+class ObservedStore(WrappedStore):
+    """
+    A store that tells of each call before it happens: its verb, and the key.
+
+    What `on_call` raises, the call does.
+    """
+
+    store: Store
+    on_call: Callable[[str, str], None]
+
+    def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
+        self.on_call(verb, key)
+        return act()

@@ -6,18 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.exporting.export_fixture import publish
+from tests.exporting.export_fixture import export_to, publish
 from tests.http.packages import Package
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.settings import upstream_section
-from wheelyard.operations.exporting.manifest import RequestedOptions
+from wheelyard.exporting.export import ExportResult
+from wheelyard.exporting.manifest import RequestedOptions
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.settings.upstream_section import UpstreamSettings
 from wheelyard.upstream.lock_files.read import read_lock_files
 from wheelyard.upstream.prefetch import Prefetch, PrefetchReport
-from wheelyard.upstream.public_export import PublicResult
 from wheelyard.wiring.index import Index, open_index
-from wheelyard.wiring.site_export import SiteExporter
 
 
 def locked(*packages: Package) -> str:
@@ -88,19 +87,13 @@ class Team:
 
     def export(
         self,
-        asked: RequestedOptions | None = None,
+        requested: RequestedOptions | None = None,
         dest: str = "",
         **more: Any,  # noqa: ANN401
-    ) -> PublicResult | None:
+    ) -> ExportResult:
         """Export everything, as the command does, to `dest` or the folder `site`."""
         with self.index(**more) as index:
-            exports = SiteExporter(
-                index=index, dest=dest or str(self.site), requested=asked or RequestedOptions()
-            )
-            export = exports.open()
-            exports.remove_public(export)
-            export.run(lambda *_: None)
-            return exports.export_public(export)
+            return export_to(index, dest or self.site, requested or RequestedOptions())
 
     def public_paths(self) -> set[str]:
         """Return what the site has of projects, but for lists and `acme-core`."""

@@ -15,7 +15,7 @@ from packaging.utils import NormalizedName
 from tests.cli.conftest import WHERE, Typed
 from tests.cli.conftest import wheelyard as _wheelyard
 from tests.clients.harness import Sandbox
-from tests.exporting.sites import HEEDING
+from tests.durability.serving import HEEDING
 from tests.http.packages import sdist
 from tests.upstream.fake_pages import Fault
 from tests.upstream.fake_upstream import FakeUpstream
