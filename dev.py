@@ -33,7 +33,7 @@ SYSTEM_PACKAGES = {
     "bsdtar": ("libarchive-tools", "archive"),
     "buildah": ("buildah", "deploy"),
     "caddy": ("caddy", "deploy"),
-    "chromium": ("chromium", "browser exporting"),
+    "chromium": ("chromium", "browser"),
     "curl": ("curl", "access bucket_clients clients deploy http"),
     "htpasswd": ("apache2-utils", "authentication"),
     "jq": ("jq", "deploy"),

@@ -84,19 +84,6 @@ def test_a_dependency_that_is_published_later(harness: ExportHarness) -> None:
     harness.assert_fresh()
 
 
-def test_new_projects_that_require_each_other(harness: ExportHarness) -> None:
-    """New projects link to each other, and an old one to both."""
-    harness.publish(wheel("old", "1.0", "Requires-Dist: one"))
-    harness.export()
-    harness.publish(
-        wheel("one", "1.0", "Requires-Dist: two"), wheel("two", "1.0", "Requires-Dist: one")
-    )
-
-    assert "project/old/" in written(harness)
-
-    harness.assert_fresh()
-
-
 def test_history_in_pages(harness: ExportHarness) -> None:
     """With a longer history only those of its pages are written that change."""
     harness.publish(wheel("demo", "1.0"))
