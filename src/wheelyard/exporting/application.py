@@ -6,151 +6,37 @@ change nothing. It asks no other index. A document that it has read stays as it 
 reads it again, so all pages of a project are made from one state of it.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Mapping
 from http import HTTPStatus
-from math import inf
-from typing import Final, Self
+from typing import Final
 from urllib.parse import urlsplit
 
-from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from wheelyard.catalog.document_cache import CachePolicy, MaxAge, Snapshot
-from wheelyard.catalog.projects import NameList, ProjectNames
 from wheelyard.errors import Unavailable
 from wheelyard.exporting.manifest import Options
-from wheelyard.exporting.site import FILE_CACHE_CONTROL, INDEX, PAGE_CACHE_CONTROL, Page
-from wheelyard.http.app import App
-from wheelyard.http.context import StaticSite
-from wheelyard.http.protocol.messages import NO_STORE
+from wheelyard.exporting.questions import ANY, HTML, INDEX, Question
+from wheelyard.exporting.site import FILE_CACHE_CONTROL, PAGE_CACHE_CONTROL, Page
+from wheelyard.exporting.site_index import ANYONE, ExportedNames
+from wheelyard.http.context import StaticSite, build_context
+from wheelyard.http.observability.instrumentation import Instrumentation
+from wheelyard.http.page_loader import PageLoader
+from wheelyard.http.protocol.messages import NO_STORE, Message, Request
 from wheelyard.http.release_metadata import ReleaseMetadata
-from wheelyard.http.resolver import OpenListing
-from wheelyard.model.access import ANONYMOUS, Action, Caller, Pattern, Scope
+from wheelyard.http.resolver import Asking, OpenListing
+from wheelyard.http.routes import build_router
+from wheelyard.http.uploads.handler import UploadHandler
 from wheelyard.operations.search.project_table import ProjectTable
 from wheelyard.operations.search.search_index import FixedTable
-from wheelyard.rendering.listing import Listing
+from wheelyard.operations.store_probe import always_writable
+from wheelyard.rendering.error_facts import ErrorFacts
 from wheelyard.rendering.releases import releases_of
-from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
-from wheelyard.rendering.web.assets import load_assets
-from wheelyard.rendering.web.file_list import file_pages
-from wheelyard.rendering.web.home import NAMES_ON_A_PAGE, PROJECTS_ON_HOME, page_count
-from wheelyard.settings.sections import IapSettings
-from wheelyard.storage.base import ObjectVersion, WebType
-from wheelyard.wiring.index import Index, build_index
-from wheelyard.wiring.stores import DOCUMENT_CAPACITY
+from wheelyard.storage.base import WebType
+from wheelyard.wiring.index import Index
 
-HTML: Final = b"text/html"
-SIMPLE_JSON: Final = b"application/vnd.pypi.simple.v1+json"
-ANY: Final = b"*/*"
 NOT_FOUND: Final = "404.html"
 """The page that many web servers send for what they do not have."""
-LISTS: Final = "-/projects/"
-ANYONE: Final = Caller(ANONYMOUS, (Scope(Action.READ, (Pattern("*"),)),))
-"""Somebody who is not signed in, and may read everything."""
-
-
-class Question(Struct, frozen=True):
-    """A page to ask for, and where it is in a site."""
-
-    path: str
-    """The path of the request, without the slash at its beginning."""
-    accept: bytes
-    leaf: str = ""
-    """The name of the page's file if the path is that of a folder."""
-
-    @property
-    def target(self) -> str:
-        """The path of the page in the site."""
-        return f"{self.path}{self.leaf}"
-
-
-class ExportedNames(ProjectNames):
-    """The list of the projects of a site, instead of that in the store."""
-
-    def __init__(self) -> None:
-        self.show(())
-
-    def show(self, names: Iterable[NormalizedName]) -> None:
-        """Have these names, which are sorted, from now on."""
-        listed = NameList(tuple(names))
-        version = ObjectVersion(str(id(listed)))
-        self._snapshot = Snapshot(listed, version, validated_at=0.0, attempted_at=0.0, size=0)
-
-    def peek(self, max_age: MaxAge = "fresh") -> Snapshot[NameList]:
-        """Return the list."""
-        del max_age
-        return self._snapshot
-
-    def get(self) -> Snapshot[NameList]:
-        """Return the list."""
-        return self._snapshot
-
-    def watch(self, version: ObjectVersion) -> Callable[[], bool]:
-        """Return a function that tells whether this is still the list."""
-        return lambda: self._snapshot.version == version
-
-
-def project_questions(project: Listing, history: Iterable[int]) -> Iterator[Question]:
-    """
-    Yield the pages of a project, that of the project itself last.
-
-    `history` has the numbers of the older pages of its history.
-    """
-    name, releases = project.name, releases_of(project)
-    yield Question(f"simple/{name}/", HTML, INDEX)
-    yield Question(f"simple/{name}/", SIMPLE_JSON, "index.json")
-    if releases:
-        yield Question(f"pypi/{name}/json", ANY)
-    for release in releases:
-        folder = f"project/{name}/{release.version}/"
-        for selection in file_pages(release):
-            yield Question(f"{folder}{selection.path}", HTML, INDEX)
-        yield Question(folder, HTML, INDEX)
-    for number in history:
-        yield Question(f"project/{name}/history/{number}/", HTML, INDEX)
-    yield Question(f"project/{name}/history/", HTML, INDEX)
-    if not project.origin.is_upstream:
-        yield Question(f"project/{name}/feed.xml", ANY)
-    yield Question(f"project/{name}/", HTML, INDEX)
-
-
-def history_path(name: str, number: int) -> str:
-    """Return the path of an older page of the history of a project in a site."""
-    return f"project/{name}/history/{number}/{INDEX}"
-
-
-def name_questions(projects: int) -> Iterator[Question]:
-    """Yield the lists of the names and statuses of so many projects."""
-    pages = page_count(projects, NAMES_ON_A_PAGE) if projects > PROJECTS_ON_HOME else 0
-    for number in range(pages, 0, -1):  # each links to the next
-        yield Question(f"{LISTS}{number}/", HTML, INDEX)
-    yield Question("simple/", HTML, INDEX)
-    yield Question("simple/", SIMPLE_JSON, "index.json")
-
-
-OVERVIEWS: Final = (
-    Question("search.json", ANY),
-    Question("feed.xml", ANY),
-    Question("", HTML, INDEX),
-)
-"""The pages that any change may change."""
-
-
-def index_for_site(index: Index, options: Options) -> Index:
-    """Return the index over the same store whose pages are those of a site."""
-    settings = index.settings
-    settings = replace(
-        settings,
-        server=replace(settings.server, public_url=options.base_url, read_only=True),
-        access=replace(settings.access, cookie_login=False),
-        iap=IapSettings(),
-        http=replace(settings.http, page_cache=0),
-        upstream=replace(settings.upstream, enabled=options.has_public, offline=True),
-    )
-    kept = CachePolicy(is_local=False, freshness=inf, capacity=DOCUMENT_CAPACITY)
-    store, traits = index.projects.store, index.traits
-    return build_index(store, index.spool, settings, index.runtime, traits, documents=kept)
 
 
 class SiteApplication:
@@ -167,20 +53,18 @@ class SiteApplication:
         projects = replace(index.projects, names=self._names)
         self.index = replace(index, search=self._table, projects=projects)
         self._root = f"{urlsplit(options.base_url).path}/"
-        site = StaticSite(
-            caller=ANYONE,
-            files_url=options.files_url or FILES_FROM_DETAIL,
-            files_url_from_root=options.files_url or f"{options.base_url}/files",
-        )
-        self._app = App(self.index, site=site)
-        self._running = self._app.running()
+        site = StaticSite(caller=ANYONE, files_url=options.files_url)
+        self._context = build_context(self.index, always_writable, site)
+        self._pages = PageLoader(self._context)
+        metrics, uploads = Instrumentation(self.index), UploadHandler(self._context)
+        self._routes = build_router(self._context, uploads, self._pages, metrics)
 
-    async def __aenter__(self) -> Self:
-        await self._running.__aenter__()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self._running.__aexit__(None, None, None)
+    def close(self) -> None:
+        """End what was begun to answer."""
+        if self.index.upstream is not None:
+            self.index.upstream.close()
+        self._context.pools.close()
+        self._pages.close()
 
     def show(self, table: ProjectTable) -> None:
         """Have these projects in lists, and link to them."""
@@ -189,12 +73,13 @@ class SiteApplication:
 
     async def find(self, name: NormalizedName) -> OpenListing:
         """Return what the site shows of a project; raise WheelyardError if that is nothing."""
-        return await self._app.find(name)
+        asking = Asking(_request(f"/simple/{name}/", b"", {"name": name}), may_refresh=False)
+        return await self._context.resolver.find_for_installer(name, ANYONE, asking)
 
     async def required_names(self, listing: OpenListing) -> set[NormalizedName]:
         """Return the names of all projects that any release may need, once its pages were asked."""
         names = set[NormalizedName]()
-        remembered = self._app.pages.load().required_names
+        remembered = self._pages.load().required_names
         for release in releases_of(listing):
             metadata = ReleaseMetadata(listing, release.metadata_file, remembered)
             names |= await metadata.required_names()
@@ -202,7 +87,9 @@ class SiteApplication:
 
     async def ask(self, question: Question) -> Page:
         """Return a page; raise WheelyardError if there is none."""
-        response = await self._app.ask(f"/{question.path}", question.accept)
+        path = f"/{question.path}"
+        route, params = self._routes.match(path, "GET")
+        response = await route.handler(_request(path, question.accept, params))
         if response.status != HTTPStatus.OK or not isinstance(response.body, bytes):
             raise Unavailable(f"The page /{question.path} has the status {response.status}.")
         content_type = dict(response.headers)[b"content-type"].decode("latin-1")
@@ -212,7 +99,7 @@ class SiteApplication:
 
     async def fixed_pages(self) -> list[Page]:
         """Return what depends on the options alone, first the files that all pages load."""
-        assets = load_assets(self.index.brand).values()
+        assets = self._pages.load().environment.assets.values()
         pages = [
             Page(asset.path, WebType(asset.media_type, FILE_CACHE_CONTROL), asset.body)
             for asset in assets
@@ -220,5 +107,28 @@ class SiteApplication:
         questions = [Question(path, ANY) for path in ("favicon.ico", "robots.txt", "health")]
         questions.append(Question("setup/", HTML, INDEX))
         pages += [await self.ask(question) for question in questions]
+        message = "There is nothing at this address."
+        facts = ErrorFacts(status=404, code="not_found", phrase="Not Found", message=message)
+        # it is sent for paths of any depth, so its links begin at the root of the host
+        missing = self._pages.load().error_page(facts, self._root, None)[0]
         kind = WebType("text/html; charset=utf-8", PAGE_CACHE_CONTROL)
-        return [*pages, Page(NOT_FOUND, kind, self._app.not_found_page(self._root))]
+        return [*pages, Page(NOT_FOUND, kind, missing)]
+
+
+async def _no_body() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+def _request(path: str, accept: bytes, params: Mapping[str, str]) -> Request:
+    """Return a GET of this process itself, without a credential."""
+    return Request(
+        method="GET",
+        segments=tuple(filter(None, path.split("/"))),
+        params=params,
+        query=b"",
+        headers={b"accept": accept},
+        caller=ANYONE,
+        address="",
+        receive=_no_body,
+        has_body=False,
+    )

@@ -3,7 +3,7 @@
 from asyncio import Runner, Semaphore, create_task, gather
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Final
 
 from msgspec import Struct
@@ -11,14 +11,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.errors import DAMAGED, Conflict, Invalid, NotFound, Unavailable
-from wheelyard.exporting.application import (
-    LISTS,
-    OVERVIEWS,
-    Question,
-    SiteApplication,
-    index_for_site,
-    name_questions,
-)
+from wheelyard.exporting.application import SiteApplication
 from wheelyard.exporting.manifest import (
     BAD_DESTINATION,
     COMMON_PATHS,
@@ -32,8 +25,10 @@ from wheelyard.exporting.manifest import (
     page_generator,
 )
 from wheelyard.exporting.project_export import ROOTS, ProjectExport, SitePages
-from wheelyard.exporting.site import INDEX, FileStore, SitePlace, SiteWriter
+from wheelyard.exporting.questions import INDEX, LISTS, OVERVIEWS, Question, name_questions
+from wheelyard.exporting.site import FileStore, SitePlace, SiteWriter
 from wheelyard.exporting.site_folder import SiteFolder
+from wheelyard.exporting.site_index import index_for_site
 from wheelyard.exporting.site_projects import SiteProjects
 from wheelyard.operations.search.project_table import ProjectTable, table_of
 from wheelyard.rendering.project_facts import ProjectFacts, name_facts
@@ -182,7 +177,7 @@ class _Run:
         names = self._linked(before, table.projects) | set(unread)
         if self._is_full:
             names |= {facts.name for facts in table.projects}
-        async with self._app:
+        with closing(self._app):
             self._app.show(table)
             if self._is_full:
                 fixed = await self._app.fixed_pages()

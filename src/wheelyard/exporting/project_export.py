@@ -12,8 +12,9 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.errors import DAMAGED, NotFound, Unavailable
-from wheelyard.exporting.application import SiteApplication, history_path, project_questions
+from wheelyard.exporting.application import SiteApplication
 from wheelyard.exporting.manifest import ManifestEntry
+from wheelyard.exporting.questions import history_path, project_questions
 from wheelyard.exporting.site import FileStore, Page, SiteWriter, Sizes
 from wheelyard.http.resolver import OpenListing
 from wheelyard.model.project import Project

@@ -12,6 +12,7 @@ from msgspec import Struct
 from wheelyard.catalog import keys
 from wheelyard.errors import NotFound, WheelyardError
 from wheelyard.exporting.manifest import SiteLease
+from wheelyard.exporting.questions import INDEX
 from wheelyard.exporting.site_folder import SiteStore
 from wheelyard.rendering.listing import Listing
 from wheelyard.storage.base import Key, Store, Stored, WebType
@@ -23,7 +24,6 @@ PAGE_CACHE_CONTROL: Final = "no-cache"
 FILE_CACHE_CONTROL: Final = "public, max-age=31536000, immutable"
 FILE_TYPE: Final = WebType("application/octet-stream", FILE_CACHE_CONTROL)
 METADATA_TYPE: Final = WebType("text/plain; charset=utf-8", FILE_CACHE_CONTROL)
-INDEX: Final = "index.html"
 
 _GZIP: Final = WebType("application/gzip", PAGE_CACHE_CONTROL)
 

@@ -7,7 +7,7 @@ router or the event loop.
 
 import logging
 from asyncio import create_task
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -15,7 +15,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.errors import WheelyardError
 from wheelyard.http.caching.fast_path import FastPath
-from wheelyard.http.context import StaticSite, build_context
+from wheelyard.http.context import build_context
 from wheelyard.http.error_pages import ErrorPages
 from wheelyard.http.observability.instrumentation import Instrumentation
 from wheelyard.http.observability.request_record import RequestRecord, log_safe
@@ -38,24 +38,18 @@ from wheelyard.http.protocol.messages import (
 )
 from wheelyard.http.protocol.request_body import BodyTimeouts, RequestBody
 from wheelyard.http.protocol.router import GET, NO_ROUTE, Route
-from wheelyard.http.resolver import Asking, OpenListing
 from wheelyard.http.routes import build_router
 from wheelyard.http.security.csrf import cross_site_error, is_cross_site
 from wheelyard.http.security.host_policy import HostPolicy
 from wheelyard.http.security.request_authentication import RequestAuthenticator
 from wheelyard.http.uploads.handler import UploadHandler
 from wheelyard.operations.store_probe import Reason, always_writable
-from wheelyard.rendering.error_facts import ErrorFacts
 from wheelyard.wiring.index import Index
 
 logger = logging.getLogger("wheelyard")
 
 _REQUEST_KEY: Final = "wheelyard.request_key"
 """The part of an ASGI scope in which the fast path leaves the key of a request for `answer`."""
-
-
-async def _no_body() -> Message:
-    return {"type": "http.request", "body": b"", "more_body": False}
 
 
 class App:
@@ -67,33 +61,31 @@ class App:
         body_timeouts: BodyTimeouts | None = None,
         metrics_folder: WorkerMetricsFolder | None = None,
         write_failure: Reason = always_writable,
-        site: StaticSite | None = None,
     ) -> None:
         self._index = index
         self._body_timeouts = body_timeouts or BodyTimeouts()
         self._host_policy = HostPolicy.of(index.settings)
         self._trusted_proxies = index.settings.server.trusted_proxies
-        self.context = build_context(index, write_failure, site)
-        """What the handlers share."""
-        self._authenticator = RequestAuthenticator(self.context)
+        self._context = build_context(index, write_failure)
+        self._authenticator = RequestAuthenticator(self._context)
         self._instrumentation = Instrumentation(index, metrics_folder)
-        self._upload_handler = UploadHandler(self.context)
-        self.pages = PageLoader(self.context)
-        self._error_pages = ErrorPages(self.context, self.pages)
+        self._upload_handler = UploadHandler(self._context)
+        self._pages = PageLoader(self._context)
+        self._error_pages = ErrorPages(self._context, self._pages)
         self._fast_path = FastPath(
             self._authenticator,
             self._host_policy,
             self._trusted_proxies,
-            self.context.remembered,
+            self._context.remembered,
             self._instrumentation.logged_headers,
         )
-        parts = (self.context, self._upload_handler, self.pages, self._instrumentation)
+        parts = (self._context, self._upload_handler, self._pages, self._instrumentation)
         self.routes = build_router(*parts)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Handle one ASGI scope, as any ASGI server asks for it."""
         if PATHSEND not in scope.get("extensions", ()):
-            send = sending_chunks(send, self.context.pools.streams)
+            send = sending_chunks(send, self._context.pools.streams)
         messages = list[Message]()
         if not self.answer_at_once(scope, messages.append):
             await self.answer(scope, receive, send)
@@ -140,45 +132,11 @@ class App:
             yield
         finally:
             publishing.cancel()
-            if self.context.upstream is not None:
-                self.context.upstream.upstream.close()
-            self.context.pools.close()
-            self.pages.close()
+            if self._context.upstream is not None:
+                self._context.upstream.upstream.close()
+            self._context.pools.close()
+            self._pages.close()
             await self._instrumentation.close()
-
-    async def ask(self, path: str, accept: bytes) -> Response:
-        """
-        Return the response to a GET of this process itself, by an anonymous caller.
-
-        It is in no log and in no metric. Raises as the handlers do.
-        """
-        route, params = self.routes.match(path, "GET")
-        return await route.handler(self._own_request(path, accept, params))
-
-    async def find(self, name: NormalizedName) -> OpenListing:
-        """Return what `ask` shows of a project to an installer; raise as the handlers do."""
-        request = self._own_request(f"/simple/{name}/", b"", {"name": name})
-        asking = Asking(request, may_refresh=False)
-        return await self.context.resolver.find_for_installer(name, request.caller, asking)
-
-    def _own_request(self, path: str, accept: bytes, params: Mapping[str, str]) -> Request:
-        return Request(
-            method="GET",
-            segments=tuple(filter(None, path.split("/"))),
-            params=params,
-            query=b"",
-            headers={b"accept": accept},
-            caller=self.context.read_policy.anonymous,
-            address="",
-            receive=_no_body,
-            has_body=False,
-        )
-
-    def not_found_page(self, root: str) -> bytes:
-        """Return the page of an error 404; `root` is the path of the home page."""
-        message = "There is nothing at this address."
-        facts = ErrorFacts(status=404, code="not_found", phrase="Not Found", message=message)
-        return self.pages.load().error_page(facts, root, None)[0]
 
     async def _respond(
         self, scope: AsgiScope, receive: Receive, send: Send, record: RequestRecord
@@ -204,7 +162,7 @@ class App:
         response = await self._error_pages.respond(response, scope, headers, record.caller)
         record.set_response(response, has_disconnected=has_disconnected)
         hung_up = body.wait_for_disconnect if body.has_ended else None
-        streams = self.context.pools.streams
+        streams = self._context.pools.streams
         await send_response(response, scope["method"], send, streams, hung_up)
         if not body.has_ended:
             await request_body.drain(body, self._upload_handler.body_limit)
@@ -230,14 +188,14 @@ class App:
                 params=params,
                 query=scope["query_string"],
                 headers=headers,
-                caller=self.context.read_policy.anonymous,
+                caller=self._context.read_policy.anonymous,
                 address=record.address,
                 receive=body,
                 has_body=body.is_announced,
             )
             response = await self._handle(request, route, record)
         except WheelyardError as error:
-            self.context.store_errors.log(error)
+            self._context.store_errors.log(error)
             return error_responses.error_response_for(error)
         key = scope.get(_REQUEST_KEY)
         if key is not None and record.caller is not None:
@@ -262,5 +220,5 @@ class App:
             )
             record.caller = request.caller
             if route.needs_read:  # before any lookup, so that 401 tells nothing of what exists
-                self.context.read_policy.require_any_read(request.caller)
+                self._context.read_policy.require_any_read(request.caller)
         return await route.handler(request)

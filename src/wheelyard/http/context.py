@@ -19,6 +19,7 @@ from wheelyard.http.security.read_policy import ReadPolicy
 from wheelyard.http.thread_pools import NoThreads, ThreadPools
 from wheelyard.model.access import ANONYMOUS, Caller
 from wheelyard.operations.store_probe import Reason
+from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
 from wheelyard.settings.sections import MIB
 from wheelyard.wiring.index import Index
 
@@ -39,9 +40,7 @@ class StaticSite(Struct, frozen=True, kw_only=True):
     caller: Caller
     """The caller of every request: nobody who is signed in, with the right to read everything."""
     files_url: str
-    """The URL of the folder of files, relative to a project's page or absolute."""
-    files_url_from_root: str
-    """The same, absolute or from the root of the host."""
+    """Where files are left, absolute; empty if the site has them."""
 
 
 class ServerContext(Struct, frozen=True, kw_only=True, dict=True):
@@ -68,6 +67,18 @@ class ServerContext(Struct, frozen=True, kw_only=True, dict=True):
     """None for a server."""
     write_failure: Reason
     """Returns why no write to the store has succeeded since the start; empty once one has."""
+
+    @property
+    def files_from_page(self) -> str:
+        """The URL of the folder of files, relative to a project's page or absolute."""
+        return (self.site.files_url if self.site else "") or FILES_FROM_DETAIL
+
+    @property
+    def files_from_root(self) -> str:
+        """The same, absolute or from the root of the host."""
+        server = self.index.settings.server
+        root = server.public_url.rstrip("/") or server.path_prefix
+        return (self.site.files_url if self.site else "") or f"{root}/files"
 
     @cached_property
     def resolver(self) -> "Resolver":

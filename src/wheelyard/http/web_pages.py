@@ -34,7 +34,6 @@ from wheelyard.operations.descriptions.descriptions import Descriptions
 from wheelyard.rendering.error_facts import ErrorFacts
 from wheelyard.rendering.listing import Origin
 from wheelyard.rendering.shown import ShownFile
-from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.settings.sections import MIB
 from wheelyard.storage.base import ObjectVersion
@@ -67,7 +66,7 @@ class WebPages:
         self.environment = PageEnvironment(
             settings.index_url,
             is_certain=is_certain,
-            files_url=context.site.files_url if context.site else FILES_FROM_DETAIL,
+            files_url=context.files_from_page,
             brand=context.index.brand,
             remote_images=remote_images,
             serves_public=settings.upstream.enabled,

@@ -169,11 +169,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     google: GoogleEndpoints = GOOGLE,
     documents: CachePolicy | None = None,
 ) -> Index:
-    """
-    Return an index over a store, local without `traits`; write the format of a new one.
-
-    `documents` says how long documents are cached; None for what the settings say.
-    """
+    """Return an index over a store, local without `traits`; write the format of a new one."""
     traits = traits or StoreTraits()
     store_metrics = StoreMetrics(runtime.monotonic)
     store = InstrumentedStore(store, store_metrics)

@@ -45,15 +45,8 @@ async def answer_pypi_json(request: Request, context: ServerContext) -> Response
             from wheelyard.model.lenient_metadata import parse_any  # noqa: PLC0415
 
             core = parse_any(None, name, release.version)
-        data = PypiJsonData(name, release, core, _files_url(context))
+        data = PypiJsonData(name, release, core, context.files_from_root)
         render = partial(project_json, data, releases if version is None else None)
         headers = page_headers(context, MediaType.PLAIN_JSON, listing)
         page = await load_page(context, request, key, page_version, render, headers)
     return listing_response(request, page, MediaType.PLAIN_JSON, listing)
-
-
-def _files_url(context: ServerContext) -> str:
-    if context.site is not None:
-        return context.site.files_url_from_root
-    server = context.index.settings.server
-    return f"{server.public_url.rstrip('/') or server.path_prefix}/files"

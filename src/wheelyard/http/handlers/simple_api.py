@@ -53,10 +53,9 @@ async def project_detail(request: Request, context: ServerContext) -> Response:
     is_json, asking = media_type.value.is_json, Asking(request)
     listing = await context.resolver.find_for_installer(name, request.caller, asking)
     render = simple_pages.detail_json if is_json else simple_pages.detail_html
-    files_url = context.site.files_url if context.site else simple_pages.FILES_FROM_DETAIL
     key, version = detail_page_key(name, media_type), ObjectVersion(listing.version)
     headers = page_headers(context, media_type, listing)
     page = await load_page(
-        context, request, key, version, partial(render, listing, files_url), headers
+        context, request, key, version, partial(render, listing, context.files_from_page), headers
     )
     return listing_response(request, page, media_type, listing)
