@@ -189,7 +189,6 @@ class _Run:
                 self._app.show(shown)
                 again = self._linked(table.projects, shown.projects) - self._failed.keys()
                 await self._export_projects(project, shown, again, lambda *_: None)
-            before = tuple(entry.facts for entry in self._manifest.projects)
             if self._is_full or _names_and_marks(before) != _names_and_marks(shown.projects):
                 await self._write_lists(pages, tuple(name_questions(len(shown.projects))))
             if self._is_full or before != shown.projects:
