@@ -116,7 +116,9 @@ def test_a_lost_lease(harness: ExportHarness, path: str, is_first: bool) -> None
     def sleep() -> None:
         harness.clock.advance(seconds=LEASE_SECONDS + 1)
         harness.publish(wheel("newcomer", "1.0"))
-        harness.export()
+        other = Thread(target=harness.export)  # an event loop of its own
+        other.start()
+        other.join()
 
     on_call = Before(path, sleep, 2 if path == MANIFEST else 1)
     result = run(harness.opened_export(harness.site, on_call))

@@ -113,7 +113,7 @@ def test_a_private_index_with_an_upstream(tmp_path: Path, upstream: FakeUpstream
     (logo,) = set(re.findall(rb'"\./(-/assets/logo-\w+\.\w+)"', site["index.html"]))
     assert site[logo.decode()] == LOGO
     # nobody publishes to a site, and for what is not there a server has other answers
-    for path in ("setup/index.html", "404.html"):
+    for path in ("index.html", "setup/index.html", "404.html"):
         assert b"Acme &amp; S" in site.pop(path)
     opened, objects = replace(private, access=AccessSettings()), LocalStore(store, Random(1))
     with in_process(tmp_path / "live", opened, store=objects) as server:

@@ -11,7 +11,6 @@ from tests.exporting.export_fixture import WRITES, ExportHarness, delete, set_st
 from tests.exporting.sites import broken, tree
 from tests.http.packages import sdist, wheel
 from tests.waiting import TIMEOUT_SECONDS
-from wheelyard.exporting import export as export_module
 from wheelyard.exporting.manifest import LEASE_SECONDS
 from wheelyard.model.project import Status
 
@@ -90,12 +89,10 @@ class Turns:
 @pytest.mark.parametrize("is_first", [True, False], ids=["a new site", "a site"])
 def test_two_exports_and_a_publisher(
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     is_first: bool,  # noqa: FBT001
     naps: int,
 ) -> None:
     """In any order no page names a file that is not there, and the next export is right."""
-    monkeypatch.setattr(export_module, "LOCAL_PROJECTS", 1)  # so that one call is made at a time
     for seed in range(SEEDS):
         harness, random, turns = ExportHarness(tmp_path), Random(seed), Turns()
         harness.publish(wheel("demo", "1.0"), wheel("demo", "1.5"), wheel("other", "1.0"))
