@@ -9,7 +9,7 @@ from tests.exporting.export_fixture import ExportHarness, delete, set_status, st
 from tests.exporting.sites import MANIFEST, broken, tree
 from tests.http.packages import Package, sdist, wheel
 from tests.operations.in_memory_index import objects
-from wheelyard.exporting import application
+from wheelyard.exporting import questions
 from wheelyard.exporting.manifest import Options
 from wheelyard.http.handlers import home as home_handler
 from wheelyard.model.project import Status
@@ -258,7 +258,7 @@ def test_many_projects(filled: ExportHarness, monkeypatch: pytest.MonkeyPatch) -
     """Of many projects, the names are on pages of their own, which go when they are fewer."""
 
     def show(on_home: int, on_a_page: int) -> None:
-        for module in (home, home_handler, application):
+        for module in (home, home_handler, questions):
             monkeypatch.setattr(module, "PROJECTS_ON_HOME", on_home, raising=False)
             monkeypatch.setattr(module, "NAMES_ON_A_PAGE", on_a_page, raising=False)
 

@@ -5,7 +5,7 @@ import pytest
 from tests.exporting.export_fixture import ExportHarness, delete, set_status
 from tests.exporting.sites import tree
 from tests.http.packages import wheel
-from wheelyard.exporting import application
+from wheelyard.exporting import questions
 from wheelyard.model.project import Status
 from wheelyard.operations.project_history import PAGE_COMMITS
 
@@ -54,7 +54,7 @@ def test_who_uses_a_project(harness: ExportHarness) -> None:
 
 def test_the_status_of_a_user(harness: ExportHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A status is shown where a project is listed, though only its own document has changed."""
-    monkeypatch.setattr(application, "PROJECTS_ON_HOME", 1)
+    monkeypatch.setattr(questions, "PROJECTS_ON_HOME", 1)
     harness.publish(wheel("base", "1.0"), wheel("app", "1.0", NEEDS_BASE), wheel("other", "1.0"))
     harness.export()
     for status, is_shown in ((Status.DEPRECATED, True), (Status.ACTIVE, False)):
