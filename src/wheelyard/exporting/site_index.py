@@ -11,7 +11,7 @@ from wheelyard.catalog.document_cache import CachePolicy, MaxAge, Snapshot
 from wheelyard.catalog.projects import NameList, ProjectNames
 from wheelyard.exporting.manifest import Options
 from wheelyard.model.access import ANONYMOUS, Action, Caller, Pattern, Scope
-from wheelyard.settings.sections import IapSettings
+from wheelyard.settings.sections import IapSettings, TelemetrySettings
 from wheelyard.storage.base import ObjectVersion
 from wheelyard.wiring.index import Index, build_index
 from wheelyard.wiring.stores import DOCUMENT_CAPACITY
@@ -30,6 +30,7 @@ def index_for_site(index: Index, options: Options) -> Index:
         ),
         access=replace(settings.access, cookie_login=False),
         iap=IapSettings(),
+        telemetry=TelemetrySettings(),
         http=replace(settings.http, page_cache=0),
         upstream=replace(settings.upstream, enabled=options.has_public, offline=True),
     )
