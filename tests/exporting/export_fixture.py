@@ -21,7 +21,7 @@ from tests.storage.wrapping import ObservedStore
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.exporting.destination import open_export
 from wheelyard.exporting.export import Export, ExportResult
-from wheelyard.exporting.manifest import Options, RequestedOptions, SiteLease
+from wheelyard.exporting.manifest import RequestedOptions, SiteLease
 from wheelyard.exporting.site import FileStore, SitePlace
 from wheelyard.model.project import Status
 from wheelyard.operations.importing.parallel_import import Importer
@@ -128,7 +128,7 @@ class ExportHarness:
             index=index,
             place=SitePlace(site, index.spool, is_bucket=False),
             lease=SiteLease(site, index.runtime, self._note_wait),
-            options=Options(base_url=BASE, is_gzipped=is_gzipped),
+            requested=RequestedOptions(base_url=BASE, is_gzipped=is_gzipped),
             file_store=FileStore,
         )
 

@@ -10,7 +10,7 @@ from tests.exporting.sites import MANIFEST, broken, tree
 from tests.http.packages import Package, sdist, wheel
 from tests.operations.in_memory_index import objects
 from wheelyard.exporting import questions
-from wheelyard.exporting.manifest import Options
+from wheelyard.exporting.manifest import RequestedOptions
 from wheelyard.http.handlers import home as home_handler
 from wheelyard.model.project import Status
 from wheelyard.rendering.web import home
@@ -227,7 +227,7 @@ def test_no_manifest(filled: ExportHarness, content: bytes | None) -> None:
     ids=["another version", "another format"],
 )
 def test_a_manifest_of_another_version(filled: ExportHarness, old: bytes, new: bytes) -> None:
-    """What another version of wheelyard has made is made again."""
+    """What another version of wheelyard has made is made again, with the same options."""
     stored = filled.site.get(Key(MANIFEST))
     assert isinstance(stored, Stored)
     assert old in stored.body
@@ -235,7 +235,8 @@ def test_a_manifest_of_another_version(filled: ExportHarness, old: bytes, new: b
     filled.site.put(Key("simple/demo/index.html"), b"as it used to be", None)
     filled.site.put(Key("project/demo/0.9/index.html"), b"which is gone", None)
 
-    filled.export()
+    export = filled.opened_export(filled.site)
+    replace(export, requested=RequestedOptions()).run(lambda *_: None)
 
     filled.assert_fresh()
 
@@ -243,9 +244,9 @@ def test_a_manifest_of_another_version(filled: ExportHarness, old: bytes, new: b
 def test_other_options(filled: ExportHarness) -> None:
     """With another URL every page is made again, and only those are written that name it."""
     export = filled.opened_export(filled.site)
-    options = Options(base_url="https://elsewhere.example.com")
+    requested = RequestedOptions(base_url="https://elsewhere.example.com")
 
-    result = replace(export, options=options).run(lambda *_: None)
+    result = replace(export, requested=requested).run(lambda *_: None)
 
     assert (result.projects, result.total) == (2, 2)
     pages = tree(filled.site)

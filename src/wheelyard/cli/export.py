@@ -75,9 +75,9 @@ def command(
             lambda count, total: update(completed=count, total=total), everything=everything
         )
     print_json(_described(dest, result))
-    if index.upstream is not None and not export.options.has_public:
+    if index.upstream is not None and not result.options.has_public:
         warn("public packages are left out, as their files are not where --files says")
-    return _print_summary(dest, export, result)
+    return _print_summary(dest, result)
 
 
 def require_site(index: Index, dest: str) -> None:
@@ -94,7 +94,7 @@ def refresh(index: Index, dest: str) -> tuple[int, dict[str, object]]:
     """Bring a site up to date, and print a summary; return the exit status, and the JSON."""
     export = _open(index, dest, RequestedOptions())
     result = export.run(lambda *_: None)
-    return _print_summary(dest, export, result), _described(dest, result)
+    return _print_summary(dest, result), _described(dest, result)
 
 
 def _open(index: Index, dest: str, requested: RequestedOptions) -> Export:
@@ -117,8 +117,8 @@ def _warn_if_private(index: Index, dest: str) -> None:
         )
 
 
-def _print_summary(dest: str, export: Export, result: ExportResult) -> int:
-    if not export.options.base_url:
+def _print_summary(dest: str, result: ExportResult) -> int:
+    if not result.options.base_url:
         warn("without --base-url, the URLs in /pypi/NAME/json begin at the root of the host")
     print_line(
         f"{escaped(dest)}: {counted(result.total, 'project')}, {result.projects} of them exported "

@@ -18,7 +18,6 @@ from wheelyard.errors import Invalid, quoted
 from wheelyard.exporting.export import Export
 from wheelyard.exporting.manifest import (
     BAD_DESTINATION,
-    Options,
     RequestedOptions,
     SiteLease,
 )
@@ -48,16 +47,15 @@ def open_export(
     place = open_place(index, dest)
     lease = SiteLease(place.store, index.runtime, on_wait)
     settings = index.settings
-    default = Options(base_url=settings.server.public_url.rstrip("/"))
-    options = replace(
-        requested.merged_with(lease.options or default),
+    requested = replace(
+        requested,
+        public_url=settings.server.public_url.rstrip("/"),
         brand=index.brand.fingerprint,
         remote_images=settings.web.remote_images,
+        has_upstream=index.upstream is not None,
     )
-    # another server has the files of private projects alone
-    options = replace(options, has_public=index.upstream is not None and not options.files_url)
     owns_files = not _has_files_of(index, dest)
-    if not owns_files and not options.files_url:
+    if not requested.merged_with(lease.options).files_url and not owns_files:
         raise Invalid(
             f"{escaped(dest)} has the store's own files. Leave them where they are "
             "with --files and the URL of its files/ folder, or choose another prefix.",
@@ -67,7 +65,7 @@ def open_export(
         index=index,
         place=place,
         lease=lease,
-        options=options,
+        requested=requested,
         file_store=partial(file_store, index, place),
         owns_files=owns_files,
     )

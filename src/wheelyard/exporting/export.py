@@ -21,6 +21,7 @@ from wheelyard.exporting.manifest import (
     Manifest,
     ManifestEntry,
     Options,
+    RequestedOptions,
     SiteLease,
     page_generator,
 )
@@ -49,6 +50,8 @@ ExportProgress = Callable[[int, int], None]
 class ExportResult(Struct, frozen=True):
     """The result of an export: numbers of projects and pages, and error messages."""
 
+    options: Options
+    """How the site was made."""
     projects: int
     """The number of projects that were exported."""
     total: int
@@ -65,8 +68,7 @@ class Export(Struct, frozen=True, kw_only=True):
     index: Index
     place: SitePlace
     lease: SiteLease
-    options: Options
-    """The options for the pages of this export."""
+    requested: RequestedOptions
     file_store: Callable[[Store], FileStore]
     """Returns how files are copied from a store."""
     owns_files: bool = True
@@ -97,11 +99,11 @@ class Export(Struct, frozen=True, kw_only=True):
         if not everything:
             self.check_destination()
         for attempt in range(MAX_ATTEMPTS):
-            before = self.lease.take(self.options, replaces_others=everything)
-            is_same = before.is_whole and before.options == self.options
+            before, options = self.lease.take(self.requested, replaces_others=everything)
+            is_same = before.is_whole and before.options == options
             is_full = everything or attempt > 0 or not is_same
             try:
-                return _Run(self, before, is_full=is_full).run(progress)
+                return _Run(self, options, before, is_full=is_full).run(progress)
             except Conflict:  # another export has taken the lease, as this one was too slow
                 continue
             except BaseException:
@@ -117,14 +119,16 @@ class Export(Struct, frozen=True, kw_only=True):
 class _Run:
     """One attempt at an export, which holds the lease of the site."""
 
-    def __init__(self, export: Export, before: Manifest, *, is_full: bool) -> None:
+    def __init__(
+        self, export: Export, options: Options, before: Manifest, *, is_full: bool
+    ) -> None:
         self._export = export
+        self._options = options
         self._manifest = before
         self._before = {entry.facts.name: entry for entry in before.projects}
         self._is_full = is_full
         self._is_local = export.index.is_local and not export.place.is_bucket
         self._concurrency = 1 if self._is_local else REMOTE_PROJECTS
-        options = export.options
         self._index = index_for_site(export.index, options)
         self._app = SiteApplication(self._index, options)
         self._writer = SiteWriter(export.place, export.lease, is_gzipped=options.is_gzipped)
@@ -148,14 +152,16 @@ class _Run:
         self._export.lease.finish(
             Manifest(
                 format=FORMAT,
-                options=self._export.options,
+                options=self._options,
                 generator=page_generator(),
                 foreign=self._manifest.foreign,
                 projects=entries,
             )
         )
         failed = tuple(self._failed[name] for name in sorted(self._failed))
-        return ExportResult(len(self._entries), len(entries), self._writer.written, failed)
+        return ExportResult(
+            self._options, len(self._entries), len(entries), self._writer.written, failed
+        )
 
     async def _write(
         self,
@@ -166,7 +172,7 @@ class _Run:
         progress: ExportProgress,
     ) -> ProjectTable:
         """Write all pages; return the projects that the site has now."""
-        is_left = bool(self._export.options.files_url)
+        is_left = bool(self._options.files_url)
         project = ProjectExport(
             pages=pages,
             file_store=None if is_left else self._export.file_store,
@@ -240,7 +246,7 @@ class _Run:
         if isinstance(place.store, SiteFolder):
             place.store.remove_leftovers()
         existing = self._writer.sizes((*PREFIXES, EXPORT_PREFIX))
-        if not self._export.options.is_gzipped:  # a web server might prefer old compressed pages
+        if not self._options.is_gzipped:  # a web server might prefer old compressed pages
             pages = (key for key in existing if not key.endswith(".gz"))
             packed = {Key(f"{key}.gz") for key in pages} & existing.keys()
             self._writer.delete(packed)
@@ -283,7 +289,7 @@ class _Run:
 
     def _delete_obsolete(self, shown: ProjectTable, existing: dict[Key, int]) -> None:
         """Delete the pages and files that no page links to any more."""
-        options, was = self._export.options, self._manifest
+        options, was = self._options, self._manifest
         names = {facts.name for facts in shown.projects} | self._failed.keys()
         gone = self._before.keys() - names
         if was.format:  # else what is there was not made by an export

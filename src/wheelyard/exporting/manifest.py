@@ -70,7 +70,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
 
 class RequestedOptions(Struct, frozen=True, kw_only=True):
-    """The options that the operator gave; None keeps the option of the last export."""
+    """The options that the operator gave, None for those of the last export, and the index's."""
 
     base_url: str | None = None
     files_url: str | None = None
@@ -78,22 +78,32 @@ class RequestedOptions(Struct, frozen=True, kw_only=True):
     is_gzipped: bool | None = None
     store: str = ""
     """The `store_fingerprint` of the store to export."""
+    public_url: str = ""
+    """What a new site is served as unless there is a `base_url`."""
+    brand: str = ""
+    remote_images: bool = False
+    has_upstream: bool = False
 
-    def merged_with(self, previous: Options) -> Options:
-        """Return `previous` with these changes; raise Invalid if the site is of another store."""
-        if self.store and previous.store and self.store != previous.store:
+    def merged_with(self, previous: Options | None) -> Options:
+        """Return the options after `previous` ones; raise Invalid if they are of another store."""
+        before = previous or Options(base_url=self.public_url)
+        if self.store and before.store and self.store != before.store:
             raise Invalid(
                 "This site was made from another store. Choose another place; or, if it is the "
                 f"same store and has moved, remove {MANIFEST_PATH} from the site, and export with "
                 "--all.",
                 code=BAD_DESTINATION,
             )
-        return replace(
-            previous,
-            base_url=previous.base_url if self.base_url is None else self.base_url,
-            files_url=previous.files_url if self.files_url is None else self.files_url,
-            is_gzipped=previous.is_gzipped if self.is_gzipped is None else self.is_gzipped,
-            store=self.store or previous.store,
+        files_url = before.files_url if self.files_url is None else self.files_url
+        return Options(
+            base_url=before.base_url if self.base_url is None else self.base_url,
+            files_url=files_url,
+            is_gzipped=before.is_gzipped if self.is_gzipped is None else self.is_gzipped,
+            store=self.store or before.store,
+            brand=self.brand,
+            remote_images=self.remote_images,
+            # another server has the files of private projects alone
+            has_public=self.has_upstream and not files_url,
         )
 
 
@@ -144,12 +154,12 @@ class Manifest(Struct, frozen=True, kw_only=True):
         return is_current and self.lease is None
 
 
-class _EarlierManifest(Struct, frozen=True):
-    """What can be read of the manifest of a version without leases."""
+class _OtherManifest(Struct, frozen=True):
+    """What can be read of the manifest of another version."""
 
     options: Options
-    lists: dict[str, str]
-    """The pages that belong to no project, those that were left to their owner excepted."""
+    lists: dict[str, str] | None = None
+    """Of one without leases: the pages of no project, but for those that were left to others."""
 
 
 def _decode(body: bytes) -> Manifest:
@@ -160,9 +170,10 @@ def _decode(body: bytes) -> Manifest:
         if manifest.format == FORMAT:
             return manifest
     with suppress(*faults):
-        earlier = Decoder(_EarlierManifest).decode(body)
-        foreign = tuple(path for path in COMMON_PATHS if path not in earlier.lists)
-        return Manifest(options=earlier.options, format=1, foreign=foreign)
+        other = Decoder(_OtherManifest).decode(body)
+        is_known = other.lists is not None
+        foreign = tuple(path for path in COMMON_PATHS if path not in (other.lists or ()))
+        return Manifest(options=other.options, format=1, foreign=foreign if is_known else None)
     return Manifest(format=1)
 
 
@@ -190,12 +201,15 @@ class SiteLease:
         """The options of the site's last export; None if it has none."""
         return self._manifest.options if self._manifest.format else None
 
-    def take(self, options: Options, *, replaces_others: bool) -> Manifest:
+    def take(
+        self, requested: RequestedOptions, *, replaces_others: bool
+    ) -> tuple[Manifest, Options]:
         """
-        Wait until no other export writes the site, take the lease, and return the manifest before.
+        Wait until no other export writes the site, and take the lease.
 
-        With the lease, the manifest gets `options`, which stay if the export is interrupted. It
-        also says which pages are left to the site's owner: none if the export `replaces_others`.
+        Return the manifest before, and the options of this export, which the manifest gets with the
+        lease: they stay if the export is interrupted. It also says which pages are left to the
+        site's owner: none if the export `replaces_others`.
 
         A lease ends at the time in it, or if it has not been renewed for `LEASE_SECONDS` by the
         clock of this machine.
@@ -211,13 +225,14 @@ class SiteLease:
         foreign = () if replaces_others else self._manifest.foreign
         foreign = self._foreign() if foreign is None else foreign
         before = replace(self._manifest, foreign=foreign)
+        options = requested.merged_with(self.options)
         self._manifest = replace(before, format=FORMAT, options=options)
         try:
             self._put(LEASE_SECONDS)
         except Conflict:  # another export was faster
             self._reload()
-            return self.take(options, replaces_others=replaces_others)
-        return before
+            return self.take(requested, replaces_others=replaces_others)
+        return before, options
 
     def require(self) -> None:
         """Renew the lease if that is due; raise Conflict if another export has taken it."""
