@@ -70,10 +70,8 @@ def test_the_same_as_in_a_folder(cloud: FakeGcs, index: Index, tmp_path: Path) -
 
     export(index)
 
-    assert {
-        (record.kind, record.name) for record in cloud.log.records() if record.price == "A"
-    } == {*(("insert", f"{PREFIX}{MANIFEST}"), ("list", "store/projects/"))}
-    assert cloud.log.count("A") == 3  # documents are listed, the lease is taken and given back
+    charged = [(record.kind, record.name) for record in cloud.log.records() if record.price == "A"]
+    assert charged == [("list", "store/projects/")]
 
 
 def test_one_new_file(cloud: FakeGcs, index: Index, tmp_path: Path) -> None:

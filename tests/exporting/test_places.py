@@ -232,5 +232,4 @@ def test_a_link_in_the_store(stocked: StoreFolder, wheelyard: Typed) -> None:
     assert "files/demo" in done.stderr
     assert "Put the file or the folder itself there" in done.stderr
     brought = [path for path in stocked.site.rglob("*") if path.is_file()]
-    assert brought
     assert not [path for path in brought if path.read_bytes().startswith(b"secret")]

@@ -38,8 +38,8 @@ from wheelyard.wiring.index import Index
 
 PREFIXES: Final = (*ROOTS, "-/", "setup/", INDEX, "search.json", "feed.xml", *COMMON_PATHS)
 """The prefixes of all pages."""
-MAX_ATTEMPTS: Final = 5
-"""How often an export begins again because another one has taken its lease."""
+MAX_LOSSES: Final = 5
+"""How often another export may take the lease of one, which then begins again."""
 REMOTE_PROJECTS: Final = 16
 """Projects that are exported at a time, if the store or the site is a bucket."""
 
@@ -98,14 +98,23 @@ class Export(Struct, frozen=True, kw_only=True):
         """
         if not everything:
             self.check_destination()
-        for attempt in range(MAX_ATTEMPTS):
-            before, options = self.lease.take(self.requested, replaces_others=everything)
+        losses = 0
+        while losses < MAX_LOSSES:
+            before, options = self.lease.wait(self.requested, replaces_others=everything)
             is_same = before.is_whole and before.options == options
-            is_full = everything or attempt > 0 or not is_same
+            run = _Run(self, options, before, is_full=everything or losses > 0 or not is_same)
+            if not run.is_needed:
+                return run.result(before.projects)
             try:
-                return _Run(self, options, before, is_full=is_full).run(progress)
-            except Conflict:  # another export has taken the lease, as this one was too slow
+                self.lease.take(before, options)
+            except Conflict:  # another export was faster
+                self.lease.reload()
                 continue
+            try:
+                return run.run(progress)
+            except Conflict:  # another export has taken the lease, as this one was too slow
+                self.lease.reload()
+                losses += 1
             except BaseException:
                 with suppress(Conflict, Unavailable):
                     self.lease.interrupt()
@@ -132,6 +141,7 @@ class _Run:
         self._index = index_for_site(export.index, options)
         self._app = SiteApplication(self._index, options)
         self._writer = SiteWriter(export.place, export.lease, is_gzipped=options.is_gzipped)
+        self._table, self._unread = SiteProjects(self._index, self._before).read()
         self._entries = dict[NormalizedName, ManifestEntry]()
         """The projects that were exported."""
         self._failed = dict[NormalizedName, str]()
@@ -139,14 +149,18 @@ class _Run:
         self._obsolete = set[Key]()
         """Objects to delete as soon as no page links to them."""
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether anything may have to be written."""
+        before = tuple(entry.facts for entry in self._manifest.projects)
+        return self._is_full or bool(self._unread) or before != self._table.projects
+
     def run(self, progress: ExportProgress) -> ExportResult:
         """Export what has changed, write the manifest, and give back the lease."""
         existing = self._look_at_all() if self._is_full else {}
-        table, unread = SiteProjects(self._index, self._before).read()
         with ThreadPoolExecutor(REMOTE_PROJECTS, "site") as pool, Runner() as runner:
             pages = SitePages(self._app, self._writer, None if self._is_local else pool)
-            work = self._write(pages, table, unread, existing, progress)
-            shown = runner.run(work)
+            shown = runner.run(self._write(pages, existing, progress))
         self._delete_obsolete(shown, existing)
         entries = tuple(self._entry(facts) for facts in shown.projects)
         self._export.lease.finish(
@@ -158,20 +172,23 @@ class _Run:
                 projects=entries,
             )
         )
-        failed = tuple(self._failed[name] for name in sorted(self._failed))
+        return self.result(entries)
+
+    def result(self, entries: Sequence[ManifestEntry]) -> ExportResult:
+        """Return the result of a site that has these projects."""
         return ExportResult(
-            self._options, len(self._entries), len(entries), self._writer.written, failed
+            options=self._options,
+            projects=len(self._entries),
+            total=len(entries),
+            written=self._writer.written,
+            failed=tuple(self._failed[name] for name in sorted(self._failed)),
         )
 
     async def _write(
-        self,
-        pages: SitePages,
-        table: ProjectTable,
-        unread: Sequence[NormalizedName],
-        existing: dict[Key, int],
-        progress: ExportProgress,
+        self, pages: SitePages, existing: dict[Key, int], progress: ExportProgress
     ) -> ProjectTable:
         """Write all pages; return the projects that the site has now."""
+        table = self._table
         is_left = bool(self._options.files_url)
         project = ProjectExport(
             pages=pages,
@@ -180,7 +197,7 @@ class _Run:
             existing=_by_project(existing) if self._is_full else None,
         )
         before = tuple(entry.facts for entry in self._manifest.projects)
-        names = self._linked(before, table.projects) | set(unread)
+        names = self._linked(before, table.projects) | set(self._unread)
         if self._is_full:
             names |= {facts.name for facts in table.projects}
         with closing(self._app):

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Conflict, Invalid
+from wheelyard.errors import Invalid
 from wheelyard.exporting.site_folder import SiteStore
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Stored, WebType
@@ -201,18 +201,15 @@ class SiteLease:
         """The options of the site's last export; None if it has none."""
         return self._manifest.options if self._manifest.format else None
 
-    def take(
+    def wait(
         self, requested: RequestedOptions, *, replaces_others: bool
     ) -> tuple[Manifest, Options]:
         """
-        Wait until no other export writes the site, and take the lease.
+        Wait until no other export writes the site; return the manifest, and the options for `take`.
 
-        Return the manifest before, and the options of this export, which the manifest gets with the
-        lease: they stay if the export is interrupted. It also says which pages are left to the
-        site's owner: none if the export `replaces_others`.
-
-        A lease ends at the time in it, or if it has not been renewed for `LEASE_SECONDS` by the
-        clock of this machine.
+        The manifest also says which pages are left to the site's owner: none if the export
+        `replaces_others`. A lease ends at the time in it, or if it has not been renewed for
+        `LEASE_SECONDS` by the clock of this machine.
         """
         changed_at, is_told = self._runtime.monotonic(), False
         while self._is_held(changed_at):
@@ -220,19 +217,21 @@ class SiteLease:
                 self._on_wait()
             is_told = True
             self._runtime.pause(POLL_SECONDS)
-            if self._reload():
+            if self.reload():
                 changed_at = self._runtime.monotonic()
         foreign = () if replaces_others else self._manifest.foreign
         foreign = self._foreign() if foreign is None else foreign
-        before = replace(self._manifest, foreign=foreign)
-        options = requested.merged_with(self.options)
+        before, options = replace(self._manifest, foreign=foreign), self.options
+        return before, requested.merged_with(options)
+
+    def take(self, before: Manifest, options: Options) -> None:
+        """
+        Take the lease, if the manifest is what `wait` has returned; raise Conflict if it is not.
+
+        With it, the manifest gets the options, which stay if the export is interrupted.
+        """
         self._manifest = replace(before, format=FORMAT, options=options)
-        try:
-            self._put(LEASE_SECONDS)
-        except Conflict:  # another export was faster
-            self._reload()
-            return self.take(requested, replaces_others=replaces_others)
-        return before, options
+        self._put(LEASE_SECONDS)
 
     def require(self) -> None:
         """Renew the lease if that is due; raise Conflict if another export has taken it."""
@@ -256,7 +255,7 @@ class SiteLease:
         is_running = lease is not None and lease.ends > self._runtime.seconds()
         return is_running and now - changed_at < LEASE_SECONDS
 
-    def _reload(self) -> bool:
+    def reload(self) -> bool:
         """Read the manifest again; return whether it has changed."""
         before = self._version
         self._manifest, self._version = self._load()
