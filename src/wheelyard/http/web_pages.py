@@ -26,7 +26,7 @@ from wheelyard.http.protocol.messages import (
 )
 from wheelyard.http.protocol.negotiation import MediaType
 from wheelyard.http.protocol.router import build_path
-from wheelyard.http.release_metadata import RequiredNames
+from wheelyard.http.release_metadata import ReleaseMetadata, RequiredNames
 from wheelyard.http.resolver import Asking, OpenListing
 from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.model.access import Action, Caller
@@ -123,7 +123,7 @@ class WebPages:
         caller.require(Action.MANAGE, name)
         return name
 
-    async def respond(
+    async def respond(  # noqa: PLR0913 - all that a page depends on
         self,
         request: Request,
         key: Hashable,
@@ -131,32 +131,35 @@ class WebPages:
         render: Render,
         *,
         listing: OpenListing | None = None,
+        metadata: ReleaseMetadata | None = None,
         is_current: Callable[[], bool] | None = None,
     ) -> Response:
         """
         Return the response with a page; if it is not in the cache, render it in a thread.
 
         `key` has all that the page depends on besides `version`, such as its `Viewer`. `render` may
-        raise TemporaryPage. `listing`: the project that the page is about. `is_current`: whether
-        the same caller may get the page once more.
+        raise TemporaryPage. `listing`: the project that the page is about. `metadata` is loaded
+        before the page is rendered. `is_current`: whether the same caller may get the page once
+        more.
         """
         origin = listing.origin if listing is not None else Origin()
         headers = self.headers(listing.name if listing is not None else None, request.caller)
         if origin.is_upstream:  # no shared cache may keep it: the name may become private any time
             caching = page_cache_headers(0, is_public=False)
             headers = (*self.security_headers, *caching, FROM_UPSTREAM)
+        context, what = self.context, ("web", key)
         try:
-            page = await load_page(self.context, request, ("web", key), version, render, headers)
+            page = cached_page(context, request, what, version)
+            if page is None:
+                if metadata is not None:
+                    await metadata.load()
+                page = await load_page(context, request, what, version, render, headers)
         except TemporaryPage as temporary:  # also of those who wait for the same rendering
             source = (FROM_UPSTREAM,) if origin.is_upstream else ()
             response = self.own_page(200, temporary.body, *source)
         else:
             response = page_response(request, page, MediaType.HTML, is_current)
         return with_age(response, origin)
-
-    def has_page(self, request: Request, key: Hashable, version: ObjectVersion) -> bool:
-        """Return whether `respond` has the page already."""
-        return cached_page(self.context, request, ("web", key), version) is not None
 
     def own_page(self, status: int, body: bytes, *headers: Header) -> Response:
         """Return a page for this caller alone, such as one with a form: no cache may keep it."""

@@ -81,8 +81,6 @@ async def answer_project(request: Request, web: WebPages) -> Response:
     seen, grants = await web.context.pools.run_read(look)
     key = ("project", name, viewer, visibility_key(request.caller))
     version = seen.version_with(listing)
-    if described_by is not None and not web.has_page(request, key, version):
-        await metadata.load()
 
     def render() -> bytes:
         releases = releases_of(listing)
@@ -107,6 +105,7 @@ async def answer_project(request: Request, web: WebPages) -> Response:
         version,
         render,
         listing=listing,
+        metadata=metadata if described_by else None,
         is_current=is_same_page
         and (lambda: is_same_page() and (grants is None or access.peek() is grants)),
     )
@@ -131,8 +130,6 @@ async def answer_release(request: Request, web: WebPages) -> Response:
     seen = await web.context.pools.run_read(look)
     key = ("release", name, release.version, viewer, visibility_key(request.caller))
     version = seen.version_with(listing)
-    if not web.has_page(request, key, version):
-        await metadata.load()
 
     def render() -> bytes:
         latest = latest_release(releases_of(listing))
@@ -143,7 +140,9 @@ async def answer_release(request: Request, web: WebPages) -> Response:
         return _checked(release_page(web.environment, viewer, content), is_final=is_final)
 
     is_same = _watch(web, listing, table.generation)
-    return await web.respond(request, key, version, render, listing=listing, is_current=is_same)
+    return await web.respond(
+        request, key, version, render, listing=listing, metadata=metadata, is_current=is_same
+    )
 
 
 async def answer_files(request: Request, web: WebPages) -> Response:
