@@ -9,13 +9,20 @@ from msgspec.structs import replace
 
 from tests.rendering.examples import NOON, PROJECTS, file, project
 from wheelyard.model.project import Commit, Project, Status, Yanked
-from wheelyard.rendering.project_facts import ProjectFacts, facts_of, fold, required_name
+from wheelyard.rendering.project_facts import (
+    Description,
+    ProjectFacts,
+    fold,
+    private_facts_of,
+    required_name,
+)
 from wheelyard.rendering.releases import latest_release, releases_of
 
 
 def facts(made: Project, keywords: str = "", *requirements: str) -> ProjectFacts:
     """Return the facts of a project."""
-    return facts_of(made, latest_release(releases_of(made)), "", keywords, requirements)
+    description = Description("", keywords, requirements)
+    return private_facts_of(made, latest_release(releases_of(made)), description)
 
 
 def test_one_project() -> None:
@@ -34,7 +41,7 @@ def test_summary() -> None:
     """The summary is that of the latest release, not of the last upload, as on its page."""
     made = replace(project(file("1.0"), file("1.1rc1")), summary="the candidate")
 
-    found = facts_of(made, latest_release(releases_of(made)), "the release")
+    found = private_facts_of(made, latest_release(releases_of(made)), Description("the release"))
 
     assert (found.version, found.summary, found.text) == ("1.0", "the release", "demo the release ")
 

@@ -6,7 +6,7 @@ metadata of its latest release.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, NamedTuple, TypeVar
 
@@ -32,12 +32,15 @@ _SEPARATORS: Final = re.compile(r"[-_.]+")
 _REQUIRED_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
-class ProjectUser(NamedTuple):
-    """A project whose latest release requires another one; the fields are as in `ProjectFacts`."""
+class Description(NamedTuple):
+    """What the core metadata of a release say about it, as far as it can be searched."""
 
-    name: NormalizedName
-    status: str
-    origin: str = ""
+    summary: str = ""
+    keywords: str = ""
+    requirements: Sequence[str] = ()
+
+
+NOT_DESCRIBED: Final = Description()
 
 
 class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
@@ -96,49 +99,31 @@ def name_facts(name: NormalizedName) -> ProjectFacts:
     return ProjectFacts(name, text=name)
 
 
-def facts_of(
-    project: Project,
-    latest: Release | None,
-    summary: str | None = None,
-    keywords: str | None = None,
-    requirements: Iterable[str] = (),
-    document: str = "",
+def private_facts_of(
+    project: Project, latest: Release | None, description: Description, document: str = ""
 ) -> ProjectFacts:
-    """Return the facts of a private project, with what the core metadata of its release say."""
+    """Return the facts of a private project; its own summary takes the place of a missing one."""
+    description = description._replace(summary=description.summary or project.summary)
     events = project.commit.events if project.commit else ()
-    facts = _facts_of(project, latest, summary or project.summary, keywords, requirements)
-    changed = max((_milliseconds(each.at) for each in events), default=0)
-    return replace(facts, changed=changed, document=document)
+    changed = max((_milliseconds(event.at) for event in events), default=0)
+    return replace(facts_of(project, latest, description), changed=changed, document=document)
 
 
-def public_facts_of(
+def facts_of(
     project: ShownProject[F],
     latest: ReleaseOf[F] | None,
-    summary: str,
-    keywords: str,
-    requirements: Iterable[str],
-    origin: str,
+    description: Description = NOT_DESCRIBED,
 ) -> ProjectFacts:
-    """Return the facts of a public project, with what the core metadata of its release say."""
-    return replace(_facts_of(project, latest, summary, keywords, requirements), origin=origin)
-
-
-def _facts_of(
-    project: ShownProject[F],
-    latest: ReleaseOf[F] | None,
-    summary: str,
-    keywords: str | None,
-    requirements: Iterable[str],
-) -> ProjectFacts:
-    name, shown = project.name, _encodable(summary[:SUMMARY_LIMIT] if latest else "")
-    words = _encodable((keywords or "")[:KEYWORDS_LIMIT])
+    """Return the facts of a project; `description` is that of its latest release."""
+    name, shown = project.name, _encodable(description.summary[:SUMMARY_LIMIT] if latest else "")
+    words = _encodable(description.keywords[:KEYWORDS_LIMIT])
     uploads = [
         (file.uploaded_at, file.filename, file.version)
         for file in served_files(project)
         if file.yanked is None and file.uploaded_at is not None
     ]
     at, _, version = max(uploads, default=(_EPOCH, "", ""))
-    required = {required_name(each) for each in requirements} - {"", name}
+    required = {required_name(text) for text in description.requirements} - {"", name}
     return ProjectFacts(
         name,
         version=latest.version if latest else "",

@@ -23,11 +23,11 @@ from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.model.decisions import ProjectDecisions
 from wheelyard.operations.search.facts_reader import (
     MAX_CONCURRENT_READS,
-    NOT_DESCRIBED,
     described_in,
 )
 from wheelyard.operations.search.search_index import PROJECTS_A_MINUTE, REMOTE_SECONDS
-from wheelyard.rendering.project_facts import ProjectFacts, name_facts, public_facts_of
+from wheelyard.rendering import project_facts
+from wheelyard.rendering.project_facts import NOT_DESCRIBED, ProjectFacts, name_facts
 from wheelyard.rendering.releases import latest_release, releases_of
 from wheelyard.storage.base import Entry, ObjectVersion
 from wheelyard.upstream.index import UpstreamIndex, UpstreamListing
@@ -170,5 +170,5 @@ def facts_of(upstream: UpstreamIndex, listing: UpstreamListing, document: str) -
     if file is not None and file.sha256 and file.serves_metadata:
         raw = upstream.files.cache(page.upstream).find_metadata(page.name, file)
         description = described_in(raw or b"", page.name, file.version)
-    label = listing.origin.label
-    return replace(public_facts_of(listing, latest, *description, label), document=document)
+    facts = project_facts.facts_of(listing, latest, description)
+    return replace(facts, origin=listing.origin.label, document=document)

@@ -88,8 +88,8 @@ def test_public_projects_are_apart() -> None:
     assert [each.name for each in visible.latest_changes(5)] == ["a"]
     assert [each.name for each in visible.private] == ["a"]
     assert [each.name for each in visible.public] == ["b"]
-    assert visible.used_by(NormalizedName("a")) == [("b", "", "pypi")]
-    assert visible.used_by(NormalizedName("b")) == [("a", "", "")]
+    assert visible.used_by(NormalizedName("a")) == [table.find(NormalizedName("b"))]
+    assert visible.used_by(NormalizedName("b")) == [table.find(NormalizedName("a"))]
 
 
 def test_words() -> None:

@@ -10,7 +10,7 @@ from packaging.utils import NormalizedName
 from tests.rendering.examples import PROJECTS, file, project
 from tests.rendering.web.pages import core, shown_project
 from wheelyard.model.project import Project, Status
-from wheelyard.rendering.project_facts import ProjectUser
+from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.releases import latest_release, releases_of
 from wheelyard.rendering.web.environment import Viewer
 
@@ -73,9 +73,9 @@ FULL = core(
 )
 
 
-def users(*names: str) -> list[ProjectUser]:
+def users(*names: str) -> list[ProjectFacts]:
     """Return active projects that use the one that is shown."""
-    return [ProjectUser(NormalizedName(name), "") for name in names]
+    return [ProjectFacts(NormalizedName(name)) for name in names]
 
 
 def test_what_is_on_a_page() -> None:
@@ -152,7 +152,7 @@ def test_many_releases_are_folded() -> None:
 
 def test_the_status_of_users() -> None:
     """Who uses a project is shown with a word for what is deprecated, archived or yanked."""
-    used_by = (ProjectUser(NormalizedName("old"), "deprecated"), *users("web"))
+    used_by = (ProjectFacts(NormalizedName("old"), status="deprecated"), *users("web"))
     page = shown_project(project(file()), used_by=used_by)
     assert "Used by old deprecated web" in in_text(page)
 

@@ -20,7 +20,7 @@ from wheelyard.http.web_pages import TemporaryPage, WebPages
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import Grants
-from wheelyard.rendering.project_facts import ProjectUser
+from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.releases import ReleaseOf, latest_release, release_of, releases_of
 from wheelyard.rendering.shown import ShownFile
 from wheelyard.rendering.web.environment import Viewer
@@ -45,12 +45,12 @@ class _Neighbours(Struct, frozen=True):
 
     known: frozenset[NormalizedName]
     """The dependencies that are projects of this index."""
-    used_by: tuple[ProjectUser, ...] = ()
+    used_by: tuple[ProjectFacts, ...] = ()
     uploaders: tuple[str, ...] = ()
 
     def version_with(self, listing: OpenListing) -> ObjectVersion:
         """Return the version of a page that shows this and a project."""
-        users = (":".join(each) for each in self.used_by)
+        users = (f"{user.name}:{user.status}:{user.origin}" for user in self.used_by)
         parts = (*sorted(self.known), "", *users, "", *self.uploaders)
         shown = f"{listing.version} {_version_of_origin(listing)}"
         return ObjectVersion(f"{shown} {sha256(' '.join(parts).encode()).hexdigest()}")

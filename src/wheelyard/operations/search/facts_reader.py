@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
@@ -14,23 +14,17 @@ from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.model.project import File, Project
-from wheelyard.rendering.project_facts import ProjectFacts, facts_of
+from wheelyard.rendering.project_facts import (
+    NOT_DESCRIBED,
+    Description,
+    ProjectFacts,
+    private_facts_of,
+)
 from wheelyard.rendering.releases import latest_release, releases_of
 from wheelyard.storage.base import ObjectVersion, Stored
 
 MAX_CONCURRENT_READS: Final = 16
 """Projects that are read at a time from a remote store."""
-
-
-class Description(NamedTuple):
-    """What the core metadata of a release say about it, as far as it can be searched."""
-
-    summary: str
-    keywords: str
-    requirements: tuple[str, ...]
-
-
-NOT_DESCRIBED: Final = Description("", "", ())
 
 
 class FactsReader(Struct, frozen=True):
@@ -64,7 +58,7 @@ class FactsReader(Struct, frozen=True):
         latest, description = latest_release(releases_of(project)), NOT_DESCRIBED
         if latest is not None:
             description = self._described(project.name, latest.metadata_file)
-        return facts_of(project, latest, *description, document)
+        return private_facts_of(project, latest, description, document)
 
     def released(self, names: Iterable[NormalizedName]) -> set[NormalizedName]:
         """Return those of some names, each with a document, that are not private any more."""

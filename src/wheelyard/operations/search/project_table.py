@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.model.access import Action, Caller, Pattern
-from wheelyard.rendering.project_facts import ProjectFacts, ProjectUser, fold
+from wheelyard.rendering.project_facts import ProjectFacts, fold
 
 MAX_WORDS: Final = 32
 """The words of a search that are looked for; others are ignored."""
@@ -89,11 +89,10 @@ class VisibleProjects(Struct, frozen=True):
         """Return the private projects with the newest commits, newest first, at most `count`."""
         return nlargest(count, self.private, key=attrgetter("changed"))
 
-    def used_by(self, name: NormalizedName) -> list[ProjectUser]:
+    def used_by(self, name: NormalizedName) -> list[ProjectFacts]:
         """Return the projects whose latest release requires `name`, sorted."""
         required = f" {name} "
-        users = (each for each in self.projects if required in each.requires)
-        return [ProjectUser(each.name, each.status, each.origin) for each in users]
+        return [project for project in self.projects if required in project.requires]
 
     def known(self, names: Iterable[NormalizedName]) -> list[NormalizedName]:
         """Return those of `names` that are among these projects, in their order."""

@@ -15,7 +15,7 @@ from msgspec import Struct
 from wheelyard.model.brand import DEFAULT_BRAND, Brand
 from wheelyard.model.project import Status
 from wheelyard.rendering.client_settings import ClientSettings
-from wheelyard.rendering.project_facts import ProjectFacts, ProjectUser
+from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
 from wheelyard.rendering.web.assets import ICON, LOGO, load_assets
 
@@ -188,7 +188,7 @@ def contact_link(contact: str) -> Markup:
     return Markup('<a href="{}">{}</a>').format(contact if is_web else f"mailto:{contact}", contact)
 
 
-def project_marks(project: ProjectFacts | ProjectUser) -> Markup:
+def project_marks(project: ProjectFacts) -> Markup:
     """Return marks, each after a blank: the status of a project, and whether it is public."""
     marks = Markup()
     if project.status:

@@ -7,7 +7,7 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from wheelyard.model.text import counted
-from wheelyard.rendering.project_facts import ProjectUser
+from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.releases import ReleaseOf
 from wheelyard.rendering.shown import ShownFile, ShownProject
 from wheelyard.rendering.simple_pages import listed_version
@@ -35,7 +35,7 @@ class ProjectContent(Struct, frozen=True, kw_only=True):
     """Newest first."""
     latest: ReleaseContent | None
     """The release that describes the project; None without releases."""
-    used_by: Sequence[ProjectUser] = ()
+    used_by: Sequence[ProjectFacts] = ()
     """The projects that require this one and that may be shown."""
     uploaders: Sequence[str] = ()
     """The principals that may upload, for viewers who may know them."""
