@@ -23,7 +23,7 @@ from wheelyard.http import public_lookup, upstream_reader
 from wheelyard.http.page_responses import visibility_key
 from wheelyard.model.access import ANONYMOUS, Action, Caller, Pattern, Scope
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.operations.search.search_index import REMOTE_SECONDS
+from wheelyard.operations.search.search_index import REMOTE_SECONDS, SearchIndex
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
@@ -260,6 +260,21 @@ def test_a_private_name_wins(tmp_path: Path, public: FakeUpstream) -> None:
         assert listed(app, seconds=0) == {"idna": ["0.1", ""]}
         assert shown(app, "/-/projects/1/") == shown(app, "/?q=idna") == {"idna": False}
         assert json.loads(ask(app, "/api/v1/projects"))["public"] == []
+
+
+def test_a_name_that_became_private_a_moment_ago(
+    tmp_path: Path, public: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The API calls it private, also while the last table of the search has it as public."""
+    with front(tmp_path, public, shadow=("idna",)) as app:
+        page_of(app, "idna")
+        assert "idna" in listed(app)
+        table = app.index.search.table()
+        app.publish(wheel("idna", "0.1"))
+        monkeypatch.setattr(SearchIndex, "peek", lambda _: table)
+
+        expected = {"projects": [{"name": "idna"}], "public": []}
+        assert json.loads(ask(app, "/api/v1/projects")) == expected
 
 
 def test_who_sees_them(tmp_path: Path, public: FakeUpstream) -> None:

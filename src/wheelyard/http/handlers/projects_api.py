@@ -79,8 +79,10 @@ async def list_projects(request: Request, context: ServerContext) -> Response:
             names = visible_names(snapshot, caller)
             if table is None:
                 return _names_response(names)
+            private = snapshot.value.as_set if snapshot.value else frozenset[NormalizedName]()
             public = table.readable_by(caller).public
-            origins = {each.name: each.origin for each in public}
+            # the table may be older than the list of names: a private name is never called public
+            origins = {facts.name: facts.origin for facts in public if facts.name not in private}
             return _names_response(names, origins)
 
         return await context.pools.run_read(respond_with_all)
