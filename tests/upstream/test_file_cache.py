@@ -1,12 +1,10 @@
 """What of a page is in the store."""
 
-from datetime import UTC, datetime
-
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.upstream.file_cache import only_stored
-from wheelyard.upstream.page import UpstreamFile, UpstreamPage
+from wheelyard.upstream.file_cache import as_stored
+from wheelyard.upstream.page import UpstreamFile
 
 NAME = NormalizedName("idna")
 DIGEST = "a" * 64
@@ -28,9 +26,6 @@ def file(version: str, size: int | None = None) -> UpstreamFile:
 def test_only_what_is_there_is_listed() -> None:
     """A page loses files that the store lacks or has incomplete, and metadata that it lacks."""
     files = (file("1.0"), file("2.0", 7), file("3.0", 7), file("4.0"), file("5.0", 7))
-    page = UpstreamPage(
-        name=NAME, upstream="x", fetched_at=datetime(2026, 1, 1, tzinfo=UTC), files=files
-    )
     there = {"1.0": 7, "2.0": 7, "3.0": 6}
     sizes = {
         keys.distribution(NAME, DIGEST, each.filename): there[each.version]
@@ -39,7 +34,7 @@ def test_only_what_is_there_is_listed() -> None:
     }
     sizes[keys.core_metadata(NAME, DIGEST, files[0].filename)] = 9
 
-    shown = only_stored(page, sizes).files
+    shown = [kept for file in files if (kept := as_stored(NAME, file, sizes))]
 
     assert [(each.version, each.serves_metadata) for each in shown] == [
         ("1.0", True),

@@ -14,6 +14,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from msgspec import Struct
+from packaging.utils import canonicalize_name
 
 from wheelyard.errors import Forbidden, NotFound
 from wheelyard.http.caching.cache_headers import file_cache_headers
@@ -92,10 +93,10 @@ class PublicFiles(Struct, frozen=True):
     async def core_metadata(self, filename: str) -> "CoreMetadata | None":
         """Return the core metadata of a file that is shown; see OpenFiles."""
         # no page of the Simple API needs it
-        from wheelyard.upstream.page_content import parse_core_metadata  # noqa: PLC0415
+        from wheelyard.model.lenient_metadata import parse_any  # noqa: PLC0415
 
         page, files, raw = self._page, self.reader.upstream.files, None
-        file = next(each for each in self.listing.files if each.filename == filename)
+        file = next(file for file in self.listing.files if file.filename == filename)
         if file.serves_metadata:
             listed = page.by_filename[filename]
             try:
@@ -106,7 +107,10 @@ class PublicFiles(Struct, frozen=True):
                 return None
             finally:  # also after an error, which a page may hide
                 await self.reader.require_public(page.name)
-        return parse_core_metadata(raw, page.name, file.version)
+        core = parse_any(raw, page.name, file.version)
+        if canonicalize_name(core.name) == page.name:
+            return core
+        return parse_any(None, page.name, file.version)  # it is that of another project
 
     async def response(self, request: Request, wanted: WantedFile) -> Response:
         """

@@ -18,7 +18,7 @@ from wheelyard.model.project import File
 from wheelyard.storage.base import Key, Store, Stored
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.upstream.file_uses import FileUses
-from wheelyard.upstream.page import UpstreamFile, UpstreamPage
+from wheelyard.upstream.page import UpstreamFile
 from wheelyard.upstream.pinned_digests import PinnedDigests
 
 REMEMBERED_SECONDS: Final = 60.0
@@ -134,13 +134,7 @@ def as_listed(file: UpstreamFile, size: int) -> File:
     )
 
 
-def only_stored(page: UpstreamPage, sizes: Sizes) -> UpstreamPage:
-    """Return a page with those files alone that the store has."""
-    files = (_as_stored(page.name, file, sizes) for file in page.files)
-    return replace(page, files=tuple(file for file in files if file is not None))
-
-
-def _as_stored(name: NormalizedName, file: UpstreamFile, sizes: Sizes) -> UpstreamFile | None:
+def as_stored(name: NormalizedName, file: UpstreamFile, sizes: Sizes) -> UpstreamFile | None:
     """Return a file without the core metadata that the store lacks; None if it lacks the file."""
     size = sizes.get(keys.distribution(name, file.sha256, file.filename))
     if size is None or file.size not in (None, size):

@@ -18,7 +18,7 @@ from wheelyard.rendering.listing import Listing
 from wheelyard.upstream.clients import UpstreamClients
 from wheelyard.upstream.config import UpstreamConfig
 from wheelyard.upstream.faults import not_proven
-from wheelyard.upstream.file_cache import only_stored
+from wheelyard.upstream.file_cache import as_stored
 from wheelyard.upstream.files import UpstreamFiles
 from wheelyard.upstream.observation import Observation
 from wheelyard.upstream.origin import UpstreamOrigin
@@ -211,14 +211,14 @@ class UpstreamIndex:
         if not self.config.offline:
             return shown
         stored = self.files.cache(page.upstream).sizes(page.name)
-        kept = only_stored(replace(page, files=shown), stored).files
-        if not self.waits_for_licences:
-            return kept
-        return tuple(each for each in kept if self._may_download(page, each.filename))
+        kept = (as_stored(page.name, file, stored) for file in shown)
+        return tuple(file for file in kept if file and self._may_download(page, file))
 
-    def _may_download(self, page: UpstreamPage, filename: str) -> bool:
+    def _may_download(self, page: UpstreamPage, file: UpstreamFile) -> bool:
+        if not self.waits_for_licences:
+            return True
         try:
-            return self.policy.refuses_file(page, page.by_filename[filename]) is None
+            return self.policy.refuses_file(page, page.by_filename[file.filename]) is None
         except Unavailable as fault:
             if fault.code not in UPSTREAM_CODES:
                 raise

@@ -12,7 +12,7 @@ from tests.rendering.web.pages import ENVIRONMENT, core
 from tests.rendering.web.test_project_page import HOSTILE, in_text
 from wheelyard.model.decisions import Decision, Verdict
 from wheelyard.model.metadata import CoreMetadata
-from wheelyard.rendering.listing import HiddenFiles
+from wheelyard.rendering.listing import HiddenFiles, Origin
 from wheelyard.rendering.releases import latest_release, releases_of
 from wheelyard.rendering.web.environment import ANYONE
 from wheelyard.rendering.web.file_list import file_list
@@ -28,7 +28,8 @@ from wheelyard.rendering.web.release_page import (
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 
 DEMO = NormalizedName("demo")
-PUBLIC = PublicPackage(label="pypi")
+PYPI = Origin(label="pypi")
+PUBLIC = PublicPackage(PYPI)
 
 
 def bare_file(version: str = "1.0", **more: object) -> UpstreamFile:
@@ -124,7 +125,7 @@ def test_a_public_project_looks_as_a_private_one() -> None:
 
 def test_what_is_not_shown() -> None:
     """A project's page says of all its versions what is hidden and why, a release's of its own."""
-    public = PublicPackage(label="pypi", hidden=hidden("2.0", "1.0.0"))
+    public = PublicPackage(PYPI, hidden=hidden("2.0", "1.0.0"))
     project = page(bare_file("1"))
     whole, one = (
         in_text(shown_project(project, public)),
@@ -140,7 +141,7 @@ def test_what_is_not_shown() -> None:
 
 def test_what_is_hidden_is_folded() -> None:
     """Of many hidden versions the newest are shown, and the others unfold."""
-    public = PublicPackage(label="pypi", hidden=hidden(*(f"{each}.0" for each in range(300))))
+    public = PublicPackage(PYPI, hidden=hidden(*(f"{each}.0" for each in range(300))))
     recent, _, older = shown_project(page(), public).partition("<summary>280 more</summary>")
     assert recent.count("young") == HIDDEN_SHOWN
     assert older.count("young") == 280
@@ -154,7 +155,7 @@ def test_a_release_that_is_hidden() -> None:
             missing_release_page(ENVIRONMENT, ANYONE, "../../../", DEMO, "2.0", public).decode()
         )
 
-    why = missing(PublicPackage(label="pypi", hidden=hidden("2.0")))
+    why = missing(PublicPackage(PYPI, hidden=hidden("2.0")))
     assert "No file of the release 2.0 of demo is shown here. Not shown" in why
     assert "2.0 is <too> young." in why
     assert "demo has no release 2.0 at its upstream index." in missing(PUBLIC)
@@ -162,12 +163,14 @@ def test_a_release_that_is_hidden() -> None:
 
 def test_notices() -> None:
     """Pages say that nothing is shown, that the index does not answer, and what it has not sent."""
-    refused = in_text(shown_project(page(), PublicPackage(label="", refusal="It is blocked.")))
+    refused = in_text(shown_project(page(), PublicPackage(Origin(refusal="It is blocked."))))
     assert "A public package. Nobody has published it here." in refused
     assert "Nothing of it is shown. It is blocked." in refused
     assert "no files to install" not in refused
 
-    stale = PublicPackage(label="pypi", stale_since=datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
+    stale = PublicPackage(
+        Origin(is_stale=True, confirmed_at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
+    )
     assert "This is what it had on 2026-01-02 03:04 UTC." in in_text(
         shown_release(page(bare_file()), stale)
     )
@@ -186,7 +189,7 @@ def decision(at: datetime = NOON, **more: object) -> Decision:
 def test_decisions() -> None:
     """The page of a project has the decisions in force, its history those that were made."""
     made = decision(version="1.0", reason=HOSTILE)
-    shown = shown_project(page(), PublicPackage(label="pypi", decisions=[made]))
+    shown = shown_project(page(), PublicPackage(PYPI, decisions=[made]))
     history = decisions_page(ENVIRONMENT, ANYONE, DEMO, [made], is_whole=True).decode()
     for each in (shown, history):
         assert "local:ana blocked demo 1.0" in in_text(each)
@@ -214,7 +217,7 @@ FILES = st.builds(
 @given(st.lists(FILES, max_size=6), st.lists(TEXT))
 def test_any_project_has_pages(files: list[UpstreamFile], reasons: list[str]) -> None:
     """Whatever an upstream index says, the pages can be made, and repeat no markup."""
-    public = PublicPackage(label="pypi", hidden=[HiddenFiles("3.0", 1, each) for each in reasons])
+    public = PublicPackage(PYPI, hidden=[HiddenFiles("3.0", 1, each) for each in reasons])
     project = page(*files)
     shown = shown_project(project, public)
     assert "<h1>demo" in shown

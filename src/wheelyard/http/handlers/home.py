@@ -6,7 +6,7 @@ from typing import Final
 
 from packaging.utils import canonicalize_name
 
-from wheelyard.errors import NotFound
+from wheelyard.errors import NotFound, Unavailable
 from wheelyard.http.page_responses import load_projects, visibility_key
 from wheelyard.http.protocol.fields import query_field
 from wheelyard.http.protocol.messages import Request, Response, make_response, redirect
@@ -103,13 +103,14 @@ async def _answer_results(request: Request, web: WebPages, words: str, number: i
     pages = page_count(found.total, RESULTS_ON_A_PAGE)
     if number > pages:
         raise _no_page(number)
-    looked_up = None if is_known or number > 1 else await find_public(request, context, words)
-    projects, total, unanswered = found.projects, found.total, ""
-    if looked_up is not None:
-        projects = [*filter(None, (looked_up.project,)), *projects]
-        total += looked_up.project is not None
-        unanswered = looked_up.name if looked_up.is_unknown else ""
-    shown = Excerpt(projects, total, number, pages)
+    public, unanswered = None, ""
+    if number == 1 and not is_known:
+        try:
+            public = await find_public(request, context, words)
+        except (Unavailable, TimeoutError):
+            unanswered = canonicalize_name(words)
+    projects = found.projects if public is None else [public, *found.projects]
+    shown = Excerpt(projects, found.total + (public is not None), number, pages)
     render = partial(results_page, web.environment, viewer, words, shown, unanswered)
     body = await context.pools.run_read(render)
     return make_response(200, MediaType.HTML.value.content_type, body, *web.headers(None, caller))

@@ -1,6 +1,9 @@
 """Handler of PyPI's JSON API: `/pypi/<name>/json` and `/pypi/<name>/<version>/json`."""
 
+from collections.abc import Sequence
 from functools import partial
+
+from packaging.version import Version
 
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.http.context import ServerContext
@@ -12,10 +15,11 @@ from wheelyard.http.page_responses import (
 )
 from wheelyard.http.protocol.messages import Request, Response
 from wheelyard.http.protocol.negotiation import MediaType
-from wheelyard.http.resolver import Asking
+from wheelyard.http.resolver import Asking, OpenListing
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.rendering.pypi_json import PypiJsonData, project_json
-from wheelyard.rendering.releases import latest_release, release_of, releases_of
+from wheelyard.rendering.releases import ReleaseOf, latest_release, release_of, releases_of
+from wheelyard.rendering.shown import ShownFile
 from wheelyard.storage.base import ObjectVersion
 
 
@@ -32,8 +36,8 @@ async def answer_pypi_json(request: Request, context: ServerContext) -> Response
     key, page_version = ("pypi_json", name, version), ObjectVersion(listing.version)
     page = cached_page(context, request, key, page_version)
     if page is None:
-        releases = await context.pools.run_read(partial(releases_of, listing))
-        release = latest_release(releases) if version is None else release_of(listing, version)
+        find = partial(_find_releases, listing, version)
+        releases, release = await context.pools.run_read(find)
         if release is None:
             raise NotFound(
                 f"{name} has no such release. See /simple/{name}/ for those it has.",
@@ -46,7 +50,17 @@ async def answer_pypi_json(request: Request, context: ServerContext) -> Response
 
             core = parse_any(None, name, release.version)
         data = PypiJsonData(name, release, core, context.files_from_root)
-        render = partial(project_json, data, releases if version is None else None)
+        render = partial(project_json, data, releases)
         headers = page_headers(context, MediaType.PLAIN_JSON, listing)
         page = await load_page(context, request, key, page_version, render, headers)
     return listing_response(request, page, MediaType.PLAIN_JSON, listing)
+
+
+def _find_releases(
+    listing: OpenListing, version: Version | None
+) -> tuple[Sequence[ReleaseOf[ShownFile]] | None, ReleaseOf[ShownFile] | None]:
+    """Return the releases that a page lists, None if it is that of one; and the described one."""
+    if version is not None:
+        return None, release_of(listing, version)
+    releases = releases_of(listing)
+    return releases, latest_release(releases)

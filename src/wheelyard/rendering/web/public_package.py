@@ -1,7 +1,6 @@
 """What the pages of a public project say that those of a private one do not."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import Final
 
 from markupsafe import Markup, escape
@@ -18,19 +17,14 @@ HIDDEN_SHOWN: Final = 20
 """How many rows of what is not shown are shown at first; the others are folded."""
 
 
-class PublicPackage(Struct, frozen=True, kw_only=True):
+class PublicPackage(Struct, frozen=True):
     """Where a project of an upstream index is from, what of it is not shown, and who decided so."""
 
-    label: str
-    """The name of the upstream index; empty if none was asked."""
+    origin: Origin
     hidden: Sequence[HiddenFiles] = ()
     """Newest first."""
     decisions: Sequence[Decision] = ()
     """Those in force."""
-    refusal: str = ""
-    """Why nothing of the project is shown; empty if it is."""
-    stale_since: datetime | None = None
-    """UTC; when the upstream index has confirmed this last, if it does not answer; else None."""
 
     def of_release(self, version: str) -> "PublicPackage":
         """Return what the page of one release says: nothing of what others hide."""
@@ -40,8 +34,9 @@ class PublicPackage(Struct, frozen=True, kw_only=True):
 
     @property
     def stale_time(self) -> str:
-        """`stale_since` as `upload-time` is; empty if the upstream index answers."""
-        return timestamp(self.stale_since) if self.stale_since else ""
+        """When its upstream index has confirmed it, if that does not answer now; else empty."""
+        confirmed_at = self.origin.confirmed_at
+        return timestamp(confirmed_at) if self.origin.is_stale and confirmed_at else ""
 
     @property
     def recent_rows(self) -> Markup:
@@ -68,13 +63,7 @@ def public_package(origin: Origin) -> PublicPackage | None:
     """Return what pages say of an upstream index; None of a private project; `origin` may read."""
     if not origin.is_upstream:
         return None
-    return PublicPackage(
-        label=origin.label,
-        hidden=origin.hidden(),
-        decisions=origin.decisions(),
-        refusal=origin.refusal,
-        stale_since=origin.confirmed_at if origin.is_stale else None,
-    )
+    return PublicPackage(origin, origin.hidden(), origin.decisions())
 
 
 def _rows(hidden: Iterable[HiddenFiles]) -> Markup:
