@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Final
 
 from msgspec import Struct
-from packaging.utils import NormalizedName
+from packaging.utils import NormalizedName, canonicalize_name
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import DamageIgnored
@@ -94,7 +94,7 @@ class FactsReader(Struct, frozen=True):
 
 
 def described_in(raw: bytes, name: NormalizedName, version: str) -> Description:
-    """Return what the core metadata of a file say; nothing of empty ones."""
+    """Return what the core metadata of a file say; nothing of empty ones, or another project's."""
     # a server that shows no pages, and a command, need no parser
     from wheelyard.model.lenient_metadata import parse_leniently  # noqa: PLC0415
     from wheelyard.model.metadata import parse_headers  # noqa: PLC0415
@@ -103,6 +103,8 @@ def described_in(raw: bytes, name: NormalizedName, version: str) -> Description:
         return NOT_DESCRIBED
     try:
         headers = parse_headers(raw)  # a fifth of the work of parsing all fields
+        if canonicalize_name(headers.first("name") or name) != name:
+            return NOT_DESCRIBED
         summary, keywords = headers.first("summary") or "", headers.first("keywords") or ""
         return Description(summary, keywords, headers.every("requires-dist"))
     except Invalid:
