@@ -3,7 +3,8 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from tests.http.packages import wheel
 from tests.http.servers import token_of
 from tests.operations.in_memory_index import Clock, fake_runtime
 from tests.operations.search.test_search_index import WatchedStore
+from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import file_of, page_of
 from tests.upstream.settings import close, front, upstream_section
+from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.http import public_lookup, upstream_reader
 from wheelyard.http.page_responses import visibility_key
 from wheelyard.model.access import ANONYMOUS, Action, Caller, Pattern, Scope
@@ -204,7 +207,7 @@ def test_what_nobody_uses_goes(app: InProcessServer) -> None:
 
 
 def test_decisions(app: InProcessServer) -> None:
-    """What is blocked is left out, and the version that is shown is one that clients may have."""
+    """What is blocked is left out, here at once, and the version shown is one for clients."""
     for version in ("14.0", "13.0"):
         file_of(app, "rich", f"rich-{version}-py3-none-any.whl", ".metadata")
     assert listed(app)["rich"][0] == "14.0"
@@ -215,6 +218,26 @@ def test_decisions(app: InProcessServer) -> None:
     assert "rich" not in listed(app)
     decide(app).approve(parse_name("rich"), None, "it was not")
     assert listed(app)["rich"][0] == "13.0"
+
+    request = TokenRequest(name="admin", actions=Action.ADMIN, lifetime=timedelta(days=1))
+    token = app.index.tokens.create(request, "local:ana")[0].text
+    login = ("authorization", f"Bearer {token}")
+    sent = b'{"project": "rich", "version": ""}'
+    kind = ("content-type", "application/json")
+    decided = app.get("/api/v1/upstream/block", login, kind, method="POST", body=[sent])
+    assert decided.status == 200
+    assert "rich" not in listed(app, seconds=0), "found until the next refresh"
+
+
+def test_core_metadata_of_another_project(app: InProcessServer, public: FakeUpstream) -> None:
+    """What a wheel says of another project is not found under this name."""
+    made = FakeFile.of(public_wheel("rich", "15.0"))
+    stolen = public_wheel("acme-core", "15.0", "Summary: STOLEN", "Requires-Dist: idna")
+    public.publish(replace(made, metadata=stolen.metadata))
+
+    file_of(app, "rich", made.filename, ".metadata")
+
+    assert listed(app)["rich"] == ["15.0", "", "", "", "public"]
 
 
 def test_what_is_gone(app: InProcessServer, public: FakeUpstream) -> None:

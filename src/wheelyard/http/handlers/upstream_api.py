@@ -92,6 +92,7 @@ async def decide(request: Request, context: ServerContext, change: str) -> Respo
             known = deciding.approve(name, version, sent.reason, sent.despite, sent.sha256)
         else:
             known = deciding.block(name, version, sent.reason)
+        index.search.note_decision()
         return json_response(200, {"decisions": known.all})
 
     if reader is not None and isinstance(sent, ApprovalRequest) and not sent.sha256:

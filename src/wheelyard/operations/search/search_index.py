@@ -108,6 +108,8 @@ class SearchIndex(Struct):
     """On a local store, returns whether the list of names is the one that was read last."""
     _due_at: float = -inf
     """When the next refresh is due."""
+    _is_outdated: bool = False
+    """Whether a refresh was asked for since the last one has begun."""
     _running: Event | None = None
     """Set at the end of the refresh that runs, if any."""
     _stored: ObjectVersion | None = None
@@ -126,6 +128,10 @@ class SearchIndex(Struct):
             with self._commit_lock:
                 self._commits += 1
                 self._committed[name] = self._commits
+
+    def note_decision(self) -> None:
+        """Have the next caller refresh the table, as public packages are shown otherwise now."""
+        self._is_outdated = True
 
     def peek(self) -> ProjectTable | None:
         """Return the table if it needs no work now, else None; does not read the store."""
@@ -158,8 +164,11 @@ class SearchIndex(Struct):
         return self._table
 
     def _is_current(self) -> bool:
-        is_fresh = self._running is not None or self._now() < self._due_at
+        is_fresh = self._running is not None or not self._is_due()
         return is_fresh and not self._committed and self._knows_list()
+
+    def _is_due(self) -> bool:
+        return self._is_outdated or self._now() >= self._due_at
 
     def _knows_list(self) -> bool:
         """Return whether the list of names is the one that was read last; True on a bucket."""
@@ -216,9 +225,10 @@ class SearchIndex(Struct):
 
     def _begin_refresh(self, delay: float) -> Event | None:
         """Begin to refresh the table if that is due; return the event of the refresh's end."""
-        if self._running is not None or self._now() < self._due_at:
+        if self._running is not None or not self._is_due():
             return None
         self._running = ended = Event()
+        self._is_outdated = False
         try:
             self.start(self._refresh, delay)
         except RuntimeError:  # no thread can be started now; a later caller tries again
