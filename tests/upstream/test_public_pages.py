@@ -209,6 +209,18 @@ def test_core_metadata_of_another_project(server: InProcessServer, public: FakeU
     assert b"STOLEN" not in shown.body
 
 
+def test_a_blocked_licence(tmp_path: Path, public: FakeUpstream) -> None:
+    """A page that learns of a blocked licence does not show that release, nor does the next one."""
+    with front(tmp_path, public, blocked_licenses=("Apache-2.0",)) as server:
+        first, later, search = page(server), page(server), look(server, "/?q=requests", accept=HTML)
+
+    assert first.status == 403
+    assert b"requests 2.0 is under Apache-2.0, which is blocked" in first.body
+    assert b"HTTP for people" not in first.body + later.body + search.body
+    assert later.status == 200
+    assert b"Old" in later.body
+
+
 def test_decisions_change_the_pages(server: InProcessServer) -> None:
     """What is blocked is hidden, with who did that and why; its release says so, too."""
     assert {page(server, path).status for path in ("", "2.0/")} == {200}

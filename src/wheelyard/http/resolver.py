@@ -47,8 +47,8 @@ class OpenFiles(Protocol):
         """
         Return the core metadata of a file of the listing; a minimum if it has none.
 
-        None if its upstream index lists some, and answers 404. Raises Unavailable, and NotFound if
-        the name has become private meanwhile.
+        None if its upstream index lists some, and answers 404. Raises Unavailable, Forbidden if the
+        licence in it is blocked, and NotFound if the name has become private meanwhile.
         """
 
     async def response(self, request: Request, wanted: WantedFile) -> Response:

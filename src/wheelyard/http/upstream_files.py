@@ -100,7 +100,7 @@ class PublicFiles(Struct, frozen=True):
         if file.serves_metadata:
             listed = page.by_filename[filename]
             try:
-                raw = await self.context.pools.run_read(partial(files.find_metadata, page, listed))
+                raw = await self._if_allowed(listed, partial(files.find_metadata, page, listed))
                 if raw is None:
                     raw = await wrap_future(files.fetch_metadata(page, listed))
             except NotFound:
