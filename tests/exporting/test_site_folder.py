@@ -78,6 +78,26 @@ def test_what_is_in_the_way_is_refused(site: SiteFolder, root: Path, key: Key) -
     assert [path.name for path in (root / "wheelyard-export").iterdir()] == []
 
 
+def test_empty_folders_of_a_killed_export_are_removed(
+    site: SiteFolder, root: Path, tmp_path: Path
+) -> None:
+    """A web server would list them as projects; nothing behind a link is removed."""
+    (tmp_path / "outside" / "empty").mkdir(parents=True)
+    (root / "files").symlink_to(tmp_path / "outside")
+    (root / "simple" / "b" / "c").mkdir(parents=True)
+    (root / "other").mkdir()
+    site.put(PAGE, b"page", None)
+    site.remove_leftovers(["simple/", "files/", "pypi/"])
+    assert sorted(path.name for path in root.iterdir()) == [
+        "files",
+        "other",
+        "simple",
+        "wheelyard-export",
+    ]
+    assert [path.name for path in (root / "simple").iterdir()] == ["a"]
+    assert (tmp_path / "outside" / "empty").is_dir()
+
+
 def test_links_are_not_followed(site: SiteFolder, root: Path, tmp_path: Path) -> None:
     """Neither a page nor a folder that is a link is read, written or listed."""
     outside = tmp_path / "outside"

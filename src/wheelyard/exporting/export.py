@@ -261,7 +261,7 @@ class _Run:
         """Return the sizes of all pages; first remove what no web server must find any more."""
         place = self._export.place
         if isinstance(place.store, SiteFolder):
-            place.store.remove_leftovers()
+            place.store.remove_leftovers((keys.FILES, LISTS, *ROOTS))
         existing = self._writer.sizes((*PREFIXES, EXPORT_PREFIX))
         if not self._options.is_gzipped:  # a web server might prefer old compressed pages
             pages = (key for key in existing if not key.endswith(".gz"))

@@ -1,7 +1,7 @@
 """A static site in a folder: objects that are replaced whole, and nothing else."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, flock
 from hashlib import blake2b
@@ -85,11 +85,19 @@ class SiteFolder:
                 short="Storage is not available.",
             ) from error
 
-    def remove_leftovers(self) -> None:
-        """Remove incomplete files of killed exports, and what earlier versions needed."""
+    def remove_leftovers(self, prefixes: Iterable[str]) -> None:
+        """
+        Remove incomplete files of killed exports, and what earlier versions needed.
+
+        Below `prefixes`, empty folders are removed, too.
+        """
         with suppress(OSError):
             for path in self._parts.glob(f"{PART_PREFIX}*"):
                 path.unlink(missing_ok=True)
+        for top in (self._root / prefix for prefix in prefixes):
+            for folder, _, _ in () if top.is_symlink() else os.walk(top, topdown=False):
+                with suppress(OSError):  # it is not empty
+                    os.rmdir(folder)  # noqa: PTH106 - hot
         for name in _OF_EARLIER_VERSIONS:
             rmtree(self._root / name, ignore_errors=True)
 
