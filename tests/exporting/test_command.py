@@ -75,7 +75,7 @@ def test_who_reads_the_site(
     [
         *("packages.example.com", "ftp://x.example", "https://", "/files", "//x.example/y", "link"),
         *("https://x.example/?a=b", "https://x.example/#f", "https://[x.example", "gs://bucket"),
-        "https://ann:secret@x.example/",
+        *("https://ann:secret@x.example/", "https://x.example/a b", "https://x.example:99999/"),
     ],
 )
 def test_no_address(stocked: StoreFolder, wheelyard: Typed, url: str) -> None:

@@ -1,8 +1,6 @@
 """`wheelyard export`: the index as plain files, for any web server or a public bucket."""
 
 import os
-from contextlib import suppress
-from urllib.parse import urlsplit
 
 import click
 from msgspec.structs import replace
@@ -24,6 +22,7 @@ from wheelyard.exporting.manifest import RequestedOptions, store_fingerprint
 from wheelyard.model.text import counted, escaped
 from wheelyard.settings.sections import MEMORY_LOCATION
 from wheelyard.settings.validation import is_public
+from wheelyard.settings.value_checks import is_url
 from wheelyard.storage.gcs.location import is_bucket, parse_location
 from wheelyard.wiring.index import Index
 
@@ -140,11 +139,8 @@ def _described(dest: str, result: ExportResult) -> dict[str, object]:
 
 
 def _url(text: str, option: str) -> str:
-    with suppress(ValueError):  # for unclosed brackets
-        parts = urlsplit(text)
-        is_plain = not (parts.query or parts.fragment or "@" in parts.netloc)
-        if parts.scheme in ("http", "https") and parts.netloc and is_plain:
-            return text.rstrip("/")
+    if is_url(text):
+        return text.rstrip("/")
     also = "copy, or " if option == "--files" else ""
     raise Invalid(
         f"{option} {quoted(text)} is no address. Write {also}a URL such as "
