@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.utils import NormalizedName
@@ -302,6 +303,35 @@ def test_a_name_that_becomes_private_meanwhile(
     assert b"A public package" not in seen.body
     assert b"99.0-py3" not in seen.body
     assert seen.status in {200, 404}
+
+
+@pytest.mark.parametrize(
+    ("rules", "suffix"),
+    [
+        pytest.param({"blocked_licenses": ("AGPL-*",)}, ".metadata", id="licence"),
+        pytest.param({}, ".metadata", id="core metadata"),
+        pytest.param({}, "", id="kept"),
+    ],
+)
+def test_a_file_whose_name_becomes_private_meanwhile(
+    tmp_path: Path, upstream: FakeUpstream, rules: dict[str, Any], suffix: str
+) -> None:
+    """A request for a file that waits for an upstream gets nothing public of a private name."""
+    upstream.publish(public_wheel("lately", "99.0", "Summary: STRANGER"))
+    gate, filename = upstream.hold_metadata("lately"), "lately-99.0-py3-none-any.whl"
+    files_gate = upstream.hold_files("lately")
+    with (
+        serving(tmp_path, upstream, shadow=("lately",), **rules) as server,
+        ThreadPoolExecutor() as pool,
+    ):
+        waiting = pool.submit(file_of, server, "lately", filename, suffix)
+        until(lambda: any(each.path.endswith(f"{filename}{suffix}") for each in upstream.requests))
+        publish(server, private_wheel("lately", "1.0"))
+        gate.set()
+        files_gate.set()
+        seen = waiting.result()
+
+    assert (seen.status, b"STRANGER" in seen.body) == (404, False)
 
 
 def test_stale_pages_say_so(server: InProcessServer, public: FakeUpstream) -> None:

@@ -133,7 +133,8 @@ class PublicFiles(Struct, frozen=True):
         """
         Run work that only reads the store, if the policy allows to download a file.
 
-        Both are done in one thread. Raise Forbidden if the policy does not allow it.
+        Both are done in one thread. Raise Forbidden if the policy does not allow it, and NotFound
+        if the name has become private while a licence was fetched.
         """
         upstream = self.reader.upstream
 
@@ -145,7 +146,10 @@ class PublicFiles(Struct, frozen=True):
             raise Forbidden(reason.text, code=reason.code, on_page=reason.on_page)
 
         if upstream.waits_for_licences:
-            return await self.reader.run_waiting(run)
+            try:
+                return await self.reader.run_waiting(run)
+            finally:  # also after a refusal, which is about a public package
+                await self.reader.require_public(self._page.name)
         return await self.context.pools.run_read(run)
 
     async def _removed_file(self, request: Request, wanted: WantedFile) -> Response:

@@ -31,6 +31,7 @@ from wheelyard.http.thread_pools import ThreadPools
 from wheelyard.model.access import Action, Caller
 from wheelyard.upstream.index import Peek, UpstreamIndex, UpstreamListing
 from wheelyard.upstream.pages import FoundPage
+from wheelyard.upstream.passed_on_file import PassedOnFile
 from wheelyard.upstream.why import Explanation, NameAnswer, RefreshedPage
 
 T = TypeVar("T")
@@ -88,18 +89,18 @@ class UpstreamReader:
         """
         if self.upstream.names.is_known(name):
             return None
-        is_private, known = await self._look(name)
-        if is_private:
+        peek = await self._look(name)
+        if peek is None:
             return None
-        if known.absence is not None:
-            raise NotFound(known.absence.text, short="No such project.")
+        if peek.absence is not None:
+            raise NotFound(peek.absence.text, short="No such project.")
         self._refuse_loop(asking)
-        page, is_forced = known.page, asking.wants_newest and caller.may_anywhere(Action.UPLOAD)
+        page, is_forced = peek.page, asking.wants_newest and caller.may_anywhere(Action.UPLOAD)
         if page is not None:
             is_forced &= page.origin.refused_for is None and page.origin.age >= REFRESH_SECONDS
-        if is_forced or (page is None and not known.is_absent):
-            found = await self._ask(name, asking, is_forced=is_forced)
-            is_private, page = await self._pools.run_read(partial(self._served, name, found))
+        if is_forced or (page is None and not peek.is_absent):
+            answer = await self._ask(name, asking, is_forced=is_forced)
+            is_private, page = await self._pools.run_read(partial(self._served, name, answer))
             if is_private:  # claimed meanwhile
                 return None
         if page is None:
@@ -113,11 +114,14 @@ class UpstreamReader:
         Raise NotFound if the upstream lacks it, or if the name has become private meanwhile; else
         Unavailable.
         """
-        found = await wrap_future(begin())
-        if await self._is_private(name):
-            getattr(found, "discard", lambda: None)()
-            raise project_not_found(name)
-        return found
+        fetched = await wrap_future(begin())
+        try:
+            await self.require_public(name)
+        except BaseException:
+            if isinstance(fetched, PassedOnFile):
+                fetched.discard()
+            raise
+        return fetched
 
     async def require_public(self, name: NormalizedName) -> None:
         """Raise NotFound if a name is private now, Unavailable if the store does not say."""
@@ -162,13 +166,12 @@ class UpstreamReader:
                 short="This index asks itself.",
             )
 
-    async def _look(self, name: NormalizedName) -> tuple[bool, Peek]:
-        """Return whether a name is private, and what is known of it without the network."""
+    async def _look(self, name: NormalizedName) -> Peek | None:
+        """Return what is known of a name without the network; None if it is private."""
         upstream, read = self.upstream, self._pools.run_read
 
-        def look() -> tuple[bool, Peek]:
-            is_private = upstream.names.is_private(name)
-            return is_private, Peek() if is_private else upstream.peek(name)
+        def look() -> Peek | None:
+            return None if upstream.names.is_private(name) else upstream.peek(name)
 
         if self._is_local:
             return await read(look)
@@ -182,12 +185,12 @@ class UpstreamReader:
         if isinstance(is_private, BaseException):
             raise is_private
         if is_private:
-            return True, Peek()
+            return None
         if isinstance(refusal, BaseException):
             raise refusal
         if isinstance(known, BaseException):
             raise known
-        return False, await read(lambda: upstream.judged(name, refusal, known))
+        return await read(lambda: upstream.judged(name, refusal, known))
 
     async def _is_private(self, name: NormalizedName) -> bool:
         return await self._pools.run_read(partial(self.upstream.names.is_private, name))
@@ -222,12 +225,12 @@ class UpstreamReader:
             return self.upstream.pages.get(name)  # what can be served all the same
 
     def _served(
-        self, name: NormalizedName, found: FoundPage | None
+        self, name: NormalizedName, answer: FoundPage | None
     ) -> tuple[bool, UpstreamListing | None]:
         """Return whether a name is private; if not, what clients may see of its page."""
         if self.upstream.names.is_private(name):
             return True, None
-        return False, None if found is None else self.upstream.serve(found)
+        return False, None if answer is None else self.upstream.serve(answer)
 
     def _require_guesses(self, client: str) -> None:
         """Raise Unavailable if a client has asked for too many names that no index has."""

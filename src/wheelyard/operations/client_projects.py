@@ -1,7 +1,6 @@
 """Which projects the settings of a client have to name: some, and all private ones they need."""
 
 from collections.abc import Collection, Sequence
-from typing import Final
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
@@ -10,15 +9,11 @@ from wheelyard.catalog.document_cache import damaged
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.projects import Projects, unknown_project
 from wheelyard.concurrency.prefetch import prefetch_map
-from wheelyard.errors import Invalid, NotFound
+from wheelyard.errors import NotFound
 from wheelyard.model.access import Action, Caller, Pattern, matches_any
-from wheelyard.model.lenient_metadata import parse_leniently
-from wheelyard.model.metadata import parse_headers
 from wheelyard.model.project import File
+from wheelyard.operations.search.facts_reader import MAX_CONCURRENT_READS, described_in
 from wheelyard.rendering.project_facts import required_name
-
-MAX_CONCURRENT_READS: Final = 16
-"""Objects that are read at a time from a remote store."""
 
 
 class ClientProjects(Struct, frozen=True):
@@ -82,7 +77,7 @@ class ClientProjectsReader(Struct, frozen=True):
             required |= {NormalizedName(required_name(text)) for text in requirements}
         return required - {""}
 
-    def _requirements(self, name: NormalizedName, file: File) -> tuple[str, ...]:
+    def _requirements(self, name: NormalizedName, file: File) -> Sequence[str]:
         if not file.has_metadata:
             return ()
         try:
@@ -91,7 +86,4 @@ class ClientProjectsReader(Struct, frozen=True):
             # not NotFound: what is not read might need another private project
             message = f"The core metadata of {file.filename} are lost. Run 'wheelyard check'."
             raise damaged(message, "lost") from fault
-        try:
-            return parse_headers(raw).every("requires-dist")
-        except Invalid:
-            return parse_leniently(raw, name, file.version).requires_dist
+        return described_in(raw, name, file.version).requirements
