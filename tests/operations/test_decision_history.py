@@ -47,14 +47,12 @@ def decide(
 @pytest.mark.parametrize("is_local", [True, False])
 def test_newest_first(records: DecisionRecords, is_local: bool) -> None:  # noqa: FBT001 - of pytest
     """All decisions about a project are told, also those that others have replaced."""
-    assert decision_history(records, DEMO, is_local=is_local).decisions == ()
+    assert decision_history(records, DEMO, is_local=is_local) == ([], True)
     first = decide(records, DEMO, Verdict.APPROVED, "1.0")
     decide(records, OTHER, Verdict.BLOCKED)
     last = decide(records, DEMO, Verdict.BLOCKED)
 
-    found = decision_history(records, DEMO, is_local=is_local)
-
-    assert (found.decisions, found.is_whole) == ((last, first), True)
+    assert decision_history(records, DEMO, is_local=is_local) == ([last, first], True)
 
 
 def test_reading_is_bounded(records: DecisionRecords, store: FaultyStore) -> None:
@@ -69,6 +67,6 @@ def test_reading_is_bounded(records: DecisionRecords, store: FaultyStore) -> Non
 
     found = decision_history(records, DEMO, is_local=True)
 
-    assert (found.decisions, found.is_whole) == ((again, in_force), False)
-    assert replaced not in found.decisions
+    assert found == ([again, in_force], False)
+    assert replaced not in found[0]
     assert len(store.calls) <= DECISION_COMMITS + 1

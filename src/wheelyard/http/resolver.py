@@ -73,16 +73,6 @@ class Asking(Struct, frozen=True):
     """Whether a caller who may upload can have them asked now."""
 
     @property
-    def client(self) -> str:
-        """Whose requests are counted together."""
-        return self.request.client_key
-
-    @property
-    def via(self) -> str:
-        """The header of that name: the servers that the request has gone through."""
-        return self.request.headers.get(b"via", b"").decode("latin-1")
-
-    @property
     def wants_newest(self) -> bool:
         """Whether it is for a page that comes from no cache."""
         stated = self.request.headers.get(b"cache-control", b"").lower().split(b",")

@@ -94,7 +94,7 @@ class UpstreamReader:
             return None
         if peek.absence is not None:
             raise NotFound(peek.absence.text, short="No such project.")
-        self._refuse_loop(asking)
+        self._refuse_loop(asking.request)
         page, is_forced = peek.page, asking.wants_newest and caller.may_anywhere(Action.UPLOAD)
         if page is not None:
             is_forced &= page.origin.refused_for is None and page.origin.age >= REFRESH_SECONDS
@@ -158,8 +158,8 @@ class UpstreamReader:
             self._unknown_names.record_failure((_guesses_of(client),))
         return found
 
-    def _refuse_loop(self, asking: Asking) -> None:
-        if self.upstream.config.is_loop(asking.via):
+    def _refuse_loop(self, request: Request) -> None:
+        if self.upstream.config.is_loop(request.headers.get(b"via", b"").decode("latin-1")):
             raise Unavailable(
                 "This index is its own upstream index. Change the url in [upstream].",
                 code=UPSTREAM_LOOP,
@@ -204,7 +204,7 @@ class UpstreamReader:
         If that takes long, a page that is known is returned instead, while the question goes on;
         not if it `is_forced`, as the caller wants no such page.
         """
-        pages, client = self.upstream.pages, asking.client
+        pages, client = self.upstream.pages, asking.request.client_key
         self._require_guesses(client)
 
         async def ask() -> FoundPage | None:

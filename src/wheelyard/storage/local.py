@@ -15,9 +15,6 @@ store can still create a link between the check and the write.
 
 The group of the store may read its objects; only the owner may use what is private: the spool, the
 locks, and the keys that are named when the store is opened.
-
-A static site is a local store, too. It can be exported again, so it is not fsynced, and a web
-server reads it, so the umask decides the modes.
 """
 
 import os

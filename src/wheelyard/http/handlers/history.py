@@ -38,10 +38,8 @@ async def _decisions(request: Request, web: WebPages, listing: OpenListing) -> R
     known = await web.context.pools.run_read(records.get)
 
     def render() -> bytes:
-        found = decision_history(records, name, is_local=index.is_local)
-        return decisions_page(
-            web.environment, viewer, name, found.decisions, is_whole=found.is_whole
-        )
+        decisions, is_whole = decision_history(records, name, is_local=index.is_local)
+        return decisions_page(web.environment, viewer, name, decisions, is_whole=is_whole)
 
     version, is_same = ObjectVersion(f"decisions {known.version}"), listing.open.watch()
     key = ("decisions", name, viewer)
