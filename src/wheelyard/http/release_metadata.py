@@ -41,13 +41,13 @@ class ReleaseMetadata:
             return frozenset()
         digest = self.file.core_metadata or self.file.sha256
         key = f"{self.listing.name} {digest}"
-        found = self.remembered.get(key) if digest else None
-        if found is None:
-            found = dependency_names(await self.load())
+        names = self.remembered.get(key) if digest else None
+        if names is None:
+            names = dependency_names(await self.load())
             if digest and not self.is_missing:
-                size = 256 + len(key) + sum(100 + len(name) for name in found)
-                self.remembered.put(key, found, size)
-        return found
+                size = 256 + len(key) + sum(100 + len(name) for name in names)
+                self.remembered.put(key, names, size)
+        return names
 
     async def load(self) -> CoreMetadata:
         """

@@ -155,8 +155,8 @@ class PublicFiles(Struct, frozen=True):
     async def _removed_file(self, request: Request, wanted: WantedFile) -> Response:
         """Return the response with a file that its page does not list any more; never fetch it."""
         upstream, page = self.reader.upstream, self._page
-        removed = (each for each in page.removed if each.filename == wanted.filename)
-        file = next((each for each in removed if each.sha256 == wanted.sha256), None)
+        removed = (file for file in page.removed if file.filename == wanted.filename)
+        file = next((file for file in removed if file.sha256 == wanted.sha256), None)
         if file is None or not upstream.config.keep_removed:
             return file_not_found()
         stored = await self._if_allowed(file, partial(upstream.files.find, page, file))

@@ -111,10 +111,10 @@ class UpstreamIndex:
 
         It asks nobody, counts nothing, and does not look whether the name is private.
         """
-        found = self.pages.stored(name)
-        if found is None:
+        stored = self.pages.stored(name)
+        if stored is None:
             return None
-        page = self.files.with_digests(found)
+        page = self.files.with_digests(stored)
         return self._listing(page, self.policy.view(page, self.runtime.now()), "")
 
     def refresh(self, name: NormalizedName) -> RefreshedPage:

@@ -25,11 +25,12 @@ class UpstreamOrigin(Origin, frozen=True, kw_only=True):
 
     def hidden(self) -> Sequence[HiddenFiles]:
         """Return what is not shown, the newest version first, files with one reason together."""
-        hidden, by_name = self.view.hidden, self.page.by_filename
-        files = [(by_name[each].version, reason.for_people) for each, reason in hidden.items()]
-        files.sort(key=lambda each: (listed_version(each[0]), each[1]), reverse=True)
+        page = self.page.by_filename
+        hidden = [(page[name].version, why.for_people) for name, why in self.view.hidden.items()]
+        hidden.sort(key=lambda file: (listed_version(file[0]), file[1]), reverse=True)
         return [
-            HiddenFiles(version, len(list(some)), text) for (version, text), some in groupby(files)
+            HiddenFiles(version, len(list(files)), reason)
+            for (version, reason), files in groupby(hidden)
         ]
 
     def decisions(self) -> Sequence[Decision]:

@@ -66,54 +66,53 @@ class PublicProjectList(Struct):
         """Return a version of the facts of each project; see `PublicProjects`."""
         self._list()
         accepted = self.upstream.policy.accepted(self._used_names())
-        found = {
+        versions = {
             name: self._version(name, decisions)
             for name, decisions in accepted
             if not self.upstream.names.patterns.match(name)
         }
-        self._left_out = {
-            name: version for name, version in self._left_out.items() if found.get(name) == version
-        }
+        self._left_out = dict(self._left_out.items() & versions.items())
         self._undescribed = {
-            name: since for name, since in self._undescribed.items() if name in found
+            name: since for name, since in self._undescribed.items() if name in versions
         }
-        return {name: each for name, each in found.items() if name not in self._left_out}
+        return {name: version for name, version in versions.items() if name not in self._left_out}
 
     def read(
         self, versions: Collection[tuple[NormalizedName, ObjectVersion]]
     ) -> dict[NormalizedName, ProjectFacts | None]:
         """Return the facts of these projects; None for one of which nothing is shown."""
         threads = 1 if self.upstream.is_local or len(versions) == 1 else MAX_CONCURRENT_READS
-        some = prefetch_map(lambda each: self._facts(*each), versions, threads)
-        found = dict(zip((name for name, _ in versions), some, strict=True))
-        now = self.upstream.runtime.seconds()
-        for name, version in versions:
-            facts = found[name]
+        read = prefetch_map(lambda project: self._facts(*project), versions, threads)
+        by_name, now = dict[NormalizedName, ProjectFacts | None](), self.upstream.runtime.seconds()
+        for (name, version), facts in zip(versions, read, strict=True):
+            by_name[name] = facts
             if facts is None:
                 self._left_out[name] = version
             elif facts.version and not facts.summary:
                 self._undescribed.setdefault(name, now)
             else:
                 self._undescribed.pop(name, None)
-        return found
+        return by_name
 
     def _list(self) -> None:
         """List the stored pages; on a bucket, not more often than documents are."""
         upstream, now = self.upstream, self.upstream.runtime.monotonic()
         if now < self._list_at:
             return
-        stores = {each.id: upstream.files.cache(each.id).store for each in upstream.config.servers}
+        ids = [server.id for server in upstream.config.servers]
+        stores = {upstream_id: upstream.files.cache(upstream_id).store for upstream_id in ids}
         count = 0
         for upstream_id, store in stores.items():
             entries = list(store.list(keys.UPSTREAM_PAGES))
-            names = (keys.project_of_upstream_page(each.key) for each in entries)
-            pages = {name: each for name, each in zip(names, entries, strict=True) if name}
-            self._pages[upstream_id] = pages
+            names = map(keys.project_of_upstream_page, (entry.key for entry in entries))
+            self._pages[upstream_id] = {
+                name: entry for name, entry in zip(names, entries, strict=True) if name
+            }
             count += len(entries)
         if now >= self._kept_at + DAY_SECONDS and any(map(self._is_old, self._entries())):
-            listed = [each.key for store in stores.values() for each in store.list(keys.FILES)]
+            listed = [entry.key for store in stores.values() for entry in store.list(keys.FILES)]
             owners = filter(None, map(keys.parse_file_key, listed))
-            self._kept = frozenset(NormalizedName(each.project) for each in owners)
+            self._kept = frozenset(NormalizedName(owner.project) for owner in owners)
             self._kept_at = now
             count += len(listed)
         if not upstream.is_local:
@@ -133,7 +132,7 @@ class PublicProjectList(Struct):
 
     def _page(self, name: NormalizedName) -> tuple[str, Entry | None]:
         """Return the id of the upstream index that a project belongs to, and its stored page."""
-        asked = [each.server.id for each in self.upstream.clients.asked_for(name)]
+        asked = [client.server.id for client in self.upstream.clients.asked_for(name)]
         for upstream_id in asked:
             entry = self._pages.get(upstream_id, {}).get(name)
             if entry is not None:

@@ -35,13 +35,13 @@ async def _decisions(request: Request, web: WebPages, listing: OpenListing) -> R
     """Return the response with what was decided about a public project."""
     index, name, viewer = web.context.index, listing.name, web.viewer(request.caller)
     records = index.decisions
-    known = await web.context.pools.run_read(records.get)
+    document = await web.context.pools.run_read(records.get)
 
     def render() -> bytes:
         decisions, is_whole = decision_history(records, name, is_local=index.is_local)
         return decisions_page(web.environment, viewer, name, decisions, is_whole=is_whole)
 
-    version, is_same = ObjectVersion(f"decisions {known.version}"), listing.open.watch()
+    version, is_same = ObjectVersion(f"decisions {document.version}"), listing.open.watch()
     key = ("decisions", name, viewer)
     return await web.respond(request, key, version, render, listing=listing, is_current=is_same)
 

@@ -251,9 +251,9 @@ async def _missing_release(request: Request, web: WebPages, listing: OpenListing
 async def _latest_file(web: WebPages, listing: OpenListing) -> ShownFile | None:
     """Return the file that describes the latest release; remembered, as releases may be many."""
     key = f"{listing.name} {listing.version}"
-    found = web.latest_files.get(key)
-    if found is not None:
-        return found
+    remembered = web.latest_files.get(key)
+    if remembered is not None:
+        return remembered
     latest = await web.context.pools.run_read(lambda: latest_release(releases_of(listing)))
     if latest is None:
         return None

@@ -62,13 +62,13 @@ class FactsReader(Struct, frozen=True):
 
     def released(self, names: Iterable[NormalizedName]) -> set[NormalizedName]:
         """Return those of some names, each with a document, that are not private any more."""
-        found = set[NormalizedName]()
+        released = set[NormalizedName]()
         for name in names:
             with DamageIgnored():  # one whose document is damaged may be private
                 document = self.projects.documents.get(keys.project(name)).value
                 if document is not None and document.is_released:
-                    found.add(name)
-        return found
+                    released.add(name)
+        return released
 
     def _document(
         self, name: NormalizedName, version: ObjectVersion | None

@@ -44,12 +44,12 @@ class VisibleProjects(Struct, frozen=True):
     @property
     def private(self) -> Iterator[ProjectFacts]:
         """The private ones of them."""
-        return (each for each in self.projects if not each.origin)
+        return (project for project in self.projects if not project.origin)
 
     @property
     def public(self) -> Iterator[ProjectFacts]:
         """Those of upstream indexes."""
-        return (each for each in self.projects if each.origin)
+        return (project for project in self.projects if project.origin)
 
     def search(self, text: str, start: int, stop: int) -> Found:
         """
@@ -75,8 +75,8 @@ class VisibleProjects(Struct, frozen=True):
         ordered = chain(  # only as far as it is asked for
             found[begin:exact],
             _private_first(found[exact:end]),
-            _private_first(each for each in others if name in each.name),
-            _private_first(each for each in others if name not in each.name),
+            _private_first(project for project in others if name in project.name),
+            _private_first(project for project in others if name not in project.name),
         )
         return Found(len(found), list(islice(ordered, start, stop)))
 
@@ -124,7 +124,7 @@ class ProjectTable(Struct, frozen=True, dict=True):
         parts, end, count = list[ProjectFacts](), 0, len(self.projects)
         for start, stop in [*sorted(map(self._range, patterns)), (count, count)]:
             if has_all_public and end < start and self._has_public:
-                parts += (each for each in self.projects[end:start] if each.origin)
+                parts += (project for project in self.projects[end:start] if project.origin)
             parts += self.projects[max(start, end) : stop]
             end = max(end, stop)
         return VisibleProjects(tuple(parts))
@@ -132,11 +132,11 @@ class ProjectTable(Struct, frozen=True, dict=True):
     @property
     def private_names(self) -> set[NormalizedName]:
         """The names of the private projects."""
-        return {each.name for each in self.projects if not each.origin}
+        return {project.name for project in self.projects if not project.origin}
 
     @cached_property
     def _has_public(self) -> bool:
-        return any(each.origin for each in self.projects)
+        return any(project.origin for project in self.projects)
 
     def find(self, name: NormalizedName) -> ProjectFacts | None:
         """Return the facts of a project; None if it is not known."""

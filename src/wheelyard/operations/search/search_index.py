@@ -188,14 +188,14 @@ class SearchIndex(Struct):
         table = self._table or ProjectTable()
         if not table.projects:
             return table_of(map(name_facts, listed))
-        known, public = table.private_names, self.public
+        private, public = table.private_names, self.public
         hidden = {
-            each.name
-            for each in table.projects
-            if each.origin and (public is None or not public.may_show(each.name))
+            facts.name
+            for facts in table.projects
+            if facts.origin and (public is None or not public.may_show(facts.name))
         }
-        added = {name: name_facts(name) for name in listed - known}
-        return table.updated(dict.fromkeys(known - listed | hidden) | added)
+        added = {name: name_facts(name) for name in listed - private}
+        return table.updated(dict.fromkeys(private - listed | hidden) | added)
 
     def _note_new_names(self, table: ProjectTable) -> None:
         """Note the projects that other processes have made, which a local store tells for free."""
@@ -287,9 +287,9 @@ class SearchIndex(Struct):
         versions = public.versions()
         taken = unlisted & versions.keys()
         private = listed | before.private_names | (taken - self.reader.released(taken))
-        versions = {name: each for name, each in versions.items() if name not in private}
-        known = {each.name for each in before.projects if each.origin}
-        self._merge(before, dict.fromkeys(known - versions.keys()))
+        versions = {name: version for name, version in versions.items() if name not in private}
+        shown = {facts.name for facts in before.projects if facts.origin}
+        self._merge(before, dict.fromkeys(shown - versions.keys()))
         return self._renew(before, versions, public.read)
 
     def _renew(

@@ -92,7 +92,7 @@ def decisions_page(
         name=name,
         is_public=True,
         is_whole=is_whole,
-        changes=[_told(each) for each in decisions],
+        changes=[_told(decision) for decision in decisions],
         links=HistoryLinks(None, 0),
         lost=(),
     )

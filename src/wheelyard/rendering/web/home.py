@@ -86,7 +86,7 @@ def home_page(
 
 
 def _private(projects: Sequence[ProjectFacts]) -> list[ProjectFacts]:
-    return [each for each in projects if not each.origin]
+    return [project for project in projects if not project.origin]
 
 
 def _counted(private: int, public: int) -> str:

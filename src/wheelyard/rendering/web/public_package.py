@@ -29,7 +29,7 @@ class PublicPackage(Struct, frozen=True):
     def of_release(self, version: str) -> "PublicPackage":
         """Return what the page of one release says: nothing of what others hide."""
         wanted = strip_trailing_zeros(version)
-        hidden = [each for each in self.hidden if strip_trailing_zeros(each.version) == wanted]
+        hidden = [some for some in self.hidden if strip_trailing_zeros(some.version) == wanted]
         return replace(self, hidden=hidden)
 
     @property
@@ -56,7 +56,7 @@ class PublicPackage(Struct, frozen=True):
     @property
     def told_decisions(self) -> list[tuple[str, str, str]]:
         """What was decided in words, by whom, and on which day."""
-        return [(describe(each), each.by, timestamp(each.at)[:10]) for each in self.decisions]
+        return [(describe(made), made.by, timestamp(made.at)[:10]) for made in self.decisions]
 
 
 def public_package(origin: Origin) -> PublicPackage | None:

@@ -195,10 +195,10 @@ class Policy:
 
         Each comes with what was decided about it; that is read once. Raises Unavailable as above.
         """
-        known = (self._decisions().value or DecisionList()).by_project
-        approved = (name for name, decisions in known.items() if _approves(decisions))
+        decided = (self._decisions().value or DecisionList()).by_project
+        approved = (name for name, decisions in decided.items() if _approves(decisions))
         for name in {*names, *approved}:
-            decisions = known.get(name, UNDECIDED)
+            decisions = decided.get(name, UNDECIDED)
             if self.rules.accept(name) and self._refuses(name, decisions) is None:
                 yield name, decisions
 
@@ -257,7 +257,7 @@ class Policy:
 
 
 def _approves(decisions: ProjectDecisions) -> bool:
-    return any(each.verdict is Verdict.APPROVED for each in decisions.all)
+    return any(decision.verdict is Verdict.APPROVED for decision in decisions.all)
 
 
 def _generation(

@@ -60,7 +60,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True):
 
     def accept(self, name: NormalizedName) -> bool:
         """Return whether an upstream index is asked for a name."""
-        return any(each.accepts(name) for each in self.names)
+        return any(names.accepts(name) for names in self.names)
 
     def cooldown_begin(self, file: UpstreamFile) -> datetime | None:
         """Return from when the cooldown of a file counts; None if nobody knows."""
