@@ -12,6 +12,7 @@ from tests.exporting.sites import BASE, MANIFEST, broken, tree
 from tests.fake_gcs.server import FakeGcs
 from tests.http.packages import wheel
 from wheelyard.exporting.manifest import RequestedOptions
+from wheelyard.exporting.site import SiteWriter
 
 pytestmark = pytest.mark.integration
 
@@ -139,6 +140,27 @@ def test_files_are_left_elsewhere(stocked: StoreFolder) -> None:
         assert f"{ELSEWHERE}/demo/".encode() in tree(site)[f"simple/demo/{path}"]
     assert f"{ELSEWHERE}/demo/".encode() in tree(site)["pypi/demo/json"]
     assert export_to(index, site, RequestedOptions()).projects == 0
+
+
+def test_files_are_left_elsewhere_after_an_interrupted_export(
+    stocked: StoreFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No copy stays, though the export that was told so first was interrupted."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    index, site, elsewhere = stocked.index, stocked.site, RequestedOptions(files_url=ELSEWHERE)
+    export_to(index, site, COPIED)
+    with monkeypatch.context() as patch:
+        patch.setattr(SiteWriter, "delete", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            export_to(index, site, elsewhere)
+
+    export_to(index, site, RequestedOptions())
+
+    export_to(index, stocked.folder / "fresh", RequestedOptions(base_url=BASE, files_url=ELSEWHERE))
+    assert tree(site) == tree(stocked.folder / "fresh")
 
 
 def test_upload_with_a_wrong_place(sandbox: Sandbox, wheelyard: Typed) -> None:

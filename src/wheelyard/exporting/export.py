@@ -317,8 +317,9 @@ class _Run:
         self._obsolete |= pages.keys()
         is_own_url = options.files_url == f"{options.base_url}/files"
         if self._export.owns_files and not is_own_url:
-            had_copies = bool(was.format) and not was.options.files_url
-            without = gone | names if options.files_url and had_copies else gone
+            # copies of an earlier export, perhaps of an interrupted one
+            had_copies = bool(options.files_url and was.format and self._is_full)
+            without = gone | names if had_copies else gone
             files = self._writer.sizes(keys.files_of(name) for name in without)
             self._obsolete |= {key for key in files if keys.parse_file_key(key)}
         # pages go before the files that they name
