@@ -1,5 +1,6 @@
 """Exports of private names without files: reserved, claimed, emptied and released ones."""
 
+import pytest
 from msgspec.json import encode
 from packaging.utils import NormalizedName
 
@@ -8,6 +9,7 @@ from tests.exporting.sites import BASE, tree
 from tests.http.packages import wheel
 from tests.operations.in_memory_index import ALICE
 from wheelyard.exporting.manifest import FORMAT, MANIFEST_PATH, Lease, Manifest, Options
+from wheelyard.exporting.project_export import ROOTS
 
 LATER, BEGUN, DEMO = NormalizedName("later"), NormalizedName("begun"), NormalizedName("demo")
 
@@ -53,10 +55,14 @@ def test_a_claimed_name_gets_its_project(harness: ExportHarness) -> None:
     harness.assert_fresh()
 
 
-def test_released_after_an_interrupted_export(harness: ExportHarness) -> None:
+@pytest.mark.parametrize("has_pages", [True, False])
+def test_released_after_an_interrupted_export(harness: ExportHarness, *, has_pages: bool) -> None:
     """No file stays of a name that was released after its first export was interrupted."""
     harness.publish(wheel("demo", "1.0"))
     harness.export()
+    pages = [entry.key for root in ROOTS for entry in harness.site.list(f"{root}demo/")]
+    for key in () if has_pages else pages:
+        harness.site.delete(key, None)
     manifest = Manifest(options=Options(base_url=BASE), format=FORMAT, lease=Lease("", 0.0))
     harness.site.put(MANIFEST_PATH, encode(manifest), None)
     delete(harness.index, "demo", "1.0")

@@ -169,6 +169,7 @@ class _Run:
                 options=self._options,
                 generator=page_generator(),
                 foreign=self._manifest.foreign,
+                has_copies=not self._options.files_url,
                 projects=entries,
             )
         )
@@ -317,11 +318,14 @@ class _Run:
         self._obsolete |= pages.keys()
         is_own_url = options.files_url == f"{options.base_url}/files"
         if self._export.owns_files and not is_own_url:
-            # copies of an earlier export, perhaps of an interrupted one
-            had_copies = bool(options.files_url and was.format and self._is_full)
-            without = gone | names if had_copies else gone
-            files = self._writer.sizes(keys.files_of(name) for name in without)
-            self._obsolete |= {key for key in files if keys.parse_file_key(key)}
+            # an interrupted export may have copied files of a name that is in no list any more
+            is_any = self._is_full and was.has_copies
+            prefixes = [keys.FILES] if is_any else [keys.files_of(name) for name in gone]
+            kept = set[NormalizedName]() if options.files_url else names
+            for key in self._writer.sizes(prefixes):
+                file = keys.parse_file_key(key)
+                if file is not None and file.project not in kept:
+                    self._obsolete.add(key)
         # pages go before the files that they name
         by_kind = sorted(self._obsolete, key=lambda key: (key.startswith(keys.FILES), key))
         self._writer.delete(by_kind)

@@ -145,6 +145,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
     """None if the last export has ended, and every page is what the rest of the manifest says."""
     foreign: tuple[str, ...] | None = None
     """Pages that a web server's owner may have, too, and had; None if that is not known."""
+    has_copies: bool = True
+    """Whether the site may have files that an export has copied, perhaps an interrupted one."""
     projects: tuple[ManifestEntry, ...] = ()
 
     @property
@@ -173,7 +175,12 @@ def _decode(body: bytes) -> Manifest:
         other = Decoder(_OtherManifest).decode(body)
         is_known = other.lists is not None
         foreign = tuple(path for path in COMMON_PATHS if path not in (other.lists or ()))
-        return Manifest(options=other.options, format=1, foreign=foreign if is_known else None)
+        return Manifest(
+            options=other.options,
+            format=1,
+            foreign=foreign if is_known else None,
+            has_copies=not other.options.files_url,
+        )
     return Manifest(format=1)
 
 
@@ -230,7 +237,8 @@ class SiteLease:
 
         With it, the manifest gets the options, which stay if the export is interrupted.
         """
-        self._manifest = replace(before, format=FORMAT, options=options)
+        has_copies = before.has_copies or not options.files_url
+        self._manifest = replace(before, format=FORMAT, options=options, has_copies=has_copies)
         self._put(LEASE_SECONDS)
 
     def require(self) -> None:
@@ -264,7 +272,7 @@ class SiteLease:
     def _load(self) -> tuple[Manifest, ObjectVersion]:
         stored = self._site.get(MANIFEST_PATH)
         if not isinstance(stored, Stored):
-            return Manifest(), ABSENT
+            return Manifest(has_copies=False), ABSENT
         return _decode(stored.body), stored.version
 
     def _foreign(self) -> tuple[str, ...]:
