@@ -74,9 +74,8 @@ class SiteFolder:
         self._folders = set[Path]()
         """Folders that are there, without a link on the way to them."""
         try:
-            self._parts.mkdir(parents=True, exist_ok=True)
-            self._require_no_links(self._parts)
-            if not os.access(self._parts, os.W_OK | os.X_OK):
+            self._root.mkdir(parents=True, exist_ok=True)
+            if not os.access(self._root, os.W_OK | os.X_OK):
                 raise PermissionError(13, os.strerror(13))
         except OSError as error:
             raise Unavailable(
@@ -118,7 +117,8 @@ class SiteFolder:
         """See `SiteStore`; a version can be expected of objects beside the incomplete files."""
         del kind
         target = self._path(key)
-        with storage_faults(str(key)):
+        with storage_faults(f"{key} of the site"):
+            self._make_folder(self._parts)
             self._make_folder(target.parent)
             if os.path.islink(target):  # noqa: PTH114 - hot
                 raise link_error(str(target))
@@ -141,7 +141,7 @@ class SiteFolder:
         """Delete an object, and the empty folders above it."""
         del expect
         folder = self._path(key)
-        with storage_faults(str(key)):
+        with storage_faults(f"{key} of the site"):
             self._require_no_links(folder.parent)
             folder.unlink(missing_ok=True)
         with suppress(OSError):  # the first that is not empty
