@@ -1,6 +1,5 @@
 """Stores to export, and commands to type."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from shutil import copytree
 
@@ -8,7 +7,6 @@ import pytest
 
 from tests.cli.conftest import wheelyard as _wheelyard
 from tests.exporting.export_fixture import ExportHarness, StoreFolder, stock
-from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 
 wheelyard = _wheelyard
 
@@ -32,10 +30,3 @@ def stocked(tmp_path: Path, stocked_template: StoreFolder) -> StoreFolder:
     """The same, for one test alone."""
     copytree(stocked_template.store, tmp_path / "store")
     return StoreFolder(tmp_path)
-
-
-@pytest.fixture
-def cloud() -> Iterator[FakeGcs]:
-    """Two buckets, one for a store and one for a site."""
-    with running_fake_gcs("wheels", "site") as server:
-        yield server

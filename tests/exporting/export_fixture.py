@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 from random import Random
 
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
@@ -32,9 +33,7 @@ from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import Index, build_index, open_index
 
-THEN = datetime(2014, 5, 6, 7, 8, 9, tzinfo=UTC)
-ODD = ("a", "a-b", "a0", "zope-2-x")
-"""Names whose order depends on who sorts them."""
+AT_BASE = RequestedOptions(base_url=BASE)
 WRITES = frozenset({"put", "delete"})
 STORE_WRITES = frozenset({"store put", "store delete"})
 
@@ -44,12 +43,25 @@ OnCall = Callable[[str, str], None]
 """Called before each of them; what it raises, the call does."""
 
 
+def ignore(*_: object) -> None:
+    """Do nothing with what an export says."""
+
+
 def export_to(
-    index: Index, dest: Path | str, requested: RequestedOptions, *, everything: bool = False
+    index: Index, dest: Path | str, requested: RequestedOptions = AT_BASE
 ) -> ExportResult:
     """Export an index as the command does, without its output."""
-    export = open_export(index, str(dest), requested, lambda: None)
-    return export.run(lambda *_: None, everything=everything)
+    return open_export(index, str(dest), requested, ignore).run(ignore)
+
+
+def clocked(clock: Clock, random: Random) -> Runtime:
+    """Return a runtime whose clock moves while something pauses, and else not."""
+    return Runtime(
+        now=lambda: clock.now,
+        monotonic=clock.seconds,
+        pause=lambda seconds: clock.advance(seconds=seconds),
+        random=random,
+    )
 
 
 @dataclass(frozen=True)
@@ -77,6 +89,19 @@ class StoreFolder:
         """Upload packages."""
         publish(self.index, self.folder, *packages)
 
+    def fresh(self, requested: RequestedOptions = AT_BASE) -> dict[str, bytes]:
+        """Return what an export to a new folder makes."""
+        export_to(self.index, self.folder / "fresh", requested)
+        return tree(self.folder / "fresh")
+
+    def export_patiently(self, site: Path) -> tuple[ExportResult, int]:
+        """Export, waiting for others on a clock that a wait moves; return how often it waited."""
+        waits, clock = list[int](), Clock(self.index.runtime.now())
+        export = open_export(self.index, str(site), AT_BASE, ignore)
+        runtime = clocked(clock, self.index.runtime.random)
+        lease = SiteLease(export.place.store, runtime, lambda: waits.append(1))
+        return replace(export, lease=lease).run(ignore), len(waits)
+
 
 @dataclass
 class ExportHarness:
@@ -84,6 +109,7 @@ class ExportHarness:
 
     folder: Path
     clock: Clock = field(default_factory=Clock)
+    options: RequestedOptions = AT_BASE
     waits: int = 0
     """How often an export has said that it waits for another one."""
 
@@ -93,29 +119,16 @@ class ExportHarness:
         self.site = MemoryStore(self.clock.seconds)
         self.index = self.opened(self.store)
 
-    def opened(self, store: Store, clock: Clock | None = None) -> Index:
-        """Return the index over a store, as another process has it, perhaps with another clock."""
-        time = clock or self.clock
-        runtime = Runtime(
-            now=lambda: time.now,
-            monotonic=time.seconds,
-            pause=lambda seconds: time.advance(seconds=seconds),
-            random=Random(next(self._seeds)),
-        )
+    def opened(self, store: Store) -> Index:
+        """Return the index over a store, as another process has it."""
+        runtime = clocked(self.clock, Random(next(self._seeds)))
         return build_index(store, Spool(self.folder), Settings(), runtime)
 
     def publish(self, *packages: Package) -> None:
         """Upload packages."""
         publish(self.index, self.folder, *packages)
 
-    def opened_export(
-        self,
-        site: Store,
-        on_call: OnCall = lambda *_: None,
-        *,
-        clock: Clock | None = None,
-        is_gzipped: bool = False,
-    ) -> Export:
+    def opened_export(self, on_call: OnCall, site: Store | None = None) -> Export:
         """
         Return the export to a site in memory, as another process has it.
 
@@ -123,33 +136,27 @@ class ExportHarness:
         verb begins with `store `.
         """
         store = ObservedStore(self.store, lambda verb, key: on_call(f"store {verb}", key))
-        index, site = self.opened(store, clock), ObservedStore(site, on_call)
+        index, observed = self.opened(store), ObservedStore(site or self.site, on_call)
         return Export(
             index=index,
-            place=SitePlace(site, index.spool, is_bucket=False),
-            lease=SiteLease(site, index.runtime, self._note_wait),
-            requested=RequestedOptions(base_url=BASE, is_gzipped=is_gzipped),
+            place=SitePlace(observed, index.spool, is_bucket=False),
+            lease=SiteLease(observed, index.runtime, self._note_wait),
+            requested=self.options,
             file_store=FileStore,
         )
 
-    def export(
-        self, site: Store | None = None, *, everything: bool = False, is_gzipped: bool = False
-    ) -> Calls:
+    def export(self, site: Store | None = None, *, everything: bool = False) -> Calls:
         """Bring a site up to date; return what was written to it but for the manifest."""
         calls = Calls()
-        export = self.opened_export(
-            site or self.site,
-            lambda verb, key: calls.append((verb, key)),
-            is_gzipped=is_gzipped,
-        )
-        self.result = export.run(lambda *_: None, everything=everything)
+        export = self.opened_export(lambda *call: calls.append(call), site)
+        self.result = export.run(ignore, everything=everything)
         assert not [call for call in calls if call[0] in STORE_WRITES]
         return [call for call in calls if call[0] in WRITES and call[1] != MANIFEST]
 
-    def fresh(self, *, is_gzipped: bool = False) -> dict[str, bytes]:
+    def fresh(self) -> dict[str, bytes]:
         """Return what an export to a new site makes."""
         site = MemoryStore(self.clock.seconds)
-        self.export(site, is_gzipped=is_gzipped)
+        self.export(site)
         return tree(site)
 
     def assert_fresh(self, told: object = "") -> None:
@@ -172,16 +179,14 @@ def publish(index: Index, spool: Path, *packages: Package) -> None:
 
 def yank(index: Index, name: str, version: str, reason: str = "") -> None:
     """Yank a release."""
-    index.lifecycle.change(
-        "yank", ALICE, NormalizedName(name), Selection(Version(version), None), reason
-    )
+    selection = Selection(Version(version), None)
+    index.lifecycle.change("yank", ALICE, NormalizedName(name), selection, reason)
 
 
 def delete(index: Index, name: str, version: str, filename: str | None = None) -> None:
     """Delete a release, or a file of it."""
-    index.lifecycle.change(
-        "delete", ALICE, NormalizedName(name), Selection(Version(version), filename), ""
-    )
+    selection = Selection(Version(version), filename)
+    index.lifecycle.change("delete", ALICE, NormalizedName(name), selection, "")
 
 
 def set_status(index: Index, name: str, status: Status, reason: str = "") -> None:
@@ -191,7 +196,6 @@ def set_status(index: Index, name: str, status: Status, reason: str = "") -> Non
 
 def stock(index: Index, spool: Path) -> None:
     """Fill an index with something of everything that pages can show."""
-    long = tuple(wheel("many", f"{number}.0") for number in range(30))
     publish(
         index,
         spool,
@@ -199,14 +203,12 @@ def stock(index: Index, spool: Path) -> None:
         sdist("demo", "1.0", f"Requires-Python: {PYTHON}"),
         wheel("demo", "1.1", "Summary: Größer", "Project-URL: Home, https://example.com/?a&b"),
         wheel("demo", "1!2.0+cu121.x", tag="cp311-cp311-manylinux_2_17_x86_64"),
-        wheel("gone", "1.0"),
-        wheel("half-gone", "1.0"),
         wheel("half-gone", "2.0"),
-        wheel("kept-in", "1.0"),
-        wheel("old", "1.0"),
         sdist("only-source", "0.1.dev3"),
-        *(wheel(name, "1.0") for name in ODD),
-        *long,
+        # the order of some depends on who sorts them
+        *(wheel(name) for name in ("a", "a-b", "a0", "gone", "half-gone", "kept-in", "old")),
+        wheel("zope-2-x"),
+        *(wheel("many", f"{number}.0") for number in range(30)),
     )
     yank(index, "demo", "1.1", 'breaks on <Mondays> & "others"')
     yank(index, "many", "29.0")
@@ -214,17 +216,12 @@ def stock(index: Index, spool: Path) -> None:
     delete(index, "half-gone", "2.0")
     set_status(index, "kept-in", Status.QUARANTINED, "malware?")
     set_status(index, "old", Status.ARCHIVED, "use <demo>")
-    _import_old(index)
-
-
-def _import_old(index: Index) -> None:
-    """Import files that no upload could bring: with no metadata, or of another time."""
-    source = FakeFiles()
-    files = (
+    then, source = datetime(2014, 5, 6, 7, 8, 9, tzinfo=UTC), FakeFiles()
+    files = (  # which no upload could bring: with no metadata, or of another time
         Made("bare-1.0.tar.gz", sdist_bytes(pkg_info=None, top=b"bare-1.0")),
         Made("oldest-1.0-py2.7.egg", zip_bytes([Entry(b"oldest.py", b"")])),
         Made("oldest-1.0.win32-py2.7.exe", b"MZ" + bytes(99)),
     )
-    offers = [source.offer(each, uploaded_at=THEN, uploaded_by="<ann>") for each in files]
+    offers = [source.offer(made, uploaded_at=then, uploaded_by="<ann>") for made in files]
     report = Importer(index.uploads.with_waivers).run(FakeSource(offers), ALICE)
     assert report.refused == [], report.refused

@@ -19,7 +19,6 @@ from wheelyard.storage.base import Store
 BASE = "https://packages.example.com/all/of/them"
 """The base URL of the sites."""
 MANIFEST = str(MANIFEST_PATH)
-NO_PAGES = {"favicon.ico", "robots.txt", "health"}
 Site = Mapping[str, bytes]
 """The bytes at each path."""
 
@@ -27,11 +26,8 @@ Site = Mapping[str, bytes]
 def tree(site: Path | Store) -> dict[str, bytes]:
     """Return everything in a site but its manifest."""
     if isinstance(site, Path):
-        found = {
-            str(path.relative_to(site)): path.read_bytes()
-            for path in site.rglob("*")
-            if path.is_file()
-        }
+        paths = (path for path in site.rglob("*") if path.is_file())
+        found = {str(path.relative_to(site)): path.read_bytes() for path in paths}
     else:
         found = dict(objects(site))
     found.pop(MANIFEST, None)
@@ -51,6 +47,15 @@ class Link(Struct, frozen=True):
     sha256: str = ""
     metadata: str = ""
 
+    def is_kept(self, site: Site) -> bool:
+        """Whether it leads to what it promises."""
+        is_folder = self.path.endswith("/") or not self.path
+        body = site.get(self.path, site.get(f"{self.path}index.html") if is_folder else None)
+        if body is None or self.sha256 not in ("", _digest(body)):
+            return False
+        metadata = site.get(f"{self.path}.metadata")
+        return not self.metadata or (metadata is not None and _digest(metadata) == self.metadata)
+
 
 def broken(site: Site, *, is_written_now: bool = False) -> list[str]:
     """
@@ -58,24 +63,10 @@ def broken(site: Site, *, is_written_now: bool = False) -> list[str]:
 
     While an export writes the site, those of pages for people may lead to what comes later.
     """
-    pages = pages_of(site)
-    if is_written_now:
-        pages = {path for path in pages if path.startswith(("simple/", "pypi/"))}
-    return [
-        f"{page}: {link}"
-        for page in sorted(pages)
-        for link in _links(page, site[page])
-        if not _is_kept(site, link)
-    ]
-
-
-def _is_kept(site: Site, link: Link) -> bool:
-    is_folder = link.path.endswith("/") or not link.path
-    body = site.get(link.path, site.get(f"{link.path}index.html") if is_folder else None)
-    if body is None or link.sha256 not in ("", _digest(body)):
-        return False
-    metadata = site.get(f"{link.path}.metadata")
-    return not link.metadata or (metadata is not None and _digest(metadata) == link.metadata)
+    tops = ("simple/", "pypi/") if is_written_now else ("",)
+    pages = sorted(path for path in pages_of(site) if path.startswith(tops))
+    links = ((page, link) for page in pages for link in _links(page, site[page]))
+    return [f"{page}: {link}" for page, link in links if not link.is_kept(site)]
 
 
 @lru_cache(10_000)  # a site is looked at again after each step
@@ -89,33 +80,23 @@ def _links(page: str, body: bytes) -> tuple[Link, ...]:
 
 
 def _links_in(page: str, body: bytes) -> Iterator[Link]:
-    if page in NO_PAGES:
-        return
     if page == "search.json":
-        for name, *_ in json.loads(body):
-            yield Link(f"project/{name}/")
+        yield from (Link(f"project/{name}/") for name, *_ in json.loads(body))
     elif page.endswith("feed.xml"):
         feed = parse_feed(body, f"{BASE}/{page}")
         for url in (*feed.links.values(), *(entry.link for entry in feed.entries)):
             yield Link(_path_of(page, url))
     elif page.endswith("json"):
-        yield from _links_of_json(page, json.loads(body))
-    else:
+        fields = json.loads(body)
+        yield from (Link(f"simple/{project['name']}/") for project in fields.get("projects", ()))
+        for file in (*fields.get("files", ()), *fields.get("urls", ())):
+            sha256 = (file.get("hashes") or file["digests"])["sha256"]
+            metadata = (file["core-metadata"] or {}).get("sha256", "")
+            yield Link(_path_of(page, file["url"]), sha256, metadata)
+    elif page.endswith(".html"):
         parser = _Links(page)
         parser.feed(body.decode())
-        parser.close()
         yield from parser.links
-
-
-def _links_of_json(page: str, fields: dict[str, list[dict[str, object]]]) -> Iterator[Link]:
-    for project in fields.get("projects", ()):
-        yield Link(f"simple/{project['name']}/")
-    for file in (*fields.get("files", ()), *fields.get("urls", ())):
-        core, url = file["core-metadata"], str(file["url"])
-        digests = file.get("hashes") or file.get("digests")
-        assert isinstance(digests, dict)
-        metadata = core["sha256"] if isinstance(core, dict) else ""
-        yield Link(_path_of(page, url), digests["sha256"], metadata)
 
 
 class _Links(HTMLParser):
@@ -126,13 +107,12 @@ class _Links(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         fields = {name: value or "" for name, value in attrs}
-        for name in ("src", "data-src"):
-            if name in fields:
-                self.links.append(Link(_path_of(self._page, fields[name])))
+        urls = [fields[name] for name in ("src", "data-src") if name in fields]
+        self.links += (Link(_path_of(self._page, url)) for url in urls)
         if tag not in {"a", "link"} or "nofollow" in fields.get("rel", ""):
             return
-        fragment = urldefrag(fields["href"]).fragment
-        sha256 = fragment.removeprefix("sha256=") if fragment.startswith("sha256=") else ""
+        kind, _, digest = urldefrag(fields["href"]).fragment.partition("=")
+        sha256 = digest if kind == "sha256" else ""
         metadata = fields.get("data-core-metadata", "").removeprefix("sha256=")
         self.links.append(Link(_path_of(self._page, fields["href"]), sha256, metadata))
 

@@ -3,16 +3,27 @@
 from collections.abc import Callable
 
 import pytest
+from msgspec.json import encode
 from msgspec.structs import replace
+from packaging.utils import NormalizedName
 
-from tests.exporting.export_fixture import ExportHarness, delete, set_status, stock, yank
-from tests.exporting.sites import MANIFEST, broken, tree
+from tests.exporting.export_fixture import (
+    Calls,
+    ExportHarness,
+    delete,
+    ignore,
+    set_status,
+    stock,
+    yank,
+)
+from tests.exporting.sites import BASE, MANIFEST, broken, tree
 from tests.http.packages import Package, sdist, wheel
-from tests.operations.in_memory_index import objects
+from tests.operations.in_memory_index import ALICE, objects
 from wheelyard.exporting import questions
-from wheelyard.exporting.manifest import RequestedOptions
+from wheelyard.exporting.manifest import FORMAT, Lease, Manifest, Options
 from wheelyard.http.handlers import home as home_handler
 from wheelyard.model.project import Status
+from wheelyard.operations.project_history import PAGE_COMMITS
 from wheelyard.rendering.web import home
 from wheelyard.storage.base import Key, Stored
 
@@ -26,11 +37,13 @@ EVENT = DEMO | {"feed.xml"}
 """The pages that are written again for each change of a project."""
 LISTS = {"simple/index.html", "simple/index.json"}
 """The pages that are written again when a project is added."""
-FIXED = {"setup/index.html", "404.html", "favicon.ico", "robots.txt", "health"}
+FIXED = {"setup", "404.html", "favicon.ico", "robots.txt", "health"}
 """The pages that depend on options alone."""
-Change = Callable[[ExportHarness], None]
 OLD, NEW, NEWEST = wheel("demo", "1.0"), wheel("demo", "1.2"), wheel("demo", "1!3.0")
-NEWCOMER = wheel("newcomer", "1.0")
+NEWCOMER = wheel("newcomer", "1.0", "Requires-Dist: demo")
+USED, USERS = "project/demo/index.html", {path.replace("demo", "other") for path in EVENT}
+"""The page that names the users of a project, and the pages for a change of one."""
+CLAIMED, LATER = NormalizedName("demo"), NormalizedName("later")
 NEWCOMERS = {path.replace("demo", "newcomer") for path in DEMO}
 
 
@@ -43,7 +56,8 @@ def release(version: str, name: str = "demo") -> set[str]:
 def filled(harness: ExportHarness) -> ExportHarness:
     """An index with a few projects, and its site."""
     harness.publish(
-        *(wheel("other", "1.0"), OLD, sdist("demo", "1.0")),
+        *(wheel("other", "0.9", "Requires-Dist: newcomer"), OLD, sdist("demo", "1.0")),
+        wheel("other", "1.0", "Requires-Dist: demo"),
         *(wheel("demo", "1.1"), wheel("demo", "1!2.0+cu121.x")),
     )
     harness.export()
@@ -61,19 +75,15 @@ def test_everything(harness: ExportHarness, caplog: pytest.LogCaptureFixture) ->
     assert dict(objects(harness.store)) == before  # nothing counts as a use or a download
     assert len(caplog.records) == logged
     harness.assert_fresh()
-    found = {path.split("/")[0] for path in tree(harness.site)}
-    assert found == {"-", "files", "pypi", "project", "setup", "simple"} | TOLD | FIXED - {
-        "setup/index.html"
-    }
-    for absent in ("gone/", "kept-in/", "half_gone-2.0"):
-        assert not [path for path in tree(harness.site) if f"files/{absent}" in path]
+    tops = {path.split("/")[0] for path in tree(harness.site)}
+    assert tops == {"-", "files", "pypi", "project", "simple"} | TOLD | FIXED
 
 
 def test_nothing_new(filled: ExportHarness) -> None:
     """Without a change nothing is written, not even the manifest."""
-    calls = list[tuple[str, str]]()
+    calls = Calls()
 
-    filled.opened_export(filled.site, lambda *call: calls.append(call)).run(lambda *_: None)
+    filled.opened_export(lambda *call: calls.append(call)).run(ignore)
 
     assert {call for call in calls if not call[0].startswith("store")} == {("get", MANIFEST)}
     read = [path for verb, path in calls if verb.startswith("store")]
@@ -83,45 +93,58 @@ def test_nothing_new(filled: ExportHarness) -> None:
 @pytest.mark.parametrize(
     ("change", "pages", "brought", "gone"),
     [
-        (lambda harness: harness.publish(NEW), EVENT | release("1.2") | {"index.html"}, NEW, None),
+        (lambda site: site.publish(NEW), EVENT | release("1.2") | {"index.html"}, NEW, None),
         (
-            lambda harness: harness.publish(NEWEST),
-            TOLD
-            | DEMO
-            | release("1!3.0")
-            | release("1!2.0+cu121.x"),  # which is the latest no longer
+            lambda site: site.publish(NEWEST),
+            TOLD | DEMO | release("1!3.0") | release("1!2.0+cu121.x"),  # no longer the latest
             NEWEST,
             None,
         ),
         (
-            lambda harness: harness.publish(NEWCOMER),
-            TOLD | NEWCOMERS | release("1.0", "newcomer") | LISTS,
+            lambda site: site.publish(NEWCOMER),
+            TOLD
+            | NEWCOMERS
+            | release("1.0", "newcomer")
+            | LISTS
+            | {USED}
+            | release("0.9", "other"),
             NEWCOMER,
             None,
         ),
         (
-            lambda harness: yank(harness.index, "demo", "1.0", "wrong"),
-            EVENT | release("1.0"),
+            lambda site: set_status(site.index, "other", Status.DEPRECATED),
+            USERS - {"pypi/other/json"}
+            | TOLD
+            | {USED}
+            | release("1.0", "other")
+            | release("0.9", "other"),
             None,
             None,
         ),
         (
-            lambda harness: delete(harness.index, "demo", "1.0", OLD.filename),
+            lambda site: delete(site.index, "other", "1.0"),
+            USERS | TOLD | {USED} | release("0.9", "other"),
+            None,
+            "other-1.0-py3-none-any.whl",
+        ),
+        (lambda site: yank(site.index, "demo", "1.0"), EVENT | release("1.0"), None, None),
+        (
+            lambda site: delete(site.index, "demo", "1.0", OLD.filename),
             EVENT | release("1.0"),
             None,
             OLD.filename,
         ),
     ],
-    ids=["a file", "a newer file", "a project", "a yank", "a delete"],
+    ids=["a file", "a newer file", "a project", "a user's status", "a user", "a yank", "a delete"],
 )
 def test_one_change(
     filled: ExportHarness,
-    change: Change,
+    change: Callable[[ExportHarness], None],
     pages: set[str],
     brought: Package | None,
     gone: str | None,
 ) -> None:
-    """A change costs the pages that show it, a file that it brings or deletes, and the lists."""
+    """A change costs the pages that show it, also of others, its file, and the lists."""
     change(filled)
 
     calls = filled.export()
@@ -132,26 +155,11 @@ def test_one_change(
     files = [path.rpartition("/")[2] for path in written if path.startswith("files/")]
     assert files == ([brought.filename, f"{brought.filename}.metadata"] if brought else [])
     deleted = [path for verb, path in calls if verb == "delete"]
-    names = [path.rpartition("/")[2] for path in deleted]
+    names = [path.rpartition("/")[2] for path in deleted if path.startswith("files/")]
     assert names == ([gone, f"{gone}.metadata"] if gone else [])
     assert [path for _, path in calls[: len(files)]] == written[: len(files)]  # files come first
     assert calls[len(written) :] == [("delete", path) for path in deleted]  # and they go last
     filled.assert_fresh()
-
-
-def test_a_large_project(harness: ExportHarness) -> None:
-    """One more release of many costs as many writes as one of a few."""
-    harness.publish(*(wheel("demo", f"1.{number}") for number in range(60)))
-    harness.publish(wheel("other", "1.0", "Requires-Dist: demo"))
-    harness.export()
-    harness.clock.advance(hours=1)
-    harness.publish(wheel("demo", "1.60"))
-
-    calls = harness.export()
-
-    pages = {path for _, path in calls if not path.startswith("files/")}
-    assert pages == DEMO | release("1.60") | release("1.59") | TOLD
-    assert len(calls) == len(pages) + 2
 
 
 def test_the_last_file_goes(filled: ExportHarness) -> None:
@@ -170,42 +178,41 @@ def test_the_last_file_goes(filled: ExportHarness) -> None:
 
 def test_quarantine_and_back(filled: ExportHarness) -> None:
     """A quarantined project's files leave the site, and come back with it."""
-    before = tree(filled.site)
-    set_status(filled.index, "demo", Status.QUARANTINED, "look at it")
-    filled.export()
-    assert [path for path in tree(filled.site) if path.startswith("files/demo/")] == []
-    filled.assert_fresh()
+    files = filled.site.list("files/demo/")
+    before = [entry.key for entry in files]
+    for status, expected in ((Status.QUARANTINED, []), (Status.ACTIVE, before)):
+        set_status(filled.index, "demo", status)
 
-    set_status(filled.index, "demo", Status.ACTIVE)
-    filled.export()
+        filled.export()
 
-    assert {path for path in tree(filled.site) if "files/" in path} == {
-        path for path in before if "files/" in path
-    }
-    filled.assert_fresh()
+        assert [entry.key for entry in filled.site.list("files/demo/")] == expected
+        filled.assert_fresh()
 
 
 @pytest.mark.parametrize("is_gzipped", [True, False])
-def test_compressed_copies(filled: ExportHarness, is_gzipped: bool) -> None:  # noqa: FBT001
-    """Compressed copies come and go with the option, and no other `.gz` is touched."""
-    filled.export(is_gzipped=is_gzipped)
+def test_other_options(filled: ExportHarness, is_gzipped: bool) -> None:  # noqa: FBT001
+    """Compressed copies come and go with the option, and another URL is on every page."""
+    filled.options = replace(filled.options, is_gzipped=is_gzipped)
+    filled.export()
     foreign = {"simple/my-backup.tar.gz", "project/notes.gz", "other.gz", "files/dump.gz"}
     for path in foreign:
         filled.site.put(Key(path), b"theirs", None)
+    url = "https://elsewhere.example.com"
+    filled.options = replace(filled.options, is_gzipped=not is_gzipped, base_url=url)
 
-    filled.export(is_gzipped=not is_gzipped)
+    filled.export()
 
+    assert (filled.result.projects, filled.result.total) == (2, 2)
     left = tree(filled.site)
-    assert foreign < left.keys()
     packed = [body for path, body in left.items() if path.endswith(".html.gz")]
     assert {body[4:8] for body in packed} <= {bytes(4)}  # the time of packing is not in there
-    assert {path: left[path] for path in left.keys() - foreign} == filled.fresh(
-        is_gzipped=not is_gzipped
-    )
+    assert left == filled.fresh() | dict.fromkeys(foreign, b"theirs")
+    assert f"{url}/files/".encode() in left["pypi/demo/json"]
+    assert not [path for path in left if b"/all/of/them/" in left[path]]
 
 
 @pytest.mark.parametrize(
-    "content", [None, b"", b"{", b'{"options": 1}', b"\xff\xfe", b"[]", b'{"format": 3}'], ids=repr
+    "content", [None, b"", b'{"options": 1}', b"\xff\xfe", b"[]", b'{"format": 3}'], ids=repr
 )
 def test_no_manifest(filled: ExportHarness, content: bytes | None) -> None:
     """A lost or damaged manifest costs a whole export, which writes no page again."""
@@ -222,11 +229,17 @@ def test_no_manifest(filled: ExportHarness, content: bytes | None) -> None:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [(b'"generator":"wheelyard 0', b'"generator":"wheelyard 9'), (b'"format":2', b'"format":9')],
-    ids=["another version", "another format"],
+    [
+        *(
+            (b'"generator":"wheelyard 0', b'"generator":"wheelyard 9'),
+            (b'"format":2', b'"format":9'),
+        ),
+        *((b'"lease":null', b'"lease":[]'), (b'"lease":null', b'"lease":{"ends":1e99}')),
+    ],
+    ids=["another version", "another format", "a damaged lease", "a lease of nobody"],
 )
 def test_a_manifest_of_another_version(filled: ExportHarness, old: bytes, new: bytes) -> None:
-    """What another version of wheelyard has made is made again, with the same options."""
+    """What another version has made, or has left with a damaged lease, is made again at once."""
     stored = filled.site.get(Key(MANIFEST))
     assert isinstance(stored, Stored)
     assert old in stored.body
@@ -234,35 +247,21 @@ def test_a_manifest_of_another_version(filled: ExportHarness, old: bytes, new: b
     filled.site.put(Key("simple/demo/index.html"), b"as it used to be", None)
     filled.site.put(Key("project/demo/0.9/index.html"), b"which is gone", None)
 
-    export = filled.opened_export(filled.site)
-    replace(export, requested=RequestedOptions()).run(lambda *_: None)
+    filled.export()
 
+    assert filled.waits == 0
     filled.assert_fresh()
-
-
-def test_other_options(filled: ExportHarness) -> None:
-    """With another URL every page is made again, and only those are written that name it."""
-    export = filled.opened_export(filled.site)
-    requested = RequestedOptions(base_url="https://elsewhere.example.com")
-
-    result = replace(export, requested=requested).run(lambda *_: None)
-
-    assert (result.projects, result.total) == (2, 2)
-    pages = tree(filled.site)
-    assert b"https://elsewhere.example.com/files/" in pages["pypi/demo/json"]
-    assert b"https://elsewhere.example.com/simple/" in pages["index.html"]
-    assert not [path for path in pages if b"/all/of/them/" in pages[path]]
 
 
 def test_many_projects(filled: ExportHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many projects, the names are on pages of their own, which go when they are fewer."""
 
-    def show(on_home: int, on_a_page: int) -> None:
+    def show(on_a_page: int) -> None:
         for module in (home, home_handler, questions):
-            monkeypatch.setattr(module, "PROJECTS_ON_HOME", on_home, raising=False)
+            monkeypatch.setattr(module, "PROJECTS_ON_HOME", 1, raising=False)
             monkeypatch.setattr(module, "NAMES_ON_A_PAGE", on_a_page, raising=False)
 
-    show(1, 1)
+    show(1)
     filled.publish(wheel("third", "1.0"))
 
     filled.export()
@@ -272,7 +271,9 @@ def test_many_projects(filled: ExportHarness, monkeypatch: pytest.MonkeyPatch) -
         assert f"project/{name}/".encode() in page
     assert b"-/projects/1/" in tree(filled.site)["index.html"]
     filled.assert_fresh()
-    show(1, 2)
+    set_status(filled.index, "third", Status.DEPRECATED)
+    assert ("put", "-/projects/3/index.html") in filled.export()
+    show(2)
     filled.publish(wheel("fourth", "1.0"))
     assert ("delete", "-/projects/3/index.html") in filled.export()
     filled.assert_fresh()
@@ -311,12 +312,11 @@ def test_what_the_store_has_lost(
     """A project whose document or file is lost keeps its pages, and without any is not listed."""
     if is_first:
         filled.site = type(filled.site)(filled.clock.seconds)
-    before = tree(filled.site)
+    before = {path: body for path, body in tree(filled.site).items() if "/demo/" in path}
     filled.publish(wheel("demo", "2.0"), wheel("last", "1.0", "Requires-Dist: demo"))
-    keys = [entry.key for entry in filled.store.list(lost) if "1.0" not in entry.key]
-    bodies = {key: b"".join(filled.store.read(key)) for key in keys}
-    for key in keys:
-        filled.store.delete(key, None)
+    bodies = {key: body for key, body in objects(filled.store, lost) if "1.0" not in key}
+    for key in bodies:
+        filled.store.delete(Key(key), None)
 
     for _ in range(2):
         filled.export()
@@ -327,12 +327,76 @@ def test_what_the_store_has_lost(
     assert b"last/" in site["simple/index.html"]
     assert (b"demo/" in site["simple/index.html"]) is not is_first
     assert (b'"demo"' in site["search.json"]) is not is_first
-    assert {path: site[path] for path in before if "/demo/" in path} == {
-        path: before[path] for path in before if "/demo/" in path
-    }
+    assert before.items() <= site.items()
 
     for key, body in bodies.items():
-        filled.store.put(key, body, None)
+        filled.store.put(Key(key), body, None)
     filled.export()
     assert filled.result.failed == ()
     filled.assert_fresh()
+
+
+def text_of(harness: ExportHarness, path: str) -> str:
+    """Return a page of the site."""
+    return tree(harness.site)[f"{path}index.html"].decode()
+
+
+def test_history_in_pages(harness: ExportHarness) -> None:
+    """With a longer history only those of its pages are written that change."""
+
+    def commit(times: int) -> set[str]:
+        for number in range(times):
+            status = Status.DEPRECATED if number % 2 else Status.ARCHIVED
+            set_status(harness.index, "demo", status, f"{number} of {times}")
+        return {path for verb, path in harness.export() if verb == "put" and "/history/" in path}
+
+    harness.publish(wheel("demo", "1.0"))
+    latest, *older = (f"project/demo/history/{page}index.html" for page in ("", "1/", "2/"))
+    assert commit(2 * PAGE_COMMITS) >= {latest, older[0]}
+    assert commit(1) == {latest}
+    assert commit(PAGE_COMMITS) == {latest, *older}
+    assert commit(1) == {latest}
+    harness.assert_fresh()
+
+
+def test_names_without_files(harness: ExportHarness) -> None:
+    """A reserved or claimed name has a page without files; it goes when the name is released."""
+    harness.publish(wheel("other"))
+    harness.export()
+    names = harness.index.names
+    names.reserve(ALICE, LATER, "starts in spring")
+    harness.index.projects.names.claim(CLAIMED)
+    for is_shown in (True, False):
+        harness.export()
+
+        for name in (LATER, CLAIMED):
+            assert (f"simple/{name}/index.html" in tree(harness.site)) is is_shown
+            assert (name in text_of(harness, "simple/")) is is_shown
+        harness.assert_fresh()
+        for name in (LATER, CLAIMED) if is_shown else ():
+            names.release(ALICE, name, "")
+
+
+@pytest.mark.parametrize("is_interrupted", [True, False])
+def test_a_released_project(harness: ExportHarness, is_interrupted: bool) -> None:  # noqa: FBT001
+    """A claimed name's page follows its first upload, and nothing stays once it is released."""
+    harness.index.projects.names.claim(CLAIMED)
+    harness.export()
+    harness.publish(wheel("demo", "1.0"), wheel("app", "1.0", "Requires-Dist: demo"))
+    harness.export()
+    assert "demo-1.0" in text_of(harness, "simple/demo/")
+    harness.assert_fresh()
+    if is_interrupted:  # as the first export to the site, before it has written a page of it
+        for path in [path for path in tree(harness.site) if "/demo/" in path[:14]]:
+            if not path.startswith("files/"):
+                harness.site.delete(Key(path), None)
+        options = Options(base_url=BASE)
+        manifest = Manifest(options=options, format=FORMAT, lease=Lease("", 0.0))
+        harness.site.put(Key(MANIFEST), encode(manifest), None)
+    delete(harness.index, "demo", "1.0")
+    harness.index.names.release(ALICE, CLAIMED, "")
+
+    harness.export()
+
+    assert [path for path in tree(harness.site) if "demo" in path] == []
+    harness.assert_fresh()

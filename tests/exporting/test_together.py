@@ -1,87 +1,88 @@
-"""Two exports at once, with uploads and deletes in between, in many orders."""
+"""Two exports at once: one at a time writes the site, by its lease, while others publish."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from random import Random
-from threading import Condition, Thread
+from threading import Event, Semaphore, Thread
 
 import pytest
+from msgspec.json import decode, encode
 
-from tests.exporting.export_fixture import WRITES, ExportHarness, delete, set_status, yank
-from tests.exporting.sites import broken, tree
+from tests.exporting.export_fixture import (
+    WRITES,
+    ExportHarness,
+    OnCall,
+    delete,
+    ignore,
+    set_status,
+    yank,
+)
+from tests.exporting.sites import MANIFEST, broken, tree
 from tests.http.packages import sdist, wheel
 from tests.waiting import TIMEOUT_SECONDS
-from wheelyard.exporting.manifest import LEASE_SECONDS
+from wheelyard.errors import Unavailable
+from wheelyard.exporting.manifest import (
+    FORMAT,
+    LEASE_SECONDS,
+    POLL_SECONDS,
+    RENEWAL_SECONDS,
+    Lease,
+    Manifest,
+    Options,
+)
 from wheelyard.model.project import Status
+from wheelyard.storage.base import Key, Stored
 
-SEEDS = 30
-EXPORTS = ("first", "second")
+SEEDS = 20
 
 
-def changes(harness: ExportHarness) -> Iterator[None]:
-    """Publish, delete and the like, one after the other."""
+def changes(harness: ExportHarness) -> list[Callable[[], None]]:
+    """Return what is published, deleted and the like, one after the other."""
     index = harness.index
-    harness.publish(wheel("demo", "2.0"))
-    yield
-    delete(index, "demo", "1.0")
-    yield
-    set_status(index, "other", Status.QUARANTINED)
-    yield
-    harness.publish(wheel("newcomer", "1.0", "Requires-Dist: demo"))
-    yield
-    yank(index, "demo", "2.0")
-    yield
-    set_status(index, "other", Status.ACTIVE)
-    yield
-    delete(index, "demo", "2.0")
-    yield
-    harness.publish(sdist("other", "1.1"), wheel("last", "1.0"))
+    return [
+        lambda: harness.publish(wheel("demo", "2.0")),
+        lambda: delete(index, "demo", "1.0"),
+        lambda: set_status(index, "other", Status.QUARANTINED),
+        lambda: harness.publish(wheel("newcomer", "1.0", "Requires-Dist: demo")),
+        lambda: yank(index, "demo", "2.0"),
+        lambda: set_status(index, "other", Status.ACTIVE),
+        lambda: delete(index, "demo", "2.0"),
+        lambda: harness.publish(sdist("other", "1.1"), wheel("last", "1.0")),
+    ]
 
 
-class Turns:
-    """Lets threads that make one call at a time go on in an order that the test decides."""
+class SteppedExport(Thread):
+    """An export that makes a call when the test says so, and then runs until the next one."""
 
-    def __init__(self) -> None:
-        self._changed = Condition()
-        self._waiting = dict[str, str]()
-        """The verb of the call that a thread waits to make."""
-        self._running = set[str]()
-        self._faults = list[BaseException]()
+    def __init__(self, harness: ExportHarness) -> None:
+        super().__init__(daemon=True)
+        self.verb = ""
+        """Of the call that it waits to make; empty if it has ended."""
+        self.fault: BaseException | None = None
+        self._harness, self._may_go, self._has_stopped = harness, Semaphore(0), Semaphore(0)
+        self.start()
+        assert self._has_stopped.acquire(timeout=TIMEOUT_SECONDS)
 
-    def start(self, harness: ExportHarness, name: str) -> None:
-        """Begin to export in a thread."""
-        self._running.add(name)
-        Thread(target=self._run, args=[harness, name], daemon=True).start()
-
-    def waiting(self) -> dict[str, str]:
-        """Wait until no thread runs; return the verbs of the calls that wait."""
-        with self._changed:
-            assert self._changed.wait_for(lambda: not self._running, TIMEOUT_SECONDS)
-            assert self._faults == []
-            return self._waiting.copy()
-
-    def go_on(self, name: str) -> None:
-        """Let a thread make its call, and run until the next one."""
-        with self._changed:
-            del self._waiting[name]
-            self._running.add(name)
-            self._changed.notify_all()
-
-    def _run(self, harness: ExportHarness, name: str) -> None:
-        def on_call(verb: str, _key: str) -> None:
-            with self._changed:
-                self._waiting[name] = verb
-                self._running.discard(name)
-                self._changed.notify_all()
-                assert self._changed.wait_for(lambda: name in self._running, TIMEOUT_SECONDS)
-
+    def run(self) -> None:
+        """Export to the end."""
         try:
-            harness.opened_export(harness.site, on_call).run(lambda *_: None)
+            self._harness.opened_export(self._wait).run(ignore)
         except BaseException as fault:  # noqa: BLE001 - reported by the test
-            self._faults.append(fault)
-        with self._changed:
-            self._running.discard(name)
-            self._changed.notify_all()
+            self.fault = fault
+        self.verb = ""
+        self._has_stopped.release()
+
+    def go_on(self) -> None:
+        """Let it make its call; return when it waits again, or has ended."""
+        self._may_go.release()
+        assert self._has_stopped.acquire(timeout=TIMEOUT_SECONDS)
+        assert self.fault is None
+
+    def _wait(self, verb: str, _key: str) -> None:
+        self.verb = verb
+        self._has_stopped.release()
+        assert self._may_go.acquire(timeout=TIMEOUT_SECONDS)
 
 
 @pytest.mark.slow
@@ -94,27 +95,26 @@ def test_two_exports_and_a_publisher(
 ) -> None:
     """In any order no page names a file that is not there, and the next export is right."""
     for seed in range(SEEDS):
-        harness, random, turns = ExportHarness(tmp_path), Random(seed), Turns()
+        harness, random = ExportHarness(tmp_path), Random(seed)
         harness.publish(wheel("demo", "1.0"), wheel("demo", "1.5"), wheel("other", "1.0"))
         if not is_first:
             harness.export()
             harness.publish(sdist("demo", "1.5"))
-        for name in EXPORTS:
-            turns.start(harness, name)
-        publisher, is_left, left = changes(harness), True, naps
-        while waiting := turns.waiting():
-            chosen = random.choice([*sorted(waiting), *sorted(waiting), "publisher", "sleep"])
-            if chosen == "publisher":
-                is_left = is_left and next(publisher, "over") != "over"
-            elif chosen == "sleep":
-                harness.clock.advance(seconds=LEASE_SECONDS / 2 if left else 0)
-                left = max(left - 1, 0)
-            else:
-                turns.go_on(chosen)
+        exports, steps, left = [SteppedExport(harness) for _ in range(2)], changes(harness), naps
+        while running := [export for export in exports if export.verb]:
+            chosen = random.choice([*running, *running, "publisher", "sleep"])
+            if isinstance(chosen, SteppedExport):
+                verb = chosen.verb
+                chosen.go_on()
                 # a call that was about to be made when the lease ended is made all the same
-                if waiting[chosen] in WRITES and not naps and turns.waiting() is not None:
+                if verb in WRITES and not naps:
                     assert broken(tree(harness.site), is_written_now=True) == [], seed
-        assert not is_left
+            elif chosen == "publisher" and steps:
+                steps.pop(0)()
+            elif chosen == "sleep" and left:
+                harness.clock.advance(seconds=LEASE_SECONDS / 2)
+                left -= 1
+        assert steps == []
         harness.export()
         harness.assert_fresh(seed)
 
@@ -129,15 +129,156 @@ def test_two_exports_and_a_publisher(
 def test_deleted_meanwhile(harness: ExportHarness, verb: str, part: str) -> None:
     """A file that is deleted while it is being exported is no fault: the export looks again."""
     harness.publish(wheel("demo", "1.0"), wheel("demo", "1.5"), wheel("other", "1.0"))
-    calls = list[str]()
+    deletes = [lambda: delete(harness.index, "demo", "1.0")]
 
     def on_call(called: str, key: str) -> None:
-        if (called, key.startswith(part), calls) == (verb, True, []):
-            calls.append(key)
-            delete(harness.index, "demo", "1.0")
+        if called == verb and key.startswith(part) and deletes:
+            deletes.pop()()
 
-    result = harness.opened_export(harness.site, on_call).run(lambda *_: None)
+    result = harness.opened_export(on_call).run(ignore)
 
-    assert (len(calls), result.failed) == (1, ())
+    assert (deletes, result.failed) == ([], ())
     harness.export()
+    harness.assert_fresh()
+
+
+def lease_of(harness: ExportHarness) -> Lease | None:
+    """Return the stored lease."""
+    stored = harness.site.get(Key(MANIFEST))
+    assert isinstance(stored, Stored)
+    return decode(stored.body, type=Manifest).lease
+
+
+def put_lease(harness: ExportHarness, ends: float) -> None:
+    """Write the lease of an export of which nothing more is heard."""
+    others = Options(base_url="https://others.example.com")
+    held = Manifest(options=others, format=FORMAT, lease=Lease("other", ends))
+    harness.site.put(Key(MANIFEST), encode(held), None)
+
+
+def before(number: int, verb: str, path: str, happens: Callable[[], object]) -> OnCall:
+    """Let something happen before the n-th of some calls."""
+    left = count(1 - number)
+
+    def on_call(*call: str) -> None:
+        if call == (verb, path) and next(left) == 0:
+            happens()
+
+    return on_call
+
+
+def test_one_after_the_other(harness: ExportHarness) -> None:
+    """A second export waits for the first one, says so once, and then has nothing to do."""
+    harness.publish(wheel("demo", "1.0"))
+    is_writing, may_end = Event(), Event()
+
+    def hold() -> None:
+        is_writing.set()
+        assert may_end.wait(TIMEOUT_SECONDS)
+
+    export = harness.opened_export(before(1, "put", "feed.xml", hold))
+    first = Thread(target=export.run, args=[ignore])
+    first.start()
+    assert is_writing.wait(TIMEOUT_SECONDS)
+
+    def end_first() -> None:
+        may_end.set()
+        first.join()
+
+    result = harness.opened_export(before(4, "get", MANIFEST, end_first)).run(ignore)
+
+    assert harness.waits == 1
+    assert (result.projects, result.written, result.total) == (0, 0, 1)
+    assert lease_of(harness) is None
+    harness.assert_fresh()
+
+
+@pytest.mark.parametrize(
+    ("number", "path"), [(1, "simple/demo/index.html"), (1, "search.json"), (2, MANIFEST)]
+)
+def test_a_lost_lease(harness: ExportHarness, number: int, path: str) -> None:
+    """An export that slept until another one took its place begins again, with everything."""
+    harness.publish(wheel("demo", "1.0"), wheel("other", "1.0"))
+    harness.export()
+    harness.publish(wheel("demo", "2.0"))
+
+    def sleep() -> None:
+        harness.clock.advance(seconds=LEASE_SECONDS + 1)
+        harness.publish(wheel("newcomer", "1.0"))
+        other = Thread(target=harness.export)  # an event loop of its own
+        other.start()
+        other.join()
+
+    result = harness.opened_export(before(number, "put", path, sleep)).run(ignore)
+
+    assert result.projects == 3
+    harness.assert_fresh()
+
+
+def test_a_lease_that_is_renewed(harness: ExportHarness) -> None:
+    """A slow export keeps its lease: another one waits, however long it takes."""
+    harness.publish(wheel("demo", "1.0"))
+    left = list[float]()
+
+    def on_call(verb: str, key: str) -> None:
+        if verb == "put" and key != MANIFEST:
+            harness.clock.advance(seconds=RENEWAL_SECONDS)
+            lease = lease_of(harness)
+            assert lease is not None
+            left.append(lease.ends - harness.clock.seconds())
+
+    harness.opened_export(on_call).run(ignore)
+
+    assert min(left) > 0
+    harness.assert_fresh()
+
+
+def test_interrupted_again_and_again(harness: ExportHarness) -> None:
+    """An export whose lease others always take ends with an error, and leaves it to them."""
+
+    def take(verb: str, key: str) -> None:
+        if (verb, key) == ("list", "project/"):  # every attempt begins with that
+            harness.clock.advance(seconds=LEASE_SECONDS + 1)
+            put_lease(harness, harness.clock.seconds() + 1)
+
+    with pytest.raises(Unavailable, match="again and again"):
+        harness.opened_export(take).run(ignore)
+
+    assert lease_of(harness) == Lease("other", harness.clock.seconds() + 1)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "expected"),
+    [(-1e9, 0.0), (5.0, 5.0), (1e9, LEASE_SECONDS)],
+    ids=["past", "now", "far"],
+)
+def test_a_lease_that_nobody_gives_back(
+    harness: ExportHarness, ahead: float, expected: float
+) -> None:
+    """A killed export is waited for until its lease ends, and no longer than 30 s of one's own."""
+    harness.publish(wheel("demo", "1.0"))
+    begun = harness.clock.seconds()
+    put_lease(harness, begun + ahead)
+
+    harness.export()
+
+    assert expected <= harness.clock.seconds() - begun <= expected + POLL_SECONDS
+    assert harness.waits == (expected > 0)
+    harness.assert_fresh()
+
+
+def test_interrupted(harness: ExportHarness) -> None:
+    """After a fault the next export need not wait, and makes every page again."""
+    harness.publish(wheel("demo", "1.0"), wheel("other", "1.0"))
+    harness.export()
+    harness.publish(wheel("demo", "2.0"))
+
+    def fail() -> None:
+        raise Unavailable("The site is not there.")
+
+    with pytest.raises(Unavailable, match="not there"):
+        harness.opened_export(before(1, "put", "search.json", fail)).run(ignore)
+    harness.export()
+
+    assert (harness.result.projects, harness.waits) == (2, 0)
     harness.assert_fresh()
