@@ -1,0 +1,39 @@
+"""A static site in a browser: its scripts work with nothing but a plain web server."""
+
+from concurrent.futures import ThreadPoolExecutor
+from http.server import SimpleHTTPRequestHandler
+from pathlib import Path
+
+from tests.browser.chromium import Browser
+from tests.http.packages import wheel
+from tests.http_server import serving
+from tests.upstream.fake_upstream import FakeUpstream
+from tests.upstream.public_packages import public_wheel
+from tests.upstream.team import Team, locked
+
+
+def test_search_in_a_static_site(browser: Browser, public: FakeUpstream, tmp_path: Path) -> None:
+    """In an exported site the box finds private and public projects, and leads to their pages."""
+    team, kept = Team(tmp_path, public), public_wheel("acme-public", "2.0")
+    public.publish(kept)
+    team.publish(wheel("acme-core", "1.0", "Summary: For every service"), wheel("other", "1.0"))
+    team.prefetch(locked(kept))
+    with ThreadPoolExecutor(1) as pool:  # the browser's event loop is in this thread
+        assert pool.submit(team.export).result().failed == ()
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments, directory=str(team.site))  # type: ignore[arg-type]
+
+    with serving(Handler) as url, browser.person(url) as person:
+        for name in ("acme-core", "acme-public"):
+            person.open()
+            person.page.get_by_role("searchbox").fill("acme")
+            person.page.wait_for_selector(".results:not([hidden])")
+            assert person.page.locator(".results a").all_inner_texts() == [
+                "acme-core",
+                "acme-public",
+            ]
+            person.page.locator(".results").get_by_role("link", name=name).click()
+            person.page.wait_for_url(f"**/project/{name}/")
+            assert person.page.title().startswith(name)
