@@ -39,9 +39,6 @@ sink.write(b"1")
 sink.close()
 store.create_all([(Key("new/spooled"), path), (Key("new/bytes"), b"2"), (Key("old/bytes"), b"3")])
 """
-SITE = f"""
-store = LocalStore(Path(sys.argv[1]), Random(), is_site=True)
-{PUT}"""
 COMMIT = """
 store.create_all([(Key("old/1/file"), b"1"), (Key("old/1/metadata"), b"2")], sync_names=False)
 with store.staged([b"3", b"4"], [Key("old/1/file")]) as (document, entry):
@@ -63,7 +60,6 @@ ORDERS = {
         'store.put_unsynced(Key("new/created"), b"1")',
         "rename new/created",
     ),
-    "a site": (SITE, "link new/created, rename new/created"),
     "create_all": (
         CREATE_ALL,
         """fsync ., fsync spool, fsync spool, fsync spool,
