@@ -135,11 +135,11 @@ class _Run:
         self._options = options
         self._manifest = before
         self._before = {entry.facts.name: entry for entry in before.projects}
+        self._facts_before = tuple(entry.facts for entry in before.projects)
         self._is_full = is_full
         self._is_local = export.index.is_local and not export.place.is_bucket
         self._concurrency = 1 if self._is_local else REMOTE_PROJECTS
         self._index = index_for_site(export.index, options)
-        self._app = SiteApplication(self._index, options)
         self._writer = SiteWriter(export.place, export.lease, is_gzipped=options.is_gzipped)
         self._table, self._unread = SiteProjects(self._index, self._before).read()
         self._entries = dict[NormalizedName, ManifestEntry]()
@@ -152,14 +152,18 @@ class _Run:
     @property
     def is_needed(self) -> bool:
         """Whether anything may have to be written."""
-        before = tuple(entry.facts for entry in self._manifest.projects)
-        return self._is_full or bool(self._unread) or before != self._table.projects
+        is_changed = self._facts_before != self._table.projects
+        return self._is_full or bool(self._unread) or is_changed
 
     def run(self, progress: ExportProgress) -> ExportResult:
         """Export what has changed, write the manifest, and give back the lease."""
         existing = self._look_at_all() if self._is_full else {}
-        with ThreadPoolExecutor(REMOTE_PROJECTS, "site") as pool, Runner() as runner:
-            pages = SitePages(self._app, self._writer, None if self._is_local else pool)
+        with (
+            closing(SiteApplication(self._index, self._options)) as app,
+            ThreadPoolExecutor(REMOTE_PROJECTS, "site") as pool,
+            Runner() as runner,
+        ):
+            pages = SitePages(app, self._writer, None if self._is_local else pool)
             shown = runner.run(self._write(pages, existing, progress))
         self._delete_obsolete(shown, existing)
         entries = tuple(self._entry(facts) for facts in shown.projects)
@@ -197,30 +201,29 @@ class _Run:
             before=self._before,
             existing=_by_project(existing) if self._is_full else None,
         )
-        before = tuple(entry.facts for entry in self._manifest.projects)
+        before = self._facts_before
         names = self._linked(before, table.projects) | set(self._unread)
         if self._is_full:
             names |= {facts.name for facts in table.projects}
-        with closing(self._app):
-            self._app.show(table)
-            if self._is_full:
-                fixed = await self._app.fixed_pages()
-                foreign = self._manifest.foreign or ()
-                await pages.write([page for page in fixed if page.path not in foreign], existing)
-            await self._export_projects(project, table, names, progress)
-            shown = self._without_missing(table)
-            if shown is not table:  # links to projects that could not be exported lead nowhere
-                self._app.show(shown)
-                again = self._linked(table.projects, shown.projects) - self._failed.keys()
-                await self._export_projects(project, shown, again, lambda *_: None)
-            if self._is_full or _names_and_marks(before) != _names_and_marks(shown.projects):
-                await self._write_lists(pages, tuple(name_questions(len(shown.projects))))
-            if self._is_full or before != shown.projects:
-                await self._write_lists(pages, OVERVIEWS)
+        pages.app.show(table)
+        if self._is_full:
+            fixed = await pages.app.fixed_pages()
+            foreign = self._manifest.foreign or ()
+            await pages.write([page for page in fixed if page.path not in foreign], existing)
+        await self._export_projects(project, table, names, progress)
+        shown = self._without_missing(table)
+        if shown is not table:  # links to projects that could not be exported lead nowhere
+            pages.app.show(shown)
+            again = self._linked(table.projects, shown.projects) - self._failed.keys()
+            await self._export_projects(project, shown, again, lambda *_: None)
+        if self._is_full or _names_and_marks(before) != _names_and_marks(shown.projects):
+            await self._write_lists(pages, tuple(name_questions(len(shown.projects))))
+        if self._is_full or before != shown.projects:
+            await self._write_lists(pages, OVERVIEWS)
         return shown
 
     async def _write_lists(self, pages: SitePages, questions: Sequence[Question]) -> None:
-        lists = [await self._app.ask(question) for question in questions]
+        lists = [await pages.app.ask(question) for question in questions]
         await pages.write(lists, None)
         if questions is not OVERVIEWS:
             kept = {key for page in lists for key in self._writer.paths_of(page.path)}

@@ -28,6 +28,7 @@ from wheelyard.storage.filesystem import (
     link_error,
     list_no_follow,
     open_no_follow,
+    require_no_links,
     storage_faults,
     write_all,
 )
@@ -61,8 +62,7 @@ class SiteFolder:
     """
     The objects of a site in a folder, which is made; follows no links, syncs nothing to the disk.
 
-    The version of an object is a digest of its bytes. Incomplete files of killed exports are
-    removed.
+    The version of an object is a digest of its bytes.
 
     Raises:
         Unavailable: Nothing can be written to the folder.
@@ -142,7 +142,7 @@ class SiteFolder:
         del expect
         folder = self._path(key)
         with storage_faults(f"{key} of the site"):
-            self._require_no_links(folder.parent)
+            require_no_links(folder.parent)
             folder.unlink(missing_ok=True)
         with suppress(OSError):  # the first that is not empty
             while (folder := folder.parent) != self._root:
@@ -185,12 +185,6 @@ class SiteFolder:
             if folder.is_symlink():
                 raise link_error(str(folder))
         self._folders.add(folder)
-
-    def _require_no_links(self, folder: Path) -> None:
-        while folder != self._root:
-            if folder.is_symlink():
-                raise link_error(str(folder))
-            folder = folder.parent
 
     @contextmanager
     def _locked(self, key: Key, expect: ObjectVersion | None) -> Iterator[None]:
