@@ -107,12 +107,11 @@ class RunningServer:
         return token_of(self.index, *projects, can=can, lifetime=lifetime)
 
     def kept(self) -> dict[str, int]:
-        """Every object of uploads with its size, and every leftover scratch file."""
+        """Every object of uploads with its size; no request has left a scratch file."""
         places = [self.store / name for name in KEPT]
-        spool = self.index.spool.folder
-        # that a token was used is written down in the background
-        until(lambda: not any(spool.iterdir()))
-        paths = [path for place in (*places, spool) for path in (place, *place.rglob("*"))]
+        # that a token was used is written in the background, any time
+        until(lambda: not any(self.index.spool.folder.iterdir()))
+        paths = [path for place in places for path in (place, *place.rglob("*"))]
         found = dict[str, int]()
         for path in paths:
             with suppress(FileNotFoundError):  # a scratch file goes when it has been used
