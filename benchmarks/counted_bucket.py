@@ -20,7 +20,15 @@ from wheelyard.catalog.format import read_format, rewrite_format
 from wheelyard.http.app import App
 from wheelyard.operations.store_probe import StoreProbe
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import Entry, Found, Key, ObjectBody, ObjectVersion, Store, WebType
+from wheelyard.storage.base import (
+    Entry,
+    Found,
+    Key,
+    ObjectVersion,
+    Store,
+    Stores,
+    WebType,
+)
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import Index, build_index
@@ -45,10 +53,10 @@ class CountedBucket(MemoryStore):
         with self._counting:
             self.operations[price_class, _kind_of(key)] += times
 
-    def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
+    def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
         """See `Store`."""
         self.count("B", key)
-        return super().get(key, unless_version)
+        return super().get(key, unless)
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """See `Store`."""
@@ -56,7 +64,7 @@ class CountedBucket(MemoryStore):
         return super().read(key, start, stop)
 
     def put(
-        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
+        self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """See `Store`."""
         self.count("A", key)
@@ -117,7 +125,7 @@ class Instance:
         index = self.index()
         index.tokens.any_active()
         probe = StoreProbe(
-            [lambda: rewrite_format(index.files.store, index.files.retries)], index.runtime
+            [lambda: rewrite_format(index.stores.documents, index.retries)], index.runtime
         )
         probe.run()
         app = App(index, write_failure=lambda: probe.reason)
@@ -127,7 +135,9 @@ class Instance:
         """Return an index on the bucket with nothing in its caches."""
         runtime = fake_runtime(self._clock, self._random.getrandbits(32))
         traits = StoreTraits(is_local=False)
-        return build_index(self._bucket, Spool(self._folder), Settings(), runtime, traits)
+        return build_index(
+            Stores.of(self._bucket), Spool(self._folder), Settings(), runtime, traits
+        )
 
 
 def _form_headers(body: bytes) -> Headers:

@@ -35,6 +35,7 @@ from wheelyard.http.app import App
 from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.settings.sections import Settings
 from wheelyard.settings.validation import validate
+from wheelyard.storage.base import Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import Index, build_index
@@ -278,7 +279,7 @@ def open_harness(
         store = CountingStore(lambda: 0.0)
         (folder / "spool").mkdir(exist_ok=True)
         spool, runtime = Spool(folder / "spool"), runtime or system_runtime()
-        index = build_index(store, spool, settings, runtime, google=site.google)
+        index = build_index(Stores.of(store), spool, settings, runtime, google=site.google)
         in_process = InProcessServer(App(index), index, folder, Clock(), runner)
         packages = {name: wheel(name) for name in (*EXISTING, *MISSING, OTHER)}
         harness = AccessHarness(in_process, store, site, packages, settings.server.path_prefix)

@@ -174,6 +174,6 @@ def test_a_damaged_document(tmp_path: Path, remote: Settings, damage: bytes, *, 
         assert status(server) == 503
         assert server.get("/simple/demo/", *token).status == 200
         assert server.get("/simple/demo/").status == 401
-        store.delete(keys.ACCESS, None)
+        store.delete(keys.ACCESS)
         server.clock.advance(seconds=15)
         assert status(server) == 404

@@ -27,7 +27,7 @@ from wheelyard.model.access import Action, Credential, parse_pattern
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.token import ApiToken, TokenRecord, parse_token
 from wheelyard.settings.sections import Settings, StoreSettings
-from wheelyard.storage.base import Key, Store
+from wheelyard.storage.base import Key, Store, Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import build_index, open_index
@@ -299,7 +299,7 @@ def test_no_id_is_taken(tmp_path: Path) -> None:
     )
     runtime = replace(fake_runtime(Clock(), 1), monotonic=lambda: seconds, pause=pause)
     store.store.put(keys.FORMAT, b'{"format":2}', None)
-    index = build_index(store, Spool(tmp_path), Settings(), runtime)
+    index = build_index(Stores.of(store), Spool(tmp_path), Settings(), runtime)
 
     with pytest.raises(Unavailable):
         index.tokens.create(TokenRequest(name="ci"), by="local:alice")
@@ -505,7 +505,7 @@ def test_the_check_knows_the_notes(harness: IndexHarness) -> None:
     for each in (token, gone):
         tokens.get(each)
     assert (harness.check().problems, harness.check().notes) == ([], [])
-    harness.store.delete(keys.token(other.id), None)
+    harness.store.delete(keys.token(other.id))
     stray = Key(f"{keys.LAST_USES}note.txt")
     harness.store.put(stray, b"?", None)
 

@@ -11,6 +11,7 @@ from wheelyard.authentication.effective_access import effective_access
 from wheelyard.model.access import Action, parse_actions, parse_pattern
 from wheelyard.model.grants import GrantFields
 from wheelyard.settings.sections import AccessSettings, Settings
+from wheelyard.storage.base import Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import Index, build_index
@@ -23,7 +24,9 @@ ANA = "user:ana@acme.dev"
 def index_of(folder: Path, settings: Settings) -> Index:
     """Return an index over an empty store in memory."""
     clock = Clock()
-    return build_index(MemoryStore(clock.seconds), Spool(folder), settings, fake_runtime(clock, 1))
+    return build_index(
+        Stores.of(MemoryStore(clock.seconds)), Spool(folder), settings, fake_runtime(clock, 1)
+    )
 
 
 def told(index: Index) -> list[tuple[str, Action, str]]:

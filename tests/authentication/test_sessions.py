@@ -19,6 +19,7 @@ from wheelyard.errors import Unauthenticated
 from wheelyard.model.access import Action, Caller, Credential, Identity
 from wheelyard.model.session import SESSION_SECONDS, decoded_session
 from wheelyard.settings.sections import AccessSettings, Settings
+from wheelyard.storage.base import Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import Index, build_index
@@ -68,7 +69,9 @@ class Servers:
         )
         traits = StoreTraits(is_local=False)
         runtime = fake_runtime(self.clock, seed)
-        return build_index(self.store, Spool(self.folder), Settings(access=access), runtime, traits)
+        return build_index(
+            Stores.of(self.store), Spool(self.folder), Settings(access=access), runtime, traits
+        )
 
     def begin(self, credential: Credential, sessions: Sessions | None = None) -> str:
         """Sign in at the first server, and return the cookie."""
@@ -134,7 +137,7 @@ def _revoke_token(servers: Servers) -> None:
 
 
 def _delete_key(servers: Servers) -> None:
-    servers.store.delete(keys.SESSION_KEY, None)
+    servers.store.delete(keys.SESSION_KEY)
 
 
 @pytest.mark.parametrize(

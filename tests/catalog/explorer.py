@@ -35,7 +35,7 @@ from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.spooled_upload import SpooledUpload
 from wheelyard.operations.upload import Uploads
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import Store
+from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import Index, build_index
 from wheelyard.wiring.stores import StoreTraits
@@ -105,7 +105,7 @@ class Scenario:
             return self.opener(store, seed)
         runtime = replace(fake_runtime(Clock(), seed), monotonic=ticking())
         traits = StoreTraits(is_local=not self.far)
-        index = build_index(store, Spool(self.folder), Settings(), runtime, traits)
+        index = build_index(Stores.of(store), Spool(self.folder), Settings(), runtime, traits)
         return replace(index, uploads=ReadOnce(**asdict(index.uploads), contents=self.contents))
 
     @contextmanager

@@ -24,7 +24,7 @@ import pytest
 from tests.operations.in_memory_index import Clock
 from tests.storage.wrapping import WrappedStore
 from wheelyard.errors import Unavailable, WheelyardError
-from wheelyard.storage.base import ABSENT, Key, ObjectBody, ObjectVersion, Store, WebType
+from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, WebType
 from wheelyard.storage.memory import MemoryStore
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ class Call:
         """The possible outcomes, success first."""
         if self.verb in {START, GO_ON}:
             return (CallOutcome.DONE,)
-        changes = self.verb in {"put", "delete"}
+        changes = self.verb in {"put", "put_file", "delete"}
         return tuple(
             outcome for outcome in CallOutcome if changes or outcome is not CallOutcome.LOST_DONE
         )
@@ -114,7 +114,7 @@ class OrdinalStore(MemoryStore):
             self.put(Key(key), body, ABSENT)
 
     def put(
-        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
+        self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """See `Store`."""
         self._writes = self._ordinals[key]

@@ -31,12 +31,12 @@ class CountingStore(MemoryStore):
         self.go_on.set()
         self.is_down = False
 
-    def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
+    def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
         """Count a read; answer when that is allowed, with what was there when it began."""
         self.reads += 1
         if self.is_down:
             raise Unavailable("The store does not answer.")
-        found = super().get(key, unless_version)
+        found = super().get(key, unless)
         self.asked.set()
         self.go_on.wait(TIMEOUT_SECONDS)
         return found

@@ -12,7 +12,7 @@ from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import Clock, fake_runtime
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import Store
+from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import Index, build_index
 
@@ -134,6 +134,6 @@ class _Any(int):
 
 def _forgetful(store: Store, seed: int) -> Index:
     """Return an index whose commits write no journal of their own accord."""
-    index = build_index(store, Spool(Path()), Settings(), fake_runtime(Clock(), seed))
+    index = build_index(Stores.of(store), Spool(Path()), Settings(), fake_runtime(Clock(), seed))
     index.projects.commits._journaled = _Remembered(1)  # noqa: SLF001 - broken on purpose
     return index

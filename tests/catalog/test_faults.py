@@ -16,6 +16,7 @@ from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings
+from wheelyard.storage.base import Stores
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import Index, build_index
 
@@ -40,7 +41,7 @@ def faulty_index(harness: IndexHarness, *faults: Fault) -> tuple[Index, FaultySt
     runtime = replace(
         fake_runtime(harness.clock, 5), pause=lambda seconds: harness.clock.advance(seconds=seconds)
     )
-    index = build_index(store, Spool(harness.folder), Settings(), runtime)
+    index = build_index(Stores.of(store), Spool(harness.folder), Settings(), runtime)
     store.calls.clear()
     store.faults = faults
     return index, store

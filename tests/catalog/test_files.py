@@ -32,7 +32,7 @@ def test_core_metadata_that_is_lost(tmp_path: Path) -> None:
     harness = IndexHarness(tmp_path)
     file = harness.upload(MADE)
     key = keys.core_metadata(DEMO, file.sha256, file.filename)
-    harness.store.delete(key, None)
+    harness.store.delete(key)
 
     with pytest.raises(NotFound, match=key):
         harness.index.files.core_metadata(DEMO, file)

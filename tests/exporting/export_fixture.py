@@ -28,7 +28,7 @@ from wheelyard.model.project import Status
 from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings, StoreSettings
-from wheelyard.storage.base import Store
+from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import Index, build_index, open_index
@@ -122,7 +122,7 @@ class ExportHarness:
     def opened(self, store: Store) -> Index:
         """Return the index over a store, as another process has it."""
         runtime = clocked(self.clock, Random(next(self._seeds)))
-        return build_index(store, Spool(self.folder), Settings(), runtime)
+        return build_index(Stores.of(store), Spool(self.folder), Settings(), runtime)
 
     def publish(self, *packages: Package) -> None:
         """Upload packages."""

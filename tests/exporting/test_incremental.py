@@ -217,7 +217,7 @@ def test_other_options(filled: ExportHarness, is_gzipped: bool) -> None:  # noqa
 def test_no_manifest(filled: ExportHarness, content: bytes | None) -> None:
     """A lost or damaged manifest costs a whole export, which writes no page again."""
     if content is None:
-        filled.site.delete(Key(MANIFEST), None)
+        filled.site.delete(Key(MANIFEST))
     else:
         filled.site.put(Key(MANIFEST), content, None)
 
@@ -286,7 +286,7 @@ def test_everything_is_repaired(filled: ExportHarness) -> None:
         filled.site.put(Key(path), before[path][::-1], None)
     for path in before:
         if path.startswith(("simple/demo/", "files/other/", "-/assets/")):
-            filled.site.delete(Key(path), None)
+            filled.site.delete(Key(path))
     file = next(path for path in before if path.startswith("files/demo/"))
     filled.site.put(Key(file), before[file][:9], None)
     filled.site.put(Key("simple/nobody/index.html"), b"gone long ago", None)
@@ -316,7 +316,7 @@ def test_what_the_store_has_lost(
     filled.publish(wheel("demo", "2.0"), wheel("last", "1.0", "Requires-Dist: demo"))
     bodies = {key: body for key, body in objects(filled.store, lost) if "1.0" not in key}
     for key in bodies:
-        filled.store.delete(Key(key), None)
+        filled.store.delete(Key(key))
 
     for _ in range(2):
         filled.export()
@@ -389,7 +389,7 @@ def test_a_released_project(harness: ExportHarness, is_interrupted: bool) -> Non
     if is_interrupted:  # as the first export to the site, before it has written a page of it
         for path in [path for path in tree(harness.site) if "/demo/" in path[:14]]:
             if not path.startswith("files/"):
-                harness.site.delete(Key(path), None)
+                harness.site.delete(Key(path))
         options = Options(base_url=BASE)
         manifest = Manifest(options=options, format=FORMAT, lease=Lease("", 0.0))
         harness.site.put(Key(MANIFEST), encode(manifest), None)

@@ -36,7 +36,7 @@ def test_the_umask_decides_about_modes(tmp_path: Path, umask: int) -> None:
     try:
         site = SiteFolder(root)
         site.put(PAGE, b"page", None)
-        site.put(Key("files/a.whl"), private, None)
+        site.put_file(Key("files/a.whl"), private)
     finally:
         os.umask(before)
     modes = {(path.is_dir(), path.stat().st_mode & 0o777) for path in (root, *root.rglob("*"))}

@@ -15,6 +15,7 @@ from wheelyard.http.uploads.form import UploadFormReader
 from wheelyard.operations.spooled_upload import SpooledUpload
 from wheelyard.operations.upload import Uploads
 from wheelyard.settings.sections import Settings
+from wheelyard.storage.base import Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import build_index
@@ -78,7 +79,7 @@ def chunks_of(body: bytes, size: int) -> Iterable[bytes]:
 def uploads() -> Uploads:
     """Return what takes uploads, into an index in memory."""
     store, spool = MemoryStore(lambda: 0.0), Spool(Path(gettempdir()))
-    return build_index(store, spool, Settings(), system_runtime()).uploads
+    return build_index(Stores.of(store), spool, Settings(), system_runtime()).uploads
 
 
 def read(body: bytes | Iterable[bytes]) -> SpooledUpload | None:

@@ -28,7 +28,7 @@ from wheelyard.settings.sections import (
     ServerSettings,
     Settings,
 )
-from wheelyard.storage.base import Store
+from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import Index, build_index
@@ -126,6 +126,8 @@ def running_google_server(
         )
         runtime = system_runtime()
         store = store or MemoryStore(lambda: runtime.now().timestamp())
-        index = build_index(store, Spool(folder), settings, runtime, google=issuer.google)
+        index = build_index(
+            Stores.of(store), Spool(folder), settings, runtime, google=issuer.google
+        )
         with running_app(index, folder) as server:
             yield GoogleUsersServer(server, issuer, index)

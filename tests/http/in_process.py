@@ -14,7 +14,7 @@ from wheelyard.http.app import App
 from wheelyard.http.observability.request_record import CURRENT_REQUEST
 from wheelyard.http.protocol.messages import PATHSEND, Header, Message
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import Store
+from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import Index, build_index
@@ -135,7 +135,7 @@ def in_process(
     clock = Clock()
     store = store or MemoryStore(clock.seconds)
     index = build_index(
-        store,
+        Stores.of(store),
         Spool(folder),
         settings or Settings(),
         fake_runtime(clock, 1),

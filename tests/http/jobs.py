@@ -17,6 +17,7 @@ from tests.authentication.verifiers.fake_issuer import (
 from tests.http.servers import Answer, RunningServer, running_app
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.settings.sections import PublishingSettings, Settings
+from wheelyard.storage.base import Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import Index, build_index
@@ -103,7 +104,7 @@ def running_ci(
         )
         runtime = runtime or system_runtime()
         store = MemoryStore(lambda: system_runtime().now().timestamp())
-        index = build_index(store, Spool(folder), settings, runtime)
+        index = build_index(Stores.of(store), Spool(folder), settings, runtime)
         with running_app(index, folder) as server:
             yield Ci(server, issuer, index)
 

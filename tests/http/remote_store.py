@@ -12,7 +12,7 @@ from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import Found, Key, ObjectVersion, Store
+from wheelyard.storage.base import Found, Key, ObjectVersion, Store, Stores
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
@@ -63,11 +63,11 @@ class RemoteStore(MemoryStore):
         """While it is not set, reads of small objects block."""
         self.answers.set()
 
-    def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
+    def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
         """Return a small object, once the store answers."""
         self.calls.append(("get", key))
         assert self.answers.wait(TIMEOUT_SECONDS)
-        return super().get(key, unless_version)
+        return super().get(key, unless)
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Return a stream that is watched."""
@@ -100,6 +100,8 @@ def remote_server(
     """Serve an index over the remote `store`, from a thread of this process."""
     traits = StoreTraits(is_local=False, operation_counter=operation_counter or OperationCounter())
     spool = Spool(folder)
-    index = build_index(store, spool, settings or Settings(), runtime or system_runtime(), traits)
+    index = build_index(
+        Stores.of(store), spool, settings or Settings(), runtime or system_runtime(), traits
+    )
     with running_app(index, folder) as server:
         yield server

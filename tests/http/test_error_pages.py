@@ -39,11 +39,11 @@ class BrokenStore(MemoryStore):
 
     fault: BaseException | None = None
 
-    def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
+    def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
         """Return an object, or fail."""
         if self.fault is not None:
             raise self.fault
-        return super().get(key, unless_version)
+        return super().get(key, unless)
 
 
 @pytest.fixture(scope="module")

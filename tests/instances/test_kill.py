@@ -26,7 +26,7 @@ from tests.instances.bucket_cluster import (
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import Clock, fake_runtime
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import Key
+from wheelyard.storage.base import Key, Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import build_index
@@ -138,7 +138,7 @@ def assert_healed(bucket: Bucket, folder: Path, *files: str) -> None:
     assert {file.filename for file in document(store).files} == set(files)
     assert json.loads(data_of(bucket, "projects.json")) == {"names": ["demo"]}
     assert_dense(bucket, "demo")
-    index = build_index(store, Spool(folder), Settings(), fake_runtime(Clock(), seed=1))
+    index = build_index(Stores.of(store), Spool(folder), Settings(), fake_runtime(Clock(), seed=1))
     findings = index.check.run(rebuild=True)
     assert (findings.problems, findings.repaired) == ([], [])
 

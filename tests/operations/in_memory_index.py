@@ -15,7 +15,7 @@ from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.project import Commit, File
 from wheelyard.operations.findings import Findings
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import Key, Store, Stored
+from wheelyard.storage.base import Key, Store, Stored, Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import Index, build_index
@@ -76,7 +76,9 @@ class IndexHarness:
         """
         spool, runtime = Spool(self.folder), fake_runtime(self.clock, seed)
         traits = StoreTraits(is_local=is_local)
-        return build_index(store or self.store, spool, settings or Settings(), runtime, traits)
+        return build_index(
+            Stores.of(store or self.store), spool, settings or Settings(), runtime, traits
+        )
 
     def upload(self, made: Made, caller: Caller = ALICE, **claims: str) -> File:
         """Check that the caller may upload this filename, and upload it with such a form."""

@@ -269,7 +269,7 @@ def test_the_check(harness: IndexHarness, access: AccessControl) -> None:
     access.edit_group("set", "team", [ANA], by="local:ana")
     assert (harness.check().problems, harness.check().notes) == ([], [])
     whole = harness.bytes_at(keys.ACCESS)
-    harness.store.delete(keys.numbered_entry(keys.ACCESS_JOURNAL, 2), None)
+    harness.store.delete(keys.numbered_entry(keys.ACCESS_JOURNAL, 2))
     assert harness.check().repaired == [f"{keys.ACCESS}: journal entry 2 written"]
 
     for damage in (b"?", older):

@@ -111,7 +111,7 @@ def test_lost_metadata(harness: IndexHarness) -> None:
     package = needing("acme-app", "acme-lib")
     publish(harness, package)
     key = keys.core_metadata(parse_name("acme-app"), package.sha256, package.filename)
-    harness.store.delete(key, None)
+    harness.store.delete(key)
 
     with pytest.raises(Unavailable) as refused:
         named(harness, "acme-app")

@@ -369,7 +369,7 @@ def test_a_project_that_nobody_could_find(harness: IndexHarness, files: FakeFile
     """A project whose name a crash has kept out of the list is in it after the next import."""
     offer = files.offer(make_wheel(), algorithms=("sha256",))
     taken(harness, offer)
-    harness.store.delete(keys.PROJECT_NAMES, None)
+    harness.store.delete(keys.PROJECT_NAMES)
     harness.index = harness.opened(3)
 
     assert taken(harness, offer).counts == counted(there=1)

@@ -68,7 +68,7 @@ def test_all_projects_in_order_of_time(harness: IndexHarness) -> None:
     harness.clock.advance(minutes=1)
     harness.index.lifecycle.change("yank", ci, DEMO, RELEASE, "see wyd_secret")
     harness.index.lifecycle.set_status(ci, OTHER, Status.ARCHIVED, "")
-    harness.store.delete(keys.token(ci.principal[6:]), None)
+    harness.store.delete(keys.token(ci.principal[6:]))
 
     part = read(reader(harness))
 
@@ -171,9 +171,9 @@ def test_what_is_lost_is_told(harness: IndexHarness) -> None:
         harness.upload(make_wheel("demo", version))
     harness.upload(make_wheel("other"))
     harness.upload(make_wheel("third"))
-    harness.store.delete(keys.commit(DEMO, 1), None)
+    harness.store.delete(keys.commit(DEMO, 1))
     harness.store.put(keys.commit(DEMO, 2), b"?", None)
-    harness.store.delete(keys.project(OTHER), None)
+    harness.store.delete(keys.project(OTHER))
 
     part = read(reader(harness))
 

@@ -21,7 +21,7 @@ from wheelyard.operations.copying.store_copy import CopyReport, StoreCopy
 from wheelyard.operations.journal import JournalReader, StoreJournals
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.names import NameState, PrivateName
-from wheelyard.storage.base import Store
+from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.wiring.index import Index
 
@@ -263,7 +263,7 @@ def test_a_check_leaves_a_released_name_alone(guarded: GuardedHarness) -> None:
     guarded.upload(make_wheel())
     guarded.index.names.reserve(ALICE, NormalizedName("later"), "")
     guarded.index.names.release(ALICE, NormalizedName("later"), "")
-    guarded.store.delete(keys.PROJECT_NAMES, None)
+    guarded.store.delete(keys.PROJECT_NAMES)
 
     findings = guarded.check()
 
@@ -294,11 +294,11 @@ def copied(
     """Copy the store, and return an index over the copy, and the report."""
     there = source.opened(5, target)
     copy = StoreCopy(
-        source=source.store,
-        target=target,
+        source=Stores.of(source.store),
+        target=Stores.of(target),
         names=there.projects.names,
         spool=there.spool,
-        retries=there.files.retries,
+        retries=there.retries,
         threads=1,
         claims_names=claims_names,
     )

@@ -195,7 +195,7 @@ def test_a_store_that_fails_says_nothing(
 def test_half_a_registry_is_enough(guarded: GuardedHarness, key: str) -> None:
     """A name is private if either the list of names or the project's document is lost."""
     guarded.upload(make_wheel())
-    guarded.store.delete(Key(key), None)
+    guarded.store.delete(Key(key))
 
     assert guarded.is_private("demo")
 
@@ -213,7 +213,7 @@ def test_an_empty_disk_says_nothing(guarded: GuardedHarness) -> None:
     """A store that is gone, as after its disk was unmounted, knows no unknown names."""
     reader = names_of(guarded.opened(seed=5))
     for entry in [*guarded.store.list("")]:
-        guarded.store.delete(entry.key, None)
+        guarded.store.delete(entry.key)
 
     with pytest.raises(Unavailable):
         reader.is_private(DEMO)

@@ -72,7 +72,7 @@ def test_what_is_lost_and_what_is_secret(harness: IndexHarness) -> None:
     """A lost commit is told by its number, and a token in a reason is never shown."""
     with_commits(harness, 3)
     harness.index.lifecycle.set_status(ALICE, DEMO, Status.ACTIVE, "see wyd_abcdef")
-    harness.store.delete(keys.commit(DEMO, 2), None)
+    harness.store.delete(keys.commit(DEMO, 2))
 
     part = reader(harness).newest(harness.index.projects.get(DEMO))
 

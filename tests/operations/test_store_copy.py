@@ -25,7 +25,7 @@ from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import GrantFields
 from wheelyard.operations.copying.store_copy import CopyReport, StoreCopy
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.storage.base import Key, Store
+from wheelyard.storage.base import Key, Store, Stores
 from wheelyard.upstream.policy.deciding import Deciding
 
 T = TypeVar("T")
@@ -97,11 +97,11 @@ def copy(
     """Copy one index into the other."""
     index = target.opened(seed=3)
     copying = StoreCopy(
-        source=read_from or source.store,
-        target=write_to or target.store,
+        source=Stores.of(read_from or source.store),
+        target=Stores.of(write_to or target.store),
         names=index.projects.names,
         spool=index.spool,
-        retries=index.files.retries,
+        retries=index.retries,
         threads=1,
     )
     return copying.run(lambda _, __: None, with_credentials=with_credentials)
@@ -335,7 +335,7 @@ def damage(harness: IndexHarness, prefix: str, body: bytes | None, ending: str =
     for key in harness.snapshot(prefix):
         if key.endswith(ending):
             if body is None:
-                harness.store.delete(Key(key), None)
+                harness.store.delete(Key(key))
             else:
                 harness.store.put(Key(key), body, None)
 
@@ -511,7 +511,7 @@ def test_what_the_target_lost(source: IndexHarness, target: IndexHarness) -> Non
     """Bytes that are missing in the target, or have another size, are copied again."""
     copy(source, target)
     one, two = bytes_of(target)
-    target.store.delete(Key(one), None)
+    target.store.delete(Key(one))
     target.store.put(Key(two), b"?", None)
 
     assert copy(source, target).objects == 2

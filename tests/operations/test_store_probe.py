@@ -10,7 +10,7 @@ from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
 from tests.operations.in_memory_index import Clock, fake_runtime
 from tests.storage.gcs.opened import StillTime
 from wheelyard.catalog.format import ensure_format, rewrite_format
-from wheelyard.catalog.keys import FORMAT, probes
+from wheelyard.catalog.keys import FORMAT, probe
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import Unavailable
 from wheelyard.operations.store_probe import (
@@ -25,7 +25,7 @@ from wheelyard.operations.store_probe import (
 from wheelyard.storage.base import Key, Stored
 from wheelyard.storage.memory import MemoryStore
 
-(APART,) = probes(["files/"], "0123")
+APART = probe("files/", "0123")
 
 
 @dataclass

@@ -25,11 +25,11 @@ def test_the_first_write_makes_it(tmp_path: Path) -> None:
     with sink:
         sink.write(b"early")
 
-    assert (store.get(key), [*store.list("")], store.create_all([])) == (None, [], [])
-    store.delete(key, None)
+    assert (store.get(key), [*store.list("")]) == (None, [])
+    store.delete(key)
     assert [each.name for each in tmp_path.iterdir()] == [early.name]
 
-    store.put(key, early, ABSENT)
+    store.put_file(key, early)
     assert b"".join(store.read(key)) == b"early"
     later, sink = spool.create()
     sink.close()

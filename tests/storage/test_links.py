@@ -98,10 +98,9 @@ def test_a_linked_folder(
         lambda: list(store.list("a/b/sec")),
         lambda: store.put(SECRET, b"", None),
         lambda: store.put(NEW, b"", ABSENT),
-        lambda: store.put(NEW, scratch, ABSENT),
-        lambda: store.create_all([(NEW, b""), (Key("a/b/c/new"), scratch)]),
-        lambda: store.delete(SECRET, None),
-        lambda: store.delete(SECRET, ABSENT),
+        lambda: store.put_file(NEW, scratch),
+        lambda: store.put_file(Key("a/b/c/new"), b""),
+        lambda: store.delete(SECRET),
     ):
         with pytest.raises(Unavailable, match="Put the file or the folder itself there"):
             call()
@@ -122,7 +121,7 @@ def test_a_listing_of_everything(
     (link,) = [key for key in keys if key.startswith("a")]
     with pytest.raises(Unavailable):
         store.get(link)
-    store.delete(link, None)
+    store.delete(link)
     assert not os.path.lexists(root / link)
     assert list(root.parent.rglob("secret"))
 
@@ -136,10 +135,10 @@ def test_a_linked_file(store: LocalStore, root: Path, outside: Path) -> None:
     for call in (lambda: store.get(link), lambda: store.read(link)):
         with pytest.raises(Unavailable, match="real/link1 is a link"):
             call()
-    (entry,) = store.list(link)
-    store.delete(link, entry.version)
+    assert [entry.key for entry in store.list(link)] == [link]
+    store.delete(link)
     store.put(Key("real/link2"), b"2", None)
-    store.delete(Key("real/link3"), None)
+    store.delete(Key("real/link3"))
     assert (outside / "b" / "secret").read_bytes() == b"secret"
     assert [each.key for each in store.list("")] == ["real/1", "real/link2"]
 
@@ -182,7 +181,7 @@ def test_the_root_may_be_a_link(tmp_path: Path, how: str) -> None:
     assert isinstance(store.get(key, version), NotModified)
     assert b"".join(store.read(key)) == b"1"
     assert [each.key for each in store.list("")] == [key]
-    store.delete(next(store.list("a/")).key, version)
+    store.delete(next(store.list("a/")).key)
     assert store.get(key) is None
 
 

@@ -45,8 +45,8 @@ def test_modes(tmp_path: Path, umask: int) -> None:
         store = LocalStore(root, Random())
         spooled, sink = store.spool.create()
         sink.close()
-        store.put(Key("files/by/path"), spooled, ABSENT)
-        store.put(Key("files/private"), private, ABSENT)
+        store.put_file(Key("files/by/path"), spooled)
+        store.put_file(Key("files/private"), private)
         store.put(Key("files/by/bytes"), b"", ABSENT)
         store.put(Key("files/by/bytes"), b"again", None)
     finally:
@@ -68,9 +68,9 @@ def test_private_modes(tmp_path: Path, umask: int, private: str) -> None:
         key = Key("credentials/sessions/key.json")
         store.put(key, b"1", ABSENT)
         store.put(key, b"2", None)
-        store.create_all([(Key("credentials/tokens/a.json"), b"1")])
-        store.delete(Key("credentials/tokens/a.json"), None)
-        store.delete(key, None)
+        store.put_file(Key("credentials/tokens/a.json"), b"1")
+        store.delete(Key("credentials/tokens/a.json"))
+        store.delete(key)
         store.put(key, b"3", ABSENT)
         store.put(Key("credentials-of-others.json"), b"1", ABSENT)
     finally:
@@ -156,9 +156,8 @@ def test_nothing_is_left_in_the_spool(tmp_path: Path) -> None:
     store.put(COUNTER, b"0", ABSENT)
     with pytest.raises(Conflict):
         store.put(COUNTER, b"1", ABSENT)
-    with pytest.raises(Conflict), store.staged([b"1", b"2"]) as (staged, _):
-        store.put(COUNTER, staged, ABSENT)
-    store.delete(COUNTER, None)
+    store.put_file(COUNTER, b"2")
+    store.delete(COUNTER)
 
     assert list(store.spool.folder.iterdir()) == []
 
@@ -185,7 +184,7 @@ def test_no_key_leaves_the_folder(tmp_path: Path, key: str) -> None:
         lambda: store.get(Key(key)),
         lambda: store.read(Key(key)),
         lambda: store.put(Key(key), b"", None),
-        lambda: store.delete(Key(key), None),
+        lambda: store.delete(Key(key)),
         lambda: store.path_of(Key(key)),
     ):
         with pytest.raises(Unavailable, match="is no key of an object"):

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from wheelyard.storage.base import Entry, Found, Key, ObjectBody, ObjectVersion, Store, WebType
+from wheelyard.storage.base import Entry, FileBody, Found, Key, ObjectVersion, Store, WebType
 
 T = TypeVar("T")
 
@@ -16,23 +16,27 @@ class WrappedStore(Store):
 
     store: Store
 
-    def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
+    def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
         """Return an object."""
-        return self._call("get", key, lambda: self.store.get(key, unless_version))
+        return self._call("get", key, lambda: self.store.get(key, unless))
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Return a stream."""
         return self._call("read", key, lambda: self.store.read(key, start, stop))
 
     def put(
-        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
+        self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """Write."""
         return self._call("put", key, lambda: self.store.put(key, body, expect, kind))
 
-    def delete(self, key: Key, expect: ObjectVersion | None) -> None:
+    def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
+        """Write a file."""
+        self._call("put_file", key, lambda: self.store.put_file(key, body, kind))
+
+    def delete(self, key: Key) -> None:
         """Delete."""
-        self._call("delete", key, lambda: self.store.delete(key, expect))
+        self._call("delete", key, lambda: self.store.delete(key))
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """List."""

@@ -11,7 +11,7 @@ from tests.operations.in_memory_index import Clock, fake_runtime
 from tests.upstream.fake_upstream import FakeUpstream
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.settings.upstream_section import UpstreamSettings
-from wheelyard.storage.base import Store
+from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import Index, build_index
@@ -79,7 +79,9 @@ def serving(
     """Run the same on a port of this process; the clock stands still until a test moves it."""
     settings, clock = Settings(upstream=upstream_section(upstream, **more)), clock or Clock()
     store, runtime = MemoryStore(clock.seconds), fake_runtime(clock, 1)
-    index = build_index(store, Spool(folder), settings, runtime, StoreTraits(is_local=True))
+    index = build_index(
+        Stores.of(store), Spool(folder), settings, runtime, StoreTraits(is_local=True)
+    )
     try:
         with running_app(index, folder) as server:
             yield server

@@ -362,7 +362,7 @@ def test_release(stocked: MemoryStore, upstream: FakeUpstream, tmp_path: Path) -
         server.index.lifecycle.change("delete", ALICE, NAME, FIRST, "")
         assert page_of(server, NAME).page["files"] == []
     for stored in list(stocked.list("upstream/")):
-        stocked.delete(stored.key, None)
+        stocked.delete(stored.key)
 
     with front(tmp_path, upstream, store=stocked) as server:
         assert page_of(server, NAME).page["files"] == []

@@ -28,6 +28,7 @@ from wheelyard.model.access import ANONYMOUS, Action, Caller, Pattern, Scope
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.operations.search.search_index import REMOTE_SECONDS, SearchIndex
 from wheelyard.settings.sections import AccessSettings, Settings
+from wheelyard.storage.base import Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.upstream.index import UpstreamIndex
@@ -421,7 +422,7 @@ def bucket(tmp_path: Path, public: FakeUpstream) -> Iterator[Bucket]:
     store = WatchedStore(MemoryStore(clock.seconds))
     runtime, traits = fake_runtime(clock, 1), StoreTraits(is_local=False)
     settings = Settings(upstream=upstream_section(public))
-    index = build_index(store, Spool(tmp_path), settings, runtime, traits)
+    index = build_index(Stores.of(store), Spool(tmp_path), settings, runtime, traits)
     index.search.start = lambda work, _: work()
     yield Bucket(index, store, clock)
     close(index)

@@ -64,9 +64,10 @@ def finish_transfer(store: Store, key: Key) -> None:
     kind = project_journal(name)
     is_ours = _write_document(store, kind, commits)
     if is_ours:
-        store.create_all([(kind.entry_key(e.number), kind.commits.encode(e)) for e in commits])
-    with suppress(Conflict):  # another process has finished it
-        store.delete(key, found.version)
+        for commit in commits:
+            with suppress(Conflict):  # another process has written it
+                store.put(kind.entry_key(commit.number), kind.commits.encode(commit), ABSENT)
+    store.delete(key)
     if not is_ours:
         raise diverged()
 

@@ -21,8 +21,8 @@ from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.errors import Conflict, Unavailable, WheelyardError
-from wheelyard.model.project import AnyEvent, Commit, Project, Uploaded, apply, with_commit
-from wheelyard.storage.base import ABSENT, Key, ObjectBody, Store, Stored
+from wheelyard.model.project import AnyEvent, Commit, Project, apply, with_commit
+from wheelyard.storage.base import ABSENT, Key, Store, Stored
 
 JOURNALED_LIMIT: Final = 10_000
 """Projects whose last journalled commit is cached, to save creates that change nothing."""
@@ -83,7 +83,7 @@ class Commits:
     ) -> None:
         self._store = store
         self._documents = documents
-        self._runtime = runtime
+        self.runtime = runtime
         self._retries = retries
         self._on_event = on_event
         self._codec = Codec(Commit)
@@ -105,7 +105,7 @@ class Commits:
     ) -> list[Committed | WheelyardError]:
         key = keys.project(name)
         for attempt in self._retries.attempts():
-            intents, started_at = take(), self._runtime.monotonic()
+            intents, started_at = take(), self.runtime.monotonic()
             before = self._documents.get(key, "fresh" if attempt == 0 else "current")
             project = before.value or Project(name=name)
             self._ensure_journaled(project)
@@ -120,21 +120,19 @@ class Commits:
             after = with_commit(decided, commit)
             if self._was_superseded(before, after):
                 continue
-            bodies = self._documents.codec.encode(after), self._codec.encode(commit)
             was_written = partial(self._was_written, after)
-            with self._store.staged(bodies, _named(name, events)) as (document, entry):
-                if not self._documents.swap(key, after, before.version, was_written, document):
-                    continue
-                for each in decisions:
-                    for event in each.events:
-                        each.context.run(self._on_event, name, event)
-                self._ensure_journaled(after, entry)
+            if not self._documents.swap(key, after, before.version, was_written):
+                continue
+            for each in decisions:
+                for event in each.events:
+                    each.context.run(self._on_event, name, event)
+            self._ensure_journaled(after, is_own=True)
             return [each.outcome(after) for each in decisions]
         raise self._retries.exhausted(f"the project {name}")
 
     def _new_commit(self, project: Project, events: tuple[AnyEvent, ...]) -> Commit:
         previous = digest(self._codec.encode(project.commit)) if project.commit else ""
-        number, commit_id = project.revision + 1, self._runtime.new_id()
+        number, commit_id = project.revision + 1, self.runtime.new_id()
         return Commit(number=number, id=commit_id, previous=previous, events=events)
 
     def _was_superseded(self, before: Snapshot[Project], after: Project) -> bool:
@@ -164,17 +162,17 @@ class Commits:
         entry = self._store.get(keys.commit(written.name, own.number))
         return isinstance(entry, Stored) and entry.body == self._codec.encode(own)
 
-    def _ensure_journaled(self, project: Project, staged: ObjectBody | None = None) -> None:
-        """Write a project's last commit to its journal, if it is not there; `staged` is our own."""
+    def _ensure_journaled(self, project: Project, *, is_own: bool = False) -> None:
+        """Write a project's last commit to its journal, if it is not there; a new one `is_own`."""
         commit = project.commit
         if commit is None or self._journaled.get(project.name) == commit.number:
             return
         key, body = keys.commit(project.name, commit.number), self._codec.encode(commit)
         # another writer's commit is there unless that writer died; a read costs less than a write
-        entry = self._store.get(key) if staged is None else None
+        entry = None if is_own else self._store.get(key)
         if entry is None:
             try:
-                entry = Stored(body, self._store.put(key, staged or body, ABSENT))
+                entry = Stored(body, self._store.put(key, body, ABSENT))
             except Conflict:
                 entry = self._store.get(key)
         if not isinstance(entry, Stored) or entry.body != body:
@@ -188,12 +186,6 @@ def contradiction(document: str, number: int) -> Unavailable:
         f"{document} and its journal disagree about commit {number}, as after a restore from a "
         "backup. Run 'wheelyard check', which says what can be done about it."
     )
-
-
-def _named(name: NormalizedName, events: Sequence[AnyEvent]) -> list[Key]:
-    """Return the keys of the files that events add; their core metadata is in the same folder."""
-    added = (event.file for event in events if isinstance(event, Uploaded))
-    return [keys.distribution(name, file.sha256, file.filename) for file in added]
 
 
 def _decide(project: Project, intents: Sequence[_PendingIntent]) -> tuple[list[_Decision], Project]:

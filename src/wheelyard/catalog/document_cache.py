@@ -22,7 +22,6 @@ from wheelyard.storage.base import (
     Entry,
     Key,
     NotModified,
-    ObjectBody,
     ObjectVersion,
     Store,
     Stored,
@@ -118,6 +117,8 @@ class Snapshot(Struct, Generic[T], frozen=True):
     """When the last read began, even if it failed."""
     size: int
     """Stored bytes."""
+    listed: str = ""
+    """Its `Entry.state` in the listing after which it was read."""
 
 
 class CachePolicy(Struct, frozen=True, kw_only=True):
@@ -217,24 +218,23 @@ class DocumentCache(Generic[T]):
             return stale
 
     def get_listed(self, entry: Entry) -> Snapshot[T]:
-        """Return the cached document if it has the version of `entry`, else read it."""
+        """Return the cached document if a listing says that it has not changed, else read it."""
         cached = self._cache.get(entry.key)
-        if cached is not None and cached.version == entry.version:
+        now = self._runtime.seconds()
+        state = entry.state(now)
+        if cached is not None and cached.listed == state and entry.is_settled(now):
             return cached
-        return self.get(entry.key, "current")
+        snapshot = replace(self.get(entry.key, "current"), listed=state)
+        cached = self._cache.get(entry.key)
+        if cached is not None and cached.version == snapshot.version:
+            self._remember(entry.key, snapshot)
+        return snapshot
 
-    def put(
-        self, key: Key, value: T, expect: ObjectVersion | None, staged: ObjectBody | None = None
-    ) -> None:
-        """
-        Write `value` over the version `expect`, and cache it; see `Store.put`.
-
-        `staged` has its bytes, if they were staged.
-        """
-        body, started_at = staged or self.codec.encode(value), self.now_seconds()
-        size = len(body) if isinstance(body, bytes) else body.stat().st_size
+    def put(self, key: Key, value: T, expect: ObjectVersion | None) -> None:
+        """Write `value` over the version `expect`, and cache it; see `Store.put`."""
+        body, started_at = self.codec.encode(value), self.now_seconds()
         version = self._store.put(key, body, expect)
-        self.cache_written(key, Snapshot(value, version, started_at, started_at, size), expect)
+        self.cache_written(key, Snapshot(value, version, started_at, started_at, len(body)), expect)
 
     def swap(
         self,
@@ -242,7 +242,6 @@ class DocumentCache(Generic[T]):
         value: T,
         expect: ObjectVersion,
         was_written: Callable[[T | None], bool] = lambda _: False,
-        staged: ObjectBody | None = None,
     ) -> bool:
         """
         Write `value`, as by `put`, and return whether it was written.
@@ -251,7 +250,7 @@ class DocumentCache(Generic[T]):
         Unavailable if the write may still happen.
         """
         try:
-            self.put(key, value, expect, staged)
+            self.put(key, value, expect)
         except Conflict:
             return False
         except Unavailable as fault:

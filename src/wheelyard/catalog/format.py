@@ -21,7 +21,7 @@ from wheelyard.catalog.token_records import LastUses, TokenRecords, UsedIdTokens
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime, remote_conflict_retries
 from wheelyard.errors import DAMAGED, Conflict, Invalid, NotFound, Unavailable
 from wheelyard.model.token import TokenRecord
-from wheelyard.storage.base import Store, Stored, create
+from wheelyard.storage.base import ABSENT, Store, Stored, Stores
 
 FORMAT: Final = 2
 """The only format that this version reads and writes."""
@@ -39,6 +39,8 @@ class Catalog(Struct, frozen=True):
 
     is_new: bool
     """Whether `open_catalog` has created the store."""
+    retries: ConflictRetries
+    """For writes that lose a race."""
     projects: Projects
     files: Files
     token_records: TokenRecords
@@ -49,35 +51,37 @@ class Catalog(Struct, frozen=True):
 
 
 def open_catalog(
-    store: Store, runtime: Runtime, policy: CachePolicy, on_event: EventListener, files: str = ""
+    stores: Stores, runtime: Runtime, policy: CachePolicy, on_event: EventListener, files: str = ""
 ) -> Catalog:
     """
-    Return the catalog of a store; write `wheelyard.json` if the store is new.
+    Return the catalog of an index; write `wheelyard.json` if its store is new.
 
     `on_event` is called with each event after its commit. `files` is the location of a new store's
     distributions, if they have a bucket of their own. Raises Invalid as `ensure_format` does.
     """
+    store, credentials = stores.documents, stores.credentials
     is_new = ensure_format(store, files)
     make_retries = ConflictRetries if policy.is_local else remote_conflict_retries
     retries = make_retries(runtime=runtime)
     token_policy = replace(policy, freshness=max(TOKEN_FRESHNESS, policy.freshness))
     documents = DocumentCache(store, ProjectCodec(), runtime, policy, is_permanent=True)
     name_lists = DocumentCache(store, Codec(NameList), runtime, policy, is_permanent=True)
-    records = DocumentCache(store, Codec(TokenRecord), runtime, token_policy)
-    access = DocumentCache(store, ACCESS.documents, runtime, token_policy)
+    records = DocumentCache(credentials, Codec(TokenRecord), runtime, token_policy)
+    access = DocumentCache(credentials, ACCESS.documents, runtime, token_policy)
     decisions = DocumentCache(store, DECISIONS.documents, runtime, policy, is_permanent=True)
-    session_keys = DocumentCache(store, Codec(SessionKey), runtime, token_policy)
-    ended_sessions = DocumentCache(store, Codec(EndedSession), runtime, token_policy)
+    session_keys = DocumentCache(credentials, Codec(SessionKey), runtime, token_policy)
+    ended_sessions = DocumentCache(credentials, Codec(EndedSession), runtime, token_policy)
     commits = Commits(store, documents, runtime, retries, on_event)
     return Catalog(
         is_new=is_new,
+        retries=retries,
         projects=Projects(store, documents, ProjectNames(name_lists, retries), commits),
-        files=Files(store, retries),
-        token_records=TokenRecords(store, records, retries, LastUses(store, runtime)),
-        used_id_tokens=UsedIdTokens(store),
-        access_records=JournaledDocument(ACCESS, store, access, retries, runtime),
+        files=Files(stores.files),
+        token_records=TokenRecords(credentials, records, retries, LastUses(credentials, runtime)),
+        used_id_tokens=UsedIdTokens(credentials),
+        access_records=JournaledDocument(ACCESS, credentials, access, retries, runtime),
         decision_records=JournaledDocument(DECISIONS, store, decisions, retries, runtime),
-        session_records=SessionRecords(store, session_keys, ended_sessions, runtime),
+        session_records=SessionRecords(credentials, session_keys, ended_sessions, runtime),
     )
 
 
@@ -142,7 +146,7 @@ def ensure_format(store: Store, files: str = "") -> bool:
             code=DAMAGED,
         )
     try:
-        create(store, keys.FORMAT, Codec(StoreFormat).encode(StoreFormat(FORMAT, files)))
+        store.put(keys.FORMAT, Codec(StoreFormat).encode(StoreFormat(FORMAT, files)), ABSENT)
     except Conflict:
         read_format(store)  # another process has just created the store
         return False

@@ -34,7 +34,6 @@ below `upstream/` can be fetched again; `<id>` is that of an upstream index.
 """
 
 import re
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from msgspec import Struct
@@ -117,9 +116,9 @@ def core_metadata(name: NormalizedName, sha256: str, filename: str) -> Key:
     return Key(f"{FILES}{name}/{sha256}/{filename}.metadata")
 
 
-def probes(prefixes: Sequence[str], unique: str) -> tuple[Key, ...]:
-    """Return one key for a trial write below each prefix; `unique` is a random text."""
-    return tuple(Key(f"{prefix}probe-{unique}") for prefix in prefixes)
+def probe(prefix: str, unique: str) -> Key:
+    """Return a key for a trial write below a prefix; `unique` is a random text."""
+    return Key(f"{prefix}probe-{unique}")
 
 
 def numbered_entry(prefix: str, number: int) -> Key:

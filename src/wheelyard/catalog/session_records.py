@@ -18,7 +18,7 @@ from wheelyard.catalog.document_cache import DamageIgnored, DocumentCache, MaxAg
 from wheelyard.catalog.token_records import expired_keys
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict
-from wheelyard.storage.base import Store, create
+from wheelyard.storage.base import ABSENT, Store
 
 KEY_BYTES: Final = 32
 CLOCK_SKEW: Final = timedelta(minutes=2)
@@ -67,7 +67,7 @@ class SessionRecords(Struct, frozen=True):
         while key is None:
             made = SessionKey(self.runtime.random.randbytes(KEY_BYTES).hex(), self.runtime.now())
             try:
-                create(self.store, keys.SESSION_KEY, self.key_documents.codec.encode(made))
+                self.store.put(keys.SESSION_KEY, self.key_documents.codec.encode(made), ABSENT)
             except Conflict:
                 pass  # another process was faster
             else:
@@ -79,7 +79,7 @@ class SessionRecords(Struct, frozen=True):
         """Record that a session, which expires at a moment, has ended; it may have been before."""
         key, ended = keys.ended_session(expires_at, session_id), EndedSession(self.runtime.now())
         with suppress(Conflict):  # it was ended in another tab
-            create(self.store, key, self.ended_documents.codec.encode(ended))
+            self.store.put(key, self.ended_documents.codec.encode(ended), ABSENT)
         self.ended_documents.get(key, "current")
 
     def has_ended(self, session_id: str, expires_at: datetime) -> bool:
@@ -94,7 +94,7 @@ class SessionRecords(Struct, frozen=True):
         limit = self.runtime.now() - CLOCK_SKEW
         expired = list(islice(expired_keys(self.store, keys.ENDED_SESSIONS, limit), at_most))
         for key in expired:
-            self.store.delete(key, None)
+            self.store.delete(key)
         return len(expired)
 
 

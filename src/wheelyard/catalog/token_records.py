@@ -28,7 +28,7 @@ from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.errors import Conflict, NotFound, Unavailable, WheelyardError, quoted
 from wheelyard.model.token import TokenRecord, is_token_id
-from wheelyard.storage.base import Entry, Key, Store, Stored, create
+from wheelyard.storage.base import ABSENT, Entry, Key, Store, Stored
 
 DAY: Final = timedelta(days=1)
 HOUR: Final = timedelta(hours=1)
@@ -84,7 +84,7 @@ class TokenRecords(Struct, frozen=True):
 
     def create(self, record: TokenRecord) -> None:
         """Store a new record; raise Conflict if there is one with its id."""
-        create(self.store, keys.token(record.id), self.documents.codec.encode(record))
+        self.store.put(keys.token(record.id), self.documents.codec.encode(record), ABSENT)
 
     def replace(self, record: TokenRecord, snapshot: Snapshot[TokenRecord]) -> bool:
         """Store a changed record; return False if the stored one is newer than `snapshot`."""
@@ -256,7 +256,7 @@ class UsedIdTokens(Struct, frozen=True):
         is the API token that the ID token is exchanged for.
         """
         key = keys.used_id_token(expires_at, digest_of(issuer, jti))
-        create(self.store, key, self.codec.encode(UsedIdToken(token_id)))
+        self.store.put(key, self.codec.encode(UsedIdToken(token_id)), ABSENT)
 
     def expired_before(self, limit: datetime) -> Iterator[Key]:
         """Yield the keys of the records whose expiry hour has ended by `limit`, oldest first."""
@@ -274,7 +274,7 @@ class UsedIdTokens(Struct, frozen=True):
 
     def delete(self, key: Key) -> None:
         """Delete the record of a used ID token at `key`; a missing one is no error."""
-        self.store.delete(key, None)
+        self.store.delete(key)
 
 
 def expired_keys(store: Store, prefix: str, limit: datetime) -> Iterator[Key]:

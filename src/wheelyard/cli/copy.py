@@ -63,11 +63,11 @@ def command(*, source: str, target: str, with_credentials: bool) -> int:
     target_index.traits.make()
     is_local = source_index.is_local and target_index.is_local
     copy = StoreCopy(
-        source=source_index.projects.store,
-        target=target_index.projects.store,
+        source=source_index.stores,
+        target=target_index.stores,
         names=target_index.projects.names,
         spool=target_index.spool,
-        retries=target_index.files.retries,
+        retries=target_index.retries,
         threads=LOCAL_THREADS if is_local else REMOTE_THREADS,
         claims_names=settings.upstream.enabled,
     )
@@ -82,7 +82,7 @@ def command(*, source: str, target: str, with_credentials: bool) -> int:
                 f"{fault.message} What was copied stays; copy again to go on from there.",
                 code=fault.code,
             ) from fault
-    if with_credentials and not any(source_index.projects.store.list(keys.CREDENTIALS)):
+    if with_credentials and not any(source_index.stores.credentials.list(keys.CREDENTIALS)):
         warn(
             "FROM has no token and no grant. If [access] credentials_store names another place for "
             "them, give the --config of the server."

@@ -154,7 +154,10 @@ def _closed_with_command(index: Index) -> Index:
 
 def warn_without_upstream(index: Index) -> None:
     """Say so if servers of this store know public names, and the settings of this command none."""
-    if index.upstream is None and next(index.files.store.list(keys.UPSTREAM), None) is not None:
+    if (
+        index.upstream is None
+        and next(index.stores.documents.list(keys.UPSTREAM), None) is not None
+    ):
         warn(
             "a server of this store has upstream indexes, and these settings have no [upstream]: "
             "no name is compared with the public ones. Give the settings of the server by --config"

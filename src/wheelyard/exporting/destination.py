@@ -90,7 +90,7 @@ class BucketCopy(Struct, frozen=True):
     def __call__(self, key: Key, kind: WebType) -> None:
         """Copy the object at a key to the same key of the site; raise NotFound if it is missing."""
         name = self.source.name_of(Key(self.prefix + key))
-        self.site.copy(self.source, name, key, None, kind)
+        self.site.copy(self.source, name, key, kind)
 
 
 def file_store(index: Index, place: SitePlace, store: Store) -> FileStore:

@@ -116,7 +116,7 @@ class SiteWriter:
         """Delete objects."""
         for key in objects:
             self._lease.require()
-            self.place.store.delete(key, None)
+            self.place.store.delete(key)
 
     def copy_missing(self, listing: Listing, source: FileStore) -> list[Key]:
         """
@@ -142,10 +142,10 @@ class SiteWriter:
             if source.copy_object is not None:
                 source.copy_object(key, kind)
             elif local is not None:
-                self.place.store.put(key, local, None, kind)
+                self.place.store.put_file(key, local, kind)
             else:
                 with self._spooled(key, source.store) as path:
-                    self.place.store.put(key, path, None, kind)
+                    self.place.store.put_file(key, path, kind)
         except WheelyardError as fault:
             if local is None or local.exists():
                 raise

@@ -16,9 +16,9 @@ from wheelyard.storage.base import (
     ABSENT,
     CHUNK_BYTES,
     Entry,
+    FileBody,
     Found,
     Key,
-    ObjectBody,
     ObjectVersion,
     Stored,
     WebType,
@@ -47,11 +47,14 @@ class SiteStore(Protocol):
         """Return an object; None if it is absent."""
 
     def put(
-        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
+        self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """Write an object atomically and return its version; raise Conflict unless `expect`."""
 
-    def delete(self, key: Key, expect: ObjectVersion | None) -> None:
+    def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
+        """Write an object whose key contains its digest."""
+
+    def delete(self, key: Key) -> None:
         """Delete an object."""
 
     def list(self, prefix: str) -> Iterator[Entry]:
@@ -112,10 +115,19 @@ class SiteFolder:
         return Stored(body, _version(body))
 
     def put(
-        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
+        self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """See `SiteStore`; a version can be expected of objects beside the incomplete files."""
         del kind
+        self._write(key, body, expect)
+        return ABSENT if expect is None else _version(body)
+
+    def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
+        """See `SiteStore`."""
+        del kind
+        self._write(key, body, None)
+
+    def _write(self, key: Key, body: FileBody, expect: ObjectVersion | None) -> None:
         target = self._path(key)
         with storage_faults(f"{key} of the site"):
             self._make_folder(self._parts)
@@ -135,11 +147,9 @@ class SiteFolder:
             except BaseException:
                 Path(part).unlink(missing_ok=True)
                 raise
-        return ABSENT if isinstance(body, Path) or expect is None else _version(body)
 
-    def delete(self, key: Key, expect: ObjectVersion | None = None) -> None:
+    def delete(self, key: Key) -> None:
         """Delete an object, and the empty folders above it."""
-        del expect
         folder = self._path(key)
         with storage_faults(f"{key} of the site"):
             require_no_links(folder.parent)
@@ -170,7 +180,7 @@ class SiteFolder:
             elif path.startswith(prefix):
                 with suppress(FileNotFoundError):
                     status = (self._root / path).lstat()
-                    yield Entry(Key(path), status.st_size, ABSENT, status.st_mtime)
+                    yield Entry(Key(path), status.st_size, status.st_mtime)
 
     def _path(self, key: Key) -> Path:
         return self._root / key

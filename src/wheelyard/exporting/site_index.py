@@ -35,8 +35,8 @@ def index_for_site(index: Index, options: Options) -> Index:
         upstream=replace(settings.upstream, enabled=options.has_public, offline=True),
     )
     kept = CachePolicy(is_local=False, freshness=inf, capacity=DOCUMENT_CAPACITY)
-    store, traits = index.projects.store, index.traits
-    return build_index(store, index.spool, settings, index.runtime, traits, documents=kept)
+    stores, traits = index.stores, index.traits
+    return build_index(stores, index.spool, settings, index.runtime, traits, documents=kept)
 
 
 class ExportedNames(ProjectNames):

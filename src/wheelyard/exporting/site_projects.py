@@ -42,11 +42,12 @@ class SiteProjects(Struct, frozen=True):
     def _private(self) -> tuple[dict[NormalizedName, ProjectFacts], list[NormalizedName]]:
         projects = self.index.projects
         listed = projects.names.get_current().as_set
-        documents, unlisted = dict.fromkeys(listed, ABSENT), set[NormalizedName]()
+        documents, unlisted = dict.fromkeys(listed, str(ABSENT)), set[NormalizedName]()
+        now = self.index.runtime.seconds()
         for entry in projects.store.list(keys.PROJECTS):
             name = keys.project_of(entry.key)
             if name in listed:
-                documents[name] = entry.version
+                documents[name] = entry.state(now)
             elif name is not None and name in self.before:
                 unlisted.add(name)
         facts = {

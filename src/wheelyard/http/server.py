@@ -25,8 +25,8 @@ from typing import Any, Final, TypeVar
 import uvloop
 from msgspec.structs import replace
 
+from wheelyard.catalog import keys
 from wheelyard.catalog.format import rewrite_format
-from wheelyard.catalog.keys import probes
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.app import App
@@ -122,9 +122,14 @@ def _start_store_probe(index: Index, result_file: Path | None) -> store_probe.St
     """Start and return the probe of writes to the store; a read-only server's writes nothing."""
     steps = list[store_probe.Step]()
     if not index.settings.server.read_only:
-        steps.append(partial(rewrite_format, index.files.store, index.files.retries))
-        for key in probes(index.traits.separate_prefixes, index.runtime.new_id()):
-            steps += store_probe.scratch_write_steps(index.files.store, key)
+        stores, traits = index.stores, index.traits
+        steps.append(partial(rewrite_format, stores.documents, index.retries))
+        if traits.files:
+            key = keys.probe(keys.FILES, index.runtime.new_id())
+            steps += store_probe.scratch_write_steps(stores.files, key)
+        if traits.credentials:
+            key = keys.probe(keys.CREDENTIALS, index.runtime.new_id())
+            steps += store_probe.scratch_write_steps(stores.credentials, key)
     probe = store_probe.StoreProbe(steps, index.runtime, result_file)
     probe.start()
     return probe

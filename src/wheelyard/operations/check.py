@@ -25,14 +25,14 @@ from wheelyard.catalog.projects import NameList, Projects
 from wheelyard.catalog.session_records import SessionKey, SessionRecords
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Conflict, NotFound, WheelyardError
+from wheelyard.errors import NotFound, WheelyardError
 from wheelyard.model.project import File, Project
 from wheelyard.model.text import counted
 from wheelyard.model.token import TokenRecord, is_token_id
 from wheelyard.operations.findings import Findings, read_or_report, repair
 from wheelyard.operations.journaled_check import JournaledCheck
 from wheelyard.operations.publishing_cleanup import PublishingCleanup
-from wheelyard.storage.base import ABSENT, Entry, Key, Store, Stored
+from wheelyard.storage.base import ABSENT, Entry, Key, Stored, Stores
 from wheelyard.storage.spool import Spool
 
 T = TypeVar("T")
@@ -61,14 +61,14 @@ class CheckedProject(Struct, frozen=True):
 class ProjectCheck(Struct, frozen=True):
     """Checks a project's journal, document and files; adds the results to `findings`."""
 
-    store: Store
+    stores: Stores
     name: NormalizedName
     findings: Findings
     progress: CheckProgress
 
     def run(self, *, rebuild: bool) -> CheckedProject:
         """Check one project and return it; `rebuild` writes its document as its journal says."""
-        check = JournaledCheck(project_journal(self.name), self.store, self.findings)
+        check = JournaledCheck(project_journal(self.name), self.stores.documents, self.findings)
         project = check.run(rebuild=rebuild)
         for file in project.files if project else ():
             self.findings.files += 1
@@ -81,7 +81,7 @@ class ProjectCheck(Struct, frozen=True):
         found = sha256()
         advice = f"upload {file.filename} again, or restore {key} from a backup"
         try:
-            for chunk in self.store.read(key):
+            for chunk in self.stores.files.read(key):
                 found.update(chunk)
                 self.findings.size += len(chunk)
                 self.progress(file.filename, len(chunk))
@@ -106,7 +106,7 @@ Names = frozenset[NormalizedName]
 class Check(Struct, frozen=True):
     """Checks a whole store, repairs simple damage; can rebuild documents, and delete leftovers."""
 
-    store: Store
+    stores: Stores
     spool: Spool
     projects: Projects
     runtime: Runtime
@@ -132,8 +132,8 @@ class Check(Struct, frozen=True):
             checked[project.name] = project
         known = self._repair_names(checked.values(), findings)
         self._check_tokens(findings, sweep=sweep)
-        JournaledCheck(ACCESS, self.store, findings).run(rebuild=rebuild)
-        JournaledCheck(DECISIONS, self.store, findings).run(rebuild=rebuild)
+        JournaledCheck(ACCESS, self.stores.credentials, findings).run(rebuild=rebuild)
+        JournaledCheck(DECISIONS, self.stores.documents, findings).run(rebuild=rebuild)
         self._check_sessions(findings)
         self._check_leftovers(checked, known, findings, sweep=sweep)
         if sweep:
@@ -142,13 +142,13 @@ class Check(Struct, frozen=True):
 
     def _finish_transfers(self, findings: Findings) -> None:
         """Complete what an interrupted `wheelyard copy` into this store has begun to write."""
-        for entry in self.store.list(keys.INCOMING):
+        for entry in self.stores.documents.list(keys.INCOMING):
             name = keys.project_of_incoming(entry.key)
             if name is None:
                 findings.add_foreign_object(entry.key)
                 continue
             try:
-                finish_transfer(self.store, entry.key)
+                finish_transfer(self.stores.documents, entry.key)
             except WheelyardError as fault:
                 findings.problems.append(
                     f"{entry.key}, of an interrupted copy, cannot be used: {fault.message} If it "
@@ -162,7 +162,7 @@ class Check(Struct, frozen=True):
     ) -> Iterator[tuple[Findings, CheckedProject]]:
         def check(name: NormalizedName) -> tuple[Findings, CheckedProject]:
             findings = Findings(projects=1)
-            project = ProjectCheck(self.store, name, findings, progress)
+            project = ProjectCheck(self.stores, name, findings, progress)
             return findings, project.run(rebuild=rebuild)
 
         return prefetch_map(check, names, self.threads)
@@ -170,7 +170,7 @@ class Check(Struct, frozen=True):
     def _project_names(self, findings: Findings) -> list[NormalizedName]:
         found = set[NormalizedName]()
         for prefix, end in ((keys.PROJECTS, ".json"), (keys.JOURNAL, "/")):
-            for entry in self.store.list(prefix):
+            for entry in self.stores.documents.list(prefix):
                 text, separator, _ = entry.key.removeprefix(prefix).partition(end)
                 name = NormalizedName(text)
                 is_ours = prefix == keys.JOURNAL or entry.key == keys.project(name)
@@ -186,7 +186,7 @@ class Check(Struct, frozen=True):
 
         Return the names that were listed before; None if the list is missing or unreadable.
         """
-        found = read_or_report(self.store, keys.PROJECT_NAMES, findings)
+        found = read_or_report(self.stores.documents, keys.PROJECT_NAMES, findings)
         stored = found if isinstance(found, Stored) else None
         codec, known = Codec(NameList), None
         with suppress(WheelyardError):
@@ -200,7 +200,7 @@ class Check(Struct, frozen=True):
         if missing and not isinstance(found, WheelyardError):
             body = codec.encode(NameList(tuple(sorted(missing | listed))))
             expect = stored.version if stored else ABSENT
-            if repair(self.store, keys.PROJECT_NAMES, body, expect, findings):
+            if repair(self.stores.documents, keys.PROJECT_NAMES, body, expect, findings):
                 added = ", ".join(sorted(missing))
                 findings.repaired.append(f"added to the list of projects: {added}")
         return known
@@ -213,7 +213,7 @@ class Check(Struct, frozen=True):
         """Report listed names that have neither document nor journal."""
         cutoff = (self.runtime.now() - ORPHAN_AGE).timestamp()
         for name in names:
-            files = self.store.list(f"{keys.FILES}{name}/")
+            files = self.stores.files.list(f"{keys.FILES}{name}/")
             if any(entry.modified < cutoff for entry in files):
                 findings.problems.append(
                     f"{name}: listed, and its document and journal are gone; restore them from a "
@@ -229,7 +229,7 @@ class Check(Struct, frozen=True):
     def _check_tokens(self, findings: Findings, *, sweep: bool) -> None:
         codec = Codec(TokenRecord)
         uses = self._token_uses(findings)  # listed first, so that no new token can have one
-        for entry in self.store.list(keys.TOKENS):
+        for entry in self.stores.credentials.list(keys.TOKENS):
             token_id = entry.key.removeprefix(keys.TOKENS).removesuffix(".json")
             if not is_token_id(token_id) or entry.key != keys.token(token_id):
                 findings.add_foreign_object(entry.key)
@@ -239,14 +239,14 @@ class Check(Struct, frozen=True):
             self._check_record(entry.key, codec, consequence, findings)
         if uses and sweep:
             for entry in uses.values():
-                self.store.delete(entry.key, None)
+                self.stores.credentials.delete(entry.key)
             findings.swept += len(uses)
         elif uses:
             objects = counted(len(uses), "object")
             findings.notes.append(f"{objects} under {keys.LAST_USES} belong to no token")
 
     def _check_sessions(self, findings: Findings) -> None:
-        for entry in self.store.list(keys.SESSIONS):
+        for entry in self.stores.credentials.list(keys.SESSIONS):
             if entry.key == keys.SESSION_KEY:
                 consequence = (
                     "nobody can sign in in a browser; remove it, and the next sign-in makes another"
@@ -258,7 +258,7 @@ class Check(Struct, frozen=True):
     def _check_record(
         self, key: Key, codec: Codec[T], consequence: str, findings: Findings
     ) -> None:
-        found = read_or_report(self.store, key, findings)
+        found = read_or_report(self.stores.credentials, key, findings)
         try:
             if isinstance(found, Stored):
                 codec.decode(key, found.body)
@@ -267,7 +267,7 @@ class Check(Struct, frozen=True):
 
     def _token_uses(self, findings: Findings) -> dict[str, Entry]:
         uses = dict[str, Entry]()
-        for entry in self.store.list(keys.LAST_USES):
+        for entry in self.stores.credentials.list(keys.LAST_USES):
             token_id = keys.token_id_of_use(entry.key)
             if token_id is None:
                 findings.add_foreign_object(entry.key)
@@ -313,7 +313,7 @@ class Check(Struct, frozen=True):
         adds a note.
         """
         listed = {key for each in checked.values() for key in each.listed_keys()}
-        for entry in self.store.list(keys.FILES):
+        for entry in self.stores.files.list(keys.FILES):
             if entry.key in listed:
                 continue
             owner = keys.parse_file_key(entry.key)
@@ -330,7 +330,6 @@ class Check(Struct, frozen=True):
         project = self.projects.documents.get(key, "current").value
         file = project.by_filename.get(owner.filename) if project else None
         if file is None or file.sha256 != owner.sha256:
-            with suppress(Conflict):
-                self.store.delete(entry.key, entry.version)
-                return True
+            self.stores.files.delete(entry.key)
+            return True
         return False

@@ -22,7 +22,6 @@ from wheelyard.errors import NotFound, Unavailable
 from wheelyard.model.journal_entry import JournalEntry, entry_of
 from wheelyard.model.principals import is_match
 from wheelyard.model.project import Commit
-from wheelyard.storage.base import ObjectVersion
 
 CLOCK_TOLERANCE: Final = timedelta(hours=1)
 """How much earlier than the commit before it an event may be: clocks differ, and uploads wait."""
@@ -63,7 +62,7 @@ class StoreJournals(Struct, frozen=True):
     projects: Projects
     tokens: TokenRecords
     only: NormalizedName | None = None
-    _versions: dict[NormalizedName, ObjectVersion] = {}
+    _states: dict[NormalizedName, str] = {}
 
     def changed(self, since: datetime) -> Sequence[NormalizedName]:
         """See `JournalSource`; the first call also returns names whose document is lost."""
@@ -73,12 +72,13 @@ class StoreJournals(Struct, frozen=True):
         listed = {
             keys.project_of(each.key): each for each in self.projects.store.list(keys.PROJECTS)
         }
-        names = () if self._versions else self.projects.names.get_current().names
+        names = () if self._states else self.projects.names.get_current().names
         lost = [name for name in names if name not in listed]
-        changed = list[NormalizedName]()
+        changed, now = list[NormalizedName](), self.projects.commits.runtime.seconds()
         for name, entry in listed.items():
-            if name is not None and self._versions.get(name) != entry.version:
-                self._versions[name] = entry.version
+            state = entry.state(now)
+            if name is not None and self._states.get(name) != state:
+                self._states[name] = state
                 if entry.modified >= limit:
                     changed.append(name)
         return changed + lost

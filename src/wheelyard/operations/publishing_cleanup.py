@@ -15,7 +15,6 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import DamageIgnored
 from wheelyard.catalog.token_records import TokenRecords, UsedIdTokens
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Conflict
 from wheelyard.model.token import is_token_id
 
 RETENTION: Final = timedelta(hours=1)
@@ -58,8 +57,8 @@ class PublishingCleanup(Struct, frozen=True):
         """
         Remove the record of a minted API token that expired by `limit`.
 
-        Return False if the token expires later or was changed just now, so that the record of its
-        ID token has to stay; else True, even if there was nothing to remove.
+        Return False if the token expires later, so that the record of its ID token has to stay;
+        else True, even if there was nothing to remove.
         """
         if not is_token_id(token_id):
             return True
@@ -70,8 +69,5 @@ class PublishingCleanup(Struct, frozen=True):
                 return True
             if record.expires_at > limit:
                 return False
-            try:
-                self.token_records.store.delete(keys.token(token_id), snapshot.version)
-            except Conflict:  # it was revoked just now, by a server whose clock is far behind
-                return False
+            self.token_records.store.delete(keys.token(token_id))
         return True

@@ -48,7 +48,7 @@ def write_steps(store: Store, key: Key, retries: ConflictRetries) -> tuple[Step,
 
 def scratch_write_steps(store: Store, key: Key) -> tuple[Step, ...]:
     """Return the steps that write an empty object at `key`, and delete it."""
-    return (lambda: store.put(key, b"", None), lambda: store.delete(key, None))
+    return (lambda: store.put(key, b"", None), lambda: store.delete(key))
 
 
 def failures_of(steps: Iterable[Step]) -> Iterator[WheelyardError]:

@@ -263,16 +263,14 @@ class Uploads(Struct, frozen=True):
 
     def store(self, name: NormalizedName, files: Sequence[ValidatedFile]) -> None:
         """Store bytes and metadata of a project's new files, and those that listed files lost."""
-        new = list[FileContent]()
-        for each in files:
-            if each.contents is None:
-                continue
-            body = FileContent(each.file, each.upload.path, each.contents.metadata)
-            if each.is_listed:
-                self.files.repair(name, body)
-            else:
-                new.append(body)
-        self.files.put(name, new)
+        self.files.put(
+            name,
+            [
+                FileContent(each.file, each.upload.path, each.contents.metadata)
+                for each in files
+                if each.contents is not None
+            ],
+        )
 
     def add_files(
         self, before: Project, files: Sequence[ValidatedFile], caller: Caller

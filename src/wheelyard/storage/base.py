@@ -1,37 +1,43 @@
 """
 The storage contract: what every store (folder, memory, bucket) can do with named objects.
 
-An object is a key, bytes, and an opaque version that changes with every write. Reads and listings
-see the latest finished write. `tests/storage/conformance.py` asserts the contract.
+An object is a key and bytes. There are two kinds. A document is small and is replaced by
+compare-and-swap. A file is content-addressed: its key contains its digest, so two writers of a key
+write the same bytes. Reads and listings see the latest finished write.
+`tests/storage/conformance.py` asserts the contract.
 
-`put` and `delete` either happen durably, or raise `Conflict` (the object had another version, and
-is unchanged), or raise `Unavailable` (the outcome is unknown: read the object to find out).
+A write is durable when it returns. `put` raises `Conflict` if the object has another version: this
+write has certainly not happened. Any call may raise `Unavailable`: after it the outcome of a write
+is unknown, and the caller reads the object to find out.
+
+A version is opaque, and equal bytes may share one (the ETag of S3 is a digest). So a document that
+must be told from another one with the same content carries a random id.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, NamedTuple, NewType, Protocol
 
 from msgspec import Struct
 
-from wheelyard.errors import Conflict
-
 Key = NewType("Key", str)
 """A slash-separated path, 1 to 1024 bytes of UTF-8; a store's are built by `catalog.keys` only."""
 
 ObjectVersion = NewType("ObjectVersion", str)
-"""An opaque id of one write of one key; compare with ==, never parse."""
+"""An opaque id of what a key holds; compare with ==, never parse."""
 
-ObjectBody = bytes | Path
-"""The bytes to store, or a file on disk that has them; the caller removes the file."""
+FileBody = bytes | Path
+"""The bytes of a file, or a file on disk that has them; the caller removes that."""
 
 ABSENT: Final = ObjectVersion("")
 """The version of an object that does not exist."""
 
 CHUNK_BYTES: Final = 256 * 1024
 """Bytes of the largest chunk that `read` yields."""
+
+SETTLED_SECONDS: Final = 10.0
+"""Seconds by which the clocks of this machine and of a service may differ."""
 
 STORAGE_DENIED: Final = "storage_denied"
 """The error code for an IAM permission that is missing on a bucket."""
@@ -62,9 +68,21 @@ class Entry(NamedTuple):  # a listing has thousands
     key: Key
     size: int
     """Bytes."""
-    version: ObjectVersion
     modified: float
     """When it was written, by the store's clock; seconds since the epoch."""
+
+    def state(self, now: float) -> str:
+        """
+        Return a text that is another one after a write, once the entry is settled at `now`.
+
+        A service whose times are whole seconds does not show a second write of the same size in the
+        same second, so a later listing of an entry that is not settled has another text.
+        """
+        return f"{self.modified!r}.{self.size}{'' if self.is_settled(now) else '?'}"
+
+    def is_settled(self, now: float) -> bool:
+        """Return whether another write gives another time or size; `now` is as `modified`."""
+        return bool(self.modified % 1) or now - self.modified > SETTLED_SECONDS
 
 
 class WebType(Struct, frozen=True):
@@ -81,24 +99,15 @@ class Store(Protocol):
     Every method may raise Unavailable, and otherwise only the errors in its docstring.
     """
 
-    def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
-        """Return a small object; NOT_MODIFIED if it has `unless_version`; None if it is absent."""
-        ...
-
-    def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """
-        Return an iterator of the bytes from offset `start` up to `stop`, which is not included.
-
-        A chunk has at most CHUNK_BYTES. Raises NotFound, before it returns, if the object does not
-        exist.
-        """
+    def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
+        """Return a document; NOT_MODIFIED if it has the version `unless`; None if it is absent."""
         ...
 
     def put(
-        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
+        self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """
-        Write an object atomically and return its version.
+        Write a document atomically and return its version.
 
         Args:
             key: The object's key.
@@ -109,51 +118,25 @@ class Store(Protocol):
         """
         ...
 
-    def put_unsynced(self, key: Key, body: bytes) -> None:
+    def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
         """
-        Write an object that may be missing or damaged after a crash of the machine.
+        Write a file, whose key contains its digest; over one that is there, which has its bytes.
 
-        The reader must notice that, and make the object again.
+        The object's `modified` is now. A body on disk is sent in pieces.
         """
-        self.put(key, body, None)
+        ...
 
-    def create_all(
-        self, objects: Sequence[tuple[Key, ObjectBody]], *, sync_names: bool = True
-    ) -> list[Key]:
+    def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """
-        Write objects with different keys durably; return the keys that existed already.
+        Return an iterator of the bytes from offset `start` up to `stop`, which is not included.
 
-        The objects at those keys are unchanged. New objects appear one by one. After Unavailable,
-        any of them may have been written. Unless `sync_names`, the bytes are durable, and the
-        caller makes the keys durable by `staged`.
+        A chunk has at most CHUNK_BYTES. All are of one object, or Unavailable is raised between
+        them. Raises NotFound, before it returns, if the object does not exist.
         """
-        del sync_names
-        taken = list[Key]()
-        for key, body in objects:
-            try:
-                self.put(key, body, ABSENT)
-            except Conflict:
-                taken.append(key)
-        return taken
+        ...
 
-    def staged(
-        self, bodies: Sequence[bytes], named: Sequence[Key] = ()
-    ) -> AbstractContextManager[Sequence[ObjectBody]]:
-        """
-        Prepare the bodies of objects that are put one after another within a `with` block.
-
-        A store that syncs does it here for all bodies at once, so that `put` only gives them their
-        keys. It also makes the keys `named` durable, of objects that exist.
-        """
-        del named
-        return nullcontext(bodies)
-
-    def delete(self, key: Key, expect: ObjectVersion | None) -> None:
-        """
-        Delete an object if it has the version `expect`, else raise Conflict.
-
-        With None any version is deleted, and a missing object is no error.
-        """
+    def delete(self, key: Key) -> None:
+        """Delete an object, whatever its version; a missing one is no error."""
         ...
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
@@ -181,18 +164,20 @@ class Store(Protocol):
         return None
 
 
-def create(store: Store, key: Key, body: bytes) -> ObjectVersion:
-    """
-    Write an object under a new key, and return its version; raise Conflict if the key exists.
+class Stores(Struct, frozen=True):
+    """Where the objects of an index are; each store may be a location of its own."""
 
-    If a conflict is reported but no object can be read there, the write is tried once more.
-    """
-    try:
-        return store.put(key, body, ABSENT)
-    except Conflict:
-        if store.get(key) is not None:
-            raise
-        return store.put(key, body, ABSENT)
+    documents: Store
+    """What is changed by compare-and-swap, journals, and what can be made again."""
+    credentials: Store
+    """Tokens, sessions, and the grants and groups."""
+    files: Store
+    """Distributions and their sidecars."""
+
+    @classmethod
+    def of(cls, store: Store) -> "Stores":
+        """Return the stores of an index that has everything in one location."""
+        return cls(store, store, store)
 
 
 def conflict_message(key: Key) -> str:

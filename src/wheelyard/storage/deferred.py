@@ -6,7 +6,7 @@ from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
 
-from wheelyard.storage.base import Store
+from wheelyard.storage.base import Key, Store
 from wheelyard.storage.forwarding import ForwardingStore
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.spool import Spool
@@ -32,11 +32,10 @@ class DeferredStore(ForwardingStore):
                 self.made = self.make()
             return self.made
 
-    def _of(self, key: str) -> Store:
-        del key
+    def _store(self) -> Store:
         return self.made or self.before
 
-    def _for_write(self, key: str) -> Store:
+    def _for_write(self, key: Key) -> Store:
         del key
         return self.ensure_made()
 

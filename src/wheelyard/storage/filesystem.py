@@ -5,8 +5,6 @@ A write is durable once the file, and the folder that has its name, were synced.
 """
 
 import os
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from errno import EDQUOT, EFBIG, ELOOP, ENOSPC
 from pathlib import Path
@@ -24,8 +22,6 @@ DELETED_SUFFIX: Final = " (deleted)"
 """The suffix that Linux adds to the path of an open file that was deleted or replaced."""
 MOUNT_TABLE: Final = Path("/proc/self/mounts")
 """The list of mounts on Linux; elsewhere no network file system is detected."""
-FSYNC_BATCH: Final = 16
-"""The threads of a `FsyncPool`, and how many files it syncs at a time."""
 NETWORK_TYPES = ("nfs", "cifs", "smb", "fuse.gcsfuse", "fuse.sshfs", "fuse.s3fs", "9p", "afs")
 
 
@@ -63,29 +59,20 @@ def write_all(descriptor: int, body: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-class FsyncPool:
-    """Threads that call fsync for several files at once: they take as long as one of them."""
+def sync_file(descriptor: int) -> None:
+    """Make the bytes of an open file durable."""
+    with waiting():
+        os.fsync(descriptor)
 
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(FSYNC_BATCH, "fsync")  # starts a thread when needed
 
-    def fsync_all(self, descriptors: Sequence[int], folders: Iterable[str] = ()) -> None:
-        """
-        Call fsync for open files and for folders, and return when they are durable on the disk.
-
-        A missing folder is left out: it was deleted meanwhile.
-        """
-        wanted: list[int | str] = [*descriptors, *folders]
-        for start in range(0, len(wanted), FSYNC_BATCH):
-            first, *others = wanted[start : start + FSYNC_BATCH]
-            with waiting():
-                started = [self._threads.submit(_fsync, each) for each in others]
-                try:
-                    _fsync(first)
-                finally:
-                    errors = [each.exception() for each in started]  # none may be closed before
-            for error in filter(None, errors):
-                raise error
+def sync_folder(path: str) -> None:
+    """Make the names in a folder durable; do nothing if it is missing: it was deleted meanwhile."""
+    with suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            sync_file(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def open_no_follow(path: str, flags: int) -> int:
@@ -153,16 +140,3 @@ def _is_at(descriptor: int, path: str) -> bool:
     except OSError:  # not Linux, or without /proc
         return os.path.realpath(path) == path
     return actual in (path, path + DELETED_SUFFIX)
-
-
-def _fsync(file: int | str) -> None:
-    """Call fsync for an open file, or for the folder at a path unless it is missing."""
-    if isinstance(file, int):
-        os.fsync(file)
-        return
-    with suppress(FileNotFoundError):
-        descriptor = os.open(file, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,9 +16,9 @@ from msgspec import Struct, field
 from wheelyard.errors import Conflict, NotFound
 from wheelyard.storage.base import (
     Entry,
+    FileBody,
     Found,
     Key,
-    ObjectBody,
     ObjectVersion,
     Store,
     Stored,
@@ -141,12 +141,12 @@ class InstrumentedStore(ForwardingStore):
     inner: Store
     metrics: StoreMetrics
 
-    def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
+    def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
         """See `Store`."""
         metrics = self.metrics
         started_at = metrics.monotonic()
         try:
-            found = self.inner.get(key, unless_version)
+            found = self.inner.get(key, unless)
         except Exception as fault:
             metrics.record_failure("get", fault, started_at)
             raise
@@ -160,28 +160,21 @@ class InstrumentedStore(ForwardingStore):
             return self.inner.read(key, start, stop)
 
     def put(
-        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
+        self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """See `Store`."""
         with self._timed("put"):
             return self.inner.put(key, body, expect, kind)
 
-    def put_unsynced(self, key: Key, body: bytes) -> None:
+    def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
         """See `Store`."""
-        with self._timed("put"):
-            self.inner.put_unsynced(key, body)
+        with self._timed("put_file"):
+            self.inner.put_file(key, body, kind)
 
-    def create_all(
-        self, objects: Sequence[tuple[Key, ObjectBody]], *, sync_names: bool = True
-    ) -> list[Key]:
-        """See `Store`."""
-        with self._timed("create_all"):
-            return self.inner.create_all(objects, sync_names=sync_names)
-
-    def delete(self, key: Key, expect: ObjectVersion | None) -> None:
+    def delete(self, key: Key) -> None:
         """See `Store`."""
         with self._timed("delete"):
-            self.inner.delete(key, expect)
+            self.inner.delete(key)
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """See `Store`."""
@@ -193,8 +186,7 @@ class InstrumentedStore(ForwardingStore):
         with self._timed("sign"):
             return self.inner.sign(key, lifetime)
 
-    def _of(self, key: str) -> Store:
-        del key
+    def _store(self) -> Store:
         return self.inner
 
     @contextmanager

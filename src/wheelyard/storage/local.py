@@ -18,7 +18,7 @@ locks, and the keys that are named when the store is opened.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from errno import EISDIR, ELOOP
 from fcntl import LOCK_EX, flock
@@ -37,9 +37,9 @@ from wheelyard.storage.base import (
     CHUNK_BYTES,
     NOT_MODIFIED,
     Entry,
+    FileBody,
     Found,
     Key,
-    ObjectBody,
     ObjectVersion,
     Store,
     Stored,
@@ -47,12 +47,12 @@ from wheelyard.storage.base import (
     conflict_message,
 )
 from wheelyard.storage.filesystem import (
-    FSYNC_BATCH,
-    FsyncPool,
     link_error,
     list_no_follow,
     open_no_follow,
     storage_faults,
+    sync_file,
+    sync_folder,
     write_all,
 )
 from wheelyard.storage.spool import FILE_MODE, Spool
@@ -101,15 +101,6 @@ class _AbsenceWatch(Struct, frozen=True):
         return os.access(self.spool, os.F_OK)
 
 
-class _SpoolFile(Struct, frozen=True):
-    """An open file in the spool with the bytes of an object."""
-
-    path: str
-    descriptor: int
-    is_copy: bool
-    """Whether it was made for the object, and not given as its body."""
-
-
 class LocalStore(Store):
     """
     Objects as files below the folder `root`, which is created if it does not exist.
@@ -120,9 +111,6 @@ class LocalStore(Store):
 
     def __init__(self, root: Path, random: Random, *, private: str | None = None) -> None:
         self._random = random
-        self._fsyncs = FsyncPool()
-        self._staged = set[Path]()
-        """The spool files of `staged`: they are durable, and renamed without a copy."""
         self._root = os.path.realpath(root)  # a str, joined on the hot path
         prefixes = [SPOOL, LOCKS, *([] if private is None else [private])]
         paths = (f"{self._root}/{prefix}".rstrip("/") for prefix in prefixes)
@@ -142,11 +130,11 @@ class LocalStore(Store):
                 short="Storage is not available.",
             ) from error
 
-    def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
+    def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
         """See `Store`."""
         path = self._path(key)
         try:
-            if unless_version and _version(os.lstat(path)) == unless_version:
+            if unless and _version(os.lstat(path)) == unless:
                 return NOT_MODIFIED
             with open(path, "rb", buffering=0, opener=open_no_follow) as file:
                 return Stored(file.read(), _version(os.fstat(file.fileno())))
@@ -176,85 +164,33 @@ class LocalStore(Store):
         return _chunks(key, file, start, stop)
 
     def put(
-        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
+        self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """See `Store`."""
         del kind
-        target, what = self._path(key), str(key)
-        with storage_faults(what):
-            if isinstance(body, Path) and body in self._staged:
-                version = self._move_into_place(key, body, target, expect)
-            else:
-                with self._spooled([body], what, is_new=expect == ABSENT) as (copy,):
-                    self._fsyncs.fsync_all([copy.descriptor])
-                    version = self._move_into_place(key, copy.path, target, expect)
-            self._fsyncs.fsync_all([], [_folder_of(target)])
+        with storage_faults(str(key)), self._spooled(body) as spooled:
+            target = self._path(key)
+            version = self._move_into_place(key, spooled, target, expect)
+            sync_folder(_folder_of(target))
             return version
 
-    def put_unsynced(self, key: Key, body: bytes) -> None:
-        """See `Store`."""
-        with storage_faults(str(key)), self._spooled([body], str(key), is_new=False) as (copy,):
-            self._move_into_place(key, copy.path, self._path(key), None, {})
+    def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
+        """See `Store`; a body in the spool is linked, not copied."""
+        del kind
+        with storage_faults(str(key)), self._spooled(body) as spooled:
+            target = self._path(key)
+            self._move_into_place(key, spooled, target, None)
+            sync_folder(_folder_of(target))
 
-    def create_all(
-        self, objects: Sequence[tuple[Key, ObjectBody]], *, sync_names: bool = True
-    ) -> list[Key]:
-        """See `Store`."""
-        taken, unsynced = list[Key](), dict[str, None]()
-        with storage_faults("files"):
-            for start in range(0, len(objects), FSYNC_BATCH):
-                taken += self._create_batch(objects[start : start + FSYNC_BATCH], unsynced)
-            if sync_names:
-                unsynced |= dict.fromkeys(_folder_of(self._path(key)) for key, _ in objects)
-            self._fsyncs.fsync_all([], unsynced)
-        return taken
-
-    def _create_batch(
-        self, objects: Sequence[tuple[Key, ObjectBody]], unsynced: dict[str, None]
-    ) -> list[Key]:
-        """Create objects, and return the keys that existed; add folders made late to `unsynced`."""
-        taken, above = list[Key](), dict[str, None]()
-        targets = [(key, self._path(key)) for key, _ in objects]
-        with self._spooled([body for _, body in objects], "files", is_new=True) as spooled:
-            for folder in dict.fromkeys(_folder_of(target) for _, target in targets):
-                with suppress(FileNotFoundError):  # deleted meanwhile, as in `_move_into_place`
-                    self._make_folder(folder, above)
-            self._fsyncs.fsync_all([each.descriptor for each in spooled], above)
-            for (key, target), each in zip(targets, spooled, strict=True):
-                try:
-                    self._move_into_place(key, each.path, target, ABSENT, unsynced)
-                except Conflict:
-                    taken.append(key)
-        return taken
-
-    @contextmanager
-    def staged(
-        self, bodies: Sequence[bytes], named: Sequence[Key] = ()
-    ) -> Iterator[Sequence[ObjectBody]]:
-        """See `Store`."""
-        folders = dict.fromkeys(_folder_of(self._path(key)) for key in named)
-        with self._spooled(bodies, "files", is_new=True) as spooled:
-            with storage_faults("files"):
-                self._fsyncs.fsync_all([each.descriptor for each in spooled], folders)
-            paths = [Path(each.path) for each in spooled]
-            self._staged.update(paths)
-            try:
-                yield paths
-            finally:
-                self._staged.difference_update(paths)
-
-    def delete(self, key: Key, expect: ObjectVersion | None) -> None:
+    def delete(self, key: Key) -> None:
         """Delete the object, as in `Store`, and then the empty folders above it."""
         target = Path(self._path(key))
         with storage_faults(str(key)):
             self._require_no_links(str(target.parent))
-            with self._locked(key):
-                if expect is not None and _version_at(target) != expect:
-                    raise Conflict(conflict_message(key))
-                with suppress(FileNotFoundError, NotADirectoryError):
-                    target.unlink()
+            with self._locked(key), suppress(FileNotFoundError, NotADirectoryError):
+                target.unlink()
             with suppress(OSError):
-                self._fsyncs.fsync_all([], [str(target.parent)])
+                sync_folder(str(target.parent))
                 while str(target.parent) != self._root:
                     target = target.parent
                     target.rmdir()
@@ -289,35 +225,29 @@ class LocalStore(Store):
         return f"{self._root}/{key}"
 
     @contextmanager
-    def _spooled(
-        self, bodies: Iterable[ObjectBody], what: str, *, is_new: bool
-    ) -> Iterator[Sequence[_SpoolFile]]:
+    def _spooled(self, body: FileBody) -> Iterator[str]:
         """
-        Yield open spool files with the bytes of `bodies`; then close them, and remove copies.
+        Yield the path of a spool file with the bytes of `body`, durable; then remove it.
 
-        A body that is in the spool is used itself if its key `is_new`, because it is only linked. A
-        replacement renames its file, so it gets a copy.
+        A body that is in the spool gets a second name there, which the object takes over.
         """
-        files, spool = list[_SpoolFile](), f"{self.spool.folder}/"
+        is_spooled = isinstance(body, Path) and body.parent == self.spool.folder
+        path, descriptor = self._linked(str(body)) if is_spooled else self.spool.open_new()
         try:
-            with storage_faults(what):
-                for body in bodies:
-                    path = str(body) if isinstance(body, Path) else ""
-                    if is_new and path.startswith(spool):
-                        descriptor = os.open(path, os.O_RDONLY)
-                        files.append(_SpoolFile(path, descriptor, is_copy=False))
-                    else:
-                        path, descriptor = self.spool.open_new()
-                        files.append(_SpoolFile(path, descriptor, is_copy=True))
-                        _write(descriptor, body)
-                        self._jitter_mtime(descriptor)
-            yield files
+            if not is_spooled:
+                _write(descriptor, body)
+                self._jitter_mtime(descriptor)
+            sync_file(descriptor)
+            yield path
         finally:
-            for file in files:
-                os.close(file.descriptor)
-                if file.is_copy:
-                    with suppress(FileNotFoundError):  # it was renamed
-                        os.unlink(file.path)  # noqa: PTH108 - hot
+            os.close(descriptor)
+            with suppress(FileNotFoundError):  # it was renamed
+                os.unlink(path)  # noqa: PTH108 - hot
+
+    def _linked(self, spooled: str) -> tuple[str, int]:
+        path = f"{spooled}-{self._random.getrandbits(64):x}"
+        os.link(spooled, path)
+        return path, os.open(path, os.O_RDONLY)
 
     def _jitter_mtime(self, descriptor: int) -> None:
         """
@@ -331,32 +261,22 @@ class LocalStore(Store):
         os.utime(descriptor, ns=(found.st_atime_ns, later))
 
     def _move_into_place(
-        self,
-        key: Key,
-        staged: Path | str,
-        target: str,
-        expect: ObjectVersion | None,
-        unsynced: dict[str, None] | None = None,
+        self, key: Key, spooled: str, target: str, expect: ObjectVersion | None
     ) -> ObjectVersion:
-        """
-        Give a staged file its name; return its version as an object, or raise Conflict.
-
-        Makes its folder, or with `unsynced` only if a delete removes the folder that was made.
-        """
+        """Give a spool file its name; return its version as an object, or raise Conflict."""
         if target.startswith(self._private):
-            os.chmod(staged, PRIVATE_FILE_MODE)  # noqa: PTH101 - may be a str
-        for attempt in range(MAX_FOLDER_ATTEMPTS):
-            with suppress(FileNotFoundError):
-                if attempt or unsynced is None:
-                    self._make_folder(_folder_of(target), unsynced)
+            os.chmod(spooled, PRIVATE_FILE_MODE)  # noqa: PTH101 - a str
+        for _ in range(MAX_FOLDER_ATTEMPTS):
+            with suppress(FileNotFoundError):  # a delete has removed the folder
+                self._make_folder(_folder_of(target))
                 if expect == ABSENT:
-                    return _create(key, staged, target)
-                return self._replace(key, staged, target, expect)
+                    return _create(key, spooled, target)
+                return self._replace(key, spooled, target, expect)
         message = f"The folder of {key} is removed again and again."
         raise Unavailable(message, retry_after=RETRY_AFTER_SECONDS)
 
     def _replace(
-        self, key: Key, staged: Path | str, target: str, expect: ObjectVersion | None
+        self, key: Key, spooled: str, target: str, expect: ObjectVersion | None
     ) -> ObjectVersion:
         with self._locked(key):
             try:
@@ -365,18 +285,18 @@ class LocalStore(Store):
                 before = None
             if expect is not None and (before is None or not _is_at(before, expect)):
                 raise Conflict(conflict_message(key))
-            now = os.stat(staged)  # noqa: PTH116 - hot
+            now = os.stat(spooled)  # noqa: PTH116 - hot
             if before is not None and now.st_mtime_ns <= before.st_mtime_ns:
-                os.utime(staged, ns=(now.st_atime_ns, before.st_mtime_ns + 1))
-                now = os.stat(staged)  # noqa: PTH116 - hot
-            os.replace(staged, target)  # noqa: PTH105 - hot
+                os.utime(spooled, ns=(now.st_atime_ns, before.st_mtime_ns + 1))
+                now = os.stat(spooled)  # noqa: PTH116 - hot
+            os.replace(spooled, target)  # noqa: PTH105 - hot
             return _version(now)
 
-    def _make_folder(self, folder: str, unsynced: dict[str, None] | None = None) -> None:
+    def _make_folder(self, folder: str) -> None:
         """
         Create a folder and its missing parents; raise Unavailable if a link is in the path.
 
-        The folder that contains it is fsynced, or added to `unsynced` for the caller to fsync.
+        The folder that contains it is synced.
         """
         self._require_no_links(folder)
         if os.path.isdir(folder):  # noqa: PTH112 - a str
@@ -387,12 +307,9 @@ class LocalStore(Store):
         try:
             self._new_folder(folder)
         except FileNotFoundError:
-            self._make_folder(above)  # another process may use that one at once
+            self._make_folder(above)
             self._new_folder(folder)
-        if unsynced is None:
-            self._fsyncs.fsync_all([], [above])
-        else:
-            unsynced[above] = None
+        sync_folder(above)
 
     def _require_no_links(self, path: str) -> None:
         while path != self._root:
@@ -438,7 +355,7 @@ class LocalStore(Store):
                     found = os.lstat(f"{self._root}/{path}")
                 except FileNotFoundError:
                     continue
-                yield Entry(Key(path), found.st_size, _version(found), found.st_mtime)
+                yield Entry(Key(path), found.st_size, found.st_mtime)
 
 
 def _names(folder: str) -> list[tuple[str, bool]]:
@@ -477,14 +394,14 @@ def _folder_of(path: str) -> str:
     return path[: path.rindex("/")]
 
 
-def _create(key: Key, staged: Path | str, target: str) -> ObjectVersion:
+def _create(key: Key, spooled: str, target: str) -> ObjectVersion:
     try:
-        os.link(staged, target)
+        os.link(spooled, target)
     except FileExistsError as error:
         if os.path.isdir(target):  # noqa: PTH112 - a str  # a folder is not an object that a reader could find
             raise IsADirectoryError(EISDIR, os.strerror(EISDIR)) from error
         raise Conflict(conflict_message(key)) from error
-    return _version(os.stat(staged))  # noqa: PTH116 - hot
+    return _version(os.stat(spooled))  # noqa: PTH116 - hot
 
 
 def _version(found: os.stat_result) -> ObjectVersion:
@@ -494,13 +411,6 @@ def _version(found: os.stat_result) -> ObjectVersion:
 def _is_at(found: os.stat_result, version: ObjectVersion) -> bool:
     # a link is not an object
     return not S_ISLNK(found.st_mode) and _version(found) == version
-
-
-def _version_at(path: Path) -> ObjectVersion:
-    try:
-        return _version(path.lstat())
-    except (FileNotFoundError, NotADirectoryError):
-        return ABSENT
 
 
 def _chunks(key: Key, file: FileIO, start: int, stop: int | None) -> Iterator[bytes]:

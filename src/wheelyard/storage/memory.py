@@ -11,9 +11,9 @@ from wheelyard.storage.base import (
     CHUNK_BYTES,
     NOT_MODIFIED,
     Entry,
+    FileBody,
     Found,
     Key,
-    ObjectBody,
     ObjectVersion,
     Store,
     Stored,
@@ -32,12 +32,12 @@ class MemoryStore(Store):
         self._keys: list[Key] = []
         self._writes = 0
 
-    def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
+    def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
         """See `Store`."""
         stored = self._objects.get(key)
         if stored is None:
             return None
-        return NOT_MODIFIED if stored[0].version == unless_version else stored[0]
+        return NOT_MODIFIED if stored[0].version == unless else stored[0]
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """See `Store`."""
@@ -48,24 +48,30 @@ class MemoryStore(Store):
         return (body[at : at + CHUNK_BYTES] for at in range(0, len(body), CHUNK_BYTES))
 
     def put(
-        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
+        self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """See `Store`."""
         del kind
-        content = body.read_bytes() if isinstance(body, Path) else bytes(body)
         with self._lock:
-            self._check(key, expect)
+            stored = self._objects.get(key)
+            if expect is not None and (stored[0].version if stored else ABSENT) != expect:
+                raise Conflict(conflict_message(key))
             if key not in self._objects:
                 insort(self._keys, key)
             self._writes += 1
             version = ObjectVersion(str(self._writes))
-            self._objects[key] = (Stored(content, version), self._clock())
+            # never the same time twice
+            modified = self._clock() + self._writes / 1e6
+            self._objects[key] = (Stored(bytes(body), version), modified)
             return version
 
-    def delete(self, key: Key, expect: ObjectVersion | None) -> None:
+    def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
+        """See `Store`."""
+        self.put(key, body.read_bytes() if isinstance(body, Path) else body, None, kind)
+
+    def delete(self, key: Key) -> None:
         """See `Store`."""
         with self._lock:
-            self._check(key, expect)
             if self._objects.pop(key, None) is not None:
                 del self._keys[bisect_left(self._keys, key)]
 
@@ -73,15 +79,9 @@ class MemoryStore(Store):
         """See `Store`."""
         with self._lock:
             found = [
-                Entry(key, len(stored.body), stored.version, modified)
+                Entry(key, len(stored.body), modified)
                 for key in self._keys[bisect_left(self._keys, prefix) :]
                 if key.startswith(prefix) and key > after
                 for stored, modified in [self._objects[key]]
             ]
         return iter(found)
-
-    def _check(self, key: Key, expect: ObjectVersion | None) -> None:
-        stored = self._objects.get(key)
-        current = stored[0].version if stored else ABSENT
-        if expect is not None and current != expect:
-            raise Conflict(conflict_message(key))

@@ -46,7 +46,7 @@ class FileCache:
     ) -> None:
         self.upstream = upstream
         self.store = PrefixedStore(store, keys.upstream(upstream))
-        self.files = Files(self.store, retries)
+        self.files = Files(self.store)
         self.digests = PinnedDigests(self.store, retries)
         self._uses = uses
         self._runtime: Runtime = retries.runtime
@@ -98,7 +98,7 @@ class FileCache:
     def put_metadata(self, name: NormalizedName, file: UpstreamFile, body: bytes) -> None:
         """Store a file's core metadata, whose digest has agreed, and is compared by each read."""
         key = keys.core_metadata(name, file.sha256, file.filename)
-        self.store.put_unsynced(key, body)
+        self.store.put_file(key, body)
 
     def _look(self, key: Key) -> tuple[int, float] | None:
         """Return the size of an object and when it was written; None if it is not there."""

@@ -29,7 +29,7 @@ from wheelyard.operations.search.search_index import PROJECTS_A_MINUTE, REMOTE_S
 from wheelyard.rendering import project_facts
 from wheelyard.rendering.project_facts import NOT_DESCRIBED, ProjectFacts, name_facts
 from wheelyard.rendering.releases import latest_release, releases_of
-from wheelyard.storage.base import Entry, ObjectVersion
+from wheelyard.storage.base import Entry
 from wheelyard.upstream.index import UpstreamIndex, UpstreamListing
 
 LATELY: Final = timedelta(days=30)
@@ -52,7 +52,7 @@ class PublicProjectList(Struct):
     """Projects of which a file is kept; only known if there are old pages."""
     _kept_at: float = -inf
     """When that was listed."""
-    _left_out: dict[NormalizedName, ObjectVersion] = field(default_factory=dict)
+    _left_out: dict[NormalizedName, str] = field(default_factory=dict)
     """Projects of which nothing is shown, so that they are not read each time."""
     _undescribed: dict[NormalizedName, float] = field(default_factory=dict)
     """When projects were read first whose core metadata was not kept then."""
@@ -62,7 +62,7 @@ class PublicProjectList(Struct):
         upstream = self.upstream
         return upstream.policy.rules.accept(name) and not upstream.names.patterns.match(name)
 
-    def versions(self) -> dict[NormalizedName, ObjectVersion]:
+    def versions(self) -> dict[NormalizedName, str]:
         """Return a version of the facts of each project; see `PublicProjects`."""
         self._list()
         accepted = self.upstream.policy.accepted(self._used_names())
@@ -78,7 +78,7 @@ class PublicProjectList(Struct):
         return {name: version for name, version in versions.items() if name not in self._left_out}
 
     def read(
-        self, versions: Collection[tuple[NormalizedName, ObjectVersion]]
+        self, versions: Collection[tuple[NormalizedName, str]]
     ) -> dict[NormalizedName, ProjectFacts | None]:
         """Return the facts of these projects; None for one of which nothing is shown."""
         threads = 1 if self.upstream.is_local or len(versions) == 1 else MAX_CONCURRENT_READS
@@ -139,7 +139,7 @@ class PublicProjectList(Struct):
                 return upstream_id, entry
         return asked[0], None
 
-    def _version(self, name: NormalizedName, decisions: ProjectDecisions) -> ObjectVersion:
+    def _version(self, name: NormalizedName, decisions: ProjectDecisions) -> str:
         upstream_id, entry = self._page(name)
         decided = sha256(encode(decisions.all)).hexdigest()[:16] if decisions.all else ""
         now = self.upstream.runtime.seconds()
@@ -147,10 +147,10 @@ class PublicProjectList(Struct):
         day = int(now + crc32(name.encode())) // DAY_SECONDS
         # clients ask for the page first, and then for core metadata: in 1, 2, 4, ... minutes
         looks = (int(now - self._undescribed.get(name, now)) // 60).bit_length()
-        stored = entry.version if entry else ""
-        return ObjectVersion(f"{upstream_id} {stored} {decided} {day}.{looks}")
+        stored = entry.state(now) if entry else ""
+        return f"{upstream_id} {stored} {decided} {day}.{looks}"
 
-    def _facts(self, name: NormalizedName, version: ObjectVersion) -> ProjectFacts | None:
+    def _facts(self, name: NormalizedName, version: str) -> ProjectFacts | None:
         upstream_id, entry = self._page(name)
         if entry is None:
             label = self.upstream.config.label_of(upstream_id)

@@ -91,10 +91,10 @@ class StoredPages(Struct, frozen=True):
     def delete(self, upstream_id: str, name: NormalizedName) -> None:
         """Delete the page of a project, and the digests that its files had; none is no error."""
         below = keys.upstream(upstream_id)
-        self.store.delete(keys.upstream_page(upstream_id, name), None)
-        self.store.delete(Key(f"{below}{keys.upstream_digests(name)}"), None)
+        self.store.delete(keys.upstream_page(upstream_id, name))
+        self.store.delete(Key(f"{below}{keys.upstream_digests(name)}"))
         for entry in list(self.store.list(f"{below}{keys.upstream_digest_folder(name)}")):
-            self.store.delete(entry.key, None)
+            self.store.delete(entry.key)
 
 
 def _decoded(body: bytes) -> UpstreamPage | None:

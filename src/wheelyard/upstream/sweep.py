@@ -16,7 +16,6 @@ from msgspec import Struct
 from wheelyard.catalog import keys
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Conflict
 from wheelyard.storage.base import Entry, Store
 from wheelyard.storage.forwarding import PrefixedStore
 
@@ -82,18 +81,15 @@ class UpstreamSweep(Struct, frozen=True):
         dry_run: bool = False,
         progress: Callable[[SweptFile], None] = lambda _: None,
     ) -> SweepReport:
-        """Remove what the rules say, unless it is used meanwhile, and call `progress` for each."""
+        """Remove what the rules say, and call `progress` for each; it may be fetched again."""
         files = sorted(self._files(), key=lambda file: file.last_use)
         chosen = self._choose(files, rules)
         below = self._below()
-        results = prefetch_map(lambda file: dry_run or _remove(below, file), chosen)
-        removed = list[SweptFile]()
-        for file, is_removed in zip(chosen, results, strict=True):
-            if is_removed:
-                removed.append(file)
-                progress(file)
-        kept_bytes = sum(each.size for each in files) - sum(each.size for each in removed)
-        return SweepReport(tuple(removed), len(files) - len(removed), kept_bytes)
+        removals = prefetch_map(lambda file: None if dry_run else _remove(below, file), chosen)
+        for file, _ in zip(chosen, removals, strict=True):
+            progress(file)
+        kept_bytes = sum(each.size for each in files) - sum(each.size for each in chosen)
+        return SweepReport(tuple(chosen), len(files) - len(chosen), kept_bytes)
 
     def _below(self) -> Store:
         return PrefixedStore(self.store, keys.UPSTREAM)
@@ -126,13 +122,6 @@ class UpstreamSweep(Struct, frozen=True):
         return chosen
 
 
-def _remove(store: Store, file: SweptFile) -> bool:
-    """Remove a file unless it was used since it was listed; return whether it was removed."""
-    # the note first: if it was written again, the file is in use
-    entries = [file.note, *file.objects] if file.note else file.objects
-    try:
-        for entry in entries:
-            store.delete(entry.key, entry.version)
-    except Conflict:
-        return False
-    return True
+def _remove(store: Store, file: SweptFile) -> None:
+    for entry in [file.note, *file.objects] if file.note else file.objects:
+        store.delete(entry.key)

@@ -17,7 +17,7 @@ from wheelyard.catalog.files import Files
 from wheelyard.catalog.format import Catalog, open_catalog
 from wheelyard.catalog.journals import DecisionRecords
 from wheelyard.catalog.projects import Projects
-from wheelyard.concurrency.runtime import Runtime
+from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.model.brand import Brand
 from wheelyard.model.grants import GrantFields, describe_grant
 from wheelyard.model.project import AnyEvent
@@ -32,7 +32,7 @@ from wheelyard.operations.upload import UploadRules, Uploads
 from wheelyard.settings.load import google_endpoints, process_environment
 from wheelyard.settings.sections import MIB, Settings
 from wheelyard.settings.warnings import stored_grant_warnings
-from wheelyard.storage.base import Store
+from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.instrumented import InstrumentedStore, StoreMetrics
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.authentication import build_authenticator
@@ -64,6 +64,9 @@ class Index(Struct, frozen=True, kw_only=True):
     is_new: bool
     """Whether its store was created just now."""
     traits: StoreTraits
+    stores: Stores
+    retries: ConflictRetries
+    """For writes that lose a race."""
     files: Files
     projects: Projects
     store_metrics: StoreMetrics
@@ -98,7 +101,7 @@ class Index(Struct, frozen=True, kw_only=True):
         from wheelyard.operations.check import Check  # noqa: PLC0415 - a server has none
 
         return Check(
-            self.files.store,
+            self.stores,
             self.spool,
             self.projects,
             self.runtime,
@@ -151,17 +154,17 @@ def open_index(
     """
     runtime, google = system_runtime(), google_endpoints(process_environment())
     opened = open_store(settings, runtime, create=create, on_first_write=on_first_write)
-    return build_index(opened.store, opened.spool, settings, runtime, opened.traits, google)
+    return build_index(opened.stores, opened.spool, settings, runtime, opened.traits, google)
 
 
 def index_without_store(settings: Settings) -> Index:
     """Return the index of the settings over an empty store in memory; may raise Invalid."""
     opened, google = empty_store(), google_endpoints(process_environment())
-    return build_index(opened.store, opened.spool, settings, system_runtime(), google=google)
+    return build_index(opened.stores, opened.spool, settings, system_runtime(), google=google)
 
 
 def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
-    store: Store,
+    stores: Stores,
     spool: Spool,
     settings: Settings,
     runtime: Runtime,
@@ -169,17 +172,21 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     google: GoogleEndpoints = GOOGLE,
     documents: CachePolicy | None = None,
 ) -> Index:
-    """Return an index over a store, local without `traits`; write the format of a new one."""
+    """Return an index over its stores, local without `traits`; write the format of a new one."""
     traits = traits or StoreTraits()
     store_metrics = StoreMetrics(runtime.monotonic)
-    store = InstrumentedStore(store, store_metrics)
+    stores = Stores(
+        InstrumentedStore(stores.documents, store_metrics),
+        InstrumentedStore(stores.credentials, store_metrics),
+        InstrumentedStore(stores.files, store_metrics),
+    )
     policy = documents or cache_policy_in(traits, settings.store)
 
     def on_event(name: NormalizedName, event: AnyEvent) -> None:
         log_event(name, event)
         search.note_commit(name)
 
-    catalog = open_catalog(store, runtime, policy, on_event, traits.files)
+    catalog = open_catalog(stores, runtime, policy, on_event, traits.files)
     projects, files, credentials = catalog.projects, catalog.files, catalog.token_records
     is_read_only = settings.server.read_only
     limit, notes = settings.token_lifetime_limit, not is_read_only
@@ -194,7 +201,9 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     sessions = Sessions(catalog.session_records, authenticator, runtime, domains)
     limits = settings.uploads
     rules = UploadRules(max_size=limits.max_file_size * MIB, zip_sdists=limits.zip_sdists)
-    upstream, claims, public = _upstream(settings, catalog, store, spool, runtime, traits)
+    upstream, claims, public = _upstream(
+        settings, catalog, stores.documents, spool, runtime, traits
+    )
     reader = FactsReader(projects, files, traits.is_local)
     search = SearchIndex(reader, public, is_read_only=is_read_only)
     return Index(
@@ -203,6 +212,8 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         spool=spool,
         is_new=catalog.is_new,
         traits=traits,
+        stores=stores,
+        retries=catalog.retries,
         store_metrics=store_metrics,
         files=files,
         projects=projects,

@@ -24,10 +24,9 @@ from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.model.text import escaped
 from wheelyard.operations.store_probe import failures_of, read_steps, write_steps
 from wheelyard.settings.sections import MEMORY_LOCATION, MIB, Settings, StoreSettings
-from wheelyard.storage.base import Store
+from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.deferred import DeferredSpool, DeferredStore
 from wheelyard.storage.filesystem import storage_faults
-from wheelyard.storage.forwarding import SplitStore
 from wheelyard.storage.gcs.location import is_bucket, parse_location
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.local import OTHERS_RIGHTS, LocalStore, is_open_to_others
@@ -53,17 +52,11 @@ class StoreTraits(Struct, frozen=True, kw_only=True):
     make: Callable[[], object] = lambda: None
     """Makes the folders that otherwise the first write makes."""
 
-    @property
-    def separate_prefixes(self) -> tuple[str, ...]:
-        """The key prefixes that are in another location than the rest of the store."""
-        locations = {keys.FILES: self.files, keys.CREDENTIALS: self.credentials}
-        return tuple(prefix for prefix, location in locations.items() if location)
-
 
 class OpenedStore(Struct, frozen=True):
-    """A store, the spool for uploads to it, and its properties."""
+    """The stores of an index, the spool for uploads to it, and its properties."""
 
-    store: Store
+    stores: Stores
     spool: Spool
     traits: StoreTraits
 
@@ -84,7 +77,7 @@ def open_store(
     """
     credentials, counter = settings.access.credentials_store, OperationCounter()
     if settings.store.location == MEMORY_LOCATION:
-        return OpenedStore(MemoryStore(time.time), scratch_spool(), StoreTraits())
+        return OpenedStore(Stores.of(MemoryStore(time.time)), scratch_spool(), StoreTraits())
     opened = _open_main(settings, counter, runtime, create=create, on_first_write=on_first_write)
     if not credentials:
         return opened
@@ -108,11 +101,11 @@ def _open_main(
     location = settings.store.location
     if is_bucket(location):
         opened = _open_bucket(settings.store, counter, runtime)
-        files = _files_location(opened.store, settings.store, create=create)
+        files = _files_location(opened.stores.documents, settings.store, create=create)
         if not files:
             return opened
         opened = _open_bucket(settings.store, counter, runtime, files)
-        opened.store.get(keys.PROBE)  # raises if the bucket of the files is missing
+        opened.stores.files.get(keys.PROBE)  # raises if the bucket of the files is missing
         return opened
     if "://" in location:
         raise Invalid(
@@ -129,7 +122,7 @@ def _open_main(
 
 def empty_store() -> OpenedStore:
     """Return an empty store in memory, for commands that need an index but no stored data."""
-    return OpenedStore(MemoryStore(time.time), Spool(Path(gettempdir())), StoreTraits())
+    return OpenedStore(Stores.of(MemoryStore(time.time)), Spool(Path(gettempdir())), StoreTraits())
 
 
 def cache_policy_in(traits: StoreTraits, settings: StoreSettings) -> CachePolicy:
@@ -144,7 +137,8 @@ def cache_policy_in(traits: StoreTraits, settings: StoreSettings) -> CachePolicy
 
 def store_in(location: str, operation_counter: OperationCounter | None = None) -> Store:
     """Return the store at a bucket, without download redirects, or at a folder, which is made."""
-    return _open_separate(location, operation_counter or OperationCounter(), system_runtime()).store
+    counter = operation_counter or OperationCounter()
+    return _open_separate(location, counter, system_runtime()).stores.documents
 
 
 def upstream_store(settings: Settings, operation_counter: OperationCounter) -> Store:
@@ -153,18 +147,18 @@ def upstream_store(settings: Settings, operation_counter: OperationCounter) -> S
     if is_bucket(location):
         is_sent = settings.store.downloads == "proxy"
         bucket = StoreSettings(location=location, downloads="proxy" if is_sent else "auto")
-        return _open_bucket(bucket, operation_counter, runtime).store
+        return _open_bucket(bucket, operation_counter, runtime).stores.documents
     make = partial(_folder, location, runtime)
     if Path(location).exists():
         return make()
     # the first page that is kept makes it
-    return _defer_folder(MemoryStore(time.time), operation_counter, make).store
+    return _defer_folder(MemoryStore(time.time), operation_counter, make).stores.documents
 
 
 def bucket_errors(settings: Settings) -> Iterator[WheelyardError]:
     """Try the operations of an index on its buckets, and yield each error."""
     runtime = system_runtime()
-    (key,) = keys.probes([""], runtime.new_id())
+    key = keys.probe("", runtime.new_id())
     try:
         for store in _buckets(settings):
             steps = [*read_steps(store, key)]
@@ -236,7 +230,7 @@ def _open_folder(
     location: str, counter: OperationCounter, runtime: Runtime, private: str = keys.CREDENTIALS
 ) -> OpenedStore:
     store = _folder(location, runtime, private)
-    return OpenedStore(store, store.spool, StoreTraits(operation_counter=counter))
+    return OpenedStore(Stores.of(store), store.spool, StoreTraits(operation_counter=counter))
 
 
 def _folder(location: str, runtime: Runtime, private: str = keys.CREDENTIALS) -> LocalStore:
@@ -271,7 +265,7 @@ def _defer_folder(
     """Return a store that the first write makes; until then, uploads wait in a scratch folder."""
     store, scratch = DeferredStore(before, make), scratch_spool()
     traits = StoreTraits(operation_counter=counter, make=store.ensure_made)
-    return OpenedStore(store, DeferredSpool(scratch.folder, store=store), traits)
+    return OpenedStore(Stores.of(store), DeferredSpool(scratch.folder, store=store), traits)
 
 
 def _open_bucket(
@@ -290,7 +284,6 @@ def _open_bucket(
         parse_location(bucket.location),
         runtime,
         counter,
-        files_prefix=keys.FILES,
         files_location=parse_location(files) if files else None,
         downloads=bucket.downloads,
     )
@@ -300,7 +293,8 @@ def _open_bucket(
         account_email=lambda: opened.account_email,
         files=files,
     )
-    return OpenedStore(opened.store, scratch_spool(), traits)
+    stores = Stores(opened.documents, opened.documents, opened.files)
+    return OpenedStore(stores, scratch_spool(), traits)
 
 
 def _with_credentials(opened: OpenedStore, other: OpenedStore, location: str) -> OpenedStore:
@@ -311,9 +305,8 @@ def _with_credentials(opened: OpenedStore, other: OpenedStore, location: str) ->
         credentials=location,
         make=lambda: [make() for make in makes],
     )
-    return OpenedStore(
-        SplitStore(opened.store, other.store, keys.CREDENTIALS), opened.spool, traits
-    )
+    stores = replace(opened.stores, credentials=other.stores.documents)
+    return OpenedStore(stores, opened.spool, traits)
 
 
 def _files_location(store: Store, settings: StoreSettings, *, create: bool) -> str:

@@ -70,7 +70,7 @@ def build_upstream(
     if upstream.offline:  # clients are sent to no other host, either
         mode = "cache"
     rules = FileRules(mode=mode, max_kept_bytes=limit)
-    files = UpstreamFiles(store, spool, clients, catalog.files.retries, observation, rules)
+    files = UpstreamFiles(store, spool, clients, catalog.retries, observation, rules)
     patterns = parse_name_patterns(private_name_patterns(settings))
     names = PrivateNames(catalog.projects, patterns, is_local=traits.is_local)
     decisions = catalog.decision_records

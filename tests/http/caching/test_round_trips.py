@@ -15,7 +15,7 @@ from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.project import Status
 from wheelyard.settings.sections import ServerSettings, Settings
-from wheelyard.storage.base import Found, Key, ObjectVersion
+from wheelyard.storage.base import Found, Key, ObjectVersion, Stores
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import Index, build_index
 from wheelyard.wiring.stores import StoreTraits
@@ -38,9 +38,9 @@ class MeetingStore(RemoteStore):
         self.calls.clear()
         self.meeting = Barrier(count, timeout=TIMEOUT_SECONDS)
 
-    def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
+    def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
         """Return a small object, after the meeting."""
-        found = super().get(key, unless_version)
+        found = super().get(key, unless)
         self._meet()
         return found
 
@@ -83,7 +83,7 @@ def other_index(server: InProcessServer, store: MeetingStore) -> Index:
     """Return an index of another process on the same store."""
     traits = StoreTraits(is_local=False)
     runtime = fake_runtime(server.clock, 2)
-    return build_index(store, Spool(server.folder), Settings(), runtime, traits)
+    return build_index(Stores.of(store), Spool(server.folder), Settings(), runtime, traits)
 
 
 def _closed(store: MeetingStore) -> list[bool]:

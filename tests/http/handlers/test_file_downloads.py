@@ -211,12 +211,12 @@ class DeletingStore(MemoryStore):
 
     meanwhile: Callable[[], object] | None = None
 
-    def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
+    def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
         """Return a small object whole."""
         if self.meanwhile is not None and key.endswith(".metadata"):
             self.meanwhile()
             return None
-        return super().get(key, unless_version)
+        return super().get(key, unless)
 
 
 def test_delete_in_the_middle_of_a_look(tmp_path: Path) -> None:

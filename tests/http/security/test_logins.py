@@ -27,6 +27,7 @@ from wheelyard.http.security.request_authentication import (
 from wheelyard.model.access import Identity
 from wheelyard.operations.store_probe import always_writable
 from wheelyard.settings.sections import AccessSettings, Settings
+from wheelyard.storage.base import Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import build_index
@@ -67,7 +68,7 @@ class LoginHarness:
             private=True, static_token=STATIC, failed_login_per_minute=1_000_000
         )
         store = MemoryStore(lambda: 0.0)
-        index = build_index(store, Spool(folder), Settings(access=access), runtime)
+        index = build_index(Stores.of(store), Spool(folder), Settings(access=access), runtime)
         passwords = HtpasswdVerifier(path, KEY, self.clock.seconds, self.hashing)
         authenticator = replace(index.authenticator, htpasswd=passwords, access_tokens=self.google)
         self.context = build_context(replace(index, authenticator=authenticator), always_writable)

@@ -17,6 +17,7 @@ from tests.http.servers import RunningServer, running_app, running_server
 from tests.waiting import until
 from wheelyard.model.token import new_token
 from wheelyard.settings.sections import AccessSettings, Settings
+from wheelyard.storage.base import Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import build_index
@@ -166,7 +167,7 @@ def test_expired_token(tmp_path: Path) -> None:
         monotonic=lambda: system_runtime().monotonic() + later.total_seconds(),
     )
     settings = Settings(access=AccessSettings(private=True))
-    index = build_index(MemoryStore(lambda: 0.0), Spool(tmp_path), settings, runtime)
+    index = build_index(Stores.of(MemoryStore(lambda: 0.0)), Spool(tmp_path), settings, runtime)
     with running_app(index, tmp_path) as server:  # its own token is good for 30 days
         publish(server, wheel("demo"))
         for path in ("/simple/demo/", FILES[0]):

@@ -17,7 +17,6 @@ from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.search import search_index
 from wheelyard.operations.search.search_index import SAVE_SECONDS
 from wheelyard.rendering.project_facts import ProjectFacts, name_facts
-from wheelyard.storage.base import ObjectVersion
 
 
 @dataclass
@@ -35,18 +34,18 @@ class Listed:
         """See `PublicProjects`."""
         return name not in self.hidden
 
-    def versions(self) -> dict[NormalizedName, ObjectVersion]:
+    def versions(self) -> dict[NormalizedName, str]:
         """See `PublicProjects`."""
         if self.is_broken:
             raise Unavailable("The bucket does not answer.")
         return {
-            NormalizedName(name): ObjectVersion(f"pypi {version}")
+            NormalizedName(name): f"pypi {version}"
             for name, version in self.projects.items()
             if name not in self.hidden
         }
 
     def read(
-        self, versions: Collection[tuple[NormalizedName, ObjectVersion]]
+        self, versions: Collection[tuple[NormalizedName, str]]
     ) -> dict[NormalizedName, ProjectFacts | None]:
         """See `PublicProjects`."""
         self.reads += [name for name, _ in versions]
@@ -172,7 +171,7 @@ def test_published_during_a_refresh(machine: Machine) -> None:
     read = public.read
 
     def slow(
-        versions: Collection[tuple[NormalizedName, ObjectVersion]],
+        versions: Collection[tuple[NormalizedName, str]],
     ) -> dict[NormalizedName, ProjectFacts | None]:
         found = read(versions)
         process.publish("idna", "9.0")

@@ -20,7 +20,7 @@ from wheelyard.operations.search import search_index
 from wheelyard.operations.search.facts_reader import FactsReader
 from wheelyard.operations.search.search_index import LOCAL_SECONDS, REMOTE_SECONDS, SAVE_SECONDS
 from wheelyard.settings.sections import ServerSettings, Settings
-from wheelyard.storage.base import Key, Store, Stored
+from wheelyard.storage.base import Key, Store, Stored, Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import Index, build_index
@@ -96,7 +96,8 @@ class Machine:
         """Start a process."""
         watched, runtime = WatchedStore(self.store), fake_runtime(self.clock, seed=1)
         traits = StoreTraits(is_local=is_local)
-        index = build_index(watched, Spool(self.folder), settings or Settings(), runtime, traits)
+        spool, settings = Spool(self.folder), settings or Settings()
+        index = build_index(Stores.of(watched), spool, settings, runtime, traits)
         process = Process(index, watched, self.folder)
         index.search.start = lambda work, _: process.waiting.append(work)
         return process
@@ -169,7 +170,7 @@ def test_without_a_stored_table(machine: Machine, body: bytes | None) -> None:
     machine.process().refreshed()
     made = machine.stored()
     if body is None:
-        machine.store.delete(keys.SEARCH, None)
+        machine.store.delete(keys.SEARCH)
     else:
         machine.store.put(keys.SEARCH, body, None)
 
@@ -391,7 +392,7 @@ def test_a_store_that_was_restored(machine: Machine) -> None:
     process.publish("a")
     process.publish("b")
     process.refreshed()
-    machine.store.delete(keys.project(parse_name("b")), None)
+    machine.store.delete(keys.project(parse_name("b")))
     machine.store.put(keys.PROJECT_NAMES, b'{"names":["a"]}\n', None)
     machine.clock.advance(seconds=60)
 
@@ -407,7 +408,7 @@ def test_damaged_documents(machine: Machine) -> None:
         process.publish(name, "1.0", "Keywords: x")
     machine.store.put(keys.project(parse_name("a")), b"{", None)
     lost = next(each.key for each in machine.store.list("files/b/") if "metadata" in each.key)
-    machine.store.delete(Key(lost), None)
+    machine.store.delete(Key(lost))
 
     assert machine.process().refreshed() == {"b": "1.0", "c": "1.0"}
     found = machine.process().index.search

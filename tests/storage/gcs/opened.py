@@ -9,7 +9,6 @@ from threading import Lock
 from tests.fake_gcs.objects import Bucket
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store
-from wheelyard.storage.forwarding import SplitStore
 from wheelyard.storage.gcs.connect import ConnectedBucket, Downloads, open_bucket
 from wheelyard.storage.gcs.location import parse_location
 from wheelyard.storage.gcs.store import GcsStore
@@ -26,7 +25,7 @@ VERBS: dict[str, Callable[[Store], object]] = {
     "read": lambda store: b"".join(store.read(A)),
     "put": lambda store: store.put(A, b"new", None),
     "create": lambda store: store.put(OTHER, b"new", ABSENT),
-    "delete": lambda store: store.delete(A, None),
+    "delete": lambda store: store.delete(A),
     "list": lambda store: list(store.list("")),
 }
 """Every way to ask a bucket for something."""
@@ -106,7 +105,7 @@ class Opened:
     @property
     def store(self) -> Store:
         """Its store."""
-        return self.bucket.store
+        return self.bucket.documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +134,6 @@ class Opener:
             parse_location(location),
             runtime,
             operation_counter,
-            files_prefix=FILES,
             files_location=parse_location(files) if files else None,
             downloads=downloads,
         )
@@ -145,9 +143,8 @@ class Opener:
     def close(self) -> None:
         """Close every connection."""
         for bucket in self._opened:
-            store = bucket.store.main if isinstance(bucket.store, SplitStore) else bucket.store
-            assert isinstance(store, GcsStore)
-            store._client.close()  # noqa: SLF001 - elsewhere it ends with the process
+            assert isinstance(bucket.documents, GcsStore)
+            bucket.documents._client.close()  # noqa: SLF001 - elsewhere it ends with the process
 
 
 def generation(bucket: Bucket) -> ObjectVersion:

@@ -83,7 +83,7 @@ class TestCloudStoreWithFaults(BucketConformance):
         received = [[next(stream)] for stream in streams]
 
         store.put(A, b"y" * (3 * CHUNK_BYTES), None)
-        store.delete(B, None)
+        store.delete(B)
 
         for stream, chunks in zip(streams, received, strict=True):
             try:

@@ -132,7 +132,7 @@ def test_an_emulator(
     assert store.get(A) == Stored(b"one", version)
     assert b"".join(store.read(A)) == b"one"
     assert [entry.key for entry in store.list("")] == [A]
-    store.delete(A, version)
+    store.delete(A)
 
 
 @pytest.mark.parametrize("foreign", ["1", "17-4-9", "é", "-5", "99999999999999999999"])
@@ -145,7 +145,7 @@ def test_versions_of_another_store(opened_bucket: Opened, foreign: str) -> None:
     with pytest.raises(Conflict):
         store.put(A, b"two", other)
     with pytest.raises(Conflict):
-        store.delete(A, other)
+        store.delete(A)
     assert store.get(A, version) is NOT_MODIFIED
 
 

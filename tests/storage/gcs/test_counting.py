@@ -74,7 +74,7 @@ def test_all_that_goes_on_in_a_bucket(
         assert store.get(OTHER) is None
     with pytest.raises(Conflict):
         store.put(A, b"two", ABSENT)
-    store.put(LARGE, large, ABSENT)
+    store.put_file(LARGE, large)
     assert sum(map(len, store.read(LARGE))) == SIZE
     assert len(b"".join(store.read(LARGE, 5, 500_000))) == 499_995
     with pytest.raises(NotFound):
@@ -82,8 +82,8 @@ def test_all_that_goes_on_in_a_bucket(
     for number in range(8):
         store.put(Key(f"b/{number}"), b"", None)
     assert len(list(store.list(""))) == 10
-    store.delete(A, version)
-    store.delete(LARGE, None)
+    store.delete(A)
+    store.delete(LARGE)
 
     assert opened_bucket.operation_counter.counts() == in_the_log(server)
     assert set(opened_bucket.operation_counter.counts()) == set(COUNTED.values())
@@ -97,7 +97,7 @@ def test_what_each_verb_costs(server: FakeGcs, opened_bucket: Opened) -> None:
     store.get(OTHER)
     list(store.read(A))
     list(store.list(""))
-    store.delete(A, version)
+    store.delete(A)
 
     assert server.log.kinds() == ["insert", "media", "media", "media", "list", "delete"]
     statuses = [each.status for each in server.log.records()]

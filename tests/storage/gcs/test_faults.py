@@ -221,7 +221,7 @@ def test_somebody_creates_after_a_lost_deletion(
     opened_bucket.time.meanwhile = partial(opener().store.put, A, b"other", ABSENT)
 
     with pytest.raises(Unavailable, match="not known"):
-        opened_bucket.store.delete(A, version)
+        opened_bucket.store.delete(A)
 
     assert stored(opened_bucket.store).body == b"other"
     assert bucket.names() == [A]
@@ -243,7 +243,7 @@ def stored(store: Store) -> Stored:
 
 WRITES: dict[str, Callable[[Store, Path], object]] = {
     "create": lambda store, _: store.put(OTHER, b"new", ABSENT),
-    "create a large one": lambda store, large: store.put(OTHER, large, ABSENT),
+    "create a large one": lambda store, large: store.put_file(OTHER, large),
     "replace": lambda store, _: store.put(A, b"new", stored(store).version),
     "delete": lambda store, _: store.delete(A, stored(store).version),
 }

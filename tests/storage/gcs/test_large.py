@@ -50,7 +50,7 @@ def test_a_piece_fails(
     """An upload goes on over a piece that fails, or whose reply does, and loses no byte."""
     server.faults.add(fault, "resumable-chunk", skip=at)
 
-    version = opened_bucket.store.put(A, large, ABSENT)
+    version = opened_bucket.store.put_file(A, large)
 
     assert bucket.find(A).data == large.read_bytes()
     assert version == generation(bucket)
@@ -67,7 +67,7 @@ def test_the_beginning_fails(
     """An upload of which the beginning fails begins again."""
     server.faults.add(fault, "resumable-start", count=2)
 
-    version = opened_bucket.store.put(A, large, ABSENT)
+    version = opened_bucket.store.put_file(A, large)
 
     assert server.log.count(kind="resumable-start") == 3
     assert version == generation(bucket)
@@ -123,7 +123,7 @@ def test_somebody_was_first_meanwhile(
     opened_bucket.time.meanwhile = lambda: opener().store.put(A, b"other", ABSENT)
 
     with pytest.raises(Conflict):
-        opened_bucket.store.put(A, large, ABSENT)
+        opened_bucket.store.put_file(A, large)
 
     assert bucket.find(A).data == b"other"
 
@@ -135,7 +135,7 @@ def test_somebody_writes_over_a_lost_end(
     server.faults.add(DropAfter(), "resumable-chunk", skip=PIECES - 1)
     opened_bucket.time.meanwhile = lambda: bucket.put(A, b"other")
 
-    version = opened_bucket.store.put(A, large, ABSENT)
+    version = opened_bucket.store.put_file(A, large)
 
     assert version != generation(bucket)
 
@@ -146,7 +146,7 @@ def test_all_replies_to_the_end_are_lost(
     """An upload that never hears that it has ended has succeeded if its object is there."""
     server.faults.add(StatusAfter(503), "resumable-chunk", skip=PIECES - 1, count=FOR_EVER)
 
-    version = opened_bucket.store.put(A, large, ABSENT)
+    version = opened_bucket.store.put_file(A, large)
 
     assert version == generation(bucket)
 
@@ -158,7 +158,7 @@ def test_a_piece_fails_for_ever(
     server.faults.add(StatusBefore(503), "resumable-chunk", skip=2, count=FOR_EVER)
 
     with pytest.raises(Unavailable, match="gs://wheels answers with status 503"):
-        opened_bucket.store.put(A, large, ABSENT)
+        opened_bucket.store.put_file(A, large)
 
     assert opened_bucket.time.now <= WRITE_RETRY_SECONDS + READ_RETRY_SECONDS
     assert bucket.names() == []
@@ -171,7 +171,7 @@ def test_the_bucket_forgets_an_upload(
     server.faults.add(StatusBefore(503), "resumable-chunk", skip=2)
     opened_bucket.time.meanwhile = server.expire_uploads
 
-    opened_bucket.store.put(A, large, ABSENT)
+    opened_bucket.store.put_file(A, large)
 
     assert bucket.names() == [A]
 

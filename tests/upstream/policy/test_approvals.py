@@ -273,7 +273,7 @@ def test_an_earlier_approval_without_a_page(
     add(public, START)
     public.publish(FakeFile.of(public_wheel("demo", "3.0"), START))
     for place in list(store.list(keys.UPSTREAM)):
-        store.delete(place.key, None)  # all of it can be fetched again
+        store.delete(place.key)  # all of it can be fetched again
     for read_only in (True, False):
         with serving(tmp_path, public, store, read_only=read_only) as server:
             assert filenames(server) == [FIRST]

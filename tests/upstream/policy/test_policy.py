@@ -20,6 +20,7 @@ from wheelyard.model.decisions import Decision, ProjectDecisions, Verdict
 from wheelyard.model.project import Status
 from wheelyard.settings.sections import Settings
 from wheelyard.settings.upstream_section import UpstreamSettings
+from wheelyard.storage.base import Stores
 from wheelyard.storage.spool import Spool
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.policy.deciding import Deciding
@@ -219,7 +220,9 @@ def test_a_bucket(harness: IndexHarness) -> None:
     """On a bucket a decision is in force everywhere after `freshness`, and read once in it."""
     remote = StoreTraits(is_local=False)
     runtime = fake_runtime(harness.clock, 3)
-    other = build_index(harness.store, Spool(harness.folder), Settings(), runtime, remote)
+    other = build_index(
+        Stores.of(harness.store), Spool(harness.folder), Settings(), runtime, remote
+    )
     policy, found = policy_of(other, UpstreamSettings()), page(wheel("1.0"))
     assert generation(policy) is None
     assert shown(policy, found) == ["1.0"]
@@ -371,7 +374,7 @@ def test_licences(harness: IndexHarness) -> None:
     ]
     assert asked == [each.filename for each in files]  # once each
     alone = policy_of(harness.opened(seed=8), settings, read)
-    harness.store.delete(keys.UPSTREAM_LICENCES, None)
+    harness.store.delete(keys.UPSTREAM_LICENCES)
     refused = alone.refuses_file(found, sdist)
     assert refused is not None
     assert refused.code == Code.LICENCE
@@ -412,7 +415,7 @@ def test_lost_decisions(harness: IndexHarness) -> None:
     policy, found = policy_of(harness.index, UpstreamSettings()), page(wheel("1.0"))
     deciding(harness.index).block(DEMO, ONE, "")
     body = harness.bytes_at(keys.DECISIONS)
-    harness.store.delete(keys.DECISIONS, None)
+    harness.store.delete(keys.DECISIONS)
     with pytest.raises(Unavailable):
         policy_of(harness.opened(seed=9), UpstreamSettings()).refuses_name(DEMO)
     for _ in range(2):

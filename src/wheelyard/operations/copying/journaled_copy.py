@@ -6,7 +6,7 @@ The changes are committed in the target one by one, each in the two steps of
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Generic
 
 from msgspec import Struct
@@ -16,7 +16,7 @@ from wheelyard.catalog.commit_transfer import diverged
 from wheelyard.catalog.journaled_document import C, D, JournalKind
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import Conflict, NotFound, Unavailable
-from wheelyard.storage.base import ObjectVersion, Store
+from wheelyard.storage.base import ABSENT, ObjectVersion, Store
 
 
 class JournaledCopy(Struct, Generic[D, C], frozen=True):
@@ -64,7 +64,8 @@ class JournaledCopy(Struct, Generic[D, C], frozen=True):
         commit = self.kind.last_commit(document)
         if commit is not None:
             key = self.kind.entry_key(document.revision)
-            self.target.create_all([(key, self.kind.commits.encode(commit))])
+            with suppress(Conflict):  # it is there
+                self.target.put(key, self.kind.commits.encode(commit), ABSENT)
 
 
 @contextmanager

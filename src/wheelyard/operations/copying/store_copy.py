@@ -33,7 +33,7 @@ from wheelyard.errors import DAMAGED, Conflict, NotFound, Unavailable, Wheelyard
 from wheelyard.model.project import Commit, Project
 from wheelyard.operations.copying.credential_copy import CredentialCopy
 from wheelyard.operations.copying.journaled_copy import JournaledCopy, source_faults
-from wheelyard.storage.base import Entry, Key, Store, Stored
+from wheelyard.storage.base import Entry, Key, Stored, Stores
 from wheelyard.storage.filesystem import storage_faults, write_all
 from wheelyard.storage.spool import Spool
 
@@ -71,8 +71,8 @@ class CopyReport(Struct):
 class StoreCopy(Struct, frozen=True, kw_only=True):
     """A copy from one store to another one, which has the same format."""
 
-    source: Store
-    target: Store
+    source: Stores
+    target: Stores
     names: ProjectNames
     """The list of names of the target."""
     spool: Spool
@@ -120,8 +120,6 @@ class _Missing(Struct, frozen=True):
     key: Key
     sha256: str
     filename: str
-    is_new: bool
-    """Whether the target has nothing at its key."""
 
 
 class _Plan(Struct, frozen=True):
@@ -154,8 +152,10 @@ class _Copying(Struct):
 
     def finish_transfers(self) -> None:
         """Complete what an interrupted copy has begun to write; problems are found again later."""
-        entries = [entry.key for entry in self.copy.target.list(keys.INCOMING)]
-        for _ in self._each(lambda key: finish_transfer(self.copy.target, key), entries, str):
+        entries = [entry.key for entry in self.copy.target.documents.list(keys.INCOMING)]
+        for _ in self._each(
+            lambda key: finish_transfer(self.copy.target.documents, key), entries, str
+        ):
             pass
 
     def claim_names(self) -> None:
@@ -169,7 +169,7 @@ class _Copying(Struct):
         self.deleted.clear()
         moment, plans = self._read_moment(), list[_Plan]()
         self.report.moment = moment.at
-        present = {entry.key: entry for entry in self.copy.target.list(keys.FILES)}
+        present = {entry.key: entry for entry in self.copy.target.files.list(keys.FILES)}
 
         def missing() -> Iterator[_Missing]:
             for plan in self._each(
@@ -200,13 +200,17 @@ class _Copying(Struct):
 
     def copy_decisions(self) -> None:
         """Copy the decisions about upstream packages that the target lacks."""
-        work = JournaledCopy(DECISIONS, self.copy.source, self.copy.target, self.copy.retries)
+        work = JournaledCopy(
+            DECISIONS, self.copy.source.documents, self.copy.target.documents, self.copy.retries
+        )
         for written in self._each(lambda _: work.copy(), (keys.DECISIONS,), str):
             self.report.decisions += written or 0
 
     def copy_credentials(self) -> None:
         """Copy the credentials that the target lacks, and those that have changed."""
-        work = CredentialCopy(self.copy.source, self.copy.target, self.copy.retries)
+        work = CredentialCopy(
+            self.copy.source.credentials, self.copy.target.credentials, self.copy.retries
+        )
         for written in self._each(work.copy, work.wanted(), str):
             self.report.credentials += written or 0
 
@@ -233,7 +237,7 @@ class _Copying(Struct):
 
     def _names(self) -> list[NormalizedName]:
         """Return the projects of the source: those with a document, and those that are listed."""
-        source = self.copy.source
+        source = self.copy.source.documents
         names = {keys.project_of(entry.key) for entry in source.list(keys.PROJECTS)}
         found = source.get(keys.PROJECT_NAMES)
         try:
@@ -259,8 +263,8 @@ class _Copying(Struct):
         return _Moment(at, revisions)
 
     def _newest(self, name: NormalizedName) -> Project:
-        with source_faults(self.copy.source):
-            project, _ = project_journal(name).read(self.copy.source)
+        with source_faults(self.copy.source.documents):
+            project, _ = project_journal(name).read(self.copy.source.documents)
         if not project.revision:
             raise NotFound("its document in FROM is lost. Run 'wheelyard check' there.")
         return project
@@ -270,8 +274,9 @@ class _Copying(Struct):
     ) -> _Plan | None:
         """Compare a project in both stores; return None if it did not exist at the moment."""
         kind, newest, there = project_journal(name), self._newest(name), self._there(name)
-        with source_faults(self.copy.source):
-            if not kind.is_state_of(there, self.copy.source, newest):
+        source = self.copy.source.documents
+        with source_faults(source):
+            if not kind.is_state_of(there, source, newest):
                 raise diverged()
         revision = self._revision_at(newest, moment)
         if not revision:
@@ -320,7 +325,7 @@ class _Copying(Struct):
                 # a sweep of the target may delete old bytes that it does not list
                 is_safe = key in listed or (entry is not None and entry.modified > oldest)
                 if not (is_whole and is_safe):
-                    yield _Missing(project.name, key, expected, file.filename, entry is None)
+                    yield _Missing(project.name, key, expected, file.filename)
 
     def _copy_object(self, missing: _Missing) -> int:
         """Copy one object through the spool, and return its size."""
@@ -336,8 +341,9 @@ class _Copying(Struct):
         actual, size = sha256(), 0
         path, spooled = self.copy.spool.create()
         try:
-            with storage_faults(missing.key), source_faults(self.copy.source):
-                for chunk in self.copy.source.read(missing.key):
+            source = self.copy.source
+            with storage_faults(missing.key), source_faults(source.documents):
+                for chunk in source.files.read(missing.key):
                     write_all(spooled.fileno(), chunk)
                     actual.update(chunk)
                     size += len(chunk)
@@ -347,10 +353,7 @@ class _Copying(Struct):
                     f"{missing.key} is damaged in FROM: its bytes have another digest. Run "
                     "'wheelyard check' there."
                 )
-            if missing.is_new:
-                self.copy.target.create_all([(missing.key, path)])  # or another copy was faster
-            else:
-                self.copy.target.put(missing.key, path, None)
+            self.copy.target.files.put_file(missing.key, path)
         finally:
             spooled.close()
             path.unlink(missing_ok=True)
@@ -366,19 +369,20 @@ class _Copying(Struct):
                     "there."
                 )
             if commits:
-                transfer(self.copy.target, plan.name, commits)
+                transfer(self.copy.target.documents, plan.name, commits)
         return plan
 
     def _commits(self, newest: Project, after: int, last: int) -> list[Commit]:
         return [self._commit(newest, number) for number in range(after + 1, last + 1)]
 
     def _commit(self, newest: Project, number: int) -> Commit:
-        with source_faults(self.copy.source):
-            return project_journal(newest.name).read_commit(self.copy.source, newest, number)
+        source = self.copy.source.documents
+        with source_faults(source):
+            return project_journal(newest.name).read_commit(source, newest, number)
 
     def _there(self, name: NormalizedName) -> Project:
         try:
-            return project_journal(name).read(self.copy.target)[0]
+            return project_journal(name).read(self.copy.target.documents)[0]
         except Unavailable as fault:
             if fault.code != DAMAGED:
                 raise

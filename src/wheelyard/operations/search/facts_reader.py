@@ -21,7 +21,7 @@ from wheelyard.rendering.project_facts import (
     private_facts_of,
 )
 from wheelyard.rendering.releases import latest_release, releases_of
-from wheelyard.storage.base import ObjectVersion, Stored
+from wheelyard.storage.base import NotModified
 
 MAX_CONCURRENT_READS: Final = 16
 """Projects that are read at a time from a remote store."""
@@ -35,30 +35,32 @@ class FactsReader(Struct, frozen=True):
     is_local: bool
 
     def read(
-        self, documents: Collection[tuple[NormalizedName, ObjectVersion | None]]
+        self, documents: Collection[tuple[NormalizedName, str]]
     ) -> dict[NormalizedName, ProjectFacts | None]:
         """
         Return the facts of these projects; None if the document is lost, damaged or released.
 
-        A version says that a cached document is good enough if it has that version; with None, it
-        has to be fresh. Raises Unavailable if the store does not answer.
+        With the state of an entry (`Entry.state`), its document is read as it is now; with an empty
+        one it may be a fresh one of the cache. Raises Unavailable if the store does not answer.
         """
         threads = 1 if self.is_local or len(documents) == 1 else MAX_CONCURRENT_READS
         facts = prefetch_map(lambda each: self._facts(*each), documents, threads)
         return dict(zip((name for name, _ in documents), facts, strict=True))
 
-    def _facts(self, name: NormalizedName, version: ObjectVersion | None) -> ProjectFacts | None:
+    def _facts(self, name: NormalizedName, state: str) -> ProjectFacts | None:
         # also if somebody has written a version that is none into the document, or a local time
         with DamageIgnored(), suppress(ValueError, TypeError):
-            found = self._document(name, version)
-            return None if found is None or found[0].is_released else self._facts_of(*found)
+            project = self._document(name, state)
+            return (
+                None if project is None or project.is_released else self._facts_of(project, state)
+            )
         return None  # the other projects are found all the same
 
-    def _facts_of(self, project: Project, document: ObjectVersion) -> ProjectFacts:
+    def _facts_of(self, project: Project, state: str) -> ProjectFacts:
         latest, description = latest_release(releases_of(project)), NOT_DESCRIBED
         if latest is not None:
             description = self._described(project.name, latest.metadata_file)
-        return private_facts_of(project, latest, description, document)
+        return private_facts_of(project, latest, description, state)
 
     def released(self, names: Iterable[NormalizedName]) -> set[NormalizedName]:
         """Return those of some names, each with a document, that are not private any more."""
@@ -70,20 +72,16 @@ class FactsReader(Struct, frozen=True):
                     released.add(name)
         return released
 
-    def _document(
-        self, name: NormalizedName, version: ObjectVersion | None
-    ) -> tuple[Project, ObjectVersion] | None:
+    def _document(self, name: NormalizedName, state: str) -> Project | None:
         key, documents = keys.project(name), self.projects.documents
-        if version is None:
-            fresh = documents.get(key)
-            return None if fresh.value is None else (fresh.value, fresh.version)
+        if not state:
+            return documents.get(key).value
         cached = documents.peek(key, "any")
-        if cached is not None and cached.value is not None and cached.version == version:
-            return cached.value, version
-        stored = self.projects.store.get(key)  # past the cache, which is for what clients ask for
-        if not isinstance(stored, Stored):
-            return None
-        return documents.codec.decode(key, stored.body), stored.version
+        # past the cache, which is for what clients ask for
+        stored = self.projects.store.get(key, cached.version if cached else None)
+        if isinstance(stored, NotModified):
+            return cached.value if cached else None
+        return documents.codec.decode(key, stored.body) if stored else None
 
     def _described(self, name: NormalizedName, file: File) -> Description:
         try:

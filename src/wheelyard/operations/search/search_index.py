@@ -62,7 +62,7 @@ class PublicProjects(Protocol):
     def may_show(self, name: NormalizedName) -> bool:
         """Return whether the settings allow that a name is public; no I/O."""
 
-    def versions(self) -> dict[NormalizedName, ObjectVersion]:
+    def versions(self) -> dict[NormalizedName, str]:
         """
         Return a version of the facts of each, for one refresh at a time.
 
@@ -70,13 +70,13 @@ class PublicProjects(Protocol):
         """
 
     def read(
-        self, versions: Collection[tuple[NormalizedName, ObjectVersion]]
+        self, versions: Collection[tuple[NormalizedName, str]]
     ) -> Mapping[NormalizedName, ProjectFacts | None]:
         """Return the facts of these projects; None if nobody is shown one. May raise as above."""
 
 
 Read = Callable[
-    [Collection[tuple[NormalizedName, ObjectVersion]]],
+    [Collection[tuple[NormalizedName, str]]],
     Mapping[NormalizedName, ProjectFacts | None],
 ]
 
@@ -216,7 +216,7 @@ class SearchIndex(Struct):
             self._due_at = -inf
         elif committed:
             with suppress(Unavailable):  # the next refresh finds what has changed
-                self._merge(table, self.reader.read([(name, None) for name in committed]))
+                self._merge(table, self.reader.read([(name, "") for name in committed]))
                 self._is_saved = False
         with self._commit_lock:
             for name, number in committed.items():
@@ -262,11 +262,12 @@ class SearchIndex(Struct):
         projects = self.reader.projects
         names = projects.names.get().value
         listed = names.as_set if names else frozenset()
-        documents = dict[NormalizedName, ObjectVersion]()
+        documents = dict[NormalizedName, str]()
+        now = projects.commits.runtime.seconds()
         for entry in projects.store.list(keys.PROJECTS):
             name = keys.project_of(entry.key)
             if name is not None:
-                documents[name] = entry.version
+                documents[name] = entry.state(now)
         unlisted = documents.keys() - listed
         private = {name: version for name, version in documents.items() if name in listed}
         self._merge(before, dict.fromkeys(before.private_names - private.keys()))
@@ -293,7 +294,7 @@ class SearchIndex(Struct):
         return self._renew(before, versions, public.read)
 
     def _renew(
-        self, before: ProjectTable, versions: Mapping[NormalizedName, ObjectVersion], read: Read
+        self, before: ProjectTable, versions: Mapping[NormalizedName, str], read: Read
     ) -> int:
         """Replace the facts that are of other versions; return how many projects were read."""
         known = {each.name: each.document for each in before.projects}

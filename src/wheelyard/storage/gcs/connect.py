@@ -24,14 +24,13 @@ from msgspec import Struct
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
 from wheelyard.storage.base import Store
-from wheelyard.storage.forwarding import SplitStore
 from wheelyard.storage.gcs.bucket_reader import BucketReader
 from wheelyard.storage.gcs.error_mapping import no_credentials
 from wheelyard.storage.gcs.location import BucketLocation
 from wheelyard.storage.gcs.retry import RetryEnvironment
 from wheelyard.storage.gcs.session import set_up_session
 from wheelyard.storage.gcs.signed_urls import UrlSigner, object_path, signer_for
-from wheelyard.storage.gcs.store import GcsStore, ImmutablePrefix, UrlFactory
+from wheelyard.storage.gcs.store import GcsStore, UrlFactory
 from wheelyard.storage.instrumented import Operation, OperationCounter
 
 MAX_CONNECTIONS: Final = 160
@@ -45,9 +44,11 @@ Downloads = Literal["auto", "redirect", "proxy", "public"]
 
 
 class ConnectedBucket(Struct, frozen=True):
-    """The store of a bucket, and the credentials it was opened with."""
+    """The stores of a bucket, and the credentials that it was opened with."""
 
-    store: Store
+    documents: Store
+    files: Store
+    """With the caching headers of what never changes; perhaps in another bucket."""
     credentials: Any
 
     @property
@@ -66,15 +67,14 @@ def open_bucket(
     runtime: Runtime,
     counter: OperationCounter,
     *,
-    files_prefix: str,
     files_location: BucketLocation | None = None,
     downloads: Downloads = "auto",
 ) -> ConnectedBucket:
     """
-    Return the store of a bucket, and its credentials, without a request to the bucket.
+    Return the stores of a bucket, without a request to it.
 
-    Below `files_prefix` are the distributions, which never change; they may have a bucket of their
-    own, `files_location`. `downloads` says how clients get them.
+    The distributions may have a bucket of their own, `files_location`. `downloads` says how clients
+    get them.
 
     Raises:
         Invalid: `redirect` needs signed URLs, and the credentials cannot sign (code `bad_setting`).
@@ -82,18 +82,15 @@ def open_bucket(
     """
     client, env = _connect(location, counter), RetryEnvironment(runtime)
     urls = _url_factory(downloads, client, env)
-    scope = "public" if downloads == "public" else "private"
-    caching = f"{scope}, {IMMUTABLE_CACHING}"
-    immutable = ImmutablePrefix(prefix=files_prefix, cache_control=caching)
-    if files_location is None:
-        store: Store = GcsStore(client, location, env, urls, immutable)
-    else:
-        # only the bucket of the files is public
-        own = _url_factory("auto", client, env) if downloads == "public" else urls
-        main = GcsStore(client, location, env, own, immutable)
-        files = GcsStore(client, files_location, env, urls, immutable)
-        store = SplitStore(main, files, files_prefix)
-    return ConnectedBucket(store, _credentials(client))
+    # only the bucket of the files is public
+    is_apart = files_location is not None and downloads == "public"
+    own_urls = _url_factory("auto", client, env) if is_apart else urls
+    caching = f"{'public' if downloads == 'public' else 'private'}, {IMMUTABLE_CACHING}"
+    return ConnectedBucket(
+        GcsStore(client, location, env, own_urls),
+        GcsStore(client, files_location or location, env, urls, caching),
+        _credentials(client),
+    )
 
 
 def operation_of(method: str, path_and_query: str) -> Operation | None:
