@@ -73,7 +73,7 @@ def test_a_dry_run_fetches_no_file(team: Team) -> None:
     assert states(report) == {IDNA.sha256: FileState.FETCHED}
     assert report.fetched_bytes == len(IDNA.data)
     assert team.stored() == set()
-    assert len([*team.store.glob("upstream/*/pages/idna.json.zst")]) == 1
+    assert len([*team.store.glob("upstream/*/pages/idna.json.gz")]) == 1
 
 
 def test_private_names_are_left_out(team: Team) -> None:
@@ -108,7 +108,7 @@ def test_a_page_that_is_older_than_the_lock_file(team: Team) -> None:
     with team.index() as index:
         earlier = EarlierApprovals(index.decisions, lambda page: page, is_read_only=False)
         pages = StoredPages(index.files.store, earlier)
-        (place,) = team.store.glob("upstream/*/pages/idna.json.zst")
+        (place,) = team.store.glob("upstream/*/pages/idna.json.gz")
         stored = pages.load(place.parent.parent.name, NormalizedName("idna"))
         assert stored is not None
         assert stored.page is not None

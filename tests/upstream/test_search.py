@@ -454,6 +454,6 @@ def test_core_metadata_that_come_later(bucket: Bucket) -> None:
     bucket.ask_for("rich", is_described=False)
     bucket.refresh()
 
-    page = f"get {bucket.pages}rich.json.zst"
+    page = f"get {bucket.pages}rich.json.gz"
     again = [page in bucket.refresh() for _ in range(8)]
     assert again == [True, True, False, True, False, False, False, True]

@@ -29,7 +29,7 @@ OTHERS = [
     "projects.json",
     "projects/demo.json",
     f"{BELOW}digests/demo.json",
-    f"{BELOW}pages/demo.json.zst",
+    f"{BELOW}pages/demo.json.gz",
     f"{BELOW}pages/files/demo/{'a' * 64}/x",
     "upstream.json",
 ]

@@ -8,17 +8,17 @@ The object layout of a store; the only module that builds and parses keys.
     projects/<project>.json                                the project's document: folded commits
     projects.json                                          all project names
     incoming/<project>.json                                commits that a copy is adding
-    derived/search-2.msgpack.zst                           facts of all projects, for searches
+    derived/search-3.msgpack.gz                            facts of all projects, for searches
     decisions.json                                         what of upstream indexes is approved
     decisions/<number>.json                                change `number` of that
     upstream/<id>/files/<project>/<sha256>/<filename>      a file of an upstream index
     upstream/<id>/uses/<project>/<sha256>/<filename>       written on each day on which it is used
     upstream/<id>/digests/<project>.json                   digests that no page of it says
     upstream/<id>/digests/<project>/<filename>.json        that of one file, by its first fetch
-    upstream/<id>/pages/<project>.json.zst                 a project's page of an upstream index
+    upstream/<id>/pages/<project>.json.gz                  a project's page of an upstream index
     upstream/licences.json                                 which releases have a blocked licence
     upstream/first-uses.json                               when `cooldown_allow` was first used
-    upstream/osv.json.zst                                  the last accepted advisories
+    upstream/osv.json.gz                                   the last accepted advisories
     credentials/access.json                                grants and groups of the store
     credentials/access/<number>.json                       change `number` of them
     credentials/tokens/<id>.json                           an API token's record, with its digest
@@ -50,7 +50,7 @@ PROJECTS = "projects/"
 JOURNAL = "journal/"
 INCOMING = "incoming/"
 DERIVED = "derived/"
-SEARCH = Key(f"{DERIVED}search-2.msgpack.zst")
+SEARCH = Key(f"{DERIVED}search-3.msgpack.gz")
 DECISIONS = Key("decisions.json")
 DECISIONS_JOURNAL = "decisions/"
 UPSTREAM = "upstream/"
@@ -59,7 +59,7 @@ UPSTREAM_USES = "uses/"
 UPSTREAM_PAGES = "pages/"
 UPSTREAM_LICENCES = Key(f"{UPSTREAM}licences.json")
 UPSTREAM_FIRST_USES = Key(f"{UPSTREAM}first-uses.json")
-UPSTREAM_ADVISORIES = Key(f"{UPSTREAM}osv.json.zst")
+UPSTREAM_ADVISORIES = Key(f"{UPSTREAM}osv.json.gz")
 CREDENTIALS = "credentials/"
 ACCESS = Key("credentials/access.json")
 ACCESS_JOURNAL = "credentials/access/"
@@ -73,7 +73,7 @@ ENDED_SESSIONS = "credentials/sessions/ended/"
 _PROJECT = re.compile(rf"{PROJECTS}([a-z0-9-]+)\.json")
 _INCOMING = re.compile(rf"{INCOMING}([a-z0-9-]+)\.json")
 _FILE = re.compile(rf"{FILES}([a-z0-9-]+)/([0-9a-f]{{64}})/([^/]+?)(?:\.metadata)?")
-_UPSTREAM_PAGE = re.compile(rf"{UPSTREAM_PAGES}([a-z0-9-]+)\.json\.zst")
+_UPSTREAM_PAGE = re.compile(rf"{UPSTREAM_PAGES}([a-z0-9-]+)\.json\.gz")
 _NUMBERED = re.compile(r"([0-9]{10})\.json")
 _USE = re.compile(rf"{LAST_USES}([0-9A-Za-z]{{10}})\.json")
 _USED_ID_TOKEN = re.compile(rf"{USED_ID_TOKENS}([0-9]{{10}})/[0-9a-f]{{64}}\.json")
@@ -153,7 +153,7 @@ def upstream_digest_folder(name: NormalizedName) -> str:
 
 def upstream_page(upstream_id: str, name: NormalizedName) -> Key:
     """Return the key of the page of a project of an upstream index."""
-    return Key(f"{upstream(upstream_id)}{UPSTREAM_PAGES}{name}.json.zst")
+    return Key(f"{upstream(upstream_id)}{UPSTREAM_PAGES}{name}.json.gz")
 
 
 def project_of_upstream_page(key: Key) -> NormalizedName | None:

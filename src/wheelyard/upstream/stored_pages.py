@@ -1,5 +1,5 @@
 """
-The pages of upstream indexes in the store: JSON, compressed with Zstandard.
+The pages of upstream indexes in the store: JSON, compressed with gzip.
 
 A page can be fetched again, so one that is damaged is as good as missing.
 """
@@ -12,9 +12,9 @@ from typing import Final
 from msgspec import DecodeError, Struct
 from msgspec.json import Decoder, Encoder
 from packaging.utils import NormalizedName
-from zstandard import ZstdCompressor, ZstdDecompressor, ZstdError, get_frame_parameters
 
 from wheelyard.catalog import keys
+from wheelyard.catalog.gzipped import gunzipped, gzipped
 from wheelyard.storage.base import ABSENT, Key, NotModified, ObjectVersion, Store, Stored
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.upstream.page import UpstreamPage
@@ -25,7 +25,6 @@ SIZE_LIMIT: Final = 256 * 1024 * 1024
 """Bytes of the largest page that is read, before compression."""
 MAX_LOOKED_AT: Final = 20
 """Stored pages that are looked at for one with files; nearly each has some."""
-_WINDOW_LIMIT: Final = 128 * 1024 * 1024
 _PAGES: Final = Decoder(UpstreamPage)
 
 logger = logging.getLogger("wheelyard")
@@ -85,8 +84,8 @@ class StoredPages(Struct, frozen=True):
     def save(self, page: UpstreamPage, expect: ObjectVersion) -> ObjectVersion:
         """Write a page over the version `expect`, and return its version; may raise Conflict."""
         self.earlier.bind_to_fetched(page)
-        body = ZstdCompressor(level=1, write_checksum=True).compress(Encoder().encode(page))
-        return self.store.put(keys.upstream_page(page.upstream, page.name), body, expect)
+        key, body = keys.upstream_page(page.upstream, page.name), Encoder().encode(page)
+        return self.store.put(key, gzipped(body), expect)
 
     def delete(self, upstream_id: str, name: NormalizedName) -> None:
         """Delete the page of a project, and the digests that its files had; none is no error."""
@@ -99,8 +98,6 @@ class StoredPages(Struct, frozen=True):
 
 def _decoded(body: bytes) -> UpstreamPage | None:
     try:
-        if get_frame_parameters(body).content_size > SIZE_LIMIT:  # also if it is unknown
-            return None
-        return _PAGES.decode(ZstdDecompressor(max_window_size=_WINDOW_LIMIT).decompress(body))
-    except (ZstdError, DecodeError, UnicodeDecodeError):
+        return _PAGES.decode(gunzipped(body, SIZE_LIMIT) or b"")
+    except (DecodeError, UnicodeDecodeError):
         return None

@@ -134,7 +134,7 @@ def test_a_cookie_that_is_too_long(app: InProcessServer) -> None:
 METHODS = ("GET", "HEAD")
 TARGETS = (PAGE, AS_HTML, "/simple/", "/simple", "/simple/secret/", "/pypi/demo/json", METADATA)
 ACCEPT = ("", "application/vnd.pypi.simple.v1+json", "x/y")
-ENCODING = ("", "gzip", "zstd")
+ENCODING = ("", "gzip", "br")
 ETAGS = ("", "*", PAGE, "/simple/")
 CALLERS = ("", "all", "demo", "wrong")
 

@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import zstandard
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
@@ -84,17 +83,15 @@ def test_compressed_core_metadata(server: RunningServer, method: str) -> None:
     publish(server, package)
     path = f"/packages/{package.filename}.metadata"
     etags = set()
-    for encoding in ("gzip", "zstd", "identity"):  # the client itself decodes gzip only
+    for encoding in ("gzip", "identity"):
         answer = server.client.request(method, path, headers={"Accept-Encoding": encoding})
         assert answer.headers.get("content-encoding", "identity") == encoding
         if method == "GET":
-            zstd = zstandard.ZstdDecompressor() if encoding == "zstd" else None
-            found = zstd.decompress(answer.content) if zstd else answer.content
-            assert found == package.metadata
+            assert answer.content == package.metadata
         is_shorter = int(answer.headers["content-length"]) < len(package.metadata) // 2
         assert is_shorter == (encoding != "identity")
         etags.add(answer.headers["etag"])
-    assert len(etags) == 3
+    assert len(etags) == 2
     ranged = {"Accept-Encoding": "gzip", "Range": "bytes=0-7"}
     if method == "GET":
         answer = server.client.get(path, headers=ranged)

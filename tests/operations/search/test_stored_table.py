@@ -1,8 +1,9 @@
 """The stored form of the table of projects."""
 
+import gzip
+
 import pytest
 from packaging.utils import NormalizedName
-from zstandard import ZstdCompressor
 
 from wheelyard.operations.search.project_table import table_of
 from wheelyard.operations.search.stored_table import decode_table, encode_table
@@ -12,11 +13,6 @@ TABLE = table_of(
     ProjectFacts(NormalizedName(f"p{number}"), "1.0", "Größe", uploaded=number, document="7")
     for number in range(30)
 )
-
-
-def packed(body: bytes) -> bytes:
-    """Compress bytes as a table is."""
-    return ZstdCompressor().compress(body)
 
 
 def test_stored_and_read() -> None:
@@ -31,15 +27,14 @@ def test_stored_and_read() -> None:
         b"no table",
         encode_table(TABLE)[:-1],
         encode_table(TABLE)[:40] + b"?" + encode_table(TABLE)[41:],
-        packed(b"?"),
-        packed(b"\x91\x91\xa1a"),
-        packed(b"\x91\x91\x92\xa1a\x07"),  # a version that is no text
-        packed(b"\x91\x92\x91\xa1b\x91\xa1a"),  # not sorted
-        packed(b"\x91\x92\x91\xa1a\x91\xa1a"),  # twice
-        packed(b"\x91\x91\x97\xa1a\xa0\xa0\xa0\xa0\xa0\xcf" + b"\xff" * 8),  # beyond all years
-        packed(b"\x91\x91\x91\xa1\xff"),
-        ZstdCompressor(write_content_size=False).compress(b"\x91\x90"),
-        b"\x28\xb5\x2f\xfd\xe0" + b"\xff" * 7 + b"\x0f" + b"\x01\x00\x00",  # claims 2^60 bytes
+        gzip.compress(b"?"),
+        gzip.compress(b"\x91\x91\xa1a"),
+        gzip.compress(b"\x91\x91\x92\xa1a\x07"),  # a version that is no text
+        gzip.compress(b"\x91\x92\x91\xa1b\x91\xa1a"),  # not sorted
+        gzip.compress(b"\x91\x92\x91\xa1a\x91\xa1a"),  # twice
+        gzip.compress(b"\x91\x91\x97\xa1a\xa0\xa0\xa0\xa0\xa0\xcf" + b"\xff" * 8),  # no year
+        gzip.compress(b"\x91\x91\x91\xa1\xff"),
+        encode_table(TABLE) + b"?",
     ],
 )
 def test_anything_else(body: bytes) -> None:

@@ -1,11 +1,11 @@
 """The files of a release: rows, pages, and pages of some of them."""
 
+import gzip
 import re
 from hashlib import sha256
 from html import unescape
 
 import pytest
-import zstandard
 from msgspec.structs import replace
 
 from tests.rendering.examples import file, project
@@ -130,7 +130,7 @@ def test_two_thousand_files() -> None:
         files_page(ENVIRONMENT, ANYONE, whole, release, page).decode(),
     ]
     for text in texts:
-        assert len(zstandard.compress(text.encode(), level=9)) < 25_000
+        assert len(gzip.compress(text.encode(), 6)) < 25_000
         assert text.count("<tr>") <= FILES_PER_PAGE + 3  # heads, and a release
     assert 'href="1.0/files/20/"' in texts[0]
     assert 'href="./files/on-macos/"' in texts[1]

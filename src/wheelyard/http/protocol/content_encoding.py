@@ -9,8 +9,6 @@ import gzip
 from enum import Enum
 from typing import Final
 
-import zstandard
-
 from wheelyard.http.protocol.negotiation import ACCEPT_LIMIT_BYTES, parse_quality
 
 MIN_COMPRESSED_BYTES: Final = 256
@@ -21,13 +19,12 @@ class Encoding(Enum):
 
     IDENTITY = "i"
     GZIP = "g"
-    ZSTD = "z"
 
     __hash__ = object.__hash__  # the one of Enum is slower, and is asked for each request
 
 
 def best_encoding(accept_encoding: bytes) -> Encoding:
-    """Return ZSTD if Accept-Encoding accepts it, else GZIP (also by `*`), else IDENTITY."""
+    """Return GZIP if Accept-Encoding accepts it (also by `*`), else IDENTITY."""
     qualities = dict[str, float]()
     if len(accept_encoding) > ACCEPT_LIMIT_BYTES:
         return Encoding.IDENTITY
@@ -36,8 +33,6 @@ def best_encoding(accept_encoding: bytes) -> Encoding:
         quality = parse_quality(parameters)
         if quality is not None:
             qualities[name.strip()] = quality
-    if qualities.get("zstd", 0.0) > 0:
-        return Encoding.ZSTD
     if qualities.get("gzip", qualities.get("*", 0.0)) > 0:
         return Encoding.GZIP
     return Encoding.IDENTITY
@@ -46,12 +41,5 @@ def best_encoding(accept_encoding: bytes) -> Encoding:
 def encode_body(body: bytes, encoding: Encoding) -> tuple[Encoding, bytes]:
     """Return `body` in `encoding`; if it is under `MIN_COMPRESSED_BYTES`, in IDENTITY."""
     if encoding is Encoding.IDENTITY or len(body) < MIN_COMPRESSED_BYTES:
-        return Encoding.IDENTITY, _trimmed(body)
-    if encoding is Encoding.GZIP:
-        return encoding, gzip.compress(body, 6, mtime=0)
-    return encoding, _trimmed(zstandard.ZstdCompressor(level=9).compress(body))
-
-
-def _trimmed(body: bytes) -> bytes:
-    """Return a copy: what msgspec and zstandard return keeps more memory than its bytes."""
-    return bytes(memoryview(body))
+        return Encoding.IDENTITY, bytes(memoryview(body))  # msgspec's keep more memory than bytes
+    return encoding, gzip.compress(body, 6, mtime=0)

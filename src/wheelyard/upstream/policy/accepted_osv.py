@@ -1,5 +1,5 @@
 """
-The OSV database that was accepted last, in the store: JSON, compressed with Zstandard.
+The OSV database that was accepted last, in the store: JSON, compressed with gzip.
 
 Servers compare each new database with it, so that one that has lost entries shows nothing that was
 hidden. It has the advisories themselves, so that a start has them, too. What is damaged is as good
@@ -12,9 +12,9 @@ from typing import Final
 from msgspec import DecodeError, Struct
 from msgspec.json import Decoder, Encoder
 from packaging.utils import NormalizedName
-from zstandard import ZstdCompressor, ZstdDecompressor, ZstdError
 
 from wheelyard.catalog import keys
+from wheelyard.catalog.gzipped import gunzipped, gzipped
 from wheelyard.storage.base import ABSENT, NotModified, ObjectVersion, Store
 from wheelyard.upstream.policy.advisories import Advisory
 
@@ -52,9 +52,8 @@ class AcceptedOsvRecord:
             return None
         self._version = found.version
         try:
-            body = ZstdDecompressor().decompress(found.body, max_output_size=SIZE_LIMIT)
-            return _DECODER.decode(body)
-        except (ZstdError, DecodeError, UnicodeDecodeError):
+            return _DECODER.decode(gunzipped(found.body, SIZE_LIMIT) or b"")
+        except (DecodeError, UnicodeDecodeError):
             logger.warning("upstream: %s is damaged, and is written anew", keys.UPSTREAM_ADVISORIES)
             return None
 
@@ -65,5 +64,5 @@ class AcceptedOsvRecord:
 
     def save(self, accepted: AcceptedOsv) -> None:
         """Write another one. Raise Unavailable if the store does not take it."""
-        body = ZstdCompressor(level=3, write_checksum=True).compress(Encoder().encode(accepted))
+        body = gzipped(Encoder().encode(accepted))
         self._version = self._store.put(keys.UPSTREAM_ADVISORIES, body, None)

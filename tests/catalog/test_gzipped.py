@@ -1,0 +1,49 @@
+"""Stored objects that are compressed with gzip."""
+
+import gzip
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wheelyard.catalog.gzipped import gunzipped, gzipped
+
+MIB = 1024 * 1024
+BODY = b"pages, advisories, searches" * 40
+
+
+@given(st.binary(max_size=2000))
+def test_stored_and_read(body: bytes) -> None:
+    """What was compressed is read again, and equal bytes are stored as equal bytes."""
+    assert gunzipped(gzipped(body), len(body)) == body
+    assert gzipped(body) == gzipped(body)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        b"",
+        b"no gzip",
+        gzipped(BODY)[:-1],
+        gzipped(BODY)[:20] + b"?" + gzipped(BODY)[21:],
+        gzipped(BODY)[:-8] + bytes(8),  # another checksum
+        gzipped(BODY) + b"?",
+        gzipped(BODY) * 2,
+    ],
+)
+def test_damaged(stored: bytes) -> None:
+    """What is damaged, cut off, or followed by anything counts as missing."""
+    assert gunzipped(stored, MIB) is None
+
+
+def test_too_large() -> None:
+    """More than the limit counts as missing, and is never inflated as a whole."""
+    assert gunzipped(gzipped(BODY), len(BODY) - 1) is None
+    bomb = gzip.compress(bytes(200 * MIB))
+    tracemalloc.start()
+    try:
+        assert gunzipped(bomb, MIB) is None
+        assert tracemalloc.get_traced_memory()[1] < 4 * MIB
+    finally:
+        tracemalloc.stop()
