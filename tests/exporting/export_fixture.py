@@ -34,7 +34,7 @@ from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import Index, build_index, open_index
 
 AT_BASE = RequestedOptions(base_url=BASE)
-WRITES = frozenset({"put", "delete"})
+WRITES = frozenset({"put", "put_file", "delete"})
 STORE_WRITES = frozenset({"store put", "store delete"})
 
 Calls = list[tuple[str, str]]

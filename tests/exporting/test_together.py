@@ -122,7 +122,7 @@ def test_two_exports_and_a_publisher(
 @pytest.mark.parametrize(
     ("verb", "part"),
     [
-        *(("list", "files/demo/"), ("put", "files/demo/"), ("store read", "files/demo/")),
+        *(("list", "files/demo/"), ("put_file", "files/demo/"), ("store read", "files/demo/")),
         *(("put", "simple/demo/index.html"), ("put", "search.json"), ("store get", "projects/")),
     ],
 )

@@ -326,7 +326,7 @@ def test_the_store_goes_away(harness: IndexHarness, files: FakeFiles, after: int
     """Where the store takes nothing any more the import ends; run again, it goes on from there."""
     made = [make_wheel(name, f"{number}.0") for name in ("a", "b", "c") for number in range(3)]
     candidates = [files.offer(each, algorithms=("sha256",)) for each in made]
-    fault = Fault(FaultKind.NOT_DONE, verb="put", nth=after, times=1000)
+    fault = Fault(FaultKind.NOT_DONE, verb="put*", nth=after, times=1000)
     broken = harness.opened(5, FaultyStore(harness.store, (fault,)))
 
     try:

@@ -294,7 +294,7 @@ def test_a_copy_that_dies(tmp_path: Path, *, is_first: bool) -> None:
     for nth in count(1):
         target = clone(before)
         kind = FaultKind.CRASH if nth % 2 else FaultKind.CRASH_AFTER
-        faults = [Fault(kind, verb, nth=(nth + 1) // 2) for verb in ("put", "delete")]
+        faults = [Fault(kind, verb, nth=(nth + 1) // 2) for verb in ("put*", "delete")]
         try:
             copy(source, target, write_to=FaultyStore(target.store, tuple(faults)))
         except ProcessCrash:
@@ -322,7 +322,7 @@ def test_two_copies_at_once(source: IndexHarness, target: IndexHarness) -> None:
     for prefix in (keys.FILES, keys.INCOMING, keys.PROJECTS, keys.JOURNAL):
         source.upload(make_wheel(version=f"{len(prefix)}.0"))
         source.upload(make_wheel(version=f"{len(prefix)}.1"))
-        happens = once("put", prefix, lambda: copy(source, target))
+        happens = once("put*", prefix, lambda: copy(source, target))
         copy(source, target, write_to=BusyStore(target.store, happens))
         assert target.check().problems == []
 
@@ -418,7 +418,7 @@ def test_unreadable(source: IndexHarness, target: IndexHarness, verb: str) -> No
     away = FaultyStore(source.store, (Fault(FaultKind.NOT_DONE, "get", nth=5, times=99),))
     with pytest.raises(Unavailable):
         copy(source, target, read_from=away)
-    full = FaultyStore(target.store, (Fault(FaultKind.NOT_DONE, "put", times=99),))
+    full = FaultyStore(target.store, (Fault(FaultKind.NOT_DONE, "put*", times=99),))
     with pytest.raises(Unavailable):
         copy(source, target, write_to=full)
     assert copy(source, target).problems == []

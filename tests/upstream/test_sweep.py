@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
 from tests.operations.in_memory_index import Clock, fake_runtime
 from wheelyard.catalog.format import ensure_format
 from wheelyard.cli.upstream import command
@@ -127,21 +126,6 @@ def test_a_file_that_is_used(store: Store, runtime: Runtime, clock: Clock) -> No
     assert files_of(store) == FILES[:1]
     UpstreamSweep(store, runtime).run(SweepRules(max_bytes=0))
     assert [entry.key for entry in store.list("")] == sorted(OTHERS)
-
-
-def test_a_file_that_is_used_while_others_are_removed(store: Store, runtime: Runtime) -> None:
-    """A file whose use is noted, or that is written again, after the listing is not removed."""
-    store.put(Key(note_of(FILES[0])), b"", None)
-    faults = (
-        Fault(FaultKind.LOST_RACE, verb="delete", key=note_of(FILES[0])),
-        Fault(FaultKind.LOST_RACE, verb="delete", key=FILES[1]),
-    )
-    faulty = FaultyStore(store, faults)
-
-    report = UpstreamSweep(faulty, runtime).run(SweepRules(max_bytes=0))
-
-    assert files_of(store) == FILES[:2]
-    assert [report.kept, report.kept_bytes] == [2, 200]
 
 
 def test_the_note_of_another_process(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from wheelyard.storage.base import (
     ObjectVersion,
     Store,
     Stored,
+    Stores,
     WebType,
 )
 from wheelyard.storage.forwarding import ForwardingStore
@@ -201,3 +202,12 @@ class InstrumentedStore(ForwardingStore):
             self.metrics.record(verb, "ok", started_at)
             raise
         self.metrics.record(verb, "ok", started_at)
+
+
+def instrumented(stores: Stores, metrics: StoreMetrics) -> Stores:
+    """Return the stores of an index with their calls recorded in `metrics`."""
+    return Stores(
+        documents=InstrumentedStore(stores.documents, metrics),
+        credentials=InstrumentedStore(stores.credentials, metrics),
+        files=InstrumentedStore(stores.files, metrics),
+    )

@@ -2,8 +2,10 @@
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
+from math import inf
 from pathlib import Path
 from threading import Lock
+from typing import Final
 
 from wheelyard.errors import Conflict, NotFound
 from wheelyard.storage.base import (
@@ -20,6 +22,9 @@ from wheelyard.storage.base import (
     WebType,
     conflict_message,
 )
+
+LEAST_SECONDS: Final = 1e-6
+"""The time between two writes of an object, whatever the clock says."""
 
 
 class MemoryStore(Store):
@@ -60,8 +65,8 @@ class MemoryStore(Store):
                 insort(self._keys, key)
             self._writes += 1
             version = ObjectVersion(str(self._writes))
-            # never the same time twice
-            modified = self._clock() + self._writes / 1e6
+            before = self._objects.get(key, (None, -inf))[1]
+            modified = max(self._clock(), before + LEAST_SECONDS)
             self._objects[key] = (Stored(bytes(body), version), modified)
             return version
 

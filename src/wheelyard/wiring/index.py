@@ -33,7 +33,7 @@ from wheelyard.settings.load import google_endpoints, process_environment
 from wheelyard.settings.sections import MIB, Settings
 from wheelyard.settings.warnings import stored_grant_warnings
 from wheelyard.storage.base import Store, Stores
-from wheelyard.storage.instrumented import InstrumentedStore, StoreMetrics
+from wheelyard.storage.instrumented import StoreMetrics, instrumented
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.authentication import build_authenticator
 from wheelyard.wiring.brand import brand_of
@@ -175,11 +175,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     """Return an index over its stores, local without `traits`; write the format of a new one."""
     traits = traits or StoreTraits()
     store_metrics = StoreMetrics(runtime.monotonic)
-    stores = Stores(
-        InstrumentedStore(stores.documents, store_metrics),
-        InstrumentedStore(stores.credentials, store_metrics),
-        InstrumentedStore(stores.files, store_metrics),
-    )
+    stores = instrumented(stores, store_metrics)
     policy = documents or cache_policy_in(traits, settings.store)
 
     def on_event(name: NormalizedName, event: AnyEvent) -> None:
@@ -199,8 +195,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     )
     domains = frozenset(each.lower() for each in settings.google.id_token.allowed_domains)
     sessions = Sessions(catalog.session_records, authenticator, runtime, domains)
-    limits = settings.uploads
-    rules = UploadRules(max_size=limits.max_file_size * MIB, zip_sdists=limits.zip_sdists)
+    rules = _upload_rules(settings)
     upstream, claims, public = _upstream(
         settings, catalog, stores.documents, spool, runtime, traits
     )
@@ -229,6 +224,11 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         publishing_cleanup=publishing_cleanup,
         upstream=upstream,
     )
+
+
+def _upload_rules(settings: Settings) -> UploadRules:
+    uploads = settings.uploads
+    return UploadRules(max_size=uploads.max_file_size * MIB, zip_sdists=uploads.zip_sdists)
 
 
 def _upstream(

@@ -146,7 +146,7 @@ class ProjectTable(Struct, frozen=True, dict=True):
         """
         Return the table with these facts, and without the projects that have None.
 
-        It is this one, with its generation, if nothing is new.
+        It is this one if nothing is new, and has its generation if only documents were read again.
         """
         news = {name: facts for name, facts in changes.items() if self.find(name) != facts}
         if not news:
@@ -156,7 +156,17 @@ class ProjectTable(Struct, frozen=True, dict=True):
             at = bisect_left(projects, name, key=_NAME)
             is_known = at < len(projects) and projects[at].name == name
             projects[at : at + is_known] = [] if facts is None else [facts]
-        return replace(self, projects=tuple(projects), generation=self.generation + 1)
+        is_same = all(
+            facts and self.find(name) == replace(facts, document=self.document_of(name))
+            for name, facts in news.items()
+        )
+        generation = self.generation + (not is_same)
+        return replace(self, projects=tuple(projects), generation=generation)
+
+    def document_of(self, name: NormalizedName) -> str:
+        """Return the state of the document that a project's facts were made from."""
+        facts = self.find(name)
+        return facts.document if facts else ""
 
     def _range(self, pattern: Pattern) -> tuple[int, int]:
         """Return where the projects begin and end that a pattern matches."""
