@@ -184,9 +184,8 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
 
     catalog = open_catalog(stores, runtime, policy, on_event, traits.files)
     projects, files, credentials = catalog.projects, catalog.files, catalog.token_records
-    is_read_only = settings.server.read_only
-    limit, notes = settings.token_lifetime_limit, not is_read_only
-    tokens = ApiTokens(credentials, runtime, limit, records_usage=notes)
+    is_read_only, limit = settings.server.read_only, settings.token_lifetime_limit
+    tokens = ApiTokens(credentials, runtime, limit, records_usage=not is_read_only)
     access = AccessControl(settings.grants, catalog.access_records, runtime)
     lifetime = timedelta(seconds=settings.trusted_publishing.token_seconds)
     publishing_cleanup = PublishingCleanup(catalog.used_id_tokens, credentials, runtime, lifetime)
@@ -195,10 +194,8 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     )
     domains = frozenset(each.lower() for each in settings.google.id_token.allowed_domains)
     sessions = Sessions(catalog.session_records, authenticator, runtime, domains)
-    rules = _upload_rules(settings)
-    upstream, claims, public = _upstream(
-        settings, catalog, stores.documents, spool, runtime, traits
-    )
+    store = stores.documents
+    upstream, claims, public = _upstream(settings, catalog, store, spool, runtime, traits)
     reader = FactsReader(projects, files, traits.is_local)
     search = SearchIndex(reader, public, is_read_only=is_read_only)
     return Index(
@@ -212,7 +209,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         store_metrics=store_metrics,
         files=files,
         projects=projects,
-        uploads=Uploads(projects, files, spool, runtime, rules, claims),
+        uploads=Uploads(projects, files, spool, runtime, _upload_rules(settings), claims),
         search=search,
         lifecycle=Lifecycle(projects, files, runtime),
         tokens=tokens,
