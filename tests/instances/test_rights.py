@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_gcs.faults import StatusBefore
 from tests.fake_gcs.server import FakeGcs
 from tests.instances.bucket_cluster import BucketCluster, Instance, cluster_at, contents
 from tests.operations.distributions import make_wheel
@@ -27,7 +26,6 @@ REFUSALS: dict[str, tuple[Refuse, str, str]] = {
         "storage.objects.delete",
         "2",
     ),
-    "412": (lambda server: refuse_writes(server, 412), "refuses to write", "2"),
 }
 """The cause of a refusal, its message, and the number of workers."""
 
@@ -37,12 +35,6 @@ def cluster(cluster: BucketCluster) -> BucketCluster:
     """Return the store with a project in it."""
     assert cluster.run("upload", *cluster.written(make_wheel("demo"))).returncode == 0
     return cluster
-
-
-def refuse_writes(server: FakeGcs, status: int) -> None:
-    """Have the bucket answer every write with a status."""
-    for kind in WRITES:
-        server.faults.add(StatusBefore(status), kind, count=FOR_EVER)
 
 
 def permit_everything(server: FakeGcs) -> None:

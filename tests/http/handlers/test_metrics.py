@@ -104,7 +104,7 @@ def test_requests_are_timed(tmp_path: Path) -> None:
     assert buckets == sorted(buckets)
 
     name = "wheelyard_store_duration_seconds_count"
-    assert figures[f'{name}{{outcome="ok",verb="create_all"}}'] >= 1
+    assert figures[f'{name}{{outcome="ok",verb="put_file"}}'] >= 1
     assert figures[f'{name}{{outcome="ok",verb="put"}}'] >= 2
     assert figures[f'{name}{{outcome="absent",verb="get"}}'] >= 1
     assert not [each for each in figures if 'outcome="error"' in each]

@@ -119,7 +119,7 @@ def test_spans(received: tuple[Collector, str]) -> None:
         )
     (upload,) = (span for span in spans if span.name == "POST upload")
     below = {span.name for span in spans if span.parent_span_id == upload.span_id}
-    assert {"store create_all", "store put"} <= below
+    assert {"store put_file", "store put"} <= below
     assert {"http.server.request.duration", "wheelyard.store.duration"} <= received[0].measured
 
 
