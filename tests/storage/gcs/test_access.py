@@ -239,13 +239,13 @@ def test_a_name_is_encoded_once(
 ) -> None:
     """Whatever a name has in it is percent-encoded once, wherever it is named."""
     key, store = Key(f"{FILES}{name}"), opened_bucket.store
-    version = store.put(key, b"one", ABSENT)
+    store.put(key, b"one", ABSENT)
     assert bucket.names() == [key]
 
     assert store.get(key)
     assert b"".join(store.read(key)) == b"one"
     assert [entry.key for entry in store.list(key)] == [key]
-    store.delete(key, version)
+    store.delete(key)
 
     paths = [each.target.partition("?")[0] for each in server.log.records("[md]*e*")]
     assert [path.rpartition("/")[2] for path in paths] == [f"files%2F{encoded}"] * 3

@@ -37,10 +37,10 @@ def test_what_is_said_about_an_object(
     opener: Opener, bucket: Bucket, large: Path, downloads: Downloads, scope: str
 ) -> None:
     """Files are cacheable for ever, documents not at all; both have a content type."""
-    store = opener("gs://wheels/in", downloads=downloads).store
-    store.put(A, b"{}", ABSENT)
-    store.put(FILE, b"", ABSENT)
-    store.put(Key(f"{FILES}large"), large, ABSENT)
+    opened = opener("gs://wheels/in", downloads=downloads).bucket
+    opened.documents.put(A, b"{}", ABSENT)
+    opened.files.put_file(FILE, b"")
+    opened.files.put_file(Key(f"{FILES}large"), large)
 
     found = [bucket.get(f"in/{key}") for key in (A, FILE, f"{FILES}large")]
 
@@ -57,23 +57,22 @@ def test_what_is_said_about_an_object(
 def test_what_is_beside_public_files(opener: Opener, server: FakeGcs) -> None:
     """Beside a public bucket of files nothing has a plain URL: the other bucket is not public."""
     server.bucket("apart")
-    store = opener("gs://wheels/in", files="gs://apart/out", downloads="public").store
+    opened = opener("gs://wheels/in", files="gs://apart/out", downloads="public").bucket
 
-    assert store.sign(FILE, HOUR) is not None
-    assert store.sign(Key(f"upstream/pypi/{FILE}"), HOUR) is None
+    assert opened.files.sign(FILE, HOUR) is not None
+    assert opened.documents.sign(Key(f"upstream/pypi/{FILE}"), HOUR) is None
 
 
 def test_files_in_a_bucket_of_their_own(opener: Opener, server: FakeGcs, bucket: Bucket) -> None:
-    """Files may live in another bucket, at another place in it, and are listed with the rest."""
+    """Files may be in another bucket, at another place in it."""
     apart = server.bucket("apart")
-    store = opener("gs://wheels/in", files="gs://apart/out").store
-    store.put(A, b"one", ABSENT)
-    store.put(FILE, b"two", ABSENT)
+    opened = opener("gs://wheels/in", files="gs://apart/out").bucket
+    opened.documents.put(A, b"one", ABSENT)
+    opened.files.put_file(FILE, b"two")
 
     assert bucket.names() == [f"in/{A}"]
     assert apart.names() == [f"out/{FILE}"]
-    assert [entry.key for entry in store.list("")] == [A, FILE]
-    assert b"".join(store.read(FILE)) == b"two"
+    assert b"".join(opened.files.read(FILE)) == b"two"
 
 
 def test_urls_that_anyone_may_use(opener: Opener, server: FakeGcs) -> None:
@@ -144,8 +143,6 @@ def test_versions_of_another_store(opened_bucket: Opened, foreign: str) -> None:
     assert store.get(A, other) == Stored(b"one", version)
     with pytest.raises(Conflict):
         store.put(A, b"two", other)
-    with pytest.raises(Conflict):
-        store.delete(A)
     assert store.get(A, version) is NOT_MODIFIED
 
 

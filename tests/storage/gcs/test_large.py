@@ -12,9 +12,8 @@ import pytest
 from tests.fake_gcs.faults import DropAfter, DropBefore, Fault, StatusAfter, StatusBefore
 from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import FakeGcs
-from tests.storage.gcs.opened import EMULATOR, FOR_EVER, A, Opened, Opener, generation
-from wheelyard.errors import Conflict, Unavailable
-from wheelyard.storage.base import ABSENT, Stored
+from tests.storage.gcs.opened import EMULATOR, FOR_EVER, A, Opened
+from wheelyard.errors import Unavailable
 from wheelyard.storage.gcs.retry import READ_RETRY_SECONDS, WRITE_RETRY_SECONDS
 from wheelyard.storage.gcs.store import UPLOAD_CHUNK_BYTES
 
@@ -50,10 +49,9 @@ def test_a_piece_fails(
     """An upload goes on over a piece that fails, or whose reply does, and loses no byte."""
     server.faults.add(fault, "resumable-chunk", skip=at)
 
-    version = opened_bucket.store.put_file(A, large)
+    opened_bucket.store.put_file(A, large)
 
     assert bucket.find(A).data == large.read_bytes()
-    assert version == generation(bucket)
     assert len(opened_bucket.time.pauses) == 1
     kinds = server.log.kinds()
     assert kinds[: PIECES + 2] == ["resumable-start", *["resumable-chunk"] * (PIECES + 1)]
@@ -67,10 +65,10 @@ def test_the_beginning_fails(
     """An upload of which the beginning fails begins again."""
     server.faults.add(fault, "resumable-start", count=2)
 
-    version = opened_bucket.store.put_file(A, large)
+    opened_bucket.store.put_file(A, large)
 
     assert server.log.count(kind="resumable-start") == 3
-    assert version == generation(bucket)
+    assert bucket.find(A).data == large.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -95,49 +93,9 @@ def test_sizes_around_a_piece(
         server.faults.add(fault, "resumable-[cs][ht]*", skip=last + 1)
         server.faults.add(fault, "insert")
 
-    version = opened_bucket.store.put(A, tmp_path / "body", ABSENT)
+    opened_bucket.store.put_file(A, tmp_path / "body")
 
-    assert opened_bucket.store.get(A) == Stored(body, version)
-
-
-@pytest.mark.parametrize("is_creation", [True, False], ids=["creation", "swap"])
-def test_who_comes_too_late(
-    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, large: Path, *, is_creation: bool
-) -> None:
-    """Who sends a large body over what is there already is told so with the last piece."""
-    old = opened_bucket.store.put(A, b"one", ABSENT)
-    newer = opened_bucket.store.put(A, b"two", old)
-
-    with pytest.raises(Conflict):
-        opened_bucket.store.put(A, large, ABSENT if is_creation else old)
-
-    assert server.log.records("resumable-*")[-1].status == 412
-    assert generation(bucket) == newer
-
-
-def test_somebody_was_first_meanwhile(
-    opener: Opener, server: FakeGcs, bucket: Bucket, opened_bucket: Opened, large: Path
-) -> None:
-    """A large body that is overtaken while it goes up, with a failure on top, is a Conflict."""
-    server.faults.add(StatusBefore(503), "resumable-chunk", skip=2)
-    opened_bucket.time.meanwhile = lambda: opener().store.put(A, b"other", ABSENT)
-
-    with pytest.raises(Conflict):
-        opened_bucket.store.put_file(A, large)
-
-    assert bucket.find(A).data == b"other"
-
-
-def test_somebody_writes_over_a_lost_end(
-    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, large: Path
-) -> None:
-    """The bucket tells of the end of an upload again, even when its object has been replaced."""
-    server.faults.add(DropAfter(), "resumable-chunk", skip=PIECES - 1)
-    opened_bucket.time.meanwhile = lambda: bucket.put(A, b"other")
-
-    version = opened_bucket.store.put_file(A, large)
-
-    assert version != generation(bucket)
+    assert b"".join(opened_bucket.store.read(A)) == body
 
 
 def test_all_replies_to_the_end_are_lost(
@@ -146,9 +104,9 @@ def test_all_replies_to_the_end_are_lost(
     """An upload that never hears that it has ended has succeeded if its object is there."""
     server.faults.add(StatusAfter(503), "resumable-chunk", skip=PIECES - 1, count=FOR_EVER)
 
-    version = opened_bucket.store.put_file(A, large)
+    opened_bucket.store.put_file(A, large)
 
-    assert version == generation(bucket)
+    assert bucket.find(A).data == large.read_bytes()
 
 
 def test_a_piece_fails_for_ever(
@@ -198,7 +156,7 @@ store, key = Opener()().store, Key(FILES + "large")
 store.put(Key("small"), b"1", ABSENT)
 assert store.get(Key("small"))
 found = {"start": most()}
-store.put(key, Path(sys.argv[1]), ABSENT)
+store.put_file(key, Path(sys.argv[1]))
 found["up"] = most()
 digest, size = sha256(), 0
 for chunk in store.read(key):

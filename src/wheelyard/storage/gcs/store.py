@@ -12,7 +12,7 @@ the outcome is unknown.
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from threading import BoundedSemaphore
 from typing import Any, BinaryIO, Final
@@ -253,9 +253,9 @@ class GcsStore(Store):
         has_lost = isinstance(error, api.PreconditionFailed)
         is_rate_limit = isinstance(error, api.TooManyRequests) and not policy.retries_rate_limit
         if policy.may_have_succeeded:
-            document = self.get(key)
-            if isinstance(document, Stored) and document.body == body:
-                return document.version
+            stored = self._current_document(key)
+            if stored is not None and stored[0] == body:
+                return ObjectVersion(stored[1])
         elif has_lost or is_rate_limit:
             raise Conflict(conflict_message(key)) from error
         if not has_lost:
@@ -267,11 +267,21 @@ class GcsStore(Store):
             retry_after=RETRY_AFTER_SECONDS,
         ) from error
 
-    def _current_blob(self, key: Key) -> Blob | None:
-        # short, because the caller has waited for the write already
-        policy = RetryPolicy(env=self._env, retry_seconds=PROBE_RETRY_SECONDS, ignores_circuit=True)
+    def _current_document(self, key: Key) -> tuple[bytes, str] | None:
+        """Return an object's bytes and generation after an unclear write, if they can be read."""
         name = self._location.name_of(key)
-        return self._bucket.get_blob(name, timeout=SETTLE_TIMEOUTS, retry=policy)
+        stream = ObjectDownload(self._client, self._location, name, self._settle_policy())
+        with suppress(*GOOGLE_ERRORS):
+            return stream.read_whole(None)
+        return None
+
+    def _current_blob(self, key: Key) -> Blob | None:
+        name = self._location.name_of(key)
+        return self._bucket.get_blob(name, timeout=SETTLE_TIMEOUTS, retry=self._settle_policy())
+
+    def _settle_policy(self) -> RetryPolicy:
+        # short, because the caller has waited for the write already
+        return RetryPolicy(env=self._env, retry_seconds=PROBE_RETRY_SECONDS, ignores_circuit=True)
 
     def _chunks(self, stream: ObjectDownload) -> Iterator[bytes]:
         with self._faults(READ_PERMISSION):
