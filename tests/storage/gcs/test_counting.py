@@ -30,7 +30,6 @@ COUNTED = {
     "resumable-status": Operation("piece", "free"),
     "list": Operation("list", "A"),
     "media": Operation("read", "B"),
-    "get": Operation("get", "B"),
     "delete": Operation("delete", "free"),
 }
 """The counted operation of each kind of request in the fake server's log."""
