@@ -1,34 +1,19 @@
-"""
-deploy/cloud-run/terraform: names lead somewhere, and senseless values are refused.
-
-Terraform itself reads only what needs no provider, which cannot be had here. The rest is read by
-python-hcl2, and held against `google_provider.json`: what each resource that we use takes. `name!`
-has to be there.
-"""
+"""deploy/cloud-run/terraform: names lead somewhere, and senseless values are refused."""
 
 import json
 import re
 import shutil
-import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from tests.clients.harness import Sandbox, program, system_program
+from tests.clients.harness import Sandbox, system_program
 from tests.deploy.running import DEPLOY
+from tests.deploy.terraform import PROVIDERS, Configuration, bare, failed_runs, run, wrong_form
 from wheelyard.settings.load import load_settings
 
 FOLDER = DEPLOY / "cloud-run" / "terraform"
-SCHEMA: dict[str, Any] = json.loads(Path(__file__).with_name("google_provider.json").read_text())
-META = {"count", "depends_on", "for_each", "lifecycle", "provider", "provisioner"}
-PROSE = ("description", "error_message")
-REFERENCE = re.compile(
-    r"\b(?:(var|local|module)\.(\w+)|(data\.google_\w+|google_\w+)\.(\w+))(?:\[[^]]*\])?(?:\.(\w+))?"
-)
 NEEDED: dict[str, object] = {
     "project_id": "acme-packages",
     "image": "europe-west1-docker.pkg.dev/acme-packages/wheelyard/wheelyard:0.1.0",
@@ -80,109 +65,6 @@ SENSIBLE: list[dict[str, object]] = [
 ]
 
 
-@dataclass(frozen=True)
-class Configuration:
-    """One module: the files of a folder, put together."""
-
-    kinds: dict[str, list[dict[str, Any]]]
-    """By the first word of each block, all blocks of that kind."""
-
-    @classmethod
-    def read(cls, folder: Path, sandbox: Sandbox) -> "Configuration":
-        """Read every file of a folder."""
-        kinds: dict[str, list[dict[str, Any]]] = {}
-        output = sandbox.run(
-            program("deploy", "hcl2tojson"), "--quiet", "--ndjson", *folder.glob("*.tf")
-        )
-        for line in output.splitlines():
-            found = json.loads(line)
-            found.pop("__file__", None)
-            for kind, blocks in found.items():
-                kinds.setdefault(kind, []).extend(blocks)
-        return cls(kinds)
-
-    def named(self, kind: str) -> dict[str, dict[str, Any]]:
-        """Return the blocks with one label, such as `variable`."""
-        return {
-            _bare(name): block for each in self.kinds.get(kind, ()) for name, block in each.items()
-        }
-
-    def typed(self, kind: str) -> dict[tuple[str, str], dict[str, Any]]:
-        """Return the blocks with two labels: `resource` and `data`."""
-        return {
-            (_bare(of), _bare(name)): block
-            for each in self.kinds.get(kind, ())
-            for of, inner in each.items()
-            for name, block in inner.items()
-        }
-
-    def references(self) -> set[tuple[str, str, str]]:
-        """Return what expressions speak of: kind, name, and the attribute if there is one."""
-        return {
-            (kind or of, named or name, attribute)
-            for text in _expressions(self.kinds)
-            for kind, named, of, name, attribute in REFERENCE.findall(text)
-        }
-
-    def wrong_references(self) -> list[str]:
-        """Return every reference to what is not there, and to an attribute that it has not."""
-        references = sorted(self.references())
-        return [".".join(filter(None, each)) for each in references if not self._leads(*each)]
-
-    def wrong_arguments(self) -> list[str]:
-        """Return every argument that its resource has not, and every one that is missing."""
-        return [
-            found
-            for kind in ("resource", "data")
-            for (of, name), block in self.typed(kind).items()
-            for found in _compared(block, SCHEMA[kind][of], f"{of}.{name}")
-        ]
-
-    def _leads(self, kind: str, name: str, attribute: str) -> bool:
-        if kind == "local":
-            return any(name in block for block in self.kinds["locals"])
-        if kind in {"var", "module"}:
-            return name in self.named("variable" if kind == "var" else kind)
-        place, of = ("data" if "data." in kind else "resource"), kind.removeprefix("data.")
-        known = SCHEMA[place].get(of, {"attributes": {}})
-        attributes = {*known["attributes"], *known.get("computed", ()), *known.get("blocks", ())}
-        return (of, name) in self.typed(place) and attribute in {*attributes, ""}
-
-
-def _compared(block: dict[str, Any], schema: dict[str, Any], at: str) -> Iterator[str]:
-    blocks = schema.get("blocks", {})
-    given = {name: each for name, each in block.items() if not name.startswith("__")}
-    for dynamic in given.pop("dynamic", ()):
-        for name, inner in dynamic.items():
-            given.setdefault(_bare(name), []).extend(inner["content"])
-    for name, value in given.items():
-        if name in blocks:
-            for each in value:
-                yield from _compared(each, blocks[name], f"{at}.{name}")
-        elif name not in schema["attributes"] and name not in META:
-            yield f"{at}.{name} is unknown"
-    required = {name for name, kind in schema["attributes"].items() if kind.endswith("!")}
-    required |= {name for name, inner in blocks.items() if inner["required"]}
-    yield from (f"{at}.{name} is missing" for name in sorted(required - given.keys()))
-
-
-def _expressions(value: object) -> Iterator[str]:
-    """Yield every string in a value, without descriptions."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for each in value:
-            yield from _expressions(each)
-    elif isinstance(value, dict):
-        for key, each in value.items():
-            if key not in PROSE:
-                yield from _expressions(each)
-
-
-def _bare(name: str) -> str:
-    return name.strip('"')
-
-
 @pytest.fixture(scope="module")
 def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Configuration]:
     """The two modules, as python-hcl2 reads them."""
@@ -196,25 +78,22 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Configuration
 def test_names_and_arguments(name: str, modules: dict[str, Configuration]) -> None:
     """What an expression speaks of is there and used; resources have what the provider asks for."""
     configuration = modules[name]
-    variables = configuration.named("variable")
-    used = {each for kind, each, _ in configuration.references() if kind == "var"}
 
     assert len(configuration.references()) > 5
     assert configuration.wrong_references() == []
     assert configuration.wrong_arguments() == []
-    assert sorted(variables.keys() - used) == []
-    for each in (*variables.values(), *configuration.named("output").values()):
-        assert "description" in each
+    assert configuration.wrong_variables() == []
     if name == "settings":  # a module is given every value by name
         (call,) = modules["terraform"].named("module").values()
-        assert variables.keys() == {each for each in call if each[0] != "_"} - {"source"}
+        given = {each for each in call if each[0] != "_"} - {"source"}
+        assert configuration.named("variable").keys() == given
 
 
 def test_example_of_variables(modules: dict[str, Configuration]) -> None:
     """The example sets all that has to be set, and everything in it is a variable, and needed."""
     text = (FOLDER / "terraform.tfvars.example").read_text()
     variables = modules["terraform"].named("variable")
-    required = {name for name, it in variables.items() if "default" not in it}
+    required = modules["terraform"].required()
 
     assert set(re.findall(r"^(\w+)\s+=", text, re.MULTILINE)) == required == set(NEEDED)
     assert set(re.findall(r"^(?:# )?(\w+)\s+=", text, re.MULTILINE)) <= variables.keys()
@@ -225,8 +104,10 @@ def test_provider_is_the_one_we_know(modules: dict[str, Configuration]) -> None:
     (block,) = modules["terraform"].kinds["terraform"]
     wanted = json.dumps(block["required_providers"])
 
-    major, minor, _ = SCHEMA["version"].split(".")
-    assert SCHEMA["provider"] in wanted
+    google = PROVIDERS["google"]
+
+    major, minor, _ = google["version"].split(".")
+    assert google["provider"] in wanted
     assert f"~> {major}.{minor}" in wanted
 
 
@@ -238,23 +119,20 @@ def test_same_service_as_by_gcloud(modules: dict[str, Configuration]) -> None:
     (ours,) = service["template"][0]["containers"]
     text = (FOLDER / "service.tf").read_text()
 
-    assert [_bare(word) for word in ours["args"]] == theirs["args"]
+    assert [bare(word) for word in ours["args"]] == theirs["args"]
     assert ours["ports"][0]["container_port"] == theirs["ports"][0]["containerPort"]
     for name in ("startup", "liveness"):
         (probe,), other = ours[f"{name}_probe"], theirs[f"{name}Probe"]
-        assert _bare(probe["http_get"][0]["path"]) == other["httpGet"]["path"]
+        assert bare(probe["http_get"][0]["path"]) == other["httpGet"]["path"]
         assert probe["period_seconds"] == other["periodSeconds"]
     places = {each["mountPath"] for each in theirs["volumeMounts"]}
-    assert {_bare(each["mount_path"]) for each in ours["volume_mounts"]} == places
+    assert {bare(each["mount_path"]) for each in ours["volume_mounts"]} == places
     assert [each["name"] for each in theirs["env"] if each["name"] not in text] == []
 
 
 def test_form() -> None:
     """The files are formatted as Terraform formats them."""
-    command = [system_program("terraform"), "fmt", "-check", "-diff", "-recursive", str(FOLDER)]
-    done = subprocess.run(command, capture_output=True, check=False, text=True)
-
-    assert done.stdout == ""
+    assert wrong_form(FOLDER) == ""
 
 
 def test_values(sandbox: Sandbox) -> None:
@@ -267,12 +145,8 @@ def test_values(sandbox: Sandbox) -> None:
     wrong = [_run(f"wrong_{n}", each, next(iter(each))) for n, each in enumerate(senseless)]
     right = [_run(f"right_{n}", each) for n, each in enumerate(SENSIBLE)]
     _write_variables(sandbox.folder)
-    (sandbox.folder / "all.tftest.hcl").write_text("\n".join(wrong + right))
 
-    done = sandbox.attempt(system_program("terraform"), "test", "-no-color", CHECKPOINT_DISABLE="1")
-
-    passed = re.findall(r'run "(\w+)"\.\.\. pass', done.stdout)
-    assert len(passed) == len(wrong + right), done.stdout + done.stderr
+    assert failed_runs(wrong + right, sandbox) == ""
 
 
 def _write_variables(folder: Path) -> None:
@@ -287,13 +161,8 @@ def _write_variables(folder: Path) -> None:
 
 
 def _run(name: str, values: dict[str, object], refused: str = "") -> str:
-    """Return a run of `terraform test`: a plan with these values, of which one is refused."""
     usual: dict[str, object] = {"publishing_audience": ["a"]} if refused == "settings" else {}
-    given = "\n".join(
-        f"{key} = {json.dumps(each)}" for key, each in (NEEDED | usual | values).items()
-    )
-    expected = f"expect_failures = [var.{refused}]\n" if refused else ""
-    return f'run "{name}" {{\ncommand = plan\nvariables {{\n{given}\n}}\n{expected}}}\n'
+    return run(name, NEEDED | usual | values, refused)
 
 
 def test_settings(sandbox: Sandbox) -> None:

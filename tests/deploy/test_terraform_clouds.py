@@ -1,0 +1,275 @@
+"""
+deploy/aws and deploy/azure: names lead somewhere, senseless values are refused, rights are few.
+
+What the server is given is evaluated by Terraform, with one name in place of what only a provider
+knows.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients.harness import Sandbox, system_program
+from tests.deploy.running import BUCKET, DEPLOY, rendered
+from tests.deploy.terraform import PROVIDERS, Configuration, bare, failed_runs, run, wrong_form
+from wheelyard.settings.load import load_settings, unknown_variables
+
+IMAGE = "registry.acme.dev:5000/wheelyard@sha256:0"
+NEEDED: dict[str, dict[str, object]] = {
+    "aws": {
+        "image": IMAGE,
+        "domain": "packages.acme.dev",
+        "certificate_arn": "arn:aws:acm:eu-central-1:123456789012:certificate/0",
+        "vpc_id": "vpc-0a1b2c3d",
+        "public_subnet_ids": ["subnet-0a1b2c3d", "subnet-4e5f6a7b"],
+    },
+    "azure": {
+        "subscription_id": "00000000-0000-0000-0000-000000000000",
+        "image": IMAGE,
+        "account": "acmepackages",
+    },
+}
+SENSELESS: dict[str, dict[str, list[object]]] = {
+    "aws": {
+        "image": ["wheelyard", "acme/wheelyard"],
+        "domain": ["https://packages.acme.dev", "acme"],
+        "certificate_arn": ["packages.acme.dev"],
+        "vpc_id": ["default"],
+        "public_subnet_ids": [["subnet-0a1b2c3d"], ["a", "b"]],
+        "region": ["eu-central-1a"],
+        "bucket": ["s3://acme", "packages.acme.dev", "Acme"],
+        "private_subnet_ids": [["default"]],
+        "allowed_networks": [[], ["192.0.2.1"], ["everybody"]],
+        "instances": [0, 1.5],
+        "cpu": [500],
+        "memory": [1000, 512, 8192],
+        "noncurrent_days": [0, 1.5],
+        "log_days": [2],
+        "environment": [{"PORT": "80"}, {"WHEELYARD_STORE": "x"}],
+        "secrets": [{"WHEELYARD_METRICS_TOKEN": "hunter2"}],
+    },
+    "azure": {
+        "subscription_id": ["acme"],
+        "image": ["wheelyard"],
+        "account": ["acme-packages", "az://acme", "Acme", "ab"],
+        "location": ["West Europe"],
+        "resource_group": ["a/b"],
+        "registry_id": ["acme.azurecr.io"],
+        "domain": ["https://packages.acme.dev"],
+        "replication": ["RAGRS"],
+        "min_instances": [6, 0.5],
+        "max_instances": [1.5, 1001],
+        "cpu": [0.6, 4],
+        "noncurrent_days": [0],
+        "soft_delete_days": [0, 366],
+        "environment": [{"WHEELYARD_PUBLIC_URL": "x"}],
+    },
+}
+SENSIBLE: dict[str, list[dict[str, object]]] = {
+    "aws": [{}, {"cpu": 256, "memory": 512}, {"cpu": 4096, "memory": 16384}, {"bucket": "a1-b"}],
+    "azure": [{}, {"cpu": 2, "min_instances": 0}, {"location": "eastus2", "replication": "LRS"}],
+}
+RESOURCE = re.compile(r"\b(?:data\.)?(?:aws|azurerm)_\w+\.\w+(?:\[[^]]*\])?\.\w+")
+LOCALS = re.compile(r"^locals \{\n.*?^\}$", re.DOTALL | re.MULTILINE)
+CONTAINERS = re.compile(
+    r"container_definitions = (jsonencode\(\[.*?^  \}\]\))", re.DOTALL | re.MULTILINE
+)
+
+
+@pytest.fixture(params=sorted(NEEDED))
+def cloud(request: pytest.FixtureRequest) -> str:
+    """The cloud whose files are looked at."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def folder(cloud: str) -> Path:
+    """The configuration of the cloud."""
+    return DEPLOY / cloud / "terraform"
+
+
+@pytest.fixture
+def configuration(folder: Path, sandbox: Sandbox) -> Configuration:
+    """The configuration, as python-hcl2 reads it."""
+    return Configuration.read(folder, sandbox)
+
+
+def test_names_and_arguments(configuration: Configuration) -> None:
+    """What an expression speaks of is there and used; resources have what the provider asks for."""
+    assert len(configuration.references()) > 30
+    assert configuration.wrong_references() == []
+    assert configuration.wrong_arguments() == []
+    assert configuration.wrong_variables() == []
+
+
+def test_provider_is_the_one_we_know(configuration: Configuration) -> None:
+    """The provider that is asked for is the one whose arguments the tests know."""
+    (block,) = configuration.kinds["terraform"]
+    ((name, wanted),) = (
+        (bare(name), wanted)
+        for each in block["required_providers"]
+        for name, wanted in each.items()
+        if not name.startswith("__")
+    )
+
+    major, minor, _ = PROVIDERS[name]["version"].split(".")
+    assert PROVIDERS[name]["provider"] in json.dumps(wanted)
+    assert f"~> {major}.{minor}" in json.dumps(wanted)
+
+
+def test_example_of_variables(cloud: str, folder: Path, configuration: Configuration) -> None:
+    """The example sets all that has to be set, and everything in it is a variable, and needed."""
+    text = (folder / "terraform.tfvars.example").read_text()
+    given = set(re.findall(r"^(\w+)\s+=", text, re.MULTILINE))
+
+    assert given == configuration.required() == set(NEEDED[cloud])
+    named = set(re.findall(r"^(?:# )?(\w+)\s+=", text, re.MULTILINE))
+    assert named <= configuration.named("variable").keys()
+
+
+def test_form(folder: Path) -> None:
+    """The files are formatted as Terraform formats them."""
+    assert wrong_form(folder) == ""
+
+
+def test_values(cloud: str, folder: Path, sandbox: Sandbox) -> None:
+    """A value that the cloud would refuse later is refused before anything is made."""
+    (sandbox.folder / "variables.tf").write_text((folder / "variables.tf").read_text())
+    senseless = [{name: value} for name, values in SENSELESS[cloud].items() for value in values]
+    wrong = [
+        run(f"wrong_{n}", NEEDED[cloud] | each, next(iter(each)))
+        for n, each in enumerate(senseless)
+    ]
+    right = [run(f"right_{n}", NEEDED[cloud] | each) for n, each in enumerate(SENSIBLE[cloud])]
+
+    assert failed_runs(wrong + right, sandbox) == ""
+
+
+def _evaluated(cloud: str, sandbox: Sandbox, **values: object) -> dict[str, Any]:
+    """Return the environment of the server, and on AWS its container."""
+    folder = DEPLOY / cloud / "terraform"
+    text = "\n".join(path.read_text() for path in sorted(folder.glob("*.tf")))
+    containers = "".join(CONTAINERS.findall(text)) or "null"
+    written = "\n".join(LOCALS.findall(text)) + (
+        f'\noutput "all" {{\nvalue = {{\n'
+        f"environment = local.environment\ncontainers = {containers}\n}}\n}}\n"
+    )
+    (sandbox.folder / "main.tf").write_text(RESOURCE.sub(f'"{BUCKET}"', written))
+    (sandbox.folder / "variables.tf").write_text((folder / "variables.tf").read_text())
+    (sandbox.folder / "terraform.tfvars.json").write_text(json.dumps(NEEDED[cloud] | values))
+    terraform = system_program("terraform")
+    sandbox.run(terraform, "apply", "-auto-approve", "-no-color", CHECKPOINT_DISABLE="1")
+    shown = sandbox.run(terraform, "output", "-json", "all", CHECKPOINT_DISABLE="1")
+    result: dict[str, Any] = json.loads(shown)
+    return result
+
+
+def test_settings(cloud: str, sandbox: Sandbox) -> None:
+    """The server is given settings that there are, and those of the variables."""
+    toml = "[uploads]\nzip_sdists = true\n"
+    environment = _evaluated(
+        cloud,
+        sandbox,
+        settings=toml,
+        private=False,
+        environment={"WHEELYARD_SERVER_READ_ONLY": "true"},
+    )["environment"]
+    store = {"aws": "s3", "azure": "az"}[cloud] + f"://{BUCKET}"
+    here = environment | {"WHEELYARD_STORE": f"gs://{BUCKET}"}
+    settings = load_settings(environ=here).settings
+
+    assert environment["WHEELYARD_STORE"] == store
+    assert unknown_variables(environment) == []
+    assert (settings.access.private, settings.server.read_only) == (False, True)
+    assert settings.uploads.zip_sdists
+    assert settings.server.trusted_proxies == 1
+    assert settings.server.public_url.startswith("https://")
+
+
+def test_container_of_aws(sandbox: Sandbox) -> None:
+    """The task writes to its spool only, is asked for /health, and gets secrets by their names."""
+    arn = "arn:aws:ssm:eu-central-1:123456789012:parameter/metrics"
+    evaluated = _evaluated("aws", sandbox, secrets={"WHEELYARD_METRICS_TOKEN": arn})
+    (container,) = json.loads(evaluated["containers"])
+    (volume,) = container["mountPoints"]
+    image = (DEPLOY / "image" / "Dockerfile").read_text()
+    (health,) = re.findall(r"HEALTHCHECK.*\n    CMD (\[.*\])", image)
+
+    environment = {each["name"]: each["value"] for each in container["environment"]}
+    assert container["image"] == IMAGE
+    assert container["readonlyRootFilesystem"]
+    assert environment["TMPDIR"] == volume["containerPath"]
+    assert f"VOLUME {volume['containerPath']}\n" in image
+    assert container["healthCheck"]["command"] == ["CMD", *json.loads(health)]
+    assert container["secrets"] == [{"name": "WHEELYARD_METRICS_TOKEN", "valueFrom": arn}]
+    assert environment == evaluated["environment"]
+
+
+def test_probes(cloud: str, configuration: Configuration) -> None:
+    """An outage of the bucket restarts no server: the clouds ask for /health, never for /ready."""
+    resources = configuration.typed("resource")
+    if cloud == "aws":
+        probes = resources["aws_lb_target_group", "wheelyard"]["health_check"]
+    else:
+        (template,) = resources["azurerm_container_app", "wheelyard"]["template"]
+        (container,) = template["container"]
+        probes = container["startup_probe"] + container["liveness_probe"]
+
+    assert {bare(probe["path"]) for probe in probes} == {"/health"}
+
+
+def test_rights_on_aws(sandbox: Sandbox) -> None:
+    """The server may do what the page says with one bucket, and a reader may only read."""
+    allowed = {
+        name: {
+            (action, statement["Resource"])
+            for statement in json.loads(rendered(f"aws/{name}.json", sandbox))["Statement"]
+            for action in _listed(statement["Action"])
+        }
+        for name in ("policy", "reader")
+    }
+    bucket = f"arn:aws:s3:::{BUCKET}"
+    objects = f"{bucket}/*"
+
+    assert allowed["reader"] == {("s3:GetObject", objects), ("s3:ListBucket", bucket)}
+    writing = {"s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"}
+    assert allowed["policy"] == allowed["reader"] | {(action, objects) for action in writing}
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def test_rules_of_the_bucket_on_aws(sandbox: Sandbox) -> None:
+    """The bucket has the same rules by Terraform and by the page's commands."""
+    configuration = Configuration.read(DEPLOY / "aws" / "terraform", sandbox)
+    resource = configuration.typed("resource")["aws_s3_bucket_lifecycle_configuration", "store"]
+    rules = json.loads((DEPLOY / "aws" / "lifecycle.json").read_text())["Rules"]
+    days = configuration.named("variable")["noncurrent_days"]["default"]
+
+    assert [bare(rule["id"]) for rule in resource["rule"]] == [rule["ID"] for rule in rules]
+    theirs = resource["rule"][0]["abort_incomplete_multipart_upload"][0]["days_after_initiation"]
+    assert rules[0]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": theirs}
+    assert rules[1]["NoncurrentVersionExpiration"] == {"NoncurrentDays": days}
+
+
+def test_rights_on_azure(sandbox: Sandbox) -> None:
+    """The server may write to its container alone, and no key opens the account."""
+    resources = Configuration.read(DEPLOY / "azure" / "terraform", sandbox).typed("resource")
+    roles = {
+        bare(block["role_definition_name"]): block["scope"]
+        for (of, _), block in resources.items()
+        if of == "azurerm_role_assignment"
+    }
+
+    assert {name: scope.strip("${}") for name, scope in roles.items()} == {
+        "Storage Blob Data Contributor": "azurerm_storage_container.store.id",
+        "Storage Blob Delegator": "azurerm_storage_account.store.id",
+        "AcrPull": "var.registry_id",
+    }
+    account = resources["azurerm_storage_account", "store"]
+    assert account["shared_access_key_enabled"] is False
