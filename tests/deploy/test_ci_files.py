@@ -101,7 +101,8 @@ def test_published_schemas(sandbox: Sandbox) -> None:
     image = REPOSITORY / "deploy" / "image"
     assert_valid(sandbox, "vendor.cloudbuild", *BUILDS, image / "cloudbuild.yaml")
     assert_valid(sandbox, "vendor.github-workflows", GITHUB)
-    assert_valid(sandbox, "vendor.compose-spec", image / "compose.yaml")
+    composed = (image / "compose.yaml", image / "compose-s3.yaml")
+    assert_valid(sandbox, "vendor.compose-spec", *composed)
     check = (program("deploy", "check-jsonschema"), "--builtin-schema", "vendor.gitlab-ci")
     sandbox.run(*check, "--data-transform", "gitlab-ci", GITLAB)
 

@@ -169,13 +169,16 @@ def test_what_is_in_it(container: Container) -> None:
     assert heads == {(1).to_bytes(4, "little")}
 
 
-def _composed(**more: str) -> Settings:
-    service = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["wheelyard"]
-    environ = {
+def _environment(service: dict[str, Any]) -> dict[str, str]:
+    return {
         name: re.sub(r"\$\{\w+:-(.*?)\}", r"\1", str(text))
         for name, text in service["environment"].items()
     }
-    return load_settings(environ=environ | more).settings
+
+
+def _composed(**more: str) -> Settings:
+    service = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["wheelyard"]
+    return load_settings(environ=_environment(service) | more).settings
 
 
 def test_composed(tmp_path: Path) -> None:
@@ -191,6 +194,27 @@ def test_composed(tmp_path: Path) -> None:
     assert usual.access.htpasswd_file == "/etc/wheelyard/htpasswd"
     assert (other.access.private, other.server.trusted_proxies) == (False, 1)
     assert not other.access.htpasswd_file
+
+
+def test_composed_with_s3() -> None:
+    """compose-s3.yaml runs the image as compose.yaml does, on a bucket of the service beside it."""
+    services = yaml.safe_load((FOLDER / "compose-s3.yaml").read_text())["services"]
+    usual = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["wheelyard"]
+    ours, making, service = (services[name] for name in ("wheelyard", "bucket", "s3"))
+    settings = load_settings(
+        environ=_environment(ours) | {"WHEELYARD_STORE": "gs://packages"}
+    ).settings
+    given = _environment(ours)
+
+    same = ("image", "build", "command", "ports", "read_only", "cap_drop", "stop_grace_period")
+    assert {name: ours[name] for name in same} == {name: usual[name] for name in same}
+    assert settings.access.private
+    assert settings.store.downloads == "proxy"
+    (script,) = making["command"]
+    assert f"aws s3 mb {given['WHEELYARD_STORE']};" in script
+    assert given.items() >= making["environment"].items()
+    assert given["AWS_ACCESS_KEY_ID"] == service["environment"]["MINIO_ROOT_USER"]
+    assert ours["depends_on"] == {"bucket": {"condition": "service_completed_successfully"}}
 
 
 def test_cloud_build_asks_for_the_same() -> None:
