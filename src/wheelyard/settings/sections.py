@@ -121,8 +121,8 @@ class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Section `[store]`: location of the store, downloads from a bucket, caching of documents."""
 
     location: str = DEFAULT_STORE
-    """A folder, `gs://BUCKET/PREFIX`, or `memory:` for one that ends with the process."""
-    files: Annotated[str, Meta(title="`gs://BUCKET/PREFIX`")] = ""
+    """A folder, a [bucket](bucket.md), or `memory:` for one that ends with the process."""
+    files: Annotated[str, Meta(title="bucket")] = ""
     """Location of the distributions, if they have their own bucket."""
     downloads: Literal["auto", "redirect", "proxy", "public"] = "auto"
     """How bucket files are sent, see [below](#reference); `auto` redirects if it can sign URLs."""

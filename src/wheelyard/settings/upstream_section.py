@@ -71,7 +71,7 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How files are sent: kept in the store, only passed on, or by a redirect to the upstream."""
     max_cache_file_mb: Annotated[int, Meta(ge=0, title="MiB")] = 0
     """Larger files are passed on and not kept; 0: all are kept."""
-    bucket: Annotated[str, Meta(title="folder or `gs://BUCKET/PREFIX`")] = ""
+    bucket: Annotated[str, Meta(title="folder or bucket")] = ""
     """Where pages and files of upstream indexes are kept; empty: the store, below `upstream/`."""
     cooldown_days: Days = 0
     """Files that were uploaded later than so many days ago are not shown."""

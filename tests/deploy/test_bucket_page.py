@@ -1,0 +1,84 @@
+"""docs/bucket.md: the rights that it names are those of the files, and its sums are right."""
+
+import json
+import re
+from decimal import ROUND_HALF_UP, Decimal
+
+from tests.clients.harness import REPOSITORY
+from tests.deploy.running import DEPLOY
+
+PAGE = (REPOSITORY / "docs" / "bucket.md").read_text()
+CENT = Decimal("0.01")
+
+
+def _section(title: str) -> str:
+    found = PAGE.partition(f"\n{title}\n")[2]
+    assert found
+    return re.split(r"\n#+ ", found)[0]
+
+
+def _rows(text: str) -> dict[str, list[str]]:
+    """Return the cells of the rows of tables, by the first one."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    return {row[0]: row[1:] for row in rows if row}
+
+
+def test_rights() -> None:
+    """The table of rights on S3 has the actions of the policy, each on what the policy says."""
+    statements = json.loads((DEPLOY / "aws" / "policy.json").read_text())["Statement"]
+    allowed = {
+        (action, statement["Resource"].removeprefix("arn:aws:s3:::${").replace("}", ""))
+        for statement in statements
+        for action in [statement["Action"]] * isinstance(statement["Action"], str)
+        or statement["Action"]
+    }
+    named = {
+        (action.strip("`"), cells[0].strip("`"))
+        for action, cells in _rows(_section("### Amazon S3")).items()
+        if action.startswith("`s3:")
+    }
+
+    assert named == allowed
+
+
+def test_costs() -> None:
+    """The costs of a month follow from the prices and the numbers of operations beside them."""
+    rows = _rows(_section("## Costs"))
+
+    def prices(name: str) -> list[Decimal]:
+        return [Decimal(cell or 0) for cell in rows[name]]
+
+    writes, reads = prices("1,000 writes or listings"), prices("1,000 reads")
+    storing, sending = prices("a GB and month"), prices("a GB to the internet")
+    for services, counts, stored, sent in (
+        ("**A**: 1,500 writes, 35,000 reads", (1.5, 35), 10, 21),
+        ("**B**: 9,500 writes, 370,000 reads", (9.5, 370), 100, 210),
+    ):
+        operations = [
+            Decimal(str(counts[0])) * write + counts[1] * read
+            for write, read in zip(writes, reads, strict=True)
+        ]
+        free = rows["free in a month"]
+        expected: dict[str, list[Decimal]] = {
+            services: [
+                Decimal(0) if "writes" in each else cost
+                for each, cost in zip(free, operations, strict=True)
+            ],
+            f"{stored} GB": [
+                (stored - _free(each, "GB$")) * price
+                for each, price in zip(free, storing, strict=True)
+            ],
+            f"{sent} GB to the internet": [
+                max(0, sent - _free(each, "GB to the internet")) * price
+                for each, price in zip(free, sending, strict=True)
+            ],
+        }
+        for name, costs in expected.items():
+            assert prices(name) == [
+                Decimal(cost).quantize(CENT, ROUND_HALF_UP) for cost in costs
+            ], name
+
+
+def _free(text: str, unit: str) -> int:
+    found = re.search(rf"(\d+) {unit}", text)
+    return int(found[1]) if found else 0
