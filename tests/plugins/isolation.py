@@ -101,7 +101,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the tests of the integration folders; `--fast` and `--rest` choose by the markers."""
     for item in items:
-        if FOLDERS.intersection(item.path.parts):
+        if FOLDERS.intersection(item.path.relative_to(config.rootpath).parts):
             item.add_marker(pytest.mark.integration)
     if config.getoption("fast"):
         left_out = [item for item in items if _is_left_out(item)]
