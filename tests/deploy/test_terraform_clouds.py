@@ -259,7 +259,9 @@ def test_rules_of_the_bucket_on_aws(sandbox: Sandbox) -> None:
 
 def test_rights_on_azure(sandbox: Sandbox) -> None:
     """The server may write to its container alone, and no key opens the account."""
-    resources = Configuration.read(DEPLOY / "azure" / "terraform", sandbox).typed("resource")
+    configuration = Configuration.read(DEPLOY / "azure" / "terraform", sandbox)
+    resources = configuration.typed("resource")
+    (features,) = configuration.named("provider")["azurerm"]["features"]
     roles = {
         bare(block["role_definition_name"]): block["scope"]
         for (of, _), block in resources.items()
@@ -273,3 +275,4 @@ def test_rights_on_azure(sandbox: Sandbox) -> None:
     }
     account = resources["azurerm_storage_account", "store"]
     assert account["shared_access_key_enabled"] is False
+    assert features["storage"][0]["data_plane_available"] is False

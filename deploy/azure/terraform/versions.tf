@@ -23,5 +23,9 @@ provider "azurerm" {
   subscription_id     = var.subscription_id
   storage_use_azuread = true
 
-  features {}
+  features {
+    storage {
+      data_plane_available = false # else it asks for queues and shares with the key that the account refuses
+    }
+  }
 }
