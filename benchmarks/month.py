@@ -48,6 +48,7 @@ KINDS: Final = {
     ("A", "files"): "distributions",
     ("A", "core metadata"): "core metadata",
     ("A", "projects"): "documents of projects",
+    ("A", "pending"): "marks of commits",
     ("A", "journal"): "journals",
     ("A", "projects.json"): "the list of names",
     ("A", "credentials/uses"): "last uses of tokens",

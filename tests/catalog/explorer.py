@@ -15,15 +15,17 @@ from random import Random
 
 from msgspec.structs import asdict, replace
 
-from tests.catalog.invariants import DEMO, WriteIntent, document, is_named, violations
+from tests.catalog.invariants import DEMO, Seen, WriteIntent, document, is_named, violations
 from tests.catalog.lone_writers import LoneWriters, Position
 from tests.catalog.scheduler import (
+    Call,
     CallOutcome,
     GatedStore,
     OrdinalStore,
     Schedule,
     Scheduler,
     Step,
+    Work,
     scheduled_futures,
 )
 from tests.operations.distributions import Made
@@ -83,6 +85,10 @@ class Scenario:
     before: tuple[Made, ...] = ()
     together: bool = False
     far: bool = False
+    others: Mapping[str, Callable[[Index], str | None]] = field(default_factory=dict)
+    """What others do who write no project, such as `follow`; each has a process of its own."""
+    late: bool = False
+    """Whether a write may happen after its writer was told that the answer is lost."""
     opener: Opener | None = None
     arrivals: dict[Made, SpooledUpload] = field(default_factory=dict)
     contents: dict[Path, DistributionContents] = field(default_factory=dict)
@@ -97,6 +103,8 @@ class Scenario:
         index = self.opened(store, 99)
         for made in self.before:
             index.uploads.accept(self.arrivals[made], ALICE)
+        if self.before:
+            index.changes.since(0)
         self.start.update(objects(store))
 
     def opened(self, store: Store, seed: int) -> Index:
@@ -126,13 +134,17 @@ class Scenario:
     def _beginnings(self) -> dict[str, Position]:
         """Where each writer begins that has a process of its own."""
         start = OrdinalStore(self.start)
+        works: dict[str, Callable[[Index], str | None]] = {
+            name: partial(self.fulfil, wish=wish) for name, wish in self.intents.items()
+        }
+        works |= self.others
         return {
-            name: Position(partial(self._process, number, wish), start)
-            for number, (name, wish) in enumerate(self.intents.items(), 1)
+            name: Position(partial(self._process, number, work), start)
+            for number, (name, work) in enumerate(works.items(), 1)
         }
 
-    def _process(self, number: int, wish: WriteIntent, store: Store) -> Callable[[], None]:
-        return partial(self.fulfil, self._informed(store, number), wish)
+    def _process(self, number: int, work: Callable[[Index], str | None], store: Store) -> Work:
+        return partial(work, self._informed(store, number))
 
     def _informed(self, store: Store, seed: int) -> Index:
         """Return an index of a process that has read the project, if that is of any use to it."""
@@ -149,6 +161,22 @@ class Scenario:
             index.lifecycle.change("delete", ALICE, distribution.project, selection, "")
         else:
             index.uploads.accept(self.arrivals[wish.made], ALICE)
+
+
+def follow(index: Index) -> str:
+    """Ask for all changes, and then for those after them; return what was seen."""
+    made = index.projects.get_for_update(DEMO).revision
+    entries, newest = index.changes.since(0)
+    assert made <= max((each.revision for each in entries), default=0), "a commit is missing"
+    later, last = index.changes.since(newest)
+    assert all(each.serial > newest for each in later), "a change came at a serial that was seen"
+    return Seen(last, (*entries, *later)).text
+
+
+def verify(index: Index) -> None:
+    """See that each commit has a serial or a mark, as a check does."""
+    made = index.projects.get_for_update(DEMO).revision
+    assert index.changes.unmarked({DEMO: made}) == []
 
 
 @dataclass
@@ -222,9 +250,12 @@ class Explorer:
         return [
             (name, outcome)
             for name, call in stage.waiting().items()
-            for outcome in call.outcomes
+            for outcome in (*call.outcomes, *self._late(call))
             if may_fail or outcome is CallOutcome.DONE
         ]
+
+    def _late(self, call: Call) -> tuple[CallOutcome, ...]:
+        return (CallOutcome.LATE,) if self.scenario.late and call.verb == "put" else ()
 
     def _check(self, stage: Stage, schedule: Schedule) -> None:
         state = (stage.store.state(), tuple(stage.answers().items()))
@@ -239,9 +270,9 @@ class Explorer:
         """See to it that every writer has an answer, and that doing it all again helps."""
         self._check(stage, schedule)
         self.result.ends += 1
-        for name in self.scenario.intents.keys() - stage.answers().keys():
+        for name in stage.writers.keys() - stage.answers().keys():
             raise InvariantViolated(_told(f"{name} waits for ever", schedule, stage))
-        self.result.answers.add(tuple(stage.answers()[name] for name in self.scenario.intents))
+        self.result.answers.add(tuple(stage.answers()[name] for name in stage.writers))
         self._heal(stage, schedule)
 
     def _heal(self, stage: Stage, schedule: Schedule) -> None:
@@ -270,9 +301,17 @@ class Explorer:
             return  # everybody was refused, so nobody has mended the name list
         if not is_named(store):
             yield "the project is not in the list, after everything was tried again"
-        findings = index.check.run()
-        yield from findings.problems
-        yield from findings.repaired
+        yield from _unsound(index, project.revision)
+
+
+def _unsound(index: Index, revision: int) -> Iterator[str]:
+    """Yield what a check finds, and whether the last commit is not the newest change."""
+    findings = index.check.run()
+    entries, _ = index.changes.since(0)
+    if {DEMO: revision} != {each.project: each.revision for each in entries}:
+        yield "the newest change is not that of the last commit"
+    yield from findings.problems
+    yield from findings.repaired
 
 
 def _used(schedule: Schedule) -> int:

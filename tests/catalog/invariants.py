@@ -3,10 +3,13 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from msgspec import Struct
+from msgspec.json import decode, encode
 from packaging.utils import NormalizedName
 
 from tests.operations.distributions import Made
 from wheelyard.catalog import keys
+from wheelyard.catalog.changes import ChangeLog, ProjectChange, SealedChanges
 from wheelyard.catalog.document_cache import Codec, digest
 from wheelyard.catalog.projects import NameList
 from wheelyard.model.project import Commit, Project, fold
@@ -23,6 +26,23 @@ class WriteIntent:
     delete: bool = False
 
 
+class Seen(Struct, frozen=True):
+    """What a follower has seen: all changes up to a serial."""
+
+    newest: int
+    entries: tuple[ProjectChange, ...]
+
+    @property
+    def text(self) -> str:
+        """This as an answer."""
+        return encode(self).decode()
+
+    @classmethod
+    def of(cls, answer: str) -> "Seen | None":
+        """Return what a follower has seen, if the answer is a follower's."""
+        return decode(answer, type=cls) if answer.startswith("{") else None
+
+
 def violations(
     store: Store, intents: Mapping[str, WriteIntent], answers: Mapping[str, str]
 ) -> Iterator[str]:
@@ -36,6 +56,7 @@ def violations(
             if store.get(key) is None:
                 yield f"{file.filename} is listed and {key} is not there"
     yield from _broken_journal(store, project)
+    yield from _broken_feed(store, project, answers)
     yield from _broken_answers(store, project, intents, answers)
 
 
@@ -69,14 +90,47 @@ def _broken_journal(store: Store, project: Project) -> Iterator[str]:
         yield "the journal is ahead of the document"
 
 
+def changes_in(store: Store) -> tuple[ProjectChange, ...]:
+    """Return all changes that have a serial."""
+    body = _body(store, keys.CHANGES)
+    if body is None:
+        return ()
+    log = Codec(ChangeLog).decode(keys.CHANGES, body)
+    entries, previous = log.entries, log.previous
+    while previous:
+        key = keys.sealed_changes(previous)
+        sealed = Codec(SealedChanges).decode(key, _body(store, key) or b"")
+        entries, previous = (*sealed.entries, *entries), sealed.previous
+    return entries
+
+
+def _broken_feed(store: Store, project: Project, answers: Mapping[str, str]) -> Iterator[str]:
+    """Each commit has a serial, or a mark; what was seen stays what it was; serials rise."""
+    entries = changes_in(store)
+    marks = [keys.parse_pending_mark(entry.key) for entry in store.list(keys.PENDING)]
+    numbers = [mark.number for mark in marks if mark is not None and mark.project == DEMO]
+    newest = max((each.revision for each in entries), default=0)
+    if newest < project.revision < min(numbers, default=project.revision + 1):
+        yield f"commit {project.revision} has neither a serial nor a mark"
+    serials = [each.serial for each in entries]
+    if serials != sorted(set(serials)):
+        yield "serials do not rise"
+    for name, answer in answers.items():
+        seen = Seen.of(answer)
+        if seen and seen.entries != tuple(each for each in entries if each.serial <= seen.newest):
+            yield f"{name} has seen other changes up to {seen.newest} than there are"
+
+
 def _broken_answers(
     store: Store, project: Project, intents: Mapping[str, WriteIntent], answers: Mapping[str, str]
 ) -> Iterator[str]:
     accepted: dict[str, set[str]] = {}
     for writer, answer in answers.items():
-        wish = intents[writer]
         if answer == "surprised":
             yield f"{writer} met an error that nobody foresaw"
+        wish = intents.get(writer)
+        if wish is None:
+            continue
         if answer == "ok":
             yield from _broken_answer(store, project, wish)
         if answer == "ok" and not wish.delete:

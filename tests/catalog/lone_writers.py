@@ -13,11 +13,13 @@ from typing import TypeVar
 
 from tests.catalog.scheduler import (
     IMMEDIATE,
+    LATE,
     Call,
     CallOutcome,
     Crash,
     OrdinalStore,
     Schedule,
+    Work,
     answer_of,
     reply_to,
     told,
@@ -28,7 +30,7 @@ from wheelyard.storage.base import Key, Store
 
 T = TypeVar("T")
 
-Writer = Callable[[Store], Callable[[], None]]
+Writer = Callable[[Store], Work]
 """Opens a process over a store, and returns what is then to be done there."""
 
 
@@ -74,6 +76,11 @@ class Position:
         if asked is not None:
             self.call, self._act = asked
 
+    def finish(self, store: Store) -> None:
+        """Make the call now; its writer was told long before that the answer is lost."""
+        self._script.store = store
+        reply_to(CallOutcome.DONE, self._act)
+
     def after(self, store: Store, outcome: CallOutcome) -> "Position":
         """Make the call on a store, and return where the reply leads the writer."""
         assert self.call is not None
@@ -107,10 +114,14 @@ class LoneWriters:
 
     store: OrdinalStore
     writers: dict[str, Position] = field(default_factory=dict)
+    late: dict[str, Position] = field(default_factory=dict)
+    """Writers at calls that happen later, when the writer has gone on."""
 
     def waiting(self) -> dict[str, Call]:
         """Return the calls that wait for their outcome, by writer."""
-        return {name: each.call for name, each in self.writers.items() if each.call}
+        calls = {name: each.call for name, each in self.writers.items() if each.call}
+        late = {name: Call(LATE, each.call.key) for name, each in self.late.items() if each.call}
+        return calls | late
 
     def answers(self) -> dict[str, str]:
         """Return the results of the writers that have ended."""
@@ -123,8 +134,14 @@ class LoneWriters:
 
     def let(self, name: str, outcome: CallOutcome) -> None:
         """Give a writer's call its outcome, and run until the writer asks again."""
+        if name in self.late:
+            self.late.pop(name).finish(self.store)
+            return
+        if outcome is CallOutcome.LATE:
+            self.late[f"{LATE} {name} {len(self.late)}"] = self.writers[name]
         self.writers[name] = self.writers[name].after(self.store, outcome)
 
     def state(self) -> object:
         """Return the state that determines everything that can happen from now on."""
-        return self.store.state(), tuple(each.answer or each for each in self.writers.values())
+        writers = tuple(each.answer or each for each in self.writers.values())
+        return self.store.state(), writers, tuple(self.late.items())

@@ -29,10 +29,15 @@ from wheelyard.storage.memory import MemoryStore
 
 T = TypeVar("T")
 
+Work = Callable[[], str | None]
+"""What a writer does; returns its result, None if there is nothing to tell."""
+
 IMMEDIATE = frozenset({"read", "sign"})
 """Calls that change nothing, and that no other call can change: they wait for nobody."""
 START = "start"
 """The gate at which a writer begins: the first one may lead the others."""
+LATE = "late"
+"""A call of a writer that was told before that its answer is lost."""
 GO_ON = "go on"
 """The gate of a writer after the other writer that it waited for has finished."""
 
@@ -44,6 +49,8 @@ class CallOutcome(StrEnum):
     LOST_DONE = "lost, done"
     LOST_NOT_DONE = "lost, not done"
     CRASH = "crash"
+    LATE = "lost, done late"
+    """It happens at any time after the writer was told that the answer is lost."""
 
 
 Step = tuple[str, CallOutcome]
@@ -64,17 +71,16 @@ class Call:
     @property
     def outcomes(self) -> tuple[CallOutcome, ...]:
         """The possible outcomes, success first."""
-        if self.verb in {START, GO_ON}:
+        if self.verb in {START, GO_ON, LATE}:
             return (CallOutcome.DONE,)
         changes = self.verb in {"put", "put_file", "delete"}
-        return tuple(
-            outcome for outcome in CallOutcome if changes or outcome is not CallOutcome.LOST_DONE
-        )
+        either = (CallOutcome.DONE, CallOutcome.LOST_NOT_DONE, CallOutcome.CRASH)
+        return (*either, CallOutcome.LOST_DONE) if changes else either
 
 
 def reply_to(outcome: CallOutcome, act: Callable[[], object]) -> object:
     """Make a call, unless it is lost; return the reply, or the error that its writer meets."""
-    if outcome is CallOutcome.LOST_NOT_DONE:
+    if outcome in {CallOutcome.LOST_NOT_DONE, CallOutcome.LATE}:
         return Unavailable("The call was lost.")
     try:
         reply = act()
@@ -91,17 +97,17 @@ def told(reply: object) -> object:
     return tuple(reply) if isinstance(reply, list) else reply
 
 
-def answer_of(work: Callable[[], None]) -> tuple[str, BaseException | None]:
+def answer_of(work: Work) -> tuple[str, BaseException | None]:
     """Do a writer's work; return its result, and an exception that the product must never raise."""
     try:
-        work()
+        answer = work()
     except Crash:
         return "crashed", None
     except WheelyardError as fault:
         return f"{type(fault).__name__} {fault.code}", None
     except BaseException as error:  # noqa: BLE001 - reported by the test
         return "surprised", error
-    return "ok", None
+    return answer or "ok", None
 
 
 class OrdinalStore(MemoryStore):
@@ -131,7 +137,7 @@ class OrdinalStore(MemoryStore):
 class WriterThread(Thread):
     """A writer: its name, and its result once it has ended."""
 
-    def __init__(self, name: str, work: Callable[[], None], scheduler: "Scheduler") -> None:
+    def __init__(self, name: str, work: Work, scheduler: "Scheduler") -> None:
         super().__init__(name=name, daemon=True)
         self.answer: str | None = None
         self.surprise: BaseException | None = None
@@ -153,9 +159,9 @@ class WriterThread(Thread):
         self.answer, self.surprise = answer_of(self._enter_and_work)
         self.scheduler.turn.release()
 
-    def _enter_and_work(self) -> None:
+    def _enter_and_work(self) -> str | None:
         self.scheduler.gate(START, "", lambda: None)
-        self._work()
+        return self._work()
 
     @property
     def waits_for(self) -> Call | None:
@@ -210,7 +216,7 @@ class Scheduler:
     def __post_init__(self) -> None:
         self.turn.acquire()
 
-    def add(self, name: str, work: Callable[[], None]) -> None:
+    def add(self, name: str, work: Work) -> None:
         """Add a writer and run it to its first gate."""
         writer = WriterThread(name, work, self)
         writer.start()

@@ -1,6 +1,7 @@
 """Many processes write at once to a bucket that takes few writes a second of each object."""
 
 import json
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
@@ -85,6 +86,23 @@ def test_commands(bucket: Bucket, cluster: BucketCluster) -> None:
     for name in names:
         assert assert_dense(bucket, name) == 1
     assert_clean(cluster)
+
+
+def test_new_projects_at_once(server: FakeGcs, bucket: Bucket, cluster: BucketCluster) -> None:
+    """Projects published at once by two servers share no object, but for the list of names."""
+    made = [make_wheel(f"new{number}") for number in range(60)]
+    with cluster.serving_twice() as instances, ThreadPoolExecutor(len(made)) as pool:
+        server.log.clear()
+        answers = pool.map(lambda number: instances[number % 2].post(made[number]), range(60))
+        assert set(answers) == {200}
+
+    writes = server.log.records("insert")
+    refused = {each.name for each in writes if each.status == 429}
+    assert refused <= {"projects.json"}
+    written = Counter(each.name for each in writes if each.status == 200)
+    assert {name for name, count in written.items() if count > 1} <= {"projects.json"}
+    assert len(bucket.names("pending/")) == sum(name.startswith("pending/") for name in written)
+    assert len(bucket.names("pending/")) == len(made)
 
 
 def test_faults(server: FakeGcs, bucket: Bucket, cluster: BucketCluster) -> None:

@@ -2,9 +2,9 @@
 Commits that `wheelyard copy` takes over from another store: all of them arrive, or none.
 
 The commits are first written into one object, `incoming/<project>.json`. Then comes the document
-of the newest of them, by compare-and-swap: the commit point, as in the commit protocol. Then they
-are written into the journal, and the object is deleted. If the writer dies in between, the next
-copy or `wheelyard check` does the rest.
+of the newest of them, by compare-and-swap: the commit point, as in the commit protocol, with a mark
+before it. Then they are written into the journal, and the object is deleted. If the writer dies in
+between, the next copy or `wheelyard check` does the rest.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,11 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
+from wheelyard.catalog.changes import mark_commit
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.journaled_document import JournalKind
 from wheelyard.catalog.journals import project_journal
+from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict
 from wheelyard.model.project import Commit, Project
 from wheelyard.storage.base import ABSENT, Key, Store, Stored
@@ -32,7 +34,9 @@ class IncomingCommits(Struct, frozen=True):
 _INCOMING: Final = Codec(IncomingCommits)
 
 
-def transfer(store: Store, name: NormalizedName, commits: Sequence[Commit]) -> None:
+def transfer(
+    store: Store, runtime: Runtime, name: NormalizedName, commits: Sequence[Commit]
+) -> None:
     """
     Add commits of another store to a project of this one; its bytes must be there already.
 
@@ -47,10 +51,10 @@ def transfer(store: Store, name: NormalizedName, commits: Sequence[Commit]) -> N
             "another copy is writing this project. Copy again when it ends; if there is none, run "
             "'wheelyard check' on TO."
         ) from error
-    finish_transfer(store, keys.incoming(name))
+    finish_transfer(store, runtime, keys.incoming(name))
 
 
-def finish_transfer(store: Store, key: Key) -> None:
+def finish_transfer(store: Store, runtime: Runtime, key: Key) -> None:
     """
     Complete the transfer that `incoming/<project>.json`, the object at `key`, describes.
 
@@ -62,7 +66,7 @@ def finish_transfer(store: Store, key: Key) -> None:
         return
     commits = _INCOMING.decode_whole(key, found.body).commits
     kind = project_journal(name)
-    is_ours = _write_document(store, kind, commits)
+    is_ours = _write_document(store, runtime, kind, commits)
     if is_ours:
         for commit in commits:
             with suppress(Conflict):  # another process has written it
@@ -80,7 +84,10 @@ def diverged() -> Conflict:
 
 
 def _write_document(
-    store: Store, kind: JournalKind[Project, Commit], commits: Sequence[Commit]
+    store: Store,
+    runtime: Runtime,
+    kind: JournalKind[Project, Commit],
+    commits: Sequence[Commit],
 ) -> bool:
     """Write the document after `commits` if it is not there; return whether it includes them."""
     project, version = kind.read(store)
@@ -88,8 +95,10 @@ def _write_document(
         last = commits[-1]
         is_there = last.number <= project.revision
         return is_there and kind.read_commit(store, project, last.number) == last
+    body = kind.documents.encode(kind.fold_all(project, commits))
+    mark_commit(store, runtime, project.name, commits[-1].number)
     try:
-        store.put(kind.key, kind.documents.encode(kind.fold_all(project, commits)), version)
+        store.put(kind.key, body, version)
     except Conflict:  # changed meanwhile, so that its revision is higher now
-        return _write_document(store, kind, commits)
+        return _write_document(store, runtime, kind, commits)
     return True

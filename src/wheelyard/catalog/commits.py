@@ -5,6 +5,8 @@ The document of revision n contains commit n whole, and its compare-and-swap is 
 Right after, commit n is written to the journal; if the writer dies in between, the next writer of
 the project does that first. So the journal lacks at most the newest commit. Each commit has the
 digest of the one before, and folding all commits gives the document byte for byte.
+
+A mark comes before all of that, so that the commit gets its serial (`changes.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -16,6 +18,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
+from wheelyard.catalog.changes import mark_commit
 from wheelyard.catalog.document_cache import Codec, DocumentCache, Snapshot, damaged, digest
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.group_commit import GroupCommit, TakeItems
@@ -121,6 +124,7 @@ class Commits:
             if self._was_superseded(before, after):
                 continue
             was_written = partial(self._was_written, after)
+            mark_commit(self._store, self.runtime, name, commit.number)
             if not self._documents.swap(key, after, before.version, was_written):
                 continue
             for each in decisions:

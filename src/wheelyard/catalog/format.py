@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
+from wheelyard.catalog.changes import ChangeLog, Changes
 from wheelyard.catalog.commits import Commits, EventListener
 from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
 from wheelyard.catalog.files import Files
@@ -18,6 +19,7 @@ from wheelyard.catalog.journals import ACCESS, DECISIONS, AccessRecords, Decisio
 from wheelyard.catalog.projects import NameList, ProjectCodec, ProjectNames, Projects
 from wheelyard.catalog.session_records import EndedSession, SessionKey, SessionRecords
 from wheelyard.catalog.token_records import LastUses, TokenRecords, UsedIdTokens
+from wheelyard.concurrency.prefetch import PREFETCH_THREADS
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime, remote_conflict_retries
 from wheelyard.errors import DAMAGED, Conflict, Invalid, NotFound, Unavailable
 from wheelyard.model.token import TokenRecord
@@ -42,6 +44,7 @@ class Catalog(Struct, frozen=True):
     retries: ConflictRetries
     """For writes that lose a race."""
     projects: Projects
+    changes: Changes
     files: Files
     token_records: TokenRecords
     used_id_tokens: UsedIdTokens
@@ -71,11 +74,14 @@ def open_catalog(
     decisions = DocumentCache(store, DECISIONS.documents, runtime, policy, is_permanent=True)
     session_keys = DocumentCache(credentials, Codec(SessionKey), runtime, token_policy)
     ended_sessions = DocumentCache(credentials, Codec(EndedSession), runtime, token_policy)
+    change_logs = DocumentCache(store, Codec(ChangeLog), runtime, policy, is_permanent=True)
+    threads = 1 if policy.is_local else PREFETCH_THREADS
     commits = Commits(store, documents, runtime, retries, on_event)
     return Catalog(
         is_new=is_new,
         retries=retries,
         projects=Projects(store, documents, ProjectNames(name_lists, retries), commits),
+        changes=Changes(store, change_logs, runtime, retries, threads),
         files=Files(stores.files),
         token_records=TokenRecords(credentials, records, retries, LastUses(credentials, runtime)),
         used_id_tokens=UsedIdTokens(credentials),

@@ -8,6 +8,9 @@ The object layout of a store; the only module that builds and parses keys.
     projects/<project>.json                                the project's document: folded commits
     projects.json                                          all project names
     incoming/<project>.json                                commits that a copy is adding
+    pending/<project>.<number>.<id>                        commit `number`, perhaps to be made
+    changes.json                                           the newest changes of all projects
+    changes/<serial>.json                                  older ones, up to this serial
     derived/search-3.msgpack.gz                            facts of all projects, for searches
     decisions.json                                         what of upstream indexes is approved
     decisions/<number>.json                                change `number` of that
@@ -49,6 +52,9 @@ PROBE = Key(f"{FILES}probe")
 PROJECTS = "projects/"
 JOURNAL = "journal/"
 INCOMING = "incoming/"
+PENDING = "pending/"
+CHANGES = Key("changes.json")
+SEALED_CHANGES = "changes/"
 DERIVED = "derived/"
 SEARCH = Key(f"{DERIVED}search-3.msgpack.gz")
 DECISIONS = Key("decisions.json")
@@ -73,6 +79,7 @@ ENDED_SESSIONS = "credentials/sessions/ended/"
 _PROJECT = re.compile(rf"{PROJECTS}([a-z0-9-]+)\.json")
 _INCOMING = re.compile(rf"{INCOMING}([a-z0-9-]+)\.json")
 _FILE = re.compile(rf"{FILES}([a-z0-9-]+)/([0-9a-f]{{64}})/([^/]+?)(?:\.metadata)?")
+_PENDING_MARK = re.compile(rf"{PENDING}([a-z0-9-]+)\.([0-9]{{10}})\.[0-9a-f]{{16}}")
 _UPSTREAM_PAGE = re.compile(rf"{UPSTREAM_PAGES}([a-z0-9-]+)\.json\.gz")
 _NUMBERED = re.compile(r"([0-9]{10})\.json")
 _USE = re.compile(rf"{LAST_USES}([0-9A-Za-z]{{10}})\.json")
@@ -99,6 +106,17 @@ def journal(name: NormalizedName) -> str:
 def incoming(name: NormalizedName) -> Key:
     """Return the key of the commits that a copy is adding to a project."""
     return Key(f"{INCOMING}{name}.json")
+
+
+def pending_mark(name: NormalizedName, number: int, unique: str) -> Key:
+    """Return the key of a mark that a commit may be made; `unique` is 16 hexadecimal digits."""
+    # one folder for all: listing it is one call, and a new mark makes no folder
+    return Key(f"{PENDING}{name}.{number:010}.{unique}")
+
+
+def sealed_changes(serial: int) -> Key:
+    """Return the key of the sealed changes of which the last one has this serial."""
+    return numbered_entry(SEALED_CHANGES, serial)
 
 
 def files_of(name: NormalizedName) -> str:
@@ -197,6 +215,20 @@ def project_of_incoming(key: Key) -> NormalizedName | None:
     """Return the project that a copy is adding commits to; None for any other key."""
     match = _INCOMING.fullmatch(key)
     return NormalizedName(match[1]) if match else None
+
+
+class PendingMark(Struct, frozen=True):
+    """A mark, and the commit that it is about."""
+
+    key: Key
+    project: NormalizedName
+    number: int
+
+
+def parse_pending_mark(key: Key) -> PendingMark | None:
+    """Return the commit that the mark at this key is about; None for any other key."""
+    match = _PENDING_MARK.fullmatch(key)
+    return PendingMark(key, NormalizedName(match[1]), int(match[2])) if match else None
 
 
 class FileKey(Struct, frozen=True):

@@ -4,7 +4,7 @@ Verification of a whole store: bytes, documents, journals, names, credentials; r
 A problem is damage, such as listed bytes that are missing or changed, or a journal and a document
 that disagree. A note is about a harmless leftover or a foreign object. Only problems make the
 command fail. The last journal entry and missing project names are always repaired, documents only
-with `rebuild`. With `sweep`, leftovers are deleted.
+and the list of changes only with `rebuild`. With `sweep`, leftovers are deleted.
 """
 
 import re
@@ -17,6 +17,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
+from wheelyard.catalog.changes import Changes
 from wheelyard.catalog.commit_transfer import finish_transfer
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.files import ORPHAN_AGE, listed_objects
@@ -29,6 +30,7 @@ from wheelyard.errors import NotFound, WheelyardError
 from wheelyard.model.project import File, Project
 from wheelyard.model.text import counted
 from wheelyard.model.token import TokenRecord, is_token_id
+from wheelyard.operations.changes_check import ChangesCheck
 from wheelyard.operations.findings import Findings, read_or_report, repair
 from wheelyard.operations.journaled_check import JournaledCheck
 from wheelyard.operations.publishing_cleanup import PublishingCleanup
@@ -51,6 +53,11 @@ class CheckedProject(Struct, frozen=True):
     """The document, read or rebuilt; None if it is missing or damaged."""
     is_consistent: bool
     """Whether document and journal are intact and agree; if not, its list of files is uncertain."""
+
+    @property
+    def revision(self) -> int:
+        """The number of its last commit; 0 without a document."""
+        return self.project.revision if self.project else 0
 
     def listed_keys(self) -> Iterator[Key]:
         """Yield the keys of the distributions and core metadata that the project lists."""
@@ -112,6 +119,7 @@ class Check(Struct, frozen=True):
     runtime: Runtime
     publishing_cleanup: PublishingCleanup
     sessions: SessionRecords
+    changes: Changes
     threads: int = 1
     """The number of projects that are checked concurrently."""
 
@@ -131,6 +139,8 @@ class Check(Struct, frozen=True):
             findings.add(found)
             checked[project.name] = project
         known = self._repair_names(checked.values(), findings)
+        revisions = {each.name: each.revision for each in checked.values()}
+        ChangesCheck(self.changes, findings).run(revisions, rebuild=rebuild)
         self._check_tokens(findings, sweep=sweep)
         JournaledCheck(ACCESS, self.stores.credentials, findings).run(rebuild=rebuild)
         JournaledCheck(DECISIONS, self.stores.documents, findings).run(rebuild=rebuild)
@@ -148,7 +158,7 @@ class Check(Struct, frozen=True):
                 findings.add_foreign_object(entry.key)
                 continue
             try:
-                finish_transfer(self.stores.documents, entry.key)
+                finish_transfer(self.stores.documents, self.runtime, entry.key)
             except WheelyardError as fault:
                 findings.problems.append(
                     f"{entry.key}, of an interrupted copy, cannot be used: {fault.message} If it "

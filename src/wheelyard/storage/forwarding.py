@@ -5,10 +5,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import Entry, FileBody, Found, Key, ObjectVersion, Store, WebType
+
+READ_ONLY: Final = "read_only"
+"""The error code of each write to a store that is only read."""
 
 
 class ForwardingStore(ABC):
@@ -107,4 +110,4 @@ class ReadOnlyStore(ForwardingStore):
 
     def _for_write(self, key: Key) -> NoReturn:
         message = f"{key} is not written: [server] read_only forbids it."
-        raise Unavailable(message, code="read_only")
+        raise Unavailable(message, code=READ_ONLY)

@@ -12,6 +12,7 @@ from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.caller_tokens import CallerTokens
 from wheelyard.authentication.sessions import Sessions
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
+from wheelyard.catalog.changes import Changes
 from wheelyard.catalog.document_cache import CachePolicy
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.format import Catalog, open_catalog
@@ -69,6 +70,7 @@ class Index(Struct, frozen=True, kw_only=True):
     """For writes that lose a race."""
     files: Files
     projects: Projects
+    changes: Changes
     store_metrics: StoreMetrics
     """The durations and results of the operations on the store."""
     uploads: Uploads
@@ -107,6 +109,7 @@ class Index(Struct, frozen=True, kw_only=True):
             self.runtime,
             self.publishing_cleanup,
             self.sessions.records,
+            self.changes,
             threads=1 if self.is_local else REMOTE_CHECK_THREADS,
         )
 
@@ -209,6 +212,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         store_metrics=store_metrics,
         files=files,
         projects=projects,
+        changes=catalog.changes,
         uploads=Uploads(projects, files, spool, runtime, _upload_rules(settings), claims),
         search=search,
         lifecycle=Lifecycle(projects, files, runtime),

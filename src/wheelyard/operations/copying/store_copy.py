@@ -152,10 +152,9 @@ class _Copying(Struct):
 
     def finish_transfers(self) -> None:
         """Complete what an interrupted copy has begun to write; problems are found again later."""
-        entries = [entry.key for entry in self.copy.target.documents.list(keys.INCOMING)]
-        for _ in self._each(
-            lambda key: finish_transfer(self.copy.target.documents, key), entries, str
-        ):
+        target, runtime = self.copy.target.documents, self.copy.retries.runtime
+        entries = [entry.key for entry in target.list(keys.INCOMING)]
+        for _ in self._each(lambda key: finish_transfer(target, runtime, key), entries, str):
             pass
 
     def claim_names(self) -> None:
@@ -369,7 +368,8 @@ class _Copying(Struct):
                     "there."
                 )
             if commits:
-                transfer(self.copy.target.documents, plan.name, commits)
+                runtime = self.copy.retries.runtime
+                transfer(self.copy.target.documents, runtime, plan.name, commits)
         return plan
 
     def _commits(self, newest: Project, after: int, last: int) -> list[Commit]:

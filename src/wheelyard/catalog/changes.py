@@ -1,0 +1,322 @@
+"""
+The feed: which projects have changed, in one order over all projects.
+
+Right before a commit its writer puts a mark, an empty object of its own (`mark_commit`). Whoever
+asks for changes lists the marks, reads the revisions of the marked projects, gives a serial to each
+that has changed, by one compare-and-swap of `changes.json`, and then deletes the marks of commits
+that have one. So no commit waits for an object that commits of other projects write, and a commit
+without a serial has a mark, also if its writer or whoever gave serials has died.
+
+`changes.json` has the newest entries. The older ones are sealed: objects that never change, each
+with the serial before its first entry, so that a lost one is noticed.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Final
+
+from msgspec import Struct
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.document_cache import Codec, DamageIgnored, DocumentCache, damaged
+from wheelyard.concurrency.prefetch import prefetch_map
+from wheelyard.concurrency.runtime import ConflictRetries, Runtime
+from wheelyard.errors import RETRY_AFTER_SECONDS, NotFound, Unavailable
+from wheelyard.storage.base import ABSENT, Key, Store, Stored
+from wheelyard.storage.forwarding import READ_ONLY
+
+MARK_AGE: Final = timedelta(days=1)
+"""The age from which a mark without a commit is deleted."""
+COMMIT_SECONDS: Final = (MARK_AGE / 2).total_seconds()
+"""How old its mark may be when a commit is made; half, as clocks differ."""
+BATCH: Final = 500
+"""The most entries that are added by one write of `changes.json`."""
+MOST_ENTRIES: Final = 1_000
+"""As soon as `changes.json` has so many entries, the next write seals the first of them."""
+SEALED_ENTRIES: Final = 500
+"""The entries that are sealed at a time."""
+SERIALS_BEGIN: Final = datetime(2020, 1, 1, tzinfo=UTC)
+"""When the serial 0 was. Counted in seconds, serials fit into the 32 bits of XML-RPC until 2088."""
+
+
+def mark_commit(store: Store, runtime: Runtime, name: NormalizedName, number: int) -> None:
+    """
+    Mark that a project may get the commit `number`; it has to be made right after.
+
+    Raises Unavailable if that took so long that the mark may be deleted before the commit is made.
+    """
+    began = runtime.monotonic()
+    # a key of its own: nobody else writes it, or deletes it as an old one while it is needed
+    store.put(keys.pending_mark(name, number, runtime.new_id()), b"", None)
+    if runtime.monotonic() - began > COMMIT_SECONDS:
+        fact = "This process stood still for too long during a commit."
+        raise Unavailable(f"{fact} Try again.", short=fact, retry_after=RETRY_AFTER_SECONDS)
+
+
+class ProjectChange(Struct, frozen=True, array_like=True):
+    """An entry: at this serial, a project had this revision."""
+
+    serial: int
+    project: NormalizedName
+    revision: int
+
+
+class SealedChanges(Struct, frozen=True):
+    """Entries that never change."""
+
+    previous: int
+    """The serial of the entry before these."""
+    entries: tuple[ProjectChange, ...]
+
+
+class ChangeLog(Struct, frozen=True, dict=True):
+    """The stored document `changes.json`."""
+
+    revision: int = 0
+    write_id: str = ""
+    """A random id of this write."""
+    start: int = 0
+    """The serial after which the feed begins; not 0 if it was made again."""
+    previous: int = 0
+    """The serial of the last sealed entry; `start` if there is none."""
+    entries: tuple[ProjectChange, ...] = ()
+
+    @property
+    def newest(self) -> int:
+        """The highest serial that was given."""
+        return self.entries[-1].serial if self.entries else self.previous
+
+    @cached_property
+    def revisions(self) -> Mapping[NormalizedName, int]:
+        """The revision in the newest entry of each project that has one here."""
+        return {each.project: each.revision for each in self.entries}
+
+
+class _Revision(Struct, frozen=True):
+    """What is read of a project's document: also of one that only a newer version can show."""
+
+    revision: int
+
+
+Marks = Mapping[NormalizedName, Sequence[keys.PendingMark]]
+"""Marks by project."""
+
+_REVISIONS: Final = Codec(_Revision)
+_SEALED: Final = Codec(SealedChanges)
+
+
+class Changes(Struct, frozen=True):
+    """
+    The changes of all projects, each with its serial; safe to share by threads and processes.
+
+    Serials rise, with gaps. Who has seen a serial never finds a new change at it or below. They
+    follow the clock if that is ahead of them, so that a feed that was made again, or is another
+    store's copy, does not repeat serials which somebody has seen. A project's serial is that of its
+    newest entry. After a crash a project may have two entries with one revision.
+    """
+
+    store: Store
+    documents: DocumentCache[ChangeLog]
+    runtime: Runtime
+    retries: ConflictRetries
+    threads: int
+    """The number of documents that are read concurrently."""
+
+    def since(self, serial: int) -> tuple[list[ProjectChange], int]:
+        """
+        Return the changes after a serial that was returned before, and the newest serial.
+
+        0 is the beginning. Each commit that was made before this call is among the changes up to
+        the newest serial, unless the document of its project is damaged. In a store that is
+        read-only, only changes that have a serial already are returned.
+
+        Raises:
+            NotFound: The feed has no such serial (code `unknown_serial`), since the store was
+                restored from a backup, or the feed made again.
+            Unavailable: A document of the feed is damaged, or the store does not answer.
+        """
+        log = self._sequenced()
+        return self._entries(log, serial), log.newest
+
+    def remove_stale(self, now: datetime) -> int:
+        """
+        Delete the marks that are older than a day and have no commit; return their number.
+
+        Before that, it gives serials to all commits.
+        """
+        self._sequenced()
+        limit, removed = (now - MARK_AGE).timestamp(), 0
+        for entry in self.store.list(keys.PENDING):
+            mark = keys.parse_pending_mark(entry.key)
+            if mark is not None and entry.modified < limit:
+                revision = self._revision(mark.project)
+                if revision is not None and revision < mark.number:
+                    self.store.delete(entry.key)
+                    removed += 1
+        return removed
+
+    def unmarked(self, revisions: Mapping[NormalizedName, int]) -> list[NormalizedName]:
+        """
+        Return the projects whose `revisions`, read before this call, have neither serial nor mark.
+
+        Gives no serials. Raises Unavailable if a document of the feed is damaged or lost.
+        """
+        marks = self._marks()
+        log = self.documents.get(keys.CHANGES, "current").value
+        newest = {each.project: each.revision for each in self._entries(log, 0)} if log else {}
+        missing = [
+            name
+            for name, revision in revisions.items()
+            if newest.get(name, 0) < revision
+            and not (name in marks and _lowest(marks[name]) <= revision)
+        ]
+        if missing and log is None:
+            raise _lost(keys.CHANGES)
+        return missing
+
+    def mark(self, name: NormalizedName, revision: int) -> None:
+        """Let a project's revision get a serial."""
+        mark_commit(self.store, self.runtime, name, revision)
+
+    def rebuild(self, revisions: Mapping[NormalizedName, int]) -> None:
+        """
+        Begin the feed again, with entries of these projects to come; no old serial is known then.
+
+        Raises Conflict if the feed was changed meanwhile. Call `unmarked` afterwards: marks may
+        have been deleted by a process that knew the feed as it was.
+        """
+        found = self.store.get(keys.CHANGES)
+        for name, revision in revisions.items():
+            self.mark(name, revision)
+        last = _seconds_of_serials(self.runtime)
+        for entry in self.store.list(keys.SEALED_CHANGES):
+            last = max(last, keys.entry_number(keys.SEALED_CHANGES, entry.key) or 0)
+        # entries that are lost had serials by the clock, or after those of the sealed ones
+        start = last + MOST_ENTRIES + BATCH
+        log = ChangeLog(1, self.runtime.new_id(), start, start)
+        version = found.version if isinstance(found, Stored) else ABSENT
+        self.store.put(keys.CHANGES, self.documents.codec.encode(log), version)
+
+    def _sequenced(self) -> ChangeLog:
+        """Give a serial to each commit that was made before this call; return the log."""
+        # listed before the log is read: who deleted a mark had written its commit's serial before
+        marks = self._marks()
+        names, log = sorted(marks), ChangeLog()
+        for start in range(0, max(len(names), 1), BATCH):
+            log = self._sequence({name: marks[name] for name in names[start : start + BATCH]})
+        return log
+
+    def _sequence(self, marks: Marks) -> ChangeLog:
+        """Give serials to those marked projects that have changed, and delete their marks."""
+        for _ in self.retries.attempts():
+            before = self.documents.get(keys.CHANGES, "current")
+            if before.value is None:
+                self._require_new()
+            log = before.value or ChangeLog()
+            # read after the log, so that none is older than what the log says of its project
+            made = self._made(marks)
+            changed = [each for each in made.items() if log.revisions.get(each[0]) != each[1]]
+            with _ReadOnlyIgnored():
+                if changed:
+                    after = self._added(log, changed)
+                    # if the answer is lost, the next attempt finds the entries, or adds them
+                    if not self.documents.swap(keys.CHANGES, after, before.version):
+                        continue
+                    log = after
+                found = (mark for name in made for mark in marks[name])
+                done = (mark.key for mark in found if mark.number <= made[mark.project])
+                for _ in prefetch_map(self.store.delete, done, self.threads):
+                    pass
+            return log
+        raise self.retries.exhausted("the list of changes")
+
+    def _added(self, log: ChangeLog, changed: Sequence[tuple[NormalizedName, int]]) -> ChangeLog:
+        """Return the log after these revisions of projects; write what it no longer has."""
+        previous, entries = log.previous, log.entries
+        if len(entries) >= MOST_ENTRIES:
+            sealed, entries = entries[:SEALED_ENTRIES], entries[SEALED_ENTRIES:]
+            # the bytes follow from the log: whoever writes the same key writes the same
+            body = _SEALED.encode(SealedChanges(previous, sealed))
+            previous = sealed[-1].serial
+            self.store.put(keys.sealed_changes(previous), body, None)
+        first = max(log.newest + 1, _seconds_of_serials(self.runtime))
+        new = [ProjectChange(first + at, *each) for at, each in enumerate(changed)]
+        write_id = self.runtime.new_id()
+        return ChangeLog(log.revision + 1, write_id, log.start, previous, (*entries, *new))
+
+    def _made(self, marks: Marks) -> dict[NormalizedName, int]:
+        """Return the revisions of the projects that have a marked commit."""
+        found = zip(marks, prefetch_map(self._revision, marks, self.threads), strict=True)
+        return {
+            name: revision
+            for name, revision in found
+            if revision is not None and revision >= _lowest(marks[name])
+        }
+
+    def _revision(self, name: NormalizedName) -> int | None:
+        """Return a project's revision; 0 without a document, None if it is damaged."""
+        key = keys.project(name)
+        found = self.store.get(key)
+        with DamageIgnored():
+            return _REVISIONS.decode(key, found.body).revision if isinstance(found, Stored) else 0
+        return None
+
+    def _marks(self) -> Marks:
+        marks = dict[NormalizedName, list[keys.PendingMark]]()
+        for entry in self.store.list(keys.PENDING):
+            mark = keys.parse_pending_mark(entry.key)
+            if mark is not None:
+                marks.setdefault(mark.project, []).append(mark)
+        return marks
+
+    def _require_new(self) -> None:
+        """Raise Unavailable if the store has projects without mark, so that the log is lost."""
+        names = {keys.project_of(entry.key) for entry in self.store.list(keys.PROJECTS)} - {None}
+        # marks and log again, in this order: another process may give the first serials just now
+        if names - self._marks().keys() and self.store.get(keys.CHANGES) is None:
+            raise _lost(keys.CHANGES)
+
+    def _entries(self, log: ChangeLog, serial: int) -> list[ProjectChange]:
+        """Return the entries after a serial; raise NotFound if it was never given."""
+        parts, previous = [log.entries], log.previous
+        while previous > max(serial, log.start):
+            key = keys.sealed_changes(previous)
+            found = self.store.get(key)
+            if not isinstance(found, Stored):
+                raise _lost(key)
+            sealed = _SEALED.decode(key, found.body)
+            parts.append(sealed.entries)
+            previous = sealed.previous
+        entries = [each for part in reversed(parts) for each in part]
+        if serial not in {0, previous} and all(each.serial != serial for each in entries):
+            fact = f"No change has the serial {serial} here: begin again with 0."
+            raise NotFound(fact, code="unknown_serial")
+        return [each for each in entries if each.serial > serial]
+
+
+class _ReadOnlyIgnored:
+    """Suppresses the Unavailable of a store that may only be read in a `with` block."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: object, _traceback: object) -> bool:
+        return isinstance(error, Unavailable) and error.code == READ_ONLY
+
+
+def _lowest(marks: Sequence[keys.PendingMark]) -> int:
+    return min(mark.number for mark in marks)
+
+
+def _lost(key: Key) -> Unavailable:
+    return damaged(
+        f"{key} is lost, which says in what order projects have changed. Run 'wheelyard check "
+        "--rebuild', or restore the store from a backup.",
+        "lost",
+    )
+
+
+def _seconds_of_serials(runtime: Runtime) -> int:
+    return int((runtime.now() - SERIALS_BEGIN).total_seconds())

@@ -1,0 +1,333 @@
+"""Serials of changes: what they cost, what was lost and is found, and what is left behind."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.utils import NormalizedName
+
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.catalog.invariants import DEMO, changes_in
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import Clock, IndexHarness, fake_runtime
+from tests.storage.wrapping import ObservedStore
+from wheelyard.catalog import changes as module
+from wheelyard.catalog import keys
+from wheelyard.catalog.changes import Changes, ProjectChange
+from wheelyard.catalog.document_cache import CachePolicy
+from wheelyard.catalog.format import Catalog, open_catalog
+from wheelyard.errors import NotFound, Unavailable
+from wheelyard.model.project import AnyEvent, Project, Status, StatusSet
+from wheelyard.storage.base import ABSENT, Key, Store, Stores
+from wheelyard.storage.forwarding import ReadOnlyStore
+from wheelyard.storage.memory import MemoryStore
+
+OTHER = NormalizedName("other")
+CLOCK = 189_388_800
+"""The serial of the moment at which the clocks of tests stand."""
+
+
+class Process:
+    """A process that commits and follows, with a catalog of its own over a shared store."""
+
+    def __init__(self, store: Store, seed: int, clock: Clock | None = None) -> None:
+        self.store = FaultyStore(store)
+        self.clock = clock or Clock()
+        self.runtime = fake_runtime(self.clock, seed)
+        policy = CachePolicy(is_local=True, freshness=0, capacity=1 << 20)
+        self.catalog: Catalog = open_catalog(
+            Stores.of(self.store), self.runtime, policy, lambda *_: None
+        )
+        self.store.calls.clear()
+
+    @property
+    def changes(self) -> Changes:
+        """Its changes."""
+        return self.catalog.changes
+
+    def commit(self, name: NormalizedName) -> int:
+        """Make a commit to a project; return its number."""
+        event = StatusSet(at=self.clock.now, by="local:alice", status=Status.ACTIVE, reason="")
+
+        def intent(_: Project) -> tuple[AnyEvent, ...]:
+            return (event,)
+
+        return self.catalog.projects.commits.submit(name, intent).after.revision
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """The store of all processes."""
+    return MemoryStore(Clock().seconds)
+
+
+@pytest.fixture
+def process(store: MemoryStore) -> Process:
+    """One process."""
+    return Process(store, 1)
+
+
+def marks_in(store: Store) -> list[str]:
+    """Return the keys of all marks."""
+    return [entry.key for entry in store.list(keys.PENDING)]
+
+
+def test_what_a_commit_costs(process: Process) -> None:
+    """A commit costs one write more, of an object that nobody else writes, before its document."""
+    process.commit(DEMO)
+    process.commit(DEMO)
+
+    writes = [key for verb, key in process.store.calls if verb == "put"]
+    marks = [key for key in writes if key.startswith(keys.PENDING)]
+    assert len(writes) == 6
+    assert writes.index(marks[1]) < len(writes) - 2
+    assert len(set(marks)) == 2
+    assert keys.CHANGES not in writes
+
+
+def test_what_following_costs(process: Process) -> None:
+    """Nothing new costs one listing and one read; one batch of changes costs one write of all."""
+    process.commit(DEMO)
+    process.commit(OTHER)
+    process.commit(OTHER)
+    process.store.calls.clear()
+
+    _, newest = process.changes.since(0)
+
+    verbs = [verb for verb, key in process.store.calls if not key.startswith(keys.PENDING)]
+    assert verbs.count("put") == 1
+    assert marks_in(process.store) == []
+    process.store.calls.clear()
+    assert process.changes.since(newest) == ([], newest)
+    assert process.store.calls == [("list", keys.PENDING), ("get", keys.CHANGES)]
+
+
+def test_serials_are_one_order_of_all_projects(process: Process) -> None:
+    """Serials rise over all projects; several commits of one project may share one."""
+    process.commit(DEMO)
+    process.commit(OTHER)
+    first, newest = process.changes.since(0)
+    assert first == [ProjectChange(CLOCK, DEMO, 1), ProjectChange(CLOCK + 1, OTHER, 1)]
+
+    process.commit(DEMO)
+    process.commit(DEMO)
+    assert process.changes.since(newest) == ([ProjectChange(CLOCK + 2, DEMO, 3)], CLOCK + 2)
+
+
+def test_a_commit_while_another_one_gets_its_serial(process: Process, store: MemoryStore) -> None:
+    """A newer revision that got its serial meanwhile is never followed by an older one."""
+    process.commit(DEMO)
+    other = Process(store, 2)
+    happens = iter([lambda: (other.commit(DEMO), other.changes.since(0))])
+
+    def on_call(verb: str, key: str) -> None:
+        if (verb, key) == ("get", keys.CHANGES):
+            next(happens, lambda: None)()
+
+    follower = Process(ObservedStore(store, on_call), 3)
+
+    assert [each.revision for each in follower.changes.since(0)[0]] == [2]
+
+
+def test_an_empty_store(process: Process) -> None:
+    """A store without any commit has no changes, and asking writes nothing."""
+    assert process.changes.since(0) == ([], 0)
+    assert {verb for verb, _ in process.store.calls} == {"list", "get"}
+
+
+PROJECTS = st.sampled_from([NormalizedName(f"p{number}") for number in range(4)])
+STEP = st.tuples(st.sampled_from(["commit", "follow", "die"]), st.integers(0, 2), PROJECTS)
+
+
+@given(st.lists(STEP, max_size=40), st.integers(1, 3), st.integers(1, 3))
+def test_followers_miss_nothing(
+    steps: list[tuple[str, int, NormalizedName]], most: int, batch: int
+) -> None:
+    """Followers of several processes see each project's last commit, however entries are sealed."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(module, "MOST_ENTRIES", most)
+        patched.setattr(module, "SEALED_ENTRIES", most)
+        patched.setattr(module, "BATCH", batch)
+        store, revisions = MemoryStore(Clock().seconds), dict[NormalizedName, int]()
+        processes = [Process(store, seed) for seed in range(3)]
+        seen = [list[ProjectChange]() for _ in processes]
+        for what, number, name in steps:
+            process = processes[number]
+            if what == "commit":
+                revisions[name] = process.commit(name)
+                continue
+            if what == "die":  # after the serials are written
+                process = Process(store, number)
+                process.store.faults = (Fault(FaultKind.CRASH, "delete"),)
+            cursor = seen[number][-1].serial if seen[number] else 0
+            try:
+                entries, newest = process.changes.since(cursor)
+            except ProcessCrash:
+                continue
+            seen[number] += entries
+            assert newest == (seen[number][-1].serial if seen[number] else 0)
+            assert {each.project: each.revision for each in seen[number]} == revisions
+        for each in seen:
+            assert each == list(changes_in(store))[: len(each)]
+
+
+def test_a_document_that_is_damaged(process: Process, store: MemoryStore) -> None:
+    """A damaged document holds up no other project; its change comes when it is sound again."""
+    process.commit(DEMO)
+    process.commit(OTHER)
+    key = keys.project(DEMO)
+    (entry,) = (each for each in store.list(key))
+    sound = b"".join(store.read(entry.key))
+    store.put(key, b"{", None)
+
+    entries, newest = process.changes.since(0)
+    assert [each.project for each in entries] == [OTHER]
+
+    store.put(key, sound, None)
+    assert [each.project for each in process.changes.since(newest)[0]] == [DEMO]
+
+
+def test_a_store_that_is_only_read(process: Process, store: MemoryStore) -> None:
+    """Who may only read sees the changes that have a serial, and gives none."""
+    process.commit(DEMO)
+    seen = process.changes.since(0)
+    process.commit(OTHER)
+
+    reader = Process(ReadOnlyStore(store), 2)
+
+    assert reader.changes.since(0) == seen
+    assert len(marks_in(store)) == 1
+
+
+def test_a_serial_that_was_never_given(process: Process) -> None:
+    """Whoever asks for changes after an unknown serial is told to begin again."""
+    process.commit(DEMO)
+    with pytest.raises(NotFound, match="begin again with 0") as caught:
+        process.changes.since(7)
+    assert caught.value.code == "unknown_serial"
+
+
+def test_a_store_that_was_restored(process: Process, store: MemoryStore) -> None:
+    """After a restore no serial means another change than the one that somebody has seen."""
+    process.commit(DEMO)
+    process.changes.since(0)
+    backup = {entry.key: b"".join(store.read(entry.key)) for entry in store.list("")}
+    process.clock.advance(seconds=60)
+    process.commit(OTHER)
+    _, seen = process.changes.since(0)
+
+    restored = MemoryStore(process.clock.seconds)
+    for key, body in backup.items():
+        restored.put(Key(key), body, ABSENT)
+    process.clock.advance(seconds=60)
+    later = Process(restored, 3, process.clock)
+    later.commit(NormalizedName("third"))
+
+    assert later.changes.since(0)[1] > seen
+    with pytest.raises(NotFound):
+        later.changes.since(seen)
+
+
+def lose_log(store: Store) -> None:
+    """Lose the newest changes."""
+    store.delete(keys.CHANGES)
+
+
+def damage_log(store: Store) -> None:
+    """Damage the newest changes."""
+    store.put(keys.CHANGES, b"{", None)
+
+
+def lose_sealed(store: Store) -> None:
+    """Lose sealed changes."""
+    store.delete(next(store.list(keys.SEALED_CHANGES)).key)
+
+
+@pytest.mark.parametrize("harm", [lose_log, damage_log, lose_sealed])
+def test_a_feed_that_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Store], None]
+) -> None:
+    """A lost or damaged list is reported, and made again with higher serials on request."""
+    monkeypatch.setattr(module, "MOST_ENTRIES", 1)
+    monkeypatch.setattr(module, "SEALED_ENTRIES", 1)
+    harness, seen = IndexHarness(tmp_path), 0
+    for name in ("demo", "other"):
+        harness.upload(make_wheel(name))
+        _, seen = harness.index.changes.since(0)
+    harness.upload(make_wheel("third"))
+    harm(harness.store)
+
+    with pytest.raises(Unavailable) as caught:
+        harness.opened(3).changes.since(0)
+    assert caught.value.code == "damaged_document"
+    assert any("With --rebuild" in problem for problem in harness.check().problems)
+
+    findings = harness.check(rebuild=True)
+
+    assert findings.problems == []
+    entries, _ = harness.opened(4).changes.since(0)
+    assert [each.project for each in entries] == ["demo", "other", "third"]
+    assert entries[0].serial > seen
+    with pytest.raises(NotFound):
+        harness.opened(5).changes.since(seen)
+    assert harness.check().repaired == []
+
+
+def test_a_check_finds_a_commit_without_mark(tmp_path: Path) -> None:
+    """A check marks the last commit of a project again if it has neither mark nor serial."""
+    harness = IndexHarness(tmp_path)
+    harness.upload(make_wheel())
+    harness.index.changes.since(0)
+    harness.upload(make_wheel(version="2.0"))
+    for key in marks_in(harness.store):
+        harness.store.delete(Key(key))
+
+    assert harness.check().repaired == ["demo: its last change will be in the list of changes"]
+    assert harness.check().repaired == []
+    assert [each.revision for each in harness.index.changes.since(0)[0]] == [1, 2]
+
+
+def test_a_check_finds_foreign_objects(tmp_path: Path) -> None:
+    """A check notes what is no mark and no list of changes, and following passes it over."""
+    harness = IndexHarness(tmp_path)
+    for key in ("pending/demo", "changes/notes.txt"):
+        harness.store.put(Key(key), b"", ABSENT)
+
+    assert len(harness.check().notes) == 2
+    assert harness.index.changes.since(0) == ([], 0)
+
+
+def test_stale_marks(process: Process) -> None:
+    """A mark without a commit is deleted after a day; that of a commit gives it a serial."""
+    store = MemoryStore(process.clock.seconds)
+    writer = Process(store, 2, process.clock)
+    writer.store.faults = (Fault(FaultKind.CRASH, "put", keys.project(DEMO)),)
+    with pytest.raises(ProcessCrash):
+        writer.commit(DEMO)
+    sweeping = Process(store, 3, process.clock)
+    sweeping.commit(OTHER)
+
+    process.clock.advance(hours=24)
+    assert sweeping.changes.remove_stale(process.clock.now) == 0
+    assert len(marks_in(store)) == 1
+    process.clock.advance(seconds=1)
+    assert sweeping.changes.remove_stale(process.clock.now) == 1
+    assert marks_in(store) == []
+    assert [each.project for each in sweeping.changes.since(0)[0]] == [OTHER]
+
+
+def test_a_writer_that_stands_still(process: Process, store: MemoryStore) -> None:
+    """A writer that stands still for half a day after its mark gives its commit up."""
+    hours = iter([12])
+
+    def on_call(_: str, key: str) -> None:
+        if key.startswith(keys.PENDING):
+            process.clock.advance(hours=next(hours, 0), seconds=1)
+
+    writer = Process(ObservedStore(store, on_call), 2, process.clock)
+
+    with pytest.raises(Unavailable, match="stood still"):
+        writer.commit(DEMO)
+    assert writer.commit(DEMO) == 1

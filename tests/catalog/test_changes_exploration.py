@@ -1,0 +1,91 @@
+"""The feed, played in every order: writers beside those who give serials and read changes."""
+
+from pathlib import Path
+
+import pytest
+from packaging.utils import NormalizedName
+
+from tests.catalog.explorer import Explorer, InvariantViolated, Scenario, follow, verify
+from tests.catalog.invariants import WriteIntent
+from tests.catalog.test_exploration import ONE, OTHER_BYTES, THREE, TWO
+from wheelyard.catalog import changes, commits
+from wheelyard.catalog.changes import mark_commit
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.storage.base import Store
+
+pytestmark = pytest.mark.slow
+
+UPLOAD = {"A": WriteIntent(TWO)}
+
+
+@pytest.fixture
+def _seals_each_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes, "MOST_ENTRIES", 1)
+    monkeypatch.setattr(changes, "SEALED_ENTRIES", 1)
+    monkeypatch.setattr(changes, "BATCH", 1)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize(("faults", "late", "fewest"), [(1, True, 500), (2, False, 900)])
+def test_a_writer_and_a_follower(
+    tmp_path: Path, faults: int, fewest: int, *, is_first: bool, late: bool
+) -> None:
+    """A commit gets its serial, wherever writer and follower fail, also if a write comes late."""
+    before = () if is_first else (ONE,)
+    scenario = Scenario(tmp_path, UPLOAD, before, others={"F": follow}, late=late)
+
+    assert Explorer(scenario, faults).explore().states >= fewest
+
+
+@pytest.mark.usefixtures("_seals_each_entry")
+def test_two_followers(tmp_path: Path) -> None:
+    """Two followers who give serials at once agree about each, also while entries are sealed."""
+    scenario = Scenario(tmp_path, UPLOAD, (ONE,), others={"F": follow, "G": follow})
+
+    assert Explorer(scenario, faults=0).explore().states >= 8_000
+
+
+@pytest.mark.usefixtures("_seals_each_entry")
+def test_a_check_beside_a_writer_and_a_follower(tmp_path: Path) -> None:
+    """A check never takes a commit for one without serial or mark."""
+    scenario = Scenario(tmp_path, UPLOAD, (ONE,), others={"F": follow, "C": verify})
+
+    assert Explorer(scenario, faults=0).explore().states >= 1_000
+
+
+@pytest.mark.usefixtures("_seals_each_entry")
+def test_two_followers_that_fail(tmp_path: Path) -> None:
+    """Two followers agree about each serial, wherever they fail, in schedules drawn at random."""
+    scenario = Scenario(tmp_path, UPLOAD, (ONE,), others={"F": follow, "G": follow}, late=True)
+
+    assert len(Explorer(scenario, faults=3).sample(seed=1, schedules=300).answers) > 10
+
+
+def test_three_writers_and_two_followers(tmp_path: Path) -> None:
+    """Three writers and two followers with three faults keep every promise, at random."""
+    intents = {
+        "A": WriteIntent(ONE),
+        "B": WriteIntent(OTHER_BYTES),
+        "C": WriteIntent(THREE),
+        "D": WriteIntent(TWO, delete=True),
+    }
+    scenario = Scenario(tmp_path, intents, (TWO,), others={"F": follow, "G": follow}, late=True)
+
+    result = Explorer(scenario, faults=3).sample(seed=1, schedules=100)
+
+    assert len(result.answers) > 10
+
+
+def test_the_explorer_sees_a_mark_that_comes_too_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer that marks another commit than its own is found out."""
+
+    def mark(store: Store, runtime: Runtime, name: NormalizedName, number: int) -> None:
+        mark_commit(store, runtime, name, number + 1)
+
+    monkeypatch.setattr(commits, "mark_commit", mark)
+    scenario = Scenario(tmp_path, UPLOAD, (), others={"F": follow})
+
+    with pytest.raises(InvariantViolated, match="commit 1 has neither a serial nor a mark"):
+        Explorer(scenario, faults=0).explore()
