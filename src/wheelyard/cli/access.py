@@ -29,7 +29,7 @@ from wheelyard.model.principals import with_name
 from wheelyard.model.text import escaped
 from wheelyard.operations.access_control import AccessList, GroupChange, ListedGrant
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
-from wheelyard.storage.gcs.location import is_bucket
+from wheelyard.storage.location import is_bucket
 from wheelyard.wiring.index import Index, index_without_store, open_index
 
 with_note = click.option("--note", default="", help="Why; the history shows it.")

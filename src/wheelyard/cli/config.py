@@ -28,7 +28,7 @@ from wheelyard.model.text import escaped
 from wheelyard.settings.load import LoadedSettings
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, all_settings
 from wheelyard.settings.warnings import unmatched_grants
-from wheelyard.storage.gcs.location import is_bucket
+from wheelyard.storage.location import is_bucket
 from wheelyard.wiring.index import index_without_store, open_index
 from wheelyard.wiring.stores import bucket_errors, system_runtime
 

@@ -19,7 +19,7 @@ from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.text import counted, escaped
 from wheelyard.operations.copying.store_copy import CopyReport, StoreCopy
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, StoreSettings
-from wheelyard.storage.gcs.location import is_bucket, parse_location
+from wheelyard.storage.location import is_bucket, parse_location
 from wheelyard.wiring.index import Index, open_index
 
 LOCAL_THREADS: Final = 4

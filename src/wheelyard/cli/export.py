@@ -23,7 +23,7 @@ from wheelyard.model.text import counted, escaped
 from wheelyard.settings.sections import MEMORY_LOCATION
 from wheelyard.settings.validation import is_public
 from wheelyard.settings.value_checks import is_url
-from wheelyard.storage.gcs.location import is_bucket, parse_location
+from wheelyard.storage.location import is_bucket, parse_location
 from wheelyard.wiring.index import Index
 
 

@@ -23,7 +23,7 @@ from wheelyard.operations.importing.report import FileStatus, Report
 from wheelyard.settings.load import process_environment
 from wheelyard.settings.sections import Settings
 from wheelyard.sources.source_factory import AUTO, KIND_TITLES, KINDS, SourceRequest, open_source
-from wheelyard.storage.gcs.location import is_bucket
+from wheelyard.storage.location import is_bucket
 from wheelyard.wiring.index import open_index
 from wheelyard.wiring.stores import system_runtime
 

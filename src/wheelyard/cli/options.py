@@ -27,7 +27,7 @@ from wheelyard.settings.load import (
 )
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
 from wheelyard.settings.warnings import warnings_for
-from wheelyard.storage.gcs.location import is_bucket
+from wheelyard.storage.location import is_bucket
 from wheelyard.wiring.index import Index, open_index
 from wheelyard.wiring.stores import system_runtime
 

@@ -16,7 +16,7 @@ from wheelyard.model.name_patterns import parse_name_patterns
 from wheelyard.model.text import escaped
 from wheelyard.settings.sections import Settings
 from wheelyard.settings.upstream_validation import private_name_patterns
-from wheelyard.storage.gcs.location import is_bucket
+from wheelyard.storage.location import is_bucket
 from wheelyard.wiring.index import Index, open_index
 
 logger = logging.getLogger("wheelyard")

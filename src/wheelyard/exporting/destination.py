@@ -27,7 +27,7 @@ from wheelyard.model.text import escaped
 from wheelyard.settings.sections import MEMORY_LOCATION
 from wheelyard.storage.base import Key, Store, WebType
 from wheelyard.storage.forwarding import PrefixedStore
-from wheelyard.storage.gcs.location import BucketLocation, is_bucket, parse_location
+from wheelyard.storage.location import BucketLocation, is_bucket, parse_location
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import store_in
 

@@ -31,7 +31,7 @@ from wheelyard.settings.value_checks import (
     parse_bucket,
     quote_safely,
 )
-from wheelyard.storage.gcs.location import BucketLocation, is_bucket, parse_location
+from wheelyard.storage.location import BucketLocation, is_bucket, parse_location
 
 RESERVED_ROOTS: Final = frozenset(
     {"simple", "pypi", "legacy", "files", "project", "api", "raw", "packages"}

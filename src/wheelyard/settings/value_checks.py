@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from wheelyard.errors import Invalid, quoted
 from wheelyard.settings.sections import MEMORY_LOCATION
-from wheelyard.storage.gcs.location import BucketLocation, parse_location
+from wheelyard.storage.location import BucketLocation, parse_location
 
 HIDDEN_VALUE: Final = "a value with @, ?, # or % in it (not shown, because it may hold a secret)"
 

@@ -14,7 +14,7 @@ from wheelyard.model.name_patterns import parse_name_patterns
 from wheelyard.settings.sections import ServerSettings, Settings, all_settings, is_loopback
 from wheelyard.settings.upstream_validation import private_name_patterns
 from wheelyard.settings.validation import is_public
-from wheelyard.storage.gcs.location import is_bucket, parse_location
+from wheelyard.storage.location import is_bucket, parse_location
 
 SERVICE_ACCOUNT_SUFFIX: Final = ".gserviceaccount.com"
 """Suffix of the e-mail addresses of service accounts, and of no user's."""

@@ -18,7 +18,7 @@ from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.http_client.urls import is_url, redact_url
 from wheelyard.sources.candidate import EMPTY_MAPPING, bad_source, unreadable
 from wheelyard.sources.file_tree import FileTree, FolderTree, TreeEntry
-from wheelyard.storage.gcs.location import is_bucket, parse_location
+from wheelyard.storage.location import is_bucket, parse_location
 
 if TYPE_CHECKING:
     from wheelyard.storage.gcs.bucket_reader import BucketObject, BucketReader

@@ -27,7 +27,7 @@ from wheelyard.sources.field_parsing import clean_uploader, parse_epoch_seconds,
 from wheelyard.sources.file_tree import FileTree, to_candidate
 from wheelyard.sources.web.index_client import IndexClient
 from wheelyard.sources.web.resumable_download import ResumableDownload
-from wheelyard.storage.gcs.location import SCHEME, is_bucket
+from wheelyard.storage.location import SCHEME, is_bucket
 
 LIST_SUFFIXES: Final = (".json", ".jsonl", ".txt", ".lst")
 PROJECT_PAGE: Final = "simple/name/"

@@ -32,7 +32,7 @@ from wheelyard.sources.pypicloud import looks_like_pypicloud, pypicloud_candidat
 from wheelyard.sources.web.index_client import IndexClient, SourceCredentials
 from wheelyard.sources.web.index_source import IndexSource
 from wheelyard.sources.web.resumable_download import ResumableDownload
-from wheelyard.storage.gcs.location import is_bucket
+from wheelyard.storage.location import is_bucket
 
 AUTO: Final = "auto"
 KIND_TITLES: Final = MappingProxyType(

@@ -25,7 +25,7 @@ from wheelyard.model.access import ANONYMOUS, ANYONE_READS, EVERY_PROJECT, Actio
 from wheelyard.operations.access_control import AccessControl
 from wheelyard.operations.publishing_cleanup import PublishingCleanup
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.gcs.location import is_bucket, parse_location
+from wheelyard.storage.location import is_bucket, parse_location
 
 if TYPE_CHECKING:
     from wheelyard.authentication.trusted_publishing import TrustedPublishing, VerifyIdToken

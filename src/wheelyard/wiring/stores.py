@@ -27,9 +27,9 @@ from wheelyard.settings.sections import MEMORY_LOCATION, MIB, Settings, StoreSet
 from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.deferred import DeferredSpool, DeferredStore
 from wheelyard.storage.filesystem import storage_faults
-from wheelyard.storage.gcs.location import is_bucket, parse_location
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.local import OTHERS_RIGHTS, LocalStore, is_open_to_others
+from wheelyard.storage.location import is_bucket, parse_location
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 

@@ -23,7 +23,7 @@ from wheelyard.settings.upstream_validation import private_name_patterns
 from wheelyard.settings.value_checks import bad_setting
 from wheelyard.storage.base import Store
 from wheelyard.storage.forwarding import ReadOnlyStore
-from wheelyard.storage.gcs.location import is_bucket
+from wheelyard.storage.location import is_bucket
 from wheelyard.storage.spool import Spool
 from wheelyard.upstream.clients import make_clients
 from wheelyard.upstream.config import UpstreamConfig, UpstreamServer

@@ -10,7 +10,7 @@ from tests.fake_gcs.objects import Bucket
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store
 from wheelyard.storage.gcs.connect import ConnectedBucket, Downloads, open_bucket
-from wheelyard.storage.gcs.location import parse_location
+from wheelyard.storage.location import parse_location
 from wheelyard.storage.gcs.store import GcsStore
 from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.wiring.stores import system_runtime

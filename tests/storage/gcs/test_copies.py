@@ -9,7 +9,7 @@ from tests.storage.gcs.opened import Opener
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.storage.base import Key, WebType
 from wheelyard.storage.gcs.connect import operation_of
-from wheelyard.storage.gcs.location import BucketLocation
+from wheelyard.storage.location import BucketLocation
 from wheelyard.storage.gcs.store import GcsStore
 from wheelyard.storage.instrumented import Operation
 

@@ -13,7 +13,7 @@ from tests.refused import refused
 from wheelyard.errors import Invalid
 from wheelyard.storage.gcs.connect import email_of
 from wheelyard.storage.gcs.error_mapping import retry_after, status_of
-from wheelyard.storage.gcs.location import PREFIX_LIMIT, parse_location
+from wheelyard.storage.location import PREFIX_LIMIT, parse_location
 
 EMAIL = "index@project.example"
 

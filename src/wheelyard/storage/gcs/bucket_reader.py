@@ -20,9 +20,9 @@ from msgspec import Struct
 
 from wheelyard.errors import NotFound
 from wheelyard.storage.gcs.error_mapping import READ_PERMISSION, bucket_faults, is_missing_bucket
-from wheelyard.storage.gcs.location import BucketLocation
 from wheelyard.storage.gcs.object_download import ObjectDownload
 from wheelyard.storage.gcs.retry import RetryEnvironment, RetryPolicy
+from wheelyard.storage.location import BucketLocation
 
 RETRY_SECONDS: Final = 30.0
 """Seconds after which a call is not retried; long, because no client waits for an import."""

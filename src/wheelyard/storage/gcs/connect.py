@@ -26,12 +26,12 @@ from wheelyard.errors import Invalid
 from wheelyard.storage.base import Store
 from wheelyard.storage.gcs.bucket_reader import BucketReader
 from wheelyard.storage.gcs.error_mapping import no_credentials
-from wheelyard.storage.gcs.location import BucketLocation
 from wheelyard.storage.gcs.retry import RetryEnvironment
 from wheelyard.storage.gcs.session import set_up_session
 from wheelyard.storage.gcs.signed_urls import UrlSigner, object_path, signer_for
 from wheelyard.storage.gcs.store import GcsStore, UrlFactory
 from wheelyard.storage.instrumented import Operation, OperationCounter
+from wheelyard.storage.location import BucketLocation
 
 MAX_CONNECTIONS: Final = 160
 """Idle connections to a bucket that are kept open, at most."""

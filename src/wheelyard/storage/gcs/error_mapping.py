@@ -12,7 +12,7 @@ from google.cloud.storage import exceptions as storage
 
 from wheelyard.errors import RETRY_AFTER_SECONDS, Unavailable
 from wheelyard.storage.base import STORAGE_DENIED
-from wheelyard.storage.gcs.location import BucketLocation
+from wheelyard.storage.location import BucketLocation
 
 STORAGE_CREDENTIALS: Final = "storage_credentials"
 """The error code for Google credentials that are missing or not accepted."""

@@ -1,4 +1,4 @@
-"""Locations in Cloud Storage, parsed: `gs://BUCKET` or `gs://BUCKET/PREFIX`."""
+"""Locations in buckets, parsed: `gs://BUCKET/PREFIX`, `s3://BUCKET/PREFIX`, `az://CONTAINER/PREFIX`."""
 
 import re
 from typing import Final
@@ -7,36 +7,50 @@ from msgspec import Struct
 
 from wheelyard.errors import Invalid, quoted
 
-SCHEME: Final = "gs://"
+GOOGLE: Final = "gs"
+S3: Final = "s3"
+AZURE: Final = "az"
+SCHEMES: Final = (GOOGLE, S3, AZURE)
+BUCKET_FORMS: Final = "gs://BUCKET/PREFIX, s3://BUCKET/PREFIX or az://CONTAINER/PREFIX"
+"""How messages name the places in a bucket."""
 PREFIX_LIMIT: Final = 512
 """Bytes of a prefix; an object name has at most 1024, and the longest store key needs 410."""
 
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
+"""What any of the services allows; each allows less."""
 
 
 class BucketLocation(Struct, frozen=True):
-    """A bucket, and the prefix of the object names in it."""
+    """A bucket (on Azure a container), and the prefix of the object names in it."""
 
     bucket: str
     prefix: str = ""
     """Empty, or path segments that each end in a slash."""
+    scheme: str = GOOGLE
+
+    @property
+    def root(self) -> str:
+        """The location of the bucket as a whole."""
+        return f"{self.scheme}://{self.bucket}"
 
     def name_of(self, key: str) -> str:
         """Return the object name of a store key: the prefix, then the key."""
         return self.prefix + key
 
     def __str__(self) -> str:
-        return f"{SCHEME}{self.bucket}/{self.prefix}".rstrip("/")
+        return f"{self.root}/{self.prefix}".rstrip("/")
 
 
 def is_bucket(location: str) -> bool:
-    """Return whether a location begins with `gs://`."""
-    return location.startswith(SCHEME)
+    """Return whether a location begins with `gs://`, `s3://` or `az://`."""
+    scheme, separator, _ = location.partition("://")
+    return bool(separator) and scheme in SCHEMES
 
 
 def parse_location(text: str) -> BucketLocation:
-    """Return the location that a `gs://` URL names; raise Invalid (`bad_setting`) if malformed."""
-    bucket, _, path = text.removeprefix(SCHEME).partition("/")
+    """Return the location that a bucket's URL names; raise Invalid (`bad_setting`) if malformed."""
+    scheme, _, rest = text.partition("://")
+    bucket, _, path = rest.partition("/")
     parts = path.strip("/").split("/") if path.strip("/") else []
     prefix = "".join(f"{part}/" for part in parts)
     is_valid = (
@@ -48,7 +62,8 @@ def parse_location(text: str) -> BucketLocation:
     )
     if not is_valid:
         raise Invalid(
-            f"{quoted(text)} is no place in a bucket. Write gs://BUCKET or gs://BUCKET/PREFIX.",
+            f"{quoted(text)} is no place in a bucket. Write {BUCKET_FORMS}; the prefix may be "
+            "left out.",
             code="bad_setting",
         )
-    return BucketLocation(bucket, prefix)
+    return BucketLocation(bucket, prefix, scheme)

@@ -25,8 +25,8 @@ from urllib3.exceptions import HTTPError
 
 from wheelyard.storage.base import CHUNK_BYTES
 from wheelyard.storage.gcs.error_mapping import CONNECTION_ERRORS, is_missing_bucket
-from wheelyard.storage.gcs.location import BucketLocation
 from wheelyard.storage.gcs.retry import RetryPolicy
+from wheelyard.storage.location import BucketLocation
 
 WHOLE_TIMEOUTS: Final = (3.0, 4.0)
 """Seconds to connect, and of silence, when a small object is read whole."""

@@ -13,7 +13,6 @@ uses the network until the first URL is needed.
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable
-from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from http import HTTPStatus
@@ -29,10 +28,10 @@ from msgspec import Struct
 from requests import Response, Session
 from requests.exceptions import RequestException, Timeout
 
-from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import RETRY_AFTER_SECONDS, Unavailable
 from wheelyard.storage.gcs.retry import RetryEnvironment
 from wheelyard.storage.gcs.session import set_up_session
+from wheelyard.storage.url_cache import UrlCache
 
 ALGORITHM: Final = "GOOG4-RSA-SHA256"
 IAM_URL: Final = "https://iamcredentials.googleapis.com"
@@ -44,8 +43,6 @@ TIMEOUTS: Final = (3.0, 5.0)
 MAX_CONNECTIONS: Final = 64
 """Idle connections to IAM that are kept open."""
 MAX_TRIES: Final = 3
-URL_CACHE_ENTRIES: Final = 4096
-"""Cached URLs, of about 1.3 KB each."""
 UNKNOWN_EMAIL: Final = "default"
 """The e-mail of the metadata server's credentials until their first refresh."""
 
@@ -244,9 +241,7 @@ class UrlSigner:
         self._signer = signer
         self._now = now
         self._endpoint = urlsplit(endpoint)
-        self._urls: LruCache[SigningRequest, str] = LruCache(URL_CACHE_ENTRIES)
-        self._in_flight: dict[SigningRequest, Future[str]] = {}
-        self._lock = Lock()
+        self._urls = UrlCache()
 
     def url(self, bucket: str, name: str, lifetime: timedelta) -> str:
         """Return a URL for GET, valid for half of `lifetime` at least; a failure is not cached."""
@@ -257,28 +252,8 @@ class UrlSigner:
             signed_at=signing_time(self._now(), lifetime),
             lifetime=lifetime,
         )
-        with self._lock:
-            cached = self._urls.get(request)
-            if cached is not None:
-                return cached
-            future = self._in_flight.get(request)
-            is_leader = future is None
-            if future is None:
-                future = self._in_flight[request] = Future()
-        if is_leader:
-            self._sign(request, future)
-        return future.result()
-
-    def _sign(self, request: SigningRequest, future: Future[str]) -> None:
-        try:
-            url = signed_url(request, self._signer.email, self._signer.sign)
-            self._urls.put(request, url, 1)
-            future.set_result(url)
-        except BaseException as error:  # noqa: BLE001 - raised by `future.result()`
-            future.set_exception(error)
-        finally:
-            with self._lock:
-                del self._in_flight[request]
+        signer = self._signer
+        return self._urls.url(request, lambda: signed_url(request, signer.email, signer.sign))
 
 
 def _has_private_key(signer: object) -> bool:

@@ -44,7 +44,6 @@ from wheelyard.storage.gcs.error_mapping import (
     is_missing_bucket,
     unavailable,
 )
-from wheelyard.storage.gcs.location import BucketLocation
 from wheelyard.storage.gcs.object_download import ObjectDownload
 from wheelyard.storage.gcs.retry import (
     PROBE_RETRY_SECONDS,
@@ -53,6 +52,7 @@ from wheelyard.storage.gcs.retry import (
     RetryEnvironment,
     RetryPolicy,
 )
+from wheelyard.storage.location import BucketLocation
 
 UPLOAD_CHUNK_BYTES: Final = 4 * 1024**2
 """Bytes of the largest body that is sent in one request, and of each chunk of a larger one."""

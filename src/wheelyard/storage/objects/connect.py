@@ -1,0 +1,209 @@
+"""
+Connections to S3 and Azure: endpoint and credentials as each platform gives them.
+
+S3: keys, a web identity, a container's or an instance's role, which obstore looks for itself, or a
+profile of `~/.aws`, through boto3. AWS_REGION, and AWS_ENDPOINT_URL for another
+service than Amazon's.
+
+Azure: AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME with a key, a SAS, a client
+secret, a workload identity, or a managed identity.
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from msgspec import Struct
+
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Invalid
+from wheelyard.storage.instrumented import OperationCounter
+from wheelyard.storage.location import AZURE, BucketLocation
+from wheelyard.storage.objects.clients import Clients, make_clients
+from wheelyard.storage.objects.conditions import ConditionCheck
+from wheelyard.storage.objects.download_urls import DownloadUrls, PublicUrls, SignedUrls
+from wheelyard.storage.objects.errors import READ, Failure, Kind, unavailable
+from wheelyard.storage.objects.store import ObjectStore
+
+Downloads = Literal["auto", "redirect", "proxy", "public"]
+
+OWN_SOURCES: Final = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)
+"""Variables of credentials that obstore finds itself, before those of a profile."""
+PROFILE_FILES: Final = {
+    "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
+    "AWS_CONFIG_FILE": "~/.aws/config",
+}
+PROFILE_SECONDS: Final = 300
+"""How long a profile's credentials are kept; boto3 renews them when ten minutes are left."""
+DEVELOPMENT: Final = {
+    "AccountName": "devstoreaccount1",
+    "AccountKey": (
+        "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+    ),
+    "BlobEndpoint": "http://127.0.0.1:10000/devstoreaccount1",
+}
+"""What `UseDevelopmentStorage=true` stands for: the published account of the emulator."""
+
+_checks: Final[dict[tuple[str, str], ConditionCheck]] = {}
+"""By bucket and endpoint, for the life of the process."""
+
+
+class _Service(Struct, frozen=True):
+    """What obstore is told about a service, and what URLs need to know about it."""
+
+    config: Mapping[str, Any]
+    endpoint: str
+    """Of the account; empty for Amazon's."""
+    public_base: str
+    can_sign: bool = True
+    is_temporary: bool = True
+    """Whether a signature ends with the credentials it was made with."""
+
+
+def open_bucket(
+    location: BucketLocation,
+    runtime: Runtime,
+    counter: OperationCounter,
+    *,
+    downloads: Downloads = "auto",
+) -> ObjectStore:
+    """
+    Return the store of a bucket, without a request to it; `downloads`: how clients get its files.
+
+    Raises:
+        Invalid: The environment lacks something or contradicts itself (code `bad_setting`).
+        Unavailable: There are no credentials (code `storage_credentials`).
+    """
+    service = (_azure if location.scheme == AZURE else _s3)(
+        location,
+        os.environ,  # noqa: TID251 - the variables of these services, as all their tools read them
+    )
+    is_http = service.endpoint.startswith("http://")
+    clients = make_clients(location, service.config, allow_http=is_http)
+    place = location.root, service.endpoint
+    check = _checks.setdefault(place, ConditionCheck(location, runtime))
+    urls = _urls(downloads, service, clients, location, runtime)
+    return ObjectStore(clients, location, runtime, counter, check, urls)
+
+
+def _urls(
+    downloads: Downloads,
+    service: _Service,
+    clients: Clients,
+    location: BucketLocation,
+    runtime: Runtime,
+) -> DownloadUrls | None:
+    if downloads == "public":
+        return PublicUrls(service.public_base)
+    if downloads == "redirect" and not service.can_sign:
+        raise Invalid(
+            "[store] downloads: a shared access signature cannot sign a URL to redirect to. Use an "
+            'account key or an identity, or downloads = "proxy".',
+            code="bad_setting",
+        )
+    if downloads == "proxy" or not service.can_sign:
+        return None
+    temporary = service.is_temporary
+    return SignedUrls(clients.reads, location, runtime.seconds, is_temporary=temporary)
+
+
+def _s3(location: BucketLocation, environ: Mapping[str, str]) -> _Service:
+    endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL", "")
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION", "us-east-1")
+    config: dict[str, Any] = {"disable_bulk_delete": True, "region": region}
+    base = f"{endpoint.rstrip('/')}/{location.bucket}/"
+    if endpoint:
+        config["endpoint"] = endpoint.rstrip("/")
+    elif "." in location.bucket:  # the certificate is for one part before the host
+        base = f"https://s3.{region}.amazonaws.com/{location.bucket}/"
+    else:
+        config["virtual_hosted_style_request"] = True
+        base = f"https://{location.bucket}.s3.{region}.amazonaws.com/"
+    if not any(environ.get(source) for source in OWN_SOURCES):
+        provider = _profile(location, environ)
+        if provider is not None:
+            config["credential_provider"] = provider
+        elif environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
+            raise unavailable(Failure(Kind.NO_CREDENTIALS), location, READ)
+        if metadata := environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT"):
+            config["metadata_endpoint"] = metadata.rstrip("/")
+    is_permanent = environ.get("AWS_ACCESS_KEY_ID") and not environ.get("AWS_SESSION_TOKEN")
+    return _Service(config, endpoint, base, is_temporary=not is_permanent)
+
+
+def _profile(location: BucketLocation, environ: Mapping[str, str]) -> Any:  # noqa: ANN401 - boto3's
+    """Return what gives the credentials of a profile; None if there is no profile, or no boto3."""
+    named = environ.get("AWS_PROFILE")
+    files = [environ.get(name) or path for name, path in PROFILE_FILES.items()]
+    if not named and not any(Path(file).expanduser().is_file() for file in files):
+        return None
+    try:
+        from boto3 import Session  # noqa: PLC0415 - large, and only for a profile
+        from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+        from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415
+    except ImportError as error:
+        if not named:
+            return None
+        raise Invalid(
+            "AWS_PROFILE names a profile, and only boto3 can read it. Install boto3, or set "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+            code="bad_setting",
+        ) from error
+    try:
+        return Boto3CredentialProvider(Session(), ttl=timedelta(seconds=PROFILE_SECONDS))
+    except (BotoCoreError, ValueError):
+        if not named:
+            return None
+    raise unavailable(Failure(Kind.NO_CREDENTIALS), location, READ)
+
+
+def _azure(location: BucketLocation, environ: Mapping[str, str]) -> _Service:
+    text = environ.get("AZURE_STORAGE_CONNECTION_STRING", "")
+    parts = _connection(text) if text else {}
+    account = parts.get("AccountName") or environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
+    if not account:
+        raise Invalid(
+            f"{location.root} is a container of a storage account. Name the account in "
+            "AZURE_STORAGE_ACCOUNT_NAME, or set AZURE_STORAGE_CONNECTION_STRING.",
+            code="bad_setting",
+        )
+    config: dict[str, Any] = {"account_name": account}
+    key = parts.get("AccountKey") or environ.get("AZURE_STORAGE_ACCOUNT_KEY")
+    sas = parts.get("SharedAccessSignature") or environ.get("AZURE_STORAGE_SAS_TOKEN")
+    if key:
+        config["account_key"] = key
+    elif sas:
+        config["sas_key"] = sas.removeprefix("?")
+    elif identity := _identity_endpoint(environ):
+        config["msi_endpoint"] = identity
+    endpoint = parts.get("BlobEndpoint") or environ.get("AZURE_STORAGE_ENDPOINT", "")
+    suffix = parts.get("EndpointSuffix", "core.windows.net")
+    endpoint = endpoint.rstrip("/") or f"https://{account}.blob.{suffix}"
+    config["endpoint"] = endpoint
+    return _Service(
+        config,
+        endpoint,
+        f"{endpoint}/{location.bucket}/",
+        can_sign=bool(key) or not sas,
+        is_temporary=False,  # each signature has a key of its own that lives as long
+    )
+
+
+def _connection(text: str) -> Mapping[str, str]:
+    parts = dict(part.partition("=")[::2] for part in text.strip().strip(";").split(";"))
+    return DEVELOPMENT if parts.get("UseDevelopmentStorage", "").lower() == "true" else parts
+
+
+def _identity_endpoint(environ: Mapping[str, str]) -> str:
+    """Return the URL that gives tokens of the managed identity; empty for an instance's address."""
+    if endpoint := environ.get("IDENTITY_ENDPOINT"):  # Container Apps, App Service
+        return endpoint
+    host = environ.get("AZURE_POD_IDENTITY_AUTHORITY_HOST")
+    return f"{host.rstrip('/')}/metadata/identity/oauth2/token" if host else ""
