@@ -20,7 +20,7 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
 from time import sleep
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import uvloop
 from msgspec.structs import replace
@@ -111,10 +111,14 @@ def run_server(
         if end.code:
             raise
     on_shutdown()
+    _exit()
+
+
+def _exit() -> NoReturn:
+    """End this process: Granian's threads may still run, and crash while an interpreter ends."""
     logging.shutdown()
     if sys.stdout is not None:
         sys.stdout.flush()
-    # Granian's threads may still run, and would crash in an interpreter that finalizes
     os._exit(0)
 
 
@@ -198,14 +202,18 @@ def _serve_in_worker(
     app = load()
     serve = _retried(partial(_prepare, settings, app, system_runtime()))
     _serve_in_process(app, serve, is_worker=True)
+    _exit()
 
 
 def _serve_in_workers(settings: Settings, folder: Path) -> None:
-    # these import multiprocessing
-    from granian.constants import Interfaces  # noqa: PLC0415
+    from multiprocessing import set_start_method  # noqa: PLC0415 - only for several workers
+
+    from granian.constants import Interfaces  # noqa: PLC0415 - these import multiprocessing
     from granian.log import LogLevels  # noqa: PLC0415
     from granian.server import Server  # noqa: PLC0415
 
+    # in a fork of this process, which has used the store, the library of S3 and Azure would hang
+    set_start_method("spawn", force=True)
     # makes Granian log by the handlers of the root logger
     log_config = {"handlers": {}, "formatters": {}, "loggers": {"_granian": {"propagate": True}}}
     workers = Server(

@@ -88,8 +88,7 @@ def _pids(server: RunningServer, workers: int) -> list[int]:
     if workers == 1:
         return [server.pid]
     found = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-    command = Path(f"/proc/{server.pid}/cmdline").read_text()
-    return [int(pid) for pid in found if Path(f"/proc/{pid}/cmdline").read_text() == command]
+    return [int(pid) for pid in found if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Copies from bucket to bucket, of which no byte comes by here."""
 
 import pytest
+from wheelyard.storage.location import BucketLocation
 
 from tests.fake_gcs.faults import DropAfter, Fault, StatusAfter, StatusBefore
 from tests.fake_gcs.objects import Bucket
@@ -9,7 +10,6 @@ from tests.storage.gcs.opened import Opener
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.storage.base import Key, WebType
 from wheelyard.storage.gcs.connect import operation_of
-from wheelyard.storage.location import BucketLocation
 from wheelyard.storage.gcs.store import GcsStore
 from wheelyard.storage.instrumented import Operation
 
